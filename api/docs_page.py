@@ -1,0 +1,62 @@
+"""/docs without a network: Swagger UI out of an installed package, not from a public server."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse
+
+from api.problems import CODES, Problem
+
+router = APIRouter(include_in_schema=False)
+
+_FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
+
+
+@lru_cache
+def _folder() -> Path:
+    # only the package's files are used: found without importing it
+    spec = find_spec("fastapi_offline")
+    if spec is None or spec.origin is None:
+        raise Problem("not_found", "The documentation page is not installed: pip install fastapi-offline.")
+    return Path(spec.origin).parent / "static"
+
+
+@router.get("/docs/files/{name}")
+def read_docs_file(name: str) -> FileResponse:
+    """Give one of Swagger UI's own files."""
+    if name not in _FILES:
+        raise Problem("not_found", "There is no such file.")
+    return FileResponse(_folder() / name, media_type=_FILES[name])
+
+
+@router.get("/docs/problems")
+def read_problems() -> HTMLResponse:
+    """List the codes of problem documents; `type` of each leads here."""
+    rows = "".join(
+        f"<tr id={name}><td><code>{name}</code><td>{code.status}<td>{'yes' if code.retryable else 'no'}"
+        f"<td>{code.title}"
+        for name, code in CODES.items()
+    )
+    return HTMLResponse(
+        "<!doctype html><meta charset=utf-8><title>Problems</title>"
+        f"<h1>Problems</h1><table><tr><th>code<th>HTTP<th>try again<th>meaning{rows}</table>"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Serve /docs. The app itself must have been made with `docs_url=None`."""
+
+    def read_docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=app.openapi_url or "/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs/files/swagger-ui-bundle.js",
+            swagger_css_url="/docs/files/swagger-ui.css",
+            swagger_favicon_url="/docs/files/favicon.png",
+        )
+
+    app.include_router(router)
+    app.add_api_route("/docs", read_docs, include_in_schema=False)

@@ -1,0 +1,46 @@
+"""The REST API: `musetalk api`, or `uvicorn --factory api.main:create_app`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import docs_page, problems, routes_assets, routes_health, routes_jobs, routes_seed
+from api.keys import require_keys_when_public
+from api.wire import Wire
+from tasks.settings import get_settings
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    yield
+    if hasattr(app.state, "runs"):
+        await app.state.runs.close()
+
+
+def create_app() -> FastAPI:
+    """
+    Build the app; nothing happens at import time and nothing is connected before the first request.
+
+    Raises:
+        PublicWithoutKeys: the settings would open the API to other computers without asking for keys.
+    """
+    settings = get_settings()
+    require_keys_when_public(settings.api)
+    app = FastAPI(
+        title="musetalk-flows",
+        description="Rendering of talking people: lip-synced video, talking portraits, speech.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        # a page of another origin must not learn what a body is by guessing: JSON is what says it is JSON
+        strict_content_type=True,
+    )
+    problems.install(app)
+    for module in (routes_seed, routes_jobs, routes_assets, routes_health):
+        app.include_router(module.router)
+    app.include_router(routes_seed.open_router)
+    docs_page.install(app)
+    app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes)
+    return app

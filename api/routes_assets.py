@@ -1,0 +1,83 @@
+"""Uploads: a file becomes an asset:// reference that jobs take."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+from urllib.parse import unquote
+
+from anyio import from_thread, to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+
+from api.keys import require_key
+from api.problems import Problem
+from tasks.assets import asset_name, save_asset
+
+router = APIRouter(tags=["assets"], dependencies=[Depends(require_key)])
+
+_BLOCK = 1 << 20
+_FILE_NAME = re.compile(r"filename\*?=(?:UTF-8'')?\"?([^\";]+)\"?", re.IGNORECASE)
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "string", "format": "binary"}},
+            }
+        },
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+
+class Asset(BaseModel):
+    """An uploaded file."""
+
+    id: str
+    uri: str
+    name: str
+
+
+@router.post("/v1/assets", status_code=201, openapi_extra={"requestBody": _BODY})
+async def upload_asset(
+    request: Request,
+    name: Annotated[
+        str | None, Query(max_length=255, description="File name of a raw body; kept for output names.")
+    ] = None,
+) -> Asset:
+    """Upload a video, picture or sound: as the form field `file`, or as the raw body."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await _keep(_raw_blocks(request), name or _header_name(request))
+    async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
+        part = form.get("file")
+        if not isinstance(part, UploadFile):
+            raise Problem("malformed_request", "Send the file as the form field `file`.")
+        blocks = iter(lambda: part.file.read(_BLOCK), b"")
+        return await _keep(blocks, name or part.filename)
+
+
+async def _keep(blocks: Iterable[bytes], name: str | None) -> Asset:
+    def save() -> Asset:
+        asset = save_asset(blocks, name or "upload")
+        return Asset(id=asset, uri=f"asset://{asset}", name=asset_name(asset))
+
+    return await to_thread.run_sync(save)
+
+
+def _raw_blocks(request: Request) -> Iterator[bytes]:
+    """Hand the body over as it arrives; to be read in a worker thread."""
+    stream = request.stream()
+
+    async def following() -> bytes | None:
+        return await anext(stream, None)
+
+    while (block := from_thread.run(following)) is not None:
+        yield block
+
+
+def _header_name(request: Request) -> str | None:
+    found = _FILE_NAME.search(request.headers.get("content-disposition", ""))
+    return unquote(found[1]) if found else None

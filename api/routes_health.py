@@ -1,0 +1,52 @@
+"""Is the process alive, and can a job be done: two different questions."""
+
+import shutil
+from asyncio import to_thread
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from api.doors import RunsDep
+from tasks.errors import ObjectMissing
+from tasks.settings import Settings, get_settings
+from tasks.storage import home_store
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """What was looked at; `ok`, or what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+@router.get("/healthz")
+async def read_health() -> dict[str, str]:
+    """Say that the process answers; nothing else is asked."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"model": Health}})
+async def read_readiness(response: Response, runs: RunsDep) -> Health:
+    """Say whether jobs can be taken and done."""
+    faults = await runs.faults() | {"store": await to_thread(_store_fault)}
+    ready = not any(faults.values())
+    response.status_code = 200 if ready else 503
+    return Health(ready=ready, checks={name: fault or "ok" for name, fault in faults.items()})
+
+
+def _store_fault() -> str | None:
+    settings = get_settings()
+    try:
+        home_store().head("health")  # an answer that there is no such object is an answer
+    except ObjectMissing:
+        return _space_fault(settings)
+    except Exception as error:  # whatever it is, the store cannot be used
+        return f"the store cannot be used ({type(error).__name__})"
+    return _space_fault(settings)
+
+
+def _space_fault(settings: Settings) -> str | None:
+    free = shutil.disk_usage(settings.home if settings.home.exists() else "/").free
+    return "the disk is nearly full" if free < settings.store.min_free_bytes else None

@@ -1,0 +1,168 @@
+"""The routes of the two older services on the one job model, with their words and their mistakes mended."""
+
+import re
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+
+from api import views
+from api.doors import RunsDep
+from api.keys import require_key
+from api.problems import CODES, Problem, invalid
+from api.runs import FINAL, Run, wait_until_final
+from api.seed_inference import Label, SeedInference, to_job
+from flows.registry import JOB_TYPES
+from tasks.settings import get_settings
+
+router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
+open_router = APIRouter(tags=["older services"])
+
+PreferHeader = Annotated[str | None, Header(description="respond-async, wait=SECONDS")]
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})\b")
+
+
+@open_router.get("/")
+async def read_root() -> dict[str, str]:
+    """Say that the service runs, in the older service's words."""
+    return {"status": "C3 Render API is running", "timestamp": views.now_text()}
+
+
+@router.post("/inference")
+async def inference(
+    request: Request,
+    response: Response,
+    runs: RunsDep,
+    avatar_id: Annotated[Label, Query(description="Which of the avatars.")],
+    audio_id: Annotated[Label, Query(description="Which of its clips.")],
+    body: SeedInference,
+    prefer: PreferHeader = None,
+) -> dict[str, Any]:
+    """Lip-sync one clip to one avatar and wait for the result; 202 with the job's id if it takes long."""
+    try:
+        job, warnings = to_job(body, avatar_id, audio_id)
+    except ValidationError as error:
+        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+    run = await runs.create(JOB_TYPES["lip_sync"], job)
+    run = await wait_until_final(runs, run.id, _wait_s(prefer))
+    if run.status in FINAL and run.status != "succeeded":
+        raise _failure(run, avatar_id)
+    response.status_code = 200 if run.status == "succeeded" else 202
+    if run.status != "succeeded":
+        response.headers.update(views.polling_headers(run))
+    if prefer:
+        response.headers["Preference-Applied"] = prefer
+    return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
+
+
+def _wait_s(prefer: str | None) -> float:
+    limit = get_settings().api.inference_wait_s
+    asked = _WAIT.search(prefer or "")
+    if asked:
+        return min(float(asked[1]), limit)
+    return 0.0 if "respond-async" in (prefer or "") else limit
+
+
+def _inference_answer(
+    request: Request, run: Run, labels: tuple[str, str], name: str | None, warnings: list[str]
+) -> dict[str, Any]:
+    file = views.finished_file(run)
+    known_name = file.name if file else (f"{name}.mp4" if name else None)
+    opaque = f"job://{run.id}/{known_name}" if known_name else f"job://{run.id}"
+    done = run.status == "succeeded"
+    return {
+        "avatar_id": labels[0],
+        "audio_id": labels[1],
+        "output_path": opaque,
+        # in a folder store there is no bucket: the reference that later jobs take stands in
+        "s3_output_path": (file.uri if file.uri.startswith("s3://") else opaque) if file else None,
+        "message": "Inference completed successfully" if done else "Inference is still running",
+        "id": str(run.id),
+        "status": views.seed_word(run),
+        "result_url": views.file_url(request, run) if file else None,
+        "duration_s": (run.result or {}).get("duration_s"),
+        "size_bytes": file.size if file else None,
+        "warnings": warnings + list((run.result or {}).get("warnings", [])),
+    }
+
+
+def _failure(run: Run, avatar_id: str) -> Problem:
+    extra = {"id": str(run.id), "job_status": run.status}
+    if run.error is None:
+        return Problem("canceled", f"The job was {views.seed_word(run)}.", extra=extra)
+    detail = run.error.message
+    if run.error.code == "avatar_not_prepared":  # the older service's own words
+        detail = f"{avatar_id} does not exist, you should set preparation to True"
+    code = run.error.code if run.error.code in CODES else "internal"
+    return Problem(code, detail, extra=extra | {"retryable": run.error.retryable})
+
+
+def _job_id(job_id: str) -> UUID:
+    try:
+        return UUID(job_id)
+    except ValueError:
+        raise Problem("malformed_request", "Invalid job ID format") from None
+
+
+@router.get("/status/{job_id}")
+async def read_status(request: Request, runs: RunsDep, job_id: str) -> dict[str, Any]:
+    """Say where a job stands, in the older service's words."""
+    run = await runs.read(_job_id(job_id))
+    return _with_error({"id": str(run.id), "status": views.seed_word(run)}, run) | views.standing(
+        request, run
+    )
+
+
+@router.get("/result/{job_id}", response_model=None)
+async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONResponse | dict[str, Any]:
+    """Give the result of a job, in the older service's words."""
+    run = await runs.read(_job_id(job_id))
+    word = views.seed_word(run)
+    match run.status:
+        case "succeeded":
+            body: dict[str, Any] = {"id": str(run.id), "status": word}
+            return body | ({"result_url": views.file_url(request, run)} if views.finished_file(run) else {})
+        case "failed":
+            return _with_error({"id": str(run.id), "status": word}, run)
+        case "canceled":
+            extra = {"status": word, "final": True, "http_status": 400}
+            raise Problem("canceled", "Job not completed", extra=extra)
+        case _:
+            extra = {"status": word, "http_status": 400}
+            raise Problem("not_ready", "Job not completed", headers={"Retry-After": "2"}, extra=extra)
+
+
+def _with_error(body: dict[str, Any], run: Run) -> dict[str, Any]:
+    if run.error is None:
+        return body
+    return body | {"error": run.error.message, "code": run.error.code, "retryable": run.error.retryable}
+
+
+class SeedMark(BaseModel):
+    """What the older service took to end a job."""
+
+    status: str | None = None
+    error: str | None = None
+    remove_data: bool = False
+
+
+@router.post("/job/{job_id}")
+async def mark_job(runs: RunsDep, job_id: str, body: SeedMark) -> dict[str, str]:
+    """End a job: it really stops."""
+    wanted = _job_id(job_id)
+    if body.status is None:
+        raise Problem("invalid_input", "Missing status in request body")
+    if body.status not in {"timed_out", "cancelled", "failed"}:
+        raise Problem("invalid_input", "Invalid status. Must be one of: timed_out, cancelled, failed")
+    if body.status == "failed":
+        raise Problem("invalid_input", "Only the job itself can fail; use cancelled or timed_out")
+    if body.remove_data:
+        raise Problem("invalid_input", "remove_data is not offered here; results are kept until they expire")
+    run = await runs.read(wanted)
+    if run.status in FINAL:
+        raise Problem("invalid_input", f"Job {run.id} has already ended as {views.seed_word(run)}")
+    word: Literal["timed_out", "cancelled"] = "timed_out" if body.status == "timed_out" else "cancelled"
+    await runs.cancel(wanted, word)
+    return {"message": f"Job {run.id} marked as {body.status}"}

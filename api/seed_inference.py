@@ -1,0 +1,189 @@
+"""The body of POST /inference, as the older MuseTalk service documented it, and its lip_sync job."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import Problem
+from flows.schemas import LipSyncJob, Output
+from tasks.refs import output_name
+
+Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+
+KNOWN_MODELS: Mapping[str, Mapping[str, str | None]] = {
+    "vae_type": {"sd-vae": "sd-vae", "sd-vae-ft-mse": "sd-vae"},
+    "unet_config": {
+        "./models/musetalk/musetalk.json": None,  # the documented default: `version` decides
+        "./models/musetalkV15/musetalk.json": "musetalk-v15",
+        "musetalk-v1": "musetalk-v1",
+        "musetalk-v15": "musetalk-v15",
+    },
+    "unet_model_path": {
+        "./models/musetalk/pytorch_model.bin": None,
+        "./models/musetalkV15/unet.pth": "musetalk-v15",
+        "musetalk-v1": "musetalk-v1",
+        "musetalk-v15": "musetalk-v15",
+    },
+    "whisper_dir": {"./models/whisper": "whisper-tiny", "whisper-tiny": "whisper-tiny"},
+}
+"""Names that may stand in a body. They choose nothing here and are never opened."""
+
+_IGNORED = ("ffmpeg_path", "gpu_id", "result_dir", "skip_save_images")
+_NO_EFFECT = (
+    "version",
+    "bbox_shift",
+    "extra_margin",
+    "audio_padding_length_left",
+    "audio_padding_length_right",
+    "batch_size",
+    "parsing_mode",
+    "left_cheek_width",
+    "right_cheek_width",
+)
+
+
+class SeedAvatar(BaseModel):
+    """One face and its clips."""
+
+    model_config = ConfigDict(extra="allow")
+
+    preparation: bool = Field(
+        default=True, description="Prepare if missing; false: it must be prepared already."
+    )
+    video_path: str = Field(
+        description="s3://, https://, asset:// or job://.", examples=["s3://media/inputs/anna.mp4"]
+    )
+    bbox_shift: int | None = Field(default=None, description="Wins over the one at the top.")
+    audio_clips: dict[Label, str] = Field(
+        description="Clips by label.", examples=[{"audio_1": "s3://media/inputs/hello.wav"}]
+    )
+
+
+class SeedInference(BaseModel):
+    """What the older service took. Fields it does not know are ignored, with a warning."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: Literal["v1", "v15"] = "v15"
+    ffmpeg_path: str = Field(
+        default="./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
+        description="Ignored: the server's own is used.",
+    )
+    gpu_id: int = Field(default=0, ge=0, description="Ignored: the queue chooses.")
+    vae_type: str = "sd-vae"
+    unet_config: str = "./models/musetalk/musetalk.json"
+    unet_model_path: str = "./models/musetalk/pytorch_model.bin"
+    whisper_dir: str = "./models/whisper"
+    bbox_shift: int = 0
+    result_dir: str = Field(default="./results", description="Ignored: results are in the store.")
+    extra_margin: int = Field(default=10, ge=0, le=40)
+    fps: int = Field(default=25, ge=10, le=60)
+    audio_padding_length_left: int = Field(default=2, ge=0, le=10)
+    audio_padding_length_right: int = Field(default=2, ge=0, le=10)
+    batch_size: int = Field(default=30, ge=1, le=64)
+    output_vid_name: str | None = Field(
+        default=None, description="Name of the result; empty: video and audio name joined by _."
+    )
+    use_saved_coord: bool = Field(default=False, description="Implied: the cache always does.")
+    saved_coord: bool = Field(default=False, description="Implied: the cache always does.")
+    parsing_mode: Literal["jaw", "raw", "neck"] = "jaw"
+    left_cheek_width: int = Field(default=90, ge=20, le=160)
+    right_cheek_width: int = Field(default=90, ge=20, le=160)
+    skip_save_images: bool = Field(default=False, description="Ignored: frames are streamed.")
+    s3_bucket: str | None = Field(default=None, description="Bucket for the result.", examples=["media"])
+    s3_prefix: str | None = Field(
+        default=None, description="Folder for the result.", examples=["lip_sync/outputs"]
+    )
+    refresh: bool = Field(default=False, description="Prepare the avatar again.")
+    avatars: dict[Label, SeedAvatar] = Field(description="Faces by label.")
+
+
+def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJob, list[str]]:
+    """
+    Turn a body and the two labels of the query into a job.
+
+    Args:
+        body:      the request's body.
+        avatar_id: which of its avatars.
+        audio_id:  which of the avatar's clips.
+
+    Returns:
+        The job, and a warning for every field that was given and has no effect.
+
+    Raises:
+        Problem: a label that is not there, a model nobody knows, a bad name or prefix.
+        ValidationError: a reference that is none.
+    """
+    avatar = body.avatars.get(avatar_id)
+    if avatar is None:
+        raise Problem("invalid_input", f"Avatar {avatar_id} not found in configuration")
+    audio = avatar.audio_clips.get(audio_id)
+    if audio is None:
+        raise Problem("invalid_input", f"Audio {audio_id} not found in avatar {avatar_id} configuration")
+    _check_models(body)
+    job = LipSyncJob(
+        video=avatar.video_path,
+        audio=audio,
+        fps=str(body.fps),
+        preparation=avatar.preparation,
+        refresh=body.refresh,
+        output=Output(
+            bucket=body.s3_bucket,
+            prefix=_prefix(body.s3_prefix),
+            name=_name(avatar.video_path, audio, body.output_vid_name),
+        ),
+    )
+    return job, _warnings(body, avatar)
+
+
+def _check_models(body: SeedInference) -> None:
+    for field, known in KNOWN_MODELS.items():
+        value: str = getattr(body, field)
+        if value not in known:
+            names = ", ".join(known)
+            raise Problem("unknown_model", f"{field} {value[:80]!r} is not a known model. Known: {names}.")
+
+
+def _prefix(given: str | None) -> str:
+    prefix = (given or "").strip("/")
+    parts = prefix.split("/") if prefix else []
+    if any(part in {"", ".", ".."} for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", prefix):
+        raise Problem(
+            "invalid_input", "s3_prefix cannot have empty, '.' or '..' parts or control characters."
+        )
+    return prefix
+
+
+def _name(video: str, audio: str, given: str | None) -> str | None:
+    """Name the result where its name can be known now: uploads and jobs know their file's name only later."""
+    try:
+        if given is not None:
+            return output_name("", "", given).removesuffix(".mp4")
+        if all(uri.lower().startswith(("s3://", "https://", "http://")) for uri in (video, audio)):
+            return output_name(_last_part(video), _last_part(audio)).removesuffix(".mp4")
+    except ValueError as error:
+        field = "output_vid_name" if given is not None else "the names of video and audio"
+        raise Problem("invalid_input", f"{field}: {error}") from error
+    return None
+
+
+def _last_part(uri: str) -> str:
+    # a web address ends at its query; an S3 key may hold any character
+    return urlsplit(uri).path if uri.lower().startswith("http") else uri
+
+
+def _warnings(body: SeedInference, avatar: SeedAvatar) -> list[str]:
+    given = body.model_fields_set
+    fields = SeedInference.model_fields
+    warnings = [
+        f"ignored_field: {name}"
+        for name in (*_IGNORED, *KNOWN_MODELS, *_NO_EFFECT)
+        if name in given and (name in _IGNORED or getattr(body, name) != fields[name].default)
+    ]
+    if avatar.bbox_shift is not None:
+        warnings.append("ignored_field: bbox_shift of the avatar")
+    unknown: Mapping[str, Any] = {**(body.model_extra or {}), **(avatar.model_extra or {})}
+    return warnings + [f"unknown_field: {name[:64]}" for name in unknown]

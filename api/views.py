@@ -1,0 +1,166 @@
+"""How a job looks from outside: status, links, files, and the older services' words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+
+from api.runs import FINAL, Run, Status
+
+__all__ = ["FINAL"]
+
+RETRY_AFTER_S = "2"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """The file a job made."""
+
+    name: str
+    uri: str
+    size: int
+
+
+class ProgressView(BaseModel):
+    """How far a job is."""
+
+    percent: float = Field(description="0 to 100; 100 only once the result is there.")
+    done: int = Field(description="Parts of the phase that are done: frames while rendering.")
+    total: int
+
+
+class ErrorView(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class LinksView(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    cancel: str | None = None
+    result: str | None = None
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    id: str
+    type: str
+    status: Status
+    phase: str | None = Field(description="fetch, prepare, features, render, encode, join or upload.")
+    progress: ProgressView
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancel_requested: bool
+    error: ErrorView | None
+    result: dict[str, Any] | None
+    status_url: str
+    result_url: str | None
+    cancel_url: str | None
+    links: LinksView
+
+
+def job_view(request: Request, run: Run) -> JobView:
+    """Describe a job to its caller."""
+    links = _links(request, run)
+    shown = run.progress
+    done = run.status == "succeeded"
+    return JobView(
+        id=str(run.id),
+        type=run.type,
+        status=run.status,
+        phase=shown.phase if run.status == "running" else None,
+        progress=ProgressView(
+            percent=100.0 if done else min(shown.percent, 99.0), done=shown.done, total=shown.total
+        ),
+        created_at=run.created,
+        started_at=run.started,
+        ended_at=run.ended,
+        cancel_requested=run.cancel_requested,
+        error=ErrorView(code=run.error.code, message=run.error.message, retryable=run.error.retryable)
+        if run.error
+        else None,
+        result=_public(run),
+        status_url=links.self,
+        result_url=links.result,
+        cancel_url=links.cancel,
+        links=links,
+    )
+
+
+def _links(request: Request, run: Run) -> LinksView:
+    own = str(request.url_for("read_job", job_id=run.id))
+    return LinksView(
+        self=own,
+        cancel=None if run.status in FINAL else str(request.url_for("cancel_job", job_id=run.id)),
+        result=file_url(request, run),
+    )
+
+
+def standing(request: Request, run: Run) -> dict[str, Any]:
+    """Return what /status adds to the older service's fields."""
+    view = job_view(request, run)
+    return {
+        "type": view.type,
+        "phase": view.phase,
+        "progress": view.progress.model_dump(),
+        "links": view.links.model_dump(exclude_none=True),
+    }
+
+
+def _public(run: Run) -> dict[str, Any] | None:
+    """Leave paths of this machine out of a result: a stored file is named by its job instead."""
+    if run.result is None:
+        return None
+    shown = dict(run.result)
+    for field in ("video", "audio"):
+        stored = shown.get(field)
+        if isinstance(stored, Mapping) and not str(stored.get("uri", "")).startswith("s3://"):
+            shown[field] = {**stored, "uri": f"job://{run.id}/{shown.get('name', '')}"}
+    return shown
+
+
+def finished_file(run: Run) -> FinishedFile | None:
+    """Return the file that a succeeded job made, None for a job that makes none."""
+    result = run.result or {}
+    stored = result.get("video") or result.get("audio")
+    if not isinstance(stored, Mapping) or "name" not in result:
+        return None
+    return FinishedFile(name=str(result["name"]), uri=str(stored["uri"]), size=int(stored["size"]))
+
+
+def file_url(request: Request, run: Run) -> str | None:
+    """Return the address of a job's file, None when it has none (yet)."""
+    file = finished_file(run)
+    return str(request.url_for("read_file", job_id=run.id, name=file.name)) if file else None
+
+
+def polling_headers(run: Run) -> dict[str, str]:
+    """Return the headers of an answer that says: not yet."""
+    return {"Location": f"/v1/jobs/{run.id}", "Retry-After": RETRY_AFTER_S}
+
+
+def seed_word(run: Run) -> str:
+    """Translate a status into the older services' words."""
+    match run.status:
+        case "queued" | "scheduled":
+            return "queued"
+        case "succeeded":
+            return "success"
+        case "canceled":
+            return run.ended_as if run.ended_as in {"cancelled", "timed_out"} else "cancelled"
+        case _:
+            return run.status
+
+
+def now_text() -> str:
+    """Return the time as the older service wrote it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,83 @@
+"""What every request passes before a route: an id, a limit on its body, and its kind of body."""
+
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Problem, answer
+
+JSON_LIMIT = 1_000_000
+UPLOAD_PATH = "/v1/assets"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Wire:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, upload_limit: int) -> None:
+        """
+        Wrap an app.
+
+        Args:
+            app:          what comes next.
+            upload_limit: bytes that an upload's body may have; every other body may have JSON_LIMIT.
+        """
+        self._app = app
+        self._upload_limit = upload_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        is_upload = scope["path"] == UPLOAD_PATH
+        limit = self._upload_limit if is_upload else JSON_LIMIT
+        problem = _refusal(headers, limit, wants_json=not is_upload)
+        if problem is not None:
+            await answer(problem, Request(scope))(scope, receive, send_with_id)
+            return
+        await self._app(scope, _limited(receive, limit), send_with_id)
+
+
+def _refusal(headers: Headers, limit: int, wants_json: bool) -> Problem | None:
+    length = headers.get("content-length", "0")
+    if not length.isdigit():
+        return Problem("malformed_request", "Content-Length is not a number.")
+    if int(length) > limit:
+        return _too_large(limit)
+    has_body = int(length) > 0 or "transfer-encoding" in headers
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    if has_body and wants_json and kind != "application/json" and not kind.endswith("+json"):
+        return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)
+    return None
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:  # Content-Length was missing or wrong
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("input_too_large", f"The body is over the limit of {limit} bytes.", status=413)

@@ -1,0 +1,116 @@
+"""Bring a Prefect server to what prefect.yaml says: pools and deployments, written only where they differ."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployments.catalogue import Deployed, declared
+from deployments.pools import WORKER_TYPE, job_template
+from deployments.results import save_results_block
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+
+def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
+    """
+    Create or update every pool and deployment on the server that PREFECT_API_URL names.
+
+    Args:
+        settings: where runs start and where results are stored.
+        wait_s:   how long the server may take to answer at all, in seconds.
+
+    Returns:
+        One line per thing that was written; empty when all was as declared.
+
+    Raises:
+        TimeoutError: the server did not become ready in time.
+    """
+    from prefect.client.orchestration import get_client
+
+    working_dir = settings.home / "work"
+    working_dir.mkdir(parents=True, exist_ok=True)
+    wanted = declared()
+    with get_client(sync_client=True) as client:
+        _wait_until_ready(client, wait_s)
+        written = [_apply_pool(client, pool, working_dir) for pool in sorted({item.pool for item in wanted})]
+        written += [_apply_deployment(client, item) for item in wanted]
+    save_results_block(settings)
+    return [line for line in written if line]
+
+
+def _wait_until_ready(client: "SyncPrefectClient", wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while (trouble := client.api_healthcheck()) is not None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the Prefect server at {client.api_url} does not answer: {trouble}")
+        time.sleep(0.3)
+
+
+def _apply_pool(client: "SyncPrefectClient", name: str, working_dir: Path) -> str:
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    template = job_template(working_dir)
+    try:
+        pool = client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type=WORKER_TYPE, base_job_template=template))
+        return f"created work pool {name}"
+    if pool.type != WORKER_TYPE:
+        raise ValueError(
+            f"work pool {name} is of type {pool.type}, not {WORKER_TYPE}: delete it with"
+            f" `prefect work-pool delete {name}` and start again"
+        )
+    if pool.base_job_template == template:
+        return ""
+    client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+    return f"updated work pool {name}"
+
+
+def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
+    from prefect.exceptions import ObjectNotFound
+
+    full_name = f"{item.job_type.name}/{item.name}"
+    wanted = _fields(item)
+    try:
+        found = client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        found = None
+    if found is not None and all(_plain(getattr(found, name)) == value for name, value in wanted.items()):
+        return ""
+    flow_id = client.create_flow_from_name(item.job_type.name)
+    client.create_deployment(flow_id=flow_id, name=item.name, **wanted)
+    return f"{'updated' if found else 'created'} deployment {full_name}"
+
+
+def _fields(item: Deployed) -> dict[str, Any]:
+    return {
+        "entrypoint": item.entrypoint,
+        "description": item.description,
+        "tags": list(item.tags),
+        "work_pool_name": item.pool,
+        "pull_steps": [],
+        "parameter_openapi_schema": parameters_schema(item.job_type.job),
+        "enforce_parameter_schema": True,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return [] if value is None else value
+
+
+def parameters_schema(job: type) -> dict[str, Any]:
+    """
+    Return the schema of a flow whose one parameter is `job`, as Prefect makes it.
+
+    Args:
+        job: the job's model. Taken from the registry, so that no flow code is imported here.
+    """
+    from prefect.utilities.callables import parameter_schema
+
+    def run(job: Any) -> None: ...
+
+    run.__annotations__ = {"job": job}
+    return parameter_schema(run).model_dump_for_openapi()

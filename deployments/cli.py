@@ -1,0 +1,281 @@
+"""The `musetalk` command. Everything heavy is imported by the command that needs it."""
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployments.show import console, errors
+
+if TYPE_CHECKING:
+    from deployments.client import Api
+    from tasks.settings import Settings
+
+app = typer.Typer(
+    help="Rendering of talking people: run it, send jobs, look after it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of everything that is kept; MUSETALK_HOME else.", show_default=False),
+]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(help="Address of the API; else the one running on this computer.", show_default=False),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(help="Key for the API; else the first of MUSETALK_API__KEYS.", show_default=False),
+]
+
+
+@contextmanager
+def _plain_errors() -> Generator[None]:
+    """Turn what people can act on into one line and exit status 1."""
+    from pydantic import ValidationError
+
+    from api.keys import PublicWithoutKeys
+    from deployments.client import ApiError
+    from deployments.up import StackError
+    from musetalk_core.errors import RenderError
+
+    try:
+        yield
+    except (ApiError, StackError, PublicWithoutKeys, RenderError, TimeoutError) as error:
+        errors().print(f"musetalk: {error}", markup=False)
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for fault in error.errors():
+            place = "__".join(str(part) for part in fault["loc"]).upper()
+            errors().print(f"musetalk: {place}: {fault['msg']}", markup=False)
+        raise typer.Exit(1) from error
+
+
+def _settings(home: Path | None = None, port: int | None = None) -> "Settings":
+    from tasks.settings import get_settings
+
+    # whatever reads the settings from here on, in this process or a child, must see the same
+    chosen = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
+    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})  # noqa: TID251
+    return get_settings()
+
+
+def _api(server: str | None, key: str | None) -> "Api":
+    from deployments.client import Api
+    from deployments.lock import running
+
+    settings = _settings()
+    if server is None:
+        here = running(settings.home)
+        server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
+    if key is None and settings.api.keys:
+        key = settings.api.keys[0].get_secret_value()
+    return Api(server, key)
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
+    prefect_port: Annotated[
+        int, typer.Option(help="Port of the Prefect server, on this computer only.")
+    ] = 4200,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+) -> None:
+    """Run everything on this computer until Ctrl-C: Prefect server, worker and API."""
+    from api.keys import require_keys_when_public
+    from deployments.stack import Plan
+    from deployments.up import run_until_signalled
+
+    with _plain_errors():
+        settings = _settings(home, port)
+        require_keys_when_public(settings.api)
+        run_until_signalled(Plan(settings, prefect_port, jobs), console())
+
+
+@app.command()
+def api() -> None:
+    """Serve the API alone, for a Prefect server that PREFECT_API_URL names."""
+    import uvicorn
+
+    from api.main import create_app
+
+    with _plain_errors():
+        settings = _settings()
+        # proxy headers only from a proxy on this computer: links in answers depend on them
+        uvicorn.run(
+            create_app(),
+            host=settings.api.host,
+            port=settings.api.port,
+            forwarded_allow_ips="127.0.0.1",
+            access_log=False,
+            server_header=False,
+        )
+
+
+@app.command()
+def deploy(
+    home: HomeOption = None,
+    settle: Annotated[
+        bool, typer.Option(help="Also start interrupted jobs again. Only while no worker runs.", hidden=True)
+    ] = False,
+) -> None:
+    """Bring the Prefect server that PREFECT_API_URL names to what prefect.yaml says."""
+    from deployments.apply import apply
+    from deployments.leftovers import settle_leftovers
+
+    with _plain_errors():
+        lines = apply(_settings(home)) + (settle_leftovers() if settle else [])
+        for line in lines or ["nothing to do"]:
+            console().print(line, markup=False)
+
+
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Option(help="Work pool to take jobs from.")] = "gpu",
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+) -> None:
+    """Run a worker alone, for a Prefect server that PREFECT_API_URL names."""
+    import platform
+
+    from deployments.pools import worker_command
+    from deployments.stack import worker_environment
+
+    with _plain_errors():
+        settings = _settings()
+    (settings.home / "work").mkdir(parents=True, exist_ok=True)
+    command = worker_command(pool, f"{pool}-{platform.node()}-{os.getpid()}", jobs)
+    env = worker_environment(settings) | os.environ  # noqa: TID251  what the operator set wins
+    os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
+
+
+@app.command()
+def doctor(
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check what is needed to run, and say how to mend what is missing."""
+    import json
+
+    from deployments.doctor import examine
+
+    with _plain_errors():
+        findings = examine(_settings(home))
+    if as_json:
+        typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            console().print(finding.line(), markup=False)
+    if any(finding.is_fatal for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(  # noqa: PLR0913  one option each
+    job_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="lip_sync, portrait, speech or prepare_avatar.")
+    ],
+    video: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
+    audio: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
+    image: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words; @FILE reads them from a file.")] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter: encode.crf=20."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Send a job and print its id; local files are uploaded first."""
+    from deployments.parameters import job_parameters
+
+    with _plain_errors():
+        given = {"video": video, "audio": audio, "image": image, "text": text}
+        parameters = job_parameters(job_type, given, more or [])
+        there = _api(server, key)
+        job = there.submit(job_type, parameters)
+        typer.echo(job["id"])
+        if wait:
+            _watch(there, job["id"])
+
+
+@app.command()
+def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
+    """Show a job until it has ended; exit status 0 when it succeeded."""
+    with _plain_errors():
+        _watch(_api(server, key), job_id)
+
+
+def _watch(there: "Api", job_id: str) -> None:
+    from deployments.show import progress, summary
+
+    out = console()
+    with progress(out) as show:
+        job = there.wait(job_id, show)
+    for line in summary(job):
+        out.print(line, markup=False)
+    if job["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
+@app.command()
+def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
+    """Ask a job to stop."""
+    with _plain_errors():
+        job = _api(server, key).cancel(job_id)
+    typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
+
+
+@app.command()
+def result(
+    job_id: str,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File or folder to write.")] = Path(),
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Fetch the file that a job made."""
+    with _plain_errors():
+        typer.echo(str(_api(server, key).download(job_id, output)))
+
+
+@app.command()
+def demo(
+    video: Annotated[Path | None, typer.Option(help="A video of your own, instead of the demo's.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech of your own for that video.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words to speak; with --audio: its transcript.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    home: HomeOption = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+) -> None:
+    """Start everything, make a talking portrait and a lip-synced video, stop everything."""
+    from deployments.demo import Wishes, run_demo
+    from deployments.stack import Plan
+
+    with _plain_errors():
+        run_demo(
+            Plan(_settings(home, port), prefect_port, jobs=2),
+            Wishes(video, audio, text, out, keep),
+            console(),
+        )
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

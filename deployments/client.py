@@ -1,0 +1,176 @@
+"""The API from the outside: what the command line and the demo use, over HTTP alone."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+FINAL = frozenset({"succeeded", "failed", "canceled"})
+MEDIA_FIELDS = ("video", "audio", "image")
+_BLOCK = 1 << 20
+
+
+class ApiError(Exception):
+    """The API refused or did not answer; the message is one sentence for people."""
+
+
+class Api:
+    """One server of the REST API."""
+
+    def __init__(self, server: str, key: str | None = None) -> None:
+        """
+        Name a server; nothing is sent yet.
+
+        Args:
+            server: its address, without a path.
+            key:    key to present, if it asks for one.
+        """
+        self.server = server.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # below the server's own 5 s, so that no request meets a connection that is being closed
+        limits = httpx.Limits(keepalive_expiry=4.0)
+        self._http = httpx.Client(
+            base_url=self.server, headers=headers, timeout=60.0, limits=limits, trust_env=False
+        )
+
+    def submit(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Send a job; local files among its media are uploaded first.
+
+        Args:
+            job_type: lip_sync, portrait, speech, …
+            job:      its parameters. A medium without `://` is a file of this computer.
+
+        Returns:
+            The job as the API describes it.
+        """
+        sent = {
+            name: self._reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()
+        }
+        return self._json("POST", f"/v1/jobs/{job_type}", json=sent)
+
+    def _reference(self, value: str) -> str:
+        return value if "://" in value else self.upload(Path(value))
+
+    def upload(self, path: Path) -> str:
+        """Upload a file; returns its asset:// reference."""
+        if not path.is_file():
+            raise ApiError(f"There is no file {path}.")
+        with path.open("rb") as file:
+            blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK), b"")
+            answer = self._json(
+                "POST",
+                "/v1/assets",
+                params={"name": path.name},
+                content=blocks,
+                headers={
+                    "Content-Length": str(path.stat().st_size),
+                    "Content-Type": "application/octet-stream",
+                },
+                timeout=600.0,
+            )
+        return str(answer["uri"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Look a job up."""
+        return self._json("GET", f"/v1/jobs/{job_id}")
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Ask a job to stop."""
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def wait(
+        self, job_id: str, on_change: Callable[[dict[str, Any]], None] | None = None, every_s: float = 0.5
+    ) -> dict[str, Any]:
+        """
+        Wait until a job has ended.
+
+        Args:
+            job_id:    the job.
+            on_change: called with the job after each look.
+            every_s:   seconds between looks.
+
+        Returns:
+            The job as it ended.
+        """
+        while True:
+            job = self.job(job_id)
+            if on_change:
+                on_change(job)
+            if job["status"] in FINAL:
+                return job
+            time.sleep(every_s)
+
+    def download(self, job_id: str, target: Path) -> Path:
+        """
+        Fetch the file that a job made.
+
+        Args:
+            job_id: the job.
+            target: file to write, or a folder to write it into under its own name.
+
+        Returns:
+            The file written.
+        """
+        job = self.job(job_id)
+        if job["result_url"] is None:
+            raise ApiError(_no_file(job))
+        path = target / job["result"]["name"] if target.is_dir() else target
+        draft = path.with_name(f".{path.name}.part")
+        with (
+            _errors(self.server),
+            self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
+        ):
+            if r.is_error:
+                r.read()
+            _raise_problem(r)
+            with draft.open("wb") as file:
+                for block in r.iter_bytes(_BLOCK):
+                    file.write(block)
+        return draft.replace(path)
+
+    def ready(self) -> dict[str, Any]:
+        """Read what the API says about itself."""
+        with _errors(self.server):
+            answer: dict[str, Any] = self._http.get("/readyz").json()
+        return answer
+
+    def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        with _errors(self.server):
+            answer = self._http.request(method, path, **more)
+        _raise_problem(answer)
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+@contextmanager
+def _errors(server: str) -> Generator[None]:
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ApiError(
+            f"No API answers at {server} ({type(error).__name__}). Start one with `musetalk up`, or name"
+            " another with --server."
+        ) from error
+
+
+def _raise_problem(answer: httpx.Response) -> None:
+    if answer.is_success or answer.is_redirect:
+        return
+    try:
+        problem: dict[str, Any] = answer.json()
+        text = f"{problem['detail']} [{problem['code']}]"
+    except (ValueError, KeyError):
+        text = f"{answer.request.url} answered {answer.status_code}, which is not this API's way."
+    raise ApiError(text)
+
+
+def _no_file(job: Mapping[str, Any]) -> str:
+    if job["error"]:
+        return f"Job {job['id']} failed: {job['error']['message']} [{job['error']['code']}]"
+    if job["status"] in FINAL:
+        return f"Job {job['id']} is {job['status']} and has no file."
+    return f"Job {job['id']} is still {job['status']}: wait with `musetalk watch {job['id']}`."

@@ -1,0 +1,152 @@
+"""`musetalk demo`: from nothing to a talking portrait and a lip-synced video, by the public doors alone."""
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployments import demo_report
+from deployments.client import Api, ApiError
+from deployments.lock import running
+from deployments.stack import Plan
+from deployments.up import StackStopped, Supervisor, signals_ask
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FACE = Path(__file__).parent / "assets" / "astronaut.jpg"
+WORDS = (
+    "Hello. I am a picture that learned to speak. Every move of my lips comes from the sound of my voice."
+    " My mother bought five big blue balloons."
+)
+OTHER_WORDS = (
+    "While I am saying something else, somebody may put quite different words into my mouth, you see."
+)
+
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller brings; the demo has something of its own for everything."""
+
+    video: Path | None = None
+    audio: Path | None = None
+    text: str | None = None
+    out: Path = Path("demo")
+    keep: bool = False
+
+
+class _Desk:
+    """Sends jobs and waits for them while looking after the stack."""
+
+    def __init__(self, api: Api, look: Callable[[], None], out: "Console") -> None:
+        self._api = api
+        self._look = look
+        self._out = out
+
+    def send(self, title: str, job_type: str, job: Mapping[str, Any]) -> str:
+        job_id = str(self._api.submit(job_type, job)["id"])
+        self._out.print(f"{title}: job {job_id}", markup=False)
+        return job_id
+
+    def result(self, job_id: str) -> Job:
+        job = self._api.wait(job_id, lambda _: self._look(), every_s=0.25)
+        if job["status"] != "succeeded":
+            error = job["error"] or {"message": "nobody said why", "code": job["status"]}
+            raise ApiError(f"{job['type']} {job['status']}: {error['message']} [{error['code']}]")
+        return job
+
+    def fetch(self, job: Job, path: Path) -> Path:
+        return self._api.download(job["id"], path)
+
+
+def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
+    """
+    Make the demo's videos and say what came out.
+
+    Args:
+        plan:   the stack to start, unless one runs on its home already.
+        wishes: what the caller brings.
+        out:    where people read.
+
+    Raises:
+        ApiError:   a job failed.
+        StackError: the stack did not start or ended.
+    """
+    began = time.monotonic()
+    wishes.out.mkdir(parents=True, exist_ok=True)
+    with _stack(plan, wishes.keep, out) as (desk, prefect_url, stay):
+        films = _with_own_files(desk, wishes) if wishes.video or wishes.audio else _from_words(desk, wishes)
+        for film in films:
+            for line in demo_report.lines(film):
+                out.print(line, markup=False)
+        out.print(f"runs, tasks and logs: {prefect_url}/runs", markup=False)
+        out.print(f"all done after {time.monotonic() - began:.0f} s", markup=False)
+        stay()
+
+
+def _from_words(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
+    """Speak a text, let a still say it, and put it into the mouth of a clip that says something else."""
+    speech = desk.send("speech", "speech", {"text": wishes.text or WORDS})
+    other_speech = desk.send("other words", "speech", {"text": OTHER_WORDS, "speed": 0.9})
+    spoken = desk.result(speech)
+    portrait = desk.send("portrait", "portrait", {"image": str(FACE), "audio": f"job://{speech}"})
+    desk.result(other_speech)
+    clip = desk.send("clip", "portrait", {"image": str(FACE), "audio": f"job://{other_speech}", "seed": 7})
+    desk.result(clip)
+    lip_sync = desk.send("lip sync", "lip_sync", {"video": f"job://{clip}", "audio": f"job://{speech}"})
+    phones = demo_report.spoken_phones(spoken)
+    made = {"portrait": desk.result(portrait), "lip_sync": desk.result(lip_sync)}
+    desk.fetch(spoken, wishes.out / "speech.wav")
+    return [
+        demo_report.Film(name, job, desk.fetch(job, wishes.out / f"{name}.mp4"), phones)
+        for name, job in made.items()
+    ]
+
+
+def _with_own_files(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
+    """Lip-sync the caller's video to the caller's speech, or to spoken words; both are uploaded."""
+    from deployments.quality import heard_phones
+
+    job: dict[str, Any] = {"video": str(wishes.video or FACE)}
+    if wishes.audio is not None:
+        job |= {"audio": str(wishes.audio)} | ({"text": wishes.text} if wishes.text else {})
+        phones = heard_phones(wishes.audio, wishes.text)
+    else:
+        speech = desk.send("speech", "speech", {"text": wishes.text or WORDS})
+        phones = demo_report.spoken_phones(desk.result(speech))
+        job["audio"] = f"job://{speech}"
+    made = desk.result(desk.send("lip sync", "lip_sync", job))
+    return [demo_report.Film("lip_sync", made, desk.fetch(made, wishes.out / "lip_sync.mp4"), phones)]
+
+
+@contextmanager
+def _stack(plan: Plan, keep: bool, out: "Console") -> Generator[tuple[_Desk, str, Callable[[], None]]]:
+    """Use the stack that runs on this home, or start one and stop it afterwards."""
+    keys = plan.settings.api.keys
+    key = keys[0].get_secret_value() if keys else None
+    here = running(plan.home)
+    if here is not None:
+        out.print(f"using the stack that runs at {here.api_url}", markup=False)
+        yield _Desk(Api(here.api_url, key), lambda: None, out), here.prefect_url, lambda: None
+        return
+    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False))
+    with signals_ask(supervisor):
+        try:
+            with supervisor:
+                desk = _Desk(Api(plan.api_url, key), supervisor.look, out)
+                yield desk, plan.prefect_url, _stay(supervisor, plan, keep, out)
+        except StackStopped as error:
+            raise ApiError("stopped") from error
+
+
+def _stay(supervisor: Supervisor, plan: Plan, keep: bool, out: "Console") -> Callable[[], None]:
+    def stay() -> None:
+        if keep:
+            out.print(f"still running: {plan.api_url}/docs and {plan.prefect_url}; Ctrl-C stops everything")
+            supervisor.watch()
+
+    return stay

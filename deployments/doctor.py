@@ -1,0 +1,191 @@
+"""What is needed to run, looked at one by one, each with what mends it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from tasks.settings import Settings, unknown_variables
+
+State = Literal["ok", "note", "missing"]
+GB = 10**9
+TESTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    detail: str
+    mend: str = ""
+
+    @property
+    def is_fatal(self) -> bool:
+        """Nothing can be rendered without it."""
+        return self.state == "missing"
+
+    def line(self) -> str:
+        """Say it in one line."""
+        mend = f" -> {self.mend}" if self.mend else ""
+        word = {"ok": "OK", "note": "note", "missing": "MISSING"}[self.state]
+        return f"{word:<8}{self.name}: {self.detail}{mend}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Say it for programs."""
+        return asdict(self)
+
+
+class _Fault(Exception):
+    def __init__(self, detail: str, mend: str, state: State = "missing") -> None:
+        super().__init__(detail)
+        self.mend = mend
+        self.state: State = state
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """
+    Look at everything.
+
+    Args:
+        settings: as they are now.
+
+    Returns:
+        One finding per thing, in the order in which to mend them.
+    """
+    checks: dict[str, Callable[[Settings], str]] = {
+        "python": _python,
+        "settings": _settings,
+        "ffmpeg": _ffmpeg,
+        "face networks": _faces,
+        "voice": _voice,
+        "speech aligner": _aligner,
+        "store": _store,
+        "disk": _disk,
+        "api keys": _keys,
+        "prefect and worker": _stack,
+    }
+    return [_examined(name, check, settings) for name, check in checks.items()]
+
+
+def _examined(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name, "ok", check(settings))
+    except _Fault as fault:
+        return Finding(name, fault.state, str(fault), fault.mend)
+    except Exception as error:  # whatever it is, that thing does not work
+        return Finding(name, "missing", f"{type(error).__name__}: {error}", "./run setup")
+
+
+def _python(_: Settings) -> str:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] not in TESTED_PYTHONS:
+        raise _Fault(f"{version} is not tested", "use Python 3.11", "note")
+    return version
+
+
+def _settings(settings: Settings) -> str:
+    unknown = unknown_variables()
+    if unknown:
+        raise _Fault(f"nothing reads {', '.join(unknown)}", "compare deployments/env.example", "note")
+    return f"home is {settings.home}"
+
+
+def _ffmpeg(settings: Settings) -> str:
+    from musetalk_core.media.ffmpeg import find_ffmpeg
+
+    binary = find_ffmpeg(settings.media.ffmpeg)
+    encoders = subprocess.run(
+        [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+    lacking = [name for name in ("libx264", " aac ") if name not in encoders]
+    if lacking:
+        raise _Fault(
+            f"{binary} lacks {', '.join(lacking)}", "install a full build, or set MUSETALK_MEDIA__FFMPEG"
+        )
+    return str(binary)
+
+
+def _faces(_: Settings) -> str:
+    from musetalk_core.faces.models import DETECTOR, MESH, network
+
+    for model in (DETECTOR, MESH):
+        network(model)
+    return f"{DETECTOR.name} and {MESH.name} load, checksums match"
+
+
+def _voice(_: Settings) -> str:
+    from musetalk_core.speech.voice import speak
+
+    spoken = speak("Hello.")
+    return f"speaks ({len(spoken.samples) / spoken.rate:.1f} s of sound for one word)"
+
+
+def _aligner(_: Settings) -> str:
+    from musetalk_core.speech.recogniser import Recogniser
+
+    Recogniser()
+    return "pocketsphinx and its English model load"
+
+
+def _store(settings: Settings) -> str:
+    from tasks.storage import home_store
+
+    mend = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
+    key = "health/doctor"
+    try:
+        store = home_store()
+        with TemporaryDirectory() as folder:
+            probe = Path(folder) / "probe"
+            probe.write_bytes(b"ok")
+            store.upload(probe, key)
+        found = b"".join(store.read(key))
+        store.delete(key)
+    except Exception as error:
+        raise _Fault(f"{settings.store_url}: {error}", mend) from error
+    if found != b"ok":
+        raise _Fault(f"{settings.store_url} gave back something else than was written", mend)
+    return f"{settings.store_url} can be written and read"
+
+
+def _disk(settings: Settings) -> str:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free, least = shutil.disk_usage(folder).free, settings.store.min_free_bytes
+    if free < least:
+        raise _Fault(f"{free / GB:.1f} GB free, {least / GB:.1f} wanted", "make room, or move MUSETALK_HOME")
+    return f"{free / GB:.1f} GB free"
+
+
+def _keys(settings: Settings) -> str:
+    from api.keys import PublicWithoutKeys, is_loopback, require_keys_when_public
+
+    try:
+        require_keys_when_public(settings.api)
+    except PublicWithoutKeys as error:
+        raise _Fault(f"host {settings.api.host} without keys", str(error)) from error
+    if is_loopback(settings.api.host):
+        return f"not needed: the API listens on {settings.api.host} alone"
+    return f"{len(settings.api.keys)} set"
+
+
+def _stack(settings: Settings) -> str:
+    from deployments.client import Api, ApiError
+    from deployments.lock import running
+
+    here = running(settings.home)
+    server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
+    try:
+        checks: dict[str, str] = Api(server).ready()["checks"]
+    except (ApiError, ValueError, KeyError) as error:
+        raise _Fault(f"no API answers at {server}", "musetalk up", "note") from error
+    bad = [f"{name}: {text}" for name, text in checks.items() if text != "ok"]
+    if bad:
+        raise _Fault("; ".join(bad), f"see the logs in {settings.logs}")
+    return f"API, Prefect server and worker answer at {server}"

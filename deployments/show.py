@@ -1,0 +1,96 @@
+"""What a job looks like on a terminal, and in a plain log."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import rich.console
+
+Job = Mapping[str, Any]
+
+_STEP = 10
+"""Percent between two lines of a plain log."""
+
+
+def console() -> rich.console.Console:
+    """Return where people read: a terminal, or whatever standard output is."""
+    return rich.console.Console(highlight=False, soft_wrap=True)
+
+
+def errors() -> rich.console.Console:
+    """Return where errors go."""
+    return rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(out: rich.console.Console) -> Generator[Callable[[Job], None]]:
+    """
+    Show a job's progress while the block runs.
+
+    Args:
+        out: a terminal gets a bar; anything else a line now and then.
+
+    Returns:
+        A function to call with the job after each look.
+    """
+    if not out.is_terminal:
+        yield _plain_lines(out)
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out) as bar:
+        line = bar.add_task("queued", total=100)
+        yield lambda job: bar.update(line, description=_where(job), completed=job["progress"]["percent"])
+
+
+def _plain_lines(out: rich.console.Console) -> Callable[[Job], None]:
+    last: list[tuple[str, int]] = []
+
+    def show(job: Job) -> None:
+        now = (_where(job), int(job["progress"]["percent"]) // _STEP)
+        if now not in last:
+            last[:] = [now]
+            out.print(f"{job['type']}: {_where(job)} {job['progress']['percent']:.0f} %", markup=False)
+
+    return show
+
+
+def _where(job: Job) -> str:
+    shown = job["progress"]
+    if job["status"] == "running" and job["phase"]:
+        frames = f" {shown['done']}/{shown['total']}" if shown["total"] > 1 else ""
+        return f"{job['phase']}{frames}"
+    return str(job["status"])
+
+
+def summary(job: Job) -> list[str]:
+    """
+    Say how a job ended.
+
+    Args:
+        job: a job that has ended.
+
+    Returns:
+        Lines for people.
+    """
+    if job["status"] != "succeeded":
+        error = job["error"]
+        return [
+            f"{job['type']} {job['status']}" + (f": {error['message']} [{error['code']}]" if error else "")
+        ]
+    result: Mapping[str, Any] = job["result"] or {}
+    facts = [f"{result['duration_s']:.2f} s"] if "duration_s" in result else []
+    if "width" in result:
+        facts.append(f"{result['width']}x{result['height']} at {result['fps']} frames per second")
+    if "engine" in result:
+        facts.append(f"engine {result['engine']}")
+    lines = [
+        f"{job['type']} succeeded: {result.get('name', '')}" + (f" ({', '.join(facts)})" if facts else "")
+    ]
+    lines.append("cached: " + (", ".join(result.get("cached", [])) or "nothing"))
+    lines.append(
+        "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())
+    )
+    lines += [f"warning: {text}" for text in result.get("warnings", [])]
+    return lines

@@ -1,0 +1,32 @@
+"""lip_sync: make the person in a video say the given speech."""
+
+from prefect import flow
+
+from flows.options import JOB
+from flows.schemas import LipSyncJob, VideoResult
+from flows.steps import job_steps
+from flows.talking_video import Order, talking_video
+
+
+@flow(name="lip_sync", **JOB)
+def lip_sync(job: LipSyncJob) -> VideoResult:
+    """Prepare the avatar and the speech side by side, then render, encode, join and upload."""
+    with job_steps() as steps:
+        result = talking_video(
+            Order(
+                picture=job.video,
+                audio=job.audio,
+                text=job.text,
+                fps=job.fps,
+                engine=job.engine,
+                face=job.face,
+                encode=job.encode,
+                output=job.output,
+                no_face=job.no_face,
+                preparation=job.preparation,
+                refresh=job.refresh,
+            ),
+            steps,
+        )
+        steps.finish(result)
+    return result

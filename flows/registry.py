@@ -1,0 +1,38 @@
+"""The job types on offer. Adding one is: a schema pair, a flow file, and a line here."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from flows import schemas
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """One entry: its name, its shapes and where it runs."""
+
+    name: str
+    job: type[schemas.Job]
+    result: type[BaseModel]
+    pool: str = "gpu"
+
+    @property
+    def deployment(self) -> str:
+        """Prefect's `flow-name/deployment-name`."""
+        return f"{self.name}/{self.pool}"
+
+    @property
+    def entrypoint(self) -> str:
+        """Module path, never a file path: that would import the flow twice."""
+        return f"flows.{self.name}.{self.name}"
+
+
+JOB_TYPES = {
+    job_type.name: job_type
+    for job_type in (
+        JobType("lip_sync", schemas.LipSyncJob, schemas.VideoResult),
+        JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
+        JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
+        JobType("speech", schemas.SpeechJob, schemas.SpeechResult),
+    )
+}

@@ -1,0 +1,262 @@
+"""What callers send and get back, one pair per job type. Pure pydantic: the API and the UI forms use this."""
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from tasks.refs import Artefact, MediaUri, ObjectRef
+
+FaceChoice = Literal["largest", "left", "right", "most_central"]
+NoFacePolicy = Literal["passthrough", "hold", "fail"]
+Engine = Literal["auto", "viseme", "fake"]
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
+
+_NTSC = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
+
+
+def _rational(value: Any) -> Any:
+    """Accept 25, 29.97, "25" and "30000/1001"; give back a fraction as text, 29.97 meaning 30000/1001."""
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError('a frame rate is a number or a fraction, such as 25 or "30000/1001"') from None
+    for whole, exact in _NTSC.items():
+        if rate.denominator != 1001 and abs(rate - Fraction(exact)) < Fraction(1, 200) and rate != whole:
+            return exact
+    if not 1 <= rate <= 120:
+        raise ValueError("a frame rate lies between 1 and 120 frames per second")
+    return str(rate.limit_denominator(1001))
+
+
+FrameRate = Annotated[str, BeforeValidator(_rational)]
+"""Frames per second as an exact fraction in text form: "25", "30000/1001"."""
+
+OutputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class Job(BaseModel):
+    """Fields every job has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(BaseModel):
+    """Where a finished file goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str | None = Field(
+        default=None,
+        title="S3 bucket",
+        description="Bucket for the result; empty keeps it in the system's own store.",
+        examples=["my-renders"],
+    )
+    prefix: str = Field(
+        default="",
+        title="Prefix",
+        description="Folder inside the bucket; needs a bucket.",
+        max_length=900,
+        examples=["lip_sync/outputs"],
+    )
+    name: OutputName | None = Field(
+        default=None,
+        title="File name",
+        description="Name without folder; empty means <video>_<audio>.mp4 after the inputs.",
+        examples=["greeting"],
+    )
+
+
+class VideoOptions(BaseModel):
+    """How a finished video is encoded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crf: int = Field(
+        default=18,
+        ge=0,
+        le=40,
+        title="Quality (CRF)",
+        description="H.264 constant rate factor; lower is better.",
+    )
+    preset: Preset = Field(
+        default="veryfast", title="x264 preset", description="Slower presets make smaller files."
+    )
+
+
+class LipSyncJob(Job):
+    """Make the person in a video say the given speech."""
+
+    video: MediaUri = Field(
+        title="Video",
+        description="A video, or a picture that holds still: s3://, https://, asset:// or job://.",
+        examples=["s3://media/avatars/anna.mp4"],
+    )
+    audio: MediaUri = Field(
+        title="Speech",
+        description="What they shall say: any audio file, or a video whose sound is taken.",
+        examples=["s3://media/speech/hello.wav"],
+    )
+    text: str | None = Field(
+        default=None,
+        max_length=100_000,
+        title="Transcript",
+        description="The words of the speech, if known (English): better lips.",
+        examples=["My mother bought five big blue balloons."],
+    )
+    fps: FrameRate | None = Field(
+        default=None,
+        title="Frame rate",
+        description="Frames per second of the result; empty keeps the source's own.",
+        examples=["25", "30000/1001"],
+    )
+    engine: Engine = Field(
+        default="auto", title="Engine", description="What makes the mouth; auto takes the best one installed."
+    )
+    face: FaceChoice = Field(
+        default="largest", title="Face", description="Whose lips move when several people are in the picture."
+    )
+    no_face: NoFacePolicy = Field(
+        default="passthrough",
+        title="Frames without a face",
+        description="passthrough: unchanged; hold: show the nearest frame with a face; fail: end the job.",
+    )
+    preparation: bool = Field(
+        default=True,
+        title="Prepare if missing",
+        description="Prepare the avatar when it is not cached; off: fail with avatar_not_prepared.",
+    )
+    refresh: bool = Field(
+        default=False, title="Prepare again", description="Rebuild the avatar even if it is in the cache."
+    )
+    encode: VideoOptions = Field(default=VideoOptions(), title="Encoding")
+    output: Output = Field(default=Output(), title="Result")
+
+
+class PortraitJob(Job):
+    """Make the person in a still picture say the given speech, with a little life in the head."""
+
+    image: MediaUri = Field(
+        title="Picture",
+        description="A portrait: png, jpeg or webp.",
+        examples=["s3://media/portraits/anna.png"],
+    )
+    audio: MediaUri = Field(
+        title="Speech",
+        description="What they shall say: any audio file, or a video whose sound is taken.",
+        examples=["s3://media/speech/hello.wav"],
+    )
+    text: str | None = Field(
+        default=None,
+        max_length=100_000,
+        title="Transcript",
+        description="The words of the speech, if known (English).",
+    )
+    fps: FrameRate = Field(default="25", title="Frame rate", description="Frames per second of the result.")
+    idle_motion: bool = Field(
+        default=True,
+        title="Idle motion",
+        description="Blinks and a slight sway of the head; off: only the mouth moves.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Chooses the blinks and the sway; same seed, same motion.",
+    )
+    engine: Engine = Field(default="auto", title="Engine", description="What makes the mouth.")
+    face: FaceChoice = Field(default="largest", title="Face", description="Whose lips move.")
+    refresh: bool = Field(
+        default=False, title="Prepare again", description="Rebuild the avatar even if cached."
+    )
+    encode: VideoOptions = Field(default=VideoOptions(), title="Encoding")
+    output: Output = Field(default=Output(), title="Result")
+
+
+class FaceCoverage(BaseModel):
+    """How much of the avatar shows the chosen face."""
+
+    frames: int = Field(description="Frames of the source.")
+    with_face: int = Field(description="Frames in which the face was found.")
+    gaps: list[tuple[int, int]] = Field(description="Runs of frames without it, half-open.")
+
+
+class VideoResult(BaseModel):
+    """A finished talking video."""
+
+    video: ObjectRef
+    name: str
+    engine: str
+    width: int
+    height: int
+    fps: str
+    frames: int
+    duration_s: float
+    speech_s: float
+    phones: Literal["given", "aligned", "recognised", "energy", "none"] = Field(
+        description="Where the sounds and their times came from."
+    )
+    avatar: str = Field(description="Key of the prepared avatar.")
+    faces: FaceCoverage
+    cached: list[str] = Field(description="Steps that were taken from the cache.")
+    timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    warnings: list[str] = []
+
+
+class PrepareAvatarJob(Job):
+    """Prepare a face ahead of time, so that later jobs on it start at once."""
+
+    video: MediaUri = Field(
+        title="Video or picture", description="The person.", examples=["s3://media/avatars/anna.mp4"]
+    )
+    engine: Engine = Field(default="auto", title="Engine", description="The engine to prepare for.")
+    face: FaceChoice = Field(default="largest", title="Face", description="Whose lips will move.")
+    refresh: bool = Field(default=False, title="Prepare again", description="Rebuild even if cached.")
+
+
+class PrepareAvatarResult(BaseModel):
+    """A prepared avatar."""
+
+    avatar: str = Field(description="Key of the prepared avatar.")
+    engine: str
+    width: int
+    height: int
+    fps: str
+    frames: int
+    faces: FaceCoverage
+    cached: list[str]
+    timings_s: dict[str, float]
+
+
+class SpeechJob(Job):
+    """Speak a text."""
+
+    text: str = Field(
+        min_length=1,
+        max_length=100_000,
+        title="Text",
+        description="What to say (English).",
+        examples=["Hello, I am a talking picture."],
+    )
+    speed: float = Field(default=1.0, ge=0.5, le=2.0, title="Speed", description="1 is the voice's own pace.")
+    pause_duration: int = Field(
+        default=150, ge=0, le=1000, title="Pause (ms)", description="Silence between sentences."
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="Same seed, same sound.")
+    output: Output = Field(default=Output(), title="Result")
+
+
+class SpeechResult(BaseModel):
+    """A spoken text. A lip-sync job that takes it as `job://<id>` uses its exact sound times."""
+
+    audio: ObjectRef
+    name: str
+    text: str
+    voice: str
+    duration_s: float
+    speech: Artefact
+    cached: list[str]
+    timings_s: dict[str, float]

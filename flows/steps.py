@@ -1,0 +1,47 @@
+"""Run tasks side by side and remember which of them came from the cache."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from prefect.futures import PrefectFuture
+from pydantic import BaseModel
+
+from tasks.artefacts import artefacts
+from tasks.reports import Report, finish, reported
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Steps:
+    """The steps of one flow run."""
+
+    report: Report
+    cached: list[str] = field(default_factory=list[str])
+
+    def result(self, step: str, future: PrefectFuture[T]) -> T:
+        """Wait for a task; raises what it raised."""
+        value: Any = future.result()
+        if future.state.name == "Cached":
+            self.cached.append(step)
+        return value
+
+    def timings(self) -> dict[str, float]:
+        """Seconds per phase so far."""
+        return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
+
+    def finish(self, result: BaseModel) -> None:
+        """Publish the result of the run."""
+        finish(self.report, result.model_dump(mode="json"))
+
+
+@contextmanager
+def job_steps() -> Generator[Steps]:
+    """Open a run's books; at the end let go of the cached files it used."""
+    try:
+        with reported() as report:
+            yield Steps(report)
+    finally:
+        artefacts().release()

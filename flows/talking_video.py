@@ -1,0 +1,159 @@
+"""The steps that `lip_sync` and `portrait` share: a face and a speech in, a finished video out."""
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+
+from prefect.futures import PrefectFuture
+
+from flows.schemas import Engine, FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
+from flows.steps import Steps
+from musetalk_core import plan
+from musetalk_core.errors import InputError
+from tasks.artefacts import artefacts
+from tasks.avatar import PreparedAvatar, avatar_key, prepare_avatar
+from tasks.encode import CLIP, VIDEO, VIDEO_FILE, clip_key, encode_chunk, join, video_key
+from tasks.fetch import Fetched, fetch
+from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
+from tasks.models import engine_name
+from tasks.publish import upload
+from tasks.refs import Artefact, output_name
+from tasks.settings import get_settings
+from tasks.speech import SpeechFeatures, features_key, speech_features
+
+STILL_RATE = "25"
+_AHEAD = 2
+"""Rendered chunks that may wait for the encoder: bounds the disk that crops take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job of either kind, in the words of the steps."""
+
+    picture: str
+    audio: str
+    text: str | None
+    fps: str | None
+    engine: Engine
+    face: FaceChoice
+    encode: VideoOptions
+    output: Output
+    no_face: NoFacePolicy = "passthrough"
+    preparation: bool = True
+    refresh: bool = False
+    idle_seed: int | None = None
+
+
+def talking_video(order: Order, steps: Steps) -> VideoResult:
+    """Fetch, prepare, hear, render, encode, join, upload."""
+    picture, audio = _fetch(order, steps)
+    name = _name(order, picture, audio)
+    rate = order.fps or picture.rate or STILL_RATE
+    prepared, features = _prepare(order, steps, picture, audio, rate)
+    talk = Talk(
+        source=picture.source,
+        avatar=prepared,
+        features=features,
+        engine=order.engine,
+        rate=rate,
+        no_face=order.no_face,
+        idle_seed=order.idle_seed if prepared.is_still else None,
+        crf=order.encode.crf,
+        preset=order.encode.preset,
+    )
+    made = _video(talk, audio, steps)
+    where = order.output
+    stored = upload(made, VIDEO_FILE, name, where.bucket, where.prefix)
+    return _result(talk, stored_name=name, stored=stored, steps=steps)
+
+
+def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
+    picture, audio = fetch.submit(order.picture, "video"), fetch.submit(order.audio, "audio")
+    return steps.result("fetch", picture), steps.result("fetch", audio)
+
+
+def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
+    """Before any work: a name that cannot be used should fail at once."""
+    try:
+        return output_name(picture.source.name, audio.source.name, order.output.name)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _prepare(
+    order: Order, steps: Steps, picture: Fetched, audio: Fetched, rate: str
+) -> tuple[PreparedAvatar, SpeechFeatures]:
+    key = avatar_key(picture.source, order.engine, order.face)
+    step = prepare_avatar.with_options(refresh_cache=order.refresh)
+    prepared = step.submit(
+        key, picture.source, order.engine, order.face, picture.frames, order.preparation, order.refresh
+    )
+    heard = speech_features.submit(
+        features_key(audio.source, order.text, audio.phones_of, order.engine, rate),
+        audio.source,
+        order.text,
+        audio.phones_of,
+        order.engine,
+        rate,
+    )
+    return steps.result("prepare", prepared), steps.result("features", heard)
+
+
+def _video(talk: Talk, audio: Fetched, steps: Steps) -> Artefact:
+    rate = Fraction(talk.rate)
+    chunks = plan.plan(talk.features.samples, rate, get_settings().render.chunk_seconds).chunks
+    crops = [crops_key(talk, chunk) for chunk in chunks]
+    clips = [clip_key(key, talk) for key in crops]
+    key = video_key(clips, audio.source)
+    made: list[Artefact] = []
+    if not artefacts().has(VIDEO, key):
+        made = _chunks(talk, chunks, crops, clips, steps)
+    return steps.result("join", join.submit(key, talk, made, audio.source))
+
+
+def _chunks(
+    talk: Talk, chunks: tuple[plan.Chunk, ...], crops: list[str], clips: list[str], steps: Steps
+) -> list[Artefact]:
+    """Render in this thread while the encoder works on the chunks before."""
+    encoding: deque[PrefectFuture[Artefact]] = deque()
+    made: list[Artefact] = []
+    for chunk, crop, clip in zip(chunks, crops, clips, strict=True):
+        ref = ChunkRef(number=chunk.number, start=chunk.start, stop=chunk.stop)
+        rendered = None
+        if not artefacts().has(CLIP, clip):
+            rendered = steps.result("render", render_chunk.submit(crop, talk, ref))
+        encoding.append(encode_chunk.submit(clip, talk, ref, rendered))
+        if len(encoding) > _AHEAD:
+            made.append(steps.result("encode", encoding.popleft()))
+    made.extend(steps.result("encode", future) for future in encoding)
+    return made
+
+
+def _result(talk: Talk, stored_name: str, stored: object, steps: Steps) -> VideoResult:
+    prepared, features = talk.avatar, talk.features
+    return VideoResult.model_validate(
+        {
+            "video": stored,
+            "name": stored_name,
+            "engine": engine_name(talk.engine),
+            "width": prepared.width,
+            "height": prepared.height,
+            "fps": talk.rate,
+            "frames": features.frames,
+            "duration_s": round(float(features.frames / Fraction(talk.rate)), 6),
+            "speech_s": round(features.samples / 16_000, 6),
+            "phones": features.phones,
+            "avatar": prepared.artefact.key,
+            "faces": FaceCoverage(
+                frames=prepared.frames, with_face=prepared.with_face, gaps=list(prepared.gaps)
+            ),
+            "cached": steps.cached,
+            "timings_s": steps.timings(),
+            "warnings": _warnings(prepared),
+        }
+    )
+
+
+def _warnings(prepared: PreparedAvatar) -> list[str]:
+    missing = prepared.frames - prepared.with_face
+    return [f"{missing} of {prepared.frames} source frames show no face"] if missing else []

@@ -1,0 +1,178 @@
+"""
+A prepared avatar on disk: everything about a clip that does not depend on the speech.
+
+A folder of small files beside the (content-addressed) source; the source's pictures are never copied, except
+as a lossless proxy where it cannot be read backwards. Nothing in it is a pickle.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.errors import InputError
+from musetalk_core.media.index import VideoIndex
+from musetalk_core.types import Box, Float, Ints
+
+POINTS = 468
+MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
+    "manifest.json",
+    "index.npz",
+    "landmarks.f32",
+    "frames.npz",
+    "donors.npz",
+    "proxy.mp4",
+)
+_LANDMARK_BYTES = POINTS * 2 * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an avatar was made from and what it holds; stored as JSON."""
+
+    source_sha256: str
+    engine: str
+    engine_version: str
+    core_version: str
+    face: str
+    width: int
+    height: int
+    rate: str
+    frames: int
+    with_face: int
+    gaps: tuple[tuple[int, int], ...]
+    is_still: bool
+    has_proxy: bool
+    detections: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Avatar:
+    """
+    One entry per source frame, all arrays aligned on T.
+
+    Attributes:
+        folder:   where it lies.
+        manifest: what it is.
+        index:    times and key frames of the source.
+        shots:    (T,) int32, shot number; -1 where there is no face.
+        boxes:    (T, 4) int32 xyxy, the engine's crop box; zeros where there is no face.
+        conditioning: what the engine stored.
+    """
+
+    folder: Path
+    manifest: Manifest
+    index: VideoIndex
+    shots: npt.NDArray[np.int32]
+    boxes: npt.NDArray[np.int32]
+    conditioning: Conditioning
+
+    @property
+    def rate(self) -> Fraction:
+        """The source's own frame rate."""
+        return Fraction(self.manifest.rate)
+
+    def box(self, frame: int) -> Box:
+        """The crop box of a source frame."""
+        return Box(*(int(v) for v in self.boxes[frame]))
+
+    def landmarks(self, frame: int) -> Float:
+        """(468, 2) float32 mesh of one source frame, read from disk."""
+        flat = np.fromfile(self.folder / LANDMARKS, "<f4", POINTS * 2, offset=frame * _LANDMARK_BYTES).astype(
+            np.float32, copy=False
+        )
+        return flat.reshape(POINTS, 2)
+
+    def source_path(self, source: Path) -> Path:
+        """The file to read pictures from: the source, or its proxy."""
+        return self.folder / PROXY if self.manifest.has_proxy else source
+
+    def nearest_with_face(self, frames: Ints) -> Ints:
+        """(N,) source frames -> the nearest ones that show the face."""
+        faces = np.flatnonzero(self.shots >= 0)
+        after = np.searchsorted(faces, frames).clip(0, len(faces) - 1)
+        before = (after - 1).clip(0)
+        closer = np.abs(faces[before] - frames) <= np.abs(faces[after] - frames)
+        return np.where(closer, faces[before], faces[after])
+
+
+def save(
+    folder: Path,
+    manifest: Manifest,
+    index: VideoIndex,
+    shots: npt.NDArray[np.int32],
+    boxes: npt.NDArray[np.int32],
+    conditioning: Conditioning,
+) -> None:
+    """Write all but the landmarks, which preparation streams into their file itself."""
+    index.save(folder / INDEX)
+    np.savez(folder / FRAMES, shots=shots, boxes=boxes, records=conditioning.records)
+    _save_donors(conditioning, folder / DONORS)
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
+
+
+def load(folder: Path) -> Avatar:
+    """
+    Read what `save` wrote.
+
+    Raises:
+        InputError: a file is missing or the arrays disagree about T.
+    """
+    try:
+        manifest = _manifest(json.loads((folder / MANIFEST).read_text()))
+        index = VideoIndex.load(folder / INDEX)
+        with np.load(folder / FRAMES, allow_pickle=False) as arrays:
+            shots, boxes, records = arrays["shots"], arrays["boxes"], arrays["records"]
+        conditioning = Conditioning(records, _load_donors(folder / DONORS))
+        points = (folder / LANDMARKS).stat().st_size // _LANDMARK_BYTES
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"the prepared avatar is incomplete or damaged: {error}") from error
+    lengths = {manifest.frames, len(index.pts), len(shots), len(boxes), len(records), points}
+    if len(lengths) != 1:
+        raise InputError(f"the prepared avatar disagrees about its length: {sorted(lengths)}")
+    return Avatar(folder, manifest, index, shots, boxes, conditioning)
+
+
+def _manifest(fields: dict[str, Any]) -> Manifest:
+    gaps = tuple((int(a), int(b)) for a, b in fields.pop("gaps"))
+    return Manifest(gaps=gaps, **fields)
+
+
+def gaps_of(shots: npt.NDArray[np.int32]) -> tuple[tuple[int, int], ...]:
+    """Runs of frames without a face, half-open."""
+    missing = np.concatenate([[False], shots < 0, [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(missing))
+    return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _save_donors(conditioning: Conditioning, path: Path) -> None:
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for shot, face in conditioning.donors.items():
+        arrays[f"{shot}.crop"] = face.crop
+        arrays[f"{shot}.landmarks"] = face.landmarks
+        arrays[f"{shot}.place"] = np.array(
+            [face.index, face.box.x1, face.box.y1, face.box.x2, face.box.y2], np.int32
+        )
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]  numpy types its flag as **kwargs
+
+
+def _load_donors(path: Path) -> dict[int, FaceFrame]:
+    with np.load(path, allow_pickle=False) as arrays:
+        shots = sorted({int(name.split(".")[0]) for name in arrays.files})
+        return {shot: _donor(arrays, shot) for shot in shots}
+
+
+def _donor(arrays: Any, shot: int) -> FaceFrame:
+    index, *box = (int(v) for v in arrays[f"{shot}.place"])
+    return FaceFrame(index, shot, Box(*box), arrays[f"{shot}.crop"], arrays[f"{shot}.landmarks"])
+
+
+def shots_list(shots: npt.NDArray[np.int32]) -> Sequence[int]:
+    """Plain ints, as the engine protocol wants them."""
+    return [int(shot) for shot in shots]

@@ -1,0 +1,70 @@
+"""An engine without models: it paints how loud the speech is, so that tests see order and pairing."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.speech.phones import Phone
+from musetalk_core.speech.samples import Samples
+from musetalk_core.types import SPEECH_RATE_HZ, Box, Float, Image
+
+_SIDE = 256
+
+
+class FakeEngine:
+    """Satisfies `Engine`; the same input gives the same bytes on every machine."""
+
+    name = "fake"
+    version = "1"
+    brings_blend = False
+    record_size = 2
+    crop_size: tuple[int, int] | None = (_SIDE, _SIDE)
+
+    def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
+        """Return the box around a (468, 2) mesh, clipped to the picture."""
+        low, high = np.floor(landmarks.min(axis=0)), np.ceil(landmarks.max(axis=0))
+        box = Box(
+            int(low[0]), int(low[1]), max(int(high[0]), int(low[0]) + 1), max(int(high[1]), int(low[1]) + 1)
+        )
+        return box.clipped(width, height)
+
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Float]:
+        """Yield (2,) float32 per face: its frame number and the mean grey level of its crop."""
+        for face in faces:
+            yield np.array([face.index, face.crop.mean()], np.float32)
+
+    def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
+        """Return the records as they are, with zeros for frames without a face."""
+        del shots, rate
+        return np.nan_to_num(records, nan=0.0).astype(np.float32)
+
+    def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
+        """Name the first frame of every shot, so that tests see donors travel."""
+        del records
+        return {shot: list(shots).index(shot) for shot in sorted(set(shots)) if shot >= 0}
+
+    def encode_speech(
+        self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
+    ) -> Float:
+        """Return (T, 1) float32: root mean square of the samples under each output frame, 0..1."""
+        del phones
+        edges = [int(k * SPEECH_RATE_HZ / rate) for k in range(frames + 1)]
+        loudness = [_loudness(samples.read(a, b)) for a, b in pairwise(edges)]
+        return np.array(loudness, np.float32).reshape(frames, 1)
+
+    def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
+        """Return (256, 256, 3) uint8 BGR crops, each one flat grey: 255 times its feature."""
+        del faces, conditioning
+        return [np.full((_SIDE, _SIDE, 3), grey_level(float(row[0])), np.uint8) for row in features]
+
+
+def grey_level(feature: float) -> int:
+    """Return the level 0..255 that `FakeEngine` paints for a feature 0..1."""
+    return round(255 * min(max(feature, 0.0), 1.0))
+
+
+def _loudness(samples: Float) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0

@@ -1,0 +1,67 @@
+"""The visible edges of the lips, and the line on which they meet."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from musetalk_core.engines.viseme.steps import step
+from musetalk_core.faces.topology import LOWER_LIP_INNER, UPPER_LIP_INNER
+from musetalk_core.types import Float
+
+SEAM: Final = 0.35
+"""Where closed lips meet between the upper (0) and the lower (1) inner edge of open ones."""
+_TRIM, _TRIM_PX, _TRIM_SHARE = 0.0095, 1.2, 0.22
+"""Cut off an open lip: in face units, but at least in pixels (teeth bleed into the lip by about one), and at
+most as a share of the lip."""
+_OUTER_UPPER, _INNER_UPPER, _INNER_LOWER, _OUTER_LOWER = 0, 13, 14, 17
+_ALONG: Final = np.linspace(0.12, np.pi - 0.12, 11)
+_BELLY: Final = (np.sin(_ALONG) ** 0.3).astype(np.float32)
+"""Less at the corners, where lips are thin."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LipEdges:
+    """
+    Inner edges in face units, 11 points from the left to the right corner.
+
+    Attributes:
+        upper:   (11, 2) float32.
+        lower:   (11, 2) float32.
+        gap:     distance of the mesh's inner lips in the middle, before trimming; never negative.
+        parted:  0 closed .. 1 certainly open.
+        trims:   what was cut off the upper and the lower lip in the middle.
+    """
+
+    upper: Float
+    lower: Float
+    gap: float
+    parted: float
+    trims: tuple[float, float]
+
+    @property
+    def seam(self) -> Float:
+        """(11, 2) float32, where the lips meet when they close."""
+        return (self.upper * (1 - SEAM) + self.lower * SEAM).astype(np.float32)
+
+
+def lip_edges(points: Float, height: float) -> LipEdges:
+    """
+    Take the inner edges of the lips off a mesh.
+
+    The mesh is not exact: where teeth may show, a little is cut off both lips, or white pixels of teeth stay
+    on the lips when they close.
+
+    Args:
+        points: (468, 2) float32, mesh in face units.
+        height: H in pixels.
+    """
+    upper, lower = points[UPPER_LIP_INNER].copy(), points[LOWER_LIP_INNER].copy()
+    gap = max(0.0, float(lower[5, 1] - upper[5, 1]))
+    parted = step((gap - 0.010) / 0.012)
+    most = max(_TRIM, _TRIM_PX / height) * parted
+    above = min(most, _TRIM_SHARE * max(0.0, float(points[_INNER_UPPER, 1] - points[_OUTER_UPPER, 1])))
+    below = min(most, _TRIM_SHARE * max(0.0, float(points[_OUTER_LOWER, 1] - points[_INNER_LOWER, 1])))
+    upper[:, 1] -= above * _BELLY
+    lower[:, 1] += below * _BELLY
+    return LipEdges(upper, lower, gap, parted, (above, below))

@@ -1,0 +1,164 @@
+"""Lip movement without weights: phones move a mesh-driven warp, and the inside of the mouth is painted."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+import cv2
+import numpy as np
+
+from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.engines.viseme import record, settling
+from musetalk_core.engines.viseme.closeup import closeup
+from musetalk_core.engines.viseme.mouth import mouth_of
+from musetalk_core.engines.viseme.pose import pose_of
+from musetalk_core.engines.viseme.raster import sampled
+from musetalk_core.engines.viseme.shape import Speaking, shape_of
+from musetalk_core.engines.viseme.teeth import Donor
+from musetalk_core.engines.viseme.warp import warp_of, whole_field
+from musetalk_core.errors import EngineError
+from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
+from musetalk_core.speech.phones import Phone
+from musetalk_core.speech.samples import Samples
+from musetalk_core.types import Box, Float, Image
+
+_DOWN: Final = 0.10
+_SIDE: Final = 1.0
+_UNDER_CHIN: Final = 0.23
+_LEAST_PX: Final = 16
+
+
+class VisemeEngine:
+    """Satisfies `Engine`; needs nothing but the face mesh it is handed."""
+
+    name = "viseme"
+    version = "1"
+    brings_blend = True
+    record_size = record.SIZE
+    crop_size: tuple[int, int] | None = None
+
+    def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
+        """
+        Give the square around mouth and chin in which all motion happens.
+
+        Args:
+            landmarks: (468, 2) float32, mesh in pixels of the picture.
+            width:     of the picture.
+            height:    of the picture.
+
+        Returns:
+            Clipped to the picture, at least two pixels wide and high.
+        """
+        unit = face_height(landmarks)
+        axes = pose_of(landmarks, unit).axes
+        mouth = (landmarks[LEFT_MOUTH_CORNER] + landmarks[RIGHT_MOUTH_CORNER]) / 2
+        centre = mouth + _DOWN * unit * axes[1]
+        chin = landmarks[CHIN] + _UNDER_CHIN * unit * axes[1]
+        radius = max(_SIDE * unit / 2, float(np.abs(chin - centre).max()))
+        x, y = np.clip(centre, 1, [max(width - 1, 1), max(height - 1, 1)])
+        low, high = np.floor([x - radius, y - radius]), np.ceil([x + radius, y + radius])
+        return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(width, height)
+
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Float]:
+        """Yield one (33,) float32 record per face, in order."""
+        for face in faces:
+            yield record.measure(face).packed()
+
+    def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
+        """
+        Smooth records over each shot.
+
+        Args:
+            records: (T, 33) float32; rows of frames without a face are NaN.
+            shots:   shot number per frame, -1 where there is no face.
+            rate:    average source frames per second.
+
+        Returns:
+            (T, 33) float32; zeros where there is no face.
+        """
+        return settling.settled(records, shots, rate)
+
+    def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
+        """Pick the frame of each shot that shows most teeth; shots that show none are left out."""
+        return settling.donors(records, shots)
+
+    def encode_speech(
+        self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
+    ) -> Float:
+        """
+        Turn speech into curves of the mouth.
+
+        Args:
+            samples: the speech.
+            frames:  T, output frames wanted.
+            rate:    output frames per second.
+            phones:  its sounds where known, else they are recognised.
+
+        Returns:
+            (T, 3) float32: open 0..1, width -1 round .. +1 spread, closure 0..1.
+        """
+        # Imported here: the recogniser is heavy and only this verb needs it.
+        from musetalk_core.speech.align import phones_of
+        from musetalk_core.speech.curves import curves
+
+        known = phones_of(samples)[0] if phones is None else phones
+        return curves(samples, known, frames, rate)
+
+    def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
+        """
+        Draw new crops; any order, the same input always gives the same bytes.
+
+        Args:
+            faces:        B source faces.
+            conditioning: of the whole clip; row `face.index` belongs to a face.
+            features:     (B, 3) float32, rows of `encode_speech`.
+
+        Returns:
+            B crops (h, w, 3) uint8 BGR of the size of their boxes; what does not move keeps its bytes.
+
+        Raises:
+            EngineError: the three do not belong together.
+        """
+        if features.shape != (len(faces), 3):
+            raise EngineError(
+                f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {features.shape}"
+            )
+        return [_drawn(face, conditioning, row) for face, row in zip(faces, features.tolist(), strict=True)]
+
+
+def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:
+    crop = face.crop
+    size = crop.shape[1], crop.shape[0]
+    if size != face.box.size:
+        raise EngineError(f"a crop of {size} pixels does not belong to a box of {face.box.size}")
+    mouth = mouth_of(face, conditioning.records[face.index])
+    if min(size) < _LEAST_PX or mouth.motion <= 0:
+        return crop.copy()
+    speaking = Speaking(*row)
+    warp = warp_of(mouth, shape_of(mouth, speaking), size)
+    out, moving = _moved(crop, *whole_field(warp))
+    lips = closeup(crop, warp, moving, _donor(face, conditioning))
+    if lips is not None:
+        at = lips.area.slices()
+        out[at] = cv2.blendLinear(lips.pixels, out[at], lips.weight, 1 - lips.weight)
+    return out
+
+
+def _moved(crop: Image, shift: Float, moving: Float) -> tuple[Image, Float]:
+    """Move all but the lips; also give the (h, w) weights, 0 where the source's bytes stay."""
+    size = crop.shape[1], crop.shape[0]
+    weight = np.asarray(cv2.resize(moving, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    out = crop.copy()
+    rows = np.flatnonzero(weight.any(axis=1))
+    if len(rows) == 0:
+        return out, weight
+    at = slice(int(rows[0]), int(rows[-1]) + 1)
+    full = np.asarray(cv2.resize(shift, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    moved = sampled(crop[at], full[at], cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP)
+    out[at] = cv2.blendLinear(moved, crop[at], weight[at], 1 - weight[at])
+    return out, weight
+
+
+def _donor(face: FaceFrame, conditioning: Conditioning) -> Donor | None:
+    lent = conditioning.donors.get(face.shot)
+    return None if lent is None else Donor(lent, mouth_of(lent, conditioning.records[lent.index]))

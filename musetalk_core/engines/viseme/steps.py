@@ -1,0 +1,19 @@
+"""Soft steps between 0 and 1."""
+
+from typing import Any
+
+import numpy as np
+
+from musetalk_core.types import Float
+
+
+def smooth01(x: Any) -> Float:
+    """Give 0 below 0, 1 above 1 and 3x^2 - 2x^3 between; float32, the shape of `x`."""
+    t = np.clip(np.asarray(x, np.float32), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def step(x: float) -> float:
+    """Give the same for one number."""
+    t = min(max(x, 0.0), 1.0)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,100 @@
+"""The 468-point face mesh of one face, given roughly where it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from musetalk_core.faces.detector import Detection
+from musetalk_core.faces.models import MESH, network
+from musetalk_core.faces.sampling import turned_square
+from musetalk_core.faces.topology import LEFT_EYE_OUTER, MESH_POINTS, RIGHT_EYE_OUTER
+from musetalk_core.media.picture import Picture
+from musetalk_core.types import Float
+
+INPUT_PX: Final = 192
+ACCEPTED: Final = 0.5
+"""A mesh with a lower score is not a face."""
+_MARGIN: Final = 1.5
+"""Side of the searched square over the longer side of the face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rotated square of a picture that holds one face; it may stick out."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+    """Radians, clockwise as seen; 0 for an upright face."""
+
+
+def _turn(angle: float) -> Float:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
+
+
+def region_of_detection(found: Detection) -> Region:
+    """Give the square around a detected face, with its eyes level."""
+    x1, y1, x2, y2 = found.box
+    dx, dy = found.points[1] - found.points[0]
+    return Region((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) * _MARGIN, float(np.arctan2(dy, dx)))
+
+
+def region_of_mesh(landmarks: Float) -> Region:
+    """
+    Give the square in which to look for the same face in the next frame.
+
+    Args:
+        landmarks: (468, 2) float32, mesh in pixels.
+    """
+    dx, dy = landmarks[RIGHT_EYE_OUTER] - landmarks[LEFT_EYE_OUTER]
+    turn = _turn(float(np.arctan2(dy, dx)))
+    upright = landmarks @ turn
+    low, high = upright.min(0), upright.max(0)
+    x, y = turn @ ((low + high) / 2)
+    return Region(float(x), float(y), float((high - low).max()) * _MARGIN, float(np.arctan2(dy, dx)))
+
+
+def mesh_in(picture: Picture, region: Region, folder: Path | None = None) -> tuple[Float, float]:
+    """
+    Fit the mesh once, to the face in a region; only the region's pixels are converted.
+
+    Args:
+        picture: the frame.
+        region:  where the face is.
+        folder:  where the network lies; None = inside this package.
+
+    Returns:
+        (468, 2) float32 pixels of the picture, possibly outside it, and a score 0..1: how sure it is a face.
+
+    Raises:
+        ModelNotInstalled: the network is missing or damaged.
+    """
+    bgr = turned_square(picture, (region.x, region.y), region.side, region.angle, INPUT_PX)
+    out = network(MESH, folder)(bgr[..., ::-1].astype(np.float32) / np.float32(255))
+    points, logit = out["conv2d_21"], out["conv2d_31"]
+    flat = points.reshape(MESH_POINTS, 3)[:, :2] / INPUT_PX - 0.5
+    landmarks = flat * region.side @ _turn(region.angle).T + (region.x, region.y)
+    score = 1 / (1 + np.exp(-float(np.clip(logit.ravel()[0], -80, 80))))
+    return landmarks.astype(np.float32), float(score)
+
+
+def mesh_of_detection(picture: Picture, found: Detection, folder: Path | None = None) -> tuple[Float, float]:
+    """
+    Fit the mesh twice to a detected face: the first pass only finds a better region for the second.
+
+    Args:
+        picture: the frame.
+        found:   the detected face.
+        folder:  where the network lies; None = inside this package.
+
+    Returns:
+        (468, 2) float32 pixels and a score 0..1, as `mesh_in`.
+
+    Raises:
+        ModelNotInstalled: the network is missing or damaged.
+    """
+    rough, _ = mesh_in(picture, region_of_detection(found), folder)
+    return mesh_in(picture, region_of_mesh(rough), folder)

@@ -1,0 +1,101 @@
+"""Small BGR views of a 4:2:0 picture: the planes are shrunk first, so only the small view is converted."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.media.picture import Picture
+from musetalk_core.types import Box, Image
+
+
+def _packed(y: Image, u: Image, v: Image) -> Picture:
+    height, width = y.shape
+    out = Picture(np.empty((height * 3 // 2, width), np.uint8))
+    out.y[:], out.u[:], out.v[:] = y, u, v
+    return out
+
+
+def shrunk(picture: Picture, box: Box, size: tuple[int, int]) -> Image:
+    """
+    Resize one box of a picture, averaging source pixels.
+
+    Args:
+        picture: the frame.
+        box:     even coordinates inside the picture.
+        size:    (width, height) wanted, both even.
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+    """
+    rows, columns = box.slices()
+    half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+    y = cv2.resize(picture.y[rows, columns], size, interpolation=cv2.INTER_AREA)
+    small = size[0] // 2, size[1] // 2
+    u, v = (
+        cv2.resize(np.ascontiguousarray(p[half]), small, interpolation=cv2.INTER_AREA)
+        for p in (picture.u, picture.v)
+    )
+    return _packed(np.asarray(y, np.uint8), np.asarray(u, np.uint8), np.asarray(v, np.uint8)).bgr()
+
+
+def turned_square(
+    picture: Picture, centre: tuple[float, float], side: float, angle: float, pixels: int
+) -> Image:
+    """
+    Cut a rotated square out of a picture; the edge pixels continue where it sticks out.
+
+    Output pixel (i, j) lies `(i, j) / pixels - 0.5` sides from the centre, along the turned axes.
+
+    Args:
+        picture: the frame.
+        centre:  x, y in pixels.
+        side:    pixels of the picture.
+        angle:   radians, clockwise as seen.
+        pixels:  side of the result, even.
+
+    Returns:
+        (pixels, pixels, 3) uint8 BGR.
+    """
+    step = side / pixels
+    axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.column_stack([axes * step, np.array(centre) - axes @ np.full(2, side / 2)])
+    # A chroma sample k sits at luma 2k + 0.5, in the source and in the result alike.
+    chroma = np.column_stack([matrix[:, :2], (matrix[:, 2] + matrix[:, :2].sum(1) * 0.5 - 0.5) / 2])
+    planes = ((picture.y, matrix, pixels), (picture.u, chroma, pixels // 2), (picture.v, chroma, pixels // 2))
+    return _packed(*(_warped(plane, m, n) for plane, m, n in planes)).bgr()
+
+
+def _warped(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image:
+    """Sample a plane at `matrix @ (x, y, 1)`; averages first where that would skip pixels."""
+    corners = matrix @ np.array([[0, pixels, 0, pixels], [0, 0, pixels, pixels], [1, 1, 1, 1]], float)
+    factor = int(np.hypot(*matrix[:, 0]))
+    if factor >= 2:
+        plane, matrix = _averaged(plane, matrix, corners, factor)
+    warped = cv2.warpAffine(
+        plane,
+        matrix,
+        (pixels, pixels),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _averaged(
+    plane: Image, matrix: npt.NDArray[np.float64], corners: npt.NDArray[np.float64], factor: int
+) -> tuple[Image, npt.NDArray[np.float64]]:
+    """Shrink the part of the plane that holds the corners by a whole factor; adapt the matrix to it."""
+    size = np.array(plane.shape[::-1])
+    low = np.clip(np.floor(corners.min(1)).astype(int) - factor, 0, np.maximum(size - factor, 0))
+    high = np.clip(np.ceil(corners.max(1)).astype(int) + factor, low + factor, size)
+    count = np.maximum((high - low) // factor, 1)
+    x, y = low
+    width, height = np.minimum(count * factor, size - low)
+    part = cv2.resize(
+        plane[y : y + height, x : x + width],
+        (int(count[0]), int(count[1])),
+        interpolation=cv2.INTER_AREA,
+    )
+    out = matrix / factor
+    out[:, 2] = (matrix[:, 2] - low - (factor - 1) / 2) / factor
+    return np.asarray(part, np.uint8), out

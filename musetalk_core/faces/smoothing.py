@@ -1,0 +1,146 @@
+"""Landmarks smoothed over time, in seconds, never across a cut or a gap; memory does not grow with T."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.errors import InputError
+from musetalk_core.faces.topology import MESH_POINTS
+from musetalk_core.types import Float
+
+SIGMA_S: Final = 0.045
+_BLOCK: Final = 512
+_REACH: Final = 3.0
+
+Times = npt.NDArray[np.float64]
+
+
+def smooth_landmarks(
+    raw: Float, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
+) -> Float:
+    """
+    Smooth landmarks with a Gaussian in time.
+
+    Args:
+        raw:     (T, 468, 2) float32 pixels; rows of frames without a face are NaN. Not modified.
+        times_s: (T,) seconds, rising; any frame rate, also a varying one.
+        shots:   (T,) shot numbers.
+        sigma_s: width of the Gaussian; 0 leaves everything as it is.
+
+    Returns:
+        (T, 468, 2) float32; NaN rows stay NaN.
+
+    Raises:
+        InputError: the lengths differ.
+    """
+    return np.concatenate([raw[:0], *smoothed_blocks(raw, times_s, shots, sigma_s)])
+
+
+def smooth_file(
+    raw_path: Path,
+    out_path: Path,
+    times_s: Times,
+    shots: npt.NDArray[np.integer],
+    sigma_s: float = SIGMA_S,
+) -> None:
+    """
+    Smooth a file of landmarks into another, about 4 MB at a time.
+
+    Args:
+        raw_path: raw little-endian float32 (T, 468, 2).
+        out_path: where the same, smoothed, is written; must not be `raw_path`.
+        times_s:  (T,) seconds.
+        shots:    (T,) shot numbers.
+        sigma_s:  width of the Gaussian.
+
+    Raises:
+        InputError: the file has not T rows.
+    """
+    row_bytes = MESH_POINTS * 2 * 4
+    if raw_path.stat().st_size != len(times_s) * row_bytes:
+        raise InputError("The landmark file does not have one row per frame.", frames=len(times_s))
+    with out_path.open("wb") as out:
+        if len(times_s):
+            raw = np.memmap(raw_path, "<f4", "r", shape=(len(times_s), MESH_POINTS, 2))
+            for block in smoothed_blocks(raw, times_s, shots, sigma_s):
+                out.write(block.astype("<f4", copy=False).tobytes())
+
+
+def smoothed_blocks(
+    raw: Float, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
+) -> Iterator[Float]:
+    """
+    Smooth landmarks block by block.
+
+    Args:
+        raw:     (T, 468, 2) float32, may be memory-mapped; NaN rows have no face.
+        times_s: (T,) seconds.
+        shots:   (T,) shot numbers.
+        sigma_s: width of the Gaussian.
+
+    Yields:
+        (n, 468, 2) float32, in order, n rows at most 512.
+
+    Raises:
+        InputError: the lengths differ.
+    """
+    if not len(raw) == len(times_s) == len(shots):
+        raise InputError("Landmarks, times and shots must have the same length.", frames=len(raw))
+    for start in range(0, len(raw), _BLOCK):
+        yield _smoothed(raw, times_s, shots, sigma_s, (start, min(start + _BLOCK, len(raw))))
+
+
+def _smoothed(
+    raw: Float,
+    times_s: Times,
+    shots: npt.NDArray[np.integer],
+    sigma_s: float,
+    rows: tuple[int, int],
+) -> Float:
+    start, stop = rows
+    low = int(np.searchsorted(times_s, times_s[start] - _REACH * sigma_s, "left"))
+    high = int(np.searchsorted(times_s, times_s[stop - 1] + _REACH * sigma_s, "right"))
+    low, high = min(low, start), max(high, stop)
+    points = np.array(raw[low:high], np.float32).reshape(high - low, -1)
+    runs = _runs(np.isnan(points[:, 0]), shots[low:high])
+    points[runs < 0] = 0
+    if sigma_s <= 0:
+        out = points[start - low : stop - low]
+    else:
+        out = _mixed(points, times_s[low:high], runs, sigma_s, (start - low, stop - low))
+    out[runs[start - low : stop - low] < 0] = np.nan
+    return out.reshape(-1, *raw.shape[1:])
+
+
+def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """(n,) number of the unbroken run a frame belongs to; -1 without a face."""
+    broken = np.ones(len(shots), np.bool_)
+    broken[1:] = (np.diff(shots) != 0) | missing[1:] | missing[:-1]
+    return np.where(missing, -1, np.cumsum(broken))
+
+
+def _mixed(
+    points: Float, times_s: Times, runs: npt.NDArray[np.int64], sigma_s: float, rows: tuple[int, int]
+) -> Float:
+    """Weighted means of rows start..stop with their neighbours of the same run."""
+    start, stop = rows
+    here = np.arange(start, stop)
+    total = points[start:stop].copy()
+    weight = np.ones(len(here), np.float32)
+    for offset in range(1, len(points)):
+        reached = False
+        for there in (here - offset, here + offset):
+            inside = np.clip(there, 0, len(points) - 1)
+            away = np.abs(times_s[inside] - times_s[here]) / sigma_s
+            near = (away <= _REACH) & (inside == there)
+            reached |= bool(near.any())
+            share = np.where(near & (runs[inside] == runs[here]), np.exp(-0.5 * away**2), 0)
+            share = share.astype(np.float32)
+            total += share[:, None] * points[inside]
+            weight += share
+        if not reached:
+            break
+    return total / weight[:, None]

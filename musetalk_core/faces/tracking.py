@@ -1,0 +1,175 @@
+"""One person's mesh through a clip, frame by frame; detection only where the mesh has nothing to go by."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from musetalk_core.faces.cuts import CutFinder
+from musetalk_core.faces.detector import detect_within, overlap, tiles
+from musetalk_core.faces.finding import FaceChoice, FoundFace, bounds, chosen, faces_within, find_faces
+from musetalk_core.faces.mesh import ACCEPTED, mesh_in, region_of_mesh
+from musetalk_core.faces.topology import face_height
+from musetalk_core.media.picture import Picture
+from musetalk_core.types import Box, Float
+
+_JUMP: Final = 0.3
+"""A face that moves by more than this many face heights in one frame was cut, not moved."""
+_SAME_PERSON_IOU: Final = 0.1
+_FORGET_AFTER: Final = 50
+"""Frames without the face after which another person may take its place (in a new shot)."""
+_TILES_EVERY: Final = 8
+"""While there is no face, tiles are searched in every eighth frame only: they cost 20 whole searches."""
+_CHECK_EVERY: Final = 25
+_NEARBY: Final = 3.0
+"""Side of the area searched around a lost face over the face's own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFace:
+    """
+    The face of one frame.
+
+    Attributes:
+        index:     number of the frame, from 0.
+        landmarks: (468, 2) float32, mesh in pixels, not smoothed; None where there is no face.
+        score:     0..1, 0 where there is no face.
+        shot:      number of the shot, from 0: between two cuts, and always one person.
+    """
+
+    index: int
+    landmarks: Float | None
+    score: float
+    shot: int
+
+
+class Tracker:
+    """Follows one face. Keeps one mesh and counters, whatever the length of the clip."""
+
+    def __init__(self, choice: FaceChoice = "largest", folder: Path | None = None) -> None:
+        self.detections = 0
+        """Frames the detector has looked at so far."""
+        self.meshes = 0
+        """Frames whose mesh came from the frame before, without the detector."""
+        self._choice: FaceChoice = choice
+        self._folder = folder
+        self._cuts = CutFinder()
+        self._index = -1
+        self._shot = 0
+        self._last: Float | None = None
+        self._missing = 0
+        self._several = False
+
+    def follow(self, picture: Picture) -> TrackedFace:
+        """
+        Find the face in the next frame.
+
+        Raises:
+            ModelNotInstalled: a network is missing or damaged.
+        """
+        self._index += 1
+        if self._cuts.is_cut(picture):
+            self._new_shot()
+        face = self._continued(picture) or self._found_again(picture)
+        if face is None:
+            self._missing += 1
+            return TrackedFace(self._index, None, 0.0, self._shot)
+        if self._last is not None and not self._missing and _jumped(self._last, face.landmarks):
+            self._shot += 1
+        self._last, self._missing = face.landmarks, 0
+        return TrackedFace(self._index, face.landmarks, face.score, self._shot)
+
+    def _new_shot(self) -> None:
+        self._shot += 1
+        self._last, self._missing, self._several = None, 0, False
+
+    def _continued(self, picture: Picture) -> FoundFace | None:
+        """Give the face where it was a frame ago, if it still is there."""
+        if self._last is None or self._missing:
+            return None
+        self.meshes += 1
+        face = FoundFace(*mesh_in(picture, region_of_mesh(self._last), self._folder))
+        if face.score <= ACCEPTED:
+            return None
+        if self._several and self._index % _CHECK_EVERY == 0 and not self._is_detected(picture, face):
+            return None
+        return face
+
+    def _is_detected(self, picture: Picture, face: FoundFace) -> bool:
+        """Ask the detector whether the face is where the mesh says; true when it sees none at all there."""
+        self.detections += 1
+        found = detect_within(picture, [_around(face.landmarks, picture)], self._folder)
+        boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
+        return not found or bool((overlap(face.bounds, boxes) > _SAME_PERSON_IOU).any())
+
+    def _found_again(self, picture: Picture) -> FoundFace | None:
+        """
+        Detect: the person just lost, near its place, else anybody.
+
+        Where others were in the shot, the place of a lost face stays empty for a while: they are not it. A
+        lone face that turns up elsewhere is a cut that the brightness did not show.
+        """
+        self.detections += 1
+        if self._last is not None and self._missing < _FORGET_AFTER:
+            near = faces_within(picture, [_around(self._last, picture)], self._folder)
+            same = _same_person(self._last, near)
+            if same is not None or self._several:
+                return same
+        faces = self._everybody(picture)
+        face = chosen(faces, self._choice, picture.width, picture.height)
+        if face is not None:
+            self._several = len(faces) > 1
+            self._shot += self._last is not None
+            self._last = None
+        return face
+
+    def _everybody(self, picture: Picture) -> list[FoundFace]:
+        whole = Box(0, 0, picture.width, picture.height)
+        if self._missing % _TILES_EVERY:
+            return faces_within(picture, [whole], self._folder)
+        if self._choice in ("largest", 0):
+            return find_faces(picture, self._folder)
+        # The wanted face may be one that only tiles show.
+        return faces_within(picture, [whole, *tiles(*whole.size)], self._folder)
+
+
+def track(
+    pictures: Iterable[Picture], choice: FaceChoice = "largest", folder: Path | None = None
+) -> Iterator[TrackedFace]:
+    """
+    Follow one face through a clip, one record per picture, lazily.
+
+    Args:
+        pictures: the frames in order; consumed one at a time.
+        choice:   which face of several, decided where a shot begins.
+        folder:   where the networks lie; None = inside this package.
+
+    Raises:
+        ModelNotInstalled: a network is missing or damaged.
+    """
+    tracker = Tracker(choice, folder)
+    for picture in pictures:
+        yield tracker.follow(picture)
+
+
+def _jumped(before: Float, now: Float) -> bool:
+    return float(np.linalg.norm(now.mean(0) - before.mean(0))) > _JUMP * face_height(now)
+
+
+def _around(landmarks: Float, picture: Picture) -> Box:
+    x1, y1, x2, y2 = (float(v) for v in bounds(landmarks))
+    reach = max(x2 - x1, y2 - y1) * _NEARBY / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    box = Box(int(x - reach), int(y - reach), int(x + reach), int(y + reach))
+    return box.evened().clipped(picture.width, picture.height)
+
+
+def _same_person(landmarks: Float, faces: Sequence[FoundFace]) -> FoundFace | None:
+    """Give the face that overlaps the last known one most."""
+    if not faces:
+        return None
+    shared = overlap(bounds(landmarks), np.array([f.bounds for f in faces], np.float32))
+    best = int(shared.argmax())
+    return faces[best] if shared[best] > _SAME_PERSON_IOU else None

@@ -1,0 +1,230 @@
+"""Idle motion of a still portrait: slow sway and blinks; only the region around the head ever changes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from musetalk_core.errors import InputError
+from musetalk_core.faces.topology import (
+    CHIN,
+    LEFT_EYE_LOWER,
+    LEFT_EYE_UPPER,
+    OVAL,
+    RIGHT_EYE_LOWER,
+    RIGHT_EYE_UPPER,
+    face_height,
+)
+from musetalk_core.types import Box, Float, Image, Ints
+
+_GROWN, _SOFT, _EDGE = 1.25, 0.22, 0.15
+"""The moving area: the face's oval enlarged, softened (in H), and fading before the picture's edge (in H)."""
+_LEAST_WEIGHT: Final = 0.02
+_GRID_PER_H: Final = 40.0
+"""Nodes of the smooth displacement grid per face height."""
+_CUBIC_MOST_PX: Final = 1_000_000
+"""Above this many pixels nobody sees the difference, and linear is three times as fast."""
+
+_SLOT_S, _JITTER_S, _FIRST_S = 3.75, 1.25, 1.0
+"""A blink every 2.5 to 5 s: one in each slot, somewhere in its first part."""
+_DOWN_S, _SHUT_S, _UP_S = 0.08, 0.04, 0.14
+_EYES: Final = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER))
+_LEAST_EYE: Final = 0.012
+"""Eyes open less than this (in H) do not blink."""
+_SWAY: Final = ((0.008, 0.17), (0.005, 0.23), (float(np.radians(0.7)), 0.13), (0.004, 0.11))
+"""Amplitude and frequency (Hz) of: right (H), down (H), turn (radians), zoom."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Eye:
+    """One eye, in pixels of the region: where it is drawn and the lid's edges over its columns."""
+
+    area: Box
+    upper: Float
+    lower: Float
+    opening: float
+
+
+class Idle:
+    """
+    Moves one still. Stateless after construction: any time, any order, any thread.
+
+    Attributes:
+        region: the part of the picture that moves; even coordinates, nothing outside it changes.
+    """
+
+    region: Box
+
+    def __init__(self, size: tuple[int, int], landmarks: Float, seed: int) -> None:
+        """
+        Prepare the maps of a still.
+
+        Args:
+            size:      (w, h) of the picture in pixels.
+            landmarks: (468, 2) float32, mesh in pixels of the picture.
+            seed:      chooses the rhythm of sway and blinks; not negative.
+
+        Raises:
+            InputError: the picture is empty.
+        """
+        if min(size) < 2:
+            raise InputError("The still needs at least two pixels each way.", size=size)
+        height = max(face_height(landmarks), 1.0)
+        self._height, self._seed = height, seed
+        self._phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, 8).astype(np.float32)
+        self.region, self._maps = _maps(size, landmarks, height)
+        corner = np.array([self.region.x1, self.region.y1], np.float32)
+        eyes = (_eye(landmarks[a] - corner, landmarks[b] - corner, height, self.region) for a, b in _EYES)
+        self._eyes = [eye for eye in eyes if eye is not None]
+
+    def apply(self, region_bgr: Image, time_s: float) -> Image:
+        """
+        Move the region to a moment.
+
+        Args:
+            region_bgr: (h, w, 3) uint8 BGR, the still's `region`, mouth already drawn. Not modified.
+            time_s:     seconds from the start.
+
+        Returns:
+            (h, w, 3) uint8 BGR, a new array; its border pixels are the source's own.
+
+        Raises:
+            InputError: the picture is not of the region's size.
+        """
+        width, depth = self.region.size
+        if region_bgr.shape != (depth, width, 3):
+            raise InputError(f"The region is {width}x{depth} pixels, not {region_bgr.shape[1::-1]}.")
+        shut = blink(time_s, self._seed)
+        blinked = _with_lids(region_bgr, self._eyes, shut) if shut > 0 else region_bgr
+        shift = cv2.resize(self._shift(time_s), (width, depth), interpolation=cv2.INTER_LINEAR)
+        smooth = cv2.INTER_CUBIC if width * depth <= _CUBIC_MOST_PX else cv2.INTER_LINEAR
+        return _sampled(blinked, np.asarray(shift, np.float32), smooth | cv2.WARP_RELATIVE_MAP)
+
+    def _shift(self, time_s: float) -> Float:
+        """(rows, columns, 2) float32: from each node to its source, pixels."""
+        right, down, turn, zoom = (
+            amplitude * _slow(time_s, frequency, self._phases[2 * k : 2 * k + 2])
+            for k, (amplitude, frequency) in enumerate(_SWAY)
+        )
+        cos, sin, scale = np.cos(turn), np.sin(turn), 1 / (1 + zoom)
+        weight, x, y = self._maps
+        left, up = right * self._height, down * self._height
+        return np.stack(
+            [
+                np.float32(cos * scale - 1) * x + np.float32(sin * scale) * y - np.float32(left) * weight,
+                np.float32(-sin * scale) * x + np.float32(cos * scale - 1) * y - np.float32(up) * weight,
+            ],
+            axis=-1,
+        ).astype(np.float32)
+
+
+def blink(time_s: float, seed: int) -> float:
+    """
+    Give how far the lids are closed, 0..1: 80 ms down, 40 ms shut, 140 ms up, every 2.5 to 5 s.
+
+    Args:
+        time_s: seconds from the start.
+        seed:   chooses the moments; not negative.
+    """
+    slot, since = divmod(time_s - _FIRST_S, _SLOT_S)
+    if slot < 0:
+        return 0.0
+    since -= float(np.random.default_rng([seed, int(slot)]).uniform(0, _JITTER_S))
+    if since <= 0:
+        return 0.0
+    opening = (since - _DOWN_S - _SHUT_S) / _UP_S
+    return float(min(since / _DOWN_S, 1.0, max(1 - opening, 0.0)))
+
+
+def _slow(time_s: float, frequency: float, phases: Float) -> float:
+    turn = 2 * np.pi * frequency * time_s
+    return float(np.sin(turn + phases[0]) + 0.5 * np.sin(2.3 * turn + phases[1]))
+
+
+def _maps(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Box, tuple[Float, Float, Float]]:
+    """Give the region and, on a coarse grid over it, the weight, bare and times x and y from the pivot."""
+    weight, scale = _weight(size, landmarks, height)
+    rows, columns = np.flatnonzero(weight.any(axis=1)), np.flatnonzero(weight.any(axis=0))
+    if len(rows) == 0:
+        nothing = np.zeros((1, 1), np.float32)
+        return Box(0, 0, 2, 2), (nothing, nothing, nothing)
+    low = int((columns[0] - 1) / scale), int((rows[0] - 1) / scale)
+    high = int((columns[-1] + 2) / scale) + 1, int((rows[-1] + 2) / scale) + 1
+    region = Box(*low, *high).evened().clipped(size[0] & ~1, size[1] & ~1)
+    x, y = (
+        (np.arange(n, dtype=np.float32) + 0.5) * (side / n) - 0.5
+        for side, n in zip(region.size, _nodes(region, height), strict=True)
+    )
+    at = np.stack(np.meshgrid((x + region.x1 + 0.5) * scale - 0.5, (y + region.y1 + 0.5) * scale - 0.5), -1)
+    on_grid = np.asarray(cv2.remap(weight, at.astype(np.float32), None, cv2.INTER_LINEAR), np.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
+    on_grid[[0, -1]] = 0
+    on_grid[:, [0, -1]] = 0
+    pivot = landmarks[CHIN] + np.array([0, 0.25 * height], np.float32)
+    away_x, away_y = x + np.float32(region.x1 - pivot[0]), y + np.float32(region.y1 - pivot[1])
+    by_x, by_y = on_grid * away_x, on_grid * away_y[:, None]
+    return region, (on_grid, by_x.astype(np.float32), by_y.astype(np.float32))
+
+
+def _nodes(region: Box, height: float) -> tuple[int, int]:
+    width, depth = (int(np.clip(side * _GRID_PER_H / height, 3, max(3, side // 2))) for side in region.size)
+    return width, depth
+
+
+def _weight(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Float, float]:
+    """(h, w) float32 on a reduced picture, 1 on the face .. 0 away from it, and the reduction."""
+    scale = min(1.0, _GRID_PER_H / height)
+    width, depth = (max(2, round(side * scale)) for side in size)
+    mask = np.zeros((depth, width), np.uint8)
+    oval = landmarks[OVAL]
+    grown = oval.mean(0) + (oval - oval.mean(0)) * _GROWN
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(grown * scale).astype(np.int32)), 255)
+    soft = np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _SOFT * height * scale), np.float32)
+    x, y = np.arange(width), np.arange(depth)
+    edge = np.minimum.outer(np.minimum(y, depth - 1 - y), np.minimum(x, width - 1 - x))
+    soft *= np.clip(edge / (_EDGE * height * scale), 0, 1) / max(float(soft.max()), 1.0)
+    return np.clip((soft - _LEAST_WEIGHT) / (1 - _LEAST_WEIGHT), 0, 1).astype(np.float32), scale
+
+
+def _eye(upper: Float, lower: Float, height: float, region: Box) -> _Eye | None:
+    opening = float((lower[:, 1] - upper[:, 1]).max())
+    if opening < _LEAST_EYE * height:
+        return None
+    low = int(upper[:, 0].min() - 2), int(upper[:, 1].min() - 1.6 * opening)
+    high = int(upper[:, 0].max() + 3), int(lower[:, 1].max() + 3)
+    area = Box(*low, *high).clipped(*region.size)
+    if area.is_empty:
+        return None
+    columns = np.arange(area.x1, area.x2)
+    return _Eye(area, _edge(upper, columns), _edge(lower, columns), opening)
+
+
+def _edge(points: Float, columns: Ints) -> Float:
+    order = np.argsort(points[:, 0])
+    return np.interp(columns, points[order, 0], points[order, 1]).astype(np.float32)
+
+
+def _with_lids(picture: Image, eyes: list[_Eye], shut: float) -> Image:
+    out = picture.copy()
+    for eye in eyes:
+        out[eye.area.slices()] = _lid(picture[eye.area.slices()], eye, shut)
+    return out
+
+
+def _lid(patch: Image, eye: _Eye, shut: float) -> Image:
+    """Pull the skin above the upper lid down towards the lower lid; the eye below the lid stays."""
+    y = np.arange(patch.shape[0], dtype=np.float32)[:, None]
+    upper, lower = eye.upper - eye.area.y1, eye.lower - eye.area.y1
+    lid = upper + shut * np.maximum(lower - upper, 0)
+    stretched = y * ((upper - 0.06 * eye.opening) / np.maximum(lid, 1))
+    shift = np.zeros((*patch.shape[:2], 2), np.float32)
+    shift[..., 1] = np.where(y < lid, stretched - y, 0)
+    moved = _sampled(patch, shift, cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP)
+    lashes = np.exp(-np.square((y - lid) / (0.10 * eye.opening + 0.5)))
+    lashes *= 0.55 * shut * np.clip((lower - upper) / eye.opening * 2, 0, 1)
+    return (moved * (1 - lashes)[..., None] + 0.5).astype(np.uint8)
+
+
+def _sampled(picture: Image, shift: Float, flags: int) -> Image:
+    out = cv2.remap(picture, shift, None, flags, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
+    return np.asarray(out, np.uint8)

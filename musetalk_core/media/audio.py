@@ -1,0 +1,169 @@
+"""Sound from any file as 16 kHz mono float32, streamed; and small wav files."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable, NoAudioFound
+from musetalk_core.media.container import MICROSECOND, media_errors, opened, sound_stream
+from musetalk_core.media.files import replacing
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.probe import probe, require_sound
+from musetalk_core.media.sniff import Sniffed, sniff
+from musetalk_core.types import SPEECH_RATE_HZ, Float
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+_BLOCK = 1 << 16
+GAP_S = Fraction(1, 10)
+"""Holes in a track from this length on become silence and overlaps are dropped; the same when muxing."""
+_BYTES = 4
+
+
+def decode_speech(path: Path, target: Path, limits: Limits = Limits()) -> int:  # noqa: B008  frozen
+    """
+    Decode a file's first sound track; memory does not grow with its length.
+
+    Args:
+        path:   a sound or video file. Sound that starts after the picture begins with silence.
+        target: the headerless little-endian float32 file to write, 16 kHz mono, -1..1; whole or not at all.
+        limits: on what headers promise and on what is really decoded.
+
+    Returns:
+        the number of samples S: the length of the track, rounded up.
+
+    Raises:
+        NoAudioFound: there is no sound track, or no sample in it.
+        MediaUnreadable: it is damaged.
+        MediaTooLarge: it is over a limit.
+        DiskFull: there is no room.
+    """
+    require_sound(probe(path, limits))
+    sniffed = sniff(path)
+    with replacing(target) as temporary, opened(path, sniffed, limits) as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise NoAudioFound(f"The {sniffed.name} file has no sound track.")
+        with temporary.open("wb") as file:
+            return _resampled(_mono(container, stream, sniffed, limits), stream.sample_rate, file)
+
+
+def _resampled(blocks: Iterator[Float], rate: int, file: BinaryIO) -> int:
+    import soxr
+
+    resampler = soxr.ResampleStream(rate, SPEECH_RATE_HZ, 1, dtype="float32", quality="HQ")
+    heard = 0
+    for block in blocks:
+        heard += len(block)
+        _put(resampler.resample_chunk(block), file)
+    _put(resampler.resample_chunk(np.zeros(0, np.float32), last=True), file)
+    if heard == 0:
+        raise NoAudioFound("The sound track is empty; send one that carries the speech.")
+    count = -(-heard * SPEECH_RATE_HZ // rate)
+    # The resampler rounds its own way; the length is a promise. truncate() also grows a file, with zeros.
+    file.truncate(count * _BYTES)
+    return count
+
+
+def _put(samples: Float, file: BinaryIO) -> None:
+    file.write(np.clip(samples, -1, 1).astype("<f4").tobytes())
+
+
+def _mono(
+    container: InputContainer, stream: AudioStream, sniffed: Sniffed, limits: Limits
+) -> Iterator[Float]:
+    """Blocks of finite mono samples in -1..1 at the track's own rate, from the start of the file on."""
+    rate, heard = stream.sample_rate, 0
+    origin = (container.start_time or 0) * MICROSECOND
+    for frame in _frames(container, stream, sniffed):
+        if frame.sample_rate != rate:
+            raise MediaUnreadable("The sound track changes its sample rate midway; export it again.")
+        shift = _shift(frame, heard, origin)
+        if heard + shift + frame.samples > limits.seconds * rate:
+            raise MediaTooLarge(f"The sound lasts more than {limits.seconds} seconds; shorten it.")
+        yield from _blocks_of_silence(shift)
+        samples = mono_samples(frame)[max(0, -shift) :]
+        heard += max(0, shift) + len(samples)
+        yield samples
+
+
+def _frames(container: InputContainer, stream: AudioStream, sniffed: Sniffed) -> Iterator[AudioFrame]:
+    from av.error import FFmpegError
+
+    good = bad = 0
+    with media_errors(sniffed.name):
+        for packet in container.demux(stream):
+            try:
+                frames: list[AudioFrame] = stream.decode(packet)
+            except FFmpegError:
+                bad += 1
+                continue
+            good += len(frames)
+            yield from frames
+    if bad > good:
+        raise MediaUnreadable(f"The sound of the {sniffed.name} file is damaged; export or upload it again.")
+
+
+def _shift(frame: AudioFrame, heard: int, origin: Fraction) -> int:
+    """
+    Count the samples of silence to put before a frame, or, negative, to drop from it.
+
+    A track that starts late is moved into place exactly; later on only real holes count, not jitter.
+    """
+    if frame.pts is None or frame.time_base is None:
+        return 0
+    shift = round((frame.pts * frame.time_base - origin) * frame.sample_rate) - heard
+    if heard == 0:
+        return max(0, shift)
+    return shift if abs(shift) >= GAP_S * frame.sample_rate else 0
+
+
+def _blocks_of_silence(samples: int) -> Iterator[Float]:
+    for start in range(0, samples, _BLOCK):
+        yield np.zeros(min(_BLOCK, samples - start), np.float32)
+
+
+def mono_samples(frame: AudioFrame) -> Float:
+    """Return the (S,) float32 mean of a frame's channels, finite and within -1..1."""
+    raw: npt.NDArray[Any] = frame.to_ndarray()
+    planar = raw if frame.format.is_planar else raw.reshape(frame.samples, -1).T
+    mean = planar.astype(np.float32).mean(axis=0, dtype=np.float32)
+    if raw.dtype.kind == "u":
+        mean = (mean - 128) / 128
+    elif raw.dtype.kind == "i":
+        mean = mean / float(2 ** (8 * raw.dtype.itemsize - 1))
+    return np.clip(np.nan_to_num(mean, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32)
+
+
+def write_wav(path: Path, samples: Float, rate: int) -> None:
+    """
+    Write 16-bit mono PCM; whole or not at all.
+
+    Args:
+        path:    the .wav to write.
+        samples: (S,) float in -1..1; beyond is clipped, what is not a number is silence.
+        rate:    in Hz.
+
+    Raises:
+        InputError: the samples are not one channel or the rate not positive.
+        DiskFull: there is no room.
+    """
+    if samples.ndim != 1 or rate <= 0:
+        raise InputError(f"samples of shape {samples.shape} at {rate} Hz are no mono sound")
+    finite = np.clip(np.nan_to_num(samples, nan=0.0), -1, 1)
+    pcm = np.rint(finite * 32767).astype("<i2")
+    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm.tobytes())

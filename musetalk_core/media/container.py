@@ -1,0 +1,113 @@
+"""Opening foreign containers with one demuxer, local files only, and choosing their streams."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_core.errors import MediaUnreadable
+from musetalk_core.media.codecs import WHITELIST
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.sniff import Sniffed
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+_PROBE_BYTES = 5_000_000
+_PROBE_US = 5_000_000
+_OPEN_TIMEOUT_S = 30.0
+MICROSECOND = Fraction(1, 1_000_000)
+"""The unit of container-wide times in FFmpeg."""
+
+
+@contextmanager
+def media_errors(name: str) -> Generator[None]:
+    """
+    Turn FFmpeg's errors inside the block into one that names the format.
+
+    Raises:
+        MediaUnreadable: FFmpeg could not go on.
+    """
+    from av.error import FFmpegError
+
+    try:
+        yield
+    except (FFmpegError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "bad text"
+        raise MediaUnreadable(
+            f"The {name} file is damaged or cut off ({why}); export or upload it again.", format=name
+        ) from error
+
+
+@contextmanager
+def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputContainer]:
+    """
+    Open a container with the demuxer its first bytes ask for, and nothing else.
+
+    Args:
+        path:    a local file.
+        sniffed: what `sniff(path)` said.
+        limits:  decoders refuse larger pictures even where a header lies.
+
+    Raises:
+        MediaUnreadable: it cannot be opened.
+    """
+    import av
+
+    options = {
+        "format_whitelist": sniffed.demuxer,
+        "protocol_whitelist": "file",
+        "codec_whitelist": WHITELIST,
+        "probesize": str(_PROBE_BYTES),
+        "analyzeduration": str(_PROBE_US),
+        "max_pixels": str(limits.video_pixels),
+    }
+    with media_errors(sniffed.name):
+        container = av.open(
+            f"file:{path.absolute()}",
+            "r",
+            format=sniffed.demuxer,
+            options=options,
+            metadata_errors="replace",
+            timeout=(_OPEN_TIMEOUT_S, None),
+        )
+    with container:
+        yield container
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """Return the first moving picture; attached cover art does not count."""
+    from av.stream import Disposition
+
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    return next((s for s in container.streams.video if not s.disposition & covers), None)
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """Return the first sound track."""
+    return next(iter(container.streams.audio), None)
+
+
+def stream_seconds(container: InputContainer, stream: Stream) -> Fraction | None:
+    """Tell how long a stream lasts by its container's word, None where it does not."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    tagged = _tagged_seconds(stream.metadata.get("DURATION", ""))
+    if tagged:
+        return tagged
+    return container.duration * MICROSECOND if container.duration else None
+
+
+def _tagged_seconds(text: str) -> Fraction | None:
+    """Read Matroska's per-track tag, `00:01:02.345000000`."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    except ValueError:
+        return None

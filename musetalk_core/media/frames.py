@@ -1,0 +1,19 @@
+"""One door to everything about the frames of a clip: scanning, indexing, reading and timing them."""
+
+from musetalk_core.media.index import VideoIndex
+from musetalk_core.media.proxy import write_proxy
+from musetalk_core.media.reader import DEFAULT_BUDGET, FrameReader
+from musetalk_core.media.scan import Scan, open_scan
+from musetalk_core.media.timeline import Playback, source_slice, source_times
+
+__all__ = [
+    "DEFAULT_BUDGET",
+    "FrameReader",
+    "Playback",
+    "Scan",
+    "VideoIndex",
+    "open_scan",
+    "source_slice",
+    "source_times",
+    "write_proxy",
+]

@@ -1,0 +1,74 @@
+"""How a stored frame becomes an upright one with square pixels and even sides."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from musetalk_core.types import Image
+
+_SQUARE_ENOUGH = Fraction(1, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn by quarters: transpose first, then flip left-right, then flip up-down."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @classmethod
+    def from_matrix(cls, matrix: bytes) -> "Turn":
+        """
+        Read an FFmpeg display matrix.
+
+        Args:
+            matrix: nine native int32 a b u c d v x y w; a stored point goes to (ax + cy, bx + dy).
+        """
+        a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, c < 0, b < 0)
+        return cls(False, a < 0, d < 0)
+
+    @property
+    def clockwise(self) -> int:
+        """Degrees 0, 90, 180 or 270 of the turn; mirroring alone counts as none."""
+        if self.transpose:
+            return 90 if self.flip_x else 270
+        return 180 if self.flip_y else 0
+
+    def applied(self, plane: Image) -> Image:
+        """Turn a (h, w) uint8 plane or (h, w, C) image; a copy unless nothing is to be done."""
+        if self.transpose:
+            plane = np.asarray(cv2.transpose(plane), np.uint8)
+        if self.flip_x or self.flip_y:
+            code = -1 if self.flip_x and self.flip_y else int(self.flip_x)
+            plane = np.asarray(cv2.flip(plane, code), np.uint8)
+        return plane
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height after the turn."""
+        return (height, width) if self.transpose else (width, height)
+
+
+def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """
+    Return width and height with square pixels, stretching the short side so that no pixel is lost.
+
+    Args:
+        width:  stored pixels.
+        height: stored pixels.
+        aspect: width divided by height of one stored pixel; None or 0 = square.
+    """
+    if not aspect or aspect < 0 or abs(aspect - 1) <= _SQUARE_ENOUGH:
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def evened_size(width: int, height: int) -> tuple[int, int]:
+    """Return both sides rounded up to even, as 4:2:0 needs."""
+    return (width + 1) & ~1, (height + 1) & ~1

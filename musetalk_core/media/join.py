@@ -1,0 +1,210 @@
+"""Joining encoded chunks into one video by exact frame numbers, and laying the sound under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from fractions import Fraction
+from heapq import merge
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musetalk_core.errors import EncodeError
+from musetalk_core.media.audio import GAP_S
+from musetalk_core.media.container import opened
+from musetalk_core.media.encode import timescale
+from musetalk_core.media.ffmpeg import command, file_url, find_ffmpeg, run
+from musetalk_core.media.files import replacing, scratch_beside
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.probe import probe, require_sound
+from musetalk_core.media.sniff import Sniffed, sniff
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+_AAC_RATES = (44_100, 48_000)
+_DEADLINE_S = 3600.0
+_LATE_US = 1000
+_PRIMING_PACKETS = 3
+"""Packets an encoder may put before the first audible sample; edit lists hide them."""
+
+
+def join(
+    chunks: Sequence[Path],
+    speech: Path | None,
+    target: Path,
+    *,
+    rate: Fraction,
+    audio_bitrate: str = "192k",
+    ffmpeg: Path | None = None,
+) -> int:
+    """
+    Put chunks one after the other without encoding them again, and add the sound.
+
+    Args:
+        chunks:        mp4 files of `VideoEncoder`, all of one size, rate and quality.
+        speech:        any file with sound, or None for a silent video.
+        target:        the .mp4 to write; whole or not at all.
+        rate:          frames per second of the chunks.
+        audio_bitrate: of the AAC track.
+        ffmpeg:        the program; None = search.
+
+    Returns:
+        how many frames the video has.
+
+    Raises:
+        EncodeError: the chunks do not fit together, or ffmpeg failed.
+        DiskFull: there is no room.
+        NoAudioFound, MediaUnreadable: the speech has no usable sound.
+    """
+    if not chunks:
+        raise EncodeError("There is nothing to join: the list of chunks is empty.")
+    with scratch_beside(target, ".m4a") as encoded, replacing(target) as temporary:
+        sound = None if speech is None else _as_aac(speech, encoded, audio_bitrate, ffmpeg)
+        return _mux(chunks, sound, temporary, rate)
+
+
+def _as_aac(speech: Path, encoded: Path, bitrate: str, ffmpeg: Path | None) -> Path:
+    """Give a file whose first sound track may be copied as it is: the speech itself or an encoded one."""
+    audio = require_sound(probe(speech))
+    if audio.codec == "aac" and audio.sample_rate in _AAC_RATES and audio.channels <= 2 and _is_plain(speech):
+        return speech
+    import ffmpeg as graph
+
+    sniffed = sniff(speech)
+    source = graph.input(
+        file_url(speech),
+        format=sniffed.demuxer,
+        format_whitelist=sniffed.demuxer,
+        protocol_whitelist="file",
+    )
+    options = {
+        "format": "mp4",
+        "c:a": "aac",
+        "b:a": bitrate,
+        "ar": audio.sample_rate if audio.sample_rate in _AAC_RATES else _AAC_RATES[-1],
+        "ac": min(audio.channels, 2),
+        # Late starts and holes become silence, as in `decode_speech`, so that sound and lips agree.
+        "af": f"aresample=async=1:first_pts=0:min_hard_comp={float(GAP_S)}",
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "fflags": "+bitexact",
+    }
+    words = command(find_ffmpeg(ffmpeg), graph.output(source["a:0"], file_url(encoded), **options))
+    run(words, deadline_s=_DEADLINE_S)
+    return encoded
+
+
+def _is_plain(speech: Path) -> bool:
+    """Tell whether AAC packets are the whole track: no late start, holes, or parts an edit list hides."""
+    sniffed = sniff(speech)
+    if sniffed.demuxer != "mov":
+        return False
+    with opened(speech, sniffed, Limits()) as container:
+        stream = container.streams.audio[0]
+        if stream.codec_context.profile != "LC" or (container.start_time or 0) > _LATE_US:
+            return False
+        expected: int | None = None
+        for number, packet in enumerate(container.demux(stream)):
+            if packet.pts is None:
+                continue
+            first = packet.pts if expected is None else 0
+            is_hidden = packet.is_discard and number >= _PRIMING_PACKETS
+            if is_hidden or first > 0 or (expected is not None and packet.pts != expected):
+                return False
+            expected = packet.pts + (packet.duration or 0)
+    return expected is not None
+
+
+def _mux(chunks: Sequence[Path], sound: Path | None, target: Path, rate: Fraction) -> int:
+    import av
+
+    scale = str(timescale(rate))
+    options = {
+        "movflags": "+faststart",
+        "video_track_timescale": scale,
+        "movie_timescale": scale,
+        "fflags": "+bitexact",
+    }
+    with ExitStack() as stack:
+        output = stack.enter_context(av.open(str(target), "w", format="mp4", container_options=options))
+        pictures = _Pictures(chunks, output, rate)
+        sounds = iter(()) if sound is None else _sounds(stack, sound, output)
+        for _, packet in merge(pictures, sounds, key=itemgetter(0)):
+            output.mux(packet)
+    return pictures.frames
+
+
+class _Pictures:
+    """
+    The packets of all chunks with timestamps counted in frames, and the time each is due in seconds.
+
+    Attributes:
+        frames: counted so far.
+    """
+
+    def __init__(self, chunks: Sequence[Path], output: OutputContainer, rate: Fraction) -> None:
+        self.frames = 0
+        self._chunks, self._rate = chunks, rate
+        with _opened_chunk(chunks[0]) as first:
+            self._header = _header(first)
+            self._stream = output.add_stream_from_template(first.streams.video[0])
+            self._stream.metadata.clear()
+
+    def __iter__(self) -> Iterator[tuple[float, Packet[Any]]]:
+        for chunk in self._chunks:
+            with _opened_chunk(chunk) as container:
+                if _header(container) != self._header:
+                    raise EncodeError("The chunks cannot be joined: they were not all encoded alike.")
+                yield from self._packets(container)
+
+    def _packets(self, container: InputContainer) -> Iterator[tuple[float, Packet[Any]]]:
+        start, count = self.frames, 0
+        for packet in container.demux(container.streams.video[0]):
+            if packet.pts is None or packet.dts is None:
+                continue  # the empty packet at the end
+            packet.pts = start + self._number(packet.pts, packet.time_base)
+            packet.dts = start + self._number(packet.dts, packet.time_base)
+            packet.duration, packet.time_base, packet.stream = 1, 1 / self._rate, self._stream
+            count += 1
+            yield float(packet.dts / self._rate), packet
+        self.frames = start + count
+
+    def _number(self, time: int, time_base: Fraction) -> int:
+        number = time * time_base * self._rate
+        if number.denominator != 1:
+            raise EncodeError(f"A chunk has a frame off the grid of {self._rate} frames per second.")
+        return number.numerator
+
+
+def _opened_chunk(path: Path) -> AbstractContextManager[InputContainer]:
+    return opened(path, Sniffed(False, "mp4", "mov"), Limits())
+
+
+def _header(container: InputContainer) -> tuple[Any, ...]:
+    """Collect what must agree between chunks: size, and the decoder's parameter sets."""
+    if not container.streams.video:
+        raise EncodeError("A chunk without a picture cannot be joined.")
+    context = container.streams.video[0].codec_context
+    return context.name, context.width, context.height, context.extradata
+
+
+def _sounds(stack: ExitStack, path: Path, output: OutputContainer) -> Iterator[tuple[float, Packet[Any]]]:
+    container = stack.enter_context(opened(path, sniff(path), Limits()))
+    source = container.streams.audio[0]
+    stream = output.add_stream_from_template(source)
+    stream.metadata.clear()
+    return _sound_packets(container, source, stream)
+
+
+def _sound_packets(
+    container: InputContainer, source: AudioStream, stream: AudioStream
+) -> Iterator[tuple[float, Packet[Any]]]:
+    for packet in container.demux(source):
+        if packet.dts is None:
+            continue  # the empty packet at the end
+        packet.stream = stream
+        yield float(packet.dts * packet.time_base), packet

@@ -1,0 +1,31 @@
+"""How large foreign media may be: plain numbers that bound every later cost before anything is decoded."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    Upper bounds on one input file.
+
+    Attributes:
+        video_pixels:  stored or displayed pixels of one video frame.
+        still_pixels:  pixels of a still image.
+        seconds:       duration of a video or a sound track.
+        frame_pixels:  frames times pixels, about 27 minutes of 1080p at 60 frames per second.
+        streams:       streams in one container.
+        rate_hz:       frames per second.
+        video_bytes:   size of a video file.
+        audio_bytes:   size of a sound file.
+        still_bytes:   size of an image file.
+    """
+
+    video_pixels: int = 4096 * 4096
+    still_pixels: int = 50_000_000
+    seconds: int = 3600
+    frame_pixels: int = 200_000_000_000
+    streams: int = 8
+    rate_hz: int = 120
+    video_bytes: int = 2_000_000_000
+    audio_bytes: int = 200_000_000
+    still_bytes: int = 30_000_000

@@ -1,0 +1,144 @@
+"""
+One video frame as it travels between decoder and encoder: 8-bit 4:2:0, BT.709, limited range.
+
+Only the crop an engine works on is ever converted to BGR, and only what it changed is converted back, so
+everything else reaches the encoder byte for byte as it was decoded.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from musetalk_core.types import Box, Float, Image, Mask
+
+_KR, _KG, _KB = 0.2126, 0.7152, 0.0722  # ITU-R BT.709-6
+
+
+def _bgr_from_yuv() -> Float:
+    """(3, 4) float32: [Y U V 1] in 0..255 limited range to BGR."""
+    luma, chroma = 255 / 219, 255 / 224
+    blue, red = 2 * (1 - _KB) * chroma, 2 * (1 - _KR) * chroma
+    green_u, green_v = -blue * _KB / _KG, -red * _KR / _KG
+    rows = [[luma, blue, 0.0], [luma, green_u, green_v], [luma, 0.0, red]]
+    return np.array([[*r, -16 * r[0] - 128 * (r[1] + r[2])] for r in rows], np.float32)
+
+
+def _yuv_from_bgr() -> Float:
+    """(3, 4) float32: [B G R 1] in 0..255 to limited-range YUV."""
+    weights = np.array([_KB, _KG, _KR])
+    u = (np.array([1.0, 0, 0]) - weights) / (2 * (1 - _KB))
+    v = (np.array([0, 0, 1.0]) - weights) / (2 * (1 - _KR))
+    rows = [(weights * 219 / 255, 16), (u * 224 / 255, 128), (v * 224 / 255, 128)]
+    return np.array([[*r, offset] for r, offset in rows], np.float32)
+
+
+_TO_BGR, _TO_YUV = _bgr_from_yuv(), _yuv_from_bgr()
+_NOTHING = np.zeros(3)
+
+
+def _yuv444(bgr: Image) -> Image:
+    return np.asarray(cv2.transform(bgr, _TO_YUV), np.uint8)
+
+
+def _halved(plane: Image) -> Image:
+    size = plane.shape[1] // 2, plane.shape[0] // 2
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _changed(crop: Image, source: Image) -> Mask:
+    """Mark with 255, in (h, w) uint8, the pixels that differ in any channel."""
+    same = cv2.inRange(cv2.bitwise_xor(crop, source), _NOTHING, _NOTHING)
+    return np.asarray(cv2.bitwise_not(same), np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """
+    An immutable frame.
+
+    Attributes:
+        i420: (H * 3 / 2, W) uint8: H rows of Y, then the (H/2, W/2) planes U and V, packed. H, W even.
+    """
+
+    i420: Image
+
+    @classmethod
+    def from_bgr(cls, bgr: Image) -> "Picture":
+        """Convert a whole (H, W, 3) uint8 BGR image; H and W even."""
+        height, width = bgr.shape[:2]
+        yuv = _yuv444(np.ascontiguousarray(bgr))
+        out = np.empty((height * 3 // 2, width), np.uint8)
+        out[:height] = yuv[..., 0]
+        picture = cls(out)
+        picture.u[:], picture.v[:] = _halved(yuv[..., 1]), _halved(yuv[..., 2])
+        return picture
+
+    @property
+    def height(self) -> int:
+        """H in pixels."""
+        return self.i420.shape[0] * 2 // 3
+
+    @property
+    def width(self) -> int:
+        """W in pixels."""
+        return self.i420.shape[1]
+
+    @property
+    def y(self) -> Image:
+        """(H, W) uint8 view of the luma plane."""
+        return self.i420[: self.height]
+
+    @property
+    def u(self) -> Image:
+        """(H/2, W/2) uint8 view of the first chroma plane."""
+        return self._chroma(0)
+
+    @property
+    def v(self) -> Image:
+        """(H/2, W/2) uint8 view of the second chroma plane."""
+        return self._chroma(1)
+
+    def _chroma(self, number: int) -> Image:
+        shape = self.height // 2, self.width // 2
+        start = self.height * self.width + number * shape[0] * shape[1]
+        return self.i420.reshape(-1)[start : start + shape[0] * shape[1]].reshape(shape)
+
+    def bgr(self, box: Box | None = None) -> Image:
+        """
+        Convert one box to (h, w, 3) uint8 BGR, a new array.
+
+        Args:
+            box: even coordinates inside the picture; None = the whole picture.
+        """
+        box = box or Box(0, 0, self.width, self.height)
+        rows, columns = box.slices()
+        half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+        u, v = (
+            cv2.resize(np.ascontiguousarray(plane[half]), box.size, interpolation=cv2.INTER_LINEAR)
+            for plane in (self.u, self.v)
+        )
+        return np.asarray(cv2.transform(cv2.merge([self.y[rows, columns], u, v]), _TO_BGR), np.uint8)
+
+    def pasted(self, crop: Image, source: Image, box: Box) -> "Picture":
+        """
+        Copy the picture with a changed crop in it.
+
+        Args:
+            crop:   (h, w, 3) uint8 BGR, what the box shall show.
+            source: (h, w, 3) uint8 BGR, what `self.bgr(box)` gave. Where both agree the picture keeps its
+                bytes, so an engine that leaves its border alone leaves no trace there.
+            box:    even coordinates inside the picture.
+        """
+        changed = _changed(crop, source)
+        out = Picture(self.i420.copy())
+        if not cv2.countNonZero(changed):
+            return out
+        y, u, v = cv2.split(_yuv444(np.ascontiguousarray(crop)))
+        rows, columns = box.slices()
+        cv2.copyTo(y, changed, out.y[rows, columns])
+        blocks = _halved(changed)  # 255 / 4 and more where any of the four pixels changed
+        half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+        for plane, channel in ((out.u, u), (out.v, v)):
+            cv2.copyTo(_halved(np.asarray(channel, np.uint8)), blocks, plane[half])
+        return out

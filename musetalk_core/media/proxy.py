@@ -1,0 +1,118 @@
+"""A lossless copy of a clip that can be read backwards, for sources that cannot."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musetalk_core.errors import DiskFull
+from musetalk_core.media.files import replacing
+from musetalk_core.media.index import VideoIndex
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.picture import Picture
+from musetalk_core.media.reader import FrameReader
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+GROUP = 32
+"""Frames from one key frame to the next."""
+_SHARE = Fraction(1, 2)
+"""Bytes of a lossless frame against a raw one: noisy camera footage; clean footage needs a third of it."""
+_RESERVE = 256 * 1024 * 1024
+"""Bytes left free for everybody else."""
+_LOSSLESS = {
+    "qp": "0",
+    "preset": "ultrafast",
+    "x264-params": f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=0"
+    ":colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=off",
+}
+
+
+def proxy_bytes(index: VideoIndex) -> int:
+    """Estimate the size of a clip's proxy in bytes."""
+    return int(index.frames * index.width * index.height * Fraction(3, 2) * _SHARE)
+
+
+def write_proxy(
+    source: Path,
+    target: Path,
+    index: VideoIndex,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+) -> VideoIndex:
+    """
+    Copy a clip losslessly into a file that can be read in any direction.
+
+    Args:
+        source: the file the index was made of.
+        target: the .mp4 to write; whole or not at all.
+        index:  of the source.
+        limits: bound what a decoder may allocate.
+
+    Returns:
+        the index of the copy: the same frames at the same times, counted from zero.
+
+    Raises:
+        DiskFull: the estimated copy does not fit, or the disk fills up meanwhile.
+        MediaUnreadable: the source changed since it was indexed.
+    """
+    _refuse_full(target, proxy_bytes(index))
+    with replacing(target) as temporary, FrameReader(source, index, 0, limits=limits) as reader:
+        _encode(temporary, index, reader.read(range(index.frames)), target)
+    keys = np.arange(index.frames) % GROUP == 0
+    return VideoIndex(
+        index.pts - index.pts[0],
+        keys,
+        index.time_base,
+        index.duration,
+        index.width,
+        index.height,
+        index.rate,
+        is_seekable=True,
+        is_still=False,
+    )
+
+
+def _refuse_full(target: Path, wanted: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if wanted + _RESERVE > free:
+        raise DiskFull(
+            f"Reading this video backwards needs about {wanted / 1e9:.1f} GB of scratch space, but only "
+            f"{free / 1e9:.1f} GB are free; free some or send a video with key frames.",
+            needed=wanted,
+            free=free,
+        )
+
+
+def _encode(path: Path, index: VideoIndex, pictures: Iterator[Picture], target: Path) -> None:
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = _stream(container, index)
+        for number, picture in enumerate(pictures):
+            if number % GROUP == 0:
+                _refuse_full(target, 0)
+            frame = _frame(picture)
+            frame.pts, frame.time_base = int(index.pts[number] - index.pts[0]), index.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _stream(container: OutputContainer, index: VideoIndex) -> VideoStream:
+    stream = container.add_stream("libx264", rate=index.rate, options=dict(_LOSSLESS))
+    stream.width, stream.height, stream.pix_fmt = index.width, index.height, "yuv420p"
+    stream.time_base = stream.codec_context.time_base = index.time_base
+    return stream
+
+
+def _frame(picture: Picture) -> VideoFrame:
+    import av
+
+    return av.VideoFrame.from_ndarray(picture.i420, "yuv420p")

@@ -1,0 +1,52 @@
+"""Frame rates as exact fractions: what a container says, snapped to what cameras really do."""
+
+from fractions import Fraction
+
+_TOLERANCE = Fraction(1, 1000)
+_NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
+_WHOLE = tuple(map(Fraction, (5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120)))
+STANDARD_RATES = tuple(sorted((*_WHOLE, *_NTSC, Fraction(25, 2))))
+DEFAULT_RATE = Fraction(25)
+"""For a still, and for video whose rate nobody can tell."""
+_LOWEST_GUESS = Fraction(10)
+_FEW_DROPPED = Fraction(4, 5)
+"""From this share of its frames on, a clip that lacks some still counts as one of its full rate."""
+
+
+def snapped(rate: Fraction) -> Fraction:
+    """Return the nearest standard rate within 0.1 %, else the rate itself with a small denominator."""
+    nearest = nearest_standard(rate)
+    if abs(nearest - rate) <= rate * _TOLERANCE:
+        return nearest
+    return rate.limit_denominator(1001)
+
+
+def nearest_standard(rate: Fraction, lowest: Fraction = Fraction(1)) -> Fraction:
+    """Return the standard rate nearest to a positive rate, never below `lowest`."""
+    choices = [standard for standard in STANDARD_RATES if standard >= lowest]
+    return min(choices, key=lambda standard: (abs(standard - rate), standard))
+
+
+def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -> Fraction:
+    """
+    Choose the rate to render a source at from what its container promises.
+
+    Args:
+        average: frames divided by duration, None when unknown.
+        base:    the slowest rate on whose grid all timestamps lie; equals `average` for constant rates.
+        highest: frames per second never exceeded.
+    """
+    if not average or average <= 0:
+        return DEFAULT_RATE
+    if base and abs(base - average) <= average * _TOLERANCE:
+        rate = snapped(average)
+    elif base and base * _FEW_DROPPED <= average <= base:
+        rate = snapped(base)
+    else:
+        rate = variable_rate(average)
+    return min(rate, Fraction(highest))
+
+
+def variable_rate(average: Fraction) -> Fraction:
+    """Choose a sensible constant rate for a source whose frames come unevenly."""
+    return nearest_standard(average, _LOWEST_GUESS)

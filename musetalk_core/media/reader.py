@@ -1,0 +1,142 @@
+"""Reading the pictures of a clip in any order that mostly walks on or back, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from musetalk_core.errors import InputError, MediaUnreadable
+from musetalk_core.media.cursor import Cursor
+from musetalk_core.media.decoder import opened_decoder
+from musetalk_core.media.index import VideoIndex
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.picture import Picture
+from musetalk_core.media.sniff import sniff
+from musetalk_core.media.still import read_still
+
+DEFAULT_BUDGET = 192 * 1024 * 1024
+"""Bytes of pictures kept."""
+
+
+class FrameReader:
+    """
+    Pictures by number; use it as a context manager, from one thread.
+
+    Going on, it decodes on. Going back, it decodes a group of frames from its key frame and keeps the part in
+    front of the wanted frame that fits the budget; a group larger than that is decoded several times. A clip
+    that fits as a whole is decoded once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        index: VideoIndex,
+        budget_bytes: int = DEFAULT_BUDGET,
+        threads: int = 0,
+        limits: Limits = Limits(),  # noqa: B008  frozen
+    ) -> None:
+        """
+        Name the clip; it is opened by `with`.
+
+        Args:
+            path:         the file the index was made of.
+            index:        of that file.
+            budget_bytes: bounds the pictures kept; at least one always is.
+            threads:      of the decoder; 0 = one a core.
+            limits:       bound what a decoder may allocate.
+        """
+        self._path, self._index, self._threads, self._limits = path, index, threads, limits
+        self._capacity = max(1, budget_bytes // (index.width * index.height * 3 // 2))
+        self._kept = dict[int, Picture]()
+        self._stack = ExitStack()
+        self._cursor: Cursor | None = None
+
+    @property
+    def retained(self) -> int:
+        """How many pictures are kept right now."""
+        return len(self._kept)
+
+    @property
+    def capacity(self) -> int:
+        """How many pictures may be kept."""
+        return self._capacity
+
+    def __enter__(self) -> Self:
+        if not self._index.is_still:
+            self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kept.clear()
+        self._cursor = None
+        self._stack.close()
+
+    def read(self, indices: Iterable[int]) -> Iterator[Picture]:
+        """
+        Hand out pictures.
+
+        Args:
+            indices: frame numbers, taken one by one; a repeated number gives the same object again.
+
+        Raises:
+            InputError: a number outside the clip.
+            MediaUnreadable: the file no longer holds what its index says.
+        """
+        last, picture = -1, None
+        for number in map(int, indices):
+            if picture is None or number != last:
+                last, picture = number, self._picture(number)
+            yield picture
+
+    def _picture(self, number: int) -> Picture:
+        if not 0 <= number < self._index.frames:
+            raise InputError(f"frame {number} was asked of a clip of {self._index.frames} frames")
+        kept = self._kept.get(number)
+        if kept is not None:
+            return kept
+        if self._index.is_still:
+            self._kept[0] = read_still(self._path, sniff(self._path), self._limits)
+        else:
+            self._fill(number)
+        picture = self._kept.get(number)
+        if picture is None:
+            raise MediaUnreadable(f"Frame {number} of the video cannot be read any more; prepare it again.")
+        return picture
+
+    def _fill(self, number: int) -> None:
+        """Decode up to a frame, keeping it and what is likely wanted next."""
+        cursor, index = self._opened(), self._index
+        first = number
+        key = index.group_start(number) if index.is_seekable else 0
+        if number < cursor.position:
+            first = max(key, number - self._capacity + 1)
+        if number < cursor.position or (key > cursor.position and index.is_seekable):
+            cursor = self._jumped(cursor, key, first)
+        keeps_all = self._capacity >= index.frames
+        if not keeps_all:
+            self._kept.clear()
+        while cursor.position <= number and (frame := cursor.advance()) is not None:
+            place = cursor.position - 1
+            if place not in self._kept and (keeps_all or place >= first):
+                self._kept[place] = cursor.picture(frame)
+
+    def _jumped(self, cursor: Cursor, key: int, wanted: int) -> Cursor:
+        if self._index.is_seekable and cursor.jump(key, wanted):
+            return cursor
+        self._stack.close()
+        return self._open()
+
+    def _opened(self) -> Cursor:
+        if self._cursor is None:
+            raise InputError("a FrameReader must be entered before it is read")
+        return self._cursor
+
+    def _open(self) -> Cursor:
+        decoder = self._stack.enter_context(opened_decoder(self._path, self._limits, self._threads))
+        self._cursor = Cursor(decoder, self._index)
+        return self._cursor

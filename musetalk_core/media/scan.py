@@ -1,0 +1,236 @@
+"""One pass over a source that hands out every picture and, at its end, the index of the clip."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
+from musetalk_core.media.container import MICROSECOND
+from musetalk_core.media.cursor import Cursor
+from musetalk_core.media.decoder import FrameDecoder, opened_decoder
+from musetalk_core.media.index import MAX_GROUP, Bools, VideoIndex, is_even, still_index
+from musetalk_core.media.info import MediaInfo
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.normalise import Normaliser
+from musetalk_core.media.picture import Picture
+from musetalk_core.media.probe import probe, require_picture
+from musetalk_core.media.rates import snapped, source_rate
+from musetalk_core.media.sniff import sniff
+from musetalk_core.media.still import read_still
+from musetalk_core.media.truncation import promised_frames
+from musetalk_core.types import Ints
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+_MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
+"""How far a container's promise may be missed: edit lists and open starts drop a frame or two."""
+_TEST_SEEKS = 8
+_CHECKED_LINES = 16
+_ALL_CHECKED = 64
+"""Groups whose fingerprints are all kept; of later ones each so many-th, so that memory stays small."""
+_SAME_RATE = Fraction(1, 200)
+
+
+class Scan:
+    """
+    A forward pass; iterate it once.
+
+    Attributes:
+        info: what probing told.
+    """
+
+    def __init__(self, path: Path, info: MediaInfo, limits: Limits, threads: int) -> None:
+        """Prepare a pass; use `open_scan`."""
+        self.info = info
+        self._path, self._limits, self._threads = path, limits, threads
+        self._index: VideoIndex | None = None
+        self._pts = array("q")
+        self._keys = array("q")
+        self._checks = dict[int, int]()
+        self._exact, self._last = True, 0
+
+    @property
+    def index(self) -> VideoIndex:
+        """
+        The index of the clip.
+
+        Raises:
+            InputError: the pass has not reached the end.
+        """
+        if self._index is None:
+            raise InputError("the index exists only after every picture has been read")
+        return self._index
+
+    def __iter__(self) -> Iterator[Picture]:
+        """
+        Hand out every picture in the order shown.
+
+        Raises:
+            MediaUnreadable: there are clearly fewer frames than promised, or none.
+            MediaTooLarge: there are more frames, or more seconds, than allowed.
+        """
+        if self.info.kind == "still":
+            yield from self._still()
+            return
+        with opened_decoder(self._path, self._limits, self._threads) as decoder:
+            yield from self._pictures(decoder)
+            self._refuse_missing(promised_frames(decoder.stream), decoder.damaged)
+            table = self._table(decoder)
+        self._index = table
+
+    def _still(self) -> Iterator[Picture]:
+        picture = read_still(self._path, sniff(self._path), self._limits)
+        yield picture
+        self._index = still_index(picture.width, picture.height, require_picture(self.info).rate)
+
+    def _pictures(self, decoder: FrameDecoder) -> Iterator[Picture]:
+        normaliser: Normaliser | None = None
+        for frame in decoder.frames():
+            if normaliser is None:
+                normaliser = Normaliser(frame, decoder.stream.sample_aspect_ratio)
+            picture = normaliser.picture(frame)
+            self._note(decoder, frame, picture)
+            self._refuse_too_much(picture)
+            yield picture
+        if normaliser is None:
+            raise MediaUnreadable("The video has no frame that can be decoded; export it again.")
+
+    def _note(self, decoder: FrameDecoder, frame: VideoFrame, picture: Picture) -> None:
+        number, pts = len(self._pts), frame.pts
+        if pts is None or (number and pts <= self._pts[-1]) or frame.is_corrupt:
+            self._exact = False
+        if pts is None or (number and pts <= self._pts[-1]):
+            pts = self._pts[-1] + 1 if number else 0
+        if number == 0 or pts in decoder.keys:
+            decoder.keys.discard(pts)
+            self._keys.append(number)
+        if number - self._keys[-1] <= 1 and self._is_checked(len(self._keys) - 1):
+            self._checks[number] = fingerprint(picture)
+        self._pts.append(pts)
+        self._last = frame.duration
+
+    @staticmethod
+    def _is_checked(group: int) -> bool:
+        return group < _ALL_CHECKED or group % _ALL_CHECKED == 0
+
+    def _refuse_too_much(self, picture: Picture) -> None:
+        frames, pixels = len(self._pts), picture.width * picture.height
+        if frames * pixels > self._limits.frame_pixels:
+            most = self._limits.frame_pixels // pixels
+            raise MediaTooLarge(f"The video has more than {most} frames of this size; shorten or shrink it.")
+
+    def _refuse_missing(self, promised: int | None, damaged: int) -> None:
+        found = len(self._pts)
+        promised = promised or found + damaged
+        if promised - found > max(_MISSING_FRAMES, promised * _MISSING_SHARE):
+            raise MediaUnreadable(
+                f"The video is damaged or cut off: it promises {promised} frames but only "
+                f"{found} can be decoded; upload it again.",
+                promised=promised,
+                present=found,
+            )
+
+    def _table(self, decoder: FrameDecoder) -> VideoIndex:
+        video, base = require_picture(self.info), decoder.stream.time_base or MICROSECOND
+        pts = np.array(self._pts, np.int64)
+        keys = np.zeros(len(pts), bool)
+        keys[np.array(self._keys, np.int64)] = True
+        rate = measured_rate(pts, base, video.rate, self._limits.rate_hz)
+        last = self._last or max(1, round(1 / (rate * base)))
+        duration = int(pts[-1] - pts[0]) + last
+        if duration * base > self._limits.seconds:
+            raise MediaTooLarge(f"The video lasts more than {self._limits.seconds} seconds; shorten it.")
+        table = VideoIndex(pts, keys, base, duration, video.width, video.height, rate, True, False)
+        is_sound = self._exact and not decoder.damaged and largest_group(keys) <= MAX_GROUP
+        return (
+            table if is_sound and seeks(decoder, table, self._checks) else replace(table, is_seekable=False)
+        )
+
+
+def measured_rate(pts: Ints, time_base: Fraction, promised: Fraction, highest: int) -> Fraction:
+    """
+    Choose the rate of a clip whose timestamps are all known.
+
+    Args:
+        pts:       (T,) int64, rising.
+        time_base: seconds per unit.
+        promised:  what the container says; kept where the timestamps agree.
+        highest:   frames per second never exceeded.
+
+    Returns:
+        frames per second; exact where the clip is constant, else a standard rate near the average.
+    """
+    if len(pts) < 2:
+        return promised
+    average = (len(pts) - 1) / (int(pts[-1] - pts[0]) * time_base)
+    usual = 1 / (int(np.median(np.diff(pts))) * time_base)
+    choices = [promised] if abs(average - promised) <= promised * _SAME_RATE else []
+    for rate in (*choices, snapped(average)):
+        if rate <= highest and is_even(pts, time_base, rate):
+            return rate
+    return min(source_rate(average, usual, highest), Fraction(highest))
+
+
+def largest_group(keys: Bools) -> int:
+    """Return the most frames from one key frame up to the next or the end."""
+    return int(np.diff(np.append(np.flatnonzero(keys), len(keys))).max())
+
+
+def fingerprint(picture: Picture) -> int:
+    """Sum up some lines of a picture; equal pictures have equal sums."""
+    return zlib.crc32(picture.i420[::_CHECKED_LINES].tobytes())
+
+
+def seeks(decoder: FrameDecoder, index: VideoIndex, checks: Mapping[int, int]) -> bool:
+    """
+    Try whether seeking to key frames shows what decoding from the start showed.
+
+    Args:
+        decoder: open on the file; its place is lost.
+        index:   of that file.
+        checks:  frame number -> fingerprint, for key frames and those right after them.
+    """
+    cursor = Cursor(decoder, index)
+    tried = [number for number in checks if index.keys[number]]
+    for key in tried[:: -(-len(tried) // _TEST_SEEKS)] + tried[-1:]:
+        if not cursor.jump(key, key):
+            return False
+        for number in (key, key + 1):
+            frame = cursor.advance() if number in checks else None
+            if number in checks and (frame is None or fingerprint(cursor.picture(frame)) != checks[number]):
+                return False
+    return True
+
+
+@contextmanager
+def open_scan(path: Path, limits: Limits = Limits(), threads: int = 0) -> Generator[Scan]:  # noqa: B008  frozen
+    """
+    Probe a video or image and prepare one pass over its pictures.
+
+        with open_scan(path) as scan:
+            for picture in scan:
+                ...
+            index = scan.index
+
+    Args:
+        path:    a local file.
+        limits:  on what headers promise and on what is really decoded.
+        threads: of the decoder; 0 = one a core.
+
+    Raises:
+        MediaUnreadable: it has no picture or is damaged.
+        MediaTooLarge: it is over a limit.
+    """
+    info = probe(path, limits)
+    require_picture(info)
+    yield Scan(path, info, limits, threads)

@@ -1,0 +1,134 @@
+"""What kind of file this is by its first bytes alone; names and content types are never believed."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from musetalk_core.errors import MediaUnreadable
+
+_HEAD_BYTES = 4096
+_TS_PACKET, _M2TS_PACKET = 188, 192
+_PHOTO_BRANDS = frozenset({b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
+_MOV_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_ACCEPTED = "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, png, jpeg or webp."
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """
+    A recognised file.
+
+    Attributes:
+        is_still: True for an image, False for anything a demuxer opens.
+        name:     what people call the format: mp4, mov, webm, wav, png ...
+        demuxer:  the FFmpeg demuxer, or the Pillow format for an image, that alone may open it.
+    """
+
+    is_still: bool
+    name: str
+    demuxer: str
+
+
+_PREFIXES = (
+    (b"\x89PNG\r\n\x1a\n", Sniffed(True, "png", "PNG")),
+    (b"\xff\xd8\xff", Sniffed(True, "jpeg", "JPEG")),
+    (b"fLaC", Sniffed(False, "flac", "flac")),
+    (b"OggS", Sniffed(False, "ogg", "ogg")),
+)
+_RIFFS = {
+    b"WAVE": Sniffed(False, "wav", "wav"),
+    b"WEBP": Sniffed(True, "webp", "WEBP"),
+}
+_REFUSED = (
+    (rb"\s*#EXTM3U", "an HLS playlist, which only points at other files"),
+    (rb"\s*ffconcat", "an ffconcat list, which only points at other files"),
+    (rb"\s*<", "a web page or XML text"),
+    (rb"GIF8", "a GIF"),
+    (rb"FLV\x01", "an FLV video"),
+    (rb"\x30\x26\xb2\x75", "a Windows Media file"),
+    (rb"RIFF....AVI ", "an AVI video"),
+    (rb"%PDF", "a PDF"),
+    (rb"PK\x03\x04", "a ZIP archive"),
+)
+
+
+def sniff(path: Path) -> Sniffed:
+    """
+    Recognise a file by its content.
+
+    Raises:
+        MediaUnreadable: it is empty, text, a playlist or a format that is not accepted.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        if not head:
+            raise MediaUnreadable("The file is empty (0 bytes); upload it again.")
+        known = _by_head(head) or (_behind_id3(file, head) if head[:3] == b"ID3" else None)
+    if known is None:
+        raise MediaUnreadable(f"The file is {_described(head)}. {_ACCEPTED}")
+    return known
+
+
+def _by_head(head: bytes) -> Sniffed | None:
+    for prefix, known in _PREFIXES:
+        if head.startswith(prefix):
+            return known
+    if head[:4] in (b"RIFF", b"RF64"):
+        return _RIFFS.get(head[8:12])
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return Sniffed(False, "webm" if b"webm" in head[:64] else "matroska", "matroska")
+    return _mov(head) or _mpegts(head) or _raw_audio(head)
+
+
+def _mov(head: bytes) -> Sniffed | None:
+    if head[4:8] not in _MOV_BOXES or (head[4:8] == b"ftyp" and head[8:12] in _PHOTO_BRANDS):
+        return None
+    is_quicktime = head[4:8] != b"ftyp" or head[8:12] == b"qt  "
+    return Sniffed(False, "mov" if is_quicktime else "mp4", "mov")
+
+
+def _mpegts(head: bytes) -> Sniffed | None:
+    for start, step in ((0, _TS_PACKET), (4, _M2TS_PACKET)):
+        syncs = head[start : start + 4 * step : step]
+        if len(syncs) >= 3 and set(syncs) == {0x47}:
+            return Sniffed(False, "mpegts", "mpegts")
+    return None
+
+
+def _raw_audio(head: bytes) -> Sniffed | None:
+    """Headerless MPEG audio: 11 sync bits, then version, layer, bit rate and sample rate that exist."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    if head[1] & 0xF6 == 0xF0:
+        return Sniffed(False, "aac", "aac")
+    has_layer, has_version = head[1] & 0x06 != 0, head[1] & 0x18 != 0x08
+    has_rates = head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+    return Sniffed(False, "mp3", "mp3") if has_layer and has_version and has_rates else None
+
+
+def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
+    """Look past an ID3v2 tag, whose size is four 7-bit bytes; padding may follow it."""
+    if len(head) < 10:
+        return None
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    file.seek(10 + size)
+    body = file.read(_HEAD_BYTES).lstrip(b"\0")
+    if body.startswith(b"fLaC"):
+        return Sniffed(False, "flac", "flac")
+    return _raw_audio(body) or (Sniffed(False, "mp3", "mp3") if body else None)
+
+
+def _described(head: bytes) -> str:
+    for pattern, words in _REFUSED:
+        if re.match(pattern, head.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
+            return words
+    if head[4:8] == b"ftyp":
+        return "a HEIC or AVIF photo, which is not accepted"
+    return "text" if _is_text(head) else "of an unknown format"
+
+
+def _is_text(head: bytes) -> bool:
+    return not re.search(rb"[\x00-\x08\x0e-\x1f]", head)

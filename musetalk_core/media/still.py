@@ -1,0 +1,143 @@
+"""Still images: size from the header first, then one upright, opaque, 8-bit picture."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from musetalk_core.errors import MediaTooLarge, MediaUnreadable
+from musetalk_core.media.geometry import Turn, evened_size
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.picture import Picture
+from musetalk_core.media.sniff import Sniffed
+from musetalk_core.types import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+_ORIENTATION = 0x0112  # EXIF
+_TURNS = {
+    2: Turn(False, True, False),
+    3: Turn(False, True, True),
+    4: Turn(False, False, True),
+    5: Turn(True, False, False),
+    6: Turn(True, True, False),
+    7: Turn(True, True, True),
+    8: Turn(True, False, True),
+}
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+
+
+@contextmanager
+def opened_still(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[PillowImage]:
+    """
+    Open an image without decoding it.
+
+    Args:
+        path:    a local file.
+        sniffed: what `sniff(path)` said; only that format may open it.
+        limits:  `still_pixels` is compared with the header. Pillow's own 89 Mpixel stay an upper bound.
+
+    Raises:
+        MediaTooLarge: the header promises too many pixels.
+        MediaUnreadable: it is damaged, here or while the block decodes it.
+    """
+    from PIL import Image as Pillow
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+            image = Pillow.open(path, formats=[sniffed.demuxer])
+        with image:
+            _refuse_large(image.size, limits)
+            yield image
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+        raise _too_large("", limits) from error
+    except _BROKEN as error:
+        raise MediaUnreadable(
+            f"The {sniffed.name} image is damaged or cut off; export or upload it again.", format=sniffed.name
+        ) from error
+
+
+def _refuse_large(size: tuple[int, int], limits: Limits) -> None:
+    if size[0] * size[1] > limits.still_pixels:
+        raise _too_large(f" of {size[0]}x{size[1]}", limits)
+    if min(size) < 2:
+        raise MediaUnreadable(f"The image is only {size[0]}x{size[1]} pixels; send a larger one.")
+
+
+def _too_large(what: str, limits: Limits) -> MediaTooLarge:
+    millions = limits.still_pixels / 1e6
+    return MediaTooLarge(
+        f"The image{what} is too large: the limit is {millions:g} million pixels; shrink it."
+    )
+
+
+def turn_of(image: PillowImage) -> Turn:
+    """Read how EXIF says the image must be turned, without decoding it."""
+    from PIL import Image as Pillow
+
+    # PNG's own getexif() decodes everything to look for a late chunk.
+    return _TURNS.get(Pillow.Image.getexif(image).get(_ORIENTATION, 1), Turn())
+
+
+def shown_size(image: PillowImage, limits: Limits) -> tuple[int, int]:
+    """Return width and height of the picture made of it: upright, at most a video frame's pixels, even."""
+    return evened_size(*turn_of(image).size(*_fitted(image.size, limits)))
+
+
+def _fitted(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
+    """Shrink, since a still becomes video, what is larger than a video frame may be."""
+    scale = min(1.0, (limits.video_pixels / (size[0] * size[1])) ** 0.5)
+    return size if scale == 1 else (max(2, int(size[0] * scale) & ~1), max(2, int(size[1] * scale) & ~1))
+
+
+def read_still(path: Path, sniffed: Sniffed, limits: Limits) -> Picture:
+    """
+    Decode one image: EXIF-upright, transparency on white, any depth or colour mode.
+
+    Raises:
+        MediaTooLarge: the header promises too many pixels; nothing is decoded then.
+        MediaUnreadable: it is damaged.
+    """
+    with opened_still(path, sniffed, limits) as image:
+        turn, size = turn_of(image), _fitted(image.size, limits)
+        bgr = _opaque_bgr(image)
+    if size != (bgr.shape[1], bgr.shape[0]):
+        bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return Picture.from_bgr(_evened(turn.applied(bgr)))
+
+
+def _evened(bgr: Image) -> Image:
+    height, width = bgr.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return bgr
+    return np.pad(bgr, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _opaque_bgr(image: PillowImage) -> Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image)
+    if image.has_transparency_data:
+        return _on_white(np.asarray(image.convert("RGBA")))
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+
+
+def _deep_grey(image: PillowImage) -> Image:
+    """16-bit grey; Pillow's own conversion to 8 bits clips instead of scaling."""
+    grey = np.clip(np.asarray(image).astype(np.float32) / 257, 0, 255)
+    return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _on_white(rgba: Image) -> Image:
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = rgba[..., 2::-1] * alpha + 255 * (255 - alpha) + 127
+    return (mixed // 255).astype(np.uint8)

@@ -1,0 +1,88 @@
+"""Noticing at once that the end of a file is missing, from what its own header or table promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musetalk_core.errors import MediaUnreadable
+from musetalk_core.media.sniff import Sniffed
+
+if TYPE_CHECKING:
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+_HEAD_BYTES = 4096
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_RIFF_UNKNOWN = 0x7FFF0000
+"""Writers that cannot go back leave sizes from here on."""
+_RIFF_SLACK = 4096
+
+
+def refuse_cut_file(path: Path, sniffed: Sniffed) -> None:
+    """
+    Compare the length a Matroska or wav header promises with the file.
+
+    Raises:
+        MediaUnreadable: bytes are missing; names both counts.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    promised = None
+    if sniffed.demuxer == "matroska":
+        promised = _matroska_bytes(head)
+    elif head.startswith(b"RIFF"):
+        riff = 8 + int.from_bytes(head[4:8], "little")
+        promised = riff - _RIFF_SLACK if riff < _RIFF_UNKNOWN else None
+    if promised is not None and promised > size:
+        raise _cut(sniffed, "bytes", promised, size)
+
+
+def refuse_cut_table(path: Path, stream: Stream, sniffed: Sniffed) -> None:
+    """
+    Compare an mp4's table of contents with the bytes that are really there.
+
+    Raises:
+        MediaUnreadable: samples the table promises lie beyond the end of the file; names both counts.
+    """
+    if sniffed.demuxer != "mov":
+        return
+    size, entries = path.stat().st_size, stream.index_entries
+    present = sum(entry.pos + entry.size <= size for entry in entries)
+    if present < len(entries):
+        raise _cut(sniffed, "frames" if stream.type == "video" else "sound packets", len(entries), present)
+
+
+def promised_frames(stream: VideoStream) -> int | None:
+    """Count the frames a container promises to show, None where it keeps no count."""
+    entries = stream.index_entries
+    if stream.frames and len(entries) >= stream.frames:
+        return sum(not entry.is_discard for entry in entries)
+    return stream.frames or None
+
+
+def _cut(sniffed: Sniffed, what: str, promised: int, present: int) -> MediaUnreadable:
+    return MediaUnreadable(
+        f"The {sniffed.name} file is cut off: it promises {promised} {what} but holds only {present}; "
+        "upload it again.",
+        promised=promised,
+        present=present,
+    )
+
+
+def _matroska_bytes(head: bytes) -> int | None:
+    """Find where the segment ends, None where it is of unknown length, as in live recordings."""
+    after = _element_end(head, 0, _EBML)
+    return None if after is None else _element_end(head, after, _SEGMENT)
+
+
+def _element_end(head: bytes, start: int, name: bytes) -> int | None:
+    """Read an element's length: as many leading zero bits as further bytes; all ones = unknown."""
+    first = start + len(name)
+    if head[start:first] != name or first >= len(head) or head[first] == 0:
+        return None
+    width = 9 - head[first].bit_length()
+    raw = int.from_bytes(head[first : first + width], "big")
+    length = raw & ((1 << 7 * width) - 1)
+    return None if length == (1 << 7 * width) - 1 else first + width + length

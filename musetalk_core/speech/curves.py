@@ -1,0 +1,202 @@
+"""Phones with times -> the mouth curves of every output frame; a fixed few bytes per 5 ms of speech."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.errors import InputError
+from musetalk_core.speech.phones import Phone
+from musetalk_core.speech.samples import Samples
+from musetalk_core.speech.visemes import SILENCE, arpabet, targets_of
+from musetalk_core.types import SPEECH_RATE_HZ, Float
+
+GRID_HZ: Final = 200
+"""Curves are made on this grid and averaged into frames at the end."""
+
+_STEP: Final = SPEECH_RATE_HZ // GRID_HZ
+_BLOCK_STEPS: Final = 60 * GRID_HZ
+_LEAD_S: Final = 0.02
+_OPEN_SIGMA_S, _WIDTH_SIGMA_S, _LOUDNESS_SIGMA_S = 0.030, 0.060, 0.040
+_LOUD_PERCENTILE: Final = 92
+_QUIET_RMS: Final = 1e-3  # -60 dBFS: below this nothing counts as loud
+_QUIET_SHARE: Final = 0.55
+"""Share of the opening that a whispered vowel keeps."""
+_LEAST_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.075
+_LEAST_SILENCE_S, _SILENCE_MARGIN_S = 0.16, 0.07
+_SHUT, _SHUT_SHARE = 0.95, 0.3
+_OPEN_PER_S: Final = 10.0
+"""Limit on the opening's speed: 0.4 a frame at 25 frames/s."""
+_GATE: Final = 0.22
+"""Energy mode: quieter than this share of loud speech (square root of rms) is a pause."""
+_ENERGY_OPEN: Final = 0.8
+
+Curve = npt.NDArray[np.float32]
+Span = tuple[float, float, float]
+"""Start s, end s, height."""
+
+
+def curves(samples: Samples | None, phones: Sequence[Phone] | None, frames: int, rate: Fraction) -> Float:
+    """
+    Draw the mouth curves of a speech.
+
+    Memory grows by about 100 bytes per 5 ms of speech (70 MB an hour).
+
+    Args:
+        samples: the speech, for its loudness; None leaves loudness out.
+        phones:  its phones in order; none or None = the opening follows the energy alone.
+        frames:  T, output frames wanted.
+        rate:    output frames per second.
+
+    Returns:
+        (T, 3) float32: open 0..1, width -1 round .. +1 spread, closure 0..1.
+
+    Raises:
+        InputError: a negative count or a rate that is not positive.
+    """
+    if frames < 0 or rate <= 0:
+        raise InputError("The frame count and the frame rate must be positive.", frames=frames)
+    if not frames:
+        return np.zeros((0, 3), np.float32)
+    steps = int(-(-frames * GRID_HZ * rate.denominator // rate.numerator)) + 1
+    rms = _rms(samples, steps) if samples is not None else None
+    grid = _spoken(phones, steps, rms) if phones else _energetic(rms, steps)
+    return _to_frames(*grid, frames, rate)
+
+
+def _spoken(phones: Sequence[Phone], steps: int, rms: Curve | None) -> tuple[Curve, Curve, Curve]:
+    """(open, width, closure) on the grid."""
+    aims, closed, silent = _aims(phones, steps)
+    opening, width, dominance = aims
+    opening = _weighted(opening, dominance, _OPEN_SIGMA_S)
+    width = _weighted(width, dominance, _WIDTH_SIGMA_S)
+    if rms is not None:
+        opening *= _QUIET_SHARE + (1 - _QUIET_SHARE) * _loudness(rms, _voiced(phones, steps))
+    lips = _pulses(closed, steps, _LEAST_CLOSURE_S, _CLOSURE_RAMP_S)
+    opening *= (1 - lips) * (1 - _pulses(silent, steps, 0.0, _SILENCE_MARGIN_S))
+    return opening, width, lips
+
+
+def _aims(phones: Sequence[Phone], steps: int) -> tuple[Curve, list[Span], list[Span]]:
+    """Give the (3, n) raw targets open, width, dominance, the lips' closures and the pauses."""
+    out = np.zeros((3, steps), np.float32)
+    out[2] = targets_of(SILENCE)[0].dominance
+    closed: list[Span] = []
+    silent: list[Span] = []
+    for phone in phones:
+        start, end = phone.start_s - _LEAD_S, phone.end_s - _LEAD_S
+        rows = targets_of(phone.name)
+        part = (end - start) / len(rows)
+        for number, row in enumerate(rows):
+            a, b = start + number * part, start + (number + 1) * part
+            first, last = max(0, round(a * GRID_HZ)), max(0, round(b * GRID_HZ))
+            out[:, first:last] = np.array([[row.open], [row.width], [row.dominance]])
+            if row.closure:
+                closed.append((a, b, row.closure))
+        if arpabet(phone.name) == SILENCE and end - start > _LEAST_SILENCE_S:
+            silent.append((start + _SILENCE_MARGIN_S, end - _SILENCE_MARGIN_S, 1.0))
+    return out, closed, silent
+
+
+def _voiced(phones: Sequence[Phone], steps: int) -> npt.NDArray[np.bool_]:
+    out = np.zeros(steps, np.bool_)
+    for phone in phones:
+        if arpabet(phone.name) != SILENCE:
+            out[max(0, round(phone.start_s * GRID_HZ)) : max(0, round(phone.end_s * GRID_HZ))] = True
+    return out
+
+
+def _smoothed(curve: Curve, sigma_s: float) -> Curve:
+    sigma = sigma_s * GRID_HZ
+    reach = int(3 * sigma) + 1
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = (kernel / kernel.sum()).astype(np.float32)
+    return np.convolve(np.pad(curve, reach, mode="edge"), weights, "valid").astype(np.float32, copy=False)
+
+
+def _weighted(target: Curve, dominance: Curve, sigma_s: float) -> Curve:
+    """Coarticulate: neighbours pull at each other by their dominance."""
+    weight: Curve = np.maximum(_smoothed(dominance, sigma_s), np.float32(1e-6))
+    return (_smoothed(target * dominance, sigma_s) / weight).astype(np.float32, copy=False)
+
+
+def _rms(samples: Samples, steps: int) -> Curve:
+    """(n,) root mean square of every 5 ms, read a minute at a time."""
+    return np.concatenate(list(_rms_blocks(samples, steps)))
+
+
+def _rms_blocks(samples: Samples, steps: int) -> Iterator[Curve]:
+    for first in range(0, steps, _BLOCK_STEPS):
+        last = min(first + _BLOCK_STEPS, steps)
+        block = samples.read(first * _STEP, last * _STEP).reshape(-1, _STEP)
+        yield np.sqrt(np.einsum("ij,ij->i", block, block) / _STEP + 1e-9).astype(np.float32)
+
+
+def _loudness(rms: Curve, speech: npt.NDArray[np.bool_]) -> Curve:
+    """(n,) 0..1 relative to loud speech; `speech` says which steps count for that."""
+    heard = rms[speech] if speech.any() else rms
+    loud = max(float(np.percentile(heard, _LOUD_PERCENTILE)), _QUIET_RMS)
+    return np.sqrt(np.clip(_smoothed(rms, _LOUDNESS_SIGMA_S) / np.float32(loud), 0, 1))
+
+
+def _pulses(spans: Sequence[Span], steps: int, least_s: float, ramp_s: float) -> Curve:
+    """1 inside every span, stretched to `least_s`, with raised-cosine ramps outside; the highest wins."""
+    out = np.zeros(steps, np.float32)
+    for start, end, height in spans:
+        grow = max(0.0, least_s - (end - start)) / 2
+        a, b = start - grow, end + grow
+        first = max(0, int((a - ramp_s) * GRID_HZ) - 1)
+        last = min(steps, int((b + ramp_s) * GRID_HZ) + 2)
+        if first >= last:
+            continue
+        at = (np.arange(first, last) + 0.5) / GRID_HZ
+        away = np.clip(np.maximum(a - at, at - b) / ramp_s, 0, 1)
+        part = out[first:last]
+        np.maximum(part, height * (0.5 + 0.5 * np.cos(np.pi * away)), out=part, casting="same_kind")
+    return out
+
+
+def _energetic(rms: Curve | None, steps: int) -> tuple[Curve, Curve, Curve]:
+    """(open, width, closure) on the grid without any phones: louder is wider."""
+    zero = np.zeros(steps, np.float32)
+    if rms is None:
+        return zero, zero, zero
+    level = _loudness(rms, rms > max(float(rms.max()) * 0.05, _QUIET_RMS))
+    opening = _ENERGY_OPEN * np.clip((level - _GATE) / (1 - _GATE), 0, 1)
+    pauses = _runs(level < _GATE)
+    silent = [
+        (a + _SILENCE_MARGIN_S, b - _SILENCE_MARGIN_S, 1.0) for a, b in pauses if b - a > _LEAST_SILENCE_S
+    ]
+    return opening * (1 - _pulses(silent, steps, 0.0, _SILENCE_MARGIN_S)), zero, zero
+
+
+def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Start and end in seconds of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(a / GRID_HZ, b / GRID_HZ) for a, b in edges.reshape(-1, 2).tolist()]
+
+
+def _to_frames(opening: Curve, width: Curve, closure: Curve, frames: int, rate: Fraction) -> Float:
+    """Average into frames, but lose no short closure; then limit the opening's speed."""
+    edges = np.arange(frames + 1) * (GRID_HZ * rate.denominator) // rate.numerator
+    cuts, counts = edges[:-1], np.maximum(np.diff(edges), 1).astype(np.float32)
+    end = int(max(edges[-1], edges[-2] + 1))
+    opening, width, closure = opening[:end], width[:end], closure[:end]
+    out = np.empty((frames, 3), np.float32)
+    out[:, 0] = np.add.reduceat(opening, cuts) / counts
+    out[:, 1] = np.add.reduceat(width, cuts) / counts
+    out[:, 2] = np.maximum.reduceat(closure, cuts)
+    shut = np.add.reduceat((closure > _SHUT).astype(np.float32), cuts) / counts > _SHUT_SHARE
+    out[shut, 0] = np.minimum.reduceat(opening, cuts)[shut]
+    out[:, 0] = _slowed(out[:, 0], _OPEN_PER_S * rate.denominator / rate.numerator)
+    return out
+
+
+def _slowed(curve: Curve, step: float) -> Curve:
+    """Limit the change per frame by lowering neighbours, never by raising a closed frame."""
+    slope = np.arange(len(curve)) * step
+    forward = np.minimum.accumulate(curve - slope) + slope
+    back = np.minimum.accumulate((forward + slope)[::-1])[::-1] - slope
+    return np.clip(back, 0, 1).astype(np.float32)

@@ -1,0 +1,68 @@
+"""Speech as an engine sees it: 16 kHz mono float32 that may be longer than memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from musetalk_core.types import SPEECH_RATE_HZ, Float
+
+
+class Samples(Protocol):
+    """Random access to mono speech at `SPEECH_RATE_HZ`."""
+
+    @property
+    def count(self) -> int:
+        """Number of samples S."""
+        ...
+
+    def read(self, start: int, stop: int) -> Float:
+        """(stop - start,) float32 in -1..1; zeros outside 0..count."""
+        ...
+
+
+def _padded(inside: Float, start: int, stop: int, count: int) -> Float:
+    before, after = max(0, min(-start, stop - start)), max(0, min(stop - count, stop - start))
+    return np.pad(inside, (before, after)) if before or after else inside
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFile:
+    """A headerless little-endian float32 file; only what is asked for is read."""
+
+    path: Path
+
+    @property
+    def count(self) -> int:
+        """Number of samples S."""
+        return self.path.stat().st_size // 4
+
+    def read(self, start: int, stop: int) -> Float:
+        """(stop - start,) float32; zeros outside the file."""
+        first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
+        inside = np.fromfile(self.path, "<f4", max(0, last - first), offset=first * 4)
+        return _padded(inside.astype(np.float32, copy=False), start, stop, self.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PcmArray:
+    """The same over an array in memory, for short clips and tests."""
+
+    samples: Float
+    """(S,) float32."""
+
+    @property
+    def count(self) -> int:
+        """Number of samples S."""
+        return len(self.samples)
+
+    def read(self, start: int, stop: int) -> Float:
+        """(stop - start,) float32; zeros outside the array."""
+        first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
+        return _padded(self.samples[first : max(first, last)], start, stop, self.count)
+
+
+def seconds(samples: Samples) -> float:
+    """Length in seconds."""
+    return samples.count / SPEECH_RATE_HZ

@@ -1,0 +1,100 @@
+"""What the mouth does for each phone: opening, width, closure, and how much it insists on it."""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+
+class Target(NamedTuple):
+    """A mouth shape that a phone aims at."""
+
+    open: float
+    """0 shut .. 1 widest vowel."""
+    width: float
+    """-1 rounded .. +1 spread."""
+    closure: float
+    """1 = the lips must meet."""
+    dominance: float
+    """Weight against the neighbours' targets in coarticulation."""
+
+
+SILENCE: Final = "SIL"
+BILABIALS: Final = frozenset({"P", "B", "M"})
+
+_VOWELS: Final = {
+    "AA": (0.95, 0.0),
+    "AE": (0.85, 0.4),
+    "AH": (0.60, 0.05),
+    "AO": (0.75, -0.5),
+    "EH": (0.60, 0.35),
+    "ER": (0.40, -0.3),
+    "IH": (0.40, 0.4),
+    "IY": (0.30, 0.8),
+    "UH": (0.40, -0.6),
+    "UW": (0.28, -1.0),
+}
+_DIPHTHONGS: Final = {
+    "EY": ("EH", "IY"),
+    "AY": ("AA", "IY"),
+    "AW": ("AA", "UW"),
+    "OW": ("AO", "UW"),
+    "OY": ("AO", "IY"),
+}
+_OTHERS: Final = {
+    "P B M": Target(0.0, 0.0, 1.0, 1.2),
+    "F V": Target(0.10, 0.15, 0.55, 0.9),
+    "W": Target(0.18, -1.0, 0.0, 1.0),
+    "SH ZH CH JH": Target(0.22, -0.55, 0.0, 0.8),
+    "S Z": Target(0.15, 0.35, 0.0, 0.7),
+    "T D N": Target(0.22, 0.1, 0.0, 0.45),
+    "TH DH": Target(0.24, 0.1, 0.0, 0.6),
+    "K G NG": Target(0.30, 0.0, 0.0, 0.3),
+    "L": Target(0.35, 0.15, 0.0, 0.5),
+    "R": Target(0.28, -0.5, 0.0, 0.7),
+    "Y": Target(0.25, 0.6, 0.0, 0.6),
+    "HH": Target(0.35, 0.0, 0.0, 0.1),
+    SILENCE: Target(0.0, 0.0, 0.0, 0.8),
+}
+
+_LETTERS: Final = {
+    letter: name
+    for letters, names in (
+        ("pbmfvwɹjlszʃʒʧʤ", "P B M F V W R Y L S Z SH ZH CH JH"),
+        ("tdnðθkɡgŋhɾʔxTrcqʦʣçɲβ", "T D N DH TH K G G NG HH D T K D R K K S Z HH N V"),  # noqa: RUF001
+        ("ɑæʌəᵊɔɒɛeɜɚɐao", "AA AE AH AH AH AO AO EH EH ER ER AH AA AO"),  # noqa: RUF001
+        ("iɪᵻɨʊuyøœ", "IY IH IH IH UH UW UW ER ER"),  # noqa: RUF001  these letters are meant
+    )
+    for letter, name in zip(letters, names.split(), strict=True)
+}
+_VOICE_DIPHTHONGS: Final = {"A": "EY", "I": "AY", "W": "AW", "O": "OW", "Y": "OY", "Q": "OW"}
+"""Capitals of the starter voice's alphabet. Not in `_LETTERS`: as names of phones, W and Y are ARPABET."""
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, tuple[Target, ...]]:
+    vowels = {name: (Target(*shape, 0.0, 1.0),) for name, shape in _VOWELS.items()}
+    pairs = {name: vowels[a] + vowels[b] for name, (a, b) in _DIPHTHONGS.items()}
+    others = {name: (row,) for names, row in _OTHERS.items() for name in names.split()}
+    return {**vowels, **pairs, **others}
+
+
+def arpabet_of_letter(letter: str) -> str | None:
+    """Translate one letter of the starter voice's alphabet to ARPABET; None for marks and spaces."""
+    return _VOICE_DIPHTHONGS.get(letter) or _LETTERS.get(letter)
+
+
+def arpabet(name: str) -> str:
+    """
+    Give the plain ARPABET name of a phone.
+
+    Args:
+        name: ARPABET with or without a stress digit, or an IPA letter; anything else (noises, '') is silence.
+    """
+    bare = name.rstrip("0123456789")
+    if bare in _table():
+        return bare
+    return _LETTERS.get(name, SILENCE)
+
+
+def targets_of(name: str) -> tuple[Target, ...]:
+    """Give the shapes a phone passes through, one or, for diphthongs, two halves."""
+    return _table()[arpabet(name)]

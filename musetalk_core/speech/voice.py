@@ -1,0 +1,257 @@
+"""The starter voice: English text to speech on the CPU, with the times of its phones."""
+
+import hashlib
+import re
+import threading
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.speech.phones import Phone, save_phones
+from musetalk_core.speech.visemes import arpabet_of_letter
+from musetalk_core.types import Float
+
+RATE_HZ: Final = 24_000
+SPEEDS: Final = 0.5, 2.0
+"""Slowest and fastest speed the voice was made for."""
+
+VOICE: Final = "heart"
+"""The only voice inside the package: English, American, female."""
+_SHA256: Final = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
+_DURATIONS: Final = "/Cast_32_output_0"
+"""The node of the voice's graph that holds the length of every letter, in `_UNIT_S`."""
+_UNIT_S: Final = 0.025
+_LAG_S: Final = 0.05
+"""The durations run behind the sound by 40 to 70 ms (measured)."""
+_MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
+"""Stress, length and spaces: no sounds of their own; their time belongs to the next one."""
+_LONGEST: Final = 400
+"""Letters in one piece; the network's memory grows with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Utterance:
+    """
+    Spoken text.
+
+    Attributes:
+        samples: (S,) float32 in -1..1, mono.
+        rate:    samples per second.
+        phones:  its phones (ARPABET, '' is silence), covering the whole length.
+    """
+
+    samples: Float
+    rate: int
+    phones: list[Phone]
+
+
+class _Voice(NamedTuple):
+    speaker: Any
+    """hibari's own object: text to letters to ids."""
+    session: Any
+    """The network, with its durations as an output."""
+    synth: Any
+
+
+_lock = threading.Lock()
+_loaded: list[_Voice] = []
+
+
+def speak(text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1) -> Utterance:
+    """
+    Speak a text in one go; `speak_sentences` is for texts that are longer than memory likes.
+
+    Args:
+        text:    English.
+        speed:   0.5 slow .. 2.0 fast.
+        seed:    same seed, same samples.
+        pause_s: extra silence between sentences.
+
+    Raises:
+        InputError: nothing to say, or a speed out of range.
+        ModelNotInstalled: the voice's package is missing or damaged.
+    """
+    parts = list(speak_sentences(text, speed, seed, pause_s))
+    phones: list[Phone] = []
+    start_s = 0.0
+    for part in parts:
+        phones += [Phone(p.start_s + start_s, p.end_s + start_s, p.name) for p in part.phones]
+        start_s += len(part.samples) / RATE_HZ
+    return Utterance(np.concatenate([part.samples for part in parts]), RATE_HZ, phones)
+
+
+def speak_sentences(
+    text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1
+) -> Iterator[Utterance]:
+    """
+    Speak a text sentence by sentence, lazily.
+
+    Args:
+        text:    English.
+        speed:   0.5 slow .. 2.0 fast.
+        seed:    same seed, same samples.
+        pause_s: extra silence at the end of every sentence but the last.
+
+    Yields:
+        One utterance per sentence, each with times from its own start.
+
+    Raises:
+        InputError: nothing to say, or a speed out of range; before the first sentence.
+        ModelNotInstalled: the voice's package is missing or damaged.
+    """
+    if not SPEEDS[0] <= speed <= SPEEDS[1]:
+        raise InputError(f"The speed must be between {SPEEDS[0]} and {SPEEDS[1]}.", speed=speed)
+    if not text.strip():
+        raise InputError("The text to speak is empty.")
+    voice, rng = _voice(), np.random.default_rng(seed)
+    waiting: Utterance | None = None
+    for letters in _pieces(voice.speaker, text):
+        if waiting is not None:
+            yield _with_pause(waiting, pause_s)
+        waiting = _spoken(voice, letters, speed, rng)
+    if waiting is None:
+        raise InputError("The text to speak holds no English words.")
+    yield waiting
+
+
+def write_speech(
+    text: str, wav: Path, phones: Path, *, speed: float = 1.0, pause_s: float = 0.1, seed: int = 0
+) -> None:
+    """
+    Speak a text into files, holding one sentence at a time.
+
+    Args:
+        text:    English.
+        wav:     receives 24 kHz mono 16 bit sound.
+        phones:  receives the phones with times, as `save_phones` writes them.
+        speed:   0.5 slow .. 2.0 fast.
+        pause_s: extra silence between sentences.
+        seed:    same seed, same bytes.
+
+    Raises:
+        InputError: nothing to say, or a speed out of range.
+        ModelNotInstalled: the voice's package is missing or damaged.
+    """
+    spoken: list[Phone] = []
+    start = 0
+    with wave.open(str(wav), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE_HZ)
+        for part in speak_sentences(text, speed, seed, pause_s):
+            out.writeframes((np.clip(part.samples, -1, 1) * 32767).astype("<i2").tobytes())
+            start_s = start / RATE_HZ
+            spoken += [Phone(p.start_s + start_s, p.end_s + start_s, p.name) for p in part.phones]
+            start += len(part.samples)
+    save_phones(spoken, phones)
+
+
+def _voice() -> _Voice:
+    with _lock:
+        if not _loaded:
+            _loaded.append(_load())
+        return _loaded[0]
+
+
+def _load() -> _Voice:
+    """Build the voice of the package itself; any other name would be downloaded, so none is ever passed."""
+    try:
+        import onnx
+        import onnxruntime
+        from hibari import Hibari, dsp
+    except ImportError as error:
+        raise ModelNotInstalled("The starter voice needs the package hibari-tts.", model=VOICE) from error
+    speaker: Any = Hibari(voice=VOICE, threads=2)
+    content = Path(speaker.model_path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise ModelNotInstalled("The starter voice is damaged; reinstall hibari-tts.", model=VOICE)
+    graph: Any = onnx.load_from_string(content)
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, onnx.TensorProto.INT64, None))
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 2, 1, 3
+    session: Any = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    speaker.sess = session  # frees the session without durations
+    return _Voice(speaker, session, dsp.synth)
+
+
+def reader() -> tuple[Any, Any]:
+    """
+    Give hibari's text reader and its normaliser (`line -> line`), for whoever needs sounds but no voice.
+
+    Raises:
+        ModelNotInstalled: the voice's package is missing or damaged.
+    """
+    from hibari.g2p import normalize
+
+    return _voice().speaker.g2p, normalize
+
+
+def _pieces(speaker: Any, text: str) -> Iterator[str]:
+    """Strings of letters, one per sentence or shorter; those without any sound are left out."""
+    for sentence in speaker.split_sentences(text):
+        for letters in speaker.phonemize(sentence):
+            for piece in _cut(letters):
+                if any(arpabet_of_letter(letter) for letter in piece):
+                    yield piece
+
+
+def _cut(letters: str) -> Iterator[str]:
+    """Cut at spaces so that no piece is over the limit; a longer word is cut anywhere."""
+    while len(letters) > _LONGEST:
+        space = letters.rfind(" ", 1, _LONGEST)
+        end = space if space > 0 else _LONGEST
+        yield letters[:end]
+        letters = letters[end:].lstrip()
+    if letters:
+        yield letters
+
+
+def _spoken(voice: _Voice, letters: str, speed: float, rng: np.random.Generator) -> Utterance:
+    known = re.sub(f"[^{re.escape(''.join(voice.speaker.vocab))}]", "", letters)
+    ids = np.array([voice.speaker.ids(known)], np.int64)
+    names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATIONS]
+    *shapes, units = voice.session.run(names, {"ids": ids, "speed": np.array([speed], np.float32)})
+    samples = np.asarray(voice.synth(*(part[0] for part in shapes), rng), np.float32)
+    return Utterance(samples, RATE_HZ, _phones(known, units.ravel().tolist(), len(samples) / RATE_HZ))
+
+
+def _phones(letters: str, units: list[int], length_s: float) -> list[Phone]:
+    """Turn the length of every letter (and of a pad at either end) into phones over the whole length."""
+    out: list[Phone] = []
+    start = end = 0
+    for letter, length in zip(f"\0{letters}\0", units, strict=True):
+        end += length
+        if letter in _MARKS:
+            continue
+        start_s, end_s = (min(max(0.0, at * _UNIT_S - _LAG_S), length_s) for at in (start, end))
+        out.append(Phone(start_s, end_s, arpabet_of_letter(letter) or ""))
+        start = end
+    out[-1] = out[-1]._replace(end_s=length_s)
+    return _joined(out)
+
+
+def _joined(phones: list[Phone]) -> list[Phone]:
+    """Make one silence of several and drop what has no length."""
+    out: list[Phone] = []
+    for phone in phones:
+        if phone.end_s <= phone.start_s:
+            continue
+        if out and not phone.name and not out[-1].name:
+            out[-1] = out[-1]._replace(end_s=phone.end_s)
+        else:
+            out.append(phone)
+    return out
+
+
+def _with_pause(spoken: Utterance, pause_s: float) -> Utterance:
+    silence = np.zeros(round(max(0.0, pause_s) * RATE_HZ), np.float32)
+    start_s = len(spoken.samples) / RATE_HZ
+    phones = [*spoken.phones, Phone(start_s, start_s + len(silence) / RATE_HZ, "")]
+    return Utterance(np.concatenate([spoken.samples, silence]), RATE_HZ, _joined(phones))

@@ -1,0 +1,64 @@
+"""
+The vocabulary of the core: array aliases and small frozen records.
+
+Axis letters used in every docstring:
+    B batch   T video frames   H W image   h w crop   C channels   K landmarks
+    S audio samples   D feature size
+Colour images are (H, W, 3) uint8 BGR; what travels between decoder and encoder is a
+`musetalk_core.media.picture.Picture` (8-bit 4:2:0, BT.709). Boxes are integer pixels, xyxy, half-open:
+`frame[y1:y2, x1:x2]`. Frame rates are `fractions.Fraction`, never floats.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.uint8]
+Float = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+SPEECH_RATE_HZ = 16_000
+"""Every engine hears 16 kHz mono float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open pixel rectangle, xyxy."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels; never negative."""
+        return max(0, self.x2 - self.x1), max(0, self.y2 - self.y1)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when it holds no pixel."""
+        return 0 in self.size
+
+    def slices(self) -> tuple[slice, slice]:
+        """Index with it: `frame[box.slices()]`."""
+        return slice(self.y1, self.y2), slice(self.x1, self.x2)
+
+    def clipped(self, width: int, height: int) -> "Box":
+        """The part inside a picture of this size; may be empty."""
+        return Box(
+            min(max(self.x1, 0), width),
+            min(max(self.y1, 0), height),
+            min(max(self.x2, 0), width),
+            min(max(self.y2, 0), height),
+        )
+
+    def evened(self) -> "Box":
+        """Grown outwards to even coordinates, so that it lies on whole 4:2:0 chroma samples."""
+        return Box(self.x1 & ~1, self.y1 & ~1, (self.x2 + 1) & ~1, (self.y2 + 1) & ~1)
+
+    def contains(self, other: "Box") -> bool:
+        """True when no pixel of `other` lies outside."""
+        return self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2

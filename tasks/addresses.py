@@ -1,0 +1,139 @@
+"""
+Which web addresses we may talk to: by their spelling, and by the number really dialled.
+
+`security.md` section 2 in short: deny by explicit networks, judge every answer of the resolver, decide at
+connect time. Nothing here sends anything.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+
+from tasks.errors import InputBlocked
+from tasks.settings import EgressSettings
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _networks(*lines: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word) for line in lines for word in line.split())
+
+
+DENIED = _networks(
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24",
+    "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4",
+    "168.63.129.16/32",
+    "::/96 ::1/128 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16",
+    "3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8",
+)
+"""Not public, or leading to what is not: no input comes from here unless its host is allowed by name."""
+
+METADATA = _networks("169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::/32")
+"""Where clouds keep a machine's credentials: denied to allowed hosts too."""
+
+_LOCAL_NAMES = (".localhost", ".local", ".internal")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]+\]")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """
+    A web address that is spelled acceptably.
+
+    Attributes:
+        url:     parsed, IDNA applied.
+        trusted: the operator allowed this host (and port) by name.
+    """
+
+    url: httpx.URL
+    trusted: bool
+
+    @property
+    def shown(self) -> str:
+        """The address without its query, which may be a signature; for messages and logs."""
+        return f"{self.url.scheme}://{self.url.netloc.decode('ascii')}{self.url.path}"[:200]
+
+
+def blocked(shown: str) -> InputBlocked:
+    """Make the error for an address we do not talk to."""
+    return InputBlocked(unreachable_text(shown))
+
+
+def unreachable_text(shown: str) -> str:
+    """Say that an address gave nothing, in the same words whatever the reason."""
+    return f"{shown} could not be fetched: it does not answer, or it is not an address this service may use."
+
+
+def judged_url(text: str, rules: EgressSettings) -> Destination:
+    """
+    Judge the spelling of a web address.
+
+    Raises:
+        InputBlocked: scheme, user name, fragment, port, host name or characters are not acceptable.
+    """
+    shown = text.split("?", 1)[0].split("#", 1)[0].rsplit("@", 1)[-1][:200]
+    if _UNSAFE.search(text) or "#" in text:
+        raise blocked(_UNSAFE.sub("_", shown))
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        raise blocked(shown) from error
+    host = url.raw_host.decode("ascii").lower()
+    host = f"[{host}]" if ":" in host else host
+    port = url.port or _PORTS.get(url.scheme, 0)
+    trusted = bool({host, f"{host}:{port}"} & {name.lower() for name in rules.allowed_hosts})
+    schemes = {"https", "http"} if rules.allow_http else {"https"}
+    if url.scheme not in schemes or url.userinfo or not _HOST.fullmatch(host) or not _is_plain(host):
+        raise blocked(shown)
+    if not trusted and (port not in rules.ports or f".{host.rstrip('.')}".endswith(_LOCAL_NAMES)):
+        raise blocked(shown)
+    return Destination(url, trusted)
+
+
+def _is_plain(host: str) -> bool:
+    """Refuse numbers in disguise (2130706433, 0x7f.1, 127.1): a last number is for IPv4 addresses."""
+    if host.startswith("["):
+        return True
+    if not _NUMBER.fullmatch(host.rstrip(".").rsplit(".", 1)[-1]):
+        return True
+    try:
+        return str(ipaddress.IPv4Address(host)) == host
+    except ValueError:
+        return False
+
+
+def judged_answers(
+    answers: Iterable[str], *, trusted: bool, denied_networks: Iterable[str] = ()
+) -> list[str]:
+    """
+    Judge all addresses that a name resolved to.
+
+    Args:
+        answers:         addresses as text, perhaps with a zone.
+        trusted:         the operator allowed this host: only `METADATA` and `denied_networks` count.
+        denied_networks: of the settings.
+
+    Returns:
+        The addresses, in order; empty when one of them is denied or there is none.
+    """
+    networks = [ipaddress.ip_network(text, strict=False) for text in denied_networks]
+    networks.extend(METADATA if trusted else DENIED + METADATA)
+    texts = [text.split("%", 1)[0] for text in answers]
+    return texts if all(_is_outside(text, networks) for text in texts) else []
+
+
+def _is_outside(text: str, networks: Iterable[Network]) -> bool:
+    try:
+        address: Address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return not any(address.version == network.version and address in network for network in networks)

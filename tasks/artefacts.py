@@ -1,0 +1,314 @@
+"""
+The content-addressed cache of everything that is made: one folder of files per (kind, key).
+
+Below the cache folder: `artefacts/{kind}/{key[:2]}/{key}/`, `tmp/` (being made), `locks/`, `leases/`,
+`parts/` and `identities/` (of `tasks.sources`), `evict.lock`.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tasks import refs
+from tasks.errors import ObjectMissing
+from tasks.eviction import Evictor, mirrored_mark
+from tasks.keys import content_key
+from tasks.leases import Leases
+from tasks.locks import exclusive, single_flight
+from tasks.mirror import Mirror
+from tasks.partial import disk_errors
+from tasks.refs import Artefact
+from tasks.settings import get_settings
+
+__all__ = ["Artefacts", "artefacts", "content_key"]
+
+_count = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one artefact lies in one cache."""
+
+    kind: str
+    key: str
+    cache: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.key}"
+
+    @property
+    def folder(self) -> Path:
+        return self.cache / "artefacts" / self.kind / self.key[:2] / self.key
+
+    @property
+    def lock(self) -> Path:
+        return self.cache / "locks" / f"{self.kind}-{self.key}.lock"
+
+    def temporary(self) -> Path:
+        return self.cache / "tmp" / f"{self.kind}-{self.key}.{os.getpid()}-{next(_count)}"
+
+    def left_over(self) -> list[Path]:
+        return list((self.cache / "tmp").glob(f"{self.kind}-{self.key}.*"))
+
+    def inode(self) -> int | None:
+        try:
+            return self.folder.stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    def local(self) -> Artefact | None:
+        """Return the artefact if it lies here, and note that it was used."""
+        try:
+            os.utime(self.folder)
+            return _described(self.kind, self.key, self.folder)
+        except FileNotFoundError:
+            return None
+
+
+class Artefacts:
+    """
+    One cache folder, shared by all processes and threads of a machine.
+
+    What a process asks for stays until it calls `release()`; otherwise the least recently used goes first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cache_bytes: int,
+        min_free_bytes: int = 0,
+        mirror: Callable[[], Mirror | None] = lambda: None,
+    ) -> None:
+        """
+        Open (and make) a cache.
+
+        Args:
+            folder:         on a local file system.
+            cache_bytes:    size above which artefacts are evicted.
+            min_free_bytes: disk space below which nothing new is begun.
+            mirror:         gives the copy in the object store, or None; called when needed.
+        """
+        self.folder = folder
+        for name in ("artefacts", "tmp", "locks"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self._leases = Leases(folder)
+        self._evictor = Evictor(folder, self._leases, cache_bytes, min_free_bytes)
+        self._mirror = mirror
+
+    def made_once(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], None],
+        *,
+        shared: bool = True,
+        refresh: bool = False,
+    ) -> Artefact:
+        """
+        Return an artefact, making it if it is nowhere yet.
+
+        Any number of threads and processes of this machine may ask at once: one makes it, the others wait;
+        when the maker dies, the next one begins anew.
+
+        Args:
+            kind:    word for the sort of artefact, [a-z][a-z0-9_-]*.
+            key:     64 hexadecimal digits, see `content_key`.
+            make:    writes at least one file into the empty folder it is given. What it writes must depend
+                on nothing but what is in the key.
+            shared:  also keep it in the object store, if our store is one, for other machines.
+            refresh: make it anew though it is there.
+
+        Raises:
+            DiskFull:     the disk or a size limit is exhausted.
+            StorageError: the copy in the object store could not be read or written.
+        """
+        place = self._place(kind, key)
+        self._leases.hold(place.name)
+        before = place.inode() if refresh else None
+        mirror = self._mirror() if shared else None
+
+        def ready() -> Artefact | None:
+            if refresh and place.inode() == before:
+                return None
+            return place.local() if mirror is None or mirrored_mark(place.folder).exists() else None
+
+        with single_flight(place.lock, ready) as found:
+            if found is None and mirror is not None and not refresh:
+                found = mirror.find(kind, key)
+                if found is not None and place.folder.is_dir():
+                    mirrored_mark(place.folder).touch()
+            if found is None:
+                found = self._make(place, make, anew=refresh)
+                self._put(mirror, found, place, anew=refresh)
+        return found
+
+    def path(self, artefact: Artefact) -> Path:
+        """
+        Return the folder of an artefact, fetching it from the object store if it is not on this machine.
+
+        Raises:
+            ObjectMissing: it is nowhere (any more).
+            DiskFull, StorageError: it could not be fetched.
+        """
+        place = self._place(artefact.kind, artefact.key)
+        self._leases.hold(place.name)
+        with single_flight(place.lock, place.local) as found:
+            if found is None:
+                mirror = self._mirror()
+                if mirror is None:
+                    raise ObjectMissing(
+                        f"the {place.kind} artefact {place.key[:12]}… is not in the cache any more",
+                        kind=place.kind,
+                        key=place.key,
+                    )
+                self._build(place, lambda folder: _fetched(mirror, place, folder))
+                mirrored_mark(place.folder).touch()
+        return place.folder
+
+    def file(self, artefact: Artefact, name: str) -> Path:
+        """
+        Return the path of one file of an artefact.
+
+        Raises:
+            ObjectMissing: as `path`, or the artefact has no such file.
+        """
+        if name not in artefact.files:
+            raise ObjectMissing(
+                f"the {artefact.kind} artefact has no file {name}", files=list(artefact.files)
+            )
+        return self.path(artefact) / name
+
+    def find(self, kind: str, key: str) -> Artefact | None:
+        """Return an artefact if it is here or in the object store; if here, it stays until `release()`."""
+        place = self._place(kind, key)
+        self._leases.hold(place.name)
+        found = place.local()
+        if found is None:
+            mirror = self._mirror()
+            found = mirror.find(kind, key) if mirror else None
+        return found
+
+    def has(self, kind: str, key: str) -> bool:
+        """Tell whether `find` finds it."""
+        return self.find(kind, key) is not None
+
+    def forget(self, kind: str, key: str) -> bool:
+        """
+        Remove an artefact here and in the object store.
+
+        Returns:
+            False when another process uses it: then it stays on this machine for now.
+        """
+        place = self._place(kind, key)
+        mirror = self._mirror()
+        if mirror is not None and (mirrored_mark(place.folder).exists() or not place.folder.is_dir()):
+            mirror.remove(kind, key)
+        with exclusive(self._leases.evict_lock):
+            if place.name in self._leases.live(others_only=True):
+                return False
+            gone = self._evictor.take_away(place.folder) if place.folder.is_dir() else None
+        if gone is not None:
+            shutil.rmtree(gone, ignore_errors=True)
+        return True
+
+    def release(self) -> None:
+        """Let what this process used be evicted when room is needed; called at the end of a run."""
+        self._leases.release()
+
+    def evict(self) -> int:
+        """Bring the cache under its limit now; returns the bytes removed."""
+        return self._evictor.evict()
+
+    def make_room(self) -> None:
+        """Evict until the disk has its reserve; raises DiskFull."""
+        self._evictor.make_room()
+
+    def _place(self, kind: str, key: str) -> _Place:
+        refs.check_artefact_name(kind, key)
+        return _Place(kind, key, self.folder)
+
+    def _make(self, place: _Place, make: Callable[[Path], None], *, anew: bool) -> Artefact:
+        """Make what is not here; what is here only has to be mirrored."""
+        found = None if anew else place.local()
+        return found or self._build(place, make)
+
+    def _build(self, place: _Place, make: Callable[[Path], None]) -> Artefact:
+        """Fill a temporary folder and give it its name; with the key's lock held."""
+        self._evictor.make_room()
+        for folder in place.left_over():  # of makers that died: the lock is ours
+            shutil.rmtree(folder, ignore_errors=True)
+        temporary = place.temporary()
+        try:
+            with disk_errors():
+                temporary.mkdir(parents=True)
+                make(temporary)
+                artefact = _described(place.kind, place.key, temporary)
+                if not artefact.files:
+                    raise ValueError(f"the maker of a {place.kind} artefact wrote no file")
+                self._install(temporary, place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._evictor.added(artefact.size)
+        return artefact
+
+    def _install(self, temporary: Path, place: _Place) -> None:
+        place.folder.parent.mkdir(parents=True, exist_ok=True)
+        if place.folder.exists():
+            old = self._evictor.take_away(place.folder)
+            temporary.rename(place.folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(place.folder)
+
+    def _put(self, mirror: Mirror | None, artefact: Artefact, place: _Place, *, anew: bool) -> None:
+        if mirror is not None:
+            if anew:
+                mirror.remove(place.kind, place.key)
+            mirror.put(artefact, place.folder)
+            mirrored_mark(place.folder).touch()
+
+
+def _fetched(mirror: Mirror, place: _Place, folder: Path) -> None:
+    mirror.fetch(place.kind, place.key, folder)
+
+
+def _described(kind: str, key: str, folder: Path) -> Artefact:
+    """Look at a folder. No validation: it would ask whether the artefact exists."""
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
+    if not all(refs.is_file_name(name) for name in sizes):
+        raise ValueError(f"the files of a {kind} artefact need plain names: {sorted(sizes)}")
+    return Artefact.model_construct(kind=kind, key=key, size=sum(sizes.values()), files=tuple(sorted(sizes)))
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            found.extend(_files(Path(entry.path)) if entry.is_dir() else [Path(entry.path)])
+    return found
+
+
+def artefacts() -> Artefacts:
+    """Return the cache of this machine, as the settings say."""
+    settings = get_settings()
+    return _opened(settings.cache_folder, settings.store.cache_bytes, settings.store.min_free_bytes)
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path, cache_bytes: int, min_free_bytes: int) -> Artefacts:
+    return Artefacts(folder, cache_bytes, min_free_bytes, _store_mirror)
+
+
+def _store_mirror() -> Mirror | None:
+    """Give the mirror if our own store is in S3; a folder store needs none."""
+    from tasks.storage import home_store, store_is_remote
+
+    return Mirror(home_store()) if store_is_remote() else None
+
+
+refs.register_artefact_check(lambda kind, key: artefacts().has(kind, key))

@@ -1,0 +1,94 @@
+"""Files that clients upload to us: `asset://ID`, kept in our own store. Light: the REST shim imports it."""
+
+import json
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from musetalk_core.errors import InputError, MediaUnreadable
+from tasks.errors import ObjectMissing
+from tasks.objects import read_small
+from tasks.partial import Part
+from tasks.settings import get_settings
+from tasks.storage import home_store
+
+_MAX_NAME = 200
+
+
+def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None) -> str:
+    """
+    Store an upload as it streams in.
+
+    Args:
+        chunks:    its bytes, in order.
+        name:      what the client calls it; kept for people, never used as a path.
+        max_bytes: limit; None for the one of the settings.
+
+    Returns:
+        The id, for `asset://ID`.
+
+    Raises:
+        MediaUnreadable: there are no bytes.
+        MediaTooLarge: there are too many.
+        DiskFull, StorageError: it could not be kept.
+    """
+    asset = uuid4().hex
+    limit = get_settings().api.max_upload_bytes if max_bytes is None else max_bytes
+    with _scratch(asset) as path, Part(path, limit) as part:
+        for chunk in chunks:
+            part.write(chunk)
+        if not part.size:
+            raise MediaUnreadable("the uploaded file is empty")
+        home_store().upload(path, asset_key(asset))
+        about = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
+        note = path.with_suffix(".json")
+        note.write_text(json.dumps(about))
+        home_store().upload(note, _note_key(asset), "application/json")
+    return asset
+
+
+def asset_name(asset: str) -> str:
+    """
+    Return what the client called an asset.
+
+    Raises:
+        ObjectMissing: there is no such asset.
+    """
+    try:
+        return str(json.loads(read_small(home_store(), _note_key(asset)))["name"])
+    except ObjectMissing as error:
+        raise ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.") from error
+
+
+def delete_asset(asset: str) -> None:
+    """Remove an asset; it may be gone already."""
+    for key in (_note_key(asset), asset_key(asset)):
+        home_store().delete(key)
+
+
+def asset_key(asset: str) -> str:
+    """Return the key of an asset's bytes in our own store; raises InputError for what is no id."""
+    if not asset.replace("-", "").replace("_", "").isalnum() or not asset.isascii() or len(asset) > 64:
+        raise InputError("an asset:// reference is asset://ID with the id that the upload answered")
+    return f"assets/{asset}/data"
+
+
+def _note_key(asset: str) -> str:
+    return asset_key(asset).removesuffix("data") + "asset.json"
+
+
+def plain_name(name: str) -> str:
+    """Return the last part of a name or key, without control characters, at most 200 characters."""
+    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if c.isprintable())[-_MAX_NAME:] or "file"
+
+
+@contextmanager
+def _scratch(asset: str) -> Generator[Path]:
+    path = get_settings().cache_folder / "parts" / f"upload-{asset}.part"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""Avatar preparation: the slow part, which depends on the video alone and is done once."""
+
+from pathlib import Path
+
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION, avatar, prepare
+from musetalk_core.faces.finding import FaceChoice
+from musetalk_core.faces.models import DETECTOR, MESH
+from tasks.artefacts import artefacts, content_key
+from tasks.errors import AvatarNotPrepared
+from tasks.limits import limits
+from tasks.models import engine, engine_name
+from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import phase
+from tasks.sources import source_path
+
+KIND = "avatar"
+
+
+class PreparedAvatar(BaseModel):
+    """A prepared avatar and what a flow must know of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    artefact: Artefact
+    width: int
+    height: int
+    rate: str
+    frames: int
+    with_face: int
+    gaps: tuple[tuple[int, int], ...]
+    is_still: bool
+
+
+def avatar_key(source: SourceFile, engine_asked: str, face: FaceChoice) -> str:
+    """Name an avatar by everything that decides its content."""
+    chosen = engine(engine_name(engine_asked))
+    return content_key(
+        kind=KIND,
+        core=CORE_VERSION,
+        source=source.sha256,
+        engine=chosen.name,
+        engine_version=chosen.version,
+        models=[DETECTOR.sha256, MESH.sha256],
+        face=face,
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def prepare_avatar(
+    key: str,
+    source: SourceFile,
+    engine_asked: str,
+    face: FaceChoice,
+    frames: int,
+    may_prepare: bool = True,
+    refresh: bool = False,
+) -> PreparedAvatar:
+    """
+    Find and encode the face in every frame of the source.
+
+    Args:
+        key:         `avatar_key` of the rest.
+        frames:      about how many frames the source has, for progress.
+        may_prepare: False demands that it was prepared before.
+        refresh:     makes it anew though it is there; call with `refresh_cache` then.
+
+    Raises:
+        AvatarNotPrepared: it was not, and may not be.
+        NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.prepare`.
+    """
+    if not (may_prepare or refresh) and not artefacts().has(KIND, key):
+        raise AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true")
+    with phase("prepare") as report:
+        request = prepare.Request(source_path(source), source.sha256, face, limits())
+
+        def make(folder: Path) -> None:
+            chosen = engine(engine_name(engine_asked))
+            prepare.prepare(request, chosen, folder, lambda done: report.advance("prepare", done, 2 * frames))
+
+        made = artefacts().made_once(KIND, key, make, refresh=refresh)
+    return _summary(made)
+
+
+def _summary(made: Artefact) -> PreparedAvatar:
+    known = avatar.load(artefacts().path(made)).manifest
+    return PreparedAvatar(
+        artefact=made,
+        width=known.width,
+        height=known.height,
+        rate=known.rate,
+        frames=known.frames,
+        with_face=known.with_face,
+        gaps=known.gaps,
+        is_still=known.is_still,
+    )

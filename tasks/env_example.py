@@ -1,0 +1,63 @@
+"""
+The commented list of all settings, deployments/env.example.
+
+`python -m tasks.env_example > deployments/env.example` writes it anew.
+"""
+
+import json
+import sys
+from inspect import getdoc
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tasks.settings import PREFIX, SEED_NAMES, Settings
+
+
+def env_example() -> str:
+    """Return every setting as a commented-out variable with its default and its meaning."""
+    parts = ["# Every setting, with its default. Remove the # of a line to change it. Lists: a,b\n"]
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            parts.append(f"\n# --- {_first_line(kind)}\n")
+            parts.extend(
+                _entry(f"{PREFIX}{name}__{inner}", of, _aliases(name, inner))
+                for inner, of in kind.model_fields.items()
+            )
+        else:
+            parts.append(_entry(f"{PREFIX}{name}", field, ()))
+    return "".join(parts)
+
+
+def _entry(name: str, field: FieldInfo, aliases: tuple[str, ...]) -> str:
+    meaning = f"# {field.description}\n" if field.description else ""
+    older = f"# Older names: {', '.join(aliases)}\n" if aliases and not field.description else ""
+    return f"{meaning}{older}#{name.upper()}={_shown(field.default)}\n"
+
+
+def _aliases(group: str, field: str) -> tuple[str, ...]:
+    return SEED_NAMES.get((group, field), ())
+
+
+def _shown(default: object) -> str:
+    match default:
+        case None:
+            return ""
+        case bool():
+            return json.dumps(default)
+        case tuple():
+            return ",".join(str(part) for part in default)
+        case Path():
+            return default.as_posix()
+        case _:
+            return str(default)
+
+
+def _first_line(kind: type[BaseModel]) -> str:
+    return (getdoc(kind) or "").splitlines()[0]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(env_example())

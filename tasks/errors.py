@@ -1,0 +1,67 @@
+"""
+Errors of the outside world: object storage, foreign web servers, this machine's folders.
+
+The codes and their place in the tree are listed in `musetalk_core/errors.py`.
+"""
+
+from musetalk_core.errors import RenderError
+
+
+class StorageError(RenderError):
+    """Object storage did not answer, or answered with a failure of its own."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class ObjectMissing(StorageError):
+    """The referenced object does not exist (any more)."""
+
+    code = "input_not_found"
+    retryable = False
+
+
+class BucketNotAllowed(StorageError):
+    """The bucket or prefix is outside the grants, or the storage itself refused."""
+
+    code = "bucket_not_allowed"
+    retryable = False
+
+
+class UploadFailed(StorageError):
+    """A finished file could not be stored."""
+
+    code = "upload_failed"
+
+
+class OutputExists(UploadFailed):
+    """The key is taken and overwriting was not asked for."""
+
+    retryable = False
+
+
+class InputUnreachable(RenderError):
+    """A web address gave no file."""
+
+    code = "input_unreachable"
+
+
+class InputBlocked(InputUnreachable):
+    """
+    A web address leads where we do not go.
+
+    Code and text equal those of `InputUnreachable` on purpose, so that a caller cannot map our network
+    with it; the reason is in the log.
+    """
+
+
+class LocalPathDisabled(RenderError):
+    """A reference names a file of this machine outside the folders that the operator opened."""
+
+    code = "local_path_disabled"
+
+
+class AvatarNotPrepared(RenderError):
+    """The avatar is not in the cache and the job forbids preparing it."""
+
+    code = "avatar_not_prepared"

@@ -1,0 +1,170 @@
+"""Keeps the artefact cache small enough: the least recently used goes first, what is in use never."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from musetalk_core.errors import DiskFull
+from tasks.leases import Leases
+from tasks.locks import exclusive, give_back, try_take
+
+_RESCAN_S = 30.0
+_RESCAN_SHARE = 0.02
+_PART_LIFE_S = 24 * 3600.0
+_IDENTITY_LIFE_S = 30 * 24 * 3600.0
+_GONE = "gone-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    used_at: float
+    size: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.parent.parent.name}/{self.folder.name}"
+
+
+class Evictor:
+    """
+    Removes artefacts of one cache folder.
+
+    Walking a big cache takes time, so a process walks it only when its own estimate says it is needed: it
+    went over the limit, added 2 % of it, or has not looked for 30 s.
+    """
+
+    def __init__(self, folder: Path, leases: Leases, cache_bytes: int, min_free_bytes: int) -> None:
+        self._folder, self._leases = folder, leases
+        self._cache_bytes, self._min_free_bytes = cache_bytes, min_free_bytes
+        self._mutex = threading.Lock()
+        self._total, self._added, self._looked_at = 0, 0, float("-inf")
+
+    def added(self, size: int) -> None:
+        """Count a new artefact, and evict if the cache has grown too large."""
+        with self._mutex:
+            self._total += size
+            self._added += size
+            fresh = time.monotonic() - self._looked_at < _RESCAN_S
+            few = self._added <= self._cache_bytes * _RESCAN_SHARE
+            if self._total <= self._cache_bytes and fresh and few:
+                return
+        self.evict()
+
+    def make_room(self) -> None:
+        """
+        Evict until the disk has its reserve.
+
+        Raises:
+            DiskFull: nothing more can be evicted.
+        """
+        lacking = self._lacking()
+        if lacking > 0:
+            self.evict(lacking)
+            lacking = self._lacking()
+        if lacking > 0:
+            raise DiskFull(
+                f"The worker's disk has less than the {self._min_free_bytes / 1e9:.1f} GB that must stay"
+                " free; free some space or lower MUSETALK_STORE__MIN_FREE_BYTES.",
+                lacking_bytes=lacking,
+            )
+
+    def _lacking(self) -> int:
+        return self._min_free_bytes - shutil.disk_usage(self._folder).free
+
+    def evict(self, also_free: int = 0) -> int:
+        """
+        Remove what is not in use until the limit holds and `also_free` bytes more are free.
+
+        Returns:
+            Bytes removed.
+        """
+        gone: list[Path] = []
+        with self._mutex, exclusive(self._leases.evict_lock):
+            in_use = self._leases.live()
+            entries = sorted(_entries(self._folder / "artefacts"), key=lambda entry: entry.used_at)
+            total = sum(entry.size for entry in entries)
+            target = min(self._cache_bytes, total - also_free)
+            removed = 0
+            for entry in entries:
+                if total - removed <= target:
+                    break
+                if entry.name not in in_use:
+                    gone.append(self.take_away(entry.folder))
+                    removed += entry.size
+            self._total, self._added, self._looked_at = total - removed, 0, time.monotonic()
+        for folder in gone:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._sweep()
+        return removed
+
+    def take_away(self, folder: Path) -> Path:
+        """Rename an artefact's folder out of the way at once; the caller deletes it afterwards."""
+        gone = self._folder / "tmp" / f"{_GONE}{uuid4().hex}"
+        gone.parent.mkdir(parents=True, exist_ok=True)
+        mirrored_mark(folder).unlink(missing_ok=True)
+        folder.rename(gone)
+        return gone
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left: half-made folders, old parts, old identities."""
+        now = time.time()
+        for path in _children(self._folder / "tmp"):
+            if path.name.startswith(_GONE):
+                if _age(path, now) > _PART_LIFE_S:
+                    shutil.rmtree(path, ignore_errors=True)
+            else:
+                remove_unlocked(path, self._folder / "locks" / f"{path.name.split('.', 1)[0]}.lock")
+        for name, life in (("parts", _PART_LIFE_S), ("identities", _IDENTITY_LIFE_S)):
+            for path in _children(self._folder / name):
+                if _age(path, now) > life:
+                    path.unlink(missing_ok=True)
+
+
+def remove_unlocked(folder: Path, lock: Path) -> None:
+    """Remove a maker's temporary folder if nobody holds its lock."""
+    fd = try_take(lock)
+    if fd is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        give_back(fd, lock)
+
+
+def mirrored_mark(folder: Path) -> Path:
+    """Name the empty file that says an artefact is in the object store too."""
+    return folder.with_name(f"{folder.name}.mirrored")
+
+
+def _entries(root: Path) -> Iterator[_Entry]:
+    for folder in root.glob("*/*/*/"):
+        try:
+            yield _Entry(folder.stat().st_mtime, folder_size(folder), folder)
+        except FileNotFoundError:
+            continue
+
+
+def folder_size(folder: Path) -> int:
+    """Add up the bytes of all files below a folder."""
+    size = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                size += folder_size(Path(entry.path))
+            else:
+                size += entry.stat(follow_symlinks=False).st_size
+    return size
+
+
+def _children(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _age(path: Path, now: float) -> float:
+    try:
+        return now - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,101 @@
+"""The engine's work, one chunk at a time."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION, avatar
+from musetalk_core.plan import Chunk
+from musetalk_core.render import NoFacePolicy, Scene
+from musetalk_core.render import render_chunk as render
+from tasks.artefacts import artefacts, content_key
+from tasks.avatar import PreparedAvatar
+from tasks.models import engine, engine_name
+from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import phase
+from tasks.settings import get_settings
+from tasks.sources import source_path
+from tasks.speech import SpeechFeatures
+
+CROPS = "crops"
+
+
+class Talk(BaseModel):
+    """What all chunks of one job share."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: SourceFile
+    avatar: PreparedAvatar
+    features: SpeechFeatures
+    engine: str
+    rate: str
+    no_face: NoFacePolicy
+    idle_seed: int | None = None
+    crf: int
+    preset: str
+
+    def scene(self) -> Scene:
+        """Open the avatar."""
+        prepared = avatar.load(artefacts().path(self.avatar.artefact))
+        return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
+
+
+class ChunkRef(BaseModel):
+    """Which chunk, in JSON."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    start: int
+    stop: int
+
+    def chunk(self) -> Chunk:
+        """The core's record."""
+        return Chunk(self.number, self.start, self.stop)
+
+
+def crops_key(talk: Talk, chunk: Chunk) -> str:
+    """Name rendered crops by everything that decides their pixels."""
+    return content_key(
+        kind=CROPS,
+        core=CORE_VERSION,
+        avatar=talk.avatar.artefact.key,
+        features=talk.features.artefact.key,
+        rate=talk.rate,
+        no_face=talk.no_face,
+        start=chunk.start,
+        stop=chunk.stop,
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
+    """
+    Render the face crops of one chunk.
+
+    Args:
+        key: `crops_key` of the rest.
+    """
+    total = talk.features.frames
+    with phase("render", total) as report:
+
+        def make(folder: Path) -> None:
+            features = np.load(
+                artefacts().path(talk.features.artefact) / "features.npy", mmap_mode="r", allow_pickle=False
+            )
+            render(
+                talk.scene(),
+                engine(engine_name(talk.engine)),
+                features,
+                chunk.chunk(),
+                folder,
+                threads=get_settings().render.threads,
+                on_frames=lambda done: report.advance("render", chunk.start + done, total),
+            )
+
+        return artefacts().made_once(CROPS, key, make, shared=False)

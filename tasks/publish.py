@@ -1,0 +1,40 @@
+"""Put a finished file where the job wants it."""
+
+from prefect import task
+
+from tasks.artefacts import artefacts
+from tasks.policies import ALWAYS, RETRY_IO
+from tasks.refs import Artefact, ObjectRef
+from tasks.reports import phase
+from tasks.storage import bucket, home_store
+
+_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+
+
+@task(**ALWAYS, **RETRY_IO)
+def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: str) -> ObjectRef:
+    """
+    Store one file of an artefact under its public name; a copy that is already there is left alone.
+
+    Args:
+        made:      the artefact.
+        file:      which of its files.
+        name:      the public name, with extension.
+        to_bucket: S3 bucket, or None for the system's own store.
+        prefix:    folder inside the bucket.
+
+    Raises:
+        BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
+    """
+    with phase("upload"):
+        if to_bucket:
+            objects, key = bucket(to_bucket, "write"), "/".join(p for p in (prefix.strip("/"), name) if p)
+        else:
+            objects, key = home_store(), f"outputs/{made.key[:32]}/{name}"
+        known = objects.find(key)
+        if known is None or known.metadata.get("musetalk-key") != made.key:
+            path = artefacts().path(made) / file
+            known = objects.upload(
+                path, key, _TYPES["." + name.rsplit(".", 1)[-1]], metadata={"musetalk-key": made.key}
+            )
+        return ObjectRef(uri=known.uri, version=known.version, size=known.size)

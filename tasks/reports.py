@@ -1,0 +1,144 @@
+"""
+What a run says about itself while it runs and at its end, as Prefect artifacts.
+
+Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, what
+the flow returns) or `error` (JSON: code, message, retryable, details). The REST shim reads these and
+nothing else.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from prefect.artifacts import (
+    Artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.runtime import flow_run
+
+from musetalk_core.errors import RenderError
+
+Phase = Literal["fetch", "prepare", "features", "render", "encode", "join", "upload"]
+
+_SHARES: dict[str, tuple[float, float]] = {
+    # where a phase begins and ends in percent; render and encode overlap, so render carries both
+    "fetch": (0, 5),
+    "prepare": (5, 35),
+    "features": (35, 40),
+    "render": (40, 92),
+    "encode": (40, 92),
+    "join": (92, 96),
+    "upload": (96, 99),
+}
+_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """The books of one flow run in this process."""
+
+    artifact: UUID | None = None
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    percent: float = 0.0
+    _shown_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def spend(self, phase: Phase, seconds: float) -> None:
+        """Add running time to a phase."""
+        with self._lock:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
+        """Show progress; never backwards, at most once a second unless forced."""
+        low, high = _SHARES[phase]
+        with self._lock:
+            self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
+            now = time.monotonic()
+            if self.artifact is None or (not force and now - self._shown_at < _EVERY_S):
+                return
+            self._shown_at = now
+            shown, artifact = self.percent, self.artifact
+        text = json.dumps({"phase": phase, "done": done, "total": total})
+        _show(artifact, shown, text)
+
+
+def _show(artifact: UUID, percent: float, text: str) -> None:
+    try:
+        update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
+    except Exception as error:
+        _log.warning("progress was not recorded: %s", error)
+
+
+_reports: dict[str, Report] = {}
+_nobody = Report()
+
+
+def current() -> Report:
+    """The report of the flow run this code runs in; a silent one outside any run."""
+    run = flow_run.id
+    return _reports.get(str(run), _nobody) if run else _nobody
+
+
+@contextmanager
+def phase(name: Phase, total: int = 1) -> Generator[Report]:
+    """Time the body as one phase of the current run."""
+    report, began = current(), time.monotonic()
+    report.advance(name, 0, total)
+    try:
+        yield report
+    finally:
+        report.spend(name, time.monotonic() - began)
+
+
+@contextmanager
+def reported() -> Generator[Report]:
+    """Open the books for a flow run; an error raised on purpose becomes its `error` artifact."""
+    report, run = Report(), str(flow_run.id)
+    _reports[run] = report
+    report.artifact = _start_progress()
+    try:
+        yield report
+    except RenderError as error:
+        _write("error", _public(error))
+        raise
+    finally:
+        _write_timings(report)
+        _reports.pop(run, None)
+
+
+def finish(report: Report, result: dict[str, Any]) -> None:
+    """Write the result, then say 100 percent: never the other way round."""
+    _write("result", result)
+    report.percent = 100.0
+    if report.artifact is not None:
+        _show(report.artifact, 100.0, json.dumps({"phase": "upload", "done": 1, "total": 1}))
+
+
+def _start_progress() -> UUID:
+    text = json.dumps({"phase": "fetch", "done": 0, "total": 1})
+    made: Any = create_progress_artifact(progress=0.0, key="progress", description=text)
+    return made
+
+
+def _write(key: str, data: dict[str, Any]) -> None:
+    made: Any = Artifact(type="json", key=key, data=data)  # pyright: ignore[reportArgumentType]  dict is JSON
+    made.create()
+
+
+def _write_timings(report: Report) -> None:
+    rows = [{"phase": name, "seconds": round(s, 3)} for name, s in report.seconds.items()]
+    create_table_artifact(key="timings", table=rows, description="Running time per phase")
+
+
+def _public(error: RenderError) -> dict[str, Any]:
+    details = {name: str(value) for name, value in error.details.items()}
+    return {"code": error.code, "message": str(error), "retryable": error.retryable, "details": details}

@@ -1,0 +1,85 @@
+"""What S3's answers mean in our words. Knows botocore's exceptions, sends nothing."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
+
+Mode = Literal["read", "write"]
+_MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
+_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
+_TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
+
+
+def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
+    """
+    Say what a failed call means.
+
+    Args:
+        error:  what botocore or boto3 raised.
+        bucket: its bucket.
+        key:    its full key.
+        mode:   what was tried.
+
+    Returns:
+        The error to raise.
+    """
+    code, uri = code_of(error), f"s3://{bucket}/{key}"
+    details = {"bucket": bucket, "key": key, "answer": code}
+    if code == "NoSuchBucket" and mode == "write":
+        return BucketNotAllowed(f"There is no bucket {bucket}; make it or name another.", **details)
+    if code in _MISSING or code == "NoSuchBucket":
+        return ObjectMissing(f"There is no object {uri}.", **details)
+    if code in _REFUSED:
+        action = "s3:GetObject and s3:ListBucket" if mode == "read" else "s3:PutObject"
+        return BucketNotAllowed(
+            f"The storage refused to {mode} {uri}: allow this service {action} on bucket {bucket}.",
+            **details,
+        )
+    if code in _CREDENTIALS:
+        return BucketNotAllowed(
+            f"The storage did not accept our credentials for bucket {bucket} ({code}).", **details
+        )
+    if mode == "write" and code in _TAKEN:
+        return OutputExists(f"{uri} exists and is not to be overwritten.", **details)
+    family = UploadFailed if mode == "write" else StorageError
+    return family(f"The storage could not {mode} {uri} ({code}); try again later.", **details)
+
+
+def version_of(answer: Mapping[str, Any]) -> str:
+    """Name the version in an answer: its VersionId where the bucket keeps versions, else its ETag."""
+    version = answer.get("VersionId")
+    if version and version != "null":
+        return f"v:{version}"
+    return "e:" + str(answer["ETag"]).strip('"')
+
+
+def condition(version: str | None) -> dict[str, str]:
+    """Return the arguments of a GET that must find this version of `version_of`."""
+    kind, _, value = (version or "").partition(":")
+    match kind:
+        case "v":
+            return {"VersionId": value}
+        case "e":
+            return {"IfMatch": f'"{value}"'}
+        case _:
+            return {}
+
+
+def total_of(answer: Mapping[str, Any]) -> int:
+    """Return the size of the whole object, from the answer to a GET of it or its rest."""
+    span = answer.get("ContentRange")
+    return int(str(span).rsplit("/", 1)[1]) if span else int(answer["ContentLength"])
+
+
+def code_of(error: BaseException | None) -> str:
+    """Find the storage's error code; boto3 wraps what fails in an upload."""
+    from botocore.exceptions import ClientError
+
+    while error is not None:
+        if isinstance(error, ClientError):
+            return str(error.response.get("Error", {}).get("Code", "?"))
+        error = error.__cause__ or error.__context__
+    return "?"

@@ -1,0 +1,247 @@
+"""
+All configuration, read from MUSETALK_* environment variables. The only reader of the environment.
+
+Nothing is read at import: `get_settings()` reads once per process.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "MUSETALK_"
+GB = 10**9
+
+
+def _split(value: object) -> object:
+    """Take `a,b` as well as `["a", "b"]` from one variable."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split)]
+Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Group(BaseModel, frozen=True):
+    """Base of all groups."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class StoreSettings(Group, frozen=True):
+    """Our own store (uploads, outputs, shared artefacts) and this machine's cache of artefacts."""
+
+    url: str | None = Field(
+        default=None,
+        description="Empty: the folder store in MUSETALK_HOME. Else a folder, s3://bucket/prefix, or a"
+        " prefect-aws block, s3-bucket/NAME.",
+    )
+    cache_folder: Folder | None = Field(
+        default=None, description="A fast local disk for artefacts. Empty: the folder cache in MUSETALK_HOME."
+    )
+    cache_bytes: int = Field(
+        default=50 * GB, ge=0, description="Above this the least recently used artefacts are removed."
+    )
+    local_roots: Folders = Field(
+        default=(), description="Folders whose files may be read as file:///… inputs. Empty: none."
+    )
+    min_free_bytes: int = Field(
+        default=2 * GB, ge=0, description="Disk space left alone: no work starts that would begin below it."
+    )
+
+
+class S3Settings(Group, frozen=True):
+    """How s3:// references are read and written. Without a block: the AWS default credential chain."""
+
+    endpoint_url: str | None = Field(default=None, description="Set for MinIO and others; empty for AWS.")
+    region: str | None = Field(default=None, description="Empty: what the credential chain says.")
+    credentials_block: str | None = Field(
+        default=None, description="A prefect-aws block: aws-credentials/NAME or minio-credentials/NAME."
+    )
+    force_path_style: bool = Field(
+        default=False, description="endpoint/bucket/key instead of bucket.endpoint/key; MinIO needs it."
+    )
+    read_buckets: Words | None = Field(
+        default=None, description="Buckets or bucket/prefix that jobs may read; * as wildcard. Empty: any."
+    )
+    write_buckets: Words | None = Field(
+        default=None, description="Buckets or bucket/prefix that jobs may write; * as wildcard. Empty: any."
+    )
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    read_timeout_s: float = Field(default=30.0, gt=0)
+    max_attempts: int = Field(default=4, ge=1, description="Tries per call, the first included.")
+
+
+class MediaSettings(Group, frozen=True):
+    """Limits on inputs, and the ffmpeg that reads them. All but `ffmpeg` are the core's `Limits`."""
+
+    ffmpeg: Folder | None = Field(default=None, description="Path of the binary. Empty: the one found.")
+    video_pixels: int = Field(default=4096 * 4096, gt=0, description="Pixels of one video frame.")
+    still_pixels: int = Field(default=50_000_000, gt=0, description="Pixels of a still image.")
+    seconds: int = Field(default=3600, gt=0, description="Duration of a video or a sound track.")
+    frame_pixels: int = Field(
+        default=200_000_000_000, gt=0, description="Frames times pixels: 27 minutes of 1080p at 60 fps."
+    )
+    streams: int = Field(default=8, gt=0, description="Streams in one file.")
+    rate_hz: int = Field(default=120, gt=0, description="Frames per second.")
+    video_bytes: int = Field(default=2 * GB, gt=0)
+    audio_bytes: int = Field(default=GB // 5, gt=0)
+    still_bytes: int = Field(default=30_000_000, gt=0)
+
+
+class RenderSettings(Group, frozen=True):
+    """How videos are rendered and encoded."""
+
+    engine: Literal["viseme", "fake"] = "viseme"
+    chunk_seconds: float = Field(
+        default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
+    )
+    crf: int = Field(default=18, ge=0, le=51, description="H.264 quality: lower is better and bigger.")
+    preset: str = Field(default="veryfast", pattern=r"^[a-z]+$", description="x264 speed preset.")
+    threads: int = Field(default=0, ge=0, description="Threads of one encoder; 0: as many as useful.")
+
+
+class EgressSettings(Group, frozen=True):
+    """Rules for web addresses that jobs name."""
+
+    allow_http: bool = Field(default=False, description="Also fetch http://, not only https://.")
+    allowed_hosts: Words = Field(
+        default=(),
+        description="host or host:port of private object stores: may have a private address, any port.",
+    )
+    denied_networks: Words = Field(
+        default=(),
+        description="Addresses or networks never dialled, allowed_hosts or not: put Prefect and databases.",
+    )
+    ports: Numbers = Field(default=(80, 443, 8443), description="Ports that a public address may have.")
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    first_byte_timeout_s: float = Field(default=10.0, gt=0, description="Also the longest silence later on.")
+    total_timeout_s: float = Field(default=300.0, gt=0)
+    min_bytes_per_s: int = Field(default=1000, ge=0, description="Slower than this over 30 s: given up.")
+    max_redirects: int = Field(default=3, ge=0, le=10)
+    per_host: int = Field(default=8, ge=1, description="Downloads at a time from one host, per process.")
+
+
+class ApiSettings(Group, frozen=True):
+    """The REST shim."""
+
+    host: str = Field(default="127.0.0.1", description="API_HOST is read too. A public one needs keys.")
+    port: int = Field(default=8080, ge=0, le=65535, description="API_PORT and PORT are read too.")
+    inference_wait_s: float = Field(
+        default=55.0, ge=0, description="How long POST /inference waits for its job before it answers 202."
+    )
+    max_upload_bytes: int = Field(default=2 * GB, gt=0)
+    keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="Keys that clients may present. Empty: no key is asked for."
+    )
+
+
+class Settings(BaseSettings):
+    """Root of all settings; nest with a double underscore, e.g. MUSETALK_STORE__URL."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    home: Folder = Field(
+        default=Path("~/.musetalk"), description="Holds the store, the cache, Prefect's files and the logs."
+    )
+    store: StoreSettings = StoreSettings()
+    s3: S3Settings = S3Settings()
+    media: MediaSettings = MediaSettings()
+    render: RenderSettings = RenderSettings()
+    egress: EgressSettings = EgressSettings()
+    api: ApiSettings = ApiSettings()
+
+    @property
+    def store_url(self) -> str:
+        """Where our own store is, never empty."""
+        return self.store.url or str(self.home / "store")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where this machine keeps artefacts."""
+        return self.store.cache_folder or self.home / "cache"
+
+    @property
+    def prefect_home(self) -> Path:
+        """Prefect's own files, when we start its server."""
+        return self.home / "prefect"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of the processes we start."""
+        return self.home / "logs"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then MUSETALK_*, then the seeds' names; no .env file, no secrets folder."""
+        return init_settings, env_settings, _SeedNames(settings_cls)
+
+
+SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("api", "host"): ("API_HOST",),
+    ("api", "port"): ("API_PORT", "PORT"),
+}
+"""Variables of the two older services: (group, field) -> names, the first one set wins."""
+
+
+class _SeedNames(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing field by field: `__call__` gives all at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Collect the values that the older names give."""
+        found: dict[str, dict[str, str]] = {}
+        for (group, field), names in SEED_NAMES.items():
+            value = next((_environment()[name] for name in names if _environment().get(name)), None)
+            if value is not None:
+                found.setdefault(group, {})[field] = value
+        return dict(found)
+
+
+def _environment() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251  this module is the one reader
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Read the environment once per process; tests call `get_settings.cache_clear()`."""
+    return Settings()
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """Name the MUSETALK_* variables that no setting takes: most likely typing errors."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    names = (name.upper() for name in _environment())
+    return tuple(
+        sorted(name for name in names if name.startswith(PREFIX) and name.split("__", 1)[0] not in known)
+    )

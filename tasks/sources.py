@@ -1,0 +1,247 @@
+"""
+Inputs: looked at once per job, fetched only when their content is new here, kept by content.
+
+An identity (reference, version, size) remembers the SHA-256 it had; the bytes are an artefact of kind
+`source` named by that hash. Names and keys of the outside never become paths.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import unquote
+
+from musetalk_core.errors import InputError, MediaUnreadable
+from tasks.artefacts import artefacts, content_key
+from tasks.assets import asset_key, asset_name, plain_name, save_asset
+from tasks.egress import WebFile, egress
+from tasks.errors import LocalPathDisabled, ObjectMissing
+from tasks.locks import single_flight
+from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
+from tasks.partial import Part
+from tasks.refs import Artefact, SourceFile
+from tasks.settings import get_settings
+from tasks.storage import home_store, locate
+
+__all__ = ["MediaKind", "fetch_source", "save_asset", "source_path"]
+
+MediaKind = Literal["video", "audio", "image"]
+_FILE = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the outside says is there now; without a version it has to be fetched to be known."""
+
+    version: str | None
+    size: int | None
+
+
+class _Origin(Protocol):
+    uri: str
+
+    def look(self) -> _Seen: ...
+    def name(self) -> str: ...
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen: ...
+
+
+def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) -> SourceFile:
+    """
+    Bring an input to this machine, unless its content is here already.
+
+    The outside is asked once; nothing is fetched while the answer and our copy are the same. An interrupted
+    download is continued by the next call.
+
+    Args:
+        uri:      `s3://`, `https://`, `asset://`, or `file://` below an allowed folder. A `job://` is
+            resolved by the caller.
+        kind:     which size limit holds.
+        on_bytes: called with the number of bytes that just arrived.
+
+    Returns:
+        The source; `source_path` gives its file.
+
+    Raises:
+        ObjectMissing, BucketNotAllowed, InputUnreachable, LocalPathDisabled, StorageError: it cannot be had.
+        MediaTooLarge: it is over the limit of its kind.
+        InputError:    the reference is of no known form.
+        DiskFull:      there is no room for it.
+    """
+    media = get_settings().media
+    limits = {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}
+    return _fetched(_origin(uri), limits[kind], on_bytes)
+
+
+def source_path(source: SourceFile) -> Path:
+    """
+    Return the file of a source, fetching it anew when this machine has it not (any more).
+
+    Raises:
+        ObjectMissing: the content behind the reference is another one now.
+    """
+    wanted = _artefact(source.sha256, source.size)
+    if not artefacts().has(wanted.kind, wanted.key):
+        found = _fetched(_origin(source.uri), source.size, None)
+        if found.sha256 != source.sha256:
+            raise ObjectMissing(
+                f"{source.name} was replaced by another file while the job ran", name=source.name
+            )
+    return artefacts().path(wanted) / _FILE
+
+
+def _fetched(origin: _Origin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
+    seen = origin.look()
+    identity = content_key(uri=origin.uri, version=seen.version, size=seen.size)
+    note = artefacts().folder / "identities" / f"{identity}.json"
+    lock = artefacts().folder / "locks" / f"identity-{identity}.lock"
+    known: Callable[[], SourceFile | None] = (
+        (lambda: _remembered(note, origin.uri)) if seen.version else (lambda: None)
+    )
+    with single_flight(lock, known) as found:
+        if found is not None:
+            _check_size(found.size, limit)
+            return found
+        artefacts().make_room()
+        part_path = artefacts().folder / "parts" / f"{identity}.part"
+        with Part(part_path, limit) as part:
+            if seen.version is None:
+                part.restart()
+            if seen.size is not None:
+                part.expect(seen.size)
+            found = _kept(origin, part, seen, on_bytes)
+    return found
+
+
+def _kept(origin: _Origin, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> SourceFile:
+    """Download into `part`, keep it by its content and remember the identity it really had."""
+    really = origin.fetch_into(part, seen, on_bytes)
+    if not part.size:
+        part.path.unlink()
+        raise MediaUnreadable(f"{plain_name(origin.name())} is empty; upload or export it again")
+    source = SourceFile(
+        sha256=part.sha256(),
+        size=part.size,
+        name=plain_name(origin.name()),
+        uri=origin.uri,
+        version=really.version,
+    )
+    store = artefacts()
+    store.made_once("source", source.sha256, lambda folder: part.move_to(folder / _FILE), shared=False)
+    part.path.unlink(missing_ok=True)  # another reference had brought the same bytes
+    if really.version is not None:
+        identity = content_key(uri=origin.uri, version=really.version, size=really.size)
+        _remember(store.folder / "identities" / f"{identity}.json", source)
+    return source
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        from musetalk_core.errors import MediaTooLarge
+
+        raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
+
+
+def _remembered(note: Path, uri: str) -> SourceFile | None:
+    """Return the source of an identity if we know it and have its bytes."""
+    try:
+        source = SourceFile.model_validate_json(note.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    if source.uri != uri or not artefacts().has("source", source.sha256):
+        return None
+    note.touch()
+    return source
+
+
+def _remember(note: Path, source: SourceFile) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    half = note.with_name(f"{note.name}.{source.sha256[:8]}.half")
+    half.write_text(source.model_dump_json())
+    half.replace(note)
+
+
+def _artefact(sha256: str, size: int) -> Artefact:
+    return Artefact.model_construct(kind="source", key=sha256, size=size, files=(_FILE,))
+
+
+class _Stored:
+    """An object of some store."""
+
+    def __init__(self, uri: str, objects: Objects, key: str, name: Callable[[], str] | None = None) -> None:
+        self.uri, self._objects, self._key = uri, objects, key
+        self._name = name
+
+    def look(self) -> _Seen:
+        return _seen(self._objects.head(self._key))
+
+    def name(self) -> str:
+        return self._name() if self._name else self._key
+
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+        return _seen(self._objects.download_into(part, self._key, seen.version, on_bytes))
+
+
+def _seen(info: ObjectInfo) -> _Seen:
+    return _Seen(info.version, info.size)
+
+
+class _Web:
+    """A file on a web server."""
+
+    def __init__(self, url: str) -> None:
+        self.uri = url
+        self._found: WebFile | None = None
+
+    def look(self) -> _Seen:
+        self._found = egress().look(self.uri)
+        return _Seen(self._found.version, self._found.size)
+
+    def name(self) -> str:
+        return unquote(self.uri.split("://", 1)[1].partition("/")[2].split("?", 1)[0])
+
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+        found = egress().fetch_into(part, self.uri, self._found, on_bytes)
+        return _Seen(found.version, found.size)
+
+
+def _origin(uri: str) -> _Origin:
+    scheme, _, rest = uri.partition("://")
+    match scheme.lower():
+        case "s3":
+            place = locate(uri, "read")
+            return _Stored(f"s3://{rest}", place.objects, place.key)
+        case "https" | "http":
+            return _Web(uri)
+        case "asset":
+            return _Stored(uri, home_store(), asset_key(rest), lambda: asset_name(rest))
+        case "file":
+            objects, key = _local(unquote(rest))
+            return _Stored(uri, objects, key)
+        case _:
+            raise InputError(
+                f"{uri[:100]!r} is no media reference: use s3://bucket/key, https://…, asset://ID or job://ID"
+            )
+
+
+def _local(path: str) -> tuple[FolderObjects, str]:
+    """
+    Find the allowed folder a file lies in, after following links.
+
+    Our own store, when it is a folder, is allowed: that is where results of other jobs lie.
+
+    Raises:
+        LocalPathDisabled: none.
+    """
+    store = home_store()
+    own = [store.root] if isinstance(store, FolderObjects) else []
+    try:
+        real = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):
+        real = None
+    for root in [*own, *(root.resolve() for root in get_settings().store.local_roots)]:
+        if real is not None and Path(path).is_absolute() and real != root and real.is_relative_to(root):
+            return FolderObjects(root), real.relative_to(root).as_posix()
+    raise LocalPathDisabled(
+        "Files of this machine are not read; upload the file or use s3:// or https://. An operator can open"
+        " folders with MUSETALK_STORE__LOCAL_ROOTS."
+    )

@@ -1,0 +1,112 @@
+"""Speech: from a sound file, or a text, to what an engine needs per frame."""
+
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION, plan
+from musetalk_core.media.audio import decode_speech
+from musetalk_core.speech.align import phones_of
+from musetalk_core.speech.phones import Phone, load_phones, save_phones
+from musetalk_core.speech.samples import PcmFile
+from tasks.artefacts import artefacts, content_key
+from tasks.limits import limits
+from tasks.models import engine, engine_name
+from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import phase
+from tasks.sources import source_path
+
+PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
+
+SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
+
+
+class SpeechFeatures(BaseModel):
+    """Features of a whole job: `features.npy`, (T, D) float32."""
+
+    model_config = ConfigDict(frozen=True)
+
+    artefact: Artefact
+    samples: int
+    frames: int
+    phones: PhonesFrom
+
+
+def features_key(
+    audio: SourceFile, text: str | None, spoken: str | None, engine_asked: str, rate: str
+) -> str:
+    """Name features by everything that decides their content."""
+    chosen = engine(engine_name(engine_asked))
+    return content_key(
+        kind=FEATURES,
+        core=CORE_VERSION,
+        audio=audio.sha256,
+        text=text,
+        spoken=spoken,
+        engine=chosen.name,
+        engine_version=chosen.version,
+        rate=rate,
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def speech_features(
+    key: str, audio: SourceFile, text: str | None, spoken: str | None, engine_asked: str, rate: str
+) -> SpeechFeatures:
+    """
+    Hear the speech and compute one feature row per output frame.
+
+    Args:
+        key:    `features_key` of the rest.
+        text:   the words, if known; they are aligned with the sound.
+        spoken: key of the text one of our speech jobs spoke; its own sound times are used.
+        rate:   output frames per second, as a fraction.
+
+    Raises:
+        InputError: the speech is shorter than one frame, or has no sound.
+    """
+    with phase("features"):
+        samples = PcmFile(artefacts().path(_pcm(audio)) / "speech.f32")
+        frames = plan.plan(samples.count, Fraction(rate), 10).frames
+        chosen = engine(engine_name(engine_asked))
+        phones, origin = _phones(audio, text, spoken, samples, chosen.name != "fake")
+
+        def make(folder: Path) -> None:
+            np.save(folder / "features.npy", chosen.encode_speech(samples, frames, Fraction(rate), phones))
+
+        made = artefacts().made_once(FEATURES, key, make)
+        return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)
+
+
+def _pcm(audio: SourceFile) -> Artefact:
+    def make(folder: Path) -> None:
+        decode_speech(source_path(audio), folder / "speech.f32", limits())
+
+    key = content_key(kind=PCM, core=CORE_VERSION, audio=audio.sha256)
+    return artefacts().made_once(PCM, key, make, shared=False)
+
+
+def _phones(
+    audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, wanted: bool
+) -> tuple[Sequence[Phone] | None, PhonesFrom]:
+    if not wanted:
+        return None, "none"
+    known = artefacts().find(SPEECH, spoken) if spoken else None
+    if known is not None:
+        return load_phones(artefacts().file(known, "phones.json")), "given"
+
+    def make(folder: Path) -> None:
+        phones, origin = phones_of(samples, text)
+        save_phones(phones, folder / "phones.json")
+        (folder / "origin.json").write_text(json.dumps(origin))
+
+    key = content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
+    folder = artefacts().path(artefacts().made_once(PHONES, key, make))
+    return load_phones(folder / "phones.json"), json.loads((folder / "origin.json").read_text())

@@ -1,0 +1,399 @@
+"""
+S3 in and out, and where our own store is. The only module that imports boto3, at first use.
+
+Stores that are folders are in `tasks.objects`; both look the same from outside.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from musetalk_core.errors import InputError
+from tasks.errors import BucketNotAllowed, StorageError
+from tasks.objects import (
+    BLOCK,
+    FolderObjects,
+    ObjectInfo,
+    Objects,
+    OnBytes,
+    checked_key,
+    download,
+    found,
+    read_small,
+)
+from tasks.partial import Part
+from tasks.s3_answers import CHANGED, Mode, code_of, condition, said, total_of, version_of
+from tasks.settings import S3Settings, get_settings
+
+__all__ = [
+    "FolderObjects",
+    "ObjectInfo",
+    "Objects",
+    "Place",
+    "S3Objects",
+    "bucket",
+    "home_store",
+    "locate",
+    "read_small",
+    "store_is_remote",
+]
+
+_MULTIPART_BYTES = 16 << 20
+_OWN_FOLDERS = ("artefacts", "assets")
+"""Parts of our own store that no job writes through an s3:// reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object by its store and its key there."""
+
+    objects: Objects
+    key: str
+
+
+def locate(uri: str, mode: Mode) -> Place:
+    """
+    Find the store and key behind an `s3://bucket/key` reference, if the grants allow it.
+
+    Nothing is sent: the allow-lists of the settings are looked at first.
+
+    Raises:
+        InputError:       it is no such reference.
+        BucketNotAllowed: the bucket or prefix is not on the list, or it is a private part of our own store.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme.lower() != "s3" or not bucket or not key:
+        raise InputError(f"{uri[:200]!r} is not an s3://bucket/key reference")
+    if ".." in key.split("/"):
+        raise BucketNotAllowed(f"the key of s3://{bucket} has '..' as a part", bucket=bucket)
+    objects = S3Objects(bucket)
+    _check_grant(bucket, key, mode)
+    return Place(objects, key)
+
+
+def bucket(name: str, mode: Mode) -> Objects:
+    """
+    Open a bucket that a job named; each key is held against the grants before it is used.
+
+    Raises:
+        BucketNotAllowed: on use, for a key outside the grants.
+    """
+    return S3Objects(name, check=lambda key: _check_grant(name, key, mode))
+
+
+def _check_grant(bucket: str, key: str, mode: Mode) -> None:
+    s3 = get_settings().s3
+    if mode == "write":
+        checked_key(key)
+        _refuse_own_folders(bucket, key)
+    allowed = s3.read_buckets if mode == "read" else s3.write_buckets
+    if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
+        setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
+        raise BucketNotAllowed(
+            f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what they may.", bucket=bucket
+        )
+
+
+def _matches(pattern: str, bucket: str, key: str) -> bool:
+    wanted_bucket, _, prefix = pattern.removeprefix("s3://").partition("/")
+    prefix = prefix.rstrip("/*")
+    return fnmatchcase(bucket, wanted_bucket) and (
+        not prefix or key == prefix or key.startswith(f"{prefix}/")
+    )
+
+
+def _refuse_own_folders(bucket: str, key: str) -> None:
+    store = home_store()
+    if isinstance(store, S3Objects) and store.bucket == bucket:
+        inside = key.removeprefix(store.prefix) if key.startswith(store.prefix) else ""
+        if inside.split("/", 1)[0] in _OWN_FOLDERS:
+            raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} is kept by this service", bucket=bucket)
+
+
+def home_store() -> Objects:
+    """Return our own store: uploads under `assets/`, results under `outputs/`, shared artefacts."""
+    return _opened_store(get_settings().store_url)
+
+
+def store_is_remote() -> bool:
+    """Tell whether our own store is in S3 rather than a folder of this machine."""
+    return get_settings().store_url.startswith(("s3://", "s3-bucket/"))
+
+
+@lru_cache(maxsize=4)
+def _opened_store(url: str) -> Objects:
+    if url.startswith("s3://"):
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        return S3Objects(bucket, prefix)
+    if url.startswith("s3-bucket/"):
+        block: Any = _load_block(url)
+        folder = str(block.bucket_folder or "")
+        return S3Objects(str(block.bucket_name), folder, credentials=block.credentials)
+    root = Path(url.removeprefix("file://")).expanduser()
+    root.mkdir(parents=True, exist_ok=True)
+    return FolderObjects(root)
+
+
+class S3Objects:
+    """A bucket, or what lies under one prefix of it."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        credentials: Any = None,
+        check: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        Name a bucket; nothing is sent yet.
+
+        Args:
+            bucket:      its name.
+            prefix:      goes before every key, with a slash between.
+            credentials: a loaded prefect-aws credentials block; None for what the settings say.
+            check:       raises for a full key that may not be used.
+        """
+        self.bucket = bucket
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._credentials, self._check = credentials, check
+
+    def _client(self, *, only_new: bool = False) -> Any:
+        if self._credentials is None:
+            return _client(get_settings().s3, only_new, os.getpid())
+        return _block_client(get_settings().s3, self._credentials, only_new, os.getpid())
+
+    def _where(self, key: str) -> dict[str, str]:
+        if self._check:
+            self._check(self.prefix + key)
+        return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+    def uri(self, key: str) -> str:
+        """Name an object."""
+        return f"s3://{self.bucket}/{self.prefix}{key}"
+
+    def head(self, key: str) -> ObjectInfo:
+        """Look at an object; its version is its VersionId where the bucket keeps versions, else its ETag."""
+        with self._errors(key, "read"):
+            return self._info(key, self._client().head_object(**self._where(key)))
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Look at an object that may not be there."""
+        return found(self, key)
+
+    def _info(self, key: str, answer: Mapping[str, Any], size: int | None = None) -> ObjectInfo:
+        total = int(answer["ContentLength"]) if size is None else size
+        return ObjectInfo(
+            self.uri(key), key, total, version_of(answer), answer["LastModified"], answer.get("Metadata", {})
+        )
+
+    def download_into(
+        self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
+    ) -> ObjectInfo:
+        """Append to `part` what it lacks of an object, going on after interruptions."""
+        tries = get_settings().s3.max_attempts
+        while True:
+            before = part.size
+            try:
+                info = self._get_rest(part, key, version, on_bytes)
+            except _Changed:
+                part.restart()
+                tries -= 1
+                if tries <= 0:
+                    raise StorageError(f"{self.uri(key)} changes faster than it can be read.") from None
+                version = self.head(key).version
+                continue
+            except StorageError as error:
+                tries -= part.size == before  # an attempt that brought something costs nothing
+                if not error.retryable or tries <= 0:
+                    raise
+                continue
+            return info
+
+    def _get_rest(self, part: Part, key: str, version: str | None, on_bytes: OnBytes | None) -> ObjectInfo:
+        """Send one GET for what is missing; raises _Changed when the part belongs to other content."""
+        asked = self._where(key) | condition(version)
+        if part.size:
+            if version is None:
+                part.restart()
+            else:
+                asked["Range"] = f"bytes={part.size}-"
+        with self._errors(key, "read"):
+            try:
+                answer = self._client().get_object(**asked)
+            except Exception as error:
+                if code_of(error) not in CHANGED:
+                    raise
+                info = self.head(key)
+                if info.version == version and info.size == part.size:
+                    return info  # the part was complete: no byte is left to ask for
+                raise _Changed from error
+            total = total_of(answer)
+            part.expect(total)
+            for block in answer["Body"].iter_chunks(BLOCK):
+                part.write(block)
+                if on_bytes:
+                    on_bytes(len(block))
+        if part.size != total:
+            raise StorageError(f"the storage ended {self.uri(key)} too early")
+        return self._info(key, answer, total)
+
+    def download(
+        self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
+    ) -> ObjectInfo:
+        """Write an object to `target`, going on with what an interrupted call left."""
+        return download(self, key, version, target, on_bytes)
+
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = True,
+    ) -> ObjectInfo:
+        """Store a file; big ones in parts, which are given up when one fails."""
+        from boto3.s3.transfer import TransferConfig
+
+        more = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+        config = TransferConfig(multipart_threshold=_MULTIPART_BYTES, multipart_chunksize=_MULTIPART_BYTES)
+        checked_key(key)
+        with self._errors(key, "write"):
+            client, where = self._client(only_new=not overwrite), self._where(key)
+            client.upload_file(str(path), where["Bucket"], where["Key"], ExtraArgs=more, Config=config)
+        return self.head(key)
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield an object's bytes."""
+        asked = self._where(key)
+        if start or length is not None:
+            asked["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
+        with self._errors(key, "read"):
+            try:
+                answer = self._client().get_object(**asked)
+            except Exception as error:
+                if code_of(error) in {"416", "InvalidRange"}:
+                    return  # nothing at and after `start`
+                raise
+            yield from answer["Body"].iter_chunks(BLOCK)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it may be gone already."""
+        with self._errors(key, "write"):
+            self._client().delete_object(**self._where(key))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, ordered by key. Versions are ETags here."""
+        with self._errors(prefix, "read"):
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+                for entry in page.get("Contents", []):
+                    yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
+
+    def presigned_url(self, key: str, seconds: int) -> str | None:
+        """Make a link that works without credentials for a while."""
+        with self._errors(key, "read"):
+            return str(
+                self._client().generate_presigned_url("get_object", self._where(key), ExpiresIn=seconds)
+            )
+
+    @contextmanager
+    def _errors(self, key: str, mode: Mode) -> Generator[None]:
+        """Say in our words what boto3 raises."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        try:
+            yield
+        except (ClientError, Boto3Error) as error:
+            raise said(error, self.bucket, self.prefix + key, mode) from error
+        except (BotoCoreError, HTTPClientError, ConnectionError, TimeoutError) as error:
+            raise StorageError(
+                f"The storage of {self.uri(key)} does not answer or has no credentials"
+                f" ({type(error).__name__}); check the MUSETALK_S3__ settings.",
+                bucket=self.bucket,
+            ) from error
+
+
+class _Changed(Exception):
+    """The object is not the one whose beginning we have."""
+
+
+_building = threading.Lock()
+"""Building a client is not safe in threads; using one is."""
+
+
+@lru_cache(maxsize=16)
+def _client(s3: S3Settings, only_new: bool, pid: int) -> Any:
+    import boto3
+
+    library: Any = boto3
+    if s3.credentials_block:
+        return _block_client(s3, _load_block(s3.credentials_block), only_new, pid)
+    with _building:
+        session: Any = library.Session(region_name=s3.region)
+        return _built(session, s3, {}, only_new)
+
+
+@lru_cache(maxsize=16)
+def _block_client(s3: S3Settings, credentials: Any, only_new: bool, pid: int) -> Any:
+    with _building:
+        own: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
+        return _built(credentials.get_boto3_session(), s3, own, only_new)
+
+
+def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) -> Any:
+    """Build a client: the block's own parameters, then the settings where the block says nothing."""
+    from botocore.config import Config
+
+    checksums = "when_required" if s3.endpoint_url or "endpoint_url" in own else "when_supported"
+    config = Config(
+        request_checksum_calculation=checksums,  # many S3-compatible stores know no trailing checksums
+        response_checksum_validation=checksums,
+        connect_timeout=s3.connect_timeout_s,
+        read_timeout=s3.read_timeout_s,
+        retries={"total_max_attempts": s3.max_attempts, "mode": "standard"},
+        max_pool_connections=20,
+        s3={"addressing_style": "path"} if s3.force_path_style else None,
+    )
+    if "config" in own:
+        config = config.merge(own["config"])
+    named: dict[str, Any] = {"endpoint_url": s3.endpoint_url}
+    if s3.region or not session.region_name:
+        named["region_name"] = s3.region or "us-east-1"
+    client = session.client("s3", **(named | own | {"config": config}))
+    if only_new:
+        for call in ("PutObject", "CompleteMultipartUpload"):
+            client.meta.events.register(f"provide-client-params.s3.{call}", _if_none_match)
+    return client
+
+
+def _if_none_match(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Write only where nothing is; boto3's transfers take no such argument."""
+    return params | {"IfNoneMatch": "*"}
+
+
+def _load_block(reference: str) -> Any:
+    """Load a prefect-aws block by `kind/name` from the Prefect server of this environment."""
+    import prefect_aws
+
+    kind, _, name = reference.partition("/")
+    kinds: dict[str, Any] = {
+        "s3-bucket": prefect_aws.S3Bucket,
+        "aws-credentials": prefect_aws.AwsCredentials,
+        "minio-credentials": prefect_aws.MinIOCredentials,
+    }
+    if kind not in kinds or not name:
+        raise StorageError(f"{reference!r} is not a block we know; use {', '.join(kinds)} and /NAME.")
+    try:
+        return kinds[kind].load(name, _sync=True)
+    except ValueError as error:
+        raise StorageError(
+            f"Prefect has no block {reference}; make it, or change the setting that names it."
+        ) from error

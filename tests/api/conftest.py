@@ -1,0 +1,125 @@
+"""The app on a made-up job system and a folder store in a temporary home."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.doors import get_runs
+from api.main import create_app
+from api.problems import Problem
+from api.reports import JobError, Progress
+from api.runs import FINAL, Run
+from flows.registry import JobType
+from flows.schemas import Job
+from tasks.settings import get_settings
+
+
+class FakeRuns:
+    """Jobs in a dictionary; a test moves them on by hand."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[UUID, Run] = {}
+        self.created: list[tuple[JobType, Job, str | None]] = []
+        self.on_create: Callable[[Run], Run] = lambda run: run
+        self.fault: str | None = None
+
+    async def create(self, job_type: JobType, job: Job, key: str | None = None) -> Run:
+        run = Run(id=uuid4(), type=job_type.name, status="queued", created=datetime.now(UTC))
+        self.created.append((job_type, job, key))
+        self.jobs[run.id] = self.on_create(run)
+        return run
+
+    async def read(self, job_id: UUID) -> Run:
+        if job_id not in self.jobs:
+            raise Problem("not_found", "Job not found")
+        return self.jobs[job_id]
+
+    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+        run = await self.read(job_id)
+        if run.status not in FINAL:
+            self.jobs[job_id] = replace(run, status="canceled", ended_as=word)
+        return self.jobs[job_id]
+
+    async def faults(self) -> dict[str, str | None]:
+        return {"prefect": self.fault}
+
+    def add(self, **fields: Any) -> Run:
+        run = Run(**({"id": uuid4(), "type": "lip_sync", "status": "queued"} | fields))
+        self.jobs[run.id] = run
+        return run
+
+    def running(self) -> Run:
+        return self.add(status="running", progress=Progress(40.0, "render", 30, 100))
+
+    def failed(
+        self, code: str = "no_face", message: str = "No frame shows a face.", retryable: bool = False
+    ) -> Run:
+        return self.add(status="failed", error=JobError(code, message, retryable))
+
+
+@pytest.fixture
+def runs() -> FakeRuns:
+    return FakeRuns()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A home of its own; settings made after this fixture see it."""
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MUSETALK_API__INFERENCE_WAIT_S", "5")
+    monkeypatch.setenv("MUSETALK_STORE__MIN_FREE_BYTES", "0")
+    get_settings.cache_clear()
+    yield monkeypatch
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def connect(runs: FakeRuns, environment: pytest.MonkeyPatch) -> Callable[..., TestClient]:
+    """Make a client for an app with the settings as they are now."""
+
+    def make(**options: Any) -> TestClient:
+        get_settings.cache_clear()
+        app = create_app()
+        app.dependency_overrides[get_runs] = lambda: runs
+        return TestClient(app, **options)
+
+    return make
+
+
+@pytest.fixture
+def client(connect: Callable[..., TestClient]) -> TestClient:
+    return connect()
+
+
+@pytest.fixture
+def finish(tmp_path: Path, environment: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Let a job end well, with a real file in the store."""
+    from tasks.storage import home_store
+
+    def make(run: Run, name: str = "anna_hello.mp4", content: bytes = b"0123456789", **result: Any) -> Run:
+        source = tmp_path / "rendered"
+        source.write_bytes(content)
+        stored = home_store().upload(source, f"outputs/{run.id}/{name}")
+        video = {"uri": stored.uri, "version": stored.version, "size": stored.size}
+        facts = {"video": video, "name": name, "duration_s": 2.5, "warnings": []} | result
+        return replace(run, status="succeeded", result=facts)
+
+    return make
+
+
+@pytest.fixture
+def finished(runs: FakeRuns, finish: Callable[..., Run]) -> Callable[..., Run]:
+    """Add a job that has ended well."""
+
+    def make(**options: Any) -> Run:
+        run = finish(runs.running(), **options)
+        runs.jobs[run.id] = run
+        return run
+
+    return make

@@ -1,0 +1,203 @@
+"""The `musetalk` command against the real app over a real connection."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from api.doors import get_runs
+from api.main import create_app
+from deployments.cli import app
+from deployments.client import ApiError
+from deployments.parameters import job_parameters
+from deployments.show import summary
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def server(environment, runs) -> Iterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    api = create_app()
+    api.dependency_overrides[get_runs] = lambda: runs
+    uv = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=uv.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not uv.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    uv.should_exit = True
+    thread.join()
+    listener.close()
+
+
+def musetalk(server: str, *words: object) -> tuple[int, str, str]:
+    done = runner.invoke(app, [*map(str, words), "--server", server])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_local_files_are_uploaded_before_a_job_is_sent(server, runs, tmp_path):
+    from tasks.assets import asset_key, asset_name
+    from tasks.storage import home_store
+
+    clip = tmp_path / "Anna 1.mp4"
+    clip.write_bytes(b"moving picture")
+
+    status, out, _ = musetalk(
+        server, "submit", "lip_sync", "--video", clip, "--audio", "s3://b1c/a.wav", "--set", "encode.crf=20"
+    )
+
+    [(_, job, _)] = runs.created
+    asset = job.video.removeprefix("asset://")
+    assert status == 0 and out.strip() in {str(job_id) for job_id in runs.jobs}
+    assert asset_name(asset) == "Anna 1.mp4"
+    assert b"".join(home_store().read(asset_key(asset))) == b"moving picture"
+    assert (job.audio, job.encode.crf) == ("s3://b1c/a.wav", 20)
+
+
+def test_waiting_ends_with_what_came_out(server, runs, finish):
+    runs.on_create = lambda run: replace(
+        finish(run, timings_s={"render": 1.5}, cached=["features"]), type="speech"
+    )
+
+    status, out, _ = musetalk(server, "submit", "speech", "--text", "Hello.", "--wait")
+
+    assert status == 0
+    assert "speech succeeded: anna_hello.mp4 (2.50 s)" in out
+    assert "cached: features" in out and "render 1.50" in out
+
+
+def test_a_failed_job_is_told_and_is_exit_status_1(server, runs):
+    status, out, _ = musetalk(server, "watch", runs.failed().id)
+
+    assert status == 1
+    assert "lip_sync failed: No frame shows a face. [no_face]" in out
+
+
+def test_a_plain_log_has_a_line_per_change(server, runs):
+    run = runs.running()
+    states = [run, run, replace(run, progress=replace(run.progress, percent=60.0, done=60)), runs.failed()]
+
+    async def read(_):
+        return states.pop(0) if len(states) > 1 else replace(states[0], id=run.id)
+
+    runs.read = read
+    _, out, _ = musetalk(server, "watch", run.id)
+
+    assert out.splitlines()[:3] == [
+        "lip_sync: render 30/100 40 %",
+        "lip_sync: render 60/100 60 %",
+        "lip_sync: failed 0 %",
+    ]
+
+
+def test_a_result_is_fetched_into_a_folder_or_a_file(server, finished, tmp_path):
+    run = finished(content=b"x" * 3_000_000)
+
+    status, out, _ = musetalk(server, "result", run.id, "-o", tmp_path)
+    musetalk(server, "result", run.id, "-o", tmp_path / "mine.mp4")
+
+    assert status == 0 and Path(out.strip()) == tmp_path / "anna_hello.mp4"
+    assert (
+        (tmp_path / "anna_hello.mp4").read_bytes() == (tmp_path / "mine.mp4").read_bytes() == b"x" * 3_000_000
+    )
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_result_that_is_not_there_is_explained(server, runs):
+    assert "is still running: wait with" in musetalk(server, "result", runs.running().id)[2]
+    assert "failed: No frame shows a face." in musetalk(server, "result", runs.failed().id)[2]
+
+
+def test_a_job_is_cancelled(server, runs):
+    run = runs.running()
+
+    status, out, _ = musetalk(server, "cancel", run.id)
+
+    assert (status, out) == (0, f"{run.id} is canceled\n")
+
+
+def test_problems_become_one_line(server, tmp_path):
+    status, out, err = musetalk(server, "submit", "speech", "--text", "")
+    assert (status, out) == (1, "")
+    assert err.startswith("musetalk: #/text: ") and err.endswith("[invalid_input]\n")
+    assert len(err.splitlines()) == 1
+
+    missing = tmp_path / "none.mp4"
+    assert (
+        f"There is no file {missing}"
+        in musetalk(server, "submit", "lip_sync", "--video", missing, "--audio", "s3://b1c/a.wav")[2]
+    )
+
+
+def test_no_server_is_said_with_what_to_do(environment):
+    status, _, err = musetalk("http://127.0.0.1:9", "watch", "x")
+
+    assert status == 1 and "No API answers at http://127.0.0.1:9" in err and "musetalk up" in err
+
+
+def test_a_key_is_presented(environment, server, runs):
+    from tasks.settings import get_settings
+
+    environment.setenv("MUSETALK_API__KEYS", "secret")
+    get_settings.cache_clear()
+
+    assert musetalk(server, "cancel", runs.running().id)[0] == 0
+    assert "[unauthorized]" in musetalk(server, "cancel", runs.running().id, "--key", "wrong")[2]
+
+
+@pytest.mark.parametrize(
+    ("job_type", "given", "more", "text"),
+    [
+        ("dub", {}, [], "There is no job type dub; there are lip_sync"),
+        ("speech", {"video": "x"}, [], "speech has no parameter video; it has text"),
+        ("speech", {}, ["seed"], "NAME=VALUE"),
+        ("speech", {"text": "@/nowhere/words.txt"}, [], "cannot be read"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_here(job_type, given, more, text):
+    with pytest.raises(ApiError, match=text):
+        job_parameters(job_type, given, more)
+
+
+def test_parameters_are_read_as_json_where_they_can_be(tmp_path):
+    (tmp_path / "words.txt").write_text("Hello.\n")
+
+    found = job_parameters(
+        "speech",
+        {"text": f"@{tmp_path}/words.txt", "video": None},
+        ["speed=1.5", "output.name=hi", "output.bucket=null"],
+    )
+
+    assert found == {"text": "Hello.\n", "speed": 1.5, "output": {"name": "hi", "bucket": None}}
+
+
+def test_a_summary_names_the_engine():
+    result = {"name": "a.mp4", "duration_s": 2.0, "width": 64, "height": 48, "fps": "25", "engine": "viseme"}
+    job = {
+        "type": "portrait",
+        "status": "succeeded",
+        "error": None,
+        "result": result | {"warnings": ["dark"]},
+    }
+
+    lines = summary(job)
+
+    assert lines[0] == "portrait succeeded: a.mp4 (2.00 s, 64x48 at 25 frames per second, engine viseme)"
+    assert "warning: dark" in lines
+
+
+def test_the_command_starts_without_loading_what_it_does_not_need():
+    code = "import sys, deployments.cli; print([n for n in sys.argv[1:] if n in sys.modules])"
+    heavy = ["prefect", "torch", "cv2", "numpy", "boto3", "fastapi", "httpx", "uvicorn"]
+    found = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,337 @@
+"""The two older services' contracts, case by case."""
+
+import json
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from api.runs import Run
+
+BODY = {
+    "version": "v15",
+    "ffmpeg_path": "./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
+    "gpu_id": 0,
+    "vae_type": "sd-vae",
+    "unet_config": "./models/musetalk/musetalk.json",
+    "unet_model_path": "./models/musetalk/pytorch_model.bin",
+    "whisper_dir": "./models/whisper",
+    "bbox_shift": 0,
+    "result_dir": "./results",
+    "extra_margin": 10,
+    "fps": 25,
+    "audio_padding_length_left": 2,
+    "audio_padding_length_right": 2,
+    "batch_size": 30,
+    "output_vid_name": None,
+    "use_saved_coord": False,
+    "saved_coord": False,
+    "parsing_mode": "jaw",
+    "left_cheek_width": 90,
+    "right_cheek_width": 90,
+    "skip_save_images": False,
+    "s3_bucket": "project-media",
+    "s3_prefix": "lip_sync/outputs/",
+    "avatars": {
+        "avator_1": {
+            "preparation": True,
+            "video_path": "S3://project-media/lip_sync/inputs/0606446c_avatar_video.mp4",
+            "bbox_shift": 0,
+            "audio_clips": {"audio_1": "s3://project-media/lip_sync/inputs/remix_vc_00098415_audio.wav"},
+        }
+    },
+}
+QUERY = {"avatar_id": "avator_1", "audio_id": "audio_1"}
+NAME = "0606446c_avatar_video_remix_vc_00098415_audio"
+
+
+def minimal(**more):
+    clip = {"video_path": "https://example.org/a.mp4?sig=1", "audio_clips": {"audio_1": "asset://abc"}}
+    return {"avatars": {"avator_1": clip}} | more
+
+
+def in_s3(run: Run) -> Run:
+    video = {"uri": f"s3://project-media/lip_sync/outputs/{NAME}.mp4", "version": "e:1", "size": 77}
+    result = {
+        "video": video,
+        "name": f"{NAME}.mp4",
+        "duration_s": 3.2,
+        "warnings": ["face lost for 2 frames"],
+    }
+    return replace(run, status="succeeded", result=result)
+
+
+def test_the_documented_request_is_answered_with_the_documented_fields(client, runs):
+    runs.on_create = in_s3
+
+    answer = client.post("/inference", params=QUERY, json=BODY)
+
+    body = answer.json()
+    assert answer.status_code == 200
+    assert list(body)[:5] == ["avatar_id", "audio_id", "output_path", "s3_output_path", "message"]
+    assert list(body)[5:] == ["id", "status", "result_url", "duration_s", "size_bytes", "warnings"]
+    assert body["message"] == "Inference completed successfully"
+    assert body["s3_output_path"] == f"s3://project-media/lip_sync/outputs/{NAME}.mp4"
+    assert body["output_path"] == f"job://{body['id']}/{NAME}.mp4"
+    assert (body["status"], body["duration_s"], body["size_bytes"]) == ("success", 3.2, 77)
+    assert body["warnings"] == [
+        "ignored_field: ffmpeg_path",
+        "ignored_field: gpu_id",
+        "ignored_field: result_dir",
+        "ignored_field: skip_save_images",
+        "ignored_field: bbox_shift of the avatar",
+        "face lost for 2 frames",
+    ]
+
+
+def test_the_body_becomes_a_job(client, runs):
+    client.post("/inference", params=QUERY, json=BODY, headers={"Prefer": "respond-async"})
+
+    [(job_type, job, _)] = runs.created
+    assert job_type.name == "lip_sync"
+    assert job.video == "s3://project-media/lip_sync/inputs/0606446c_avatar_video.mp4"
+    assert job.audio == "s3://project-media/lip_sync/inputs/remix_vc_00098415_audio.wav"
+    assert (job.fps, job.preparation, job.refresh) == ("25", True, False)
+    assert job.output.model_dump() == {
+        "bucket": "project-media",
+        "prefix": "lip_sync/outputs",
+        "name": NAME,
+    }
+
+
+def test_a_minimal_body_is_enough(client, runs):
+    answer = client.post("/inference", params=QUERY, json=minimal(), headers={"Prefer": "respond-async"})
+
+    [(_, job, _)] = runs.created
+    assert answer.status_code == 202
+    assert (job.fps, job.output.name, job.output.bucket) == ("25", None, None)
+    assert answer.json()["warnings"] == []
+
+
+def test_a_job_that_takes_longer_is_answered_with_its_id(client, runs):
+    answer = client.post("/inference", params=QUERY, json=BODY, headers={"Prefer": "wait=0"})
+
+    body = answer.json()
+    assert answer.status_code == 202
+    assert body["id"] in {str(job_id) for job_id in runs.jobs}
+    assert body["status"] == "queued" and body["s3_output_path"] is None and body["result_url"] is None
+    assert answer.headers["location"] == f"/v1/jobs/{body['id']}"
+    assert answer.headers["preference-applied"] == "wait=0"
+
+
+def test_without_a_bucket_the_result_is_named_by_its_job(client, runs, finish):
+    runs.on_create = finish
+
+    body = client.post("/inference", params=QUERY, json=minimal()).json()
+
+    assert body["s3_output_path"] == body["output_path"] == f"job://{body['id']}/anna_hello.mp4"
+    assert client.get(body["result_url"]).content == b"0123456789"
+
+
+def test_a_given_name_is_taken(client, runs):
+    client.post(
+        "/inference", params=QUERY, json=minimal(output_vid_name="my.take-1"), headers={"Prefer": "wait=0"}
+    )
+
+    assert runs.created[0][1].output.name == "my.take-1"
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "name"),
+    [
+        ("s3://b1c/x/a b&c.mp4", "s3://b1c/y/ä.wav", "a_b_c__"),
+        ("s3://b1c/.hidden.mp4", "s3://b1c/b.tar.gz", "hidden_b.tar"),
+        ("https://example.org/v.mp4?name=../../x.mp4", "https://example.org/w.wav", "v_w"),
+    ],
+)
+def test_names_are_made_of_safe_characters(client, runs, video, audio, name):
+    body = {"avatars": {"a": {"video_path": video, "audio_clips": {"b": audio}}}}
+
+    client.post(
+        "/inference", params={"avatar_id": "a", "audio_id": "b"}, json=body, headers={"Prefer": "wait=0"}
+    )
+
+    assert runs.created[0][1].output.name == name
+
+
+REFUSED = {
+    "unknown avatar": ({"avatar_id": "zz"}, {}, "Avatar zz not found in configuration"),
+    "unknown audio": ({"audio_id": "zz"}, {}, "Audio zz not found in avatar avator_1 configuration"),
+    "a path as label": ({"avatar_id": "../x"}, {}, "avatar_id"),
+    "a path as name": ({}, {"output_vid_name": "../../escape"}, "output_vid_name"),
+    "unknown version": ({}, {"version": "zzz"}, "#/version"),
+    "unknown mode": ({}, {"parsing_mode": "bogus"}, "#/parsing_mode"),
+    "no fps": ({}, {"fps": 0}, "#/fps"),
+    "too much fps": ({}, {"fps": 61}, "#/fps"),
+    "negative batch": ({}, {"batch_size": -1}, "#/batch_size"),
+    "wide margin": ({}, {"extra_margin": 41}, "#/extra_margin"),
+    "wide cheek": ({}, {"left_cheek_width": 161}, "#/left_cheek_width"),
+    "long padding": ({}, {"audio_padding_length_right": 11}, "#/audio_padding_length_right"),
+    "unknown gpu": ({}, {"gpu_id": -1}, "#/gpu_id"),
+    "a prefix that climbs": ({}, {"s3_prefix": "a/../b"}, "s3_prefix"),
+    "a model path": (
+        {},
+        {"unet_model_path": "/etc/passwd"},
+        "unet_model_path '/etc/passwd' is not a known model",
+    ),
+    "no avatars": ({}, {"avatars": None}, "#/avatars"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_a_400_that_says_what(client, runs, case):
+    query, change, text = REFUSED[case]
+
+    answer = client.post("/inference", params=QUERY | query, json=BODY | change)
+
+    assert answer.status_code == 400
+    assert text in answer.json()["detail"] and isinstance(answer.json()["detail"], str)
+    assert not runs.created
+
+
+def test_a_local_path_is_refused_by_name(client, runs):
+    avatar = {"video_path": "/data/a.mp4", "audio_clips": {"audio_1": "s3://b1c/a.wav"}}
+
+    answer = client.post("/inference", params=QUERY, json={"avatars": {"avator_1": avatar}})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "local_path_disabled")
+
+
+def test_known_models_under_other_names_are_taken_with_a_warning(client):
+    body = minimal(unet_model_path="./models/musetalkV15/unet.pth", extra_margin=12, colour="red")
+
+    answer = client.post("/inference", params=QUERY, json=body, headers={"Prefer": "wait=0"})
+
+    assert answer.json()["warnings"] == [
+        "ignored_field: unet_model_path",
+        "ignored_field: extra_margin",
+        "unknown_field: colour",
+    ]
+
+
+def test_comments_in_json_are_refused_as_malformed(client):
+    text = json.dumps(BODY) + " // the avatars"
+
+    answer = client.post(
+        "/inference", params=QUERY, content=text, headers={"Content-Type": "application/json"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("no_face", 400), ("input_not_found", 400), ("bucket_not_allowed", 403), ("storage_unavailable", 502)],
+)
+def test_a_failed_job_is_an_honest_error(client, runs, code, status):
+    runs.on_create = lambda run: replace(runs.failed(code, "It went wrong."), id=run.id)
+
+    answer = client.post("/inference", params=QUERY, json=BODY)
+
+    assert (answer.status_code, answer.json()["detail"]) == (status, "It went wrong.")
+    assert answer.json()["code"] == code
+
+
+def test_an_avatar_that_is_not_prepared_is_told_in_the_old_words(client, runs):
+    runs.on_create = lambda run: replace(runs.failed("avatar_not_prepared", "x"), id=run.id)
+
+    answer = client.post("/inference", params=QUERY, json=BODY)
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "avator_1 does not exist, you should set preparation to True"
+
+
+def test_the_root_says_that_it_runs(client):
+    body = client.get("/").json()
+
+    assert body["status"] == "C3 Render API is running" and body["timestamp"].endswith(" UTC")
+
+
+WORDS = {
+    "queued": ("queued", 400, {"error": "Job not completed", "status": "queued"}),
+    "scheduled": ("queued", 400, {"error": "Job not completed", "status": "queued"}),
+    "running": ("running", 400, {"error": "Job not completed", "status": "running"}),
+    "canceled": ("cancelled", 400, {"error": "Job not completed", "status": "cancelled", "final": True}),
+}
+
+
+@pytest.mark.parametrize("status", WORDS)
+def test_status_and_result_speak_the_old_words(client, runs, status):
+    word, code, members = WORDS[status]
+    run = runs.add(status=status)
+
+    shown, result = client.get(f"/status/{run.id}"), client.get(f"/result/{run.id}")
+
+    assert list(shown.json().items())[:2] == [("id", str(run.id)), ("status", word)]
+    assert result.status_code == code
+    assert result.json() == result.json() | members
+    assert ("retry-after" in result.headers) == (status != "canceled")
+
+
+def test_a_failed_job_is_told_with_its_error(client, runs):
+    run = runs.failed("gpu_oom", "Out of memory.", True)
+
+    for path in ("status", "result"):
+        answer = client.get(f"/{path}/{run.id}")
+        expected = {"status": "failed", "error": "Out of memory.", "code": "gpu_oom", "retryable": True}
+        assert answer.status_code == 200
+        assert answer.json() == answer.json() | expected
+
+
+def test_a_finished_job_gives_a_link_that_works(client, finished):
+    run = finished()
+
+    body = client.get(f"/result/{run.id}").json()
+
+    assert list(body) == ["id", "status", "result_url"] and body["status"] == "success"
+    assert client.get(body["result_url"]).content == b"0123456789"
+
+
+@pytest.mark.parametrize("path", ["status", "result"])
+def test_ids_are_checked_and_looked_up(client, path):
+    bad, unknown = client.get(f"/{path}/17"), client.get(f"/{path}/{uuid4()}")
+
+    assert (bad.status_code, bad.json()["error"]) == (400, "Invalid job ID format")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "Job not found")
+
+
+@pytest.mark.parametrize("word", ["cancelled", "timed_out"])
+def test_a_job_is_ended_with_the_owners_word(client, runs, word):
+    run = runs.running()
+
+    answer = client.post(f"/job/{run.id}", json={"status": word})
+
+    assert answer.json() == {"message": f"Job {run.id} marked as {word}"}
+    assert client.get(f"/status/{run.id}").json()["status"] == word
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({}, "Missing status in request body"),
+        ({"status": "done"}, "Invalid status. Must be one of: timed_out, cancelled, failed"),
+        ({"status": "failed"}, "Only the job itself can fail"),
+        ({"status": "cancelled", "remove_data": True}, "remove_data is not offered"),
+    ],
+)
+def test_other_marks_are_refused(client, runs, body, text):
+    run = runs.running()
+
+    answer = client.post(f"/job/{run.id}", json=body)
+
+    assert answer.status_code == 400 and answer.json()["error"].startswith(text)
+    assert runs.jobs[run.id].status == "running"
+
+
+def test_a_job_that_has_ended_cannot_be_marked(client, runs):
+    run = runs.failed()
+
+    answer = client.post(f"/job/{run.id}", json={"status": "cancelled"})
+
+    assert answer.status_code == 400 and "already ended as failed" in answer.json()["error"]
+
+
+def test_unknown_paths_and_methods_keep_their_texts(client):
+    assert client.get("/nowhere").json()["error"] == "Endpoint not found"
+    assert client.put("/inference").json()["error"] == "Method not allowed"
+    assert client.put("/inference").status_code == 405

@@ -1,0 +1,19 @@
+"""`./run bench [NAME]`: run one benchmark, or all; they print ratios measured in one run."""
+
+import runpy
+import sys
+from pathlib import Path
+
+NAMES = ("speed", "memory", "sync")
+
+
+def main():
+    here = Path(__file__).parent
+    sys.path.insert(0, str(here))
+    for name in sys.argv[1:] or NAMES:
+        print(f"== {name}", flush=True)
+        runpy.run_path(str(here / f"{name}.py"), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Fixtures every tier may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read when Prefect is imported, here and in every server a test starts.
+os.environ.update(
+    DO_NOT_TRACK="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED="false",
+    PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false",
+    PREFECT_SERVER_SERVICES_FOREMAN_ENABLED="false",
+    PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
+    PREFECT_LOGGING_TO_API_ENABLED="false",
+)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real sample clips that may lie beside a checkout; tests that need it skip without."""
+    folder = REPOSITORY.parent / "shared" / "samples"
+    if not folder.is_dir():
+        pytest.skip("no sample media beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden vectors that may lie beside a checkout; tests that need it skip without."""
+    folder = REPOSITORY.parent / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip("no golden vectors beside the checkout")
+    return folder

@@ -1,0 +1,185 @@
+"""`musetalk up` for real: a Prefect server, a worker and the API, in a home of its own."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from deployments.client import Api
+from deployments.guard import MARKER_VARIABLE
+from deployments.lock import running
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+MUSETALK = [sys.executable, "-m", "deployments.cli"]
+
+
+@dataclass
+class Stack:
+    home: Path
+    process: subprocess.Popen[str]
+    api_url: str
+    prefect_url: str
+    log: Path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of the processes of a stack on this home."""
+    wanted = f"MUSETALK_HOME={home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if wanted in variables and any(v.startswith(MARKER_VARIABLE.encode()) for v in variables):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def start(home: Path, log: Path) -> Stack:
+    api_port, prefect_port = free_port(), free_port()
+    command = [
+        *MUSETALK,
+        "up",
+        "--home",
+        str(home),
+        "--port",
+        str(api_port),
+        "--prefect-port",
+        str(prefect_port),
+    ]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, cwd="/")
+    stack = Stack(home, process, f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{prefect_port}", log)
+    deadline = time.monotonic() + 100
+    while "Ctrl-C stops" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    made = start(folder / "home", folder / "up.log")
+    yield made
+    made.process.terminate()
+    made.process.wait(40)
+
+
+def test_everything_is_ready_and_says_where(stack):
+    assert httpx.get(f"{stack.api_url}/readyz").json() == {
+        "ready": True,
+        "checks": {"prefect": "ok", "worker gpu": "ok", "store": "ok"},
+    }
+    here = running(stack.home)
+    assert here is not None and (here.api_url, here.prefect_url) == (stack.api_url, stack.prefect_url)
+    assert stack.api_url in stack.log.read_text() and stack.prefect_url in stack.log.read_text()
+    assert httpx.get(stack.prefect_url).status_code == 200
+    assert {log.name for log in (stack.home / "logs").iterdir()} >= {
+        "prefect.log",
+        "api.log",
+        "worker-gpu.log",
+    }
+
+
+def test_a_second_stack_on_the_same_home_is_refused(stack):
+    command = [*MUSETALK, "up", "--home", str(stack.home)]
+
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert second.returncode == 1
+    assert "already running" in second.stderr and stack.api_url in second.stderr
+
+
+def test_a_taken_port_is_named_with_its_cure(stack, tmp_path):
+    port = stack.api_url.rsplit(":", 1)[1]
+    command = [*MUSETALK, "up", "--home", str(tmp_path), "--port", port, "--prefect-port", str(free_port())]
+
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert second.returncode == 1
+    assert f"Port {port} " in second.stderr and "--port N" in second.stderr
+
+
+def test_a_spoken_text_comes_out_and_is_cached_the_second_time(stack, tmp_path):
+    api = Api(stack.api_url)
+    first = api.wait(api.submit("speech", {"text": "Hello."})["id"])
+    second = api.wait(api.submit("speech", {"text": "Hello."})["id"])
+
+    assert first["status"] == second["status"] == "succeeded"
+    assert (first["result"]["cached"], second["result"]["cached"]) == ([], ["speak"])
+    assert second["progress"]["percent"] == 100
+    assert api.download(first["id"], tmp_path).read_bytes()[:4] == b"RIFF"
+
+
+def test_a_failing_job_says_why(stack):
+    api = Api(stack.api_url)
+
+    job = api.wait(api.submit("lip_sync", {"video": "asset://none", "audio": "asset://none"})["id"])
+
+    assert job["status"] == "failed" and job["error"]["code"] == "input_not_found"
+
+
+def test_an_unknown_job_is_unknown(stack):
+    assert httpx.get(f"{stack.api_url}/v1/jobs/{uuid4()}").status_code == 404
+
+
+def test_one_key_makes_one_job(stack):
+    def send(text: str) -> httpx.Response:
+        headers = {"Idempotency-Key": "the-same"}
+        return httpx.post(f"{stack.api_url}/v1/jobs/speech", json={"text": text}, headers=headers, timeout=30)
+
+    first, again, other = send("One."), send("One."), send("Two.")
+
+    assert first.json()["id"] == again.json()["id"]
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_queued_job_is_cancelled_at_once(stack):
+    api = Api(stack.api_url)
+    jobs = [api.submit("speech", {"text": f"Number {number}."}) for number in range(3)]
+
+    last = api.cancel(jobs[-1]["id"])
+
+    assert last["status"] == "canceled"
+    assert httpx.get(f"{stack.api_url}/status/{jobs[-1]['id']}").json()["status"] == "cancelled"
+    assert [api.wait(job["id"])["status"] for job in jobs] == ["succeeded", "succeeded", "canceled"]
+
+
+def test_an_interrupted_job_goes_on_after_a_restart_and_nothing_is_left(tmp_path):
+    first = start(tmp_path / "home", tmp_path / "up.log")
+    api = Api(first.api_url)
+    job = api.submit("speech", {"text": "My mother bought five big blue balloons. " * 300})["id"]
+    while api.job(job)["status"] == "queued":
+        time.sleep(0.1)
+
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    deadline = time.monotonic() + 15
+    while processes_of(first.home):
+        assert time.monotonic() < deadline, processes_of(first.home)
+        time.sleep(0.2)
+
+    second = start(tmp_path / "home", tmp_path / "up2.log")
+    try:
+        assert Api(second.api_url).wait(job)["status"] == "succeeded"
+    finally:
+        second.process.send_signal(signal.SIGINT)
+        assert second.process.wait(30) == 0
+    assert processes_of(second.home) == []
+    assert running(second.home) is None

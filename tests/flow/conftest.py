@@ -1,0 +1,83 @@
+"""One Prefect test server a session, a fresh store a test, and a talking source made from a portrait."""
+
+import io
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOCAL_STORAGE_PATH,
+    PREFECT_RESULTS_DEFAULT_SERIALIZER,
+    temporary_settings,
+)
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.settings import get_settings
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, prefect_server):
+    """A private store, cache and result storage; `file://` inputs below tmp_path are allowed."""
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MUSETALK_STORE__LOCAL_ROOTS", str(tmp_path))
+    monkeypatch.setenv("MUSETALK_STORE__MIN_FREE_BYTES", "0")
+    fresh_settings()
+    with temporary_settings(
+        {
+            PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results",
+            PREFECT_RESULTS_DEFAULT_SERIALIZER: "json",
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }
+    ):
+        yield tmp_path
+    fresh_settings()
+
+
+def fresh_settings():
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def portrait_file(home):
+    path = home / "anna.jpg"
+    path.write_bytes((ASSETS / "astronaut.jpg").read_bytes())
+    return path
+
+
+@pytest.fixture
+def speech_file(home):
+    path = home / "hello.wav"
+    path.write_bytes(next(ASSETS.glob("sense*.wav")).read_bytes())
+    return path
+
+
+@pytest.fixture
+def clip_file(home):
+    """Two seconds of the portrait swaying, 25 frames a second."""
+    return swaying_clip(home / "anna.mp4", seconds=2, rate=25)
+
+
+def swaying_clip(path, seconds, rate, size=(320, 320)):
+    image = cv2.resize(cv2.imdecode(np.fromfile(ASSETS / "astronaut.jpg", np.uint8), cv2.IMREAD_COLOR), size)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(int(seconds * rate)):
+            shift = np.float32([[1, 0, 6 * np.sin(number / 9)], [0, 1, 3 * np.cos(number / 7)]])
+            moved = cv2.warpAffine(image, shift, size, borderMode=cv2.BORDER_REPLICATE)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, "bgr24")))
+        container.mux(stream.encode())
+    path.write_bytes(buffer.getvalue())
+    return path

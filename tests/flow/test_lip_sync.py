@@ -1,0 +1,117 @@
+import av
+import pytest
+
+from flows.lip_sync import lip_sync
+from flows.portrait import portrait
+from flows.prepare_avatar import prepare_avatar
+from flows.schemas import LipSyncJob, PortraitJob, PrepareAvatarJob
+from musetalk_core import prepare
+from musetalk_core.errors import NoFaceFound
+from musetalk_core.faces.tracking import Tracker
+from tasks.errors import AvatarNotPrepared
+from tasks.storage import home_store
+
+
+def uri(path):
+    return f"file://{path}"
+
+
+def lengths(reference, folder):
+    """Seconds of picture and of sound in a result."""
+    key = reference.uri.split("/outputs/", 1)[1]
+    target = folder / "result.mp4"
+    home_store().download(f"outputs/{key}", reference.version, target)
+    with av.open(str(target)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        names = video.codec_context.name, audio.codec_context.name
+        return names, float(video.duration * video.time_base), float(audio.duration * audio.time_base)
+
+
+def test_a_clip_speaks_and_the_lengths_agree(home, clip_file, speech_file):
+    result = lip_sync(LipSyncJob(video=uri(clip_file), audio=uri(speech_file)))
+
+    assert result.name == "anna_hello.mp4"
+    assert (result.engine, result.phones, result.fps) == ("viseme", "recognised", "25")
+    assert (result.faces.frames, result.faces.with_face) == (50, 50)
+    codecs, picture, sound = lengths(result.video, home)
+    assert codecs == ("h264", "aac")
+    assert abs(picture - sound) <= 1 / 25
+    assert abs(sound - 7.1) < 0.05
+
+
+def test_the_same_job_again_comes_from_the_cache(home, clip_file, speech_file):
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
+    first = lip_sync(job)
+    second = lip_sync(job)
+
+    assert first.cached == []
+    assert second.cached == ["prepare", "features", "join"]
+    assert second.video == first.video
+
+
+def test_a_deleted_output_is_uploaded_again_and_nothing_is_rendered(home, clip_file, speech_file):
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
+    first = lip_sync(job)
+    key = "outputs/" + first.video.uri.split("/outputs/", 1)[1]
+    home_store().delete(key)
+
+    second = lip_sync(job)
+
+    assert second.cached == ["prepare", "features", "join"]
+    assert home_store().head(key).size == first.video.size
+
+
+def test_a_vanished_artefact_is_made_again_not_believed(home, clip_file, speech_file):
+    from tasks.artefacts import artefacts
+
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
+    first = lip_sync(job)
+    artefacts().forget("avatar", first.avatar)
+
+    assert "prepare" not in lip_sync(job).cached
+
+
+def test_a_second_speech_finds_no_face_anew(home, clip_file, speech_file, monkeypatch):
+    lip_sync(LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_: pytest.fail("prepared twice"))
+    monkeypatch.setattr(Tracker, "follow", lambda *_: pytest.fail("looked for a face"))
+    other = home / "other.wav"
+    other.write_bytes(speech_file.read_bytes()[:-32_000])
+
+    assert "prepare" in lip_sync(LipSyncJob(video=uri(clip_file), audio=uri(other), engine="fake")).cached
+
+
+def test_a_portrait_moves_and_can_be_told_not_to(home, portrait_file, speech_file):
+    moving = portrait(PortraitJob(image=uri(portrait_file), audio=uri(speech_file), engine="fake"))
+    still = portrait(
+        PortraitJob(image=uri(portrait_file), audio=uri(speech_file), engine="fake", idle_motion=False)
+    )
+
+    assert moving.frames == still.frames == 177
+    assert moving.video.uri != still.video.uri
+    assert "prepare" in still.cached
+
+
+def test_preparing_ahead_serves_the_job(home, clip_file, speech_file):
+    made = prepare_avatar(PrepareAvatarJob(video=uri(clip_file), engine="fake"))
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake", preparation=False)
+
+    assert lip_sync(job).avatar == made.avatar
+
+
+def test_an_avatar_that_must_exist_but_does_not_is_an_error(home, clip_file, speech_file):
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake", preparation=False)
+
+    with pytest.raises(AvatarNotPrepared):
+        lip_sync(job)
+
+
+def test_a_picture_without_a_face_is_an_error(home, speech_file):
+    import cv2
+    import numpy as np
+
+    wall = home / "wall.png"
+    cv2.imwrite(str(wall), np.full((240, 320, 3), 120, np.uint8))
+
+    with pytest.raises(NoFaceFound):
+        portrait(PortraitJob(image=uri(wall), audio=uri(speech_file)))

@@ -1,0 +1,79 @@
+"""prefect.yaml, the registry and the flows say the same."""
+
+import importlib
+import inspect
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments.apply import parameters_schema
+from deployments.catalogue import declaration_file, declared
+from deployments.pools import job_template, worker_command
+from flows.registry import JOB_TYPES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_job_type_is_deployed_once_where_the_registry_says():
+    found = sorted((item.job_type.name, item.entrypoint, item.name, item.pool) for item in declared())
+
+    assert found == sorted((t.name, t.entrypoint, t.pool, t.pool) for t in JOB_TYPES.values())
+
+
+def test_the_shipped_declaration_is_the_one_of_the_checkout():
+    assert declaration_file() == ROOT / "prefect.yaml"
+
+
+def test_the_wheel_carries_the_declaration():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert wheel["force-include"]["prefect.yaml"] == "deployments/prefect.yaml"
+
+
+def test_nothing_is_pulled_at_run_time():
+    # without the line Prefect adds a step that changes into the folder of the machine that deployed
+    assert yaml.safe_load((ROOT / "prefect.yaml").read_text())["pull"] == []
+
+
+@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+def test_entrypoints_are_module_paths_to_flows_of_that_name(item):
+    module, _, attribute = item.entrypoint.rpartition(".")
+    flow = getattr(importlib.import_module(module), attribute)
+
+    assert ":" not in item.entrypoint and "/" not in item.entrypoint
+    assert flow.name == item.job_type.name
+    assert list(inspect.signature(flow.fn).parameters) == ["job"]
+    assert inspect.signature(flow.fn).parameters["job"].annotation is item.job_type.job
+    assert inspect.signature(flow.fn).return_annotation is item.job_type.result
+
+
+@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+def test_the_parameters_in_prefect_are_those_of_the_flow(item):
+    module, _, attribute = item.entrypoint.rpartition(".")
+    flow = getattr(importlib.import_module(module), attribute)
+
+    assert parameters_schema(item.job_type.job) == flow.parameters.model_dump_for_openapi()
+
+
+def test_a_deployment_of_an_unknown_flow_is_refused(tmp_path):
+    path = tmp_path / "prefect.yaml"
+    path.write_text("deployments: [{name: gpu, entrypoint: flows.dub.dub, work_pool: {name: gpu}}]")
+
+    with pytest.raises(ValueError, match=r"flows\.dub\.dub"):
+        declared(path)
+
+
+def test_runs_start_in_a_neutral_folder_without_the_workspace_supervisor(tmp_path):
+    variables = job_template(tmp_path)["variables"]["properties"]
+
+    assert variables["working_dir"]["default"] == str(tmp_path)
+    assert variables["command"]["default"].endswith(" -m prefect.engine")
+
+
+def test_a_worker_takes_no_more_jobs_than_it_may():
+    command = worker_command("gpu", "gpu-1", 2)
+
+    assert command[command.index("--limit") + 1] == "2"
+    assert command[command.index("--pool") + 1] == "gpu"
