@@ -46,23 +46,25 @@ async def inference(
     except ValidationError as error:
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     run = await runs.create(JOB_TYPES["lip_sync"], job)
-    run = await wait_until_final(runs, run.id, _wait_s(prefer))
+    wait_s, applied = _wait(prefer or "")
+    run = await wait_until_final(runs, run.id, wait_s)
     if run.status in FINAL and run.status != "succeeded":
         raise _failure(run, avatar_id)
     response.status_code = 200 if run.status == "succeeded" else 202
     if run.status != "succeeded":
         response.headers.update(views.polling_headers(run))
-    if prefer:
-        response.headers["Preference-Applied"] = prefer
+    if applied:
+        response.headers["Preference-Applied"] = applied
     return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
 
 
-def _wait_s(prefer: str | None) -> float:
+def _wait(prefer: str) -> tuple[float, str | None]:
+    """Say how long to wait, and which preference that follows."""
     limit = get_settings().api.inference_wait_s
-    asked = _WAIT.search(prefer or "")
+    asked = _WAIT.search(prefer)
     if asked:
-        return min(float(asked[1]), limit)
-    return 0.0 if "respond-async" in (prefer or "") else limit
+        return min(float(asked[1]), limit), f"wait={asked[1]}"
+    return (0.0, "respond-async") if "respond-async" in prefer else (limit, None)
 
 
 def _inference_answer(

@@ -21,7 +21,8 @@ class Quality:
         sound_s:     length of the sound, in seconds.
         rate:        frames per second.
         correlation: of lip opening with what the sounds ask for, -1..1; None without phones.
-        lag_frames:  where it was found; positive when the mouth is late.
+        backwards:   the same figure for the sounds played backwards: what any moving mouth gets.
+        lag_frames:  where the correlation was found; positive when the mouth is late.
         closed:      share 0..1 of the p, b, m on which the lips meet.
         bilabials:   how many p, b, m there are.
     """
@@ -30,6 +31,7 @@ class Quality:
     sound_s: float
     rate: Fraction
     correlation: float | None
+    backwards: float
     lag_frames: int
     closed: float
     bilabials: int
@@ -43,7 +45,8 @@ class Quality:
         met = round(self.closed * self.bilabials)
         return [
             lengths,
-            f"lips follow the sounds: correlation {self.correlation:.2f} at {self.lag_frames:+d} frames",
+            f"lips follow the sounds: correlation {self.correlation:.2f} at {self.lag_frames:+d} frames,"
+            f" {self.backwards:.2f} with the sounds played backwards",
             f"lips meet on {met} of {self.bilabials} p, b, m ({self.closed:.0%})",
         ]
 
@@ -68,12 +71,22 @@ def measure(video: Path, phones: Sequence[Phone]) -> Quality:
     rate = require_picture(info).rate
     picture_s, sound_s = float(info.duration_s or 0), float(require_sound(info).duration_s or 0)
     if not phones:
-        return Quality(picture_s, sound_s, rate, None, 0, 0.0, 0)
+        return Quality(picture_s, sound_s, rate, None, 0.0, 0, 0.0, 0)
     measured = sync.apertures(_pictures(video))
-    score = sync.sync_score(measured, curves(None, phones, len(measured), rate)[:, 0])
+    openness = curves(None, phones, len(measured), rate)[:, 0]
+    score, backwards = sync.sync_score(measured, openness), sync.sync_score(measured, openness[::-1])
     closed = sync.closed_share(measured, phones, rate)
     count = sum(arpabet(phone.name) in BILABIALS for phone in phones)
-    return Quality(picture_s, sound_s, rate, score.correlation, score.lag_frames, closed.bilabials, count)
+    return Quality(
+        picture_s,
+        sound_s,
+        rate,
+        score.correlation,
+        backwards.correlation,
+        score.lag_frames,
+        closed.bilabials,
+        count,
+    )
 
 
 def _pictures(video: Path) -> Iterator[Picture]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 90.0
 STOP_GRACE_S = 8.0
-WORKER_MIN_LIFE_S = 20.0
+WORKER_MIN_LIFE_S = 10.0
 """A worker that ends sooner than this after its start is not started again."""
 _LOOK_S = 0.1
 

@@ -12,7 +12,17 @@ from musetalk_core import plan
 from musetalk_core.errors import InputError
 from tasks.artefacts import artefacts
 from tasks.avatar import PreparedAvatar, avatar_key, prepare_avatar
-from tasks.encode import CLIP, VIDEO, VIDEO_FILE, clip_key, encode_chunk, join, video_key
+from tasks.encode import (
+    CLIP,
+    VIDEO,
+    VIDEO_FILE,
+    clip_key,
+    encode_chunk,
+    encode_sound,
+    join,
+    sound_key,
+    video_key,
+)
 from tasks.fetch import Fetched, fetch
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
 from tasks.models import engine_name
@@ -49,7 +59,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     picture, audio = _fetch(order, steps)
     name = _name(order, picture, audio)
     rate = order.fps or picture.rate or STILL_RATE
-    prepared, features = _prepare(order, steps, picture, audio, rate)
+    prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     talk = Talk(
         source=picture.source,
         avatar=prepared,
@@ -61,7 +71,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
         crf=order.encode.crf,
         preset=order.encode.preset,
     )
-    made = _video(talk, audio, steps)
+    made = _video(talk, audio, sound, steps)
     where = order.output
     stored = upload(made, VIDEO_FILE, name, where.bucket, where.prefix)
     return _result(talk, stored_name=name, stored=stored, steps=steps)
@@ -82,7 +92,8 @@ def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
 
 def _prepare(
     order: Order, steps: Steps, picture: Fetched, audio: Fetched, rate: str
-) -> tuple[PreparedAvatar, SpeechFeatures]:
+) -> tuple[PreparedAvatar, SpeechFeatures, Artefact]:
+    """Everything that can be done side by side before the first frame is rendered."""
     key = avatar_key(picture.source, order.engine, order.face)
     step = prepare_avatar.with_options(refresh_cache=order.refresh)
     prepared = step.submit(
@@ -96,19 +107,23 @@ def _prepare(
         order.engine,
         rate,
     )
-    return steps.result("prepare", prepared), steps.result("features", heard)
+    sound = encode_sound.submit(sound_key(audio.source), audio.source)
+    return (
+        steps.result("prepare", prepared),
+        steps.result("features", heard),
+        steps.result("sound", sound),
+    )
 
 
-def _video(talk: Talk, audio: Fetched, steps: Steps) -> Artefact:
+def _video(talk: Talk, audio: Fetched, sound: Artefact, steps: Steps) -> Artefact:
     rate = Fraction(talk.rate)
     chunks = plan.plan(talk.features.samples, rate, get_settings().render.chunk_seconds).chunks
     crops = [crops_key(talk, chunk) for chunk in chunks]
     clips = [clip_key(key, talk) for key in crops]
     key = video_key(clips, audio.source)
-    made: list[Artefact] = []
-    if not artefacts().has(VIDEO, key):
-        made = _chunks(talk, chunks, crops, clips, steps)
-    return steps.result("join", join.submit(key, talk, made, audio.source))
+    known = artefacts().has(VIDEO, key)
+    made = [] if known else _chunks(talk, chunks, crops, clips, steps)
+    return steps.result("join", join.submit(key, talk, made, sound))
 
 
 def _chunks(

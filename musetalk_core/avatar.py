@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from musetalk_core.arrays import Array, load_arrays
 from musetalk_core.engine import Conditioning, FaceFrame
 from musetalk_core.errors import InputError
 from musetalk_core.media.index import VideoIndex
@@ -127,8 +128,8 @@ def load(folder: Path) -> Avatar:
     try:
         manifest = _manifest(json.loads((folder / MANIFEST).read_text()))
         index = VideoIndex.load(folder / INDEX)
-        with np.load(folder / FRAMES, allow_pickle=False) as arrays:
-            shots, boxes, records = arrays["shots"], arrays["boxes"], arrays["records"]
+        arrays = load_arrays(folder / FRAMES)
+        shots, boxes, records = arrays["shots"], arrays["boxes"], arrays["records"]
         conditioning = Conditioning(records, _load_donors(folder / DONORS))
         points = (folder / LANDMARKS).stat().st_size // _LANDMARK_BYTES
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -163,12 +164,12 @@ def _save_donors(conditioning: Conditioning, path: Path) -> None:
 
 
 def _load_donors(path: Path) -> dict[int, FaceFrame]:
-    with np.load(path, allow_pickle=False) as arrays:
-        shots = sorted({int(name.split(".")[0]) for name in arrays.files})
-        return {shot: _donor(arrays, shot) for shot in shots}
+    arrays = load_arrays(path)
+    shots = sorted({int(name.split(".")[0]) for name in arrays})
+    return {shot: _donor(arrays, shot) for shot in shots}
 
 
-def _donor(arrays: Any, shot: int) -> FaceFrame:
+def _donor(arrays: dict[str, Array], shot: int) -> FaceFrame:
     index, *box = (int(v) for v in arrays[f"{shot}.place"])
     return FaceFrame(index, shot, Box(*box), arrays[f"{shot}.crop"], arrays[f"{shot}.landmarks"])
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
+from musetalk_core.arrays import load_arrays
 from musetalk_core.errors import EncodeError
 from musetalk_core.types import Image, Ints
 
@@ -74,8 +75,8 @@ class Crops:
         Raises:
             EncodeError: the file does not hold what the table promises.
         """
-        with np.load(folder / _TABLE, allow_pickle=False) as table:
-            sources, shapes = table["sources"], table["shapes"]
+        table = load_arrays(folder / _TABLE)
+        sources, shapes = table["sources"], table["shapes"]
         offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1, dtype=np.int64) * 3)])
         size = (folder / _PIXELS).stat().st_size
         if size != offsets[-1]:

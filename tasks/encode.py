@@ -1,5 +1,6 @@
 """From crops to a finished file: one picture encode a chunk, then a join that copies it."""
 
+from fractions import Fraction
 from pathlib import Path
 
 from prefect import task
@@ -9,6 +10,7 @@ from musetalk_core.compose import compose
 from musetalk_core.crops import Crops
 from musetalk_core.errors import EncodeError
 from musetalk_core.media.encode import VideoEncoder
+from musetalk_core.media.join import encode_sound as write_sound
 from musetalk_core.media.join import join as join_files
 from tasks.artefacts import artefacts, content_key
 from tasks.inference import CROPS, ChunkRef, Talk
@@ -19,8 +21,8 @@ from tasks.reports import phase
 from tasks.settings import get_settings
 from tasks.sources import source_path
 
-CLIP, VIDEO = "clip", "video"
-CLIP_FILE, VIDEO_FILE = "clip.mp4", "video.mp4"
+CLIP, SOUND, VIDEO = "clip", "sound", "video"
+CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
 
 
 def clip_key(crops: str, talk: Talk) -> str:
@@ -76,21 +78,42 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
             encoder.write(picture)
 
 
+def sound_key(audio: SourceFile) -> str:
+    """Name an encoded sound track by its source."""
+    return content_key(kind=SOUND, core=CORE_VERSION, audio=audio.sha256)
+
+
 @task(**BY_CONTENT, **RETRY_IO)
-def join(key: str, talk: Talk, clips: list[Artefact], audio: SourceFile) -> Artefact:
+def encode_sound(key: str, audio: SourceFile) -> Artefact:
+    """
+    Encode the sound, beside everything that is done for the picture; one serves any number of videos.
+
+    Args:
+        key: `sound_key` of the rest.
+    """
+    with phase("encode"):
+
+        def make(folder: Path) -> None:
+            write_sound(source_path(audio), folder / SOUND_FILE, ffmpeg=get_settings().media.ffmpeg)
+
+        return artefacts().made_once(SOUND, key, make)
+
+
+@task(**BY_CONTENT, **RETRY_IO)
+def join(key: str, talk: Talk, clips: list[Artefact], sound: Artefact) -> Artefact:
     """
     Join the chunks without encoding them again and add the sound.
 
     Args:
         key:   `video_key` of the rest.
         clips: in order; may be empty when the video is known to exist.
+        sound: what `encode_sound` made.
     """
     with phase("join"):
 
         def make(folder: Path) -> None:
-            files = [artefacts().path(clip) / CLIP_FILE for clip in clips]
-            scene_rate = talk.scene().rate
-            ffmpeg = get_settings().media.ffmpeg
-            join_files(files, source_path(audio), folder / VIDEO_FILE, rate=scene_rate, ffmpeg=ffmpeg)
+            files = [artefacts().file(clip, CLIP_FILE) for clip in clips]
+            track = artefacts().file(sound, SOUND_FILE)
+            join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate))
 
         return artefacts().made_once(VIDEO, key, make)

@@ -1,13 +1,15 @@
 """The engine's work, one chunk at a time."""
 
+import os
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, avatar
+from musetalk_core.arrays import open_array
 from musetalk_core.plan import Chunk
 from musetalk_core.render import NoFacePolicy, Scene
 from musetalk_core.render import render_chunk as render
@@ -41,8 +43,14 @@ class Talk(BaseModel):
 
     def scene(self) -> Scene:
         """Open the avatar."""
-        prepared = avatar.load(artefacts().path(self.avatar.artefact))
+        prepared = _avatar(artefacts().path(self.avatar.artefact))
         return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
+
+
+@lru_cache(maxsize=2)
+def _avatar(folder: Path) -> avatar.Avatar:
+    """Read an avatar once for all its chunks; a folder is named by its content."""
+    return avatar.load(folder)
 
 
 class ChunkRef(BaseModel):
@@ -85,16 +93,14 @@ def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
     with phase("render", total) as report:
 
         def make(folder: Path) -> None:
-            features = np.load(
-                artefacts().path(talk.features.artefact) / "features.npy", mmap_mode="r", allow_pickle=False
-            )
+            features = open_array(artefacts().file(talk.features.artefact, "features.npy"))
             render(
                 talk.scene(),
                 engine(engine_name(talk.engine)),
                 features,
                 chunk.chunk(),
                 folder,
-                threads=get_settings().render.threads,
+                threads=get_settings().render.threads or os.cpu_count() or 1,
                 on_frames=lambda done: report.advance("render", chunk.start + done, total),
             )
 

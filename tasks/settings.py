@@ -114,7 +114,7 @@ class RenderSettings(Group, frozen=True):
     )
     crf: int = Field(default=18, ge=0, le=51, description="H.264 quality: lower is better and bigger.")
     preset: str = Field(default="veryfast", pattern=r"^[a-z]+$", description="x264 speed preset.")
-    threads: int = Field(default=0, ge=0, description="Threads of one encoder; 0: as many as useful.")
+    threads: int = Field(default=0, ge=0, description="Threads that render a chunk; 0: one a core.")
 
 
 class EgressSettings(Group, frozen=True):

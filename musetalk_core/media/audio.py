@@ -63,9 +63,9 @@ def _resampled(blocks: Iterator[Float], rate: int, file: BinaryIO) -> int:
 
     resampler = soxr.ResampleStream(rate, SPEECH_RATE_HZ, 1, dtype="float32", quality="HQ")
     heard = 0
-    for block in blocks:
+    for block in _gathered(blocks):
         heard += len(block)
-        _put(resampler.resample_chunk(block), file)
+        _put(resampler.resample_chunk(_finite(block)), file)
     _put(resampler.resample_chunk(np.zeros(0, np.float32), last=True), file)
     if heard == 0:
         raise NoAudioFound("The sound track is empty; send one that carries the speech.")
@@ -75,6 +75,24 @@ def _resampled(blocks: Iterator[Float], rate: int, file: BinaryIO) -> int:
     return count
 
 
+def _gathered(blocks: Iterator[Float]) -> Iterator[Float]:
+    """Coders hand out a thousand samples at a time; larger blocks cost a fraction of the calls."""
+    waiting: list[Float] = []
+    count = 0
+    for block in blocks:
+        waiting.append(block)
+        count += len(block)
+        if count >= _BLOCK:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _finite(samples: Float) -> Float:
+    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1)
+
+
 def _put(samples: Float, file: BinaryIO) -> None:
     file.write(np.clip(samples, -1, 1).astype("<f4").tobytes())
 
@@ -82,7 +100,7 @@ def _put(samples: Float, file: BinaryIO) -> None:
 def _mono(
     container: InputContainer, stream: AudioStream, sniffed: Sniffed, limits: Limits
 ) -> Iterator[Float]:
-    """Blocks of finite mono samples in -1..1 at the track's own rate, from the start of the file on."""
+    """Blocks of mono samples at the track's own rate, from the start of the file on."""
     rate, heard = stream.sample_rate, 0
     origin = (container.start_time or 0) * MICROSECOND
     for frame in _frames(container, stream, sniffed):
@@ -134,15 +152,16 @@ def _blocks_of_silence(samples: int) -> Iterator[Float]:
 
 
 def mono_samples(frame: AudioFrame) -> Float:
-    """Return the (S,) float32 mean of a frame's channels, finite and within -1..1."""
+    """Return the (S,) float32 mean of a frame's channels; integers scaled to -1..1, floats as they are."""
     raw: npt.NDArray[Any] = frame.to_ndarray()
     planar = raw if frame.format.is_planar else raw.reshape(frame.samples, -1).T
-    mean = planar.astype(np.float32).mean(axis=0, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # broken floats are mended later
+        mean = planar.astype(np.float32).mean(axis=0, dtype=np.float32)
     if raw.dtype.kind == "u":
         mean = (mean - 128) / 128
     elif raw.dtype.kind == "i":
         mean = mean / float(2 ** (8 * raw.dtype.itemsize - 1))
-    return np.clip(np.nan_to_num(mean, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32)
+    return mean.astype(np.float32, copy=False)
 
 
 def write_wav(path: Path, samples: Float, rate: int) -> None:

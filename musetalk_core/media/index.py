@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from musetalk_core.arrays import load_arrays
 from musetalk_core.errors import MediaUnreadable
 from musetalk_core.media.files import replacing
 from musetalk_core.types import Ints
@@ -110,8 +111,8 @@ class VideoIndex:
             MediaUnreadable: it is damaged or of another version.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                pts, packed, numbers = file["pts"], file["keys"], file["numbers"].tolist()
+            file = load_arrays(path)
+            pts, packed, numbers = file["pts"], file["keys"], file["numbers"].tolist()
             version, frames, duration, width, height, *rest = numbers
             base, rate, (seekable, still) = Fraction(*rest[:2]), Fraction(*rest[2:4]), rest[4:]
         except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:

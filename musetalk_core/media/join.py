@@ -63,28 +63,53 @@ def join(
     if not chunks:
         raise EncodeError("There is nothing to join: the list of chunks is empty.")
     with scratch_beside(target, ".m4a") as encoded, replacing(target) as temporary:
-        sound = None if speech is None else _as_aac(speech, encoded, audio_bitrate, ffmpeg)
+        sound = speech
+        if speech is not None and not _may_be_copied(speech):
+            encode_sound(speech, encoded, audio_bitrate=audio_bitrate, ffmpeg=ffmpeg)
+            sound = encoded
         return _mux(chunks, sound, temporary, rate)
 
 
-def _as_aac(speech: Path, encoded: Path, bitrate: str, ffmpeg: Path | None) -> Path:
-    """Give a file whose first sound track may be copied as it is: the speech itself or an encoded one."""
+def _may_be_copied(speech: Path) -> bool:
+    """Tell whether the sound is AAC that players take and needs no encoding."""
     audio = require_sound(probe(speech))
-    if audio.codec == "aac" and audio.sample_rate in _AAC_RATES and audio.channels <= 2 and _is_plain(speech):
-        return speech
+    usual = audio.codec == "aac" and audio.sample_rate in _AAC_RATES and audio.channels <= 2
+    return usual and _is_plain(speech)
+
+
+def encode_sound(
+    speech: Path, target: Path, *, audio_bitrate: str = "192k", ffmpeg: Path | None = None
+) -> None:
+    """
+    Write the sound of any file as an .m4a that `join` copies: AAC at 44.1 or 48 kHz, mono or stereo.
+
+    Sound that is such AAC already is copied. Done ahead of `join`, it runs beside the rendering.
+
+    Args:
+        speech:        any file with sound.
+        target:        the .m4a to write.
+        audio_bitrate: of the AAC track.
+        ffmpeg:        the program; None = search.
+
+    Raises:
+        EncodeError: ffmpeg failed.
+        DiskFull: there is no room.
+        NoAudioFound, MediaUnreadable: there is no usable sound.
+    """
     import ffmpeg as graph
 
-    sniffed = sniff(speech)
+    audio, sniffed = require_sound(probe(speech)), sniff(speech)
     source = graph.input(
         file_url(speech),
         format=sniffed.demuxer,
         format_whitelist=sniffed.demuxer,
         protocol_whitelist="file",
     )
-    options = {
+    copied = {"format": "mp4", "c:a": "copy", "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
+    encoded = {
         "format": "mp4",
         "c:a": "aac",
-        "b:a": bitrate,
+        "b:a": audio_bitrate,
         "ar": audio.sample_rate if audio.sample_rate in _AAC_RATES else _AAC_RATES[-1],
         "ac": min(audio.channels, 2),
         # Late starts and holes become silence, as in `decode_speech`, so that sound and lips agree.
@@ -93,9 +118,10 @@ def _as_aac(speech: Path, encoded: Path, bitrate: str, ffmpeg: Path | None) -> P
         "map_chapters": -1,
         "fflags": "+bitexact",
     }
-    words = command(find_ffmpeg(ffmpeg), graph.output(source["a:0"], file_url(encoded), **options))
-    run(words, deadline_s=_DEADLINE_S)
-    return encoded
+    options = copied if _may_be_copied(speech) else encoded
+    with replacing(target) as temporary:
+        words = command(find_ffmpeg(ffmpeg), graph.output(source["a:0"], file_url(temporary), **options))
+        run(words, deadline_s=_DEADLINE_S)
 
 
 def _is_plain(speech: Path) -> bool:

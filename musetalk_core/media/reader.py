@@ -20,6 +20,9 @@ from musetalk_core.media.still import read_still
 DEFAULT_BUDGET = 192 * 1024 * 1024
 """Bytes of pictures kept."""
 
+_ANY = 2**31 - 1
+_TRUSTED = Limits(video_pixels=_ANY, still_pixels=_ANY)
+
 
 class FrameReader:
     """
@@ -36,7 +39,7 @@ class FrameReader:
         index: VideoIndex,
         budget_bytes: int = DEFAULT_BUDGET,
         threads: int = 0,
-        limits: Limits = Limits(),  # noqa: B008  frozen
+        limits: Limits = _TRUSTED,
     ) -> None:
         """
         Name the clip; it is opened by `with`.
@@ -46,7 +49,7 @@ class FrameReader:
             index:        of that file.
             budget_bytes: bounds the pictures kept; at least one always is.
             threads:      of the decoder; 0 = one a core.
-            limits:       bound what a decoder may allocate.
+            limits:       bound what a decoder may allocate; a scan has already held them.
         """
         self._path, self._index, self._threads, self._limits = path, index, threads, limits
         self._capacity = max(1, budget_bytes // (index.width * index.height * 3 // 2))
@@ -100,7 +103,8 @@ class FrameReader:
         if kept is not None:
             return kept
         if self._index.is_still:
-            self._kept[0] = read_still(self._path, sniff(self._path), self._limits)
+            size = self._index.width, self._index.height
+            self._kept[0] = read_still(self._path, sniff(self._path), self._limits, size)
         else:
             self._fill(number)
         picture = self._kept.get(number)

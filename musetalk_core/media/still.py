@@ -100,20 +100,26 @@ def _fitted(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
     return size if scale == 1 else (max(2, int(size[0] * scale) & ~1), max(2, int(size[1] * scale) & ~1))
 
 
-def read_still(path: Path, sniffed: Sniffed, limits: Limits) -> Picture:
+def read_still(path: Path, sniffed: Sniffed, limits: Limits, size: tuple[int, int] | None = None) -> Picture:
     """
     Decode one image: EXIF-upright, transparency on white, any depth or colour mode.
+
+    Args:
+        path:    a local file.
+        sniffed: what `sniff(path)` said.
+        limits:  on its pixels; decide how far it is shrunk where no size is given.
+        size:    width and height settled earlier, even; None = `shown_size`.
 
     Raises:
         MediaTooLarge: the header promises too many pixels; nothing is decoded then.
         MediaUnreadable: it is damaged.
     """
     with opened_still(path, sniffed, limits) as image:
-        turn, size = turn_of(image), _fitted(image.size, limits)
-        bgr = _opaque_bgr(image)
+        turn, size = turn_of(image), size or shown_size(image, limits)
+        bgr = _evened(turn.applied(_opaque_bgr(image)))
     if size != (bgr.shape[1], bgr.shape[0]):
         bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return Picture.from_bgr(_evened(turn.applied(bgr)))
+    return Picture.from_bgr(bgr)
 
 
 def _evened(bgr: Image) -> Image:

@@ -120,6 +120,15 @@ def test_a_still_larger_than_a_video_frame_is_shrunk(tmp_path):
     assert_near(corners(bgr), CORNERS)
 
 
+def test_a_reader_gives_a_shrunk_still_the_size_of_its_index(tmp_path):
+    quarters(401, 200).save(tmp_path / "a.png")
+    with open_scan(tmp_path / "a.png", Limits(video_pixels=20_000)) as scan:
+        (wanted,) = scan
+    with FrameReader(tmp_path / "a.png", scan.index) as reader:
+        (found,) = reader.read([0])
+    np.testing.assert_array_equal(found.i420, wanted.i420)
+
+
 def test_a_cut_image_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     for name in ("a.png", "a.jpg", "a.webp"):

@@ -1,0 +1,130 @@
+"""How well the rendered lips follow speech whose text the renderer was not told: `sync.py [VIDEO ...]`."""
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from media import ASSETS, SPEECH, talking_head
+
+from musetalk_core import avatar, prepare, sync
+from musetalk_core.compose import compose
+from musetalk_core.crops import Crops
+from musetalk_core.loader import load_engine
+from musetalk_core.media.audio import decode_speech, write_wav
+from musetalk_core.media.encode import VideoEncoder
+from musetalk_core.media.scan import open_scan
+from musetalk_core.plan import plan
+from musetalk_core.render import Scene, render_chunk
+from musetalk_core.speech.align import phones_of
+from musetalk_core.speech.curves import curves
+from musetalk_core.speech.phones import Phone
+from musetalk_core.speech.samples import PcmFile
+from musetalk_core.speech.voice import speak
+
+SENTENCES = (
+    "My mother bought five big blue balloons before the party began, and my brother popped them.",
+    "People who live in warm places often move slowly; we wait and watch the moon above the river.",
+)
+WRONG = (
+    "Seven silver swans sat silently by the sea.",
+    "Please bring me a map of the mountain path and a bottle of water.",
+    "She thinks that the weather there is rather cold in winter.",
+    "Nobody knows how many people came to the market on Monday.",
+    "The quick brown fox jumps over the lazy dog.",
+    "We were away a year ago while you were working.",
+    "Which of these cheap watches would you choose for your father?",
+    "Open the door, walk along the corridor, and turn to the right.",
+    "Bob's boat was bobbing up and down behind the big barge.",
+    "I should have gone home before it started to rain again.",
+)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A sound file and what was really said in it, which the renderer is not told."""
+
+    name: str
+    path: Path
+    truth: list[Phone]
+    text: str | None = None
+
+
+def speeches(folder):
+    """The reading (its truth is the alignment of its text) and two sentences of the voice (its own times)."""
+    pcm = folder / "reading.f32"
+    decode_speech(SPEECH, pcm)
+    text = SPEECH.with_suffix(".txt").read_text()
+    found = [Speech("reading", SPEECH, list(phones_of(PcmFile(pcm), text)[0]), text)]
+    for number, sentence in enumerate(SENTENCES):
+        spoken = speak(sentence, seed=number)
+        path = folder / f"voice{number}.wav"
+        write_wav(path, spoken.samples, spoken.rate)
+        found.append(Speech(f"voice {number}", path, spoken.phones, sentence))
+    return found
+
+
+def wrong_curves(rate):
+    """Openness of ten other sentences."""
+    out = []
+    for number, sentence in enumerate(WRONG):
+        spoken = speak(sentence, seed=number)
+        frames = int(len(spoken.samples) / spoken.rate * rate)
+        out.append(curves(None, spoken.phones, frames, rate)[:, 0])
+    return out
+
+
+def measure(face, speech, folder, wrong, told=False):
+    """Render, encode, decode and measure: (contrast, closed share)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "avatar").mkdir(parents=True)
+    engine = load_engine("viseme")
+    prepare.prepare(prepare.Request(face, "0" * 64), engine, folder / "avatar")
+    made = avatar.load(folder / "avatar")
+    decode_speech(speech.path, folder / "speech.f32")
+    samples = PcmFile(folder / "speech.f32")
+    job = plan(samples.count, Fraction(25), 3600)
+    given = speech.truth if told else phones_of(samples, None)[0]
+    features = engine.encode_speech(samples, job.frames, job.rate, given)
+    scene = Scene(made, face, job.rate)
+    render_chunk(scene, engine, features, job.chunks[0], folder, threads=2)
+    video = folder / "video.mp4"
+    with VideoEncoder(video, made.manifest.width, made.manifest.height, job.rate) as encoder:
+        for picture in compose(scene, engine, Crops.open(folder), job.chunks[0]):
+            encoder.write(picture)
+    with open_scan(video) as scan:
+        lips = sync.apertures(scan)
+    truth = curves(samples, speech.truth, job.frames, job.rate)[:, 0]
+    return sync.score_against_wrong(lips, truth, wrong), sync.closed_share(lips, speech.truth, job.rate)
+
+
+def faces(folder, extra):
+    """A still, a clip, and whatever else is named or lies beside the checkout."""
+    found = [ASSETS / "astronaut.jpg", talking_head(folder / "head.mp4", 4, size=(640, 480), face_px=250)]
+    shared = ASSETS.parents[2] / "shared" / "samples" / "sun.mp4"
+    return [*found, *([shared] if shared.exists() else []), *map(Path, extra)]
+
+
+def main(extra=()):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wrong = wrong_curves(Fraction(25))
+        print("face, speech: correlation (lag), wrong mean / max, closed on p b m / in silence; text told")
+        for face in faces(folder, extra):
+            for speech in speeches(folder):
+                for told in (False, True):
+                    match, shut = measure(face, speech, folder / "job", wrong, told)
+                    print(
+                        f"{face.name}, {speech.name}: "
+                        f"{match.right.correlation:.2f} ({match.right.lag_frames}), "
+                        f"{match.wrong_mean:.2f} / {match.wrong_max:.2f}, "
+                        f"{shut.bilabials:.0%} / {shut.silences:.0%}{'; told' if told else ''}",
+                        flush=True,
+                    )
+        print("bars: 0.65 (0.80 told), 0.40 above the mean of the wrong, 90 % closed")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] if sys.argv[0].endswith("sync.py") else ())
