@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,6 +79,9 @@ class FrameReader:
         self._kept.clear()
         self._cursor = None
         self._stack.close()
+        # PyAV's container and streams refer to each other: without this, closed decoders keep their threads
+        # and picture buffers until some later collection, 15 MB and two threads a chunk.
+        gc.collect()
 
     def read(self, indices: Iterable[int]) -> Iterator[Picture]:
         """
