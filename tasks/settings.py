@@ -108,12 +108,12 @@ class MediaSettings(Group, frozen=True):
 class RenderSettings(Group, frozen=True):
     """How videos are rendered and encoded."""
 
-    engine: Literal["viseme", "fake"] = "viseme"
+    engine: Literal["viseme", "fake"] = Field(
+        default="viseme", description="What jobs get that ask for `auto`; fake is for tests."
+    )
     chunk_seconds: float = Field(
         default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
     )
-    crf: int = Field(default=18, ge=0, le=51, description="H.264 quality: lower is better and bigger.")
-    preset: str = Field(default="veryfast", pattern=r"^[a-z]+$", description="x264 speed preset.")
     threads: int = Field(default=0, ge=0, description="Threads that render a chunk; 0: one a core.")
 
 

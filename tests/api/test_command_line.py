@@ -19,6 +19,8 @@ from deployments.cli import app
 from deployments.client import ApiError
 from deployments.parameters import job_parameters
 from deployments.show import summary
+from deployments.stack import worker_environment
+from tasks.settings import get_settings
 
 runner = CliRunner()
 
@@ -160,12 +162,72 @@ def test_a_key_is_presented(environment, server, runs):
         ("dub", {}, [], "There is no job type dub; there are lip_sync"),
         ("speech", {"video": "x"}, [], "speech has no parameter video; it has text"),
         ("speech", {}, ["seed"], "NAME=VALUE"),
+        ("speech", {}, ["output=1", "output.name=hi"], "output was given a value of its own"),
         ("speech", {"text": "@/nowhere/words.txt"}, [], "cannot be read"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused_here(job_type, given, more, text):
     with pytest.raises(ApiError, match=text):
         job_parameters(job_type, given, more)
+
+
+def test_an_address_needs_no_scheme(server, runs):
+    status, out, _ = musetalk(server.removeprefix("http://"), "submit", "speech", "--text", "Hello.")
+
+    assert status == 0 and out.strip() in {str(job_id) for job_id in runs.jobs}
+
+
+def command(*words: object) -> tuple[int, str]:
+    done = runner.invoke(app, [*map(str, words)])
+    return done.exit_code, done.stderr
+
+
+@pytest.mark.parametrize("word", ["up", "demo", "worker"])
+def test_a_home_that_cannot_be_is_told_in_one_line(environment, tmp_path, word):
+    (tmp_path / "file").touch()
+    environment.setenv("MUSETALK_HOME", str(tmp_path / "file"))
+    environment.chdir(tmp_path)
+
+    status, err = command(word)
+
+    assert status == 1
+    assert err.startswith(f"musetalk: {tmp_path}/file") and " cannot be used: " in err
+    assert len(err.splitlines()) == 1
+
+
+def test_two_servers_on_one_port_are_refused(environment):
+    environment.setenv("MUSETALK_API__PORT", "4200")
+
+    assert command("up") == (
+        1,
+        "musetalk: The API and the Prefect server need two ports: give another --port.\n",
+    )
+    assert command("up", "--prefect-port", "99999")[0] == 2
+
+
+def test_a_setting_that_cannot_be_is_named_as_it_is_set(environment):
+    environment.setenv("MUSETALK_API__PORT", "99999")
+
+    status, err = command("doctor")
+
+    assert status == 1 and err.startswith("musetalk: MUSETALK_API__PORT: ")
+
+
+@pytest.mark.parametrize("option", ["--video", "--audio"])
+def test_the_demo_looks_for_your_files_before_it_starts_anything(environment, tmp_path, option):
+    missing = tmp_path / "nobody's ünicode file.mp4"
+
+    assert command("demo", option, missing, "--out", tmp_path / "out") == (
+        1,
+        f"musetalk: There is no file {missing}.\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_lie_below_the_home_and_not_where_other_users_write(environment):
+    settings = get_settings()
+
+    assert worker_environment(settings)["TMPDIR"] == f"{settings.home}/tmp"
 
 
 def test_parameters_are_read_as_json_where_they_can_be(tmp_path):

@@ -95,6 +95,7 @@ def test_everything_is_ready_and_says_where(stack):
         "api.log",
         "worker-gpu.log",
     }
+    assert list((stack.home / "tmp" / "runner_storage").iterdir())
 
 
 def test_a_second_stack_on_the_same_home_is_refused(stack):

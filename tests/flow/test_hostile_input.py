@@ -17,8 +17,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
-from flows.schemas import LipSyncJob, PortraitJob
+from flows.schemas import LipSyncJob, Output, PortraitJob, SpeechJob
+from flows.speech import speech
 from musetalk_core.errors import RenderError
+from tasks.settings import get_settings
 
 
 def silent_clip(seconds=1):
@@ -160,3 +162,17 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(home, clip_file, sp
     assert done.stdout.startswith("disk_full |"), done.stderr[-2000:]
     assert leftovers(home) == []
     assert not list(Path(home / "home" / "cache" / "artefacts").rglob("*.mp4"))
+
+
+def test_a_bucket_that_may_not_be_written_is_told_before_any_work(home, monkeypatch, speech_file, clip_file):
+    monkeypatch.setenv("MUSETALK_S3__WRITE_BUCKETS", "ours")
+    get_settings.cache_clear()
+    output = Output(bucket="theirs", name="hello")
+    video = LipSyncJob(video=f"file://{clip_file}", audio=f"file://{speech_file}", output=output)
+
+    for job in ((lip_sync, video), (speech, SpeechJob(text="Hello.", output=output))):
+        _, told, _ = error_artifact(job)
+        assert told["code"] == "bucket_not_allowed"
+
+    made = {path.name for path in (home / "home" / "cache" / "artefacts").iterdir()}
+    assert made == {"source"}

@@ -9,13 +9,14 @@ import numpy as np
 
 from musetalk_core.engine import Conditioning, FaceFrame
 from musetalk_core.engines.viseme import record, settling
-from musetalk_core.engines.viseme.closeup import closeup
+from musetalk_core.engines.viseme.motion import levels, motion_of, moved
 from musetalk_core.engines.viseme.mouth import mouth_of
+from musetalk_core.engines.viseme.opening import paint_opening, place_of
 from musetalk_core.engines.viseme.pose import pose_of
-from musetalk_core.engines.viseme.raster import sampled
+from musetalk_core.engines.viseme.seam import smooth_seam
 from musetalk_core.engines.viseme.shape import Speaking, shape_of
-from musetalk_core.engines.viseme.teeth import Donor
-from musetalk_core.engines.viseme.warp import warp_of, whole_field
+from musetalk_core.engines.viseme.teeth import Teeth, teeth_of
+from musetalk_core.engines.viseme.warp import warp_of
 from musetalk_core.errors import EngineError
 from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
 from musetalk_core.speech.phones import Phone
@@ -32,7 +33,7 @@ class VisemeEngine:
     """Satisfies `Engine`; needs nothing but the face mesh it is handed."""
 
     name = "viseme"
-    version = "1"
+    version = "2"
     brings_blend = True
     record_size = record.SIZE
     crop_size: tuple[int, int] | None = None
@@ -134,31 +135,22 @@ def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Ima
     mouth = mouth_of(face, conditioning.records[face.index])
     if min(size) < _LEAST_PX or mouth.motion <= 0:
         return crop.copy()
-    speaking = Speaking(*row)
-    warp = warp_of(mouth, shape_of(mouth, speaking), size)
-    out, moving = _moved(crop, *whole_field(warp))
-    lips = closeup(crop, warp, moving, _donor(face, conditioning))
-    if lips is not None:
-        at = lips.area.slices()
-        out[at] = cv2.blendLinear(lips.pixels, out[at], lips.weight, 1 - lips.weight)
+    warp = warp_of(mouth, shape_of(mouth, Speaking(*row)), size)
+    opening = place_of(warp)
+    motion = motion_of(warp, opening)
+    out = crop.copy()
+    if not motion.area.is_empty:
+        source = levels(crop, motion.area)
+        picture = moved(source, motion.shift)
+        smooth_seam(picture, source, motion.area, warp, opening)
+        at = opening.y1 - motion.area.y1, opening.x1 - motion.area.x1
+        window = picture[at[0] : at[0] + opening.size[1], at[1] : at[1] + opening.size[0]]
+        paint_opening(window, opening, warp, _teeth(face, conditioning))
+        np.maximum(picture, 0, out=picture)
+        out[motion.area.slices()] = cv2.convertScaleAbs(picture)
     return out
 
 
-def _moved(crop: Image, shift: Float, moving: Float) -> tuple[Image, Float]:
-    """Move all but the lips; also give the (h, w) weights, 0 where the source's bytes stay."""
-    size = crop.shape[1], crop.shape[0]
-    weight = np.asarray(cv2.resize(moving, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    out = crop.copy()
-    rows = np.flatnonzero(weight.any(axis=1))
-    if len(rows) == 0:
-        return out, weight
-    at = slice(int(rows[0]), int(rows[-1]) + 1)
-    full = np.asarray(cv2.resize(shift, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    moved = sampled(crop[at], full[at], cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP)
-    out[at] = cv2.blendLinear(moved, crop[at], weight[at], 1 - weight[at])
-    return out, weight
-
-
-def _donor(face: FaceFrame, conditioning: Conditioning) -> Donor | None:
+def _teeth(face: FaceFrame, conditioning: Conditioning) -> Teeth | None:
     lent = conditioning.donors.get(face.shot)
-    return None if lent is None else Donor(lent, mouth_of(lent, conditioning.records[lent.index]))
+    return None if lent is None else teeth_of(lent, conditioning.records[lent.index].tobytes())

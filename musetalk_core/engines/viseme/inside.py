@@ -1,5 +1,6 @@
 """The inside of the mouth: cavity, tongue, teeth and shadow, from back to front."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,104 +8,177 @@ import numpy as np
 from musetalk_core.engines.viseme.masks import blurred
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.raster import Raster
+from musetalk_core.engines.viseme.scratch import scratch
 from musetalk_core.engines.viseme.shape import Shape
 from musetalk_core.engines.viseme.steps import smooth01, step
-from musetalk_core.engines.viseme.teeth import Teeth, largeness
+from musetalk_core.engines.viseme.teeth import Borrowed, largeness
 from musetalk_core.types import Float
+
+_CAVITY, _TONGUE, _LOWER, _UPPER, _BORROWED, _LINE, _ALPHA = 0, 1, 2, 3, slice(4, 7), 7, 8
+_PLANES = 9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paint:
     """
-    Colours of one mouth, (3,) float32 BGR levels.
+    Colours of one mouth, three BGR levels each.
 
     Attributes:
         cavity: behind everything; not black, a black slab is the most visible mistake.
     """
 
-    teeth: Float
-    cavity: Float
-    tongue: Float
-    lip: Float
+    teeth: Sequence[float]
+    cavity: Sequence[float]
+    tongue: Sequence[float]
+    lip: Sequence[float]
 
 
 def paint_of(mouth: Mouth) -> Paint:
     """Derive the colours inside the mouth from skin and lips."""
-    skin, lip = np.maximum(mouth.record.skin, 10), mouth.record.lip
-    light = float(skin.mean())
+    skin = [max(v, 10.0) for v in mouth.record.skin.tolist()]
+    lip, light = mouth.record.lip.tolist(), sum(skin) / 3
+    dark = 0.24 + 0.06 * (1 - largeness(mouth))
     return Paint(
-        teeth=np.clip(light * 1.06 * (skin / light) ** 0.45, 0, 235).astype(np.float32),
-        cavity=((0.24 + 0.06 * (1 - largeness(mouth))) * lip * np.array([0.7, 0.7, 1.0]) + 4).astype(
-            np.float32
-        ),
-        tongue=(lip * np.array([0.52, 0.52, 0.70])).astype(np.float32),
-        lip=lip.astype(np.float32),
+        teeth=[min(light * 1.06 * (v / light) ** 0.45, 235.0) for v in skin],
+        cavity=[dark * v * share + 4 for v, share in zip(lip, (0.7, 0.7, 1.0), strict=True)],
+        tongue=[v * share for v, share in zip(lip, (0.52, 0.52, 0.70), strict=True)],
+        lip=lip,
     )
 
 
-def inside(mouth: Mouth, shape: Shape, raster: Raster, mask: Float, teeth: Teeth | None) -> Float:
+@dataclass(frozen=True, slots=True, eq=False)
+class Hole:
     """
-    Paint the inside of a mouth.
+    The opening between the lips.
+
+    Attributes:
+        mask:  (rows, columns) float32, its area.
+        alpha: (rows, columns) float32, what of it is visible.
+        teeth: the clip's own, if it shows any.
+    """
+
+    mask: Float
+    alpha: Float
+    teeth: Borrowed | None
+
+
+def drawn(raster: Raster, mouth: Mouth, shape: Shape, hole: Hole | None, line: Float | None) -> Float:
+    """
+    Draw the inside of the mouth, and over it the line on which the lips meet.
+
+    Every paint is a plane of weights, from front to back each takes its share of what is left of the light;
+    colours are mixed at the end, all at once.
 
     Args:
+        raster: where.
         mouth:  the source.
         shape:  the wanted edges.
-        raster: where to paint.
-        mask:   (rows, columns) float32, the opening between the lips.
-        teeth:  the clip's own teeth, if it shows any.
+        hole:   the opening, if any.
+        line:   (rows, columns) float32, its alpha.
 
     Returns:
-        (rows, columns, 3) float32 BGR levels; only what `mask` covers is of use.
+        (rows, columns, 4) float32: BGR levels times alpha, and alpha.
     """
-    paint = paint_of(mouth)
-    x, y = raster.local(mouth.pose)
-    x -= mouth.middle
-    half = max(1e-3, float(shape.upper[10, 0] - shape.upper[0, 0]) / 2)
-    along = np.minimum(np.abs(x) * np.float32(1 / half), 1.2)
-    out = np.empty((*x.shape, 3), np.float32)
-    out[:] = paint.cavity
-    top, low = float(shape.upper[5, 1]), float(shape.lower[5, 1])
-    _tongue(out, paint, along, y, low, shape.gap)
-    _lower_teeth(out, paint, along, y, low, shape.gap)
-    _upper_teeth(out, paint, along, x, y, float(mouth.seam[5, 1]), shape.gap)
-    if teeth is not None:
-        _over(out, teeth.picture, teeth.weight)
-    out *= _shade(mouth, shape, raster, mask, y, top)[..., None]
+    planes = scratch("planes", _PLANES, raster.rows, raster.columns)
+    left = np.float32(1) if line is None else 1 - line
+    planes[_LINE] = 0 if line is None else line
+    planes[_ALPHA] = planes[_LINE]
+    gain, strength = np.ones(3, np.float32), 0.0
+    if hole is None:
+        planes[:_LINE] = 0
+    else:
+        left = left * hole.alpha
+        planes[_ALPHA] += left
+        _fill(planes, left, raster, mouth, shape, hole)
+        if hole.teeth is not None:
+            gain, strength = hole.teeth.gain, hole.teeth.strength
+    flat = planes.reshape(_PLANES, -1).T @ _colours(paint_of(mouth), gain * np.float32(strength))
+    return flat.reshape(raster.rows, raster.columns, 4)
+
+
+def _colours(paint: Paint, gain: Float) -> Float:
+    """(9, 4) float32: what each plane adds to blue, green, red and alpha."""
+    out = np.zeros((_PLANES, 4), np.float32)
+    out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER, :3] = paint.cavity, paint.tongue, paint.teeth
+    out[_LOWER, :3] = [0.85 * v for v in paint.teeth]
+    out[_LINE, :3] = [0.42 * v for v in paint.lip]
+    out[_BORROWED, :3] = np.diag(gain)
+    out[_ALPHA, 3] = 1
     return out
 
 
-def _over(under: Float, colour: Float, weight: Float) -> None:
-    under += weight[..., None] * (colour - under)
-
-
-def _tongue(out: Float, paint: Paint, along: Float, y: Float, low: float, gap: float) -> None:
-    dome = low - 0.50 * gap * (1 - np.square(along / 0.85))
-    _over(out, paint.tongue, smooth01((y - dome) / 0.03) * smooth01((0.85 - along) / 0.25) * 0.85)
-
-
-def _lower_teeth(out: Float, paint: Paint, along: Float, y: Float, low: float, gap: float) -> None:
-    if gap <= 0.05:
-        return
-    edge = low - 0.022 + 0.010 * np.square(along)
-    weight = smooth01((y - edge) / 0.008) * smooth01((0.62 - along) / 0.2)
-    _over(out, 0.85 * paint.teeth, weight * (0.42 * step((gap - 0.05) / 0.05)))
-
-
-def _upper_teeth(out: Float, paint: Paint, along: Float, x: Float, y: Float, seam: float, gap: float) -> None:
-    """Draw them fixed to the skull, not to the lip: the lip slides over them."""
+def _fill(planes: Float, left: Float, raster: Raster, mouth: Mouth, shape: Shape, hole: Hole) -> None:
+    """Share what is `left` of the light between all inside the mouth."""
+    x, y = raster.local(mouth.pose)
+    x -= np.float32(mouth.middle)
+    half = max(1e-3, float(shape.upper[10, 0] - shape.upper[0, 0]) / 2)
+    along = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
     squared = np.square(along)
-    edge = seam + 0.009 - 0.020 * squared
-    lines = 1 - 0.10 * np.exp(np.square(np.mod(x / 0.026 + 0.5, 1) - 0.5) / -0.004)
-    weight = smooth01((edge - y) / 0.009 + 0.5) * smooth01((0.85 - along) / 0.3)
-    colour = (paint.teeth * ((1 - 0.55 * squared) * lines)[..., None]).astype(np.float32)
-    _over(out, colour, weight * (0.35 + 0.65 * step(gap / 0.05)))
+    top, low = float(shape.upper[5, 1]), float(shape.lower[5, 1])
+    left = left * _shade(mouth, shape.gap, raster, hole.mask, y, top)
+    if hole.teeth is None:
+        planes[_BORROWED] = 0
+    else:
+        for plane, borrowed in zip(planes[_BORROWED], hole.teeth.planes, strict=False):
+            np.multiply(borrowed, left, out=plane)
+        left -= left * hole.teeth.planes[3] * np.float32(hole.teeth.strength)
+    edge = float(mouth.seam[5, 1]) + 0.009
+    left -= np.multiply(left, _upper_teeth(along, squared, y, edge, shape.gap), out=planes[_UPPER])
+    planes[_UPPER] *= _lines(x, squared)
+    planes[_LOWER] = 0
+    if shape.gap > 0.05:
+        left -= np.multiply(left, _lower_teeth(along, squared, y, low, shape.gap), out=planes[_LOWER])
+    left -= np.multiply(left, _tongue(along, squared, y, low, shape.gap), out=planes[_TONGUE])
+    planes[_CAVITY] = left
 
 
-def _shade(mouth: Mouth, shape: Shape, raster: Raster, mask: Float, y: Float, top: float) -> Float:
+def _shade(mouth: Mouth, gap: float, raster: Raster, mask: Float, y: Float, top: float) -> Float:
     """Darken under the upper lip and towards the edges."""
-    gap = shape.gap
-    floor = 0.42 + 0.28 * (1 - largeness(mouth)) + 0.25 * np.clip((y - top) / max(gap, 0.01), 0, 1)
+    depth = y - np.float32(top)
+    floor = np.minimum(np.maximum(depth * np.float32(0.25 / max(gap, 0.01)), 0), np.float32(0.25))
+    floor += np.float32(0.42 + 0.28 * (1 - largeness(mouth)))
     soft = blurred(mask, raster, mouth.pose, min(0.009, 0.12 * gap + 0.001))
-    light = floor + (1 - floor) * smooth01((soft - 0.35) / 0.55)
-    light = light * (0.80 + 0.20 * smooth01((y - top) / min(0.022, 0.4 * gap + 0.002)))
-    return light.astype(np.float32)
+    soft -= np.float32(0.35)
+    soft *= np.float32(1 / 0.55)
+    light = smooth01(soft)
+    light *= 1 - floor
+    light += floor
+    depth *= np.float32(1 / min(0.022, 0.4 * gap + 0.002))
+    deep = smooth01(depth)
+    deep *= np.float32(0.20)
+    deep += np.float32(0.80)
+    light *= deep
+    return light
+
+
+def _tongue(along: Float, squared: Float, y: Float, low: float, gap: float) -> Float:
+    dome = squared * np.float32(-0.50 * gap / 0.85**2) + np.float32(0.50 * gap - low)
+    dome += y
+    weight = smooth01(dome * np.float32(1 / 0.03))
+    weight *= smooth01(along * np.float32(-1 / 0.25) + np.float32(0.85 / 0.25))
+    return weight * np.float32(0.85)
+
+
+def _lower_teeth(along: Float, squared: Float, y: Float, low: float, gap: float) -> Float:
+    above = y - np.float32(low - 0.022)
+    above -= squared * np.float32(0.010)
+    weight = smooth01(above * np.float32(1 / 0.008))
+    weight *= smooth01(along * np.float32(-1 / 0.2) + np.float32(0.62 / 0.2))
+    return weight * np.float32(0.42 * step((gap - 0.05) / 0.05))
+
+
+def _upper_teeth(along: Float, squared: Float, y: Float, edge: float, gap: float) -> Float:
+    """Draw them fixed to the skull, not to the lip: the lip slides over them."""
+    below = squared * np.float32(-0.020 / 0.009) + np.float32(edge / 0.009 + 0.5)
+    below -= y * np.float32(1 / 0.009)
+    weight = smooth01(below)
+    weight *= smooth01(along * np.float32(-1 / 0.3) + np.float32(0.85 / 0.3))
+    return weight * np.float32(0.35 + 0.65 * step(gap / 0.05))
+
+
+def _lines(x: Float, squared: Float) -> Float:
+    """Light of the upper teeth: darker to the sides and between each other."""
+    turns = x * np.float32(1 / 0.026)
+    turns -= np.rint(turns)
+    lines = np.exp(np.square(turns) * np.float32(-1 / 0.004))
+    return (1 - np.float32(0.55) * squared) * (1 - np.float32(0.10) * lines)

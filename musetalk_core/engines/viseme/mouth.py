@@ -7,11 +7,20 @@ from typing import Final
 import numpy as np
 
 from musetalk_core.engine import FaceFrame
+from musetalk_core.engines.viseme import controls
 from musetalk_core.engines.viseme.edges import LipEdges, lip_edges
 from musetalk_core.engines.viseme.pose import Pose, pose_of
 from musetalk_core.engines.viseme.record import Record, unpacked
 from musetalk_core.engines.viseme.steps import step
-from musetalk_core.faces.topology import CHIN, LOWER_LIP_OUTER, MESH_POINTS, NOSE_BASE, UPPER_LIP_OUTER
+from musetalk_core.faces.topology import (
+    CHIN,
+    LOWER_LIP_INNER,
+    LOWER_LIP_OUTER,
+    MESH_POINTS,
+    NOSE_BASE,
+    UPPER_LIP_INNER,
+    UPPER_LIP_OUTER,
+)
 from musetalk_core.types import Box, Float
 
 CHIN_POINTS: Final = (18, 83, 313, 200, 201, 421, 199, 208, 428, 175)
@@ -20,6 +29,24 @@ _STILL: Final = (2, 97, 326, 98, 327, 129, 358, 50, 280, 117, 346, 234, 454, 93,
 """Nose base and cheeks: what speech does not move."""
 _BELOW_CHIN: Final = 0.20
 """How far under the chin its motion ends."""
+_AROUND: Final = np.array(
+    [
+        *((x, _BELOW_CHIN) for x in (-0.3, -0.15, 0.0, 0.15, 0.3)),
+        *((-0.33, 0.11), (0.33, 0.11), (-0.2, -0.4), (0.2, -0.4)),
+        *((x, y) for x in (-0.5, 0.5) for y in (-0.4, -0.1, 0.2, 0.5)),
+    ],
+    np.float32,
+)
+"""A frame around the motion; the height of its first seven points is measured from the chin."""
+_FRAME: Final = slice(controls.STILL.stop - len(_AROUND), controls.STILL.stop)
+_UNDER: Final = slice(_FRAME.start, _FRAME.start + 7)
+_POINTS: Final = np.array(
+    [
+        *(*UPPER_LIP_OUTER, *UPPER_LIP_INNER, *([0] * 3), *_STILL, *([0] * len(_AROUND))),
+        *(*LOWER_LIP_OUTER, *LOWER_LIP_INNER, *CHIN_POINTS, *JAW_POINTS),
+    ]
+)
+"""Points of the mesh behind the controls; zeros where there is none."""
 _TURNED_DEG, _AWAY_DEG = 25.0, 45.0
 
 
@@ -31,11 +58,7 @@ class Mouth:
     Attributes:
         pose:        where the face lies in the crop.
         edges:       inner lips as they are.
-        upper_outer: (11, 2) float32, upper edge of the upper lip.
-        lower_outer: (11, 2) float32, lower edge of the lower lip.
-        chin:        (10, 2) float32, between lip and jaw.
-        jaw:         (15, 2) float32, outline.
-        still:       (N, 2) float32, points that must not move.
+        controls:    (108, 2) float32, the points that carry the motion, laid out as in `controls`.
         nose:        (2,) float32, the nose base.
         seam:        (11, 2) float32, where the lips meet when they close.
         smile:       how far the corners stand above the middle; negative where an open mouth arches the lip.
@@ -46,17 +69,23 @@ class Mouth:
 
     pose: Pose
     edges: LipEdges
-    upper_outer: Float
-    lower_outer: Float
-    chin: Float
-    jaw: Float
-    still: Float
+    controls: Float
     nose: Float
     seam: Float
     smile: float
     motion: float
     room: float
     record: Record
+
+    @property
+    def upper_outer(self) -> Float:
+        """(11, 2) float32, upper edge of the upper lip."""
+        return self.controls[controls.UPPER_OUTER]
+
+    @property
+    def lower_outer(self) -> Float:
+        """(11, 2) float32, lower edge of the lower lip."""
+        return self.controls[controls.LOWER_OUTER]
 
     @property
     def middle(self) -> float:
@@ -89,14 +118,11 @@ def _mouth(landmarks: bytes, row: bytes, box: Box) -> Mouth:
     pose = pose_of(mesh, max(kept.height, 1.0))
     points = pose.local(mesh)
     seam = kept.seam + points[NOSE_BASE]
+    edges = lip_edges(points, pose.height)
     return Mouth(
         pose=pose,
-        edges=lip_edges(points, pose.height),
-        upper_outer=points[UPPER_LIP_OUTER],
-        lower_outer=points[LOWER_LIP_OUTER],
-        chin=points[list(CHIN_POINTS)],
-        jaw=points[list(JAW_POINTS)],
-        still=_still(points),
+        edges=edges,
+        controls=_controls(points, edges),
         nose=points[NOSE_BASE],
         seam=seam,
         smile=float(seam[5, 1] - (seam[0, 1] + seam[10, 1]) / 2),
@@ -106,12 +132,13 @@ def _mouth(landmarks: bytes, row: bytes, box: Box) -> Mouth:
     )
 
 
-def _still(points: Float) -> Float:
-    low = float(points[CHIN, 1])
-    below = [(x, low + _BELOW_CHIN) for x in (-0.3, -0.15, 0.0, 0.15, 0.3)]
-    sides = [(-0.33, low + 0.11), (0.33, low + 0.11), (-0.2, -0.4), (0.2, -0.4)]
-    ring = [(x, y) for x in (-0.5, 0.5) for y in (-0.4, -0.1, 0.2, 0.5)]
-    return np.vstack([points[list(_STILL)], np.array(below + sides + ring, np.float32)])
+def _controls(points: Float, edges: LipEdges) -> Float:
+    out = points[_POINTS]
+    out[controls.UPPER_INNER], out[controls.LOWER_INNER] = edges.upper, edges.lower
+    out[controls.PLANE] = 0
+    out[_FRAME] = _AROUND
+    out[_UNDER, 1] += points[CHIN, 1]
+    return out
 
 
 def _room(chin: Float, height: float, box: Box) -> float:

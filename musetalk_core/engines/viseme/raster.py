@@ -1,12 +1,12 @@
 """A rectangle of the crop sampled at some number of points; the same rule for pixels, grids and close-ups."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from musetalk_core.engines.viseme.pose import Pose
-from musetalk_core.types import Box, Float, Image
+from musetalk_core.types import Box, Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,22 @@ class Raster:
         """Give the same area at another density."""
         return Raster(self.area, columns, rows)
 
+    @property
+    def cell(self) -> Float:
+        """(2,) float32: width and height of a cell in crop pixels."""
+        width, height = self.area.size
+        return np.array([width / self.columns, height / self.rows], np.float32)
+
+    @property
+    def first(self) -> Float:
+        """(2,) float32: crop pixel of the first sample."""
+        start = np.array([self.area.x1 - 0.5, self.area.y1 - 0.5], np.float32)
+        return (start + self.cell / 2).astype(np.float32)
+
     def positions(self) -> tuple[Float, Float]:
         """(columns,) and (rows,) float32: crop pixels of the samples."""
         width, height = self.area.size
-        x = (np.arange(self.columns, dtype=np.float32) + 0.5) * (width / self.columns) + (self.area.x1 - 0.5)
-        y = (np.arange(self.rows, dtype=np.float32) + 0.5) * (height / self.rows) + (self.area.y1 - 0.5)
-        return x.astype(np.float32), y.astype(np.float32)
+        return _centres(self.area.x1, width, self.columns), _centres(self.area.y1, height, self.rows)
 
     def local(self, pose: Pose) -> tuple[Float, Float]:
         """(rows, columns) float32 twice: x and y of the samples in face units."""
@@ -42,21 +52,18 @@ class Raster:
             np.add.outer(y * axes[1, 1], x * axes[1, 0]),
         )
 
+    def local_y(self, pose: Pose) -> Float:
+        """Give the second of `local` alone."""
+        x, y = self.positions()
+        axis = pose.axes[1] / np.float32(pose.height)
+        return np.add.outer((y - pose.centre[1]) * axis[1], (x - pose.centre[0]) * axis[0])
+
     def cells(self, points: Float) -> Float:
         """Turn (N, 2) crop pixels into column and row numbers."""
-        width, height = self.area.size
-        scale = np.array([self.columns / width, self.rows / height], np.float32)
-        return (points - (self.area.x1 - 0.5, self.area.y1 - 0.5)) * scale - 0.5
+        return ((points - self.first) / self.cell).astype(np.float32)
 
 
-def sampled(picture: Image, places: Float, flags: int) -> Image:
-    """
-    Sample a picture; what lies outside repeats its border.
-
-    Args:
-        picture: (h, w, 3) uint8.
-        places:  (rows, columns, 2) float32, x and y per sample.
-        flags:   of OpenCV: interpolation, and whether places are relative.
-    """
-    out = cv2.remap(picture, places, None, flags, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
-    return np.asarray(out, np.uint8)
+@lru_cache(maxsize=256)
+def _centres(start: int, length: int, count: int) -> Float:
+    """(count,) float32, not to be modified."""
+    return ((np.arange(count) + 0.5) * (length / count) + (start - 0.5)).astype(np.float32)

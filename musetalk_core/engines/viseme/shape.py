@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from musetalk_core.engines.viseme import controls
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.steps import step
 from musetalk_core.types import Float
@@ -21,6 +21,7 @@ _RELAX: Final = 0.35
 """Share of a smile's raised corners that is taken back."""
 _SMILING_OPEN: Final = 0.85
 """The widest opening of a smiling source: a smile with a wide vowel looks like laughing."""
+_CORNERS: Final = slice(0, 11, 10)
 _JAW_SHARE: Final = np.array(
     [1, 1, 1, 0.95, 0.95, 0.85, 0.85, 0.7, 0.7, 0.5, 0.5, 0.25, 0.25, 0.1, 0.1], np.float32
 )
@@ -44,15 +45,13 @@ class Shape:
         upper: (11, 2) float32, inner edge of the upper lip.
         lower: (11, 2) float32, inner edge of the lower lip.
         gap:   the opening asked for.
-        above: source points (N, 2) and how each moves (N, 2), for all above the lip line.
-        below: the same for all below.
+        moves: (108, 2) float32, how far each of the mouth's controls goes.
     """
 
     upper: Float
     lower: Float
     gap: float
-    above: tuple[Float, Float]
-    below: tuple[Float, Float]
+    moves: Float
 
 
 def shape_of(mouth: Mouth, speaking: Speaking) -> Shape:
@@ -92,25 +91,20 @@ def _moved(
 ) -> Shape:
     press = 0.006 * speaking.closure * mouth.motion * belly
     pout = 0.0075 * max(0.0, -speaking.width) * mouth.motion * belly
-    by_upper, by_lower = upper - mouth.edges.upper, lower - mouth.edges.lower
-    by_upper_outer = _outwards(mouth, mouth.upper_outer, stretch, by_upper[:, 1] * 0.85 + press - pout)
-    by_lower_outer = _outwards(mouth, mouth.lower_outer, stretch, by_lower[:, 1] * 0.92 - press + pout)
-    corners = 0.8 * (by_upper[[0, 10], 1] + by_lower[[0, 10], 1]) / 2
-    by_upper_outer[[0, 10], 1] = by_lower_outer[[0, 10], 1] = corners
+    moves = np.zeros_like(mouth.controls)
+    by_upper, by_lower = moves[controls.UPPER_INNER], moves[controls.LOWER_INNER]
+    np.subtract(upper, mouth.edges.upper, out=by_upper)
+    np.subtract(lower, mouth.edges.lower, out=by_lower)
+    outer = mouth.controls[:, 0] - mouth.middle
+    for part, down in (
+        (controls.UPPER_OUTER, by_upper[:, 1] * 0.85 + press - pout),
+        (controls.LOWER_OUTER, by_lower[:, 1] * 0.92 - press + pout),
+    ):
+        moves[part, 0] = outer[part] * (stretch - 1)
+        moves[part, 1] = down
+        moves[part][_CORNERS, 1] = 0.4 * (by_upper[_CORNERS, 1] + by_lower[_CORNERS, 1])
     jaw = float(by_lower[5, 1]) * _CHIN_SHARE * mouth.room
-    by_chin = _outwards(mouth, mouth.chin, 1 + (stretch - 1) * 0.3, np.full(len(mouth.chin), jaw * 1.1))
-    by_jaw = np.stack([np.zeros_like(_JAW_SHARE), _JAW_SHARE * jaw], axis=1)
-    nothing = np.zeros_like(mouth.still)
-    above = np.vstack([mouth.upper_outer, mouth.edges.upper, mouth.still])
-    below = np.vstack([mouth.lower_outer, mouth.edges.lower, mouth.chin, mouth.jaw, mouth.still])
-    return Shape(
-        upper,
-        lower,
-        gap,
-        (above, np.vstack([by_upper_outer, by_upper, nothing])),
-        (below, np.vstack([by_lower_outer, by_lower, by_chin, by_jaw, nothing])),
-    )
-
-
-def _outwards(mouth: Mouth, points: Float, stretch: float, down: npt.NDArray[np.floating]) -> Float:
-    return np.stack([(points[:, 0] - mouth.middle) * (stretch - 1), down], axis=1).astype(np.float32)
+    moves[controls.CHIN, 0] = outer[controls.CHIN] * ((stretch - 1) * 0.3)
+    moves[controls.CHIN, 1] = jaw * 1.1
+    moves[controls.JAW, 1] = _JAW_SHARE * jaw
+    return Shape(upper, lower, gap, moves)

@@ -1,16 +1,19 @@
 """Soft steps between 0 and 1."""
 
-from typing import Any
-
 import numpy as np
 
 from musetalk_core.types import Float
 
 
-def smooth01(x: Any) -> Float:
+def smooth01(x: Float) -> Float:
     """Give 0 below 0, 1 above 1 and 3x^2 - 2x^3 between; float32, the shape of `x`."""
-    t = np.clip(np.asarray(x, np.float32), 0, 1)
-    return t * t * (3 - 2 * t)
+    t = np.maximum(x, 0, dtype=np.float32)
+    np.minimum(t, 1, out=t)
+    out = t * t
+    t *= -2
+    t += 3
+    out *= t
+    return out
 
 
 def step(x: float) -> float:

@@ -1,6 +1,8 @@
 """The teeth of one frame of a shot, lent to all its frames: own and painted teeth in turn would flicker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -8,10 +10,10 @@ import numpy as np
 
 from musetalk_core.engine import FaceFrame
 from musetalk_core.engines.viseme.masks import blurred, filled
-from musetalk_core.engines.viseme.mouth import Mouth
+from musetalk_core.engines.viseme.mouth import Mouth, mouth_of
 from musetalk_core.engines.viseme.raster import Raster
 from musetalk_core.engines.viseme.steps import smooth01, step
-from musetalk_core.types import Float, Image
+from musetalk_core.types import Box, Float
 
 _TINY_PX, _LARGE_PX = 14.0, 24.0
 """Width of a mouth under which teeth and shadow are not shown at all, and over which they are shown fully."""
@@ -21,29 +23,24 @@ _GROWN: Final = 0.3
 """... but under the upper lip they are continued up to here in their own colours, or a dark rim shows."""
 _REACH: Final = 0.012
 """How far (sigma, in H) colours are carried on."""
+_PAD: Final = 0.03
 _BEND: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5], axis=1).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Donor:
-    """The frame whose teeth a shot borrows, and its mouth."""
-
-    face: FaceFrame
-    mouth: Mouth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teeth:
     """
-    Real teeth to show, lined up with a raster.
+    The teeth of a donor, lined up with nothing yet.
 
     Attributes:
-        picture: (rows, columns, 3) float32 BGR.
-        weight:  (rows, columns) float32, 0..1.
+        mouth:   the donor's.
+        raster:  over the donor's crop.
+        picture: (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
     """
 
+    mouth: Mouth
+    raster: Raster
     picture: Float
-    weight: Float
 
 
 def largeness(mouth: Mouth) -> float:
@@ -52,49 +49,92 @@ def largeness(mouth: Mouth) -> float:
     return step((width - _TINY_PX) / (_LARGE_PX - _TINY_PX))
 
 
-def borrowed(raster: Raster, mouth: Mouth, donor: Donor | None) -> Teeth | None:
+@lru_cache(maxsize=16)
+def teeth_of(face: FaceFrame, row: bytes) -> Teeth | None:
+    """
+    Cut out the teeth of a frame that lends them; remembered, so a shot costs this once.
+
+    Args:
+        face: the donor.
+        row:  (33,) float32 as bytes, its settled record.
+
+    Returns:
+        None where its mouth lies outside the crop.
+    """
+    mouth = mouth_of(face, np.frombuffer(row, np.float32))
+    corners = mouth.pose.pixels(np.vstack([mouth.edges.upper, mouth.edges.lower]))
+    margin = _PAD * mouth.pose.height
+    low, high = np.floor(corners.min(axis=0) - margin), np.ceil(corners.max(axis=0) + margin)
+    area = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(*face.box.size)
+    if min(area.size) < 2:
+        return None
+    scale = 3 if mouth.pose.height < 110 else 2 if mouth.pose.height < 220 else 1
+    raster = Raster(area, area.size[0] * scale, area.size[1] * scale)
+    crop = face.crop[area.slices()]
+    picture = cv2.resize(crop, (raster.columns, raster.rows), interpolation=cv2.INTER_LINEAR)
+    picture = np.asarray(picture, np.float32)
+    sure = _between_lips(raster, mouth, _SURE) * _no_lip(picture, mouth)
+    sure = blurred(sure, raster, mouth.pose, 0.004)
+    grown = blurred(_between_lips(raster, mouth, _GROWN), raster, mouth.pose, 0.003)[..., None]
+    colours = _continued(picture, sure, raster, mouth) * grown
+    return Teeth(mouth, raster, np.concatenate([colours, grown], axis=2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Borrowed:
+    """
+    A donor's teeth, lined up with a raster.
+
+    Attributes:
+        planes:   blue, green, red (levels times alpha) and alpha, (rows, columns) float32 each.
+        gain:     (3,) float32, what the levels are multiplied with to fit the skin of who borrows.
+        strength: 0..1, how much of them shows.
+    """
+
+    planes: Sequence[Float]
+    gain: Float
+    strength: float
+
+
+def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | None:
     """
     Line up the donor's teeth at the nose base: they belong to the skull, so they stay where they are.
 
     Args:
         raster: where they are wanted.
         mouth:  of the frame that borrows.
-        donor:  None = nobody lends.
+        teeth:  None = nobody lends.
 
     Returns:
         None where there is nothing to borrow, or the mouth is too small to show it.
     """
     strength = largeness(mouth)
-    if donor is None or strength <= 0:
+    if teeth is None or strength <= 0:
         return None
-    other = donor.mouth
-    picture = _lined_up(donor.face.crop, raster, mouth, other)
-    sure = _between_lips(raster, mouth, other, _SURE) * _no_lip(picture, other)
-    sure = blurred(sure, raster, mouth.pose, 0.004)
-    grown = blurred(_between_lips(raster, mouth, other, _GROWN), raster, mouth.pose, 0.003)
-    gain = np.clip(mouth.record.skin / np.maximum(other.record.skin, 10), 0.8, 1.25).astype(np.float32)
-    return Teeth(_continued(picture, sure, raster, mouth) * gain, grown * strength)
-
-
-def _lined_up(crop: Image, raster: Raster, mouth: Mouth, other: Mouth) -> Float:
-    """(rows, columns, 3) float32: the donor's pixels where they belong in this frame."""
-    corners = np.array([[0, 0], [raster.columns, 0], [0, raster.rows]], np.float32)
-    width, height = raster.area.size
-    scale = np.array([width / raster.columns, height / raster.rows])
-    pixels = (corners + 0.5) * scale + np.array([raster.area.x1 - 0.5, raster.area.y1 - 0.5])
-    offset = other.nose - mouth.nose
-    source = other.pose.pixels((mouth.pose.local(pixels.astype(np.float32)) + offset).astype(np.float32))
-    matrix = cv2.getAffineTransform(corners, source.astype(np.float32))
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = raster.columns, raster.rows
-    return cv2.warpAffine(crop, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    lined_up = cv2.warpAffine(teeth.picture, _places(raster, mouth, teeth), size, flags=flags)
+    gain = np.clip(mouth.record.skin / np.maximum(teeth.mouth.record.skin, 10), 0.8, 1.25)
+    planes = [np.asarray(plane, np.float32) for plane in cv2.split(lined_up)]
+    return Borrowed(planes, gain.astype(np.float32), strength)
 
 
-def _between_lips(raster: Raster, mouth: Mouth, other: Mouth, distance: float) -> Float:
-    """Draw the donor's open mouth where it would be in this frame."""
-    offset, (above, below) = other.nose - mouth.nose, other.edges.trims
-    upper = other.edges.upper + distance * above * _BEND - offset
-    lower = other.edges.lower - _SURE * below * _BEND - offset
+def _places(raster: Raster, mouth: Mouth, teeth: Teeth) -> Float:
+    """(2, 3) float32, from the cells of a raster to those of the donor's that belong there."""
+    here, there = mouth.pose, teeth.mouth.pose
+    turn = there.axes.T @ here.axes * np.float32(there.height / here.height)
+    offset = there.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(there.height)
+    size, start = raster.cell, raster.first
+    other_size, other_start = teeth.raster.cell, teeth.raster.first
+    first = turn @ (start - here.centre) + offset + there.centre - other_start
+    return np.column_stack([turn * size, first]).astype(np.float32) / other_size[:, None]
+
+
+def _between_lips(raster: Raster, mouth: Mouth, distance: float) -> Float:
+    """Draw the donor's open mouth."""
+    above, below = mouth.edges.trims
+    upper = mouth.edges.upper + distance * above * _BEND
+    lower = mouth.edges.lower - _SURE * below * _BEND
     return filled(raster, mouth.pose, upper.astype(np.float32), lower.astype(np.float32))
 
 

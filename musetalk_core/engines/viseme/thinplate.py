@@ -1,59 +1,67 @@
 """Thin-plate splines: the smoothest surface through given displacements (Bookstein 1989)."""
 
-from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
+from musetalk_core.engines.viseme.controls import COUNT, PLANE
 from musetalk_core.types import Float
 
+Doubles = npt.NDArray[np.float64]
+
 _SMOOTHING: Final = 2e-4
+_TINY: Final = np.float32(1e-12)
+_POINTS: Final = np.concatenate([np.arange(PLANE.start), np.arange(PLANE.stop, COUNT)])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ThinPlate:
+def terms_of(centres: Float) -> Float:
+    """Give (4, 108) float32: what squared distances to the centres, (108, 2) float32, are made of."""
+    x, y = centres.T
+    return np.stack([x * x + y * y, -2 * x, -2 * y, np.ones_like(x)])
+
+
+def basis(x: Float, y: Float, terms: Float) -> Float:
     """
-    A fitted spline.
-
-    Attributes:
-        centres: (N, 2) float32.
-        weights: (N + 3, 2) float32: per centre, then constant and slopes.
-    """
-
-    centres: Float
-    weights: Float
-
-    def at(self, x: Float, y: Float) -> Float:
-        """Evaluate at points given by two arrays of one shape; (..., 2) float32."""
-        points = np.stack([x.ravel(), y.ravel()], axis=1)
-        count = len(self.centres)
-        out = _kernel(points, self.centres) @ self.weights[:count]
-        out += points @ self.weights[count + 1 :] + self.weights[count]
-        return out.reshape(*x.shape, 2)
-
-
-def fit(points: Float, values: Float) -> ThinPlate:
-    """
-    Fit a slightly smoothing spline.
+    Give what a spline's weights are multiplied with.
 
     Args:
-        points: (N, 2) float32, about -1..1.
-        values: (N, 2) float32.
+        x:     (P,) float32, about -1..1.
+        y:     (P,) float32.
+        terms: (4, 108) float32, of the centres.
+
+    Returns:
+        (P, 108) float32: r^2 log r^2 to each centre; constant and slopes in the columns of the plane.
     """
-    count = len(points)
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _kernel(points, points)
-    system[range(count), range(count)] += _SMOOTHING
-    system[:count, count] = system[count, :count] = 1
-    system[:count, count + 1 :] = points
-    system[count + 1 :, :count] = points.T
-    right = np.zeros((count + 3, 2))
-    right[:count] = values
-    weights = np.linalg.solve(system, right)
-    return ThinPlate(points.astype(np.float32), weights.astype(np.float32))
+    powers = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=1)
+    out = _kernel(powers @ terms)
+    out[:, PLANE] = powers[:, :3]
+    return out
 
 
-def _kernel(a: Float, b: Float) -> Float:
-    """r^2 log r^2 between all pairs."""
-    squares = np.square(a[:, None, 0] - b[None, :, 0]) + np.square(a[:, None, 1] - b[None, :, 1])
-    return squares * np.log(squares + np.float32(1e-12))
+def system(centres: Float) -> Doubles:
+    """Give the (108, 108) equations of slightly smoothing splines; a slice with the plane is complete."""
+    x, y = np.ascontiguousarray(centres.T)
+    across, down = x[:, None] - x, y[:, None] - y
+    out = _kernel(across * across + down * down).astype(np.float64)
+    out[_POINTS, _POINTS] += _SMOOTHING
+    out[PLANE] = np.stack([np.ones_like(x), x, y])
+    out[:, PLANE] = out[PLANE].T
+    out[PLANE, PLANE] = 0
+    return out
+
+
+def _kernel(squares: Float) -> Float:
+    np.abs(squares, out=squares)
+    squares += _TINY
+    # OpenCV's logarithm: several times as fast as numpy's.
+    squares *= cv2.log(squares)
+    return squares
+
+
+def solved(equations: Doubles, values: npt.NDArray[np.floating]) -> Float:
+    """Give the (N, 2) float32 weights for (N, N) equations and (N, 2) values, zero in the plane's rows."""
+    # OpenCV's solver stays on the calling thread; a BLAS spins up others for so small a system.
+    _, weights = cv2.solve(equations, values.astype(np.float64), flags=cv2.DECOMP_LU)
+    return np.asarray(weights, np.float32)

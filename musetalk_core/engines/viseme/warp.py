@@ -6,38 +6,50 @@ displacements are blended, never pictures, so a mouth cannot show twice.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
 import numpy as np
 
 from musetalk_core.engines.viseme import thinplate
+from musetalk_core.engines.viseme.controls import ABOVE, BELOW
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.raster import Raster
 from musetalk_core.engines.viseme.shape import Shape
 from musetalk_core.engines.viseme.steps import smooth01
 from musetalk_core.types import Box, Float
 
-_LINE_REACH: Final = 1.0
-_LINE_STEPS: Final = 2000
+_LINE_REACH: Final = 0.6
+"""Beside the mouth the line goes on as it ends, so tables of it need not reach further."""
+_LINE_STEPS: Final = 1200
+_KNOTS: Final = np.arange(_LINE_STEPS + 1) * (2 * _LINE_REACH / _LINE_STEPS) - _LINE_REACH
 _RIM: Final = 0.035
 """Outer share of the crop that never moves."""
 _NOSE: Final = 0.02
 """Motion begins this far under the nose base."""
-_MIDDLE: Final = 64
-_COARSE: Final = 16
-_MOVES_PX: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warp:
-    """Both fields of one mouth and shape."""
+    """
+    Both fields of one mouth and shape.
+
+    Attributes:
+        size:  (w, h) of the crop.
+        terms: (4, 108) float32, of the places to which the control points go, in face units.
+        above: (61, 2) float32 weights of the upper field, which is in crop pixels.
+        below: (86, 2) float32 weights of the lower field.
+        line:  two (1201,) float32 tables over x: where the lips meet, and how sharply.
+    """
 
     mouth: Mouth
     shape: Shape
     size: tuple[int, int]
-    above: thinplate.ThinPlate
-    below: thinplate.ThinPlate
+    terms: Float
+    above: Float
+    below: Float
+    line: tuple[Float, Float]
 
     def shift(self, raster: Raster, columns: int, rows: int) -> Float:
         """
@@ -53,44 +65,48 @@ class Warp:
         """
         coarse = raster.over(min(columns, raster.columns), min(rows, raster.rows))
         x, y = coarse.local(self.mouth.pose)
-        still = self._window(coarse, y)[..., None]
-        to_pixels = self.mouth.pose.axes * np.float32(self.mouth.pose.height)
+        near = thinplate.basis(x.ravel(), y.ravel(), self.terms)
+        still = self._window(coarse, y).reshape(-1, 1)
         size = raster.columns, raster.rows
         upper, lower = (
-            cv2.resize((field.at(x, y) * still) @ to_pixels, size, interpolation=cv2.INTER_CUBIC)
-            for field in (self.above, self.below)
+            cv2.resize((part @ weights * still).reshape(*x.shape, 2), size, interpolation=cv2.INTER_CUBIC)
+            for part, weights in ((near[:, ABOVE], self.above), (near[:, BELOW], self.below))
         )
         share = self._below_line(raster)
         return np.asarray(cv2.blendLinear(lower, upper, share, 1 - share), np.float32)
 
+    def is_free(self, area: Box) -> bool:
+        """Tell whether `free` is 1 in all of an area of the crop."""
+        (width, height), (x1, y1, x2, y2) = self.size, (area.x1, area.y1, area.x2, area.y2)
+        rim = min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
+        corners = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]], np.float32)
+        highest = float(self.mouth.pose.local(corners)[:, 1].min())
+        return rim > _RIM + 0.03 and highest > float(self.mouth.nose[1]) + _NOSE + 0.015
+
     def free(self, raster: Raster) -> Float:
         """Give (rows, columns) float32: 1 where pixels may change, 0 at the rim and above the nose base."""
-        _, y = raster.local(self.mouth.pose)
-        rim = smooth01((self._edge(raster) - _RIM) / 0.03)
-        return rim * smooth01((y - self.mouth.nose[1] - _NOSE) / 0.015)
+        y = raster.local_y(self.mouth.pose)
+        y -= self.mouth.nose[1] + np.float32(_NOSE)
+        y *= np.float32(1 / 0.015)
+        return smooth01(y) * _rim(raster, self.size, 0.03)
 
     def _window(self, raster: Raster, y: Float) -> Float:
         """How much of the fields is used: fades out towards the rim and the nose base."""
         lip = float(self.mouth.upper_outer[5, 1] - self.mouth.nose[1])
-        nose = smooth01((y - self.mouth.nose[1] - _NOSE) / max(0.03, 0.6 * lip))
-        return nose * smooth01((self._edge(raster) - _RIM) / 0.10)
-
-    def _edge(self, raster: Raster) -> Float:
-        """(rows, columns) float32: distance to the crop's border as a share of its sides."""
-        x, y = ((p + 0.5) / n for p, n in zip(raster.positions(), self.size, strict=True))
-        return np.minimum.outer(np.minimum(y, 1 - y), np.minimum(x, 1 - x)).astype(np.float32)
+        nose = smooth01((y - (self.mouth.nose[1] + np.float32(_NOSE))) * np.float32(1 / max(0.03, 0.6 * lip)))
+        return nose * _rim(raster, self.size, 0.10)
 
     def _below_line(self, raster: Raster) -> Float:
         """(rows, columns) float32: 0 above the line between the lips .. 1 below; softer beside the mouth."""
         x, y = raster.local(self.mouth.pose)
-        middle = (self.shape.upper + self.shape.lower) / 2
-        knots = np.arange(_LINE_STEPS + 1) * (2 * _LINE_REACH / _LINE_STEPS) - _LINE_REACH
-        line = np.interp(knots, middle[:, 0], middle[:, 1]).astype(np.float32)
-        away = np.minimum(np.maximum(np.maximum(middle[0, 0] - knots, knots - middle[10, 0]), 0), 0.15)
-        steep = (0.5 / (1e-7 + 0.8 * away)).astype(np.float32)
-        at = ((x + _LINE_REACH) * (_LINE_STEPS / (2 * _LINE_REACH))).astype(np.int32)
-        at = np.clip(at, 0, _LINE_STEPS)
-        return smooth01((y - line[at]) * steep[at] + np.float32(0.5))
+        x += np.float32(_LINE_REACH)
+        x *= np.float32(_LINE_STEPS / (2 * _LINE_REACH))
+        at = x.astype(np.int32)
+        line, steep = self.line
+        y -= line.take(at, mode="clip")
+        y *= steep.take(at, mode="clip")
+        y += np.float32(0.5)
+        return smooth01(y)
 
 
 def warp_of(mouth: Mouth, shape: Shape, size: tuple[int, int]) -> Warp:
@@ -103,23 +119,23 @@ def warp_of(mouth: Mouth, shape: Shape, size: tuple[int, int]) -> Warp:
         size:  (w, h) of the crop.
     """
     # Backward map: the splines sit where things shall be and say where they come from.
-    above, below = (thinplate.fit(points + by, -by) for points, by in (shape.above, shape.below))
-    return Warp(mouth, shape, size, above, below)
+    centres = mouth.controls + shape.moves
+    equations = thinplate.system(centres)
+    pixels = shape.moves @ (mouth.pose.axes * np.float32(-mouth.pose.height))
+    above, below = (thinplate.solved(equations[part, part], pixels[part]) for part in (ABOVE, BELOW))
+    return Warp(mouth, shape, size, thinplate.terms_of(centres), above, below, _line(shape))
 
 
-def whole_field(warp: Warp) -> tuple[Float, Float]:
-    """
-    Give the field over the whole crop, on a grid fine enough for all but the lips themselves.
+def _line(shape: Shape) -> tuple[Float, Float]:
+    middle = (shape.upper + shape.lower) / 2
+    line = np.interp(_KNOTS, middle[:, 0], middle[:, 1]).astype(np.float32)
+    away = np.minimum(np.maximum(np.maximum(middle[0, 0] - _KNOTS, _KNOTS - middle[10, 0]), 0), 0.15)
+    return line, (0.5 / (1e-7 + 0.8 * away)).astype(np.float32)
 
-    Returns:
-        (rows, columns, 2) float32 displacements in crop pixels, and (rows, columns) float32, how far each
-        place is in motion: 0 keeps the source's own bytes.
-    """
-    width, height = warp.size
-    grid = Raster(
-        Box(0, 0, width, height), max(2, min(_MIDDLE, width // 2)), max(2, min(_MIDDLE, height // 2))
-    )
-    shift = warp.shift(grid, _COARSE, _COARSE)
-    length = cv2.magnitude(shift[..., 0], shift[..., 1])
-    moving = cv2.blur(smooth01((length - 0.05) / (_MOVES_PX - 0.05)), (3, 3))
-    return shift, np.minimum(moving, 1) * warp.free(grid)
+
+@lru_cache(maxsize=64)
+def _rim(raster: Raster, size: tuple[int, int], width: float) -> Float:
+    """(rows, columns) float32: 0 at the crop's border .. 1 inside; not to be modified."""
+    x, y = ((p + np.float32(0.5)) / np.float32(n) for p, n in zip(raster.positions(), size, strict=True))
+    across, down = (smooth01((np.minimum(p, 1 - p) - np.float32(_RIM)) / np.float32(width)) for p in (x, y))
+    return np.multiply.outer(down, across)

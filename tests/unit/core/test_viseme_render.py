@@ -198,6 +198,20 @@ def test_the_order_and_the_batch_do_not_matter():
         np.testing.assert_array_equal(crop, together[k])
 
 
+def test_faces_of_different_sizes_in_turns_do_not_disturb_each_other():
+    faces = [face(0.05, index=k, height=height) for k, height in enumerate((60.0, 240.0, 150.0))]
+    known = knowledge(*faces, donors={0: faces[1]})
+    expected = [ENGINE.render([one], known, np.float32([WIDE]))[0] for one in faces]
+    kept = [crop.copy() for crop in expected]
+
+    again = ENGINE.render([faces[k] for k in (1, 0, 2, 1)], known, np.float32([WIDE] * 4))
+
+    for k, crop in zip((1, 0, 2, 1), again, strict=True):
+        np.testing.assert_array_equal(crop, expected[k])
+    for crop, copy in zip(expected, kept, strict=True):
+        np.testing.assert_array_equal(crop, copy)
+
+
 def test_two_threads_draw_what_one_draws():
     one = face(0.05)
     known, rows = knowledge(one, donors={0: one}), np.random.default_rng(1).uniform(0, 0.9, (12, 3))

@@ -37,10 +37,10 @@ def test_defaults_need_no_environment():
 
 
 def test_a_variable_sets_a_nested_field(monkeypatch):
-    monkeypatch.setenv("MUSETALK_RENDER__CRF", "21")
+    monkeypatch.setenv("MUSETALK_RENDER__THREADS", "21")
     monkeypatch.setenv("MUSETALK_STORE__CACHE_FOLDER", "~/fast")
 
-    assert Settings().render.crf == 21
+    assert Settings().render.threads == 21
     assert Settings().cache_folder == Path.home() / "fast"
 
 
@@ -96,7 +96,7 @@ def test_the_older_name_of_the_host_counts(monkeypatch):
 
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError):
-        Settings().render.crf = 3  # type: ignore[misc]
+        Settings().render.threads = 3  # type: ignore[misc]
 
 
 def test_keys_do_not_show_when_settings_are_printed(monkeypatch):
@@ -107,13 +107,13 @@ def test_keys_do_not_show_when_settings_are_printed(monkeypatch):
 
 def test_settings_are_read_once(monkeypatch):
     before = get_settings()
-    monkeypatch.setenv("MUSETALK_RENDER__CRF", "30")
+    monkeypatch.setenv("MUSETALK_RENDER__THREADS", "30")
 
     assert get_settings() is before
 
 
 def test_nothing_is_read_at_import():
-    code = "import os; os.environ['MUSETALK_NONSENSE__X']='1'; os.environ['MUSETALK_RENDER__CRF']='bad'\n"
+    code = "import os; os.environ['MUSETALK_NONSENSE__X']='1'; os.environ['MUSETALK_RENDER__THREADS']='bad'\n"
     code += "import tasks.settings, tasks.artefacts, tasks.storage, tasks.sources, sys\n"
     code += "assert not {'boto3', 'botocore', 'prefect'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
