@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tasks.errors import RenderError
 
@@ -96,6 +97,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(RenderError, _on_error_of_ours)
+    app.add_exception_handler(ClientDisconnect, _on_lost_client)
     app.add_exception_handler(Exception, _on_surprise)
 
 
@@ -192,6 +194,11 @@ def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
 def _on_error_of_ours(request: Request, error: Exception) -> JSONResponse:
     code: str = getattr(error, "code", "internal")
     return answer(Problem(code if code in CODES else "internal", str(error)), request)
+
+
+def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
+    """Answer into the void: that a client went away is no fault for the log."""
+    return answer(Problem("malformed_request", "The connection ended before the body did."), request)
 
 
 def _on_surprise(request: Request, error: Exception) -> JSONResponse:

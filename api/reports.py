@@ -63,18 +63,26 @@ def read_data(note: Any) -> dict[str, Any]:
     return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
 
+_BAD_PARAMETERS = "Validation of flow parameters failed"
+"""How Prefect's message begins for a run that was started past the API, with parameters no flow takes."""
+
+
 def read_error(note: Any, state: Any) -> JobError:
     """
     Read a failed run's `error` artifact; without one, tell a crash from an unexpected error.
 
     Args:
         note:  the artifact with code, message and retryable as data; None when there is none.
-        state: Prefect's state type of the run.
+        state: Prefect's state of the run.
     """
     data = read_data(note)
     if {"code", "message", "retryable"} <= data.keys():
         return JobError(str(data["code"]), str(data["message"]), bool(data["retryable"]))
-    if state == "CRASHED":
+    said = str(getattr(state, "message", None) or "")
+    if said.startswith(_BAD_PARAMETERS):
+        faults = [line.removeprefix(" - ") for line in said.splitlines() if line.startswith(" - ")]
+        return JobError("invalid_input", "; ".join(faults) or f"{_BAD_PARAMETERS}.", False)
+    if getattr(state, "type", None) == "CRASHED":
         return JobError("internal", "The worker ended while the job ran; sending it again may help.", True)
     return JobError(
         "internal", "The job failed for a reason of ours; its log in Prefect has the details.", False

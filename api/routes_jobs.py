@@ -80,6 +80,7 @@ async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
     return await to_thread(files.answer_with, file)
 
 
+@router.head("/{job_id}/result", include_in_schema=False, response_model=None, name="head_result")
 @router.get("/{job_id}/result", response_model=None)
 async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
     """Go to the file that a job made."""

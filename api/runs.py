@@ -147,7 +147,7 @@ class PrefectRuns:
             ended=found.end_time,
             progress=read_progress(notes.get("progress")),
             result=read_data(notes.get("result")) or None if status == "succeeded" else None,
-            error=read_error(notes.get("error"), found.state_type) if status == "failed" else None,
+            error=read_error(notes.get("error"), found.state) if status == "failed" else None,
             cancel_requested=found.state_type == "CANCELLING",
             ended_as=str(found.labels.get(_WORD_LABEL, "")) or None,
         )

@@ -54,7 +54,12 @@ def _plain_errors() -> Generator[None]:
     except ValidationError as error:
         for fault in error.errors():
             place = "__".join(str(part) for part in fault["loc"]).upper()
-            errors().print(f"musetalk: {place}: {fault['msg']}", markup=False)
+            errors().print(f"musetalk: MUSETALK_{place}: {fault['msg']}", markup=False)
+        raise typer.Exit(1) from error
+    except OSError as error:  # a folder that is not ours, a full disk
+        if error.filename is None:
+            raise
+        errors().print(f"musetalk: {error.filename} cannot be used: {error.strerror}.", markup=False)
         raise typer.Exit(1) from error
 
 
@@ -85,7 +90,7 @@ def up(
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
     prefect_port: Annotated[
-        int, typer.Option(help="Port of the Prefect server, on this computer only.")
+        int, typer.Option(min=1, max=65535, help="Port of the Prefect server, on this computer only.")
     ] = 4200,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
 ) -> None:
@@ -146,11 +151,12 @@ def worker(
     import platform
 
     from deployments.pools import worker_command
-    from deployments.stack import worker_environment
+    from deployments.stack import scratch, worker_environment
 
     with _plain_errors():
         settings = _settings()
-    (settings.home / "work").mkdir(parents=True, exist_ok=True)
+        for folder in (settings.home / "work", scratch(settings)):
+            folder.mkdir(parents=True, exist_ok=True)
     command = worker_command(pool, f"{pool}-{platform.node()}-{os.getpid()}", jobs)
     env = worker_environment(settings) | os.environ  # noqa: TID251  what the operator set wins
     os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
@@ -255,7 +261,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
 ) -> None:
     """Start everything, make a talking portrait and a lip-synced video, stop everything."""
     from deployments.demo import Wishes, run_demo

@@ -25,10 +25,10 @@ class Api:
         Name a server; nothing is sent yet.
 
         Args:
-            server: its address, without a path.
+            server: its address, without a path; http:// may be left out.
             key:    key to present, if it asks for one.
         """
-        self.server = server.rstrip("/")
+        self.server = (server if "://" in server else f"http://{server}").rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # below the server's own 5 s, so that no request meets a connection that is being closed
         limits = httpx.Limits(keepalive_expiry=4.0)

@@ -77,6 +77,9 @@ def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
         StackError: the stack did not start or ended.
     """
     began = time.monotonic()
+    for given in (wishes.video, wishes.audio):
+        if given is not None and not given.is_file():
+            raise ApiError(f"There is no file {given}.")
     wishes.out.mkdir(parents=True, exist_ok=True)
     with _stack(plan, wishes.keep, out) as (desk, prefect_url, stay):
         films = _with_own_files(desk, wishes) if wishes.video or wishes.audio else _from_words(desk, wishes)

@@ -30,7 +30,7 @@ def job_parameters(job_type: str, given: Mapping[str, str | None], more: Sequenc
         name, separator, value = item.partition("=")
         if not separator or not name:
             raise ApiError(f"--set takes NAME=VALUE, not {item!r}.")
-        _put(parameters, name.split("."), _value(value))
+        _put(parameters, name, _value(value))
     known = JOB_TYPES[job_type].job.model_fields
     for name in parameters:
         if name not in known:
@@ -45,10 +45,14 @@ def _read_text(path: Path) -> str:
         raise ApiError(f"The words in {path} cannot be read ({type(error).__name__}).") from error
 
 
-def _put(parameters: dict[str, Any], path: list[str], value: Any) -> None:
-    for part in path[:-1]:
-        parameters = parameters.setdefault(part, {})
-    parameters[path[-1]] = value
+def _put(parameters: dict[str, Any], name: str, value: Any) -> None:
+    *groups, last = name.split(".")
+    inside: Any = parameters
+    for part in groups:
+        inside = inside.setdefault(part, {})
+        if not isinstance(inside, dict):
+            raise ApiError(f"--set {name}: {part} was given a value of its own before.")
+    inside[last] = value
 
 
 def _value(text: str) -> Any:

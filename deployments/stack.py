@@ -48,6 +48,11 @@ class Plan:
         return f"http://{host}:{self.settings.api.port}"
 
 
+def scratch(settings: Settings) -> Path:
+    """Return the folder of temporary files: must exist, or the system's is used."""
+    return settings.home / "tmp"
+
+
 def worker_environment(settings: Settings) -> dict[str, str]:
     """
     Return what every worker and run needs to have set, on one machine or many.
@@ -65,6 +70,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         # the default, pickle, runs code of whoever can write there
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
+        # Prefect keeps /tmp/runner_storage, which belongs to the first user of a computer alone
+        "TMPDIR": str(scratch(settings)),
         **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
     }
 

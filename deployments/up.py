@@ -110,9 +110,12 @@ class Supervisor:
                 f"A stack is already running on {home}{where}. Use that one, stop it, or choose another"
                 " folder with --home."
             )
-        for folder in (self.plan.work, self.plan.settings.logs, self.plan.settings.prefect_home):
+        settings = self.plan.settings
+        for folder in (self.plan.work, stack.scratch(settings), settings.logs, settings.prefect_home):
             folder.mkdir(parents=True, exist_ok=True)
-        api = self.plan.settings.api
+        api = settings.api
+        if api.port == self.plan.prefect_port:
+            raise StackError("The API and the Prefect server need two ports: give another --port.")
         _require_free("127.0.0.1", self.plan.prefect_port, "the Prefect server", "--prefect-port")
         _require_free(api.host, api.port, "the API", "--port")
 

@@ -35,6 +35,7 @@ FrameRate = Annotated[str, BeforeValidator(_rational)]
 """Frames per second as an exact fraction in text form: "25", "30000/1001"."""
 
 OutputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
 
 
 class Job(BaseModel):
@@ -48,7 +49,7 @@ class Output(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bucket: str | None = Field(
+    bucket: BucketName | None = Field(
         default=None,
         title="S3 bucket",
         description="Bucket for the result; empty keeps it in the system's own store.",
@@ -64,7 +65,7 @@ class Output(BaseModel):
     name: OutputName | None = Field(
         default=None,
         title="File name",
-        description="Name without folder; empty means <video>_<audio>.mp4 after the inputs.",
+        description="Name without folder, its ending may be left out; empty means one after the inputs.",
         examples=["greeting"],
     )
 
@@ -82,7 +83,7 @@ class VideoOptions(BaseModel):
         description="H.264 constant rate factor; lower is better.",
     )
     preset: Preset = Field(
-        default="veryfast", title="x264 preset", description="Slower presets make smaller files."
+        default="fast", title="x264 preset", description="Faster ones take less time, slower ones less space."
     )
 
 
@@ -113,7 +114,9 @@ class LipSyncJob(Job):
         examples=["25", "30000/1001"],
     )
     engine: Engine = Field(
-        default="auto", title="Engine", description="What makes the mouth; auto takes the best one installed."
+        default="auto",
+        title="Engine",
+        description="What makes the mouth; auto takes the system's own choice; fake is for tests.",
     )
     face: FaceChoice = Field(
         default="largest", title="Face", description="Whose lips move when several people are in the picture."

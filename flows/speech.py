@@ -8,7 +8,7 @@ from flows.steps import job_steps
 from musetalk_core.media.probe import probe
 from musetalk_core.speech.voice import VOICE
 from tasks.artefacts import artefacts
-from tasks.publish import upload
+from tasks.publish import check_place, upload
 from tasks.voice import WAV, speak, speech_key
 
 
@@ -16,9 +16,10 @@ from tasks.voice import WAV, speak, speech_key
 def speech(job: SpeechJob) -> SpeechResult:
     """Speak the text with the starter voice and upload the sound."""
     with job_steps() as steps:
+        name = f"{(job.output.name or 'speech').removesuffix('.wav')}.wav"
+        check_place(name, job.output.bucket, job.output.prefix)
         key = speech_key(job.text, job.speed, job.pause_duration, job.seed)
         spoken = steps.result("speak", speak.submit(key, job.text, job.speed, job.pause_duration, job.seed))
-        name = f"{job.output.name or 'speech'}.wav"
         stored = upload(spoken, WAV, name, job.output.bucket, job.output.prefix)
         length = probe(artefacts().path(spoken) / WAV).duration_s
         result = SpeechResult(

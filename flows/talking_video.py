@@ -26,7 +26,7 @@ from tasks.encode import (
 from tasks.fetch import Fetched, fetch
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
 from tasks.models import engine_name
-from tasks.publish import upload
+from tasks.publish import check_place, upload
 from tasks.refs import Artefact, output_name
 from tasks.settings import get_settings
 from tasks.speech import SpeechFeatures, features_key, speech_features
@@ -58,6 +58,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     """Fetch, prepare, hear, render, encode, join, upload."""
     picture, audio = _fetch(order, steps)
     name = _name(order, picture, audio)
+    check_place(name, order.output.bucket, order.output.prefix)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     talk = Talk(

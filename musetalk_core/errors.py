@@ -11,6 +11,7 @@ Every error raised on purpose, here and in the layers above.
   + EngineError             engine_failed        yes   another attempt may do better
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
+    - EncoderKilled         encode_failed        yes
     - DiskFull              disk_full            no    (also raised by tasks.artefacts)
   + StorageError            storage_unavailable  yes   (this and all below: tasks.errors)
     - ObjectMissing         input_not_found      no
@@ -98,6 +99,12 @@ class EncodeError(RenderError):
     """The finished frames could not be written as a video."""
 
     code = "encode_failed"
+
+
+class EncoderKilled(EncodeError):
+    """Somebody ended the encoder, most likely the system for want of memory."""
+
+    retryable = True
 
 
 class DiskFull(EncodeError):

@@ -91,7 +91,7 @@ def encode_sound(key: str, audio: SourceFile) -> Artefact:
     Args:
         key: `sound_key` of the rest.
     """
-    with phase("encode"):
+    with phase("encode", beside=True):
 
         def make(folder: Path) -> None:
             write_sound(source_path(audio), folder / SOUND_FILE, ffmpeg=get_settings().media.ffmpeg)

@@ -6,7 +6,7 @@ from tasks.artefacts import artefacts
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
-from tasks.storage import bucket, home_store
+from tasks.storage import bucket, home_store, locate
 
 _TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
 
@@ -28,7 +28,7 @@ def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: 
     """
     with phase("upload"):
         if to_bucket:
-            objects, key = bucket(to_bucket, "write"), "/".join(p for p in (prefix.strip("/"), name) if p)
+            objects, key = bucket(to_bucket, "write"), _key(prefix, name)
         else:
             objects, key = home_store(), f"outputs/{made.key[:32]}/{name}"
         known = objects.find(key)
@@ -38,3 +38,23 @@ def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: 
                 path, key, _TYPES["." + name.rsplit(".", 1)[-1]], metadata={"musetalk-key": made.key}
             )
         return ObjectRef(uri=known.uri, version=known.version, size=known.size)
+
+
+def check_place(name: str, to_bucket: str | None, prefix: str) -> None:
+    """
+    Refuse a place that `upload` would refuse: before hours of work are done for it. Nothing is sent.
+
+    Args:
+        name:      the public name, with extension.
+        to_bucket: S3 bucket, or None for the system's own store.
+        prefix:    folder inside the bucket.
+
+    Raises:
+        BucketNotAllowed: jobs may not write there.
+    """
+    if to_bucket:
+        locate(f"s3://{to_bucket}/{_key(prefix, name)}", "write")
+
+
+def _key(prefix: str, name: str) -> str:
+    return "/".join(part for part in (prefix.strip("/"), name) if part)

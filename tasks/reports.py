@@ -31,8 +31,8 @@ Phase = Literal["fetch", "prepare", "features", "render", "encode", "join", "upl
 _SHARES: dict[str, tuple[float, float]] = {
     # where a phase begins and ends in percent; render and encode overlap, so render carries both
     "fetch": (0, 5),
-    "prepare": (5, 35),
-    "features": (35, 40),
+    "features": (5, 5),  # beside prepare, which is longer and tells the progress of both
+    "prepare": (5, 40),
     "render": (40, 92),
     "encode": (40, 92),
     "join": (92, 96),
@@ -89,10 +89,18 @@ def current() -> Report:
 
 
 @contextmanager
-def phase(name: Phase, total: int = 1) -> Generator[Report]:
-    """Time the body as one phase of the current run."""
+def phase(name: Phase, total: int = 1, *, beside: bool = False) -> Generator[Report]:
+    """
+    Time the body as one phase of the current run.
+
+    Args:
+        name:   the phase.
+        total:  parts it has, for progress.
+        beside: it runs beside an earlier phase, whose progress goes on being shown.
+    """
     report, began = current(), time.monotonic()
-    report.advance(name, 0, total)
+    if not beside:
+        report.advance(name, 0, total)
     try:
         yield report
     finally:

@@ -213,7 +213,8 @@ def _origin(uri: str) -> _Origin:
         case "https" | "http":
             return _Web(uri)
         case "asset":
-            return _Stored(uri, home_store(), asset_key(rest), lambda: asset_name(rest))
+            name = asset_name(rest)  # says so if there is no such asset
+            return _Stored(uri, home_store(), asset_key(rest), lambda: name)
         case "file":
             objects, key = _local(unquote(rest))
             return _Stored(uri, objects, key)

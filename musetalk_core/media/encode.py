@@ -17,7 +17,7 @@ from musetalk_core.media.files import replacing
 from musetalk_core.media.picture import Picture
 
 DEFAULT_CRF = 18
-DEFAULT_PRESET = "veryfast"
+DEFAULT_PRESET = "fast"
 _FINISH_S = 600.0
 _PIPE_BYTES = 1 << 20
 _LEAST_TIMESCALE = 10_000

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from musetalk_core.errors import DiskFull, EncodeError, RenderError
+from musetalk_core.errors import DiskFull, EncodeError, EncoderKilled, RenderError
 
 _GLOBAL = ["-nostdin", "-hide_banner", "-v", "error", "-y"]
 _KEPT_LINES, _KEPT_BYTES = 50, 500
@@ -87,6 +87,7 @@ class Process:
         )
         self.stdin = self._process.stdin
         self._said: list[str] = []
+        self._killed = False
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
         self._listener.start()
 
@@ -125,7 +126,13 @@ class Process:
             return DiskFull(
                 "The video could not be written: the disk or a size limit is full; free some space."
             )
-        return EncodeError(f"ffmpeg failed: {cause}", returncode=self._process.returncode)
+        status = self._process.returncode
+        if status is not None and status < 0 and not self._killed:
+            return EncoderKilled(
+                f"ffmpeg was ended by signal {-status}: perhaps the memory was full; try again.",
+                returncode=status,
+            )
+        return EncodeError(f"ffmpeg failed: {cause}", returncode=status)
 
     def kill(self) -> None:
         """End it and everything it started, and wait until it is gone."""
@@ -134,6 +141,7 @@ class Process:
                 # Give a dying process the time to say why before it is killed.
                 self._process.wait(0.2)
             except subprocess.TimeoutExpired:
+                self._killed = True
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait(_KILL_WAIT_S)
         self._listener.join(_KILL_WAIT_S)

@@ -1,6 +1,7 @@
 """The starter voice: English text to speech on the CPU, with the times of its phones."""
 
 import hashlib
+import os
 import re
 import threading
 import wave
@@ -160,6 +161,8 @@ def _voice() -> _Voice:
 
 def _load() -> _Voice:
     """Build the voice of the package itself; any other name would be downloaded, so none is ever passed."""
+    # its wheels report every session to their maker; read once, when it is imported
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
     try:
         import onnx
         import onnxruntime

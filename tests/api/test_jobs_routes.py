@@ -139,6 +139,7 @@ def test_the_file_of_a_job_is_given_whole_and_in_parts(client, finished):
     assert part.headers["content-range"] == "bytes 2-4/10"
     assert client.head(url).headers["content-length"] == "10"
     assert client.get(f"/v1/jobs/{run.id}/result").content == b"0123456789"
+    assert client.head(f"/v1/jobs/{run.id}/result").headers["content-length"] == "10"
 
 
 @pytest.mark.parametrize("name", ["other.mp4", "..%2F..%2Fup.json", "anna_hello.mp4%00"])

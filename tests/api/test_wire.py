@@ -1,5 +1,6 @@
 """What holds on every route: problem documents, limits, keys, uploads, documentation."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from api.keys import PublicWithoutKeys, is_loopback
 from api.problems import CODES
 from api.wire import JSON_LIMIT
+from tasks.settings import get_settings
 
 JSON = {"Content-Type": "application/json"}
 
@@ -198,3 +200,32 @@ def test_the_app_loads_nothing_heavy():
     found = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "multipart/form-data; boundary=zz"])
+def test_an_upload_that_is_given_up_leaves_nothing_and_is_no_surprise(connect, kind):
+    begun = b'--zz\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhello'
+    arriving = [
+        {"type": "http.request", "body": begun, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/assets",
+        "query_string": b"",
+        "headers": [(b"content-type", kind.encode()), (b"content-length", b"5000")],
+    }
+    sent = []
+
+    async def receive():
+        return arriving.pop(0) if arriving else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(connect().app(scope, receive, send))
+
+    settings = get_settings()
+    assert sent[0]["status"] == 400
+    assert [path for path in settings.home.rglob("*") if path.is_file()] == []

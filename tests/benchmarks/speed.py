@@ -20,7 +20,7 @@ def job(home, video, audio, engine="viseme"):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def transcode(video, target, preset="veryfast"):
+def transcode(video, target, preset="fast"):  # the preset that jobs have by default
     began = time.monotonic()
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-nostdin", "-i", video, "-an"]
     subprocess.run([*command, "-c:v", "libx264", "-preset", preset, "-crf", "18", target], check=True)

@@ -1,5 +1,8 @@
 """The starter voice and the times of its phones."""
 
+import os
+import subprocess
+import sys
 import wave
 from itertools import pairwise
 
@@ -113,3 +116,11 @@ def test_numbers_and_unknown_words_have_a_pronunciation():
 
 def test_a_long_line_is_read_whole():
     assert len(spoken_words("hello world " * 1000)) == 2000
+
+
+def test_the_voice_reports_to_nobody(tmp_path):
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "from musetalk_core.speech.voice import speak; speak('Hello.')"
+    subprocess.run([sys.executable, "-c", code], env=env | {"TMPDIR": str(tmp_path)}, check=True, timeout=60)
+
+    assert list(tmp_path.iterdir()) == []  # a reporting runtime leaves the file of its session there

@@ -255,7 +255,7 @@ def test_an_upload_is_an_input(request, configure, where):
     assert source_path(source).read_bytes() == b"hello"
     assert leftovers() == []
     delete_asset(asset)
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectMissing, match="no asset"):
         fetch_source(f"asset://{asset}", kind="video")
 
 

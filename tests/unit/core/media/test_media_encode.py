@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from musetalk_core.errors import DiskFull, EncodeError, InputError
+from musetalk_core.errors import DiskFull, EncodeError, EncoderKilled, InputError
 from musetalk_core.media.encode import VideoEncoder, timescale
 from musetalk_core.media.ffmpeg import find_ffmpeg
 from musetalk_core.media.frames import open_scan
@@ -121,15 +121,16 @@ def test_a_failing_ffmpeg_is_reported_in_its_own_words(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ffmpeg_that_dies_midway_is_an_encode_error(tmp_path):
+def test_an_ffmpeg_that_is_killed_midway_may_be_tried_again(tmp_path):
     with (
-        pytest.raises(EncodeError, match="ffmpeg failed"),
+        pytest.raises(EncoderKilled, match="signal 9") as raised,
         VideoEncoder(tmp_path / "a.mp4", 64, 48, Fraction(25)) as encoder,
     ):
         for number, frame in enumerate(pictures(2000)):
             if number == 5:
                 os.kill(encoder._process._process.pid, 9)
             encoder.write(frame)
+    assert raised.value.retryable
     assert list(tmp_path.iterdir()) == []
 
 
