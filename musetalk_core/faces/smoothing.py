@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from musetalk_core.types import Float
 SIGMA_S: Final = 0.045
 _BLOCK: Final = 512
 _REACH: Final = 3.0
+_ROW_BYTES: Final = MESH_POINTS * 2 * 4
 
 Times = npt.NDArray[np.float64]
 
@@ -59,24 +60,48 @@ def smooth_file(
     Raises:
         InputError: the file has not T rows.
     """
-    row_bytes = MESH_POINTS * 2 * 4
-    if raw_path.stat().st_size != len(times_s) * row_bytes:
+    if raw_path.stat().st_size != len(times_s) * _ROW_BYTES:
         raise InputError("The landmark file does not have one row per frame.", frames=len(times_s))
     with out_path.open("wb") as out:
-        if len(times_s):
-            raw = np.memmap(raw_path, "<f4", "r", shape=(len(times_s), MESH_POINTS, 2))
-            for block in smoothed_blocks(raw, times_s, shots, sigma_s):
-                out.write(block.astype("<f4", copy=False).tobytes())
+        for block in smoothed_blocks(_LandmarkFile(raw_path), times_s, shots, sigma_s):
+            out.write(block.astype("<f4", copy=False).tobytes())
+
+
+class Rows(Protocol):
+    """Landmarks of T frames, of which only slices are asked for."""
+
+    def __len__(self) -> int:
+        """Number of frames T."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Float:
+        """(n, 468, 2) float32."""
+        ...
+
+
+class _LandmarkFile:
+    """A landmark file, read slice by slice: pages of a mapped one would count as memory of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __len__(self) -> int:
+        return self._path.stat().st_size // _ROW_BYTES
+
+    def __getitem__(self, rows: slice, /) -> Float:
+        count = rows.stop - rows.start
+        flat = np.fromfile(self._path, "<f4", count * MESH_POINTS * 2, offset=rows.start * _ROW_BYTES)
+        return flat.astype(np.float32, copy=False).reshape(count, MESH_POINTS, 2)
 
 
 def smoothed_blocks(
-    raw: Float, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
+    raw: Rows, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
 ) -> Iterator[Float]:
     """
     Smooth landmarks block by block.
 
     Args:
-        raw:     (T, 468, 2) float32, may be memory-mapped; NaN rows have no face.
+        raw:     (T, 468, 2) float32, an array or what reads slices; NaN rows have no face.
         times_s: (T,) seconds.
         shots:   (T,) shot numbers.
         sigma_s: width of the Gaussian.
@@ -94,7 +119,7 @@ def smoothed_blocks(
 
 
 def _smoothed(
-    raw: Float,
+    raw: Rows,
     times_s: Times,
     shots: npt.NDArray[np.integer],
     sigma_s: float,
@@ -112,7 +137,7 @@ def _smoothed(
     else:
         out = _mixed(points, times_s[low:high], runs, sigma_s, (start - low, stop - low))
     out[runs[start - low : stop - low] < 0] = np.nan
-    return out.reshape(-1, *raw.shape[1:])
+    return out.reshape(-1, MESH_POINTS, 2)
 
 
 def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
