@@ -86,7 +86,8 @@ def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
         for film in films:
             for line in demo_report.lines(film):
                 out.print(line, markup=False)
-        out.print(f"runs, tasks and logs: {prefect_url}/runs", markup=False)
+        later = "" if wishes.keep else " (after this: while `./run musetalk up` runs)"
+        out.print(f"runs, tasks and logs: {prefect_url}/runs{later}", markup=False)
         out.print(f"all done after {time.monotonic() - began:.0f} s", markup=False)
         stay()
 

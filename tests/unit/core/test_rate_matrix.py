@@ -1,5 +1,6 @@
 """Whatever rate, shape or rotation comes in: picture and sound end together and do not drift apart."""
 
+import subprocess
 import wave
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from musetalk_core.crops import Crops
 from musetalk_core.loader import load_engine
 from musetalk_core.media.audio import decode_speech
 from musetalk_core.media.encode import VideoEncoder
+from musetalk_core.media.ffmpeg import find_ffmpeg
 from musetalk_core.media.join import join
 from musetalk_core.plan import plan
 from musetalk_core.render import Scene, render_chunk
@@ -32,7 +34,7 @@ def picture(portrait, width, height, flash):
     return out
 
 
-def flashing_clip(path, portrait, rate, times, width=240, height=240, rotate=False):
+def flashing_clip(path, portrait, rate, times, width=240, height=240, lying=False):
     """A clip with frames at these times (in frames of `rate`); gives the two moments the corner lights up."""
     rate = Fraction(rate)
     lit = []
@@ -50,7 +52,8 @@ def flashing_clip(path, portrait, rate, times, width=240, height=240, rotate=Fal
             if flash and (not lit or shown - lit[-1] > 1):
                 lit.append(shown)
             image = picture(portrait, width, height, flash)
-            frame = av.VideoFrame.from_ndarray(np.rot90(image).copy() if rotate else image, "bgr24")
+            stored = np.rot90(image, -1).copy() if lying else image
+            frame = av.VideoFrame.from_ndarray(stored, "bgr24")
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -169,6 +172,18 @@ def test_odd_sizes_are_padded_not_refused(size, portrait, tmp_path):
             size[0] + size[0] % 2,
             size[1] + size[1] % 2,
         )
+
+
+def test_a_phone_video_on_its_side_is_turned_upright(portrait, tmp_path):
+    lying, source = tmp_path / "lying.mp4", tmp_path / "source.mp4"
+    lit = flashing_clip(lying, portrait, "30", range(SECONDS * 30), lying=True)
+    command = [find_ffmpeg(None), "-v", "error", "-nostdin", "-display_rotation", "90", "-i", lying]
+    subprocess.run([*command, "-c", "copy", source], check=True)
+
+    path, work = job(source, clicks(tmp_path / "clicks.wav", lit), tmp_path)
+
+    check_lengths(path, work)
+    check_drift(path, work)  # the flash is seen in the corner where it was before the turn
 
 
 def test_a_still_holds_for_the_length_of_the_speech(portrait, tmp_path):
