@@ -35,6 +35,7 @@ CODES: Mapping[str, Code] = {
     "local_path_disabled": Code(422, "Paths of the server are not inputs"),
     "unknown_model": Code(422, "There is no such model"),
     "model_not_installed": Code(422, "The model is not installed here"),
+    "model_invalid": Code(422, "A weight file of the model is damaged or belongs to another one"),
     "bucket_not_allowed": Code(403, "The bucket is outside what may be used"),
     "unauthorized": Code(401, "A key is needed"),
     "forbidden": Code(403, "The key does not allow this"),

@@ -8,6 +8,7 @@ Every error raised on purpose, here and in the layers above.
     - MediaUnreadable       unsupported_media    no
     - MediaTooLarge         input_too_large      no
     - ModelNotInstalled     model_not_installed  no
+    - WeightsInvalid        model_invalid        no
   + EngineError             engine_failed        yes   another attempt may do better
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
@@ -80,6 +81,12 @@ class ModelNotInstalled(InputError):
     """A named model has no weights on this machine; the message names what installs it."""
 
     code = "model_not_installed"
+
+
+class WeightsInvalid(InputError):
+    """A weight file is damaged or belongs to another model; the message names it."""
+
+    code = "model_invalid"
 
 
 class EngineError(RenderError):

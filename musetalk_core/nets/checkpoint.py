@@ -1,0 +1,91 @@
+"""Weight files: read without running code from them, checked against the module they are for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
+
+Tensors = dict[str, torch.Tensor]
+
+_NAMED = 5
+
+
+def read_tensors(path: Path) -> Tensors:
+    """
+    Read a state dict; its tensors stay in the file until they are used, where the format permits.
+
+    Args:
+        path: `.safetensors`, or what `torch.save` wrote (`.bin`, `.pth`, `.pt`), bare or under `state_dict`
+            or `model_state_dict`. Only tensors and plain containers are read: a file that wants to run
+            code is refused.
+
+    Returns:
+        Key -> tensor on the CPU, as stored.
+
+    Raises:
+        ModelNotInstalled: there is no such file.
+        WeightsInvalid: it is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise ModelNotInstalled(f"the weight file {path} is missing", file=path.name)
+    try:
+        content = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+    except Exception as error:  # torch answers a damaged file with any of a dozen kinds
+        raise WeightsInvalid(f"the weight file {path} cannot be read: {error}", file=path.name) from error
+    for wrapper in ("state_dict", "model_state_dict"):
+        content = content.get(wrapper, content)
+    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise WeightsInvalid(f"the weight file {path} holds no tensors", file=path.name)
+    return tensors
+
+
+def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """
+    Put tensors into a module that was built on the meta device, without a second copy of them.
+
+    Args:
+        module:  its parameters are replaced by the tensors themselves.
+        tensors: exactly the module's keys and shapes.
+        path:    where they came from, for the message.
+
+    Raises:
+        WeightsInvalid: keys or shapes differ; the message names the first ones.
+    """
+    wanted = module.state_dict()
+    missing, surplus = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    wrong = [
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    faults = [
+        f"{what} {len(which)}: {', '.join(which[:_NAMED])}"
+        for what, which in (("missing", missing), ("unknown", surplus), ("wrong shape", wrong))
+        if which
+    ]
+    if faults:
+        raise WeightsInvalid(
+            f"{path} are not the weights of {type(module).__name__} ({'; '.join(faults)})", file=path.name
+        )
+    module.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(path))
+
+
+def _torch_file(path: Path) -> dict[str, Any]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # the format before zip files cannot be mapped
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(loaded, dict):
+        raise TypeError(f"it holds a {type(loaded).__name__}, not a state dict")
+    return cast(dict[str, Any], loaded)
