@@ -13,7 +13,7 @@ from api.doors import RunsDep
 from api.keys import require_key
 from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, wait_until_final
-from api.seed_inference import Label, SeedInference, to_job
+from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
@@ -44,7 +44,9 @@ async def inference(
     try:
         job, warnings = to_job(body, avatar_id, audio_id)
     except ValidationError as error:
-        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+        places = [place_of(fault["loc"], avatar_id, audio_id) for fault in error.errors()]
+        faults = zip(error.errors(), places, strict=True)
+        raise invalid([{**fault, "loc": ("body", *place)} for fault, place in faults]) from error
     run = await runs.create(JOB_TYPES["lip_sync"], job)
     wait_s, applied = _wait(prefer or "")
     run = await wait_until_final(runs, run.id, wait_s)

@@ -1,7 +1,7 @@
 """The body of POST /inference, as the older MuseTalk service documented it, and its lip_sync job."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -137,6 +137,25 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
         ),
     )
     return job, _warnings(body, avatar)
+
+
+def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple[int | str, ...]:
+    """
+    Tell where in the body a field of the job came from: that is what the caller can mend.
+
+    Args:
+        place:     where pydantic found fault with the job, or with a part of it.
+        avatar_id: which avatar was asked for.
+        audio_id:  which of its clips.
+    """
+    places: Mapping[int | str, tuple[int | str, ...]] = {
+        "video": ("avatars", avatar_id, "video_path"),
+        "audio": ("avatars", avatar_id, "audio_clips", audio_id),
+        "bucket": ("s3_bucket",),
+        "prefix": ("s3_prefix",),
+        "name": ("output_vid_name",),
+    }
+    return places.get(place[-1], tuple(place))
 
 
 def _check_models(body: SeedInference) -> None:

@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployments import demo_report
 from deployments.client import Api, ApiError
 from deployments.lock import running
+from deployments.show import busy, progress
 from deployments.stack import Plan
 from deployments.up import StackStopped, Supervisor, signals_ask
 
@@ -26,6 +30,9 @@ OTHER_WORDS = (
 )
 
 Job = dict[str, Any]
+T = TypeVar("T")
+
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +47,28 @@ class Wishes:
 
 
 class _Desk:
-    """Sends jobs and waits for them while looking after the stack."""
+    """Sends jobs and waits for them while looking after the stack and telling people how far it is."""
 
     def __init__(self, api: Api, look: Callable[[], None], out: "Console") -> None:
         self._api = api
         self._look = look
         self._out = out
+        self._titles: dict[str, str] = {}
 
     def send(self, title: str, job_type: str, job: Mapping[str, Any]) -> str:
         job_id = str(self._api.submit(job_type, job)["id"])
+        self._titles[job_id] = title
         self._out.print(f"{title}: job {job_id}", markup=False)
         return job_id
 
     def result(self, job_id: str) -> Job:
-        job = self._api.wait(job_id, lambda _: self._look(), every_s=0.25)
+        with progress(self._out, self._titles[job_id]) as show:
+
+            def look(job: Job) -> None:
+                self._look()
+                show(job)
+
+            job = self._api.wait(job_id, look, every_s=0.25)
         if job["status"] != "succeeded":
             error = job["error"] or {"message": "nobody said why", "code": job["status"]}
             raise ApiError(f"{job['type']} {job['status']}: {error['message']} [{error['code']}]")
@@ -61,6 +76,23 @@ class _Desk:
 
     def fetch(self, job: Job, path: Path) -> Path:
         return self._api.download(job["id"], path)
+
+    def meanwhile(self, text: str, work: Callable[[], T]) -> T:
+        """Do long work of our own in a thread, so that Ctrl-C and a dying stack are noticed during it."""
+        done: Future[T] = Future()
+        Thread(target=_settle, args=(done, work), daemon=True).start()
+        with busy(self._out, text):
+            while not done.done():
+                self._look()
+                wait([done], timeout=_LOOK_S)
+        return done.result()
+
+
+def _settle(done: Future[T], work: Callable[[], T]) -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:
+        done.set_exception(error)
 
 
 def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
@@ -84,7 +116,7 @@ def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
     with _stack(plan, wishes.keep, out) as (desk, prefect_url, stay):
         films = _with_own_files(desk, wishes) if wishes.video or wishes.audio else _from_words(desk, wishes)
         for film in films:
-            for line in demo_report.lines(film):
+            for line in desk.meanwhile(f"measuring {film.title}", partial(demo_report.lines, film)):
                 out.print(line, markup=False)
         later = "" if wishes.keep else " (after this: while `./run musetalk up` runs)"
         out.print(f"runs, tasks and logs: {prefect_url}/runs{later}", markup=False)
@@ -118,7 +150,7 @@ def _with_own_files(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
     job: dict[str, Any] = {"video": str(wishes.video or FACE)}
     if wishes.audio is not None:
         job |= {"audio": str(wishes.audio)} | ({"text": wishes.text} if wishes.text else {})
-        phones = heard_phones(wishes.audio, wishes.text)
+        phones = desk.meanwhile("listening", partial(heard_phones, wishes.audio, wishes.text))
     else:
         speech = desk.send("speech", "speech", {"text": wishes.text or WORDS})
         phones = demo_report.spoken_phones(desk.result(speech))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Literal
 
 from tasks.settings import Settings, unknown_variables
@@ -61,6 +61,7 @@ def examine(settings: Settings) -> list[Finding]:
     checks: dict[str, Callable[[Settings], str]] = {
         "python": _python,
         "settings": _settings,
+        "home": _home,
         "ffmpeg": _ffmpeg,
         "face networks": _faces,
         "voice": _voice,
@@ -93,13 +94,33 @@ def _settings(settings: Settings) -> str:
     unknown = unknown_variables()
     if unknown:
         raise _Fault(f"nothing reads {', '.join(unknown)}", "compare deployments/env.example", "note")
-    return f"home is {settings.home}"
+    return "MUSETALK_* variables are understood"
+
+
+def _home(settings: Settings) -> str:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise _Fault(
+            f"{settings.home} cannot be written: {error.strerror}", "set MUSETALK_HOME to a folder of yours"
+        ) from error
+    return f"{settings.home} can be written"
 
 
 def _ffmpeg(settings: Settings) -> str:
+    from musetalk_core.errors import EncodeError
     from musetalk_core.media.ffmpeg import find_ffmpeg
 
-    binary = find_ffmpeg(settings.media.ffmpeg)
+    try:
+        binary = find_ffmpeg(settings.media.ffmpeg)
+    except EncodeError as error:
+        named = settings.media.ffmpeg is not None
+        mend = (
+            "name an ffmpeg that is there in MUSETALK_MEDIA__FFMPEG, or unset it" if named else "./run setup"
+        )
+        raise _Fault(str(error), mend) from error
     encoders = subprocess.run(
         [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30, check=True
     ).stdout

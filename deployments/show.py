@@ -23,37 +23,64 @@ def errors() -> rich.console.Console:
 
 
 @contextmanager
-def progress(out: rich.console.Console) -> Generator[Callable[[Job], None]]:
+def progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[Job], None]]:
     """
     Show a job's progress while the block runs.
 
     Args:
-        out: a terminal gets a bar; anything else a line now and then.
+        out:   a terminal gets a bar; anything else a line now and then.
+        title: what people call the job; its type when empty.
 
     Returns:
         A function to call with the job after each look.
     """
     if not out.is_terminal:
-        yield _plain_lines(out)
+        yield _plain_lines(out, title)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
-        line = bar.add_task("queued", total=100)
-        yield lambda job: bar.update(line, description=_where(job), completed=job["progress"]["percent"])
+        line = bar.add_task(_titled(title, "queued"), total=100)
+        yield lambda job: bar.update(
+            line, description=_titled(title, _where(job)), completed=job["progress"]["percent"]
+        )
 
 
-def _plain_lines(out: rich.console.Console) -> Callable[[Job], None]:
+def _titled(title: str, text: str) -> str:
+    return f"{title}: {text}" if title else text
+
+
+def _plain_lines(out: rich.console.Console, title: str) -> Callable[[Job], None]:
     last: list[tuple[str, int]] = []
 
     def show(job: Job) -> None:
         now = (_where(job), int(job["progress"]["percent"]) // _STEP)
         if now not in last:
             last[:] = [now]
-            out.print(f"{job['type']}: {_where(job)} {job['progress']['percent']:.0f} %", markup=False)
+            text = f"{_where(job)} {job['progress']['percent']:.0f} %"
+            out.print(_titled(title or job["type"], text), markup=False)
 
     return show
+
+
+@contextmanager
+def busy(out: rich.console.Console, text: str) -> Generator[None]:
+    """
+    Say what is being done while the block runs, where its end cannot be foretold.
+
+    Args:
+        out:  a terminal gets something that moves; anything else one line.
+        text: what is being done.
+    """
+    if not out.is_terminal:
+        out.print(text, markup=False)
+        yield
+        return
+    from rich.markup import escape
+
+    with out.status(escape(text)):
+        yield
 
 
 def _where(job: Job) -> str:

@@ -97,7 +97,13 @@ class Supervisor:
         self._say("starting the worker and the API")
         self._workers = [self._launch(worker) for worker in stack.workers(self.plan, env)]
         api = self._launch(stack.api(self.plan, env))
-        self._wait(lambda: _answers(f"{self.plan.api_url}/readyz"), server, *self._workers, api)
+        self._wait(
+            lambda: _answers(f"{self.plan.api_url}/readyz"),
+            server,
+            *self._workers,
+            api,
+            why=lambda: _trouble(f"{self.plan.api_url}/readyz"),
+        )
         self._lock.announce(self.plan.api_url, self.plan.prefect_url)
         self._say(f"ready after {time.monotonic() - began:.0f} s")
 
@@ -124,7 +130,7 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def _wait(self, done: Callable[[], bool], *needed: Child) -> None:
+    def _wait(self, done: Callable[[], bool], *needed: Child, why: Callable[[], str] = lambda: "") -> None:
         deadline = time.monotonic() + START_LIMIT_S
         while not done():
             if self._stopping.wait(_LOOK_S):
@@ -133,8 +139,9 @@ class Supervisor:
                 if child.exit_status:
                     raise _ended(child)
             if time.monotonic() > deadline:
-                logs = "\n".join(f"--- {child.log}\n{child.tail()}" for child in needed)
-                raise StackError(f"The stack was not ready within {START_LIMIT_S:.0f} s.\n{logs}")
+                text = f"The stack was not ready within {START_LIMIT_S:.0f} s."
+                logs = [f"--- {child.log}\n{child.tail()}" for child in needed]
+                raise StackError("\n".join(part for part in (text, why(), *logs) if part))
 
     def look(self) -> None:
         """
@@ -203,6 +210,17 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5.0, trust_env=False).is_success
     except httpx.TransportError:
         return False
+
+
+def _trouble(url: str) -> str:
+    """Say what the API's own look at the system found wrong, for example a store that does not answer."""
+    import httpx
+
+    try:
+        checks: dict[str, str] = httpx.get(url, timeout=5.0, trust_env=False).json()["checks"]
+    except (httpx.TransportError, ValueError, KeyError):
+        return ""
+    return "\n".join(f"{name}: {text}" for name, text in checks.items() if text != "ok")
 
 
 def run_until_signalled(plan: Plan, out: "Console") -> None:

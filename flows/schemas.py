@@ -81,10 +81,19 @@ class VideoOptions(BaseModel):
         le=40,
         title="Quality (CRF)",
         description="H.264 constant rate factor; lower is better.",
+        examples=[18, 23],
     )
     preset: Preset = Field(
         default="fast", title="x264 preset", description="Faster ones take less time, slower ones less space."
     )
+
+
+_ENCODE: Any = Field(
+    default=VideoOptions(), title="Encoding", description="Quality and size of the finished video."
+)
+_OUTPUT: Any = Field(
+    default=Output(), title="Result", description="Where the finished file goes and its name."
+)
 
 
 class LipSyncJob(Job):
@@ -134,8 +143,8 @@ class LipSyncJob(Job):
     refresh: bool = Field(
         default=False, title="Prepare again", description="Rebuild the avatar even if it is in the cache."
     )
-    encode: VideoOptions = Field(default=VideoOptions(), title="Encoding")
-    output: Output = Field(default=Output(), title="Result")
+    encode: VideoOptions = _ENCODE
+    output: Output = _OUTPUT
 
 
 class PortraitJob(Job):
@@ -155,9 +164,15 @@ class PortraitJob(Job):
         default=None,
         max_length=100_000,
         title="Transcript",
-        description="The words of the speech, if known (English).",
+        description="The words of the speech, if known (English): better lips.",
+        examples=["My mother bought five big blue balloons."],
     )
-    fps: FrameRate = Field(default="25", title="Frame rate", description="Frames per second of the result.")
+    fps: FrameRate = Field(
+        default="25",
+        title="Frame rate",
+        description="Frames per second of the result.",
+        examples=["25", "30000/1001"],
+    )
     idle_motion: bool = Field(
         default=True,
         title="Idle motion",
@@ -169,14 +184,15 @@ class PortraitJob(Job):
         le=2**31 - 1,
         title="Seed",
         description="Chooses the blinks and the sway; same seed, same motion.",
+        examples=[7],
     )
     engine: Engine = Field(default="auto", title="Engine", description="What makes the mouth.")
     face: FaceChoice = Field(default="largest", title="Face", description="Whose lips move.")
     refresh: bool = Field(
         default=False, title="Prepare again", description="Rebuild the avatar even if cached."
     )
-    encode: VideoOptions = Field(default=VideoOptions(), title="Encoding")
-    output: Output = Field(default=Output(), title="Result")
+    encode: VideoOptions = _ENCODE
+    output: Output = _OUTPUT
 
 
 class FaceCoverage(BaseModel):
@@ -244,12 +260,31 @@ class SpeechJob(Job):
         description="What to say (English).",
         examples=["Hello, I am a talking picture."],
     )
-    speed: float = Field(default=1.0, ge=0.5, le=2.0, title="Speed", description="1 is the voice's own pace.")
-    pause_duration: int = Field(
-        default=150, ge=0, le=1000, title="Pause (ms)", description="Silence between sentences."
+    speed: float = Field(
+        default=1.0,
+        ge=0.5,
+        le=2.0,
+        title="Speed",
+        description="1 is the voice's own pace.",
+        examples=[0.9, 1.2],
     )
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="Same seed, same sound.")
-    output: Output = Field(default=Output(), title="Result")
+    pause_duration: int = Field(
+        default=150,
+        ge=0,
+        le=1000,
+        title="Pause (ms)",
+        description="Silence between sentences.",
+        examples=[150, 400],
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Same seed, same sound.",
+        examples=[7],
+    )
+    output: Output = _OUTPUT
 
 
 class SpeechResult(BaseModel):

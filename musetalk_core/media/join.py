@@ -112,8 +112,7 @@ def encode_sound(
         "b:a": audio_bitrate,
         "ar": audio.sample_rate if audio.sample_rate in _AAC_RATES else _AAC_RATES[-1],
         "ac": min(audio.channels, 2),
-        # Late starts and holes become silence, as in `decode_speech`, so that sound and lips agree.
-        "af": f"aresample=async=1:first_pts=0:min_hard_comp={float(GAP_S)}",
+        "af": _filters(audio.codec),
         "map_metadata": -1,
         "map_chapters": -1,
         "fflags": "+bitexact",
@@ -122,6 +121,16 @@ def encode_sound(
     with replacing(target) as temporary:
         words = command(find_ffmpeg(ffmpeg), graph.output(source["a:0"], file_url(temporary), **options))
         run(words, deadline_s=_DEADLINE_S)
+
+
+def _filters(codec: str) -> str:
+    """Name what is done to sound before it is encoded: as in `decode_speech`, so that lips agree with it."""
+    # Late starts and holes become silence.
+    steps = [f"aresample=async=1:first_pts=0:min_hard_comp={float(GAP_S)}"]
+    if codec.startswith("pcm_f"):
+        # Only raw floats can be beyond -1..1 or no numbers at all, on which the AAC encoder gives up.
+        steps.insert(0, r"aeval=if(isnan(val(ch))\,0\,clip(val(ch)\,-1\,1)):c=same")
+    return ",".join(steps)
 
 
 def _is_plain(speech: Path) -> bool:

@@ -1,5 +1,8 @@
 """The app on a made-up job system and a folder store in a temporary home."""
 
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from api.doors import get_runs
@@ -123,3 +127,20 @@ def finished(runs: FakeRuns, finish: Callable[..., Run]) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture
+def server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> Iterator[str]:
+    """The app on a port of its own, for what speaks HTTP."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    api = create_app()
+    api.dependency_overrides[get_runs] = lambda: runs
+    uv = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=uv.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not uv.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    uv.should_exit = True
+    thread.join()
+    listener.close()

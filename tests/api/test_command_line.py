@@ -1,20 +1,13 @@
 """The `musetalk` command against the real app over a real connection."""
 
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
-from api.doors import get_runs
-from api.main import create_app
 from deployments.cli import app
 from deployments.client import ApiError
 from deployments.parameters import job_parameters
@@ -23,22 +16,6 @@ from deployments.stack import worker_environment
 from tasks.settings import get_settings
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def server(environment, runs) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    api = create_app()
-    api.dependency_overrides[get_runs] = lambda: runs
-    uv = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=uv.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not uv.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    uv.should_exit = True
-    thread.join()
-    listener.close()
 
 
 def musetalk(server: str, *words: object) -> tuple[int, str, str]:

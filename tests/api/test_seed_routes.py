@@ -99,6 +99,29 @@ def test_the_body_becomes_a_job(client, runs):
     }
 
 
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"video_path": "/etc/passwd"}, "#/avatars/avator_1/video_path"),
+        ({"audio_clips": {"audio_1": "hello.wav"}}, "#/avatars/avator_1/audio_clips/audio_1"),
+    ],
+)
+def test_a_fault_is_told_where_it_stands_in_the_body(client, change, pointer):
+    body = minimal()
+    body["avatars"]["avator_1"] |= change
+
+    answer = client.post("/inference", params=QUERY, json=body).json()
+
+    assert [fault["pointer"] for fault in answer["errors"]] == [pointer]
+    assert answer["detail"].startswith(f"{pointer}: ")
+
+
+def test_a_bad_bucket_is_told_by_the_name_it_has_in_the_body(client):
+    answer = client.post("/inference", params=QUERY, json=minimal(s3_bucket="Not A Bucket")).json()
+
+    assert [fault["pointer"] for fault in answer["errors"]] == ["#/s3_bucket"]
+
+
 def test_a_minimal_body_is_enough(client, runs):
     answer = client.post("/inference", params=QUERY, json=minimal(), headers={"Prefer": "respond-async"})
 

@@ -57,6 +57,26 @@ def test_the_parameters_in_prefect_are_those_of_the_flow(item):
     assert parameters_schema(item.job_type.job) == flow.parameters.model_dump_for_openapi()
 
 
+@pytest.mark.parametrize("job_type", JOB_TYPES.values(), ids=lambda job_type: job_type.name)
+def test_every_field_of_a_form_explains_itself(job_type):
+    schema = parameters_schema(job_type.job)
+    fields = {
+        (model, name): field
+        for model, definition in schema["definitions"].items()
+        for name, field in definition.get("properties", {}).items()
+    }
+
+    assert len(fields) >= len(job_type.job.model_fields)
+    for place, field in fields.items():
+        assert field.get("title") and field.get("description"), place
+        shapes = [field, *field.get("anyOf", [])]  # one that may be empty has its limits one level down
+        kinds = {shape.get("type") for shape in shapes}
+        is_choice = "boolean" in kinds or any("enum" in shape for shape in shapes) or "$ref" in str(field)
+        assert is_choice or field.get("examples"), place
+        if kinds & {"integer", "number"}:
+            assert any("minimum" in shape and "maximum" in shape for shape in shapes), place
+
+
 def test_a_deployment_of_an_unknown_flow_is_refused(tmp_path):
     path = tmp_path / "prefect.yaml"
     path.write_text("deployments: [{name: gpu, entrypoint: flows.dub.dub, work_pool: {name: gpu}}]")

@@ -1,6 +1,7 @@
 """The `./run` script, without setting anything up: a made-up python only notes what it is asked for."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,26 @@ def test_two_at_once_do_not_write_into_one_environment(tmp_path, python):
     assert [run.wait(60) for run in both] == [3, 3]
 
     assert [line.split()[0] for line in asked(python)] == ["begin", "end", "begin", "end"]
+
+
+WILLING = """#!/bin/sh
+if [ "$2" = venv ]; then mkdir -p "$4/bin" && cp "$0" "$4/bin/python"; exit; fi
+[ "$1" = -m ] && echo "$*" >>"$0.asked"
+exit 0
+"""
+
+
+@pytest.mark.parametrize("place", ["a terminal", "a log"])
+def test_a_terminal_sees_the_installation_and_a_log_stays_short(tmp_path, python, place):
+    python.write_text(WILLING)
+    env = os.environ | {"MUSETALK_VENV": str(tmp_path / "v"), "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    here, there = pty.openpty()
+    subprocess.run([RUN, "setup"], env=env, stdout=there if place == "a terminal" else None, check=True)
+    os.close(here)
+    os.close(there)
+
+    asked = (tmp_path / "v" / "bin" / "python.asked").read_text().splitlines()
+    installs = [line.split() for line in asked if line.startswith("-m pip install ")]
+    assert len(installs) == 3
+    for words in installs:
+        assert ("--quiet" in words) == (place == "a log")

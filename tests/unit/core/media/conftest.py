@@ -2,9 +2,11 @@
 
 import hashlib
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 
 
@@ -48,3 +50,18 @@ class Clips:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
     """The clip maker."""
     return Clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def float_wav() -> Callable[..., Path]:
+    """Write a 32-bit float wav, which may hold anything."""
+
+    def write(path: Path, samples: Sequence[float], rate: int = 16000) -> Path:
+        data = np.asarray(samples, "<f4").tobytes()
+        size, wide = len(data).to_bytes(4, "little"), (rate * 4).to_bytes(4, "little")
+        head = b"RIFF" + (36 + len(data)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+        head += b"\x03\0\x01\0" + rate.to_bytes(4, "little") + wide + b"\x04\0\x20\0"
+        path.write_bytes(head + b"data" + size + data)
+        return path
+
+    return write

@@ -22,15 +22,6 @@ def heard(path, folder, **limits):
     return found
 
 
-def float_wav(path, samples, rate=16000):
-    """A 32-bit float wav, which may hold anything."""
-    data = np.asarray(samples, "<f4").tobytes()
-    head = b"RIFF" + (36 + len(data)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
-    head += b"\x03\0\x01\0" + rate.to_bytes(4, "little") + (rate * 4).to_bytes(4, "little") + b"\x04\0\x20\0"
-    path.write_bytes(head + b"data" + len(data).to_bytes(4, "little") + data)
-    return path
-
-
 def pitch(samples):
     return np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples))))) * 16000 / len(samples)
 
@@ -73,7 +64,7 @@ def test_channels_are_averaged(tmp_path, clips):
     assert np.abs(heard(path, tmp_path)[1000:-1000] - 0.1).max() < 1e-3
 
 
-def test_what_is_not_a_number_becomes_one(tmp_path):
+def test_what_is_not_a_number_becomes_one(tmp_path, float_wav):
     samples = np.zeros(16000, np.float32)
     samples[[10, 20, 30, 40]] = np.nan, np.inf, -np.inf, 1e30
     found = heard(float_wav(tmp_path / "a.wav", samples), tmp_path)

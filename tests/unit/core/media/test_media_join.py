@@ -10,7 +10,7 @@ from musetalk_core.errors import EncodeError, NoAudioFound
 from musetalk_core.media.audio import decode_speech, write_wav
 from musetalk_core.media.encode import VideoEncoder, timescale
 from musetalk_core.media.frames import open_scan
-from musetalk_core.media.join import join
+from musetalk_core.media.join import encode_sound, join
 from musetalk_core.media.picture import Picture
 from musetalk_core.speech.samples import PcmFile
 
@@ -144,6 +144,22 @@ def test_aac_that_is_not_plain_is_encoded_again(tmp_path, clips, name, words):
     assert packets(tmp_path / "a.mp4") != packets(speech)
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.audio[0].sample_rate in (44100, 48000)
+
+
+def test_broken_floats_are_silent_or_clipped_in_the_result_as_for_the_engine(tmp_path, float_wav):
+    samples = 0.3 * np.sin(2764 / 16000 * np.arange(16000))
+    samples[2000:2100], samples[4000:4100], samples[6000:6100] = np.nan, np.inf, -1e30
+    speech = float_wav(tmp_path / "a.wav", samples)
+    encode_sound(speech, tmp_path / "a.m4a")
+
+    heard = []
+    for path in (speech, tmp_path / "a.m4a"):
+        count = decode_speech(path, tmp_path / "a.f32")
+        heard.append(PcmFile(tmp_path / "a.f32").read(0, count)[:16000])
+    assert np.isfinite(heard[1]).all()
+    assert abs(heard[1][2030:2070]).max() < 0.2 and abs(heard[1][4030:4070]).min() > 0.5
+    calm = slice(8000, 15000)
+    assert np.abs(heard[0][calm] - heard[1][calm]).max() < 0.02
 
 
 def test_sound_that_starts_late_stays_late_in_the_result_and_for_the_engine(tmp_path, clips):
