@@ -148,9 +148,10 @@ def _voice(_: Settings) -> str:
 
 
 def _aligner(_: Settings) -> str:
-    from musetalk_core.speech.recogniser import Recogniser
+    from musetalk_core.speech.recogniser import Listener, Recogniser
 
     Recogniser()
+    Listener()
     return "pocketsphinx and its English model load"
 
 

@@ -1,6 +1,7 @@
-"""The phones of a recording: aligned with its text, recognised without one, or none where neither works."""
+"""The phones of a recording: of its text, of the words heard in it, of no words at all, or none."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.pronunciation import spoken_words
-from musetalk_core.speech.recogniser import Aligner, Recogniser
+from musetalk_core.speech.recogniser import Aligner, Listener, Recogniser
 from musetalk_core.speech.samples import Samples
 from musetalk_core.speech.windows import LONGEST_S, levels, windows
 from musetalk_core.types import SPEECH_RATE_HZ, Float
@@ -24,6 +25,8 @@ _AGREEMENT: Final = 0.22
 _PATIENCE: Final = 4
 _LEAST_SPEECH: Final = 0.1
 """Share of the loud time that must be phones, or recognition has failed."""
+_LEAST_WORDS: Final = 0.5
+"""The same for words, or phones are recognised without any. Clear speech has .8 and more."""
 
 
 class _Heard(NamedTuple):
@@ -33,14 +36,27 @@ class _Heard(NamedTuple):
     length_s: float
 
 
+class _Ears:
+    """The recognisers of one file; each is loaded when it is first needed."""
+
+    @cached_property
+    def words(self) -> Listener:
+        return Listener()
+
+    @cached_property
+    def sounds(self) -> Recogniser:
+        return Recogniser()
+
+
 def phones_of(
     samples: Samples, text: str | None = None, piece_s: float = LONGEST_S
 ) -> tuple[list[Phone], Method]:
     """
     Find the phones of English speech, piece by piece.
 
-    Where the text does not fit a piece (music, words left out), phones are recognised instead, and the next
-    piece is tried with the same words; after four such pieces in a row the text is given up.
+    Where the text does not fit a piece (music, words left out), it is recognised as if there were none, and
+    the next piece is tried with the same words; after four such pieces in a row the text is given up.
+    Recognised are words, whose phones are taken; where few are heard, phones without words.
 
     Args:
         samples: the recording; read piece by piece.
@@ -54,14 +70,14 @@ def phones_of(
     Raises:
         ModelNotInstalled: a package is missing or damaged.
     """
-    recogniser = Recogniser()
+    ears = _Ears()
     words = spoken_words(text) if text else []
     aligner = Aligner(words) if words else None
     pieces: list[_Heard] = []
     phones: list[Phone] = []
     failures = 0
     for start, stop in windows(samples, piece_s):
-        heard = _heard(samples.read(start, stop), recogniser, aligner if failures < _PATIENCE else None)
+        heard = _heard(samples.read(start, stop), ears, aligner if failures < _PATIENCE else None)
         failures = 0 if heard.aligned else failures + 1
         offset = start / SPEECH_RATE_HZ
         phones += [Phone(p.start_s + offset, p.end_s + offset, p.name) for p in heard.phones]
@@ -71,18 +87,23 @@ def phones_of(
     return _joined(phones), _method(pieces)
 
 
-def _heard(samples: Float, recogniser: Recogniser, aligner: Aligner | None) -> _Heard:
+def _heard(samples: Float, ears: _Ears, aligner: Aligner | None) -> _Heard:
     length_s = len(samples) / SPEECH_RATE_HZ
-    loud = levels(samples, _STEP_S) > _SILENT_RMS
-    loud_s = float(loud.sum() * _STEP_S)
+    loud_s = float((levels(samples, _STEP_S) > _SILENT_RMS).sum() * _STEP_S)
     if not loud_s:
         return _Heard([Phone(0.0, length_s, "")], False, 0.0, length_s)
-    free = recogniser.phones(samples)
     known = aligner.phones(samples) if aligner is not None and not aligner.is_done else []
-    if aligner is not None and known and agreement(known, free, length_s) >= _AGREEMENT:
+    if (
+        aligner is not None
+        and known
+        and agreement(known, ears.sounds.phones(samples), length_s) >= _AGREEMENT
+    ):
         aligner.accept()
         return _Heard(known, True, loud_s, length_s)
-    return _Heard(free, False, loud_s, length_s)
+    phones = ears.words.phones(samples)
+    if _spoken_s(phones) < _LEAST_WORDS * loud_s:
+        phones = ears.sounds.phones(samples)
+    return _Heard(phones, False, loud_s, length_s)
 
 
 def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) -> float:
@@ -114,8 +135,11 @@ def _numbered(phones: Iterable[Phone], numbers: dict[str, int], steps: int) -> n
 
 
 def _failed(phones: Sequence[Phone], pieces: Sequence[_Heard]) -> bool:
-    spoken_s = sum(p.end_s - p.start_s for p in phones if p.name)
-    return spoken_s < _LEAST_SPEECH * sum(piece.loud_s for piece in pieces)
+    return _spoken_s(phones) < _LEAST_SPEECH * sum(piece.loud_s for piece in pieces)
+
+
+def _spoken_s(phones: Iterable[Phone]) -> float:
+    return sum(p.end_s - p.start_s for p in phones if p.name)
 
 
 def _method(pieces: Sequence[_Heard]) -> Method:

@@ -1,4 +1,4 @@
-"""pocketsphinx behind two small classes: phones without a text, and phones of a known text."""
+"""pocketsphinx behind three small classes: phones, phones of the words it hears, phones of a known text."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -53,6 +53,42 @@ class Recogniser:
         )
 
 
+class Listener:
+    """Hears words, and their phones in detail: what is English is heard better this way. One per file."""
+
+    def __init__(self) -> None:
+        root = _model_root()
+        # Narrow enough to cost what phones alone cost; docs/LOG.md has what wider ones would win.
+        self._decoder = _decoder(
+            hmm=f"{root}/en-us/en-us",
+            lm=f"{root}/en-us/en-us.lm.bin",
+            dict=f"{root}/en-us/cmudict-en-us.dict",
+            fwdflat=False,
+            maxhmmpf=800,
+            maxwpf=5,
+            pl_window=8,
+            pl_beam=1e-6,
+            pl_pbeam=1e-6,
+            topn=2,
+        )
+
+    def phones(self, samples: Float) -> list[Phone]:
+        """
+        Recognise up to 30 s.
+
+        Args:
+            samples: (S,) float32 at 16 kHz.
+
+        Returns:
+            Phones from the start of `samples`, '' for silence and noise; none where no word is heard.
+        """
+        pcm = _pcm(samples)
+        self._decoder.activate_search()
+        if not _decoded(self._decoder, pcm) or not _words(self._decoder):
+            return []
+        return _clipped(_in_detail(self._decoder, pcm), len(samples) / SPEECH_RATE_HZ)
+
+
 class Aligner:
     """Finds the words of a known text in speech, piece after piece. One per file."""
 
@@ -96,8 +132,8 @@ class Aligner:
         words = self._chain[self._next : self._next + int(length_s * _FASTEST_WORDS_PER_S) + 2]
         if not words or not self._listened(words, pcm):
             return []
-        heard = sum(not s.word.startswith(_FILLERS) for s in self._decoder.seg() or ())
-        phones = self._in_detail(pcm) if heard else []
+        heard = _words(self._decoder)
+        phones = _in_detail(self._decoder, pcm) if heard else []
         self._heard = heard if phones else 0
         return _clipped(phones, length_s)
 
@@ -118,20 +154,6 @@ class Aligner:
         except (RuntimeError, ValueError):
             return False
         return _decoded(self._decoder, pcm)
-
-    def _in_detail(self, pcm: bytes) -> list[Phone]:
-        """Run the second pass: the words just heard, phone by phone."""
-        try:
-            self._decoder.set_alignment()
-        except RuntimeError:
-            return []
-        if not _decoded(self._decoder, pcm):
-            return []
-        return [
-            Phone(p.start * _FRAME_S, (p.start + p.duration) * _FRAME_S, _plain(p.name))
-            for word in self._decoder.get_alignment() or ()
-            for p in word
-        ]
 
 
 def _model_root() -> str:
@@ -164,6 +186,26 @@ def _decoded(decoder: Any, pcm: bytes) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _words(decoder: Any) -> int:
+    """Count the words of the utterance just decoded."""
+    return sum(not s.word.startswith(_FILLERS) for s in decoder.seg() or ())
+
+
+def _in_detail(decoder: Any, pcm: bytes) -> list[Phone]:
+    """Run the second pass: the words just heard, phone by phone."""
+    try:
+        decoder.set_alignment()
+    except RuntimeError:
+        return []
+    if not _decoded(decoder, pcm):
+        return []
+    return [
+        Phone(p.start * _FRAME_S, (p.start + p.duration) * _FRAME_S, _plain(p.name))
+        for word in decoder.get_alignment() or ()
+        for p in word
+    ]
 
 
 def _pcm(samples: Float) -> bytes:
