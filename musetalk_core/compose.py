@@ -19,6 +19,9 @@ from musetalk_core.plan import Chunk
 from musetalk_core.render import Scene
 from musetalk_core.types import Box, Image, Mask
 
+_CHROMA_REACH = 2
+"""A pixel's colour is interpolated from chroma samples up to this far away; without them edges would tint."""
+
 
 class Paste(Protocol):
     """One way to get a crop into a picture."""
@@ -50,8 +53,11 @@ class MaskBlend:
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
         """See `Paste`."""
         box, (mask, area) = self._scene.avatar.box(source), self._mask(source)
+        if area.is_empty:
+            return picture
         face = np.asarray(cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        inside = area.clipped(picture.width, picture.height).evened().clipped(picture.width, picture.height)
+        whole = picture.width, picture.height
+        inside = area.grown(_CHROMA_REACH).clipped(*whole).evened().clipped(*whole)
         before = picture.bgr(inside)
         return picture.pasted(composite(before, inside, face, box, mask, area), before, inside)
 

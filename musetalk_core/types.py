@@ -55,6 +55,10 @@ class Box:
             min(max(self.y2, 0), height),
         )
 
+    def grown(self, pixels: int) -> "Box":
+        """The same with so many pixels more on every side; may leave the picture."""
+        return Box(self.x1 - pixels, self.y1 - pixels, self.x2 + pixels, self.y2 + pixels)
+
     def evened(self) -> "Box":
         """Grown outwards to even coordinates, so that it lies on whole 4:2:0 chroma samples."""
         return Box(self.x1 & ~1, self.y1 & ~1, (self.x2 + 1) & ~1, (self.y2 + 1) & ~1)

@@ -1,6 +1,8 @@
 """Fixtures every tier may use."""
 
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,20 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip("no golden vectors beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_models() -> Iterator[Callable[..., Path]]:
+    """`golden_models("bisenet", "vae")`: the models folder with these stand-in weights, each written once."""
+    import golden_data
+
+    with tempfile.TemporaryDirectory(prefix="golden-models-") as name:
+        root, written = Path(name), set()
+
+        def models(*nets: str) -> Path:
+            for net in set(nets) - written:
+                golden_data.weights.write_models(root, [net])
+                written.add(net)
+            return root
+
+        yield models

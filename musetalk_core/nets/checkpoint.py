@@ -1,6 +1,6 @@
 """Weight files: read without running code from them, checked against the module they are for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,7 +44,12 @@ def read_tensors(path: Path) -> Tensors:
     return tensors
 
 
-def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def fill(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    path: Path,
+    shown: Callable[[str], str] = str,
+) -> None:
     """
     Put tensors into a module that was built on the meta device, without a second copy of them.
 
@@ -52,6 +57,7 @@ def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> 
         module:  its parameters are replaced by the tensors themselves.
         tensors: exactly the module's keys and shapes.
         path:    where they came from, for the message.
+        shown:   turns a key into what the file calls it, for the message.
 
     Raises:
         WeightsInvalid: keys or shapes differ; the message names the first ones.
@@ -59,13 +65,17 @@ def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> 
     wanted = module.state_dict()
     missing, surplus = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     wrong = [
-        f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        f"{shown(key)} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
         for key, value in wanted.items()
         if key in tensors and tensors[key].shape != value.shape
     ]
     faults = [
         f"{what} {len(which)}: {', '.join(which[:_NAMED])}"
-        for what, which in (("missing", missing), ("unknown", surplus), ("wrong shape", wrong))
+        for what, which in (
+            ("missing", [shown(key) for key in missing]),
+            ("unknown", [shown(key) for key in surplus]),
+            ("wrong shape", wrong),
+        )
         if which
     ]
     if faults:

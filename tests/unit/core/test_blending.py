@@ -1,16 +1,14 @@
-"""The compositing formula: exact, and it touches nothing it should not."""
+"""Where, how softly and by which formula a face is put over its frame."""
 
+import cv2
 import numpy as np
 import pytest
+from golden_data import golden_cases, golden_frame, load
 
-from musetalk_core.blending import composite
+from musetalk_core.blending import composite, paste_square, softened, visible_part
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box
 
-NAMES = [
-    *("v1_raw", "v15_jaw", "v15_raw", "v15_neck", "jaw_70_110", "odd", "big", "rt_v15_jaw", "rt_v1_raw"),
-    *("edge_top_left", "edge_bottom_right", "outside_right"),
-]
 WHOLE, FACE, SQUARE = Box(0, 0, 20, 16), Box(6, 4, 14, 12), Box(2, 0, 18, 16)
 
 
@@ -76,14 +74,80 @@ def test_an_array_of_another_size_than_its_box_is_refused():
         composite(picture(20, 16), WHOLE, picture(9, 8), FACE, np.zeros((16, 16), np.uint8), SQUARE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_composites_are_those_of_the_original(golden, name):
-    clip, case = np.load(golden / "clip.npz"), np.load(golden / "blend.npz")
-    y, x = clip["origins"][case[f"{name}/params"][0]]
-    height, width = (int(v) for v in clip["frame_hw"])
-    frame = np.ascontiguousarray(clip["base"][y : y + height, x : x + width])
+def whole(mask, area, square):
+    out = np.zeros(square.size[::-1], np.uint8)
+    x, y = area.x1 - square.x1, area.y1 - square.y1
+    out[y : y + area.size[1], x : x + area.size[0]] = mask
+    return out
+
+
+def test_only_the_lower_half_of_the_square_is_visible():
+    box = Box(10, 20, 50, 80)
+    square = paste_square(box)
+
+    assert square == Box(-15, 5, 75, 95)
+    assert visible_part(box, square) == Box(10, 50, 50, 80)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (1, 1), (0, 9), (3, 3)])
+def test_a_tiny_box_has_a_square_and_a_part_that_fit(size):
+    box = Box(5, 5, 5 + size[0], 5 + size[1])
+    part = visible_part(box, paste_square(box))
+
+    assert part.x1 <= part.x2
+    assert part.y1 <= part.y2
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.1, 0.4])
+@pytest.mark.parametrize(
+    "area", [Box(0, 0, 60, 60), Box(0, 30, 9, 60), Box(25, 30, 26, 31), Box(50, 2, 60, 40)]
+)
+def test_softening_a_part_is_softening_the_square(share, area):
+    square = Box(-7, 3, 53, 63)
+    area = Box(area.x1 - 7, area.y1 + 3, area.x2 - 7, area.y2 + 3)
+    hard = 255 * np.random.default_rng(0).integers(0, 2, area.size[::-1], dtype=np.uint8)
+    hard[0, 0] = 255
+
+    soft, place = softened(hard, area, square, share)
+
+    size = int(share * 60 // 2 * 2) + 1
+    expected = cv2.GaussianBlur(whole(hard, area, square), (size, size), 0)
+    np.testing.assert_array_equal(whole(soft, place, square), expected)
+    assert all(edge.any() for edge in (soft[0], soft[-1], soft[:, 0], soft[:, -1]))
+
+
+def test_a_mask_that_shows_nothing_is_empty_and_changes_nothing():
+    frame, mask = picture(20, 16), np.zeros((4, 8), np.uint8)
+
+    soft, place = softened(mask, Box(6, 8, 14, 12), SQUARE)
+
+    assert place.is_empty
+    np.testing.assert_array_equal(composite(frame, WHOLE, picture(8, 8, 1), FACE, soft, place), frame)
+
+
+@pytest.mark.parametrize(("folder", "name"), golden_cases("blend", "*/params"))
+def test_square_visible_part_and_blur_are_those_of_the_original(folder, name):
+    case = load(folder, "blend")
+    box, square = Box(*map(int, case[f"{name}/box"])), Box(*map(int, case[f"{name}/crop_box"]))
+    raw = case[f"{name}/mask_before_blur"]
+    part = visible_part(box, square)
+    inside = np.ascontiguousarray(
+        raw[part.y1 - square.y1 : part.y2 - square.y1, part.x1 - square.x1 : part.x2 - square.x1]
+    )
+
+    soft = softened(inside, part, square, 0.1 if case[f"{name}/params"][5] else 0.05)
+
+    assert paste_square(box) == square
+    np.testing.assert_array_equal(whole(inside, part, square), raw)
+    np.testing.assert_array_equal(whole(*soft, square), case[f"{name}/mask"])
+
+
+@pytest.mark.parametrize(("folder", "name"), golden_cases("blend", "*/params"))
+def test_composites_are_those_of_the_original(folder, name):
+    case = load(folder, "blend")
+    frame = golden_frame(folder, int(case[f"{name}/params"][0]))
     box, square = Box(*map(int, case[f"{name}/box"])), Box(*map(int, case[f"{name}/crop_box"]))
 
-    out = composite(frame, Box(0, 0, width, height), case[f"{name}/face"], box, case[f"{name}/mask"], square)
+    out = composite(frame, Box(0, 0, 256, 240), case[f"{name}/face"], box, case[f"{name}/mask"], square)
 
     np.testing.assert_array_equal(out, frame + case[f"{name}/out_delta"])

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from musetalk_core import avatar, prepare
+from musetalk_core.blending import paste_square, softened
 from musetalk_core.compose import compose
 from musetalk_core.crops import Crops
 from musetalk_core.errors import InputError, NoFaceFound
-from musetalk_core.faces.oval import feathered, paste_square
 from musetalk_core.loader import load_engine
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.plan import Chunk, plan
 from musetalk_core.render import Scene, render_chunk
 from musetalk_core.speech.phones import Phone
+from musetalk_core.types import Box
 
 RATE = Fraction(25)
 WORDS = [Phone(0.0, 0.2, ""), Phone(0.2, 0.5, "AA"), Phone(0.5, 0.7, "M"), Phone(0.7, 1.2, "AO")]
@@ -118,9 +119,9 @@ def test_every_row_above_the_reach_of_the_mask_is_the_sources(swaying, tmp_path,
 def test_the_blur_that_reach_is_computed_from_is_the_real_one():
     mask = np.zeros((200, 200), np.uint8)
     mask[100:150, 50:150] = 255
-    rows = np.flatnonzero(feathered(mask).any(axis=1))
+    area = softened(mask, Box(0, 0, 200, 200), Box(0, 0, 200, 200))[1]
 
-    assert rows[0] == 100 - (int(0.05 * 200 // 2 * 2) + 1) // 2
+    assert area.y1 == 100 - (int(0.05 * 200 // 2 * 2) + 1) // 2
 
 
 def test_a_still_with_idle_motion_off_moves_only_its_mouth(still, tmp_path, reading):

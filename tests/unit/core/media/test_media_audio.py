@@ -4,6 +4,7 @@ import wave
 
 import numpy as np
 import pytest
+from golden_data import golden_sets, load
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable, NoAudioFound
 from musetalk_core.media import audio
@@ -153,3 +154,20 @@ def test_a_wav_written_into_a_pipe_has_no_length_and_is_fine(clips, tmp_path):
     data[start : start + 4] = b"\xff\xff\xff\xff"
     (tmp_path / "a.wav").write_bytes(data)
     assert len(heard(tmp_path / "a.wav", tmp_path)) == 16000
+
+
+@pytest.mark.parametrize("folder", golden_sets())
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.flac"])
+def test_stereo_becomes_the_samples_that_the_original_hears(clips, tmp_path, folder, name):
+    arrays = load(folder, "audio")
+    with wave.open(str(tmp_path / "stereo.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44100)
+        file.writeframes(arrays["stereo44k/pcm"].astype("<i2").tobytes())
+    coder = {"a.wav": "pcm_s16le", "a.mp4": "alac", "a.flac": "flac"}[name]
+    path = clips.make(f"{folder.parent.name}-{name}", "-i", tmp_path / "stereo.wav", "-c:a", coder)
+
+    found = heard(path, tmp_path)
+
+    np.testing.assert_allclose(found, arrays["stereo44k/mono16k"], atol=1e-5)
