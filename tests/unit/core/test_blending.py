@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
+from golden_data import golden_cases, golden_frame, load
 
 from musetalk_core.blending import composite
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box
 
-NAMES = [
-    *("v1_raw", "v15_jaw", "v15_raw", "v15_neck", "jaw_70_110", "odd", "big", "rt_v15_jaw", "rt_v1_raw"),
-    *("edge_top_left", "edge_bottom_right", "outside_right"),
-]
 WHOLE, FACE, SQUARE = Box(0, 0, 20, 16), Box(6, 4, 14, 12), Box(2, 0, 18, 16)
 
 
@@ -76,12 +73,11 @@ def test_an_array_of_another_size_than_its_box_is_refused():
         composite(picture(20, 16), WHOLE, picture(9, 8), FACE, np.zeros((16, 16), np.uint8), SQUARE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_composites_are_those_of_the_original(golden, name):
-    clip, case = np.load(golden / "clip.npz"), np.load(golden / "blend.npz")
-    y, x = clip["origins"][case[f"{name}/params"][0]]
-    height, width = (int(v) for v in clip["frame_hw"])
-    frame = np.ascontiguousarray(clip["base"][y : y + height, x : x + width])
+@pytest.mark.parametrize(("folder", "name"), golden_cases("blend", "*/params"))
+def test_composites_are_those_of_the_original(folder, name):
+    case = load(folder, "blend")
+    frame = golden_frame(folder, case[f"{name}/params"][0])
+    height, width = frame.shape[:2]
     box, square = Box(*map(int, case[f"{name}/box"])), Box(*map(int, case[f"{name}/crop_box"]))
 
     out = composite(frame, Box(0, 0, width, height), case[f"{name}/face"], box, case[f"{name}/mask"], square)

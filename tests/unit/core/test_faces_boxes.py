@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from golden_data import golden_sets, load
 
 from musetalk_core.faces.boxes import musetalk_box
 from musetalk_core.types import Box
@@ -40,10 +41,11 @@ def test_the_detector_steps_in_where_the_points_give_no_box():
     assert musetalk_box(points(left=-3), 200, 200) == Box(0, 10, 80, 90)
 
 
+@pytest.mark.parametrize("folder", golden_sets())
 @pytest.mark.parametrize("kind", ["clip", "edge"])
 @pytest.mark.parametrize("margin", [0, 10])
-def test_boxes_are_those_of_the_original_clipped(golden, kind, margin):
-    vectors = np.load(golden / "boxes.npz")
+def test_boxes_are_those_of_the_original_clipped(folder, kind, margin):
+    vectors = load(folder, "boxes")
     compared = 0
     for shift in vectors["shifts"]:
         for number, (all_points, expected) in enumerate(

@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
+from golden_data import golden_cases, load
 
 from musetalk_core.faces.boxes import musetalk_box
 from musetalk_core.faces.oval import feathered, inside_lower, oval_mask, paste_square
 from musetalk_core.faces.topology import CHIN, LANDMARKS_68, LOWER_LIP_INSIDE
 from musetalk_core.types import Box
-
-NAMES = [
-    *("v1_raw", "v15_jaw", "v15_raw", "v15_neck", "jaw_70_110", "odd", "big", "rt_v15_jaw", "rt_v1_raw"),
-    *("edge_top_left", "edge_bottom_right", "outside_right"),
-]
 
 
 def value(mask, square, point):
@@ -50,9 +46,9 @@ def test_a_box_at_the_border_gives_a_square_that_leaves_the_picture(portrait_mes
     assert mask.shape == (180, 180)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_square_lower_half_and_blur_are_those_of_the_original(golden, name):
-    case = np.load(golden / "blend.npz")
+@pytest.mark.parametrize(("folder", "name"), golden_cases("blend", "*/params"))
+def test_square_lower_half_and_blur_are_those_of_the_original(folder, name):
+    case = load(folder, "blend")
     box, square = Box(*map(int, case[f"{name}/box"])), Box(*map(int, case[f"{name}/crop_box"]))
     raw = case[f"{name}/mask_before_blur"]
 
