@@ -31,15 +31,6 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """The folder of golden vectors that may lie beside a checkout; tests that need it skip without."""
-    folder = REPOSITORY.parent / "shared" / "golden"
-    if not folder.is_dir():
-        pytest.skip("no golden vectors beside the checkout")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def golden_models() -> Iterator[Callable[..., Path]]:
     """`golden_models("bisenet", "vae")`: the models folder with these stand-in weights, each written once."""
     import golden_data

@@ -1,0 +1,147 @@
+"""
+DWPose: 133 key points of a whole body, 68 of them on the face, from a picture or from a box in it.
+
+The student of the DWPose paper, an RTMPose-l at 288x384, with the pre- and post-processing of mmpose 1.1.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from musetalk_core.errors import InputError
+from musetalk_core.nets.convnet import load_net
+from musetalk_core.nets.device import Device
+from musetalk_core.nets.dwpose_backbone import CSPNeXt
+from musetalk_core.nets.dwpose_head import SimccHead, decode, unmirrored
+from musetalk_core.types import Box, Float, Image
+
+INPUT_WIDTH: Final = 288
+INPUT_HEIGHT: Final = 384
+FACE: Final = slice(23, 91)
+"""The face among the key points, in the order of iBUG-68."""
+
+_PADDING: Final = 1.25
+_ASPECT: Final = INPUT_WIDTH / INPUT_HEIGHT
+_BINS_PER_PX: Final = 2.0
+_MEAN: Final = (123.675, 116.28, 103.53)
+_DEVIATION: Final = (58.395, 57.12, 57.375)
+
+Points = Float
+"""(133, 2) float32 pixels x, y of the picture; may lie outside."""
+
+
+class RTMPose(nn.Module):
+    """(B, 3, 384, 288) float32 normalised RGB -> (B, 133, 576), (B, 133, 768) activations over x and y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = CSPNeXt()
+        self.head = SimccHead()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the activations."""
+        return self.head(self.backbone(x))
+
+
+class WholeBodyPose:
+    """Finds the key points of one person."""
+
+    def __init__(self, net: RTMPose, device: Device, flip_test: bool = True) -> None:
+        """
+        Wrap a loaded net.
+
+        Args:
+            net:       in eval mode, on the device.
+            device:    where it is.
+            flip_test: look at the mirrored picture, too, and take the mean, as the original does. Without,
+                       the points come in half the time.
+        """
+        self._net = net
+        self._place = device.place
+        self._flip_test = flip_test
+        self._mean, self._deviation = (
+            torch.tensor(values, device=device.place).view(1, 3, 1, 1) for values in (_MEAN, _DEVIATION)
+        )
+
+    def points(self, image: Image, box: Box | None = None) -> tuple[Points, Float]:
+        """
+        Find the key points of the person in a picture.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            box:   around the person; a quarter is added in width and height, as mmpose does. None, as
+                   in the original: the whole picture.
+
+        Returns:
+            (133, 2) float32 pixels and (133,) float32 scores, which are activations, not probabilities.
+
+        Raises:
+            InputError: the box is empty.
+        """
+        height, width = image.shape[:2]
+        centre, size = framed(box or Box(0, 0, width, height))
+        places, scores = self.places(warped(image, centre, size))
+        scaled = places / (INPUT_WIDTH, INPUT_HEIGHT) * size + centre - size / 2
+        return scaled.astype(np.float32), scores
+
+    def places(self, view: Image) -> tuple[npt.NDArray[np.float64], Float]:
+        """In a (384, 288, 3) uint8 BGR view: (133, 2) float64 pixels of it, (133,) float32 scores."""
+        with torch.inference_mode():
+            bins, scores = decode(*self._activations(view))
+            return bins.cpu().numpy() / _BINS_PER_PX, scores.cpu().numpy()
+
+    def _activations(self, view: Image) -> tuple[Tensor, Tensor]:
+        """(133, 576) and (133, 768) activations of one view, the mean of both ways to look at it."""
+        pixels = torch.from_numpy(view.copy()).to(self._place).permute(2, 0, 1)[None].flip(1).float()
+        plain = (pixels - self._mean) / self._deviation
+        if not self._flip_test:
+            x, y = self._net(plain)
+            return x[0], y[0]
+        x, y = self._net(torch.cat((plain, plain.flip(3))))
+        mirrored_x, mirrored_y = unmirrored(x[1:], y[1:])
+        return (x[0] + mirrored_x[0]) * 0.5, (y[0] + mirrored_y[0]) * 0.5
+
+
+def load_pose(path: Path, device: Device, flip_test: bool = True) -> WholeBodyPose:
+    """
+    Read `dw-ll_ucoco_384.pth`; the net runs in float32 whatever the device record says.
+
+    Raises:
+        ModelNotInstalled: there is no such file.
+        WeightsInvalid: it is damaged or of another net.
+    """
+    return WholeBodyPose(load_net(RTMPose, path, device), device, flip_test)
+
+
+def face68(points: Points) -> Float:
+    """The (68, 2) points of the face, in the order of iBUG-68."""
+    return points[FACE]
+
+
+def framed(box: Box) -> tuple[Float, Float]:
+    """Centre and size (width, height) of the view on a box, padded and grown to the aspect of the input."""
+    if box.is_empty:
+        raise InputError("an empty box shows nobody", box=(box.x1, box.y1, box.x2, box.y2))
+    centre = np.array(((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2), np.float32)
+    width, height = (side * _PADDING for side in box.size)
+    if width > height * _ASPECT:
+        height = width / _ASPECT
+    else:
+        width = height * _ASPECT
+    return centre, np.array((width, height), np.float32)
+
+
+def warped(image: Image, centre: Float, size: Float) -> Image:
+    """The view of that centre and size as (384, 288, 3) uint8 BGR, black outside the picture."""
+    half = size[0] / 2
+    source = np.array((centre, centre - (0, half), centre - (half, half)), np.float32)
+    x, y = INPUT_WIDTH / 2, INPUT_HEIGHT / 2
+    target = np.array(((x, y), (x, y - x), (0, y - x)), np.float32)
+    matrix = cv2.getAffineTransform(source, target)
+    view = cv2.warpAffine(image, matrix, (INPUT_WIDTH, INPUT_HEIGHT), flags=cv2.INTER_LINEAR)
+    return np.asarray(view, np.uint8)

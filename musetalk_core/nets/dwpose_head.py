@@ -1,0 +1,121 @@
+"""
+RTMPose's head: features to one vector over x and one over y for each key point, and what these say.
+
+Attribute names are the keys of the official file.
+"""
+
+import math
+from typing import Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # torch's own name for it
+from torch import Tensor, nn
+
+POINTS: Final = 133
+X_BINS: Final = 576
+Y_BINS: Final = 768
+"""Half a pixel of the input a bin."""
+
+_CELLS: Final = 12 * 9
+_WIDTH: Final = 256
+_GATED: Final = 512
+_SHARED: Final = 128
+
+PARTNERS: Final = (
+    *(0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15),  # body
+    *(20, 21, 22, 17, 18, 19),  # feet
+    *range(39, 22, -1),  # the outline of the face
+    *range(49, 39, -1),  # brows
+    *range(50, 54),  # the ridge of the nose
+    *range(58, 53, -1),  # nostrils
+    *(68, 67, 66, 65, 70, 69, 62, 61, 60, 59, 64, 63),  # eyes
+    *range(77, 70, -1),  # outer lips, upper
+    *range(82, 77, -1),  # outer lips, lower
+    *range(87, 82, -1),  # inner lips, upper
+    *range(90, 87, -1),  # inner lips, lower
+    *range(112, 133),  # hands
+    *range(91, 112),
+)
+"""Which key point each one becomes in a mirror."""
+
+
+class SimccHead(nn.Module):
+    """(B, 1024, 12, 9) features -> (B, 133, 576) and (B, 133, 768) activations over x and over y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.final_layer = nn.Conv2d(1024, POINTS, 7, padding=3)
+        self.mlp = nn.Sequential(_ScaleNorm(_CELLS), nn.Linear(_CELLS, _WIDTH, bias=False))
+        self.gau = _GatedAttention()
+        self.cls_x = nn.Linear(_WIDTH, X_BINS, bias=False)
+        self.cls_y = nn.Linear(_WIDTH, Y_BINS, bias=False)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the key points attend to each other, then place them."""
+        x = self.gau(self.mlp(self.final_layer(features).flatten(2)))
+        return self.cls_x(x), self.cls_y(x)
+
+
+class _ScaleNorm(nn.Module):
+    """Vectors divided by their root mean square, times one learned number."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.empty(1))
+        self._factor = width**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=2, keepdim=True) * self._factor
+        return x / size.clamp(min=1e-5) * self.g
+
+
+class _Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.empty(_WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class _GatedAttention(nn.Module):
+    """Attention with squared ReLU in place of softmax, gated, then added to the scaled input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(2, _SHARED))
+        self.beta = nn.Parameter(torch.empty(2, _SHARED))
+        self.o = nn.Linear(_GATED, _WIDTH, bias=False)
+        self.uv = nn.Linear(_WIDTH, 2 * _GATED + _SHARED, bias=False)
+        self.ln = _ScaleNorm(_WIDTH)
+        self.res_scale = _Scale()
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value, base = F.silu(self.uv(self.ln(x))).split((_GATED, _GATED, _SHARED), dim=2)
+        query, key = (base[:, :, None] * self.gamma + self.beta).unbind(dim=2)
+        weights = F.relu(query @ key.transpose(1, 2) / math.sqrt(_SHARED)).square()
+        return self.res_scale(x) + self.o(gate * (weights @ value))
+
+
+def unmirrored(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 133, bins) activations of mirrored inputs as those of the inputs: reversed, left for right."""
+    partners = list(PARTNERS)
+    return x.flip(2)[:, partners], y[:, partners]
+
+
+def decode(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Where the vectors peak.
+
+    Args:
+        x: (..., K, 576) activations over x.
+        y: (..., K, 768) activations over y.
+
+    Returns:
+        (..., K, 2) int64 bins, of equal ones the first, -1 where nothing is active; (..., K) scores,
+        the lower of the two peaks.
+    """
+    (peak_x, bin_x), (peak_y, bin_y) = x.max(dim=-1), y.max(dim=-1)
+    score = torch.minimum(peak_x, peak_y)
+    bins = torch.stack((bin_x, bin_y), dim=-1)
+    return bins.masked_fill((score <= 0)[..., None], -1), score
