@@ -2,18 +2,17 @@
 
 import os
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.show import console, errors
+from deployments import weights_cli
+from deployments.plain import plain_errors, read_settings
+from deployments.show import console
 
 if TYPE_CHECKING:
     from deployments.client import Api
-    from tasks.settings import Settings
 
 app = typer.Typer(
     help="Rendering of talking people: run it, send jobs, look after it.",
@@ -21,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_cli.app, name="weights")
 
 HomeOption = Annotated[
     Path | None,
@@ -36,47 +36,11 @@ KeyOption = Annotated[
 ]
 
 
-@contextmanager
-def _plain_errors() -> Generator[None]:
-    """Turn what people can act on into one line and exit status 1."""
-    from pydantic import ValidationError
-
-    from api.keys import PublicWithoutKeys
-    from deployments.client import ApiError
-    from deployments.up import StackError
-    from musetalk_core.errors import RenderError
-
-    try:
-        yield
-    except (ApiError, StackError, PublicWithoutKeys, RenderError, TimeoutError) as error:
-        errors().print(f"musetalk: {error}", markup=False)
-        raise typer.Exit(1) from error
-    except ValidationError as error:
-        for fault in error.errors():
-            place = "__".join(str(part) for part in fault["loc"]).upper()
-            errors().print(f"musetalk: MUSETALK_{place}: {fault['msg']}", markup=False)
-        raise typer.Exit(1) from error
-    except OSError as error:  # a folder that is not ours, a full disk
-        if error.filename is None:
-            raise
-        errors().print(f"musetalk: {error.filename} cannot be used: {error.strerror}.", markup=False)
-        raise typer.Exit(1) from error
-
-
-def _settings(home: Path | None = None, port: int | None = None) -> "Settings":
-    from tasks.settings import get_settings
-
-    # whatever reads the settings from here on, in this process or a child, must see the same
-    chosen = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
-    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})  # noqa: TID251
-    return get_settings()
-
-
 def _api(server: str | None, key: str | None) -> "Api":
     from deployments.client import Api
     from deployments.lock import running
 
-    settings = _settings()
+    settings = read_settings()
     if server is None:
         here = running(settings.home)
         server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
@@ -99,8 +63,8 @@ def up(
     from deployments.stack import Plan
     from deployments.up import run_until_signalled
 
-    with _plain_errors():
-        settings = _settings(home, port)
+    with plain_errors():
+        settings = read_settings(home, port)
         require_keys_when_public(settings.api)
         run_until_signalled(Plan(settings, prefect_port, jobs), console())
 
@@ -112,8 +76,8 @@ def api() -> None:
 
     from api.main import create_app
 
-    with _plain_errors():
-        settings = _settings()
+    with plain_errors():
+        settings = read_settings()
         # proxy headers only from a proxy on this computer: links in answers depend on them
         uvicorn.run(
             create_app(),
@@ -136,8 +100,8 @@ def deploy(
     from deployments.apply import apply
     from deployments.leftovers import settle_leftovers
 
-    with _plain_errors():
-        lines = apply(_settings(home)) + (settle_leftovers() if settle else [])
+    with plain_errors():
+        lines = apply(read_settings(home)) + (settle_leftovers() if settle else [])
         for line in lines or ["nothing to do"]:
             console().print(line, markup=False)
 
@@ -153,8 +117,8 @@ def worker(
     from deployments.pools import worker_command
     from deployments.stack import scratch, worker_environment
 
-    with _plain_errors():
-        settings = _settings()
+    with plain_errors():
+        settings = read_settings()
         for folder in (settings.home / "work", scratch(settings)):
             folder.mkdir(parents=True, exist_ok=True)
     command = worker_command(pool, f"{pool}-{platform.node()}-{os.getpid()}", jobs)
@@ -172,8 +136,8 @@ def doctor(
 
     from deployments.doctor import examine
 
-    with _plain_errors():
-        findings = examine(_settings(home))
+    with plain_errors():
+        findings = examine(read_settings(home))
     if as_json:
         typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
@@ -203,7 +167,7 @@ def submit(  # noqa: PLR0913  one option each
     """Send a job and print its id; local files are uploaded first."""
     from deployments.parameters import job_parameters
 
-    with _plain_errors():
+    with plain_errors():
         given = {"video": video, "audio": audio, "image": image, "text": text}
         parameters = job_parameters(job_type, given, more or [])
         there = _api(server, key)
@@ -216,7 +180,7 @@ def submit(  # noqa: PLR0913  one option each
 @app.command()
 def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Show a job until it has ended; exit status 0 when it succeeded."""
-    with _plain_errors():
+    with plain_errors():
         _watch(_api(server, key), job_id)
 
 
@@ -235,7 +199,7 @@ def _watch(there: "Api", job_id: str) -> None:
 @app.command()
 def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Ask a job to stop."""
-    with _plain_errors():
+    with plain_errors():
         job = _api(server, key).cancel(job_id)
     typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
 
@@ -248,7 +212,7 @@ def result(
     key: KeyOption = None,
 ) -> None:
     """Fetch the file that a job made."""
-    with _plain_errors():
+    with plain_errors():
         typer.echo(str(_api(server, key).download(job_id, output)))
 
 
@@ -267,9 +231,9 @@ def demo(
     from deployments.demo import Wishes, run_demo
     from deployments.stack import Plan
 
-    with _plain_errors():
+    with plain_errors():
         run_demo(
-            Plan(_settings(home, port), prefect_port, jobs=2),
+            Plan(read_settings(home, port), prefect_port, jobs=2),
             Wishes(video, audio, text, out, keep),
             console(),
         )

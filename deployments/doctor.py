@@ -66,6 +66,7 @@ def examine(settings: Settings) -> list[Finding]:
         "face networks": _faces,
         "voice": _voice,
         "speech aligner": _aligner,
+        "weights": _weights,
         "store": _store,
         "disk": _disk,
         "api keys": _keys,
@@ -153,6 +154,21 @@ def _aligner(_: Settings) -> str:
     Recogniser()
     Listener()
     return "pocketsphinx and its English model load"
+
+
+def _weights(settings: Settings) -> str:
+    from musetalk_core.weights.manifest import mend, models
+    from tasks.weights import layout
+
+    here = layout()
+    for name in ("musetalk-v15", "musetalk-v1"):
+        looks = [here.look(model.name) for model in models([name])]
+        lacking = [look.model.name for look in looks if look.missing]
+        if not lacking:
+            return f"{name} and what it needs are in {here.folder}"
+        if looks[0].state != "missing":
+            raise _Fault(f"{name} lacks {', '.join(lacking)} in {here.folder}", mend(name), "note")
+    raise _Fault(f"no MuseTalk in {here.folder}: jobs use viseme", mend("musetalk-v15"), "note")
 
 
 def _store(settings: Settings) -> str:

@@ -7,7 +7,7 @@ Every error raised on purpose, here and in the layers above.
     - NoAudioFound          no_audio             no
     - MediaUnreadable       unsupported_media    no
     - MediaTooLarge         input_too_large      no
-    - ModelNotInstalled     model_not_installed  no
+    - ModelNotInstalled     model_not_installed  no    (also, when pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
   + EngineError             engine_failed        yes   another attempt may do better
     - EngineOutOfMemory     gpu_oom              yes

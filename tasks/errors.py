@@ -4,7 +4,7 @@ Errors of the outside world: object storage, foreign web servers, this machine's
 The codes and their place in the tree are listed in `musetalk_core/errors.py`.
 """
 
-from musetalk_core.errors import RenderError
+from musetalk_core.errors import ModelNotInstalled, RenderError
 
 
 class StorageError(RenderError):
@@ -65,3 +65,11 @@ class AvatarNotPrepared(RenderError):
     """The avatar is not in the cache and the job forbids preparing it."""
 
     code = "avatar_not_prepared"
+
+
+class PullFailed(ModelNotInstalled):
+    """Weights could not be had from where the manifest says; the message says why and what to do."""
+
+
+class NotOffered(PullFailed):
+    """The source has no such file, or keeps it from us; another source may do."""

@@ -54,8 +54,13 @@ class Part:
     @classmethod
     def beside(cls, target: Path, version: str, limit: int | None = None) -> Self:
         """Open the part of one version of a file that is to be `target`."""
+        return cls(cls.path_beside(target, version), limit)
+
+    @staticmethod
+    def path_beside(target: Path, version: str) -> Path:
+        """Return where the part of one version of `target` lies, begun or not."""
         mark = hashlib.sha256(version.encode()).hexdigest()[:12]
-        return cls(target.with_name(f"{target.name}.{mark}.part"), limit)
+        return target.with_name(f"{target.name}.{mark}.part")
 
     def _count(self, block: bytes) -> None:
         self._hash.update(block)

@@ -138,6 +138,29 @@ class EgressSettings(Group, frozen=True):
     per_host: int = Field(default=8, ge=1, description="Downloads at a time from one host, per process.")
 
 
+def _address(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ValueError("begins with http:// or https://")
+    return url and url.rstrip("/")
+
+
+class WeightsSettings(Group, frozen=True):
+    """Where models are and where `musetalk weights pull` gets them."""
+
+    folder: Folder | None = Field(
+        default=None,
+        description="A folder laid out like the original's models/, used as it is. Empty: models in"
+        " MUSETALK_HOME.",
+    )
+    endpoint: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None, description="Address of a model hub or a mirror. Empty: the hub library's own."
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="For gated models. Empty: what the hub library is logged in with, on its own hub only.",
+    )
+
+
 class ApiSettings(Group, frozen=True):
     """The REST shim."""
 
@@ -171,6 +194,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     render: RenderSettings = RenderSettings()
     egress: EgressSettings = EgressSettings()
+    weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()
 
     @property
@@ -182,6 +206,11 @@ class Settings(BaseSettings):
     def cache_folder(self) -> Path:
         """Where this machine keeps artefacts."""
         return self.store.cache_folder or self.home / "cache"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where the models are."""
+        return self.weights.folder or self.home / "models"
 
     @property
     def prefect_home(self) -> Path:
@@ -236,6 +265,14 @@ def _environment() -> Mapping[str, str]:
 def get_settings() -> Settings:
     """Read the environment once per process; tests call `get_settings.cache_clear()`."""
     return Settings()
+
+
+def torch_hub_folder() -> Path:
+    """Return where torch keeps the weight files that its hub fetched, by torch's own variables."""
+    known = _environment()
+    cache = known.get("XDG_CACHE_HOME") or "~/.cache"
+    home = known.get("TORCH_HOME") or f"{cache}/torch"
+    return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def unknown_variables() -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""What every command does: read the settings, and say in one line what people can act on."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from deployments.show import errors
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
+
+
+@contextmanager
+def plain_errors() -> Generator[None]:
+    """Turn what people can act on into one line and exit status 1."""
+    try:
+        yield
+    except Exception as error:
+        lines = _said(error)
+        for line in lines:
+            errors().print(f"musetalk: {line}", markup=False)
+        if not lines:
+            raise
+        raise typer.Exit(1) from error
+
+
+def _said(error: Exception) -> list[str]:
+    """Return what to tell of an error; nothing when people cannot act on it."""
+    from pydantic import ValidationError
+
+    from api.keys import PublicWithoutKeys
+    from deployments.client import ApiError
+    from deployments.up import StackError
+    from musetalk_core.errors import RenderError
+
+    match error:
+        case ApiError() | StackError() | PublicWithoutKeys() | RenderError() | TimeoutError():
+            return [str(error)]
+        case ValidationError():
+            places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
+            faults = [fault["msg"] for fault in error.errors()]
+            return [f"MUSETALK_{place}: {fault}" for place, fault in zip(places, faults, strict=True)]
+        case OSError() if error.filename is not None:  # a folder that is not ours, a full disk
+            return [f"{error.filename} cannot be used: {error.strerror}."]
+        case _:
+            return []
+
+
+def read_settings(home: Path | None = None, port: int | None = None) -> "Settings":
+    """Read the settings, with what the command line says instead."""
+    from tasks.settings import get_settings
+
+    # whatever reads the settings from here on, in this process or a child, must see the same
+    chosen = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
+    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})  # noqa: TID251
+    return get_settings()

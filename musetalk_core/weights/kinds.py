@@ -1,0 +1,78 @@
+"""What a weight file must look like from outside: cut and mistaken files are found without loading them."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Final
+
+_POINTER: Final = b"version https://git-lfs"
+_POINTER_LIMIT: Final = 1024
+_LARGEST_HEADER: Final = 100_000_000
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+
+
+def is_pointer(path: Path) -> bool:
+    """Tell whether a file is what Git leaves in place of a large file that it did not fetch."""
+    try:
+        if path.stat().st_size >= _POINTER_LIMIT:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
+
+
+def fault(path: Path, kind: str) -> str | None:
+    """
+    Say what is wrong with a file's form.
+
+    Args:
+        path: the file, under any name.
+        kind: the suffix its name should have.
+
+    Returns:
+        The end of a sentence that begins with the file's name; None when nothing is wrong with its form.
+    """
+    if is_pointer(path):
+        return "is only a Git LFS pointer"
+    match kind:
+        case ".json":
+            return _json_fault(path)
+        case ".safetensors":
+            return _safetensors_fault(path)
+        case ".pth" | ".pt" | ".bin":
+            return _torch_fault(path)
+        case _:
+            return None
+
+
+def _json_fault(path: Path) -> str | None:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return "is not JSON"
+    return None
+
+
+def _torch_fault(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == _ZIP:
+        return None if zipfile.is_zipfile(path) else "is cut short"
+    return None if start.startswith(_PICKLE) else "is not a file that torch wrote"
+
+
+def _safetensors_fault(path: Path) -> str | None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+            return "is not a safetensors file"
+        try:
+            header = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            return "is not a safetensors file"
+        file.seek(0, os.SEEK_END)
+    return None if 8 + length + max(ends, default=0) == size else "is cut short"

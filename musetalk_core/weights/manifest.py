@@ -1,0 +1,243 @@
+"""
+The table of models: one record each. Nothing here is guessed: what is not known is None or `unverified`.
+
+Hashes that are only the beginning of a SHA-256 come from the file's own name.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from musetalk_core.errors import InputError
+from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+
+_MUSETALK: Final = "TMElyralab/MuseTalk"
+_MUSETALK_LICENCE: Final = (
+    "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before you sell"
+)
+_SHARED: Final = ("sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd")
+_VAE, _WHISPER = "stabilityai/sd-vae-ft-mse", "openai/whisper-tiny"
+_TINY_SHA256: Final = "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9"
+
+
+def _unet(folder: str, weights: str) -> tuple[File, ...]:
+    config, net = f"{folder}/musetalk.json", f"{folder}/{weights}"
+    return (
+        File(config, "config", Hub(_MUSETALK, config), 1_000),
+        File(net, "weights", Hub(_MUSETALK, net), 3_400_000_000),
+    )
+
+
+def _vae(name: str) -> tuple[File, ...]:
+    return (File(f"sd-vae/{name}", "weights", Hub(_VAE, name), 335_000_000),)
+
+
+def _whisper(name: str) -> tuple[File, ...]:
+    return (
+        File("whisper/config.json", "config", Hub(_WHISPER, "config.json"), 2_000),
+        File(f"whisper/{name}", "weights", Hub(_WHISPER, name), 151_000_000),
+    )
+
+
+_TABLE: Final = (
+    Model(
+        "musetalk-v15",
+        "MuseTalk 1.5, the UNet",
+        _MUSETALK_LICENCE,
+        _MUSETALK,
+        _unet("musetalkV15", "unet.pth"),
+        needs=_SHARED,
+    ),
+    Model(
+        "musetalk-v1",
+        "MuseTalk 1.0, the UNet",
+        _MUSETALK_LICENCE,
+        _MUSETALK,
+        _unet("musetalk", "pytorch_model.bin"),
+        needs=_SHARED,
+    ),
+    Model(
+        "sd-vae",
+        "Stable Diffusion's VAE, ft-mse",
+        "MIT, unverified",
+        _VAE,
+        (File("sd-vae/config.json", "config", Hub(_VAE, "config.json"), 1_000),),
+        (_vae("diffusion_pytorch_model.safetensors"), _vae("diffusion_pytorch_model.bin")),
+    ),
+    Model(
+        "whisper-tiny",
+        "Whisper tiny, multilingual: MuseTalk hears with its encoder",
+        "MIT",
+        _WHISPER,
+        alternatives=(
+            _whisper("model.safetensors"),
+            _whisper("pytorch_model.bin"),
+            (
+                File(
+                    "whisper/tiny.pt",
+                    "weights",
+                    Web(f"https://openaipublic.azureedge.net/main/whisper/models/{_TINY_SHA256}/tiny.pt"),
+                    76_000_000,
+                    sha256=_TINY_SHA256,
+                ),
+            ),
+        ),
+    ),
+    Model(
+        "dwpose",
+        "DWPose, whole-body key points",
+        "Apache-2.0, unverified",
+        "yzd-v/DWPose",
+        (
+            File(
+                "dwpose/dw-ll_ucoco_384.pth",
+                "weights",
+                Hub("yzd-v/DWPose", "dw-ll_ucoco_384.pth"),
+                134_000_000,
+            ),
+        ),
+    ),
+    Model(
+        "face-parse",
+        "BiSeNet, 19 parts of a face",
+        "MIT, unverified",
+        "zllrunning/face-parsing.PyTorch",
+        (
+            File(
+                "face-parse-bisent/79999_iter.pth",
+                "weights",
+                Hub("ManyOtherFunctions/face-parse-bisent", "79999_iter.pth"),
+                53_000_000,
+                by_hand="It is also on Google Drive, file id 154JgKpzCPW82qINcVieuPH3fZ2e0P812.",
+            ),
+        ),
+    ),
+    Model(
+        "s3fd",
+        "S3FD, face detector",
+        "BSD-3-Clause, unverified",
+        "1adrianb/face-alignment",
+        (
+            File(
+                "s3fd/s3fd-619a316812.pth",
+                "weights",
+                Web("https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth"),
+                90_000_000,
+                sha256="619a316812",
+                also=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
+                shared=True,
+                by_hand="Whoever ran the original has it in torch's folder: hub/checkpoints.",
+            ),
+        ),
+    ),
+    Model(
+        "face-mesh",
+        "MediaPipe's face detector and face mesh",
+        "Apache-2.0",
+        "google-ai-edge/mediapipe",
+        (
+            File(
+                "face_detection_short_range.tflite",
+                "detector",
+                Shipped(),
+                229_714,
+                bytes=229_714,
+                sha256="bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+            ),
+            File(
+                "face_landmark.tflite",
+                "mesh",
+                Shipped(),
+                1_242_398,
+                bytes=1_242_398,
+                sha256="1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+            ),
+        ),
+    ),
+    Model(
+        "hibari",
+        "Starter voice, English",
+        "Apache-2.0",
+        "hibari-tts",
+        (
+            File(
+                "hibari/assets/hibari.onnx",
+                "weights",
+                Wheel("hibari-tts"),
+                7_936_868,
+                bytes=7_936_868,
+                sha256="5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
+            ),
+            File("hibari/assets/vocab.json", "letters", Wheel("hibari-tts"), 1_144),
+            File("hibari/assets/voices.json", "voices", Wheel("hibari-tts"), 1_411),
+        ),
+    ),
+    Model(
+        "pocketsphinx",
+        "Starter phone recogniser, English",
+        "BSD",
+        "pocketsphinx",
+        tuple(
+            File(f"pocketsphinx/model/en-us/{path}", role, Wheel("pocketsphinx"), about)
+            for path, role, about in (
+                ("cmudict-en-us.dict", "dictionary", 3_275_645),
+                ("en-us-phone.lm.bin", "phones", 857_195),
+                ("en-us/feat.params", "features", 164),
+                ("en-us/mdef", "definition", 2_959_176),
+                ("en-us/means", "means", 838_732),
+                ("en-us/noisedict", "noises", 56),
+                ("en-us/sendump", "senones", 1_969_024),
+                ("en-us/transition_matrices", "transitions", 2_080),
+                ("en-us/variances", "variances", 838_732),
+            )
+        ),
+    ),
+)
+
+MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}
+"""Every model this system knows, by name."""
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "musetalk": ("musetalk-v15",),
+    "starter": tuple(model.name for model in _TABLE if model.is_starter),
+}
+"""Names that stand for several models."""
+
+
+def model(name: str) -> Model:
+    """
+    Return a model by name.
+
+    Raises:
+        InputError: there is none of that name; the message lists them.
+    """
+    try:
+        return MODELS[name]
+    except KeyError:
+        known = ", ".join([*GROUPS, *MODELS])
+        raise InputError(f"There is no model {name}; there are {known}.", model=name) from None
+
+
+def models(names: Iterable[str]) -> list[Model]:
+    """
+    Return models and what they need, each once, in the order in which to get them.
+
+    Args:
+        names: of models and groups.
+
+    Raises:
+        InputError: there is none of a name.
+    """
+    found: dict[str, Model] = {}
+    for name in names:
+        for one in GROUPS.get(name, (name,)):
+            wanted = model(one)
+            found |= {wanted.name: wanted} | {need: model(need) for need in wanted.needs}
+    return list(found.values())
+
+
+def mend(name: str) -> str:
+    """Return the command that installs a model, with everything that it is used with."""
+    for group, members in GROUPS.items():
+        if any(one.name == name for one in models(members)):
+            return f"musetalk weights pull {group}" if group != "starter" else "./run setup"
+    return f"musetalk weights pull {name}"
