@@ -8,41 +8,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import Problem
+from api.seed_musetalk import options_of, version_of
 from flows.schemas import LipSyncJob, Output
 from tasks.refs import output_name
 
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
-KNOWN_MODELS: Mapping[str, Mapping[str, str | None]] = {
-    "vae_type": {"sd-vae": "sd-vae", "sd-vae-ft-mse": "sd-vae"},
-    "unet_config": {
-        "./models/musetalk/musetalk.json": None,  # the documented default: `version` decides
-        "./models/musetalkV15/musetalk.json": "musetalk-v15",
-        "musetalk-v1": "musetalk-v1",
-        "musetalk-v15": "musetalk-v15",
-    },
-    "unet_model_path": {
-        "./models/musetalk/pytorch_model.bin": None,
-        "./models/musetalkV15/unet.pth": "musetalk-v15",
-        "musetalk-v1": "musetalk-v1",
-        "musetalk-v15": "musetalk-v15",
-    },
-    "whisper_dir": {"./models/whisper": "whisper-tiny", "whisper-tiny": "whisper-tiny"},
-}
-"""Names that may stand in a body. They choose nothing here and are never opened."""
-
 _IGNORED = ("ffmpeg_path", "gpu_id", "result_dir", "skip_save_images")
-_NO_EFFECT = (
-    "version",
-    "bbox_shift",
-    "extra_margin",
-    "audio_padding_length_left",
-    "audio_padding_length_right",
-    "batch_size",
-    "parsing_mode",
-    "left_cheek_width",
-    "right_cheek_width",
-)
+"""Accepted without a word of what they would do; `batch_size` too, since the good one is measured."""
 
 
 class SeedAvatar(BaseModel):
@@ -123,11 +96,14 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
     audio = avatar.audio_clips.get(audio_id)
     if audio is None:
         raise Problem("invalid_input", f"Audio {audio_id} not found in avatar {avatar_id} configuration")
-    _check_models(body)
+    version = version_of(body)
+    options, foreign = options_of(body, version, avatar.bbox_shift)
     job = LipSyncJob(
         video=avatar.video_path,
         audio=audio,
         fps=str(body.fps),
+        version=version,
+        musetalk=options,
         preparation=avatar.preparation,
         refresh=body.refresh,
         output=Output(
@@ -136,7 +112,7 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
             name=_name(avatar.video_path, audio, body.output_vid_name),
         ),
     )
-    return job, _warnings(body, avatar)
+    return job, _warnings(body, avatar, foreign)
 
 
 def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple[int | str, ...]:
@@ -156,14 +132,6 @@ def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple
         "name": ("output_vid_name",),
     }
     return places.get(place[-1], tuple(place))
-
-
-def _check_models(body: SeedInference) -> None:
-    for field, known in KNOWN_MODELS.items():
-        value: str = getattr(body, field)
-        if value not in known:
-            names = ", ".join(known)
-            raise Problem("unknown_model", f"{field} {value[:80]!r} is not a known model. Known: {names}.")
 
 
 def _prefix(given: str | None) -> str:
@@ -194,15 +162,13 @@ def _last_part(uri: str) -> str:
     return urlsplit(uri).path if uri.lower().startswith("http") else uri
 
 
-def _warnings(body: SeedInference, avatar: SeedAvatar) -> list[str]:
+def _warnings(body: SeedInference, avatar: SeedAvatar, foreign: list[str]) -> list[str]:
     given = body.model_fields_set
-    fields = SeedInference.model_fields
-    warnings = [
-        f"ignored_field: {name}"
-        for name in (*_IGNORED, *KNOWN_MODELS, *_NO_EFFECT)
-        if name in given and (name in _IGNORED or getattr(body, name) != fields[name].default)
-    ]
-    if avatar.bbox_shift is not None:
-        warnings.append("ignored_field: bbox_shift of the avatar")
+    ignored = [name for name in _IGNORED if name in given]
+    if body.batch_size != SeedInference.model_fields["batch_size"].default:
+        ignored.append("batch_size")
     unknown: Mapping[str, Any] = {**(body.model_extra or {}), **(avatar.model_extra or {})}
-    return warnings + [f"unknown_field: {name[:64]}" for name in unknown]
+    return [
+        *(f"ignored_field: {name}" for name in (*ignored, *foreign)),
+        *(f"unknown_field: {name[:64]}" for name in unknown),
+    ]

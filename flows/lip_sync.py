@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import LipSyncJob, VideoResult
 from flows.steps import job_steps
@@ -18,7 +19,7 @@ def lip_sync(job: LipSyncJob) -> VideoResult:
                 audio=job.audio,
                 text=job.text,
                 fps=job.fps,
-                engine=job.engine,
+                engine=engine_of(job),
                 face=job.face,
                 encode=job.encode,
                 output=job.output,

@@ -2,28 +2,29 @@
 
 from prefect import flow
 
+from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
 from flows.steps import job_steps
 from tasks import avatar
 from tasks.fetch import fetch
-from tasks.models import engine_name
 
 
 @flow(name="prepare_avatar", **JOB)
 def prepare_avatar(job: PrepareAvatarJob) -> PrepareAvatarResult:
     """Fetch a video or picture and prepare its face, so that later jobs on it start at once."""
     with job_steps() as steps:
+        spec = engine_of(job)
         picture = steps.result("fetch", fetch.submit(job.video, "video"))
-        key = avatar.avatar_key(picture.source, job.engine, job.face)
+        key = avatar.avatar_key(picture.source, spec, job.face)
         step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
         made = steps.result(
             "prepare",
-            step.submit(key, picture.source, job.engine, job.face, picture.frames, refresh=job.refresh),
+            step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh),
         )
         result = PrepareAvatarResult(
             avatar=made.artefact.key,
-            engine=engine_name(job.engine),
+            engine=spec.name,
             width=made.width,
             height=made.height,
             fps=made.rate,

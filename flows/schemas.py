@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 FaceChoice = Literal["largest", "left", "right", "most_central"]
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
-Engine = Literal["auto", "viseme", "fake"]
+Engine = Literal["auto", "musetalk", "viseme", "fake"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
 
 _NTSC = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
@@ -125,8 +126,10 @@ class LipSyncJob(Job):
     engine: Engine = Field(
         default="auto",
         title="Engine",
-        description="What makes the mouth; auto takes the system's own choice; fake is for tests.",
+        description="What makes the mouth; auto takes the best that is installed; fake is for tests.",
     )
+    version: Version = VERSION
+    musetalk: MuseTalkOptions = OPTIONS
     face: FaceChoice = Field(
         default="largest", title="Face", description="Whose lips move when several people are in the picture."
     )
@@ -187,6 +190,8 @@ class PortraitJob(Job):
         examples=[7],
     )
     engine: Engine = Field(default="auto", title="Engine", description="What makes the mouth.")
+    version: Version = VERSION
+    musetalk: MuseTalkOptions = OPTIONS
     face: FaceChoice = Field(default="largest", title="Face", description="Whose lips move.")
     refresh: bool = Field(
         default=False, title="Prepare again", description="Rebuild the avatar even if cached."
@@ -203,12 +208,24 @@ class FaceCoverage(BaseModel):
     gaps: list[tuple[int, int]] = Field(description="Runs of frames without it, half-open.")
 
 
+class Rendering(BaseModel):
+    """How an engine rendered."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    device: str = Field(description="Device and precision; empty for engines that know no devices.")
+    batch_size: int = Field(description="Frames rendered at once; 0 for engines without batches.")
+    out_of_memory: int = Field(description="How often the device's memory ended and the batch was halved.")
+    fp32_retries: int = Field(description="Batches rendered again in full precision.")
+
+
 class VideoResult(BaseModel):
     """A finished talking video."""
 
     video: ObjectRef
     name: str
     engine: str
+    version: Version | None = Field(description="Of MuseTalk, when that was the engine.")
     width: int
     height: int
     fps: str
@@ -220,6 +237,9 @@ class VideoResult(BaseModel):
     )
     avatar: str = Field(description="Key of the prepared avatar.")
     faces: FaceCoverage
+    rendering: Rendering | None = Field(
+        description="How the engine rendered; null when nothing was rendered."
+    )
     cached: list[str] = Field(description="Steps that were taken from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     warnings: list[str] = []
@@ -232,6 +252,8 @@ class PrepareAvatarJob(Job):
         title="Video or picture", description="The person.", examples=["s3://media/avatars/anna.mp4"]
     )
     engine: Engine = Field(default="auto", title="Engine", description="The engine to prepare for.")
+    version: Version = VERSION
+    musetalk: MuseTalkOptions = OPTIONS
     face: FaceChoice = Field(default="largest", title="Face", description="Whose lips will move.")
     refresh: bool = Field(default=False, title="Prepare again", description="Rebuild even if cached.")
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from prefect.futures import PrefectFuture
 
-from flows.schemas import Engine, FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
+from flows.schemas import FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
 from flows.steps import Steps
 from musetalk_core import plan
 from musetalk_core.errors import InputError
@@ -25,7 +25,7 @@ from tasks.encode import (
 )
 from tasks.fetch import Fetched, fetch
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
-from tasks.models import engine_name
+from tasks.models import EngineSpec
 from tasks.publish import check_place, upload
 from tasks.refs import Artefact, output_name
 from tasks.settings import get_settings
@@ -44,7 +44,7 @@ class Order:
     audio: str
     text: str | None
     fps: str | None
-    engine: Engine
+    engine: EngineSpec
     face: FaceChoice
     encode: VideoOptions
     output: Output
@@ -151,7 +151,9 @@ def _result(talk: Talk, stored_name: str, stored: object, steps: Steps) -> Video
         {
             "video": stored,
             "name": stored_name,
-            "engine": engine_name(talk.engine),
+            "engine": talk.engine.name,
+            "version": talk.engine.options.version if talk.engine.name == "musetalk" else None,
+            "rendering": steps.report.rendering,
             "width": prepared.width,
             "height": prepared.height,
             "fps": talk.rate,

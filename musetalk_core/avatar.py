@@ -19,9 +19,10 @@ from musetalk_core.arrays import Array, load_arrays
 from musetalk_core.engine import Conditioning, FaceFrame
 from musetalk_core.errors import InputError
 from musetalk_core.media.index import VideoIndex
+from musetalk_core.plates import FILE as PLATES
+from musetalk_core.plates import PlateFile
 from musetalk_core.types import Box, Float, Ints
 
-POINTS = 468
 MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
     "manifest.json",
     "index.npz",
@@ -30,7 +31,6 @@ MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
     "donors.npz",
     "proxy.mp4",
 )
-_LANDMARK_BYTES = POINTS * 2 * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class Manifest:
 
     source_sha256: str
     engine: str
-    engine_version: str
+    made_by: dict[str, Any]
     core_version: str
     face: str
+    points: int
     width: int
     height: int
     rate: str
@@ -84,11 +85,8 @@ class Avatar:
         return Box(*(int(v) for v in self.boxes[frame]))
 
     def landmarks(self, frame: int) -> Float:
-        """(468, 2) float32 mesh of one source frame, read from disk."""
-        flat = np.fromfile(self.folder / LANDMARKS, "<f4", POINTS * 2, offset=frame * _LANDMARK_BYTES).astype(
-            np.float32, copy=False
-        )
-        return flat.reshape(POINTS, 2)
+        """(K, 2) float32 landmarks of one source frame, read from disk."""
+        return read_landmarks(self.folder, self.manifest.points, frame)
 
     def source_path(self, source: Path) -> Path:
         """The file to read pictures from: the source, or its proxy."""
@@ -113,7 +111,9 @@ def save(
 ) -> None:
     """Write all but the landmarks, which preparation streams into their file itself."""
     index.save(folder / INDEX)
-    np.savez(folder / FRAMES, shots=shots, boxes=boxes, records=conditioning.records)
+    plates = conditioning.plates
+    offsets = plates.offsets if isinstance(plates, PlateFile) else np.zeros(len(shots) + 1, np.int64)
+    np.savez(folder / FRAMES, shots=shots, boxes=boxes, records=conditioning.records, plates=offsets)
     _save_donors(conditioning, folder / DONORS)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
 
@@ -130,11 +130,13 @@ def load(folder: Path) -> Avatar:
         index = VideoIndex.load(folder / INDEX)
         arrays = load_arrays(folder / FRAMES)
         shots, boxes, records = arrays["shots"], arrays["boxes"], arrays["records"]
-        conditioning = Conditioning(records, _load_donors(folder / DONORS))
-        points = (folder / LANDMARKS).stat().st_size // _LANDMARK_BYTES
+        plates = PlateFile(folder / PLATES, arrays["plates"])
+        conditioning = Conditioning(records, _load_donors(folder / DONORS), plates)
+        points = (folder / LANDMARKS).stat().st_size / (manifest.points * 8)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"the prepared avatar is incomplete or damaged: {error}") from error
-    lengths = {manifest.frames, len(index.pts), len(shots), len(boxes), len(records), points}
+    per_frame = (index.pts, shots, boxes, records, plates.offsets[1:])
+    lengths = {manifest.frames, points, *map(len, per_frame)}
     if len(lengths) != 1:
         raise InputError(f"the prepared avatar disagrees about its length: {sorted(lengths)}")
     return Avatar(folder, manifest, index, shots, boxes, conditioning)
@@ -143,6 +145,12 @@ def load(folder: Path) -> Avatar:
 def _manifest(fields: dict[str, Any]) -> Manifest:
     gaps = tuple((int(a), int(b)) for a, b in fields.pop("gaps"))
     return Manifest(gaps=gaps, **fields)
+
+
+def read_landmarks(folder: Path, points: int, frame: int) -> Float:
+    """(K, 2) float32 landmarks of one frame out of an avatar's folder, which may still be in the making."""
+    flat = np.fromfile(folder / LANDMARKS, "<f4", points * 2, offset=frame * points * 8)
+    return flat.astype(np.float32, copy=False).reshape(points, 2)
 
 
 def gaps_of(shots: npt.NDArray[np.int32]) -> tuple[tuple[int, int], ...]:

@@ -29,7 +29,7 @@ def paste_square(box: Box) -> Box:
 def visible_part(box: Box, square: Box) -> Box:
     """Give what a hard mask may show: the part of the box in the lower half of its square."""
     upper = int((square.y2 - square.y1) * _UPPER_SHARE)
-    part = _common(box, Box(square.x1, square.y1 + upper, square.x2, square.y2))
+    part = box.shared(Box(square.x1, square.y1 + upper, square.x2, square.y2))
     return Box(part.x1, part.y1, max(part.x1, part.x2), max(part.y1, part.y2))
 
 
@@ -54,9 +54,9 @@ def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE)
     size = int(blur_share * (square.x2 - square.x1) // 2 * 2) + 1
     # With one zero more than the blur reaches, what it mirrors at its border is zeros; at the border of the
     # square it mirrors what the original mirrors there.
-    around = _common(area.grown(size // 2 + 1), square)
+    around = area.grown(size // 2 + 1).shared(square)
     wide = np.zeros((around.y2 - around.y1, around.x2 - around.x1), np.uint8)
-    wide[_shifted(area, around).slices()] = mask
+    wide[area.within(around).slices()] = mask
     return _trimmed(np.asarray(cv2.GaussianBlur(wide, (size, size), 0), np.uint8), around)
 
 
@@ -85,12 +85,12 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
         if array.shape[1::-1] != its.size:
             raise InputError(f"An array of {array.shape[1::-1]} pixels does not fit its box of {its.size}.")
     out = frame.copy()
-    shared = _common(_common(area, box), mask_area)
+    shared = area.shared(box).shared(mask_area)
     if not shared.is_empty:
-        here = _shifted(shared, area)
+        here = shared.within(area)
         before = frame[here.slices()].astype(np.uint16)
-        over = face[_shifted(shared, box).slices()].astype(np.uint16)
-        weight = mask[_shifted(shared, mask_area).slices()][..., None].astype(np.uint16)
+        over = face[shared.within(box).slices()].astype(np.uint16)
+        weight = mask[shared.within(mask_area).slices()][..., None].astype(np.uint16)
         # 255 * 255 + 128 and its carry stay below 2 ** 16.
         total = before * (255 - weight) + over * weight + 128
         out[here.slices()] = ((total >> 8) + total) >> 8
@@ -102,12 +102,4 @@ def _trimmed(mask: Mask, area: Box) -> tuple[Mask, Box]:
     if len(rows) == 0:
         return mask[:0, :0], Box(area.x1, area.y1, area.x1, area.y1)
     inner = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return mask[inner.slices()], _shifted(inner, Box(-area.x1, -area.y1, 0, 0))
-
-
-def _common(a: Box, b: Box) -> Box:
-    return Box(max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2))
-
-
-def _shifted(box: Box, origin: Box) -> Box:
-    return Box(box.x1 - origin.x1, box.y1 - origin.y1, box.x2 - origin.x1, box.y2 - origin.y1)
+    return mask[inner.slices()], inner.within(Box(-area.x1, -area.y1, 0, 0))

@@ -1,101 +1,49 @@
 """Put rendered crops back into their pictures: what is not the face keeps the source's bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from musetalk_core.blending import composite
 from musetalk_core.crops import Crops
-from musetalk_core.engine import Engine
-from musetalk_core.faces.oval import oval_mask
+from musetalk_core.engine import Engine, FaceFrame
+from musetalk_core.faces.finding import mesh_at
+from musetalk_core.faces.topology import MESH_POINTS
 from musetalk_core.idle import Idle
+from musetalk_core.masks import MaskCache, Placed
 from musetalk_core.media.picture import Picture
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.plan import Chunk
 from musetalk_core.render import Scene
-from musetalk_core.types import Box, Image, Mask
+from musetalk_core.types import Box, Float, Image
 
 _CHROMA_REACH = 2
-"""A pixel's colour is interpolated from chroma samples up to this far away; without them edges would tint."""
-
-
-class Paste(Protocol):
-    """One way to get a crop into a picture."""
-
-    def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
-        """A copy of `picture` (source frame `source`) that shows the crop."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class OwnBlend:
-    """For engines whose crops already end in the source's own pixels."""
-
-    scene: Scene
-
-    def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
-        """See `Paste`."""
-        box = self.scene.avatar.box(source)
-        return picture.pasted(crop, picture.bgr(box), box)
-
-
-class MaskBlend:
-    """For engines that draw a whole crop: the feathered face oval decides how much of it shows."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-        self._mask = lru_cache(maxsize=64)(self._make_mask)
-
-    def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
-        """See `Paste`."""
-        box, (mask, area) = self._scene.avatar.box(source), self._mask(source)
-        if area.is_empty:
-            return picture
-        face = np.asarray(cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        whole = picture.width, picture.height
-        inside = area.grown(_CHROMA_REACH).clipped(*whole).evened().clipped(*whole)
-        before = picture.bgr(inside)
-        return picture.pasted(composite(before, inside, face, box, mask, area), before, inside)
-
-    def _make_mask(self, source: int) -> tuple[Mask, Box]:
-        avatar = self._scene.avatar
-        return oval_mask(avatar.landmarks(source), avatar.box(source))
-
-
-class StillWithIdle:
-    """For a still: the mouth first, then blinks and sway over the region they reach."""
-
-    def __init__(self, scene: Scene, paste: Paste, seed: int) -> None:
-        avatar = scene.avatar
-        self._scene, self._paste = scene, paste
-        self._idle = Idle((avatar.manifest.width, avatar.manifest.height), avatar.landmarks(0), seed)
-
-    def at(self, picture: Picture, crop: Image | None, time_s: float) -> Picture:
-        """The picture at a time of the result, moved; `crop` None keeps its own mouth."""
-        region = self._idle.region
-        talking = picture if crop is None else self._paste(picture, 0, crop)
-        return picture.pasted(self._idle.apply(talking.bgr(region), time_s), picture.bgr(region), region)
+"""Pixels around a mask that are read with it: where the read area ends, chroma is not interpolated."""
+_UNREAD = np.zeros((0, 0, 3), np.uint8)
 
 
 def compose(
-    scene: Scene, engine: Engine, crops: Crops, chunk: Chunk, idle_seed: int | None = None
+    scene: Scene,
+    engine: Engine,
+    crops: Crops,
+    chunk: Chunk,
+    idle_seed: int | None = None,
+    masks: MaskCache | None = None,
 ) -> Iterator[Picture]:
     """
     The finished pictures of one chunk, in order.
 
     Args:
         scene:     the avatar and how it is played.
-        engine:    the one that rendered; says who blends.
+        engine:    the one that rendered; says how its crops blend.
         crops:     what it rendered for this chunk.
         chunk:     which output frames.
         idle_seed: moves a still gently; None, or a source that is no still: nothing but the mouth moves.
+        masks:     of this avatar under this engine, to share with other chunks.
     """
     avatar = scene.avatar
-    paste: Paste = OwnBlend(scene) if engine.brings_blend else MaskBlend(scene)
+    paste = Paste(scene, engine, MaskCache() if masks is None else masks)
     moves = idle_seed is not None and avatar.manifest.is_still
     idle = StillWithIdle(scene, paste, idle_seed or 0) if moves else None
     frames = crops.sources.tolist()
@@ -106,3 +54,58 @@ def compose(
                 yield idle.at(picture, crop, float((chunk.start + number) / scene.rate))
             else:
                 yield picture if crop is None else paste(picture, source, crop)
+
+
+class Paste:
+    """Gets a crop into a picture."""
+
+    def __init__(self, scene: Scene, engine: Engine, masks: MaskCache) -> None:
+        self._avatar, self._engine, self._masks = scene.avatar, engine, masks
+
+    def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
+        """A copy of `picture` (source frame `source`) that shows the crop."""
+        box = self._avatar.box(source)
+        placed = self._masks.get(source, lambda: self._mask(source, box))
+        if placed is None:
+            return picture.pasted(crop, picture.bgr(box), box)
+        mask, area = placed
+        whole = picture.width, picture.height
+        inside = area.shared(box).grown(_CHROMA_REACH).clipped(*whole).evened()
+        if area.is_empty or inside.is_empty:
+            return picture
+        before = picture.bgr(inside)
+        return picture.pasted(composite(before, inside, fitted(crop, box), box, mask, area), before, inside)
+
+    def _mask(self, source: int, box: Box) -> Placed:
+        avatar = self._avatar
+        face = FaceFrame(source, int(avatar.shots[source]), box, _UNREAD, avatar.landmarks(source))
+        return self._engine.mask(face, avatar.conditioning)
+
+
+def fitted(crop: Image, box: Box) -> Image:
+    """Scale a rendered crop to its box, as the original does."""
+    if crop.shape[1::-1] == box.size:
+        return crop
+    return np.asarray(cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+class StillWithIdle:
+    """For a still: the mouth first, then blinks and sway over the region they reach."""
+
+    def __init__(self, scene: Scene, paste: Paste, seed: int) -> None:
+        self._avatar, self._paste, self._seed = scene.avatar, paste, seed
+        self._idle: Idle | None = None
+
+    def at(self, picture: Picture, crop: Image | None, time_s: float) -> Picture:
+        """The picture at a time of the result, moved; `crop` None keeps its own mouth."""
+        if self._idle is None:
+            size = picture.width, picture.height
+            self._idle = Idle(size, self._mesh(picture), self._seed)
+        region = self._idle.region
+        talking = picture if crop is None else self._paste(picture, 0, crop)
+        return picture.pasted(self._idle.apply(talking.bgr(region), time_s), picture.bgr(region), region)
+
+    def _mesh(self, picture: Picture) -> Float:
+        """Eyelids are moved by the mesh, whatever landmarks the engine works on."""
+        landmarks = self._avatar.landmarks(0)
+        return landmarks if len(landmarks) == MESH_POINTS else mesh_at(picture, landmarks)

@@ -3,13 +3,35 @@
 from typing import Literal, assert_never
 
 from musetalk_core.engine import Engine
+from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.errors import InputError
+from musetalk_core.machine import Machine
 
-EngineName = Literal["viseme", "fake"]
+EngineName = Literal["musetalk", "viseme", "fake"]
+
+_DEFAULT = Options()
 
 
-def load_engine(name: EngineName) -> Engine:
-    """Build one engine. Imports are local so that a process pays only for the one it runs."""
+def load_engine(name: EngineName, options: Options = _DEFAULT, machine: Machine | None = None) -> Engine:
+    """
+    Build one engine. Imports are local so that a process pays only for the one it runs.
+
+    Args:
+        name:    which.
+        options: of `musetalk`.
+        machine: where its weights are; the other engines need none.
+
+    Raises:
+        ModelNotInstalled: weights are missing.
+        InputError: options that do not go together.
+    """
     match name:
+        case "musetalk":
+            from musetalk_core.engines.musetalk.engine import MuseTalkEngine
+
+            if machine is None:
+                raise InputError("the engine musetalk needs to know where its weights are")
+            return MuseTalkEngine(options, machine)
         case "viseme":
             from musetalk_core.engines.viseme.engine import VisemeEngine
 

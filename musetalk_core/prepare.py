@@ -1,7 +1,7 @@
 """Prepare an avatar: one pass that finds the face, one that lets the engine encode it. Memory stays flat."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,14 @@ import numpy.typing as npt
 from musetalk_core import CORE_VERSION, avatar
 from musetalk_core.engine import Conditioning, Engine, FaceFrame
 from musetalk_core.errors import NoFaceFound
-from musetalk_core.faces.finding import FaceChoice
-from musetalk_core.faces.smoothing import smooth_file
-from musetalk_core.faces.tracking import Tracker
+from musetalk_core.faces.following import FaceChoice
+from musetalk_core.faces.smoothing import SIGMA_S, smooth_file
 from musetalk_core.media.index import VideoIndex
 from musetalk_core.media.limits import Limits
 from musetalk_core.media.proxy import write_proxy
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.media.scan import open_scan
-from musetalk_core.types import Float
+from musetalk_core.plates import PlateFile, PlateWriter
 
 OnFrames = Callable[[int], None]
 """Told how many frames are done; may raise to cancel."""
@@ -40,6 +39,7 @@ class Request:
 class _Found:
     index: VideoIndex
     shots: npt.NDArray[np.int32]
+    points: int
     detections: int
 
 
@@ -57,14 +57,15 @@ def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames 
         NoFaceFound: no frame shows a usable face.
         MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.media`.
     """
-    found = _find_faces(request, folder, on_frames)
+    found = _find_faces(request, engine, folder, on_frames)
     if not (found.shots >= 0).any():
         raise NoFaceFound(
             f"no face was found in any of the {len(found.shots)} frames; the face should look at the camera "
             "and be at least about 60 pixels high"
         )
     times_s = found.index.pts.astype(np.float64) * float(found.index.time_base)
-    smooth_file(folder / _RAW, folder / avatar.LANDMARKS, times_s, found.shots)
+    sigma_s = SIGMA_S if engine.traits.smooths else 0.0
+    smooth_file(folder / _RAW, folder / avatar.LANDMARKS, times_s, found.shots, found.points, sigma_s)
     (folder / _RAW).unlink()
     has_proxy = not found.index.is_seekable
     index = (
@@ -73,13 +74,15 @@ def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames 
         else found.index
     )
     pictures = folder / avatar.PROXY if has_proxy else request.source
-    boxes, conditioning = _encode(engine, pictures, index, found.shots, folder, on_frames)
+    encoding = _Encoding(engine, pictures, index, found.shots, found.points, folder)
+    conditioning = encoding.run(on_frames)
     manifest = avatar.Manifest(
         source_sha256=request.sha256,
         engine=engine.name,
-        engine_version=engine.version,
+        made_by=dict(engine.made_by("avatar")),
         core_version=CORE_VERSION,
         face=str(request.face),
+        points=found.points,
         width=index.width,
         height=index.height,
         rate=str(index.rate),
@@ -90,68 +93,68 @@ def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames 
         has_proxy=has_proxy,
         detections=found.detections,
     )
-    avatar.save(folder, manifest, index, found.shots, boxes, conditioning)
+    avatar.save(folder, manifest, index, found.shots, encoding.boxes, conditioning)
 
 
-def _find_faces(request: Request, folder: Path, on_frames: OnFrames) -> _Found:
-    tracker = Tracker(request.face)
+def _find_faces(request: Request, engine: Engine, folder: Path, on_frames: OnFrames) -> _Found:
+    follower = engine.follow_faces(request.face)
     shots: list[int] = []
-    nothing = np.full((avatar.POINTS, 2), np.nan, np.float32)
+    nothing = np.full((follower.points, 2), np.nan, np.float32)
     with open_scan(request.source, request.limits) as scan, (folder / _RAW).open("wb") as raw:
         for picture in scan:
-            seen = tracker.follow(picture)
+            seen = follower.follow(picture)
             points = nothing if seen.landmarks is None else seen.landmarks
             raw.write(np.ascontiguousarray(points, "<f4").tobytes())
             shots.append(-1 if seen.landmarks is None else seen.shot)
             on_frames(len(shots))
         index = scan.index
-    return _Found(index, np.array(shots, np.int32), tracker.detections)
+    return _Found(index, np.array(shots, np.int32), follower.points, follower.detections)
 
 
-def _encode(
-    engine: Engine,
-    source: Path,
-    index: VideoIndex,
-    shots: npt.NDArray[np.int32],
-    folder: Path,
-    on_frames: OnFrames,
-) -> tuple[npt.NDArray[np.int32], Conditioning]:
-    boxes = np.zeros((len(shots), 4), np.int32)
-    records = np.full((len(shots), engine.record_size), np.nan, np.float32)
-    with_face = np.flatnonzero(shots >= 0)
-    faces = _faces(engine, source, index, shots, folder, with_face, boxes)
-    for done, (frame, record) in enumerate(zip(with_face, engine.encode_faces(faces), strict=True)):
-        records[frame] = record
-        on_frames(len(shots) + done + 1)
-    settled = engine.settle(records, avatar.shots_list(shots), index.rate)
-    donors = engine.choose_donors(settled, avatar.shots_list(shots))
-    wanted = np.array(sorted(set(donors.values())), np.int64)
-    lent = {f.index: f for f in _faces(engine, source, index, shots, folder, wanted, boxes)}
-    return boxes, Conditioning(
-        np.nan_to_num(settled, nan=0.0), {shot: lent[frame] for shot, frame in donors.items()}
-    )
+class _Encoding:
+    """The second pass: crops of the frames with a face, into the engine, into the folder."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        source: Path,
+        index: VideoIndex,
+        shots: npt.NDArray[np.int32],
+        points: int,
+        folder: Path,
+    ) -> None:
+        self._engine, self._source, self._index = engine, source, index
+        self._shots, self._points, self._folder = shots, points, folder
+        self.boxes = np.zeros((len(shots), 4), np.int32)
 
-def _faces(
-    engine: Engine,
-    source: Path,
-    index: VideoIndex,
-    shots: npt.NDArray[np.int32],
-    folder: Path,
-    frames: npt.NDArray[np.int64],
-    boxes: npt.NDArray[np.int32],
-) -> Iterator[FaceFrame]:
-    """Read the faces of these frames; fills their rows of `boxes`."""
-    with FrameReader(source, index) as reader:
-        for frame, picture in zip(frames.tolist(), reader.read(frames.tolist()), strict=True):
-            points = _points(folder, frame)
-            wanted = engine.crop_box(points, index.width, index.height)
-            box = wanted.evened().clipped(index.width, index.height)
-            boxes[frame] = box.x1, box.y1, box.x2, box.y2
-            yield FaceFrame(frame, int(shots[frame]), box, picture.bgr(box), points)
+    def run(self, on_frames: OnFrames) -> Conditioning:
+        records = np.full((len(self._shots), self._engine.traits.record_size), np.nan, np.float32)
+        plates = self._encode(records, on_frames)
+        shots = avatar.shots_list(self._shots)
+        settled = self._engine.settle(records, shots, self._index.rate)
+        donors = self._engine.choose_donors(settled, shots)
+        wanted = np.array(sorted(set(donors.values())), np.int64)
+        lent = {face.index: replace(face, picture=None) for face in self._faces(wanted)}
+        return Conditioning(
+            np.nan_to_num(settled, nan=0.0), {shot: lent[frame] for shot, frame in donors.items()}, plates
+        )
 
+    def _encode(self, records: npt.NDArray[np.float32], on_frames: OnFrames) -> PlateFile:
+        with_face = np.flatnonzero(self._shots >= 0)
+        encoded = self._engine.encode_faces(self._faces(with_face))
+        with PlateWriter(self._folder, len(self._shots)) as plates:
+            for done, (frame, kept) in enumerate(zip(with_face.tolist(), encoded, strict=True)):
+                records[frame] = kept.record
+                plates.write(frame, kept.plate)
+                on_frames(len(self._shots) + done + 1)
+        return plates.plates
 
-def _points(folder: Path, frame: int) -> Float:
-    offset = frame * avatar.POINTS * 8
-    flat = np.fromfile(folder / avatar.LANDMARKS, "<f4", avatar.POINTS * 2, offset=offset)
-    return flat.astype(np.float32, copy=False).reshape(avatar.POINTS, 2)
+    def _faces(self, frames: npt.NDArray[np.int64]) -> Iterator[FaceFrame]:
+        """Read the faces of these frames; fills their rows of `boxes`."""
+        width, height = self._index.width, self._index.height
+        with FrameReader(self._source, self._index) as reader:
+            for frame, picture in zip(frames.tolist(), reader.read(frames.tolist()), strict=True):
+                points = avatar.read_landmarks(self._folder, self._points, frame)
+                box = self._engine.crop_box(points, width, height)
+                self.boxes[frame] = box.x1, box.y1, box.x2, box.y2
+                yield FaceFrame(frame, int(self._shots[frame]), box, picture.window(box), points, picture)

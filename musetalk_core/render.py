@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,13 +18,18 @@ from musetalk_core.errors import InputError, NoFaceFound
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.media.timeline import source_slice
 from musetalk_core.plan import Chunk
-from musetalk_core.types import Float, Image, Ints
+from musetalk_core.rows import RowReader
+from musetalk_core.types import Image, Ints
 
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
 OnFrames = Callable[[int], None]
 """Told how many frames of the chunk are done; may raise to cancel."""
 
-BATCH = 8
+_BATCH: Final = 8
+"""Frames handed to an engine that runs in threads."""
+_DEVICE_BATCH: Final = 32
+"""Frames handed to an engine that has a device to itself; it divides them as its memory allows."""
+_UNREAD: Final = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +62,7 @@ class Scene:
 def render_chunk(
     scene: Scene,
     engine: Engine,
-    features: Float,
+    heard: RowReader,
     chunk: Chunk,
     folder: Path,
     threads: int = 1,
@@ -67,70 +72,95 @@ def render_chunk(
     Write the crops of one chunk (see `musetalk_core.crops`) into a folder.
 
     Args:
-        scene:    the avatar and how it is played.
-        engine:   renders; called from `threads` threads at once.
-        features: (T, D) float32 of the whole job, or any array whose rows chunk.start..stop exist.
-        chunk:    which output frames.
-        folder:   existing, empty.
+        scene:   the avatar and how it is played.
+        engine:  renders; called from `threads` threads at once if it can be.
+        heard:   what `engine.encode_speech` made of the whole job's speech.
+        chunk:   which output frames.
+        folder:  existing, empty.
+
+    Raises:
+        InputError: the speech is too short for the chunk.
     """
-    rows = np.asarray(features[chunk.start : chunk.stop], np.float32)
-    sources = scene.sources(chunk)
-    if len(rows) != len(sources):
-        raise InputError(f"{len(rows)} feature rows for {len(sources)} frames")
-    batches = _batches(scene, sources, rows)
+    work = _Work(scene, engine, heard, chunk)
     with CropWriter(folder) as writer:
-        for done, (source, crop) in enumerate(_rendered(scene, engine, batches, threads)):
+        for done, (source, crop) in enumerate(work.rendered(threads)):
             writer.write(source, crop)
             on_frames(done + 1)
 
 
-Batch = tuple[list[int], list[FaceFrame | None], Float]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    start: int
+    sources: list[int]
+    faces: list[FaceFrame | None]
 
 
-def _batches(scene: Scene, sources: Ints, rows: Float) -> Iterator[Batch]:
-    faces = _faces(scene, sources)
-    for start in range(0, len(sources), BATCH):
-        part = slice(start, start + BATCH)
-        yield sources[part].tolist(), list(islice(faces, BATCH)), rows[part]
+Rendered = list[tuple[int, Image | None]]
 
 
-def _faces(scene: Scene, sources: Ints) -> Iterator[FaceFrame | None]:
-    """The face of each output frame; the same object while the source frame stays the same."""
-    avatar, last, face = scene.avatar, -1, None
-    with FrameReader(avatar.source_path(scene.source), avatar.index) as reader:
-        for frame, picture in zip(sources.tolist(), reader.read(sources.tolist()), strict=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    scene: Scene
+    engine: Engine
+    heard: RowReader
+    chunk: Chunk
+
+    def rendered(self, threads: int) -> Iterator[tuple[int, Image | None]]:
+        """Batches in order. Whoever takes them writes while the next ones are made."""
+        workers = max(threads, 1) if self.engine.traits.in_threads else 1
+        waiting: deque[Future[Rendered]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            for batch in self._batches():
+                waiting.append(pool.submit(self._render, batch))
+                if len(waiting) > workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+    def _batches(self) -> Iterator[_Batch]:
+        sources = self.scene.sources(self.chunk)
+        size = _BATCH if self.engine.traits.in_threads else _DEVICE_BATCH
+        faces = self._faces(sources)
+        for start in range(0, len(sources), size):
+            part = sources[start : start + size].tolist()
+            yield _Batch(self.chunk.start + start, part, list(islice(faces, len(part))))
+
+    def _faces(self, sources: Ints) -> Iterator[FaceFrame | None]:
+        """The face of each output frame; the same object while the source frame stays the same."""
+        pixels = self._pixels(sources) if self.engine.traits.needs_crops else None
+        last, face = -1, None
+        for frame in sources.tolist():
+            crop = next(pixels) if pixels is not None else _UNREAD
             if frame != last:
-                last, shot, box = frame, int(avatar.shots[frame]), avatar.box(frame)
-                face = (
-                    None
-                    if shot < 0 or box.is_empty
-                    else FaceFrame(frame, shot, box, picture.bgr(box), avatar.landmarks(frame))
-                )
+                last, face = frame, self._face(frame, crop)
             yield face
 
+    def _pixels(self, sources: Ints) -> Iterator[Image]:
+        avatar, frames = self.scene.avatar, sources.tolist()
+        last, crop = -1, _UNREAD
+        with FrameReader(avatar.source_path(self.scene.source), avatar.index) as reader:
+            for frame, picture in zip(frames, reader.read(frames), strict=True):
+                if frame != last:
+                    last, box = frame, avatar.box(frame)
+                    crop = _UNREAD if box.is_empty else picture.window(box)
+                yield crop
 
-def _render(scene: Scene, engine: Engine, batch: Batch) -> list[tuple[int, Image | None]]:
-    sources, faces, rows = batch
-    present = [i for i, face in enumerate(faces) if face is not None]
-    shown = [face for face in faces if face is not None]
-    crops = engine.render(shown, scene.avatar.conditioning, rows[present]) if shown else []
-    made = dict(zip(present, crops, strict=True))
-    return [(source, made.get(i)) for i, source in enumerate(sources)]
+    def _face(self, frame: int, crop: Image) -> FaceFrame | None:
+        avatar = self.scene.avatar
+        shot, box = int(avatar.shots[frame]), avatar.box(frame)
+        return (
+            None if shot < 0 or box.is_empty else FaceFrame(frame, shot, box, crop, avatar.landmarks(frame))
+        )
 
-
-def _rendered(
-    scene: Scene, engine: Engine, batches: Iterator[Batch], threads: int
-) -> Iterator[tuple[int, Image | None]]:
-    """Batches in order, at most two per thread in flight."""
-    if threads <= 1:
-        for batch in batches:
-            yield from _render(scene, engine, batch)
-        return
-    waiting: deque[Future[list[tuple[int, Image | None]]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
-            waiting.append(pool.submit(_render, scene, engine, batch))
-            if len(waiting) > threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+    def _render(self, batch: _Batch) -> Rendered:
+        shown = {place: face for place, face in enumerate(batch.faces) if face is not None}
+        crops = list[Image]()
+        if shown:
+            stop = batch.start + len(batch.sources)
+            rows = self.engine.features(self.heard, batch.start, stop, self.scene.rate)
+            if len(rows) != len(batch.sources):
+                raise InputError(f"the speech ends before output frame {stop}")
+            faces = list(shown.values())
+            crops = self.engine.render(faces, self.scene.avatar.conditioning, rows[list(shown)])
+        made = dict(zip(shown, crops, strict=True))
+        return [(source, made.get(place)) for place, source in enumerate(batch.sources)]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musetalk_core.errors import InputError
-from musetalk_core.faces.finding import FaceChoice
+from musetalk_core.faces.following import FaceChoice
 from musetalk_core.faces.topology import LOWER_LIP_INSIDE, UPPER_LIP_INSIDE, face_height
 from musetalk_core.faces.tracking import track
 from musetalk_core.media.picture import Picture

@@ -63,6 +63,16 @@ class Box:
         """Grown outwards to even coordinates, so that it lies on whole 4:2:0 chroma samples."""
         return Box(self.x1 & ~1, self.y1 & ~1, (self.x2 + 1) & ~1, (self.y2 + 1) & ~1)
 
+    def shared(self, other: "Box") -> "Box":
+        """The part that lies in both; may be empty."""
+        return Box(
+            max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2)
+        )
+
+    def within(self, area: "Box") -> "Box":
+        """The same box in the coordinates of an area that holds it."""
+        return Box(self.x1 - area.x1, self.y1 - area.y1, self.x2 - area.x1, self.y2 - area.y1)
+
     def contains(self, other: "Box") -> bool:
         """True when no pixel of `other` lies outside."""
         return self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2

@@ -6,12 +6,11 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, avatar, prepare
-from musetalk_core.faces.finding import FaceChoice
-from musetalk_core.faces.models import DETECTOR, MESH
+from musetalk_core.faces.following import FaceChoice
 from tasks.artefacts import artefacts, content_key
 from tasks.errors import AvatarNotPrepared
 from tasks.limits import limits
-from tasks.models import engine, engine_name
+from tasks.models import EngineSpec, engine
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
@@ -35,17 +34,10 @@ class PreparedAvatar(BaseModel):
     is_still: bool
 
 
-def avatar_key(source: SourceFile, engine_asked: str, face: FaceChoice) -> str:
+def avatar_key(source: SourceFile, spec: EngineSpec, face: FaceChoice) -> str:
     """Name an avatar by everything that decides its content."""
-    chosen = engine(engine_name(engine_asked))
     return content_key(
-        kind=KIND,
-        core=CORE_VERSION,
-        source=source.sha256,
-        engine=chosen.name,
-        engine_version=chosen.version,
-        models=[DETECTOR.sha256, MESH.sha256],
-        face=face,
+        kind=KIND, core=CORE_VERSION, source=source.sha256, face=face, made_by=engine(spec).made_by("avatar")
     )
 
 
@@ -53,7 +45,7 @@ def avatar_key(source: SourceFile, engine_asked: str, face: FaceChoice) -> str:
 def prepare_avatar(
     key: str,
     source: SourceFile,
-    engine_asked: str,
+    spec: EngineSpec,
     face: FaceChoice,
     frames: int,
     may_prepare: bool = True,
@@ -78,8 +70,9 @@ def prepare_avatar(
         request = prepare.Request(source_path(source), source.sha256, face, limits())
 
         def make(folder: Path) -> None:
-            chosen = engine(engine_name(engine_asked))
-            prepare.prepare(request, chosen, folder, lambda done: report.advance("prepare", done, 2 * frames))
+            prepare.prepare(
+                request, engine(spec), folder, lambda done: report.advance("prepare", done, 2 * frames)
+            )
 
         made = artefacts().made_once(KIND, key, make, refresh=refresh)
     return _summary(made)

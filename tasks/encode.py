@@ -1,6 +1,7 @@
 """From crops to a finished file: one picture encode a chunk, then a join that copies it."""
 
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from prefect import task
@@ -9,12 +10,13 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.compose import compose
 from musetalk_core.crops import Crops
 from musetalk_core.errors import EncodeError
+from musetalk_core.masks import MaskCache
 from musetalk_core.media.encode import VideoEncoder
 from musetalk_core.media.join import encode_sound as write_sound
 from musetalk_core.media.join import join as join_files
 from tasks.artefacts import artefacts, content_key
 from tasks.inference import CROPS, ChunkRef, Talk
-from tasks.models import engine, engine_name
+from tasks.models import EngineSpec, engine
 from tasks.policies import BY_CONTENT, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
@@ -28,7 +30,13 @@ CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
 def clip_key(crops: str, talk: Talk) -> str:
     """Name an encoded chunk by its crops and how it is encoded."""
     return content_key(
-        kind=CLIP, core=CORE_VERSION, crops=crops, crf=talk.crf, preset=talk.preset, idle=talk.idle_seed
+        kind=CLIP,
+        core=CORE_VERSION,
+        crops=crops,
+        blended_by=engine(talk.engine).made_by("blend"),
+        crf=talk.crf,
+        preset=talk.preset,
+        idle=talk.idle_seed,
     )
 
 
@@ -62,7 +70,12 @@ def encode_chunk(key: str, talk: Talk, chunk: ChunkRef, crops: Artefact | None) 
 def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
     settings, scene = get_settings(), talk.scene()
     pictures = compose(
-        scene, engine(engine_name(talk.engine)), Crops.open(crops), chunk.chunk(), talk.idle_seed
+        scene,
+        engine(talk.engine),
+        Crops.open(crops),
+        chunk.chunk(),
+        talk.idle_seed,
+        _masks(scene.avatar.folder, talk.engine),
     )
     known = scene.avatar.manifest
     with VideoEncoder(
@@ -76,6 +89,13 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
     ) as encoder:
         for picture in pictures:
             encoder.write(picture)
+
+
+@lru_cache(maxsize=2)
+def _masks(avatar: Path, spec: EngineSpec) -> MaskCache:
+    """The masks of an avatar, shared by all its chunks; a folder is named by its content."""
+    del avatar, spec
+    return MaskCache()
 
 
 def sound_key(audio: SourceFile) -> str:

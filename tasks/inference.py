@@ -9,13 +9,13 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, avatar
-from musetalk_core.arrays import open_array
 from musetalk_core.plan import Chunk
 from musetalk_core.render import NoFacePolicy, Scene
 from musetalk_core.render import render_chunk as render
+from musetalk_core.rows import RowFile
 from tasks.artefacts import artefacts, content_key
 from tasks.avatar import PreparedAvatar
-from tasks.models import engine, engine_name
+from tasks.models import EngineSpec, engine
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
@@ -34,7 +34,7 @@ class Talk(BaseModel):
     source: SourceFile
     avatar: PreparedAvatar
     features: SpeechFeatures
-    engine: str
+    engine: EngineSpec
     rate: str
     no_face: NoFacePolicy
     idle_seed: int | None = None
@@ -74,6 +74,7 @@ def crops_key(talk: Talk, chunk: Chunk) -> str:
         core=CORE_VERSION,
         avatar=talk.avatar.artefact.key,
         features=talk.features.artefact.key,
+        made_by=engine(talk.engine).made_by("crops"),
         rate=talk.rate,
         no_face=talk.no_face,
         start=chunk.start,
@@ -93,15 +94,17 @@ def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
     with phase("render", total) as report:
 
         def make(folder: Path) -> None:
-            features = open_array(artefacts().file(talk.features.artefact, "features.npy"))
+            renderer = engine(talk.engine)
+            before = renderer.counts
             render(
                 talk.scene(),
-                engine(engine_name(talk.engine)),
-                features,
+                renderer,
+                RowFile.open(artefacts().path(talk.features.artefact)),
                 chunk.chunk(),
                 folder,
                 threads=get_settings().render.threads or os.cpu_count() or 1,
                 on_frames=lambda done: report.advance("render", chunk.start + done, total),
             )
+            report.rendered(renderer.counts.since(before))
 
         return artefacts().made_once(CROPS, key, make, shared=False)

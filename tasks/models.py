@@ -1,22 +1,65 @@
 """The models of this process: each is loaded on first use and kept."""
 
 from functools import lru_cache
-from typing import cast
+from importlib.util import find_spec
+from typing import Literal
+
+from pydantic import BaseModel
 
 from musetalk_core.engine import Engine
+from musetalk_core.engines.musetalk.options import PRESETS, Options
 from musetalk_core.loader import EngineName, load_engine
+from musetalk_core.machine import Machine
 from tasks.settings import get_settings
+from tasks.weights import layout
 
 
-def engine_name(asked: str) -> EngineName:
-    """Turn a job's engine word into an engine; `auto` is what the operator set."""
-    return get_settings().render.engine if asked == "auto" else cast(EngineName, asked)
+class EngineSpec(BaseModel, frozen=True):
+    """An engine with nothing left open; travels between tasks."""
+
+    name: EngineName
+    options: Options = Options()
 
 
-@lru_cache(maxsize=4)
-def engine(name: EngineName) -> Engine:
-    """Load an engine once per process, and leave the threads to the tasks: each renders in its own."""
+def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
+    """
+    Decide which engine a job gets.
+
+    Args:
+        asked:   the job's word; `auto` is what the operator set, or else the best that is installed.
+        options: of MuseTalk; other engines have none.
+    """
+    wanted = get_settings().render.engine if asked == "auto" else asked
+    name: EngineName = _best(options) if wanted == "auto" else wanted
+    return EngineSpec(name=name, options=options if name == "musetalk" else Options())
+
+
+def _best(options: Options) -> EngineName:
+    needed = {PRESETS[options.version].model, "sd-vae", "whisper-tiny"}
+    can_run = find_spec("torch") is not None and find_spec("diffusers") is not None
+    return "musetalk" if can_run and needed <= set(layout().installed()) else "viseme"
+
+
+@lru_cache(maxsize=8)
+def engine(spec: EngineSpec) -> Engine:
+    """Build an engine once per process, and leave the threads to the tasks: each renders in its own."""
     import cv2
 
     cv2.setNumThreads(1)
-    return load_engine(name)
+    return load_engine(spec.name, spec.options, machine())
+
+
+def machine() -> Machine:
+    """What the settings say about this machine."""
+    models = get_settings().models
+    return Machine(
+        layout=layout(),
+        device=models.device,
+        precision=models.precision,
+        memory_bytes=models.memory_bytes,
+        idle_s=models.idle_s,
+        landmarks=models.landmarks,
+        batch=models.batch,
+        channels_last=models.channels_last,
+        compile=models.compile,
+    )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
+from musetalk_core.engine import Counts
 from musetalk_core.errors import RenderError
 
 Phase = Literal["fetch", "prepare", "features", "render", "encode", "join", "upload"]
@@ -49,6 +50,7 @@ class Report:
     artifact: UUID | None = None
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     percent: float = 0.0
+    rendering: Counts | None = None
     _shown_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,6 +58,16 @@ class Report:
         """Add running time to a phase."""
         with self._lock:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def rendered(self, counts: Counts) -> None:
+        """Add what happened while a chunk was rendered."""
+        with self._lock:
+            known = self.rendering or Counts()
+            self.rendering = replace(
+                counts,
+                out_of_memory=known.out_of_memory + counts.out_of_memory,
+                fp32_retries=known.fp32_retries + counts.fp32_retries,
+            )
 
     def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
         """Show progress; never backwards, at most once a second unless forced."""

@@ -108,13 +108,42 @@ class MediaSettings(Group, frozen=True):
 class RenderSettings(Group, frozen=True):
     """How videos are rendered and encoded."""
 
-    engine: Literal["viseme", "fake"] = Field(
-        default="viseme", description="What jobs get that ask for `auto`; fake is for tests."
+    engine: Literal["auto", "musetalk", "viseme", "fake"] = Field(
+        default="auto",
+        description="What `auto` jobs get. auto: musetalk if it is installed, else viseme.",
     )
     chunk_seconds: float = Field(
         default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
     )
     threads: int = Field(default=0, ge=0, description="Threads that render a chunk; 0: one a core.")
+
+
+class ModelSettings(Group, frozen=True):
+    """How neural networks run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Which card of several is said by CUDA_VISIBLE_DEVICES."
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        default="auto", description="auto: fp16 on cards, fp32 on processors."
+    )
+    memory_bytes: int = Field(
+        default=6 * 1024**3,
+        gt=0,
+        description="Loaded networks above this are let go, oldest use first.",
+    )
+    idle_s: float = Field(
+        default=600.0, ge=0, description="Networks that nobody asked for that long are let go; 0: never."
+    )
+    landmarks: Literal["auto", "dwpose", "mesh"] = Field(
+        default="auto",
+        description="What MuseTalk finds faces with. auto: dwpose if installed, else mesh.",
+    )
+    batch: int = Field(
+        default=32, ge=1, le=256, description="Most frames at once; the best number below it is measured."
+    )
+    channels_last: bool = Field(default=False, description="Memory layout of images; measure before use.")
+    compile: bool = Field(default=False, description="torch.compile: slow at first, faster later.")
 
 
 class EgressSettings(Group, frozen=True):
@@ -193,6 +222,7 @@ class Settings(BaseSettings):
     s3: S3Settings = S3Settings()
     media: MediaSettings = MediaSettings()
     render: RenderSettings = RenderSettings()
+    models: ModelSettings = ModelSettings()
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()

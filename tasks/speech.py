@@ -6,18 +6,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, plan
 from musetalk_core.media.audio import decode_speech
+from musetalk_core.rows import write_rows
 from musetalk_core.speech.align import phones_of
 from musetalk_core.speech.phones import Phone, load_phones, save_phones
 from musetalk_core.speech.samples import PcmFile
 from tasks.artefacts import artefacts, content_key
 from tasks.limits import limits
-from tasks.models import engine, engine_name
+from tasks.models import EngineSpec, engine
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
@@ -29,7 +29,7 @@ SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
 
 
 class SpeechFeatures(BaseModel):
-    """Features of a whole job: `features.npy`, (T, D) float32."""
+    """The speech of a whole job as its engine heard it: see `musetalk_core.rows`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,29 +39,25 @@ class SpeechFeatures(BaseModel):
     phones: PhonesFrom
 
 
-def features_key(
-    audio: SourceFile, text: str | None, spoken: str | None, engine_asked: str, rate: str
-) -> str:
+def features_key(audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str) -> str:
     """Name features by everything that decides their content."""
-    chosen = engine(engine_name(engine_asked))
     return content_key(
         kind=FEATURES,
         core=CORE_VERSION,
         audio=audio.sha256,
         text=text,
         spoken=spoken,
-        engine=chosen.name,
-        engine_version=chosen.version,
+        made_by=engine(spec).made_by("features"),
         rate=rate,
     )
 
 
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def speech_features(
-    key: str, audio: SourceFile, text: str | None, spoken: str | None, engine_asked: str, rate: str
+    key: str, audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str
 ) -> SpeechFeatures:
     """
-    Hear the speech and compute one feature row per output frame.
+    Hear the speech, as the engine does.
 
     Args:
         key:    `features_key` of the rest.
@@ -75,11 +71,11 @@ def speech_features(
     with phase("features"):
         samples = PcmFile(artefacts().path(_pcm(audio)) / "speech.f32")
         frames = plan.plan(samples.count, Fraction(rate), 10).frames
-        chosen = engine(engine_name(engine_asked))
-        phones, origin = _phones(audio, text, spoken, samples, chosen.name != "fake")
+        heard_by = engine(spec)
+        phones, origin = _phones(audio, text, spoken, samples, spec.name == "viseme")
 
         def make(folder: Path) -> None:
-            np.save(folder / "features.npy", chosen.encode_speech(samples, frames, Fraction(rate), phones))
+            write_rows(folder, heard_by.encode_speech(samples, frames, Fraction(rate), phones))
 
         made = artefacts().made_once(FEATURES, key, make)
         return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)

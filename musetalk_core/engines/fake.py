@@ -1,15 +1,19 @@
 """An engine without models: it paints how loud the speech is, so that tests see order and pairing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 
-from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.engine import Conditioning, Counts, Encoded, FaceFrame, Stage, Traits
+from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.oval import oval_mask
+from musetalk_core.faces.tracking import Tracker
+from musetalk_core.rows import RowReader
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
-from musetalk_core.types import SPEECH_RATE_HZ, Box, Float, Image
+from musetalk_core.types import SPEECH_RATE_HZ, Box, Float, Image, Mask
 
 _SIDE = 256
 
@@ -18,23 +22,31 @@ class FakeEngine:
     """Satisfies `Engine`; the same input gives the same bytes on every machine."""
 
     name = "fake"
-    version = "1"
-    brings_blend = False
-    record_size = 2
-    crop_size: tuple[int, int] | None = (_SIDE, _SIDE)
+    traits = Traits(needs_crops=True, in_threads=True, record_size=2)
+
+    counts = Counts()
+
+    def made_by(self, stage: Stage) -> Mapping[str, object]:
+        """See `Engine`."""
+        del stage
+        return {"engine": self.name}
+
+    def follow_faces(self, choice: FaceChoice) -> Follower:
+        """Follow the 468-point mesh."""
+        return Tracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
-        """Return the box around a (468, 2) mesh, clipped to the picture."""
+        """Return the box around a (468, 2) mesh, clipped to the picture, on even coordinates."""
         low, high = np.floor(landmarks.min(axis=0)), np.ceil(landmarks.max(axis=0))
         box = Box(
             int(low[0]), int(low[1]), max(int(high[0]), int(low[0]) + 1), max(int(high[1]), int(low[1]) + 1)
         )
-        return box.clipped(width, height)
+        return box.clipped(width, height).evened().clipped(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Float]:
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
         """Yield (2,) float32 per face: its frame number and the mean grey level of its crop."""
         for face in faces:
-            yield np.array([face.index, face.crop.mean()], np.float32)
+            yield Encoded(np.array([face.index, face.crop.mean()], np.float32))
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """Return the records as they are, with zeros for frames without a face."""
@@ -48,17 +60,27 @@ class FakeEngine:
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
-    ) -> Float:
-        """Return (T, 1) float32: root mean square of the samples under each output frame, 0..1."""
+    ) -> Iterator[Float]:
+        """Yield (T, 1) float32: root mean square of the samples under each output frame, 0..1."""
         del phones
         edges = [int(k * SPEECH_RATE_HZ / rate) for k in range(frames + 1)]
         loudness = [_loudness(samples.read(a, b)) for a, b in pairwise(edges)]
-        return np.array(loudness, np.float32).reshape(frames, 1)
+        yield np.array(loudness, np.float32).reshape(frames, 1)
+
+    def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
+        """Give rows start..stop: one row is one output frame."""
+        del rate
+        return heard.read(start, stop)
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
         """Return (256, 256, 3) uint8 BGR crops, each one flat grey: 255 times its feature."""
         del faces, conditioning
         return [np.full((_SIDE, _SIDE, 3), grey_level(float(row[0])), np.uint8) for row in features]
+
+    def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box]:
+        """Give the feathered lower half of the face oval."""
+        del conditioning
+        return oval_mask(face.landmarks, face.box)
 
 
 def grey_level(feature: float) -> int:

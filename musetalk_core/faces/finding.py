@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.detector import Detection, detect_within, overlap, tiles
+from musetalk_core.faces.following import FaceChoice
 from musetalk_core.faces.mesh import ACCEPTED, mesh_of_detection
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Float
-
-FaceChoice = Literal["largest", "left", "right", "most_central"] | int
-"""Which face of several; a number counts from 0 = largest. Left and right are the picture's."""
 
 _MOST_FACES: Final = 12
 _SAME_FACE_IOU: Final = 0.3
@@ -109,7 +108,7 @@ def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: i
 
     Args:
         faces:  largest first.
-        choice: see `FaceChoice`.
+        choice: see `musetalk_core.faces.following.FaceChoice`.
         width:  of the picture in pixels.
         height: of the picture in pixels.
 
@@ -130,3 +129,25 @@ def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: i
             return faces[int(middles[:, 0].argmax())]
         case "most_central":
             return faces[int(np.hypot(*(middles - (width / 2, height / 2)).T).argmin())]
+
+
+def mesh_at(picture: Picture, points: Float) -> Float:
+    """
+    Give the mesh of the face that other landmarks describe.
+
+    Args:
+        picture: the frame.
+        points:  (K, 2) float32 landmarks of any kind, in pixels.
+
+    Returns:
+        (468, 2) float32.
+
+    Raises:
+        NoFaceFound: the mesh sees no face there.
+        ModelNotInstalled: a network is missing or damaged.
+    """
+    faces = find_faces(picture)
+    shared = overlap(bounds(points), np.array([face.bounds for face in faces], np.float32).reshape(-1, 4))
+    if not faces or shared.max() <= 0:
+        raise NoFaceFound("the face of the picture is not clear enough to let it blink and sway")
+    return faces[int(shared.argmax())].landmarks

@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from musetalk_core.errors import InputError
-from musetalk_core.faces.topology import MESH_POINTS
 from musetalk_core.types import Float
 
 SIGMA_S: Final = 0.045
 _BLOCK: Final = 512
 _REACH: Final = 3.0
-_ROW_BYTES: Final = MESH_POINTS * 2 * 4
 
 Times = npt.NDArray[np.float64]
 
@@ -26,13 +24,13 @@ def smooth_landmarks(
     Smooth landmarks with a Gaussian in time.
 
     Args:
-        raw:     (T, 468, 2) float32 pixels; rows of frames without a face are NaN. Not modified.
+        raw:     (T, K, 2) float32 pixels; rows of frames without a face are NaN. Not modified.
         times_s: (T,) seconds, rising; any frame rate, also a varying one.
         shots:   (T,) shot numbers.
         sigma_s: width of the Gaussian; 0 leaves everything as it is.
 
     Returns:
-        (T, 468, 2) float32; NaN rows stay NaN.
+        (T, K, 2) float32; NaN rows stay NaN.
 
     Raises:
         InputError: the lengths differ.
@@ -45,25 +43,27 @@ def smooth_file(
     out_path: Path,
     times_s: Times,
     shots: npt.NDArray[np.integer],
+    points: int,
     sigma_s: float = SIGMA_S,
 ) -> None:
     """
     Smooth a file of landmarks into another, about 4 MB at a time.
 
     Args:
-        raw_path: raw little-endian float32 (T, 468, 2).
+        raw_path: raw little-endian float32 (T, K, 2).
         out_path: where the same, smoothed, is written; must not be `raw_path`.
         times_s:  (T,) seconds.
         shots:    (T,) shot numbers.
+        points:   K, landmarks of a frame.
         sigma_s:  width of the Gaussian.
 
     Raises:
         InputError: the file has not T rows.
     """
-    if raw_path.stat().st_size != len(times_s) * _ROW_BYTES:
+    if raw_path.stat().st_size != len(times_s) * points * 8:
         raise InputError("The landmark file does not have one row per frame.", frames=len(times_s))
     with out_path.open("wb") as out:
-        for block in smoothed_blocks(_LandmarkFile(raw_path), times_s, shots, sigma_s):
+        for block in smoothed_blocks(_LandmarkFile(raw_path, points), times_s, shots, sigma_s):
             out.write(block.astype("<f4", copy=False).tobytes())
 
 
@@ -75,23 +75,23 @@ class Rows(Protocol):
         ...
 
     def __getitem__(self, rows: slice, /) -> Float:
-        """(n, 468, 2) float32."""
+        """(n, K, 2) float32."""
         ...
 
 
 class _LandmarkFile:
     """A landmark file, read slice by slice: pages of a mapped one would count as memory of the process."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, points: int) -> None:
+        self._path, self._points = path, points
 
     def __len__(self) -> int:
-        return self._path.stat().st_size // _ROW_BYTES
+        return self._path.stat().st_size // (self._points * 8)
 
     def __getitem__(self, rows: slice, /) -> Float:
         count = rows.stop - rows.start
-        flat = np.fromfile(self._path, "<f4", count * MESH_POINTS * 2, offset=rows.start * _ROW_BYTES)
-        return flat.astype(np.float32, copy=False).reshape(count, MESH_POINTS, 2)
+        flat = np.fromfile(self._path, "<f4", count * self._points * 2, offset=rows.start * self._points * 8)
+        return flat.astype(np.float32, copy=False).reshape(count, self._points, 2)
 
 
 def smoothed_blocks(
@@ -101,13 +101,13 @@ def smoothed_blocks(
     Smooth landmarks block by block.
 
     Args:
-        raw:     (T, 468, 2) float32, an array or what reads slices; NaN rows have no face.
+        raw:     (T, K, 2) float32, an array or what reads slices; NaN rows have no face.
         times_s: (T,) seconds.
         shots:   (T,) shot numbers.
         sigma_s: width of the Gaussian.
 
     Yields:
-        (n, 468, 2) float32, in order, n rows at most 512.
+        (n, K, 2) float32, in order, n rows at most 512.
 
     Raises:
         InputError: the lengths differ.
@@ -129,7 +129,8 @@ def _smoothed(
     low = int(np.searchsorted(times_s, times_s[start] - _REACH * sigma_s, "left"))
     high = int(np.searchsorted(times_s, times_s[stop - 1] + _REACH * sigma_s, "right"))
     low, high = min(low, start), max(high, stop)
-    points = np.array(raw[low:high], np.float32).reshape(high - low, -1)
+    block = np.array(raw[low:high], np.float32)
+    points = block.reshape(high - low, -1)
     runs = _runs(np.isnan(points[:, 0]), shots[low:high])
     points[runs < 0] = 0
     if sigma_s <= 0:
@@ -137,7 +138,7 @@ def _smoothed(
     else:
         out = _mixed(points, times_s[low:high], runs, sigma_s, (start - low, stop - low))
     out[runs[start - low : stop - low] < 0] = np.nan
-    return out.reshape(-1, MESH_POINTS, 2)
+    return out.reshape(-1, *block.shape[1:])
 
 
 def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

@@ -1,7 +1,6 @@
 """One person's mesh through a clip, frame by frame; detection only where the mesh has nothing to go by."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +8,10 @@ import numpy as np
 
 from musetalk_core.faces.cuts import CutFinder
 from musetalk_core.faces.detector import detect_within, overlap, tiles
-from musetalk_core.faces.finding import FaceChoice, FoundFace, bounds, chosen, faces_within, find_faces
+from musetalk_core.faces.finding import FoundFace, bounds, chosen, faces_within, find_faces
+from musetalk_core.faces.following import FaceChoice, TrackedFace
 from musetalk_core.faces.mesh import ACCEPTED, mesh_in, region_of_mesh
-from musetalk_core.faces.topology import face_height
+from musetalk_core.faces.topology import MESH_POINTS, face_height
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Float
 
@@ -27,26 +27,10 @@ _NEARBY: Final = 3.0
 """Side of the area searched around a lost face over the face's own."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackedFace:
-    """
-    The face of one frame.
-
-    Attributes:
-        index:     number of the frame, from 0.
-        landmarks: (468, 2) float32, mesh in pixels, not smoothed; None where there is no face.
-        score:     0..1, 0 where there is no face.
-        shot:      number of the shot, from 0: between two cuts, and always one person.
-    """
-
-    index: int
-    landmarks: Float | None
-    score: float
-    shot: int
-
-
 class Tracker:
-    """Follows one face. Keeps one mesh and counters, whatever the length of the clip."""
+    """The `Follower` of meshes. Keeps one mesh and counters, whatever the length of the clip."""
+
+    points = MESH_POINTS
 
     def __init__(self, choice: FaceChoice = "largest", folder: Path | None = None) -> None:
         self.detections = 0

@@ -120,6 +120,22 @@ class Picture:
         )
         return np.asarray(cv2.transform(cv2.merge([self.y[rows, columns], u, v]), _TO_BGR), np.uint8)
 
+    def window(self, area: Box) -> Image:
+        """
+        Convert any area to (h, w, 3) uint8 BGR, a new array; black where it leaves the picture.
+
+        Args:
+            area: coordinates of any parity, inside the picture or not.
+        """
+        inside = area.clipped(self.width, self.height)
+        if inside == area and area == area.evened():
+            return self.bgr(area)
+        out = np.zeros((area.size[1], area.size[0], 3), np.uint8)
+        if not inside.is_empty:
+            even = inside.evened()
+            out[inside.within(area).slices()] = self.bgr(even)[inside.within(even).slices()]
+        return out
+
     def pasted(self, crop: Image, source: Image, box: Box) -> "Picture":
         """
         Copy the picture with a changed crop in it.

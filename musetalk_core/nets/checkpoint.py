@@ -1,5 +1,6 @@
 """Weight files: read without running code from them, checked against the module they are for."""
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 Tensors = dict[str, torch.Tensor]
 
 _NAMED = 5
+_LOG_KEEPERS = ("numpy", "mmengine", "mmcv", "datetime")
+"""Libraries whose objects the official checkpoints may carry as notes of their training."""
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -92,10 +95,34 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 
 def _torch_file(path: Path) -> dict[str, Any]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # the format before zip files cannot be mapped
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals(_stand_ins(path)):
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # the format before zip files cannot be mapped
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(loaded, dict):
         raise TypeError(f"it holds a {type(loaded).__name__}, not a state dict")
     return cast(dict[str, Any], loaded)
+
+
+class _StandIn:
+    """Takes the place of an object of a training log: it can be made and does nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """
+    Stand-ins for what training programs leave beside the tensors: histories, numpy numbers, dates.
+
+    Nothing of these libraries is imported or called; every other name that a file asks for stays forbidden.
+    """
+    if not zipfile.is_zipfile(path):
+        return []
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    known = [name for name in names if name.split(".")[0] in _LOG_KEEPERS]
+    return [(type(name, (_StandIn,), {}), name) for name in known]

@@ -1,14 +1,11 @@
 """Where networks run and in which precision: one record for a whole process."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from musetalk_core.errors import InputError
-
-DeviceWord = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionWord = Literal["auto", "fp32", "fp16", "bf16"]
+from musetalk_core.machine import DeviceWord, PrecisionWord
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -53,7 +50,7 @@ def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") 
     return Device(torch.device(kind), _DTYPES[precision])
 
 
-def _best() -> Literal["cpu", "cuda", "mps"]:
+def _best() -> DeviceWord:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -79,7 +79,6 @@ def test_the_documented_request_is_answered_with_the_documented_fields(client, r
         "ignored_field: gpu_id",
         "ignored_field: result_dir",
         "ignored_field: skip_save_images",
-        "ignored_field: bbox_shift of the avatar",
         "face lost for 2 frames",
     ]
 
@@ -220,16 +219,67 @@ def test_a_local_path_is_refused_by_name(client, runs):
     assert (answer.status_code, answer.json()["code"]) == (400, "local_path_disabled")
 
 
-def test_known_models_under_other_names_are_taken_with_a_warning(client):
-    body = minimal(unet_model_path="./models/musetalkV15/unet.pth", extra_margin=12, colour="red")
+def created(client, runs, **more):
+    """The job that a body makes, and the warnings it is answered with."""
+    answer = client.post("/inference", params=QUERY, json=minimal(**more), headers={"Prefer": "wait=0"})
+    [(_, job, _)] = runs.created
+    return job, answer.json()["warnings"]
 
-    answer = client.post("/inference", params=QUERY, json=body, headers={"Prefer": "wait=0"})
 
-    assert answer.json()["warnings"] == [
-        "ignored_field: unet_model_path",
-        "ignored_field: extra_margin",
-        "unknown_field: colour",
-    ]
+def test_v15_takes_margin_mask_cheeks_and_paddings(client, runs):
+    job, warnings = created(
+        client,
+        runs,
+        extra_margin=12,
+        parsing_mode="neck",
+        left_cheek_width=70,
+        audio_padding_length_right=3,
+        colour="red",
+    )
+
+    options = job.musetalk
+    assert job.version == "v15"
+    assert (options.extra_margin, options.mask_mode, options.left_cheek_width) == (12, "neck", 70)
+    assert (options.audio_padding_left, options.audio_padding_right) == (2, 3)
+    assert warnings == ["unknown_field: colour"]
+
+
+def test_v1_takes_the_shift_of_the_avatar_before_that_of_the_body(client, runs):
+    avatar = {"video_path": "s3://b1c/a.mp4", "audio_clips": {"audio_1": "s3://b1c/a.wav"}, "bbox_shift": -7}
+    job, warnings = created(
+        client, runs, version="v1", bbox_shift=5, parsing_mode="jaw", avatars={"avator_1": avatar}
+    )
+
+    assert (job.version, job.musetalk.bbox_shift, job.musetalk.mask_mode) == ("v1", -7, None)
+    assert warnings == ["ignored_field: parsing_mode"]
+
+
+def test_v15_knows_no_shift(client, runs):
+    job, warnings = created(client, runs, bbox_shift=5)
+
+    assert job.musetalk.bbox_shift is None
+    assert warnings == ["ignored_field: bbox_shift"]
+
+
+def test_a_named_model_is_stronger_than_the_version(client, runs):
+    job, warnings = created(client, runs, version="v1", unet_model_path="./models/musetalkV15/unet.pth")
+
+    assert (job.version, warnings) == ("v15", [])
+
+
+def test_the_documented_model_paths_leave_the_choice_to_the_version(client, runs):
+    paths = {"unet_model_path": BODY["unet_model_path"], "unet_config": BODY["unet_config"]}
+
+    assert created(client, runs, version="v15", **paths)[0].version == "v15"
+
+
+def test_two_models_that_contradict_each_other_are_refused(client, runs):
+    body = minimal(unet_model_path="musetalk-v1", unet_config="musetalk-v15")
+
+    answer = client.post("/inference", params=QUERY, json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+    assert not runs.created
 
 
 def test_comments_in_json_are_refused_as_malformed(client):

@@ -18,6 +18,7 @@ from musetalk_core.media.encode import VideoEncoder
 from musetalk_core.media.scan import open_scan
 from musetalk_core.plan import plan
 from musetalk_core.render import Scene, render_chunk
+from musetalk_core.rows import RowArray
 from musetalk_core.speech.align import phones_of
 from musetalk_core.speech.curves import curves
 from musetalk_core.speech.phones import Phone
@@ -87,7 +88,7 @@ def measure(face, speech, folder, wrong, told=False):
     samples = PcmFile(folder / "speech.f32")
     job = plan(samples.count, Fraction(25), 3600)
     given = speech.truth if told else phones_of(samples, None)[0]
-    features = engine.encode_speech(samples, job.frames, job.rate, given)
+    features = RowArray.collected(engine.encode_speech(samples, job.frames, job.rate, given))
     scene = Scene(made, face, job.rate)
     render_chunk(scene, engine, features, job.chunks[0], folder, threads=2)
     video = folder / "video.mp4"

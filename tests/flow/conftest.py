@@ -15,6 +15,7 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
+from tasks.models import engine
 from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -46,6 +47,18 @@ def home(tmp_path, monkeypatch, prefect_server):
 
 def fresh_settings():
     get_settings.cache_clear()
+    engine.cache_clear()
+
+
+@pytest.fixture
+def musetalk(home, golden_models, monkeypatch):
+    """The neural engine with stand-in weights and the packaged mesh; installed, as far as jobs can tell."""
+    folder = golden_models("unet-v1", "unet-v15", "vae", "whisper", "bisenet")
+    monkeypatch.setenv("MUSETALK_WEIGHTS__FOLDER", str(folder))
+    monkeypatch.setenv("MUSETALK_MODELS__DEVICE", "cpu")
+    monkeypatch.setenv("MUSETALK_MODELS__LANDMARKS", "mesh")
+    fresh_settings()
+    return folder
 
 
 @pytest.fixture
@@ -66,6 +79,12 @@ def speech_file(home):
 def clip_file(home):
     """Two seconds of the portrait swaying, 25 frames a second."""
     return swaying_clip(home / "anna.mp4", seconds=2, rate=25)
+
+
+@pytest.fixture
+def short_clip(home):
+    """Ten frames, for engines that take their time over every one."""
+    return swaying_clip(home / "anna.mp4", seconds=0.4, rate=25)
 
 
 def swaying_clip(path, seconds, rate, size=(320, 320)):

@@ -75,7 +75,8 @@ def upstream_frames(samples: int, fps: float, left: int = 2, right: int = 2) -> 
     frames = floor((samples / SPEECH_RATE_HZ) * whole) if whole > 0 else 0
     if frames == 0:
         raise InputError(f"the original makes no frame of {samples} samples at {fps} fps", samples=samples)
-    before, rows, after = _upstream_padded(samples, whole, left, right)
+    rows = upstream_row_count(samples)
+    before, after = _upstream_padding(rows, whole, left, right)
     last = floor((frames - 1) * (ROWS_PER_S / whole))
     if last + window_width(left, right) > before + rows + after:
         raise InputError(
@@ -84,36 +85,39 @@ def upstream_frames(samples: int, fps: float, left: int = 2, right: int = 2) -> 
     return frames
 
 
-def upstream_rows(first: int, stop: int, samples: int, fps: float, left: int = 2, right: int = 2) -> Ints:
+def upstream_row_count(samples: int) -> int:
+    """Count the rows L that the original keeps, its float rounding included."""
+    return floor((samples / SPEECH_RATE_HZ) * ROWS_PER_S)
+
+
+def upstream_rows(first: int, stop: int, fps: float, rows: int, left: int = 2, right: int = 2) -> Ints:
     """
     Give the rows of some output frames as the original reads them, its float rounding included.
 
     Args:
-        first:   the first output frame.
-        stop:    one past the last; n = stop - first.
-        samples: see `upstream_frames`.
-        fps:     see `upstream_frames`.
-        left:    see `upstream_frames`.
-        right:   see `upstream_frames`.
+        first: the first output frame.
+        stop:  one past the last; n = stop - first. Frames that the original has not are served, too.
+        fps:   see `upstream_frames`.
+        rows:  L, see `upstream_row_count`.
+        left:  see `upstream_frames`.
+        right: see `upstream_frames`.
 
     Returns:
         (n, 2 * (left + right + 1)) int64 like `window_rows`.
 
     Raises:
-        InputError: the original ends with an error, or has no such frames.
+        InputError: a padding is not in 0..10, or the rate below 1.
     """
-    frames = upstream_frames(samples, fps, left, right)
-    if not 0 <= first <= stop <= frames:
-        raise InputError(f"the original makes {frames} frames; {first} to {stop} are not among them")
-    before, rows, _ = _upstream_padded(samples, int(fps), left, right)
+    if fps < 1:
+        raise InputError(f"the original knows no rate below 1, such as {fps}")
+    before, _ = _upstream_padding(rows, int(fps), left, right)
     # parity: musetalk/utils/audio_processor.py multiplies a float step before it rounds down
     own = np.floor(np.arange(first, stop) * (ROWS_PER_S / int(fps))).astype(np.int64)
     found = own[:, None] - before + np.arange(window_width(left, right))
     return np.where((found >= 0) & (found < rows), found, ABSENT)
 
 
-def _upstream_padded(samples: int, fps: int, left: int, right: int) -> tuple[int, int, int]:
-    """Zero rows before, L, zero rows after; the zeros are cut from the rows, so they are no more than L."""
-    rows = floor((samples / SPEECH_RATE_HZ) * ROWS_PER_S)
+def _upstream_padding(rows: int, fps: int, left: int, right: int) -> tuple[int, int]:
+    """Zero rows before and after; they are cut from the L rows, so they are no more than L."""
     unit = ceil(ROWS_PER_S / fps)
-    return min(unit * left, rows), rows, min(unit * 3 * right, rows)
+    return min(unit * left, rows), min(unit * 3 * right, rows)

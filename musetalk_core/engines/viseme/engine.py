@@ -1,13 +1,13 @@
 """Lip movement without weights: phones move a mesh-driven warp, and the inside of the mouth is painted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
 import cv2
 import numpy as np
 
-from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.engine import Conditioning, Counts, Encoded, FaceFrame, Stage, Traits
 from musetalk_core.engines.viseme import record, settling
 from musetalk_core.engines.viseme.motion import levels, motion_of, moved
 from musetalk_core.engines.viseme.mouth import mouth_of
@@ -18,7 +18,11 @@ from musetalk_core.engines.viseme.shape import Speaking, shape_of
 from musetalk_core.engines.viseme.teeth import Teeth, teeth_of
 from musetalk_core.engines.viseme.warp import warp_of
 from musetalk_core.errors import EngineError
+from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.models import DETECTOR, MESH
 from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
+from musetalk_core.faces.tracking import Tracker
+from musetalk_core.rows import RowReader
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Box, Float, Image
@@ -34,9 +38,18 @@ class VisemeEngine:
 
     name = "viseme"
     version = "2"
-    brings_blend = True
-    record_size = record.SIZE
-    crop_size: tuple[int, int] | None = None
+    traits = Traits(needs_crops=True, in_threads=True, record_size=record.SIZE)
+
+    counts = Counts()
+
+    def made_by(self, stage: Stage) -> Mapping[str, object]:
+        """See `Engine`: it has no parameters, and its only networks are those of the face mesh."""
+        meshes = {"networks": [DETECTOR.sha256, MESH.sha256]} if stage == "avatar" else {}
+        return {"engine": self.name, "version": self.version, **meshes}
+
+    def follow_faces(self, choice: FaceChoice) -> Follower:
+        """Follow the 468-point mesh."""
+        return Tracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
         """
@@ -48,7 +61,7 @@ class VisemeEngine:
             height:    of the picture.
 
         Returns:
-            Clipped to the picture, at least two pixels wide and high.
+            Clipped to the picture, at least two pixels wide and high, on even coordinates.
         """
         unit = face_height(landmarks)
         axes = pose_of(landmarks, unit).axes
@@ -58,12 +71,13 @@ class VisemeEngine:
         radius = max(_SIDE * unit / 2, float(np.abs(chin - centre).max()))
         x, y = np.clip(centre, 1, [max(width - 1, 1), max(height - 1, 1)])
         low, high = np.floor([x - radius, y - radius]), np.ceil([x + radius, y + radius])
-        return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(width, height)
+        box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(width, height)
+        return box.evened().clipped(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Float]:
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
         """Yield one (33,) float32 record per face, in order."""
         for face in faces:
-            yield record.measure(face).packed()
+            yield Encoded(record.measure(face).packed())
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
@@ -85,7 +99,7 @@ class VisemeEngine:
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
-    ) -> Float:
+    ) -> Iterator[Float]:
         """
         Turn speech into curves of the mouth.
 
@@ -95,15 +109,20 @@ class VisemeEngine:
             rate:    output frames per second.
             phones:  its sounds where known, else they are recognised.
 
-        Returns:
-            (T, 3) float32: open 0..1, width -1 round .. +1 spread, closure 0..1.
+        Yields:
+            (T, 3) float32, once: open 0..1, width -1 round .. +1 spread, closure 0..1.
         """
         # Imported here: the recogniser is heavy and only this verb needs it.
         from musetalk_core.speech.align import phones_of
         from musetalk_core.speech.curves import curves
 
         known = phones_of(samples)[0] if phones is None else phones
-        return curves(samples, known, frames, rate)
+        yield curves(samples, known, frames, rate)
+
+    def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
+        """Give rows start..stop: one row is one output frame."""
+        del rate
+        return heard.read(start, stop)
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
         """
@@ -125,6 +144,9 @@ class VisemeEngine:
                 f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {features.shape}"
             )
         return [_drawn(face, conditioning, row) for face, row in zip(faces, features.tolist(), strict=True)]
+
+    def mask(self, face: FaceFrame, conditioning: Conditioning) -> None:
+        """Give none: what does not move keeps the source's bytes."""
 
 
 def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:

@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 
 from musetalk_core.blending import composite, paste_square
-from musetalk_core.compose import MaskBlend
+from musetalk_core.compose import Paste
+from musetalk_core.engine import Conditioning
+from musetalk_core.engines.fake import FakeEngine
 from musetalk_core.faces.oval import oval_mask
+from musetalk_core.masks import MaskCache
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box
 
 
-def scene(mesh, box):
-    return SimpleNamespace(avatar=SimpleNamespace(box=lambda source: box, landmarks=lambda source: mesh))
+def paste(mesh, box):
+    avatar = SimpleNamespace(
+        box=lambda source: box,
+        landmarks=lambda source: mesh,
+        shots=[0],
+        conditioning=Conditioning(np.zeros((1, 2), np.float32)),
+    )
+    return Paste(SimpleNamespace(avatar=avatar), FakeEngine(), MaskCache())
 
 
 @pytest.mark.parametrize("move", [(0, 0), (-171, -37), (150, 200)])
@@ -26,7 +35,7 @@ def test_the_result_is_that_of_the_whole_square(portrait_mesh, move):
     picture = Picture.from_bgr(random.integers(0, 256, (512, 512, 3), dtype=np.uint8))
     crop = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
 
-    out = MaskBlend(scene(mesh, box))(picture, 0, crop)
+    out = paste(mesh, box)(picture, 0, crop)
 
     inside = paste_square(box).clipped(512, 512).evened()
     face = cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR)
@@ -39,6 +48,6 @@ def test_the_result_is_that_of_the_whole_square(portrait_mesh, move):
 def test_a_mask_that_shows_nothing_leaves_the_picture(portrait_mesh):
     picture = Picture.from_bgr(np.full((512, 512, 3), 99, np.uint8))
 
-    out = MaskBlend(scene(portrait_mesh, Box(400, 400, 480, 500)))(picture, 0, np.zeros((9, 9, 3), np.uint8))
+    out = paste(portrait_mesh, Box(400, 400, 480, 500))(picture, 0, np.zeros((9, 9, 3), np.uint8))
 
     np.testing.assert_array_equal(out.i420, picture.i420)

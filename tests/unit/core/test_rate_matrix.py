@@ -19,6 +19,7 @@ from musetalk_core.media.ffmpeg import find_ffmpeg
 from musetalk_core.media.join import join
 from musetalk_core.plan import plan
 from musetalk_core.render import Scene, render_chunk
+from musetalk_core.rows import RowArray
 from musetalk_core.speech.samples import PcmFile
 
 SECONDS, CHUNK_S = 8, 3
@@ -82,7 +83,7 @@ def job(source, sound, folder, rate=None):
     decode_speech(sound, folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
     work = plan(samples.count, rate or made.rate, CHUNK_S)
-    features = engine.encode_speech(samples, work.frames, work.rate, None)
+    features = RowArray.collected(engine.encode_speech(samples, work.frames, work.rate, None))
     scene, clips = Scene(made, source, work.rate), []
     for chunk in work.chunks:
         place = folder / f"chunk{chunk.number}"

@@ -16,6 +16,7 @@ from musetalk_core.media.ffmpeg import find_ffmpeg
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.plan import Chunk
 from musetalk_core.render import Scene, render_chunk
+from musetalk_core.rows import RowArray
 from musetalk_core.speech.phones import Phone
 
 RATE, FRAMES = Fraction(25), 14  # eight frames of source: forwards and almost all of the way back
@@ -84,7 +85,8 @@ def check(source, name, folder, reading):
     prepare.prepare(prepare.Request(source, "0" * 64), engine, folder / "avatar")
     made = avatar.load(folder / "avatar")
     scene, chunk = Scene(made, source, RATE), Chunk(0, 0, FRAMES)
-    render_chunk(scene, engine, engine.encode_speech(reading, FRAMES, RATE, WORDS), chunk, folder / "crops")
+    heard = RowArray.collected(engine.encode_speech(reading, FRAMES, RATE, WORDS))
+    render_chunk(scene, engine, heard, chunk, folder / "crops")
     crops = Crops.open(folder / "crops")
     sources = crops.sources.tolist()
     with FrameReader(made.source_path(source), made.index) as reader:
@@ -93,7 +95,7 @@ def check(source, name, folder, reading):
         box = made.box(sources[number])
         keep = np.ones(old.y.shape, bool)
         keep[box.slices()] = False
-        if not engine.brings_blend:
+        if engine.name != "viseme":
             square = paste_square(box)
             side = square.x2 - square.x1
             top = square.y1 + side // 2 - (int(0.05 * side // 2 * 2) + 1) // 2

@@ -47,7 +47,9 @@ def scene(path, numbers=(0,)):
         size = picture.shape[1::-1]
         box = ENGINE.crop_box(points, *size).evened().clipped(*size)
         faces.append(FaceFrame(index, 0, box, np.ascontiguousarray(picture[box.slices()]), points))
-    records = ENGINE.settle(np.stack(list(ENGINE.encode_faces(iter(faces)))), [0] * len(faces), Fraction(25))
+    records = ENGINE.settle(
+        np.stack([kept.record for kept in ENGINE.encode_faces(iter(faces))]), [0] * len(faces), Fraction(25)
+    )
     donors = ENGINE.choose_donors(records, [0] * len(faces))
     return pictures, faces, Conditioning(records, {shot: faces[k] for shot, k in donors.items()})
 

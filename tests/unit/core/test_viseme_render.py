@@ -73,7 +73,7 @@ def face(gap=0.0, index=0, size=(400, 420), **kwargs):
 
 
 def knowledge(*faces, donors=None):
-    records = np.stack(list(ENGINE.encode_faces(iter(faces))))
+    records = np.stack([kept.record for kept in ENGINE.encode_faces(iter(faces))])
     return Conditioning(ENGINE.settle(records, [0] * len(faces), 25), donors or {})
 
 

@@ -19,7 +19,7 @@ PHONES = [
 
 
 def test_known_phones_move_the_mouth():
-    features = VisemeEngine().encode_speech(VOICE, 50, Fraction(25), PHONES)
+    features = next(VisemeEngine().encode_speech(VOICE, 50, Fraction(25), PHONES))
 
     assert features.shape == (50, 3)
     assert features.dtype == np.float32
@@ -36,11 +36,11 @@ def test_unknown_phones_are_recognised(monkeypatch):
     )
     engine = VisemeEngine()
 
-    features = engine.encode_speech(VOICE, 50, Fraction(25), None)
+    features = next(engine.encode_speech(VOICE, 50, Fraction(25), None))
 
     assert heard == [VOICE]
-    np.testing.assert_array_equal(features, engine.encode_speech(VOICE, 50, Fraction(25), PHONES))
+    np.testing.assert_array_equal(features, next(engine.encode_speech(VOICE, 50, Fraction(25), PHONES)))
 
 
 def test_no_frames_are_no_features():
-    assert VisemeEngine().encode_speech(VOICE, 0, Fraction(25), PHONES).shape == (0, 3)
+    assert next(VisemeEngine().encode_speech(VOICE, 0, Fraction(25), PHONES)).shape == (0, 3)

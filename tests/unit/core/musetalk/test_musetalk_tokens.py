@@ -101,7 +101,7 @@ def test_wide_windows_make_more_tokens():
 def test_tokens_are_those_of_the_original(folder, fps, golden_states):
     arrays = load(folder, "audio")
     wanted = arrays[f"one/chunk_frames_fps{fps}"]
-    rows = upstream_rows(0, 25 if fps == "25" else int(fps), 16000, float(fps))[wanted]
+    rows = upstream_rows(0, 25 if fps == "25" else int(fps), float(fps), 50)[wanted]
 
     out = tokens(golden_states("one"), rows, with_positions=False)
 

@@ -8,6 +8,7 @@ from golden_data import golden_cases, load
 
 from musetalk_core.engines.musetalk.windows import (
     upstream_frames,
+    upstream_row_count,
     upstream_rows,
     window_rows,
     window_width,
@@ -59,7 +60,8 @@ def test_the_original(folder, clip, fps):
         return
     rows, numbers = listed(arrays, clip, "original", fps)
     assert upstream_frames(samples, float(fps)) == frames
-    np.testing.assert_array_equal(upstream_rows(0, int(frames), samples, float(fps))[numbers], rows)
+    found = upstream_rows(0, int(frames), float(fps), upstream_row_count(samples))
+    np.testing.assert_array_equal(found[numbers], rows)
 
 
 @pytest.mark.parametrize("rate", [Fraction(10), NTSC, Fraction(60000, 1001), Fraction(120), Fraction(1, 3)])
@@ -104,7 +106,7 @@ def test_paddings_of_the_original_agree_at_25_fps(left, right):
     frames = upstream_frames(samples, 25, left, right)
 
     np.testing.assert_array_equal(
-        upstream_rows(0, frames, samples, 25, left, right),
+        upstream_rows(0, frames, 25, upstream_row_count(samples), left, right),
         window_rows(0, frames, Fraction(25), row_count(samples), left, right),
     )
 
@@ -160,12 +162,17 @@ def test_the_original_ends_with_an_error_where_it_is_known_to(samples, fps, ends
 
 
 def test_ten_frames_a_second_of_the_original_hear_no_future():
-    rows = upstream_rows(5, 6, 32000, 10)[0]
+    rows = upstream_rows(5, 6, 10, 100)[0]
 
     assert rows[-1] == 5 * 5 - 1
     assert window_rows(5, 6, Fraction(10), 100)[0, -1] == 5 * 5 + 5
 
 
-def test_frames_the_original_has_not_are_refused():
-    with pytest.raises(InputError, match="among them"):
-        upstream_rows(0, 26, 16000, 25)
+def test_frames_the_original_has_not_hear_zeros_in_the_end():
+    assert upstream_frames(16000, 25) == 25
+    assert (upstream_rows(40, 41, 25, 50) == -1).all()
+
+
+def test_a_rate_below_one_is_none():
+    with pytest.raises(InputError, match="below 1"):
+        upstream_rows(0, 1, 0.5, 50)

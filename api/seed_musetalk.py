@@ -1,0 +1,90 @@
+"""What a body of POST /inference says about MuseTalk, in the words of a job."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from api.problems import Problem
+from flows.musetalk_options import MuseTalkOptions, Version
+
+KNOWN_MODELS: Mapping[str, Mapping[str, Version | None]] = {
+    "vae_type": {"sd-vae": None, "sd-vae-ft-mse": None},
+    "unet_config": {
+        "./models/musetalk/musetalk.json": None,  # the documented default: `version` decides
+        "./models/musetalkV15/musetalk.json": "v15",
+        "musetalk-v1": "v1",
+        "musetalk-v15": "v15",
+    },
+    "unet_model_path": {
+        "./models/musetalk/pytorch_model.bin": None,
+        "./models/musetalkV15/unet.pth": "v15",
+        "musetalk-v1": "v1",
+        "musetalk-v15": "v15",
+    },
+    "whisper_dir": {"./models/whisper": None, "whisper-tiny": None},
+}
+"""Names that may stand in a body, and the version they ask for. They are never opened."""
+
+
+class Body(Protocol):
+    """The fields that are read here, besides the names of models."""
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """Names of the fields that were given."""
+        ...
+
+    version: Version
+    bbox_shift: int
+    extra_margin: int
+    audio_padding_length_left: int
+    audio_padding_length_right: int
+    parsing_mode: Literal["jaw", "raw", "neck"]
+    left_cheek_width: int
+    right_cheek_width: int
+
+
+def version_of(body: Body) -> Version:
+    """
+    Say which version a body asks for; a named model is stronger than `version`.
+
+    Raises:
+        Problem: a model nobody knows, or two that contradict each other.
+    """
+    asked: set[Version] = set()
+    for field, known in KNOWN_MODELS.items():
+        value: str = getattr(body, field)
+        if value not in known:
+            names = ", ".join(known)
+            raise Problem("unknown_model", f"{field} {value[:80]!r} is not a known model. Known: {names}.")
+        named = known[value]
+        if named is not None:
+            asked.add(named)
+    if len(asked) > 1:
+        raise Problem("invalid_input", "unet_config and unet_model_path name different versions of MuseTalk")
+    return asked.pop() if asked else body.version
+
+
+def options_of(body: Body, version: Version, avatar_shift: int | None) -> tuple[MuseTalkOptions, list[str]]:
+    """
+    Give a body's options, and the fields that were given and belong to the other version.
+
+    Args:
+        body:         the request's.
+        version:      see `version_of`.
+        avatar_shift: the avatar's own `bbox_shift`, which is stronger than the body's.
+    """
+    shift = body.bbox_shift if avatar_shift is None else avatar_shift
+    left, right = body.audio_padding_length_left, body.audio_padding_length_right
+    if version == "v1":
+        given = {"extra_margin", "parsing_mode", "left_cheek_width", "right_cheek_width"}
+        options = MuseTalkOptions(bbox_shift=shift, audio_padding_left=left, audio_padding_right=right)
+        return options, sorted(given & body.model_fields_set)
+    options = MuseTalkOptions(
+        extra_margin=body.extra_margin,
+        mask_mode=body.parsing_mode,
+        left_cheek_width=body.left_cheek_width,
+        right_cheek_width=body.right_cheek_width,
+        audio_padding_left=left,
+        audio_padding_right=right,
+    )
+    return options, ["bbox_shift"] if shift else []

@@ -1,0 +1,113 @@
+"""From a face crop to what MuseTalk's UNet is conditioned on, and its form on disk."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from musetalk_core.engines.musetalk.options import Latents
+from musetalk_core.errors import InputError
+from musetalk_core.nets.device import Device
+from musetalk_core.types import Float, Image
+
+SIDE: Final = 256
+SHAPE: Final = (8, 32, 32)
+_LOGVAR: Final = (-30.0, 20.0)
+
+
+def crop256(crop: Image) -> Image:
+    """
+    Scale a crop to the side MuseTalk works at; the aspect is not kept.
+
+    Args:
+        crop: (h, w, 3) uint8 BGR, not empty.
+
+    Returns:
+        (256, 256, 3) uint8 BGR.
+    """
+    return np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_LANCZOS4), np.uint8)
+
+
+def vae_inputs(crops: Sequence[Image], device: Device) -> torch.Tensor:
+    """
+    Prepare crops for the VAE.
+
+    Args:
+        crops:  B of (256, 256, 3) uint8 BGR.
+        device: where to.
+
+    Returns:
+        (2B, 3, 256, 256) RGB in -1..1: of each crop first a copy whose lower half is -1, then itself.
+    """
+    pixels = torch.from_numpy(np.stack(crops)).to(device.place)
+    full = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32) / 255
+    full = (full - 0.5) / 0.5
+    masked = full.clone()
+    masked[:, :, SIDE // 2 :] = -1
+    return torch.stack([masked, full], dim=1).flatten(0, 1).to(device.dtype)
+
+
+class LatentEncoder:
+    """Encodes crops one batch after another; draws noise in the original's order when it samples."""
+
+    def __init__(self, vae: AutoencoderKL, device: Device, latents: Latents = "mode", seed: int = 0) -> None:
+        self._vae, self._device = vae, device
+        self._noise = torch.Generator().manual_seed(seed) if latents == "sample" else None
+        self._scale = float(vae.config["scaling_factor"])
+
+    @torch.inference_mode()
+    def encode(self, crops: Sequence[Image]) -> Float:
+        """
+        Encode a batch.
+
+        Args:
+            crops: B of (256, 256, 3) uint8 BGR.
+
+        Returns:
+            (B, 8, 32, 32) float32: four channels of the crop with a hidden lower half, then four of it.
+        """
+        mean, logvar = self._moments(vae_inputs(crops, self._device)).chunk(2, dim=1)
+        if self._noise is not None:
+            noise = torch.cat([self._draw(mean[i : i + 1]) for i in range(len(mean))])
+            mean = mean + torch.exp(0.5 * logvar.clamp(*_LOGVAR)) * noise
+        scaled = (self._scale * mean).to(torch.float32)
+        return scaled.reshape(len(crops), 2 * scaled.shape[1], *scaled.shape[2:]).cpu().numpy()
+
+    def _moments(self, images: torch.Tensor) -> torch.Tensor:
+        moments = self._vae.encoder(images)
+        return moments if self._vae.quant_conv is None else self._vae.quant_conv(moments)
+
+    def _draw(self, like: torch.Tensor) -> torch.Tensor:
+        """On the processor, so that a seed means the same on every device."""
+        return torch.randn(like.shape, generator=self._noise).to(like.device, like.dtype)
+
+
+def packed(latents: Float, device: Device) -> bytes:
+    """Store one frame's (8, 32, 32) latents in the precision they were computed in."""
+    return latents.astype(_stored(device)).tobytes()
+
+
+def unpacked(content: bytes, device: Device) -> Float:
+    """
+    Read what `packed` wrote, and ignore what follows it.
+
+    Raises:
+        InputError: there are too few bytes.
+    """
+    kind = np.dtype(_stored(device))
+    count = int(np.prod(SHAPE))
+    if len(content) < count * kind.itemsize:
+        raise InputError("the prepared avatar holds no latents for this frame; prepare it again")
+    return np.frombuffer(content, kind, count).astype(np.float32).reshape(SHAPE)
+
+
+def packed_size(device: Device) -> int:
+    """Bytes that `packed` writes."""
+    return int(np.prod(SHAPE)) * np.dtype(_stored(device)).itemsize
+
+
+def _stored(device: Device) -> str:
+    return "<f4" if device.dtype is torch.float32 else "<f2"

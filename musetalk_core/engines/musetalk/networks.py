@@ -1,0 +1,133 @@
+"""The networks of one MuseTalk engine: which ones, from which files, loaded when first needed."""
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from musetalk_core.engine import Counts
+from musetalk_core.engines.musetalk.batching import BatchSize
+from musetalk_core.engines.musetalk.generate import Generator
+from musetalk_core.engines.musetalk.options import Settled
+from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.models import DETECTOR, MESH
+from musetalk_core.faces.tracking import Tracker
+from musetalk_core.machine import LandmarksWord, Machine
+from musetalk_core.nets.bisenet import FaceParser, load_parser
+from musetalk_core.nets.device import choose_device
+from musetalk_core.nets.diffusion import load_unet, load_vae
+from musetalk_core.nets.dwpose import WholeBodyPose, load_pose
+from musetalk_core.nets.lean import LeanUNet
+from musetalk_core.nets.s3fd import FaceDetector, load_detector
+from musetalk_core.nets.shelf import Shelf
+from musetalk_core.nets.whisper_states import WhisperStates, load_whisper
+from musetalk_core.types import Float, Image
+
+T = TypeVar("T")
+
+_VAE, _EARS, _PARSER, _POSE, _FACES = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
+_LONGEST_SIDE: Final = 1024
+"""Larger pictures are searched for faces at this size; the original takes them whole."""
+
+
+@lru_cache(maxsize=4)
+def shelf(budget_bytes: int, idle_s: float) -> Shelf:
+    """The shelf of this process, shared by all engines."""
+    return Shelf(budget_bytes, idle_s)
+
+
+class Networks:
+    """Which networks an engine uses. Making one looks at files; only the verbs load."""
+
+    def __init__(self, chosen: Settled, machine: Machine) -> None:
+        """
+        Check that everything is installed.
+
+        Raises:
+            ModelNotInstalled: a file is missing.
+            InputError: the machine has no such device.
+        """
+        self._chosen, self._machine, self._layout = chosen, machine, machine.layout
+        self.device = choose_device(machine.device, machine.precision)
+        self.landmarks: LandmarksWord = self._landmarks()
+        self._has_parser = _PARSER in self._layout.installed()
+        for name in (chosen.preset.model, _VAE, _EARS):
+            self._layout.find(name)
+        if not self._has_parser and self.landmarks == "dwpose":
+            self._layout.find(_PARSER)  # names what is missing: without a mesh only the parser can mask
+
+    def _landmarks(self) -> LandmarksWord:
+        if self._machine.landmarks == "auto":
+            return "dwpose" if {_POSE, _FACES} <= set(self._layout.installed()) else "mesh"
+        if self._machine.landmarks == "dwpose":
+            for name in (_POSE, _FACES):
+                self._layout.find(name)
+        return self._machine.landmarks
+
+    def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
+        """A hash of the weights that decide a stage."""
+        match stage:
+            case "avatar":
+                parser = [_PARSER] if self._has_parser else []
+                if self.landmarks == "dwpose":
+                    return self._layout.digest(_VAE, _POSE, _FACES, *parser)
+                return "-".join([self._layout.digest(_VAE, *parser), DETECTOR.sha256, MESH.sha256])
+            case "features":
+                return self._layout.digest(_EARS)
+            case "crops":
+                return self._layout.digest(self._chosen.preset.model, _VAE)
+
+    def follower(self, choice: FaceChoice) -> Follower:
+        """Start following a face."""
+        if self.landmarks == "mesh":
+            return Tracker(choice)
+        from musetalk_core.faces.posing import PoseFollower
+
+        upstream = self._chosen.options.face_rule == "upstream"
+        return PoseFollower(self._detector(upstream), self._pose(), choice, upstream)
+
+    def vae(self) -> AutoencoderKL:
+        """The VAE, both halves."""
+        return self._get(_VAE, lambda f: load_vae(f["weights"], f["config"], self.device))
+
+    def ears(self) -> WhisperStates:
+        """Whisper's encoder."""
+        return self._get(_EARS, lambda f: load_whisper(f["weights"], self.device))
+
+    def parser(self) -> FaceParser | None:
+        """The face parser; None where it is not installed."""
+        if not self._has_parser:
+            return None
+        return self._get(_PARSER, lambda f: load_parser(f["weights"], self.device))
+
+    def _detector(self, upstream: bool) -> FaceDetector:
+        side = None if upstream else _LONGEST_SIDE
+        return self._get(_FACES, lambda f: load_detector(f["weights"], self.device, side), side)
+
+    def _pose(self) -> WholeBodyPose:
+        return self._get(_POSE, lambda f: load_pose(f["weights"], self.device))
+
+    def _unet(self) -> LeanUNet:
+        model = self._chosen.preset.model
+        return self._get(model, lambda f: LeanUNet(load_unet(f["weights"], f["config"], self.device)))
+
+    def generate(self, latents: Float, tokens: Float) -> list[Image]:
+        """Render faces; see `Generator.faces`."""
+        return self._generator.faces(self._unet(), self.vae(), latents, tokens)
+
+    @cached_property
+    def _generator(self) -> Generator:
+        first = 1 if self.device.place.type == "cpu" else 4
+        return Generator(self.device, BatchSize(self._machine.batch, first))
+
+    @property
+    def counts(self) -> Counts:
+        """What happened while rendering so far."""
+        return self._generator.counts
+
+    def _get(self, name: str, load: Callable[[dict[str, Path]], T], *more: object) -> T:
+        files = self._layout.find(name)
+        key = (name, *sorted(str(path) for path in files.values()), self.device.name, *more)
+        return shelf(self._machine.memory_bytes, self._machine.idle_s).get(key, lambda: load(files))

@@ -1,0 +1,90 @@
+"""MuseTalk's two image networks from their official files: a UNet that is called once, and a VAE."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+
+from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
+from musetalk_core.nets.checkpoint import Tensors, fill, read_tensors
+from musetalk_core.nets.device import Device
+
+_MODERN: Final = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def load_unet(weights: Path, config: Path, device: Device) -> UNet2DConditionModel:
+    """
+    Load a MuseTalk UNet.
+
+    Args:
+        weights: `unet.pth` of v1.5 or `pytorch_model.bin` of v1.
+        config:  `musetalk.json`, the UNet's measures.
+        device:  where it computes, and in which precision.
+
+    Returns:
+        (B, 8, 32, 32) latents and (B, 50, 384) tokens at time step 0 -> (B, 4, 32, 32) latents.
+
+    Raises:
+        ModelNotInstalled: a file is missing.
+        WeightsInvalid: a file is damaged or belongs to something else.
+    """
+    return cast(
+        UNet2DConditionModel, _load(UNet2DConditionModel, read_tensors(weights), weights, config, device)
+    )
+
+
+def load_vae(weights: Path, config: Path, device: Device) -> AutoencoderKL:
+    """
+    Load the VAE; files with the old names of the attention layers do as well as those with the new ones.
+
+    Args:
+        weights: `diffusion_pytorch_model.bin` or `.safetensors`.
+        config:  `config.json` beside it.
+        device:  where it computes, and in which precision.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `load_unet`.
+    """
+    return cast(
+        AutoencoderKL, _load(AutoencoderKL, modern_names(read_tensors(weights)), weights, config, device)
+    )
+
+
+def modern_names(tensors: Tensors) -> Tensors:
+    """Rename `query`, `key`, `value` and `proj_attn` of attention layers as today's diffusers calls them."""
+    return {_modern(key): value for key, value in tensors.items()}
+
+
+def _modern(key: str) -> str:
+    parts = key.split(".")
+    if len(parts) >= 2 and parts[-2] in _MODERN and "attentions" in parts:
+        parts[-2] = _MODERN[parts[-2]]
+    return ".".join(parts)
+
+
+def _load(kind: type[Any], tensors: Tensors, weights: Path, config: Path, device: Device) -> nn.Module:
+    with torch.device("meta"):
+        module = cast(nn.Module, kind.from_config(_config(config)))
+    fill(module, tensors, weights)
+    # Module.to itself: diffusers' own wrapper only adds a warning about layers that these models do not have
+    return nn.Module.to(module.eval().requires_grad_(False), device.place, device.dtype)
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    """Fields with a leading underscore only say who wrote the file."""
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ModelNotInstalled(f"the model description {path} is missing", file=path.name) from error
+    except (OSError, ValueError) as error:
+        raise WeightsInvalid(
+            f"the model description {path} cannot be read: {error}", file=path.name
+        ) from error
+    if not isinstance(fields, dict):
+        raise WeightsInvalid(f"the model description {path} holds no fields", file=path.name)
+    return {name: value for name, value in fields.items() if not name.startswith("_")}

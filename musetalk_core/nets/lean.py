@@ -1,0 +1,120 @@
+"""Diffusion networks without what is constant or wasted when MuseTalk calls them; the same numbers."""
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+
+
+class LeanUNet(nn.Module):
+    """A UNet at time step 0, whose time embedding is folded into the biases of its residual blocks."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        """Take a UNet over; it is changed and must not be used on its own any more."""
+        super().__init__()
+        fold_time(unet)
+        self.unet = unet
+
+    def forward(self, sample: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """
+        Predict latents.
+
+        Args:
+            sample:  (B, 8, h, w).
+            context: (B, N, 384).
+
+        Returns:
+            (B, 4, h, w).
+        """
+        unet = cast(Any, self.unet)
+        hidden = unet.conv_in(sample)
+        skips: tuple[torch.Tensor, ...] = (hidden,)
+        for block in unet.down_blocks:
+            hidden, states = _called(block, hidden, context)
+            skips += states
+        hidden = unet.mid_block(hidden, None, encoder_hidden_states=context)
+        for block in unet.up_blocks:
+            count = len(block.resnets)
+            taken, skips = skips[-count:], skips[:-count]
+            hidden = _called(block, hidden, context, res_hidden_states_tuple=taken)
+        return unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+
+
+def _called(block: Any, hidden: torch.Tensor, context: torch.Tensor, **more: Any) -> Any:
+    if getattr(block, "has_cross_attention", False):
+        more["encoder_hidden_states"] = context
+    return block(hidden_states=hidden, temb=None, **more)
+
+
+@torch.inference_mode()
+def fold_time(unet: UNet2DConditionModel) -> None:
+    """Add to each residual block's first bias what time step 0 adds to its result."""
+    parts = cast(Any, unet)
+    weight = parts.conv_in.weight
+    step = torch.zeros(1, dtype=torch.int64, device=weight.device)
+    embedding = parts.time_embedding(parts.time_proj(step).to(weight.dtype))
+    for block in unet.modules():
+        if isinstance(block, ResnetBlock2D) and block.time_emb_proj is not None:
+            shift = block.time_emb_proj(block.nonlinearity(embedding))[0]
+            block.conv1.bias = nn.Parameter(block.conv1.bias + shift, requires_grad=False)
+            block.time_emb_proj = None
+
+
+class DoublingConv(nn.Module):
+    """
+    A 3x3 convolution of a picture doubled by repetition, computed on the small picture: 4/9 of the work.
+
+    Three of the large picture's rows are two of the small one's, one of them twice; so each of the four
+    pixels that one becomes is a 2x2 convolution with summed weights.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """Take over the weights of a 3x3 convolution with a border of one."""
+        super().__init__()
+        w = conv.weight.detach()
+        rows = torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2], w[:, :, 0] + w[:, :, 1], w[:, :, 2]])
+        left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], dim=-1)
+        right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], dim=-1)
+        # (vertical half, row of two, out, in, column of two) a side; then all four phases as output channels
+        phases = [side.unflatten(0, (2, 2))[half] for half in (0, 1) for side in (left, right)]
+        weight = torch.stack([phase.permute(1, 2, 0, 3) for phase in phases]).flatten(0, 1)
+        self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+        bias = torch.zeros(len(w)) if conv.bias is None else conv.bias.detach()
+        self.bias = nn.Parameter(bias.to(w).repeat(4), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, D, 2h, 2w)."""
+        batch, _, height, width = x.shape
+        made = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.weight, self.bias).unflatten(1, (4, -1))
+        out = made.new_empty((batch, made.shape[2], 2 * height, 2 * width))
+        for phase in range(4):
+            below, right = divmod(phase, 2)
+            out[:, :, below::2, right::2] = made[:, phase, :, below : below + height, right : right + width]
+        return out
+
+
+class _Doubling(nn.Module):
+    """Stands where diffusers has an `Upsample2D`."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = DoublingConv(conv)
+
+    def forward(self, hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return self.conv(hidden_states)
+
+
+def fold_doubling(net: nn.Module) -> int:
+    """Replace every doubling layer of a diffusion network; says how many there were."""
+    count = 0
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            conv = getattr(child, "conv", None)
+            if isinstance(child, Upsample2D) and isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                setattr(parent, name, _Doubling(conv))
+                count += 1
+    return count

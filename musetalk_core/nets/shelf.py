@@ -1,0 +1,133 @@
+"""The loaded networks of a process: each once, least recently used out first, all out when nobody comes."""
+
+import gc
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+import torch
+from torch import nn
+
+T = TypeVar("T")
+
+BUDGET: Final = 6 * 1024**3
+IDLE_S: Final = 600.0
+
+
+@dataclass(slots=True)
+class _Item:
+    net: object
+    size: int
+    used_at: float
+
+
+class Shelf:
+    """
+    Networks by key, under a budget of bytes. Safe to use from several threads.
+
+    What is let go stays alive while somebody still holds it, so a running step never loses its networks.
+    """
+
+    def __init__(self, budget_bytes: int = BUDGET, idle_s: float = IDLE_S) -> None:
+        """
+        Make an empty shelf.
+
+        Args:
+            budget_bytes: the newest network stays even when it alone is larger.
+            idle_s:       networks that were not asked for that long are let go; 0: never.
+        """
+        self.loads = Counter[Hashable]()
+        """How often each key was loaded."""
+        self._budget, self._idle_s = budget_bytes, idle_s
+        self._items = OrderedDict[Hashable, _Item]()
+        self._lock = threading.RLock()
+        self._sweeper: threading.Timer | None = None
+
+    def get(self, key: Hashable, load: Callable[[], T]) -> T:
+        """
+        Give a network, loading it if it is not there; others wait meanwhile, so that none is loaded twice.
+
+        Args:
+            key:  names its files, device and precision.
+            load: makes it; what it raises reaches the caller.
+        """
+        with self._lock:
+            item = self._items.get(key)
+            if item is None:
+                self.loads[key] += 1
+                net = load()
+                item = self._items[key] = _Item(net, size_of(net), 0.0)
+                self._shrink(keep=key)
+            item.used_at = time.monotonic()
+            self._items.move_to_end(key)
+            self._sweep_later()
+            return cast(T, item.net)
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """What is loaded, least recently used first."""
+        with self._lock:
+            return tuple(self._items)
+
+    @property
+    def bytes(self) -> int:
+        """What the loaded networks take."""
+        with self._lock:
+            return sum(item.size for item in self._items.values())
+
+    def make_room(self, keep: Callable[[Hashable], bool] = lambda _: False) -> int:
+        """Let go of all that is not to be kept, after the device ran out of memory; says how many went."""
+        with self._lock:
+            gone = [key for key in self._items if not keep(key)]
+            for key in gone:
+                del self._items[key]
+        _give_back()
+        return len(gone)
+
+    def _shrink(self, keep: Hashable) -> None:
+        let_go = False
+        while self.bytes > self._budget and len(self._items) > 1:
+            oldest = next(key for key in self._items if key != keep)
+            del self._items[oldest]
+            let_go = True
+        if let_go:
+            _give_back()
+
+    def _sweep_later(self) -> None:
+        if self._idle_s and self._sweeper is None:
+            self._sweeper = threading.Timer(self._idle_s, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._sweeper = None
+            limit = time.monotonic() - self._idle_s
+            idle = [key for key, item in self._items.items() if item.used_at <= limit]
+            for key in idle:
+                del self._items[key]
+            if self._items:
+                self._sweep_later()
+        if idle:
+            _give_back()
+
+
+def size_of(net: object) -> int:
+    """Bytes of the parameters and buffers of a module, or of the modules an object holds."""
+    modules = [net] if isinstance(net, nn.Module) else [v for v in _parts(net) if isinstance(v, nn.Module)]
+    tensors = {t.data_ptr(): t.nbytes for m in modules for t in (*m.parameters(), *m.buffers())}
+    return sum(tensors.values())
+
+
+def _parts(net: object) -> list[object]:
+    names = getattr(net, "__slots__", ()) or vars(net)
+    return [getattr(net, name) for name in names]
+
+
+def _give_back() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,72 @@
+"""Speech with its pauses made truly silent, so that noise in them moves no mouth."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from musetalk_core.speech.samples import Samples
+from musetalk_core.types import SPEECH_RATE_HZ, Float
+
+_STEP: Final = SPEECH_RATE_HZ // 100
+"""Samples of one loudness value: 10 ms."""
+_BLOCK: Final = _STEP * 3000
+_BELOW_SPEECH_DB: Final = 35.0
+_FLOOR_DB: Final = -60.0
+_LOUD_SHARE: Final = 95.0
+_LEAST_PAUSE: Final = 30
+"""Steps: shorter pauses belong to the speech."""
+_KEPT: Final = 10
+"""Steps kept on either side of what is heard."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hushed:
+    """
+    `Samples` whose pauses are zero.
+
+    A pause is at least 300 ms that lie 35 dB below the loud parts, or under -60 dB of full scale; 100 ms next
+    to speech are left as they are. Deciding keeps 100 bytes a second of speech.
+    """
+
+    speech: Samples
+    _spread: int = field(default=_KEPT)
+
+    @property
+    def count(self) -> int:
+        """Number of samples S."""
+        return self.speech.count
+
+    def read(self, start: int, stop: int) -> Float:
+        """(stop - start,) float32; zeros in pauses and outside 0..count."""
+        samples = np.array(self.speech.read(start, stop), np.float32)
+        steps = np.arange(start, stop) // _STEP
+        inside = (steps >= 0) & (steps < len(self.is_pause))
+        samples[inside & self.is_pause[steps.clip(0, max(len(self.is_pause) - 1, 0))]] = 0
+        return samples
+
+    @cached_property
+    def is_pause(self) -> npt.NDArray[np.bool_]:
+        """(ceil(S / 160),) bool, one per 10 ms."""
+        level = self._levels()
+        if not len(level):
+            return np.zeros(1, np.bool_)
+        limit = max(_FLOOR_DB, float(np.percentile(level, _LOUD_SHARE)) - _BELOW_SPEECH_DB)
+        quiet = level < limit
+        out = np.zeros(len(quiet), np.bool_)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            if last - first >= _LEAST_PAUSE:
+                out[first + self._spread * (first > 0) : last - self._spread * (last < len(quiet))] = True
+        return out
+
+    def _levels(self) -> npt.NDArray[np.float64]:
+        """Loudness of each 10 ms in dB of full scale."""
+        powers: list[npt.NDArray[np.float64]] = []
+        for start in range(0, self.count, _BLOCK):
+            block = self.speech.read(start, min(start + _BLOCK, self.count)).astype(np.float64)
+            block = np.pad(block, (0, -len(block) % _STEP))
+            powers.append((block.reshape(-1, _STEP) ** 2).mean(axis=1))
+        return 10 * np.log10(np.maximum(np.concatenate(powers) if powers else np.zeros(0), 1e-12))

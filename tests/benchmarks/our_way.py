@@ -1,0 +1,81 @@
+"""Render and encode with a network that costs nothing: `our_way.py VERB MODELS VIDEO AUDIO FOLDER FRAMES`."""
+
+import json
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from stub_faces import stub_face
+
+from musetalk_core import avatar, prepare
+from musetalk_core.compose import compose
+from musetalk_core.crops import Crops
+from musetalk_core.engines.musetalk.engine import MuseTalkEngine
+from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.machine import Machine
+from musetalk_core.masks import MaskCache
+from musetalk_core.media.encode import VideoEncoder
+from musetalk_core.media.join import encode_sound, join
+from musetalk_core.plan import plan
+from musetalk_core.render import Scene, render_chunk
+from musetalk_core.rows import RowFile, write_rows
+from musetalk_core.weights.layout import Layout
+
+RATE = Fraction(25)
+
+
+class Stubbed(MuseTalkEngine):
+    """Everything of the engine but its networks' time."""
+
+    def render(self, faces, conditioning, features):
+        """Read what a real one reads, and show the stub."""
+        for face in faces:
+            conditioning.plates.read(face.index)
+        return [stub_face(face.index) for face in faces]
+
+
+def engine(models, folder):
+    options = Options(mask_mode="raw")
+    return Stubbed(
+        options, Machine(Layout(Path(models), folder / "ledger.json"), device="cpu", landmarks="mesh")
+    )
+
+
+def prepare_clip(models, video, folder):
+    folder.mkdir(parents=True)
+    target = folder / "avatar"
+    target.mkdir()
+    prepare.prepare(prepare.Request(video, "0" * 64), engine(models, folder), target)
+    made = avatar.load(target)
+    video.with_suffix(".boxes.json").write_text(json.dumps(made.boxes.tolist()))
+    print(json.dumps({"frames": made.manifest.frames}))
+
+
+def render(models, video, audio, folder, frames):
+    work = engine(models, folder)
+    scene = Scene(avatar.load(folder / "avatar"), video, RATE)
+    write_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
+    heard, masks, clips = RowFile.open(folder), MaskCache(), []
+    began = time.monotonic()
+    for chunk in plan(frames * 640, RATE, 10).chunks:
+        crops = folder / f"crops{chunk.number}"
+        crops.mkdir()
+        render_chunk(scene, work, heard, chunk, crops)
+        clips.append(folder / f"clip{chunk.number}.mp4")
+        size = scene.avatar.manifest.width, scene.avatar.manifest.height
+        with VideoEncoder(clips[-1], *size, RATE, crf=18, preset="fast") as encoder:
+            for picture in compose(scene, work, Crops.open(crops), chunk, masks=masks):
+                encoder.write(picture)
+    encode_sound(audio, folder / "sound.m4a")
+    join(clips, folder / "sound.m4a", folder / "ours.mp4", rate=RATE)
+    print(json.dumps({"seconds": time.monotonic() - began, "frames": frames}))
+
+
+if __name__ == "__main__":
+    verb, models, video, audio, folder, frames = sys.argv[1:]
+    if verb == "prepare":
+        prepare_clip(models, Path(video), Path(folder))
+    else:
+        render(models, Path(video), Path(audio), Path(folder), int(frames))

@@ -1,0 +1,107 @@
+"""
+The real-size networks on this machine, every way of running them against plain diffusers calls.
+
+Weights are random: time does not depend on them. `real_size.py [FRAMES] [ROUNDS]`, in turns, best of each.
+"""
+
+import sys
+import time
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from musetalk_core.nets.lean import LeanUNet, fold_doubling
+
+UNET = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "cross_attention_dim": 384,
+    "attention_head_dim": 8,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "sample_size": 64,
+}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "sample_size": 256,
+}
+
+
+def unet():
+    torch.manual_seed(0)
+    return UNet2DConditionModel(**UNET).eval().requires_grad_(False)
+
+
+def vae():
+    torch.manual_seed(0)
+    return AutoencoderKL(**VAE).eval().requires_grad_(False)
+
+
+class Plain:
+    """As the original calls them."""
+
+    name = "plain diffusers"
+
+    def __init__(self):
+        self.unet, self.vae = unet(), vae()
+
+    def __call__(self, sample, context):
+        predicted = self.unet(sample, torch.tensor([0]), encoder_hidden_states=context).sample
+        return self.vae.decode(predicted / 0.18215).sample
+
+
+class Lean:
+    """With any set of the options."""
+
+    def __init__(self, doubling=False, channels_last=False, compiled=False):
+        options = {"doubling": doubling, "channels_last": channels_last, "compile": compiled}
+        self.name = " + ".join(["lean", *(name for name, on in options.items() if on)])
+        self.unet, self.vae = LeanUNet(unet()), vae()
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        if doubling:
+            fold_doubling(self.unet)
+            fold_doubling(self.vae.decoder)
+        for net in (self.unet, self.vae):
+            net.to(memory_format=self.layout)
+        self.decoder = self.vae.decoder
+        if compiled:
+            self.unet, self.decoder = torch.compile(self.unet), torch.compile(self.decoder)
+
+    def __call__(self, sample, context):
+        predicted = self.unet(sample.contiguous(memory_format=self.layout), context)
+        return self.decoder(self.vae.post_quant_conv(predicted / 0.18215))
+
+
+WAYS = {
+    "plain": Plain,
+    "lean": Lean,
+    "doubling": lambda: Lean(doubling=True),
+    "channels_last": lambda: Lean(doubling=True, channels_last=True),
+    "compile": lambda: Lean(doubling=True, compiled=True),
+}
+
+
+@torch.inference_mode()
+def main(frames=8, rounds=2, names=tuple(WAYS)):
+    sample, context = torch.randn(frames, 8, 32, 32), torch.randn(frames, 50, 384)
+    best = dict.fromkeys(names, float("inf"))
+    for _ in range(rounds):
+        for name in names:
+            way = WAYS[name]()
+            way(sample[:1], context[:1])
+            if name == "compile":
+                way(sample, context)
+            began = time.monotonic()
+            way(sample, context)
+            best[name] = min(best[name], (time.monotonic() - began) / frames)
+            print(
+                f"{way.name}: {best[name]:.2f} s a frame, {best[names[0]] / best[name]:.2f} times", flush=True
+            )
+            del way
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3]), *([tuple(sys.argv[3:])] if sys.argv[3:] else []))

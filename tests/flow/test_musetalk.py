@@ -1,0 +1,153 @@
+"""The neural engine through real flows, with stand-in weights: it makes noise, but in the right place."""
+
+import shutil
+import subprocess
+import wave
+from itertools import product
+
+import av
+import numpy as np
+import pytest
+
+from flows.lip_sync import lip_sync
+from flows.musetalk_options import MuseTalkOptions
+from flows.portrait import portrait
+from flows.schemas import LipSyncJob, PortraitJob
+from musetalk_core import prepare
+from musetalk_core.engines.musetalk.networks import shelf
+from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.media.ffmpeg import find_ffmpeg
+from tasks.models import machine
+from tasks.settings import get_settings
+from tasks.storage import home_store
+
+
+def uri(path):
+    return f"file://{path}"
+
+
+@pytest.fixture
+def short_speech(speech_file):
+    return cut(speech_file, 0.6)
+
+
+def cut(path, seconds):
+    target = path.with_name(f"short_{path.name}")
+    with wave.open(str(path)) as source, wave.open(str(target), "w") as out:
+        out.setparams(source.getparams())
+        out.writeframes(source.readframes(int(seconds * source.getframerate())))
+    return target
+
+
+def pictures(reference, folder):
+    """(T, H, W, 3) uint8 BGR of a result."""
+    target = folder / "result.mp4"
+    home_store().download("outputs/" + reference.uri.split("/outputs/", 1)[1], reference.version, target)
+    with av.open(str(target)) as container:
+        return np.stack([frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)])
+
+
+def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
+    home, musetalk, short_clip, short_speech, monkeypatch
+):
+    prepared = []
+    real = prepare.prepare
+    monkeypatch.setattr(prepare, "prepare", lambda *a, **k: prepared.append(1) or real(*a, **k))
+    with av.open(str(short_clip)) as container:
+        forwards = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    source = np.stack([*forwards, *reversed(forwards)])[:15]
+
+    changed = {}
+    for version, mode in product(("v15", "v1"), ("raw", "neck", "jaw")):
+        options = MuseTalkOptions(mask_mode=mode)
+        job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech), version=version, musetalk=options)
+        result = lip_sync(job)
+        assert (result.engine, result.version, result.frames) == ("musetalk", version, 15)
+        assert (result.rendering.device, result.rendering.out_of_memory) == ("cpu:float32", 0)
+        assert result.rendering.batch_size >= 1
+        difference = np.abs(pictures(result.video, home).astype(int) - source).max(axis=-1) > 60
+        changed[version, mode] = difference.any(axis=0)
+        assert not difference[:, :60].any(), "the hair is no mouth"
+
+    assert all(spot.sum() > 300 for spot in changed.values())
+    assert (changed["v15", "raw"] != changed["v15", "jaw"]).any()
+    assert (changed["v15", "jaw"] != changed["v1", "jaw"]).any()
+    assert len(prepared) == 2, "masks and weights of the same geometry share an avatar"
+
+
+def test_networks_are_loaded_once_for_many_jobs(home, musetalk, short_clip, speech_file):
+    settings = machine()
+    loads = shelf(settings.memory_bytes, settings.idle_s).loads
+    for seconds in (0.3, 0.4):
+        lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(cut(speech_file, seconds))))
+
+    mine = {key: count for key, count in loads.items() if str(musetalk) in str(key)}
+    assert {key[0] for key in mine} >= {"musetalk-v15", "sd-vae", "whisper-tiny", "face-parse"}
+    assert set(mine.values()) == {1}
+
+
+def test_a_still_blinks_with_a_neural_mouth(home, musetalk, portrait_file, short_speech):
+    result = portrait(PortraitJob(image=uri(portrait_file), audio=uri(short_speech)))
+
+    assert (result.engine, result.frames) == ("musetalk", 15)
+
+
+def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, short_clip, short_speech):
+    job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech))
+    lip_sync(job)
+    again = lip_sync(job)
+    wider = lip_sync(job.model_copy(update={"musetalk": MuseTalkOptions(left_cheek_width=60)}))
+    other = lip_sync(job.model_copy(update={"musetalk": MuseTalkOptions(extra_margin=0)}))
+
+    assert again.cached == ["prepare", "features", "sound", "join"]
+    assert again.rendering is None
+    assert wider.cached == ["prepare", "features", "sound"]
+    assert "prepare" not in other.cached
+
+
+def test_without_weights_auto_is_viseme_and_a_named_engine_says_how_to_get_them(
+    home, short_clip, short_speech, monkeypatch
+):
+    monkeypatch.setenv("MUSETALK_WEIGHTS__FOLDER", str(home / "nothing"))
+    get_settings.cache_clear()
+
+    job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech))
+    assert lip_sync(job).engine == "viseme"
+    with pytest.raises(ModelNotInstalled, match="musetalk weights pull musetalk") as caught:
+        lip_sync(job.model_copy(update={"engine": "musetalk"}))
+    assert caught.value.code == "model_not_installed"
+
+
+def test_v1_without_its_weights_names_them(home, musetalk, short_clip, short_speech, tmp_path, monkeypatch):
+    folder = tmp_path / "only15"
+    shutil.copytree(musetalk, folder, ignore=shutil.ignore_patterns("musetalk"))
+    monkeypatch.setenv("MUSETALK_WEIGHTS__FOLDER", str(folder))
+    get_settings.cache_clear()
+    job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech), engine="musetalk", version="v1")
+    with pytest.raises(ModelNotInstalled, match="musetalk-v1"):
+        lip_sync(job)
+
+
+@pytest.mark.parametrize(
+    ("version", "options"), [("v15", MuseTalkOptions(bbox_shift=5)), ("v1", MuseTalkOptions(extra_margin=5))]
+)
+def test_what_belongs_to_the_other_version_is_refused_before_any_work(
+    home, musetalk, short_clip, short_speech, version, options
+):
+    job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech), version=version, musetalk=options)
+    with pytest.raises(InputError, match="belongs to MuseTalk"):
+        lip_sync(job)
+
+
+@pytest.mark.parametrize("version", ["v15", "v1"])
+def test_a_real_clip_and_a_real_voice(home, musetalk, samples, version):
+    ffmpeg = str(find_ffmpeg())
+    clip, voice = home / "sun.mp4", home / "eng.wav"
+    for source, target in ((samples / "sun.mp4", clip), (samples / "eng.wav", voice)):
+        subprocess.run([ffmpeg, "-v", "error", "-t", "0.4", "-i", source, target], check=True)
+
+    result = lip_sync(LipSyncJob(video=uri(clip), audio=uri(voice), version=version))
+
+    assert (result.engine, result.version) == ("musetalk", version)
+    assert result.faces.with_face == result.faces.frames
+    assert len(pictures(result.video, home)) == result.frames

@@ -1,0 +1,94 @@
+"""The batch size is found on the job's own frames and survives the end of memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from musetalk_core.engines.musetalk import batching
+from musetalk_core.engines.musetalk.batching import BatchSize
+from musetalk_core.errors import EngineOutOfMemory
+
+
+class Clock:
+    """A device whose time per frame is a table by batch size."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.seconds, self.batches = 0.0, seconds, []
+        monkeypatch.setattr(batching.time, "perf_counter", lambda: self.now)
+
+    def render(self, part):
+        count = part.stop - part.start
+        self.batches.append(count)
+        self.now += self.seconds(count) * count
+        return np.arange(part.start, part.stop)
+
+
+def rendered(batch, render, frames):
+    out = []
+    while len(out) < frames:
+        out.extend(batch.run(len(out), frames - len(out), render))
+    return out
+
+
+def test_it_doubles_while_that_pays_and_then_stays(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: 1 / min(n, 8))
+    batch = BatchSize(32)
+
+    assert rendered(batch, clock.render, 200) == list(range(200))
+
+    assert batch.size == 8
+    assert clock.batches[:8] == [1, 1, 2, 2, 4, 4, 8, 8]
+    assert clock.batches[8:10] == [16, 16], "one size too many is tried"
+    assert set(clock.batches[10:-1]) == {8}
+
+
+def test_it_stops_at_the_most(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: 1 / n)
+    batch = BatchSize(4)
+    rendered(batch, clock.render, 60)
+
+    assert (batch.size, max(clock.batches)) == (4, 4)
+
+
+def test_a_fixed_size_is_not_measured(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: n)
+    batch = BatchSize(4, first=4)
+    rendered(batch, clock.render, 20)
+
+    assert clock.batches == [4] * 5
+
+
+def failing(limit, error):
+    def render(part):
+        if part.stop - part.start > limit:
+            raise error
+        return np.arange(part.start, part.stop)
+
+    return render
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_ends_halves_the_batch_and_loses_no_frame(error):
+    batch = BatchSize(32, first=32)
+
+    assert rendered(batch, failing(5, error), 50) == list(range(50))
+    assert (batch.size, batch.halvings) == (4, 3)
+
+
+def test_no_memory_for_one_frame_is_an_error_of_its_own():
+    with pytest.raises(EngineOutOfMemory, match="single frame") as caught:
+        BatchSize(8, first=8).run(0, 8, failing(0, torch.OutOfMemoryError("out of memory")))
+    assert caught.value.retryable
+
+
+def test_other_errors_are_not_taken_for_memory():
+    with pytest.raises(RuntimeError, match="shape"):
+        BatchSize(8, first=8).run(0, 8, failing(0, RuntimeError("shape mismatch")))
