@@ -82,6 +82,11 @@ def crops_key(talk: Talk, chunk: Chunk) -> str:
     )
 
 
+def _fair_share() -> int:
+    """The encoder of the chunk before works at the same time; and Python lets few threads be of use."""
+    return min(4, max(1, (os.cpu_count() or 1) // 2))
+
+
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
     """
@@ -102,7 +107,7 @@ def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
                 RowFile.open(artefacts().path(talk.features.artefact)),
                 chunk.chunk(),
                 folder,
-                threads=get_settings().render.threads or os.cpu_count() or 1,
+                threads=get_settings().render.threads or _fair_share(),
                 on_frames=lambda done: report.advance("render", chunk.start + done, total),
             )
             report.rendered(renderer.counts.since(before))

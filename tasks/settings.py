@@ -115,7 +115,9 @@ class RenderSettings(Group, frozen=True):
     chunk_seconds: float = Field(
         default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
     )
-    threads: int = Field(default=0, ge=0, description="Threads that render a chunk; 0: one a core.")
+    threads: int = Field(
+        default=0, ge=0, description="Threads that render a chunk; 0: half the cores, 1 to 4."
+    )
 
 
 class ModelSettings(Group, frozen=True):

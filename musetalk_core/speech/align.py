@@ -1,51 +1,36 @@
 """The phones of a recording: of its text, of the words heard in it, of no words at all, or none."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from musetalk_core.speech.hearing import Ears, Span, heard_pieces, spoken_seconds
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.pronunciation import spoken_words
-from musetalk_core.speech.recogniser import Aligner, Listener, Recogniser
+from musetalk_core.speech.pronunciation import SpokenWord, spoken_words
+from musetalk_core.speech.recogniser import Aligner
 from musetalk_core.speech.samples import Samples
-from musetalk_core.speech.windows import LONGEST_S, levels, windows
+from musetalk_core.speech.windows import LONGEST_S, loud_seconds, windows
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 Method = Literal["aligned", "recognised", "energy"]
 """`energy`: no phones were found; only the loudness can move the mouth."""
 
-_SILENT_RMS: Final = 0.002
-"""-54 dBFS: quieter pieces are silence without asking."""
 _STEP_S: Final = 0.01
 _AGREEMENT: Final = 0.22
 """See `agreement`. Measured: right texts .46 to .88 (.19 to .53 in noise), wrong ones .07, at most .30."""
 _PATIENCE: Final = 4
+_SHARED_S: Final = 15.0
+"""Pieces that several processes share are shorter, so that none is left with a long one in the end."""
 _LEAST_SPEECH: Final = 0.1
 """Share of the loud time that must be phones, or recognition has failed."""
-_LEAST_WORDS: Final = 0.5
-"""The same for words, or phones are recognised without any. Clear speech has .8 and more."""
 
 
 class _Heard(NamedTuple):
     phones: list[Phone]
     aligned: bool
     loud_s: float
-    length_s: float
-
-
-class _Ears:
-    """The recognisers of one file; each is loaded when it is first needed."""
-
-    @cached_property
-    def words(self) -> Listener:
-        return Listener()
-
-    @cached_property
-    def sounds(self) -> Recogniser:
-        return Recogniser()
 
 
 def phones_of(
@@ -70,40 +55,49 @@ def phones_of(
     Raises:
         ModelNotInstalled: a package is missing or damaged.
     """
-    ears = _Ears()
     words = spoken_words(text) if text else []
-    aligner = Aligner(words) if words else None
-    pieces: list[_Heard] = []
-    phones: list[Phone] = []
-    failures = 0
-    for start, stop in windows(samples, piece_s):
-        heard = _heard(samples.read(start, stop), ears, aligner if failures < _PATIENCE else None)
-        failures = 0 if heard.aligned else failures + 1
-        offset = start / SPEECH_RATE_HZ
-        phones += [Phone(p.start_s + offset, p.end_s + offset, p.name) for p in heard.phones]
-        pieces.append(heard)
+    spans = list(windows(samples, piece_s if words else min(piece_s, _SHARED_S)))
+    pieces = _aligned(samples, spans, words) if words else _recognised(samples, spans)
+    phones = [
+        Phone(p.start_s + start / SPEECH_RATE_HZ, p.end_s + start / SPEECH_RATE_HZ, p.name)
+        for (start, _), heard in zip(spans, pieces, strict=True)
+        for p in heard.phones
+    ]
     if _failed(phones, pieces):
         return [], "energy"
     return _joined(phones), _method(pieces)
 
 
-def _heard(samples: Float, ears: _Ears, aligner: Aligner | None) -> _Heard:
-    length_s = len(samples) / SPEECH_RATE_HZ
-    loud_s = float((levels(samples, _STEP_S) > _SILENT_RMS).sum() * _STEP_S)
-    if not loud_s:
-        return _Heard([Phone(0.0, length_s, "")], False, 0.0, length_s)
-    known = aligner.phones(samples) if aligner is not None and not aligner.is_done else []
+def _recognised(samples: Samples, spans: Sequence[Span]) -> list[_Heard]:
+    heard = heard_pieces(samples, spans, Ears())
+    return [
+        _Heard(phones, False, loud_seconds(samples.read(*span)))
+        for span, phones in zip(spans, heard, strict=True)
+    ]
+
+
+def _aligned(samples: Samples, spans: Sequence[Span], words: Sequence[SpokenWord]) -> list[_Heard]:
+    """In order, since each piece goes on in the text where the one before ended."""
+    ears, aligner, failures = Ears(), Aligner(words), 0
+    pieces: list[_Heard] = []
+    for start, stop in spans:
+        heard = _fitted(samples.read(start, stop), ears, aligner if failures < _PATIENCE else None)
+        failures = 0 if heard.aligned else failures + 1
+        pieces.append(heard)
+    return pieces
+
+
+def _fitted(samples: Float, ears: Ears, aligner: Aligner | None) -> _Heard:
+    length_s, loud_s = len(samples) / SPEECH_RATE_HZ, loud_seconds(samples)
+    known = aligner.phones(samples) if loud_s and aligner is not None and not aligner.is_done else []
     if (
         aligner is not None
         and known
         and agreement(known, ears.sounds.phones(samples), length_s) >= _AGREEMENT
     ):
         aligner.accept()
-        return _Heard(known, True, loud_s, length_s)
-    phones = ears.words.phones(samples)
-    if _spoken_s(phones) < _LEAST_WORDS * loud_s:
-        phones = ears.sounds.phones(samples)
-    return _Heard(phones, False, loud_s, length_s)
+        return _Heard(known, True, loud_s)
+    return _Heard(ears.phones(samples), False, loud_s)
 
 
 def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) -> float:
@@ -135,11 +129,7 @@ def _numbered(phones: Iterable[Phone], numbers: dict[str, int], steps: int) -> n
 
 
 def _failed(phones: Sequence[Phone], pieces: Sequence[_Heard]) -> bool:
-    return _spoken_s(phones) < _LEAST_SPEECH * sum(piece.loud_s for piece in pieces)
-
-
-def _spoken_s(phones: Iterable[Phone]) -> float:
-    return sum(p.end_s - p.start_s for p in phones if p.name)
+    return spoken_seconds(phones) < _LEAST_SPEECH * sum(piece.loud_s for piece in pieces)
 
 
 def _method(pieces: Sequence[_Heard]) -> Method:

@@ -18,7 +18,7 @@ _FILLERS: Final = ("<", "[", "(", "+")
 
 
 class Recogniser:
-    """Hears phones in any English speech. One per file: it adapts to what it has heard."""
+    """Hears phones in any English speech. It keeps nothing of what it has heard."""
 
     def __init__(self) -> None:
         root = _model_root()
@@ -54,7 +54,7 @@ class Recogniser:
 
 
 class Listener:
-    """Hears words, and their phones in detail: what is English is heard better this way. One per file."""
+    """Hears words, and their phones in detail: what is English is heard better this way."""
 
     def __init__(self) -> None:
         root = _model_root()
@@ -176,8 +176,13 @@ def _decoder(**options: Any) -> Any:
 
 
 def _decoded(decoder: Any, pcm: bytes) -> bool:
-    """Run one utterance; False when pocketsphinx gives up on it."""
+    """
+    Run one utterance; False when pocketsphinx gives up on it.
+
+    It forgets the noise it has measured before, so that no piece depends on others.
+    """
     try:
+        decoder.start_stream()
         decoder.start_utt()
         try:
             decoder.process_raw(pcm, full_utt=True)

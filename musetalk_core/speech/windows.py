@@ -13,6 +13,8 @@ _EARLIEST: Final = 0.5
 """A cut lies in the second half of a piece."""
 _STEP_S: Final = 0.01
 _PAUSE_S: Final = 0.2
+_SILENT_RMS: Final = 0.002
+"""-54 dBFS: quieter pieces are silence without asking."""
 
 
 def windows(samples: Samples, longest_s: float = LONGEST_S) -> Iterator[tuple[int, int]]:
@@ -41,6 +43,11 @@ def levels(samples: Float, step_s: float = _STEP_S) -> Float:
     step = int(step_s * SPEECH_RATE_HZ)
     parts = samples[: len(samples) // step * step].reshape(-1, step)
     return np.sqrt(np.einsum("ij,ij->i", parts, parts) / step).astype(np.float32)
+
+
+def loud_seconds(samples: Float) -> float:
+    """Give how much of (S,) samples is louder than silence."""
+    return float((levels(samples) > _SILENT_RMS).sum() * _STEP_S)
 
 
 def _quietest(samples: Float) -> int:

@@ -1,4 +1,4 @@
-"""Run one lip_sync job in this process and print what it took, as JSON: `job.py HOME VIDEO AUDIO ENGINE`."""
+"""Run one lip_sync job in this process and print what it took: `job.py HOME VIDEO AUDIO ENGINE PRESET`."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 
-def main(home, video, audio, engine):
+def main(home, video, audio, engine, preset):
     Path(home, "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes only the last folder
     os.environ.update(
         MUSETALK_HOME=home,
@@ -24,13 +24,16 @@ def main(home, video, audio, engine):
     from prefect import flow
 
     from flows.lip_sync import lip_sync
-    from flows.schemas import LipSyncJob
+    from flows.schemas import LipSyncJob, VideoOptions
 
     flow(lambda: None, name="warm-up")()  # starts the embedded server
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, spent = time.monotonic(), time.process_time()
-    result = lip_sync(LipSyncJob(video=f"file://{video}", audio=f"file://{audio}", engine=engine))
+    encode = VideoOptions(preset=preset)
+    result = lip_sync(
+        LipSyncJob(video=f"file://{video}", audio=f"file://{audio}", engine=engine, encode=encode)
+    )
     took = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -8,36 +8,9 @@ import sys
 import time
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from real_weights import unet, vae
 
 from musetalk_core.nets.lean import LeanUNet, fold_doubling
-
-UNET = {
-    "in_channels": 8,
-    "out_channels": 4,
-    "cross_attention_dim": 384,
-    "attention_head_dim": 8,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "sample_size": 64,
-}
-VAE = {
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 2,
-    "sample_size": 256,
-}
-
-
-def unet():
-    torch.manual_seed(0)
-    return UNet2DConditionModel(**UNET).eval().requires_grad_(False)
-
-
-def vae():
-    torch.manual_seed(0)
-    return AutoencoderKL(**VAE).eval().requires_grad_(False)
 
 
 class Plain:

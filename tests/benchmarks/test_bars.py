@@ -1,5 +1,6 @@
 """The long measurements as tests; `./run test --slow` runs them."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 import hour
+import long_audio
+import pipeline
+from measured import measured
 from media import long_speech, talking_head
 from speed import job, transcode
 
@@ -44,3 +48,30 @@ def test_a_prepared_job_takes_little_longer_than_a_plain_transcode(tmp_path):
         ours.append(job(tmp_path / "home", video, speech)["seconds"])
 
     assert min(ours) <= 1.5 * min(plain)
+
+
+def test_the_networks_of_the_real_size_fit_into_six_gigabytes_on_a_processor(tmp_path):
+    run = [sys.executable, Path(__file__).with_name("real_weights.py"), tmp_path / "models"]
+    subprocess.run(run, check=True)  # in a process of its own: making them takes more than using them
+    video = talking_head(tmp_path / "head.mp4", 0.32, size=(512, 512), face_px=200)
+    speech = long_speech(tmp_path / "speech.wav", 0.4)
+
+    made = measured("real_job.py", tmp_path / "models", video, speech, tmp_path / "work", 8)
+
+    assert made["with_face"] == 8
+    assert made["tree_mb"] < 6000
+    assert set(made["loads"]) == {1}
+
+
+def test_the_neural_pipeline_is_many_times_the_plain_way(tmp_path):
+    speed, memory = pipeline.main()
+
+    assert speed >= 6
+    assert memory <= 0.2
+
+
+def test_ten_minutes_on_a_ten_second_avatar_are_flat(tmp_path):
+    made = long_audio.main(tmp_path)
+
+    assert made["grown_mb"] < 150
+    assert made["slower"] <= 1.25

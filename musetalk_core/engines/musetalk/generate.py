@@ -1,21 +1,27 @@
 """The heart of MuseTalk: latents of a face and tokens of a sound, through the UNet and the VAE, to a face."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Generator as Yields
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 
 from musetalk_core.engine import Counts
 from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.errors import EngineError
 from musetalk_core.nets.device import Device
-from musetalk_core.nets.lean import LeanUNet
 from musetalk_core.types import Float, Image
+
+if TYPE_CHECKING:  # seconds and 200 MB, which only loading needs
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    from musetalk_core.nets.lean import LeanUNet
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ class Generator:
             )
         return faces
 
-    def _part(self, nets: "_Nets", latents: Float, tokens: Float) -> Image:
+    def _part(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
         pixels = self._pixels(nets, latents, tokens, self._device.dtype)
         if pixels is None and self._device.dtype is not torch.float32:
             _log.warning("half precision overflowed on a batch; it is rendered again in full precision")
@@ -72,7 +78,7 @@ class Generator:
         return pixels
 
     @torch.inference_mode()
-    def _pixels(self, nets: "_Nets", latents: Float, tokens: Float, dtype: torch.dtype) -> Image | None:
+    def _pixels(self, nets: _Nets, latents: Float, tokens: Float, dtype: torch.dtype) -> Image | None:
         """(B, 256, 256, 3) uint8 BGR in one copy from the device, or None where they are not finite."""
         place = self._device.place
         sample = torch.from_numpy(np.ascontiguousarray(latents)).to(place, dtype)

@@ -1,17 +1,21 @@
 """From a face crop to what MuseTalk's UNet is conditioned on, and its form on disk."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from musetalk_core.engines.musetalk.options import Latents
 from musetalk_core.errors import InputError
 from musetalk_core.nets.device import Device
 from musetalk_core.types import Float, Image
+
+if TYPE_CHECKING:  # seconds and 200 MB, which only loading needs
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 SIDE: Final = 256
 SHAPE: Final = (8, 32, 32)

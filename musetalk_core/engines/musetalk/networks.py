@@ -1,11 +1,11 @@
 """The networks of one MuseTalk engine: which ones, from which files, loaded when first needed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar
-
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from musetalk_core.engine import Counts
 from musetalk_core.engines.musetalk.batching import BatchSize
@@ -15,15 +15,19 @@ from musetalk_core.faces.following import FaceChoice, Follower
 from musetalk_core.faces.models import DETECTOR, MESH
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.machine import LandmarksWord, Machine
-from musetalk_core.nets.bisenet import FaceParser, load_parser
 from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.diffusion import load_unet, load_vae
-from musetalk_core.nets.dwpose import WholeBodyPose, load_pose
-from musetalk_core.nets.lean import LeanUNet
-from musetalk_core.nets.s3fd import FaceDetector, load_detector
 from musetalk_core.nets.shelf import Shelf
-from musetalk_core.nets.whisper_states import WhisperStates, load_whisper
+from musetalk_core.nets.tuning import tuning_for
 from musetalk_core.types import Float, Image
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    from musetalk_core.nets.bisenet import FaceParser
+    from musetalk_core.nets.dwpose import WholeBodyPose
+    from musetalk_core.nets.lean import LeanUNet
+    from musetalk_core.nets.s3fd import FaceDetector
+    from musetalk_core.nets.whisper_states import WhisperStates
 
 T = TypeVar("T")
 
@@ -51,6 +55,7 @@ class Networks:
         """
         self._chosen, self._machine, self._layout = chosen, machine, machine.layout
         self.device = choose_device(machine.device, machine.precision)
+        self._tuning = tuning_for(self.device, machine.channels_last, machine.compile)
         self.landmarks: LandmarksWord = self._landmarks()
         self._has_parser = _PARSER in self._layout.installed()
         for name in (chosen.preset.model, _VAE, _EARS):
@@ -90,28 +95,40 @@ class Networks:
 
     def vae(self) -> AutoencoderKL:
         """The VAE, both halves."""
-        return self._get(_VAE, lambda f: load_vae(f["weights"], f["config"], self.device))
+        from musetalk_core.engines.musetalk import loading
+
+        return self._get(_VAE, lambda files: loading.vae(files, self.device, self._tuning))
 
     def ears(self) -> WhisperStates:
         """Whisper's encoder."""
-        return self._get(_EARS, lambda f: load_whisper(f["weights"], self.device))
+        from musetalk_core.engines.musetalk import loading
+
+        return self._get(_EARS, lambda files: loading.ears(files, self.device))
 
     def parser(self) -> FaceParser | None:
         """The face parser; None where it is not installed."""
         if not self._has_parser:
             return None
-        return self._get(_PARSER, lambda f: load_parser(f["weights"], self.device))
+        from musetalk_core.engines.musetalk import loading
+
+        return self._get(_PARSER, lambda files: loading.parser(files, self.device))
 
     def _detector(self, upstream: bool) -> FaceDetector:
         side = None if upstream else _LONGEST_SIDE
-        return self._get(_FACES, lambda f: load_detector(f["weights"], self.device, side), side)
+        from musetalk_core.engines.musetalk import loading
+
+        return self._get(_FACES, lambda files: loading.detector(files, self.device, side), side)
 
     def _pose(self) -> WholeBodyPose:
-        return self._get(_POSE, lambda f: load_pose(f["weights"], self.device))
+        from musetalk_core.engines.musetalk import loading
+
+        return self._get(_POSE, lambda files: loading.pose(files, self.device))
 
     def _unet(self) -> LeanUNet:
+        from musetalk_core.engines.musetalk import loading
+
         model = self._chosen.preset.model
-        return self._get(model, lambda f: LeanUNet(load_unet(f["weights"], f["config"], self.device)))
+        return self._get(model, lambda files: loading.unet(files, self.device, self._tuning))
 
     def generate(self, latents: Float, tokens: Float) -> list[Image]:
         """Render faces; see `Generator.faces`."""

@@ -1,0 +1,142 @@
+"""
+What is said where no text is given, piece by piece; long speech in several processes side by side.
+
+The recogniser holds the interpreter lock while it works, so threads would not help. A piece is heard the same
+wherever it is heard: the recogniser keeps nothing of the pieces before.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Final, Self
+
+from musetalk_core.errors import EngineError
+from musetalk_core.speech.phones import Phone
+from musetalk_core.speech.recogniser import Listener, Recogniser
+from musetalk_core.speech.samples import PcmFile, Samples
+from musetalk_core.speech.windows import loud_seconds
+from musetalk_core.types import SPEECH_RATE_HZ, Float
+
+_LEAST_WORDS: Final = 0.5
+"""Share of the loud time that must be words, or phones are heard without any; clear speech has .8."""
+_MOST_PROCESSES: Final = 4
+"""Each holds the language model, 150 MB."""
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_CHILD: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from musetalk_core.speech.hearing import serve; serve()"
+)
+
+Span = tuple[int, int]
+"""First and last + 1 sample of a piece."""
+
+
+class Ears:
+    """The recognisers of one process; each is loaded when it is first needed."""
+
+    @cached_property
+    def words(self) -> Listener:
+        """Hears words."""
+        return Listener()
+
+    @cached_property
+    def sounds(self) -> Recogniser:
+        """Hears phones without words."""
+        return Recogniser()
+
+    def phones(self, samples: Float) -> list[Phone]:
+        """
+        Hear a piece of up to 30 s.
+
+        Args:
+            samples: (S,) float32 at 16 kHz.
+
+        Returns:
+            Phones from the start of the piece, of its words where enough are heard; '' is silence.
+        """
+        loud_s = loud_seconds(samples)
+        if not loud_s:
+            return [Phone(0.0, len(samples) / SPEECH_RATE_HZ, "")]
+        phones = self.words.phones(samples)
+        if spoken_seconds(phones) < _LEAST_WORDS * loud_s:
+            phones = self.sounds.phones(samples)
+        return phones
+
+
+def spoken_seconds(phones: Sequence[Phone]) -> float:
+    """Add up what is not silence."""
+    return sum(p.end_s - p.start_s for p in phones if p.name)
+
+
+def heard_pieces(samples: Samples, spans: Sequence[Span], ears: Ears) -> Iterator[list[Phone]]:
+    """
+    Hear pieces in order; several at once when they lie in a file and there are cores for them.
+
+    Raises:
+        ModelNotInstalled: a package is missing or damaged.
+        EngineError: a process that listened has died.
+    """
+    processes = min(len(spans), os.cpu_count() or 1, _MOST_PROCESSES)
+    if processes < 2 or not isinstance(samples, PcmFile):
+        for start, stop in spans:
+            yield ears.phones(samples.read(start, stop))
+        return
+    with ExitStack() as stack:
+        idle = SimpleQueue[_Listening]()
+        for _ in range(processes):
+            idle.put(stack.enter_context(_Listening(samples.path)))
+
+        def ask(span: Span) -> list[Phone]:
+            one = idle.get()
+            try:
+                return one.phones(*span)
+            finally:
+                idle.put(one)
+
+        pool = stack.enter_context(ThreadPoolExecutor(processes))
+        yield from pool.map(ask, spans)
+
+
+class _Listening:
+    """A process that hears pieces of one file, one at a time; it ends when its input does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        words = [sys.executable, "-c", _CHILD, str(_ROOT)]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def phones(self, start: int, stop: int) -> list[Phone]:
+        asks, answers = self._process.stdin, self._process.stdout
+        assert asks is not None and answers is not None  # noqa: S101  they were asked for
+        try:
+            asks.write(json.dumps([str(self._path), start, stop]) + "\n")
+            asks.flush()
+            return [Phone(*values) for values in json.loads(answers.readline())]
+        except (OSError, ValueError) as error:
+            raise EngineError("a process that recognised speech has died") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()  # it keeps nothing, and may be busy with a piece that nobody wants any more
+        self._process.communicate()
+
+
+def serve() -> None:
+    """Answer lines `[path, start, stop]` of the input with lines of phones, until it ends."""
+    ears = Ears()
+    for line in sys.stdin:
+        path, start, stop = json.loads(line)
+        phones = ears.phones(PcmFile(Path(path)).read(start, stop))
+        sys.stdout.write(json.dumps(phones) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,72 @@
+"""Ten minutes of speech on an avatar of ten seconds, small networks: does memory or time per frame grow?"""
+
+import statistics
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from measured import tree_mb
+from media import long_speech, talking_head
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+RATE = Fraction(25)
+
+
+def main(folder, minutes=10):
+    import os
+
+    from golden_data import weights
+
+    from musetalk_core import avatar, prepare
+    from musetalk_core.compose import compose
+    from musetalk_core.crops import Crops
+    from musetalk_core.engines.musetalk.engine import MuseTalkEngine
+    from musetalk_core.engines.musetalk.options import Options
+    from musetalk_core.machine import Machine
+    from musetalk_core.masks import MaskCache
+    from musetalk_core.media.audio import decode_speech
+    from musetalk_core.media.encode import VideoEncoder
+    from musetalk_core.plan import plan
+    from musetalk_core.render import Scene, render_chunk
+    from musetalk_core.rows import RowFile, write_rows
+    from musetalk_core.speech.samples import PcmFile
+    from musetalk_core.weights.layout import Layout
+
+    weights.write_models(folder / "models", ["unet-v15", "vae", "whisper", "bisenet"])
+    layout = Layout(folder / "models", folder / "hashes.json")
+    engine = MuseTalkEngine(Options(), Machine(layout, device="cpu", landmarks="mesh"))
+    video = talking_head(folder / "clip.mp4", 10, size=(640, 360), face_px=180)
+    for name in ("avatar", "heard"):
+        (folder / name).mkdir()
+    prepare.prepare(prepare.Request(video, "0" * 64), engine, folder / "avatar")
+    decode_speech(long_speech(folder / "speech.wav", 60 * minutes), folder / "speech.f32")
+    samples = PcmFile(folder / "speech.f32")
+    work = plan(samples.count, RATE, 10)
+    heard = write_rows(folder / "heard", engine.encode_speech(samples, work.frames, RATE, None))
+    scene, masks, seconds, memory = Scene(avatar.load(folder / "avatar"), video, RATE), MaskCache(), [], []
+    for chunk in work.chunks:
+        crops, began = folder / f"crops{chunk.number}", time.monotonic()
+        crops.mkdir()
+        render_chunk(scene, engine, RowFile.open(heard.folder), chunk, crops)
+        with VideoEncoder(folder / "clip.out.mp4", 640, 360, RATE, crf=18, preset="veryfast") as encoder:
+            for picture in compose(scene, engine, Crops.open(crops), chunk, masks=masks):
+                encoder.write(picture)
+        (folder / "clip.out.mp4").unlink()
+        for file in crops.iterdir():
+            file.unlink()
+        seconds.append((time.monotonic() - began) / (chunk.stop - chunk.start))
+        memory.append(tree_mb(os.getpid()))
+    third = len(seconds) // 3
+    grown = max(memory[-third:]) - max(memory[:third])
+    slower = statistics.median(seconds[-third:]) / statistics.median(seconds[:third])
+    print(f"{work.frames} frames, {1000 * statistics.median(seconds):.0f} ms each; masks made: {masks.made}")
+    print(f"last third against first: {grown:+.0f} MB (bar: 150), {slower:.2f} of the time (bar: 1.25)")
+    return {"grown_mb": grown, "slower": slower}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        main(Path(name), *map(int, sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""A whole run with networks of the real size: `real_job.py MODELS VIDEO AUDIO FOLDER FRAMES`."""
+
+import json
+import resource
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from musetalk_core import avatar, prepare
+from musetalk_core.engines.musetalk.engine import MuseTalkEngine
+from musetalk_core.engines.musetalk.networks import shelf
+from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.machine import GIB, Machine
+from musetalk_core.media.audio import decode_speech
+from musetalk_core.plan import Chunk
+from musetalk_core.render import Scene, render_chunk
+from musetalk_core.rows import RowFile, write_rows
+from musetalk_core.speech.samples import PcmFile
+from musetalk_core.weights.layout import Layout
+
+RATE = Fraction(25)
+
+
+def main(models, video, audio, folder, frames):
+    folder, video = Path(folder), Path(video)
+    machine = Machine(
+        Layout(Path(models), folder / "hashes.json"),
+        device="cpu",
+        memory_bytes=4 * GIB,
+        landmarks="dwpose",
+        batch=4,
+    )
+    engine, began, took = MuseTalkEngine(Options(), machine), time.monotonic(), {}
+
+    def done(phase):
+        nonlocal began
+        took[phase], began = round(time.monotonic() - began, 2), time.monotonic()
+
+    for name in ("avatar", "heard", "crops"):
+        (folder / name).mkdir(parents=True)
+    prepare.prepare(prepare.Request(video, "0" * 64), engine, folder / "avatar")
+    done("prepare")
+    decode_speech(Path(audio), folder / "speech.f32")
+    write_rows(folder / "heard", engine.encode_speech(PcmFile(folder / "speech.f32"), frames, RATE, None))
+    done("features")
+    scene = Scene(avatar.load(folder / "avatar"), video, RATE)
+    render_chunk(scene, engine, RowFile.open(folder / "heard"), Chunk(0, 0, frames), folder / "crops")
+    done("render")
+    loaded = shelf(machine.memory_bytes, machine.idle_s)
+    print(
+        json.dumps(
+            {
+                "seconds": took,
+                "with_face": scene.avatar.manifest.with_face,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "left_on_the_shelf": [key[0] for key in loaded.keys],
+                "loads": sorted(loaded.loads.values()),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5], int(sys.argv[5]))

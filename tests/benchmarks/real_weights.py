@@ -1,0 +1,55 @@
+"""Weights of the real size with random values: time and memory do not depend on values."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from whisper.model import AudioEncoder
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+from golden_data import weights  # the parser, the detector and the pose net are of the real size there
+
+UNET = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "cross_attention_dim": 384,
+    "attention_head_dim": 8,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "sample_size": 64,
+}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "sample_size": 256,
+}
+
+
+def unet():
+    torch.manual_seed(0)
+    return UNet2DConditionModel(**UNET).eval().requires_grad_(False)
+
+
+def vae():
+    torch.manual_seed(0)
+    return AutoencoderKL(**VAE).eval().requires_grad_(False)
+
+
+def write(root):
+    for folder in ("musetalkV15", "sd-vae", "whisper"):
+        (root / folder).mkdir(parents=True)
+    torch.save(unet().state_dict(), root / "musetalkV15" / "unet.pth")
+    (root / "musetalkV15" / "musetalk.json").write_text(json.dumps(UNET))
+    torch.save(vae().state_dict(), root / "sd-vae" / "diffusion_pytorch_model.bin")
+    (root / "sd-vae" / "config.json").write_text(json.dumps(VAE))
+    ears = {f"encoder.{key}": value for key, value in AudioEncoder(80, 1500, 384, 6, 4).state_dict().items()}
+    torch.save({"dims": {}, "model_state_dict": ears}, root / "whisper" / "tiny.pt")
+    weights.write_models(root, ["bisenet", "s3fd", "dwpose"])
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
