@@ -18,6 +18,10 @@ from musetalk_core.media.picture import Picture
 
 DEFAULT_CRF = 18
 DEFAULT_PRESET = "fast"
+_LOOKAHEAD = {"veryfast": 10, "faster": 20, "fast": 30, "medium": 40, "slow": 50, "slower": 60}
+"""Frames that x264 keeps to plan its bits, by preset; none in the quicker ones."""
+_LOOKAHEAD_BYTES = 64_000_000
+_LEAST_LOOKAHEAD = 10
 _FINISH_S = 600.0
 _PIPE_BYTES = 1 << 20
 _LEAST_TIMESCALE = 10_000
@@ -77,6 +81,9 @@ class VideoEncoder:
         self._options: dict[str, Any] = {"crf": crf, "preset": preset}
         if threads is not None:
             self._options["threads"] = threads
+        lookahead = max(_LEAST_LOOKAHEAD, _LOOKAHEAD_BYTES // (width * height * 3 // 2))
+        if _LOOKAHEAD.get(preset, 0) > lookahead:  # at 1080p 20 frames are left of any more, at 4K 10
+            self._options["rc-lookahead"] = lookahead
         self._ffmpeg, self._stack = ffmpeg, ExitStack()
         self._process: Process | None = None
         self.frames = 0

@@ -64,3 +64,14 @@ def test_no_file_is_longer_than_400_lines():
     long = {str(p.relative_to(ROOT)): n for p in files if (n := len(p.read_text().splitlines())) > 400}
 
     assert long == {}
+
+
+def test_the_tests_that_the_page_on_parity_names_exist():
+    page = (ROOT / "docs" / "parity.md").read_text()
+    named = {part.strip(" `").split("`")[0] for part in page.split("`") if part.startswith("test_")}
+    here = [path.stem for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(named) > 15
+    for name in named:
+        stem = name.removesuffix("_*")
+        assert any(found.startswith(stem) if name.endswith("*") else found == stem for found in here), name

@@ -185,3 +185,22 @@ def test_a_full_device_is_a_full_disk(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "preset", "lookahead"),
+    [
+        ((1280, 720), "medium", None),
+        ((1920, 1080), "fast", 20),
+        ((1920, 1080), "veryfast", None),
+        ((1920, 1080), "ultrafast", None),
+        ((3840, 2160), "slower", 10),
+    ],
+)
+def test_large_pictures_are_not_looked_ahead_without_bound(tmp_path, size, preset, lookahead):
+    words = VideoEncoder(tmp_path / "out.mp4", *size, Fraction(25), preset=preset)._words(
+        tmp_path / "out.mp4"
+    )
+
+    given = words[words.index("-rc-lookahead") + 1] if "-rc-lookahead" in words else None
+    assert given == (None if lookahead is None else str(lookahead))
