@@ -29,8 +29,14 @@ class Plain:
 class Lean:
     """With any set of the options."""
 
-    def __init__(self, doubling=False, channels_last=False, compiled=False):
-        options = {"doubling": doubling, "channels_last": channels_last, "compile": compiled}
+    def __init__(self, doubling=False, singly=False, channels_last=False, compiled=False):
+        options = {
+            "doubling": doubling,
+            "decoded singly": singly,
+            "channels_last": channels_last,
+            "compile": compiled,
+        }
+        self.singly = singly
         self.name = " + ".join(["lean", *(name for name, on in options.items() if on)])
         self.unet, self.vae = LeanUNet(unet()), vae()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -45,15 +51,19 @@ class Lean:
 
     def __call__(self, sample, context):
         predicted = self.unet(sample.contiguous(memory_format=self.layout), context)
-        return self.decoder(self.vae.post_quant_conv(predicted / 0.18215))
+        z = self.vae.post_quant_conv(predicted / 0.18215)
+        if not self.singly:
+            return self.decoder(z)
+        return torch.cat([self.decoder(z[i : i + 1]) for i in range(len(z))])
 
 
 WAYS = {
     "plain": Plain,
     "lean": Lean,
     "doubling": lambda: Lean(doubling=True),
-    "channels_last": lambda: Lean(doubling=True, channels_last=True),
-    "compile": lambda: Lean(doubling=True, compiled=True),
+    "singly": lambda: Lean(doubling=True, singly=True),
+    "channels_last": lambda: Lean(doubling=True, singly=True, channels_last=True),
+    "compile": lambda: Lean(doubling=True, singly=True, compiled=True),
 }
 
 

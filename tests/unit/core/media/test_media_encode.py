@@ -198,9 +198,8 @@ def test_a_full_device_is_a_full_disk(tmp_path, monkeypatch):
     ],
 )
 def test_large_pictures_are_not_looked_ahead_without_bound(tmp_path, size, preset, lookahead):
-    words = VideoEncoder(tmp_path / "out.mp4", *size, Fraction(25), preset=preset)._words(
-        tmp_path / "out.mp4"
-    )
+    target = tmp_path / "out.mp4"
+    words = VideoEncoder(target, *size, Fraction(25), preset=preset)._words(target)
 
     given = words[words.index("-rc-lookahead") + 1] if "-rc-lookahead" in words else None
     assert given == (None if lookahead is None else str(lookahead))
