@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from api.problems import Problem
-from flows.musetalk_options import MuseTalkOptions, Version
+from flows.schemas import MuseTalkOptions, Version
 
 KNOWN_MODELS: Mapping[str, Mapping[str, Version | None]] = {
     "vae_type": {"sd-vae": None, "sd-vae-ft-mse": None},
