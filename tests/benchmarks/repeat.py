@@ -1,0 +1,64 @@
+"""The same job again on a running stack: seconds from Running to Completed, all from the cache."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from media import long_speech, talking_head
+
+TIMES = 5
+
+
+def main(times=TIMES):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video, audio = talking_head(folder / "head.mp4", 5), long_speech(folder / "speech.wav", 5)
+        up = [sys.executable, "-m", "deployments.cli", "up", "--home", folder / "home"]
+        log = folder / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*map(str, up), "--port", "18080", "--prefect-port", "14200"], stdout=out, stderr=out
+            )
+        try:
+            while "Ctrl-C stops" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.2)
+            took = measure(video, audio, times)
+        finally:
+            process.terminate()
+            process.wait(60)
+        shutil.rmtree(folder / "home", ignore_errors=True)
+    print(f"first: {took[0]:.1f} s; again: {', '.join(f'{s:.2f}' for s in took[1:])} s (bar: 2)")
+    return took
+
+
+def measure(video, audio, times):
+    with httpx.Client(base_url="http://127.0.0.1:18080", timeout=60) as api:
+        uris = [asset(api, path) for path in (video, audio)]
+        return [seconds(api, *uris) for _ in range(times + 1)]
+
+
+def asset(api, path):
+    with path.open("rb") as file:
+        answer = api.post("/v1/assets", files={"file": (path.name, file)}).raise_for_status().json()
+    return answer["uri"]
+
+
+def seconds(api, video, audio):
+    job = {"video": video, "audio": audio, "engine": "viseme"}
+    number = api.post("/v1/jobs/lip_sync", json=job).raise_for_status().json()["id"]
+    while api.get(f"/v1/jobs/{number}").json()["status"] in {"queued", "running"}:
+        time.sleep(0.2)
+    run = httpx.get(f"http://127.0.0.1:14200/api/flow_runs/{number}").json()
+    assert run["state_name"] == "Completed", run
+    began, ended = (datetime.fromisoformat(run[name]) for name in ("start_time", "end_time"))
+    return (ended - began).total_seconds()
+
+
+if __name__ == "__main__":
+    main()
