@@ -33,7 +33,7 @@ def test_defaults_need_no_environment():
     assert settings.store_url == str(settings.home / "store")
     assert settings.cache_folder == settings.home / "cache"
     assert settings.s3.read_buckets is None
-    assert settings.render.engine == "viseme"
+    assert settings.render.engine == "auto"
 
 
 def test_a_variable_sets_a_nested_field(monkeypatch):

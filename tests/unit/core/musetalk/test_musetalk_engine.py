@@ -205,8 +205,11 @@ def test_missing_weights_are_named_before_anything_is_loaded(tmp_path, machine):
 
     with pytest.raises(ModelNotInstalled, match="weights pull"):
         MuseTalkEngine(Options(), Machine(layout, device="cpu"))
+    for name in ("musetalkV15", "sd-vae", "whisper", "face-parse-bisent"):
+        (tmp_path / name).symlink_to(machine.layout.folder / name)
+    layout = Layout(tmp_path, tmp_path / "spare.json")
     with pytest.raises(ModelNotInstalled, match="dwpose"):
-        MuseTalkEngine(Options(), Machine(machine.layout, device="cpu", landmarks="dwpose"))
+        MuseTalkEngine(Options(), Machine(layout, device="cpu", landmarks="dwpose"))
 
 
 def test_a_device_that_is_not_there_is_refused(machine):
