@@ -15,7 +15,7 @@ from tasks.refs import output_name
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
 _IGNORED = ("ffmpeg_path", "gpu_id", "result_dir", "skip_save_images")
-"""Accepted without a word of what they would do; `batch_size` too, since the good one is measured."""
+"""Accepted, and answered with a warning; `batch_size` too, since the good one is measured."""
 
 
 class SeedAvatar(BaseModel):

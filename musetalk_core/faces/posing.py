@@ -9,7 +9,7 @@ from musetalk_core.faces.detector import overlap
 from musetalk_core.faces.finding import FoundFace, chosen
 from musetalk_core.faces.following import FaceChoice, TrackedFace
 from musetalk_core.media.picture import Picture
-from musetalk_core.nets.dwpose import FACE, WholeBodyPose
+from musetalk_core.nets.dwpose import WholeBodyPose, face68
 from musetalk_core.nets.s3fd import Detection, FaceDetector
 from musetalk_core.types import Box, Float, Image
 
@@ -65,7 +65,7 @@ class PoseFollower:
         return TrackedFace(self._index, landmarks.astype(np.float32), found.score, self._shot)
 
     def _face_points(self, image: Image, around: Box | None) -> Float:
-        return self._pose.points(image, around)[0][FACE]
+        return face68(self._pose.points(image, around)[0])
 
     def _wanted(self, found: list[Detection], picture: Picture) -> Detection | None:
         if self._upstream or not found:

@@ -78,15 +78,6 @@ class Shelf:
         with self._lock:
             return sum(item.size for item in self._items.values())
 
-    def make_room(self, keep: Callable[[Hashable], bool] = lambda _: False) -> int:
-        """Let go of all that is not to be kept, after the device ran out of memory; says how many went."""
-        with self._lock:
-            gone = [key for key in self._items if not keep(key)]
-            for key in gone:
-                del self._items[key]
-        _give_back()
-        return len(gone)
-
     def _shrink(self, keep: Hashable) -> None:
         let_go = False
         while self.bytes > self._budget and len(self._items) > 1:
