@@ -12,18 +12,18 @@ from uuid import UUID
 
 from api.problems import Problem
 from api.reports import JobError, Progress, read_data, read_error, read_progress
-from flows.registry import JOB_TYPES, JobType
+from flows.control import ABORTED, COMPLETE_IN, ENDED_AS, MAX_TIME, USUAL, Control, tags
+from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled"]
-FINAL = frozenset({"succeeded", "failed", "canceled"})
+Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled", "aborted"]
+FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 
 _CREATE_LIMIT_S = 20.0
-_WORD_LABEL = "musetalk.ended_as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ class Run:
 class Runs(Protocol):
     """What the routes need of the job system; tests hand in a fake."""
 
-    async def create(self, job_type: JobType, job: Job, key: str | None = None) -> Run:
+    async def create(
+        self, job_type: JobType, job: Job, key: str | None = None, control: Control = USUAL
+    ) -> Run:
         """
         Queue a job and return at once.
 
@@ -55,6 +57,7 @@ class Runs(Protocol):
             job_type: its entry in the registry.
             job:      its parameters.
             key:      the caller's idempotency key; the same key and job give the same run.
+            control:  how urgent, whose, how long.
         """
         ...
 
@@ -106,16 +109,22 @@ class PrefectRuns:
         """Give the connection back."""
         await self._stack.aclose()
 
-    async def create(self, job_type: JobType, job: Job, key: str | None = None) -> Run:
+    async def create(
+        self, job_type: JobType, job: Job, key: str | None = None, control: Control = USUAL
+    ) -> Run:
         """Queue a job and return at once."""
         parameters = {"job": job.model_dump(mode="json", exclude_unset=True)}
+        if wishes := control.model_dump(mode="json", exclude_defaults=True):
+            parameters["control"] = wishes
         async with self._creating:  # SQLite refuses most of what arrives side by side
-            made = await _patiently(lambda: self._create(job_type, parameters, key))
+            made = await _patiently(lambda: self._create(job_type, parameters, key, control))
         if key is not None and made.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
         return Run(id=made.id, type=job_type.name, status=_status(made), created=made.created)
 
-    async def _create(self, job_type: JobType, parameters: dict[str, Any], key: str | None) -> "FlowRun":
+    async def _create(
+        self, job_type: JobType, parameters: dict[str, Any], key: str | None, control: Control
+    ) -> "FlowRun":
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
         client = await self._open()
@@ -123,7 +132,11 @@ class PrefectRuns:
         # its own retries sleep two seconds and more while the lock is held; ours are short
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             return await client.create_flow_run_from_deployment(
-                deployment, parameters=parameters, idempotency_key=key
+                deployment,
+                parameters=parameters,
+                idempotency_key=key,
+                work_queue_name=control.priority,
+                tags=tags(control),
             )
 
     async def read(self, job_id: UUID) -> Run:
@@ -137,7 +150,7 @@ class PrefectRuns:
             raise _unknown() from None
         job_type = await self._type(found)
         notes = await self._notes(job_id)
-        status = _status(found)
+        status, word = _status(found), str(found.labels.get(ENDED_AS, "")) or None
         return Run(
             id=found.id,
             type=job_type,
@@ -147,9 +160,9 @@ class PrefectRuns:
             ended=found.end_time,
             progress=read_progress(notes.get("progress")),
             result=read_data(notes.get("result")) or None if status == "succeeded" else None,
-            error=read_error(notes.get("error"), found.state) if status == "failed" else None,
+            error=_error(status, word, notes, found.state),
             cancel_requested=found.state_type == "CANCELLING",
-            ended_as=str(found.labels.get(_WORD_LABEL, "")) or None,
+            ended_as=word if status in {"canceled", "aborted"} else None,
         )
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
@@ -160,7 +173,7 @@ class PrefectRuns:
         if run.status in FINAL or run.cancel_requested:
             return run
         client = await self._open()
-        await client.update_flow_run_labels(job_id, {_WORD_LABEL: word})
+        await client.update_flow_run_labels(job_id, {ENDED_AS: word})
         # the server turns this into Cancelled at once for a run that no worker has taken
         await client.set_flow_run_state(job_id, Cancelling())
         return await self.read(job_id)
@@ -174,7 +187,7 @@ class PrefectRuns:
             return {"prefect": problem.detail}
         if trouble is not None:
             return {"prefect": "the Prefect server does not answer"}
-        pools = sorted({job_type.pool for job_type in JOB_TYPES.values()})
+        pools = sorted({job_type.pool for job_type in FLOWS.values()})
         return {"prefect": None} | {f"worker {pool}": await self._pool_fault(pool) for pool in pools}
 
     async def _pool_fault(self, pool: str) -> str | None:
@@ -278,7 +291,21 @@ _STATUS: Mapping[str, Status] = {
 }
 
 
+_OVERDUE = {MAX_TIME: "max_time_exceeded", COMPLETE_IN: "deadline_exceeded", ABORTED: "deadline_exceeded"}
+
+
+def _error(status: Status, word: str | None, notes: Mapping[str, Any], state: Any) -> JobError | None:
+    """Say why a job failed, or ran out of time."""
+    if status == "failed":
+        return read_error(notes.get("error"), state)
+    if status in {"canceled", "aborted"} and word in _OVERDUE:
+        return JobError(_OVERDUE[word], str(getattr(state, "message", None) or ""), retryable=False)
+    return None
+
+
 def _status(run: "FlowRun") -> Status:
+    if run.state_type is not None and run.state_type.value == "CANCELLED":
+        return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
     status = _STATUS.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
     due = run.next_scheduled_start_time
     # a run that is to start at once is due a moment after its creation, by the server's clock

@@ -155,7 +155,9 @@ def seed_word(run: Run) -> str:
             return "queued"
         case "succeeded":
             return "success"
-        case "canceled":
+        case "canceled" | "aborted" if run.error is not None:
+            return "failed"  # out of time: what the older clients stop asking at
+        case "canceled" | "aborted":
             return run.ended_as if run.ended_as in {"cancelled", "timed_out"} else "cancelled"
         case _:
             return run.status

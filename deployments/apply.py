@@ -1,12 +1,15 @@
 """Bring a Prefect server to what prefect.yaml says: pools and deployments, written only where they differ."""
 
 import time
-from pathlib import Path
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from deployments.catalogue import Deployed, declared
-from deployments.pools import WORKER_TYPE, job_template
+from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
 from deployments.results import save_results_block
+from deployments.zombies import apply_automation
+from flows.control import USUAL, Control
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,13 +32,15 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
     """
     from prefect.client.orchestration import get_client
 
-    working_dir = settings.home / "work"
-    working_dir.mkdir(parents=True, exist_ok=True)
+    (settings.home / "work").mkdir(parents=True, exist_ok=True)
     wanted = declared()
+    written: list[str] = []
     with get_client(sync_client=True) as client:
         _wait_until_ready(client, wait_s)
-        written = [_apply_pool(client, pool, working_dir) for pool in sorted({item.pool for item in wanted})]
+        for pool in sorted({item.pool for item in wanted}):
+            written += [_apply_pool(client, pool), *_apply_queues(client, pool)]
         written += [_apply_deployment(client, item) for item in wanted]
+        written += [apply_automation(client)]
     save_results_block(settings)
     return [line for line in written if line]
 
@@ -48,11 +53,11 @@ def _wait_until_ready(client: "SyncPrefectClient", wait_s: float) -> None:
         time.sleep(0.3)
 
 
-def _apply_pool(client: "SyncPrefectClient", name: str, working_dir: Path) -> str:
+def _apply_pool(client: "SyncPrefectClient", name: str) -> str:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
-    template = job_template(working_dir)
+    template = job_template()
     try:
         pool = client.read_work_pool(name)
     except ObjectNotFound:
@@ -63,10 +68,31 @@ def _apply_pool(client: "SyncPrefectClient", name: str, working_dir: Path) -> st
             f"work pool {name} is of type {pool.type}, not {WORKER_TYPE}: delete it with"
             f" `prefect work-pool delete {name}` and start again"
         )
-    if pool.base_job_template == template:
-        return ""
+    if pool.base_job_template.get("variables", {}).get("properties"):
+        return ""  # a person may have edited it
     client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     return f"updated work pool {name}"
+
+
+def job_template() -> dict[str, Any]:
+    """Return the base job template of a work pool; a person may edit it on the pool's page."""
+    from deployments.warm.worker import WarmWorker
+
+    template: dict[str, Any] = WarmWorker.get_default_base_job_template()
+    return template
+
+
+def _apply_queues(client: "SyncPrefectClient", pool: str) -> list[str]:
+    from prefect.exceptions import ObjectAlreadyExists
+
+    known = {queue.name: queue for queue in client.read_work_queues(work_pool_name=pool, limit=200)}
+    written: list[str] = []
+    for name, priority in QUEUES.items():
+        if name not in known:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_queue(name=name, priority=priority, work_pool_name=pool)
+            written.append(f"created work queue {pool}/{name}")
+    return written
 
 
 def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
@@ -81,7 +107,9 @@ def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
     if found is not None and all(_plain(getattr(found, name)) == value for name, value in wanted.items()):
         return ""
     flow_id = client.create_flow_from_name(item.job_type.name)
-    client.create_deployment(flow_id=flow_id, name=item.name, **wanted)
+    # a schedule that a person has changed or paused is theirs
+    schedules = None if found else _schedules(item)
+    client.create_deployment(flow_id=flow_id, name=item.name, schedules=schedules, **wanted)
     return f"{'updated' if found else 'created'} deployment {full_name}"
 
 
@@ -91,10 +119,21 @@ def _fields(item: Deployed) -> dict[str, Any]:
         "description": item.description,
         "tags": list(item.tags),
         "work_pool_name": item.pool,
+        "work_queue_name": DEFAULT_QUEUE,
         "pull_steps": [],
         "parameter_openapi_schema": parameters_schema(item.job_type.job),
         "enforce_parameter_schema": True,
     }
+
+
+def _schedules(item: Deployed) -> list[Any]:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    return [
+        DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=seconds)))
+        for seconds in item.every_s
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -103,14 +142,14 @@ def _plain(value: Any) -> Any:
 
 def parameters_schema(job: type) -> dict[str, Any]:
     """
-    Return the schema of a flow whose one parameter is `job`, as Prefect makes it.
+    Return the schema of a flow with the parameters `job` and `control`, as Prefect makes it.
 
     Args:
         job: the job's model. Taken from the registry, so that no flow code is imported here.
     """
     from prefect.utilities.callables import parameter_schema
 
-    def run(job: Any) -> None: ...
+    def run(job: Any, control: Any = USUAL) -> None: ...
 
-    run.__annotations__ = {"job": job}
+    run.__annotations__ = {"job": job, "control": Control}
     return parameter_schema(run).model_dump_for_openapi()

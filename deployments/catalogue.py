@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.registry import JOB_TYPES, JobType
+from flows.registry import FLOWS, JobType
 
 HERE = Path(__file__).parent
 
@@ -19,6 +19,8 @@ class Deployed:
     description: str
     tags: tuple[str, ...]
     pool: str
+    every_s: tuple[int, ...] = ()
+    """Seconds between scheduled runs, one a schedule."""
 
 
 def declaration_file() -> Path:
@@ -44,7 +46,7 @@ def declared(path: Path | None = None) -> list[Deployed]:
 
 
 def _deployed(entry: dict[str, Any]) -> Deployed:
-    job_type = JOB_TYPES.get(entry["entrypoint"].rpartition(".")[2])
+    job_type = FLOWS.get(entry["entrypoint"].rpartition(".")[2])
     if job_type is None:
         raise ValueError(f"prefect.yaml deploys {entry['entrypoint']}, which flows/registry.py does not list")
     return Deployed(
@@ -54,4 +56,5 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         description=entry["description"],
         tags=tuple(entry.get("tags", ())),
         pool=entry["work_pool"]["name"],
+        every_s=tuple(int(schedule["interval"]) for schedule in entry.get("schedules", ())),
     )

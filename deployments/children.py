@@ -10,11 +10,15 @@ from pathlib import Path
 
 from deployments import guard
 
+_BETWEEN_TERMS_S = 0.2
+
 
 class Child:
     """A process that a supervisor owns."""
 
-    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: Mapping[str, str], logs: Path, terms: int = 1
+    ) -> None:
         """
         Describe a process; nothing is started yet.
 
@@ -23,12 +27,13 @@ class Child:
             command:     absolute program and arguments.
             environment: all of its environment.
             logs:        folder of the log files; the last log is kept as `NAME.log.1`.
+            terms:       how many SIGTERMs make it leave at once.
         """
         self.name = name
         self.log = logs / f"{name}.log"
         self.started_at = 0.0
         self._command = command
-        self._environment = dict(environment)
+        self._environment, self._terms = dict(environment), terms
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cwd: Path) -> None:
@@ -71,7 +76,9 @@ class Child:
         """
         if self._process is None:
             return
-        self._signal(signal.SIGTERM)
+        for number in range(self._terms):
+            time.sleep(_BETWEEN_TERMS_S if number else 0.0)
+            self._signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -56,7 +56,9 @@ def up(
     prefect_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the Prefect server, on this computer only.")
     ] = 4200,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at a time; else one a card, or one.", show_default=False)
+    ] = None,
 ) -> None:
     """Run everything on this computer until Ctrl-C: Prefect server, worker and API."""
     from api.keys import require_keys_when_public
@@ -109,20 +111,26 @@ def deploy(
 @app.command()
 def worker(
     pool: Annotated[str, typer.Option(help="Work pool to take jobs from.")] = "gpu",
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at a time; else one a card, or one.", show_default=False)
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics there.", show_default=False)
+    ] = None,
 ) -> None:
     """Run a worker alone, for a Prefect server that PREFECT_API_URL names."""
     import platform
 
-    from deployments.pools import worker_command
-    from deployments.stack import scratch, worker_environment
+    from deployments.pools import pool_environment, worker_command
+    from deployments.stack import metrics_environment, scratch, worker_environment
 
     with plain_errors():
         settings = read_settings()
         for folder in (settings.home / "work", scratch(settings)):
             folder.mkdir(parents=True, exist_ok=True)
     command = worker_command(pool, f"{pool}-{platform.node()}-{os.getpid()}", jobs)
-    env = worker_environment(settings) | os.environ  # noqa: TID251  what the operator set wins
+    own = pool_environment(pool) | metrics_environment(metrics_port)
+    env = worker_environment(settings) | os.environ | own  # noqa: TID251  what the operator set wins
     os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
 
 

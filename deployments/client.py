@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-FINAL = frozenset({"succeeded", "failed", "canceled"})
+FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 MEDIA_FIELDS = ("video", "audio", "image")
 _BLOCK = 1 << 20
 

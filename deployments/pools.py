@@ -1,44 +1,37 @@
 """Which kind of worker runs jobs, and what its work pool looks like: the one place to change it."""
 
-import shlex
 import sys
-from pathlib import Path
-from typing import Any
+from typing import Final
 
-WORKER_TYPE = "process"
+from flows.control import PRIORITIES
 
-
-def job_template(folder: Path) -> dict[str, Any]:
-    """
-    Return the base job template of a work pool.
-
-    Args:
-        folder: neutral working directory of runs; nothing importable may lie in it.
-
-    Returns:
-        Prefect's own template of the worker type with our defaults filled in.
-    """
-    from prefect.workers.process import ProcessWorker
-
-    template: dict[str, Any] = ProcessWorker.get_default_base_job_template()
-    defaults = {
-        # an explicit command skips Prefect's workspace supervisor, which would import everything twice
-        "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
-        "working_dir": str(folder),
-    }
-    for name, value in defaults.items():
-        template["variables"]["properties"][name]["default"] = value
-    return template
+WORKER_TYPE: Final = "warm-process"
+QUEUES: Final = {name: place for place, name in enumerate(PRIORITIES, start=1)}
+"""Work queues of every pool, with their priorities."""
+DEFAULT_QUEUE: Final = "normal"
+LIGHT: Final = "light"
+"""The pool of flows that wait, notify and tidy up: they never take a card's place."""
 
 
-def worker_command(pool: str, name: str, limit: int) -> list[str]:
+def worker_command(pool: str, name: str, limit: int | None) -> list[str]:
     """
     Return the command line of a worker.
 
     Args:
         pool:  work pool to poll.
         name:  name shown in Prefect; unique per worker.
-        limit: runs at a time.
+        limit: runs at a time; None: one a card, or one.
     """
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--install-policy", "never"]
-    return [*worker, "--type", WORKER_TYPE, "--pool", pool, "--name", name, "--limit", str(limit)]
+    bound = [] if limit is None else ["--limit", str(limit)]
+    return [*worker, "--type", WORKER_TYPE, "--pool", pool, "--name", name, *bound]
+
+
+def pool_environment(pool: str) -> dict[str, str]:
+    """
+    Return what a pool's worker has set beside what all have.
+
+    Args:
+        pool: its name.
+    """
+    return {"CUDA_VISIBLE_DEVICES": "", "MUSETALK_WORKER__GPUS": ""} if pool == LIGHT else {}

@@ -9,11 +9,11 @@ from pathlib import Path
 from deployments.catalogue import declared
 from deployments.children import Child
 from deployments.guard import MARKER_VARIABLE
-from deployments.pools import worker_command
+from deployments.pools import LIGHT, pool_environment, worker_command
 from deployments.results import results_block
 from tasks.settings import Settings
 
-HEARTBEAT_S = 30
+HEARTBEAT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Plan:
 
     settings: Settings
     prefect_port: int = 4200
-    jobs: int = 1
-    """Jobs at a time per work pool."""
+    jobs: int | None = None
+    """Jobs at a time in the pool of the cards; None: one a card, or one."""
 
     @property
     def home(self) -> Path:
@@ -63,17 +63,23 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     block = results_block(settings)
     return {
         "DO_NOT_TRACK": "1",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         # the default, pickle, runs code of whoever can write there
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
-        # Prefect keeps /tmp/runner_storage, which belongs to the first user of a computer alone
+        # of its own: what several users of a computer keep in /tmp gets into each other's way
         "TMPDIR": str(scratch(settings)),
         **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
     }
+
+
+def metrics_environment(port: int | None) -> dict[str, str]:
+    """Return what has a worker serve metrics on this port; nothing for none."""
+    if port is None:
+        return {}
+    return {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
 
 
 def environment(plan: Plan, marker: str) -> dict[str, str]:
@@ -129,9 +135,10 @@ def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
     return [
         Child(
             f"worker-{pool}",
-            worker_command(pool, f"{pool}-{os.getpid()}", plan.jobs),
-            env,
+            worker_command(pool, f"{pool}-{os.getpid()}", 1 if pool == LIGHT else plan.jobs),
+            {**env, **pool_environment(pool)},
             plan.settings.logs,
+            terms=2,  # the first only drains
         )
         for pool in sorted({item.pool for item in declared()})
     ]

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.control import USUAL, Control
 from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import LipSyncJob, VideoResult
@@ -10,7 +11,7 @@ from flows.talking_video import Order, talking_video
 
 
 @flow(name="lip_sync", **JOB)
-def lip_sync(job: LipSyncJob) -> VideoResult:
+def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
     """Prepare the avatar and the speech side by side, then render, encode, join and upload."""
     with job_steps() as steps:
         result = talking_video(

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.control import USUAL, Control
 from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import PortraitJob, VideoResult
@@ -10,7 +11,7 @@ from flows.talking_video import Order, talking_video
 
 
 @flow(name="portrait", **JOB)
-def portrait(job: PortraitJob) -> VideoResult:
+def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
     """The lip_sync steps on a one-frame avatar, with gentle idle motion of the head."""
     with job_steps() as steps:
         result = talking_video(

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.control import USUAL, Control
 from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
@@ -11,7 +12,7 @@ from tasks.fetch import fetch
 
 
 @flow(name="prepare_avatar", **JOB)
-def prepare_avatar(job: PrepareAvatarJob) -> PrepareAvatarResult:
+def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAvatarResult:
     """Fetch a video or picture and prepare its face, so that later jobs on it start at once."""
     with job_steps() as steps:
         spec = engine_of(job)

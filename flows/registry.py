@@ -36,3 +36,11 @@ JOB_TYPES = {
         JobType("speech", schemas.SpeechJob, schemas.SpeechResult),
     )
 }
+
+INTERNAL = {
+    job_type.name: job_type
+    for job_type in (JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light"),)
+}
+"""Flows that no client asks for."""
+
+FLOWS = {**JOB_TYPES, **INTERNAL}

@@ -320,3 +320,15 @@ class SpeechResult(BaseModel):
     speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]
+
+
+class JanitorJob(Job):
+    """Housekeeping."""
+
+    dry_run: bool = Field(default=False, title="Dry run", description="Only say what would be done.")
+
+
+class JanitorResult(BaseModel):
+    """What was tidied up."""
+
+    expired: list[str] = Field(description="Jobs that missed their deadline before they began.")

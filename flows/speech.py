@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.control import USUAL, Control
 from flows.options import JOB
 from flows.schemas import SpeechJob, SpeechResult
 from flows.steps import job_steps
@@ -13,7 +14,7 @@ from tasks.voice import WAV, speak, speech_key
 
 
 @flow(name="speech", **JOB)
-def speech(job: SpeechJob) -> SpeechResult:
+def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
     """Speak the text with the starter voice and upload the sound."""
     with job_steps() as steps:
         name = f"{(job.output.name or 'speech').removesuffix('.wav')}.wav"

@@ -148,6 +148,42 @@ class ModelSettings(Group, frozen=True):
     compile: bool = Field(default=False, description="torch.compile: slow at first, faster later.")
 
 
+class WorkerSettings(Group, frozen=True):
+    """The warm worker and its child processes."""
+
+    gpus: Words = Field(
+        default=(),
+        description="Cards of this worker, one child each; a card named twice is shared by two children."
+        " Empty: all that are found, or else the processor.",
+    )
+    children: int = Field(default=0, ge=0, description="Children where there is no card; 0: one.")
+    preload: Words = Field(
+        default=(), description="Modules that a child imports before its first run, besides its pool's flows."
+    )
+    placement_wait_s: float = Field(
+        default=1.0, ge=0, description="How long a run waits for the child that has its models and face warm."
+    )
+    stop_grace_s: float = Field(
+        default=1.5, ge=0, description="Between asking a run to stop and killing its process."
+    )
+    drain_s: float = Field(
+        default=600.0, ge=0, description="How long runs may go on after SIGTERM before they are handed back."
+    )
+    hang_s: float = Field(default=120.0, gt=0, description="A child silent for so long is killed.")
+    memory_bytes: int = Field(
+        default=0, ge=0, description="A child that holds more is killed, as crashed; 0: no limit."
+    )
+    growth_bytes: int = Field(
+        default=4 * GB,
+        ge=0,
+        description="A child that grew by more since its first run is replaced; 0: never.",
+    )
+    max_runs: int = Field(default=0, ge=0, description="Runs after which a child is replaced; 0: never.")
+    max_starts: int = Field(
+        default=5, ge=1, description="Starts of a run, counting those after its worker or process was lost."
+    )
+
+
 class EgressSettings(Group, frozen=True):
     """Rules for web addresses that jobs name."""
 
@@ -225,6 +261,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     render: RenderSettings = RenderSettings()
     models: ModelSettings = ModelSettings()
+    worker: WorkerSettings = WorkerSettings()
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 BUDGET: Final = 6 * 1024**3
 IDLE_S: Final = 600.0
+
+_shelves = weakref.WeakSet["Shelf"]()
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Shelf:
         self._items = OrderedDict[Hashable, _Item]()
         self._lock = threading.RLock()
         self._sweeper: threading.Timer | None = None
+        _shelves.add(self)
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
         """
@@ -104,6 +108,11 @@ class Shelf:
                 self._sweep_later()
         if idle:
             _give_back()
+
+
+def shelves() -> tuple[Shelf, ...]:
+    """Return the shelves of this process, for who wants to know what is loaded."""
+    return tuple(_shelves)
 
 
 def size_of(net: object) -> int:

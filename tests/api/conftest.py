@@ -19,6 +19,7 @@ from api.main import create_app
 from api.problems import Problem
 from api.reports import JobError, Progress
 from api.runs import FINAL, Run
+from flows.control import USUAL, Control
 from flows.registry import JobType
 from flows.schemas import Job
 from tasks.settings import get_settings
@@ -30,10 +31,14 @@ class FakeRuns:
     def __init__(self) -> None:
         self.jobs: dict[UUID, Run] = {}
         self.created: list[tuple[JobType, Job, str | None]] = []
+        self.controls: list[Control] = []
         self.on_create: Callable[[Run], Run] = lambda run: run
         self.fault: str | None = None
 
-    async def create(self, job_type: JobType, job: Job, key: str | None = None) -> Run:
+    async def create(
+        self, job_type: JobType, job: Job, key: str | None = None, control: Control = USUAL
+    ) -> Run:
+        self.controls.append(control)
         run = Run(id=uuid4(), type=job_type.name, status="queued", created=datetime.now(UTC))
         self.created.append((job_type, job, key))
         self.jobs[run.id] = self.on_create(run)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.apply import parameters_schema
+from deployments.apply import job_template, parameters_schema
 from deployments.catalogue import declaration_file, declared
-from deployments.pools import job_template, worker_command
-from flows.registry import JOB_TYPES
+from deployments.pools import worker_command
+from flows.registry import FLOWS, JOB_TYPES
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_job_type_is_deployed_once_where_the_registry_says():
     found = sorted((item.job_type.name, item.entrypoint, item.name, item.pool) for item in declared())
 
-    assert found == sorted((t.name, t.entrypoint, t.pool, t.pool) for t in JOB_TYPES.values())
+    assert found == sorted((t.name, t.entrypoint, t.pool, t.pool) for t in FLOWS.values())
 
 
 def test_the_shipped_declaration_is_the_one_of_the_checkout():
@@ -44,7 +44,7 @@ def test_entrypoints_are_module_paths_to_flows_of_that_name(item):
 
     assert ":" not in item.entrypoint and "/" not in item.entrypoint
     assert flow.name == item.job_type.name
-    assert list(inspect.signature(flow.fn).parameters) == ["job"]
+    assert list(inspect.signature(flow.fn).parameters) == ["job", "control"]
     assert inspect.signature(flow.fn).parameters["job"].annotation is item.job_type.job
     assert inspect.signature(flow.fn).return_annotation is item.job_type.result
 
@@ -85,11 +85,10 @@ def test_a_deployment_of_an_unknown_flow_is_refused(tmp_path):
         declared(path)
 
 
-def test_runs_start_in_a_neutral_folder_without_the_workspace_supervisor(tmp_path):
-    variables = job_template(tmp_path)["variables"]["properties"]
+def test_the_pool_s_form_has_what_an_operator_wants_to_set():
+    variables = job_template()["variables"]["properties"]
 
-    assert variables["working_dir"]["default"] == str(tmp_path)
-    assert variables["command"]["default"].endswith(" -m prefect.engine")
+    assert {"env", "max_time", "crash_retries"} <= set(variables)
 
 
 def test_a_worker_takes_no_more_jobs_than_it_may():

@@ -1,0 +1,1 @@
+"""The warm worker: a Prefect worker type whose runs share long-lived processes with loaded models."""

@@ -1,0 +1,188 @@
+"""One attempt at a run in one child: executed, stopped when it must be, and left in a true state."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from prefect.client.schemas.objects import StateType
+
+from deployments.warm.limits import Limit, is_expired, limit_of
+from deployments.warm.placing import warm_names
+from deployments.warm.protocol import Order, Why
+from deployments.warm.settle import Settler
+from deployments.warm.slot import Ended, Slot
+from deployments.warm.template import WarmJobConfiguration
+from flows.control import ABORTED, COMPLETE_IN, EXPIRED, MAX_TIME
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, State
+
+_FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+_LEFT: Final = frozenset({"SCHEDULED", "PAUSED"})
+"""The engine has put the run off by itself: suspended, or waiting for a retry."""
+_OWN_FAULT: Final = frozenset({-4, -6, -7, -8, -11})
+"""Signals that a program brings upon itself: ILL, ABRT, BUS, FPE, SEGV."""
+_NAMES: Final = {
+    -4: "SIGILL",
+    -6: "SIGABRT",
+    -7: "SIGBUS",
+    -8: "SIGFPE",
+    -9: "SIGKILL",
+    -11: "SIGSEGV",
+    -15: "SIGTERM",
+}
+_WORDS: Final = {"time": MAX_TIME, "deadline": COMPLETE_IN}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is left to do after an attempt."""
+
+    hooks: "State | None" = None
+    """State whose hooks no process has run yet."""
+
+
+class Attempt:
+    """Executes a run once. `stop` may be called at any time, also before it is placed, and more than once."""
+
+    def __init__(
+        self,
+        run: "FlowRun",
+        configuration: WarmJobConfiguration,
+        settler: Settler,
+        max_starts: int,
+        log: "logging.Logger | logging.LoggerAdapter[Any]",
+    ) -> None:
+        """
+        Prepare it.
+
+        Args:
+            run:           the run, claimed.
+            configuration: its job configuration.
+            settler:       sets states.
+            max_starts:    a run whose process was lost is queued again until it was started so often.
+            log:           of the run.
+        """
+        self.placed = False
+        self._run, self._configuration, self._settler = run, configuration, settler
+        self._max_starts, self._log = max_starts, log
+        self._why: Why | None = None
+        self._asked = asyncio.Event()
+        self._limit: Limit | None = None
+
+    def stop(self, why: Why) -> None:
+        """End the run soon; the first reason counts."""
+        if self._why is None:
+            self._why = why
+            self._asked.set()
+
+    async def execute(self, slot: Slot, scratch: Path) -> Outcome:
+        """
+        Execute it in a free child, to a true end.
+
+        Args:
+            slot:    where.
+            scratch: folder for its temporary files.
+        """
+        if self._why is not None:
+            return await self._settle(Ended(None, 0))
+        if is_expired(self._run):  # between being claimed and now
+            await self._settler.cancelled(self._run.id, EXPIRED, ABORTED)
+            return Outcome()
+        self._limit = limit_of(self._run, self._configuration.max_time)
+        environment = {name: value for name, value in self._configuration.env.items() if value is not None}
+        order = Order(str(self._run.id), environment, str(scratch))
+        stopping = asyncio.create_task(self._stop_in_time(slot))
+        try:
+            ended = await slot.execute(order, warm_names(self._run))
+        finally:
+            stopping.cancel()
+        return await self._settle(ended)
+
+    async def _stop_in_time(self, slot: Slot) -> None:
+        limit = self._limit
+        try:
+            async with asyncio.timeout(limit.seconds if limit else None):
+                await self._asked.wait()
+        except TimeoutError:
+            if limit is None:
+                return
+            self.stop(limit.why)
+            # the server knows first: its clients should not take a stopped run for a failed one
+            asking = asyncio.create_task(
+                self._settler.cancelling(self._run.id, limit.message, _WORDS[limit.why])
+            )
+            await asyncio.wait({asking}, timeout=1.0)
+        self._log.info("Stopping: %s.", self._reason())
+        await slot.stop(self._why or "cancel")
+
+    def _reason(self) -> str:
+        match self._why:
+            case "cancel":
+                return "it was cancelled"
+            case "time" | "deadline" if self._limit:
+                return self._limit.message
+            case "hand_back":
+                return "this worker is leaving"
+            case "taken_away":
+                return "the run was ended or taken over elsewhere"
+            case _:
+                return "no reason given"
+
+    async def _settle(self, ended: Ended) -> Outcome:
+        """See that the run's state is true."""
+        match self._why:
+            case None:
+                return Outcome() if ended.state in _FINAL | _LEFT else await self._lost(ended)
+            case "taken_away":
+                return Outcome()
+            case "hand_back":
+                if ended.state not in _FINAL:
+                    await self._settler.again(self._run.id, "Its worker was shut down; it starts again.")
+                return Outcome()
+            case "cancel":
+                state = await self._settler.cancelled(self._run.id, "Stopped on request.")
+            case "time" | "deadline":
+                message = self._limit.message if self._limit else "Its time is over."
+                word = _WORDS[self._why]
+                state = await self._settler.cancelled(self._run.id, message, word)
+        return Outcome(_cancelling_of(state))
+
+    async def _lost(self, ended: Ended) -> Outcome:
+        """The process ended, or the engine gave up, without a last state on the server."""
+        run = await self._settler.read(self._run.id)
+        kind = run.state_type if run else None
+        if kind not in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
+            return Outcome()  # deleted, or the engine did reach the server
+        told = _story(ended)
+        self._log.error("The run's process ended early: %s.", told)
+        if kind == StateType.CANCELLING:
+            return Outcome(_cancelling_of(await self._settler.cancelled(self._run.id, "Stopped on request.")))
+        if await self._may_try_again(ended, run.run_count if run else 1):
+            await self._settler.again(self._run.id, f"Crashed ({told}); it is tried again.")
+            return Outcome()
+        return Outcome(await self._settler.crashed(self._run.id, f"The run's process ended early: {told}."))
+
+    async def _may_try_again(self, ended: Ended, starts: int) -> bool:
+        if starts >= self._max_starts:
+            return False
+        if ended.killed_for is None and ended.code not in _OWN_FAULT:
+            return True  # killed from outside, or cut off from the server: not of its own doing
+        return await self._settler.count_crash(self._run.id) <= self._configuration.crash_retries
+
+
+def _story(ended: Ended) -> str:
+    if ended.killed_for:
+        return ended.killed_for
+    if ended.code < 0:
+        return f"it was killed by {_NAMES.get(ended.code, f'signal {-ended.code}')}"
+    return f"it left with status {ended.code}"
+
+
+def _cancelling_of(state: "State | None") -> "State | None":
+    """Return the state that a flow's on_cancellation hooks expect."""
+    from prefect.states import Cancelling
+
+    return Cancelling(message=state.message) if state is not None else None

@@ -1,0 +1,72 @@
+"""How many children a worker has, and which card or how many processor threads each gets."""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.settings import WorkerSettings
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def found_cards() -> list[str]:
+    """Return the ids of this machine's NVIDIA cards, as CUDA_VISIBLE_DEVICES takes them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251  CUDA's own variable
+    if visible is not None:
+        return [card.strip() for card in visible.split(",") if card.strip() and card.strip() != "-1"]
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        listed = subprocess.run(
+            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in listed.stdout.splitlines() if line.strip().isdigit()]
+
+
+def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str, str]]:
+    """
+    Return the environment of every child.
+
+    Args:
+        settings: what the operator says.
+        limit:    most children, as `--limit` of the command says it; also their number without a card.
+    """
+    base: Mapping[str, str] = os.environ  # noqa: TID251  children inherit the worker's variables
+    cards = list(settings.gpus) or found_cards()
+    if not cards:
+        children = settings.children or limit or 1
+        return [_on_processor(base, children) for _ in range(children)]
+    shares = Counter(cards)
+    return [
+        {**base, "CUDA_VISIBLE_DEVICES": card, **_share(base, shares[card]), **_patience(base)}
+        for card in cards[: limit or len(cards)]
+    ]
+
+
+def _on_processor(base: Mapping[str, str], children: int) -> dict[str, str]:
+    threads = str(max(1, (os.cpu_count() or 1) // children))
+    unset = {name: threads for name in _THREADS if name not in base}
+    return {**base, "CUDA_VISIBLE_DEVICES": "", **unset, **_patience(base)}
+
+
+def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
+    """Divide the memory budget of models among the children of one card."""
+    name = "MUSETALK_MODELS__MEMORY_BYTES"
+    if of == 1:
+        return {}
+    from tasks.settings import get_settings
+
+    return {name: base.get(name) or str(get_settings().models.memory_bytes // of)}
+
+
+def _patience(base: Mapping[str, str]) -> dict[str, str]:
+    """Let a run outlast a server that is away for some minutes: the client doubles its pauses."""
+    name = "PREFECT_CLIENT_MAX_RETRIES"
+    return {} if name in base else {name: "8"}

@@ -1,0 +1,245 @@
+"""
+The child process: imports once, then executes one flow run after another on its main thread.
+
+`python -m deployments.warm.child FD MODULE…`; FD is its end of a socket pair. It leads a process group of its
+own, so that what it starts ends with it, and it ends when the worker does.
+"""
+
+import contextlib
+import gc
+import importlib
+import os
+import queue
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+from deployments.warm import held
+from deployments.warm.protocol import Done, Hooks, Leave, Message, Order, Ready, Stop, decode, encode
+
+BEAT_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Interrupted(BaseException):
+    """A stop that came while no engine was there to take it: the flow was still being loaded."""
+
+
+class Line:
+    """Our end of the socket: reads in a thread, writes from any."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._sending = threading.Lock()
+        self.orders: queue.SimpleQueue[Order | Hooks | Leave] = queue.SimpleQueue()
+        self.busy = False
+        threading.Thread(target=self._listen, name="worker-line", daemon=True).start()
+        threading.Thread(target=self._beat, name="worker-beat", daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Tell the worker; when it is gone, so are we."""
+        with self._sending:
+            try:
+                self._socket.sendall(encode(message))
+            except OSError:
+                end_group()
+
+    def _listen(self) -> None:
+        with self._socket.makefile("rb") as lines:
+            for line in lines:
+                match decode(line):
+                    case Stop() as stop:
+                        self._stop(stop)
+                    case Order() | Hooks() | Leave() as order:
+                        self.orders.put(order)
+                    case _:
+                        continue
+        end_group()  # the worker has ended: nobody would look after what runs here
+
+    def _stop(self, stop: Stop) -> None:
+        if not self.busy:
+            return
+        from deployments.warm.seams import set_intent
+        from tasks.stopping import ask_to_stop
+
+        # in this order: the flow must be on its way out before a task of it fails for having been stopped
+        set_intent("reschedule" if stop.why == "hand_back" else "cancel")
+        os.kill(os.getpid(), signal.SIGTERM)
+        ask_to_stop()
+
+    def _beat(self) -> None:
+        while True:
+            self.send(held.beat())
+            time.sleep(BEAT_S)
+
+
+def end_group() -> None:
+    """End this process and all that it started, at once."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def main(fd: int, preload: list[str]) -> None:
+    """
+    Serve until told to leave.
+
+    Args:
+        fd:      our end of the socket pair.
+        preload: modules to import before the first run.
+    """
+    began = time.monotonic()
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
+    line = Line(fd)
+    _take_sigterm(line)
+    # who ends a run from outside also sets its state and has its hooks run
+    os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
+    for module in ("prefect.flow_engine", *preload):
+        importlib.import_module(module)
+    _settle_memory()
+    line.send(Ready(os.getpid(), time.monotonic() - began))
+    while True:
+        match line.orders.get():
+            case Order() as order:
+                line.send(execute(line, order))
+            case Hooks() as hooks:
+                run_hooks(hooks)
+            case Leave():
+                flush()
+                return
+
+
+def _take_sigterm(line: Line) -> None:
+    def interrupt(*_: object) -> None:
+        if line.busy:
+            raise Interrupted
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end us with the worker, even where Python cannot notice (Linux)."""
+    import ctypes
+
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        end_group()
+
+
+def execute(line: Line, order: Order) -> Done:
+    """
+    Execute one flow run through Prefect's engine.
+
+    Args:
+        line:  where a stop may come from.
+        order: what to run.
+
+    Returns:
+        How it ended; whatever the flow does, this process goes on or says that it should not.
+    """
+    from deployments.warm.seams import set_intent
+    from tasks.stopping import start_anew
+
+    start_anew()
+    set_intent(None)
+    code, state, tainted = 0, None, None
+    with _surroundings(order):
+        line.busy = True
+        try:
+            state = _run(UUID(order.run_id))
+        except SystemExit as left:  # how Prefect's engine leaves
+            code = left.code if isinstance(left.code, int) else 1
+        except Interrupted:
+            code, tainted = 128 + signal.SIGTERM, "stopped while loading"
+        except BaseException as error:
+            code, tainted = 1, f"left by {type(error).__name__}"
+            print(f"run {order.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  the worker's log
+        finally:
+            line.busy = False
+    _take_sigterm(line)
+    gc.collect()
+    return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat())
+
+
+def _run(run_id: UUID) -> str | None:
+    """Run it; returns the type of the state it ended in, None when the engine left in another way."""
+    from prefect.client.schemas.objects import State
+    from prefect.engine import handle_engine_signals
+    from prefect.flow_engine import load_flow, load_flow_run, run_flow
+    from prefect.logging.loggers import flow_run_logger
+
+    from deployments.warm.seams import drive, run_settings
+
+    with run_settings(), handle_engine_signals(run_id):
+        run = load_flow_run(run_id)
+        log = flow_run_logger(run)
+        try:
+            flow = load_flow(run)
+        except Exception:
+            log.exception("The flow could not be loaded.")
+            raise
+        ended = drive(flow, run_flow(flow, flow_run=run, error_logger=log, return_type="state"))  # pyright: ignore[reportArgumentType]  as the engine itself calls it
+        return ended.type.value if isinstance(ended, State) else None
+    return None
+
+
+@contextmanager
+def _surroundings(order: Order) -> Generator[None]:
+    """Give a run its own variables and its own folder for temporary files, and take them back."""
+    before = dict(os.environ)  # noqa: TID251
+    folder = tempfile.tempdir
+    os.environ.update({**order.env, "TMPDIR": order.scratch})  # noqa: TID251
+    tempfile.tempdir = order.scratch
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder
+        os.environ.clear()  # noqa: TID251
+        os.environ.update(before)  # noqa: TID251
+
+
+def run_hooks(hooks: Hooks) -> None:
+    """Run the hooks of a run that ended in a child that is no more."""
+    import asyncio
+
+    from prefect.client.schemas.objects import State
+    from prefect.flow_engine import load_flow, load_flow_run
+
+    from deployments.warm.seams import run_hooks as run
+    from deployments.warm.seams import run_settings
+
+    try:
+        with run_settings():
+            flow_run = load_flow_run(UUID(hooks.run_id))
+            flow = load_flow(flow_run)
+            if flow.on_crashed_hooks or flow.on_cancellation_hooks:
+                asyncio.run(run(flow, flow_run, State.model_validate(hooks.state)))
+    except Exception as error:
+        print(f"hooks of {hooks.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def flush() -> None:
+    """Send what Prefect still holds back of logs and events."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        with contextlib.suppress(Exception):
+            service.drain_all(timeout=2.0)
+
+
+def _settle_memory() -> None:
+    """What was imported stays for ever: keep the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

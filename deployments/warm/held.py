@@ -1,0 +1,71 @@
+"""What a child process holds: memory, loaded models, a healthy card."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from deployments.warm.protocol import Beat
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def rss() -> int:
+    """Return the resident bytes of this process; 0 where /proc is not at hand."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def beat() -> Beat:
+    """Look at this process. Imports nothing: what is not loaded holds nothing."""
+    counted = _loads()
+    return Beat(rss=rss(), device=_device_bytes(), models=tuple(sorted(_loaded())), loads=counted)
+
+
+def card_fault() -> str | None:
+    """Say what is wrong with the card; a failed CUDA context never recovers within its process."""
+    torch = _cuda()
+    if torch is None:
+        return None
+    try:
+        torch.cuda.synchronize()
+    except Exception as error:
+        return f"the card failed: {type(error).__name__}"
+    return None
+
+
+def _device_bytes() -> int:
+    torch = _cuda()
+    try:
+        return int(torch.cuda.memory_reserved()) if torch is not None else 0
+    except Exception:
+        return 0
+
+
+def _cuda() -> Any:
+    torch: Any = sys.modules.get("torch")
+    ready = torch is not None and getattr(torch, "cuda", None) is not None and torch.cuda.is_initialized()
+    return torch if ready else None
+
+
+def _shelves() -> list[Any]:
+    shelf: Any = sys.modules.get("musetalk_core.nets.shelf")
+    return list(shelf.shelves()) if shelf is not None else []
+
+
+def _loaded() -> set[str]:
+    return {_name(key) for shelf in _shelves() for key in shelf.keys}
+
+
+def _loads() -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for shelf in _shelves():
+        for key, times in dict(shelf.loads).items():
+            counted[_name(key)] = counted.get(_name(key), 0) + times
+    return counted
+
+
+def _name(key: Any) -> str:
+    return str(key[0] if isinstance(key, tuple) and key else key)

@@ -1,0 +1,135 @@
+"""
+Runs whose worker is no more: set going again by its successor or by any other worker of the pool.
+
+A worker is gone when its process is, where that can be seen; else when it has sent no heartbeat for
+`LOST_AFTER_S`. After the server itself was away nobody is judged for that long: all heartbeats are old.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Container
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+
+from deployments.warm.claiming import PROCESS, WORKER_NAME
+from deployments.warm.identity import is_gone
+from deployments.warm.settle import Settler
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+LOST_AFTER_S: Final = 45.0
+LOOK_EVERY_S: Final = 5.0
+_TRUSTED_S: Final = 15.0
+"""How long the server is taken to have been up when a worker starts."""
+
+_CLAIMED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+
+
+class Reaper:
+    """Looks after the runs of workers that cannot do so themselves."""
+
+    def __init__(
+        self,
+        client: "PrefectClient",
+        pool: str,
+        name: str,
+        max_starts: int,
+        mine: Callable[[], Container[UUID]],
+        say: Callable[[str], None],
+    ) -> None:
+        """
+        Describe it.
+
+        Args:
+            client:     of the caller's.
+            pool:       work pool to look after.
+            name:       of the worker that asks; runs of an earlier worker of that name are its own to settle.
+            max_starts: a run that was started so often is not started again.
+            mine:       the runs that this very worker is executing.
+            say:        receives a line for the worker's log.
+        """
+        self._client, self._pool, self._name = client, pool, name
+        self._max_starts, self._mine, self._say = max_starts, mine, say
+        self._settler = Settler(client)
+        self._server_since = time.monotonic() - _TRUSTED_S
+
+    async def watch(self) -> None:
+        """Look every few seconds, for ever."""
+        while True:
+            try:
+                await self.look()
+            except (httpx.HTTPError, OSError):
+                self._server_since = time.monotonic()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> list[UUID]:
+        """
+        Look once.
+
+        Returns:
+            The runs that were brought to another state.
+        """
+        claimed = await self._client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED)),
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
+            limit=200,
+        )
+        strangers = [run for run in claimed if run.id not in self._mine()]
+        if not strangers:
+            return []
+        seen = await self._seen()
+        lost = [run for run in strangers if self._is_lost(run, seen)]
+        for run in lost:
+            await self._settle(run)
+        return [run.id for run in lost]
+
+    async def _seen(self) -> dict[str, float]:
+        """Seconds since each worker of the pool was heard of."""
+        now = datetime.now(UTC)
+        workers = await self._client.read_workers_for_work_pool(self._pool)
+        return {
+            worker.name: (now - worker.last_heartbeat_time).total_seconds()
+            for worker in workers
+            if worker.last_heartbeat_time
+        }
+
+    def _is_lost(self, run: "FlowRun", seen: dict[str, float]) -> bool:
+        gone = is_gone(str(run.labels.get(PROCESS, "")))
+        if gone is not None:
+            return gone
+        owner = str(run.labels.get(WORKER_NAME, ""))
+        if owner == self._name:
+            return True
+        silent = seen.get(owner, float("inf"))
+        in_state = (datetime.now(UTC) - run.state.timestamp).total_seconds() if run.state else float("inf")
+        server_up = time.monotonic() - self._server_since
+        # a run that has just been claimed may not carry its worker's name yet
+        return min(silent, in_state, server_up) > LOST_AFTER_S
+
+    async def _settle(self, run: "FlowRun") -> None:
+        if run.state_type == StateType.CANCELLING:
+            await self._settler.cancelled(run.id, "Stopped on request; its worker had ended.")
+            word = "cancelled"
+        elif run.run_count >= self._max_starts:
+            text = f"Its worker ended, and it had been started {run.run_count} times."
+            await self._settler.crashed(run.id, text)
+            word = "crashed"
+        else:
+            await self._settler.again(run.id, "Its worker ended; it starts again.")
+            word = "queued again"
+        self._say(f"run {run.id} had lost its worker: {word}")

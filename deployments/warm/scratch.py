@@ -1,0 +1,53 @@
+"""Folders for the temporary files of runs: gone when the run is, at the latest when a worker starts."""
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from os import getpid
+from pathlib import Path
+
+from deployments.warm.identity import process_mark
+
+_PREFIX = "warm-"
+_OWNER = "owner"
+
+
+class Scratch:
+    """One folder of a worker, with one inside for each of its runs."""
+
+    def __init__(self) -> None:
+        self._root: Path | None = None
+
+    def open(self) -> None:
+        """Make the worker's folder, and remove those of workers that were killed."""
+        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            if _is_orphan(left):
+                shutil.rmtree(left, ignore_errors=True)
+        self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        (self._root / _OWNER).write_text(f"{getpid()} {process_mark(getpid())}")
+
+    @contextmanager
+    def folder(self, name: str) -> Generator[Path]:
+        """Give a run a folder for the block."""
+        if self._root is None:
+            raise RuntimeError("not open")
+        folder = self._root / name
+        folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything."""
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+
+def _is_orphan(folder: Path) -> bool:
+    try:
+        pid, _, mark = (folder / _OWNER).read_text().partition(" ")
+        return process_mark(int(pid)) != mark
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,139 @@
+"""Bring a run to a state that is true when its own process could not."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+
+from flows.control import ENDED_AS
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 900.0
+CRASHES: Final = "musetalk.crashes"
+"""Label: how often the run's process has crashed."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell a server that is away or overrun from one that says no."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, httpx.TransportError | OSError)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], limit_s: float = PATIENCE_S) -> T:
+    """
+    Do something on the server, however long it is away.
+
+    Args:
+        call:    makes the request; must be harmless to repeat.
+        limit_s: when to give up.
+
+    Raises:
+        Whatever the call raises, when it is no outage or the limit has passed.
+    """
+    deadline, pause = time.monotonic() + limit_s, 0.2
+    while True:
+        try:
+            return await call()
+        except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
+            if not is_outage(error) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311  jitter
+        pause = min(pause * 2, 5.0)
+
+
+class Settler:
+    """Sets final states, patiently; a run that has ended or is gone is left alone."""
+
+    def __init__(self, client: "PrefectClient") -> None:
+        """Use a client of the caller's."""
+        self._client = client
+
+    async def read(self, run_id: UUID) -> "FlowRun | None":
+        """Read a run; None when it has been deleted."""
+        try:
+            return await patiently(lambda: self._client.read_flow_run(run_id))
+        except ObjectNotFound:
+            return None
+
+    async def cancelling(self, run_id: UUID, message: str, word: str) -> None:
+        """Say that a run is being stopped by us, and why."""
+        await self._label(run_id, {ENDED_AS: word})
+        await self._set(run_id, Cancelling(message=message))
+
+    async def cancelled(self, run_id: UUID, message: str, word: str | None = None) -> "State | None":
+        """
+        Bring a stopped run to Cancelled.
+
+        Args:
+            run_id:  the run.
+            message: for people and, for limits, for the older API's clients.
+            word:    value of the `ended_as` label; None leaves what is there.
+
+        Returns:
+            The state that was set; None when the run had ended by itself.
+        """
+        run = await self.read(run_id)
+        if run is None or _is_over(run, but={StateType.FAILED, StateType.CRASHED}):
+            return None
+        if word:
+            await self._label(run_id, {ENDED_AS: word})
+        return await self._set(run_id, Cancelled(message=message), force=True)
+
+    async def crashed(self, run_id: UUID, message: str) -> "State | None":
+        """Bring a run to Crashed, or to Cancelled when that was asked for meanwhile."""
+        run = await self.read(run_id)
+        if run is None or _is_over(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.cancelled(run_id, "Stopped on request.")
+        return await self._set(run_id, Crashed(message=message))
+
+    async def again(self, run_id: UUID, message: str) -> "State | None":
+        """Have a run start once more under its own id; its finished steps come from the cache."""
+        run = await self.read(run_id)
+        if run is None or _is_over(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.cancelled(run_id, "Stopped on request.")
+        if run.state_type == StateType.SCHEDULED:
+            return None
+        return await self._set(run_id, AwaitingRetry(message=message), force=True)
+
+    async def count_crash(self, run_id: UUID) -> int:
+        """Count one more crash of a run's process; returns how many there were."""
+        run = await self.read(run_id)
+        known = int(str(run.labels.get(CRASHES, 0))) + 1 if run else 1
+        await self._label(run_id, {CRASHES: known})
+        return known
+
+    async def _label(self, run_id: UUID, labels: dict[str, "str | int | float | bool"]) -> None:
+        try:
+            await patiently(lambda: self._client.update_flow_run_labels(run_id, labels))
+        except ObjectNotFound:
+            return
+
+    async def _set(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
+        try:
+            await patiently(lambda: self._client.set_flow_run_state(run_id, state, force=force))
+        except (ObjectNotFound, Abort):
+            return None
+        return state
+
+
+def _is_over(run: "FlowRun", but: set[StateType] | None = None) -> bool:
+    kind = run.state_type
+    over = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED} - (but or set())
+    return kind in over

@@ -1,0 +1,350 @@
+"""One place of a worker where runs execute: a child process that is there again when it has died."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from deployments.warm.protocol import (
+    Beat,
+    Done,
+    Hooks,
+    Leave,
+    Message,
+    Order,
+    Ready,
+    Stop,
+    Why,
+    decode,
+    encode,
+)
+
+State = Literal["starting", "idle", "busy", "ending", "gone"]
+
+START_LIMIT_S: Final = 300.0
+_PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
+"""Before the next start, after that many starts in a row that came to nothing."""
+_REMEMBERED: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a child is ended."""
+
+    stop_grace_s: float
+    """Seconds a run may take to end after it was asked to, before SIGKILL."""
+    hang_s: float
+    memory_bytes: int
+    """Resident bytes above which the child is ended in the middle of a run; 0: no limit."""
+    max_runs: int
+    growth_bytes: int
+    """Growth over the first run above which the child is replaced between two runs; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, as far as its process is concerned."""
+
+    state: str | None
+    """Type of the state that the engine reported; None when the engine did not get to it."""
+    code: int
+    """Exit status: negative is a signal, as with subprocesses."""
+    killed_for: str | None = None
+    """Our own reason for ending the process, in words."""
+
+
+class Slot:
+    """
+    A child process and what is known about it.
+
+    Give it a run with `execute`; it owns the process group in between. All methods belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        environment: Mapping[str, str],
+        preload: tuple[str, ...],
+        rules: Rules,
+        on_free: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """
+        Describe a child; nothing is started yet.
+
+        Args:
+            number:      place in the worker, from 0.
+            environment: all of the child's environment, its card included.
+            preload:     modules it imports before its first run.
+            rules:       when it is ended.
+            on_free:     called whenever it can take a run.
+            say:         receives a line for the worker's log.
+        """
+        self.number = number
+        self.card = environment.get("CUDA_VISIBLE_DEVICES", "")
+        self.state: State = "gone"
+        self.run_id: str | None = None
+        self.beat = Beat(rss=0)
+        self.runs = 0
+        """Runs that this child has served."""
+        self.served = 0
+        """Runs that this place has served, whatever the child."""
+        self.restarts = 0
+        self.loads: dict[str, int] = {}
+        """Loads per model of all children this place has had."""
+        self.known: OrderedDict[str, None] = OrderedDict()
+        """What its recent runs worked on: models and avatars that are warm here."""
+        self._environment, self._preload, self._rules = dict(environment), preload, rules
+        self._on_free, self._say = on_free, say
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._heard_at = 0.0
+        self._first_rss = 0
+        self._fruitless = 0
+        self._done: asyncio.Future[Done] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._closing = False
+        self._killed_for: str | None = None
+        self._stopping = False
+        self._later: list[Hooks] = []
+        self._gone: asyncio.Future[int] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child while there is one."""
+        return self._process.pid if self._process else None
+
+    @property
+    def is_free(self) -> bool:
+        """True when it can take a run."""
+        return self.state == "idle"
+
+    def open(self) -> None:
+        """Start the child, and again whenever it has died, until `close`."""
+        self._keeping = asyncio.create_task(self._keep(), name=f"child {self.number}")
+
+    async def _keep(self) -> None:
+        while not self._closing:
+            pause = _PAUSES_S[min(self._fruitless, len(_PAUSES_S) - 1)]
+            await asyncio.sleep(pause)
+            try:
+                await self._start()
+            except (OSError, TimeoutError) as error:
+                self._fruitless += 1
+                self._say(f"child {self.number} did not start: {error or type(error).__name__}")
+                await self._reap()
+                continue
+            if self._reading:
+                await self._reading
+            await self._reap()
+            self.restarts += 1
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            command = [sys.executable, "-m", "deployments.warm.child", str(theirs.fileno()), *self._preload]
+            self.state, self._killed_for, self._stopping = "starting", None, False
+            self._gone = asyncio.get_running_loop().create_future()
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 24)
+        ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._heard_at = time.monotonic()
+        self._reading = asyncio.create_task(self._read(reader, ready))
+        async with asyncio.timeout(START_LIMIT_S):
+            told = await ready
+        self.runs, self._first_rss, self.known = 0, 0, OrderedDict()
+        self._say(f"child {self.number} is ready after {told.seconds:.1f} s, process {told.pid}")
+        while self._later:
+            self._send(self._later.pop(0))
+        self._free()
+
+    async def _read(self, reader: asyncio.StreamReader, ready: asyncio.Future[Ready]) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            async for line in reader:
+                self._heard_at = time.monotonic()
+                match decode(line):
+                    case Ready() as told if not ready.done():
+                        ready.set_result(told)
+                    case Beat() as beat:
+                        self._note(beat)
+                    case Done() as done:
+                        self._note(done.beat)
+                        if self._done and not self._done.done():
+                            self._done.set_result(done)
+                    case _:
+                        continue
+        if not ready.done():
+            ready.set_exception(OSError("it ended while it was starting"))
+
+    def _note(self, beat: Beat) -> None:
+        for model, times in beat.loads.items():
+            new = times - self.beat.loads.get(model, 0)
+            if new > 0:
+                self.loads[model] = self.loads.get(model, 0) + new
+        self.beat = beat
+
+    def _free(self) -> None:
+        self.state, self.run_id = "idle", None
+        self._on_free()
+
+    async def execute(self, order: Order, warm: tuple[str, ...]) -> Ended:
+        """
+        Run one order; the child is busy meanwhile, and replaced afterwards when it should be.
+
+        Args:
+            order: what to run. The slot must be free.
+            warm:  names of what will be warm here afterwards.
+
+        Returns:
+            How it ended. Never raises for what happens to the child.
+        """
+        if not self.is_free:
+            raise RuntimeError(f"child {self.number} is {self.state}")
+        self.state, self.run_id = "busy", order.run_id
+        self._done = asyncio.get_running_loop().create_future()
+        self._heard_at = time.monotonic()
+        for name in warm:
+            self.known[name] = None
+            self.known.move_to_end(name)
+        while len(self.known) > _REMEMBERED:
+            self.known.popitem(last=False)
+        self._send(order)
+        watching = asyncio.create_task(self._watch())
+        try:
+            return await self._outcome()
+        finally:
+            watching.cancel()
+            self._done = None
+
+    async def _outcome(self) -> Ended:
+        done, gone = self._done, self._gone
+        if done is None or gone is None:
+            raise RuntimeError("no child")
+        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            return Ended(None, gone.result(), self._killed_for)
+        told = done.result()
+        self.runs, self.served, self._fruitless = self.runs + 1, self.served + 1, 0
+        reason = told.tainted or self._stale(told) or ("its run was stopped" if self._stopping else None)
+        if reason or self.state != "busy":
+            self.end(reason or "")
+        else:
+            self._free()
+        return Ended(told.state, told.code)
+
+    def _stale(self, told: Done) -> str | None:
+        self._first_rss = self._first_rss or told.beat.rss
+        rules = self._rules
+        if rules.max_runs and self.runs >= rules.max_runs:
+            return f"it has served {self.runs} runs"
+        grown = told.beat.rss - self._first_rss
+        if rules.growth_bytes and grown > rules.growth_bytes:
+            return f"its memory has grown by {grown >> 20} MiB since its first run"
+        if rules.memory_bytes and told.beat.rss > rules.memory_bytes:
+            return f"it holds {told.beat.rss >> 20} MiB"
+        return None
+
+    async def _watch(self) -> None:
+        """End a child in a run that says nothing any more, or holds too much."""
+        rules = self._rules
+        while True:
+            await asyncio.sleep(0.5)
+            silent = time.monotonic() - self._heard_at
+            if silent > rules.hang_s:
+                self.end(f"it has not been heard of for {silent:.0f} s")
+                return
+            if rules.memory_bytes and self.beat.rss > rules.memory_bytes:
+                self.end(
+                    f"it held {self.beat.rss >> 20} MiB, more than the {rules.memory_bytes >> 20} allowed"
+                )
+                return
+
+    async def stop(self, why: Why) -> None:
+        """
+        End the run that is going on: asked first, killed with all its processes after `stop_grace_s`.
+
+        The child is replaced in any case: what a run leaves half-way is not trusted.
+        """
+        if self.state != "busy" or self._done is None:
+            return
+        self._stopping = True
+        self._send(Stop(why))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._done), self._rules.stop_grace_s)
+        if self.state == "busy":
+            self.end(f"its run did not stop within {self._rules.stop_grace_s:.0f} s ({why})")
+
+    def hooks(self, run_id: str, state: dict[str, object]) -> None:
+        """Have a child run the hooks of a run that another could not finish: this one or its successor."""
+        order = Hooks(run_id, state)
+        if self.state in ("idle", "busy"):
+            self._send(order)
+        else:
+            self._later.append(order)
+
+    def end(self, reason: str) -> None:
+        """Kill the child and all it has started; another one follows."""
+        if self.state in ("gone", "ending"):
+            return
+        self._killed_for = self._killed_for or reason
+        self._say(f"child {self.number} is replaced: {reason}")
+        self.state = "ending"
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _reap(self) -> None:
+        """Wait for the process, sweep its group, and say that it is gone."""
+        process = self._process
+        if process is None:
+            return
+        self._kill()
+        code = await process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started and did not end
+        if self._writer:
+            self._writer.close()
+        self.state, self._writer, self._process = "gone", None, None
+        self.beat = replace(self.beat, rss=0, device=0, models=(), loads={})
+        if self._gone and not self._gone.done():
+            self._gone.set_result(code)
+
+    def _send(self, message: Message) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    async def close(self) -> None:
+        """End the child for good; an idle one may first send what Prefect holds back."""
+        self._closing = True
+        if self.state == "idle" and self._reading:
+            self._send(Leave())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._reading), 3.0)
+        self._kill()
+        if self._keeping:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+        await self._reap()

@@ -1,0 +1,96 @@
+"""
+Limits on a tenant's jobs at a time: Prefect's global concurrency limits named `tenant:NAME`, if they exist.
+
+A slot is held by a lease that the worker renews; a worker that dies lets it go within `LEASE_S`. A lease that
+could not be renewed while the server was away costs the job nothing: it runs on, and is counted again later.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.exceptions import ObjectNotFound
+
+from deployments.warm.settle import is_outage
+from flows.control import TENANT_TAG
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+LEASE_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 10.0
+
+
+class TenantLimits:
+    """The leases that one worker holds for its runs."""
+
+    def __init__(self, client: "PrefectClient") -> None:
+        """Use a client of the caller's."""
+        self._client = client
+        self._limited: dict[str, tuple[float, bool]] = {}
+        self._leases: dict[UUID, tuple[str, UUID]] = {}
+
+    async def admit(self, run_id: UUID, tenant: str | None) -> bool:
+        """
+        Take a slot of a tenant for a run.
+
+        Returns:
+            False when all its slots are taken. True as well for a tenant without a limit, or without a name.
+        """
+        if tenant is None or run_id in self._leases:
+            return True
+        name = f"{TENANT_TAG}{tenant}"
+        if not await self._is_limited(name):
+            return True
+        try:
+            answer = await self._client.increment_concurrency_slots_with_lease(
+                [name], slots=1, mode="concurrency", lease_duration=LEASE_S
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 423:
+                return False
+            raise
+        self._leases[run_id] = (name, UUID(answer.json()["lease_id"]))
+        return True
+
+    async def _is_limited(self, name: str) -> bool:
+        known = self._limited.get(name)
+        if known is None or time.monotonic() - known[0] > _LOOK_AGAIN_S:
+            try:
+                limit = await self._client.read_global_concurrency_limit_by_name(name)
+            except ObjectNotFound:
+                known = (time.monotonic(), False)
+            else:
+                known = (time.monotonic(), limit.active)
+            self._limited[name] = known
+        return known[1]
+
+    async def release(self, run_id: UUID) -> None:
+        """Give a run's slot back; if the server cannot be reached the lease ends by itself."""
+        held = self._leases.pop(run_id, None)
+        if held is None:
+            return
+        try:
+            await self._client.release_concurrency_slots_with_lease(held[1])
+        except (httpx.HTTPError, OSError):
+            return
+
+    async def keep(self) -> None:
+        """Renew all leases for ever; one that was lost during an outage is taken anew, if a slot is free."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            for run_id, (name, lease) in list(self._leases.items()):
+                try:
+                    await self._client.renew_concurrency_lease(lease, LEASE_S)
+                except (httpx.HTTPError, OSError) as error:
+                    if not is_outage(error) and self._leases.get(run_id) == (name, lease):
+                        del self._leases[run_id]
+                        await self._again(run_id, name)
+
+    async def _again(self, run_id: UUID, name: str) -> None:
+        try:
+            await self.admit(run_id, name.removeprefix(TENANT_TAG))
+        except (httpx.HTTPError, OSError):
+            return

@@ -1,0 +1,157 @@
+"""
+Which waiting runs to take next: by priority, then by turns between tenants, then by age.
+
+Prefect hands out the oldest runs of a pool, most urgent queue first, a page at a time. When one tenant fills
+the whole page, the others are asked for by their tags, so that nobody waits behind a thousand jobs of others.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+    WorkQueueFilter,
+    WorkQueueFilterId,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.types._datetime import now
+
+from flows.control import PRIORITIES, TENANT_TAG, read_control
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+PAGE: Final = 200
+_TENANTS_A_LOOK: Final = 50
+_LAST: Final = len(PRIORITIES)
+
+
+def tenant_of(tags: Iterable[str]) -> str | None:
+    """Read the tenant out of a run's tags."""
+    return next((tag.removeprefix(TENANT_TAG) for tag in tags if tag.startswith(TENANT_TAG)), None)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """The runs of one pool that wait, and who is known to have any."""
+
+    client: "PrefectClient"
+    pool: str
+    queues: tuple[str, ...] = ()
+    """Names of the queues to serve; none: all of the pool's."""
+    tenants: dict[str, None] = field(default_factory=dict[str, None])
+    """Tenants seen so far, least recently served first."""
+    _ranks: dict[UUID, int] = field(default_factory=dict[UUID, int])
+
+    def met(self, tags: Iterable[str]) -> None:
+        """Remember a tenant."""
+        tenant = tenant_of(tags)
+        if tenant is not None:
+            self.tenants.setdefault(tenant, None)
+
+    def served(self, tenant: str | None) -> None:
+        """Put a tenant last in the order of turns."""
+        if tenant is not None:
+            self.tenants.pop(tenant, None)
+            self.tenants[tenant] = None
+
+    async def look(self) -> "list[FlowRun]":
+        """Ask the server who waits: at most a page of the oldest, and some of every other tenant."""
+        found = await self.client.get_scheduled_flow_runs_for_work_pool(
+            work_pool_name=self.pool,
+            work_queue_names=list(self.queues) or None,
+            scheduled_before=now("UTC"),
+        )
+        runs = [entry.flow_run for entry in found]
+        for run in runs:
+            self.met(run.tags)
+        if len(runs) >= PAGE:
+            runs += await self._of_others({tenant_of(run.tags) for run in runs}, {run.id for run in runs})
+        await self._learn(runs)
+        return runs
+
+    async def _of_others(self, shown: set[str | None], known: set[UUID]) -> "list[FlowRun]":
+        """Read the oldest runs of tenants that the page has none of, and of nobody's."""
+        queues = await self._open_queues()
+        hidden = [name for name in self.tenants if name not in shown][:_TENANTS_A_LOOK]
+        more: list[FlowRun] = []
+        for name in hidden:
+            more += await self.client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                    tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
+                    next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  pendulum stays out of it
+                ),
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
+                work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=queues)),
+                sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+                limit=5,
+            )
+        return [run for run in more if run.id not in known]
+
+    async def _open_queues(self) -> list[UUID]:
+        queues = await self.client.read_work_queues(work_pool_name=self.pool, limit=PAGE)
+        wanted = [queue for queue in queues if not self.queues or queue.name in self.queues]
+        self._ranks.update({queue.id: _rank_of_name(queue.name) for queue in queues})
+        return [queue.id for queue in wanted if not queue.is_paused]
+
+    async def _learn(self, runs: "Iterable[FlowRun]") -> None:
+        if any(run.work_queue_id and run.work_queue_id not in self._ranks for run in runs):
+            await self._open_queues()
+
+    def in_order(self, runs: "Iterable[FlowRun]", running: Mapping[str | None, int]) -> "list[FlowRun]":
+        """
+        Put waiting runs in the order in which they should start.
+
+        Args:
+            runs:    the waiting.
+            running: how many jobs of each tenant run here now; None counts those of nobody's.
+
+        Returns:
+            All of them: by priority; within one, first who has fewest running, then whose turn it is.
+        """
+        turns = {name: place for place, name in enumerate(self.tenants)}
+        ahead: Counter[str | None] = Counter(running)
+        chosen: list[FlowRun] = []
+        left = sorted(runs, key=lambda run: (self._rank(run), _due(run)))
+        while left:
+            most_urgent = self._rank(left[0])
+            heads: dict[str | None, FlowRun] = {}
+            for run in left:
+                if self._rank(run) != most_urgent:
+                    break
+                heads.setdefault(tenant_of(run.tags), run)
+            tenant = min(heads, key=lambda name: (ahead[name], turns.get(name or "", -1), _due(heads[name])))
+            chosen.append(heads[tenant])
+            ahead[tenant] += 1
+            left.remove(heads[tenant])
+            if len(chosen) >= PAGE:
+                break
+        return chosen
+
+    def _rank(self, run: "FlowRun") -> int:
+        """0 is most urgent. The parameter speaks first, for whoever made the run in the default queue."""
+        if isinstance(run.parameters.get("control"), Mapping) and "priority" in run.parameters["control"]:
+            return PRIORITIES.index(read_control(run.parameters).priority)
+        return self._ranks.get(run.work_queue_id, _rank_of_name("normal")) if run.work_queue_id else _LAST
+
+
+def _rank_of_name(queue: str) -> int:
+    """Queues of other names, such as Prefect's `default`, are normal."""
+    return PRIORITIES.index(queue) if queue in PRIORITIES else PRIORITIES.index("normal")
+
+
+def _due(run: "FlowRun") -> datetime:
+    return run.next_scheduled_start_time or run.expected_start_time or datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,112 @@
+"""What happens to runs on the server: told by its event stream, and asked for every few seconds."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+
+from deployments.warm.protocol import Why
+from deployments.warm.seams import flow_run_id
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.events import Event
+
+ASK_EVERY_S: Final = 1.5
+_TAKEN_AWAY_AFTER_S: Final = 10.0
+"""Our own child may have ended the run a moment ago and not told us yet."""
+
+_WAKING: Final = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry", "prefect.flow-run.Resuming")
+_CANCELLING: Final = "prefect.flow-run.Cancelling"
+
+
+class Watch:
+    """Looks at the server for a worker."""
+
+    def __init__(
+        self,
+        client: "PrefectClient",
+        pool_id: UUID,
+        in_flight: Callable[[], Iterable[UUID]],
+        on_waiting: Callable[[list[str]], None],
+        on_stop: Callable[[UUID, Why], None],
+    ) -> None:
+        """
+        Describe it; `listen` and `ask` do the work.
+
+        Args:
+            client:     of the caller's.
+            pool_id:    work pool whose events matter.
+            in_flight:  the worker's runs of this moment.
+            on_waiting: called with the tags of a run that has become ready to start.
+            on_stop:    called, perhaps more than once, for a run of the worker that should end.
+        """
+        self._client, self._pool = client, pool_id
+        self._in_flight, self._on_waiting, self._on_stop = in_flight, on_waiting, on_stop
+        self._strange_since: dict[UUID, float] = {}
+
+    async def listen(self) -> None:
+        """Follow the event stream for ever, reconnecting; without it only `ask` is left."""
+        pause = 1.0
+        wanted = EventFilter(
+            event=EventNameFilter(name=[*_WAKING, _CANCELLING]),
+            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self._pool}"]),
+        )
+        while True:
+            try:
+                async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+                    async for event in events:
+                        pause = 1.0
+                        self._heard(event)
+            except Exception:  # noqa: S110  the stream's many ways to break all mean the same
+                pass
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 15.0)
+
+    def _heard(self, event: "Event") -> None:
+        if event.event == _CANCELLING:
+            run_id = flow_run_id(event.resource.id)
+            if run_id is not None and run_id in set(self._in_flight()):
+                self._on_stop(run_id, "cancel")
+            return
+        self._on_waiting(
+            [part.id.removeprefix("prefect.tag.") for part in event.related if part.role == "tag"]
+        )
+
+    async def ask(self) -> None:
+        """Look at the states of the worker's runs, for ever."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            ids = list(self._in_flight())
+            if not ids:
+                self._strange_since.clear()
+                continue
+            try:
+                runs = await self._client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))
+                )
+            except (httpx.HTTPError, OSError):
+                continue
+            states = {run.id: run.state_type for run in runs}
+            for run_id in ids:
+                self._judge(run_id, states.get(run_id))
+            self._strange_since = {
+                run: since for run, since in self._strange_since.items() if run in set(ids)
+            }
+
+    def _judge(self, run_id: UUID, state: StateType | None) -> None:
+        if state == StateType.CANCELLING:
+            self._on_stop(run_id, "cancel")
+        elif state in (StateType.PENDING, StateType.RUNNING, StateType.PAUSED):
+            self._strange_since.pop(run_id, None)
+        else:  # deleted, ended or queued again by somebody else
+            since = self._strange_since.setdefault(run_id, time.monotonic())
+            if time.monotonic() - since > _TAKEN_AWAY_AFTER_S:
+                self._on_stop(run_id, "taken_away")

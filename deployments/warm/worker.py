@@ -1,0 +1,365 @@
+"""The worker type `warm-process`: runs execute in long-lived child processes whose models stay loaded."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import anyio
+import anyio.abc
+import httpx
+from prefect.client.schemas.objects import WorkerMetadata
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.types._datetime import now
+from prefect.workers.base import BaseWorker
+
+from deployments.pools import WORKER_TYPE
+from deployments.warm import metrics
+from deployments.warm.attempt import Attempt, Outcome
+from deployments.warm.cards import children_of
+from deployments.warm.claiming import claim
+from deployments.warm.leaving import Leaving
+from deployments.warm.limits import is_expired
+from deployments.warm.placing import best, score, warm_names
+from deployments.warm.preload import modules_of
+from deployments.warm.protocol import Why
+from deployments.warm.reaper import Reaper
+from deployments.warm.scratch import Scratch
+from deployments.warm.seams import heartbeat
+from deployments.warm.settle import Settler, is_outage, patiently
+from deployments.warm.slot import Rules, Slot
+from deployments.warm.template import WarmJobConfiguration, WarmResult, WarmVariables
+from deployments.warm.tenants import TenantLimits
+from deployments.warm.waiting import Waiting, tenant_of
+from deployments.warm.watch import Watch
+from flows.control import ABORTED, EXPIRED
+from tasks.settings import WorkerSettings, get_settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+HEARTBEAT_S = 15.0
+_WAKE_AT_LEAST_S = 5.0
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A run that this worker has claimed."""
+
+    run: "FlowRun"
+    attempt: Attempt | None = None
+    stop: Why | None = None
+
+
+class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
+    """Takes runs while a child is free, and looks after them to a true end."""
+
+    type: ClassVar[str] = WORKER_TYPE  # pyright: ignore[reportIncompatibleVariableOverride]
+    job_configuration = WarmJobConfiguration
+    job_configuration_variables = WarmVariables
+    _description = "Runs flows in long-lived processes that keep imports and models loaded, one a GPU."
+    _display_name = "Warm process"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """
+        Make a worker; children start with `start`.
+
+        Args:
+            args:   of Prefect's BaseWorker.
+            kwargs: likewise; `limit` bounds the children that take runs at a time.
+        """
+        super().__init__(*args, **kwargs)
+        settings = get_settings().worker
+        self._rules = settings
+        self.slots: list[Slot] = []
+        self._taken: dict[UUID, _Taken] = {}
+        self._wake = asyncio.Event()
+        self._polling = asyncio.Lock()
+        self._scratch = Scratch()
+        self._scope: anyio.CancelScope | None = None
+        self._leaving = Leaving(
+            self._rules.drain_s, lambda: list(self._taken), self._hand_back, self._leave, self._logger.info
+        )
+        self._waiting: Waiting | None = None
+        self._tenants: TenantLimits | None = None
+        self._watching = False
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        """Work until stopped; see Prefect's BaseWorker for the arguments. Returns after a drain."""
+        # our own patience is finer than the client's, which sleeps two seconds and more while nothing happens
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._scope:
+            await super().start(*args, **kwargs)
+
+    async def setup(self) -> None:
+        """Start the children and connect."""
+        self._leaving.listen()
+        self._scratch.open()
+        for number, environment in enumerate(children_of(self._rules, self._limit)):
+            slot = Slot(
+                number,
+                environment,
+                modules_of(self._work_pool_name, self._rules),
+                _child_rules(self._rules),
+                on_free=self._wake.set,
+                say=self._logger.info,
+            )
+            slot.open()
+            self.slots.append(slot)
+        self._limit = len(self.slots)
+        metrics.register(self)
+        await super().setup()
+        self._task_group().start_soon(self._leaving.see_off)
+        self._tenants = TenantLimits(self.client)
+        self._waiting = Waiting(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """End the children and disconnect; what still runs is left to the next worker's reaper."""
+        try:
+            self._task_group().cancel_scope.cancel()
+            await super().teardown(*exc_info)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*(slot.close() for slot in self.slots))
+            self._scratch.close()
+            metrics.unregister(self)
+
+    def _task_group(self) -> anyio.abc.TaskGroup:
+        if self._runs_task_group is None:
+            raise RuntimeError("the worker is not set up")
+        return self._runs_task_group
+
+    def _leave(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+    # -- looking for work ---------------------------------------------------------------------------------
+
+    async def sync_with_backend(self) -> None:
+        """Send a heartbeat; a server that is away is waited for, whatever time it takes."""
+        try:
+            await super().sync_with_backend()
+        except (httpx.HTTPError, OSError) as error:
+            if not is_outage(error) or not self.is_setup:
+                raise
+            self._logger.warning("The Prefect server cannot be reached: %s", error or type(error).__name__)
+            return
+        if not self._watching and self._work_pool is not None and self._has_successfully_synced:
+            self._watching = True
+            self._start_watching(self._work_pool.id)
+
+    def _start_watching(self, pool_id: UUID) -> None:
+        watch = Watch(self.client, pool_id, lambda: list(self._taken), self._heard_of, self._stop)
+        reaper = Reaper(
+            self.client,
+            self._work_pool_name,
+            self.name,
+            self._rules.max_starts,
+            mine=lambda: self._taken,
+            say=self._logger.info,
+        )
+        group = self._task_group()
+        for service in (watch.listen, watch.ask, reaper.watch, self._send_heartbeats, self._poll_when_woken):
+            group.start_soon(service)
+        if self._tenants is not None:
+            group.start_soon(self._tenants.keep)
+
+    def _heard_of(self, tags: list[str]) -> None:
+        if self._waiting is not None:
+            self._waiting.met(tags)
+        self._wake.set()
+
+    async def _poll_when_woken(self) -> None:
+        """Look for work as soon as a child is free or a run is there, not at the next poll."""
+        while True:
+            with anyio.move_on_after(_WAKE_AT_LEAST_S):
+                await self._wake.wait()
+            self._wake.clear()
+            await self.get_and_submit_flow_runs()
+
+    async def _send_heartbeats(self) -> None:
+        while True:
+            for taken in list(self._taken.values()):
+                heartbeat(taken.run)
+            await anyio.sleep(HEARTBEAT_S)
+
+    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
+        """
+        Take as many runs as there are free children.
+
+        Returns:
+            What was taken. A server that is away means nothing was.
+        """
+        async with self._polling:
+            self._last_polled_time = now("UTC")  # what Prefect's health check looks at
+            try:
+                return await self._take_some()
+            except ObjectNotFound:  # the pool; the next heartbeat makes it
+                return []
+            except (httpx.HTTPError, OSError) as error:
+                if not is_outage(error):
+                    raise
+                return []
+
+    async def _take_some(self) -> "list[FlowRun]":
+        chosen: list[FlowRun] = []
+        free = self._free_children()
+        if free <= 0 or not self._has_successfully_synced or self._waiting is None:
+            return chosen
+        waiting = await self._waiting.look()
+        running = Counter(tenant_of(taken.run.tags) for taken in self._taken.values())
+        for run in self._waiting.in_order(waiting, running):
+            if len(chosen) >= free or self._leaving.has_begun:
+                break
+            if run.id in self._taken:
+                continue
+            if is_expired(run):
+                await Settler(self.client).cancelled(run.id, EXPIRED, ABORTED)
+                continue
+            if self._tenants and not await self._tenants.admit(run.id, tenant_of(run.tags)):
+                continue
+            self._taken[run.id] = _Taken(run)
+            self._waiting.served(tenant_of(run.tags))
+            chosen.append(run)
+            self._task_group().start_soon(self._see_through, run)
+        return chosen
+
+    def _free_children(self) -> int:
+        """Children that are idle, less the runs that are on their way to one."""
+        if self._leaving.has_begun:
+            return 0
+        placed = sum(1 for taken in self._taken.values() if taken.attempt and taken.attempt.placed)
+        return sum(1 for slot in self.slots if slot.is_free) - (len(self._taken) - placed)
+
+    # -- one run ------------------------------------------------------------------------------------------
+
+    async def _see_through(self, run: "FlowRun") -> None:
+        """Claim a run, execute it, and see that its last state is true."""
+        log = self.get_flow_run_logger(run)
+        try:
+            if not await claim(self.client, run.id, self.name, self.type):
+                return
+            configuration = await patiently(partial(self._configure, run), 120)
+            submitted = self._emit_flow_run_submitted_event(configuration)
+            result = await self.run(run, configuration)
+            if submitted:
+                self._emit_flow_run_executed_event(result, configuration, submitted)
+        except Exception as error:
+            log.exception("The worker could not execute this run.")
+            with contextlib.suppress(Exception):
+                await Settler(self.client).crashed(
+                    run.id, f"The worker could not execute it: {type(error).__name__}: {error}"
+                )
+        finally:
+            self._taken.pop(run.id, None)
+            if self._tenants:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                    await self._tenants.release(run.id)
+            self._wake.set()
+
+    async def _configure(self, run: "FlowRun") -> WarmJobConfiguration:
+        return await self.job_configuration.resolve_for_flow_run(
+            run,
+            client=self.client,
+            work_pool=self.work_pool.model_copy(deep=True),
+            worker_name=self.name,
+            worker_id=self.backend_id,
+        )
+
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: WarmJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> WarmResult:
+        """
+        Execute a claimed run in a child.
+
+        Args:
+            flow_run:      the run, in state Pending.
+            configuration: the pool's form, filled in.
+            task_status:   told the child's process id once the run has one.
+
+        Returns:
+            Exit status 0: its last state is on the server, whichever that is.
+        """
+        taken = self._taken.setdefault(flow_run.id, _Taken(flow_run))
+        attempt = taken.attempt = Attempt(
+            flow_run,
+            configuration,
+            Settler(self.client),
+            self._rules.max_starts,
+            self.get_flow_run_logger(flow_run),
+        )
+        if taken.stop:
+            attempt.stop(taken.stop)
+        slot = await self._place(flow_run, attempt)
+        if task_status is not None:
+            task_status.started(slot.pid)
+        with self._scratch.folder(str(flow_run.id)) as folder:
+            outcome = await attempt.execute(slot, folder)
+        if outcome.hooks is not None:
+            self._run_hooks(flow_run.id, outcome)
+        return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
+
+    async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot:
+        """Choose a child: the best suited one, waited for a little; else any that is free."""
+        names = warm_names(run)
+        waited = anyio.current_time() + self._rules.placement_wait_s
+        while True:
+            free = [slot for slot in self.slots if slot.is_free]
+            busy = [slot for slot in self.slots if slot.state == "busy"]
+            if free:
+                here = best(free, run, names)
+                suited = best([*free, *busy], run, names)
+                patient = anyio.current_time() < waited and score(suited, run, names) > score(
+                    here, run, names
+                )
+                if not patient:
+                    attempt.placed = True
+                    return here
+            await anyio.sleep(0.02)
+
+    def _hand_back(self, run_id: UUID) -> None:
+        self._stop(run_id, "hand_back")
+
+    def _stop(self, run_id: UUID, why: Why) -> None:
+        taken = self._taken.get(run_id)
+        if taken is None:
+            return
+        taken.stop = taken.stop or why
+        if taken.attempt is not None:
+            taken.attempt.stop(why)
+
+    def _run_hooks(self, run_id: UUID, outcome: Outcome) -> None:
+        """Have a child run the hooks of a run whose own process could not."""
+        if outcome.hooks is not None and self.slots:
+            ready = [slot for slot in self.slots if slot.state in ("idle", "busy")]
+            (ready or self.slots)[0].hooks(str(run_id), outcome.hooks.model_dump(mode="json"))
+
+    # -- sight --------------------------------------------------------------------------------------------
+
+    async def _worker_metadata(self) -> WorkerMetadata | None:
+        """What Prefect's page of the worker shows besides: its children."""
+        known = await super()._worker_metadata()
+        children = [metrics.describe(slot) for slot in self.slots]
+        return WorkerMetadata(
+            integrations=known.integrations if known else [],
+            children=children,  # pyright: ignore[reportCallIssue]  Prefect allows more
+            draining=self._leaving.has_begun,  # pyright: ignore[reportCallIssue]
+        )
+
+
+def _child_rules(settings: WorkerSettings) -> Rules:
+    return Rules(
+        stop_grace_s=settings.stop_grace_s,
+        hang_s=settings.hang_s,
+        memory_bytes=settings.memory_bytes,
+        max_runs=settings.max_runs,
+        growth_bytes=settings.growth_bytes,
+    )

@@ -1,0 +1,103 @@
+"""How a run is to be treated, beside what it is to do: whose it is, how urgent, how long it may take."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
+"""Names of a pool's work queues too, most urgent first."""
+
+Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+TENANT_TAG: Final = "tenant:"
+
+ENDED_AS: Final = "musetalk.ended_as"
+"""Label of a stopped run: why. One of the words below, or the owner's."""
+MAX_TIME: Final = "max_time"
+COMPLETE_IN: Final = "complete_in"
+ABORTED: Final = "aborted"
+EXPIRED: Final = "Job expired before processing could begin"
+
+
+class Control(BaseModel):
+    """The `control` parameter of every job's flow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tenant: Tenant | None = Field(
+        default=None,
+        title="Tenant",
+        description="Whose job it is: jobs of different tenants take turns. Empty: nobody's in particular.",
+        examples=["acme"],
+    )
+    priority: Priority = Field(
+        default="normal", title="Priority", description="Higher ones start first; nothing running is stopped."
+    )
+    max_time: int | None = Field(
+        default=None,
+        ge=1,
+        le=604_800,
+        title="Longest running time",
+        description="Seconds from its start after which it is stopped. Empty: what the work pool says.",
+        examples=[1200],
+    )
+    complete_in: int | None = Field(
+        default=None,
+        ge=1,
+        le=2_592_000,
+        title="Deadline",
+        description="Seconds from its creation after which it is not started any more, or is stopped.",
+        examples=[3600],
+    )
+    gpu_id: int | None = Field(
+        default=None,
+        ge=0,
+        le=255,
+        title="Card",
+        description="A card it would like; a hint, another one will do.",
+        examples=[1],
+    )
+
+
+USUAL: Final = Control()
+"""Nobody's in particular, neither urgent nor limited."""
+
+
+def read_control(parameters: Mapping[str, Any]) -> Control:
+    """
+    Read the control part of a run's parameters.
+
+    Args:
+        parameters: of any flow, ours or not.
+
+    Returns:
+        What it says; the defaults where it says nothing or nothing valid (the flow itself will complain).
+    """
+    try:
+        return Control.model_validate(parameters.get("control") or {})
+    except ValidationError:
+        return USUAL
+
+
+def deadline(control: Control, created: datetime) -> datetime | None:
+    """
+    Return when a job must be finished, None for no limit.
+
+    Args:
+        control: its control.
+        created: when it was made.
+    """
+    return created + timedelta(seconds=control.complete_in) if control.complete_in else None
+
+
+def is_past(control: Control, created: datetime) -> bool:
+    """Tell whether a job's deadline has passed."""
+    due = deadline(control, created)
+    return due is not None and due <= datetime.now(UTC)
+
+
+def tags(control: Control) -> list[str]:
+    """Return the tags that a run with this control carries."""
+    return [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []

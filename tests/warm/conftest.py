@@ -1,0 +1,60 @@
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    from stage import Server
+
+    server = Server(tmp_path_factory.mktemp("warm"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def workers():
+    """A function that starts workers, all stopped at the end."""
+    from stage import Worker
+
+    started = []
+
+    def start(pool, folder, **options):
+        wait = options.pop("wait", True)
+        worker = Worker(pool, folder, **options)
+        started.append(worker)
+        return worker.start(wait=wait)
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+@pytest.fixture
+def pool(server):
+    return server.pool(f"warm-{next(_numbers)}")
+
+
+@pytest.fixture(scope="module")
+def shared_pool(server):
+    return server.pool(f"warm-{next(_numbers)}")
+
+
+@pytest.fixture(scope="module")
+def shared(server, shared_pool, tmp_path_factory):
+    """One worker with two children for tests that leave it as they found it."""
+    from stage import Worker
+
+    folder = tmp_path_factory.mktemp("worker")
+    (folder / "tmp").mkdir()
+    worker = Worker(shared_pool, folder, limit=2, TMPDIR=str(folder / "tmp")).start()
+    worker.scratch = folder / "tmp"
+    yield worker
+    worker.stop()

@@ -1,0 +1,224 @@
+"""A Prefect server and warm workers as processes, and a client's view of them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import warm_flows
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkQueueCreate
+from prefect.flows import Flow
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.utilities.callables import parameter_schema
+
+SUPPORT = Path(warm_flows.__file__).parent
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(look, limit_s=30.0, every_s=0.05):
+    """The first true value that `look` gives; fails when there is none in time."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if found := look():
+                return found
+        assert time.monotonic() < deadline, f"not within {limit_s} s"
+        time.sleep(every_s)
+
+
+def is_alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class Server:
+    """A Prefect server on a database of its own."""
+
+    def __init__(self, folder, database=None):
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_LOGGING_COLORS": "false",
+            "PREFECT_SERVER_UI_ENABLED": "false",
+            **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
+        }
+        self.process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, cwd=self.folder
+            )
+        eventually(lambda: httpx.get(f"{self.url}/ready", trust_env=False).is_success, 120, 0.2)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    @contextlib.contextmanager
+    def client(self):
+        settings = {PREFECT_API_URL: self.url, PREFECT_CLIENT_MAX_RETRIES: 8}
+        with temporary_settings(settings), get_client(sync_client=True) as client:
+            yield client
+
+    def pool(self, name, worker_type="warm-process", variables=None):
+        """A work pool with its three queues, and every test flow deployed on it."""
+        return Pool(self, name, worker_type, variables or {})
+
+
+class Pool:
+    def __init__(self, server, name, worker_type, variables):
+        from prefect.workers.base import BaseWorker
+
+        self.server, self.name = server, name
+        worker_class = BaseWorker.get_worker_class_from_type(worker_type)
+        template = worker_class.get_default_base_job_template()
+        for variable, value in variables.items():
+            template["variables"]["properties"][variable]["default"] = value
+        self.deployments = {}
+        with server.client() as client:
+            client.create_work_pool(WorkPoolCreate(name=name, type=worker_type, base_job_template=template))
+            for priority, queue in enumerate(("high", "normal", "low"), start=1):
+                client._client.post(
+                    f"/work_pools/{name}/queues",
+                    json=WorkQueueCreate(name=queue, priority=priority).model_dump(mode="json"),
+                ).raise_for_status()
+            for flow in vars(warm_flows).values():
+                if isinstance(flow, Flow):
+                    self.deployments[flow.name] = self._deploy(client, flow)
+
+    def _deploy(self, client, flow):
+        schema = parameter_schema(flow.fn).model_dump_for_openapi()
+        return client.create_deployment(
+            flow_id=client.create_flow_from_name(flow.name),
+            name=self.name,
+            entrypoint=f"warm_flows.{flow.fn.__name__}",
+            work_pool_name=self.name,
+            work_queue_name="normal",
+            pull_steps=[],
+            parameter_openapi_schema=schema,
+        )
+
+    def submit(self, flow, queue=None, tags=(), variables=None, **parameters):
+        with self.server.client() as client:
+            return client.create_flow_run_from_deployment(
+                self.deployments[flow],
+                parameters=parameters,
+                work_queue_name=queue,
+                tags=list(tags),
+                job_variables=variables,
+            ).id
+
+    def run(self, run_id):
+        with self.server.client() as client:
+            return client.read_flow_run(run_id)
+
+    def state(self, run_id):
+        return self.run(run_id).state
+
+    def wait(self, run_id, limit_s=60.0, *, until=FINAL):
+        def look():
+            state = self.state(run_id)
+            return state if state.type.value in until else None
+
+        return eventually(look, limit_s)
+
+    def wait_running(self, run_id, limit_s=60.0):
+        return self.wait(run_id, limit_s, until={"RUNNING", *FINAL})
+
+    def names(self, run_id):
+        with self.server.client() as client:
+            return [state.name for state in client.read_flow_run_states(run_id)]
+
+    def cancel(self, run_id):
+        from prefect.states import Cancelling
+
+        with self.server.client() as client:
+            client.set_flow_run_state(UUID(str(run_id)), Cancelling())
+
+
+class Worker:
+    """`prefect worker start` from a folder of its own."""
+
+    def __init__(self, pool, folder, name=None, limit=1, worker_type="warm-process", **environment):
+        self.pool, self.log = pool, folder / f"worker-{time.monotonic_ns()}.log"
+        self.name = name or self.log.stem
+        self.environment = {
+            **pool.server.environment,
+            "PYTHONPATH": str(SUPPORT),
+            "MUSETALK_HOME": str(folder / "home"),
+            "MUSETALK_WORKER__PRELOAD": "warm_flows",
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+            "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+            **environment,
+        }
+        self.command = [sys.executable, "-m", "prefect", "worker", "start", "--type", worker_type]
+        self.command += ["--pool", pool.name, "--name", self.name, "--limit", str(limit)]
+        self.command += ["--install-policy", "never"]
+        self.folder, self.limit, self.process = folder, limit, None
+
+    def start(self, *, wait=True):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        if wait:
+            eventually(lambda: self.text().count("is ready after") >= self.limit, 90)
+        return self
+
+    def text(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+    def children(self):
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split() if is_child(int(pid))]
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def is_child(pid):
+    try:
+        return b"deployments.warm.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
