@@ -23,9 +23,11 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from musetalk_core.engine import Counts
 from musetalk_core.errors import RenderError
+from tasks.stopping import Stopped, stop_if_asked
 
 Phase = Literal["fetch", "prepare", "features", "render", "encode", "join", "upload"]
 
@@ -70,7 +72,13 @@ class Report:
             )
 
     def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
-        """Show progress; never backwards, at most once a second unless forced."""
+        """
+        Show progress; never backwards, at most once a second unless forced.
+
+        Raises:
+            Stopped: the job is to end; every long loop comes by here.
+        """
+        stop_if_asked()
         low, high = _SHARES[phase]
         with self._lock:
             self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
@@ -85,7 +93,9 @@ class Report:
 
 def _show(artifact: UUID, percent: float, text: str) -> None:
     try:
-        update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
+        # rendering does not wait for a server that is away
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
     except Exception as error:
         _log.warning("progress was not recorded: %s", error)
 
@@ -127,6 +137,8 @@ def reported() -> Generator[Report]:
     report.artifact = _start_progress()
     try:
         yield report
+    except Stopped:
+        raise
     except RenderError as error:
         _write("error", _public(error))
         raise

@@ -4,7 +4,7 @@ import contextlib
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from prefect.exceptions import Abort, ObjectNotFound
@@ -12,7 +12,7 @@ from prefect.states import Pending, Submitting
 from prefect.utilities.engine import propose_state
 
 from deployments.warm.identity import process_mark
-from deployments.warm.settle import patiently
+from deployments.warm.settle import is_outage, patiently
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -42,12 +42,27 @@ async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type:
         PROCESS: process_mark(os.getpid()) or "",
     }
     try:
-        state = await propose_state(client, Pending(), flow_run_id=run_id)
-        if not state.is_pending():
+        if not await _pending(client, run_id, f"Taken by {worker}, attempt {uuid4().hex[:8]}."):
             return False
         await patiently(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):
-            await propose_state(client, Submitting(), flow_run_id=run_id)
+            await patiently(partial(propose_state, client, Submitting(), run_id), 60)
     except (Abort, ObjectNotFound, httpx.HTTPError, OSError):
         return False
     return True
+
+
+async def _pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
+    """
+    Win or lose the race for a run.
+
+    An answer may get lost after the server has decided in our favour: the message tells whose Pending it is.
+    """
+    try:
+        state = await propose_state(client, Pending(message=message), run_id)
+    except (httpx.HTTPError, OSError) as error:
+        if not is_outage(error):
+            raise
+        state = (await patiently(partial(client.read_flow_run, run_id), 60)).state
+        return state is not None and state.is_pending() and state.message == message
+    return state.is_pending()

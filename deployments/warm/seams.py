@@ -7,14 +7,17 @@ is public: `BaseWorker`, job configurations, the client, events, `load_flow`, `r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.flows import Flow
+    from prefect.settings.models.root import Settings
 
 Intent = Literal["cancel", "reschedule"]
 """Why SIGTERM comes: with `cancel` or `reschedule` the engine leaves the state to its supervisor."""
@@ -58,13 +61,30 @@ def run_settings() -> Generator[None]:
     heartbeats of its children's runs instead.
     """
     from prefect.context import SettingsContext, get_settings_context
-    from prefect.settings.models.root import Settings
 
     profile = get_settings_context().profile
+    with SettingsContext(profile=profile, settings=_settings(frozenset(_prefect_variables().items()))):
+        yield
+
+
+@lru_cache(maxsize=4)
+def _settings(_: frozenset[tuple[str, str]]) -> Settings:
+    """Read the settings once per set of variables: that takes a twentieth of a second."""
+    from prefect.settings.models.root import Settings
+
     settings = Settings()
     quiet = settings.flows.model_copy(update={"heartbeat_frequency": None})
-    with SettingsContext(profile=profile, settings=settings.model_copy(update={"flows": quiet})):
-        yield
+    return settings.model_copy(update={"flows": quiet})
+
+
+def _prefect_variables() -> dict[str, str]:
+    variables = dict(os.environ)  # noqa: TID251  Prefect's, not ours
+    # those of two underscores are about one run and no settings
+    return {
+        name: value
+        for name, value in variables.items()
+        if name.startswith("PREFECT_") and not name.startswith("PREFECT__")
+    }
 
 
 async def run_hooks(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:

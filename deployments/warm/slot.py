@@ -115,7 +115,7 @@ class Slot:
         self._killed_for: str | None = None
         self._stopping = False
         self._later: list[Hooks] = []
-        self._gone: asyncio.Future[int] | None = None
+        self._gone: asyncio.Future[Ended] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -241,7 +241,7 @@ class Slot:
             raise RuntimeError("no child")
         await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
-            return Ended(None, gone.result(), self._killed_for)
+            return gone.result()
         told = done.result()
         self.runs, self.served, self._fruitless = self.runs + 1, self.served + 1, 0
         reason = told.tainted or self._stale(told) or ("its run was stopped" if self._stopping else None)
@@ -329,7 +329,7 @@ class Slot:
         self.state, self._writer, self._process = "gone", None, None
         self.beat = replace(self.beat, rss=0, device=0, models=(), loads={})
         if self._gone and not self._gone.done():
-            self._gone.set_result(code)
+            self._gone.set_result(Ended(None, code, self._killed_for))
 
     def _send(self, message: Message) -> None:
         if self._writer is not None and not self._writer.is_closing():

@@ -1,7 +1,15 @@
 """What a person can set on a work pool of warm workers, or on a deployment that uses one."""
 
+from typing import TYPE_CHECKING
+
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorkerResult
 from pydantic import Field
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
+    from prefect.client.schemas.responses import DeploymentResponse
 
 
 class WarmVariables(BaseVariables):
@@ -27,6 +35,26 @@ class WarmJobConfiguration(BaseJobConfiguration):
 
     max_time: int | None = Field(default=None)
     crash_retries: int = Field(default=1)
+
+    @classmethod
+    def _base_environment(cls) -> dict[str, str]:
+        """Children have the worker's own variables already, and not its impatience with the server."""
+        return {}
+
+    def prepare_for_flow_run(
+        self,
+        flow_run: "FlowRun",
+        deployment: "DeploymentResponse | None" = None,
+        flow: "Flow | None" = None,
+        work_pool: "WorkPool | None" = None,
+        worker_name: str | None = None,
+        worker_id: "UUID | None" = None,
+    ) -> None:
+        """Fill in what belongs to the run; a flow in an installed module needs no look-up in the child."""
+        super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
+        entrypoint = deployment.entrypoint if deployment and not deployment.pull_steps else None
+        if entrypoint and ":" not in entrypoint:
+            self.env = {"PREFECT__FLOW_ENTRYPOINT": entrypoint, **self.env}
 
 
 class WarmResult(BaseWorkerResult):

@@ -12,6 +12,7 @@ import anyio
 import anyio.abc
 import httpx
 from prefect.client.schemas.objects import WorkerMetadata
+from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.types._datetime import now
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 HEARTBEAT_S = 15.0
+CHILDREN_EVENT = "musetalk.worker.children"
+"""Sent with every heartbeat of a worker: what each of its children does and holds."""
 _WAKE_AT_LEAST_S = 5.0
 
 
@@ -149,6 +152,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 raise
             self._logger.warning("The Prefect server cannot be reached: %s", error or type(error).__name__)
             return
+        self._show_children()
         if not self._watching and self._work_pool is not None and self._has_successfully_synced:
             self._watching = True
             self._start_watching(self._work_pool.id)
@@ -345,13 +349,21 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     # -- sight --------------------------------------------------------------------------------------------
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
-        """What Prefect's page of the worker shows besides: its children."""
+        """Add the children to what the worker says of itself; Prefect Cloud keeps that, a server does not."""
         known = await super()._worker_metadata()
         children = [metrics.describe(slot) for slot in self.slots]
         return WorkerMetadata(
             integrations=known.integrations if known else [],
             children=children,  # pyright: ignore[reportCallIssue]  Prefect allows more
             draining=self._leaving.has_begun,  # pyright: ignore[reportCallIssue]
+        )
+
+    def _show_children(self) -> None:
+        """Put them into an event, which a server does keep and shows in its feed."""
+        emit_event(
+            CHILDREN_EVENT,
+            resource=self._event_resource(),
+            payload={"children": [metrics.describe(slot) for slot in self.slots]},
         )
 
 

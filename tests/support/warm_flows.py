@@ -22,6 +22,13 @@ def nap(seconds: float = 5.0, control: dict | None = None):
 
 
 @flow
+def whoami(path: str, job: dict, seconds: float = 0.0):
+    """Says which process it ran in."""
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+@flow
 def write(path: str, seconds: float = 0.0, control: dict | None = None):
     """One line a run, so that a doubled output can be seen."""
     time.sleep(seconds)

@@ -109,7 +109,7 @@ class Pool:
                 ).raise_for_status()
             for flow in vars(warm_flows).values():
                 if isinstance(flow, Flow):
-                    self.deployments[flow.name] = self._deploy(client, flow)
+                    self.deployments[flow.fn.__name__] = self._deploy(client, flow)
 
     def _deploy(self, client, flow):
         schema = parameter_schema(flow.fn).model_dump_for_openapi()
@@ -132,6 +132,21 @@ class Pool:
                 tags=list(tags),
                 job_variables=variables,
             ).id
+
+    def submit_many(self, flow, count, **options):
+        return [self.submit(flow, **options) for _ in range(count)]
+
+    def count(self, state):
+        """How many runs of the pool are in a state."""
+        with self.server.client() as client:
+            answer = client._client.post(
+                "/flow_runs/count",
+                json={
+                    "flow_runs": {"state": {"type": {"any_": [state]}}},
+                    "work_pools": {"name": {"any_": [self.name]}},
+                },
+            )
+        return answer.json()
 
     def run(self, run_id):
         with self.server.client() as client:

@@ -1,0 +1,74 @@
+"""Who is next: urgent before patient, tenants in turns, limits respected."""
+
+import time
+
+import pytest
+from stage import eventually
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def saturated(pool, workers, tmp_path):
+    """Two children, both busy with the first of 200 low jobs of one tenant."""
+    worker = workers(pool, tmp_path, limit=2, wait=False)
+    runs = pool.submit_many("nap", 201, queue="low", tags=["tenant:heavy"], seconds=2.0)
+    eventually(lambda: worker.text().count("is ready after") >= 2, 90)
+    eventually(lambda: pool.count("RUNNING") == 2, 60)
+    return runs
+
+
+def test_urgent_jobs_and_light_tenants_pass_a_long_queue(pool, saturated):
+    high = pool.submit("empty", queue="high")
+    assert pool.wait(high, 20).type.value == "COMPLETED"
+    light = [pool.submit("nap", queue="low", tags=["tenant:light"], seconds=0.1) for _ in range(2)]
+    done = pool.count("COMPLETED")
+    for run in light:
+        assert pool.wait(run, 30).type.value == "COMPLETED"
+    # at most one job's time per child: each child ends what it has, and takes the light one next
+    assert pool.count("COMPLETED") - done <= 2 + 2 + 2
+    assert pool.count("SCHEDULED") > 150
+
+
+def test_a_tenant_s_limit_holds_and_its_slots_come_back(pool, workers, tmp_path, server):
+    tenant = f"tenant:{pool.name}"
+    with server.client() as client:
+        client._client.post("/v2/concurrency_limits/", json={"name": tenant, "limit": 1}).raise_for_status()
+    workers(pool, tmp_path, limit=2)
+    limited = [pool.submit("nap", tags=[tenant], seconds=2.0) for _ in range(3)]
+    pool.wait_running(limited[0])
+    free = pool.submit("empty", tags=["tenant:other"])
+    assert pool.wait(free, 30).type.value == "COMPLETED"
+    seen = []
+
+    def look():
+        states = [pool.state(run).type.value for run in limited]
+        seen.append(sum(state in ("PENDING", "RUNNING") for state in states))
+        return states == ["COMPLETED"] * 3
+
+    eventually(look, 60, 0.1)
+    assert max(seen) == 1
+    with server.client() as client:
+        eventually(lambda: client.read_global_concurrency_limit_by_name(tenant).active_slots == 0, 10)
+
+
+def test_a_face_goes_to_the_child_that_knows_it(pool, workers, tmp_path):
+    workers(pool, tmp_path, limit=2)
+    pids = {}
+    for face in ("anna", "ben", "anna", "ben", "anna", "ben"):
+        path = tmp_path / "pid"
+        run = pool.submit("whoami", path=str(path), job={"video": f"s3://media/{face}.mp4"})
+        assert pool.wait(run).type.value == "COMPLETED"
+        pids.setdefault(face, set()).add(path.read_text())
+    assert [len(found) for found in pids.values()] == [1, 1] and pids["anna"] != pids["ben"]
+
+
+def test_a_run_waits_only_so_long_for_the_child_that_suits_it(pool, workers, tmp_path):
+    workers(pool, tmp_path, limit=2, MUSETALK_WORKER__PLACEMENT_WAIT_S="0.5")
+    job = {"video": "s3://media/anna.mp4"}
+    path = tmp_path / "pid"
+    busy = pool.submit("whoami", path=str(path), job=job, seconds=8.0)
+    pool.wait_running(busy)
+    began = time.monotonic()
+    other = pool.submit("whoami", path=str(path), job=job)
+    assert pool.wait(other, 30).type.value == "COMPLETED" and time.monotonic() - began < 6
