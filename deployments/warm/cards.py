@@ -45,7 +45,7 @@ def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str,
         return [_on_processor(base, children) for _ in range(children)]
     shares = Counter(cards)
     return [
-        {**base, "CUDA_VISIBLE_DEVICES": card, **_share(base, shares[card]), **_patience(base)}
+        {**base, "CUDA_VISIBLE_DEVICES": card, **_share(base, shares[card]), **_manners(base)}
         for card in cards[: limit or len(cards)]
     ]
 
@@ -53,7 +53,7 @@ def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str,
 def _on_processor(base: Mapping[str, str], children: int) -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // children))
     unset = {name: threads for name in _THREADS if name not in base}
-    return {**base, "CUDA_VISIBLE_DEVICES": "", **unset, **_patience(base)}
+    return {**base, "CUDA_VISIBLE_DEVICES": "", **unset, **_manners(base)}
 
 
 def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
@@ -66,7 +66,12 @@ def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
     return {name: base.get(name) or str(get_settings().models.memory_bytes // of)}
 
 
-def _patience(base: Mapping[str, str]) -> dict[str, str]:
-    """Let a run outlast a server that is away for some minutes: the client doubles its pauses."""
-    name = "PREFECT_CLIENT_MAX_RETRIES"
-    return {} if name in base else {name: "8"}
+def _manners(base: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return what a child does otherwise than its worker.
+
+    Its client outlasts a server that is away for some minutes, doubling its pauses; and the port for metrics
+    is the worker's.
+    """
+    retries = "PREFECT_CLIENT_MAX_RETRIES"
+    return {retries: base.get(retries, "8"), "PREFECT_CLIENT_METRICS_ENABLED": "false"}

@@ -46,6 +46,7 @@ def is_gone(mark: str) -> bool | None:
 def _start_time(pid: int) -> str | None:
     try:
         # the name, in brackets, may hold anything
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return None
+    return None if fields[0] in "ZX" else fields[19]

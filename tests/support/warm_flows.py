@@ -37,6 +37,15 @@ def write(path: str, seconds: float = 0.0, control: dict | None = None):
 
 
 @flow
+def write_once(path: str, seconds: float = 0.0):
+    """As our own flows do: the file is there whole or not at all, and a second writer changes nothing."""
+    time.sleep(seconds)
+    draft = Path(f"{path}.{os.getpid()}")
+    draft.write_text("done\n")
+    draft.replace(path)
+
+
+@flow
 def encode(folder: str, seconds: float = 60.0):
     """A task with a scratch file and a process of its own that ignores SIGTERM, like a hanging encoder."""
 

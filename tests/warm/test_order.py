@@ -11,9 +11,8 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def saturated(pool, workers, tmp_path):
     """Two children, both busy with the first of 200 low jobs of one tenant."""
-    worker = workers(pool, tmp_path, limit=2, wait=False)
     runs = pool.submit_many("nap", 201, queue="low", tags=["tenant:heavy"], seconds=2.0)
-    eventually(lambda: worker.text().count("is ready after") >= 2, 90)
+    workers(pool, tmp_path, limit=2)
     eventually(lambda: pool.count("RUNNING") == 2, 60)
     return runs
 
@@ -54,13 +53,19 @@ def test_a_tenant_s_limit_holds_and_its_slots_come_back(pool, workers, tmp_path,
 
 def test_a_face_goes_to_the_child_that_knows_it(pool, workers, tmp_path):
     workers(pool, tmp_path, limit=2)
-    pids = {}
-    for face in ("anna", "ben", "anna", "ben", "anna", "ben"):
-        path = tmp_path / "pid"
-        run = pool.submit("whoami", path=str(path), job={"video": f"s3://media/{face}.mp4"})
+    paths = {face: tmp_path / face for face in ("anna", "ben")}
+
+    def place(face, seconds=0.0):
+        job = {"video": f"s3://media/{face}.mp4"}
+        return pool.submit("whoami", path=str(paths[face]), job=job, seconds=seconds)
+
+    for run in [place(face, 5.0) for face in paths]:  # side by side: each has a child of its own
         assert pool.wait(run).type.value == "COMPLETED"
-        pids.setdefault(face, set()).add(path.read_text())
-    assert [len(found) for found in pids.values()] == [1, 1] and pids["anna"] != pids["ben"]
+    first = {face: path.read_text() for face, path in paths.items()}
+    assert first["anna"] != first["ben"]
+    for face in ("ben", "anna", "anna", "ben"):
+        assert pool.wait(place(face)).type.value == "COMPLETED"
+        assert paths[face].read_text() == first[face]
 
 
 def test_a_run_waits_only_so_long_for_the_child_that_suits_it(pool, workers, tmp_path):
