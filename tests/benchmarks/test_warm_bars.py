@@ -1,0 +1,12 @@
+"""The warm worker's bars. Minutes of work, and a quiet machine."""
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
+
+def test_warm_runs_are_many_times_faster_than_stock_ones():
+    import warm
+
+    found = warm.main()
+    assert found["stock"] >= 10 and found["quick"] >= 4 and found["model"] >= 8 and found["cycle"] <= 1.3
