@@ -11,8 +11,8 @@ The MuseTalk engine on a card: `./run bench card`, or `card.py [--json FILE] [--
     speed     ways of calling UNet and decoder
     compiled  the same with torch.compile, minutes
 
-Weights are random, or the stand-ins of the golden vectors: time and memory do not depend on values. Without a card
-it says so and ends. `--device cpu` tries the script out with small networks; its figures mean nothing.
+Weights are random, or the stand-ins of the golden vectors: time and memory do not depend on values. Without a
+card it says so and ends. `--device cpu` tries the script out with small networks; its figures mean nothing.
 """
 
 import argparse

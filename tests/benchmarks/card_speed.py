@@ -83,8 +83,8 @@ def measure(device, precision, name, options, sizes):
     rows = [{"way": name, "precision": precision, **_row(way, device, precision, size)} for size in sizes]
     for row in rows:
         print(
-            f"{name:32} {precision} x{row['batch']:<3} {row['ms']:8.2f} ms a frame (UNet {row['unet_ms']:6.2f}), "
-            f"peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s"
+            f"{name:32} {precision} x{row['batch']:<3} {row['ms']:8.2f} ms a frame "
+            f"(UNet {row['unet_ms']:6.2f}), peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s"
         )
     print(f"   {time.perf_counter() - began:.0f} s", flush=True)
     return rows
