@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,18 @@ class Card:
 
     def __init__(self, device, folder):
         self.device, self.folder, self.is_small = device, folder, device == "cpu"
-        self.golden = folder / "golden"
-        weights.write_models(self.golden)
-        self.models = self.golden
-        if not self.is_small:
-            self.models = folder / "real"
-            real_weights.write(self.models)
+
+    @cached_property
+    def golden(self):
+        weights.write_models(self.folder / "golden")
+        return self.folder / "golden"
+
+    @cached_property
+    def models(self):
+        if self.is_small:
+            return self.golden
+        real_weights.write(self.folder / "real")
+        return self.folder / "real"
 
     def machine(self, root=None, **more):
         layout = Layout(root or self.models, self.folder / "hashes.json")
@@ -429,9 +436,7 @@ def main(words=()):
     made = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0]}
     print(made, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
         card = Card(asked.device, Path(folder))
-        print(f"== weights written in {time.perf_counter() - began:.0f} s", flush=True)
         for section in asked.only:
             began = time.perf_counter()
             print(f"== {section}", flush=True)

@@ -8,7 +8,7 @@ from real_weights import unet, vae
 from musetalk_core.nets.lean import LeanUNet, fold_doubling
 
 SCALE = 0.18215
-TIMED_S, LEAST_CALLS = 0.4, 3
+TIMED_S, LEAST_CALLS = 0.25, 3
 
 
 def stop(device):
