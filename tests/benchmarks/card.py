@@ -189,7 +189,7 @@ def compiled(card):
     rows = []
     if not card.is_small:
         for name, options in card_speed.COMPILED.items():
-            rows += card_speed.measure(card.device, "fp16", name, options, (32, 8))
+            rows += card_speed.measure(card.device, "fp16", name, options, (32,))
             torch.compiler.reset()
     return rows
 

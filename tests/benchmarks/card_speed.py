@@ -4,6 +4,7 @@ import time
 
 import torch
 from real_weights import unet, vae
+from torch import nn
 
 from musetalk_core.nets.lean import LeanUNet, fold_doubling
 
@@ -34,7 +35,7 @@ class Way:
 
     def __init__(self, device, dtype, lean=True, doubling=False, channels_last=False, compiled=False):
         with torch.device(device):
-            self.unet, self.vae = unet().to(dtype), vae().to(dtype)
+            self.unet, self.vae = (nn.Module.to(net(), dtype) for net in (unet, vae))
         self.step = torch.tensor([0], device=device)
         self.lean, self.decoder = lean, self.vae.decoder
         if lean:
@@ -77,37 +78,39 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def measure(device, precision, name, options, sizes):
-    """Rows of milliseconds a frame and peak memory."""
-    began = time.perf_counter()
-    way = Way(device, DTYPES[precision], **options)
-    rows = [{"way": name, "precision": precision, **_row(way, device, precision, size)} for size in sizes]
-    for row in rows:
+    """Rows of milliseconds a frame and peak memory above the weights."""
+    way, rows = Way(device, DTYPES[precision], **options), []
+    for size in sizes:
+        row = _row(way, device, precision, size)
         print(
-            f"{name:32} {precision} x{row['batch']:<3} {row['ms']:8.2f} ms a frame "
-            f"(UNet {row['unet_ms']:6.2f}), peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s"
+            f"{name:32} {precision} x{size:<3} {row['ms']:8.2f} ms a frame (UNet {row['unet_ms']:6.2f}), "
+            f"peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s",
+            flush=True,
         )
-    print(f"   {time.perf_counter() - began:.0f} s", flush=True)
+        rows.append({"way": name, "precision": precision, **row})
     return rows
 
 
 def _row(way, device, precision, size):
     sample = torch.randn(size, 8, 32, 32, device=device, dtype=DTYPES[precision])
     context = torch.randn(size, 50, 384, device=device, dtype=DTYPES[precision])
+    before = 0
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
     began = time.perf_counter()
     way(sample, context)
     stop(device)
     first = time.perf_counter() - began
     whole = timed(lambda: way(sample, context), device)
     network = timed(lambda: way.predicted(sample, context), device)
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else 0
+    peak = torch.cuda.max_memory_allocated() - before if device == "cuda" else 0
     return {
         "batch": size,
         "ms": 1000 * whole / size,
         "unet_ms": 1000 * network / size,
-        "peak_mb": peak,
+        "peak_mb": peak / 1e6,
         "first_s": first,
     }
 
