@@ -20,6 +20,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from contextlib import contextmanager
 from fractions import Fraction
@@ -443,8 +444,6 @@ def main(words=()):
             try:
                 made[section] = SECTIONS[section](card)
             except Exception as error:  # the other sections' figures are worth having
-                import traceback
-
                 traceback.print_exc()
                 made[section] = {"failed": repr(error)}
             made[section + "_s"] = round(time.perf_counter() - began, 1)
@@ -453,6 +452,8 @@ def main(words=()):
                 asked.json.write_text(json.dumps(made, indent=1))
             if asked.device == "cuda":
                 torch.cuda.empty_cache()
+    if any("failed" in made[section] for section in asked.only):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
