@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
@@ -88,6 +90,17 @@ def render_chunk(
             on_frames(done + 1)
 
 
+@cache
+def _device_thread() -> ThreadPoolExecutor:
+    """
+    Give the one thread of this process that works with a device, kept from chunk to chunk.
+
+    PyTorch keeps by thread what cuDNN chose for each convolution; a new thread chooses everything anew, which
+    takes longer than a chunk's frames (docs/LOG.md).
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="device")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     start: int
@@ -110,7 +123,7 @@ class _Work:
         Batches in order. Whoever takes them writes while the next ones are made.
 
         One thread that does everything takes a quarter less of the processor than two that take turns; so
-        only an engine with a device to itself gets a thread of its own without being asked.
+        only an engine with a device to itself gets a thread of its own without being asked, always the same.
         """
         if self.engine.traits.in_threads and threads <= 1:
             for batch in self._batches():
@@ -118,13 +131,19 @@ class _Work:
             return
         workers = threads if self.engine.traits.in_threads else 1
         waiting: deque[Future[Rendered]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            for batch in self._batches():
-                waiting.append(pool.submit(self._render, batch))
-                if len(waiting) > workers:
+        shared = not self.engine.traits.in_threads
+        with nullcontext(_device_thread()) if shared else ThreadPoolExecutor(workers) as pool:
+            try:
+                for batch in self._batches():
+                    waiting.append(pool.submit(self._render, batch))
+                    if len(waiting) > workers:
+                        yield from waiting.popleft().result()
+                while waiting:
                     yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
+            finally:  # whoever stops early leaves nothing behind in a thread that goes on
+                for left in waiting:
+                    left.cancel()
+                wait(waiting)
 
     def _batches(self) -> Iterator[_Batch]:
         sources = self.scene.sources(self.chunk)

@@ -1,4 +1,4 @@
-"""What the convolutional nets share: loading in true float32, and folding of BatchNorm."""
+"""What the convolutional nets share: loading in float32, and folding of BatchNorm."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,15 +24,12 @@ def load_net(make: Callable[[], Net], path: Path, device: Device) -> Net:
         device: only its place counts: these nets decide (argmax, thresholds) and are small, so float32.
 
     Returns:
-        The net in eval mode, folded, channels last, on the device. On a CUDA device this also ends, for the
-        whole process, cuDNN's habit to shorten float32 to TF32; half precision is not concerned.
+        The net in eval mode, folded, channels last, on the device.
 
     Raises:
         ModelNotInstalled: there is no such file.
         WeightsInvalid: it is damaged or of another net.
     """
-    if device.is_cuda:
-        torch.backends.cudnn.allow_tf32 = False
     with torch.device("meta"):
         net = make()
     fill(net, read_tensors(path), path)

@@ -18,11 +18,6 @@ class Device:
     dtype: torch.dtype
 
     @property
-    def is_cuda(self) -> bool:
-        """True on an NVIDIA (or ROCm) card."""
-        return self.place.type == "cuda"
-
-    @property
     def name(self) -> str:
         """Such as `cuda:float16`; part of cache keys, since precision changes pixels."""
         return f"{self.place.type}:{str(self.dtype).removeprefix('torch.')}"
@@ -31,6 +26,9 @@ class Device:
 def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") -> Device:
     """
     Find the device to use.
+
+    Choosing a card also ends, for the whole process, CUDA's habit to shorten float32 to TF32 (10 bits) in
+    convolutions: full precision shall mean the same on every device. Half precision is not concerned.
 
     Args:
         word:      `auto` takes the best there is. Which card of several is not said here:
@@ -45,6 +43,8 @@ def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") 
         raise InputError("this machine has no CUDA device that torch can use; set the device to auto or cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("this machine has no Apple GPU that torch can use; set the device to auto or cpu")
+    if kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if precision == "auto":
         precision = "fp32" if kind == "cpu" else "fp16"
     return Device(torch.device(kind), _DTYPES[precision])

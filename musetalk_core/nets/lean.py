@@ -50,7 +50,7 @@ def _called(block: Any, hidden: torch.Tensor, context: torch.Tensor, **more: Any
     return block(hidden_states=hidden, temb=None, **more)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # no inference mode: what it makes can never be converted to another precision
 def fold_time(unet: UNet2DConditionModel) -> None:
     """Add to each residual block's first bias what time step 0 adds to its result."""
     parts = cast(Any, unet)
@@ -75,16 +75,16 @@ class DoublingConv(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         """Take over the weights of a 3x3 convolution with a border of one."""
         super().__init__()
-        w = conv.weight.detach()
+        w = conv.weight.detach().float()  # sums are rounded once
         rows = torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2], w[:, :, 0] + w[:, :, 1], w[:, :, 2]])
         left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], dim=-1)
         right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], dim=-1)
         # (vertical half, row of two, out, in, column of two) a side; then all four phases as output channels
         phases = [side.unflatten(0, (2, 2))[half] for half in (0, 1) for side in (left, right)]
         weight = torch.stack([phase.permute(1, 2, 0, 3) for phase in phases]).flatten(0, 1)
-        self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+        self.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
         bias = torch.zeros(len(w)) if conv.bias is None else conv.bias.detach()
-        self.bias = nn.Parameter(bias.to(w).repeat(4), requires_grad=False)
+        self.bias = nn.Parameter(bias.to(conv.weight).repeat(4), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, D, 2h, 2w)."""

@@ -5,7 +5,6 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_cases, golden_sets, load
 
-from musetalk_core.nets.device import choose_device
 from musetalk_core.nets.dwpose import WholeBodyPose, face68, framed, warped
 from musetalk_core.nets.dwpose_head import PARTNERS, decode, unmirrored
 from musetalk_core.types import Box
@@ -36,7 +35,7 @@ def stages(pose):
     def run(view):
         key = view.tobytes()
         if key not in known:
-            rgb = torch.from_numpy(view.copy()).permute(2, 0, 1)[None].flip(1).float()
+            rgb = torch.from_numpy(view.copy()).to(pose._place).permute(2, 0, 1)[None].flip(1).float()
             plain = (rgb - pose._mean) / pose._deviation
             with torch.inference_mode():
                 both, head = torch.cat((plain, plain.flip(3))), pose._net.head
@@ -45,11 +44,11 @@ def stages(pose):
                 attended = head.gau(head.mlp(final))
                 x, y = head(features)
             known[key] = {
-                "input": both,
-                "features": features,
-                "final": final,
-                "attended": attended,
-                "xy": (x, y),
+                "input": both.cpu(),
+                "features": features.cpu(),
+                "final": final.cpu(),
+                "attended": attended.cpu(),
+                "xy": (x.cpu(), y.cpu()),
             }
         return known[key]
 
@@ -158,9 +157,9 @@ def test_vectors_are_decoded_as_in_the_original(folder):
     np.testing.assert_array_equal(score, case["score"])
 
 
-def test_the_box_of_the_whole_picture_is_the_whole_picture(pose):
+def test_the_box_of_the_whole_picture_is_the_whole_picture(pose, device):
     image = load(COMMITTED, "dwpose")["portrait/image"]
-    quick = WholeBodyPose(pose._net, choose_device("cpu"), flip_test=False)
+    quick = WholeBodyPose(pose._net, device, flip_test=False)
 
     expected, found = quick.points(image), quick.points(image, Box(0, 0, 90, 150))
 
@@ -168,11 +167,11 @@ def test_the_box_of_the_whole_picture_is_the_whole_picture(pose):
     np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_without_the_flip_test_the_plain_vectors_count(pose):
+def test_without_the_flip_test_the_plain_vectors_count(pose, device):
     case = arrays_of(COMMITTED, "landscape")
-    quick = WholeBodyPose(pose._net, choose_device("cpu"), flip_test=False)
+    quick = WholeBodyPose(pose._net, device, flip_test=False)
 
-    x, y = quick._activations(case["warped"])
+    x, y = (part.cpu() for part in quick._activations(case["warped"]))
 
     assert_close(x[::8], case["plain_x_p8"])
     assert_close(y[::8], case["plain_y_p8"])

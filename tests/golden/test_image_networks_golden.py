@@ -8,34 +8,34 @@ from golden_data import golden_frame, golden_sets, load
 from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.engines.musetalk.generate import Generator
 from musetalk_core.engines.musetalk.latents import LatentEncoder, crop256, vae_inputs
-from musetalk_core.nets.device import choose_device
 from musetalk_core.nets.diffusion import load_unet, load_vae
 from musetalk_core.nets.lean import LeanUNet
 from musetalk_core.types import Box
 
-CPU = choose_device("cpu")
 everywhere = pytest.mark.parametrize("folder", golden_sets())
 
 
 @pytest.fixture(scope="module")
-def vae(golden_models):
+def vae(golden_models, device):
     folder = golden_models("vae") / "sd-vae"
-    return load_vae(folder / "diffusion_pytorch_model.bin", folder / "config.json", CPU)
+    return load_vae(folder / "diffusion_pytorch_model.bin", folder / "config.json", device)
 
 
 @pytest.fixture(scope="module")
-def unets(golden_models):
+def unets(golden_models, device):
     root = golden_models("unet-v1", "unet-v15")
     v1, v15 = root / "musetalk", root / "musetalkV15"
     return {
-        "v1": LeanUNet(load_unet(v1 / "pytorch_model.bin", v1 / "musetalk.json", CPU)),
-        "v15": LeanUNet(load_unet(v15 / "unet.pth", v15 / "musetalk.json", CPU)),
+        "v1": LeanUNet(load_unet(v1 / "pytorch_model.bin", v1 / "musetalk.json", device)),
+        "v15": LeanUNet(load_unet(v15 / "unet.pth", v15 / "musetalk.json", device)),
     }
 
 
 def predicted(unet, latents, context):
+    place = unet.unet.device
     with torch.inference_mode():
-        return unet(torch.from_numpy(latents.copy()), torch.from_numpy(context.copy())).numpy()
+        inputs = (torch.from_numpy(array.copy()).to(place) for array in (latents, context))
+        return unet(*inputs).cpu().numpy()
 
 
 def assert_predicted(found, expected):
@@ -54,22 +54,22 @@ def test_crops_are_cut_and_scaled_as_in_the_original(folder):
 
 
 @everywhere
-def test_the_lower_half_is_hidden_before_the_vae_sees_it(folder):
+def test_the_lower_half_is_hidden_before_the_vae_sees_it(folder, device):
     arrays = load(folder, "latent")
 
-    masked, full = vae_inputs([arrays["crop256_v15"][0]], CPU).numpy()[:, None, :, ::4, ::4]
+    masked, full = vae_inputs([arrays["crop256_v15"][0]], device).cpu().numpy()[:, None, :, ::4, ::4]
 
     np.testing.assert_allclose(masked, arrays["input_masked0_s4"], atol=1e-6)
     np.testing.assert_allclose(full, arrays["input_full0_s4"], atol=1e-6)
 
 
 @everywhere
-def test_moments_and_mean_latents(folder, vae):
+def test_moments_and_mean_latents(folder, vae, device):
     arrays = load(folder, "latent")
-    encoder = LatentEncoder(vae, CPU)
+    encoder = LatentEncoder(vae, device)
 
     with torch.inference_mode():
-        moments = encoder._moments(vae_inputs(list(arrays["crop256_v15"]), CPU)).numpy()
+        moments = encoder._moments(vae_inputs(list(arrays["crop256_v15"]), device)).cpu().numpy()
 
     count = len(arrays["crop256_v15"])
     np.testing.assert_allclose(moments[0::2], arrays["moments_masked"][:count], rtol=0, atol=1e-4)
@@ -80,9 +80,9 @@ def test_moments_and_mean_latents(folder, vae):
 
 @everywhere
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_sampled_latents_draw_the_originals_noise_however_they_are_batched(folder, vae, at_once):
+def test_sampled_latents_draw_the_originals_noise_however_they_are_batched(folder, vae, device, at_once):
     arrays = load(folder, "latent")
-    encoder = LatentEncoder(vae, CPU, "sample", int(arrays["noise_seed"]))
+    encoder = LatentEncoder(vae, device, "sample", int(arrays["noise_seed"]))
     crops = list(arrays["crop256_v15"])
 
     found = [encoder.encode(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
@@ -107,12 +107,12 @@ def test_predictions_of_both_versions(folder, unets):
 
 
 @everywhere
-def test_faces_are_within_a_level(folder, unets, vae):
+def test_faces_are_within_a_level(folder, unets, vae, device):
     arrays = load(folder, "latent")
     context = arrays["context_frame0"]
 
     for latents in (arrays["latents_mode_v15"][:1], np.repeat(arrays["latents_mode_v15"][:1], 3, axis=0)):
-        generator = Generator(CPU, BatchSize(8))
+        generator = Generator(device, BatchSize(8))
         faces = generator.faces(unets["v15"], vae, latents, np.repeat(context, len(latents), axis=0))
         for face in faces:
             difference = np.abs(face.astype(int) - arrays["decoded_faces_v15"][0].astype(int))

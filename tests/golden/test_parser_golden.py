@@ -37,8 +37,9 @@ def test_the_resized_square_is_the_originals(vectors, crop):
 
 def test_tensor_and_logits_are_the_originals(parser, vectors, crop):
     with torch.inference_mode():
-        tensor = parser._normalised(torch.from_numpy(bisenet._resized(crop)[None].copy()))
-        logits = parser._net(tensor)
+        pixels = torch.from_numpy(bisenet._resized(crop)[None].copy()).to(parser._place)
+        tensor = parser._normalised(pixels)
+        tensor, logits = tensor.cpu(), parser._net(tensor).cpu()
 
     np.testing.assert_allclose(tensor[:, :, ::8, ::8], vectors[1]["tensor_s8"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(logits[:, :, ::8, ::8], vectors[1]["logits_s8"], rtol=0, atol=1e-4)

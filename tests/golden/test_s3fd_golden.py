@@ -5,7 +5,6 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_sets, load
 
-from musetalk_core.nets.device import choose_device
 from musetalk_core.nets.s3fd import FaceDetector, candidates, suppress
 
 
@@ -15,7 +14,7 @@ def vectors(request):
 
 
 def test_raw_maps_are_the_originals(detector, vectors):
-    maps = [array for pair in detector._maps(vectors["image"]) for array in pair]
+    maps = [array.cpu() for pair in detector._maps(vectors["image"]) for array in pair]
 
     assert len(maps) == 12
     for index, found in enumerate(maps):
@@ -55,24 +54,24 @@ def test_the_box_taken_is_the_originals(detector, vectors, kind):
 
 
 @pytest.mark.parametrize("strip_px", [1, 100 * 160])
-def test_strips_give_what_the_whole_picture_gives(detector, strip_px):
+def test_strips_give_what_the_whole_picture_gives(detector, device, strip_px):
     image = np.tile(load(COMMITTED, "s3fd")["image"], (2, 1, 1))[
         :227, :150
     ]  # neither side a multiple of anything
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 110
+    pixels = torch.from_numpy(image.copy()).to(device.place).permute(2, 0, 1)[None].float() - 110
 
     with torch.inference_mode():
         whole, strips = detector._net(pixels, 1 << 40), detector._net(pixels, strip_px)
 
     for first, second in zip(whole, strips, strict=True):
         for one, other in zip(first, second, strict=True):
-            np.testing.assert_allclose(other, one, rtol=0, atol=2e-4)
+            np.testing.assert_allclose(other.cpu(), one.cpu(), rtol=0, atol=2e-4)
 
 
-def test_a_scaled_picture_gives_boxes_of_the_picture(detector):
+def test_a_scaled_picture_gives_boxes_of_the_picture(detector, device):
     image = load(COMMITTED, "s3fd")["image"]
     large = image.repeat(3, axis=0).repeat(3, axis=1)
-    scaling = FaceDetector(detector._net, choose_device("cpu"), max_side=160)
+    scaling = FaceDetector(detector._net, device, max_side=160)
 
     found, expected = scaling.detect(large), detector.detect(image)
 

@@ -55,16 +55,14 @@ class BatchSize:
             began = time.perf_counter()
             try:
                 made = render(slice(start, start + count))
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                self._halve(count, error)
-                continue
-            except RuntimeError as error:
+            except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 self._halve(count, error)
-                continue
-            self._learn(count, (time.perf_counter() - began) / count)
-            return made
+            else:
+                self._learn(count, (time.perf_counter() - began) / count)
+                return made
+            _give_back()  # only now: the error held the failed call's frames, and these its tensors
 
     def _halve(self, count: int, error: BaseException) -> None:
         if count == 1:
@@ -72,8 +70,6 @@ class BatchSize:
         self.size, self._is_settled = max(1, count // 2), True
         self.halvings += 1
         _log.warning("the device ran out of memory at %d frames; going on with %d", count, self.size)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _learn(self, count: int, seconds: float) -> None:
         if self._is_settled or count < self.size:
@@ -90,7 +86,14 @@ class BatchSize:
             self._is_settled = self.size == count
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Apple's and the processor's allocators raise plain RuntimeErrors."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA's libraries, Apple's and the processor's allocators raise plain RuntimeErrors."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
     text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
+    return any(words in text for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+
+
+def _give_back() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -146,5 +146,5 @@ class Networks:
 
     def _get(self, name: str, load: Callable[[dict[str, Path]], T], *more: object) -> T:
         files = self._layout.find(name)
-        key = (name, *sorted(str(path) for path in files.values()), self.device.name, *more)
+        key = (name, *sorted(str(path) for path in files.values()), self.device.name, self._tuning, *more)
         return shelf(self._machine.memory_bytes, self._machine.idle_s).get(key, lambda: load(files))

@@ -1,5 +1,6 @@
 """The core from a source file to finished pictures: what must not change and what must line up."""
 
+import threading
 from fractions import Fraction
 
 import av
@@ -11,6 +12,8 @@ from musetalk_core import avatar, prepare
 from musetalk_core.blending import paste_square, softened
 from musetalk_core.compose import compose
 from musetalk_core.crops import Crops
+from musetalk_core.engine import Traits
+from musetalk_core.engines.fake import FakeEngine
 from musetalk_core.errors import InputError, NoFaceFound
 from musetalk_core.loader import load_engine
 from musetalk_core.media.reader import FrameReader
@@ -242,3 +245,39 @@ def test_features_and_plan_agree_about_the_number_of_frames(reading):
     frames = plan(reading.count, rate, 10).frames
 
     assert heard_by(load_engine("viseme"), reading, frames, rate).count == frames
+
+
+class OnADevice(FakeEngine):
+    """Has a device to itself, and notes which thread works with it."""
+
+    traits = Traits(needs_crops=False, in_threads=False, record_size=2)
+
+    def __init__(self):
+        self.threads = []
+
+    def render(self, faces, conditioning, features):
+        self.threads.append(threading.get_ident())
+        return [np.zeros((8, 8, 3), np.uint8) for _ in faces]
+
+
+def test_a_device_is_worked_with_in_one_thread_from_chunk_to_chunk(swaying, tmp_path, reading):
+    engine = OnADevice()
+    scene = Scene(prepared(swaying, engine, tmp_path / "avatar"), swaying, RATE)
+    heard = heard_by(engine, reading, 70, RATE)
+
+    def stopped(done):
+        raise InterruptedError
+
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        render_chunk(scene, engine, heard, Chunk(number, 0, 70), tmp_path / str(number), threads=4)
+    (tmp_path / "stopped").mkdir()
+    with pytest.raises(InterruptedError):
+        render_chunk(scene, engine, heard, Chunk(2, 0, 70), tmp_path / "stopped", on_frames=stopped)
+    after = len(engine.threads)
+    (tmp_path / "last").mkdir()
+    render_chunk(scene, engine, heard, Chunk(3, 0, 70), tmp_path / "last")
+
+    assert set(engine.threads) == {engine.threads[0]}
+    assert threading.get_ident() not in engine.threads
+    assert len(engine.threads) == after + 3, "what was stopped is over"

@@ -1,5 +1,7 @@
 """The batch size is found on the job's own frames and survives the end of memory."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,7 @@ def failing(limit, error):
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     ],
@@ -81,6 +84,23 @@ def test_memory_that_ends_halves_the_batch_and_loses_no_frame(error):
 
     assert rendered(batch, failing(5, error), 50) == list(range(50))
     assert (batch.size, batch.halvings) == (4, 3)
+
+
+def test_what_the_failed_call_held_is_free_before_the_device_gives_back(monkeypatch):
+    alive, held = [], []
+
+    def render(part):
+        if part.stop - part.start > 4:
+            batch_of_8 = torch.zeros(8)
+            held.append(weakref.ref(batch_of_8))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return np.arange(part.start, part.stop)
+
+    monkeypatch.setattr(batching, "_give_back", lambda: alive.append(held[-1]() is not None))
+
+    rendered(BatchSize(8, first=8), render, 8)
+
+    assert alive == [False]
 
 
 def test_no_memory_for_one_frame_is_an_error_of_its_own():

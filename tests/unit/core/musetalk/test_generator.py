@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.engines.musetalk.generate import Generator
 from musetalk_core.errors import EngineError
 from musetalk_core.nets.device import Device
+from musetalk_core.nets.lean import LeanUNet
 
 HALF = Device(torch.device("cpu"), torch.float16)
 FULL = Device(torch.device("cpu"), torch.float32)
@@ -68,6 +70,36 @@ def test_an_overflow_of_half_precision_is_rendered_again():
     assert generator.counts.fp32_retries == 1
     assert faces[0][0, 0].tolist() == [255, 0, 255]
     assert unet.gain.dtype is torch.float16, "the network is half again"
+
+
+def test_a_real_network_can_be_widened_and_is_the_same_afterwards():
+    torch.manual_seed(0)
+    kinds = {"down_block_types": ("CrossAttnDownBlock2D",), "up_block_types": ("CrossAttnUpBlock2D",)}
+    plain = UNet2DConditionModel(
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(32,),
+        layers_per_block=1,
+        cross_attention_dim=384,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        **kinds,
+    ).eval()
+    unet, vae = LeanUNet(nn.Module.to(plain, torch.float16)), Vae()
+    latents, tokens = inputs(2)
+    generator = Generator(HALF, BatchSize(4, first=4))
+    before = generator.faces(unet, vae, latents, tokens)
+
+    rendered = generator.faces(unet, vae, latents * 1e6, tokens)
+
+    assert generator.counts.fp32_retries == 1
+    wide = Generator(FULL, BatchSize(4, first=4)).faces(
+        nn.Module.to(unet, torch.float32), vae, latents * 1e6, tokens
+    )
+    np.testing.assert_array_equal(rendered, wide)
+    again = generator.faces(nn.Module.to(unet, torch.float16), vae, latents, tokens)
+    np.testing.assert_array_equal(again, before)
+    assert generator.counts.fp32_retries == 1
 
 
 def test_what_stays_infinite_is_an_error_and_no_black_mouth():

@@ -1,0 +1,90 @@
+"""A whole run of the original repeated by our engine: the golden clip and sound, to composited frames."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from golden_data import golden_frame, load
+
+from musetalk_core.blending import composite
+from musetalk_core.compose import fitted
+from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.engines.musetalk.engine import MuseTalkEngine
+from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.plates import PlateList
+from musetalk_core.rows import RowArray
+from musetalk_core.speech.samples import PcmArray
+from musetalk_core.types import Box
+
+FRAMES, RATE = 20, Fraction(25)
+SOURCES = 12
+OPTIONS = {
+    "v15": Options(version="v15", face_rule="upstream", silence="as_heard"),
+    "v1": Options(version="v1", bbox_shift=-5, face_rule="upstream", silence="as_heard"),
+}
+
+
+class Bgr:
+    """A picture whose pixels are exactly a BGR image: 4:2:0 would change them before the engine sees them."""
+
+    def __init__(self, image):
+        self.image, (self.height, self.width) = image, image.shape[:2]
+
+    def window(self, area):
+        inside = area.clipped(self.width, self.height)
+        out = np.zeros((area.size[1], area.size[0], 3), np.uint8)
+        out[inside.within(area).slices()] = self.image[inside.slices()]
+        return out
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the engine made: `crops[n]` of output frame n, whose source frame is `sources[n]`."""
+
+    folder: object
+    engine: MuseTalkEngine
+    faces: list
+    conditioning: Conditioning
+    sources: list
+    crops: list
+
+    def composited(self, number, placed=None):
+        """The finished output frame; `placed` takes the place of the engine's own mask."""
+        face = self.faces[self.sources[number]]
+        frame = golden_frame(self.folder, face.index)
+        mask, area = placed or self.engine.mask(face, self.conditioning)
+        whole = Box(0, 0, frame.shape[1], frame.shape[0])
+        return composite(frame, whole, fitted(self.crops[number], face.box), face.box, mask, area)
+
+
+def run_chain(folder, version, machine):
+    """Prepare, hear and render the golden clip as one version on a machine with the stand-in weights."""
+    engine = MuseTalkEngine(OPTIONS[version], machine)
+    chain, audio = load(folder, "chain"), load(folder, "audio")
+    margin = int(chain["margin"]) if version == "v15" else 0
+    faces = []
+    for index in range(SOURCES):
+        x1, y1, x2, y2 = chain[f"boxes_{version}"][index].tolist()
+        image = golden_frame(folder, index)
+        box = Box(x1, y1, x2, min(y2 + margin, image.shape[0]))
+        faces.append(
+            FaceFrame(index, 0, box, image[box.slices()], np.zeros((468, 2), np.float32), Bgr(image))
+        )
+    kept = list(engine.encode_faces(iter(faces)))
+    plates = PlateList([one.plate for one in kept])
+    conditioning = Conditioning(np.zeros((SOURCES, 0), np.float32), {}, plates)
+    start, count = chain["clip_start_n"].tolist()
+    speech = np.tile(audio["speech"], 4)[start : start + count].astype(np.float32) / 32768
+    heard = RowArray.collected(engine.encode_speech(PcmArray(speech), FRAMES, RATE, None))
+    sources = chain["source_index"].tolist()
+    features = engine.features(heard, 0, FRAMES, RATE)
+    crops = engine.render([faces[source] for source in sources], conditioning, features)
+    return Run(folder, engine, faces, conditioning, sources, crops)
+
+
+def expected_frames(folder, version):
+    """Output frame -> what the original made of it, (240, 256, 3) int, for those that are stored."""
+    arrays, chain = load(folder, "chain" if version == "v15" else "chain_more"), load(folder, "chain")
+    sources = chain["source_index"].tolist()
+    known = {n: arrays.get(f"{version}/out_delta_{n:02d}") for n in range(FRAMES)}
+    return {n: golden_frame(folder, sources[n]) + delta for n, delta in known.items() if delta is not None}
