@@ -54,6 +54,7 @@ class Report:
     percent: float = 0.0
     rendering: Counts | None = None
     _shown_at: float = 0.0
+    _shown_phase: Phase | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def spend(self, phase: Phase, seconds: float) -> None:
@@ -83,9 +84,10 @@ class Report:
         with self._lock:
             self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
             now = time.monotonic()
+            force = force or phase != self._shown_phase  # a new phase may be the one that takes for ever
             if self.artifact is None or (not force and now - self._shown_at < _EVERY_S):
                 return
-            self._shown_at = now
+            self._shown_at, self._shown_phase = now, phase
             shown, artifact = self.percent, self.artifact
         text = json.dumps({"phase": phase, "done": done, "total": total})
         _show(artifact, shown, text)

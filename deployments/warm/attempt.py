@@ -99,7 +99,9 @@ class Attempt:
             ended = await slot.execute(order, warm_names(self._run))
         finally:
             stopping.cancel()
-        return await self._settle(ended)
+        has_hooks = slot.has_hooks
+        outcome = await self._settle(ended)
+        return outcome if has_hooks else Outcome()
 
     async def _stop_in_time(self, slot: Slot) -> None:
         limit = self._limit

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from deployments.warm import held
-from deployments.warm.protocol import Done, Hooks, Leave, Message, Order, Ready, Stop, decode, encode
+from deployments.warm.protocol import Done, Hooks, Leave, Loaded, Message, Order, Ready, Stop, decode, encode
 
 BEAT_S = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -153,7 +153,7 @@ def execute(line: Line, order: Order) -> Done:
     with _surroundings(order):
         line.busy = True
         try:
-            state = _run(UUID(order.run_id))
+            state = _run(UUID(order.run_id), line)
         except SystemExit as left:  # how Prefect's engine leaves
             code = left.code if isinstance(left.code, int) else 1
         except Interrupted:
@@ -168,7 +168,7 @@ def execute(line: Line, order: Order) -> Done:
     return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat())
 
 
-def _run(run_id: UUID) -> str | None:
+def _run(run_id: UUID, line: Line) -> str | None:
     """Run it; returns the type of the state it ended in, None when the engine left in another way."""
     from prefect.client.schemas.objects import State
     from prefect.engine import handle_engine_signals
@@ -185,6 +185,7 @@ def _run(run_id: UUID) -> str | None:
         except Exception:
             log.exception("The flow could not be loaded.")
             raise
+        line.send(Loaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
         ended = drive(flow, run_flow(flow, flow_run=run, error_logger=log, return_type="state"))  # pyright: ignore[reportArgumentType]  as the engine itself calls it
         return ended.type.value if isinstance(ended, State) else None
     return None
@@ -219,8 +220,7 @@ def run_hooks(hooks: Hooks) -> None:
         with run_settings():
             flow_run = load_flow_run(UUID(hooks.run_id))
             flow = load_flow(flow_run)
-            if flow.on_crashed_hooks or flow.on_cancellation_hooks:
-                asyncio.run(run(flow, flow_run, State.model_validate(hooks.state)))
+            asyncio.run(run(flow, flow_run, State.model_validate(hooks.state)))
     except Exception as error:
         print(f"hooks of {hooks.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
 

@@ -49,6 +49,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """Child to worker: the flow is imported and about to run."""
+
+    hooks: bool
+    """Whether it wants to be told of a crash or a cancellation."""
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """Child to worker, once a second: I live, and this is what I hold."""
 
@@ -75,10 +83,10 @@ class Done:
     beat: Beat
 
 
-Message = Order | Stop | Hooks | Leave | Ready | Beat | Done
+Message = Order | Stop | Hooks | Leave | Ready | Loaded | Beat | Done
 
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Order, Stop, Hooks, Leave, Ready, Beat, Done)
+    kind.__name__: kind for kind in (Order, Stop, Hooks, Leave, Ready, Loaded, Beat, Done)
 }
 
 

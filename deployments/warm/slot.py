@@ -17,6 +17,7 @@ from deployments.warm.protocol import (
     Done,
     Hooks,
     Leave,
+    Loaded,
     Message,
     Order,
     Ready,
@@ -91,6 +92,8 @@ class Slot:
         self.card = environment.get("CUDA_VISIBLE_DEVICES", "")
         self.state: State = "gone"
         self.run_id: str | None = None
+        self.has_hooks = False
+        """Whether the flow that it runs, or ran last, has hooks for a crash or a cancellation."""
         self.beat = Beat(rss=0)
         self.runs = 0
         """Runs that this child has served."""
@@ -184,6 +187,8 @@ class Slot:
                 match decode(line):
                     case Ready() as told if not ready.done():
                         ready.set_result(told)
+                    case Loaded() as loaded:
+                        self.has_hooks = loaded.hooks
                     case Beat() as beat:
                         self._note(beat)
                     case Done() as done:
@@ -219,7 +224,7 @@ class Slot:
         """
         if not self.is_free:
             raise RuntimeError(f"child {self.number} is {self.state}")
-        self.state, self.run_id = "busy", order.run_id
+        self.state, self.run_id, self.has_hooks = "busy", order.run_id, False
         self._done = asyncio.get_running_loop().create_future()
         self._heard_at = time.monotonic()
         for name in warm:

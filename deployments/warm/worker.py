@@ -38,6 +38,7 @@ from deployments.warm.tenants import TenantLimits
 from deployments.warm.waiting import Waiting, tenant_of
 from deployments.warm.watch import Watch
 from flows.control import ABORTED, EXPIRED
+from tasks.drafts import sweep_drafts
 from tasks.settings import WorkerSettings, get_settings
 
 if TYPE_CHECKING:
@@ -307,6 +308,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             task_status.started(slot.pid)
         with self._scratch.folder(str(flow_run.id)) as folder:
             outcome = await attempt.execute(slot, folder)
+        if slot.state != "idle":  # its child was ended and may have left something half-made
+            await asyncio.to_thread(sweep_drafts, get_settings().cache_folder)
         if outcome.hooks is not None:
             self._run_hooks(flow_run.id, outcome)
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -82,8 +81,7 @@ class Process:
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
+            bufsize=0,  # in our process group: who ends that ends it too
         )
         self.stdin = self._process.stdin
         self._said: list[str] = []
@@ -142,7 +140,7 @@ class Process:
                 self._process.wait(0.2)
             except subprocess.TimeoutExpired:
                 self._killed = True
-                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.kill()
                 self._process.wait(_KILL_WAIT_S)
         self._listener.join(_KILL_WAIT_S)
 

@@ -1,6 +1,7 @@
 """A Prefect server and warm workers as processes, and a client's view of them."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -122,6 +123,29 @@ class Pool:
             pull_steps=[],
             parameter_openapi_schema=schema,
         )
+
+    def deploy(self, name, entrypoint, schema=None):
+        """Deploy a flow by its entrypoint alone, without importing it here."""
+        with self.server.client() as client:
+            self.deployments[name] = client.create_deployment(
+                flow_id=client.create_flow_from_name(name),
+                name=self.name,
+                entrypoint=entrypoint,
+                work_pool_name=self.name,
+                work_queue_name="normal",
+                pull_steps=[],
+                parameter_openapi_schema=schema or {"type": "object", "properties": {}},
+            )
+
+    def phase(self, run_id):
+        """The phase that a job's progress names."""
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+        wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+        with self.server.client() as client:
+            notes = client.read_artifacts(artifact_filter=wanted)
+        found = [json.loads(note.description) for note in notes if note.key == "progress"]
+        return found[-1]["phase"] if found else None
 
     def submit(self, flow, queue=None, tags=(), variables=None, **parameters):
         with self.server.client() as client:

@@ -14,7 +14,7 @@ from deployments.warm import identity
 from deployments.warm.cards import children_of
 from deployments.warm.limits import is_expired, limit_of
 from deployments.warm.placing import best, warm_names
-from deployments.warm.protocol import Beat, Done, Hooks, Leave, Order, Ready, Stop, decode, encode
+from deployments.warm.protocol import Beat, Done, Hooks, Leave, Loaded, Order, Ready, Stop, decode, encode
 from deployments.warm.waiting import Waiting
 from tasks.settings import WorkerSettings
 
@@ -43,6 +43,7 @@ def run(tags=(), queue=None, due=0.0, created=0.0, run_count=0, **parameters):
         Hooks("id", {"type": "CRASHED"}),
         Leave(),
         Ready(7, 1.5),
+        Loaded(True),
         Beat(5, 6, ("unet",), {"unet": 2}),
         Done("id", -11, None, "tainted", Beat(1)),
     ],
