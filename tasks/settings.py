@@ -237,6 +237,11 @@ class ApiSettings(Group, frozen=True):
         default=55.0, ge=0, description="How long POST /inference waits for its job before it answers 202."
     )
     max_upload_bytes: int = Field(default=2 * GB, gt=0)
+    models_here: bool = Field(
+        default=False,
+        description="The workers use the models of this computer: refuse jobs at once that lack theirs."
+        " `musetalk up` sets it.",
+    )
     keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="Keys that clients may present. Empty: no key is asked for."
     )
