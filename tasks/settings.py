@@ -349,6 +349,11 @@ def torch_hub_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
+def whisper_folder() -> Path:
+    """Return where openai-whisper keeps the checkpoints that it fetched, by its own variable."""
+    return Path(_environment().get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
+
+
 def unknown_variables() -> tuple[str, ...]:
     """Name the MUSETALK_* variables that no setting takes: most likely typing errors."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}

@@ -2,8 +2,8 @@
 Speech of any length to text, window by window.
 
 openai-whisper's own `transcribe` wants all of the sound and its spectrogram in memory, and says nothing until
-its end; this is its loop over a file on disk, which reports and can be stopped after every window. Decoding and
-the times of words are the library's own, and a test holds the two to the same lines and times.
+its end; this is its loop over a file on disk, which reports and can be stopped after every window. Decoding
+and the times of words are the library's own, and a test holds the two to the same lines and times.
 """
 
 from collections.abc import Callable, Iterator, Sequence
