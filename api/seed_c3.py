@@ -33,10 +33,10 @@ def whole_number(name: str, low: int, high: int) -> BeforeValidator:
     """Check a number of seconds; numbers written as text do, fractions do not."""
 
     def check(value: object) -> int:
-        is_number = isinstance(value, int | str) and not isinstance(value, bool)
-        if not is_number or not _WHOLE.fullmatch(str(value)) or not low <= int(value) <= high:
+        text = str(value) if isinstance(value, int | str) else ""  # of true and false: words
+        if not _WHOLE.fullmatch(text) or not low <= int(text) <= high:
             raise ValueError(f"{name} must be an integer between {low} and {high} seconds")
-        return int(value)
+        return int(text)
 
     return BeforeValidator(check)
 

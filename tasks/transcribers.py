@@ -8,7 +8,6 @@ from musetalk_core.transcription.choice import Choice, IfMissing, Size, choose, 
 from musetalk_core.transcription.records import Task
 from musetalk_core.weights.layout import Layout
 from tasks.artefacts import artefacts, content_key
-from tasks.models import machine
 from tasks.weights import layout
 
 if TYPE_CHECKING:
@@ -74,6 +73,7 @@ def hearing(choice: Choice) -> "Hearing":
     from musetalk_core.nets.device import choose_device
     from musetalk_core.nets.shelf import shelf
     from musetalk_core.transcription.network import load_hearing
+    from tasks.models import machine
 
     here = machine()
     device = choose_device(here.device, here.precision)
