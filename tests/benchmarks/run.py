@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("speed", "memory", "sync", "repeat", "pipeline", "real_size")
+NAMES = ("speed", "memory", "sync", "repeat", "pipeline", "real_size", "transcribe", "transcribe_memory")
 
 
 def main():
