@@ -1,9 +1,9 @@
 """
 Warm transcription in one process against the `whisper` command on the same file.
 
-`transcribe.py [THREADS]`: same checkpoint, threads and decode options (the command's defaults); in turns, best
-of three. The command starts Python, loads its libraries and the model each time; ours is a job's whole work:
-decode the file, find speech, listen, write the transcript.
+`transcribe.py [THREADS]`: same checkpoint, threads and decode options (the command's defaults); in turns, the
+best of three. The command starts Python, loads its libraries and the model each time; ours is a job's whole
+work: decode the file, find speech, listen, write the transcript.
 """
 
 import os
@@ -116,7 +116,8 @@ def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
             same = {text for _, text in ours} == {text for _, text in theirs}
             print(
                 f"{seconds:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
-                f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}), same text: {same}",
+                f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
+                f" same text: {same}",
                 flush=True,
             )
     return ratios
