@@ -93,9 +93,10 @@ def command(checkpoint, path, folder, threads):
 
 
 def timed(run):
-    began = time.monotonic()
+    """Seconds, seconds of processors in this process and those it waited for, and the text."""
+    began, used = time.monotonic(), sum(os.times()[:4])
     text = run()
-    return time.monotonic() - began, text
+    return time.monotonic() - began, sum(os.times()[:4]) - used, text
 
 
 def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
@@ -113,11 +114,12 @@ def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
                 ours.append(timed(lambda path=path: work(path)))
                 theirs.append(timed(lambda path=path: command(checkpoint, path, folder, threads)))
             ratios.append(min(theirs)[0] / min(ours)[0])
-            same = {text for _, text in ours} == {text for _, text in theirs}
+            processors = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
+            same = {text for *_, text in ours} == {text for *_, text in theirs}
             print(
                 f"{seconds:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
                 f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
-                f" same text: {same}",
+                f" of processor time {processors:.2f}, same text: {same}",
                 flush=True,
             )
     return ratios

