@@ -15,11 +15,11 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.speech.samples import PcmFile, seconds
 from musetalk_core.transcription.choice import Choice, Size
 from musetalk_core.transcription.gate import clips
-from musetalk_core.transcription.records import Span, Task
+from musetalk_core.transcription.records import Span, Task, Transcript
 from tasks.artefacts import artefacts, content_key
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
-from tasks.reports import phase
+from tasks.reports import Report, phase
 from tasks.speech import decoded
 from tasks.transcribers import VOICE_ACTIVITY, hearing, voice_activity
 from tasks.weights import layout
@@ -77,30 +77,31 @@ def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
 
 
 def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
-    from musetalk_core.transcription.decoding import Options
-    from musetalk_core.transcription.listening import listen
     from musetalk_core.transcription.writing import write_transcript
 
     with phase("features"):
         samples = decoded(audio)
         worth_hearing = _clips(samples, wanted.gate)
     with phase("render") as report:
-
-        def on_seconds(done: float, total: float) -> None:
-            if report.closed:
-                raise CancelledRun("the job was stopped while it listened")
-            report.advance("render", round(done), round(total))
-
-        options = Options(wanted.task, wanted.beam_size, words=wanted.words)
-        transcript = listen(
-            samples,
-            worth_hearing,
-            hearing(Choice(wanted.size)),
-            wanted.language,
-            options,
-            on_seconds,
+        transcript = (
+            _heard(samples, worth_hearing, wanted, report)
+            if worth_hearing  # else no model is loaded
+            else Transcript.of_nothing(seconds(samples), wanted.language)
         )
     write_transcript(transcript, folder, {"model": wanted.size, "task": wanted.task})
+
+
+def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: Report) -> Transcript:
+    from musetalk_core.transcription.decoding import Options
+    from musetalk_core.transcription.listening import listen
+
+    def on_seconds(done: float, total: float) -> None:
+        if report.closed:
+            raise CancelledRun("the job was stopped while it listened")
+        report.advance("render", round(done), round(total))
+
+    options = Options(wanted.task, wanted.beam_size, words=wanted.words)
+    return listen(samples, worth_hearing, hearing(Choice(wanted.size)), wanted.language, options, on_seconds)
 
 
 def _clips(samples: PcmFile, gate: bool) -> list[Span]:

@@ -15,12 +15,11 @@ from whisper.decoding import DecodingResult
 from whisper.timing import add_word_timestamps
 from whisper.utils import get_end
 
-from musetalk_core.speech.samples import Samples
+from musetalk_core.speech.samples import Samples, seconds
 from musetalk_core.transcription.decoding import PROMPT_TOKENS, Decoder, Options, detect_language, ready
 from musetalk_core.transcription.network import TURN, Hearing
 from musetalk_core.transcription.records import Language, Segment, Span, Transcript, Word
-from musetalk_core.transcription.spectrogram import FRAMES_PER_S, WINDOW_FRAMES, Spectrogram
-from musetalk_core.types import SPEECH_RATE_HZ
+from musetalk_core.transcription.spectrogram import FRAME_SAMPLES, FRAMES_PER_S, WINDOW_FRAMES, Spectrogram
 
 OnSeconds = Callable[[float, float], None]
 """Told after every window: seconds that are done, seconds in all. What it raises ends the work."""
@@ -53,14 +52,12 @@ def listen(
     Returns:
         What was said.
     """
-    duration_s = samples.count / SPEECH_RATE_HZ
-    spoken = None if language is None else Language(language)
-    if not clips or samples.count < SPEECH_RATE_HZ // FRAMES_PER_S:
-        return Transcript((), spoken, (), duration_s)
+    duration_s = seconds(samples)
+    if not clips or samples.count < FRAME_SAMPLES:
+        return Transcript.of_nothing(duration_s, language)
     heard = Spectrogram(samples, hearing.net.dims.n_mels)
     spans = [(round(clip.start * FRAMES_PER_S), round(clip.end * FRAMES_PER_S)) for clip in clips]
-    if spoken is None:
-        spoken = _detected(heard, spans[0][0], hearing)
+    spoken = Language(language) if language else _detected(heard, spans[0][0], hearing)
     run = _Run(heard, Decoder(hearing, spoken.code, options))
     segments: list[Segment] = []
     for start, stop in spans:
@@ -151,7 +148,7 @@ def _lines(
     ends_in_silence = is_time[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if is_time[i - 1] and is_time[i]]
 
-    def seconds(token: int) -> float:
+    def seconds_at(token: int) -> float:
         return (token - first_time) * _STRIDE / FRAMES_PER_S
 
     def line(start_s: float, end_s: float, said: list[int]) -> dict[str, Any]:
@@ -159,11 +156,11 @@ def _lines(
 
     if not cuts:
         times = [token for token in tokens if token >= first_time]
-        end_s = seconds(times[-1]) if times and times[-1] != first_time else length / FRAMES_PER_S
+        end_s = seconds_at(times[-1]) if times and times[-1] != first_time else length / FRAMES_PER_S
         return [line(0.0, end_s, tokens)], at + length, ends_in_silence
     cuts += [len(tokens)] if ends_in_silence else []
     pieces = [tokens[begin:end] for begin, end in zip([0, *cuts], cuts, strict=False)]
-    lines = [line(seconds(piece[0]), seconds(piece[-1]), piece) for piece in pieces]
+    lines = [line(seconds_at(piece[0]), seconds_at(piece[-1]), piece) for piece in pieces]
     then = at + length if ends_in_silence else at + (pieces[-1][-1] - first_time) * _STRIDE
     return lines, then, ends_in_silence
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Task = Literal["transcribe", "translate"]
 
@@ -81,6 +81,11 @@ class Transcript:
     language: Language | None
     speech: tuple[Span, ...]
     duration_s: float
+
+    @classmethod
+    def of_nothing(cls, duration_s: float, language: str | None) -> Self:
+        """Make the transcript of sound in which nobody speaks; `language` if it was given."""
+        return cls((), None if language is None else Language(language), (), duration_s)
 
     @property
     def text(self) -> str:
