@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.control import USUAL, Control
 from flows.options import JOB
 from flows.schemas import TranscribeJob, TranscribeResult
 from flows.steps import Steps, job_steps
@@ -17,7 +18,7 @@ from tasks.transcribers import language_code
 
 
 @flow(name="transcribe", **JOB)
-def transcribe(job: TranscribeJob) -> TranscribeResult:
+def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
     """Hear the speech with Whisper and upload the transcript as text, JSON, subtitles and a table."""
     with job_steps() as steps:
         check_place("transcript.txt", job.output.bucket, job.output.prefix)

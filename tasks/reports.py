@@ -53,8 +53,6 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     percent: float = 0.0
     rendering: Counts | None = None
-    closed: bool = False
-    """The run is over: a step that still works in another thread should stop."""
     _shown_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -145,7 +143,6 @@ def reported() -> Generator[Report]:
         _write("error", _public(error))
         raise
     finally:
-        report.closed = True
         _write_timings(report)
         _reports.pop(run, None)
 

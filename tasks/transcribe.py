@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.exceptions import CancelledRun
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
@@ -79,9 +78,9 @@ def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
 def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
     from musetalk_core.transcription.writing import write_transcript
 
-    with phase("features"):
+    with phase("features") as report:
         samples = decoded(audio)
-        worth_hearing = _clips(samples, wanted.gate)
+        worth_hearing = _clips(samples, wanted.gate, report)
     with phase("render") as report:
         transcript = (
             _heard(samples, worth_hearing, wanted, report)
@@ -96,20 +95,22 @@ def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: 
     from musetalk_core.transcription.listening import listen
 
     def on_seconds(done: float, total: float) -> None:
-        if report.closed:
-            raise CancelledRun("the job was stopped while it listened")
-        report.advance("render", round(done), round(total))
+        report.advance("render", round(done), round(total))  # ends the work when the job is to stop
 
     options = Options(wanted.task, wanted.beam_size, words=wanted.words)
     return listen(samples, worth_hearing, hearing(Choice(wanted.size)), wanted.language, options, on_seconds)
 
 
-def _clips(samples: PcmFile, gate: bool) -> list[Span]:
+def _clips(samples: PcmFile, gate: bool, report: Report) -> list[Span]:
+    total_s = seconds(samples)
     if not gate:
-        return [Span(0.0, seconds(samples))]
+        return [Span(0.0, total_s)]
     from musetalk_core.transcription.voice_activity import speech_spans
 
-    return clips(speech_spans(samples, voice_activity()), seconds(samples))
+    def on_seconds(done: float) -> None:
+        report.advance("features", round(done), round(total_s))
+
+    return clips(speech_spans(samples, voice_activity(), on_seconds), total_s)
 
 
 def read_transcript(made: Artefact) -> dict[str, Any]:
