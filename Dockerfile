@@ -47,7 +47,8 @@ FROM base AS worker
 ARG ENGINE=viseme
 USER root
 RUN if [ "$ENGINE" = neural ]; then \
-      pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)"; fi
+      pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)" \
+      && pip install --no-deps -c /tmp/constraints.txt silero-vad; fi
 USER musetalk
 # `exec` form: signals reach the worker itself
 CMD ["musetalk", "worker", "--pool", "gpu", "--jobs", "1"]

@@ -11,7 +11,15 @@ from api.views import FinishedFile
 from tasks.storage import FolderObjects, Objects, Place, S3Objects, home_store
 
 LINK_LIFE_S = 3600
-_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".wav": "audio/wav",
+    ".txt": "text/plain; charset=utf-8",
+    ".json": "application/json",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".tsv": "text/tab-separated-values; charset=utf-8",
+}
 
 
 def answer_with(file: FinishedFile) -> Response:

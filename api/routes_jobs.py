@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from api import files, views
 from api.doors import RunsDep
 from api.keys import require_key
+from api.models_here import require_models
 from api.problems import Problem
 from api.views import JobView
 from flows.registry import JOB_TYPES, JobType
@@ -33,6 +34,7 @@ def _submit_route(job_type: JobType) -> Callable[..., Awaitable[JobView]]:
     ) -> JobView:
         if key is not None and not _KEY.fullmatch(key):
             raise Problem("malformed_request", "Idempotency-Key has 1 to 255 visible ASCII characters.")
+        await require_models(job_type, job)
         run = await runs.create(job_type, job, key)
         response.headers.update(views.polling_headers(run))
         return views.job_view(request, run)
@@ -72,12 +74,12 @@ async def cancel_job(request: Request, runs: RunsDep, job_id: UUID) -> JobView:
 @router.head("/{job_id}/files/{name}", include_in_schema=False, response_model=None, name="head_file")
 @router.get("/{job_id}/files/{name}", response_model=None)
 async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
-    """Give the file that a job made; parts of it too, by Range."""
+    """Give a file that a job made; parts of it too, by Range."""
     run = await runs.read(job_id)
-    file = views.finished_file(run)
-    if file is None or file.name != name:
-        raise not_finished(run.status)
-    return await to_thread(files.answer_with, file)
+    for file in views.finished_files(run):
+        if file.name == name:
+            return await to_thread(files.answer_with, file)
+    raise not_finished(run.status)
 
 
 @router.head("/{job_id}/result", include_in_schema=False, response_model=None, name="head_result")

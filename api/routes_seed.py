@@ -1,26 +1,30 @@
 """The routes of the two older services on the one job model, with their words and their mistakes mended."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from api import views
+from api import seed_c3, seed_whisper, views
 from api.doors import RunsDep
 from api.keys import require_key
+from api.models_here import require_models
 from api.problems import CODES, Problem, invalid
-from api.runs import FINAL, Run, wait_until_final
+from api.runs import FINAL, Run, Runs, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.registry import JOB_TYPES
+from flows.schemas import Job
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 open_router = APIRouter(tags=["older services"])
 
 PreferHeader = Annotated[str | None, Header(description="respond-async, wait=SECONDS")]
+SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})\b")
 
 
@@ -103,6 +107,36 @@ def _failure(run: Run, avatar_id: str) -> Problem:
     return Problem(code, detail, extra=extra | {"retryable": run.error.retryable})
 
 
+@router.post("/whisper", openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
+async def whisper(
+    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Queue a transcription; /status and /result tell of it."""
+    asked = seed_c3.read(seed_whisper.SeedWhisper, body)
+    return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
+
+
+async def _queued(
+    response: Response,
+    runs: Runs,
+    name: str,
+    to_job: Callable[[SeedBody], Job],
+    asked: SeedBody,
+    prefer: str | None,
+) -> dict[str, Any]:
+    """Queue a job of the older C3 service and answer as it did: 200, or 202 when that is preferred."""
+    try:
+        job = to_job(asked)
+    except ValidationError as error:
+        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+    await require_models(JOB_TYPES[name], job)
+    run = await runs.create(JOB_TYPES[name], job)
+    if "respond-async" in (prefer or ""):
+        response.status_code = 202
+        response.headers["Preference-Applied"] = "respond-async"
+    return seed_c3.queued(run, asked.warnings())
+
+
 def _job_id(job_id: str) -> UUID:
     try:
         return UUID(job_id)
@@ -126,8 +160,7 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
     word = views.seed_word(run)
     match run.status:
         case "succeeded":
-            body: dict[str, Any] = {"id": str(run.id), "status": word}
-            return body | ({"result_url": views.file_url(request, run)} if views.finished_file(run) else {})
+            return {"id": str(run.id), "status": word} | _outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)
         case "canceled":
@@ -136,6 +169,18 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
         case _:
             extra = {"status": word, "http_status": 400}
             raise Problem("not_ready", "Job not completed", headers={"Retry-After": "2"}, extra=extra)
+
+
+def _outcome(request: Request, run: Run) -> dict[str, Any]:
+    """Give the text of a job that makes one, with all figures and links; a link to any other job's file."""
+    result = run.result or {}
+    media = views.media_of(run)
+    if "text" not in result or media is not None:
+        return {"result_url": views.file_url(request, run)} if media else {}
+    hidden = {"name", "files", "cached", "timings_s"}
+    figures = {name: value for name, value in result.items() if name not in hidden}
+    links = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}
+    return figures | ({"files": links} if links else {})
 
 
 def _with_error(body: dict[str, Any], run: Run) -> dict[str, Any]:

@@ -122,25 +122,52 @@ def _public(run: Run) -> dict[str, Any] | None:
         return None
     shown = dict(run.result)
     for field in ("video", "audio"):
-        stored = shown.get(field)
-        if isinstance(stored, Mapping) and not str(stored.get("uri", "")).startswith("s3://"):
-            shown[field] = {**stored, "uri": f"job://{run.id}/{shown.get('name', '')}"}
+        if isinstance(shown.get(field), Mapping):
+            shown[field] = _named(run, shown[field], str(shown.get("name", "")))
+    if isinstance(shown.get("files"), Mapping):
+        shown["files"] = {name: _named(run, stored, name) for name, stored in shown["files"].items()}
     return shown
 
 
-def finished_file(run: Run) -> FinishedFile | None:
-    """Return the file that a succeeded job made, None for a job that makes none."""
+def _named(run: Run, stored: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if str(stored.get("uri", "")).startswith("s3://"):
+        return stored
+    return {**stored, "uri": f"job://{run.id}/{name}"}
+
+
+def media_of(run: Run) -> Mapping[str, Any] | None:
+    """Return where the sound or picture that a job made is stored; None for a job that makes neither."""
     result = run.result or {}
     stored = result.get("video") or result.get("audio")
-    if not isinstance(stored, Mapping) or "name" not in result:
-        return None
-    return FinishedFile(name=str(result["name"]), uri=str(stored["uri"]), size=int(stored["size"]))
+    return stored if isinstance(stored, Mapping) and "name" in result else None
+
+
+def finished_files(run: Run) -> list[FinishedFile]:
+    """Return the files that a succeeded job made, the one that stands for all first; none for others."""
+    result = run.result or {}
+    main = str(result.get("name", ""))
+    stored: dict[str, Any] = dict(result.get("files") or {})
+    media = media_of(run)
+    if media is not None:
+        stored[main] = media
+    names = sorted(stored, key=lambda name: name != main)
+    return [FinishedFile(name, str(stored[name]["uri"]), int(stored[name]["size"])) for name in names]
+
+
+def finished_file(run: Run) -> FinishedFile | None:
+    """Return the file that a succeeded job made, or that stands for all; None for a job that makes none."""
+    return next(iter(finished_files(run)), None)
 
 
 def file_url(request: Request, run: Run) -> str | None:
     """Return the address of a job's file, None when it has none (yet)."""
     file = finished_file(run)
-    return str(request.url_for("read_file", job_id=run.id, name=file.name)) if file else None
+    return named_url(request, run, file) if file else None
+
+
+def named_url(request: Request, run: Run, file: FinishedFile) -> str:
+    """Return the address of one of a job's files."""
+    return str(request.url_for("read_file", job_id=run.id, name=file.name))
 
 
 def polling_headers(run: Run) -> dict[str, str]:

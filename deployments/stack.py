@@ -96,6 +96,7 @@ def environment(plan: Plan, marker: str) -> dict[str, str]:
         MARKER_VARIABLE: marker,
         "MUSETALK_HOME": str(plan.home),
         "MUSETALK_API__PORT": str(plan.settings.api.port),
+        "MUSETALK_API__MODELS_HERE": "true",
         "PYTHONUNBUFFERED": "1",
         "PREFECT_HOME": str(plan.settings.prefect_home),
         "PREFECT_API_URL": f"{plan.prefect_url}/api",

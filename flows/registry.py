@@ -1,6 +1,7 @@
 """The job types on offer. Adding one is: a schema pair, a flow file, and a line here."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from pydantic import BaseModel
 
@@ -15,6 +16,8 @@ class JobType:
     job: type[schemas.Job]
     result: type[BaseModel]
     pool: str = "gpu"
+    needs: str | None = None
+    """Module path of what takes a job and raises when the models of this computer cannot do it."""
 
     @property
     def deployment(self) -> str:
@@ -26,6 +29,17 @@ class JobType:
         """Module path, never a file path: that would import the flow twice."""
         return f"flows.{self.name}.{self.name}"
 
+    def require_models(self, job: schemas.Job) -> None:
+        """
+        See that the models of this computer can do a job; nothing is loaded.
+
+        Raises:
+            ModelNotInstalled: they cannot.
+        """
+        if self.needs is not None:  # a name, so that importing the registry stays light
+            module, _, name = self.needs.rpartition(".")
+            getattr(import_module(module), name)(job)
+
 
 JOB_TYPES = {
     job_type.name: job_type
@@ -34,6 +48,12 @@ JOB_TYPES = {
         JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
         JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
         JobType("speech", schemas.SpeechJob, schemas.SpeechResult),
+        JobType(
+            "transcribe",
+            schemas.TranscribeJob,
+            schemas.TranscribeResult,
+            needs="flows.transcribe_model.model_for",
+        ),
     )
 }
 

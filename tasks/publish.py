@@ -8,7 +8,15 @@ from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.storage import bucket, home_store, locate
 
-_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".wav": "audio/wav",
+    ".txt": "text/plain; charset=utf-8",
+    ".json": "application/json",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".tsv": "text/tab-separated-values; charset=utf-8",
+}
 
 
 @task(**ALWAYS, **RETRY_IO)

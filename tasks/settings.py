@@ -237,6 +237,11 @@ class ApiSettings(Group, frozen=True):
         default=55.0, ge=0, description="How long POST /inference waits for its job before it answers 202."
     )
     max_upload_bytes: int = Field(default=2 * GB, gt=0)
+    models_here: bool = Field(
+        default=False,
+        description="The workers use the models of this computer: refuse jobs at once that lack theirs."
+        " `musetalk up` sets it.",
+    )
     keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="Keys that clients may present. Empty: no key is asked for."
     )
@@ -342,6 +347,11 @@ def torch_hub_folder() -> Path:
     cache = known.get("XDG_CACHE_HOME") or "~/.cache"
     home = known.get("TORCH_HOME") or f"{cache}/torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def whisper_folder() -> Path:
+    """Return where openai-whisper keeps the checkpoints that it fetched, by its own variable."""
+    return Path(_environment().get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
 
 
 def unknown_variables() -> tuple[str, ...]:

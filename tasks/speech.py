@@ -69,7 +69,7 @@ def speech_features(
         InputError: the speech is shorter than one frame, or has no sound.
     """
     with phase("features"):
-        samples = PcmFile(artefacts().path(_pcm(audio)) / "speech.f32")
+        samples = decoded(audio)
         frames = plan.plan(samples.count, Fraction(rate), 10).frames
         heard_by = engine(spec)
         phones, origin = _phones(audio, text, spoken, samples, spec.name == "viseme")
@@ -81,12 +81,19 @@ def speech_features(
         return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)
 
 
-def _pcm(audio: SourceFile) -> Artefact:
+def decoded(audio: SourceFile) -> PcmFile:
+    """
+    Decode the sound of a file once: 16 kHz mono, on disk.
+
+    Raises:
+        InputError: it has no sound, is damaged, or is over a limit.
+    """
+
     def make(folder: Path) -> None:
         decode_speech(source_path(audio), folder / "speech.f32", limits())
 
     key = content_key(kind=PCM, core=CORE_VERSION, audio=audio.sha256)
-    return artefacts().made_once(PCM, key, make, shared=False)
+    return PcmFile(artefacts().path(artefacts().made_once(PCM, key, make, shared=False)) / "speech.f32")
 
 
 def _phones(

@@ -20,7 +20,7 @@ from musetalk_core.weights.records import File, Model
 from tasks.errors import NotOffered, PullFailed
 from tasks.partial import Part, disk_errors
 from tasks.placing import Watch, alone, place, unfit
-from tasks.settings import get_settings, torch_hub_folder
+from tasks.settings import get_settings, torch_hub_folder, whisper_folder
 
 if TYPE_CHECKING:
     from tasks.offers import Offered
@@ -31,7 +31,8 @@ _GB = 1e9
 def layout() -> Layout:
     """Return where the models are, as the settings say."""
     settings = get_settings()
-    return Layout(settings.models_folder, settings.home / "weights.json", (torch_hub_folder(),))
+    shared = torch_hub_folder(), whisper_folder()
+    return Layout(settings.models_folder, settings.home / "weights.json", shared)
 
 
 def pull(names: Iterable[str], watch: Watch) -> list[Path]:

@@ -133,7 +133,7 @@ class Process:
         return EncodeError(f"ffmpeg failed: {cause}", returncode=status)
 
     def kill(self) -> None:
-        """End it and everything it started, and wait until it is gone."""
+        """End it, and wait until it is gone."""
         if self._process.poll() is None:
             try:
                 # Give a dying process the time to say why before it is killed.

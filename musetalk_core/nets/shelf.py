@@ -7,6 +7,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 import torch
@@ -115,11 +116,18 @@ def shelves() -> tuple[Shelf, ...]:
     return tuple(_shelves)
 
 
+@lru_cache(maxsize=4)
+def shelf(budget_bytes: int, idle_s: float) -> Shelf:
+    """The shelf of this process, shared by everything that loads networks."""
+    return Shelf(budget_bytes, idle_s)
+
+
 def size_of(net: object) -> int:
     """Bytes of the parameters and buffers of a module, or of the modules an object holds."""
     modules = [net] if isinstance(net, nn.Module) else [v for v in _parts(net) if isinstance(v, nn.Module)]
-    tensors = {t.data_ptr(): t.nbytes for m in modules for t in (*m.parameters(), *m.buffers())}
-    return sum(tensors.values())
+    tensors = (t for m in modules for t in (*m.parameters(), *m.buffers()))
+    dense = {t.data_ptr(): t.nbytes for t in tensors if t.layout == torch.strided}  # sparse ones: a few bytes
+    return sum(dense.values())
 
 
 def _parts(net: object) -> list[object]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
@@ -65,23 +66,16 @@ _TABLE: Final = (
     ),
     Model(
         "whisper-tiny",
-        "Whisper tiny, multilingual: MuseTalk hears with its encoder",
+        "Whisper tiny, multilingual: MuseTalk hears with its encoder; transcribes",
         "MIT",
         _WHISPER,
         alternatives=(
             _whisper("model.safetensors"),
             _whisper("pytorch_model.bin"),
-            (
-                File(
-                    "whisper/tiny.pt",
-                    "weights",
-                    Web(f"https://openaipublic.azureedge.net/main/whisper/models/{_TINY_SHA256}/tiny.pt"),
-                    76_000_000,
-                    sha256=_TINY_SHA256,
-                ),
-            ),
+            openai_checkpoint("tiny", _TINY_SHA256, 76_000_000),
         ),
     ),
+    *WHISPER,
     Model(
         "dwpose",
         "DWPose, whole-body key points",

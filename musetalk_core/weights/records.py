@@ -48,7 +48,7 @@ class File:
         bytes:   exact size where it is known.
         sha256:  64 hexadecimal digits, or the first ones (at least 8) where only they are known, or None.
         also:    further places below the models folder where people have it.
-        shared:  a file of this name in the folder where torch keeps what its hub fetched is taken, too.
+        shared:  a file of this name where torch or openai-whisper keeps what it fetched is taken, too.
         by_hand: how to get it without us, a sentence.
     """
 

@@ -4,7 +4,18 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("speed", "memory", "sync", "repeat", "pipeline", "real_size", "card")
+NAMES = (
+    "speed",
+    "memory",
+    "sync",
+    "repeat",
+    "pipeline",
+    "real_size",
+    "card",
+    "warm",
+    "transcribe",
+    "transcribe_memory",
+)
 
 
 def main():

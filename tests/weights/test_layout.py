@@ -59,12 +59,16 @@ def test_no_model_needs_what_is_only_for_training_or_overwritten():
 def test_hashes_are_those_of_whoever_publishes_them():
     mesh = {file.path: file.sha256 for file in MODELS["face-mesh"].files}
     assert mesh == {one.name: one.sha256 for one in (DETECTOR, MESH)}
-    tiny = next(file for file in all_files() if file.name == "tiny.pt")
     package = find_spec("whisper")
     if package is None or package.origin is None:
         pytest.skip("openai-whisper is not installed")
-    assert f'"tiny": "{tiny.source.url}"' in Path(package.origin).read_text()
-    assert tiny.sha256 in tiny.source.url
+    source = Path(package.origin).read_text()
+    checkpoints = {file.name.removesuffix(".pt"): file for file in all_files() if file.path.endswith(".pt")}
+    assert checkpoints.keys() == {"tiny", "tiny.en", "base", "small", "medium", "large-v2", "large-v3"}
+    for name, file in checkpoints.items():
+        assert f'"{name}": "{file.source.url}"' in source
+        assert file.sha256 in file.source.url
+    assert f'"large": "{checkpoints["large-v3"].source.url}"' in source
 
 
 def test_a_group_is_what_the_model_needs():

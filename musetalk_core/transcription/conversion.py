@@ -1,0 +1,148 @@
+"""Whisper as packages carry it (CTranslate2's format, fp16) to a checkpoint of openai-whisper's own."""
+
+import io
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from musetalk_core.errors import WeightsInvalid
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_TYPES: Final = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+_OLDEST: Final = 4
+"""Version of the container from which on it has this layout."""
+_HEAD_WIDTH: Final = 64
+
+
+def convert(parts: Sequence[Path], target: Path) -> None:
+    """
+    Write a checkpoint that `whisper.load_model` opens.
+
+    Args:
+        parts:  one file in CTranslate2's format, possibly cut into several.
+        target: the `.pt` to write: `dims` and `model_state_dict`, the weights as they are (fp16).
+
+    Raises:
+        WeightsInvalid: the parts are damaged, or are not Whisper.
+    """
+    name = parts[0].name
+    try:
+        arrays = _read(io.BytesIO(b"".join(part.read_bytes() for part in parts)))
+        dims, tensors = _to_openai(arrays)
+    except (KeyError, ValueError, IndexError, struct.error) as error:
+        raise WeightsInvalid(
+            f"{name} is not Whisper in CTranslate2's format: {error!r}", file=name
+        ) from error
+    # a view of what it was cut from would be saved whole
+    state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
+    torch.save({"dims": dims, "model_state_dict": state}, target)
+
+
+def _read(file: BinaryIO) -> Arrays:
+    """Read the container: little-endian, every tensor with its name, shape and type before it."""
+    version = _number(file, "I")
+    if version < _OLDEST:
+        raise ValueError(f"version {version} of the container is too old")
+    _text(file)
+    _number(file, "I")  # revision of the kind of model
+    found: Arrays = {}
+    for _ in range(_number(file, "I")):
+        name = _text(file)
+        shape = [_number(file, "I") for _ in range(_number(file, "B"))]
+        kind, size = _TYPES[_number(file, "B")], _number(file, "I")
+        found[name] = np.frombuffer(file.read(size), kind).reshape(shape)
+    for _ in range(_number(file, "I")):
+        alias, name = _text(file), _text(file)
+        found[alias] = found[name]
+    return found
+
+
+def _number(file: BinaryIO, kind: str) -> int:
+    (value,) = struct.unpack(f"<{kind}", file.read(struct.calcsize(kind)))
+    return int(value)
+
+
+def _text(file: BinaryIO) -> str:
+    return file.read(_number(file, "H")).rstrip(b"\0").decode()
+
+
+def _to_openai(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, int], Arrays]:
+    width, mels = (int(n) for n in arrays["encoder/conv1/weight"].shape[:2])
+    depth = {side: 1 + max(_layers(arrays, side)) for side in ("encoder", "decoder")}
+    out: Arrays = {}
+    for n in (1, 2):
+        _put(out, f"encoder.conv{n}", arrays, f"encoder/conv{n}")
+    _put_norm(out, "encoder.ln_post", arrays, "encoder/layer_norm")
+    _put_norm(out, "decoder.ln", arrays, "decoder/layer_norm")
+    out["decoder.token_embedding.weight"] = arrays["decoder/embeddings/weight"]
+    for side, layers in depth.items():
+        out[f"{side}.positional_embedding"] = arrays[f"{side}/position_encodings/encodings"]
+        for i in range(layers):
+            _put_block(out, f"{side}.blocks.{i}", arrays, f"{side}/layer_{i}", width)
+    heads = width // _HEAD_WIDTH
+    dims = {
+        "n_mels": mels,
+        "n_audio_ctx": len(out["encoder.positional_embedding"]),
+        "n_audio_state": width,
+        "n_audio_head": heads,
+        "n_audio_layer": depth["encoder"],
+        "n_vocab": len(out["decoder.token_embedding.weight"]),
+        "n_text_ctx": len(out["decoder.positional_embedding"]),
+        "n_text_state": width,
+        "n_text_head": heads,
+        "n_text_layer": depth["decoder"],
+    }
+    return dims, out
+
+
+def _layers(names: Mapping[str, object], side: str) -> set[int]:
+    return {int(found[1]) for name in names if (found := re.match(rf"{side}/layer_(\d+)/", name))}
+
+
+def _put_block(
+    out: Arrays, name: str, arrays: Mapping[str, npt.NDArray[Any]], theirs: str, width: int
+) -> None:
+    """One layer. Query, key and value lie stacked; the key's bias, always zero, has no place here."""
+    query, key, value = (slice(i * width, (i + 1) * width) for i in range(3))
+    own = f"{theirs}/self_attention"
+    _put(out, f"{name}.attn.query", arrays, f"{own}/linear_0", query)
+    _put(out, f"{name}.attn.key", arrays, f"{own}/linear_0", key, bias=False)
+    _put(out, f"{name}.attn.value", arrays, f"{own}/linear_0", value)
+    _put(out, f"{name}.attn.out", arrays, f"{own}/linear_1")
+    _put_norm(out, f"{name}.attn_ln", arrays, f"{own}/layer_norm")
+    across = f"{theirs}/attention"
+    if f"{across}/linear_0/weight" in arrays:
+        first, second = slice(0, width), slice(width, 2 * width)
+        _put(out, f"{name}.cross_attn.query", arrays, f"{across}/linear_0")
+        _put(out, f"{name}.cross_attn.key", arrays, f"{across}/linear_1", first, bias=False)
+        _put(out, f"{name}.cross_attn.value", arrays, f"{across}/linear_1", second)
+        _put(out, f"{name}.cross_attn.out", arrays, f"{across}/linear_2")
+        _put_norm(out, f"{name}.cross_attn_ln", arrays, f"{across}/layer_norm")
+    _put_norm(out, f"{name}.mlp_ln", arrays, f"{theirs}/ffn/layer_norm")
+    _put(out, f"{name}.mlp.0", arrays, f"{theirs}/ffn/linear_0")
+    _put(out, f"{name}.mlp.2", arrays, f"{theirs}/ffn/linear_1")
+
+
+def _put(
+    out: Arrays,
+    name: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    theirs: str,
+    rows: slice = slice(None),
+    *,
+    bias: bool = True,
+) -> None:
+    out[f"{name}.weight"] = arrays[f"{theirs}/weight"][rows]
+    if bias:
+        out[f"{name}.bias"] = arrays[f"{theirs}/bias"][rows]
+
+
+def _put_norm(out: Arrays, name: str, arrays: Mapping[str, npt.NDArray[Any]], theirs: str) -> None:
+    out[f"{name}.weight"], out[f"{name}.bias"] = arrays[f"{theirs}/gamma"], arrays[f"{theirs}/beta"]

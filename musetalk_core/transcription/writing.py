@@ -1,0 +1,62 @@
+"""A transcript as files: plain text, JSON with everything, subtitles and a table."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from whisper.utils import WriteSRT, WriteTSV, WriteTXT, WriteVTT
+
+from musetalk_core.transcription.records import Segment, Transcript
+
+_WRITERS: Final = {"txt": WriteTXT, "srt": WriteSRT, "vtt": WriteVTT, "tsv": WriteTSV}
+
+
+def write_transcript(transcript: Transcript, folder: Path, facts: Mapping[str, Any]) -> None:
+    """
+    Write `transcript.txt`, `.srt`, `.vtt`, `.tsv` as `whisper` does, and `.json` with all figures.
+
+    Args:
+        transcript: what was said.
+        folder:     there.
+        facts:      further members of the JSON, such as the model's name.
+    """
+    lines = {
+        "segments": [{"start": s.start, "end": s.end, "text": s.text} for s in transcript.segments],
+    }
+    for ending, writer in _WRITERS.items():
+        with (folder / f"transcript.{ending}").open("w", encoding="utf-8") as file:
+            writer("").write_result(lines, file=file)
+    content = json.dumps(document(transcript, facts), ensure_ascii=False, indent=1)
+    (folder / "transcript.json").write_text(content, encoding="utf-8")
+
+
+def document(transcript: Transcript, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that is known about a transcript, fit for JSON."""
+    language = transcript.language
+    return {
+        "text": transcript.text,
+        "language": language.code if language else None,
+        "language_probability": _rounded(language.probability if language else None),
+        "duration_s": round(transcript.duration_s, 3),
+        "confidence": _rounded(transcript.confidence),
+        **facts,
+        "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
+        "speech": [{"start": round(s.start, 3), "end": round(s.end, 3)} for s in transcript.speech],
+    }
+
+
+def _segment(number: int, segment: Segment) -> dict[str, Any]:
+    shown = {"id": number, **asdict(segment), "confidence": segment.confidence}
+    for name in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature", "confidence"):
+        shown[name] = _rounded(shown[name])
+    if segment.words is not None:
+        shown["words"] = [
+            {**asdict(word), "probability": _rounded(word.probability)} for word in segment.words
+        ]
+    return shown
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,149 @@
+"""Speech to text: a sound that was fetched, to a transcript in the formats people use."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.speech.samples import PcmFile, seconds
+from musetalk_core.transcription.choice import Choice, Size
+from musetalk_core.transcription.gate import clips
+from musetalk_core.transcription.records import Span, Task, Transcript
+from tasks.artefacts import artefacts, content_key
+from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import Report, phase
+from tasks.speech import decoded
+from tasks.transcribers import VOICE_ACTIVITY, hearing, voice_activity
+from tasks.weights import layout
+
+TRANSCRIPT = "transcript"
+FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+"""Endings of the files of a transcript, the plainest first."""
+_ROWS = 500
+_log = logging.getLogger(__name__)
+
+
+class Wanted(BaseModel):
+    """A transcription with nothing left open; travels between tasks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: Size
+    task: Task
+    language: str | None
+    """Code of the spoken language; None: as it sounds."""
+    beam_size: int
+    words: bool
+    gate: bool
+    """Whether long silence and music are left out."""
+
+
+def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
+    """Name a transcript by everything that decides its content."""
+    models = [Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else [])]
+    return content_key(
+        kind=TRANSCRIPT,
+        core=CORE_VERSION,
+        audio=audio.sha256,
+        models=layout().digest(*models),
+        **wanted.model_dump(),
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
+    """
+    Transcribe; the artefact holds `transcript.txt`, `.json`, `.srt`, `.vtt` and `.tsv`.
+
+    Args:
+        key: `transcript_key` of the rest.
+
+    Raises:
+        InputError: there is no sound, or a model is missing or damaged.
+    """
+
+    def make(folder: Path) -> None:
+        _write(folder, audio, wanted)
+
+    return artefacts().made_once(TRANSCRIPT, key, make)
+
+
+def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
+    from musetalk_core.transcription.writing import write_transcript
+
+    with phase("features") as report:
+        samples = decoded(audio)
+        worth_hearing = _clips(samples, wanted.gate, report)
+    with phase("render") as report:
+        transcript = (
+            _heard(samples, worth_hearing, wanted, report)
+            if worth_hearing  # else no model is loaded
+            else Transcript.of_nothing(seconds(samples), wanted.language)
+        )
+    write_transcript(transcript, folder, {"model": wanted.size, "task": wanted.task})
+
+
+def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: Report) -> Transcript:
+    from musetalk_core.transcription.decoding import Options
+    from musetalk_core.transcription.listening import listen
+
+    def on_seconds(done: float, total: float) -> None:
+        report.advance("render", round(done), round(total))  # ends the work when the job is to stop
+
+    options = Options(wanted.task, wanted.beam_size, words=wanted.words)
+    return listen(samples, worth_hearing, hearing(Choice(wanted.size)), wanted.language, options, on_seconds)
+
+
+def _clips(samples: PcmFile, gate: bool, report: Report) -> list[Span]:
+    total_s = seconds(samples)
+    if not gate:
+        return [Span(0.0, total_s)]
+    from musetalk_core.transcription.voice_activity import speech_spans
+
+    def on_seconds(done: float) -> None:
+        report.advance("features", round(done), round(total_s))
+
+    return clips(speech_spans(samples, voice_activity(), on_seconds), total_s)
+
+
+def read_transcript(made: Artefact) -> dict[str, Any]:
+    """Read a transcript back: see `musetalk_core.transcription.writing.document`."""
+    content: dict[str, Any] = json.loads(
+        artefacts().file(made, "transcript.json").read_text(encoding="utf-8")
+    )
+    return content
+
+
+def show_transcript(found: Mapping[str, Any]) -> None:
+    """
+    Show a transcript in Prefect's pages, as a table; one that cannot be shown is no reason to fail a job.
+
+    Args:
+        found: as `read_transcript` gives it.
+    """
+    segments = found["segments"]
+    rows = [
+        {"from": clock(s["start"]), "to": clock(s["end"]), "text": s["text"], "confidence": s["confidence"]}
+        for s in segments[:_ROWS]
+    ]
+    rest = (
+        f"; the first {_ROWS} of {len(segments)} lines, the files have all" if len(segments) > _ROWS else ""
+    )
+    told = f"{found['language'] or 'no speech'}, heard by Whisper {found['model']}{rest}"
+    try:
+        create_table_artifact(key="transcript", table=rows, description=told)
+    except Exception as error:
+        _log.warning("the transcript was not shown: %s", error)
+
+
+def clock(seconds: float) -> str:
+    """Write a time as h:mm:ss.d."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"

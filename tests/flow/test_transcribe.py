@@ -1,0 +1,104 @@
+"""The transcribe flow with the starter model, from files to files."""
+
+import json
+import wave
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from word_errors import word_error_rate
+
+from flows.schemas import Output, TranscribeJob
+from flows.transcribe import transcribe
+from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
+from musetalk_core.weights.manifest import MODELS
+from tasks.storage import home_store
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+READING = next(ASSETS.glob("sense*0870.txt"))
+
+
+@pytest.fixture
+def starter_only(home, monkeypatch):
+    """A computer with nothing but what every installation brings, whoever's cache there may be."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache-of-others"))
+    monkeypatch.delitem(MODELS, "whisper-base")
+    return home
+
+
+def job_for(path, **more):
+    return TranscribeJob(audio=f"file://{path}", **({"beam_size": 1} | more))
+
+
+def stored(ref):
+    return b"".join(home_store().read(ref.uri.split("/store/", 1)[1])).decode()
+
+
+def test_speech_becomes_text_with_times_and_figures(starter_only, speech_file):
+    result = transcribe(job_for(speech_file, output=Output(name="chapter.txt")))
+
+    assert word_error_rate([(READING.read_text(), result.text)]) <= 0.1
+    assert (result.model, result.language, result.language_probability) == ("tiny.en", "en", None)
+    assert (result.duration_s, result.speech_s, result.name) == (7.1, 7.1, "chapter.txt")
+    assert list(result.files) == [f"chapter.{e}" for e in ("txt", "json", "srt", "vtt", "tsv")]
+    assert stored(result.files["chapter.txt"]) == result.text + "\n"
+    words = json.loads(stored(result.files["chapter.json"]))["segments"][0]["words"]
+    assert words[3]["word"] == "Dashwood" and 0.9 < words[3]["start"] < 1.4
+    assert 0.7 < result.confidence <= 1 and result.segments[0].confidence == result.confidence
+    assert result.warnings == ["language_not_detected: tiny.en takes everything for English"]
+    assert result.cached == []
+
+    again = transcribe(job_for(speech_file, output=Output(name="again")))
+    assert (again.text, again.cached, again.name) == (result.text, ["hear"], "again.txt")
+    with get_client(sync_client=True) as client:
+        shown = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["transcript"]))
+        )
+    [row] = json.loads(shown[0].data)
+    assert (row["from"], row["text"]) == ("0:00:00.0", result.text.replace("\n", " "))
+
+
+def test_silence_is_no_text(starter_only):
+    path = starter_only / "silence.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(2 * 16000 * 3))
+
+    result = transcribe(job_for(path, language="en"))
+
+    assert (result.text, result.segments, result.speech_s, result.confidence) == ("", [], 0, None)
+    assert result.warnings == ["no_speech: nobody was heard to speak"]
+
+
+def test_a_substitute_is_told(starter_only, speech_file):
+    result = transcribe(job_for(speech_file, model="medium", if_missing="substitute", language="English"))
+
+    assert result.model == "tiny.en"
+    assert result.warnings == ["model_substituted: medium is not installed; tiny.en was used"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"model": "medium"}, {"task": "translate"}, {"language": "de"}, {"model": "tiny"}]
+)
+def test_what_no_model_here_can_do_is_refused_before_anything_is_fetched(starter_only, more):
+    with pytest.raises(ModelNotInstalled, match="musetalk weights pull whisper-"):
+        transcribe(job_for("/nowhere/hello.wav", **more))
+
+
+def test_a_picture_is_refused(starter_only, portrait_file):
+    with pytest.raises(InputError):
+        transcribe(job_for(portrait_file))
+
+
+def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, speech_file):
+    from tasks.weights import layout
+
+    place = layout().folder / "whisper" / "small.pt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"\x80\x02 not small")
+
+    with pytest.raises(WeightsInvalid, match=r"small\.pt has the SHA-256"):
+        transcribe(job_for(speech_file, model="small"))
