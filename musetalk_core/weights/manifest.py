@@ -9,6 +9,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.voices import VOICES
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
@@ -129,6 +130,7 @@ _TABLE: Final = (
             ),
         ),
     ),
+    *VOICES,
     Model(
         "face-mesh",
         "MediaPipe's face detector and face mesh",
@@ -198,6 +200,7 @@ MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "musetalk": ("musetalk-v15",),
+    "csm": ("csm-1b",),
     "starter": tuple(model.name for model in _TABLE if model.is_starter),
 }
 """Names that stand for several models."""
