@@ -8,7 +8,13 @@ from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.storage import bucket, home_store, locate
 
-_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+}
 
 
 @task(**ALWAYS, **RETRY_IO)
