@@ -28,7 +28,7 @@ from tasks.voice_prompt import prompt_key, voice_prompt
 from tasks.voices import VoiceSpec
 
 _AHEAD = 2
-"""Sentences in work at a time; those of csm wait for each other, and a stopped job leaves few behind."""
+"""Sentences of the starter voice in work beside the one that is waited for; csm speaks one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _sentences(
     waiting: deque[PrefectFuture[SpokenSentence]] = deque()
     done: list[SpokenSentence] = []
     spoken = 0
-    ahead = 0 if spec.context_sentences and spec.engine == "csm" else _AHEAD
+    hears, ahead = (spec.context_sentences, 0) if spec.engine == "csm" else (0, _AHEAD)
 
     def take() -> None:
         nonlocal spoken
@@ -104,8 +104,7 @@ def _sentences(
         steps.report.advance("speak", len(done), len(texts))
 
     for number, text in enumerate(texts):
-        heard = range(max(0, number - spec.context_sentences), number) if not ahead else ()
-        before = tuple((texts[n], done[n].artefact) for n in heard)
+        before = tuple((texts[n], done[n].artefact) for n in range(max(0, number - hears), number))
         sentence = Sentence(text=text, prompt=prompt, before=before)
         step = speak_sentence.with_options(task_run_name=f"sentence {number + 1} of {len(texts)}")
         waiting.append(step.submit(sentence_key(sentence, spec), sentence, spec))
