@@ -14,7 +14,6 @@ from musetalk_core.speech.sentences import sentences
 from tasks.fetch import fetch
 from tasks.refs import Artefact
 from tasks.showing import show_speech
-from tasks.stopping import stop_if_asked
 from tasks.voice import (
     Sentence,
     SpokenSentence,
@@ -97,7 +96,6 @@ def _sentences(
 
     def take() -> None:
         nonlocal spoken
-        stop_if_asked()
         one, was_cached = steps.outcome(waiting.popleft())
         spoken += not was_cached
         done.append(one)
