@@ -204,7 +204,7 @@ def _memory_errors() -> Generator[None]:
 def voice_device(machine: Machine) -> Device:
     """Choose where to speak: on cards in bfloat16, which the model was made in, unless the operator says."""
     device = choose_device(machine.device, machine.precision)
-    if machine.precision == "auto" and device.is_cuda:
+    if machine.precision == "auto" and device.place.type == "cuda":
         return Device(device.place, torch.bfloat16)
     return device
 
