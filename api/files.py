@@ -19,6 +19,9 @@ _TYPES = {
     ".srt": "application/x-subrip",
     ".vtt": "text/vtt; charset=utf-8",
     ".tsv": "text/tab-separated-values; charset=utf-8",
+    ".mp3": "audio/mpeg",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
 }
 
 

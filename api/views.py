@@ -54,7 +54,7 @@ class JobView(BaseModel):
     id: str
     type: str
     status: Status
-    phase: str | None = Field(description="fetch, prepare, features, render, encode, join or upload.")
+    phase: str | None = Field(description="fetch, speak, prepare, features, render, encode, join or upload.")
     progress: ProgressView
     created_at: datetime | None
     started_at: datetime | None

@@ -165,6 +165,7 @@ def submit(  # noqa: PLR0913  one option each
     audio: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
     image: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
     text: Annotated[str | None, typer.Option(help="Words; @FILE reads them from a file.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Recording of a voice to clone, as --audio.")] = None,
     more: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter: encode.crf=20."),
@@ -178,6 +179,7 @@ def submit(  # noqa: PLR0913  one option each
 
     with plain_errors():
         given = {"video": video, "audio": audio, "image": image, "text": text}
+        given["reference_audio"] = reference
         parameters = job_parameters(job_type, given, more or [])
         there = _api(server, key)
         job = there.submit(job_type, parameters)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
-MEDIA_FIELDS = ("video", "audio", "image")
+MEDIA_FIELDS = ("video", "audio", "image", "reference_audio")
 _BLOCK = 1 << 20
 
 

@@ -1,33 +1,65 @@
-"""portrait: make the person in a still picture say the given speech."""
+"""portrait: make the person in a still picture say a speech, or a text."""
+
+from dataclasses import replace
 
 from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.engines import engine_of
+from flows.framing import Framing
 from flows.options import JOB
 from flows.schemas import PortraitJob, VideoResult
-from flows.steps import job_steps
+from flows.speaking import speak_text
+from flows.steps import Steps, job_steps
 from flows.talking_video import Order, talking_video
+from musetalk_core.framing import Frame
+from tasks.fetch import fetch
+from tasks.framing import PNG, frame_picture, framed_key
+from tasks.publish import check_place
+from tasks.sources import made_uri
+from tasks.speech import WAV_FILE
 
 
 @flow(name="portrait", **JOB)
 def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
-    """The lip_sync steps on a one-frame avatar, with gentle idle motion of the head."""
+    """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
     with job_steps() as steps:
-        result = talking_video(
-            Order(
-                picture=job.image,
-                audio=job.audio,
-                text=job.text,
-                fps=job.fps,
-                engine=engine_of(job),
-                face=job.face,
-                encode=job.encode,
-                output=job.output,
-                refresh=job.refresh,
-                idle_seed=job.seed if job.idle_motion else None,
-            ),
-            steps,
+        where = job.output
+        check_place(f"{where.name or 'portrait'}.mp4", where.bucket, where.prefix)
+        order = Order(
+            picture=job.image,
+            audio=job.audio or "",
+            text=job.text,
+            fps=job.fps,
+            engine=engine_of(job),
+            face=job.face,
+            encode=job.encode,
+            output=where,
+            refresh=job.refresh,
+            idle_seed=job.seed if job.idle_motion else None,
         )
+        result = talking_video(_with_speech(job, _framed(job, order, steps), steps), steps)
         steps.finish(result)
     return result
+
+
+def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
+    if job.framing == Framing():
+        return order
+    source = steps.result("fetch", fetch.submit(job.image, "video")).source
+    frame = Frame(**job.framing.model_dump())
+    made = steps.result(
+        "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
+    )
+    return replace(order, picture=made_uri(made, PNG), called=source.name)
+
+
+def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
+    """Speak the text when there is no sound: its own artefact is the job's audio, at full quality."""
+    if job.audio is not None:
+        return order
+    spoken = speak_text([job.text or ""], job.voice, steps)
+    made = spoken.made.artefact
+    return replace(
+        order, audio=made_uri(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
+    )

@@ -1,16 +1,27 @@
 """What callers send and get back, one pair per job type. Pure pydantic: the API and the UI forms use this."""
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flows.framing import FRAMING, Framing
 from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
+from flows.speech_schemas import VOICE, SpeechJob, SpeechResult, VoiceOptions
 from flows.transcribe_schemas import TranscribeJob, TranscribeResult, WhisperSize
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
-__all__ = ["Job", "Output", "TranscribeJob", "TranscribeResult", "WhisperSize"]
+__all__ = [
+    "Job",
+    "Output",
+    "SpeechJob",
+    "SpeechResult",
+    "TranscribeJob",
+    "TranscribeResult",
+    "VoiceOptions",
+    "WhisperSize",
+]
 
 FaceChoice = Literal["largest", "left", "right", "most_central"]
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
@@ -124,18 +135,22 @@ class PortraitJob(Job):
         description="A portrait: png, jpeg or webp.",
         examples=["s3://media/portraits/anna.png"],
     )
-    audio: MediaUri = Field(
+    audio: MediaUri | None = Field(
+        default=None,
         title="Speech",
-        description="What they shall say: any audio file, or a video whose sound is taken.",
+        description="What they shall say: any audio file, or a video whose sound is taken. Empty: the text is"
+        " spoken.",
         examples=["s3://media/speech/hello.wav"],
     )
     text: str | None = Field(
         default=None,
         max_length=100_000,
-        title="Transcript",
-        description="The words of the speech, if known (English): better lips.",
+        title="Text",
+        description="Without speech: what to say. With speech: its words, if known (English): better lips.",
         examples=["My mother bought five big blue balloons."],
     )
+    voice: VoiceOptions = VOICE
+    framing: Framing = FRAMING
     fps: FrameRate = Field(
         default="25",
         title="Frame rate",
@@ -164,6 +179,12 @@ class PortraitJob(Job):
     )
     encode: VideoOptions = _ENCODE
     output: Output = OUTPUT
+
+    @model_validator(mode="after")
+    def _something_to_say(self) -> Self:
+        if self.audio is None and not (self.text or "").strip():
+            raise ValueError("a portrait needs audio, or a text to speak")
+        return self
 
 
 class FaceCoverage(BaseModel):
@@ -208,6 +229,7 @@ class VideoResult(BaseModel):
     )
     cached: list[str] = Field(description="Steps that were taken from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    speech: Artefact | None = Field(default=None, description="The spoken text, when one was spoken for it.")
     warnings: list[str] = []
 
 
@@ -234,56 +256,6 @@ class PrepareAvatarResult(BaseModel):
     fps: str
     frames: int
     faces: FaceCoverage
-    cached: list[str]
-    timings_s: dict[str, float]
-
-
-class SpeechJob(Job):
-    """Speak a text."""
-
-    text: str = Field(
-        min_length=1,
-        max_length=100_000,
-        title="Text",
-        description="What to say (English).",
-        examples=["Hello, I am a talking picture."],
-    )
-    speed: float = Field(
-        default=1.0,
-        ge=0.5,
-        le=2.0,
-        title="Speed",
-        description="1 is the voice's own pace.",
-        examples=[0.9, 1.2],
-    )
-    pause_duration: int = Field(
-        default=150,
-        ge=0,
-        le=1000,
-        title="Pause (ms)",
-        description="Silence between sentences.",
-        examples=[150, 400],
-    )
-    seed: int = Field(
-        default=0,
-        ge=0,
-        le=2**31 - 1,
-        title="Seed",
-        description="Same seed, same sound.",
-        examples=[7],
-    )
-    output: Output = OUTPUT
-
-
-class SpeechResult(BaseModel):
-    """A spoken text. A lip-sync job that takes it as `job://<id>` uses its exact sound times."""
-
-    audio: ObjectRef
-    name: str
-    text: str
-    voice: str
-    duration_s: float
-    speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]
 

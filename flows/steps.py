@@ -23,10 +23,15 @@ class Steps:
 
     def result(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task; raises what it raised."""
-        value: Any = future.result()
-        if future.state.name == "Cached":
+        value, was_cached = self.outcome(future)
+        if was_cached:
             self.cached.append(step)
         return value
+
+    def outcome(self, future: PrefectFuture[T]) -> tuple[T, bool]:
+        """Wait for a task and tell whether it came from the cache; raises what it raised."""
+        value: Any = future.result()
+        return value, future.state.name == "Cached"
 
     def timings(self) -> dict[str, float]:
         """Seconds per phase so far."""
@@ -38,10 +43,15 @@ class Steps:
 
 
 @contextmanager
-def job_steps() -> Generator[Steps]:
-    """Open a run's books; at the end let go of the cached files it used."""
+def job_steps(**shares: tuple[float, float]) -> Generator[Steps]:
+    """
+    Open a run's books; at the end let go of the cached files it used.
+
+    Args:
+        shares: see `tasks.reports.reported`.
+    """
     try:
-        with reported() as report:
+        with reported(**shares) as report:
             yield Steps(report)
     finally:
         artefacts().release()

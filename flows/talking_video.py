@@ -52,6 +52,11 @@ class Order:
     preparation: bool = True
     refresh: bool = False
     idle_seed: int | None = None
+    called: str | None = None
+    """What people call the picture, where it is one that a step made."""
+    speech: Artefact | None = None
+    """The text that was spoken for this, if one was."""
+    warnings: tuple[str, ...] = ()
 
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
@@ -75,7 +80,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     made = _video(talk, audio, sound, steps)
     where = order.output
     stored = upload(made, VIDEO_FILE, name, where.bucket, where.prefix)
-    return _result(talk, stored_name=name, stored=stored, steps=steps)
+    return _result(talk, order, stored_name=name, stored=stored, steps=steps)
 
 
 def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
@@ -86,7 +91,7 @@ def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
 def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
     """Before any work: a name that cannot be used should fail at once."""
     try:
-        return output_name(picture.source.name, audio.source.name, order.output.name)
+        return output_name(order.called or picture.source.name, audio.source.name, order.output.name)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -145,7 +150,7 @@ def _chunks(
     return made
 
 
-def _result(talk: Talk, stored_name: str, stored: object, steps: Steps) -> VideoResult:
+def _result(talk: Talk, order: Order, stored_name: str, stored: object, steps: Steps) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     return VideoResult.model_validate(
         {
@@ -167,7 +172,8 @@ def _result(talk: Talk, stored_name: str, stored: object, steps: Steps) -> Video
             ),
             "cached": steps.cached,
             "timings_s": steps.timings(),
-            "warnings": _warnings(prepared),
+            "speech": order.speech,
+            "warnings": [*order.warnings, *_warnings(prepared)],
         }
     )
 

@@ -22,6 +22,9 @@ Ints = npt.NDArray[np.int64]
 SPEECH_RATE_HZ = 16_000
 """Every engine hears 16 kHz mono float32."""
 
+VOICE_RATE_HZ = 24_000
+"""Every voice speaks 24 kHz mono."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -10,6 +10,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from musetalk_core.errors import InputError
 
+_SPOKEN = "artefact://speech/"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -21,11 +23,13 @@ class Found:
 
 def resolve(uri: str) -> Found:
     """
-    Follow a `job://` reference; every other reference is returned as it is.
+    Follow a `job://` reference; every other reference is returned as it is, a spoken text known as such.
 
     Raises:
         InputError: the job is unknown, unfinished, or has no file to give.
     """
+    if uri.startswith(_SPOKEN):
+        return Found(uri, uri.removeprefix(_SPOKEN).split("/", 1)[0])
     if not uri.startswith("job://"):
         return Found(uri)
     job = uri.removeprefix("job://").split("/", 1)[0]

@@ -29,11 +29,12 @@ from musetalk_core.engine import Counts
 from musetalk_core.errors import RenderError
 from tasks.stopping import Stopped, stop_if_asked
 
-Phase = Literal["fetch", "prepare", "features", "render", "encode", "join", "upload"]
+Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
 
 _SHARES: dict[str, tuple[float, float]] = {
     # where a phase begins and ends in percent; render and encode overlap, so render carries both
     "fetch": (0, 5),
+    "speak": (5, 30),  # a job that only speaks gives it more
     "features": (5, 5),  # beside prepare, which is longer and tells the progress of both
     "prepare": (5, 40),
     "render": (40, 92),
@@ -53,6 +54,9 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     percent: float = 0.0
     rendering: Counts | None = None
+    shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _SHARES)
+    closed: bool = False
+    """The run is over: a step that still works in another thread should stop."""
     _shown_at: float = 0.0
     _shown_phase: Phase | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,7 +84,7 @@ class Report:
             Stopped: the job is to end; every long loop comes by here.
         """
         stop_if_asked()
-        low, high = _SHARES[phase]
+        low, high = self.shares[phase]
         with self._lock:
             self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
             now = time.monotonic()
@@ -132,9 +136,14 @@ def phase(name: Phase, total: int = 1, *, beside: bool = False) -> Generator[Rep
 
 
 @contextmanager
-def reported() -> Generator[Report]:
-    """Open the books for a flow run; an error raised on purpose becomes its `error` artifact."""
-    report, run = Report(), str(flow_run.id)
+def reported(**shares: tuple[float, float]) -> Generator[Report]:
+    """
+    Open the books for a flow run; an error raised on purpose becomes its `error` artifact.
+
+    Args:
+        shares: percent at which phases begin and end, where this kind of job differs.
+    """
+    report, run = Report(shares=_SHARES | shares), str(flow_run.id)
     _reports[run] = report
     report.artifact = _start_progress()
     try:
@@ -145,6 +154,7 @@ def reported() -> Generator[Report]:
         _write("error", _public(error))
         raise
     finally:
+        report.closed = True
         _write_timings(report)
         _reports.pop(run, None)
 

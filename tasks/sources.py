@@ -23,7 +23,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store, locate
 
-__all__ = ["MediaKind", "fetch_source", "save_asset", "source_path"]
+__all__ = ["MediaKind", "fetch_source", "made_uri", "save_asset", "source_path"]
 
 MediaKind = Literal["video", "audio", "image"]
 _FILE = "data"
@@ -204,6 +204,35 @@ class _Web:
         return _Seen(found.version, found.size)
 
 
+class _Made:
+    """A file of one of our artefacts: what one step made is what another takes in."""
+
+    def __init__(self, uri: str, kind: str, key: str, file: str) -> None:
+        self.uri, self._file = uri, file
+        found = artefacts().find(kind, key)
+        if found is None:
+            raise ObjectMissing(f"the {kind} artefact {key[:12]}… is not in the cache any more")
+        self._artefact = found
+
+    def look(self) -> _Seen:
+        return _Seen(self._artefact.key, None)
+
+    def name(self) -> str:
+        return self._file
+
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+        part.restart()
+        with artefacts().file(self._artefact, self._file).open("rb") as file:
+            while block := file.read(1 << 20):
+                part.write(block)
+        return seen
+
+
+def made_uri(made: Artefact, file: str) -> str:
+    """Name a file of an artefact as an input; jobs cannot: only our own steps do."""
+    return f"artefact://{made.kind}/{made.key}/{file}"
+
+
 def _origin(uri: str) -> _Origin:
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
@@ -218,6 +247,8 @@ def _origin(uri: str) -> _Origin:
         case "file":
             objects, key = _local(unquote(rest))
             return _Stored(uri, objects, key)
+        case "artefact":
+            return _Made(uri, *rest.split("/", 2))
         case _:
             raise InputError(
                 f"{uri[:100]!r} is no media reference: use s3://bucket/key, https://…, asset://ID or job://ID"

@@ -26,6 +26,8 @@ from tasks.sources import source_path
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
 SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
+WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
+"""Files of a spoken text; phones only where its voice knows their times."""
 
 
 class SpeechFeatures(BaseModel):
@@ -102,14 +104,16 @@ def _phones(
     if not wanted:
         return None, "none"
     known = artefacts().find(SPEECH, spoken) if spoken else None
-    if known is not None:
-        return load_phones(artefacts().file(known, "phones.json")), "given"
+    if known is not None and PHONES_FILE in known.files:
+        return load_phones(artefacts().file(known, PHONES_FILE)), "given"
+    if known is not None:  # a voice that does not know when it says what; but what, we know
+        text = artefacts().file(known, TEXT_FILE).read_text()
 
     def make(folder: Path) -> None:
         phones, origin = phones_of(samples, text)
-        save_phones(phones, folder / "phones.json")
+        save_phones(phones, folder / PHONES_FILE)
         (folder / "origin.json").write_text(json.dumps(origin))
 
     key = content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
     folder = artefacts().path(artefacts().made_once(PHONES, key, make))
-    return load_phones(folder / "phones.json"), json.loads((folder / "origin.json").read_text())
+    return load_phones(folder / PHONES_FILE), json.loads((folder / "origin.json").read_text())

@@ -45,3 +45,24 @@ def golden_models() -> Iterator[Callable[..., Path]]:
             return root
 
         yield models
+
+
+@pytest.fixture(scope="session")
+def tiny_csm() -> Iterator[Path]:
+    """A models folder with a made-up CSM of the real classes."""
+    import tiny_csm
+
+    with tempfile.TemporaryDirectory(prefix="tiny-csm-") as name:
+        tiny_csm.write_csm(Path(name))
+        yield Path(name)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on several threads, on a busy machine a hundred times."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

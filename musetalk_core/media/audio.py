@@ -1,4 +1,4 @@
-"""Sound from any file as 16 kHz mono float32, streamed; and small wav files."""
+"""Sound from any file as mono float32 at one rate, streamed; and small wav files."""
 
 from __future__ import annotations
 
@@ -30,14 +30,20 @@ GAP_S = Fraction(1, 10)
 _BYTES = 4
 
 
-def decode_speech(path: Path, target: Path, limits: Limits = Limits()) -> int:  # noqa: B008  frozen
+def decode_speech(
+    path: Path,
+    target: Path,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+    rate_hz: int = SPEECH_RATE_HZ,
+) -> int:
     """
     Decode a file's first sound track; memory does not grow with its length.
 
     Args:
-        path:   a sound or video file. Sound that starts after the picture begins with silence.
-        target: the headerless little-endian float32 file to write, 16 kHz mono, -1..1; whole or not at all.
-        limits: on what headers promise and on what is really decoded.
+        path:    a sound or video file. Sound that starts after the picture begins with silence.
+        target:  the headerless little-endian float32 file to write, mono, -1..1; whole or not at all.
+        limits:  on what headers promise and on what is really decoded.
+        rate_hz: of the file to write.
 
     Returns:
         the number of samples S: the length of the track, rounded up.
@@ -55,13 +61,14 @@ def decode_speech(path: Path, target: Path, limits: Limits = Limits()) -> int:  
         if stream is None:
             raise NoAudioFound(f"The {sniffed.name} file has no sound track.")
         with temporary.open("wb") as file:
-            return _resampled(_mono(container, stream, sniffed, limits), stream.sample_rate, file)
+            blocks = _mono(container, stream, sniffed, limits)
+            return _resampled(blocks, stream.sample_rate, rate_hz, file)
 
 
-def _resampled(blocks: Iterator[Float], rate: int, file: BinaryIO) -> int:
+def _resampled(blocks: Iterator[Float], rate: int, rate_hz: int, file: BinaryIO) -> int:
     import soxr
 
-    resampler = soxr.ResampleStream(rate, SPEECH_RATE_HZ, 1, dtype="float32", quality="HQ")
+    resampler = soxr.ResampleStream(rate, rate_hz, 1, dtype="float32", quality="HQ")
     heard = 0
     for block in _gathered(blocks):
         heard += len(block)
@@ -69,7 +76,7 @@ def _resampled(blocks: Iterator[Float], rate: int, file: BinaryIO) -> int:
     _put(resampler.resample_chunk(np.zeros(0, np.float32), last=True), file)
     if heard == 0:
         raise NoAudioFound("The sound track is empty; send one that carries the speech.")
-    count = -(-heard * SPEECH_RATE_HZ // rate)
+    count = -(-heard * rate_hz // rate)
     # The resampler rounds its own way; the length is a promise. truncate() also grows a file, with zeros.
     file.truncate(count * _BYTES)
     return count

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import threading
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from musetalk_core.errors import InputError, ModelNotInstalled
-from musetalk_core.speech.phones import Phone, save_phones
+from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.visemes import arpabet_of_letter
-from musetalk_core.types import Float
+from musetalk_core.types import VOICE_RATE_HZ, Float
 
-RATE_HZ: Final = 24_000
+RATE_HZ: Final = VOICE_RATE_HZ
 SPEEDS: Final = 0.5, 2.0
 """Slowest and fastest speed the voice was made for."""
 
@@ -118,38 +117,6 @@ def speak_sentences(
     if waiting is None:
         raise InputError("The text to speak holds no English words.")
     yield waiting
-
-
-def write_speech(
-    text: str, wav: Path, phones: Path, *, speed: float = 1.0, pause_s: float = 0.1, seed: int = 0
-) -> None:
-    """
-    Speak a text into files, holding one sentence at a time.
-
-    Args:
-        text:    English.
-        wav:     receives 24 kHz mono 16 bit sound.
-        phones:  receives the phones with times, as `save_phones` writes them.
-        speed:   0.5 slow .. 2.0 fast.
-        pause_s: extra silence between sentences.
-        seed:    same seed, same bytes.
-
-    Raises:
-        InputError: nothing to say, or a speed out of range.
-        ModelNotInstalled: the voice's package is missing or damaged.
-    """
-    spoken: list[Phone] = []
-    start = 0
-    with wave.open(str(wav), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(RATE_HZ)
-        for part in speak_sentences(text, speed, seed, pause_s):
-            out.writeframes((np.clip(part.samples, -1, 1) * 32767).astype("<i2").tobytes())
-            start_s = start / RATE_HZ
-            spoken += [Phone(p.start_s + start_s, p.end_s + start_s, p.name) for p in part.phones]
-            start += len(part.samples)
-    save_phones(spoken, phones)
 
 
 def _voice() -> _Voice:

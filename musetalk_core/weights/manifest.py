@@ -9,6 +9,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.voices import VOICES
 from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
@@ -123,6 +124,7 @@ _TABLE: Final = (
             ),
         ),
     ),
+    *VOICES,
     Model(
         "face-mesh",
         "MediaPipe's face detector and face mesh",
@@ -192,6 +194,7 @@ MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "musetalk": ("musetalk-v15",),
+    "csm": ("csm-1b",),
     "starter": tuple(model.name for model in _TABLE if model.is_starter),
 }
 """Names that stand for several models."""

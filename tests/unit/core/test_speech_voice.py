@@ -3,17 +3,15 @@
 import os
 import subprocess
 import sys
-import wave
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from musetalk_core.errors import InputError
-from musetalk_core.speech.phones import load_phones
 from musetalk_core.speech.pronunciation import spoken_words
 from musetalk_core.speech.visemes import SILENCE, arpabet
-from musetalk_core.speech.voice import RATE_HZ, speak, speak_sentences, write_speech
+from musetalk_core.speech.voice import RATE_HZ, speak, speak_sentences
 
 TEXT = "My mother bought five big blue balloons. Was it better?"
 
@@ -90,18 +88,6 @@ def test_a_text_without_words_is_refused(text):
 def test_a_speed_out_of_range_is_refused(speed):
     with pytest.raises(InputError, match="speed must be between"):
         speak("hello", speed=speed)
-
-
-def test_files_hold_what_was_spoken(tmp_path, spoken):
-    write_speech(TEXT, tmp_path / "a.wav", tmp_path / "a.json")
-
-    with wave.open(str(tmp_path / "a.wav")) as file:
-        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        assert (file.getframerate(), file.getnchannels()) == (RATE_HZ, 1)
-    np.testing.assert_allclose(pcm / 32767, spoken.samples, atol=1e-4)
-    phones = load_phones(tmp_path / "a.json")
-    assert [p.name for p in phones] == [p.name for p in spoken.phones]
-    np.testing.assert_allclose([p.end_s for p in phones], [p.end_s for p in spoken.phones], atol=1e-3)
 
 
 def test_numbers_and_unknown_words_have_a_pronunciation():

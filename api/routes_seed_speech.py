@@ -1,0 +1,58 @@
+"""POST /csm and POST /portrait of the older C3 service: queued at once, told of by /status and /result."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Body, Depends, Header, Response
+from pydantic import ValidationError
+
+from api import seed_c3, seed_csm, seed_portrait
+from api.doors import RunsDep
+from api.keys import require_key
+from api.problems import invalid
+from api.runs import Runs
+from flows.registry import JOB_TYPES
+from flows.schemas import Job
+
+router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
+
+PreferHeader = Annotated[str | None, Header(description="respond-async")]
+SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
+
+
+@router.post("/csm", openapi_extra=seed_c3.documented(seed_csm.SeedSpeech))
+async def csm(
+    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Queue a text to be spoken."""
+    asked = seed_c3.read(seed_csm.SeedSpeech, body)
+    return await _queued(response, runs, "speech", seed_csm.to_job, asked, prefer)
+
+
+@router.post("/portrait", openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait))
+async def portrait(
+    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Queue a picture that is to say a speech."""
+    asked = seed_portrait.read_portrait(body)
+    return await _queued(response, runs, "portrait", seed_portrait.to_job, asked, prefer)
+
+
+async def _queued(
+    response: Response,
+    runs: Runs,
+    name: str,
+    to_job: Callable[[SeedBody], Job],
+    asked: SeedBody,
+    prefer: str | None,
+) -> dict[str, Any]:
+    """Answer as the service did: 200, or 202 when that is preferred."""
+    try:
+        job = to_job(asked)
+    except ValidationError as error:
+        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+    run = await runs.create(JOB_TYPES[name], job)
+    if "respond-async" in (prefer or ""):
+        response.status_code = 202
+        response.headers["Preference-Applied"] = "respond-async"
+    return seed_c3.queued(run, asked.warnings())

@@ -1,0 +1,159 @@
+"""The body of POST /csm, as the older C3 Render API documented it, and its speech job."""
+
+import math
+from typing import Annotated, get_args
+
+from pydantic import BeforeValidator, Field
+
+from api.problems import Problem
+from api.seed_c3 import SeedJob, media_url, one_of
+from flows.schemas import SpeechJob
+from flows.speech_schemas import VoiceName
+
+VOICES: tuple[str, ...] = get_args(VoiceName)
+CLONE_CONSENT = "consent_assumed: who clones a voice on this route vouches that its speaker agreed"
+
+
+def _text(value: object) -> object:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("text must be a string")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("text cannot be empty")
+    return value
+
+
+def _monologue(value: object) -> object:
+    """The final version took a list, the one before a text."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("Monologue cannot be empty")
+        return value
+    if not isinstance(value, list):
+        raise ValueError("monologue must be an array of strings")  # noqa: TRY004  pydantic takes a ValueError
+    if not value:
+        raise ValueError("monologue array cannot be empty")
+    items: list[object] = value
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("all items in monologue array must be strings")
+    if not all(str(item).strip() for item in items):
+        raise ValueError("monologue array cannot contain empty strings")
+    return items
+
+
+def _voice(value: object) -> object:
+    return "random" if value == "random_voice" else value
+
+
+def _reference(value: object) -> object:
+    return media_url("reference_audio_url").func(value) if value else None  # type: ignore[call-arg]
+
+
+def _number(name: str, low: int, high: int) -> BeforeValidator:
+    """Take whole numbers, as text too; fractions are refused."""
+
+    def check(value: object) -> int:
+        number = _float(value)
+        if number is None or number != math.floor(number) or not low <= number <= high:
+            raise ValueError(f"{name} must be an integer between {low} and {high}")
+        return int(number)
+
+    return BeforeValidator(check)
+
+
+def _temperature(value: object) -> float:
+    number = _float(value)
+    if number is None or not 0 <= number <= 2:
+        raise ValueError("temperature must be a float between 0 and 2")
+    return number
+
+
+def _float(value: object) -> float | None:
+    """Read a finite number, as text too; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+class SeedSpeech(SeedJob):
+    """What the older service took to speak."""
+
+    text: Annotated[str | None, BeforeValidator(_text)] = Field(
+        default=None, description="What to say, of any length.", examples=["Hello from here."]
+    )
+    monologue: Annotated[str | list[str] | None, BeforeValidator(_monologue)] = Field(
+        default=None, description="The same as one text or a list of them; either this or `text`."
+    )
+    voice: Annotated[str, one_of(VOICES, "voice option"), BeforeValidator(_voice)] = Field(
+        default="random", description=f"{', '.join(VOICES)}."
+    )
+    reference_audio_url: Annotated[str | None, BeforeValidator(_reference)] = Field(
+        default=None, description="clone: a recording of the voice."
+    )
+    reference_text: str | None = Field(default=None, description="clone: what is said in it, word by word.")
+    temperature: Annotated[float, BeforeValidator(_temperature)] = Field(default=0.9, description="0 to 2.")
+    topk: Annotated[int, _number("topk", 1, 100)] = Field(default=50, description="1 to 100.")
+    max_audio_length: Annotated[int, _number("max_audio_length", 1000, 30_000)] = Field(
+        default=10_000, description="Milliseconds of one piece; longer text is spoken in several."
+    )
+    pause_duration: Annotated[int, _number("pause_duration", 0, 500)] = Field(
+        default=150, description="Milliseconds between sentences."
+    )
+
+    @property
+    def is_clone(self) -> bool:
+        """Whether a voice is cloned."""
+        return self.voice == "clone"
+
+    def warnings(self) -> list[str]:
+        """Say what was given and has no effect, and what is taken for granted."""
+        return super().warnings() + ([CLONE_CONSENT] if self.is_clone else [])
+
+
+def to_job(body: SeedSpeech) -> SpeechJob:
+    """
+    Turn a body into a job.
+
+    Raises:
+        Problem: fields that do not go together, in the older service's words.
+        ValidationError: a reference that is none.
+    """
+    fault = _fault(body)
+    if fault is not None:
+        raise Problem("invalid_input", fault)
+    clone = {
+        "reference_audio": body.reference_audio_url,
+        "reference_text": body.reference_text,
+        "consent": True,
+    }
+    return SpeechJob.model_validate(
+        {
+            "text": body.text,
+            "monologue": body.monologue,
+            "voice": body.voice,
+            "temperature": body.temperature,
+            "topk": body.topk,
+            "max_audio_length": body.max_audio_length,
+            "pause_duration": body.pause_duration,
+            **(clone if body.is_clone else {}),
+        }
+    )
+
+
+def _fault(body: SeedSpeech) -> str | None:
+    if body.text is None and body.monologue is None:
+        return "Missing required field: either text or monologue must be provided"
+    if body.text is not None and body.monologue is not None:
+        return "Cannot provide both text and monologue parameters. Use only one."
+    if not body.is_clone:
+        return None
+    if not body.reference_audio_url:
+        return "reference_audio_url is required for voice cloning"
+    if body.reference_text is None:
+        return "reference_text is required for voice cloning"
+    return None if body.reference_text.strip() else "reference_text cannot be empty"

@@ -1,0 +1,42 @@
+"""The part of the table of models that holds voices; sizes are those of the files on their hub."""
+
+from typing import Final
+
+from musetalk_core.weights.records import File, Hub, Model
+
+_CSM: Final = "sesame/csm-1b"
+
+
+def _csm(name: str, role: str, about: int) -> File:
+    return File(f"csm-1b/{name}", role, Hub(_CSM, name), about)
+
+
+VOICES: Final = (
+    Model(
+        "csm-1b",
+        "CSM 1B, a voice that speaks in context, with its codec Mimi",
+        "Apache-2.0; its README forbids impersonation without consent, deception and illegal use",
+        _CSM,
+        (
+            _csm("config.json", "config", 3_280),
+            _csm("generation_config.json", "generation", 264),
+            _csm("preprocessor_config.json", "preprocessor", 271),
+            _csm("tokenizer.json", "tokenizer", 17_209_980),
+            _csm("tokenizer_config.json", "tokenizer_config", 50_563),
+            _csm("transformers.safetensors.index.json", "index", 59_730),
+            _csm("transformers-00001-of-00002.safetensors", "weights", 4_944_026_784),
+            _csm("transformers-00002-of-00002.safetensors", "more_weights", 2_189_474_180),
+        ),
+        needs=("csm-voices",),
+    ),
+    Model(
+        "csm-voices",
+        "CSM's two recorded voices, conversational_a and conversational_b",
+        "Apache-2.0, unverified",
+        _CSM,
+        (
+            _csm("prompts/conversational_a.wav", "conversational_a", 1_500_000),
+            _csm("prompts/conversational_b.wav", "conversational_b", 1_500_000),
+        ),
+    ),
+)

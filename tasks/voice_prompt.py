@@ -1,0 +1,142 @@
+"""What a CSM voice is made of: a recording and its words, which every sentence hears first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.errors import InputError
+from musetalk_core.media.audio import decode_speech, write_wav
+from musetalk_core.speech.joining import read_wav
+from musetalk_core.speech.samples import PcmFile
+from musetalk_core.speech.tidy import levelled
+from musetalk_core.types import VOICE_RATE_HZ, Float
+from tasks.artefacts import artefacts, content_key
+from tasks.limits import limits
+from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import Report, phase
+from tasks.sources import source_path
+from tasks.speech import TEXT_FILE, WAV_FILE
+from tasks.stopping import Stopped, stop_if_asked
+from tasks.voices import RECORDINGS, VoiceSpec, csm_voice
+from tasks.weights import layout
+
+if TYPE_CHECKING:
+    from musetalk_core.csm.model import Turn
+    from musetalk_core.csm.reading import Reading
+
+VOICE = "voice"
+_REFERENCE_S = 2.0, 60.0
+
+
+def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> str:
+    """Name a voice's prompt by everything that decides it."""
+    return content_key(
+        kind=VOICE,
+        core=CORE_VERSION,
+        name=spec.name,
+        spoken_by=spec.made_by() if spec.name == "random" else None,
+        recorded=layout().digest(RECORDINGS) if spec.is_recorded else None,
+        reference=reference and reference.sha256,
+        words=words,
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> Artefact:
+    """
+    Make a voice: of chance, of the model's recordings, or of the caller's.
+
+    Args:
+        key:       `prompt_key` of the rest.
+        reference: clone: the recording.
+        words:     clone: what is said in it.
+
+    Raises:
+        InputError: the recording is too short or too long, or has no sound.
+        ModelNotInstalled: the recorded voices are missing.
+        EngineError: no voice of chance came about.
+    """
+    with phase("speak", beside=True) as report:
+
+        def make(folder: Path) -> None:
+            text, samples = _prompt(spec, reference, words, folder, report)
+            write_wav(folder / WAV_FILE, samples, VOICE_RATE_HZ)
+            (folder / TEXT_FILE).write_text(text)
+
+        return artefacts().made_once(VOICE, key, make)
+
+
+def _prompt(
+    spec: VoiceSpec, reference: SourceFile | None, words: str | None, folder: Path, report: Report
+) -> tuple[str, Float]:
+    from musetalk_core.csm.prompts import SELF_INTRODUCTION, TRANSCRIPTS
+
+    if spec.name == "random":
+        return SELF_INTRODUCTION, read_by_csm(SELF_INTRODUCTION, spec, (), report).samples
+    if reference is None:
+        return TRANSCRIPTS[spec.name], _recording(layout().find(RECORDINGS)[spec.name], folder)
+    samples = _recording(source_path(reference), folder)
+    seconds = len(samples) / VOICE_RATE_HZ
+    if not _REFERENCE_S[0] <= seconds <= _REFERENCE_S[1]:
+        low, high = _REFERENCE_S
+        raise InputError(
+            f"The recording of the voice lasts {seconds:.1f} seconds; {low:.0f} to {high:.0f} are taken.",
+            seconds=round(seconds, 1),
+        )
+    return " ".join((words or "").split()), samples
+
+
+def _recording(path: Path, folder: Path) -> Float:
+    raw = folder / "recording.f32"
+    try:
+        count = decode_speech(path, raw, limits(), VOICE_RATE_HZ)
+        # one sample more than is taken tells that it is too long; no more of it is read
+        most = int(_REFERENCE_S[1] * VOICE_RATE_HZ) + 1
+        return levelled(PcmFile(raw).read(0, min(count, most)), VOICE_RATE_HZ)
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def turn_of(said: Artefact, text: str | None = None) -> "Turn":
+    """
+    Open something that was said.
+
+    Args:
+        said: a prompt, or a sentence.
+        text: its words; None: those of the prompt.
+    """
+    from musetalk_core.csm.model import Turn
+
+    folder = artefacts().path(said)
+    words = (folder / TEXT_FILE).read_text() if text is None else text
+    return Turn(words, read_wav(folder / WAV_FILE))
+
+
+def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: Report) -> "Reading":
+    """
+    Read a sentence with the model of this process, and stop within a frame once the run is over.
+
+    Raises:
+        EngineError, InputError: see `musetalk_core.csm.reading.read`.
+    """
+    from musetalk_core.csm.model import Sampling
+    from musetalk_core.csm.reading import read
+
+    def go_on(_: int) -> None:
+        stop_if_asked()
+        if report.closed:
+            raise Stopped("the run that this was spoken for is over")
+
+    return read(
+        csm_voice(),
+        text,
+        context,
+        longest_s=spec.longest_ms / 1000,
+        sampling=Sampling(spec.temperature, spec.topk),
+        seed=spec.seed,
+        on_frame=go_on,
+    )

@@ -1,0 +1,118 @@
+"""Which voice a job gets, settled once, and what it needs in this process."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.speech.voice import VOICE as STARTER_VOICE
+from tasks.models import machine
+from tasks.weights import layout
+
+if TYPE_CHECKING:
+    from musetalk_core.csm.model import Csm
+
+VoiceEngine = Literal["csm", "starter"]
+VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
+
+_CSM, RECORDINGS = "csm-1b", "csm-voices"
+_STARTER_LONGEST = 300
+"""Characters: the starter voice's memory grows with a sentence's length."""
+
+
+class VoiceSpec(BaseModel, frozen=True):
+    """A voice with nothing left open; travels between tasks."""
+
+    engine: VoiceEngine
+    name: VoiceName = "random"
+    temperature: float = 0.9
+    topk: int = 50
+    longest_ms: int = 10_000
+    context_sentences: int = 0
+    speed: float = 1.0
+    seed: int = 0
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the voice is one of the model's recordings."""
+        return self.name in {"conversational_a", "conversational_b"}
+
+    @property
+    def called(self) -> str:
+        """What people call the voice."""
+        return STARTER_VOICE if self.engine == "starter" else self.name
+
+    @property
+    def longest_text(self) -> int:
+        """Characters that a piece of text may have."""
+        if self.engine == "starter":
+            return _STARTER_LONGEST
+        from musetalk_core.csm.reading import longest_text
+
+        return longest_text(self.longest_ms / 1000)
+
+    def made_by(self) -> dict[str, Any]:
+        """Everything about the voice, save its prompt, that decides how a sentence sounds; for cache keys."""
+        common: dict[str, Any] = {"core": CORE_VERSION, "engine": self.engine, "seed": self.seed}
+        if self.engine == "starter":
+            return common | {"voice": STARTER_VOICE, "speed": self.speed}
+        from musetalk_core.csm.model import voice_device
+        from musetalk_core.csm.reading import READING_VERSION
+
+        return common | {
+            "weights": layout().digest(_CSM),
+            "device": voice_device(machine()).name,
+            "reading": READING_VERSION,
+            "temperature": self.temperature,
+            "topk": self.topk,
+            "longest_ms": self.longest_ms,
+        }
+
+
+def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> tuple[VoiceSpec, list[str]]:
+    """
+    Decide who speaks.
+
+    Args:
+        asked: the job's word; `auto` is csm if it is installed, else the starter voice.
+        spec:  the other fields of a `VoiceSpec`.
+
+    Returns:
+        The voice, and what in the job has no effect on it, in words.
+
+    Raises:
+        ModelNotInstalled: the weights or packages of csm are missing where nothing else will do.
+        InputError: the starter engine was asked for what it cannot do.
+    """
+    can_run = find_spec("torch") is not None and find_spec("transformers") is not None
+    installed = can_run and not layout().look(_CSM).missing
+    engine: VoiceEngine = ("csm" if installed else "starter") if asked == "auto" else asked
+    voice = VoiceSpec(engine=engine, **spec)
+    if voice.engine == "starter":
+        return voice, _starter_notes(voice, asked)
+    if not can_run:
+        raise ModelNotInstalled("The voice csm needs the packages of the extra neural.", model=_CSM)
+    layout().find(_CSM)
+    if voice.is_recorded:
+        layout().find(RECORDINGS)
+    notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
+    return voice, notes
+
+
+def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
+    if voice.name == "clone":
+        if asked == "auto":
+            layout().find(_CSM)  # says what is missing, and the command that gets it
+        raise InputError("The starter engine has one voice of its own and cannot clone: take engine csm.")
+    if voice.name == "random":
+        return []
+    return [f"voice {voice.name} needs the engine csm (musetalk weights pull csm): the starter voice spoke"]
+
+
+def csm_voice() -> "Csm":
+    """Give the CSM model of this process."""
+    from musetalk_core.csm.model import csm
+
+    return csm(machine())
