@@ -16,6 +16,7 @@ from api.models_here import require_models
 from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, Runs, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
+from flows.control import USUAL, Control
 from flows.registry import JOB_TYPES
 from flows.schemas import Job
 from tasks.settings import get_settings
@@ -51,7 +52,8 @@ async def inference(
         places = [place_of(fault["loc"], avatar_id, audio_id) for fault in error.errors()]
         faults = zip(error.errors(), places, strict=True)
         raise invalid([{**fault, "loc": ("body", *place)} for fault, place in faults]) from error
-    run = await runs.create(JOB_TYPES["lip_sync"], job)
+    control = Control(gpu_id=body.gpu_id) if "gpu_id" in body.model_fields_set else USUAL
+    run = await runs.create(JOB_TYPES["lip_sync"], job, control=control)
     wait_s, applied = _wait(prefer or "")
     run = await wait_until_final(runs, run.id, wait_s)
     if run.status in FINAL and run.status != "succeeded":
@@ -130,7 +132,7 @@ async def _queued(
     except ValidationError as error:
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     await require_models(JOB_TYPES[name], job)
-    run = await runs.create(JOB_TYPES[name], job)
+    run = await runs.create(JOB_TYPES[name], job, control=asked.control())
     if "respond-async" in (prefer or ""):
         response.status_code = 202
         response.headers["Preference-Applied"] = "respond-async"

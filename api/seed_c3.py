@@ -9,10 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from api import views
 from api.problems import Problem
 from api.runs import Run
+from flows.control import Control
 from tasks.refs import checked_media_uri
 
 _SHARED = ("notify_url", "max_time", "complete_in")
-"""Accepted, checked, and answered with a warning: they have no effect here yet."""
+_WITHOUT_EFFECT = ("notify_url",)
+"""Accepted, checked, and answered with a warning."""
 _WHOLE = re.compile(r"[+-]?\d{1,9}")
 
 
@@ -75,16 +77,20 @@ class SeedJob(BaseModel):
         default=None, description="Ignored for now."
     )
     max_time: Annotated[int, whole_number("max_time", 60, 7200)] = Field(
-        default=1200, description="Ignored for now."
+        default=1200, description="Seconds it may run."
     )
     complete_in: Annotated[int, whole_number("complete_in", 60, 86400)] = Field(
-        default=3600, description="Ignored for now."
+        default=3600, description="Seconds from now by which it must be finished."
     )
+
+    def control(self) -> Control:
+        """Say how long the job may take."""
+        return Control(max_time=self.max_time, complete_in=self.complete_in)
 
     def warnings(self) -> list[str]:
         """Say what was given and has no effect."""
         return [
-            *(f"ignored_field: {name}" for name in _SHARED if name in self.model_fields_set),
+            *(f"ignored_field: {name}" for name in _WITHOUT_EFFECT if name in self.model_fields_set),
             *(f"unknown_field: {name[:64]}" for name in self.model_extra or {}),
         ]
 

@@ -14,7 +14,7 @@ from tasks.refs import output_name
 
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
-_IGNORED = ("ffmpeg_path", "gpu_id", "result_dir", "skip_save_images")
+_IGNORED = ("ffmpeg_path", "result_dir", "skip_save_images")
 """Accepted, and answered with a warning; `batch_size` too, since the good one is measured."""
 
 
@@ -45,7 +45,7 @@ class SeedInference(BaseModel):
         default="./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
         description="Ignored: the server's own is used.",
     )
-    gpu_id: int = Field(default=0, ge=0, description="Ignored: the queue chooses.")
+    gpu_id: int = Field(default=0, ge=0, le=255, description="A hint: a card that is free is taken first.")
     vae_type: str = "sd-vae"
     unet_config: str = "./models/musetalk/musetalk.json"
     unet_model_path: str = "./models/musetalk/pytorch_model.bin"

@@ -76,7 +76,6 @@ def test_the_documented_request_is_answered_with_the_documented_fields(client, r
     assert (body["status"], body["duration_s"], body["size_bytes"]) == ("success", 3.2, 77)
     assert body["warnings"] == [
         "ignored_field: ffmpeg_path",
-        "ignored_field: gpu_id",
         "ignored_field: result_dir",
         "ignored_field: skip_save_images",
         "face lost for 2 frames",

@@ -38,7 +38,6 @@ def test_all_fields_are_passed_on_and_what_has_no_effect_is_told(client, runs):
     assert answer.status_code == 202
     assert answer.json()["warnings"] == [
         "ignored_field: notify_url",
-        "ignored_field: max_time",
         "unknown_field: colour",
     ]
     assert (job.audio, job.model, job.task) == ("s3://media/a.wav", "large-v2", "translate")
@@ -192,3 +191,11 @@ print([name for name in ("torch", "whisper", "cv2", "numba", "boto3") if name in
 
     assert done.stdout.strip() == "[]"
     assert ModelNotInstalled.code == "model_not_installed"
+
+
+def test_limits_of_time_reach_the_job(client, runs):
+    client.post(
+        "/whisper", json={"audio_url": "https://media.test/a.wav", "max_time": 60, "complete_in": "90"}
+    )
+    client.post("/whisper", json={"audio_url": "https://media.test/a.wav"})
+    assert [(control.max_time, control.complete_in) for control in runs.controls] == [(60, 90), (1200, 3600)]
