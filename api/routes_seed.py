@@ -165,7 +165,9 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
             return {"id": str(run.id), "status": word} | _outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)
-        case "canceled":
+        case "canceled" | "aborted" if run.error is not None:  # out of time
+            return _with_error({"id": str(run.id), "status": word}, run)
+        case "canceled" | "aborted":
             extra = {"status": word, "final": True, "http_status": 400}
             raise Problem("canceled", "Job not completed", extra=extra)
         case _:

@@ -291,7 +291,7 @@ _STATUS: Mapping[str, Status] = {
 }
 
 
-_OVERDUE = {MAX_TIME: "max_time_exceeded", COMPLETE_IN: "deadline_exceeded", ABORTED: "deadline_exceeded"}
+_OVERDUE = frozenset({MAX_TIME, COMPLETE_IN, ABORTED})
 
 
 def _error(status: Status, word: str | None, notes: Mapping[str, Any], state: Any) -> JobError | None:
@@ -299,7 +299,7 @@ def _error(status: Status, word: str | None, notes: Mapping[str, Any], state: An
     if status == "failed":
         return read_error(notes.get("error"), state)
     if status in {"canceled", "aborted"} and word in _OVERDUE:
-        return JobError(_OVERDUE[word], str(getattr(state, "message", None) or ""), retryable=False)
+        return JobError("deadline_exceeded", str(getattr(state, "message", None) or ""), retryable=False)
     return None
 
 

@@ -9,6 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 
 from api.runs import FINAL, Run, Status
+from tasks.settings import get_settings
 
 __all__ = ["FINAL"]
 
@@ -183,7 +184,7 @@ def seed_word(run: Run) -> str:
         case "succeeded":
             return "success"
         case "canceled" | "aborted" if run.error is not None:
-            return "failed"  # out of time: what the older clients stop asking at
+            return get_settings().compat.deadline_word  # out of time
         case "canceled" | "aborted":
             return run.ended_as if run.ended_as in {"cancelled", "timed_out"} else "cancelled"
         case _:

@@ -247,6 +247,15 @@ class ApiSettings(Group, frozen=True):
     )
 
 
+class CompatSettings(Group, frozen=True):
+    """What the older services' clients are told."""
+
+    deadline_word: Literal["failed", "timed_out"] = Field(
+        default="failed",
+        description="Status of a job that ran out of time. The original's clients stop asking at failed only.",
+    )
+
+
 class Settings(BaseSettings):
     """Root of all settings; nest with a double underscore, e.g. MUSETALK_STORE__URL."""
 
@@ -270,6 +279,7 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()
+    compat: CompatSettings = CompatSettings()
 
     @property
     def store_url(self) -> str:
