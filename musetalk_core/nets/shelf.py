@@ -7,6 +7,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 import torch
@@ -113,6 +114,12 @@ class Shelf:
 def shelves() -> tuple[Shelf, ...]:
     """Return the shelves of this process, for who wants to know what is loaded."""
     return tuple(_shelves)
+
+
+@lru_cache(maxsize=4)
+def shelf(budget_bytes: int, idle_s: float) -> Shelf:
+    """The shelf of this process, shared by everything that loads networks."""
+    return Shelf(budget_bytes, idle_s)
 
 
 def size_of(net: object) -> int:

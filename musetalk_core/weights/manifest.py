@@ -9,6 +9,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.vision import VISION
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
@@ -191,6 +192,7 @@ _TABLE: Final = (
             )
         ),
     ),
+    *VISION,
 )
 
 MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}

@@ -14,7 +14,7 @@ from flows.musetalk_options import MuseTalkOptions
 from flows.portrait import portrait
 from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core import prepare
-from musetalk_core.engines.musetalk.networks import shelf
+from musetalk_core.nets.shelf import shelf
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.media.ffmpeg import find_ffmpeg
 from tasks.models import machine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -16,7 +16,7 @@ from musetalk_core.faces.models import DETECTOR, MESH
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.machine import LandmarksWord, Machine
 from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.shelf import Shelf
+from musetalk_core.nets.shelf import shelf
 from musetalk_core.nets.tuning import tuning_for
 from musetalk_core.types import Float, Image
 
@@ -34,12 +34,6 @@ T = TypeVar("T")
 _VAE, _EARS, _PARSER, _POSE, _FACES = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
 _LONGEST_SIDE: Final = 1024
 """Larger pictures are searched for faces at this size; the original takes them whole."""
-
-
-@lru_cache(maxsize=4)
-def shelf(budget_bytes: int, idle_s: float) -> Shelf:
-    """The shelf of this process, shared by all engines."""
-    return Shelf(budget_bytes, idle_s)
 
 
 class Networks:

@@ -1,0 +1,90 @@
+"""Text in pictures with the starter reader: PP-OCRv4 through rapidocr-onnxruntime, its lost blanks mended."""
+
+import os
+import threading
+from typing import Any, Final, cast
+
+import numpy as np
+
+from musetalk_core.analysis.findings import TextLine, line_of
+from musetalk_core.analysis.packaged import trusted
+from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.types import Float, Image
+from musetalk_core.weights.layout import Layout
+
+MODEL: Final = "rapidocr"
+_BLANK_AT: Final = 0.01
+"""
+Between two letters the network gives most of its trust to its empty class, and much of the rest to a blank
+where there is one. From this much on it counts as a blank: .05 still joins words, .001 cuts them (measured).
+"""
+
+
+class Reader:
+    """The loaded reader. Safe to use from several threads, one at a time."""
+
+    def __init__(self, layout: Layout) -> None:
+        """
+        Check the model's files and load them.
+
+        Raises:
+            ModelNotInstalled: the package is missing.
+            WeightsInvalid: a file is not what it should be.
+        """
+        paths = trusted(layout, MODEL)
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  before onnxruntime is imported
+        try:
+            from rapidocr_onnxruntime import RapidOCR
+        except ImportError as error:
+            raise ModelNotInstalled(
+                f"Reading text needs the package rapidocr-onnxruntime ({error}); run ./run setup.", model=MODEL
+            ) from error
+        self._engine: Any = RapidOCR(
+            det_model_path=str(paths["detector"]),
+            rec_model_path=str(paths["reader"]),
+            cls_model_path=str(paths["direction"]),
+        )
+        recogniser: Any = self._engine.text_rec
+        recogniser.postprocess_op = _Mending(recogniser.postprocess_op)
+        self._lock = threading.Lock()
+
+    def read(self, bgr: Image) -> list[TextLine]:
+        """
+        Read all lines of a picture, from top to bottom, upside down ones too.
+
+        Args:
+            bgr: (H, W, 3) uint8 BGR. What is longer than 2000 pixels is read at that size.
+        """
+        size = bgr.shape[1], bgr.shape[0]
+        with self._lock:
+            found, _ = self._engine(bgr)
+        lines = (
+            line_of(str(text), np.asarray(corners, np.float32), float(score), size)
+            for corners, text, score in cast(list[Any], found or [])
+        )
+        return [line for line in lines if line is not None]
+
+
+class _Mending:
+    """The reader's own decoder, with blanks where the network nearly saw one."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self._blank: int = len(decoder.character) - 1
+
+    def __call__(self, scores: Float, *more: Any, **options: Any) -> Any:
+        """
+        Decode.
+
+        Args:
+            scores:  (B, steps, characters) 0..1; character 0 is the empty class, the last one the blank.
+            more:    as the decoder takes them.
+            options: as the decoder takes them.
+        """
+        mended = scores.copy()
+        blank = mended[..., self._blank]
+        blank[(scores.argmax(axis=2) == 0) & (blank > _BLANK_AT)] = 1.0
+        return self._decoder(mended, *more, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
