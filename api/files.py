@@ -11,7 +11,11 @@ from api.views import FinishedFile
 from tasks.storage import FolderObjects, Objects, Place, S3Objects, home_store
 
 LINK_LIFE_S = 3600
-_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".wav": "audio/wav",
+    ".jpg": "image/jpeg",
+}
 
 
 def answer_with(file: FinishedFile) -> Response:

@@ -34,6 +34,7 @@ JOB_TYPES = {
         JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
         JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
         JobType("speech", schemas.SpeechJob, schemas.SpeechResult),
+        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult),
     )
 }
 

@@ -3,10 +3,14 @@
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
+from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
 from tasks.refs import Artefact, MediaUri, ObjectRef
+
+__all__ = ["AnalyzeJob", "AnalyzeResult", "Job", "Output"]
 
 FaceChoice = Literal["largest", "left", "right", "most_central"]
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
@@ -35,41 +39,6 @@ def _rational(value: Any) -> Any:
 FrameRate = Annotated[str, BeforeValidator(_rational)]
 """Frames per second as an exact fraction in text form: "25", "30000/1001"."""
 
-OutputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
-
-
-class Job(BaseModel):
-    """Fields every job has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Output(BaseModel):
-    """Where a finished file goes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bucket: BucketName | None = Field(
-        default=None,
-        title="S3 bucket",
-        description="Bucket for the result; empty keeps it in the system's own store.",
-        examples=["my-renders"],
-    )
-    prefix: str = Field(
-        default="",
-        title="Prefix",
-        description="Folder inside the bucket; needs a bucket.",
-        max_length=900,
-        examples=["lip_sync/outputs"],
-    )
-    name: OutputName | None = Field(
-        default=None,
-        title="File name",
-        description="Name without folder, its ending may be left out; empty means one after the inputs.",
-        examples=["greeting"],
-    )
-
 
 class VideoOptions(BaseModel):
     """How a finished video is encoded."""
@@ -91,9 +60,6 @@ class VideoOptions(BaseModel):
 
 _ENCODE: Any = Field(
     default=VideoOptions(), title="Encoding", description="Quality and size of the finished video."
-)
-_OUTPUT: Any = Field(
-    default=Output(), title="Result", description="Where the finished file goes and its name."
 )
 
 
@@ -147,7 +113,7 @@ class LipSyncJob(Job):
         default=False, title="Prepare again", description="Rebuild the avatar even if it is in the cache."
     )
     encode: VideoOptions = _ENCODE
-    output: Output = _OUTPUT
+    output: Output = OUTPUT
 
 
 class PortraitJob(Job):
@@ -197,7 +163,7 @@ class PortraitJob(Job):
         default=False, title="Prepare again", description="Rebuild the avatar even if cached."
     )
     encode: VideoOptions = _ENCODE
-    output: Output = _OUTPUT
+    output: Output = OUTPUT
 
 
 class FaceCoverage(BaseModel):
@@ -306,7 +272,7 @@ class SpeechJob(Job):
         description="Same seed, same sound.",
         examples=[7],
     )
-    output: Output = _OUTPUT
+    output: Output = OUTPUT
 
 
 class SpeechResult(BaseModel):

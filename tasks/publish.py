@@ -8,7 +8,11 @@ from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.storage import bucket, home_store, locate
 
-_TYPES = {".mp4": "video/mp4", ".wav": "audio/wav"}
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".wav": "audio/wav",
+    ".jpg": "image/jpeg",
+}
 
 
 @task(**ALWAYS, **RETRY_IO)

@@ -10,7 +10,7 @@ _MOST_TOKENS: Final[dict[Length, int]] = {"short": 64, "normal": 256, "long": 76
 _REQUESTS: Final[dict[Length, str]] = {
     "short": "Describe this picture in one short sentence.",
     "normal": "Describe what this picture shows in a few sentences.",
-    "long": "Describe in detail what this picture shows: people, things, places, actions, and any text in it.",
+    "long": "Describe in detail what this picture shows: people, things, places, actions and text.",
 }
 
 

@@ -13,6 +13,8 @@ from musetalk_core.types import Box, Image
 MODEL: Final = "face-mesh"
 MOST: Final = 100
 """Candidates that are looked at."""
+_SURE: Final = 0.9
+"""A face that the mesh is less sure of is left out: smoke and leaves reach .7, faces .98."""
 _SAME: Final = 0.5
 """A face that lies to this share inside another one is a part of it."""
 
@@ -44,7 +46,7 @@ def find_people(bgr: Image) -> list[Thing]:
 
 def _thing(face: FoundFace, size: tuple[int, int]) -> Thing | None:
     box = box_in(face.landmarks, size)
-    return None if box is None else Thing("face", box, face.score)
+    return None if box is None or face.score < _SURE else Thing("face", box, face.score)
 
 
 def _covers(larger: Box, box: Box) -> bool:

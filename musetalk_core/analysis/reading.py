@@ -20,6 +20,11 @@ where there is one. From this much on it counts as a blank: .05 still joins word
 """
 
 
+_SHORT: Final = 2
+_SURE: Final = 0.9
+"""Stripes and stars are read as one or two letters now and then, never with so much trust."""
+
+
 class Reader:
     """The loaded reader. Safe to use from several threads, one at a time."""
 
@@ -37,7 +42,8 @@ class Reader:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Reading text needs the package rapidocr-onnxruntime ({error}); run ./run setup.", model=MODEL
+                f"Reading text needs the package rapidocr-onnxruntime ({error}); run ./run setup.",
+                model=MODEL,
             ) from error
         self._engine: Any = RapidOCR(
             det_model_path=str(paths["detector"]),
@@ -62,7 +68,11 @@ class Reader:
             line_of(str(text), np.asarray(corners, np.float32), float(score), size)
             for corners, text, score in cast(list[Any], found or [])
         )
-        return [line for line in lines if line is not None]
+        return [line for line in lines if line is not None and _is_text(line)]
+
+
+def _is_text(line: TextLine) -> bool:
+    return len(line.text) > _SHORT or (line.score or 0.0) >= _SURE
 
 
 class _Mending:

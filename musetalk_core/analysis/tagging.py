@@ -72,4 +72,4 @@ def _square(bgr: Image) -> Float:
     small = cv2.resize(bgr, size, interpolation=smooth)
     left, top = (size[0] - _SQUARE) // 2, (size[1] - _SQUARE) // 2
     middle = small[top : top + _SQUARE, left : left + _SQUARE, ::-1].astype(np.float32)
-    return np.ascontiguousarray(((middle / 255 - _MIDDLE) / _SCALE).transpose(2, 0, 1))
+    return np.ascontiguousarray(((middle / 255 - _MIDDLE) / _SCALE).transpose(2, 0, 1), np.float32)

@@ -1,4 +1,4 @@
-"""A vision-language model out of a folder in transformers' layout: loaded once, offline, without foreign code."""
+"""Vision-language models out of folders in transformers' layout: loaded once, offline, no code from them."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def _load(name: str, folder: str, device: Device) -> Loaded:
             f"{name} needs a package that is not installed here: {_first_line(error)}", model=name
         ) from error
     except Exception as error:  # transformers answers a bad folder with any of a dozen kinds
-        raise WeightsInvalid(f"{name} in {folder} cannot be loaded: {_first_line(error)}", model=name) from error
+        raise WeightsInvalid(
+            f"{name} in {folder} cannot be loaded: {_first_line(error)}", model=name
+        ) from error
     return Loaded(net.to(device.place).eval(), processor, device)
 
 

@@ -40,7 +40,7 @@ _TALKS: Final = tuple(template | processor for template in _TEMPLATES for proces
 _SEES_VIDEO: Final[_Names] = {"video": ("video_preprocessor_config.json", 1_000)}
 
 
-def _transformers(  # noqa: PLR0913  a record, not a deed
+def _transformers(
     name: str, title: str, licence: str, repo: str, about: int, optional: tuple[_Names, ...]
 ) -> Model:
     """Describe a repository in transformers' layout, which is loaded from its folder alone."""

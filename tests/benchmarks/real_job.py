@@ -9,10 +9,10 @@ from pathlib import Path
 
 from musetalk_core import avatar, prepare
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
-from musetalk_core.nets.shelf import shelf
 from musetalk_core.engines.musetalk.options import Options
 from musetalk_core.machine import GIB, Machine
 from musetalk_core.media.audio import decode_speech
+from musetalk_core.nets.shelf import shelf
 from musetalk_core.plan import Chunk
 from musetalk_core.render import Scene, render_chunk
 from musetalk_core.rows import RowFile, write_rows

@@ -14,9 +14,9 @@ from flows.musetalk_options import MuseTalkOptions
 from flows.portrait import portrait
 from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core import prepare
-from musetalk_core.nets.shelf import shelf
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.media.ffmpeg import find_ffmpeg
+from musetalk_core.nets.shelf import shelf
 from tasks.models import machine
 from tasks.settings import get_settings
 from tasks.storage import home_store

@@ -27,7 +27,10 @@ def write_florence(folder: Path, name: str = "florence-2-base", seed: int = 0) -
     target = folder / "vision" / name
     tokenizer = _tokenizer(["<image>", "<od>", "</od>", "<ocr>", "</ocr>", *_PLACES])
     pictures = CLIPImageProcessorPil(
-        size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}, do_center_crop=False, resample=3
+        size={"height": 64, "width": 64},
+        crop_size={"height": 64, "width": 64},
+        do_center_crop=False,
+        resample=3,
     )
     pictures.image_seq_length = 5  # 2 x 2 places and their mean
     torch.manual_seed(seed)
