@@ -13,6 +13,9 @@ from api.doors import RunsDep
 from api.keys import require_key
 from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, wait_until_final
+from api.seed_analyze import SeedAnalyze
+from api.seed_analyze import to_job as to_analyze_job
+from api.seed_fields import submitted
 from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
@@ -58,6 +61,19 @@ async def inference(
     if applied:
         response.headers["Preference-Applied"] = applied
     return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
+
+
+@router.post("/analyze")
+async def submit_analyze(
+    response: Response, runs: RunsDep, body: SeedAnalyze, prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Say what a picture shows. Answered at once; ask /status and /result for more."""
+    try:
+        job, warnings = to_analyze_job(body)
+    except ValidationError as error:
+        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+    run = await runs.create(JOB_TYPES["analyze"], job)
+    return submitted(response, run, prefer or "", warnings)
 
 
 def _wait(prefer: str) -> tuple[float, str | None]:
@@ -126,8 +142,7 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
     word = views.seed_word(run)
     match run.status:
         case "succeeded":
-            body: dict[str, Any] = {"id": str(run.id), "status": word}
-            return body | ({"result_url": views.file_url(request, run)} if views.finished_file(run) else {})
+            return {"id": str(run.id), "status": word} | views.seed_outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)
         case "canceled":

@@ -13,6 +13,11 @@ from api.runs import FINAL, Run, Status
 __all__ = ["FINAL"]
 
 RETRY_AFTER_S = "2"
+_FILES = ("video", "audio", "picture")
+"""Fields of results that name the file a job made."""
+_TEXT_JOBS = frozenset({"analyze"})
+"""Job types whose result is a text in the older services' eyes."""
+_OWN_BOOKS = frozenset({*_FILES, "name", "cached", "timings_s"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def _public(run: Run) -> dict[str, Any] | None:
     if run.result is None:
         return None
     shown = dict(run.result)
-    for field in ("video", "audio"):
+    for field in _FILES:
         stored = shown.get(field)
         if isinstance(stored, Mapping) and not str(stored.get("uri", "")).startswith("s3://"):
             shown[field] = {**stored, "uri": f"job://{run.id}/{shown.get('name', '')}"}
@@ -131,7 +136,7 @@ def _public(run: Run) -> dict[str, Any] | None:
 def finished_file(run: Run) -> FinishedFile | None:
     """Return the file that a succeeded job made, None for a job that makes none."""
     result = run.result or {}
-    stored = result.get("video") or result.get("audio")
+    stored = next((result[field] for field in _FILES if result.get(field)), None)
     if not isinstance(stored, Mapping) or "name" not in result:
         return None
     return FinishedFile(name=str(result["name"]), uri=str(stored["uri"]), size=int(stored["size"]))
@@ -141,6 +146,15 @@ def file_url(request: Request, run: Run) -> str | None:
     """Return the address of a job's file, None when it has none (yet)."""
     file = finished_file(run)
     return str(request.url_for("read_file", job_id=run.id, name=file.name)) if file else None
+
+
+def seed_outcome(request: Request, run: Run) -> dict[str, Any]:
+    """Return what a succeeded job made, in the older service's words: a text with more, or a link."""
+    link = {"result_url": file_url(request, run)} if finished_file(run) else {}
+    if run.type not in _TEXT_JOBS or run.result is None:
+        return link
+    more = {name: value for name, value in run.result.items() if name not in _OWN_BOOKS and value is not None}
+    return {"text": run.result.get("text", "")} | more | link
 
 
 def polling_headers(run: Run) -> dict[str, str]:

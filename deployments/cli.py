@@ -158,7 +158,7 @@ def doctor(
 @app.command()
 def submit(  # noqa: PLR0913  one option each
     job_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="lip_sync, portrait, speech or prepare_avatar.")
+        str, typer.Argument(metavar="TYPE", help="lip_sync, portrait, speech, analyze or prepare_avatar.")
     ],
     video: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
     audio: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,

@@ -115,6 +115,8 @@ def summary(job: Job) -> list[str]:
     lines = [
         f"{job['type']} succeeded: {result.get('name', '')}" + (f" ({', '.join(facts)})" if facts else "")
     ]
+    if job["type"] == "analyze":
+        lines += [result["text"], f"written by {result['model']}"]
     lines.append("cached: " + (", ".join(result.get("cached", [])) or "nothing"))
     lines.append(
         "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())

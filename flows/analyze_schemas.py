@@ -45,16 +45,16 @@ class AnalyzeJob(Job):
         min_length=1,
         max_length=2000,
         title="Question",
-        description="What to find out, in words; `prompt` is another name. The small models that come with the"
-        " installation answer none, and say so.",
+        description="What to find out, in words; `prompt` is another name. The small models that come with"
+        " the installation answer none, and say so.",
         examples=["How many people are in the picture?"],
     )
     features: Annotated[tuple[Feature, ...], AfterValidator(_once)] = Field(
         default=(),
         max_length=12,
         title="What to look for",
-        description="caption and detailed: descriptions; ocr: lines of text; objects, faces: with boxes; tags:"
-        " what the whole looks like. Empty: a caption.",
+        description="caption and detailed: descriptions; ocr: lines of text; objects, faces: with boxes;"
+        " tags: what the whole looks like. Empty: a description only.",
         examples=[["caption", "ocr", "faces"]],
     )
     length: Literal["short", "normal", "long"] = Field(
@@ -63,8 +63,8 @@ class AnalyzeJob(Job):
     model: AnalyzeModel = Field(
         default="auto",
         title="Model",
-        description="What writes the text; auto takes the best that is installed, starter the small models that"
-        " come with the installation.",
+        description="What writes the text; auto takes the best that is installed, starter the small models"
+        " that come with the installation.",
     )
     output: Output = OUTPUT
 

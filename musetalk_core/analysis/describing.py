@@ -6,7 +6,7 @@ from typing import Final
 from musetalk_core.analysis.findings import Tag, TextLine, Thing
 from musetalk_core.analysis.florence import Length
 
-_LIKELY, _POSSIBLE = 0.5, 0.15
+_LIKELY, _POSSIBLE = 0.5, 0.25
 _EXCERPT: Final[dict[Length, int]] = {"short": 40, "normal": 200, "long": 100_000}
 _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _COLUMNS, _ROWS = ("left", "centre", "right"), ("top", "middle", "bottom")

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -20,9 +21,15 @@ where there is one. From this much on it counts as a blank: .05 still joins word
 """
 
 
+_LEAST: Final = 0.5
+_CLEAR: Final = 0.9
+"""Scores of lines: the reader drops what is below the one; text the right way up lies above the other."""
 _SHORT: Final = 2
 _SURE: Final = 0.9
 """Stripes and stars are read as one or two letters now and then, never with so much trust."""
+
+_Found = tuple[str, Float, float]
+"""A line's text, its (4, 2) corners and its score."""
 
 
 class Reader:
@@ -56,19 +63,37 @@ class Reader:
 
     def read(self, bgr: Image) -> list[TextLine]:
         """
-        Read all lines of a picture, from top to bottom, upside down ones too.
+        Read all lines of a picture, from top to bottom; a picture that is upside down, too.
+
+        The reader's own guess which way up a line is turns every third long line over, so it is not used:
+        what reads badly is read again the other way up, and the better reading counts.
 
         Args:
             bgr: (H, W, 3) uint8 BGR. What is longer than 2000 pixels is read at that size.
         """
         size = bgr.shape[1], bgr.shape[0]
         with self._lock:
-            found, _ = self._engine(bgr)
-        lines = (
-            line_of(str(text), np.asarray(corners, np.float32), float(score), size)
-            for corners, text, score in cast(list[Any], found or [])
-        )
+            upright = self._found(bgr)
+            over = self._found(np.ascontiguousarray(bgr[::-1, ::-1])) if _is_doubtful(upright) else []
+        if _letters(over) > _letters(upright):
+            upright = [(text, np.array(size) - corners, score) for text, corners, score in over]
+        lines = (line_of(text, corners, score, size) for text, corners, score in upright)
         return [line for line in lines if line is not None and _is_text(line)]
+
+    def _found(self, bgr: Image) -> list[_Found]:
+        found, _ = self._engine(bgr, use_cls=False)
+        rows = cast(list[Any], found or [])
+        return [(str(text), np.asarray(corners, np.float32), float(score)) for corners, text, score in rows]
+
+
+def _letters(found: Sequence[_Found]) -> float:
+    """Count the letters that were read, each as much as it is trusted beyond the least that counts at all."""
+    return sum(len(text) * max(0.0, score - _LEAST) for text, _, score in found)
+
+
+def _is_doubtful(found: Sequence[_Found]) -> bool:
+    count = sum(len(text) for text, _, _ in found)
+    return bool(found) and _letters(found) < (_CLEAR - _LEAST) * count
 
 
 def _is_text(line: TextLine) -> bool:
