@@ -1,7 +1,9 @@
 """
 Vision-language models of the real classes that are small enough to make up: random weights, letters as words.
 
-They babble; what is proved with them is everything around the weights: files, loading, inputs, decoding.
+Left to chance they babble for as long as they may. A few of their weights are set so that they write a given
+text whatever they are shown; what is proved with them is all around the weights: files, loading, inputs,
+generating, decoding.
 """
 
 from pathlib import Path
@@ -12,12 +14,13 @@ _WORDS = ["<s>", "<pad>", "</s>", "<unk>"]
 _PLACES = [f"<loc_{n}>" for n in range(1000)]
 
 
-def write_florence(folder: Path, name: str = "florence-2-base", seed: int = 0) -> Path:
+def write_florence(folder: Path, says: str, name: str = "florence-2-base", seed: int = 0) -> Path:
     """
     Write a Florence-2 as `MUSETALK_WEIGHTS__FOLDER/vision` has it.
 
     Args:
         folder: of all models.
+        says:   what it writes; `<loc_0>` to `<loc_999>` are places.
         name:   of the manifest.
         seed:   of the weights.
     """
@@ -41,12 +44,12 @@ def write_florence(folder: Path, name: str = "florence-2-base", seed: int = 0) -
             "num_heads": [1, 1, 2, 2],
             "num_groups": [1, 1, 2, 2],
             "window_size": 4,
-            "projection_dim": 16,
+            "projection_dim": 64,
         },
         text_config={
             "model_type": "bart",
             "vocab_size": len(tokenizer),
-            "d_model": 16,
+            "d_model": 64,
             "encoder_layers": 1,
             "decoder_layers": 1,
             "encoder_attention_heads": 2,
@@ -62,17 +65,34 @@ def write_florence(folder: Path, name: str = "florence-2-base", seed: int = 0) -
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
     )
-    Florence2ForConditionalGeneration(config).save_pretrained(target)
+    model = Florence2ForConditionalGeneration(config)
+    _teach_by_place(model, tokenizer(says)["input_ids"])
+    model.save_pretrained(target)
     Florence2Processor(pictures, tokenizer).save_pretrained(target)
     return target
 
 
-def write_smolvlm(folder: Path, name: str = "smolvlm-256m", seed: int = 0) -> Path:
+def _teach_by_place(model, tokens: list[int]) -> None:
+    """Let the n-th place of the decoder mean the n-th word: what it attends to adds nothing."""
+    words = model.get_input_embeddings().weight
+    decoder = model.model.language_model.decoder
+    with torch.no_grad():
+        words.normal_()
+        for layer in decoder.layers:
+            for part in (layer.self_attn.out_proj, layer.encoder_attn.out_proj, layer.fc2):
+                part.weight.zero_()
+                part.bias.zero_()
+        for place, token in enumerate([*tokens, 2]):
+            decoder.embed_positions.weight[place + 2] = 30 * words[token]  # BART's places begin at 2
+
+
+def write_smolvlm(folder: Path, says: str, name: str = "smolvlm-256m", seed: int = 0) -> Path:
     """
     Write an Idefics3, the class of the first SmolVLMs, as `MUSETALK_WEIGHTS__FOLDER/vision` has it.
 
     Args:
         folder: of all models.
+        says:   what it writes; no letter twice, and no colon.
         name:   of the manifest.
         seed:   of the weights.
     """
@@ -119,10 +139,24 @@ def write_smolvlm(folder: Path, name: str = "smolvlm-256m", seed: int = 0) -> Pa
         },
     )
     model = Idefics3ForConditionalGeneration(config)
+    _teach_by_word(model, tokenizer(f":{says}")["input_ids"])
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = 2, 1
     model.save_pretrained(target)
     processor.save_pretrained(target)
     return target
+
+
+def _teach_by_word(model, tokens: list[int]) -> None:
+    """Let each word mean the one that follows: what it attends to adds nothing."""
+    words = model.get_input_embeddings().weight
+    with torch.no_grad():
+        words.normal_()
+        model.lm_head.weight.zero_()
+        for layer in model.model.text_model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        for word, following in zip(tokens, [*tokens[1:], 2], strict=True):
+            model.lm_head.weight[following] = words[word]
 
 
 def _tokenizer(special: list[str]):
