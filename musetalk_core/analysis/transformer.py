@@ -80,7 +80,7 @@ def load(name: str, machine: Machine) -> Loaded:
     if device.is_cuda and machine.precision == "auto" and torch.cuda.is_bf16_supported():
         device = Device(device.place, torch.bfloat16)  # what these models were trained in; fp16 overflows
     folder = machine.layout.find(name)["config"].parent
-    key = ("vision", str(folder), device.name)
+    key = ("vision", name, machine.layout.digest(name), device.name)
     return shelf(machine.memory_bytes, machine.idle_s).get(key, lambda: _load(name, str(folder), device))
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -166,9 +168,12 @@ def test_other_weights_under_the_same_name_are_another_analysis(home, vision):
 
 
 def png_bomb(home):
-    from test_hostile_input import huge_png
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    (home / "bad").write_bytes(huge_png())
+    header = part(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    body = part(b"IDAT", zlib.compress(bytes(1000)))
+    (home / "bad").write_bytes(b"\x89PNG\r\n\x1a\n" + header + body + part(b"IEND", b""))
 
 
 def cut_picture(home):
