@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+import cv2
 import numpy as np
 
 from musetalk_core.analysis.findings import TextLine, line_of
@@ -24,6 +25,10 @@ where there is one. From this much on it counts as a blank: .05 still joins word
 _LEAST: Final = 0.5
 _CLEAR: Final = 0.9
 """Scores of lines: the reader drops what is below the one; text the right way up lies above the other."""
+_LONGEST: Final = 2000
+"""Pixels of the longer side of what the reader is given at most; it would shrink more by itself."""
+_SLIMMEST: Final = 4
+"""Longer over shorter side of what the reader is given at most."""
 _SHORT: Final = 2
 _SURE: Final = 0.9
 """Stripes and stars are read as one or two letters now and then, never with so much trust."""
@@ -81,9 +86,28 @@ class Reader:
         return [line for line in lines if line is not None and _is_text(line)]
 
     def _found(self, bgr: Image) -> list[_Found]:
-        found, _ = self._engine(bgr, use_cls=False)
+        fitted, scale = _fitted(bgr)
+        found, _ = self._engine(fitted, use_cls=False)
         rows = cast(list[Any], found or [])
-        return [(str(text), np.asarray(corners, np.float32), float(score)) for corners, text, score in rows]
+        return [(str(t), np.asarray(corners, np.float32) * scale, float(score)) for corners, t, score in rows]
+
+
+def _fitted(bgr: Image) -> tuple[Image, Float]:
+    """
+    Shrink what is long and widen what is narrow, by its last row or column: places stay where they are.
+
+    The reader enlarges what it gets until the shorter side has 736 pixels: 3 x 400 would become 736 x 98,000.
+
+    Returns:
+        The picture to read, and by what (x, y) to multiply places in it.
+    """
+    height, width = bgr.shape[:2]
+    scale = min(1.0, _LONGEST / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = bgr if scale == 1 else np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    least = -(-max(size) // _SLIMMEST)
+    border = ((0, max(0, least - size[1])), (0, max(0, least - size[0])), (0, 0))
+    return np.pad(small, border, mode="edge"), np.array([width / size[0], height / size[1]], np.float32)
 
 
 def _letters(found: Sequence[_Found]) -> float:

@@ -64,12 +64,11 @@ class Tagger:
 
 
 def _square(bgr: Image) -> Float:
-    """(3, 224, 224) float32 RGB as the network was trained: shorter side to 256, the middle cut out."""
+    """(3, 224, 224) float32 RGB as in training: the middle square, 224 / 256 of the shorter side."""
     height, width = bgr.shape[:2]
-    scale = _SHORT_SIDE / min(height, width)
-    size = max(_SHORT_SIDE, round(width * scale)), max(_SHORT_SIDE, round(height * scale))
-    smooth = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_CUBIC
-    small = cv2.resize(bgr, size, interpolation=smooth)
-    left, top = (size[0] - _SQUARE) // 2, (size[1] - _SQUARE) // 2
-    middle = small[top : top + _SQUARE, left : left + _SQUARE, ::-1].astype(np.float32)
-    return np.ascontiguousarray(((middle / 255 - _MIDDLE) / _SCALE).transpose(2, 0, 1), np.float32)
+    side = max(1, round(min(height, width) * _SQUARE / _SHORT_SIDE))
+    left, top = (width - side) // 2, (height - side) // 2
+    smooth = cv2.INTER_AREA if side > 2 * _SQUARE else cv2.INTER_CUBIC
+    middle = cv2.resize(bgr[top : top + side, left : left + side], (_SQUARE, _SQUARE), interpolation=smooth)
+    scaled = (middle[..., ::-1].astype(np.float32) / 255 - _MIDDLE) / _SCALE
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)

@@ -1,6 +1,7 @@
 """Real and made-up pictures: words that are there are read, faces counted, boxes lie inside."""
 
 import io
+import time
 from pathlib import Path
 
 import pictures
@@ -122,9 +123,20 @@ def test_tags_name_what_is_seen(name, labels, starter):
     assert scores == sorted(scores, reverse=True) and sum(scores) <= 1.0001
 
 
-@pytest.mark.parametrize("size", [(2, 2), (3, 400), (400, 3), (31, 33)])
+@pytest.mark.parametrize("size", [(2, 2), (3, 400), (65_000, 2)])
 def test_tiny_and_narrow_pictures_are_looked_at(size, reader, starter, tmp_path):
     photo = decoded(Image.new("RGB", size, (40, 90, 160)), tmp_path)
 
+    began = time.process_time()
     assert reader.read(photo.bgr) == [] and find_people(photo.bgr) == []
     assert Tagger(starter).tags(photo.bgr)
+    assert time.process_time() - began < 30  # a strip once became a picture of 72 million pixels
+
+
+def test_text_in_a_narrow_strip_is_read(reader, tmp_path):
+    strip = pictures.page().crop((0, 100, 1000, 150))
+    photo = decoded(strip, tmp_path)
+
+    [line] = reader.read(photo.bgr)
+
+    assert line.text == pictures.PAGE[1] and is_inside(line.box, photo)
