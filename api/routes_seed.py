@@ -69,10 +69,10 @@ async def submit_analyze(
 ) -> dict[str, Any]:
     """Say what a picture shows. Answered at once; ask /status and /result for more."""
     try:
-        job, warnings = to_analyze_job(body)
+        job, control, warnings = to_analyze_job(body)
     except ValidationError as error:
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
-    run = await runs.create(JOB_TYPES["analyze"], job)
+    run = await runs.create(JOB_TYPES["analyze"], job, control=control)
     return submitted(response, run, prefer or "", warnings)
 
 

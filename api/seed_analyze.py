@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.seed_fields import common_faults, media_fault, refusal, without_effect
+from api.seed_fields import common_faults, control_of, media_fault, refusal, without_effect
+from flows.control import Control
 from flows.schemas import AnalyzeJob
 
 _OURS = ("question", "prompt", "features", "length", "model")
@@ -25,16 +26,16 @@ class SeedAnalyze(BaseModel):
     length: Any = Field(default=None, description="short, normal or long.")
     model: Any = Field(default=None, description="A model's name; auto takes the best installed.")
     notify_url: Any = Field(default=None, description="Checked, and without effect.")
-    max_time: Any = Field(default=None, description="60 to 7200 seconds; checked, and without effect.")
-    complete_in: Any = Field(default=None, description="60 to 86400 seconds; checked, and without effect.")
+    max_time: Any = Field(default=None, description="60 to 7200 seconds of running.")
+    complete_in: Any = Field(default=None, description="60 to 86400 seconds from now.")
 
 
-def to_job(body: SeedAnalyze) -> tuple[AnalyzeJob, list[str]]:
+def to_job(body: SeedAnalyze) -> tuple[AnalyzeJob, Control, list[str]]:
     """
     Turn a body into a job.
 
     Returns:
-        The job, and a warning for every field that was given and has no effect.
+        The job, how long it may take, and a warning for every field that was given and has no effect.
 
     Raises:
         Problem: fields of the older service that it would have refused, all of them at once.
@@ -47,4 +48,4 @@ def to_job(body: SeedAnalyze) -> tuple[AnalyzeJob, list[str]]:
         raise refusal(faults)
     fields = {name: given[name] for name in _OURS if name in given}
     job = AnalyzeJob.model_validate({"image": given["image_url"]} | fields)
-    return job, without_effect(given, ("image_url", *_OURS))
+    return job, control_of(given), without_effect(given, ("image_url", *_OURS))

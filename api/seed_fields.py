@@ -11,10 +11,12 @@ from pydantic_core import PydanticCustomError
 from api import views
 from api.problems import Problem
 from api.runs import Run
+from flows.control import Control
 from tasks.refs import checked_media_uri
 
 COMMON = ("notify_url", "max_time", "complete_in")
-"""Taken and checked; what has no effect here is answered with a warning."""
+_WITHOUT_EFFECT = ("notify_url",)
+"""Checked, and answered with a warning."""
 _RANGES = {"max_time": (60, 7200), "complete_in": (60, 86_400)}
 _WHOLE = re.compile(r"[+-]?\d{1,9}")
 
@@ -55,6 +57,11 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def control_of(body: Mapping[str, Any]) -> Control:
+    """Return how long a job may take, of a body without `common_faults`."""
+    return Control(**{field: int(body[field]) for field in _RANGES if body.get(field) is not None})
+
+
 def refusal(faults: Mapping[str, str]) -> Problem:
     """Describe all faults of a body; the first one is also the older service's `error`."""
     errors = [
@@ -65,7 +72,7 @@ def refusal(faults: Mapping[str, str]) -> Problem:
 
 def without_effect(body: Mapping[str, Any], known: Sequence[str]) -> list[str]:
     """Return a warning for every field that was given and changes nothing here."""
-    ignored = [f"ignored_field: {field}" for field in COMMON if body.get(field) is not None]
+    ignored = [f"ignored_field: {field}" for field in _WITHOUT_EFFECT if body.get(field) is not None]
     return ignored + [f"unknown_field: {field[:64]}" for field in body if field not in (*known, *COMMON)]
 
 

@@ -5,6 +5,7 @@ from prefect import flow
 from flows.analyze_cast import cast_of
 from flows.analyze_report import marks_of, rows_of
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
+from flows.control import USUAL, Control
 from flows.looking import Looking
 from flows.options import JOB
 from flows.steps import Steps, job_steps
@@ -15,7 +16,7 @@ from tasks.refs import safe_stem
 
 
 @flow(name="analyze", **JOB)
-def analyze(job: AnalyzeJob) -> AnalyzeResult:
+def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
     with job_steps() as steps:
         check_place(_name(job, "picture"), job.output.bucket, job.output.prefix)

@@ -112,7 +112,7 @@ def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
         MediaUnreadable: it is cut off or damaged.
         ModelNotInstalled, WeightsInvalid: the model of the look cannot be used.
     """
-    with phase("render", beside=True):
+    with phase("render"):  # a stop between looks
         photo = read_photo(source_path(picture), limits())
         match look.what:
             case "size":
