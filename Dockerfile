@@ -23,9 +23,10 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 DO_NOT_TRACK=1 \
 RUN useradd --create-home --uid 10001 musetalk
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=wheel /wheels /tmp/wheels
-# ai-edge-litert asks for a backport that refuses Python 3.11: its real needs are among ours
+# ai-edge-litert asks for a backport that refuses Python 3.11, rapidocr for a second OpenCV: their real needs are
+# among ours
 RUN pip install -c /tmp/constraints.txt /tmp/wheels/*.whl \
-    && pip install --no-deps -c /tmp/constraints.txt ai-edge-litert
+    && pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime
 # a neutral folder: nothing importable lies in it
 WORKDIR /home/musetalk/data
 RUN chown musetalk /home/musetalk/data

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from api import seed_c3, seed_whisper, views
+from api import seed_analyze, seed_c3, seed_whisper, views
 from api.doors import RunsDep
 from api.keys import require_key
 from api.models_here import require_models
@@ -26,6 +26,9 @@ open_router = APIRouter(tags=["older services"])
 
 PreferHeader = Annotated[str | None, Header(description="respond-async, wait=SECONDS")]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
+_TEXT_JOBS = frozenset({"transcribe", "analyze"})
+"""Job types whose result is a text in the older service's eyes."""
+_OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})\b")
 
 
@@ -64,6 +67,15 @@ async def inference(
     if applied:
         response.headers["Preference-Applied"] = applied
     return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
+
+
+@router.post("/analyze", openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
+async def analyze(
+    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Say what a picture shows; /status and /result tell of it."""
+    asked = seed_c3.read(seed_analyze.SeedAnalyze, body)
+    return await _queued(response, runs, "analyze", seed_analyze.to_job, asked, prefer)
 
 
 def _wait(prefer: str) -> tuple[float, str | None]:
@@ -133,6 +145,7 @@ async def _queued(
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     await require_models(JOB_TYPES[name], job)
     run = await runs.create(JOB_TYPES[name], job, control=asked.control())
+    response.headers.update(views.polling_headers(run))
     if "respond-async" in (prefer or ""):
         response.status_code = 202
         response.headers["Preference-Applied"] = "respond-async"
@@ -179,12 +192,14 @@ def _outcome(request: Request, run: Run) -> dict[str, Any]:
     """Give the text of a job that makes one, with all figures and links; a link to any other job's file."""
     result = run.result or {}
     media = views.media_of(run)
-    if "text" not in result or media is not None:
-        return {"result_url": views.file_url(request, run)} if media else {}
-    hidden = {"name", "files", "cached", "timings_s"}
-    figures = {name: value for name, value in result.items() if name not in hidden}
-    links = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}
-    return figures | ({"files": links} if links else {})
+    link = {"result_url": views.file_url(request, run)} if media else {}
+    if run.type not in _TEXT_JOBS:
+        return link
+    figures = {name: value for name, value in result.items() if name not in _OWN_BOOKS and value is not None}
+    files = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}
+    return (
+        {"text": result.get("text", "")} | figures | link | ({"files": files} if files and not media else {})
+    )
 
 
 def _with_error(body: dict[str, Any], run: Run) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from tasks.settings import get_settings
 __all__ = ["FINAL"]
 
 RETRY_AFTER_S = "2"
+_FILES = ("video", "audio", "picture")
+"""Fields of results that name the file a job made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _public(run: Run) -> dict[str, Any] | None:
     if run.result is None:
         return None
     shown = dict(run.result)
-    for field in ("video", "audio"):
+    for field in _FILES:
         if isinstance(shown.get(field), Mapping):
             shown[field] = _named(run, shown[field], str(shown.get("name", "")))
     if isinstance(shown.get("files"), Mapping):
@@ -139,7 +141,7 @@ def _named(run: Run, stored: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def media_of(run: Run) -> Mapping[str, Any] | None:
     """Return where the sound or picture that a job made is stored; None for a job that makes neither."""
     result = run.result or {}
-    stored = result.get("video") or result.get("audio")
+    stored = next((result[field] for field in _FILES if result.get(field)), None)
     return stored if isinstance(stored, Mapping) and "name" in result else None
 
 

@@ -159,7 +159,9 @@ def doctor(
 def submit(  # noqa: PLR0913  one option each
     job_type: Annotated[
         str,
-        typer.Argument(metavar="TYPE", help="lip_sync, portrait, speech, transcribe or prepare_avatar."),
+        typer.Argument(
+            metavar="TYPE", help="lip_sync, portrait, speech, transcribe, analyze or prepare_avatar."
+        ),
     ],
     video: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
     audio: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,

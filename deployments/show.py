@@ -117,6 +117,8 @@ def summary(job: Job) -> list[str]:
     ]
     if job["type"] == "transcribe":
         lines += str(result.get("text", "")).splitlines()
+    if job["type"] == "analyze":
+        lines += [result["text"], f"written by {result['model']}"]
     lines.append("cached: " + (", ".join(result.get("cached", [])) or "nothing"))
     lines.append(
         "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())

@@ -54,6 +54,7 @@ JOB_TYPES = {
             schemas.TranscribeResult,
             needs="flows.transcribe_model.model_for",
         ),
+        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult),
     )
 }
 

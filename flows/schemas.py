@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
 from flows.framing import FRAMING, Framing
 from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
@@ -13,6 +14,8 @@ from flows.transcribe_schemas import TranscribeJob, TranscribeResult, WhisperSiz
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 __all__ = [
+    "AnalyzeJob",
+    "AnalyzeResult",
     "Job",
     "Output",
     "SpeechJob",

@@ -19,6 +19,7 @@ _TYPES = {
     ".mp3": "audio/mpeg",
     ".flac": "audio/flac",
     ".ogg": "audio/ogg",
+    ".jpg": "image/jpeg",
 }
 
 

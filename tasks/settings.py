@@ -176,7 +176,7 @@ class WorkerSettings(Group, frozen=True):
     growth_bytes: int = Field(
         default=4 * GB,
         ge=0,
-        description="A child that grew by more since its first run is replaced; 0: never.",
+        description="A child that grew by more since its first run is replaced; 0: no.",
     )
     max_runs: int = Field(default=0, ge=0, description="Runs after which a child is replaced; 0: never.")
     max_starts: int = Field(
@@ -252,7 +252,7 @@ class CompatSettings(Group, frozen=True):
 
     deadline_word: Literal["failed", "timed_out"] = Field(
         default="failed",
-        description="Status of a job that ran out of time. The original's clients stop asking at failed only.",
+        description="Status of a job out of time. The original's clients stop asking at failed only.",
     )
 
 

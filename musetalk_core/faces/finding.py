@@ -75,21 +75,25 @@ def faces_within(picture: Picture, areas: Sequence[Box], folder: Path | None = N
 
 
 def confirmed(
-    picture: Picture, detections: Sequence[Detection], folder: Path | None = None
+    picture: Picture,
+    detections: Sequence[Detection],
+    folder: Path | None = None,
+    most: int = _MOST_FACES,
 ) -> list[FoundFace]:
     """
     Fit the mesh to detections, largest first, and drop what is no face or twice the same.
 
     Args:
         picture:    the frame.
-        detections: candidates; the 12 best are looked at.
+        detections: candidates, best first.
         folder:     where the network lies; None = inside this package.
+        most:       candidates that are looked at.
 
     Raises:
         ModelNotInstalled: the network is missing or damaged.
     """
     out: list[FoundFace] = []
-    for detection in detections[:_MOST_FACES]:
+    for detection in detections[:most]:
         face = FoundFace(*mesh_of_detection(picture, detection, folder))
         known = np.array([other.bounds for other in out], np.float32).reshape(-1, 4)
         if face.score > ACCEPTED and not (overlap(face.bounds, known) > _SAME_FACE_IOU).any():

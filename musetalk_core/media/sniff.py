@@ -66,7 +66,7 @@ def sniff(path: Path) -> Sniffed:
             raise MediaUnreadable("The file is empty (0 bytes); upload it again.")
         known = _by_head(head) or (_behind_id3(file, head) if head[:3] == b"ID3" else None)
     if known is None:
-        raise MediaUnreadable(f"The file is {_described(head)}. {_ACCEPTED}")
+        raise MediaUnreadable(f"The file is {described(head)}. {_ACCEPTED}")
     return known
 
 
@@ -121,7 +121,8 @@ def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
     return _raw_audio(body) or (Sniffed(False, "mp3", "mp3") if body else None)
 
 
-def _described(head: bytes) -> str:
+def described(head: bytes) -> str:
+    """Say what a file is that nobody here reads, by its first bytes: the end of `The file is ...`."""
     for pattern, words in _REFUSED:
         if re.match(pattern, head.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
             return words

@@ -116,7 +116,7 @@ def read_still(path: Path, sniffed: Sniffed, limits: Limits, size: tuple[int, in
     """
     with opened_still(path, sniffed, limits) as image:
         turn, size = turn_of(image), size or shown_size(image, limits)
-        bgr = _evened(turn.applied(_opaque_bgr(image)))
+        bgr = _evened(turn.applied(opaque_bgr(image)))
     if size != (bgr.shape[1], bgr.shape[0]):
         bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
     return Picture.from_bgr(bgr)
@@ -129,7 +129,8 @@ def _evened(bgr: Image) -> Image:
     return np.pad(bgr, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _opaque_bgr(image: PillowImage) -> Image:
+def opaque_bgr(image: PillowImage) -> Image:
+    """Decode any depth and colour mode to (H, W, 3) uint8 BGR, transparency on white; not turned."""
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_grey(image)
     if image.has_transparency_data:
@@ -138,8 +139,9 @@ def _opaque_bgr(image: PillowImage) -> Image:
 
 
 def _deep_grey(image: PillowImage) -> Image:
-    """16-bit grey; Pillow's own conversion to 8 bits clips instead of scaling."""
-    grey = np.clip(np.asarray(image).astype(np.float32) / 257, 0, 255)
+    """Grey of more than 8 bits; Pillow's own conversion to 8 bits clips instead of scaling."""
+    deep = np.nan_to_num(np.asarray(image).astype(np.float32))
+    grey = np.clip(deep * (255 if image.mode == "F" and deep.max() <= 1 else 1 / 257), 0, 255)
     return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
 
 

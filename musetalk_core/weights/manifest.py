@@ -9,6 +9,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.vision import VISION
 from musetalk_core.weights.voices import VOICES
 from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
@@ -187,6 +188,7 @@ _TABLE: Final = (
             )
         ),
     ),
+    *VISION,
 )
 
 MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}

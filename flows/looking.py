@@ -1,0 +1,95 @@
+"""One picture, looked at for one job: every look at most once, in the order in which it is needed."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flows.analyze_schemas import AnalyzeJob
+from flows.steps import Steps
+from musetalk_core.analysis import describing
+from musetalk_core.analysis.choosing import STARTER, Cast
+from musetalk_core.analysis.findings import Tag, TextLine, Thing
+from tasks.analysis import Length, Look, Seen, Sight, look_at, look_key
+from tasks.refs import SourceFile
+
+What = Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
+
+
+@dataclass(slots=True)
+class Looking:
+    """
+    What a job's picture shows, found out as it is asked for.
+
+    Attributes:
+        job:     what is wanted.
+        cast:    who does what.
+        picture: the fetched file.
+        steps:   the books of the run.
+        made_by: part of the analysis -> model, of what was looked at so far.
+    """
+
+    job: AnalyzeJob
+    cast: Cast
+    picture: SourceFile
+    steps: Steps
+    made_by: dict[str, str] = field(default_factory=dict[str, str])
+    _known: dict[Look, Sight] = field(default_factory=dict[Look, Sight])
+
+    def seen(self) -> Seen:
+        """Decode it once, and say how large it is."""
+        seen = self._look("size", "").seen
+        if seen is None:
+            raise RuntimeError("a look for the size gives the size")
+        return seen
+
+    def lines(self) -> tuple[TextLine, ...]:
+        """Lines of text; none when nothing here reads."""
+        return self._look("ocr", self.cast.reads).lines if self.cast.reads else ()
+
+    def tags(self) -> tuple[Tag, ...]:
+        """What the whole looks like; nothing when nothing here names it."""
+        return self._look("tags", self.cast.tags).tags if self.cast.tags else ()
+
+    def faces(self) -> tuple[Thing, ...]:
+        """All faces."""
+        return self._look("faces", self.cast.faces).things
+
+    def objects(self) -> tuple[Thing, ...]:
+        """All objects; none when nothing here finds them."""
+        return self._look("objects", self.cast.finds).things if self.cast.finds else ()
+
+    def text(self) -> str:
+        """Answer the question; without one, or without anybody who can, describe the picture."""
+        if self.job.question is not None and self.cast.answers is not None:
+            return self._look("answer", self.cast.answers, self.job.length, self.job.question).text
+        said = self.description("long" if "detailed" in self.job.features else self.job.length)
+        return said if self.job.question is None else describing.unanswered(said)
+
+    def description(self, length: Length) -> str:
+        """Describe the picture."""
+        if self.cast.describes != STARTER:
+            return self._look("describe", self.cast.describes, length).text
+        seen = self.seen()
+        return describing.describe((seen.width, seen.height), self.tags(), self.faces(), self.lines(), length)
+
+    @property
+    def writer(self) -> str:
+        """What wrote the text."""
+        return self.cast.answers or self.cast.describes
+
+    def found(self, what: What) -> Sight:
+        """What a look gave that was made already; nothing when it was not made."""
+        return next((sight for look, sight in self._known.items() if look.what == what), Sight())
+
+    def warnings(self) -> list[str]:
+        """What the caller should know."""
+        part = ["first_frame_only: the file holds more frames or pages"] if self.seen().is_part else []
+        return [*self.cast.warnings, *part]
+
+    def _look(self, what: What, by: str, length: Length = "normal", question: str = "") -> Sight:
+        look = Look(what=what, by=by, length=length, question=question)
+        if look not in self._known:
+            key = look_key(self.picture, look)
+            self._known[look] = self.steps.result(what, look_at.submit(key, self.picture, look))
+            if by:
+                self.made_by[what] = by
+        return self._known[look]

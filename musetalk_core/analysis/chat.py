@@ -1,0 +1,55 @@
+"""Models that talk about a picture: descriptions and answers to questions."""
+
+from typing import Final
+
+from musetalk_core.analysis.florence import Length
+from musetalk_core.analysis.transformer import Loaded, shown
+from musetalk_core.types import Image
+
+_MOST_TOKENS: Final[dict[Length, int]] = {"short": 64, "normal": 256, "long": 768}
+_REQUESTS: Final[dict[Length, str]] = {
+    "short": "Describe this picture in one short sentence.",
+    "normal": "Describe what this picture shows in a few sentences.",
+    "long": "Describe in detail what this picture shows: people, things, places, actions and text.",
+}
+
+
+def describe(model: Loaded, bgr: Image, length: Length) -> str:
+    """
+    Describe a picture.
+
+    Args:
+        model:  any image-text-to-text model with a chat template.
+        bgr:    (H, W, 3) uint8 BGR.
+        length: one sentence, a few, or in detail.
+
+    Raises:
+        EngineOutOfMemory: the device has not enough memory.
+    """
+    return answer(model, bgr, _REQUESTS[length], length)
+
+
+def answer(model: Loaded, bgr: Image, question: str, length: Length) -> str:
+    """
+    Answer a question about a picture.
+
+    Args:
+        model:    any image-text-to-text model with a chat template.
+        bgr:      (H, W, 3) uint8 BGR.
+        question: in words.
+        length:   bounds the answer: 64, 256 or 768 tokens.
+
+    Raises:
+        EngineOutOfMemory: the device has not enough memory.
+    """
+    content = [{"type": "image", "image": shown(bgr)}, {"type": "text", "text": question}]
+    inputs = model.processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    ids = model.generate(inputs, max_new_tokens=_MOST_TOKENS[length])
+    written = ids[:, inputs["input_ids"].shape[1] :]
+    return str(model.processor.batch_decode(written, skip_special_tokens=True)[0]).strip()

@@ -1,0 +1,86 @@
+"""A plain sentence put together from what the starter models saw: no more than they saw."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from musetalk_core.analysis.findings import Tag, TextLine, Thing
+from musetalk_core.analysis.florence import Length
+
+_LIKELY, _POSSIBLE = 0.5, 0.25
+_EXCERPT: Final[dict[Length, int]] = {"short": 40, "normal": 200, "long": 100_000}
+_NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_COLUMNS, _ROWS = ("left", "centre", "right"), ("top", "middle", "bottom")
+
+
+def describe(
+    size: tuple[int, int],
+    tags: Sequence[Tag],
+    faces: Sequence[Thing],
+    lines: Sequence[TextLine],
+    length: Length,
+) -> str:
+    """
+    Compose a description.
+
+    Args:
+        size:   width and height of the picture.
+        tags:   surest first.
+        faces:  largest first.
+        lines:  of text, from top to bottom.
+        length: `long` tells where faces are and gives the whole text.
+    """
+    parts = [
+        f"A picture of {size[0]} x {size[1]} pixels with {_counted(len(faces), 'face')} "
+        f"and {_counted(len(lines), 'line')} of text.",
+        _likeness(tags, length),
+        _places(faces, size) if length == "long" else "",
+        _quoted(lines, length),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def unanswered(description: str) -> str:
+    """Say that a question was not answered, and what was seen instead."""
+    return (
+        "The question was not answered: no model that answers questions about pictures is in use here."
+        f" What the small models saw: {description}"
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    word = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return f"{word} {noun}{'' if count == 1 else 's'}"
+
+
+def _likeness(tags: Sequence[Tag], length: Length) -> str:
+    """The tagger knows a thousand things only, so what it says is a likeness, never a fact."""
+    named = [tag for tag in tags if tag.score >= _POSSIBLE][: 1 if length == "short" else 3]
+    if not named:
+        return "" if length == "short" else "As a whole it is like nothing that the tagger knows."
+    words = ", ".join(f"{tag.label} ({tag.score:.0%})" for tag in named)
+    return f"As a whole it {'looks' if named[0].score >= _LIKELY else 'may look'} like: {words}."
+
+
+def _places(faces: Sequence[Thing], size: tuple[int, int]) -> str:
+    if not faces:
+        return ""
+    places = [_place(face, size) for face in faces]
+    return f"Faces, largest first: {', '.join(places)}."
+
+
+def _place(face: Thing, size: tuple[int, int]) -> str:
+    column = _third((face.box.x1 + face.box.x2) / 2, size[0])
+    row = _third((face.box.y1 + face.box.y2) / 2, size[1])
+    return f"{_ROWS[row]} {_COLUMNS[column]}"
+
+
+def _third(middle: float, whole: int) -> int:
+    return min(2, int(3 * middle / whole))
+
+
+def _quoted(lines: Sequence[TextLine], length: Length) -> str:
+    if not lines:
+        return ""
+    text = " / ".join(line.text for line in lines)
+    most = _EXCERPT[length]
+    return f"The text reads: “{text if len(text) <= most else text[:most].rstrip() + ' …'}”"

@@ -1,0 +1,74 @@
+"""A picture with its findings drawn in, for people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from musetalk_core.errors import EncodeError
+from musetalk_core.types import Box, Image
+
+_COLOURS: Final = {"face": (60, 200, 60), "text": (220, 120, 30), "object": (40, 90, 240)}
+_INK: Final = (255, 255, 255)
+_JPEG_QUALITY: Final = 85
+
+
+def drawn(bgr: Image, boxes: Sequence[tuple[str, str, Box]], longest: int) -> Image:
+    """
+    Draw boxes into a copy of a picture, shrunk first so that lines and letters stay readable.
+
+    Args:
+        bgr:     (H, W, 3) uint8 BGR.
+        boxes:   kind (`face`, `text`, `object`), name and box, in pixels of the picture.
+        longest: most pixels of the result's longer side.
+
+    Returns:
+        (h, w, 3) uint8 BGR.
+    """
+    height, width = bgr.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    out = np.ascontiguousarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    thick = max(1, round(max(size) / 500))
+    for kind, name, box in boxes:
+        x1, y1, x2, y2 = (round(n * scale) for n in (box.x1, box.y1, box.x2, box.y2))
+        colour = _COLOURS[kind]
+        cv2.rectangle(out, (x1, y1), (max(x1, x2 - 1), max(y1, y2 - 1)), colour, thick)
+        _label(out, name, (x1, y1), colour)
+    return out
+
+
+def _label(out: Image, name: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Write a name above a box; at the picture's border inside it. Only letters that the font has."""
+    size = max(0.35, max(out.shape[:2]) / 2000)
+    text = name.encode("ascii", "replace").decode()
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    x = min(corner[0], max(0, out.shape[1] - width - 2))
+    y = max(height + 2, corner[1] - below)
+    cv2.rectangle(out, (x, y - height - 2), (x + width + 2, y + below), colour, cv2.FILLED)
+    cv2.putText(out, text, (x + 1, y), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
+
+
+def jpeg(bgr: Image) -> bytes:
+    """
+    Encode a picture as JPEG.
+
+    Raises:
+        EncodeError: the encoder refuses it.
+    """
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise EncodeError("The picture with its boxes could not be written.")
+    return data.tobytes()
+
+
+def write_jpeg(bgr: Image, path: Path) -> None:
+    """
+    Write a picture as a JPEG file.
+
+    Raises:
+        EncodeError: the encoder refuses it.
+    """
+    path.write_bytes(jpeg(bgr))

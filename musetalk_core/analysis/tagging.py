@@ -1,0 +1,74 @@
+"""What a picture as a whole looks like: EfficientNet-Lite0 and the thousand classes of ImageNet."""
+
+from pathlib import Path
+from typing import Any, Final, cast
+
+import cv2
+import numpy as np
+import torch
+
+from musetalk_core.analysis.findings import Tag
+from musetalk_core.analysis.packaged import trusted
+from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.nets.checkpoint import fill, read_tensors
+from musetalk_core.types import Float, Image
+from musetalk_core.weights.layout import Layout
+
+MODEL: Final = "efficientnet-lite0"
+MOST: Final = 10
+LEAST: Final = 0.02
+"""A tag that is less sure is left out."""
+_LABELS: Final = Path(__file__).resolve().parents[1] / "models" / "imagenet_labels.txt"
+_SHORT_SIDE, _SQUARE = 256, 224
+_MIDDLE, _SCALE = 0.498, 0.502
+
+
+class Tagger:
+    """The loaded network; stateless, so threads may share it."""
+
+    def __init__(self, layout: Layout) -> None:
+        """
+        Check the model's file and load it.
+
+        Raises:
+            ModelNotInstalled: a package is missing.
+            WeightsInvalid: the file is not what it should be.
+        """
+        weights = trusted(layout, MODEL)["weights"]
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise ModelNotInstalled(
+                f"Tags need the package efficientnet-lite-pytorch ({error}); run ./run setup.", model=MODEL
+            ) from error
+        made: Any = EfficientNet
+        with torch.device("meta"):
+            net = cast(torch.nn.Module, made.from_name("efficientnet-lite0"))
+        fill(net, read_tensors(weights), weights)
+        self._net = net.eval()
+        self._labels = _LABELS.read_text(encoding="utf-8").splitlines()
+
+    def tags(self, bgr: Image) -> list[Tag]:
+        """
+        Name what the middle square of a picture looks like, the surest first.
+
+        Args:
+            bgr: (H, W, 3) uint8 BGR.
+        """
+        with torch.inference_mode():
+            logits: Any = self._net(torch.from_numpy(_square(bgr))[None])
+            scores = torch.softmax(logits[0].float(), dim=0)
+            best = torch.topk(scores, MOST)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [Tag(self._labels[index], float(score)) for index, score in pairs if score >= LEAST]
+
+
+def _square(bgr: Image) -> Float:
+    """(3, 224, 224) float32 RGB as in training: the middle square, 224 / 256 of the shorter side."""
+    height, width = bgr.shape[:2]
+    side = max(1, round(min(height, width) * _SQUARE / _SHORT_SIDE))
+    left, top = (width - side) // 2, (height - side) // 2
+    smooth = cv2.INTER_AREA if side > 2 * _SQUARE else cv2.INTER_CUBIC
+    middle = cv2.resize(bgr[top : top + side, left : left + side], (_SQUARE, _SQUARE), interpolation=smooth)
+    scaled = (middle[..., ::-1].astype(np.float32) / 255 - _MIDDLE) / _SCALE
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)

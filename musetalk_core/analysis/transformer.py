@@ -1,0 +1,127 @@
+"""Vision-language models out of folders in transformers' layout: loaded once, offline, no code from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+import torch
+
+from musetalk_core.errors import EngineOutOfMemory, ModelNotInstalled, WeightsInvalid
+from musetalk_core.machine import Machine
+from musetalk_core.nets.device import Device, choose_device
+from musetalk_core.nets.shelf import shelf
+from musetalk_core.types import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+_LONGEST_SIDE: Final = 2048
+"""Larger pictures are shown to the model at this size: some cut them into more tiles than memory holds."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """
+    A model and what turns pictures and words into its inputs and back.
+
+    Attributes:
+        net:       transformers' model; what a shelf weighs and lets go.
+        processor: transformers' processor.
+        device:    where it computes.
+    """
+
+    net: Any
+    processor: Any
+    device: Device
+
+    def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
+        """
+        Let the model write, without chance.
+
+        Args:
+            inputs:  what the processor gave, on any device.
+            options: of transformers' `generate`.
+
+        Returns:
+            (1, tokens) ids.
+
+        Raises:
+            EngineOutOfMemory: the device has not enough memory.
+        """
+        placed = {
+            name: value.to(self.device.place, self.net.dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }
+        try:
+            with torch.inference_mode():
+                return self.net.generate(**placed, do_sample=False, **options)
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineOutOfMemory("The device has too little memory for this model and picture.") from error
+
+
+def load(name: str, machine: Machine) -> Loaded:
+    """
+    Give a model of this process, loading it at first use; it is let go when others need the room.
+
+    Args:
+        name:    of the manifest.
+        machine: where the weights are and where to compute.
+
+    Raises:
+        ModelNotInstalled: a file or a package is missing.
+        WeightsInvalid: a file is damaged or belongs to something else.
+        InputError: the machine has no such device.
+    """
+    device = choose_device(machine.device, machine.precision)
+    if device.place.type == "cuda" and machine.precision == "auto" and torch.cuda.is_bf16_supported():
+        device = Device(device.place, torch.bfloat16)  # what these models were trained in; fp16 overflows
+    folder = machine.layout.find(name)["config"].parent
+    key = ("vision", name, machine.layout.digest(name), device.name)
+    return shelf(machine.memory_bytes, machine.idle_s).get(key, lambda: _load(name, str(folder), device))
+
+
+def _load(name: str, folder: str, device: Device) -> Loaded:
+    try:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+    except ImportError as error:
+        raise ModelNotInstalled(f"{name} needs the package transformers ({error}).", model=name) from error
+    models: Any = AutoModelForImageTextToText
+    processors: Any = AutoProcessor
+    try:
+        processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        net = models.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=device.dtype
+        )
+    except ImportError as error:
+        raise ModelNotInstalled(
+            f"{name} needs a package that is not installed here: {_first_line(error)}", model=name
+        ) from error
+    except Exception as error:  # transformers answers a bad folder with any of a dozen kinds
+        raise WeightsInvalid(
+            f"{name} in {folder} cannot be loaded: {_first_line(error)}", model=name
+        ) from error
+    return Loaded(net.to(device.place).eval(), processor, device)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shown(bgr: Image) -> PillowImage:
+    """
+    Turn a picture into what processors take.
+
+    Args:
+        bgr: (H, W, 3) uint8 BGR; a longer side of more than 2048 pixels is shrunk to that.
+    """
+    from PIL import Image as Pillow
+
+    scale = _LONGEST_SIDE / max(bgr.shape[:2])
+    if scale < 1:
+        size = max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale))
+        bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return Pillow.fromarray(np.ascontiguousarray(bgr[..., ::-1]))

@@ -1,0 +1,127 @@
+"""Pictures to look at, not to animate: more formats than a still for video, and every pixel kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from musetalk_core.errors import MediaUnreadable
+from musetalk_core.media.limits import Limits
+from musetalk_core.media.sniff import Sniffed, described, sniff
+from musetalk_core.media.still import opaque_bgr, opened_still, turn_of
+from musetalk_core.types import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+_HEAD_BYTES: Final = 64
+_PREFIXES: Final = (
+    (b"GIF87a", Sniffed(True, "gif", "GIF")),
+    (b"GIF89a", Sniffed(True, "gif", "GIF")),
+    (b"II*\0", Sniffed(True, "tiff", "TIFF")),
+    (b"MM\0*", Sniffed(True, "tiff", "TIFF")),
+    (b"II+\0", Sniffed(True, "tiff", "TIFF")),
+    (b"MM\0+", Sniffed(True, "tiff", "TIFF")),
+)
+_BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+_AVIF, _HEIF = (b"avif", b"avis"), (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
+_ACCEPTED: Final = "Send png, jpeg, webp, gif, bmp, tiff or avif."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """
+    A picture as a person sees it.
+
+    Attributes:
+        bgr:     (H, W, 3) uint8 BGR, upright (EXIF), transparency on white; every pixel of the file.
+        format:  png, jpeg, webp, gif, bmp, tiff or avif.
+        is_part: the file holds more frames or pages; this is the first.
+    """
+
+    bgr: Image
+    format: str
+    is_part: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.bgr.shape[1], self.bgr.shape[0]
+
+
+def sniff_photo(path: Path) -> Sniffed:
+    """
+    Recognise a picture by its content; names and content types are never believed.
+
+    Raises:
+        MediaUnreadable: it is something else, or a format that is not accepted.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    known = next((kind for prefix, kind in _PREFIXES if head.startswith(prefix)), None) or _by_header(head)
+    if known is not None:
+        return known
+    try:
+        found = sniff(path)
+    except MediaUnreadable as error:
+        what = described(head) if head else "empty (0 bytes)"
+        raise MediaUnreadable(f"The file is {what}. {_ACCEPTED}") from error
+    if not found.is_still:
+        raise MediaUnreadable(f"The file is {found.name}, video or sound, and no picture. {_ACCEPTED}")
+    return found
+
+
+def _by_header(head: bytes) -> Sniffed | None:
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return Sniffed(True, "bmp", "BMP")
+    if head[4:8] != b"ftyp":
+        return None
+    length = int.from_bytes(head[:4], "big")
+    brands = [head[start : start + 4] for start in (8, *range(16, min(length, len(head)), 4))]
+    if any(brand in _AVIF for brand in brands):
+        return Sniffed(True, "avif", "AVIF")
+    if any(brand in _HEIF for brand in brands):
+        raise MediaUnreadable(f"The file is a HEIC photo, which cannot be read here. {_ACCEPTED}")
+    return None
+
+
+def check_photo(path: Path, limits: Limits) -> Sniffed:
+    """
+    Recognise a picture and compare what its header promises with the limits; nothing is decoded.
+
+    Raises:
+        MediaUnreadable: it is no picture, of a format that is not accepted, or its header is damaged.
+        MediaTooLarge: the header promises too many pixels.
+    """
+    sniffed = sniff_photo(path)
+    with opened_still(path, sniffed, limits):
+        return sniffed
+
+
+def read_photo(path: Path, limits: Limits) -> Photo:
+    """
+    Decode a picture; of an animation or several pages the first.
+
+    Args:
+        path:   a local file.
+        limits: `still_pixels` is compared with the header before anything is decoded.
+
+    Raises:
+        MediaUnreadable: it is no picture, cut off, damaged, or its colours cannot be read.
+        MediaTooLarge: the header promises too many pixels.
+    """
+    sniffed = sniff_photo(path)
+    with opened_still(path, sniffed, limits) as image:
+        is_part = bool(getattr(image, "is_animated", False))
+        image.load()  # a TIFF turns itself upright here, and then says that it is
+        _refuse_colours(image, sniffed)
+        bgr = turn_of(image).applied(opaque_bgr(image))
+    return Photo(bgr, sniffed.name, is_part)
+
+
+def _refuse_colours(image: PillowImage, sniffed: Sniffed) -> None:
+    if image.mode in ("LAB", "HSV"):
+        raise MediaUnreadable(
+            f"The {sniffed.name} image has {image.mode} colours; export it as RGB.", mode=image.mode
+        )

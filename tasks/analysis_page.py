@@ -1,0 +1,34 @@
+"""What a person sees of an analysis in Prefect's pages: the picture with its boxes, and a table."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+
+def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """
+    Write the artifacts `picture`, `analysis` and `findings`.
+
+    Args:
+        picture: a small JPEG; it is kept inside the artifact.
+        text:    the answer or description.
+        model:   what wrote it.
+        rows:    one a finding.
+    """
+    link = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
+    create_image_artifact(image_url=link, key="picture", description=f"{len(rows)} findings")
+    quoted = "\n".join(f"> {_plain(line)}" for line in text.splitlines() or [""])
+    create_markdown_artifact(
+        markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n", key="analysis"
+    )
+    if rows:
+        create_table_artifact(table=[dict(row) for row in rows], key="findings")
+
+
+def _plain(text: str) -> str:
+    """Take the meaning from what could be markup: text in a picture is foreign text."""
+    for sign in "\\`*_[]<>#|!":
+        text = text.replace(sign, f"\\{sign}")
+    return text
