@@ -231,7 +231,11 @@ class Worker:
                 start_new_session=True,
             )
         if wait:
-            eventually(lambda: self.text().count("is ready after") >= self.limit, 90)
+            try:
+                eventually(lambda: self.text().count("is ready after") >= self.limit, 90)
+            except AssertionError:
+                self.process.kill()
+                raise
         return self
 
     def text(self):
