@@ -30,6 +30,7 @@ def test_a_run_above_the_memory_budget_crashes_and_the_pool_lives_on(pool, worke
     assert worker.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_child_that_leaks_is_replaced_between_two_runs(pool, workers, tmp_path):
     worker = workers(pool, tmp_path, MUSETALK_WORKER__GROWTH_BYTES=str(50 << 20))
     first = worker.children()
@@ -39,6 +40,7 @@ def test_a_child_that_leaks_is_replaced_between_two_runs(pool, workers, tmp_path
     assert worker.children() != first and "its memory has grown" in worker.text()
 
 
+@pytest.mark.slow
 def test_a_child_is_replaced_after_its_number_of_runs(pool, workers, tmp_path):
     worker = workers(pool, tmp_path, MUSETALK_WORKER__MAX_RUNS="2")
     runs = [pool.submit("empty") for _ in range(3)]

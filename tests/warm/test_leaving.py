@@ -51,6 +51,7 @@ def test_an_idle_worker_leaves_at_once(pool, workers, tmp_path):
     assert not list(tmp_path.glob("**/warm-*"))
 
 
+@pytest.mark.slow
 def test_it_starts_when_a_shell_had_interrupts_ignored(pool, workers, tmp_path):
     """A script's `cmd &` ignores SIGINT, and with it a stock worker ignores SIGTERM."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
