@@ -109,7 +109,9 @@ def test_max_time_stops_a_run_in_the_older_api_s_words(shared, shared_pool):
 
 
 def test_a_run_past_its_deadline_is_not_begun(shared, shared_pool):
-    busy = [shared_pool.submit("nap", seconds=3.0) for _ in range(2)]
+    busy = [shared_pool.submit("nap", seconds=6.0) for _ in range(2)]
+    for run in busy:
+        shared_pool.wait_running(run)
     late = shared_pool.submit("empty", control={"complete_in": 1})
     state = shared_pool.wait(late, 20)
     assert state.type.value == "CANCELLED" and state.message == "Job expired before processing could begin"
