@@ -8,22 +8,10 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from api.problems import Problem
 from api.views import FinishedFile
+from tasks.media_types import media_type
 from tasks.storage import FolderObjects, Objects, Place, S3Objects, home_store
 
 LINK_LIFE_S = 3600
-_TYPES = {
-    ".mp4": "video/mp4",
-    ".wav": "audio/wav",
-    ".txt": "text/plain; charset=utf-8",
-    ".json": "application/json",
-    ".srt": "application/x-subrip",
-    ".vtt": "text/vtt; charset=utf-8",
-    ".tsv": "text/tab-separated-values; charset=utf-8",
-    ".mp3": "audio/mpeg",
-    ".flac": "audio/flac",
-    ".ogg": "audio/ogg",
-    ".jpg": "image/jpeg",
-}
 
 
 def answer_with(file: FinishedFile) -> Response:
@@ -40,7 +28,7 @@ def answer_with(file: FinishedFile) -> Response:
         Problem: `expired` when the file is gone.
     """
     place = _place(file.uri)
-    kind = _TYPES.get(file.name[file.name.rfind(".") :], "application/octet-stream")
+    kind = media_type(file.name)
     disposition = f"inline; filename*=UTF-8''{quote(file.name)}"
     if isinstance(place.objects, FolderObjects):
         path = place.objects.path(place.key)

@@ -1,31 +1,27 @@
-"""The routes of the two older services on the one job model, with their words and their mistakes mended."""
+"""The older services: /inference of the one, and how both are asked for a job's status, result and end."""
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from api import seed_analyze, seed_c3, seed_whisper, views
+from api import views
 from api.doors import RunsDep
 from api.keys import require_key
-from api.models_here import require_models
 from api.problems import CODES, Problem, invalid
-from api.runs import FINAL, Run, Runs, wait_until_final
+from api.runs import FINAL, Run, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.control import USUAL, Control
 from flows.registry import JOB_TYPES
-from flows.schemas import Job
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 open_router = APIRouter(tags=["older services"])
 
 PreferHeader = Annotated[str | None, Header(description="respond-async, wait=SECONDS")]
-SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 _TEXT_JOBS = frozenset({"transcribe", "analyze"})
 """Job types whose result is a text in the older service's eyes."""
 _OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
@@ -69,15 +65,6 @@ async def inference(
     return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
 
 
-@router.post("/analyze", openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
-async def analyze(
-    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
-) -> dict[str, Any]:
-    """Say what a picture shows; /status and /result tell of it."""
-    asked = seed_c3.read(seed_analyze.SeedAnalyze, body)
-    return await _queued(response, runs, "analyze", seed_analyze.to_job, asked, prefer)
-
-
 def _wait(prefer: str) -> tuple[float, str | None]:
     """Say how long to wait, and which preference that follows."""
     limit = get_settings().api.inference_wait_s
@@ -119,37 +106,6 @@ def _failure(run: Run, avatar_id: str) -> Problem:
         detail = f"{avatar_id} does not exist, you should set preparation to True"
     code = run.error.code if run.error.code in CODES else "internal"
     return Problem(code, detail, extra=extra | {"retryable": run.error.retryable})
-
-
-@router.post("/whisper", openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
-async def whisper(
-    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
-) -> dict[str, Any]:
-    """Queue a transcription; /status and /result tell of it."""
-    asked = seed_c3.read(seed_whisper.SeedWhisper, body)
-    return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
-
-
-async def _queued(
-    response: Response,
-    runs: Runs,
-    name: str,
-    to_job: Callable[[SeedBody], Job],
-    asked: SeedBody,
-    prefer: str | None,
-) -> dict[str, Any]:
-    """Queue a job of the older C3 service and answer as it did: 200, or 202 when that is preferred."""
-    try:
-        job = to_job(asked)
-    except ValidationError as error:
-        raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
-    await require_models(JOB_TYPES[name], job)
-    run = await runs.create(JOB_TYPES[name], job, control=asked.control())
-    response.headers.update(views.polling_headers(run))
-    if "respond-async" in (prefer or ""):
-        response.status_code = 202
-        response.headers["Preference-Applied"] = "respond-async"
-    return seed_c3.queued(run, asked.warnings())
 
 
 def _job_id(job_id: str) -> UUID:

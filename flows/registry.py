@@ -47,14 +47,14 @@ JOB_TYPES = {
         JobType("lip_sync", schemas.LipSyncJob, schemas.VideoResult),
         JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
         JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
-        JobType("speech", schemas.SpeechJob, schemas.SpeechResult),
+        JobType("speech", schemas.SpeechJob, schemas.SpeechResult, needs="flows.voice_choice.settled_voice"),
         JobType(
             "transcribe",
             schemas.TranscribeJob,
             schemas.TranscribeResult,
             needs="flows.transcribe_model.model_for",
         ),
-        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult),
+        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult, needs="flows.analyze_cast.cast_of"),
     )
 }
 

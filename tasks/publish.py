@@ -3,24 +3,11 @@
 from prefect import task
 
 from tasks.artefacts import artefacts
+from tasks.media_types import media_type
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.storage import bucket, home_store, locate
-
-_TYPES = {
-    ".mp4": "video/mp4",
-    ".wav": "audio/wav",
-    ".txt": "text/plain; charset=utf-8",
-    ".json": "application/json",
-    ".srt": "application/x-subrip",
-    ".vtt": "text/vtt; charset=utf-8",
-    ".tsv": "text/tab-separated-values; charset=utf-8",
-    ".mp3": "audio/mpeg",
-    ".flac": "audio/flac",
-    ".ogg": "audio/ogg",
-    ".jpg": "image/jpeg",
-}
 
 
 @task(**ALWAYS, **RETRY_IO)
@@ -46,9 +33,7 @@ def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: 
         known = objects.find(key)
         if known is None or known.metadata.get("musetalk-key") != made.key:
             path = artefacts().path(made) / file
-            known = objects.upload(
-                path, key, _TYPES["." + name.rsplit(".", 1)[-1]], metadata={"musetalk-key": made.key}
-            )
+            known = objects.upload(path, key, media_type(name), metadata={"musetalk-key": made.key})
         return ObjectRef(uri=known.uri, version=known.version, size=known.size)
 
 

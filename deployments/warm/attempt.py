@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,14 +33,6 @@ _NAMES: Final = {
     -15: "SIGTERM",
 }
 _WORDS: Final = {"time": MAX_TIME, "deadline": COMPLETE_IN}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is left to do after an attempt."""
-
-    hooks: "State | None" = None
-    """State whose hooks no process has run yet."""
 
 
 class Attempt:
@@ -78,19 +69,29 @@ class Attempt:
             self._why = why
             self._asked.set()
 
-    async def execute(self, slot: Slot, scratch: Path) -> Outcome:
+    @property
+    def is_stopped(self) -> bool:
+        """True once it has been asked to stop."""
+        return self._why is not None
+
+    async def give_up(self) -> None:
+        """Bring a run that was stopped before it had a child to a true end."""
+        await self._settle(Ended(None, 0))
+
+    async def execute(self, slot: Slot, scratch: Path) -> "State | None":
         """
         Execute it in a free child, to a true end.
 
         Args:
             slot:    where.
             scratch: folder for its temporary files.
+
+        Returns:
+            A state whose hooks no process has run yet.
         """
-        if self._why is not None:
-            return await self._settle(Ended(None, 0))
         if is_expired(self._run):  # between being claimed and now
             await self._settler.cancelled(self._run.id, EXPIRED, ABORTED)
-            return Outcome()
+            return None
         self._limit = limit_of(self._run, self._configuration.max_time)
         environment = {name: value for name, value in self._configuration.env.items() if value is not None}
         order = Order(str(self._run.id), environment, str(scratch))
@@ -100,8 +101,8 @@ class Attempt:
         finally:
             stopping.cancel()
         has_hooks = slot.has_hooks
-        outcome = await self._settle(ended)
-        return outcome if has_hooks else Outcome()
+        state = await self._settle(ended)
+        return state if has_hooks else None
 
     async def _stop_in_time(self, slot: Slot) -> None:
         limit = self._limit
@@ -133,39 +134,39 @@ class Attempt:
             case _:
                 return "no reason given"
 
-    async def _settle(self, ended: Ended) -> Outcome:
-        """See that the run's state is true."""
+    async def _settle(self, ended: Ended) -> "State | None":
+        """See that the run's state is true; returns one whose hooks have not run."""
         match self._why:
             case None:
-                return Outcome() if ended.state in _FINAL | _LEFT else await self._lost(ended)
+                return None if ended.state in _FINAL | _LEFT else await self._lost(ended)
             case "taken_away":
-                return Outcome()
+                return None
             case "hand_back":
                 if ended.state not in _FINAL:
                     await self._settler.again(self._run.id, "Its worker was shut down; it starts again.")
-                return Outcome()
+                return None
             case "cancel":
                 state = await self._settler.cancelled(self._run.id, "Stopped on request.")
             case "time" | "deadline":
                 message = self._limit.message if self._limit else "Its time is over."
                 word = _WORDS[self._why]
                 state = await self._settler.cancelled(self._run.id, message, word)
-        return Outcome(_cancelling_of(state))
+        return _cancelling_of(state)
 
-    async def _lost(self, ended: Ended) -> Outcome:
+    async def _lost(self, ended: Ended) -> "State | None":
         """The process ended, or the engine gave up, without a last state on the server."""
         run = await self._settler.read(self._run.id)
         kind = run.state_type if run else None
         if kind not in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
-            return Outcome()  # deleted, or the engine did reach the server
+            return None  # deleted, or the engine did reach the server
         told = _story(ended)
         self._log.error("The run's process ended early: %s.", told)
         if kind == StateType.CANCELLING:
-            return Outcome(_cancelling_of(await self._settler.cancelled(self._run.id, "Stopped on request.")))
+            return _cancelling_of(await self._settler.cancelled(self._run.id, "Stopped on request."))
         if await self._may_try_again(ended, run.run_count if run else 1):
             await self._settler.again(self._run.id, f"Crashed ({told}); it is tried again.")
-            return Outcome()
-        return Outcome(await self._settler.crashed(self._run.id, f"The run's process ended early: {told}."))
+            return None
+        return await self._settler.crashed(self._run.id, f"The run's process ended early: {told}.")
 
     async def _may_try_again(self, ended: Ended, starts: int) -> bool:
         if starts >= self._max_starts:

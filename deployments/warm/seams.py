@@ -12,7 +12,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -123,11 +122,3 @@ def heartbeat(run: FlowRun) -> None:
         related=[RelatedResource.model_validate(part) for part in related]
         + tags_as_related_resources(set(run.tags)),
     )
-
-
-def flow_run_id(resource_id: str) -> UUID | None:
-    """Read the id out of an event's `prefect.flow-run.UUID`."""
-    try:
-        return UUID(resource_id.removeprefix("prefect.flow-run."))
-    except ValueError:
-        return None

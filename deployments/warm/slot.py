@@ -26,6 +26,7 @@ from deployments.warm.protocol import (
     decode,
     encode,
 )
+from tasks.settings import WorkerSettings
 
 State = Literal["starting", "idle", "busy", "ending", "gone"]
 
@@ -33,20 +34,6 @@ START_LIMIT_S: Final = 300.0
 _PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
 """Before the next start, after that many starts in a row that came to nothing."""
 _REMEMBERED: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """When a child is ended."""
-
-    stop_grace_s: float
-    """Seconds a run may take to end after it was asked to, before SIGKILL."""
-    hang_s: float
-    memory_bytes: int
-    """Resident bytes above which the child is ended in the middle of a run; 0: no limit."""
-    max_runs: int
-    growth_bytes: int
-    """Growth over the first run above which the child is replaced between two runs; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +60,7 @@ class Slot:
         number: int,
         environment: Mapping[str, str],
         preload: tuple[str, ...],
-        rules: Rules,
+        rules: WorkerSettings,
         on_free: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
@@ -84,7 +71,7 @@ class Slot:
             number:      place in the worker, from 0.
             environment: all of the child's environment, its card included.
             preload:     modules it imports before its first run.
-            rules:       when it is ended.
+            rules:       when it is ended, among other things.
             on_free:     called whenever it can take a run.
             say:         receives a line for the worker's log.
         """
@@ -145,10 +132,18 @@ class Slot:
                 self._say(f"child {self.number} did not start: {error or type(error).__name__}")
                 await self._reap()
                 continue
-            if self._reading:
-                await self._reading
+            await self._until_silent()
             await self._reap()
             self.restarts += 1
+
+    async def _until_silent(self) -> None:
+        """Wait for the end of what the child says; a fault in reading it ends the child, not the worker."""
+        if self._reading is None:
+            return
+        try:
+            await self._reading
+        except Exception as error:
+            self._say(f"child {self.number} said what could not be read: {error!r}")
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -181,24 +176,30 @@ class Slot:
         self._free()
 
     async def _read(self, reader: asyncio.StreamReader, ready: asyncio.Future[Ready]) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):
+        try:
             async for line in reader:
                 self._heard_at = time.monotonic()
-                match decode(line):
-                    case Ready() as told if not ready.done():
-                        ready.set_result(told)
-                    case Loaded() as loaded:
-                        self.has_hooks = loaded.hooks
-                    case Beat() as beat:
-                        self._note(beat)
-                    case Done() as done:
-                        self._note(done.beat)
-                        if self._done and not self._done.done():
-                            self._done.set_result(done)
-                    case _:
-                        continue
-        if not ready.done():
-            ready.set_exception(OSError("it ended while it was starting"))
+                self._hear(decode(line), ready)
+        except ConnectionError:
+            return
+        finally:
+            if not ready.done():
+                ready.set_exception(OSError("it ended while it was starting"))
+
+    def _hear(self, message: Message, ready: asyncio.Future[Ready]) -> None:
+        match message:
+            case Ready() as told if not ready.done():
+                ready.set_result(told)
+            case Loaded() as loaded:
+                self.has_hooks = loaded.hooks
+            case Beat() as beat:
+                self._note(beat)
+            case Done() as done:
+                self._note(done.beat)
+                if self._done and not self._done.done():
+                    self._done.set_result(done)
+            case _:
+                return
 
     def _note(self, beat: Beat) -> None:
         for model, times in beat.loads.items():

@@ -13,7 +13,6 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
 from deployments.warm.protocol import Why
-from deployments.warm.seams import flow_run_id
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -72,7 +71,7 @@ class Watch:
 
     def _heard(self, event: "Event") -> None:
         if event.event == _CANCELLING:
-            run_id = flow_run_id(event.resource.id)
+            run_id = _flow_run_id(event.resource.id)
             if run_id is not None and run_id in set(self._in_flight()):
                 self._on_stop(run_id, "cancel")
             return
@@ -110,3 +109,10 @@ class Watch:
             since = self._strange_since.setdefault(run_id, time.monotonic())
             if time.monotonic() - since > _TAKEN_AWAY_AFTER_S:
                 self._on_stop(run_id, "taken_away")
+
+
+def _flow_run_id(resource: str) -> UUID | None:
+    try:
+        return UUID(resource.removeprefix("prefect.flow-run."))
+    except ValueError:
+        return None

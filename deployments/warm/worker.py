@@ -20,7 +20,7 @@ from prefect.workers.base import BaseWorker
 
 from deployments.pools import WORKER_TYPE
 from deployments.warm import metrics
-from deployments.warm.attempt import Attempt, Outcome
+from deployments.warm.attempt import Attempt
 from deployments.warm.cards import children_of
 from deployments.warm.claiming import claim
 from deployments.warm.leaving import Leaving
@@ -32,14 +32,14 @@ from deployments.warm.reaper import Reaper
 from deployments.warm.scratch import Scratch
 from deployments.warm.seams import heartbeat
 from deployments.warm.settle import Settler, is_outage, patiently
-from deployments.warm.slot import Rules, Slot
+from deployments.warm.slot import Slot
 from deployments.warm.template import WarmJobConfiguration, WarmResult, WarmVariables
 from deployments.warm.tenants import TenantLimits
 from deployments.warm.waiting import Waiting, tenant_of
 from deployments.warm.watch import Watch
 from flows.control import ABORTED, EXPIRED
 from tasks.drafts import sweep_drafts
-from tasks.settings import WorkerSettings, get_settings
+from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -77,8 +77,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             kwargs: likewise; `limit` bounds the children that take runs at a time.
         """
         super().__init__(*args, **kwargs)
-        settings = get_settings().worker
-        self._rules = settings
+        self._rules = get_settings().worker
         self.slots: list[Slot] = []
         self._taken: dict[UUID, _Taken] = {}
         self._wake = asyncio.Event()
@@ -86,7 +85,11 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._scratch = Scratch()
         self._scope: anyio.CancelScope | None = None
         self._leaving = Leaving(
-            self._rules.drain_s, lambda: list(self._taken), self._hand_back, self._leave, self._logger.info
+            self._rules.drain_s,
+            running=lambda: list(self._taken),
+            hand_back=lambda run_id: self._stop(run_id, "hand_back"),
+            leave=self._leave,
+            say=self._logger.info,
         )
         self._waiting: Waiting | None = None
         self._tenants: TenantLimits | None = None
@@ -109,7 +112,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 number,
                 environment,
                 modules_of(self._work_pool_name, self._rules),
-                _child_rules(self._rules),
+                self._rules,
                 on_free=self._wake.set,
                 say=self._logger.info,
             )
@@ -304,36 +307,36 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         if taken.stop:
             attempt.stop(taken.stop)
         slot = await self._place(flow_run, attempt)
+        if slot is None:
+            await attempt.give_up()
+            return WarmResult(status_code=0, identifier="none")
         if task_status is not None:
             task_status.started(slot.pid)
         with self._scratch.folder(str(flow_run.id)) as folder:
-            outcome = await attempt.execute(slot, folder)
+            unhooked = await attempt.execute(slot, folder)
         if slot.state != "idle":  # its child was ended and may have left something half-made
             await asyncio.to_thread(sweep_drafts, get_settings().cache_folder)
-        if outcome.hooks is not None:
-            self._run_hooks(flow_run.id, outcome)
+        if unhooked is not None:
+            ready = [slot for slot in self.slots if slot.state in ("idle", "busy")]
+            (ready or self.slots)[0].hooks(str(flow_run.id), unhooked.model_dump(mode="json"))
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
 
-    async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot:
-        """Choose a child: the best suited one, waited for a little; else any that is free."""
+    async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
+        """Choose a child: the best, waited for a little, else any that is free; None when it was stopped."""
         names = warm_names(run)
         waited = anyio.current_time() + self._rules.placement_wait_s
-        while True:
+        while not attempt.is_stopped:
             free = [slot for slot in self.slots if slot.is_free]
             busy = [slot for slot in self.slots if slot.state == "busy"]
             if free:
                 here = best(free, run, names)
                 suited = best([*free, *busy], run, names)
-                patient = anyio.current_time() < waited and score(suited, run, names) > score(
-                    here, run, names
-                )
-                if not patient:
+                better = score(suited, run, names) > score(here, run, names)
+                if not better or anyio.current_time() >= waited:
                     attempt.placed = True
                     return here
             await anyio.sleep(0.02)
-
-    def _hand_back(self, run_id: UUID) -> None:
-        self._stop(run_id, "hand_back")
+        return None
 
     def _stop(self, run_id: UUID, why: Why) -> None:
         taken = self._taken.get(run_id)
@@ -342,12 +345,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         taken.stop = taken.stop or why
         if taken.attempt is not None:
             taken.attempt.stop(why)
-
-    def _run_hooks(self, run_id: UUID, outcome: Outcome) -> None:
-        """Have a child run the hooks of a run whose own process could not."""
-        if outcome.hooks is not None and self.slots:
-            ready = [slot for slot in self.slots if slot.state in ("idle", "busy")]
-            (ready or self.slots)[0].hooks(str(run_id), outcome.hooks.model_dump(mode="json"))
 
     # -- sight --------------------------------------------------------------------------------------------
 
@@ -368,13 +365,3 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             resource=self._event_resource(),
             payload={"children": [metrics.describe(slot) for slot in self.slots]},
         )
-
-
-def _child_rules(settings: WorkerSettings) -> Rules:
-    return Rules(
-        stop_grace_s=settings.stop_grace_s,
-        hang_s=settings.hang_s,
-        memory_bytes=settings.memory_bytes,
-        max_runs=settings.max_runs,
-        growth_bytes=settings.growth_bytes,
-    )

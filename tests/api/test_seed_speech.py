@@ -133,3 +133,11 @@ def test_an_empty_body_of_a_portrait_is_told(client):
     answer = client.post("/portrait", json={})
 
     assert (answer.status_code, answer.json()["error"]) == (400, "Missing request body")
+
+
+@pytest.mark.parametrize(("route", "body"), [("/csm", {"text": "Hello."}), ("/portrait", PORTRAIT)])
+def test_limits_of_time_reach_the_job(client, runs, route, body):
+    answer = client.post(route, json=body | {"max_time": 60})
+
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    assert [(control.max_time, control.complete_in) for control in runs.controls] == [(60, 3600)]

@@ -180,13 +180,15 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
         cut, page.cut_after = (page.cut_after, None) if len(body) > 1 else (None, page.cut_after)
         body = body if cut is None else body[:cut]
+        blocks = [body[at : at + (1 << 16)] for at in range(0, len(body), 1 << 16)]
+        # each is counted before what it goes with: a caller may be content with the headers, and look at once
+        web.sent_bytes += len(blocks[0]) if blocks else 0
+        self.end_headers()
         try:
-            for at in range(0, len(body), 1 << 16):
-                block = body[at : at + (1 << 16)]
-                web.sent_bytes += len(block)  # before they go: who got them may look at once
+            for number, block in enumerate(blocks):
+                web.sent_bytes += len(block) if number else 0
                 self.wfile.write(block)
         except ConnectionError:
             return

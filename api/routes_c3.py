@@ -1,4 +1,4 @@
-"""POST /csm and POST /portrait of the older C3 service: queued at once, told of by /status and /result."""
+"""The job routes of the older C3 Render API: queued at once, told of by /status and /result."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -6,9 +6,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Body, Depends, Header, Response
 from pydantic import ValidationError
 
-from api import seed_c3, seed_csm, seed_portrait
+from api import seed_analyze, seed_c3, seed_csm, seed_portrait, seed_whisper, views
 from api.doors import RunsDep
 from api.keys import require_key
+from api.models_here import require_models
 from api.problems import invalid
 from api.runs import Runs
 from flows.registry import JOB_TYPES
@@ -16,13 +17,14 @@ from flows.schemas import Job
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 
+JsonBody = Annotated[Any, Body()]
 PreferHeader = Annotated[str | None, Header(description="respond-async")]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 
 
 @router.post("/csm", openapi_extra=seed_c3.documented(seed_csm.SeedSpeech))
 async def csm(
-    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+    response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
     """Queue a text to be spoken."""
     asked = seed_c3.read(seed_csm.SeedSpeech, body)
@@ -31,11 +33,29 @@ async def csm(
 
 @router.post("/portrait", openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait))
 async def portrait(
-    response: Response, runs: RunsDep, body: Annotated[Any, Body()], prefer: PreferHeader = None
+    response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
     """Queue a picture that is to say a speech."""
     asked = seed_portrait.read_portrait(body)
     return await _queued(response, runs, "portrait", seed_portrait.to_job, asked, prefer)
+
+
+@router.post("/whisper", openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
+async def whisper(
+    response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Queue a transcription."""
+    asked = seed_c3.read(seed_whisper.SeedWhisper, body)
+    return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
+
+
+@router.post("/analyze", openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
+async def analyze(
+    response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
+) -> dict[str, Any]:
+    """Queue the question what a picture shows."""
+    asked = seed_c3.read(seed_analyze.SeedAnalyze, body)
+    return await _queued(response, runs, "analyze", seed_analyze.to_job, asked, prefer)
 
 
 async def _queued(
@@ -51,7 +71,9 @@ async def _queued(
         job = to_job(asked)
     except ValidationError as error:
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
-    run = await runs.create(JOB_TYPES[name], job)
+    await require_models(JOB_TYPES[name], job)
+    run = await runs.create(JOB_TYPES[name], job, control=asked.control())
+    response.headers.update(views.polling_headers(run))
     if "respond-async" in (prefer or ""):
         response.status_code = 202
         response.headers["Preference-Applied"] = "respond-async"
