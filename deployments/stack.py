@@ -115,8 +115,8 @@ def environment(plan: Plan, marker: str) -> dict[str, str]:
 
 def server(plan: Plan, env: Mapping[str, str]) -> Child:
     """Describe the Prefect server, on SQLite below the home folder."""
-    # what `prefect server start` runs in the end, without loading its command line first
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    # all but what `prefect server start` runs in the end, without loading its command line first
+    command = [sys.executable, "-m", "uvicorn", "--factory", "deployments.server:create_app"]
     command += ["--host", "127.0.0.1", "--port", str(plan.prefect_port), "--timeout-keep-alive", "5"]
     # the block need not exist yet when the server starts, and the server stores no results
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}

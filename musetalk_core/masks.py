@@ -7,8 +7,8 @@ from typing import Final
 
 from musetalk_core.types import Box, Mask
 
-BUDGET: Final = 256 * 1024 * 1024
-"""Bytes of masks kept: some 2,000 frames of a face 300 pixels high."""
+BUDGET: Final = 64 * 1024 * 1024
+"""Bytes of masks kept: some 2,400 frames of a face 300 pixels high."""
 
 Placed = tuple[Mask, Box] | None
 

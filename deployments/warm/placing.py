@@ -27,6 +27,11 @@ def warm_names(run: "FlowRun") -> tuple[str, ...]:
     return (f"flow:{run.flow_id}:{models}", *faces)
 
 
+def is_worth_a_wait(run: "FlowRun") -> bool:
+    """Say whether a run loads anything that would pay for waiting: of a flow that is no job nobody knows."""
+    return isinstance(run.parameters.get("job"), Mapping)
+
+
 def score(slot: "Slot", run: "FlowRun", names: Sequence[str]) -> int:
     """Say how well a child suits a run: the face most, then the models, then the card it hinted at."""
     points = sum(2 ** (place + 1) for place, name in enumerate(names) if name in slot.known)

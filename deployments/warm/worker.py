@@ -25,7 +25,7 @@ from deployments.warm.cards import children_of
 from deployments.warm.claiming import claim
 from deployments.warm.leaving import Leaving
 from deployments.warm.limits import is_expired
-from deployments.warm.placing import best, score, warm_names
+from deployments.warm.placing import best, is_worth_a_wait, score, warm_names
 from deployments.warm.preload import modules_of
 from deployments.warm.protocol import Why
 from deployments.warm.reaper import Reaper
@@ -324,7 +324,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
         """Choose a child: the best, waited for a little, else any that is free; None when it was stopped."""
         names = warm_names(run)
-        waited = anyio.current_time() + self._rules.placement_wait_s
+        patience = self._rules.placement_wait_s if is_worth_a_wait(run) else 0.0
+        waited = anyio.current_time() + patience
         while not attempt.is_stopped:
             free = [slot for slot in self.slots if slot.is_free]
             busy = [slot for slot in self.slots if slot.state == "busy"]

@@ -12,8 +12,7 @@ import pictures
 import pytest
 import tiny_vision
 from PIL import Image
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from shown import artifacts_of
 
 from flows.analyze import analyze
 from flows.schemas import AnalyzeJob, Output
@@ -35,12 +34,6 @@ def person_with_sign():
     picture.paste(Image.open(pictures.ASSETS / "astronaut.jpg"), (0, 0))
     picture.paste(pictures.sign().resize((380, 254)), (515, 120))
     return picture
-
-
-def artifacts_of(state):
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
-    with get_client(sync_client=True) as client:
-        return {note.key: note for note in client.read_artifacts(artifact_filter=wanted)}
 
 
 def told(job):

@@ -12,8 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
@@ -71,13 +70,7 @@ def error_artifact(job):
     state = flow(parameters, return_state=True)
     took = time.monotonic() - began
     error = state.result(raise_on_failure=False)
-    wanted = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]),
-        key=ArtifactFilterKey(any_=["error"]),
-    )
-    with get_client(sync_client=True) as client:
-        told = client.read_artifacts(artifact_filter=wanted)
-    return error, json.loads(told[0].data), took
+    return error, json.loads(artifacts_of(state)["error"].data), took
 
 
 def leftovers(home):

@@ -6,8 +6,8 @@ import wave
 import av
 import numpy as np
 import pytest
-from prefect.client.orchestration import get_client
 from pydantic import ValidationError
+from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
 from flows.schemas import LipSyncJob, SpeechJob
@@ -158,10 +158,8 @@ def test_lips_get_the_exact_times_of_a_spoken_job(home, clip_file, kind, monkeyp
 
 
 def test_people_see_a_wave_and_the_sentences(home):
-    speech(SpeechJob(text=TEXT))
+    shown = artifacts_of(speech(SpeechJob(text=TEXT), return_state=True))
 
-    with get_client(sync_client=True) as client:
-        shown = {note.key: note for note in client.read_artifacts(limit=20)}
     assert shown["waveform"].type == "image"
     assert str(shown["waveform"].data).startswith("data:image/png;base64,")
     rows = json.loads(shown["sentences"].data)

@@ -5,8 +5,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from shown import artifacts_of
 from word_errors import word_error_rate
 
 from flows.schemas import Output, TranscribeJob
@@ -49,13 +48,10 @@ def test_speech_becomes_text_with_times_and_figures(starter_only, speech_file):
     assert result.warnings == ["language_not_detected: tiny.en takes everything for English"]
     assert result.cached == []
 
-    again = transcribe(job_for(speech_file, output=Output(name="again")))
+    state = transcribe(job_for(speech_file, output=Output(name="again")), return_state=True)
+    again = state.result()
     assert (again.text, again.cached, again.name) == (result.text, ["hear"], "again.txt")
-    with get_client(sync_client=True) as client:
-        shown = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["transcript"]))
-        )
-    [row] = json.loads(shown[0].data)
+    [row] = json.loads(artifacts_of(state)["transcript"].data)
     assert (row["from"], row["text"]) == ("0:00:00.0", result.text.replace("\n", " "))
 
 

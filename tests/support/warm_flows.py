@@ -22,10 +22,11 @@ def nap(seconds: float = 5.0, control: dict | None = None):
 
 
 @flow
-def whoami(path: str, job: dict, seconds: float = 0.0):
-    """Says which process it ran in."""
+def whoami(path: str, job: dict, until: str | None = None):
+    """Says which process it runs in; goes on until there is a file of that name."""
     Path(path).write_text(str(os.getpid()))
-    time.sleep(seconds)
+    while until and not Path(until).exists():
+        time.sleep(0.05)
 
 
 @flow

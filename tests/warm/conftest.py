@@ -48,8 +48,7 @@ def shared_pool(server):
 
 
 @pytest.fixture(scope="module")
-def shared(server, shared_pool, tmp_path_factory):
-    """One worker with two children for tests that leave it as they found it."""
+def shared_worker(server, shared_pool, tmp_path_factory):
     from stage import Worker
 
     folder = tmp_path_factory.mktemp("worker")
@@ -58,3 +57,10 @@ def shared(server, shared_pool, tmp_path_factory):
     worker.scratch = folder / "tmp"
     yield worker
     worker.stop()
+
+
+@pytest.fixture
+def shared(shared_worker):
+    """One worker with two children for tests that leave it as they found it; both are ready."""
+    shared_worker.wait_ready()
+    return shared_worker

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -68,7 +69,7 @@ class Server:
         self.process = None
 
     def start(self):
-        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command = [sys.executable, "-m", "uvicorn", "--factory", "deployments.server:create_app"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -232,11 +233,21 @@ class Worker:
             )
         if wait:
             try:
-                eventually(lambda: self.text().count("is ready after") >= self.limit, 90)
+                self.wait_ready()
             except AssertionError:
                 self.process.kill()
                 raise
         return self
+
+    def wait_ready(self):
+        """Until every child there is, is one that has said that it is ready."""
+
+        def look():
+            told = {int(pid) for pid in re.findall(r"is ready after .* process (\d+)", self.text())}
+            children = self.children()
+            return len(children) == self.limit and told.issuperset(children)
+
+        eventually(look, 90)
 
     def text(self):
         return self.log.read_text() if self.log.exists() else ""

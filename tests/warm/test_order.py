@@ -1,7 +1,5 @@
 """Who is next: urgent before patient, tenants in turns, limits respected."""
 
-import time
-
 import pytest
 from stage import eventually
 
@@ -55,11 +53,16 @@ def test_a_face_goes_to_the_child_that_knows_it(pool, workers, tmp_path):
     workers(pool, tmp_path, limit=2)
     paths = {face: tmp_path / face for face in ("anna", "ben")}
 
-    def place(face, seconds=0.0):
+    def place(face, until=None):
         job = {"video": f"s3://media/{face}.mp4"}
-        return pool.submit("whoami", path=str(paths[face]), job=job, seconds=seconds)
+        return pool.submit("whoami", path=str(paths[face]), job=job, until=until)
 
-    for run in [place(face, 5.0) for face in paths]:  # side by side: each has a child of its own
+    both = tmp_path / "both run"
+    runs = [place(face, str(both)) for face in paths]  # side by side: each has a child of its own
+    for path in paths.values():
+        eventually(path.exists)
+    both.touch()
+    for run in runs:
         assert pool.wait(run).type.value == "COMPLETED"
     first = {face: path.read_text() for face, path in paths.items()}
     assert first["anna"] != first["ben"]
@@ -72,8 +75,12 @@ def test_a_run_waits_only_so_long_for_the_child_that_suits_it(pool, workers, tmp
     workers(pool, tmp_path, limit=2, MUSETALK_WORKER__PLACEMENT_WAIT_S="0.5")
     job = {"video": "s3://media/anna.mp4"}
     path = tmp_path / "pid"
-    busy = pool.submit("whoami", path=str(path), job=job, seconds=8.0)
-    pool.wait_running(busy)
-    began = time.monotonic()
-    other = pool.submit("whoami", path=str(path), job=job)
-    assert pool.wait(other, 30).type.value == "COMPLETED" and time.monotonic() - began < 6
+    end = tmp_path / "end"
+    busy = pool.submit("whoami", path=str(path), job=job, until=str(end))
+    eventually(path.exists)
+    other = pool.submit("whoami", path=str(tmp_path / "other"), job=job)
+    assert pool.wait(other, 30).type.value == "COMPLETED"
+    assert pool.state(busy).type.value == "RUNNING"
+    end.touch()
+    assert pool.wait(busy).type.value == "COMPLETED"
+    assert path.read_text() != (tmp_path / "other").read_text()
