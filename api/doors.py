@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.runs import PrefectRuns, Runs
+from api.prefect_runs import PrefectRuns
+from api.runs import Runs
 
 
 def get_runs(request: Request) -> Runs:

@@ -12,7 +12,9 @@ from api import (
     routes_c3,
     routes_health,
     routes_jobs,
+    routes_schemas,
     routes_seed,
+    routes_watch,
 )
 from api.keys import require_keys_when_public
 from api.wire import Wire
@@ -46,7 +48,15 @@ def create_app() -> FastAPI:
         strict_content_type=True,
     )
     problems.install(app)
-    for module in (routes_seed, routes_c3, routes_jobs, routes_assets, routes_health):
+    for module in (
+        routes_seed,
+        routes_c3,
+        routes_jobs,
+        routes_watch,
+        routes_schemas,
+        routes_assets,
+        routes_health,
+    ):
         app.include_router(module.router)
     app.include_router(routes_seed.open_router)
     docs_page.install(app)

@@ -41,6 +41,7 @@ CODES: Mapping[str, Code] = {
     "forbidden": Code(403, "The key does not allow this"),
     "not_found": Code(404, "Not found"),
     "expired": Code(410, "No longer kept"),
+    "not_retryable": Code(409, "The job is not one to do again"),
     "not_ready": Code(409, "Not ready yet", retryable=True),
     "avatar_not_prepared": Code(409, "The avatar is not prepared"),
     "idempotency_mismatch": Code(422, "The idempotency key was used for another request"),

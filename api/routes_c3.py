@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Body, Depends, Header, Response
+from fastapi import APIRouter, Body, Depends, Response
 from pydantic import ValidationError
 
 from api import seed_analyze, seed_c3, seed_csm, seed_portrait, seed_whisper, views
 from api.doors import RunsDep
 from api.keys import require_key
 from api.models_here import require_models
+from api.prefer import Preference, PreferHeader
 from api.problems import invalid
-from api.runs import Runs
+from api.runs import Runs, Terms
 from flows.registry import JOB_TYPES
 from flows.schemas import Job
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 
 JsonBody = Annotated[Any, Body()]
-PreferHeader = Annotated[str | None, Header(description="respond-async")]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 
 
@@ -72,9 +72,10 @@ async def _queued(
     except ValidationError as error:
         raise invalid([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     await require_models(JOB_TYPES[name], job)
-    run = await runs.create(JOB_TYPES[name], job, control=asked.control())
+    run = await runs.create(JOB_TYPES[name], job, Terms(control=asked.control()))
     response.headers.update(views.polling_headers(run))
-    if "respond-async" in (prefer or ""):
+    preferred = Preference.read(prefer)
+    response.headers.update(preferred.applied())
+    if preferred.respond_async:
         response.status_code = 202
-        response.headers["Preference-Applied"] = "respond-async"
     return seed_c3.queued(run, asked.warnings())

@@ -1,45 +1,83 @@
 """Jobs over HTTP. One POST route per registered job type, so that each has its own schema."""
 
-import re
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from functools import reduce
+from time import monotonic
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import Field
 
 from api import files, views
 from api.doors import RunsDep
+from api.idempotency import KeyHeader, scoped
 from api.keys import require_key
+from api.listing import ListQuery
 from api.models_here import require_models
+from api.prefer import Preference, PreferHeader
 from api.problems import Problem
-from api.views import JobView
+from api.runs import Run, Runs, Terms, wait_until_final
+from api.submission import Submission, job_of, request_model, terms_of
+from api.views import JobPage, JobView
 from flows.registry import JOB_TYPES, JobType
-from flows.schemas import Job
+from tasks.settings import get_settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
 
-KeyHeader = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key", description="The same key and body give the same job, never a second one."
-    ),
+CancelAfter = Annotated[
+    str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
 ]
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+async def _submitted(
+    request: Request,
+    response: Response,
+    runs: Runs,
+    job_type: JobType,
+    asked: Submission,
+    headers: tuple[str | None, str | None, str | None],
+) -> JobView:
+    """Queue a job, and wait for it as long as that is preferred."""
+    key, cancel_after, prefer = headers
+    job = job_of(job_type, asked)
+    await require_models(job_type, job)
+    terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
+    run = await runs.create(job_type, job, terms)
+    if run.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return await _answer(request, response, runs, run, Preference.read(prefer))
+
+
+async def _answer(
+    request: Request, response: Response, runs: Runs, run: Run, preferred: Preference
+) -> JobView:
+    wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
+    if run.replayed or wait_s:
+        run = await wait_until_final(runs, run.id, wait_s)
+    finished = run.status in views.FINAL
+    response.status_code = 201 if finished and not run.replayed and wait_s else 202
+    response.headers.update(preferred.applied(wait_s))
+    response.headers.update(views.polling_headers(run))
+    if finished:
+        del response.headers["Retry-After"]
+    return views.job_view(request, run)
 
 
 def _submit_route(job_type: JobType) -> Callable[..., Awaitable[JobView]]:
     async def submit(
-        request: Request, response: Response, runs: RunsDep, job: Job, key: KeyHeader = None
+        request: Request,
+        response: Response,
+        runs: RunsDep,
+        job: Submission,
+        key: KeyHeader = None,
+        cancel_after: CancelAfter = None,
+        prefer: PreferHeader = None,
     ) -> JobView:
-        if key is not None and not _KEY.fullmatch(key):
-            raise Problem("malformed_request", "Idempotency-Key has 1 to 255 visible ASCII characters.")
-        await require_models(job_type, job)
-        run = await runs.create(job_type, job, key)
-        response.headers.update(views.polling_headers(run))
-        return views.job_view(request, run)
+        return await _submitted(request, response, runs, job_type, job, (key, cancel_after, prefer))
 
-    submit.__annotations__["job"] = job_type.job
+    submit.__annotations__["job"] = request_model(job_type)
     return submit
 
 
@@ -49,19 +87,101 @@ for _job_type in JOB_TYPES.values():
         _submit_route(_job_type),
         methods=["POST"],
         status_code=202,
+        responses={201: {"model": JobView, "description": "It ended within the preferred wait."}},
         name=f"submit_{_job_type.name}",
         operation_id=f"submit_{_job_type.name}",
         summary=(_job_type.job.__doc__ or _job_type.name).strip().rstrip("."),
     )
 
 
-@router.get("/{job_id}")
-async def read_job(request: Request, response: Response, runs: RunsDep, job_id: UUID) -> JobView:
-    """Say where a job stands."""
+def _submit_any() -> Callable[..., Awaitable[JobView]]:
+    async def submit(
+        request: Request,
+        response: Response,
+        runs: RunsDep,
+        job: Submission,
+        key: KeyHeader = None,
+        cancel_after: CancelAfter = None,
+        prefer: PreferHeader = None,
+    ) -> JobView:
+        """Queue a job of the type that its field `type` names."""
+        named: Any = job
+        job_type = JOB_TYPES[named.type]
+        return await _submitted(request, response, runs, job_type, job, (key, cancel_after, prefer))
+
+    models: list[Any] = [request_model(job_type, named=True) for job_type in JOB_TYPES.values()]
+    union: Any = reduce(lambda left, right: left | right, models)
+    submit.__annotations__["job"] = Annotated[union, Field(discriminator="type")]
+    return submit
+
+
+router.add_api_route(
+    "",
+    _submit_any(),
+    methods=["POST"],
+    status_code=202,
+    responses={201: {"model": JobView, "description": "It ended within the preferred wait."}},
+    name="submit_job",
+    operation_id="submit_job",
+    summary="Queue a job of any type",
+)
+
+
+@router.get("", name="list_jobs")
+async def list_jobs(
+    request: Request, response: Response, runs: RunsDep, query: Annotated[ListQuery, Query()]
+) -> JobPage:
+    """List jobs, the newest first."""
+    page = await runs.find(query.wanted())
+    if page.next:
+        onwards = request.url.include_query_params(cursor=page.next)
+        response.headers["Link"] = f'<{onwards}>; rel="next"'
+    return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
+
+
+@router.get("/{job_id}", response_model=JobView, responses={304: {"description": "Nothing has changed."}})
+async def read_job(
+    request: Request,
+    response: Response,
+    runs: RunsDep,
+    job_id: UUID,
+    prefer: PreferHeader = None,
+    known: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> JobView | Response:
+    """
+    Say where a job stands.
+
+    With `Prefer: wait=SECONDS` the answer comes when the job has changed: from what `If-None-Match` names,
+    else from what it is now.
+    """
+    preferred = Preference.read(prefer)
+    wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
     run = await runs.read(job_id)
+    view = views.job_view(request, run)
+    if wait_s:
+        run, view = await _when_changed(request, runs, run, known or views.etag(view), wait_s)
+    headers = {"ETag": views.etag(view), **preferred.applied(wait_s)}
     if run.status not in views.FINAL:
-        response.headers["Retry-After"] = views.RETRY_AFTER_S
-    return views.job_view(request, run)
+        headers["Retry-After"] = views.RETRY_AFTER_S
+    if views.is_known(known, view):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return view
+
+
+async def _when_changed(
+    request: Request, runs: Runs, run: Run, known: str, wait_s: float
+) -> tuple[Run, JobView]:
+    deadline = monotonic() + wait_s
+    view = views.job_view(request, run)
+    while run.status not in views.FINAL and views.is_known(known, view):
+        left = deadline - monotonic()
+        if left <= 0:
+            break
+        await runs.changed(run.id, left)
+        run = await runs.read(run.id)
+        view = views.job_view(request, run)
+    return run, view
 
 
 @router.post("/{job_id}/cancel")
@@ -69,6 +189,36 @@ async def read_job(request: Request, response: Response, runs: RunsDep, job_id: 
 async def cancel_job(request: Request, runs: RunsDep, job_id: UUID) -> JobView:
     """Ask a job to stop. One that has ended stays as it is."""
     return views.job_view(request, await runs.cancel(job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202)
+async def retry_job(
+    request: Request, response: Response, runs: RunsDep, job_id: UUID, key: KeyHeader = None
+) -> JobView:
+    """
+    Do a job again that failed or was stopped, as a new job. What was finished comes from the cache.
+
+    Two requests for the same job give one new job, unless they bring different keys.
+    """
+    run = await runs.read(job_id)
+    if run.status not in {"failed", "canceled", "aborted"}:
+        raise Problem(
+            "not_retryable", f"The job is {run.status}: only one that failed or was stopped is done again."
+        )
+    job_type = JOB_TYPES[run.type]
+    terms = Terms(
+        key=scoped(key or str(job_id), f"retry {job_id}"),
+        control=run.control,
+        tags=run.tags,
+        metadata=run.metadata,
+        retry_of=run.id,
+    )
+    again = await runs.create(job_type, job_type.job.model_validate(run.job), terms)
+    if again.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+        again = await runs.read(again.id)
+    response.headers.update(views.polling_headers(again))
+    return views.job_view(request, again)
 
 
 @router.head("/{job_id}/files/{name}", include_in_schema=False, response_model=None, name="head_file")

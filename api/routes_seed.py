@@ -1,18 +1,18 @@
 """The older services: /inference of the one, and how both are asked for a job's status, result and end."""
 
-import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from api import views
 from api.doors import RunsDep
 from api.keys import require_key
+from api.prefer import Preference, PreferHeader
 from api.problems import CODES, Problem, invalid
-from api.runs import FINAL, Run, wait_until_final
+from api.runs import FINAL, Run, Terms, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.control import USUAL, Control
 from flows.registry import JOB_TYPES
@@ -21,11 +21,9 @@ from tasks.settings import get_settings
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 open_router = APIRouter(tags=["older services"])
 
-PreferHeader = Annotated[str | None, Header(description="respond-async, wait=SECONDS")]
 _TEXT_JOBS = frozenset({"transcribe", "analyze"})
 """Job types whose result is a text in the older service's eyes."""
 _OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})\b")
 
 
 @open_router.get("/")
@@ -52,26 +50,25 @@ async def inference(
         faults = zip(error.errors(), places, strict=True)
         raise invalid([{**fault, "loc": ("body", *place)} for fault, place in faults]) from error
     control = Control(gpu_id=body.gpu_id) if "gpu_id" in body.model_fields_set else USUAL
-    run = await runs.create(JOB_TYPES["lip_sync"], job, control=control)
-    wait_s, applied = _wait(prefer or "")
+    run = await runs.create(JOB_TYPES["lip_sync"], job, Terms(control=control))
+    wait_s, headers = _wait(Preference.read(prefer))
     run = await wait_until_final(runs, run.id, wait_s)
     if run.status in FINAL and run.status != "succeeded":
         raise _failure(run, avatar_id)
     response.status_code = 200 if run.status == "succeeded" else 202
     if run.status != "succeeded":
         response.headers.update(views.polling_headers(run))
-    if applied:
-        response.headers["Preference-Applied"] = applied
+    response.headers.update(headers)
     return _inference_answer(request, run, (avatar_id, audio_id), job.output.name, warnings)
 
 
-def _wait(prefer: str) -> tuple[float, str | None]:
+def _wait(preferred: Preference) -> tuple[float, dict[str, str]]:
     """Say how long to wait, and which preference that follows."""
     limit = get_settings().api.inference_wait_s
-    asked = _WAIT.search(prefer)
-    if asked:
-        return min(float(asked[1]), limit), f"wait={asked[1]}"
-    return (0.0, "respond-async") if "respond-async" in prefer else (limit, None)
+    if preferred.wait_s is not None:
+        wait_s = min(float(preferred.wait_s), limit)
+        return wait_s, preferred.applied(wait_s)
+    return (0.0 if preferred.respond_async else limit), preferred.applied()
 
 
 def _inference_answer(

@@ -1,5 +1,6 @@
 """How a job looks from outside: status, links, files, and the older services' words."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 
 from api.runs import FINAL, Run, Status
+from flows.control import Priority
 from tasks.settings import get_settings
 
 __all__ = ["FINAL"]
@@ -51,6 +53,14 @@ class LinksView(BaseModel):
     result: str | None = None
 
 
+class ControlView(BaseModel):
+    """How a job was to be taken."""
+
+    priority: Priority
+    max_time: int | None
+    complete_in: int | None
+
+
 class JobView(BaseModel):
     """A job."""
 
@@ -65,10 +75,32 @@ class JobView(BaseModel):
     cancel_requested: bool
     error: ErrorView | None
     result: dict[str, Any] | None
+    tags: list[str]
+    metadata: dict[str, str]
+    control: ControlView
+    retry_of: str | None = Field(description="The job that this one does again.")
     status_url: str
     result_url: str | None
     cancel_url: str | None
     links: LinksView
+
+
+class JobPage(BaseModel):
+    """A part of a list."""
+
+    jobs: list[JobView]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next part; null at the end.")
+
+
+def etag(view: BaseModel) -> str:
+    """Name what an answer says."""
+    return '"' + hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:32] + '"'
+
+
+def is_known(header: str | None, view: BaseModel) -> bool:
+    """Tell whether an If-None-Match names what would be answered."""
+    known = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
+    return "*" in known or etag(view) in known
 
 
 def job_view(request: Request, run: Run) -> JobView:
@@ -92,6 +124,14 @@ def job_view(request: Request, run: Run) -> JobView:
         if run.error
         else None,
         result=_public(run),
+        tags=list(run.tags),
+        metadata=dict(run.metadata),
+        control=ControlView(
+            priority=run.control.priority,
+            max_time=run.control.max_time,
+            complete_in=run.control.complete_in,
+        ),
+        retry_of=str(run.retry_of) if run.retry_of else None,
         status_url=links.self,
         result_url=links.result,
         cancel_url=links.cancel,

@@ -236,6 +236,9 @@ class ApiSettings(Group, frozen=True):
     inference_wait_s: float = Field(
         default=55.0, ge=0, description="How long POST /inference waits for its job before it answers 202."
     )
+    max_wait_s: float = Field(
+        default=60.0, ge=0, le=600, description="Longest wait that `Prefer: wait=SECONDS` gets on /v1."
+    )
     max_upload_bytes: int = Field(default=2 * GB, gt=0)
     models_here: bool = Field(
         default=False,

@@ -1,5 +1,6 @@
 """The app on a made-up job system and a folder store in a temporary home."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -18,8 +19,8 @@ from api.doors import get_runs
 from api.main import create_app
 from api.problems import Problem
 from api.reports import JobError, Progress
-from api.runs import FINAL, Run
-from flows.control import USUAL, Control
+from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
+from flows.control import Control
 from flows.registry import JobType
 from flows.schemas import Job
 from tasks.settings import get_settings
@@ -32,16 +33,34 @@ class FakeRuns:
         self.jobs: dict[UUID, Run] = {}
         self.created: list[tuple[JobType, Job, str | None]] = []
         self.controls: list[Control] = []
+        self.keys: dict[str, UUID] = {}
+        self.lines: dict[UUID, list[LogLine]] = {}
         self.on_create: Callable[[Run], Run] = lambda run: run
         self.fault: str | None = None
 
-    async def create(
-        self, job_type: JobType, job: Job, key: str | None = None, control: Control = USUAL
-    ) -> Run:
-        self.controls.append(control)
-        run = Run(id=uuid4(), type=job_type.name, status="queued", created=datetime.now(UTC))
-        self.created.append((job_type, job, key))
+    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
+        asked = job.model_dump(mode="json", exclude_unset=True)
+        if terms.key in self.keys:
+            known = self.jobs[self.keys[terms.key]]
+            if known.job != asked:
+                raise Problem("idempotency_mismatch", "This Idempotency-Key was used for another request.")
+            return replace(known, replayed=True)
+        self.controls.append(terms.control)
+        run = Run(
+            id=uuid4(),
+            type=job_type.name,
+            status="queued",
+            created=datetime.now(UTC),
+            tags=terms.tags,
+            metadata=terms.metadata,
+            control=terms.control,
+            retry_of=terms.retry_of,
+            job=asked,
+        )
+        self.created.append((job_type, job, terms.key))
         self.jobs[run.id] = self.on_create(run)
+        if terms.key is not None:
+            self.keys[terms.key] = run.id
         return run
 
     async def read(self, job_id: UUID) -> Run:
@@ -54,6 +73,29 @@ class FakeRuns:
         if run.status not in FINAL:
             self.jobs[job_id] = replace(run, status="canceled", ended_as=word)
         return self.jobs[job_id]
+
+    async def find(self, wanted: Wanted) -> Page:
+        start = int(wanted.cursor or 0)
+        fitting = [
+            run
+            for run in reversed(self.jobs.values())
+            if (not wanted.statuses or run.status in wanted.statuses)
+            and (not wanted.types or run.type in wanted.types)
+            and set(wanted.tags) <= set(run.tags)
+        ]
+        stop = start + wanted.limit
+        return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)
+
+    async def logs(
+        self, job_id: UUID, after: str | None, level: int, limit: int
+    ) -> tuple[list[LogLine], str]:
+        await self.read(job_id)
+        start = int(after or 0)
+        lines = [line for line in self.lines.get(job_id, []) if line.level >= level][start : start + limit]
+        return LogPage(tuple(lines), str(start + len(lines)))
+
+    async def changed(self, job_id: UUID, limit_s: float) -> None:
+        await asyncio.sleep(min(limit_s, 0.02))
 
     async def faults(self) -> dict[str, str | None]:
         return {"prefect": self.fault}

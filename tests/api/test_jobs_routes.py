@@ -13,7 +13,7 @@ def test_a_job_is_queued_and_answered_with_where_to_look(client, runs):
 
     [(job_type, job, key)] = runs.created
     assert answer.status_code == 202
-    assert (job_type.name, key) == ("lip_sync", "k1")
+    assert (job_type.name, len(key or "")) == ("lip_sync", 64)
     assert job == JOB_TYPES["lip_sync"].job.model_validate(LIP_SYNC)
     body = answer.json()
     assert body["status"] == "queued" and body["progress"]["percent"] == 0
@@ -27,7 +27,9 @@ def test_every_job_type_has_its_own_request_schema(client):
 
     for name, job_type in JOB_TYPES.items():
         body = schema["paths"][f"/v1/jobs/{name}"]["post"]["requestBody"]
-        assert body["content"]["application/json"]["schema"]["$ref"].endswith(job_type.job.__name__)
+        assert body["content"]["application/json"]["schema"]["$ref"].endswith(
+            f"{job_type.job.__name__}Request"
+        )
 
 
 def test_every_operation_has_an_id_of_its_own(client):

@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from api.prefect_reading import _error, status_of
 from api.reports import JobError
-from api.runs import Run, _error, _status
+from api.runs import Run
 from tasks.settings import get_settings
 
 TEXT = "Job exceeded maximum runtime of 60 seconds"
@@ -59,6 +60,6 @@ def test_prefect_s_record_is_read(word, status, code):
     record = SimpleNamespace(
         state_type=SimpleNamespace(value="CANCELLED"), labels={"musetalk.ended_as": word}, state=None
     )
-    assert _status(record) == status
+    assert status_of(record) == status
     error = _error(status, word, {}, SimpleNamespace(message=TEXT))
     assert (error.code if error else None) == code

@@ -1,0 +1,150 @@
+"""
+Where jobs stand, kept for a second: many readers of one job cost one question to Prefect.
+
+Prefect's event stream says at once when a job has changed, which ends the second early and wakes who waits
+for it. Nothing depends on the stream: while it is away, an answer is at most a second old all the same.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from api.runs import FINAL, Run
+
+if TYPE_CHECKING:
+    from prefect.events import Event
+
+STALE_S: Final = 1.0
+_FINAL_STALE_S: Final = 60.0
+"""A job that has ended stays so, until it is deleted."""
+_KEPT: Final = 10_000
+_PAUSES_S: Final = (0.2, 1.0, 5.0, 15.0)
+_PROGRESS_S: Final = 0.5
+"""Progress is no event of Prefect's: who waits for a change of a running job looks this often."""
+_RUN = "prefect.flow-run."
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    run: Run
+    until: float
+
+
+class Live:
+    """Jobs as they were at most a second ago."""
+
+    def __init__(self, read: Callable[[UUID], Awaitable[Run]], stale_s: float = STALE_S) -> None:
+        """
+        Remember nothing yet; the stream is opened at the first question.
+
+        Args:
+            read:    asks Prefect.
+            stale_s: how old an answer may be.
+        """
+        self._read, self._stale_s = read, stale_s
+        self._known: OrderedDict[UUID, _Known] = OrderedDict()
+        self._asking: dict[UUID, asyncio.Task[Run]] = {}
+        self._waiting: dict[UUID, asyncio.Event] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Leave the stream."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+
+    async def read(self, job_id: UUID) -> Run:
+        """
+        Say where a job stands.
+
+        Raises:
+            Problem: whatever asking raises; errors are not kept.
+        """
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen(), name="events of jobs")
+        known = self._known.get(job_id)
+        if known is not None and time.monotonic() < known.until:
+            self._known.move_to_end(job_id)
+            return known.run
+        asking = self._asking.get(job_id)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(job_id))
+            self._asking[job_id] = asking
+            asking.add_done_callback(lambda done: self._asked(job_id, done))
+        return await asyncio.shield(asking)  # one caller who leaves does not take the answer from the others
+
+    async def _ask(self, job_id: UUID) -> Run:
+        began = time.monotonic()  # an answer is as old as its question
+        run = await self._read(job_id)
+        if self._asking.get(job_id) is asyncio.current_task():  # else it has changed meanwhile
+            kept_s = _FINAL_STALE_S if run.status in FINAL else self._stale_s
+            self._known[job_id] = _Known(run, began + kept_s)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return run
+
+    def _asked(self, job_id: UUID, done: asyncio.Task[Run]) -> None:
+        if self._asking.get(job_id) is done:
+            del self._asking[job_id]
+        if not done.cancelled():
+            done.exception()  # whoever waited has it; nobody may have
+
+    def forget(self, job_id: UUID) -> None:
+        """Ask anew next time: the job has changed."""
+        self._known.pop(job_id, None)
+        self._asking.pop(job_id, None)
+        if waiting := self._waiting.pop(job_id, None):
+            waiting.set()
+
+    async def changed(self, job_id: UUID, limit_s: float) -> None:
+        """
+        Return when a job may have changed.
+
+        Args:
+            job_id:  the job.
+            limit_s: when to return anyway.
+        """
+        event = self._waiting.setdefault(job_id, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(limit_s, _PROGRESS_S)):
+                await event.wait()
+        if not event.is_set() and self._waiting.get(job_id) is event:
+            self._waiting.pop(job_id)
+            event.set()  # who else waited on it looks too
+
+    async def _listen(self) -> None:
+        failures = 0
+        await asyncio.to_thread(import_module, "prefect.events.clients")  # a second: not in the event loop
+        while True:
+            try:
+                async for event in _job_events():
+                    failures = 0
+                    self._hear(event)
+            except Exception as error:
+                _log.info("the stream of job events ended: %s", error or type(error).__name__)
+            await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+            failures += 1
+
+    def _hear(self, event: "Event") -> None:
+        with contextlib.suppress(ValueError):
+            self.forget(UUID(str(event.resource.id).removeprefix(_RUN)))
+
+
+async def _job_events() -> "AsyncGenerator[Event]":
+    from prefect.events.clients import get_events_subscriber
+    from prefect.events.filters import EventFilter, EventNameFilter
+
+    wanted = EventFilter(event=EventNameFilter(prefix=[_RUN]))
+    async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+        async for event in events:
+            yield event

@@ -1,0 +1,271 @@
+"""Jobs on a Prefect server: the only place of the API that speaks with it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from api.cursor import Cursor
+from api.live import Live
+from api.prefect_door import Door, patiently
+from api.prefect_reading import METADATA, NOTES, RETRY_OF, TAG, state_types, status_of, to_run
+from api.problems import Problem
+from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
+from flows.control import ENDED_AS, tags
+from flows.registry import FLOWS, JOB_TYPES, JobType
+from flows.schemas import Job
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+_SCANS = 20
+"""Pages of Prefect's that one page of ours may take, where a status cannot be asked for exactly."""
+
+
+class PrefectRuns:
+    """Runs on a Prefect server. One per process: it keeps a connection and makes runs one at a time."""
+
+    def __init__(self) -> None:
+        self._door = Door()
+        self._creating = asyncio.Lock()
+        self._deployments: dict[str, UUID] = {}
+        self._types: dict[UUID, str] = {}
+        self._live = Live(self._read)
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._live.close()
+        await self._door.close()
+
+    # -- making and ending --------------------------------------------------------------------------------
+
+    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
+        """Queue a job and return at once."""
+        parameters = {"job": job.model_dump(mode="json", exclude_unset=True)}
+        if wishes := terms.control.model_dump(mode="json", exclude_defaults=True):
+            parameters["control"] = wishes
+        name = f"{job_type.name}-{uuid4().hex[:12]}"
+        async with self._creating:  # SQLite refuses most of what arrives side by side
+            made = await patiently(partial(self._create, job_type, parameters, name, terms))
+        replayed = made.name != name  # an earlier request had the key
+        if replayed and made.parameters != parameters:
+            raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
+        return to_run(made, job_type.name, {}, replayed=replayed)
+
+    async def _create(
+        self, job_type: JobType, parameters: dict[str, Any], name: str, terms: Terms
+    ) -> "FlowRun":
+        client = await self._door.open()
+        labels: dict[str, Any] = {f"{METADATA}{key}": value for key, value in terms.metadata.items()}
+        if terms.retry_of:
+            labels[RETRY_OF] = str(terms.retry_of)
+        return await client.create_flow_run_from_deployment(
+            await self._deployment(job_type),
+            name=name,
+            parameters=parameters,
+            idempotency_key=terms.key,
+            work_queue_name=terms.control.priority,
+            tags=[*tags(terms.control), *(f"{TAG}{tag}" for tag in terms.tags)],
+            labels=labels or None,
+        )
+
+    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+        """Ask a job to stop."""
+        from prefect.states import Cancelling
+
+        run = await self._read(job_id)
+        if run.status in FINAL or run.cancel_requested:
+            return run
+        client = await self._door.open()
+        await patiently(partial(client.update_flow_run_labels, job_id, {ENDED_AS: word}))
+        # the server turns this into Cancelled at once for a run that no worker has taken
+        await patiently(partial(client.set_flow_run_state, job_id, Cancelling()))
+        self._live.forget(job_id)
+        return await self._live.read(job_id)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    async def read(self, job_id: UUID) -> Run:
+        """Look a job up, at most a second after the truth."""
+        return await self._live.read(job_id)
+
+    async def changed(self, job_id: UUID, limit_s: float) -> None:
+        """Return when a job may have changed."""
+        await self._live.changed(job_id, limit_s)
+
+    async def _read(self, job_id: UUID) -> Run:
+        from prefect.exceptions import ObjectNotFound
+
+        client = await self._door.open()
+        try:
+            # side by side; the run last, so that a final state never comes without its result
+            found = await client.read_flow_run(job_id)
+            notes = (await self._notes([job_id]))[job_id]
+        except ObjectNotFound:
+            raise _unknown() from None
+        job_type = await self._type(found)
+        if job_type is None:
+            raise _unknown()
+        return to_run(found, job_type, notes)
+
+    async def find(self, wanted: Wanted) -> Page:
+        """List jobs, newest first."""
+        cursor = Cursor.read(wanted.cursor) if wanted.cursor else Cursor(_now(), ())
+        kept: list[FlowRun] = []
+        more = True
+        for _ in range(_SCANS):
+            found = await self._page(wanted, cursor)
+            fitting = [run for run in found if not wanted.statuses or status_of(run) in wanted.statuses]
+            room = wanted.limit - len(kept)
+            kept += fitting[:room]
+            more = len(found) >= wanted.limit or len(fitting) > room
+            # what did not fit is for the next page
+            passed = found if len(fitting) <= room else found[: found.index(fitting[room])]
+            cursor = cursor.after([(_when(run), run.id) for run in passed])
+            if not more or len(kept) >= wanted.limit:
+                break
+        notes = await self._notes([run.id for run in kept])
+        runs = [to_run(run, await self._type(run) or "", notes[run.id]) for run in kept]
+        return Page(tuple(runs), cursor.write() if more else None)
+
+    async def _page(self, wanted: Wanted, cursor: Cursor) -> "list[FlowRun]":
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterExpectedStartTime,
+            FlowRunFilterId,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+            FlowRunFilterTags,
+        )
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        before = min(filter(None, (cursor.time, wanted.created_before)))
+        span: Any = {"before_": before, "after_": wanted.created_after}
+        kinds = [StateType(kind) for kind in state_types(wanted.statuses)]
+        client = await self._door.open()
+        return await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(wanted.types or JOB_TYPES))),
+            flow_run_filter=FlowRunFilter(
+                id=FlowRunFilterId(not_any_=list(cursor.seen)) if cursor.seen else None,
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)) if kinds else None,
+                tags=FlowRunFilterTags(all_=[f"{TAG}{tag}" for tag in wanted.tags]) if wanted.tags else None,
+                expected_start_time=FlowRunFilterExpectedStartTime(**span),
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=wanted.limit,
+        )
+
+    async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
+        """Read what a job said."""
+        from prefect.client.schemas.filters import (
+            LogFilter,
+            LogFilterFlowRunId,
+            LogFilterLevel,
+            LogFilterTimestamp,
+        )
+        from prefect.client.schemas.sorting import LogSort
+
+        await self.read(job_id)  # that there is such a job
+        cursor = Cursor.read(after) if after else Cursor(datetime.fromtimestamp(0, UTC), ())
+        span: Any = {"after_": cursor.time}
+        client = await self._door.open()
+        found = await client.read_logs(
+            LogFilter(
+                flow_run_id=LogFilterFlowRunId(any_=[job_id]),
+                level=LogFilterLevel(ge_=level),
+                timestamp=LogFilterTimestamp(**span),
+            ),
+            sort=LogSort.TIMESTAMP_ASC,
+            limit=min(200, limit + len(cursor.seen)),
+        )
+        lines = [
+            LogLine(line.id, line.timestamp, line.level, line.message)
+            for line in found
+            if line.id not in cursor.seen
+        ][:limit]
+        return LogPage(tuple(lines), cursor.after([(line.time, line.id) for line in lines]).write())
+
+    async def _notes(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+        wanted, notes = list(ids), defaultdict[UUID, dict[str, Any]](dict)
+        client = await self._door.open()
+        for first in range(0, len(wanted), 50):  # an answer has at most 200 artifacts
+            found = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=wanted[first : first + 50]),
+                    key=ArtifactFilterKey(any_=list(NOTES)),
+                )
+            )
+            found.sort(key=lambda note: str(note.updated))
+            for note in found:  # the newest of each
+                if note.flow_run_id:
+                    notes[note.flow_run_id][str(note.key)] = note
+        return notes
+
+    # -- names and health ---------------------------------------------------------------------------------
+
+    async def _deployment(self, job_type: JobType) -> UUID:
+        from prefect.exceptions import ObjectNotFound
+
+        if job_type.name not in self._deployments:
+            client = await self._door.open()
+            try:
+                found = await client.read_deployment_by_name(job_type.deployment)
+            except ObjectNotFound:
+                raise Problem(
+                    "orchestrator_unavailable",
+                    f"Deployment {job_type.deployment} is not on the Prefect server: run `musetalk deploy`.",
+                ) from None
+            self._deployments[job_type.name] = found.id
+        return self._deployments[job_type.name]
+
+    async def _type(self, found: "FlowRun") -> str | None:
+        """Name of a run's flow, None where that is no job of ours."""
+        if found.flow_id not in self._types:
+            client = await self._door.open()
+            self._types[found.flow_id] = (await client.read_flow(found.flow_id)).name
+        name = self._types[found.flow_id]
+        return name if name in JOB_TYPES else None
+
+    async def faults(self) -> dict[str, str | None]:
+        """Say per part of the job system what is wrong with it."""
+        try:
+            client = await self._door.open()
+            trouble = await client.api_healthcheck()
+        except Problem as problem:
+            return {"prefect": problem.detail}
+        if trouble is not None:
+            return {"prefect": "the Prefect server does not answer"}
+        pools = sorted({job_type.pool for job_type in FLOWS.values()})
+        return {"prefect": None} | {f"worker {pool}": await self._pool_fault(pool) for pool in pools}
+
+    async def _pool_fault(self, pool: str) -> str | None:
+        from prefect.exceptions import ObjectNotFound
+
+        client = await self._door.open()
+        try:
+            workers = await client.read_workers_for_work_pool(pool)
+        except ObjectNotFound:
+            return f"work pool {pool} does not exist: run `musetalk deploy`"
+        online = any(worker.status == "ONLINE" for worker in workers)
+        return None if online else f"no worker of pool {pool} is online"
+
+
+def _when(run: "FlowRun") -> datetime:
+    """What lists are sorted by."""
+    return run.expected_start_time or run.created or _now()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _unknown() -> Problem:
+    return Problem("not_found", "Job not found")
