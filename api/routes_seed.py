@@ -14,7 +14,7 @@ from api.prefer import Preference, PreferHeader
 from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, Terms, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
-from flows.control import USUAL, Control
+from flows.control import Control
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
@@ -42,14 +42,15 @@ async def inference(
     body: SeedInference,
     prefer: PreferHeader = None,
 ) -> dict[str, Any]:
-    """Lip-sync one clip to one avatar and wait for the result; 202 with the job's id if it takes long."""
+    """Lip-sync one clip to one avatar and wait for the result; 202 with its id where that is preferred."""
     try:
         job, warnings = to_job(body, avatar_id, audio_id)
     except ValidationError as error:
         places = [place_of(fault["loc"], avatar_id, audio_id) for fault in error.errors()]
         faults = zip(error.errors(), places, strict=True)
         raise invalid([{**fault, "loc": ("body", *place)} for fault, place in faults]) from error
-    control = Control(gpu_id=body.gpu_id) if "gpu_id" in body.model_fields_set else USUAL
+    card = body.gpu_id if "gpu_id" in body.model_fields_set else None
+    control = Control(gpu_id=card, max_time=get_settings().api.inference_max_time_s)
     run = await runs.create(JOB_TYPES["lip_sync"], job, Terms(control=control))
     wait_s, headers = _wait(Preference.read(prefer))
     run = await wait_until_final(runs, run.id, wait_s)
@@ -64,7 +65,9 @@ async def inference(
 
 def _wait(preferred: Preference) -> tuple[float, dict[str, str]]:
     """Say how long to wait, and which preference that follows."""
-    limit = get_settings().api.inference_wait_s
+    api = get_settings().api
+    # as long as the job may wait for a worker and run: it ends by itself, and so does the waiting
+    limit = 2.0 * api.inference_max_time_s if api.inference_wait_s is None else api.inference_wait_s
     if preferred.wait_s is not None:
         wait_s = min(float(preferred.wait_s), limit)
         return wait_s, preferred.applied(wait_s)

@@ -233,8 +233,13 @@ class ApiSettings(Group, frozen=True):
 
     host: str = Field(default="127.0.0.1", description="API_HOST is read too. A public one needs keys.")
     port: int = Field(default=8080, ge=0, le=65535, description="API_PORT and PORT are read too.")
-    inference_wait_s: float = Field(
-        default=55.0, ge=0, description="How long POST /inference waits for its job before it answers 202."
+    inference_wait_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="How long POST /inference waits before it answers 202. Empty: until the job ends.",
+    )
+    inference_max_time_s: int = Field(
+        default=7200, ge=60, le=604_800, description="Longest running time of a job of POST /inference."
     )
     max_wait_s: float = Field(
         default=60.0, ge=0, le=600, description="Longest wait that `Prefer: wait=SECONDS` gets on /v1."

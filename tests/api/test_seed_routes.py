@@ -1,6 +1,7 @@
 """The two older services' contracts, case by case."""
 
 import json
+import threading
 from dataclasses import replace
 from uuid import uuid4
 
@@ -407,3 +408,18 @@ def test_unknown_paths_and_methods_keep_their_texts(client):
     assert client.get("/nowhere").json()["error"] == "Endpoint not found"
     assert client.put("/inference").json()["error"] == "Method not allowed"
     assert client.put("/inference").status_code == 405
+
+
+def test_without_a_preference_the_answer_waits_for_the_end(connect, environment, runs, finish):
+    """However long the job takes: nothing of the API's own ends the wait."""
+    environment.delenv("MUSETALK_API__INFERENCE_WAIT_S")
+
+    def ends_later(run):
+        threading.Timer(6.0, lambda: runs.jobs.update({run.id: finish(run)})).start()
+        return run
+
+    runs.on_create = ends_later
+    answer = connect().post("/inference", params=QUERY, json=BODY)
+
+    assert answer.status_code == 200 and runs.controls[0].max_time == 7200
+    assert {"avatar_id", "audio_id", "output_path", "s3_output_path", "message"} <= answer.json().keys()
