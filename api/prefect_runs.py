@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from api.cursor import Cursor
 from api.live import Live
 from api.prefect_door import Door, patiently
+from api.prefect_queue import Forecasts
 from api.prefect_reading import METADATA, NOTES, RETRY_OF, TAG, state_types, status_of, to_run
 from api.problems import Problem
 from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
@@ -33,6 +34,7 @@ class PrefectRuns:
         self._creating = asyncio.Lock()
         self._deployments: dict[str, UUID] = {}
         self._types: dict[UUID, str] = {}
+        self._forecasts = Forecasts(self._door, self._type)
         self._live = Live(self._read)
 
     async def close(self) -> None:
@@ -109,7 +111,7 @@ class PrefectRuns:
         job_type = await self._type(found)
         if job_type is None:
             raise _unknown()
-        return to_run(found, job_type, notes)
+        return await self._forecasts.add(to_run(found, job_type, notes))
 
     async def find(self, wanted: Wanted) -> Page:
         """List jobs, newest first."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from api.forecast import Eta
 from api.reports import JobError, Progress
 from flows.control import USUAL, Control
 from flows.registry import JobType
@@ -58,6 +59,10 @@ class Run:
     """The idempotency key was known: this is the job of an earlier request."""
     job: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What it was asked to do."""
+    position: int | None = None
+    """Place among those that wait, from 1."""
+    eta: Eta | None = None
+    """When it will be done, while it is not."""
 
 
 @dataclass(frozen=True, slots=True)

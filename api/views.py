@@ -53,6 +53,13 @@ class LinksView(BaseModel):
     result: str | None = None
 
 
+class EtaView(BaseModel):
+    """When it will be done, from how long others took: seconds from now."""
+
+    p50_s: float = Field(description="As likely earlier as later.")
+    p90_s: float = Field(description="Nine of ten are done by then.")
+
+
 class ControlView(BaseModel):
     """How a job was to be taken."""
 
@@ -75,6 +82,8 @@ class JobView(BaseModel):
     cancel_requested: bool
     error: ErrorView | None
     result: dict[str, Any] | None
+    queue_position: int | None = Field(description="1 is the next to start; null when it does not wait.")
+    eta: EtaView | None
     tags: list[str]
     metadata: dict[str, str]
     control: ControlView
@@ -93,8 +102,9 @@ class JobPage(BaseModel):
 
 
 def etag(view: BaseModel) -> str:
-    """Name what an answer says."""
-    return '"' + hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:32] + '"'
+    """Name what an answer says; that time goes by is no change."""
+    said = view.model_dump_json(exclude={"eta"})
+    return '"' + hashlib.sha256(said.encode()).hexdigest()[:32] + '"'
 
 
 def is_known(header: str | None, view: BaseModel) -> bool:
@@ -124,6 +134,8 @@ def job_view(request: Request, run: Run) -> JobView:
         if run.error
         else None,
         result=_public(run),
+        queue_position=run.position,
+        eta=EtaView(p50_s=round(run.eta.p50, 1), p90_s=round(run.eta.p90, 1)) if run.eta else None,
         tags=list(run.tags),
         metadata=dict(run.metadata),
         control=ControlView(

@@ -228,3 +228,23 @@ def test_logs_are_read_on_from_where_an_earlier_part_ended(on_prefect, deployed)
     told = [line.message for page in (first, second) for line in page.lines]
     assert sorted(told) == ["line 0", "line 1", "line 2", "line 4", "line 5"] and len(first.lines) == 2
     assert third.lines == ()
+
+
+def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, deployed):
+    async def story(runs):
+        for _ in range(3):  # a history: each took a moment
+            run = await runs.create(SPEECH, speech())
+            await asyncio.to_thread(move, deployed, run, Running(), Completed())
+        for old in (
+            await runs.find(Wanted(statuses=frozenset({"queued", "running", "scheduled"}), limit=200))
+        ).runs:
+            await asyncio.to_thread(move, deployed, old, Cancelled())
+        normal = [await runs.create(SPEECH, speech()) for _ in range(9)]
+        first = await runs.create(SPEECH, speech(), Terms(control=Control(priority="high")))
+        return [await runs.read(run.id) for run in (first, *normal)]
+
+    read = on_prefect(story)
+    assert [run.position for run in read] == list(range(1, 11))
+    times = [run.eta.p50 for run in read]
+    assert times == sorted(times) and times[0] < times[-1]
+    assert all(run.eta.p50 <= run.eta.p90 for run in read)
