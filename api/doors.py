@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
+from api.scoped_runs import ScopedRuns
 
 
 def get_runs(request: Request) -> Runs:
@@ -17,4 +18,15 @@ def get_runs(request: Request) -> Runs:
     return runs
 
 
-RunsDep = Annotated[Runs, Depends(get_runs)]
+AllRunsDep = Annotated[Runs, Depends(get_runs)]
+"""The job system as it is, whoever asks."""
+
+
+def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
+    """Give the routes what the caller may see; routes that ask for no key know no caller."""
+    caller = getattr(request.state, "caller", None)
+    return runs if caller is None else ScopedRuns(runs, caller)
+
+
+RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
+"""The job system as the caller may see it."""

@@ -1,13 +1,20 @@
-"""Who may use the API: the keys of the settings, and no public address without one."""
+"""Who may use the API: keys of the settings and of a file, and no public address without one."""
 
-import hashlib
 import hmac
 import ipaddress
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 from fastapi import Request
 
+from api.key_file import Key, Scope, digest, read_keys
 from api.problems import Problem
 from tasks.settings import ApiSettings, get_settings
+
+EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
+_CANCELLING: Final = frozenset({"cancel_job", "delete_job", "update_job"})
+"""Names of routes that stop a job."""
 
 
 class PublicWithoutKeys(Exception):
@@ -16,15 +23,17 @@ class PublicWithoutKeys(Exception):
 
 def require_keys_when_public(api: ApiSettings) -> None:
     """
-    Refuse to serve other computers without keys.
+    Refuse to serve other computers without keys, and to start with a file of keys that cannot be read.
 
     Raises:
         PublicWithoutKeys: the address is not loopback and no key is set.
+        KeyFileError:      the file is none.
     """
-    if not api.keys and not is_loopback(api.host):
+    known = bool(api.keys) or (api.keys_file is not None and bool(read_keys(api.keys_file)))
+    if not known and not is_loopback(api.host):
         raise PublicWithoutKeys(
             f"The API would listen on {api.host}, open to everybody. Set MUSETALK_API__KEYS to one or more"
-            " secret keys, or MUSETALK_API__HOST to 127.0.0.1."
+            " secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1."
         )
 
 
@@ -40,27 +49,64 @@ def is_loopback(host: str) -> bool:
 
 def require_key(request: Request) -> None:
     """
-    Let a request pass when it carries one of the keys, or when none are set.
+    Let a request pass when it carries a key that allows it, or when none are set.
 
-    Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`.
+    Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`. Who it is stands in `request.state.caller`
+    afterwards. GET needs the scope `read`, stopping a job `cancel`, everything else `submit`.
 
     Raises:
-        Problem: `unauthorized`.
+        Problem: `unauthorized`, `forbidden`.
     """
-    keys = get_settings().api.keys
-    if not keys:
-        return
+    caller = _caller(request)
+    needed = _needed(request)
+    if needed not in caller.scopes:
+        raise Problem("forbidden", f"This key does not have the scope {needed}.")
+    request.state.caller = caller
+
+
+def _caller(request: Request) -> Key:
+    api = get_settings().api
+    if not api.keys and api.keys_file is None:
+        return _EVERYBODY
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-c3-render-key", "")
+    known = (*_of_settings(api), *(_of_file(api.keys_file) if api.keys_file else ()))
     # every key is compared, whole, in constant time: nothing is learnt from how long it takes
-    matches = [hmac.compare_digest(_digest(given), _digest(key.get_secret_value())) for key in keys]
-    if not given or not any(matches):
+    matches = [key for key in known if hmac.compare_digest(digest(given), key.sha256)]
+    if not given or not matches or matches[0].is_expired:
         raise Problem(
             "unauthorized",
             "Send a valid key, as `Authorization: Bearer KEY` or `X-C3-RENDER-KEY: KEY`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    return matches[0]
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+def _needed(request: Request) -> Scope:
+    route = request.scope.get("route")
+    if getattr(route, "name", "") in _CANCELLING:
+        return "cancel"
+    return "read" if request.method in {"GET", "HEAD"} else "submit"
+
+
+_EVERYBODY: Final = Key(name="everybody", sha256="", scopes=EVERYTHING)
+
+
+@lru_cache(maxsize=4)
+def _of_settings(api: ApiSettings) -> tuple[Key, ...]:
+    return tuple(
+        Key(name=f"setting {number}", sha256=digest(key.get_secret_value()), scopes=EVERYTHING)
+        for number, key in enumerate(api.keys, start=1)
+    )
+
+
+def _of_file(path: Path) -> tuple[Key, ...]:
+    """Read it again when it has changed: a key is revoked at once, without a restart."""
+    known = path.stat() if path.exists() else None
+    return _read(path, (known.st_mtime_ns, known.st_size, known.st_ino) if known else None)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: tuple[int, int, int] | None) -> tuple[Key, ...]:
+    del changed
+    return read_keys(path)

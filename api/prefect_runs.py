@@ -15,7 +15,7 @@ from api.prefect_queue import Forecasts
 from api.prefect_reading import METADATA, NOTES, RETRY_OF, TAG, state_types, status_of, to_run
 from api.problems import Problem
 from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
-from flows.control import ENDED_AS, tags
+from flows.control import ENDED_AS, TENANT_TAG, tags
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 
@@ -150,13 +150,16 @@ class PrefectRuns:
         before = min(filter(None, (cursor.time, wanted.created_before)))
         span: Any = {"before_": before, "after_": wanted.created_after}
         kinds = [StateType(kind) for kind in state_types(wanted.statuses)]
+        all_tags = [f"{TAG}{tag}" for tag in wanted.tags]
+        if wanted.tenant is not None:
+            all_tags.append(f"{TENANT_TAG}{wanted.tenant}")
         client = await self._door.open()
         return await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(wanted.types or JOB_TYPES))),
             flow_run_filter=FlowRunFilter(
                 id=FlowRunFilterId(not_any_=list(cursor.seen)) if cursor.seen else None,
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)) if kinds else None,
-                tags=FlowRunFilterTags(all_=[f"{TAG}{tag}" for tag in wanted.tags]) if wanted.tags else None,
+                tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
                 expected_start_time=FlowRunFilterExpectedStartTime(**span),
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,

@@ -6,7 +6,7 @@ from asyncio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from api.doors import RunsDep
+from api.doors import AllRunsDep
 from tasks.errors import ObjectMissing
 from tasks.settings import Settings, get_settings
 from tasks.storage import home_store
@@ -28,7 +28,7 @@ async def read_health() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
-async def read_readiness(response: Response, runs: RunsDep) -> Health:
+async def read_readiness(response: Response, runs: AllRunsDep) -> Health:
     """Say whether jobs can be taken and done."""
     faults = await runs.faults() | {"store": await to_thread(_store_fault)}
     ready = not any(faults.values())

@@ -74,6 +74,8 @@ class Wanted:
     types: frozenset[str] = frozenset()
     tags: tuple[str, ...] = ()
     """All of them."""
+    tenant: str | None = None
+    """None: everybody's."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: int = 50

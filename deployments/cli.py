@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments import weights_cli
+from deployments import keys_cli, weights_cli
 from deployments.plain import plain_errors, read_settings
 from deployments.show import console
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_cli.app, name="weights")
+app.add_typer(keys_cli.app, name="keys")
 
 HomeOption = Annotated[
     Path | None,

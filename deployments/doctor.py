@@ -202,11 +202,12 @@ def _disk(settings: Settings) -> str:
 
 
 def _keys(settings: Settings) -> str:
+    from api.key_file import KeyFileError
     from api.keys import PublicWithoutKeys, is_loopback, require_keys_when_public
 
     try:
         require_keys_when_public(settings.api)
-    except PublicWithoutKeys as error:
+    except (PublicWithoutKeys, KeyFileError) as error:
         raise _Fault(f"host {settings.api.host} without keys", str(error)) from error
     if is_loopback(settings.api.host):
         return f"not needed: the API listens on {settings.api.host} alone"

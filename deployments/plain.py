@@ -32,13 +32,16 @@ def _said(error: Exception) -> list[str]:
     """Return what to tell of an error; nothing when people cannot act on it."""
     from pydantic import ValidationError
 
+    from api.key_file import KeyFileError
     from api.keys import PublicWithoutKeys
     from deployments.client import ApiError
     from deployments.up import StackError
     from musetalk_core.errors import RenderError
 
     match error:
-        case ApiError() | StackError() | PublicWithoutKeys() | RenderError() | TimeoutError():
+        case (
+            ApiError() | StackError() | PublicWithoutKeys() | KeyFileError() | RenderError() | TimeoutError()
+        ):
             return [str(error)]
         case ValidationError():
             places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]

@@ -251,7 +251,12 @@ class ApiSettings(Group, frozen=True):
         " `musetalk up` sets it.",
     )
     keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
-        default=(), description="Keys that clients may present. Empty: no key is asked for."
+        default=(), description="Keys that clients may present, for everything. See keys_file too."
+    )
+    keys_file: Folder | None = Field(
+        default=None,
+        description="Keys with tenants, scopes and expiry, as `musetalk keys` writes them. With neither"
+        " this nor keys, no key is asked for.",
     )
 
 

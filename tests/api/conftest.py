@@ -82,6 +82,7 @@ class FakeRuns:
             if (not wanted.statuses or run.status in wanted.statuses)
             and (not wanted.types or run.type in wanted.types)
             and set(wanted.tags) <= set(run.tags)
+            and wanted.tenant in {None, run.control.tenant}
         ]
         stop = start + wanted.limit
         return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)

@@ -1,0 +1,88 @@
+"""Jobs as one caller may see them: those of other tenants are not there."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from api.key_file import Key
+from api.problems import Problem
+from api.runs import USUAL_TERMS, LogPage, Page, Run, Runs, Terms, Wanted
+from flows.registry import JobType
+from flows.schemas import Job
+
+_JOB = "job://"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedRuns:
+    """All of `Runs`, for one caller."""
+
+    runs: Runs
+    caller: Key
+
+    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
+        """
+        Queue a job in the caller's name.
+
+        Raises:
+            Problem: `input_not_found`, it takes a job's output that the caller cannot see.
+        """
+        tenant = self.caller.tenant
+        if tenant is None:
+            return await self.runs.create(job_type, job, terms)
+        await self._require_inputs(job)
+        control = terms.control.model_copy(update={"tenant": tenant})
+        key = None if terms.key is None else hashlib.sha256(f"{tenant}\0{terms.key}".encode()).hexdigest()
+        return await self.runs.create(job_type, job, replace(terms, control=control, key=key))
+
+    async def _require_inputs(self, job: Job) -> None:
+        for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
+            if not text.startswith(_JOB):
+                continue
+            name = text.removeprefix(_JOB).split("/", 1)[0]
+            try:
+                await self.read(UUID(name))
+            except (ValueError, Problem):
+                raise Problem("input_not_found", f"job://{name[:64]} is not known.") from None
+
+    async def read(self, job_id: UUID) -> Run:
+        """Look a job up; somebody else's is `not_found`."""
+        run = await self.runs.read(job_id)
+        if self.caller.tenant is not None and run.control.tenant != self.caller.tenant:
+            raise Problem("not_found", "Job not found")
+        return run
+
+    async def find(self, wanted: Wanted) -> Page:
+        """List the caller's jobs."""
+        return await self.runs.find(replace(wanted, tenant=self.caller.tenant))
+
+    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+        """Ask one of the caller's jobs to stop."""
+        await self.read(job_id)
+        return await self.runs.cancel(job_id, word)
+
+    async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
+        """Read what one of the caller's jobs said."""
+        await self.read(job_id)
+        return await self.runs.logs(job_id, after, level, limit)
+
+    async def changed(self, job_id: UUID, limit_s: float) -> None:
+        """Return when a job may have changed."""
+        await self.runs.changed(job_id, limit_s)
+
+    async def faults(self) -> dict[str, str | None]:
+        """Say what is wrong with the job system, which is everybody's."""
+        return await self.runs.faults()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():  # pyright: ignore[reportUnknownVariableType]  JSON
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:  # pyright: ignore[reportUnknownVariableType]  JSON
+            yield from _texts(one)
