@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.metrics import Metrics
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
 from api.scoped_runs import ScopedRuns
@@ -13,7 +14,8 @@ def get_runs(request: Request) -> Runs:
     """Give the routes the app's one door to the job system, made at its first use."""
     state = request.app.state
     if not hasattr(state, "runs"):
-        state.runs = PrefectRuns()
+        metrics: Metrics = state.metrics
+        state.runs = PrefectRuns(on_created=metrics.taken)
     runs: Runs = state.runs
     return runs
 

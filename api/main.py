@@ -17,6 +17,7 @@ from api import (
     routes_watch,
 )
 from api.keys import require_keys_when_public
+from api.metrics import Metrics
 from api.wire import Wire
 from tasks.settings import get_settings
 
@@ -60,5 +61,6 @@ def create_app() -> FastAPI:
         app.include_router(module.router)
     app.include_router(routes_seed.open_router)
     docs_page.install(app)
-    app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes)
+    app.state.metrics = Metrics()
+    app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)
     return app

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,14 @@ _SCANS = 20
 class PrefectRuns:
     """Runs on a Prefect server. One per process: it keeps a connection and makes runs one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_created: Callable[[str], None] = lambda _: None) -> None:
+        """
+        Connect to nothing yet.
+
+        Args:
+            on_created: told the type of each job that was taken.
+        """
+        self._on_created = on_created
         self._door = Door()
         self._creating = asyncio.Lock()
         self._deployments: dict[str, UUID] = {}
@@ -55,6 +62,8 @@ class PrefectRuns:
         replayed = made.name != name  # an earlier request had the key
         if replayed and made.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
+        if not replayed:
+            self._on_created(job_type.name)
         return to_run(made, job_type.name, {}, replayed=replayed)
 
     async def _create(

@@ -1,5 +1,6 @@
 """Every answer that is not a success: one RFC 9457 document, its codes and their HTTP status."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.logs import LOGGER
 from tasks.errors import RenderError
 
 
@@ -61,6 +63,9 @@ SEED_ROUTES = ("/inference", "/status/", "/result/", "/job/", "/csm", "/portrait
 """Routes of the two older services: every refusal of a request's content is a 400, and `error` is filled."""
 
 _INPUT_STATUS = 422
+
+
+_log = logging.getLogger(LOGGER)
 
 
 class Problem(HTTPException):
@@ -204,7 +209,9 @@ def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_surprise(request: Request, error: Exception) -> JSONResponse:
-    """Say nothing of what happened: texts of unexpected errors may hold paths and addresses."""
+    """Say nothing of what happened to the caller: such texts may hold paths and addresses. The log has it."""
+    request_id: str = getattr(request.state, "request_id", "")
+    _log.error("unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": request_id})
     return answer(
         Problem("internal", "Something went wrong here; the log has it under the request id."), request
     )

@@ -2,11 +2,14 @@
 
 import shutil
 from asyncio import to_thread
+from importlib.metadata import version
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from api.doors import AllRunsDep
+from api.metrics import Metrics
 from tasks.errors import ObjectMissing
 from tasks.settings import Settings, get_settings
 from tasks.storage import home_store
@@ -27,11 +30,32 @@ async def read_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.get("/startupz")
+async def read_startup() -> dict[str, str]:
+    """Say that the process has started; it loads nothing before its first request."""
+    return {"status": "ok"}
+
+
+@router.get("/version")
+async def read_version() -> dict[str, str]:
+    """Say which release this is."""
+    return {"name": "musetalk-flows", "version": version("musetalk-flows"), "api": "v1"}
+
+
+@router.get("/metrics", response_class=Response)
+async def read_metrics(request: Request) -> Response:
+    """Give what was counted, for Prometheus."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
 @router.get("/readyz", responses={503: {"model": Health}})
-async def read_readiness(response: Response, runs: AllRunsDep) -> Health:
+async def read_readiness(request: Request, response: Response, runs: AllRunsDep) -> Health:
     """Say whether jobs can be taken and done."""
     faults = await runs.faults() | {"store": await to_thread(_store_fault)}
     ready = not any(faults.values())
+    for part, fault in faults.items():
+        request.app.state.metrics.found(part, ready=fault is None)
     response.status_code = 200 if ready else 503
     return Health(ready=ready, checks={name: fault or "ok" for name, fault in faults.items()})
 

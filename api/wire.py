@@ -1,32 +1,43 @@
-"""What every request passes before a route: an id, a limit on its body, and its kind of body."""
+"""What every request passes before a route: an id, a limit on its body, its kind of body, and the books."""
 
+import logging
 import re
+import time
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.logs import LOGGER, said
+from api.metrics import Metrics
 from api.problems import Problem, answer
 
 JSON_LIMIT = 1_000_000
 UPLOAD_PATH = "/v1/assets"
+_QUIET = frozenset({"/healthz", "/startupz", "/metrics"})
+"""Asked every few seconds by machines: counted, but no line in the log."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+_log = logging.getLogger(LOGGER)
 
 
 class Wire:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, upload_limit: int) -> None:
+    def __init__(self, app: ASGIApp, upload_limit: int, metrics: Metrics) -> None:
         """
         Wrap an app.
 
         Args:
             app:          what comes next.
             upload_limit: bytes that an upload's body may have; every other body may have JSON_LIMIT.
+            metrics:      where answers are counted.
         """
         self._app = app
         self._upload_limit = upload_limit
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -37,10 +48,12 @@ class Wire:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                self._book(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
         is_upload = scope["path"] == UPLOAD_PATH
@@ -50,6 +63,25 @@ class Wire:
             await answer(problem, Request(scope))(scope, receive, send_with_id)
             return
         await self._app(scope, _limited(receive, limit), send_with_id)
+
+    def _book(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer and put it into the log."""
+        route = getattr(scope.get("route"), "path", "none")  # of a path nobody serves
+        self._metrics.answered(scope["method"], route, status, seconds)
+        path = said(scope["path"])
+        if path in _QUIET:
+            return
+        state = scope["state"]
+        books = {
+            "request_id": state["request_id"],
+            "method": scope["method"],
+            "path": path,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+        }
+        if caller := state.get("caller"):
+            books["caller"] = caller.name
+        _log.info("%s %s %d", scope["method"], path, status, extra=books)
 
 
 def _refusal(headers: Headers, limit: int, wants_json: bool) -> Problem | None:

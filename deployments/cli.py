@@ -77,16 +77,19 @@ def api() -> None:
     """Serve the API alone, for a Prefect server that PREFECT_API_URL names."""
     import uvicorn
 
+    from api.logs import configure
     from api.main import create_app
 
     with plain_errors():
         settings = read_settings()
+        configure(settings.api.log_format)
         # proxy headers only from a proxy on this computer: links in answers depend on them
         uvicorn.run(
             create_app(),
             host=settings.api.host,
             port=settings.api.port,
             forwarded_allow_ips="127.0.0.1",
+            log_config=None,
             access_log=False,
             server_header=False,
         )

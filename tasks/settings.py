@@ -245,6 +245,9 @@ class ApiSettings(Group, frozen=True):
         default=60.0, ge=0, le=600, description="Longest wait that `Prefer: wait=SECONDS` gets on /v1."
     )
     max_upload_bytes: int = Field(default=2 * GB, gt=0)
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How `musetalk api` writes its log: for people or for machines."
+    )
     models_here: bool = Field(
         default=False,
         description="The workers use the models of this computer: refuse jobs at once that lack theirs."
