@@ -10,6 +10,7 @@ from api import (
     problems,
     routes_assets,
     routes_c3,
+    routes_deliveries,
     routes_health,
     routes_jobs,
     routes_seed,
@@ -46,7 +47,7 @@ def create_app() -> FastAPI:
         strict_content_type=True,
     )
     problems.install(app)
-    for module in (routes_seed, routes_c3, routes_jobs, routes_assets, routes_health):
+    for module in (routes_seed, routes_c3, routes_jobs, routes_deliveries, routes_assets, routes_health):
         app.include_router(module.router)
     app.include_router(routes_seed.open_router)
     docs_page.install(app)

@@ -3,16 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from api.problems import Problem
-from api.reports import JobError, Progress, read_data, read_error, read_progress
-from flows.control import ABORTED, COMPLETE_IN, ENDED_AS, MAX_TIME, USUAL, Control, tags
+from api.reports import Progress, read_progress
+from flows.control import ENDED_AS, USUAL, Control, tags
+from flows.outcome import FINAL, NOTES, JobError, Status, ended_as, error_of, result_of, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled", "aborted"]
-FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
+__all__ = ["FINAL", "Status"]
 
 _CREATE_LIMIT_S = 20.0
 
@@ -117,10 +117,10 @@ class PrefectRuns:
         if wishes := control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = wishes
         async with self._creating:  # SQLite refuses most of what arrives side by side
-            made = await _patiently(lambda: self._create(job_type, parameters, key, control))
+            made = await patiently(lambda: self._create(job_type, parameters, key, control))
         if key is not None and made.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
-        return Run(id=made.id, type=job_type.name, status=_status(made), created=made.created)
+        return Run(id=made.id, type=job_type.name, status=status_of(made), created=made.created)
 
     async def _create(
         self, job_type: JobType, parameters: dict[str, Any], key: str | None, control: Control
@@ -150,7 +150,7 @@ class PrefectRuns:
             raise _unknown() from None
         job_type = await self._type(found)
         notes = await self._notes(job_id)
-        status, word = _status(found), str(found.labels.get(ENDED_AS, "")) or None
+        status, word = status_of(found), ended_as(found)
         return Run(
             id=found.id,
             type=job_type,
@@ -159,8 +159,8 @@ class PrefectRuns:
             started=found.start_time,
             ended=found.end_time,
             progress=read_progress(notes.get("progress")),
-            result=read_data(notes.get("result")) or None if status == "succeeded" else None,
-            error=_error(status, word, notes, found.state),
+            result=result_of(status, notes),
+            error=error_of(status, word, notes, found.state),
             cancel_requested=found.state_type == "CANCELLING",
             ended_as=word if status in {"canceled", "aborted"} else None,
         )
@@ -207,7 +207,7 @@ class PrefectRuns:
         client = await self._open()
         wanted = ArtifactFilter(
             flow_run_id=ArtifactFilterFlowRunId(any_=[job_id]),
-            key=ArtifactFilterKey(any_=["progress", "result", "error"]),
+            key=ArtifactFilterKey(any_=["progress", *NOTES]),
         )
         found = await client.read_artifacts(artifact_filter=wanted)
         found.sort(key=lambda note: str(note.updated))
@@ -236,6 +236,10 @@ class PrefectRuns:
             raise _unknown()
         return self._types[found.flow_id]
 
+    async def connection(self) -> "PrefectClient":
+        """Return the connection to the server, opened at its first use."""
+        return await self._open()
+
     async def _open(self) -> "PrefectClient":
         async with self._opening:
             if self._client is None:
@@ -256,7 +260,16 @@ def _new_client() -> "PrefectClient":
     return get_client(sync_client=False)
 
 
-async def _patiently(create: Any) -> "FlowRun":
+async def patiently(create: Callable[[], Awaitable["FlowRun"]]) -> "FlowRun":
+    """
+    Make a run, however busy the server is.
+
+    Args:
+        create: makes the request; must be harmless to repeat.
+
+    Raises:
+        Problem: `orchestrator_unavailable`, when it did not answer for long.
+    """
     import httpx
     from prefect.exceptions import PrefectHTTPStatusError
 
@@ -276,41 +289,6 @@ async def _patiently(create: Any) -> "FlowRun":
                 raise Problem("orchestrator_unavailable", "The Prefect server does not answer.") from error
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
         pause = min(pause * 2, 2.0)
-
-
-_STATUS: Mapping[str, Status] = {
-    "SCHEDULED": "queued",
-    "PENDING": "queued",
-    "PAUSED": "queued",
-    "RUNNING": "running",
-    "CANCELLING": "running",
-    "COMPLETED": "succeeded",
-    "FAILED": "failed",
-    "CRASHED": "failed",
-    "CANCELLED": "canceled",
-}
-
-
-_OVERDUE = frozenset({MAX_TIME, COMPLETE_IN, ABORTED})
-
-
-def _error(status: Status, word: str | None, notes: Mapping[str, Any], state: Any) -> JobError | None:
-    """Say why a job failed, or ran out of time."""
-    if status == "failed":
-        return read_error(notes.get("error"), state)
-    if status in {"canceled", "aborted"} and word in _OVERDUE:
-        return JobError("deadline_exceeded", str(getattr(state, "message", None) or ""), retryable=False)
-    return None
-
-
-def _status(run: "FlowRun") -> Status:
-    if run.state_type is not None and run.state_type.value == "CANCELLED":
-        return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
-    status = _STATUS.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
-    due = run.next_scheduled_start_time
-    # a run that is to start at once is due a moment after its creation, by the server's clock
-    later = due is not None and due > datetime.now(UTC) + timedelta(seconds=5)
-    return "scheduled" if status == "queued" and run.state_name == "Scheduled" and later else status
 
 
 def _unknown() -> Problem:

@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tasks.webhook_signature import key_of
+
 PREFIX = "MUSETALK_"
 GB = 10**9
 
@@ -36,6 +38,7 @@ Folder = Annotated[Path, AfterValidator(_absolute)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split)]
 Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Group(BaseModel, frozen=True):
@@ -242,9 +245,28 @@ class ApiSettings(Group, frozen=True):
         description="The workers use the models of this computer: refuse jobs at once that lack theirs."
         " `musetalk up` sets it.",
     )
-    keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+    keys: Secrets = Field(
         default=(), description="Keys that clients may present. Empty: no key is asked for."
     )
+    public_url: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None, description="Where clients reach it, for links in webhooks. Empty: links are paths."
+    )
+
+
+def _checked_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in secrets:
+        key_of(secret.get_secret_value())
+    return secrets
+
+
+class WebhookSettings(Group, frozen=True):
+    """Telling others that a job has ended. Addresses follow the rules of MUSETALK_EGRESS__*."""
+
+    secrets: Annotated[Secrets, AfterValidator(_checked_secrets)] = Field(
+        default=(),
+        description="whsec_ and base64 of 24 to 64 random bytes; two during a change. Empty: unsigned.",
+    )
+    timeout_s: float = Field(default=10.0, gt=0, le=30, description="To connect; for each wait for bytes.")
 
 
 class CompatSettings(Group, frozen=True):
@@ -265,6 +287,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,
+        hide_input_in_errors=True,  # what is wrong with a secret is told without it
     )
 
     home: Folder = Field(
@@ -279,6 +302,7 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()
+    webhook: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
 
     @property

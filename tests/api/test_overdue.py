@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from api.reports import JobError
-from api.runs import Run, _error, _status
+from api.runs import Run
+from flows.outcome import error_of, status_of
 from tasks.settings import get_settings
 
 TEXT = "Job exceeded maximum runtime of 60 seconds"
@@ -59,6 +60,6 @@ def test_prefect_s_record_is_read(word, status, code):
     record = SimpleNamespace(
         state_type=SimpleNamespace(value="CANCELLED"), labels={"musetalk.ended_as": word}, state=None
     )
-    assert _status(record) == status
-    error = _error(status, word, {}, SimpleNamespace(message=TEXT))
+    assert status_of(record) == status
+    error = error_of(status, word, {}, SimpleNamespace(message=TEXT))
     assert (error.code if error else None) == code
