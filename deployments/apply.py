@@ -40,7 +40,7 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
         for pool in sorted({item.pool for item in wanted}):
             written += [_apply_pool(client, pool), *_apply_queues(client, pool)]
         written += [_apply_deployment(client, item) for item in wanted]
-        written += [zombies.apply_automation(client), webhooks.apply_automation(client)]
+        written += [zombies.apply_automation(client), *webhooks.apply_automations(client)]
     save_results_block(settings)
     return [line for line in written if line]
 

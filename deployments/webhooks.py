@@ -1,23 +1,48 @@
-"""What sets webhooks going: an automation of Prefect's that runs `announce` when a job starts or ends."""
+"""What sets webhooks going: automations of Prefect's that run `announce` when a job starts or ends."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from flows.control import NOTIFY_TAG
+from flows.control import NOTIFY_START_TAG, NOTIFY_TAG
 from flows.registry import INTERNAL
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.orchestration import SyncPrefectClient
-
-NAME: Final = "musetalk: somebody is to be told of a job"
-
-_SIGNS: Final = ("Running", "Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
-"""Names of states. Another name would be found by the janitor."""
+    from prefect.events.schemas.automations import AutomationCore
 
 
-def apply_automation(client: "SyncPrefectClient") -> str:
+@dataclass(frozen=True, slots=True)
+class Watch:
     """
-    Create the automation, or point it to the deployment that is there now.
+    One automation.
+
+    Attributes:
+        name:   in Prefect's list of automations.
+        tag:    of the runs that it is about.
+        states: names of the states it waits for. The janitor finds those who end in another one.
+    """
+
+    name: str
+    tag: str
+    states: tuple[str, ...]
+
+
+WATCHES: Final = (
+    Watch(
+        "musetalk: somebody is to be told of a job's end",
+        NOTIFY_TAG,
+        ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
+    ),
+    Watch("musetalk: somebody is to be told of a job's start", NOTIFY_START_TAG, ("Running",)),
+)
+
+
+def apply_automations(client: "SyncPrefectClient") -> list[str]:
+    """
+    Create the automations, or point them to the deployment that is there now.
 
     Args:
         client: of the server to write to; `announce` is deployed there.
@@ -25,20 +50,29 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     Returns:
         What was done, empty for nothing.
     """
-    from prefect.events.actions import RunDeployment
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
     deployment = client.read_deployment_by_name(INTERNAL["announce"].deployment)
-    known = client.read_automations_by_name(NAME)
-    if any(getattr(action, "deployment_id", None) == deployment.id for it in known for action in it.actions):
+    return [line for watch in WATCHES if (line := _apply(client, watch, deployment.id))]
+
+
+def _apply(client: "SyncPrefectClient", watch: Watch, deployment: "UUID") -> str:
+    known = client.read_automations_by_name(watch.name)
+    if any(getattr(action, "deployment_id", None) == deployment for it in known for action in it.actions):
         return ""
     for outdated in known:
         client.delete_automation(outdated.id)
+    client.create_automation(_automation(watch, deployment))
+    return f"created automation {watch.name!r}"
+
+
+def _automation(watch: Watch, deployment: "UUID") -> "AutomationCore":
+    from prefect.events.actions import RunDeployment
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
     trigger = EventTrigger(
-        expect={f"prefect.flow-run.{name}" for name in _SIGNS},
+        expect={f"prefect.flow-run.{state}" for state in watch.states},
         match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
         match_related={  # pyright: ignore[reportArgumentType]
-            "prefect.resource.id": f"prefect.tag.{NOTIFY_TAG}",
+            "prefect.resource.id": f"prefect.tag.{watch.tag}",
             "prefect.resource.role": "tag",
         },
         posture=Posture.Reactive,
@@ -47,7 +81,6 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     )
     run = {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}
     action = RunDeployment(
-        source="selected", deployment_id=deployment.id, parameters={"job": {"run": run}}, job_variables=None
+        source="selected", deployment_id=deployment, parameters={"job": {"run": run}}, job_variables=None
     )
-    client.create_automation(AutomationCore(name=NAME, trigger=trigger, actions=[action]))
-    return f"created automation {NAME!r}"
+    return AutomationCore(name=watch.name, trigger=trigger, actions=[action])

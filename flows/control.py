@@ -26,7 +26,9 @@ Event = Literal["started", "completed", "failed", "canceled"]
 """What webhooks tell of a job."""
 AT_THE_END: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
 NOTIFY_TAG: Final = "notify"
-"""Tag of runs of which somebody is to be told; a run without it costs no webhook anything."""
+"""Tag of runs of whose end, or start, somebody is to be told."""
+NOTIFY_START_TAG: Final = "notify-start"
+"""Tag of those whose start is to be told too: the others' starts set nothing going."""
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\#]")
 
 
@@ -147,5 +149,7 @@ def is_past(control: Control, created: datetime) -> bool:
 
 def tags(control: Control) -> list[str]:
     """Return the tags that a run with this control carries."""
-    tenant = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
-    return tenant + ([NOTIFY_TAG] if control.notify else [])
+    found = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
+    if control.notify:
+        found += [NOTIFY_TAG, *([NOTIFY_START_TAG] if "started" in control.notify.events else [])]
+    return found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import StateType
 from prefect.states import Scheduled
 from receiver import receiving
@@ -13,7 +14,7 @@ from standardwebhooks import Webhook
 
 from deployments.apply import _apply_deployment, _apply_queues, job_template
 from deployments.catalogue import declared
-from deployments.webhooks import NAME, apply_automation
+from deployments.webhooks import WATCHES, apply_automations
 from flows.control import Control, Notify, tags
 from flows.webhook_runs import attempts_of
 from flows.webhook_schemas import webhook_id
@@ -37,7 +38,7 @@ class Light:
             for item in declared():
                 if item.pool == "light":
                     _apply_deployment(client, item)
-            assert apply_automation(client) and not apply_automation(client)
+            assert len(apply_automations(client)) == 2 and not apply_automations(client)
             for kept in client.read_deployments():  # the janitor runs when a test says so
                 for schedule in kept.schedules:
                     client.delete_deployment_schedule(kept.id, schedule.id)
@@ -86,6 +87,11 @@ def attempts(server, job):
         return attempts_of(client, [job])
 
 
+def runs_of(server, flow):
+    with server.client() as client:
+        return client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+
+
 def janitor(server):
     with server.client() as client:
         deployment = client.read_deployment_by_name("janitor/light")
@@ -127,6 +133,8 @@ def test_the_end_of_a_job_is_told_once_by_the_automation(
     for got in receiver.got:
         Webhook(SECRET).verify(got.body.decode(), got.headers)
     assert attempts(own_server, silent) == []
+    # one look a start, one an end, and only where they are asked for
+    assert len(runs_of(own_server, "announce")) == 3
 
 
 def tomorrow():
@@ -139,14 +147,9 @@ def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, ligh
     jobs.cancel(seen)
 
     # the automation has seen the end; nobody is there yet to act on it
-    def announced():
-        with own_server.client() as client:
-            found = client.read_flow_runs(limit=50)
-        return any((run.parameters.get("job") or {}).get("run") == str(seen) for run in found)
-
-    eventually(announced, 30)
+    eventually(lambda: runs_of(own_server, "announce"), 30)
     with own_server.client() as client:  # of the other one the automation hears nothing
-        (automation,) = client.read_automations_by_name(NAME)
+        (automation,) = client.read_automations_by_name(WATCHES[0].name)
         client.pause_automation(automation.id)
     time.sleep(1)
     jobs.cancel(unseen)

@@ -147,6 +147,8 @@ def test_who_is_told_is_part_of_the_control():
     assert control.notify == Notify(url="http://hooks.example/a?b=c", events=AT_THE_END)
     assert tags(control) == ["tenant:acme", "notify"]
     assert tags(Control()) == []
+    started = Control(notify=Notify(url="https://hooks.example/", events=("started", "failed")))
+    assert tags(started) == ["notify", "notify-start"]
 
 
 @pytest.mark.parametrize(
