@@ -101,7 +101,7 @@ def test_the_end_of_the_schedule_is_a_dead_letter(server, job, receiver):
         and "Attempt 10 of 10" in attempt.state.message
     )
     planned = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-    assert all(0.89 * plan <= gap <= 1.11 * plan + 5 for gap, plan in zip(gaps, planned, strict=True))
+    assert all(0.89 * plan <= gap <= 1.11 * plan + 60 for gap, plan in zip(gaps, planned, strict=True))
     assert len(receiver.got) == len(attempts(server, run)) == 10
     assert {got.id for got in receiver.got} == {webhook_id(run, "completed")}
     assert [got.headers["webhook-attempt"] for got in receiver.got] == [str(n) for n in range(1, 11)]
@@ -205,7 +205,7 @@ def test_a_failure_that_is_undone_meanwhile_is_not_told(server, job, receiver):
     run = job(Crashed())
     announce(AnnounceJob(run=run))
     (attempt,) = attempts(server, run)
-    assert attempt.next_scheduled_start_time > datetime.now(UTC) + timedelta(seconds=1)
+    assert attempt.next_scheduled_start_time > attempt.created + timedelta(seconds=1)
     server.set_flow_run_state(run, AwaitingRetry(), force=True)
 
     attempt = work(server, attempt)

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -15,15 +16,13 @@ from tasks.webhook_signature import ID, SIGNATURE, TIMESTAMP, key_of, sign, veri
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(bytes(range(64))).decode()
 BODY = '{"type":"job.completed","text":"Käse"}'.encode()
-NOW = int(datetime.now(UTC).timestamp())
+NOW = 1_800_000_000
 
 
-def signed(secrets=(SECRET,), at=NOW, body=BODY, webhook_id="msg_1"):
-    return {
-        ID: webhook_id,
-        TIMESTAMP: str(at),
-        SIGNATURE: sign(secrets, webhook_id, at, body),
-    }
+def signed(secrets=(SECRET,), late_s=0, at=None):
+    """Headers of a message of this moment, which is asked for anew: collecting all tests can take minutes."""
+    at = int(time.time()) + late_s if at is None else at
+    return {ID: "msg_1", TIMESTAMP: str(at), SIGNATURE: sign(secrets, "msg_1", at, BODY)}
 
 
 def test_the_example_of_the_standard_comes_out():
@@ -50,39 +49,39 @@ def test_a_receiver_with_either_secret_accepts_a_change_over(secret):
 
 
 def test_ours_accepts_the_official_package_s():
+    ours = signed(at=NOW)
     stamp = datetime.fromtimestamp(NOW, tz=UTC)
-    headers = {
-        ID: "msg_1",
-        TIMESTAMP: str(NOW),
-        SIGNATURE: Webhook(SECRET).sign("msg_1", stamp, BODY.decode()),
+    theirs = ours | {SIGNATURE: Webhook(SECRET).sign("msg_1", stamp, BODY.decode())}
+
+    verify([OTHER, SECRET], theirs, BODY, now=NOW)
+    assert ours == theirs
+
+
+def spoilt():
+    good = signed()
+    return {
+        "another body": (good, BODY + b" "),
+        "another secret": (signed([OTHER]), BODY),
+        "another id": (good | {ID: "msg_2"}, BODY),
+        "another time": (good | {TIMESTAMP: str(int(good[TIMESTAMP]) - 1)}, BODY),
+        "too old": (signed(late_s=-360), BODY),
+        "from the future": (signed(late_s=360), BODY),
+        "another signature": (good | {SIGNATURE: "v1," + base64.b64encode(bytes(32)).decode()}, BODY),
+        "another version": (good | {SIGNATURE: good[SIGNATURE].replace("v1,", "v2,")}, BODY),
+        "no signature": ({name: value for name, value in good.items() if name != SIGNATURE}, BODY),
     }
 
-    verify([OTHER, SECRET], headers, BODY)
-    assert headers[SIGNATURE] == signed()[SIGNATURE]
 
-
-SPOILT = {
-    "another body": (signed(), BODY + b" "),
-    "another secret": (signed([OTHER]), BODY),
-    "another id": (signed() | {ID: "msg_2"}, BODY),
-    "another time": (signed() | {TIMESTAMP: str(NOW - 1)}, BODY),
-    "too old": (signed(at=NOW - 360), BODY),
-    "from the future": (signed(at=NOW + 360), BODY),
-    "another signature": (signed() | {SIGNATURE: "v1," + base64.b64encode(bytes(32)).decode()}, BODY),
-    "another version": (signed() | {SIGNATURE: signed()[SIGNATURE].replace("v1,", "v2,")}, BODY),
-    "no signature": ({name: value for name, value in signed().items() if name != SIGNATURE}, BODY),
-}
-
-
-@pytest.mark.parametrize(("headers", "body"), SPOILT.values(), ids=SPOILT)
-def test_what_is_spoilt_is_refused_by_us_and_by_the_official_package(headers, body):
+@pytest.mark.parametrize("how", spoilt())
+def test_what_is_spoilt_is_refused_by_us_and_by_the_official_package(how):
+    headers, body = spoilt()[how]
     with pytest.raises(SignatureInvalid):
         verify([SECRET], headers, body)
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body.decode(), headers)
 
 
-@pytest.mark.parametrize("shown", ["v1,", "v1,***", "v1", ",", " ", signed()[SIGNATURE][:-2], "v1,ä"])
+@pytest.mark.parametrize("shown", ["v1,", "v1,***", "v1", ",", " ", "v1,ä", "v1," + "A" * 42])
 def test_a_signature_that_is_none_is_refused(shown):
     with pytest.raises(SignatureInvalid):
         verify([SECRET], signed() | {SIGNATURE: shown}, BODY)
@@ -91,8 +90,9 @@ def test_a_signature_that_is_none_is_refused(shown):
 @pytest.mark.parametrize("off_s", [-299, 299])
 def test_clocks_may_differ_by_five_minutes(off_s):
     verify([SECRET], signed(at=NOW + off_s), BODY, now=NOW)
+    further = NOW - 2 if off_s > 0 else NOW + 2
     with pytest.raises(SignatureInvalid):
-        verify([SECRET], signed(at=NOW + off_s), BODY, now=NOW - off_s)
+        verify([SECRET], signed(at=NOW + off_s), BODY, now=further)
 
 
 @pytest.mark.parametrize("stamp", ["", "nan", "1e9", "-5", "١٢", "9" * 40])
@@ -147,7 +147,7 @@ def node_package(tmp_path_factory):
 def test_the_official_package_for_node_says_the_same(node_package):
     good = [(SECRET, signed()), (SECRET, signed([OTHER, SECRET])), (OTHER, signed([OTHER]))]
     cases = [(secret, headers, BODY) for secret, headers in good]
-    cases += [(SECRET, headers, body) for headers, body in SPOILT.values()]
+    cases += [(SECRET, headers, body) for headers, body in spoilt().values()]
     judged = subprocess.run(
         ["node", "-e", JUDGE],
         input=json.dumps([(secret, headers, body.decode()) for secret, headers, body in cases]),
