@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.deliveries import Deliveries, PrefectDeliveries
 from api.metrics import Metrics
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
@@ -12,11 +13,20 @@ from api.scoped_runs import ScopedRuns
 
 def get_runs(request: Request) -> Runs:
     """Give the routes the app's one door to the job system, made at its first use."""
+    return _prefect_runs(request)
+
+
+def get_deliveries(request: Request) -> Deliveries:
+    """Give the routes what webhooks were sent, over the connection of the jobs."""
+    return PrefectDeliveries(_prefect_runs(request).connection)
+
+
+def _prefect_runs(request: Request) -> PrefectRuns:
     state = request.app.state
     if not hasattr(state, "runs"):
         metrics: Metrics = state.metrics
         state.runs = PrefectRuns(on_created=metrics.taken)
-    runs: Runs = state.runs
+    runs: PrefectRuns = state.runs
     return runs
 
 
@@ -32,3 +42,4 @@ def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
 
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
 """The job system as the caller may see it."""
+DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]

@@ -12,14 +12,16 @@ from api.cursor import Cursor
 from api.live import Live
 from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
-from api.prefect_reading import METADATA, NOTES, RETRY_OF, TAG, state_types, status_of, to_run
+from api.prefect_reading import METADATA, PROGRESS, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
 from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
 from flows.control import ENDED_AS, TENANT_TAG, tags
+from flows.outcome import NOTES, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 _SCANS = 20
@@ -214,7 +216,7 @@ class PrefectRuns:
             found = await client.read_artifacts(
                 artifact_filter=ArtifactFilter(
                     flow_run_id=ArtifactFilterFlowRunId(any_=wanted[first : first + 50]),
-                    key=ArtifactFilterKey(any_=list(NOTES)),
+                    key=ArtifactFilterKey(any_=[PROGRESS, *NOTES]),
                 )
             )
             found.sort(key=lambda note: str(note.updated))
@@ -247,6 +249,10 @@ class PrefectRuns:
             self._types[found.flow_id] = (await client.read_flow(found.flow_id)).name
         name = self._types[found.flow_id]
         return name if name in JOB_TYPES else None
+
+    async def connection(self) -> "PrefectClient":
+        """Return the connection to the server, opened at its first use."""
+        return await self._door.open()
 
     async def faults(self) -> dict[str, str | None]:
         """Say per part of the job system what is wrong with it."""

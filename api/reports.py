@@ -1,8 +1,12 @@
-"""What a run wrote about itself, read back: progress, and why it failed."""
+"""What a run wrote about itself, read back: progress. What became of it is told by `flows.outcome`."""
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
+
+from flows.outcome import JobError, read_data, read_error
+
+__all__ = ["JobError", "Progress", "read_data", "read_error", "read_progress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,15 +17,6 @@ class Progress:
     phase: str | None = None
     done: int = 0
     total: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class JobError:
-    """Why a job failed, for its caller."""
-
-    code: str
-    message: str
-    retryable: bool
 
 
 def read_progress(note: Any) -> Progress:
@@ -43,47 +38,3 @@ def read_progress(note: Any) -> Progress:
         )
     except (ValueError, TypeError, AttributeError):  # somebody else's artifact under our key
         return Progress()
-
-
-def read_data(note: Any) -> dict[str, Any]:
-    """
-    Read the data of a JSON artifact, which Prefect stores as text.
-
-    Args:
-        note: the artifact, or None.
-
-    Returns:
-        Its members; none when it is missing or holds something else.
-    """
-    data: Any = getattr(note, "data", None)
-    try:
-        found: Any = json.loads(data) if isinstance(data, str) else data
-    except ValueError:
-        return {}
-    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
-
-
-_BAD_PARAMETERS = "Validation of flow parameters failed"
-"""How Prefect's message begins for a run that was started past the API, with parameters no flow takes."""
-
-
-def read_error(note: Any, state: Any) -> JobError:
-    """
-    Read a failed run's `error` artifact; without one, tell a crash from an unexpected error.
-
-    Args:
-        note:  the artifact with code, message and retryable as data; None when there is none.
-        state: Prefect's state of the run.
-    """
-    data = read_data(note)
-    if {"code", "message", "retryable"} <= data.keys():
-        return JobError(str(data["code"]), str(data["message"]), bool(data["retryable"]))
-    said = str(getattr(state, "message", None) or "")
-    if said.startswith(_BAD_PARAMETERS):
-        faults = [line.removeprefix(" - ") for line in said.splitlines() if line.startswith(" - ")]
-        return JobError("invalid_input", "; ".join(faults) or f"{_BAD_PARAMETERS}.", False)
-    if getattr(state, "type", None) == "CRASHED":
-        return JobError("internal", "The worker ended while the job ran; sending it again may help.", True)
-    return JobError(
-        "internal", "The job failed for a reason of ours; its log in Prefect has the details.", False
-    )

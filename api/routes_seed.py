@@ -15,14 +15,13 @@ from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, Terms, wait_until_final
 from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.control import Control
+from flows.outcome import TEXT_JOBS
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 open_router = APIRouter(tags=["older services"])
 
-_TEXT_JOBS = frozenset({"transcribe", "analyze"})
-"""Job types whose result is a text in the older service's eyes."""
 _OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
 
 
@@ -149,7 +148,7 @@ def _outcome(request: Request, run: Run) -> dict[str, Any]:
     result = run.result or {}
     media = views.media_of(run)
     link = {"result_url": views.file_url(request, run)} if media else {}
-    if run.type not in _TEXT_JOBS:
+    if run.type not in TEXT_JOBS:
         return link
     figures = {name: value for name, value in result.items() if name not in _OWN_BOOKS and value is not None}
     files = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}

@@ -4,17 +4,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from api.forecast import Eta
-from api.reports import JobError, Progress
+from api.reports import Progress
 from flows.control import USUAL, Control
+from flows.outcome import FINAL, JobError, Status
 from flows.registry import JobType
 from flows.schemas import Job
 
-Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled", "aborted"]
-FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
+__all__ = ["FINAL", "Status"]
 
 
 @dataclass(frozen=True, slots=True)

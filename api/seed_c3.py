@@ -7,14 +7,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from api import views
+from api.notifying import notify_by
 from api.problems import Problem
 from api.runs import Run
 from flows.control import Control
 from tasks.refs import checked_media_uri
 
 _SHARED = ("notify_url", "max_time", "complete_in")
-_WITHOUT_EFFECT = ("notify_url",)
-"""Accepted, checked, and answered with a warning."""
 _WHOLE = re.compile(r"[+-]?\d{1,9}")
 
 
@@ -55,7 +54,7 @@ def one_of(choices: tuple[str, ...], what: str) -> BeforeValidator:
 
 
 def _notify_url(value: object) -> object:
-    if value is not None and (not isinstance(value, str) or not _is_url(value)):
+    if value is not None and (not isinstance(value, str) or notify_by(value) is None):
         raise ValueError("notify_url must be a valid URL")
     return value
 
@@ -74,7 +73,9 @@ class SeedJob(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     notify_url: Annotated[str | None, BeforeValidator(_notify_url)] = Field(
-        default=None, description="Ignored for now."
+        default=None,
+        description="Where a POST goes when the job has ended: docs/webhooks.md.",
+        examples=["https://example.org/hooks/render"],
     )
     max_time: Annotated[int, whole_number("max_time", 60, 7200)] = Field(
         default=1200, description="Seconds it may run."
@@ -84,15 +85,13 @@ class SeedJob(BaseModel):
     )
 
     def control(self) -> Control:
-        """Say how long the job may take."""
-        return Control(max_time=self.max_time, complete_in=self.complete_in)
+        """Say how long the job may take, and who is told of its end."""
+        notify = notify_by(self.notify_url) if self.notify_url is not None else None
+        return Control(max_time=self.max_time, complete_in=self.complete_in, notify=notify)
 
     def warnings(self) -> list[str]:
         """Say what was given and has no effect."""
-        return [
-            *(f"ignored_field: {name}" for name in _WITHOUT_EFFECT if name in self.model_fields_set),
-            *(f"unknown_field: {name[:64]}" for name in self.model_extra or {}),
-        ]
+        return [f"unknown_field: {name[:64]}" for name in self.model_extra or {}]
 
 
 Body = TypeVar("Body", bound=SeedJob)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
+from api.notifying import checked_notify
 from api.problems import Problem
 from api.runs import Terms
-from flows.control import Control, Priority
+from flows.control import Control, Notify, Priority
 from flows.registry import JobType
 from flows.schemas import Job
 
@@ -37,6 +38,9 @@ class JobControl(BaseModel):
         description="Seconds from now after which it is not started any more, or is stopped.",
     )
     gpu_id: int | None = Field(default=None, ge=0, le=255, description="A card it would like; a hint.")
+    notify: Notify | None = Field(
+        default=None, description="Who is told of its end, by a signed webhook (docs/webhooks.md)."
+    )
     tags: tuple[Tag, ...] = Field(
         default=(), max_length=50, description="Words to find it by.", examples=[["campaign:spring"]]
     )
@@ -86,14 +90,18 @@ def terms_of(asked: JobControl, key: str | None, cancel_after: str | None) -> Te
         cancel_after: the header of that name: `90`, `90s`, `5m`, `2h`, `1d`; the body's word counts more.
 
     Raises:
-        Problem: `malformed_request`.
+        Problem: `malformed_request`; `invalid_input` for an address that webhooks never go to.
     """
     complete_in = asked.complete_in
     if cancel_after is not None:
         seconds = _seconds(cancel_after)
         complete_in = complete_in or seconds
     control = Control(
-        priority=asked.priority, max_time=asked.max_time, complete_in=complete_in, gpu_id=asked.gpu_id
+        priority=asked.priority,
+        max_time=asked.max_time,
+        complete_in=complete_in,
+        gpu_id=asked.gpu_id,
+        notify=checked_notify(asked.notify) if asked.notify else None,
     )
     return Terms(key=key, control=control, tags=asked.tags, metadata=dict(asked.metadata))
 

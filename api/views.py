@@ -10,14 +10,13 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 
 from api.runs import FINAL, Run, Status
-from flows.control import Priority
-from tasks.settings import get_settings
+from flows import outcome
+from flows.control import Notify, Priority
+from flows.outcome import FILE_FIELDS
 
 __all__ = ["FINAL"]
 
 RETRY_AFTER_S = "2"
-_FILES = ("video", "audio", "picture")
-"""Fields of results that name the file a job made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class ControlView(BaseModel):
     priority: Priority
     max_time: int | None
     complete_in: int | None
+    notify: Notify | None
 
 
 class JobView(BaseModel):
@@ -142,6 +142,7 @@ def job_view(request: Request, run: Run) -> JobView:
             priority=run.control.priority,
             max_time=run.control.max_time,
             complete_in=run.control.complete_in,
+            notify=run.control.notify,
         ),
         retry_of=str(run.retry_of) if run.retry_of else None,
         status_url=links.self,
@@ -176,7 +177,7 @@ def _public(run: Run) -> dict[str, Any] | None:
     if run.result is None:
         return None
     shown = dict(run.result)
-    for field in _FILES:
+    for field in FILE_FIELDS:
         if isinstance(shown.get(field), Mapping):
             shown[field] = _named(run, shown[field], str(shown.get("name", "")))
     if isinstance(shown.get("files"), Mapping):
@@ -192,9 +193,7 @@ def _named(run: Run, stored: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def media_of(run: Run) -> Mapping[str, Any] | None:
     """Return where the sound or picture that a job made is stored; None for a job that makes neither."""
-    result = run.result or {}
-    stored = next((result[field] for field in _FILES if result.get(field)), None)
-    return stored if isinstance(stored, Mapping) and "name" in result else None
+    return outcome.media_of(run.result or {})
 
 
 def finished_files(run: Run) -> list[FinishedFile]:
@@ -232,17 +231,7 @@ def polling_headers(run: Run) -> dict[str, str]:
 
 def seed_word(run: Run) -> str:
     """Translate a status into the older services' words."""
-    match run.status:
-        case "queued" | "scheduled":
-            return "queued"
-        case "succeeded":
-            return "success"
-        case "canceled" | "aborted" if run.error is not None:
-            return get_settings().compat.deadline_word  # out of time
-        case "canceled" | "aborted":
-            return run.ended_as if run.ended_as in {"cancelled", "timed_out"} else "cancelled"
-        case _:
-            return run.status
+    return outcome.seed_word(run.status, run.ended_as, overdue=run.error is not None)
 
 
 def now_text() -> str:

@@ -1,10 +1,12 @@
 """How a run is to be treated, beside what it is to do: whose it is, how urgent, how long it may take."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
@@ -19,6 +21,50 @@ MAX_TIME: Final = "max_time"
 COMPLETE_IN: Final = "complete_in"
 ABORTED: Final = "aborted"
 EXPIRED: Final = "Job expired before processing could begin"
+
+Event = Literal["started", "completed", "failed", "canceled"]
+"""What webhooks tell of a job."""
+AT_THE_END: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
+NOTIFY_TAG: Final = "notify"
+"""Tag of runs of whose end, or start, somebody is to be told."""
+NOTIFY_START_TAG: Final = "notify-start"
+"""Tag of those whose start is to be told too: the others' starts set nothing going."""
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\#]")
+
+
+def _web_address(text: str) -> str:
+    """Check the spelling only: whether it may be used is judged whenever something is sent there."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port  # raises on what is no port
+    except ValueError:
+        raise ValueError("this is not a web address") from None
+    if parts.scheme not in {"http", "https"} or not host or _UNSAFE.search(text):
+        raise ValueError("a web address is https://host/path, without spaces, backslashes and fragments")
+    if "@" in parts.netloc:
+        raise ValueError("a web address cannot have a user name or a password")
+    return text
+
+
+class Notify(BaseModel):
+    """Who is told what of a job, by webhook."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_web_address)] = Field(
+        title="Address",
+        description="Where a signed POST goes. Everybody who sees Prefect's pages sees it: no secrets.",
+        examples=["https://example.org/hooks/render"],
+    )
+    events: tuple[Event, ...] = Field(
+        default=AT_THE_END,
+        min_length=1,
+        max_length=4,
+        title="Events",
+        description="started, completed, failed, canceled; the last three are usual.",
+        examples=[["started", "completed", "failed", "canceled"]],
+    )
 
 
 class Control(BaseModel):
@@ -58,6 +104,9 @@ class Control(BaseModel):
         title="Card",
         description="A card it would like; a hint, another one will do.",
         examples=[1],
+    )
+    notify: Notify | None = Field(
+        default=None, title="Webhook", description="Whom to tell how it went. Empty: nobody."
     )
 
 
@@ -100,4 +149,7 @@ def is_past(control: Control, created: datetime) -> bool:
 
 def tags(control: Control) -> list[str]:
     """Return the tags that a run with this control carries."""
-    return [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
+    found = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
+    if control.notify:
+        found += [NOTIFY_TAG, *([NOTIFY_START_TAG] if "started" in control.notify.events else [])]
+    return found

@@ -13,6 +13,7 @@ from prefect.states import Cancelled
 from flows.control import ABORTED, ENDED_AS, EXPIRED, USUAL, Control, is_past, read_control
 from flows.options import JOB
 from flows.schemas import JanitorJob, JanitorResult
+from flows.webhook_runs import first_due, make_attempt, missed, tenant_of
 from tasks.policies import ALWAYS
 
 _PAGE = 200
@@ -20,15 +21,18 @@ _PAGE = 200
 
 @flow(name="janitor", **JOB)
 def janitor(job: JanitorJob, control: Control = USUAL) -> JanitorResult:
-    """Look through what waits, and end what has waited too long."""
+    """End what has waited too long, and tell those who were not told."""
     expired = expire_waiting(job.dry_run)
-    if expired:
+    announced = announce_missed(job.dry_run)
+    done = [{"what": EXPIRED, "which": run} for run in expired]
+    done += [{"what": "Webhook was missed", "which": name} for name in announced]
+    if done:
         create_table_artifact(
             key="janitor",
-            table=[{"job": run, "what": EXPIRED} for run in expired],
-            description="Jobs that would be ended" if job.dry_run else "Jobs that were ended",
+            table=done,
+            description="What would be done" if job.dry_run else "What was done",
         )
-    return JanitorResult(expired=expired)
+    return JanitorResult(expired=expired, announced=announced)
 
 
 @task(**ALWAYS)
@@ -55,6 +59,24 @@ def expire_waiting(dry_run: bool) -> list[str]:
             client.update_flow_run_labels(run.id, {ENDED_AS: ABORTED})
             client.set_flow_run_state(run.id, Cancelled(message=EXPIRED), force=True)
     return [str(run.id) for run in late]
+
+
+@task(**ALWAYS)
+def announce_missed(dry_run: bool) -> list[str]:
+    """
+    Set webhooks going that nobody did: the server was away when its automation should have seen the end.
+
+    Args:
+        dry_run: only say which.
+
+    Returns:
+        Ids of the messages.
+    """
+    with get_client(sync_client=True) as client:
+        found = missed(client, datetime.now(UTC))
+        for attempt, run in [] if dry_run else found:
+            make_attempt(client, attempt, first_due(attempt.event), tenant_of(run))
+    return [attempt.webhook_id for attempt, _ in found]
 
 
 def _is_late(run: FlowRun) -> bool:

@@ -60,7 +60,11 @@ JOB_TYPES = {
 
 INTERNAL = {
     job_type.name: job_type
-    for job_type in (JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light"),)
+    for job_type in (
+        JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light"),
+        JobType("announce", schemas.AnnounceJob, schemas.AnnounceResult, "light"),
+        JobType("notify", schemas.NotifyJob, schemas.NotifyResult, "light"),
+    )
 }
 """Flows that no client asks for."""
 

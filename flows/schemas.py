@@ -11,12 +11,17 @@ from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
 from flows.speech_schemas import VOICE, SpeechJob, SpeechResult, VoiceOptions
 from flows.transcribe_schemas import TranscribeJob, TranscribeResult, WhisperSize
+from flows.webhook_schemas import AnnounceJob, AnnounceResult, NotifyJob, NotifyResult
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 __all__ = [
     "AnalyzeJob",
     "AnalyzeResult",
+    "AnnounceJob",
+    "AnnounceResult",
     "Job",
+    "NotifyJob",
+    "NotifyResult",
     "Output",
     "SpeechJob",
     "SpeechResult",
@@ -273,3 +278,6 @@ class JanitorResult(BaseModel):
     """What was tidied up."""
 
     expired: list[str] = Field(description="Jobs that missed their deadline before they began.")
+    announced: list[str] = Field(
+        default=[], description="Webhooks that nobody had set going, or that had come to a halt."
+    )

@@ -21,6 +21,8 @@ Every error raised on purpose, here and in the layers above.
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
+  + SignatureInvalid        signature_invalid    no    (webhooks)
+  + DeliveryFailed          delivery_failed      no    (webhooks; the end of a notify run, of no job)
   + Stopped                 canceled             no    (tasks.stopping; never reaches a caller)
 
 The codes are public: they appear in job results and HTTP answers and are never renamed.

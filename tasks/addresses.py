@@ -85,16 +85,33 @@ def judged_url(text: str, rules: EgressSettings) -> Destination:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise blocked(shown) from error
-    host = url.raw_host.decode("ascii").lower()
-    host = f"[{host}]" if ":" in host else host
+    host = _spelled(url.raw_host.decode("ascii"))
     port = url.port or _PORTS.get(url.scheme, 0)
-    trusted = bool({host, f"{host}:{port}"} & {name.lower() for name in rules.allowed_hosts})
+    trusted = is_trusted(host, port, rules)
     schemes = {"https", "http"} if rules.allow_http else {"https"}
     if url.scheme not in schemes or url.userinfo or not _HOST.fullmatch(host) or not _is_plain(host):
         raise blocked(shown)
     if not trusted and (port not in rules.ports or f".{host.rstrip('.')}".endswith(_LOCAL_NAMES)):
         raise blocked(shown)
     return Destination(url, trusted)
+
+
+def is_trusted(host: str, port: int, rules: EgressSettings) -> bool:
+    """
+    Tell whether the operator allowed a host, or this port of it, by name.
+
+    Args:
+        host:  as it was asked for; an IPv6 address with or without its brackets.
+        port:  that is dialled.
+        rules: of the settings.
+    """
+    host = _spelled(host)
+    return bool({host, f"{host}:{port}"} & {name.lower() for name in rules.allowed_hosts})
+
+
+def _spelled(host: str) -> str:
+    host = host.lower()
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _is_plain(host: str) -> bool:

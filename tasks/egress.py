@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tasks.addresses import Destination, blocked, judged_url, unreachable_text
+from tasks.addresses import Destination, blocked, is_trusted, judged_url, unreachable_text
 from tasks.errors import InputBlocked, InputUnreachable, ObjectMissing
 from tasks.guarded import DestinationDenied, GuardedBackend, Resolve, guarded_client, resolve
 from tasks.objects import OnBytes
@@ -182,14 +182,27 @@ class Egress:
         raise blocked(first.shown)
 
     def _is_trusted(self, host: str, port: int) -> bool:
-        host = f"[{host}]" if ":" in host else host
-        names = {name.lower() for name in self._rules.allowed_hosts}
-        return bool({host.lower(), f"{host.lower()}:{port}"} & names)
+        return is_trusted(host, port, self._rules)
 
 
 def egress() -> Egress:
     """Return the way out, as the settings say."""
     return Egress(get_settings().egress)
+
+
+def is_usable_address(url: str, rules: EgressSettings) -> bool:
+    """
+    Tell whether an address may be used as far as its spelling tells; what it resolves to is judged when used.
+
+    Args:
+        url:   a web address.
+        rules: of the settings.
+    """
+    try:
+        judged_url(url, rules)
+    except InputBlocked:
+        return False
+    return True
 
 
 def _judged(url: str, rules: EgressSettings, shown: str | None = None) -> Destination:

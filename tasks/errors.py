@@ -73,3 +73,15 @@ class PullFailed(ModelNotInstalled):
 
 class NotOffered(PullFailed):
     """The source has no such file, or keeps it from us; another source may do."""
+
+
+class SignatureInvalid(RenderError):
+    """A webhook was not signed with one of our secrets, was changed, or is not of this time."""
+
+    code = "signature_invalid"
+
+
+class DeliveryFailed(RenderError):
+    """A webhook was given up: its receiver is gone, or did not take it in any of the attempts."""
+
+    code = "delivery_failed"

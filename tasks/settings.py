@@ -4,38 +4,20 @@ All configuration, read from MUSETALK_* environment variables. The only reader o
 Nothing is read at import: `get_settings()` reads once per process.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tasks.settings_types import Address, Folder, Folders, Numbers, Secrets, SigningSecrets, Words
 
 PREFIX = "MUSETALK_"
 GB = 10**9
-
-
-def _split(value: object) -> object:
-    """Take `a,b` as well as `["a", "b"]` from one variable."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-Folder = Annotated[Path, AfterValidator(_absolute)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split)]
-Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Group(BaseModel, frozen=True):
@@ -205,12 +187,6 @@ class EgressSettings(Group, frozen=True):
     per_host: int = Field(default=8, ge=1, description="Downloads at a time from one host, per process.")
 
 
-def _address(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise ValueError("begins with http:// or https://")
-    return url and url.rstrip("/")
-
-
 class WeightsSettings(Group, frozen=True):
     """Where models are and where `musetalk weights pull` gets them."""
 
@@ -219,7 +195,7 @@ class WeightsSettings(Group, frozen=True):
         description="A folder laid out like the original's models/, used as it is. Empty: models in"
         " MUSETALK_HOME.",
     )
-    endpoint: Annotated[str | None, AfterValidator(_address)] = Field(
+    endpoint: Address | None = Field(
         default=None, description="Address of a model hub or a mirror. Empty: the hub library's own."
     )
     token: SecretStr | None = Field(
@@ -253,7 +229,7 @@ class ApiSettings(Group, frozen=True):
         description="The workers use the models of this computer: refuse jobs at once that lack theirs."
         " `musetalk up` sets it.",
     )
-    keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+    keys: Secrets = Field(
         default=(), description="Keys that clients may present, for everything. See keys_file too."
     )
     keys_file: Folder | None = Field(
@@ -261,6 +237,19 @@ class ApiSettings(Group, frozen=True):
         description="Keys with tenants, scopes and expiry, as `musetalk keys` writes them. With neither"
         " this nor keys, no key is asked for.",
     )
+    public_url: Address | None = Field(
+        default=None, description="Where clients reach it, for links in webhooks. Empty: links are paths."
+    )
+
+
+class WebhookSettings(Group, frozen=True):
+    """Telling others that a job has ended. Addresses follow the rules of MUSETALK_EGRESS__*."""
+
+    secrets: SigningSecrets = Field(
+        default=(),
+        description="whsec_ and base64 of 24 to 64 random bytes; two during a change. Empty: unsigned.",
+    )
+    timeout_s: float = Field(default=10.0, gt=0, le=30, description="To connect; for each wait for bytes.")
 
 
 class CompatSettings(Group, frozen=True):
@@ -281,6 +270,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,
+        hide_input_in_errors=True,  # what is wrong with a secret is told without it
     )
 
     home: Folder = Field(
@@ -295,6 +285,7 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()
     api: ApiSettings = ApiSettings()
+    webhook: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
 
     @property

@@ -34,7 +34,7 @@ def test_how_a_job_is_to_be_taken_stands_beside_it(client, runs):
     body = submit(client, LIP_SYNC | {"control": control}).json()
 
     assert (body["tags"], body["metadata"]) == (["campaign:x"], {"order": "17"})
-    assert body["control"] == {"priority": "high", "max_time": 60, "complete_in": None}
+    assert body["control"] == {"priority": "high", "max_time": 60, "complete_in": None, "notify": None}
     [(_, job, _)] = runs.created
     assert job == JOB_TYPES["lip_sync"].job.model_validate(LIP_SYNC)
     assert job.model_fields_set == {"video", "audio"}
@@ -282,3 +282,20 @@ def test_every_type_has_a_schema_that_takes_its_requests(client):
     assert schema.is_valid(LIP_SYNC | {"control": {"tags": ["x"]}})
     assert not schema.is_valid(LIP_SYNC | {"vidoe": "x"})
     assert client.get("/v1/schemas/dance").status_code == 404
+
+
+def test_who_is_to_be_told_stands_in_the_control(client, runs):
+    notify = {"url": "https://example.org/hook", "events": ["completed"]}
+    body = submit(client, LIP_SYNC | {"control": {"notify": notify}}).json()
+
+    assert body["control"]["notify"] == notify and runs.controls[0].notify.url == notify["url"]
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/x", "http://example.org/x", "https://example.org:22/", "hook"]
+)
+def test_an_address_that_is_never_told_is_refused_at_once(client, runs, url):
+    answer = submit(client, LIP_SYNC | {"control": {"notify": {"url": url}}})
+
+    assert answer.status_code == 422 and not runs.created
+    assert answer.json()["errors"][0]["pointer"] == "#/control/notify/url"

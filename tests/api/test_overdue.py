@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from api.prefect_reading import _error, status_of
 from api.reports import JobError
 from api.runs import Run
+from flows.outcome import error_of, status_of
 from tasks.settings import get_settings
 
 TEXT = "Job exceeded maximum runtime of 60 seconds"
@@ -61,5 +61,5 @@ def test_prefect_s_record_is_read(word, status, code):
         state_type=SimpleNamespace(value="CANCELLED"), labels={"musetalk.ended_as": word}, state=None
     )
     assert status_of(record) == status
-    error = _error(status, word, {}, SimpleNamespace(message=TEXT))
+    error = error_of(status, word, {}, SimpleNamespace(message=TEXT))
     assert (error.code if error else None) == code

@@ -37,7 +37,7 @@ def test_what_has_no_effect_is_told(client, runs):
 
     warnings = client.post("/analyze", json=body).json()["warnings"]
 
-    assert warnings == ["ignored_field: notify_url", "unknown_field: colour"]
+    assert warnings == ["unknown_field: colour"]
     assert (runs.controls[0].max_time, runs.controls[0].complete_in) == (600, 3600)
 
 

@@ -109,7 +109,7 @@ def test_a_portrait_is_queued(client, runs):
     [(job_type, job, _)] = runs.created
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
     assert (job_type.name, job.image, job.audio) == ("portrait", *PORTRAIT.values())
-    assert answer.json()["warnings"] == ["ignored_field: notify_url", "unknown_field: style"]
+    assert answer.json()["warnings"] == ["unknown_field: style"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One Prefect test server a session, a fresh store a test, and a talking source made from a portrait."""
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -7,14 +8,21 @@ import av
 import cv2
 import numpy as np
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOCAL_STORAGE_PATH,
     PREFECT_RESULTS_DEFAULT_SERIALIZER,
     temporary_settings,
 )
+from prefect.states import Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
+from receiver import receiving
 
+from deployments.apply import parameters_schema
+from flows.control import Control, Notify, tags
+from flows.schemas import NotifyJob
 from tasks.models import engine
 from tasks.settings import get_settings
 
@@ -100,3 +108,55 @@ def swaying_clip(path, seconds, rate, size=(320, 320)):
         container.mux(stream.encode())
     path.write_bytes(buffer.getvalue())
     return path
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def webhook_server(home, receiver, monkeypatch):
+    """The server with `notify` deployed; webhooks are signed and may go to the receiver and nowhere else."""
+    from webhook_jobs import SECRETS
+
+    monkeypatch.setenv("MUSETALK_EGRESS__ALLOW_HTTP", "true")
+    monkeypatch.setenv("MUSETALK_EGRESS__ALLOWED_HOSTS", receiver.host)
+    monkeypatch.setenv("MUSETALK_WEBHOOK__SECRETS", ",".join(SECRETS))
+    monkeypatch.setenv("MUSETALK_API__PUBLIC_URL", "https://render.example")
+    get_settings.cache_clear()
+    with get_client(sync_client=True) as client:
+        client.create_deployment(
+            flow_id=client.create_flow_from_name("notify"),
+            name="light",
+            parameter_openapi_schema=parameters_schema(NotifyJob),
+            enforce_parameter_schema=True,
+        )
+        yield client
+
+
+@pytest.fixture
+def job(webhook_server, receiver):
+    """Make a job that the receiver is to be told of, in some state."""
+
+    from webhook_jobs import lip_sync
+
+    server, made = webhook_server, []
+
+    def make(state=None, events=None, **control):
+        notify = Notify(url=receiver.url, **({"events": events} if events else {}))
+        control = Control(notify=notify, **control)
+        parameters = {"control": control.model_dump(mode="json", exclude_defaults=True)}
+        run = server.create_flow_run(lip_sync, parameters=parameters, tags=tags(control), state=Scheduled())
+        if state is not None:
+            if not state.is_cancelled():
+                server.set_flow_run_state(run.id, Running(), force=True)
+            server.set_flow_run_state(run.id, state, force=True)
+        made.append(run.id)
+        return run.id
+
+    yield make
+    for run in made:  # the janitor looks at everything there is
+        with contextlib.suppress(ObjectNotFound):
+            server.delete_flow_run(run)

@@ -209,7 +209,8 @@ class Worker:
         self.name = name or self.log.stem
         self.environment = {
             **pool.server.environment,
-            "PYTHONPATH": str(SUPPORT),
+            # what runs the tests may have its own place for our packages
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")])),
             "MUSETALK_HOME": str(folder / "home"),
             "MUSETALK_WORKER__PRELOAD": "warm_flows",
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",

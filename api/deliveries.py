@@ -1,0 +1,192 @@
+"""Webhooks of a job as the API shows them, read from the runs that made the attempts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from api.prefect_door import patiently
+from api.problems import Problem
+from api.reports import read_data
+from flows.control import Event
+from flows.registry import INTERNAL
+from flows.webhook_schemas import DEAD, DELIVERED, DELIVERY, REPLAY, NotifyJob, job_tag
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    One attempt, made or to be made.
+
+    Attributes:
+        due:     when it is or was to be made.
+        sent:    when it was sent; None when nothing was.
+        outcome: delivered, refused, unreachable, gone or dropped; before that scheduled or running; of an
+            attempt that said nothing, canceled or crashed.
+    """
+
+    number: int
+    due: datetime | None
+    sent: datetime | None
+    status_code: int | None
+    outcome: str
+    reason: str | None
+    replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message and all attempts at delivering it, in order."""
+
+    webhook_id: str
+    event: Event
+    delivered: bool
+    dead: bool
+    next_attempt: datetime | None
+    attempts: Sequence[Attempt]
+
+
+class Deliveries(Protocol):
+    """What the routes need of webhooks; tests hand in a fake."""
+
+    async def of(self, job: UUID) -> list[Delivery]:
+        """Return the messages about a job, in the order of their first attempts; none for an unknown job."""
+        ...
+
+    async def replay(self, job: UUID, webhook_id: str) -> Attempt:
+        """Have a message sent once more; a Problem `not_found` when there is none of that id."""
+        ...
+
+
+class PrefectDeliveries:
+    """Webhooks on a Prefect server."""
+
+    def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
+        """
+        Use a connection of somebody else's.
+
+        Args:
+            connection: opens it at its first use.
+        """
+        self._connection = connection
+
+    async def of(self, job: UUID) -> list[Delivery]:
+        """Return the messages about a job."""
+        runs = await self._runs(job)
+        notes = await self._notes(runs)
+        chains: dict[str, list[FlowRun]] = {}
+        for run in runs:
+            if (asked := _asked(run)) is not None:
+                chains.setdefault(asked.webhook_id, []).append(run)
+        return [_delivery(chain, notes) for chain in chains.values()]
+
+    async def replay(self, job: UUID, webhook_id: str) -> Attempt:
+        """Have a message sent once more, now, without further attempts."""
+        runs = await self._runs(job)
+        chain = [asked for run in runs if (asked := _asked(run)) and asked.webhook_id == webhook_id]
+        if not chain:
+            raise Problem("not_found", "The job has no webhook of this id.")
+        # two who ask for it at the same moment get one: the number is part of its key
+        wanted = NotifyJob(run=job, event=chain[0].event, attempt=len(chain) + 1, replay=True)
+        made = await patiently(lambda: self._make(wanted, runs[0]))
+        return _attempt(made, {})
+
+    async def _make(self, wanted: NotifyJob, like: "FlowRun") -> "FlowRun":
+        client = await self._connection()
+        deployment = await client.read_deployment_by_name(INTERNAL["notify"].deployment)
+        control = like.parameters.get("control")
+        return await client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"job": wanted.model_dump(mode="json")} | ({"control": control} if control else {}),
+            name=wanted.name,
+            idempotency_key=wanted.key,
+            tags=[*wanted.tags, *(tag for tag in like.tags if tag.startswith("tenant:"))],
+        )
+
+    async def _runs(self, job: UUID) -> "list[FlowRun]":
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterTags,
+        )
+
+        client = await self._connection()
+        found = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[job_tag(job)])),
+            limit=_MOST,
+        )
+        return sorted(found, key=_due)
+
+    async def _notes(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+        if not runs:
+            return {}
+        client = await self._connection()
+        wanted = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
+            key=ArtifactFilterKey(any_=[DELIVERY]),
+        )
+        found = sorted(await client.read_artifacts(artifact_filter=wanted), key=lambda it: str(it.updated))
+        return {note.flow_run_id: read_data(note) for note in found if note.flow_run_id}
+
+
+def _asked(run: "FlowRun") -> NotifyJob | None:
+    """Return the parameters of an attempt; None for a run that somebody made with others."""
+    try:
+        return NotifyJob.model_validate(run.parameters.get("job"))
+    except ValueError:
+        return None
+
+
+def _due(run: "FlowRun") -> datetime:
+    return run.expected_start_time or run.created or datetime.now(UTC)
+
+
+def _delivery(chain: "Sequence[FlowRun]", notes: dict[UUID, dict[str, Any]]) -> Delivery:
+    first = NotifyJob.model_validate(chain[0].parameters["job"])
+    tried = [run for run in chain if REPLAY not in run.tags]
+    delivered = any(DELIVERED in run.tags for run in chain)
+    waiting = [_due(run) for run in chain if run.state and run.state.is_scheduled()]
+    return Delivery(
+        webhook_id=first.webhook_id,
+        event=first.event,
+        delivered=delivered,
+        dead=not delivered and any(DEAD in run.tags for run in tried),
+        next_attempt=min(waiting, default=None),
+        attempts=[_attempt(run, notes.get(run.id, {})) for run in chain],
+    )
+
+
+def _attempt(run: "FlowRun", note: dict[str, Any]) -> Attempt:
+    asked = NotifyJob.model_validate(run.parameters["job"])
+    sent = note.get("sent_at")
+    return Attempt(
+        number=asked.attempt,
+        due=_due(run),
+        sent=datetime.fromisoformat(sent) if sent else None,
+        status_code=note.get("status_code"),
+        outcome=str(note.get("outcome") or _standing(run)),
+        reason=note.get("reason"),
+        replay=asked.replay,
+    )
+
+
+def _standing(run: "FlowRun") -> str:
+    """Say where an attempt stands that has written nothing down."""
+    if run.state is None or run.state.is_scheduled() or run.state.is_pending():
+        return "scheduled"
+    if run.state.is_cancelled():
+        return "canceled"
+    if run.state.is_final():
+        return "crashed"
+    return "running"

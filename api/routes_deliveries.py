@@ -1,0 +1,96 @@
+"""Webhooks over HTTP: what was sent about a job, what came back, and sending it again."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, Field
+
+from api.deliveries import Attempt, Delivery
+from api.doors import DeliveriesDep, RunsDep
+from api.keys import require_key
+from flows.control import Event
+
+router = APIRouter(prefix="/v1/jobs", tags=["webhooks"], dependencies=[Depends(require_key)])
+
+WebhookId = Annotated[str, Path(max_length=128, description="As in the header webhook-id.")]
+
+
+class AttemptView(BaseModel):
+    """One attempt."""
+
+    attempt: int = Field(description="From 1, as in the header webhook-attempt.")
+    due_at: datetime | None
+    sent_at: datetime | None = Field(description="Null when nothing was sent (yet).")
+    status_code: int | None = Field(description="What the receiver answered; null when nobody did.")
+    outcome: str = Field(
+        description="delivered, refused, unreachable, gone, dropped (nothing to tell any more), scheduled,"
+        " running, canceled or crashed."
+    )
+    reason: str | None
+    replay: bool
+
+
+class DeliveryView(BaseModel):
+    """One message about a job."""
+
+    webhook_id: str
+    event: Event
+    delivered: bool
+    dead: bool = Field(description="Given up: the receiver is gone, or ten attempts failed.")
+    next_attempt_at: datetime | None
+    attempts: list[AttemptView]
+
+
+class DeliveriesView(BaseModel):
+    """All messages about a job."""
+
+    deliveries: list[DeliveryView]
+
+
+class ReplayView(BaseModel):
+    """A message that will be sent again."""
+
+    webhook_id: str
+    attempt: AttemptView
+
+
+@router.get("/{job_id}/deliveries")
+async def read_deliveries(runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID) -> DeliveriesView:
+    """List the webhooks about a job with all attempts. The receiver's answers are in Prefect's pages only."""
+    await runs.read(job_id)
+    return DeliveriesView(deliveries=[_view(found) for found in await deliveries.of(job_id)])
+
+
+@router.post("/{job_id}/deliveries/{webhook_id}/replay", status_code=202)
+async def replay_delivery(
+    runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID, webhook_id: WebhookId
+) -> ReplayView:
+    """Send a webhook once more, under the same id, whether or not it has arrived before."""
+    await runs.read(job_id)
+    attempt = await deliveries.replay(job_id, webhook_id)
+    return ReplayView(webhook_id=webhook_id, attempt=_attempt_view(attempt))
+
+
+def _view(delivery: Delivery) -> DeliveryView:
+    return DeliveryView(
+        webhook_id=delivery.webhook_id,
+        event=delivery.event,
+        delivered=delivery.delivered,
+        dead=delivery.dead,
+        next_attempt_at=delivery.next_attempt,
+        attempts=[_attempt_view(attempt) for attempt in delivery.attempts],
+    )
+
+
+def _attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        attempt=attempt.number,
+        due_at=attempt.due,
+        sent_at=attempt.sent,
+        status_code=attempt.status_code,
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        replay=attempt.replay,
+    )

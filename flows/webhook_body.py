@@ -1,0 +1,139 @@
+"""
+The body of a webhook: the envelope of Standard Webhooks, and beside it the older service's fields.
+
+Thin: links to the API, which asks for a key, but no presigned ones; no addresses of inputs, nothing of how
+it is made here.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+from flows.control import Event
+from flows.outcome import TEXT_JOBS, JobError, Status, media_of, seed_word
+
+MOST_BYTES: Final = 20_000
+_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_LONGEST_MESSAGE = 1000
+_QUOTED = len('{"":""}')
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """
+    A job, as far as webhooks tell of it.
+
+    Attributes:
+        ended_as: why it was stopped, in a word.
+        result:   what it returned, when it succeeded.
+    """
+
+    id: UUID
+    type: str
+    status: Status
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    ended_as: str | None = None
+    error: JobError | None = None
+    result: Mapping[str, Any] | None = None
+
+
+def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
+    """
+    Write the body; the same job gives the same bytes, so that all attempts of a message agree.
+
+    Args:
+        event: what is told.
+        job:   of which job.
+        base:  the API's public address; None makes links paths.
+
+    Returns:
+        JSON in UTF-8, under 20 kB.
+    """
+    when = job.started if event == "started" else job.ended
+    own = f"{base or ''}/v1/jobs/{job.id}"
+    envelope = {
+        "type": f"job.{event}",
+        "timestamp": _text(when or job.created),
+        "data": _data(event, job, own),
+    }
+    legacy = _legacy(event, job, own)
+    body = _json(envelope | legacy)
+    if len(body) < MOST_BYTES or "text" not in legacy:
+        return body
+    # an older receiver finds its field, and a newer one that there is more
+    room = MOST_BYTES - len(_json(envelope | legacy | {"text": "", "text_cut": True})) - 1
+    return _json(envelope | legacy | {"text": _cut(legacy["text"], room), "text_cut": True})
+
+
+def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
+    links = {"self": own}
+    if event != "started" and _has_file(job):
+        links["result"] = f"{own}/result"
+    ended = event != "started"
+    return {
+        "id": str(job.id),
+        "type": job.type,
+        "status": job.status if ended else "running",
+        "created_at": _text(job.created),
+        "started_at": _text(job.started),
+        "ended_at": _text(job.ended) if ended else None,
+        "error": _error(job.error) if ended and job.error else None,
+        "links": links,
+    }
+
+
+def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:
+    """Fields at the top, where receivers of the older service look for them."""
+    if event == "started":
+        return {"id": str(job.id), "status": "running"}
+    word = seed_word(job.status, job.ended_as, overdue=job.error is not None)
+    fields: dict[str, Any] = {"id": str(job.id), "status": word}
+    match event:
+        case "completed" if job.type in TEXT_JOBS:
+            return fields | {"text": str((job.result or {}).get("text", ""))}
+        case "completed" if media_of(job.result or {}) is not None:
+            name = quote(str((job.result or {})["name"]), safe="")
+            return fields | {"result_url": f"{own}/files/{name}"}
+        case "completed":
+            return fields
+        case _:
+            text = _message(job.error.message) if job.error else f"Job marked as {word} by client"
+            return fields | {"error": text}
+
+
+def _has_file(job: Told) -> bool:
+    result = job.result or {}
+    return media_of(result) is not None or bool(result.get("files"))
+
+
+def _error(error: JobError) -> dict[str, Any]:
+    return {"code": error.code, "message": _message(error.message), "retryable": error.retryable}
+
+
+def _message(text: str) -> str:
+    """Leave out addresses: whoever receives webhooks need not know where inputs are."""
+    return _ADDRESS.sub("[address]", text)[:_LONGEST_MESSAGE]
+
+
+def _text(when: datetime | None) -> str | None:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if when else None
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _cut(text: str, room: int) -> str:
+    """Cut to so many bytes of JSON, which may need several for one letter."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(_json({"": text[:middle]})) - _QUOTED <= room else (low, middle - 1)
+    return text[:low]

@@ -1,0 +1,189 @@
+"""From a job's end to its webhook, with Prefect's automation, a real worker, and a server that is killed."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import StateType
+from prefect.states import Scheduled
+from receiver import receiving
+from stage import Server, eventually
+from standardwebhooks import Webhook
+
+from deployments.apply import _apply_deployment, _apply_queues, job_template
+from deployments.catalogue import declared
+from deployments.webhooks import WATCHES, apply_automations
+from flows.control import Control, Notify, tags
+from flows.webhook_runs import attempts_of
+from flows.webhook_schemas import webhook_id
+
+pytestmark = pytest.mark.stack
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+class Light:
+    """What `musetalk deploy` puts on a server for the pool `light`, as a pool for the workers of `stage`."""
+
+    name = "light"
+
+    def __init__(self, server):
+        self.server = server
+        with server.client() as client:
+            pool = WorkPoolCreate(name="light", type="warm-process", base_job_template=job_template())
+            client.create_work_pool(pool)
+            _apply_queues(client, "light")
+            for item in declared():
+                if item.pool == "light":
+                    _apply_deployment(client, item)
+            assert len(apply_automations(client)) == 2 and not apply_automations(client)
+            for kept in client.read_deployments():  # the janitor runs when a test says so
+                for schedule in kept.schedules:
+                    client.delete_deployment_schedule(kept.id, schedule.id)
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def light_worker(own_server, receiver, tmp_path, workers):
+    """Start a worker of the light pool that may send to the receiver and nowhere else."""
+    light = Light(own_server)
+
+    def start():
+        return workers(
+            light,
+            tmp_path,
+            MUSETALK_EGRESS__ALLOW_HTTP="true",
+            MUSETALK_EGRESS__ALLOWED_HOSTS=receiver.host,
+            MUSETALK_WEBHOOK__SECRETS=SECRET,
+            MUSETALK_WORKER__PRELOAD="",
+        )
+
+    return start
+
+
+def submit(jobs, url, flow="empty", events=("completed", "failed", "canceled"), **parameters):
+    control = Control(notify=Notify(url=url, events=events))
+    told = control.model_dump(mode="json", exclude_defaults=True)
+    return jobs.submit(flow, tags=tags(control), control=told, **parameters)
+
+
+def attempts(server, job):
+    with server.client() as client:
+        return attempts_of(client, [job])
+
+
+def runs_of(server, flow):
+    with server.client() as client:
+        return client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+
+
+def janitor(server):
+    with server.client() as client:
+        deployment = client.read_deployment_by_name("janitor/light")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters={"job": {}})
+        eventually(lambda: client.read_flow_run(run.id).state.is_completed(), 60, 0.3)
+
+
+def test_the_end_of_a_job_is_told_once_by_the_automation(
+    own_server, light_worker, workers, receiver, tmp_path
+):
+    jobs = own_server.pool("jobs")
+    light_worker()
+    workers(jobs, tmp_path)
+
+    quick = submit(jobs, receiver.url, events=("started", "completed"))
+    silent = jobs.submit("empty")
+    jobs.wait(quick)
+    jobs.wait(silent)
+    eventually(lambda: len(receiver.got) == 2, 60)
+    with own_server.client() as client:
+        cancelled = client.create_flow_run_from_deployment(
+            jobs.deployments["empty"],
+            parameters={"control": {"notify": {"url": receiver.url}}},
+            tags=["notify"],
+            state=tomorrow(),
+        ).id
+    jobs.cancel(cancelled)
+    eventually(lambda: len(receiver.got) == 3, 60)
+    janitor(own_server)
+    time.sleep(2)
+
+    told = {got.id: got.json["type"] for got in receiver.got}
+    assert told == {
+        webhook_id(quick, "started"): "job.started",
+        webhook_id(quick, "completed"): "job.completed",
+        webhook_id(cancelled, "canceled"): "job.canceled",
+    }
+    assert len(receiver.got) == 3
+    for got in receiver.got:
+        Webhook(SECRET).verify(got.body.decode(), got.headers)
+    assert attempts(own_server, silent) == []
+    # one look a start, one an end, and only where they are asked for
+    assert len(runs_of(own_server, "announce")) == 3
+
+
+def tomorrow():
+    return Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+
+
+def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, light_worker, receiver):
+    jobs = own_server.pool("jobs")
+    seen, unseen = submit(jobs, receiver.url), submit(jobs, receiver.url)
+    jobs.cancel(seen)
+
+    # the automation has seen the end; nobody is there yet to act on it
+    eventually(lambda: runs_of(own_server, "announce"), 30)
+    with own_server.client() as client:  # of the other one the automation hears nothing
+        (automation,) = client.read_automations_by_name(WATCHES[0].name)
+        client.pause_automation(automation.id)
+    time.sleep(1)
+    jobs.cancel(unseen)
+    assert jobs.run(unseen).state_type == StateType.CANCELLED
+    own_server.kill()
+    assert receiver.got == []
+
+    own_server.start()
+    light_worker()
+    eventually(lambda: len(receiver.got) == 1, 60)
+    assert receiver.got[0].id == webhook_id(seen, "canceled")
+    janitor(own_server)
+    eventually(lambda: len(receiver.got) == 2, 60)
+    janitor(own_server)
+    time.sleep(2)
+
+    assert sorted(got.id for got in receiver.got) == sorted(
+        webhook_id(job, "canceled") for job in (seen, unseen)
+    )
+    assert [len(attempts(own_server, job)) for job in (seen, unseen)] == [1, 1]
+
+
+def test_a_receiver_that_was_down_is_told_later_under_the_same_id(own_server, light_worker, receiver):
+    jobs = own_server.pool("jobs")
+    light_worker()
+    receiver.will(500)
+    job = submit(jobs, receiver.url)
+
+    jobs.cancel(job)
+    eventually(lambda: receiver.got, 60)
+    own_server.kill()  # the second attempt is due in five seconds
+    own_server.start()
+    eventually(lambda: len(receiver.got) == 2, 90)
+
+    assert {got.id for got in receiver.got} == {webhook_id(job, "canceled")}
+    assert [got.headers["webhook-attempt"] for got in receiver.got] == ["1", "2"]
+    assert receiver.got[0].body == receiver.got[1].body
