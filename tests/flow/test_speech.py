@@ -173,7 +173,8 @@ def test_people_see_a_wave_and_the_sentences(home):
 @pytest.mark.slow
 def test_two_thousand_words_are_spoken_whole(home):
     words = ("one two three four five six seven eight nine ten " * 200).split()
-    text = " ".join(word + ("." if n % 16 == 15 else "") for n, word in enumerate(words))
+    sentences = [" ".join(words[first : first + 16]) for first in range(0, 2000, 16)]
+    text = " ".join(f"{sentence.capitalize()}." for sentence in sentences)
 
     result = speech(SpeechJob(text=text))
 
