@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from api import (
     docs_page,
+    openapi,
     problems,
     routes_assets,
     routes_c3,
@@ -62,6 +63,7 @@ def create_app() -> FastAPI:
     ):
         app.include_router(module.router)
     app.include_router(routes_seed.open_router)
+    openapi.install(app)
     docs_page.install(app)
     app.state.metrics = Metrics()
     app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)

@@ -1,0 +1,150 @@
+"""The API's description: what FastAPI finds out, the problems that routes may answer, and the webhooks."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from api.problems import CODES
+from flows.outcome import Status
+
+_METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
+_PROBLEM: Final = "ProblemDocument"
+_CODES: Final[list[JsonValue]] = [*sorted(CODES)]
+_REF: Final = "#/components/schemas/{model}"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or where else it stands.")
+    code: str
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, with our own members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="Where the code is explained.")
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str = Field(description="Stable.", json_schema_extra={"enum": _CODES})
+    request_id: str
+    retryable: bool
+    errors: list[Fault] = Field(default=[], description="Every fault of the request at once.")
+    error: str | None = Field(default=None, description="The detail again, where older clients look.")
+
+
+class WebhookLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    result: str | None = None
+
+
+class WebhookError(BaseModel):
+    """Why the job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class WebhookData(BaseModel):
+    """The job."""
+
+    id: str
+    type: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: WebhookError | None
+    links: WebhookLinks
+
+
+class WebhookMessage(BaseModel):
+    """What a receiver gets (Standard Webhooks), with the older service's fields at the top."""
+
+    type: Literal["job.started", "job.completed", "job.failed", "job.canceled"]
+    timestamp: datetime
+    data: WebhookData
+    id: str
+    status: str = Field(description="In the older service's words.")
+    result_url: str | None = None
+    text: str | None = None
+    text_cut: bool | None = None
+    error: str | None = None
+
+
+async def _job_event(body: WebhookMessage) -> None:
+    """
+    A job has started or ended.
+
+    Signed as Standard Webhooks says, in `webhook-id`, `webhook-timestamp` and `webhook-signature`. Any 2xx
+    within ten seconds is taken for success.
+    """
+    del body
+
+
+def install(app: FastAPI) -> None:
+    """Complete the description of an app."""
+    app.webhooks.post("job-event", status_code=204, operation_id="job_event")(_job_event)
+    plain = app.openapi
+
+    def complete() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _with_problems(plain())
+        return app.openapi_schema
+
+    app.openapi = complete
+
+
+def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put the problem document where FastAPI promises an error format that this app does not use."""
+    models = schema["components"]["schemas"]
+    document = ProblemDocument.model_json_schema(ref_template=_REF)
+    models |= document.pop("$defs", {}) | {_PROBLEM: document}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        models.pop(unused, None)
+    problem = {
+        "description": "A problem document.",
+        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model=_PROBLEM)}}},
+    }
+    for path in (*schema["paths"].values(), *schema.get("webhooks", {}).values()):
+        for method, operation in path.items():
+            if method in _METHODS:
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = problem
+                _say_streams_in_3_1(operation)
+    for path in schema.get("webhooks", {}).values():  # it is the receiver who answers
+        for operation in path.values():
+            del operation["responses"]["default"]
+    return schema
+
+
+def _say_streams_in_3_1(operation: dict[str, Any]) -> None:
+    """A stream of events is described by a word of OpenAPI 3.2; this is 3.1."""
+    for answer in operation["responses"].values():
+        stream = answer.get("content", {}).get("text/event-stream")
+        if stream and stream.pop("itemSchema", None):
+            stream["schema"] = {"type": "string", "description": "Server-sent events; `data` is a JobView."}
+
+
+def main() -> None:
+    """Print the description, as docs/api/openapi.json has it."""
+    from api.main import create_app
+
+    json.dump(create_app().openapi(), sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
