@@ -38,7 +38,12 @@ class ProblemDocument(BaseModel):
     code: str = Field(description="Stable.", json_schema_extra={"enum": _CODES})
     request_id: str
     retryable: bool
-    errors: list[Fault] = Field(default=[], description="Every fault of the request at once.")
+    errors: list[Fault] | dict[str, str] = Field(
+        default=[],
+        description="Every fault of the request at once. On /portrait a text per field, as that service"
+        " had it, and the list is `violations`.",
+    )
+    violations: list[Fault] = []
     error: str | None = Field(default=None, description="The detail again, where older clients look.")
 
 

@@ -26,6 +26,12 @@ from flows.schemas import Job
 from tasks.settings import get_settings
 
 
+def place(cursor: str | None) -> int:
+    if cursor and not (cursor.isascii() and cursor.isdigit()):
+        raise Problem("invalid_input", "The cursor is none that a page of this list gave.")
+    return int(cursor or 0)
+
+
 class FakeRuns:
     """Jobs in a dictionary; a test moves them on by hand."""
 
@@ -75,7 +81,7 @@ class FakeRuns:
         return self.jobs[job_id]
 
     async def find(self, wanted: Wanted) -> Page:
-        start = int(wanted.cursor or 0)
+        start = place(wanted.cursor)
         fitting = [
             run
             for run in reversed(self.jobs.values())
@@ -91,7 +97,7 @@ class FakeRuns:
         self, job_id: UUID, after: str | None, level: int, limit: int
     ) -> tuple[list[LogLine], str]:
         await self.read(job_id)
-        start = int(after or 0)
+        start = place(after)
         lines = [line for line in self.lines.get(job_id, []) if line.level >= level][start : start + limit]
         return LogPage(tuple(lines), str(start + len(lines)))
 
