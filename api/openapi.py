@@ -1,7 +1,5 @@
 """The API's description: what FastAPI finds out, the problems that routes may answer, and the webhooks."""
 
-import json
-import sys
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -141,15 +139,3 @@ def _say_streams_in_3_1(operation: dict[str, Any]) -> None:
         stream = answer.get("content", {}).get("text/event-stream")
         if stream and stream.pop("itemSchema", None):
             stream["schema"] = {"type": "string", "description": "Server-sent events; `data` is a JobView."}
-
-
-def main() -> None:
-    """Print the description, as docs/api/openapi.json has it."""
-    from api.main import create_app
-
-    json.dump(create_app().openapi(), sys.stdout, indent=1, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
-if __name__ == "__main__":
-    main()

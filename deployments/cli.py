@@ -12,7 +12,7 @@ from deployments.plain import plain_errors, read_settings
 from deployments.show import console
 
 if TYPE_CHECKING:
-    from deployments.client import Api
+    from api.client import Api
 
 app = typer.Typer(
     help="Rendering of talking people: run it, send jobs, look after it.",
@@ -38,7 +38,7 @@ KeyOption = Annotated[
 
 
 def _api(server: str | None, key: str | None) -> "Api":
-    from deployments.client import Api
+    from api.client import Api
     from deployments.lock import running
 
     settings = read_settings()
@@ -176,6 +176,9 @@ def submit(  # noqa: PLR0913  one option each
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter: encode.crf=20."),
     ] = None,
+    priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be repeated.")] = None,
+    notify: Annotated[str | None, typer.Option(help="Address that is told of its end.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -188,7 +191,9 @@ def submit(  # noqa: PLR0913  one option each
         given["reference_audio"] = reference
         parameters = job_parameters(job_type, given, more or [])
         there = _api(server, key)
-        job = there.submit(job_type, parameters)
+        wishes = {"priority": priority, "tags": tag, "notify": {"url": notify} if notify else None}
+        control = {name: value for name, value in wishes.items() if value is not None}
+        job = there.submit(job_type, parameters, control)
         typer.echo(job["id"])
         if wait:
             _watch(there, job["id"])
@@ -211,6 +216,46 @@ def _watch(there: "Api", job_id: str) -> None:
         out.print(line, markup=False)
     if job["status"] != "succeeded":
         raise typer.Exit(1)
+
+
+@app.command()
+def jobs(
+    status: Annotated[list[str] | None, typer.Option(help="queued, running, failed, …; repeatable.")] = None,
+    job_type: Annotated[list[str] | None, typer.Option("--type", help="A job type; repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="All of these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """List jobs, the newest first."""
+    from deployments.show import row
+
+    filters = {"status": status or [], "type": job_type or [], "tag": tag or []}
+    with plain_errors():
+        for job in _api(server, key).jobs(limit, **filters):
+            typer.echo(row(job))
+
+
+@app.command()
+def logs(
+    job_id: str,
+    level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Show what a job said."""
+    from api.logs import said
+
+    with plain_errors():
+        for line in _api(server, key).logs(job_id, level):
+            typer.echo(f"{line['time']} {line['level']} {said(line['message'])}")
+
+
+@app.command()
+def retry(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
+    """Do a failed or stopped job again and print the new job's id."""
+    with plain_errors():
+        typer.echo(_api(server, key).retry(job_id)["id"])
 
 
 @app.command()

@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from api.client import Api, ApiError
 from deployments import demo_report
-from deployments.client import Api, ApiError
 from deployments.lock import running
 from deployments.show import busy, progress
 from deployments.stack import Plan

@@ -215,7 +215,7 @@ def _keys(settings: Settings) -> str:
 
 
 def _stack(settings: Settings) -> str:
-    from deployments.client import Api, ApiError
+    from api.client import Api, ApiError
     from deployments.lock import running
 
     here = running(settings.home)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployments.client import ApiError
+from api.client import ApiError
 from flows.registry import JOB_TYPES
 
 

@@ -32,9 +32,9 @@ def _said(error: Exception) -> list[str]:
     """Return what to tell of an error; nothing when people cannot act on it."""
     from pydantic import ValidationError
 
+    from api.client import ApiError
     from api.key_file import KeyFileError
     from api.keys import PublicWithoutKeys
-    from deployments.client import ApiError
     from deployments.up import StackError
     from musetalk_core.errors import RenderError
 

@@ -91,6 +91,16 @@ def _where(job: Job) -> str:
     return str(job["status"])
 
 
+def row(job: Job) -> str:
+    """Return a job as a line of a list."""
+    created = str(job["created_at"] or "")[:19].replace("T", " ")
+    where = (
+        f"{_where(job)} {job['progress']['percent']:.0f} %" if job["status"] == "running" else job["status"]
+    )
+    tags = " ".join(job["tags"])
+    return f"{job['id']}  {created}  {job['type']:<14}  {where:<22}  {tags}".rstrip()
+
+
 def summary(job: Job) -> list[str]:
     """
     Say how a job ended.

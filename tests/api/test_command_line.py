@@ -3,13 +3,16 @@
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from typer.testing import CliRunner
 
+from api.client import ApiError
+from api.runs import LogLine
 from deployments.cli import app
-from deployments.client import ApiError
 from deployments.parameters import job_parameters
 from deployments.show import summary
 from deployments.stack import worker_environment
@@ -240,3 +243,45 @@ def test_the_command_starts_without_loading_what_it_does_not_need():
     found = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def test_how_a_job_is_to_be_taken_is_said_beside_it(server, runs):
+    words = ("--priority", "high", "--tag", "a", "--tag", "b", "--notify", "https://example.org/hook")
+    status, _, _ = musetalk(server, "submit", "speech", "--text", "Hello.", *words)
+
+    [control] = runs.controls
+    assert status == 0 and control.priority == "high" and control.notify.url == "https://example.org/hook"
+    assert [run.tags for run in runs.jobs.values()] == [("a", "b")]
+    status, _, told = musetalk(server, "submit", "speech", "--text", "Hello.", "--priority", "urgent")
+    assert status == 1 and "priority" in told and len(runs.jobs) == 1
+
+
+def test_jobs_are_listed_newest_first_over_all_pages(server, runs):
+    made = [runs.add(tags=("x",), type="speech") for _ in range(205)]
+    runs.running()
+
+    status, out, _ = musetalk(server, "jobs", "--tag", "x", "--limit", "203")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == [str(run.id) for run in made[:1:-1]]
+    _, out, _ = musetalk(server, "jobs", "--status", "running")
+    assert "render 30/100 40 %" in out and len(out.splitlines()) == 1
+
+
+def test_what_a_job_said_is_shown_without_harm(server, runs):
+    run = runs.running()
+    runs.lines[run.id] = [
+        LogLine(uuid4(), datetime.now(UTC), 20 + n % 2 * 10, f"line {n}\x1b[2J\nforged") for n in range(150)
+    ]
+    _, out, _ = musetalk(server, "logs", run.id)
+    assert len(out.splitlines()) == 150 and "\x1b" not in out and "info line 0" in out
+    _, out, _ = musetalk(server, "logs", run.id, "--level", "warning")
+    assert len(out.splitlines()) == 75
+
+
+def test_a_failed_job_is_done_again(server, runs):
+    musetalk(server, "submit", "speech", "--text", "Hello.")
+    [first] = runs.jobs
+    runs.jobs[first] = replace(runs.jobs[first], status="failed")
+
+    status, out, _ = musetalk(server, "retry", first)
+    assert status == 0 and runs.jobs[UUID(out.strip())].retry_of == first

@@ -9,9 +9,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from api.client import Api
 from api.reports import Progress
 from deployments import demo, demo_report, quality
-from deployments.client import Api
 from deployments.lock import Running
 from deployments.stack import Plan
 from deployments.up import StackStopped

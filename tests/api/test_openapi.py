@@ -28,7 +28,7 @@ def validator(description, model):
 
 def test_the_committed_description_is_that_of_the_code(description):
     assert json.loads(COMMITTED.read_text()) == description, (
-        "python -m api.openapi > docs/api/openapi.json brings it up to date"
+        "python -m api.describe > docs/api/openapi.json brings it up to date"
     )
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deployments.client import Api
+from api.client import Api
 from deployments.guard import MARKER_VARIABLE
 from deployments.lock import running
 

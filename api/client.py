@@ -1,4 +1,11 @@
-"""The API from the outside: what the command line and the demo use, over HTTP alone."""
+"""
+A client of the API over HTTP alone: what the `musetalk` command is built on, and scripts may use.
+
+    from api.client import Api
+    there = Api("http://127.0.0.1:8080")
+    job = there.submit("speech", {"text": "Hello."})
+    there.download(there.wait(job["id"])["id"], Path("hello.mp3"))
+"""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -11,6 +18,7 @@ import httpx
 FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 MEDIA_FIELDS = ("video", "audio", "image", "reference_audio")
 _BLOCK = 1 << 20
+_NOT_MODIFIED = 304
 
 
 class ApiError(Exception):
@@ -36,13 +44,21 @@ class Api:
             base_url=self.server, headers=headers, timeout=60.0, limits=limits, trust_env=False
         )
 
-    def submit(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    def submit(
+        self,
+        job_type: str,
+        job: Mapping[str, Any],
+        control: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> dict[str, Any]:
         """
         Send a job; local files among its media are uploaded first.
 
         Args:
             job_type: lip_sync, portrait, speech, …
             job:      its parameters. A medium without `://` is a file of this computer.
+            control:  priority, tags, notify and so on; see docs/api.md.
+            key:      idempotency key: sent again, the same job comes back.
 
         Returns:
             The job as the API describes it.
@@ -50,7 +66,9 @@ class Api:
         sent = {
             name: self._reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()
         }
-        return self._json("POST", f"/v1/jobs/{job_type}", json=sent)
+        body = {**sent, "control": dict(control)} if control else sent
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
 
     def _reference(self, value: str) -> str:
         return value if "://" in value else self.upload(Path(value))
@@ -78,6 +96,48 @@ class Api:
         """Look a job up."""
         return self._json("GET", f"/v1/jobs/{job_id}")
 
+    def jobs(self, limit: int = 50, **filters: Any) -> Iterator[dict[str, Any]]:
+        """
+        List jobs, the newest first, asking for more as they are taken.
+
+        Args:
+            limit:   how many at most.
+            filters: status, type, tag (each one or several), created_after, created_before.
+        """
+        cursor: str | None = None
+        while limit > 0:
+            query = filters | {"limit": min(limit, 200)} | ({"cursor": cursor} if cursor else {})
+            page = self._json("GET", "/v1/jobs", params=query)
+            yield from page["jobs"]
+            limit, cursor = limit - len(page["jobs"]), page["next_cursor"]
+            if cursor is None:
+                return
+
+    def logs(self, job_id: str, level: str = "info", after: str | None = None) -> Iterator[dict[str, Any]]:
+        """
+        Read what a job said until now.
+
+        Args:
+            job_id: the job.
+            level:  debug, info, warning or error: this and what is graver.
+            after:  where to go on: `next` of the last line that was read.
+
+        Yields:
+            Lines with time, level, message and next.
+        """
+        while True:
+            query = {"level": level} | ({"after": after} if after else {})
+            page = self._json("GET", f"/v1/jobs/{job_id}/logs", params=query)
+            after = page["next"]
+            for line in page["lines"]:
+                yield line | {"next": after}
+            if not page["lines"]:
+                return
+
+    def retry(self, job_id: str) -> dict[str, Any]:
+        """Do a failed or stopped job again; returns the new one."""
+        return self._json("POST", f"/v1/jobs/{job_id}/retry")
+
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Ask a job to stop."""
         return self._json("POST", f"/v1/jobs/{job_id}/cancel")
@@ -86,22 +146,28 @@ class Api:
         self, job_id: str, on_change: Callable[[dict[str, Any]], None] | None = None, every_s: float = 0.5
     ) -> dict[str, Any]:
         """
-        Wait until a job has ended.
+        Wait until a job has ended. The API answers when the job changes, so that nobody asks in vain.
 
         Args:
             job_id:    the job.
-            on_change: called with the job after each look.
-            every_s:   seconds between looks.
+            on_change: called with the job after each change.
+            every_s:   least seconds between two questions.
 
         Returns:
             The job as it ended.
         """
+        headers: dict[str, str] = {}
         while True:
-            job = self.job(job_id)
-            if on_change:
-                on_change(job)
-            if job["status"] in FINAL:
-                return job
+            with _errors(self.server):
+                answer = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
+            if answer.status_code != _NOT_MODIFIED:
+                _raise_problem(answer)
+                job: dict[str, Any] = answer.json()
+                if on_change:
+                    on_change(job)
+                if job["status"] in FINAL:
+                    return job
+                headers = {"Prefer": "wait=20", "If-None-Match": answer.headers.get("etag", "")}
             time.sleep(every_s)
 
     def download(self, job_id: str, target: Path) -> Path:
