@@ -1,4 +1,4 @@
-"""What routes ask for and tests replace."""
+"""What routes ask for and tests replace. All are coroutines: plain functions would cost a thread each."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ from api.runs import Runs
 from api.scoped_runs import ScopedRuns
 
 
-def get_runs(request: Request) -> Runs:
+async def get_runs(request: Request) -> Runs:
     """Give the routes the app's one door to the job system, made at its first use."""
     return _prefect_runs(request)
 
 
-def get_deliveries(request: Request) -> Deliveries:
+async def get_deliveries(request: Request) -> Deliveries:
     """Give the routes what webhooks were sent, over the connection of the jobs."""
     return PrefectDeliveries(_prefect_runs(request).connection)
 
@@ -34,7 +34,7 @@ AllRunsDep = Annotated[Runs, Depends(get_runs)]
 """The job system as it is, whoever asks."""
 
 
-def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
+async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
     """Give the routes what the caller may see; routes that ask for no key know no caller."""
     caller = getattr(request.state, "caller", None)
     return runs if caller is None else ScopedRuns(runs, caller)

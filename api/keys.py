@@ -47,7 +47,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_key(request: Request) -> None:
+async def require_key(request: Request) -> None:
     """
     Let a request pass when it carries a key that allows it, or when none are set.
 

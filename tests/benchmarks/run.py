@@ -15,6 +15,7 @@ NAMES = (
     "warm",
     "transcribe",
     "transcribe_memory",
+    "status",
 )
 
 

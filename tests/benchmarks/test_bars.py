@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).parent))
 import hour
 import long_audio
 import pipeline
+import status
 from measured import measured
 from media import long_speech, talking_head
 from speed import job, transcode
@@ -75,3 +76,10 @@ def test_ten_minutes_on_a_ten_second_avatar_are_flat(tmp_path):
 
     assert made["grown_mb"] < 150
     assert made["slower"] <= 1.25
+
+
+def test_statuses_through_the_api_are_ten_times_cheaper_and_a_burst_loses_nothing():
+    ratio, is_whole = status.main()
+
+    assert ratio >= 10
+    assert is_whole

@@ -277,3 +277,41 @@ def is_child(pid):
         return b"deployments.warm.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def deploy_jobs(server):
+    """Put the job types on a server that has no workers."""
+    from flows.registry import JOB_TYPES
+
+    with server.client() as client:
+        client.create_work_pool(WorkPoolCreate(name="gpu", type="warm-process"))
+        for queue in ("high", "normal", "low"):
+            client.create_work_queue(name=queue, work_pool_name="gpu")
+        for name in JOB_TYPES:
+            flow = client.create_flow_from_name(name)
+            client.create_deployment(flow_id=flow, name="gpu", work_pool_name="gpu")
+
+
+class Shim:
+    """`musetalk api` as a process."""
+
+    def __init__(self, server, folder):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = server.environment | {
+            "MUSETALK_HOME": str(folder),
+            "MUSETALK_API__PORT": str(self.port),
+            "MUSETALK_API__LOG_FORMAT": "json",
+        }
+        command = [sys.executable, "-m", "deployments.cli", "api"]
+        self.log = folder / f"api-{self.port}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+
+    def wait_ready(self):
+        eventually(lambda: httpx.get(f"{self.url}/healthz", trust_env=False).is_success, 60)
+        return self
+
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+        return self.process.wait(20)
