@@ -37,7 +37,7 @@ AllRunsDep = Annotated[Runs, Depends(get_runs)]
 async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
     """Give the routes what the caller may see; routes that ask for no key know no caller."""
     caller = getattr(request.state, "caller", None)
-    return runs if caller is None else ScopedRuns(runs, caller)
+    return runs if caller is None else ScopedRuns(runs, caller, request.app.state.gate)
 
 
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]

@@ -18,6 +18,7 @@ from api import (
     routes_seed,
     routes_watch,
 )
+from api.gate import Gate
 from api.keys import require_keys_when_public
 from api.metrics import Metrics
 from api.wire import Wire
@@ -65,6 +66,6 @@ def create_app() -> FastAPI:
     app.include_router(routes_seed.open_router)
     openapi.install(app)
     docs_page.install(app)
-    app.state.metrics = Metrics()
+    app.state.metrics, app.state.gate = Metrics(), Gate(settings.api)
     app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)
     return app

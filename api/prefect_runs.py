@@ -14,7 +14,7 @@ from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
 from api.prefect_reading import METADATA, PROGRESS, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
-from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
+from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
 from flows.control import ENDED_AS, TENANT_TAG, tags
 from flows.outcome import NOTES, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
@@ -143,6 +143,28 @@ class PrefectRuns:
         notes = await self._notes([run.id for run in kept])
         runs = [to_run(run, await self._type(run) or "", notes[run.id]) for run in kept]
         return Page(tuple(runs), cursor.write() if more else None)
+
+    async def unfinished(self, tenant: str | None) -> int:
+        """Count jobs that have not ended."""
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+            FlowRunFilterTags,
+        )
+        from prefect.client.schemas.objects import StateType
+
+        kinds = [StateType(kind) for kind in state_types(UNFINISHED)]
+        client = await self._door.open()
+        return await client.count_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(JOB_TYPES))),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)),
+                tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{tenant}"]) if tenant else None,
+            ),
+        )
 
     async def _page(self, wanted: Wanted, cursor: Cursor) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (

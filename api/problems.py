@@ -47,6 +47,8 @@ CODES: Mapping[str, Code] = {
     "not_ready": Code(409, "Not ready yet", retryable=True),
     "avatar_not_prepared": Code(409, "The avatar is not prepared"),
     "idempotency_mismatch": Code(422, "The idempotency key was used for another request"),
+    "rate_limited": Code(429, "Too many requests in too short a time", retryable=True),
+    "concurrency_limited": Code(429, "Too many jobs at a time", retryable=True),
     "canceled": Code(409, "The job was canceled"),
     "deadline_exceeded": Code(409, "The job ran out of time"),
     "engine_failed": Code(500, "The engine failed", retryable=True),

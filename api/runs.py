@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from api.forecast import Eta
@@ -15,6 +15,8 @@ from flows.registry import JobType
 from flows.schemas import Job
 
 __all__ = ["FINAL", "Status"]
+
+UNFINISHED: Final[frozenset[Status]] = frozenset({"queued", "scheduled", "running"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,10 @@ class Runs(Protocol):
 
     async def find(self, wanted: Wanted) -> Page:
         """List jobs; a Problem `invalid_input` for a cursor that is none."""
+        ...
+
+    async def unfinished(self, tenant: str | None) -> int:
+        """Count a tenant's jobs that have not ended; None counts everybody's."""
         ...
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from api.gate import Gate
 from api.key_file import Key
 from api.problems import Problem
 from api.runs import USUAL_TERMS, LogPage, Page, Run, Runs, Terms, Wanted
@@ -21,14 +22,17 @@ class ScopedRuns:
 
     runs: Runs
     caller: Key
+    gate: Gate
 
     async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
         """
         Queue a job in the caller's name.
 
         Raises:
-            Problem: `input_not_found`, it takes a job's output that the caller cannot see.
+            Problem: `input_not_found`, it takes a job's output that the caller cannot see; what `Gate.admit`
+                raises.
         """
+        await self.gate.admit(self.caller, self.runs)
         tenant = self.caller.tenant
         if tenant is None:
             return await self.runs.create(job_type, job, terms)
@@ -57,6 +61,10 @@ class ScopedRuns:
     async def find(self, wanted: Wanted) -> Page:
         """List the caller's jobs."""
         return await self.runs.find(replace(wanted, tenant=self.caller.tenant))
+
+    async def unfinished(self, tenant: str | None) -> int:
+        """Count the caller's jobs that have not ended."""
+        return await self.runs.unfinished(self.caller.tenant or tenant)
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
         """Ask one of the caller's jobs to stop."""

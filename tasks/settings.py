@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tasks.settings_types import Address, Folder, Folders, Numbers, Secrets, SigningSecrets, Words
+from tasks.settings_types import (
+    Address,
+    Folder,
+    Folders,
+    Numbers,
+    Rates,
+    Secrets,
+    SigningSecrets,
+    Words,
+)
 
 PREFIX = "MUSETALK_"
 GB = 10**9
@@ -219,6 +228,14 @@ class ApiSettings(Group, frozen=True):
     )
     max_wait_s: float = Field(
         default=60.0, ge=0, le=600, description="Longest wait that `Prefer: wait=SECONDS` gets on /v1."
+    )
+    submit_rate: Rates = Field(
+        default="", description="Jobs that a tenant may submit, such as 60/minute or 5/second;500/hour."
+    )
+    max_jobs: int = Field(
+        default=0,
+        ge=0,
+        description="Unfinished jobs that a tenant may have; more are refused. 0: any number.",
     )
     max_upload_bytes: int = Field(default=2 * GB, gt=0)
     log_format: Literal["text", "json"] = Field(

@@ -1,6 +1,7 @@
 """The kinds of values that settings have, read from text."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,19 @@ def _address(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+_RATE = re.compile(r"[1-9]\d{0,5}/([1-9]\d{0,3} ?)?(second|minute|hour|day)s?")
+
+
+def _checked_rates(rates: str) -> str:
+    for rate in rates.split(";") if rates else ():
+        if not _RATE.fullmatch(rate.strip()):
+            raise ValueError("is a number, a slash and second, minute, hour or day, such as 60/minute")
+    return rates
+
+
+Rates = Annotated[str, AfterValidator(_checked_rates)]
 
 
 def _checked_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

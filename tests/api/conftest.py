@@ -101,6 +101,11 @@ class FakeRuns:
         lines = [line for line in self.lines.get(job_id, []) if line.level >= level][start : start + limit]
         return LogPage(tuple(lines), str(start + len(lines)))
 
+    async def unfinished(self, tenant: str | None) -> int:
+        return sum(
+            run.status not in FINAL and tenant in {None, run.control.tenant} for run in self.jobs.values()
+        )
+
     async def changed(self, job_id: UUID, limit_s: float) -> None:
         await asyncio.sleep(min(limit_s, 0.02))
 

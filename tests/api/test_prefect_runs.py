@@ -248,3 +248,15 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
     times = [run.eta.p50 for run in read]
     assert times == sorted(times) and times[0] < times[-1]
     assert all(run.eta.p50 <= run.eta.p90 for run in read)
+
+
+def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
+    async def story(runs):
+        mine = Terms(control=Control(tenant="counted"))
+        made = [await runs.create(SPEECH, speech(), mine) for _ in range(3)]
+        await asyncio.to_thread(move, deployed, made[0], Running())
+        await asyncio.to_thread(move, deployed, made[1], Running(), Completed())
+        return await runs.unfinished("counted"), await runs.unfinished("nobody"), await runs.unfinished(None)
+
+    counted, nobody, all_ = on_prefect(story)
+    assert (counted, nobody) == (2, 0) and all_ >= 2

@@ -1,0 +1,70 @@
+"""How much one caller may ask for: jobs a minute, and jobs at a time."""
+
+import time
+from math import ceil
+
+from limits import RateLimitItem, parse_many
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from api.key_file import Key
+from api.problems import Problem
+from api.runs import Runs
+from tasks.settings import ApiSettings
+
+
+class Gate:
+    """
+    Counts what callers submit; those of one tenant count together, keys without one each for itself.
+
+    Rates are counted per process: two API processes allow twice as many. Prefect counts jobs at a time.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        """
+        Read the limits.
+
+        Args:
+            settings: `submit_rate` and `max_jobs`.
+        """
+        self._rates: list[RateLimitItem] = parse_many(settings.submit_rate) if settings.submit_rate else []
+        self._max_jobs = settings.max_jobs
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    async def admit(self, caller: Key, runs: Runs) -> None:
+        """
+        Let a submission pass.
+
+        Args:
+            caller: who submits.
+            runs:   where unfinished jobs are counted.
+
+        Raises:
+            Problem: `rate_limited` or `concurrency_limited`, with Retry-After.
+        """
+        if self._max_jobs:
+            unfinished = await runs.unfinished(caller.tenant)
+            if unfinished >= self._max_jobs:
+                raise Problem(
+                    "concurrency_limited",
+                    f"{unfinished} jobs are unfinished, and {self._max_jobs} may be at a time.",
+                    headers={"Retry-After": "10", "X-RateLimit-Limit": str(self._max_jobs)},
+                )
+        who = f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
+        for rate in self._rates:
+            if not self._window.hit(rate, who):
+                raise self._refusal(rate, who)
+
+    def _refusal(self, rate: RateLimitItem, who: str) -> Problem:
+        reset = self._window.get_window_stats(rate, who).reset_time
+        wait_s = max(1, ceil(reset - time.time()))
+        return Problem(
+            "rate_limited",
+            f"More than {rate.amount} jobs in {rate.get_expiry()} seconds were sent.",
+            headers={
+                "Retry-After": str(wait_s),
+                "X-RateLimit-Limit": str(rate.amount),
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Reset": str(ceil(reset)),
+            },
+        )
