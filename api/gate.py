@@ -31,20 +31,21 @@ class Gate:
         self._max_jobs = settings.max_jobs
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    async def admit(self, caller: Key, runs: Runs) -> None:
+    async def admit(self, caller: Key, runs: Runs, key: str | None = None) -> None:
         """
         Let a submission pass.
 
         Args:
             caller: who submits.
             runs:   where unfinished jobs are counted.
+            key:    idempotency key; one that is known makes no job, so that a full house does not matter.
 
         Raises:
             Problem: `rate_limited` or `concurrency_limited`, with Retry-After.
         """
         if self._max_jobs:
             unfinished = await runs.unfinished(caller.tenant)
-            if unfinished >= self._max_jobs:
+            if unfinished >= self._max_jobs and not (key and await runs.knows(key)):
                 raise Problem(
                     "concurrency_limited",
                     f"{unfinished} jobs are unfinished, and {self._max_jobs} may be at a time.",

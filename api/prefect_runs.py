@@ -144,6 +144,14 @@ class PrefectRuns:
         runs = [to_run(run, await self._type(run) or "", notes[run.id]) for run in kept]
         return Page(tuple(runs), cursor.write() if more else None)
 
+    async def knows(self, key: str) -> bool:
+        """Tell whether there is a job of this idempotency key."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+        client = await self._door.open()
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+        return bool(await client.read_flow_runs(flow_run_filter=wanted, limit=1))
+
     async def unfinished(self, tenant: str | None) -> int:
         """Count jobs that have not ended."""
         from prefect.client.schemas.filters import (

@@ -139,6 +139,10 @@ class Runs(Protocol):
         """List jobs; a Problem `invalid_input` for a cursor that is none."""
         ...
 
+    async def knows(self, key: str) -> bool:
+        """Tell whether there is a job of this idempotency key."""
+        ...
+
     async def unfinished(self, tenant: str | None) -> int:
         """Count a tenant's jobs that have not ended; None counts everybody's."""
         ...

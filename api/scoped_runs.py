@@ -32,14 +32,14 @@ class ScopedRuns:
             Problem: `input_not_found`, it takes a job's output that the caller cannot see; what `Gate.admit`
                 raises.
         """
-        await self.gate.admit(self.caller, self.runs)
         tenant = self.caller.tenant
-        if tenant is None:
-            return await self.runs.create(job_type, job, terms)
-        await self._require_inputs(job)
-        control = terms.control.model_copy(update={"tenant": tenant})
-        key = None if terms.key is None else hashlib.sha256(f"{tenant}\0{terms.key}".encode()).hexdigest()
-        return await self.runs.create(job_type, job, replace(terms, control=control, key=key))
+        if tenant is not None:
+            await self._require_inputs(job)
+            key = terms.key and hashlib.sha256(f"{tenant}\0{terms.key}".encode()).hexdigest()
+            control = terms.control.model_copy(update={"tenant": tenant})
+            terms = replace(terms, control=control, key=key)
+        await self.gate.admit(self.caller, self.runs, terms.key)
+        return await self.runs.create(job_type, job, terms)
 
     async def _require_inputs(self, job: Job) -> None:
         for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
@@ -61,6 +61,10 @@ class ScopedRuns:
     async def find(self, wanted: Wanted) -> Page:
         """List the caller's jobs."""
         return await self.runs.find(replace(wanted, tenant=self.caller.tenant))
+
+    async def knows(self, key: str) -> bool:
+        """Tell whether there is a job of this idempotency key."""
+        return await self.runs.knows(key)
 
     async def unfinished(self, tenant: str | None) -> int:
         """Count the caller's jobs that have not ended."""

@@ -101,6 +101,9 @@ class FakeRuns:
         lines = [line for line in self.lines.get(job_id, []) if line.level >= level][start : start + limit]
         return LogPage(tuple(lines), str(start + len(lines)))
 
+    async def knows(self, key: str) -> bool:
+        return key in self.keys
+
     async def unfinished(self, tenant: str | None) -> int:
         return sum(
             run.status not in FINAL and tenant in {None, run.control.tenant} for run in self.jobs.values()

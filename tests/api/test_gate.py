@@ -82,6 +82,17 @@ def test_a_tenant_has_so_many_jobs_at_a_time(connect, environment, callers, runs
     assert send(client, callers[1]).status_code == 202
 
 
+def test_a_full_house_still_knows_the_jobs_it_has(connect, environment, callers):
+    environment.setenv("MUSETALK_API__MAX_JOBS", "1")
+    client, headers = connect(), callers[0] | {"Idempotency-Key": "order-17"}
+
+    first, again = send(client, headers), send(client, headers)
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == first.json()["id"] and again.headers["idempotent-replayed"] == "true"
+    assert send(client, callers[1] | {"Idempotency-Key": "order-18"}).status_code == 429
+
+
 def test_without_limits_nobody_is_counted(client, runs):
     assert {client.post("/v1/jobs/speech", json=SPEECH).status_code for _ in range(20)} == {202}
 

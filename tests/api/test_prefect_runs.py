@@ -260,3 +260,12 @@ def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
 
     counted, nobody, all_ = on_prefect(story)
     assert (counted, nobody) == (2, 0) and all_ >= 2
+
+
+def test_a_key_is_known_once_its_job_is_made(on_prefect):
+    async def story(runs):
+        before = await runs.knows("known key")
+        await runs.create(SPEECH, speech(), Terms(key="known key"))
+        return before, await runs.knows("known key")
+
+    assert on_prefect(story) == (False, True)
