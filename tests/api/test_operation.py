@@ -101,3 +101,15 @@ def test_an_unexpected_error_is_in_the_log_and_not_in_the_answer(connect, runs, 
     [told] = [line for line in lines() if line["level"] == "error"]
     assert "RuntimeError: /secret/path" in told["error"]
     assert told["request_id"] == answer.json()["request_id"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/problems", "/v1/jobs/17", "/openapi.json"])
+def test_browsers_make_nothing_of_an_answer_that_it_is_not(client, path):
+    answer = client.get(path, headers={"Origin": "https://elsewhere.example"})
+
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY" and answer.headers["referrer-policy"] == "no-referrer"
+    is_page = answer.headers["content-type"].startswith("text/html")
+    assert ("content-security-policy" in answer.headers) is is_page
+    # no other origin is let in, unless an operator's proxy says so
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
