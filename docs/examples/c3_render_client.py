@@ -1,0 +1,33 @@
+"""
+A client of the C3 Render API, as it has always been: only the address is new.
+
+    python c3_render_client.py http://127.0.0.1:8080 "Hello there." [KEY]
+"""
+
+import json
+import sys
+import time
+import urllib.request
+
+
+def call(server: str, path: str, key: str | None, body: dict[str, object] | None = None) -> dict[str, object]:
+    """Send a request; with a body it is a POST."""
+    headers = {"Content-Type": "application/json"} | ({"X-C3-RENDER-KEY": key} if key else {})
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{server}{path}", data=data, headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def speak(server: str, text: str, key: str | None = None) -> str:
+    """Queue a text to be spoken, ask for its status until it has ended, and give where the sound is."""
+    job = call(server, "/csm", key, {"text": text, "max_time": 600})
+    while (standing := call(server, f"/status/{job['id']}", key))["status"] in {"queued", "running"}:
+        time.sleep(1)
+    if standing["status"] != "success":
+        raise SystemExit(f"{standing['status']}: {standing.get('error')}")
+    return str(call(server, f"/result/{job['id']}", key)["result_url"])
+
+
+if __name__ == "__main__":
+    print(speak(*sys.argv[1:]))
