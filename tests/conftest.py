@@ -1,6 +1,7 @@
 """Fixtures every tier may use."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ os.environ.update(
     PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
 )
+
+# A shell that starts the suite in the background has it ignore Ctrl-C; tests of Ctrl-C need it back.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
