@@ -114,7 +114,7 @@ class PrefectRuns:
 
         client = await self._door.open()
         try:
-            # side by side; the run last, so that a final state never comes without its result
+            # the run first: what it wrote was there before its final state, which never comes without it here
             found = await client.read_flow_run(job_id)
             notes = (await self._notes([job_id]))[job_id]
         except ObjectNotFound:

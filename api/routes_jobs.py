@@ -1,8 +1,9 @@
 """Jobs over HTTP. One POST route per registered job type, so that each has its own schema."""
 
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import reduce
+from operator import or_
 from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
@@ -65,7 +66,20 @@ async def _answer(
     return views.job_view(request, run)
 
 
-def _submit_route(job_type: JobType) -> Callable[..., Awaitable[JobView]]:
+def _add_submit_route(
+    path: str, body: Any, choose: Callable[[Any], JobType], name: str, summary: str
+) -> None:
+    """
+    Add a route that takes jobs.
+
+    Args:
+        path:    below /v1/jobs.
+        body:    what it takes: a `Submission`, or a choice of several.
+        choose:  gives the type of what came.
+        name:    of the operation.
+        summary: of it.
+    """
+
     async def submit(
         request: Request,
         response: Response,
@@ -75,55 +89,37 @@ def _submit_route(job_type: JobType) -> Callable[..., Awaitable[JobView]]:
         cancel_after: CancelAfter = None,
         prefer: PreferHeader = None,
     ) -> JobView:
-        return await _submitted(request, response, runs, job_type, job, (key, cancel_after, prefer))
+        return await _submitted(request, response, runs, choose(job), job, (key, cancel_after, prefer))
 
-    submit.__annotations__["job"] = request_model(job_type)
-    return submit
-
-
-for _job_type in JOB_TYPES.values():
+    submit.__annotations__["job"] = body
     router.add_api_route(
-        f"/{_job_type.name}",
-        _submit_route(_job_type),
+        path,
+        submit,
         methods=["POST"],
         status_code=202,
         responses={201: {"model": JobView, "description": "It ended within the preferred wait."}},
-        name=f"submit_{_job_type.name}",
-        operation_id=f"submit_{_job_type.name}",
-        summary=(_job_type.job.__doc__ or _job_type.name).strip().rstrip("."),
+        name=name,
+        operation_id=name,
+        summary=summary,
     )
 
 
-def _submit_any() -> Callable[..., Awaitable[JobView]]:
-    async def submit(
-        request: Request,
-        response: Response,
-        runs: RunsDep,
-        job: Submission,
-        key: KeyHeader = None,
-        cancel_after: CancelAfter = None,
-        prefer: PreferHeader = None,
-    ) -> JobView:
-        """Queue a job of the type that its field `type` names."""
-        named: Any = job
-        job_type = JOB_TYPES[named.type]
-        return await _submitted(request, response, runs, job_type, job, (key, cancel_after, prefer))
+for _type in JOB_TYPES.values():
+    _add_submit_route(
+        f"/{_type.name}",
+        request_model(_type),
+        lambda _, job_type=_type: job_type,
+        f"submit_{_type.name}",
+        (_type.job.__doc__ or _type.name).strip().rstrip("."),
+    )
 
-    models: list[Any] = [request_model(job_type, named=True) for job_type in JOB_TYPES.values()]
-    union: Any = reduce(lambda left, right: left | right, models)
-    submit.__annotations__["job"] = Annotated[union, Field(discriminator="type")]
-    return submit
-
-
-router.add_api_route(
+_any_type: Any = reduce(or_, [request_model(job_type, named=True) for job_type in JOB_TYPES.values()])
+_add_submit_route(
     "",
-    _submit_any(),
-    methods=["POST"],
-    status_code=202,
-    responses={201: {"model": JobView, "description": "It ended within the preferred wait."}},
-    name="submit_job",
-    operation_id="submit_job",
-    summary="Queue a job of any type",
+    Annotated[_any_type, Field(discriminator="type")],
+    lambda job: JOB_TYPES[job.type],
+    "submit_job",
+    "Queue a job of any type",
 )
 
 
