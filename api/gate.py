@@ -51,6 +51,18 @@ class Gate:
                     f"{unfinished} jobs are unfinished, and {self._max_jobs} may be at a time.",
                     headers={"Retry-After": "10", "X-RateLimit-Limit": str(self._max_jobs)},
                 )
+        self.count(caller)
+
+    def count(self, caller: Key) -> None:
+        """
+        Count a request that costs as much as a submission.
+
+        Args:
+            caller: whose it is.
+
+        Raises:
+            Problem: `rate_limited`, with Retry-After.
+        """
         who = f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
         for rate in self._rates:
             if not self._window.hit(rate, who):

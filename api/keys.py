@@ -64,6 +64,12 @@ async def require_key(request: Request) -> None:
     request.state.caller = caller
 
 
+def caller_tenant(request: Request) -> str | None:
+    """Return the tenant of who asks, on a route that `require_key` guards; None sees everybody's."""
+    caller: Key = request.state.caller
+    return caller.tenant
+
+
 def _caller(request: Request) -> Key:
     api = get_settings().api
     if not api.keys and api.keys_file is None:

@@ -10,6 +10,7 @@ from api import (
     openapi,
     problems,
     routes_assets,
+    routes_avatars,
     routes_c3,
     routes_deliveries,
     routes_health,
@@ -60,6 +61,7 @@ def create_app() -> FastAPI:
         routes_deliveries,
         routes_schemas,
         routes_assets,
+        routes_avatars,
         routes_health,
     ):
         app.include_router(module.router)

@@ -11,9 +11,9 @@ from uuid import UUID
 from api import forecast
 from api.forecast import Took
 from api.prefect_door import Door
-from api.runs import Run
-from flows.control import PRIORITIES, read_control
-from flows.registry import JOB_TYPES
+from api.runs import Outlook, Run
+from flows.control import PRIORITIES, Control, read_control
+from flows.registry import JOB_TYPES, JobType
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -49,6 +49,8 @@ class Queue:
 
     order: tuple[tuple[UUID, str], ...] = ()
     """Waiting jobs with their types, the next one first."""
+    ranks: tuple[int, ...] = ()
+    """How urgent each of them is; 0 is most."""
     running: tuple[str, ...] = ()
     """Types of those that run."""
     places: Mapping[UUID, int] = field(default_factory=dict[UUID, int])
@@ -91,6 +93,17 @@ class Forecasts:
             return replace(run, eta=forecast.of_running(known, elapsed, run.progress.percent))
         return run
 
+    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+        """Say when a job that is queued now would be done."""
+        queue = await self._queues[job_type.pool].get()
+        rank = PRIORITIES.index(control.priority)
+        waiting = [kind for (_, kind), its in zip(queue.order, queue.ranks, strict=True) if its <= rank]
+        before = [*queue.running, *waiting]
+        kinds = {kind: await self._history[kind].get() for kind in {*before, job_type.name}}
+        own = kinds[job_type.name]
+        eta = forecast.of_waiting(own, [kinds[kind] for kind in before], len(queue.running))
+        return Outlook(len(waiting), own, eta)
+
     async def _queue(self, pool: str) -> Queue:
         from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
@@ -104,10 +117,12 @@ class Forecasts:
         now = datetime.now(UTC)
         due = [run for run in waiting if run.next_scheduled_start_time is None or _due(run) <= now]
         due.sort(key=lambda run: (_rank(run), _due(run)))
-        order = [(run.id, kind) for run in due if (kind := await self._types(run))]
+        ours = [(run, kind) for run in due if (kind := await self._types(run))]
+        order = [(run.id, kind) for run, kind in ours]
         running = [await self._types(run) for run in await self._runs(where, ["RUNNING", "CANCELLING"], 0)]
         places = {run_id: place for place, (run_id, _) in enumerate(order, start=1)}
-        return Queue(tuple(order), tuple(filter(None, running)), places)
+        ranks = tuple(_rank(run) for run, _ in ours)
+        return Queue(tuple(order), ranks, tuple(filter(None, running)), places)
 
     async def _runs(self, where: object, kinds: list[str], page: int) -> "list[FlowRun]":
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType

@@ -14,8 +14,8 @@ from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
 from api.prefect_reading import METADATA, PROGRESS, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
-from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
-from flows.control import ENDED_AS, TENANT_TAG, tags
+from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
+from flows.control import ENDED_AS, TENANT_TAG, Control, tags
 from flows.outcome import NOTES, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
@@ -173,6 +173,10 @@ class PrefectRuns:
                 tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{tenant}"]) if tenant else None,
             ),
         )
+
+    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+        """Say how long a job would wait and run."""
+        return await self._forecasts.outlook(job_type, control)
 
     async def _page(self, wanted: Wanted, cursor: Cursor) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (

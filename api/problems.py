@@ -44,6 +44,8 @@ CODES: Mapping[str, Code] = {
     "not_found": Code(404, "Not found"),
     "expired": Code(410, "No longer kept"),
     "not_retryable": Code(409, "The job is not one to do again"),
+    "in_use": Code(409, "A job works with it", retryable=True),
+    "direct_not_offered": Code(409, "The store takes no direct uploads"),
     "not_ready": Code(409, "Not ready yet", retryable=True),
     "avatar_not_prepared": Code(409, "The avatar is not prepared"),
     "idempotency_mismatch": Code(422, "The idempotency key was used for another request"),

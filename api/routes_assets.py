@@ -7,12 +7,12 @@ from urllib.parse import unquote
 
 from anyio import from_thread, to_thread
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from api.keys import require_key
 from api.problems import Problem
-from tasks.assets import asset_name, save_asset
+from tasks.assets import asset_name, expect_asset, plain_name, save_asset
 
 router = APIRouter(tags=["assets"], dependencies=[Depends(require_key)])
 
@@ -81,3 +81,46 @@ def _raw_blocks(request: Request) -> Iterator[bytes]:
 def _header_name(request: Request) -> str | None:
     found = _FILE_NAME.search(request.headers.get("content-disposition", ""))
     return unquote(found[1]) if found else None
+
+
+class Announced(BaseModel):
+    """A file that will be sent to the store directly."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=255, examples=["anna.mp4"])
+    size: int = Field(ge=1, description="Bytes; exactly so many have to be sent.")
+    content_type: str = Field(
+        default="application/octet-stream",
+        max_length=100,
+        pattern=r"^[\w.+-]+/[\w.+-]+$",
+        examples=["video/mp4"],
+    )
+
+
+class DirectUpload(BaseModel):
+    """Where to send it."""
+
+    method: str = "PUT"
+    url: str
+    headers: dict[str, str] = Field(description="To be sent with it, as they are.")
+    expires_in_s: int
+
+
+class AnnouncedAsset(Asset):
+    """A file that the store waits for."""
+
+    upload: DirectUpload
+
+
+@router.post("/v1/assets/direct", status_code=201, name="announce_asset")
+async def announce_asset(file: Announced) -> AnnouncedAsset:
+    """Get a link to PUT a file to the object store, past this API; jobs take it once it is there."""
+    made = await to_thread.run_sync(expect_asset, file.name, file.size, file.content_type)
+    headers = {"Content-Length": str(file.size), "Content-Type": file.content_type}
+    return AnnouncedAsset(
+        id=made.asset,
+        uri=f"asset://{made.asset}",
+        name=plain_name(file.name),
+        upload=DirectUpload(url=made.url, headers=headers, expires_in_s=made.seconds),
+    )

@@ -1,7 +1,6 @@
 """Jobs over HTTP. One POST route per registered job type, so that each has its own schema."""
 
 from asyncio import to_thread
-from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from time import monotonic
@@ -16,96 +15,20 @@ from api.doors import RunsDep
 from api.idempotency import KeyHeader, scoped
 from api.keys import require_key
 from api.listing import ListQuery
-from api.models_here import require_models
 from api.prefer import Preference, PreferHeader
 from api.problems import Problem
-from api.runs import Run, Runs, Terms, wait_until_final
-from api.submission import Submission, job_of, request_model, terms_of
+from api.runs import Run, Runs, Terms
+from api.submission import request_model
+from api.submitting import add_submit_route
 from api.views import JobPage, JobView
-from flows.registry import JOB_TYPES, JobType
+from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
 
-CancelAfter = Annotated[
-    str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
-]
-
-
-async def _submitted(
-    request: Request,
-    response: Response,
-    runs: Runs,
-    job_type: JobType,
-    asked: Submission,
-    headers: tuple[str | None, str | None, str | None],
-) -> JobView:
-    """Queue a job, and wait for it as long as that is preferred."""
-    key, cancel_after, prefer = headers
-    job = job_of(job_type, asked)
-    await require_models(job_type, job)
-    terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
-    run = await runs.create(job_type, job, terms)
-    if run.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return await _answer(request, response, runs, run, Preference.read(prefer))
-
-
-async def _answer(
-    request: Request, response: Response, runs: Runs, run: Run, preferred: Preference
-) -> JobView:
-    wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
-    if run.replayed or wait_s:
-        run = await wait_until_final(runs, run.id, wait_s)
-    finished = run.status in views.FINAL
-    response.status_code = 201 if finished and not run.replayed and wait_s else 202
-    response.headers.update(preferred.applied(wait_s))
-    response.headers.update(views.polling_headers(run))
-    if finished:
-        del response.headers["Retry-After"]
-    return views.job_view(request, run)
-
-
-def _add_submit_route(
-    path: str, body: Any, choose: Callable[[Any], JobType], name: str, summary: str
-) -> None:
-    """
-    Add a route that takes jobs.
-
-    Args:
-        path:    below /v1/jobs.
-        body:    what it takes: a `Submission`, or a choice of several.
-        choose:  gives the type of what came.
-        name:    of the operation.
-        summary: of it.
-    """
-
-    async def submit(
-        request: Request,
-        response: Response,
-        runs: RunsDep,
-        job: Submission,
-        key: KeyHeader = None,
-        cancel_after: CancelAfter = None,
-        prefer: PreferHeader = None,
-    ) -> JobView:
-        return await _submitted(request, response, runs, choose(job), job, (key, cancel_after, prefer))
-
-    submit.__annotations__["job"] = body
-    router.add_api_route(
-        path,
-        submit,
-        methods=["POST"],
-        status_code=202,
-        responses={201: {"model": JobView, "description": "It ended within the preferred wait."}},
-        name=name,
-        operation_id=name,
-        summary=summary,
-    )
-
-
 for _type in JOB_TYPES.values():
-    _add_submit_route(
+    add_submit_route(
+        router,
         f"/{_type.name}",
         request_model(_type),
         lambda _, job_type=_type: job_type,
@@ -114,7 +37,8 @@ for _type in JOB_TYPES.values():
     )
 
 _any_type: Any = reduce(or_, [request_model(job_type, named=True) for job_type in JOB_TYPES.values()])
-_add_submit_route(
+add_submit_route(
+    router,
     "",
     Annotated[_any_type, Field(discriminator="type")],
     lambda job: JOB_TYPES[job.type],

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from api.forecast import Eta
+from api.forecast import Eta, Took
 from api.reports import Progress
 from flows.control import USUAL, Control
 from flows.outcome import FINAL, JobError, Status
@@ -95,6 +95,18 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What would become of a job that were queued now."""
+
+    waiting: int
+    """Jobs that would start before it."""
+    took: Took | None
+    """How long jobs of its kind run; None when none has finished yet."""
+    eta: Eta | None
+    """When it would be done."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """Something that a job said."""
 
@@ -145,6 +157,10 @@ class Runs(Protocol):
 
     async def unfinished(self, tenant: str | None) -> int:
         """Count a tenant's jobs that have not ended; None counts everybody's."""
+        ...
+
+    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+        """Say how long a job would wait and run."""
         ...
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:

@@ -9,7 +9,8 @@ from uuid import UUID
 from api.gate import Gate
 from api.key_file import Key
 from api.problems import Problem
-from api.runs import USUAL_TERMS, LogPage, Page, Run, Runs, Terms, Wanted
+from api.runs import USUAL_TERMS, LogPage, Outlook, Page, Run, Runs, Terms, Wanted
+from flows.control import Control
 from flows.registry import JobType
 from flows.schemas import Job
 
@@ -33,23 +34,13 @@ class ScopedRuns:
                 raises.
         """
         tenant = self.caller.tenant
+        await self.require_inputs(job)
         if tenant is not None:
-            await self._require_inputs(job)
             key = terms.key and hashlib.sha256(f"{tenant}\0{terms.key}".encode()).hexdigest()
             control = terms.control.model_copy(update={"tenant": tenant})
             terms = replace(terms, control=control, key=key)
         await self.gate.admit(self.caller, self.runs, terms.key)
         return await self.runs.create(job_type, job, terms)
-
-    async def _require_inputs(self, job: Job) -> None:
-        for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
-            if not text.startswith(_JOB):
-                continue
-            name = text.removeprefix(_JOB).split("/", 1)[0]
-            try:
-                await self.read(UUID(name))
-            except (ValueError, Problem):
-                raise Problem("input_not_found", f"job://{name[:64]} is not known.") from None
 
     async def read(self, job_id: UUID) -> Run:
         """Look a job up; somebody else's is `not_found`."""
@@ -69,6 +60,29 @@ class ScopedRuns:
     async def unfinished(self, tenant: str | None) -> int:
         """Count the caller's jobs that have not ended."""
         return await self.runs.unfinished(self.caller.tenant or tenant)
+
+    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+        """Say how long a job would wait and run, beside everybody's."""
+        self.gate.count(self.caller)
+        return await self.runs.outlook(job_type, control)
+
+    async def require_inputs(self, job: Job) -> None:
+        """
+        See that a job takes no output that the caller cannot see.
+
+        Raises:
+            Problem: `input_not_found`.
+        """
+        if self.caller.tenant is None:
+            return
+        for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
+            if not text.startswith(_JOB):
+                continue
+            name = text.removeprefix(_JOB).split("/", 1)[0]
+            try:
+                await self.read(UUID(name))
+            except (ValueError, Problem):
+                raise Problem("input_not_found", f"job://{name[:64]} is not known.") from None
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
         """Ask one of the caller's jobs to stop."""

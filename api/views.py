@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel, Field
 
+from api.forecast import Eta, Took
 from api.runs import FINAL, Run, Status
 from flows import outcome
 from flows.control import Notify, Priority
@@ -135,7 +136,7 @@ def job_view(request: Request, run: Run) -> JobView:
         else None,
         result=_public(run),
         queue_position=run.position,
-        eta=EtaView(p50_s=round(run.eta.p50, 1), p90_s=round(run.eta.p90, 1)) if run.eta else None,
+        eta=eta_view(run.eta),
         tags=list(run.tags),
         metadata=dict(run.metadata),
         control=ControlView(
@@ -150,6 +151,11 @@ def job_view(request: Request, run: Run) -> JobView:
         cancel_url=links.cancel,
         links=links,
     )
+
+
+def eta_view(times: Eta | Took | None) -> EtaView | None:
+    """Round times for people; None is not known."""
+    return EtaView(p50_s=round(times.p50, 1), p90_s=round(times.p90, 1)) if times else None
 
 
 def _links(request: Request, run: Run) -> LinksView:

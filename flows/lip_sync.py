@@ -27,6 +27,7 @@ def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
                 no_face=job.no_face,
                 preparation=job.preparation,
                 refresh=job.refresh,
+                tenant=control.tenant,
             ),
             steps,
         )

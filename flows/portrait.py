@@ -36,6 +36,7 @@ def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
             encode=job.encode,
             output=where,
             refresh=job.refresh,
+            tenant=control.tenant,
             idle_seed=job.seed if job.idle_motion else None,
         )
         result = talking_video(_with_speech(job, _framed(job, order, steps), steps), steps)

@@ -23,6 +23,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAv
             "prepare",
             step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh),
         )
+        avatar.note_avatar(made, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
             avatar=made.artefact.key,
             engine=spec.name,

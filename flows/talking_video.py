@@ -11,7 +11,7 @@ from flows.steps import Steps
 from musetalk_core import plan
 from musetalk_core.errors import InputError
 from tasks.artefacts import artefacts
-from tasks.avatar import PreparedAvatar, avatar_key, prepare_avatar
+from tasks.avatar import PreparedAvatar, avatar_key, note_avatar, prepare_avatar
 from tasks.encode import (
     CLIP,
     VIDEO,
@@ -57,6 +57,8 @@ class Order:
     speech: Artefact | None = None
     """The text that was spoken for this, if one was."""
     warnings: tuple[str, ...] = ()
+    tenant: str | None = None
+    """For whom it is."""
 
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
@@ -66,6 +68,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     check_place(name, order.output.bucket, order.output.prefix)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
+    note_avatar(prepared, picture.source, order.engine, order.tenant, order.called)
     talk = Talk(
         source=picture.source,
         avatar=prepared,

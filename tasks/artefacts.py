@@ -197,6 +197,14 @@ class Artefacts:
         """Tell whether `find` finds it."""
         return self.find(kind, key) is not None
 
+    def knows(self, kind: str, key: str) -> bool:
+        """Tell whether an artefact is here or in the object store, without making it stay."""
+        place = self._place(kind, key)
+        if place.folder.is_dir():
+            return True
+        mirror = self._mirror()
+        return mirror is not None and mirror.find(kind, key) is not None
+
     def forget(self, kind: str, key: str) -> bool:
         """
         Remove an artefact here and in the object store.

@@ -3,17 +3,23 @@
 import json
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from musetalk_core.errors import InputError, MediaUnreadable
-from tasks.errors import ObjectMissing
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
+from tasks.errors import DirectNotOffered, ObjectMissing
 from tasks.objects import read_small
 from tasks.partial import Part
 from tasks.settings import get_settings
-from tasks.storage import home_store
+from tasks.storage import S3Objects, home_store
 
 _MAX_NAME = 200
+_ONE_PUT_BYTES = 5 << 30
+"""What S3 takes in one PUT."""
+_PUT_LIFE_S = 3600
+"""How long the link to send an asset to works."""
 
 
 def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None) -> str:
@@ -42,10 +48,44 @@ def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None)
             raise MediaUnreadable("the uploaded file is empty")
         home_store().upload(path, asset_key(asset))
         about = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
-        note = path.with_suffix(".json")
-        note.write_text(json.dumps(about))
-        home_store().upload(note, _note_key(asset), "application/json")
+        _note(asset, path, about)
     return asset
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An asset whose bytes its client sends to the store itself."""
+
+    asset: str
+    url: str
+    seconds: int
+
+
+def expect_asset(name: str, size: int, content_type: str) -> Expected:
+    """
+    Make a place for an upload that goes to the object store without passing through us.
+
+    Args:
+        name:         what the client calls it.
+        size:         bytes; the link takes exactly so many.
+        content_type: what the client will say it is.
+
+    Raises:
+        MediaTooLarge:   it is over the limit of the settings, or of what one PUT may carry.
+        DirectNotOffered: our store is a folder.
+        StorageError:    the store does not answer.
+    """
+    store, limit = home_store(), min(get_settings().api.max_upload_bytes, _ONE_PUT_BYTES)
+    if size > limit:
+        raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
+    if not isinstance(store, S3Objects):
+        raise DirectNotOffered("The store here takes no direct uploads; send the file to POST /v1/assets.")
+    asset = uuid4().hex
+    url = store.presigned_put(asset_key(asset), size, content_type, _PUT_LIFE_S)
+    with _scratch(asset) as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _note(asset, path, {"name": plain_name(name), "size": size, "sha256": None})
+    return Expected(asset, url, _PUT_LIFE_S)
 
 
 def asset_name(asset: str) -> str:
@@ -72,6 +112,12 @@ def asset_key(asset: str) -> str:
     if not asset.replace("-", "").replace("_", "").isalnum() or not asset.isascii() or len(asset) > 64:
         raise InputError("an asset:// reference is asset://ID with the id that the upload answered")
     return f"assets/{asset}/data"
+
+
+def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:
+    note = scratch.with_suffix(".json")
+    note.write_text(json.dumps(about))
+    home_store().upload(note, _note_key(asset), "application/json")
 
 
 def _note_key(asset: str) -> str:

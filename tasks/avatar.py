@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from musetalk_core import CORE_VERSION, avatar, prepare
 from musetalk_core.faces.following import FaceChoice
 from tasks.artefacts import artefacts, content_key
+from tasks.avatar_notes import KIND, AvatarNote, remember
 from tasks.errors import AvatarNotPrepared
 from tasks.limits import limits
 from tasks.models import EngineSpec, engine
@@ -15,8 +16,6 @@ from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
-
-KIND = "avatar"
 
 
 class PreparedAvatar(BaseModel):
@@ -90,3 +89,35 @@ def _summary(made: Artefact) -> PreparedAvatar:
         gaps=known.gaps,
         is_still=known.is_still,
     )
+
+
+def note_avatar(
+    made: PreparedAvatar,
+    source: SourceFile,
+    spec: EngineSpec,
+    tenant: str | None,
+    called: str | None = None,
+) -> None:
+    """
+    Write down that an avatar was prepared, for those who list avatars.
+
+    Args:
+        made:   the avatar.
+        source: what it was made of.
+        spec:   for which engine.
+        tenant: for whom; None for nobody in particular.
+        called: what people call the source, where a step of ours made it.
+    """
+    note = AvatarNote(
+        avatar=made.artefact.key,
+        engine=spec.name,
+        source=called or source.name,
+        sha256=source.sha256,
+        width=made.width,
+        height=made.height,
+        fps=made.rate,
+        frames=made.frames,
+        with_face=made.with_face,
+        is_still=made.is_still,
+    )
+    remember(note, tenant)

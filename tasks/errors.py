@@ -85,3 +85,10 @@ class DeliveryFailed(RenderError):
     """A webhook was given up: its receiver is gone, or did not take it in any of the attempts."""
 
     code = "delivery_failed"
+
+
+class DirectNotOffered(StorageError):
+    """Our store takes no direct uploads."""
+
+    code = "direct_not_offered"
+    retryable = False

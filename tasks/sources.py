@@ -23,10 +23,19 @@ from tasks.refs import Artefact, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store, locate
 
-__all__ = ["MediaKind", "fetch_source", "made_uri", "save_asset", "source_path"]
+__all__ = ["Glimpse", "MediaKind", "fetch_source", "look", "made_uri", "save_asset", "source_path"]
 
 MediaKind = Literal["video", "audio", "image"]
 _FILE = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """An input that was looked at and not fetched."""
+
+    name: str
+    size: int | None
+    """Bytes, where the outside says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,27 @@ def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) 
         InputError:    the reference is of no known form.
         DiskFull:      there is no room for it.
     """
+    return _fetched(_origin(uri), _limit(kind), on_bytes)
+
+
+def look(uri: str, kind: MediaKind) -> Glimpse:
+    """
+    Ask what is behind a reference, as `fetch_source` does before it fetches, and with the same errors.
+
+    Args:
+        uri:  as there.
+        kind: which size limit holds.
+    """
+    origin = _origin(uri)
+    seen = origin.look()
+    if seen.size is not None:
+        _check_size(seen.size, _limit(kind))
+    return Glimpse(plain_name(origin.name()), seen.size)
+
+
+def _limit(kind: MediaKind) -> int:
     media = get_settings().media
-    limits = {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}
-    return _fetched(_origin(uri), limits[kind], on_bytes)
+    return {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}[kind]
 
 
 def source_path(source: SourceFile) -> Path:

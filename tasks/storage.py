@@ -1,11 +1,10 @@
 """
-S3 in and out, and where our own store is. The only module that imports boto3, at first use.
+S3 in and out, and where our own store is. boto3 is imported at first use.
 
 Stores that are folders are in `tasks.objects`; both look the same from outside.
 """
 
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from musetalk_core.errors import InputError
+from tasks import s3_clients
 from tasks.errors import BucketNotAllowed, StorageError
 from tasks.objects import (
     BLOCK,
@@ -29,7 +29,7 @@ from tasks.objects import (
 )
 from tasks.partial import Part
 from tasks.s3_answers import CHANGED, Mode, code_of, condition, said, total_of, version_of
-from tasks.settings import S3Settings, get_settings
+from tasks.settings import get_settings
 
 __all__ = [
     "FolderObjects",
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _MULTIPART_BYTES = 16 << 20
-_OWN_FOLDERS = ("artefacts", "assets")
+_OWN_FOLDERS = ("artefacts", "assets", "avatars")
 """Parts of our own store that no job writes through an s3:// reference."""
 
 
@@ -133,7 +133,7 @@ def _opened_store(url: str) -> Objects:
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         return S3Objects(bucket, prefix)
     if url.startswith("s3-bucket/"):
-        block: Any = _load_block(url)
+        block: Any = s3_clients.load_block(url)
         folder = str(block.bucket_folder or "")
         return S3Objects(str(block.bucket_name), folder, credentials=block.credentials)
     root = Path(url.removeprefix("file://")).expanduser()
@@ -166,8 +166,8 @@ class S3Objects:
 
     def _client(self, *, only_new: bool = False) -> Any:
         if self._credentials is None:
-            return _client(get_settings().s3, only_new, os.getpid())
-        return _block_client(get_settings().s3, self._credentials, only_new, os.getpid())
+            return s3_clients.client(get_settings().s3, only_new, os.getpid())
+        return s3_clients.block_client(get_settings().s3, self._credentials, only_new, os.getpid())
 
     def _where(self, key: str) -> dict[str, str]:
         if self._check:
@@ -303,6 +303,20 @@ class S3Objects:
                 self._client().generate_presigned_url("get_object", self._where(key), ExpiresIn=seconds)
             )
 
+    def presigned_put(self, key: str, size: int, content_type: str, seconds: int) -> str:
+        """
+        Make a link to which anybody may PUT one object of this size and type for a while.
+
+        Both are signed: a client that sends other headers is refused by the store.
+        """
+        more = {"ContentLength": size, "ContentType": content_type}
+        with self._errors(key, "write"):
+            return str(
+                self._client().generate_presigned_url(
+                    "put_object", self._where(key) | more, ExpiresIn=seconds
+                )
+            )
+
     @contextmanager
     def _errors(self, key: str, mode: Mode) -> Generator[None]:
         """Say in our words what boto3 raises."""
@@ -323,77 +337,3 @@ class S3Objects:
 
 class _Changed(Exception):
     """The object is not the one whose beginning we have."""
-
-
-_building = threading.Lock()
-"""Building a client is not safe in threads; using one is."""
-
-
-@lru_cache(maxsize=16)
-def _client(s3: S3Settings, only_new: bool, pid: int) -> Any:
-    import boto3
-
-    library: Any = boto3
-    if s3.credentials_block:
-        return _block_client(s3, _load_block(s3.credentials_block), only_new, pid)
-    with _building:
-        session: Any = library.Session(region_name=s3.region)
-        return _built(session, s3, {}, only_new)
-
-
-@lru_cache(maxsize=16)
-def _block_client(s3: S3Settings, credentials: Any, only_new: bool, pid: int) -> Any:
-    with _building:
-        own: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
-        return _built(credentials.get_boto3_session(), s3, own, only_new)
-
-
-def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) -> Any:
-    """Build a client: the block's own parameters, then the settings where the block says nothing."""
-    from botocore.config import Config
-
-    checksums = "when_required" if s3.endpoint_url or "endpoint_url" in own else "when_supported"
-    config = Config(
-        request_checksum_calculation=checksums,  # many S3-compatible stores know no trailing checksums
-        response_checksum_validation=checksums,
-        connect_timeout=s3.connect_timeout_s,
-        read_timeout=s3.read_timeout_s,
-        retries={"total_max_attempts": s3.max_attempts, "mode": "standard"},
-        max_pool_connections=20,
-        s3={"addressing_style": "path"} if s3.force_path_style else None,
-    )
-    if "config" in own:
-        config = config.merge(own["config"])
-    named: dict[str, Any] = {"endpoint_url": s3.endpoint_url}
-    if s3.region or not session.region_name:
-        named["region_name"] = s3.region or "us-east-1"
-    client = session.client("s3", **(named | own | {"config": config}))
-    if only_new:
-        for call in ("PutObject", "CompleteMultipartUpload"):
-            client.meta.events.register(f"provide-client-params.s3.{call}", _if_none_match)
-    return client
-
-
-def _if_none_match(params: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Write only where nothing is; boto3's transfers take no such argument."""
-    return params | {"IfNoneMatch": "*"}
-
-
-def _load_block(reference: str) -> Any:
-    """Load a prefect-aws block by `kind/name` from the Prefect server of this environment."""
-    import prefect_aws
-
-    kind, _, name = reference.partition("/")
-    kinds: dict[str, Any] = {
-        "s3-bucket": prefect_aws.S3Bucket,
-        "aws-credentials": prefect_aws.AwsCredentials,
-        "minio-credentials": prefect_aws.MinIOCredentials,
-    }
-    if kind not in kinds or not name:
-        raise StorageError(f"{reference!r} is not a block we know; use {', '.join(kinds)} and /NAME.")
-    try:
-        return kinds[kind].load(name, _sync=True)
-    except ValueError as error:
-        raise StorageError(
-            f"Prefect has no block {reference}; make it, or change the setting that names it."
-        ) from error

@@ -16,10 +16,11 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from api.doors import get_runs
+from api.forecast import Eta, Took
 from api.main import create_app
 from api.problems import Problem
 from api.reports import JobError, Progress
-from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Page, Run, Terms, Wanted
+from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
 from flows.control import Control
 from flows.registry import JobType
 from flows.schemas import Job
@@ -42,6 +43,7 @@ class FakeRuns:
         self.keys: dict[str, UUID] = {}
         self.lines: dict[UUID, list[LogLine]] = {}
         self.on_create: Callable[[Run], Run] = lambda run: run
+        self.took: Took | None = None
         self.fault: str | None = None
 
     async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
@@ -108,6 +110,10 @@ class FakeRuns:
         return sum(
             run.status not in FINAL and tenant in {None, run.control.tenant} for run in self.jobs.values()
         )
+
+    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+        waiting = await self.unfinished(None)
+        return Outlook(waiting, self.took, Eta(1.0 + waiting, 2.0 + waiting) if self.took else None)
 
     async def changed(self, job_id: UUID, limit_s: float) -> None:
         await asyncio.sleep(min(limit_s, 0.02))

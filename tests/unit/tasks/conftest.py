@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tasks import artefacts, storage
+from tasks import artefacts, s3_clients, storage
 from tasks.settings import Settings, get_settings
 
 
@@ -78,7 +78,7 @@ class Bucket:
         import os
 
         self.sent.clear()
-        ours = storage._client(get_settings().s3, False, os.getpid())
+        ours = s3_clients.client(get_settings().s3, False, os.getpid())
 
         self.stop_watching()
         self.watched = ours

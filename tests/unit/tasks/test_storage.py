@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from musetalk_core.errors import DiskFull, InputError
-from tasks import storage
+from tasks import s3_clients
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
 from tasks.objects import FolderObjects, read_small
 from tasks.settings import get_settings
@@ -337,7 +337,7 @@ def test_a_block_brings_its_bucket_endpoint_and_credentials(
     block = _Block(s3_endpoint)
     block.bucket_name = bucket.name
     asked = []
-    monkeypatch.setattr(storage, "_load_block", lambda reference: asked.append(reference) or block)
+    monkeypatch.setattr(s3_clients, "load_block", lambda reference: asked.append(reference) or block)
     configure(store__url="s3-bucket/media", s3__endpoint_url="http://127.0.0.1:1")
 
     assert home_store().upload(file, "a.bin").uri == f"s3://{bucket.name}/folder/a.bin"
@@ -349,7 +349,7 @@ def test_a_block_brings_its_bucket_endpoint_and_credentials(
 
 def test_an_unknown_kind_of_block_is_refused():
     with pytest.raises(StorageError, match="not a block we know"):
-        storage._load_block("gcs-bucket/media")
+        s3_clients.load_block("gcs-bucket/media")
 
 
 def test_a_small_object_is_read_whole_or_refused(store, file):

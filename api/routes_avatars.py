@@ -1,0 +1,93 @@
+"""Avatars: prepared faces, kept so that jobs on them start at once."""
+
+from asyncio import to_thread
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from api.keys import caller_tenant, require_key
+from api.problems import Problem
+from api.submission import request_model
+from api.submitting import add_submit_route
+from flows.registry import JOB_TYPES
+from tasks import avatar_notes
+from tasks.avatar_notes import AvatarNote
+from tasks.errors import ObjectMissing
+
+router = APIRouter(prefix="/v1/avatars", tags=["avatars"], dependencies=[Depends(require_key)])
+
+Avatar = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Its key.")]
+
+_PREPARE = JOB_TYPES["prepare_avatar"]
+
+
+class AvatarView(AvatarNote):
+    """A prepared avatar."""
+
+    ready: bool = Field(
+        description="It is in the cache; if not, the next job on the same file prepares it again."
+    )
+
+
+class AvatarPage(BaseModel):
+    """A part of the list of avatars."""
+
+    avatars: list[AvatarNote]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next part; null at the end.")
+
+
+add_submit_route(
+    router,
+    "",
+    request_model(_PREPARE),
+    lambda _: _PREPARE,
+    "warm_up_avatar",
+    "Prepare a face ahead of time: a job of type prepare_avatar",
+)
+
+
+@router.get("", name="list_avatars")
+async def list_avatars(
+    request: Request,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=300, description="`next_cursor` of a page before.")
+    ] = None,
+) -> AvatarPage:
+    """List prepared avatars, in no particular order."""
+    found, onwards = await to_thread(avatar_notes.listed, caller_tenant(request), cursor, limit)
+    if onwards:
+        link = request.url.include_query_params(cursor=onwards)
+        response.headers["Link"] = f'<{link}>; rel="next"'
+    return AvatarPage(avatars=found, next_cursor=onwards)
+
+
+@router.get("/{avatar}", name="read_avatar")
+async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
+    """Describe an avatar, and say whether it is in the cache."""
+
+    def look() -> AvatarView:
+        note = avatar_notes.read(avatar, caller_tenant(request))
+        return AvatarView(**note.model_dump(), ready=avatar_notes.is_ready(avatar))
+
+    try:
+        return await to_thread(look)
+    except ObjectMissing as error:
+        raise Problem("not_found", str(error)) from error
+
+
+@router.delete("/{avatar}", status_code=204, name="delete_avatar")
+async def delete_avatar(request: Request, avatar: Avatar) -> None:
+    """
+    Delete an avatar. What is shared with others goes when the last of them deletes it.
+
+    Workers on other computers drop their copy when they need the room.
+    """
+    try:
+        gone = await to_thread(avatar_notes.forget, avatar, caller_tenant(request))
+    except ObjectMissing as error:
+        raise Problem("not_found", str(error)) from error
+    if not gone:
+        raise Problem("in_use", "A job works with this avatar; try again when it is done.")

@@ -1,0 +1,108 @@
+"""Routes that take jobs: one for each type, so that each has its own schema."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from api import views
+from api.doors import RunsDep
+from api.estimating import EstimateView, estimated
+from api.idempotency import KeyHeader, scoped
+from api.models_here import require_models
+from api.prefer import Preference, PreferHeader
+from api.runs import Run, Runs, wait_until_final
+from api.submission import Submission, job_of, terms_of
+from api.views import JobView
+from flows.registry import JobType
+from tasks.settings import get_settings
+
+CancelAfter = Annotated[
+    str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
+]
+DryRun = Annotated[bool, Query(description="Only check it and say how long it would take.")]
+
+
+async def _submitted(
+    request: Request,
+    response: Response,
+    runs: Runs,
+    job_type: JobType,
+    asked: Submission,
+    headers: tuple[str | None, str | None, str | None],
+    *,
+    dry_run: bool,
+) -> JobView | Response:
+    """Queue a job, and wait for it as long as that is preferred."""
+    key, cancel_after, prefer = headers
+    job = job_of(job_type, asked)
+    await require_models(job_type, job)
+    terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
+    if dry_run:
+        estimate = await estimated(runs, job_type, job, terms)
+        return JSONResponse(estimate.model_dump(mode="json"))
+    run = await runs.create(job_type, job, terms)
+    if run.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return await _answer(request, response, runs, run, Preference.read(prefer))
+
+
+async def _answer(
+    request: Request, response: Response, runs: Runs, run: Run, preferred: Preference
+) -> JobView:
+    wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
+    if run.replayed or wait_s:
+        run = await wait_until_final(runs, run.id, wait_s)
+    finished = run.status in views.FINAL
+    response.status_code = 201 if finished and not run.replayed and wait_s else 202
+    response.headers.update(preferred.applied(wait_s))
+    response.headers.update(views.polling_headers(run))
+    if finished:
+        del response.headers["Retry-After"]
+    return views.job_view(request, run)
+
+
+def add_submit_route(
+    router: APIRouter, path: str, body: Any, choose: Callable[[Any], JobType], name: str, summary: str
+) -> None:
+    """
+    Add a route that takes jobs.
+
+    Args:
+        router:  where to.
+        path:    below the router's own.
+        body:    what it takes: a `Submission`, or a choice of several.
+        choose:  gives the type of what came.
+        name:    of the operation.
+        summary: of it.
+    """
+
+    async def submit(
+        request: Request,
+        response: Response,
+        runs: RunsDep,
+        job: Submission,
+        key: KeyHeader = None,
+        cancel_after: CancelAfter = None,
+        prefer: PreferHeader = None,
+        dry_run: DryRun = False,
+    ) -> JobView | Response:
+        headers = (key, cancel_after, prefer)
+        return await _submitted(request, response, runs, choose(job), job, headers, dry_run=dry_run)
+
+    submit.__annotations__["job"] = body
+    router.add_api_route(
+        path,
+        submit,
+        methods=["POST"],
+        status_code=202,
+        response_model=JobView,
+        responses={
+            200: {"model": EstimateView, "description": "It would be taken; nothing was queued."},
+            201: {"model": JobView, "description": "It ended within the preferred wait."},
+        },
+        name=name,
+        operation_id=name,
+        summary=summary,
+    )
