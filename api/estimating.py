@@ -67,17 +67,14 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
             raise fault
     if faults:
         raise _refusal([fault for fault in faults if isinstance(fault, _Fault)])
-    outlook = await runs.outlook(job_type, terms.control)
-    warnings = (
-        [] if outlook.took else ["No job of this type has finished yet: there is nothing to guess from."]
-    )
+    unknown = "No job of this type has finished yet: there is nothing to guess from."
     return EstimateView(
         type=job_type.name,
         inputs=[one for one in found if isinstance(one, InputView)],
         queue_position=outlook.waiting + 1,
         run_s=views.eta_view(outlook.took),
         eta=views.eta_view(outlook.eta),
-        warnings=warnings,
+        warnings=[] if outlook.took else [unknown],
     )
 
 

@@ -93,7 +93,7 @@ class Announced(BaseModel):
     content_type: str = Field(
         default="application/octet-stream",
         max_length=100,
-        pattern=r"^[\w.+-]+/[\w.+-]+$",
+        pattern=r"^[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+$",
         examples=["video/mp4"],
     )
 

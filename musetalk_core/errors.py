@@ -18,6 +18,7 @@ Every error raised on purpose, here and in the layers above.
     - ObjectMissing         input_not_found      no
     - BucketNotAllowed      bucket_not_allowed   no
     - UploadFailed          upload_failed        yes
+    - DirectNotOffered      direct_not_offered   no
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no

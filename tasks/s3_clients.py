@@ -40,6 +40,8 @@ def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) ->
     config = Config(
         request_checksum_calculation=checksums,  # many S3-compatible stores know no trailing checksums
         response_checksum_validation=checksums,
+        # links of the older kind do not sign what is sent, and newer regions know none
+        signature_version="s3v4",
         connect_timeout=s3.connect_timeout_s,
         read_timeout=s3.read_timeout_s,
         retries={"total_max_attempts": s3.max_attempts, "mode": "standard"},

@@ -311,11 +311,8 @@ class S3Objects:
         """
         more = {"ContentLength": size, "ContentType": content_type}
         with self._errors(key, "write"):
-            return str(
-                self._client().generate_presigned_url(
-                    "put_object", self._where(key) | more, ExpiresIn=seconds
-                )
-            )
+            params = self._where(key) | more
+            return str(self._client().generate_presigned_url("put_object", params, ExpiresIn=seconds))
 
     @contextmanager
     def _errors(self, key: str, mode: Mode) -> Generator[None]:

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from api.doors import get_runs
 from api.forecast import Eta, Took
+from api.key_file import Key, digest, new_key, read_keys, write_keys
 from api.main import create_app
 from api.problems import Problem
 from api.reports import JobError, Progress
@@ -212,3 +213,50 @@ def server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> Iterator[str]:
     uv.should_exit = True
     thread.join()
     listener.close()
+
+
+@pytest.fixture
+def key_file(environment, tmp_path):
+    path = tmp_path / "keys.json"
+    environment.setenv("MUSETALK_API__KEYS_FILE", str(path))
+    write_keys(path, [])
+    return path
+
+
+@pytest.fixture
+def issue(key_file):
+    """Put a key into the file; gives the headers that present it."""
+
+    def make(name, **fields):
+        key = new_key()
+        write_keys(key_file, [*read_keys(key_file), Key(name=name, sha256=digest(key), **fields)])
+        return {"Authorization": f"Bearer {key}"}
+
+    return make
+
+
+@pytest.fixture
+def s3_store(environment: pytest.MonkeyPatch, s3_endpoint: str) -> Iterator[str]:
+    """Have our own store in a bucket of a real S3 server; gives the bucket's name."""
+    from boto3 import Session
+
+    from tasks import artefacts, storage
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MUSETALK_S3__ENDPOINT_URL": s3_endpoint,
+        "MUSETALK_S3__FORCE_PATH_STYLE": "true",
+        "MUSETALK_S3__REGION": "us-east-1",
+    }.items():
+        environment.setenv(name, value)
+    bucket = f"api-{uuid4().hex[:12]}"
+    client: Any = Session("test", "test", region_name="us-east-1").client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket=bucket)
+    environment.setenv("MUSETALK_STORE__URL", f"s3://{bucket}/render")
+    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+        remembered.cache_clear()
+    yield bucket
+    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+        remembered.cache_clear()

@@ -8,33 +8,13 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner
 
-from api.key_file import Key, KeyFileError, digest, new_key, read_keys, write_keys
+from api.key_file import KeyFileError, write_keys
 from api.keys import PublicWithoutKeys, require_keys_when_public
 from deployments.cli import app
 from flows.control import Control
 from tasks.settings import get_settings
 
 SPEECH = {"text": "Hello."}
-
-
-@pytest.fixture
-def key_file(environment, tmp_path):
-    path = tmp_path / "keys.json"
-    environment.setenv("MUSETALK_API__KEYS_FILE", str(path))
-    write_keys(path, [])
-    return path
-
-
-@pytest.fixture
-def issue(key_file):
-    """Put a key into the file; gives the headers that present it."""
-
-    def make(name, **fields):
-        key = new_key()
-        write_keys(key_file, [*read_keys(key_file), Key(name=name, sha256=digest(key), **fields)])
-        return {"Authorization": f"Bearer {key}"}
-
-    return make
 
 
 def test_the_file_holds_no_key_and_is_its_owner_s(key_file, issue):

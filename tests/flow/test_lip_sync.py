@@ -3,6 +3,7 @@ import wave
 import av
 import pytest
 
+from flows.control import Control
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
 from flows.prepare_avatar import prepare_avatar
@@ -10,6 +11,7 @@ from flows.schemas import LipSyncJob, PortraitJob, PrepareAvatarJob
 from musetalk_core import prepare
 from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.tracking import Tracker
+from tasks.avatar_notes import listed
 from tasks.errors import AvatarNotPrepared
 from tasks.storage import home_store
 
@@ -119,3 +121,15 @@ def test_a_picture_without_a_face_is_an_error(home, speech_file):
 
     with pytest.raises(NoFaceFound):
         portrait(PortraitJob(image=uri(wall), audio=uri(speech_file)))
+
+
+def test_what_was_prepared_is_written_down_for_its_tenant(home, clip_file, speech_file):
+    made = prepare_avatar(
+        PrepareAvatarJob(video=uri(clip_file), engine="fake"), control=Control(tenant="acme")
+    )
+    (note,), onwards = listed("acme", None, 10)
+    assert (note.avatar, note.source, note.frames) == (made.avatar, clip_file.name, made.frames)
+    assert onwards is None and listed("other", None, 10) == ([], None)
+    job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
+    assert lip_sync(job).avatar == made.avatar
+    assert len(listed(None, None, 10)[0]) == 2, "nobody's job has a note of its own"

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from musetalk_core.errors import DiskFull, InputError
-from tasks import s3_clients
+from tasks import s3_clients, storage
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
 from tasks.objects import FolderObjects, read_small
 from tasks.settings import get_settings

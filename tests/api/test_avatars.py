@@ -1,0 +1,131 @@
+"""Avatars over HTTP: listed, read, deleted, each tenant's own."""
+
+import pytest
+
+from tasks.artefacts import artefacts
+from tasks.avatar_notes import AvatarNote, remember
+
+KEY = "{:064x}".format
+
+
+@pytest.fixture
+def prepared(environment):
+    """Prepare an avatar, as far as the API can see: its files in the cache and its note."""
+
+    def make(number, tenant=None):
+        key = KEY(number)
+        artefacts().made_once("avatar", key, lambda folder: (folder / "boxes.npy").write_bytes(b"boxes"))
+        artefacts().release()
+        note = AvatarNote(
+            avatar=key,
+            engine="viseme",
+            source="anna.mp4",
+            sha256=KEY(7),
+            width=640,
+            height=360,
+            fps="25",
+            frames=50,
+            with_face=48,
+            is_still=False,
+        )
+        remember(note, tenant)
+        return key
+
+    return make
+
+
+def listed(client, **asked):
+    answer = client.get("/v1/avatars", **asked)
+    assert answer.status_code == 200
+    return [avatar["avatar"] for avatar in answer.json()["avatars"]]
+
+
+def test_warming_up_is_a_job(client, runs):
+    answer = client.post("/v1/avatars", json={"video": "s3://media/anna.mp4", "control": {"tags": ["cast"]}})
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    ((job_type, job, _),) = runs.created
+    assert (job_type.name, job.video) == ("prepare_avatar", "s3://media/anna.mp4")
+    assert answer.json()["tags"] == ["cast"]
+
+
+def test_list_read_delete(client, prepared):
+    first, second = prepared(1), prepared(2)
+    assert listed(client) == [first, second]
+    said = client.get(f"/v1/avatars/{first}").json()
+    assert (said["ready"], said["source"], said["with_face"]) == (True, "anna.mp4", 48)
+    assert client.delete(f"/v1/avatars/{first}").status_code == 204
+    assert client.get(f"/v1/avatars/{first}").json()["code"] == "not_found"
+    assert client.delete(f"/v1/avatars/{first}").status_code == 404
+    assert not artefacts().knows("avatar", first) and artefacts().knows("avatar", second)
+    assert listed(client) == [second]
+
+
+def test_pages(client, prepared):
+    keys = [prepared(number) for number in range(5)]
+    seen, cursor = [], None
+    while True:
+        answer = client.get("/v1/avatars", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))
+        seen += [avatar["avatar"] for avatar in answer.json()["avatars"]]
+        cursor = answer.json()["next_cursor"]
+        assert (cursor is None) == ("link" not in answer.headers)
+        if cursor is None:
+            break
+    assert seen == keys
+
+
+def test_an_evicted_one_is_listed_as_not_ready(client, prepared):
+    key = prepared(1)
+    assert artefacts().forget("avatar", key)
+    assert client.get(f"/v1/avatars/{key}").json()["ready"] is False
+    assert client.delete(f"/v1/avatars/{key}").status_code == 204
+
+
+def test_tenants(connect, prepared, issue):
+    client, acme, other, all_ = (
+        connect(),
+        issue("a", tenant="acme"),
+        issue("b", tenant="other"),
+        issue("c"),
+    )
+    shared, own = prepared(1, "acme"), prepared(2, "acme")
+    prepared(1, "other")
+    assert listed(client, headers=acme) == [shared, own]
+    assert listed(client, headers=other) == [shared]
+    assert client.get(f"/v1/avatars/{own}", headers=other).status_code == 404
+    assert client.delete(f"/v1/avatars/{own}", headers=other).status_code == 404
+    # what two tenants prepared goes with the second of them
+    assert client.delete(f"/v1/avatars/{shared}", headers=acme).status_code == 204
+    assert listed(client, headers=acme) == [own]
+    assert client.get(f"/v1/avatars/{shared}", headers=other).json()["ready"] is True
+    assert client.delete(f"/v1/avatars/{shared}", headers=other).status_code == 204
+    assert not artefacts().knows("avatar", shared)
+    assert listed(client, headers=all_) == [own]
+    assert client.delete(f"/v1/avatars/{own}", headers=all_).status_code == 204
+    assert listed(client, headers=acme) == []
+
+
+def test_one_that_a_job_works_with_stays(client, prepared):
+    """Another process holds it: here a real one."""
+    import subprocess
+    import sys
+
+    key = prepared(1)
+    program = (
+        "import sys; from tasks.artefacts import artefacts;"
+        f"artefacts().find('avatar', '{key}'); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stdout.readline() == "held\n"
+        refused = client.delete(f"/v1/avatars/{key}")
+        assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+        assert listed(client) == [key]
+        job.stdin.close()
+    assert client.delete(f"/v1/avatars/{key}").status_code == 204
+
+
+def test_what_is_no_avatar(client):
+    for name in ("x", "..%2f..%2fetc", KEY(1).upper() + "A", "_"):
+        assert client.get(f"/v1/avatars/{name}").status_code in {400, 404}
