@@ -7,13 +7,11 @@ from uuid import UUID
 from api.reports import read_progress
 from api.runs import Run
 from flows.control import read_control
-from flows.outcome import STATE_TYPES, Status, ended_as, error_of, result_of, status_of
+from flows.outcome import PROGRESS, STATE_TYPES, Status, ended_as, error_of, result_of, status_of
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-PROGRESS: Final = "progress"
-"""Key of the artifact that tells how far a job is."""
 TAG: Final = "tag:"
 """Before a caller's own tags, so that they are never taken for one of ours."""
 METADATA: Final = "musetalk.metadata."

@@ -12,11 +12,11 @@ from api.cursor import Cursor
 from api.live import Live
 from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
-from api.prefect_reading import METADATA, PROGRESS, RETRY_OF, TAG, state_types, to_run
+from api.prefect_reading import METADATA, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
 from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
 from flows.control import ENDED_AS, TENANT_TAG, Control, tags
-from flows.outcome import NOTES, status_of
+from flows.outcome import NOTES, PROGRESS, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 

@@ -1,11 +1,13 @@
-"""What sets webhooks going: automations of Prefect's that run `announce` when a job starts or ends."""
+"""What sets webhooks going: automations of Prefect's that run `announce` or `notify` on what jobs do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flows.control import NOTIFY_START_TAG, NOTIFY_TAG
 from flows.registry import INTERNAL
+from tasks.event_names import PROGRESSED
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -21,37 +23,57 @@ class Watch:
 
     Attributes:
         name:   in Prefect's list of automations.
-        tag:    of the runs that it is about.
-        states: names of the states it waits for. The janitor finds those who end in another one.
+        events: names of the events that it waits for, all of them about a job's run.
+        tag:    of the runs that it is about; None where only such runs have these events.
+        flow:   what it runs then.
+        more:   parameters of that, beside the job's run.
     """
 
     name: str
-    tag: str
-    states: tuple[str, ...]
+    events: frozenset[str]
+    tag: str | None = None
+    flow: str = "announce"
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+
+def _states(*names: str) -> frozenset[str]:
+    return frozenset(f"prefect.flow-run.{name}" for name in names)
+
+
+_NUMBER: Final = {"__prefect_kind": "jinja", "template": "{{ event.payload.number }}"}
 
 WATCHES: Final = (
+    # the janitor finds those who end in another state
     Watch(
         "musetalk: somebody is to be told of a job's end",
+        _states("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
         NOTIFY_TAG,
-        ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
     ),
-    Watch("musetalk: somebody is to be told of a job's start", NOTIFY_START_TAG, ("Running",)),
+    Watch("musetalk: somebody is to be told of a job's start", _states("Running"), NOTIFY_START_TAG),
+    Watch(
+        "musetalk: somebody is to be told how far a job is",
+        frozenset({PROGRESSED}),
+        flow="notify",  # said once, and not worth a look at who else saw it
+        more={"event": "progress", "number": {"__prefect_kind": "json", "value": _NUMBER}},
+    ),
 )
 
 
 def apply_automations(client: "SyncPrefectClient") -> list[str]:
     """
-    Create the automations, or point them to the deployment that is there now.
+    Create the automations, or point them to the deployments that are there now.
 
     Args:
-        client: of the server to write to; `announce` is deployed there.
+        client: of the server to write to; `announce` and `notify` are deployed there.
 
     Returns:
         What was done, empty for nothing.
     """
-    deployment = client.read_deployment_by_name(INTERNAL["announce"].deployment)
-    return [line for watch in WATCHES if (line := _apply(client, watch, deployment.id))]
+    deployments = {
+        flow: client.read_deployment_by_name(INTERNAL[flow].deployment).id
+        for flow in {watch.flow for watch in WATCHES}
+    }
+    return [line for watch in WATCHES if (line := _apply(client, watch, deployments[watch.flow]))]
 
 
 def _apply(client: "SyncPrefectClient", watch: Watch, deployment: "UUID") -> str:
@@ -68,19 +90,20 @@ def _automation(watch: Watch, deployment: "UUID") -> "AutomationCore":
     from prefect.events.actions import RunDeployment
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+    tagged = {"prefect.resource.id": f"prefect.tag.{watch.tag}", "prefect.resource.role": "tag"}
     trigger = EventTrigger(
-        expect={f"prefect.flow-run.{state}" for state in watch.states},
+        expect=set(watch.events),
         match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
-        match_related={  # pyright: ignore[reportArgumentType]
-            "prefect.resource.id": f"prefect.tag.{watch.tag}",
-            "prefect.resource.role": "tag",
-        },
+        match_related=tagged if watch.tag else {},  # pyright: ignore[reportArgumentType]
         posture=Posture.Reactive,
         threshold=1,
         within=timedelta(0),
     )
     run = {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}
     action = RunDeployment(
-        source="selected", deployment_id=deployment, parameters={"job": {"run": run}}, job_variables=None
+        source="selected",
+        deployment_id=deployment,
+        parameters={"job": {"run": run, **watch.more}},
+        job_variables=None,
     )
     return AutomationCore(name=watch.name, trigger=trigger, actions=[action])

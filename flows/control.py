@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from tasks.event_names import NOTIFY_PROGRESS_TAG
+
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 """Names of a pool's work queues too, most urgent first."""
@@ -22,7 +24,7 @@ COMPLETE_IN: Final = "complete_in"
 ABORTED: Final = "aborted"
 EXPIRED: Final = "Job expired before processing could begin"
 
-Event = Literal["started", "completed", "failed", "canceled"]
+Event = Literal["started", "progress", "completed", "failed", "canceled"]
 """What webhooks tell of a job."""
 AT_THE_END: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
 NOTIFY_TAG: Final = "notify"
@@ -60,9 +62,9 @@ class Notify(BaseModel):
     events: tuple[Event, ...] = Field(
         default=AT_THE_END,
         min_length=1,
-        max_length=4,
+        max_length=5,
         title="Events",
-        description="started, completed, failed, canceled; the last three are usual.",
+        description="started, progress, completed, failed, canceled; the last three are usual.",
         examples=[["started", "completed", "failed", "canceled"]],
     )
 
@@ -147,9 +149,16 @@ def is_past(control: Control, created: datetime) -> bool:
     return due is not None and due <= datetime.now(UTC)
 
 
+_EXTRA_TAGS: Final[Mapping[Event, str]] = {
+    "started": NOTIFY_START_TAG,
+    "progress": NOTIFY_PROGRESS_TAG,
+}
+
+
 def tags(control: Control) -> list[str]:
     """Return the tags that a run with this control carries."""
     found = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
     if control.notify:
-        found += [NOTIFY_TAG, *([NOTIFY_START_TAG] if "started" in control.notify.events else [])]
+        found.append(NOTIFY_TAG)
+        found += [tag for event, tag in _EXTRA_TAGS.items() if event in control.notify.events]
     return found

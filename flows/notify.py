@@ -44,8 +44,8 @@ def notify(job: NotifyJob, control: Control = USUAL) -> NotifyResult:
         if result.next_attempt_at is not None and run is not None:
             later = job.model_copy(update={"attempt": job.attempt + 1})
             make_attempt(client, later, result.next_attempt_at, tenant_of(run))
-        _mark(client, result)
-    if result.dead:
+        _mark(client, job, result)
+    if result.dead and job.event != "progress":
         raise DeliveryFailed(f"Dead letter: {result.webhook_id} was given up. {result.reason}")
     return result
 
@@ -58,9 +58,12 @@ def _look(client: "SyncPrefectClient", job: NotifyJob) -> tuple[FlowRun | None, 
         return None, "The job is not kept any more."
     if notify_of(run) is None:
         return None, "Nobody is to be told of the job."
-    if job.event not in happened(run):
+    if job.event == "progress":
+        if run.state_type is None or run.state_type.value != "RUNNING":
+            return None, "The job does not run any more: its end is told instead."
+    elif job.event not in happened(run):
         return None, f"The job is not {job.event} any more: it was started again, or stopped."
-    if not job.replay and is_delivered(client, job):
+    if not job.replay and job.event != "progress" and is_delivered(client, job):
         return None, "It has arrived already."
     return run, ""
 
@@ -102,7 +105,8 @@ def _headers(job: NotifyJob, now: datetime, body: bytes) -> dict[str, str]:
 def _told(job: NotifyJob, sent_at: datetime, body: bytes, answer: Answer) -> NotifyResult:
     answered = answer.answered
     again = None
-    if not answered.is_success and not job.replay:
+    # a later word about progress says more than this one again
+    if not answered.is_success and not job.replay and job.event != "progress":
         again = next_attempt(job.attempt, answered, datetime.now(UTC))
     return NotifyResult(
         **_names(job),
@@ -129,7 +133,7 @@ def _outcome(answer: Answer) -> Outcome:
 def _reason(job: NotifyJob, answer: Answer) -> str:
     status = answer.answered.status
     told = answer.trouble or f"The receiver answered {status}."
-    if job.replay or status == GONE:
+    if job.replay or status == GONE or job.event == "progress":
         return told
     return f"{told} Attempt {job.attempt} of {len(DELAYS_S)}."
 
@@ -141,9 +145,14 @@ def _note(result: NotifyResult) -> None:
     made.create()
 
 
-def _mark(client: "SyncPrefectClient", result: NotifyResult) -> None:
-    """Tag this run with how it ended, which can be filtered by; one that will be tried again gets no tag."""
+def _mark(client: "SyncPrefectClient", job: NotifyJob, result: NotifyResult) -> None:
+    """
+    Tag this run with how it ended, which can be filtered by; one that will be tried again gets no tag.
+
+    Runs that an automation made, those about progress, have none of the attempt's tags yet.
+    """
     words = {"delivered": DELIVERED, "dropped": DROPPED}
     word = DEAD if result.dead else words.get(result.outcome)
     if word is not None:
-        client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, word})
+        own = job.tags if job.event == "progress" else []
+        client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, *own, word})

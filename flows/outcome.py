@@ -26,6 +26,9 @@ TEXT_JOBS: Final = frozenset({"transcribe", "analyze"})
 NOTES: Final = ("result", "error")
 """Keys of the artifacts that `error_of` and `result_of` read."""
 
+PROGRESS: Final = "progress"
+"""Key of the artifact that `read_progress` reads."""
+
 _OVERDUE = frozenset({MAX_TIME, COMPLETE_IN, ABORTED})
 STATE_TYPES: Final[Mapping[str, Status]] = {
     "SCHEDULED": "queued",
@@ -39,6 +42,19 @@ STATE_TYPES: Final[Mapping[str, Status]] = {
     "CANCELLED": "canceled",
 }
 """What Prefect's types of states mean, before labels and times are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is."""
+
+    percent: float = 0.0
+    phase: str | None = None
+    done: int = 0
+    total: int = 0
+
+
+NO_PROGRESS: Final = Progress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,27 @@ def read_error(note: Any, state: Any) -> JobError:
     return JobError(
         "internal", "The job failed for a reason of ours; its log in Prefect has the details.", False
     )
+
+
+def read_progress(note: Any) -> Progress:
+    """
+    Read a run's `progress` artifact.
+
+    Args:
+        note: the artifact, with percent as data and JSON `{phase, done, total}` as description, or None.
+    """
+    if note is None:
+        return Progress()
+    try:
+        detail: dict[str, Any] = json.loads(note.description or "{}")
+        return Progress(
+            percent=float(note.data or 0.0),
+            phase=detail.get("phase"),
+            done=int(detail.get("done", 0)),
+            total=int(detail.get("total", 0)),
+        )
+    except (ValueError, TypeError, AttributeError):  # somebody else's artifact under our key
+        return Progress()
 
 
 def status_of(run: "FlowRun") -> Status:

@@ -8,14 +8,14 @@ it is made here.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
 from flows.control import Event
-from flows.outcome import TEXT_JOBS, JobError, Status, media_of, seed_word
+from flows.outcome import NO_PROGRESS, TEXT_JOBS, JobError, Progress, Status, media_of, seed_word
 
 MOST_BYTES: Final = 20_000
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -31,6 +31,7 @@ class Told:
     Attributes:
         ended_as: why it was stopped, in a word.
         result:   what it returned, when it succeeded.
+        progress: how far it is, while it runs.
     """
 
     id: UUID
@@ -42,11 +43,18 @@ class Told:
     ended_as: str | None = None
     error: JobError | None = None
     result: Mapping[str, Any] | None = None
+    progress: Progress = NO_PROGRESS
+
+
+_UNDERWAY: Final = frozenset[Event]({"started", "progress"})
+"""Events of jobs that have not ended."""
 
 
 def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     """
     Write the body; the same job gives the same bytes, so that all attempts of a message agree.
+
+    Progress is told once, as it is at that moment.
 
     Args:
         event: what is told.
@@ -56,7 +64,7 @@ def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     Returns:
         JSON in UTF-8, under 20 kB.
     """
-    when = job.started if event == "started" else job.ended
+    when = datetime.now(UTC) if event == "progress" else job.started if event == "started" else job.ended
     own = f"{base or ''}/v1/jobs/{job.id}"
     envelope = {
         "type": f"job.{event}",
@@ -74,10 +82,11 @@ def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
 
 def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
     links = {"self": own}
-    if event != "started" and _has_file(job):
+    if event not in _UNDERWAY and _has_file(job):
         links["result"] = f"{own}/result"
-    ended = event != "started"
-    return {
+    ended = event not in _UNDERWAY
+    progress = {"progress": asdict(job.progress)} if event == "progress" else {}
+    return progress | {
         "id": str(job.id),
         "type": job.type,
         "status": job.status if ended else "running",
@@ -91,7 +100,7 @@ def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
 
 def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:
     """Fields at the top, where receivers of the older service look for them."""
-    if event == "started":
+    if event in _UNDERWAY:
         return {"id": str(job.id), "status": "running"}
     word = seed_word(job.status, job.ended_as, overdue=job.error is not None)
     fields: dict[str, Any] = {"id": str(job.id), "status": word}

@@ -27,7 +27,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
 from flows.control import NOTIFY_TAG, TENANT_TAG, Control, Event, Notify, read_control
-from flows.outcome import NOTES, ended_as, error_of, result_of, status_of
+from flows.outcome import NOTES, PROGRESS, ended_as, error_of, read_progress, result_of, status_of
 from flows.registry import INTERNAL
 from flows.webhook_body import Told
 from flows.webhook_schemas import DELIVERED, REPLAY, SETTLED, NotifyJob, event_tag, job_tag
@@ -131,7 +131,7 @@ def read_told(client: "SyncPrefectClient", run: FlowRun) -> Told:
         run:    the job's.
     """
     wanted = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=list(NOTES))
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[*NOTES, PROGRESS])
     )
     found = sorted(client.read_artifacts(artifact_filter=wanted), key=lambda note: str(note.updated))
     notes = {str(note.key): note for note in found}  # the newest of each
@@ -146,6 +146,7 @@ def read_told(client: "SyncPrefectClient", run: FlowRun) -> Told:
         ended_as=word,
         error=error_of(status, word, notes, run.state),
         result=result_of(status, notes),
+        progress=read_progress(notes.get(PROGRESS)),
     )
 
 

@@ -32,15 +32,17 @@ def event_tag(event: Event) -> str:
     return f"event:{event}"
 
 
-def webhook_id(job: UUID, event: Event) -> str:
+def webhook_id(job: UUID, event: Event, number: int = 0) -> str:
     """
     Name a message: the same for every attempt, whoever makes it and after whatever crash.
 
     Args:
-        job:   the job.
-        event: what is told of it.
+        job:    the job.
+        event:  what is told of it.
+        number: of several messages about one event, which; 0 where there is but one.
     """
-    return f"msg_{uuid5(job, f'musetalk.webhook.{event}').hex}"
+    which = f"{event}.{number}" if number else event
+    return f"msg_{uuid5(job, f'musetalk.webhook.{which}').hex}"
 
 
 class AnnounceJob(Job):
@@ -67,6 +69,14 @@ class NotifyJob(Job):
     attempt: int = Field(
         default=1, ge=1, le=100_000, title="Attempt", description="Number, from 1.", examples=[1]
     )
+    number: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="Number",
+        description="Of a message about progress: its number, from 1.",
+        examples=[1],
+    )
     replay: bool = Field(
         default=False, title="Replay", description="Asked for by somebody: delivered again, tried once."
     )
@@ -74,7 +84,7 @@ class NotifyJob(Job):
     @property
     def webhook_id(self) -> str:
         """The message's id."""
-        return webhook_id(self.run, self.event)
+        return webhook_id(self.run, self.event, self.number)
 
     @property
     def key(self) -> str:

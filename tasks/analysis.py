@@ -16,6 +16,7 @@ from musetalk_core.analysis.people import find_people
 from musetalk_core.analysis.reading import Reader
 from musetalk_core.media.photo import Photo, check_photo, read_photo
 from musetalk_core.types import Box
+from tasks import jobs
 from tasks.artefacts import artefacts, content_key
 from tasks.limits import limits
 from tasks.models import machine
@@ -87,7 +88,7 @@ def fetch_picture(uri: str) -> SourceFile:
         InputError: it is missing, too large, or no picture that can be read.
     """
     with phase("fetch"):
-        source = fetch_source(uri, kind="image")
+        source = fetch_source(jobs.resolve(uri).uri, kind="image")
         check_photo(source_path(source), limits())
         return source
 

@@ -1,6 +1,7 @@
 """`job://id`: another job's finished output as an input."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,8 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
 from musetalk_core.errors import InputError
+from tasks.errors import ObjectMissing
 
 _SPOKEN = "artefact://speech/"
+_FIELDS = ("video", "audio", "picture")
+"""Of results: the file that stands for the job, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +30,32 @@ def resolve(uri: str) -> Found:
     Follow a `job://` reference; every other reference is returned as it is, a spoken text known as such.
 
     Raises:
-        InputError: the job is unknown, unfinished, or has no file to give.
+        InputError:    what should be a job's id is none.
+        ObjectMissing: the job is unknown, unfinished, or has no such file.
     """
     if uri.startswith(_SPOKEN):
         return Found(uri, uri.removeprefix(_SPOKEN).split("/", 1)[0])
     if not uri.startswith("job://"):
         return Found(uri)
-    job = uri.removeprefix("job://").split("/", 1)[0]
+    job, _, name = uri.removeprefix("job://").partition("/")
     result = _result(job)
-    output = result.get("video") or result.get("audio")
-    if not output:
-        raise InputError(f"job {job} has no audio or video output")
+    stored = _files(result).get(name) if name else _main(result)
+    if stored is None:
+        what = f"file {name}" if name else "audio, video or picture"
+        raise ObjectMissing(f"job {job} has made no {what}")
     speech = result.get("speech")
-    return Found(output["uri"], speech["key"] if speech else None)
+    is_sound = stored == (result.get("video") or result.get("audio"))
+    return Found(stored["uri"], speech["key"] if speech and is_sound else None)
+
+
+def _main(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    return next((result[field] for field in _FIELDS if result.get(field)), None)
+
+
+def _files(result: Mapping[str, Any]) -> dict[str, Any]:
+    files = dict(result.get("files") or {})
+    main = _main(result)
+    return files | {str(result["name"]): main} if main and "name" in result else files
 
 
 def _result(job: str) -> dict[str, Any]:
@@ -52,6 +69,6 @@ def _result(job: str) -> dict[str, Any]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted, limit=1)
     if not found:
-        raise InputError(f"job {job} is unknown or has not finished")
+        raise ObjectMissing(f"job {job} is unknown or has not finished")
     data: Any = found[0].data
     return json.loads(data) if isinstance(data, str) else data  # Prefect stores JSON artifacts as text

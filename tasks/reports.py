@@ -27,6 +27,9 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from musetalk_core.engine import Counts
 from musetalk_core.errors import RenderError
+from tasks.event_names import NOTIFY_PROGRESS_TAG
+from tasks.progress_event import tell_progress
+from tasks.settings import get_settings
 from tasks.stopping import Stopped, stop_if_asked
 
 Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
@@ -57,6 +60,10 @@ class Report:
     shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _SHARES)
     closed: bool = False
     """The run is over: a step that still works in another thread should stop."""
+    telling: bool = False
+    """Somebody is to be told how far it is."""
+    _told: int = 0
+    _told_at: float = field(default_factory=time.monotonic)
     _shown_at: float = 0.0
     _shown_phase: Phase | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,8 +100,18 @@ class Report:
                 return
             self._shown_at, self._shown_phase = now, phase
             shown, artifact = self.percent, self.artifact
+            told = self._tell_at(now)
         text = json.dumps({"phase": phase, "done": done, "total": total})
         _show(artifact, shown, text)
+        if told:
+            tell_progress(told)
+
+    def _tell_at(self, now: float) -> int:
+        """Return the number of the message that is due now, 0 for none; with the lock held."""
+        if not self.telling or now - self._told_at < get_settings().webhook.progress_every_s:
+            return 0
+        self._told_at, self._told = now, self._told + 1
+        return self._told
 
 
 def _show(artifact: UUID, percent: float, text: str) -> None:
@@ -146,6 +163,7 @@ def reported(**shares: tuple[float, float]) -> Generator[Report]:
     report, run = Report(shares=_SHARES | shares), str(flow_run.id)
     _reports[run] = report
     report.artifact = _start_progress()
+    report.telling = NOTIFY_PROGRESS_TAG in flow_run.tags
     try:
         yield report
     except Stopped:

@@ -267,6 +267,7 @@ class WebhookSettings(Group, frozen=True):
         description="whsec_ and base64 of 24 to 64 random bytes; two during a change. Empty: unsigned.",
     )
     timeout_s: float = Field(default=10.0, gt=0, le=30, description="To connect; for each wait for bytes.")
+    progress_every_s: float = Field(default=10, ge=5, description="Least time between words of progress.")
 
 
 class CompatSettings(Group, frozen=True):

@@ -168,3 +168,16 @@ def _load():
     net = torch.nn.Linear(11448, 11448, bias=False)  # 524 MB
     net.load_state_dict(torch.load(os.environ["MODEL_FILE"], weights_only=True))
     return net
+
+
+@flow
+def steady(steps: int, control: dict | None = None):
+    """Get on by half a second at a time, and say so."""
+    import time
+
+    from flows.steps import job_steps
+
+    with job_steps() as books:
+        for done in range(steps):
+            books.report.advance("render", done, steps)
+            time.sleep(0.5)

@@ -38,7 +38,7 @@ class Light:
             for item in declared():
                 if item.pool == "light":
                     _apply_deployment(client, item)
-            assert len(apply_automations(client)) == 2 and not apply_automations(client)
+            assert len(apply_automations(client)) == 3 and not apply_automations(client)
             for kept in client.read_deployments():  # the janitor runs when a test says so
                 for schedule in kept.schedules:
                     client.delete_deployment_schedule(kept.id, schedule.id)
@@ -187,3 +187,30 @@ def test_a_receiver_that_was_down_is_told_later_under_the_same_id(own_server, li
     assert {got.id for got in receiver.got} == {webhook_id(job, "canceled")}
     assert [got.headers["webhook-attempt"] for got in receiver.got] == ["1", "2"]
     assert receiver.got[0].body == receiver.got[1].body
+
+
+def test_progress_is_told_now_and_then_and_only_where_it_is_asked_for(
+    own_server, light_worker, workers, receiver, tmp_path
+):
+    jobs = own_server.pool("jobs")
+    light_worker()
+    workers(jobs, tmp_path, MUSETALK_WEBHOOK__PROGRESS_EVERY_S="5")
+
+    loud = submit(jobs, receiver.url, "steady", events=("progress", "completed"), steps=26)
+    quiet = submit(jobs, receiver.url, "steady", steps=4)
+    jobs.wait(loud, 90)
+    jobs.wait(quiet)
+    eventually(lambda: sum(got.json["type"] == "job.completed" for got in receiver.got) == 2, 60)
+
+    told = [got.json for got in receiver.got if got.json["type"] == "job.progress"]
+    assert 1 <= len(told) <= 3 and {said["id"] for said in told} == {str(loud)}
+    percents = [said["data"]["progress"]["percent"] for said in told]
+    assert percents == sorted(percents) and 0 < percents[0] < 100
+    assert {said["data"]["progress"]["phase"] for said in told} == {"render"}
+    assert {said["status"] for said in told} == {"running"}
+    ids = [got.id for got in receiver.got]
+    assert len(ids) == len(set(ids))
+    assert webhook_id(loud, "progress", 1) in ids
+    Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
+    tagged = [run.tags for run in attempts(own_server, loud)]
+    assert sum("event:progress" in tags for tags in tagged) == len(told), "the API lists them"

@@ -160,7 +160,7 @@ def test_who_is_told_is_part_of_the_control():
         {"url": "https://a.example:99999/"},
         {"url": "https://a.example/\n"},
         {"url": "https://a.example/", "events": []},
-        {"url": "https://a.example/", "events": ["progress"]},
+        {"url": "https://a.example/", "events": ["soon"]},
         {"url": "https://a.example/", "secret": "whsec_"},
         {},
     ],
