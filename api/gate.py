@@ -3,6 +3,7 @@
 import time
 from math import ceil
 
+from fastapi import Request
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -63,10 +64,23 @@ class Gate:
         Raises:
             Problem: `rate_limited`, with Retry-After.
         """
-        who = f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
+        who = _who(caller)
         for rate in self._rates:
             if not self._window.hit(rate, who):
                 raise self._refusal(rate, who)
+
+    def standing(self, caller: Key) -> dict[str, str]:
+        """
+        Say how much of the tightest rate is left, in headers; none when there is no rate.
+
+        Args:
+            caller: whose.
+        """
+        if not self._rates:
+            return {}
+        stands = [(self._window.get_window_stats(rate, _who(caller)), rate) for rate in self._rates]
+        stats, rate = min(stands, key=lambda one: one[0].remaining)
+        return _headers(rate, stats.remaining, stats.reset_time)
 
     def _refusal(self, rate: RateLimitItem, who: str) -> Problem:
         reset = self._window.get_window_stats(rate, who).reset_time
@@ -74,10 +88,23 @@ class Gate:
         return Problem(
             "rate_limited",
             f"More than {rate.amount} jobs in {rate.get_expiry()} seconds were sent.",
-            headers={
-                "Retry-After": str(wait_s),
-                "X-RateLimit-Limit": str(rate.amount),
-                "X-RateLimit-Remaining": "0",
-                "X-RateLimit-Reset": str(ceil(reset)),
-            },
+            headers={"Retry-After": str(wait_s), **_headers(rate, 0, reset)},
         )
+
+
+def _who(caller: Key) -> str:
+    return f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
+
+
+def _headers(rate: RateLimitItem, remaining: int, reset: float) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": str(rate.amount),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(ceil(reset)),
+    }
+
+
+def gate_headers(request: Request) -> dict[str, str]:
+    """Say how much more the caller may submit, on a route that `require_key` guards."""
+    gate: Gate = request.app.state.gate
+    return gate.standing(request.state.caller)

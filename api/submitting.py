@@ -9,7 +9,9 @@ from fastapi.responses import JSONResponse
 from api import views
 from api.doors import RunsDep
 from api.estimating import EstimateView, estimated
+from api.gate import gate_headers
 from api.idempotency import KeyHeader, scoped
+from api.keys import caller_tenant
 from api.models_here import require_models
 from api.prefer import Preference, PreferHeader
 from api.runs import Run, Runs, wait_until_final
@@ -17,6 +19,7 @@ from api.submission import Submission, job_of, terms_of
 from api.views import JobView
 from flows.registry import JobType
 from tasks.settings import get_settings
+from tasks.tenancy import on_behalf_of
 
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
@@ -40,9 +43,11 @@ async def _submitted(
     await require_models(job_type, job)
     terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
     if dry_run:
-        estimate = await estimated(runs, job_type, job, terms)
+        with on_behalf_of(caller_tenant(request)):
+            estimate = await estimated(runs, job_type, job, terms)
         return JSONResponse(estimate.model_dump(mode="json"))
     run = await runs.create(job_type, job, terms)
+    response.headers.update(gate_headers(request))
     if run.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return await _answer(request, response, runs, run, Preference.read(prefer))

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from pydantic import BaseModel
 
+from flows.control import read_control
 from tasks.artefacts import artefacts
 from tasks.reports import Report, finish, reported
+from tasks.tenancy import on_behalf_of
 
 T = TypeVar("T")
 
@@ -51,7 +54,8 @@ def job_steps(**shares: tuple[float, float]) -> Generator[Steps]:
         shares: see `tasks.reports.reported`.
     """
     try:
-        with reported(**shares) as report:
+        tenant = read_control(flow_run.parameters or {}).tenant
+        with on_behalf_of(tenant), reported(**shares) as report:
             yield Steps(report)
     finally:
         artefacts().release()

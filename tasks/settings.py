@@ -69,10 +69,12 @@ class S3Settings(Group, frozen=True):
         default=False, description="endpoint/bucket/key instead of bucket.endpoint/key; MinIO needs it."
     )
     read_buckets: Words | None = Field(
-        default=None, description="Buckets or bucket/prefix that jobs may read; * as wildcard. Empty: any."
+        default=None,
+        description="Buckets or bucket/prefix to read; * matches any, {tenant} theirs. Empty: any.",
     )
     write_buckets: Words | None = Field(
-        default=None, description="Buckets or bucket/prefix that jobs may write; * as wildcard. Empty: any."
+        default=None,
+        description="Buckets or bucket/prefix to write; * matches any, {tenant} theirs. Empty: any.",
     )
     connect_timeout_s: float = Field(default=5.0, gt=0)
     read_timeout_s: float = Field(default=30.0, gt=0)

@@ -30,6 +30,7 @@ from tasks.objects import (
 from tasks.partial import Part
 from tasks.s3_answers import CHANGED, Mode, code_of, condition, said, total_of, version_of
 from tasks.settings import get_settings
+from tasks.tenancy import current_tenant
 
 __all__ = [
     "FolderObjects",
@@ -47,6 +48,8 @@ __all__ = [
 _MULTIPART_BYTES = 16 << 20
 _OWN_FOLDERS = ("artefacts", "assets", "avatars")
 """Parts of our own store that no job writes through an s3:// reference."""
+_OF_TENANT = "{tenant}"
+"""Stands in a grant for the name of whose job it is; nobody in particular has no such grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,11 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
 
 
 def _matches(pattern: str, bucket: str, key: str) -> bool:
+    if _OF_TENANT in pattern:
+        tenant = current_tenant()
+        if tenant is None:
+            return False
+        pattern = pattern.replace(_OF_TENANT, tenant)
     wanted_bucket, _, prefix = pattern.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/*")
     return fnmatchcase(bucket, wanted_bucket) and (

@@ -38,7 +38,9 @@ def test_a_tenant_s_keys_count_together_and_others_are_not_touched(connect, envi
     client = connect()
     first, second, other = callers
 
-    assert [send(client, headers).status_code for headers in (first, second)] == [202, 202]
+    taken = [send(client, headers) for headers in (first, second)]
+    assert [answer.status_code for answer in taken] == [202, 202]
+    assert [answer.headers["x-ratelimit-remaining"] for answer in taken] == ["1", "0"]
     refused = send(client, first)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert refused.json()["retryable"] and 1 <= int(refused.headers["retry-after"]) <= 60

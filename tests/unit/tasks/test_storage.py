@@ -13,6 +13,7 @@ from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageE
 from tasks.objects import FolderObjects, read_small
 from tasks.settings import get_settings
 from tasks.storage import S3Objects, home_store, locate, store_is_remote
+from tasks.tenancy import on_behalf_of
 
 BODY = bytes(range(256)) * 12_000  # 3 MB, three blocks
 
@@ -276,6 +277,26 @@ def test_grants_are_held_before_anything_is_sent(bucket, configure):
         storage.bucket(bucket.name, "write").head("in/a.bin")
     assert bucket.sent == []
     assert storage.bucket(bucket.name, "write").find("out/a.bin") is None
+
+
+def test_a_tenant_has_its_own_part_of_a_bucket(configure):
+    configure(s3__read_buckets="media/{tenant},shared", s3__write_buckets="out-{tenant}")
+    with on_behalf_of("acme"):
+        locate("s3://media/acme/a.mp4", "read")
+        locate("s3://shared/a.mp4", "read")
+        locate("s3://out-acme/a.mp4", "write")
+        for uri, mode in (
+            ("s3://media/other/a.mp4", "read"),
+            ("s3://media/acme2/a.mp4", "read"),
+            ("s3://media/{tenant}/a.mp4", "read"),
+            ("s3://out-other/a.mp4", "write"),
+            ("s3://media/acme/a.mp4", "write"),
+        ):
+            with pytest.raises(BucketNotAllowed):
+                locate(uri, mode)
+    for uri in ("s3://media/acme/a.mp4", "s3://media/None/a.mp4", "s3://media/{tenant}/a.mp4"):
+        with pytest.raises(BucketNotAllowed):
+            locate(uri, "read")
 
 
 def test_an_upload_outside_the_grants_is_refused(bucket, configure, file):

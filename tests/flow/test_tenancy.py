@@ -1,0 +1,35 @@
+"""Grants with {tenant} in them hold inside the tasks of a job, for its tenant and nobody else."""
+
+import pytest
+
+from flows.control import Control
+from flows.prepare_avatar import prepare_avatar
+from flows.schemas import PrepareAvatarJob
+from tasks.errors import BucketNotAllowed, StorageError
+from tasks.settings import get_settings
+from tasks.tenancy import current_tenant
+
+JOB = PrepareAvatarJob(video="s3://media/acme/anna.mp4", engine="fake")
+
+
+@pytest.fixture
+def granted(home, monkeypatch):
+    """Media of tenants in one bucket, on a storage that nobody answers for."""
+    monkeypatch.setenv("MUSETALK_S3__READ_BUCKETS", "media/{tenant}")
+    monkeypatch.setenv("MUSETALK_S3__ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MUSETALK_S3__MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("tenant", ["other", None])
+def test_what_is_another_s_is_refused_before_anything_is_sent(granted, tenant):
+    with pytest.raises(BucketNotAllowed):
+        prepare_avatar(JOB, Control(tenant=tenant))
+
+
+def test_what_is_its_own_is_asked_for(granted):
+    with pytest.raises(StorageError, match="does not answer"):
+        prepare_avatar.with_options(retries=0)(JOB, Control(tenant="acme"))
+    assert current_tenant() is None
