@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 class _Known:
     run: Run
     until: float
+    """When it is too old to be told."""
+    renew_at: float
+    """When a reader has it asked for again."""
 
 
 class Live:
@@ -72,23 +75,29 @@ class Live:
         """
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="events of jobs")
-        known = self._known.get(job_id)
-        if known is not None and time.monotonic() < known.until:
+        known, now = self._known.get(job_id), time.monotonic()
+        if known is not None and now < known.until:
             self._known.move_to_end(job_id)
+            if now >= known.renew_at:
+                self._start_asking(job_id)  # so that the next reader need not wait for it
             return known.run
+        # one caller who leaves does not take the answer from the others
+        return await asyncio.shield(self._start_asking(job_id))
+
+    def _start_asking(self, job_id: UUID) -> "asyncio.Task[Run]":
         asking = self._asking.get(job_id)
         if asking is None:
             asking = asyncio.create_task(self._ask(job_id))
             self._asking[job_id] = asking
             asking.add_done_callback(lambda done: self._asked(job_id, done))
-        return await asyncio.shield(asking)  # one caller who leaves does not take the answer from the others
+        return asking
 
     async def _ask(self, job_id: UUID) -> Run:
         began = time.monotonic()  # an answer is as old as its question
         run = await self._read(job_id)
         if self._asking.get(job_id) is asyncio.current_task():  # else it has changed meanwhile
             kept_s = _FINAL_STALE_S if run.status in FINAL else self._stale_s
-            self._known[job_id] = _Known(run, began + kept_s)
+            self._known[job_id] = _Known(run, began + kept_s, began + kept_s / 2)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return run

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from api.prefect_queue import Forecasts
 from api.prefect_reading import METADATA, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
 from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
+from api.together import Together
 from flows.control import ENDED_AS, TENANT_TAG, Control, tags
 from flows.outcome import NOTES, PROGRESS, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+_TOGETHER = 100
+"""Jobs that are looked up in one question."""
 _SCANS = 20
 """Pages of Prefect's that one page of ours may take, where a status cannot be asked for exactly."""
 
@@ -44,7 +47,8 @@ class PrefectRuns:
         self._deployments: dict[str, UUID] = {}
         self._types: dict[UUID, str] = {}
         self._forecasts = Forecasts(self._door, self._type)
-        self._live = Live(self._read)
+        self._together = Together(self._read_all, _TOGETHER)
+        self._live = Live(self._read_soon)
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -123,6 +127,28 @@ class PrefectRuns:
         if job_type is None:
             raise _unknown()
         return await self._forecasts.add(to_run(found, job_type, notes))
+
+    async def _read_soon(self, job_id: UUID) -> Run:
+        """Look a job up, in one question with others that are asked for at the same time."""
+        run = await self._together.get(job_id)
+        if run is None:
+            raise _unknown()
+        return run
+
+    async def _read_all(self, ids: Sequence[UUID]) -> dict[UUID, Run]:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        client = await self._door.open()
+        # the runs first, as in `_read`
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids)))
+        found = await client.read_flow_runs(flow_run_filter=wanted, limit=_TOGETHER)
+        notes = await self._notes([run.id for run in found])
+        typed = [(run, await self._type(run)) for run in found]
+        return {
+            run.id: await self._forecasts.add(to_run(run, job_type, notes[run.id]))
+            for run, job_type in typed
+            if job_type is not None
+        }
 
     async def find(self, wanted: Wanted) -> Page:
         """List jobs, newest first."""

@@ -16,6 +16,7 @@ NAMES = (
     "transcribe",
     "transcribe_memory",
     "status",
+    "load",
 )
 
 

@@ -1,0 +1,146 @@
+"""The whole stack under load: a burst of jobs of which none is lost, and status reads while they run."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from media import long_speech, talking_head
+from status import BURST, PACE, READERS, Reader, as_fast_as_it_goes, at_a_pace
+
+WATCHED = 20
+FINISHED_S = 900
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def stack(home):
+    """`musetalk up` on ports of its own; gives the addresses of the API and of Prefect."""
+    port, prefect = free_port(), free_port()
+    command = [sys.executable, "-m", "deployments.cli", "up", "--home", home, "--port", str(port)]
+    process = subprocess.Popen(
+        [*map(str, command), "--prefect-port", str(prefect)],
+        stdout=(home / "up.log").open("wb"),
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"NO_COLOR": "1"},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(lambda: httpx.get(f"{url}/readyz", trust_env=False, timeout=10).is_success, 180)
+        yield url, f"http://127.0.0.1:{prefect}/api"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def _wait(ready, limit_s):
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.HTTPError):
+            if ready():
+                return
+        time.sleep(0.5)
+    raise TimeoutError("the stack did not get ready")
+
+
+async def uploaded(client, url, path):
+    answer = await client.post(f"{url}/v1/assets", files={"file": (path.name, path.read_bytes())})
+    return answer.raise_for_status().json()["uri"]
+
+
+async def submitted(client, url, job):
+    """Submit as fast as it goes; gives the ids and the seconds."""
+    began, limit = time.monotonic(), asyncio.Semaphore(READERS)
+
+    async def submit():
+        async with limit:
+            answer = await client.post(f"{url}/v1/jobs/lip_sync", json=job)
+            return answer.raise_for_status().json()["id"]
+
+    made = await asyncio.gather(*(submit() for _ in range(BURST)))
+    return made, time.monotonic() - began
+
+
+async def statuses(client, url):
+    """Status of every job by its id."""
+    found, cursor = {}, None
+    while True:
+        query = {"tag": "load", "limit": 200} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get(f"{url}/v1/jobs", params=query)).raise_for_status().json()
+        found |= {job["id"]: job["status"] for job in page["jobs"]}
+        if (cursor := page["next_cursor"]) is None:
+            return found
+
+
+async def ended(client, url):
+    """Wait until no job is left; gives their statuses."""
+    end = time.monotonic() + FINISHED_S
+    while time.monotonic() < end:
+        found = await statuses(client, url)
+        if not {"queued", "scheduled", "running"} & set(found.values()):
+            break
+        await asyncio.sleep(2)
+    return found
+
+
+async def measure(url, prefect, folder):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from api.prefect_runs import PrefectRuns
+
+    clip = talking_head(folder / "clip.mp4", 2, size=(320, 240), face_px=120)
+    speech = long_speech(folder / "speech.wav", 2)
+    limits = httpx.Limits(max_connections=64)
+    async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
+        job = {
+            "video": await uploaded(client, url, clip),
+            "audio": await uploaded(client, url, speech),
+            "engine": "fake",
+            "control": {"tags": ["load"]},
+        }
+        made, seconds = await submitted(client, url, job)
+        with temporary_settings({PREFECT_API_URL: prefect}):
+            runs, through_the_api = PrefectRuns(), Reader(url)
+            ids = [UUID(one) for one in made[-WATCHED:]]  # the last ones: work goes on while they are read
+            direct = await as_fast_as_it_goes(runs._read, ids)
+            cached = await as_fast_as_it_goes(through_the_api, ids)
+            took = await at_a_pace(through_the_api, ids)
+            left = (await statuses(client, url)).values()
+            await runs.close()
+        working = sum(status in {"queued", "running"} for status in left)
+        found = await ended(client, url)
+    return seconds, (direct, cached, took), working, [found.get(one, "lost") for one in made]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name) / "home"
+        home.mkdir()
+        began = time.monotonic()
+        with stack(home) as (url, prefect):
+            made_in, (direct, cached, took), working, ends = asyncio.run(measure(url, prefect, Path(name)))
+    good, whole = sum(status == "succeeded" for status in ends), time.monotonic() - began
+    print(f"{len(ends)} jobs submitted in {made_in:.1f} s; {good} succeeded, {whole:.0f} s in all")
+    rates = f"{direct:.0f} reads/s from Prefect, {cached:.0f} through the API"
+    print(f"{WATCHED} of them: {rates}: {cached / direct:.1f}x (bar: 10)")
+    p50, p99 = statistics.median(took), took[int(0.99 * len(took))]
+    print(f"at {PACE} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
+    print(f"{working} jobs were not done yet after the reads")
+    return cached / direct, good, working
+
+
+if __name__ == "__main__":
+    main()
