@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from deployments import stack
 from deployments.children import Child, Guard
+from deployments.environments import scratch
 from deployments.lock import HomeLock, running
 from deployments.stack import Plan
 
@@ -117,7 +118,7 @@ class Supervisor:
                 " folder with --home."
             )
         settings = self.plan.settings
-        for folder in (self.plan.work, stack.scratch(settings), settings.logs, settings.prefect_home):
+        for folder in (self.plan.work, scratch(settings), settings.logs, settings.prefect_home):
             folder.mkdir(parents=True, exist_ok=True)
         api = settings.api
         if api.port == self.plan.prefect_port:
