@@ -77,7 +77,7 @@ def python(folder):
 @pytest.fixture(scope="module")
 def musetalk(python, folder):
     """Run the installed command in an empty folder, with what it says."""
-    (folder / "empty").mkdir()
+    (folder / "empty").mkdir(exist_ok=True)
 
     def musetalk(*words, **variables):
         env = clean(MUSETALK_HOME=str(folder / "home"), COLUMNS="200", **variables)
@@ -198,3 +198,29 @@ def test_the_api_serves_on_the_port_it_is_given_and_leaves_when_asked(python, fo
 
         assert process.wait(5) == 0, f"after {time.monotonic() - began:.1f} s"
     assert list((folder / "empty").iterdir()) == []
+
+
+def scheduled(url):
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    return httpx.post(f"{url}/flow_runs/count", json=wanted, trust_env=False).json()
+
+
+def test_a_server_plans_what_runs_by_the_clock(python, musetalk, folder):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    words = [python.with_name("musetalk"), "server", "--port", str(port)]
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        env = clean(MUSETALK_HOME=str(folder / "server"))
+        server = subprocess.Popen(words, env=env, cwd=folder / "empty", stdout=out, stderr=out)
+    try:
+        done = musetalk("deploy", PREFECT_API_URL=url)  # waits for the server
+        assert done.returncode == 0, done.stderr + log.read_text()
+        assert "created deployment janitor/light" in done.stdout
+        deadline = time.monotonic() + 30
+        while not scheduled(url):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)
+    finally:
+        server.kill()
+        server.wait()
