@@ -30,7 +30,7 @@ RUN useradd --create-home --uid 10001 musetalk \
     && mkdir -p /home/musetalk/data/tmp && chown -R musetalk /home/musetalk/data
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=wheel /wheels /tmp/wheels
-RUN pip install -c /tmp/constraints.txt /tmp/wheels/*.whl
+RUN pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)"
 # ai-edge-litert asks for a backport that refuses Python 3.11, rapidocr for a second OpenCV: their real needs are
 # among ours
 RUN pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime

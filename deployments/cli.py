@@ -127,15 +127,16 @@ def server(
 ) -> None:
     """Run a Prefect server alone; PREFECT_API_DATABASE_CONNECTION_URL names its database."""
     from deployments.environments import server_environment
+    from deployments.messaging import require_redis
     from deployments.stack import server_command
 
     with plain_errors():
         settings = read_settings()
         settings.prefect_home.mkdir(parents=True, exist_ok=True)
-    own = server_environment(settings) | {
-        "PREFECT_HOME": str(settings.prefect_home),
-        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",  # where browsers find it
-    }
+        require_redis(settings.redis)
+        own = server_environment(settings)
+    own["PREFECT_HOME"] = str(settings.prefect_home)
+    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # where browsers find it
     _become(server_command(host, port), own | os.environ)  # noqa: TID251  what the operator set wins
 
 

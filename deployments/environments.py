@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deployments.messaging import messaging_environment
 from deployments.results import results_block
 from tasks.settings import Settings
 
@@ -24,7 +25,10 @@ def server_environment(settings: Settings) -> dict[str, str]:
     Return what every Prefect server has set; its database is named by Prefect's own variable.
 
     Args:
-        settings: where it keeps its files.
+        settings: where it keeps its files, and the Redis it may use.
+
+    Raises:
+        RedisNotInstalled: a Redis is named, but what speaks to it is missing.
     """
     return {
         **SILENT,
@@ -35,6 +39,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        **messaging_environment(settings.redis),
     }
 
 
