@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -75,6 +75,8 @@ def up(
 @app.command()
 def api() -> None:
     """Serve the API alone, for a Prefect server that PREFECT_API_URL names."""
+    import signal
+
     import uvicorn
 
     from api.logs import configure
@@ -83,6 +85,8 @@ def api() -> None:
     with plain_errors():
         settings = read_settings()
         configure(settings.api.log_format)
+        # uvicorn leaves first, then raises the signal again: asked to end is no failure
+        signal.signal(signal.SIGTERM, _leave)
         # proxy headers only from a proxy on this computer: links in answers depend on them
         uvicorn.run(
             create_app(),
@@ -93,6 +97,10 @@ def api() -> None:
             access_log=False,
             server_header=False,
         )
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 @app.command()
@@ -113,6 +121,26 @@ def deploy(
 
 
 @app.command()
+def server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
+) -> None:
+    """Run a Prefect server alone; PREFECT_API_DATABASE_CONNECTION_URL names its database."""
+    from deployments.environments import server_environment
+    from deployments.messaging import require_redis
+    from deployments.stack import server_command
+
+    with plain_errors():
+        settings = read_settings()
+        settings.prefect_home.mkdir(parents=True, exist_ok=True)
+        require_redis(settings.redis)
+        own = server_environment(settings)
+    own["PREFECT_HOME"] = str(settings.prefect_home)
+    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # where browsers find it
+    _become(server_command(host, port), own | os.environ)  # noqa: TID251  what the operator set wins
+
+
+@app.command()
 def worker(
     pool: Annotated[str, typer.Option(help="Work pool to take jobs from.")] = "gpu",
     jobs: Annotated[
@@ -121,20 +149,31 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics there.", show_default=False)
     ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Say at /health there whether it is well.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a worker alone, for a Prefect server that PREFECT_API_URL names."""
     import platform
 
+    from deployments import environments
     from deployments.pools import pool_environment, worker_command
-    from deployments.stack import metrics_environment, scratch, worker_environment
 
     with plain_errors():
         settings = read_settings()
-        for folder in (settings.home / "work", scratch(settings)):
+        for folder in (settings.home / "work", environments.scratch(settings)):
             folder.mkdir(parents=True, exist_ok=True)
-    command = worker_command(pool, f"{pool}-{platform.node()}-{os.getpid()}", jobs)
-    own = pool_environment(pool) | metrics_environment(metrics_port)
-    env = worker_environment(settings) | os.environ | own  # noqa: TID251  what the operator set wins
+    name = f"{pool}-{platform.node()}-{os.getpid()}"
+    command = worker_command(pool, name, jobs, tells_health=health_port is not None)
+    own = pool_environment(pool) | environments.metrics_environment(metrics_port)
+    own |= environments.health_environment(health_port)
+    env = environments.worker_environment(settings) | os.environ  # noqa: TID251  what the operator set wins
+    _become(command, env | own)
+
+
+def _become(command: list[str], env: dict[str, str]) -> NoReturn:
+    """Turn this process into another: signals reach it, nobody stands between."""
     os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
 
 

@@ -69,6 +69,7 @@ def examine(settings: Settings) -> list[Finding]:
         "weights": _weights,
         "store": _store,
         "disk": _disk,
+        "redis": _redis,
         "api keys": _keys,
         "prefect and worker": _stack,
     }
@@ -199,6 +200,18 @@ def _disk(settings: Settings) -> str:
     if free < least:
         raise _Fault(f"{free / GB:.1f} GB free, {least / GB:.1f} wanted", "make room, or move MUSETALK_HOME")
     return f"{free / GB:.1f} GB free"
+
+
+def _redis(settings: Settings) -> str:
+    from deployments.messaging import RedisUnusable, require_redis
+
+    try:
+        require_redis(settings.redis)
+    except RedisUnusable as error:
+        raise _Fault("cannot be used", str(error)) from error
+    if settings.redis.host is None:
+        return "not used: Prefect's messages stay in the server's memory"
+    return f"{settings.redis.host}:{settings.redis.port} takes Prefect's messages"
 
 
 def _keys(settings: Settings) -> str:

@@ -35,13 +35,14 @@ def _said(error: Exception) -> list[str]:
     from api.client import ApiError
     from api.key_file import KeyFileError
     from api.keys import PublicWithoutKeys
+    from deployments.messaging import RedisUnusable
     from deployments.up import StackError
     from musetalk_core.errors import RenderError
 
     match error:
-        case (
-            ApiError() | StackError() | PublicWithoutKeys() | KeyFileError() | RenderError() | TimeoutError()
-        ):
+        case ApiError() | StackError() | PublicWithoutKeys() | KeyFileError() | RedisUnusable():
+            return [str(error)]
+        case RenderError() | TimeoutError():
             return [str(error)]
         case ValidationError():
             places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]

@@ -13,18 +13,20 @@ LIGHT: Final = "light"
 """The pool of flows that wait, notify and tidy up: they never take a card's place."""
 
 
-def worker_command(pool: str, name: str, limit: int | None) -> list[str]:
+def worker_command(pool: str, name: str, limit: int | None, *, tells_health: bool = False) -> list[str]:
     """
     Return the command line of a worker.
 
     Args:
-        pool:  work pool to poll.
-        name:  name shown in Prefect; unique per worker.
-        limit: runs at a time; None: one a card, or one.
+        pool:         work pool to poll.
+        name:         name shown in Prefect; unique per worker.
+        limit:        runs at a time; None: one a card, or one.
+        tells_health: whether it answers at /health.
     """
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--install-policy", "never"]
     bound = [] if limit is None else ["--limit", str(limit)]
-    return [*worker, "--type", WORKER_TYPE, "--pool", pool, "--name", name, *bound]
+    health = ["--with-healthcheck"] if tells_health else []
+    return [*worker, "--type", WORKER_TYPE, "--pool", pool, "--name", name, *bound, *health]
 
 
 def pool_environment(pool: str) -> dict[str, str]:

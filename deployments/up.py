@@ -11,7 +11,9 @@ from uuid import uuid4
 
 from deployments import stack
 from deployments.children import Child, Guard
+from deployments.environments import scratch
 from deployments.lock import HomeLock, running
+from deployments.messaging import require_redis
 from deployments.stack import Plan
 
 if TYPE_CHECKING:
@@ -77,8 +79,9 @@ class Supervisor:
         Start everything and return when jobs can be sent.
 
         Raises:
-            StackError:   another stack runs on this home, a port is taken, or a process ended or hung.
-            StackStopped: `ask_to_stop` was called meanwhile.
+            StackError:    another stack runs on this home, a port is taken, or a process ended or hung.
+            RedisUnusable: a Redis is named and cannot be used.
+            StackStopped:  `ask_to_stop` was called meanwhile.
         """
         began = time.monotonic()
         self._claim()
@@ -108,6 +111,7 @@ class Supervisor:
         self._say(f"ready after {time.monotonic() - began:.0f} s")
 
     def _claim(self) -> None:
+        require_redis(self.plan.settings.redis)
         home = self.plan.home
         if not self._lock.take():
             other = running(home)
@@ -117,7 +121,7 @@ class Supervisor:
                 " folder with --home."
             )
         settings = self.plan.settings
-        for folder in (self.plan.work, stack.scratch(settings), settings.logs, settings.prefect_home):
+        for folder in (self.plan.work, scratch(settings), settings.logs, settings.prefect_home):
             folder.mkdir(parents=True, exist_ok=True)
         api = settings.api
         if api.port == self.plan.prefect_port:

@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tasks.settings import PREFIX, SEED_NAMES, Settings
+from tasks.settings import PREFIX, Settings
+from tasks.settings_seeds import SEED_NAMES
 
 
 def env_example() -> str:

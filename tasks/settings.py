@@ -8,16 +8,18 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic.fields import FieldInfo
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tasks.settings_redis import RedisSettings
+from tasks.settings_seeds import SeedNames
 from tasks.settings_types import (
     Address,
     Folder,
     Folders,
+    Group,
     Numbers,
     Rates,
     Secrets,
@@ -27,12 +29,6 @@ from tasks.settings_types import (
 
 PREFIX = "MUSETALK_"
 GB = 10**9
-
-
-class Group(BaseModel, frozen=True):
-    """Base of all groups."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
 class StoreSettings(Group, frozen=True):
@@ -307,6 +303,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     webhook: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
+    redis: RedisSettings = RedisSettings()
 
     @property
     def store_url(self) -> str:
@@ -343,29 +340,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then MUSETALK_*, then the seeds' names; no .env file, no secrets folder."""
-        return init_settings, env_settings, _SeedNames(settings_cls)
-
-
-SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("api", "host"): ("API_HOST",),
-    ("api", "port"): ("API_PORT", "PORT"),
-}
-"""Variables of the two older services: (group, field) -> names, the first one set wins."""
-
-
-class _SeedNames(PydanticBaseSettingsSource):
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return nothing field by field: `__call__` gives all at once."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Collect the values that the older names give."""
-        found: dict[str, dict[str, str]] = {}
-        for (group, field), names in SEED_NAMES.items():
-            value = next((_environment()[name] for name in names if _environment().get(name)), None)
-            if value is not None:
-                found.setdefault(group, {})[field] = value
-        return dict(found)
+        return init_settings, env_settings, SeedNames(settings_cls, _environment())
 
 
 def _environment() -> Mapping[str, str]:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from api.client import ApiError
 from api.runs import LogLine
 from deployments.cli import app
+from deployments.environments import worker_environment
 from deployments.parameters import job_parameters
 from deployments.show import summary
-from deployments.stack import worker_environment
 from tasks.settings import get_settings
 
 runner = CliRunner()

@@ -19,7 +19,7 @@ def bare_environment(monkeypatch):
     import os
 
     for name in list(os.environ):
-        if name.startswith("MUSETALK_") or name in {"API_HOST", "API_PORT", "PORT"}:
+        if name.startswith(("MUSETALK_", "REDIS_")) or name in {"API_HOST", "API_PORT", "PORT"}:
             monkeypatch.delenv(name)
     get_settings.cache_clear()
     yield
@@ -85,6 +85,26 @@ def test_the_older_names_of_the_port_count_but_ours_wins(monkeypatch, variables,
         monkeypatch.setenv(name, value)
 
     assert Settings().api.port == port
+
+
+def test_the_older_names_of_redis_are_read(monkeypatch):
+    assert Settings().redis.host is None
+
+    for name, value in {"HOST": "r", "PORT": "6380", "USERNAME": "u", "PASSWORD": "p", "DB": "2"}.items():
+        monkeypatch.setenv(f"REDIS_{name}", value)
+    redis = Settings().redis
+
+    assert (redis.host, redis.port, redis.username, redis.db) == ("r", 6380, "u", 2)
+    assert redis.password is not None and redis.password.get_secret_value() == "p"
+    monkeypatch.setenv("MUSETALK_REDIS__HOST", "mine")
+    assert Settings().redis.host == "mine"
+
+
+def test_a_port_that_kubernetes_sets_for_a_service_is_none_of_ours(monkeypatch):
+    monkeypatch.setenv("REDIS_PORT", "tcp://10.0.0.7:6379")
+    monkeypatch.setenv("PORT", "5000")
+
+    assert (Settings().redis.port, Settings().api.port) == (6379, 5000)
     assert Settings().api.host == "127.0.0.1"
 
 

@@ -1,0 +1,79 @@
+"""What the processes of a system have set, on one machine or many."""
+
+from pathlib import Path
+
+from deployments.messaging import messaging_environment
+from deployments.results import results_block
+from tasks.settings import Settings
+
+HEARTBEAT_S = 10
+SILENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+}
+"""No process of ours reports to anybody."""
+
+
+def scratch(settings: Settings) -> Path:
+    """Return the folder of temporary files: must exist, or the system's is used."""
+    return settings.home / "tmp"
+
+
+def server_environment(settings: Settings) -> dict[str, str]:
+    """
+    Return what every Prefect server has set; its database is named by Prefect's own variable.
+
+    Args:
+        settings: where it keeps its files, and the Redis it may use.
+
+    Raises:
+        RedisNotInstalled: a Redis is named, but what speaks to it is missing.
+    """
+    return {
+        **SILENT,
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # a server writes its pages once; where the packages lie may not be its to write
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        **messaging_environment(settings.redis),
+    }
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """
+    Return what every worker and run needs to have set.
+
+    Args:
+        settings: where results are stored.
+    """
+    block = results_block(settings)
+    return {
+        **SILENT,
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
+        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+        # the default, pickle, runs code of whoever can write there
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
+        # of its own: what several users of a computer keep in /tmp gets into each other's way
+        "TMPDIR": str(scratch(settings)),
+        **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
+    }
+
+
+def metrics_environment(port: int | None) -> dict[str, str]:
+    """Return what has a worker serve metrics on this port; nothing for none."""
+    if port is None:
+        return {}
+    return {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
+
+
+def health_environment(port: int | None) -> dict[str, str]:
+    """Return where a worker says whether it is well: on this port, to its own computer; nothing for none."""
+    if port is None:
+        return {}
+    return {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", "PREFECT_WORKER_WEBSERVER_PORT": str(port)}

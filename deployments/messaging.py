@@ -1,0 +1,105 @@
+"""
+Prefect's messages through Redis: what the older services' REDIS_* variables are good for here.
+
+Without it a Prefect server keeps events on their way in its own memory, which is right for one server.
+Several on one database need a Redis between them.
+"""
+
+from importlib.util import find_spec
+
+from tasks.settings_redis import RedisSettings
+
+PACKAGE = "prefect_redis"
+LIMIT_S = 5.0
+
+
+class RedisUnusable(Exception):
+    """The Redis that the settings name cannot be used; the message says what to do about it."""
+
+
+class RedisNotInstalled(RedisUnusable):
+    """What speaks to Redis is not installed."""
+
+
+def messaging_environment(redis: RedisSettings) -> dict[str, str]:
+    """
+    Return what has a Prefect server send its messages through Redis; nothing without one.
+
+    Args:
+        redis: where it is.
+
+    Raises:
+        RedisNotInstalled: the extra `redis` is missing.
+    """
+    if redis.host is None:
+        return {}
+    _require_package()
+    password = redis.password.get_secret_value() if redis.password else ""
+    connection = {
+        "HOST": redis.host,
+        "PORT": str(redis.port),
+        "USERNAME": redis.username,
+        "PASSWORD": password,
+        "DB": str(redis.db),
+        "SSL": str(redis.ssl).lower(),
+        "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; ten would have watchers hear late what workers say
+    }
+    return {
+        "PREFECT_MESSAGING_BROKER": f"{PACKAGE}.messaging",
+        "PREFECT_MESSAGING_CACHE": f"{PACKAGE}.messaging",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": f"{PACKAGE}.ordering",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{PACKAGE}.lease_storage",
+        **{f"PREFECT_REDIS_MESSAGING_{name}": value for name, value in connection.items()},
+    }
+
+
+def require_redis(redis: RedisSettings) -> None:
+    """
+    See that the Redis of the settings answers; nothing to see where none is named.
+
+    Raises:
+        RedisUnusable: it does not, or what speaks to it is not installed.
+    """
+    if redis.host is None:
+        return
+    _require_package()
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import AuthenticationError, RedisError
+    from redis.retry import Retry
+
+    password = redis.password.get_secret_value() if redis.password else ""
+    client = Redis(
+        host=redis.host,
+        port=redis.port,
+        db=redis.db,
+        username=redis.username,
+        password=password,
+        ssl=redis.ssl,
+        socket_timeout=LIMIT_S,
+        socket_connect_timeout=LIMIT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        client.ping()
+    except AuthenticationError:
+        raise RedisUnusable(
+            f"Redis at {redis.host}:{redis.port} refuses the password."
+            " Check REDIS_PASSWORD and REDIS_USERNAME."
+        ) from None
+    except (RedisError, OSError) as error:
+        raise RedisUnusable(
+            f"Redis at {redis.host}:{redis.port}, database {redis.db}, cannot be used"
+            f" ({type(error).__name__}). Start it, check REDIS_HOST, REDIS_PORT and REDIS_DB, or unset"
+            " REDIS_HOST to do without."
+        ) from None
+    finally:
+        client.close()
+
+
+def _require_package() -> None:
+    if find_spec(PACKAGE) is None:
+        raise RedisNotInstalled(
+            "REDIS_HOST is set, but prefect-redis is not installed: pip install 'musetalk-flows[redis]', or"
+            " unset REDIS_HOST to do without."
+        )
