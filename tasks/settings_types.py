@@ -5,10 +5,18 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_settings import NoDecode
 
 from tasks.webhook_signature import key_of
+
+GB = 10**9
+
+
+class Group(BaseModel, frozen=True):
+    """Base of all groups."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
 def _split(value: object) -> object:
