@@ -204,6 +204,16 @@ MALFORMED = [
     ("a list", {"json": [1]}, 400),
     ("a number", {"json": 1}, 400),
     ("a text", {"json": "{}"}, 400),
+    (
+        "half a character",
+        {"content": b'{"a": "\\ud800"}', "headers": {"Content-Type": "application/json"}},
+        400,
+    ),
+    (
+        "half a character, bare",
+        {"content": b'{"a": "\xed\xa0\x80"}', "headers": {"Content-Type": "application/json"}},
+        400,
+    ),
     ("no UTF-8", {"content": b'{"a": "\xff"}', "headers": {"Content-Type": "application/json"}}, 400),
 ]
 
