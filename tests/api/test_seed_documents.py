@@ -1,4 +1,4 @@
-"""The example requests of both older services, byte for byte, and the variables their documents name."""
+"""Requests with all that both older services documented, and the variables their documents name."""
 
 import os
 from dataclasses import replace

@@ -210,7 +210,7 @@ def cases(folder, video, audio):
                 avatar["video_path"] = video
             if place != "audio_clips":
                 avatar["audio_clips"] = dict.fromkeys(avatar["audio_clips"], audio)
-            if place != "s3_bucket":
+            if place not in {"s3_bucket", "s3_prefix"}:
                 body["s3_bucket"] = None
             yield "body", (query, body)
     good = {"video": video, "audio": audio, "engine": "fake"}
@@ -222,11 +222,15 @@ def cases(folder, video, audio):
 
 
 class NothingHere(BaseHTTPRequestHandler):
-    """An S3 without any objects."""
+    """An S3 that takes everything and has nothing."""
+
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.send_response(404)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200 if self.command == "PUT" else 404)
         self.send_header("Content-Length", "0")
+        self.send_header("ETag", '"1"')
         self.end_headers()
 
     do_HEAD = do_PUT = do_POST = do_GET

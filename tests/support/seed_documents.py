@@ -1,7 +1,8 @@
 """
-The example requests of the two older services, as text, with the fields and defaults they documented.
+Example requests to the two older services, as text: every field they documented, with its documented default.
 
-The first document's body had `//` comments behind some lines, which JSON does not know: they are left out.
+Written after their descriptions, not copied. The first one's example had `//` comments, which JSON does not
+know: they are left out.
 """
 
 import json
