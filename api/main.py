@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import (
     docs_page,
@@ -19,6 +19,7 @@ from api import (
     routes_seed,
     routes_watch,
 )
+from api.characters import require_characters
 from api.gate import Gate
 from api.keys import require_keys_when_public
 from api.metrics import Metrics
@@ -51,6 +52,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         # a page of another origin must not learn what a body is by guessing: JSON is what says it is JSON
         strict_content_type=True,
+        dependencies=[Depends(require_characters)],
     )
     problems.install(app)
     for module in (

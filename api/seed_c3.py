@@ -12,6 +12,7 @@ from api.problems import Problem
 from api.runs import Run
 from flows.control import Control
 from tasks.refs import checked_media_uri
+from tasks.settings import get_settings
 
 _SHARED = ("notify_url", "max_time", "complete_in")
 _WHOLE = re.compile(r"[+-]?\d{1,9}")
@@ -87,7 +88,12 @@ class SeedJob(BaseModel):
     def control(self) -> Control:
         """Say how long the job may take, and who is told of its end."""
         notify = notify_by(self.notify_url) if self.notify_url is not None else None
-        return Control(max_time=self.max_time, complete_in=self.complete_in, notify=notify)
+        given, usual = self.model_fields_set, get_settings().compat
+        return Control(
+            max_time=self.max_time if "max_time" in given else usual.max_time,
+            complete_in=self.complete_in if "complete_in" in given else usual.complete_in,
+            notify=notify,
+        )
 
     def warnings(self) -> list[str]:
         """Say what was given and has no effect."""

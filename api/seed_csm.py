@@ -125,7 +125,9 @@ def to_job(body: SeedSpeech) -> SpeechJob:
     """
     fault = _fault(body)
     if fault is not None:
-        raise Problem("invalid_input", fault)
+        field, detail = fault
+        told = {"pointer": f"#/{field}", "code": "invalid_input", "detail": detail}
+        raise Problem("invalid_input", detail, errors=[told])
     clone = {
         "reference_audio": body.reference_audio_url,
         "reference_text": body.reference_text,
@@ -145,15 +147,16 @@ def to_job(body: SeedSpeech) -> SpeechJob:
     )
 
 
-def _fault(body: SeedSpeech) -> str | None:
+def _fault(body: SeedSpeech) -> tuple[str, str] | None:
+    """Name the field and say what is wrong, where fields do not go together."""
     if body.text is None and body.monologue is None:
-        return "Missing required field: either text or monologue must be provided"
+        return "text", "Missing required field: either text or monologue must be provided"
     if body.text is not None and body.monologue is not None:
-        return "Cannot provide both text and monologue parameters. Use only one."
+        return "monologue", "Cannot provide both text and monologue parameters. Use only one."
     if not body.is_clone:
         return None
     if not body.reference_audio_url:
-        return "reference_audio_url is required for voice cloning"
+        return "reference_audio_url", "reference_audio_url is required for voice cloning"
     if body.reference_text is None:
-        return "reference_text is required for voice cloning"
-    return None if body.reference_text.strip() else "reference_text cannot be empty"
+        return "reference_text", "reference_text is required for voice cloning"
+    return None if body.reference_text.strip() else ("reference_text", "reference_text cannot be empty")

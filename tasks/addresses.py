@@ -86,7 +86,7 @@ def judged_url(text: str, rules: EgressSettings) -> Destination:
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise blocked(shown) from error
     host = _spelled(url.raw_host.decode("ascii"))
-    port = url.port or _PORTS.get(url.scheme, 0)
+    port = _PORTS.get(url.scheme, 0) if url.port is None else url.port
     trusted = is_trusted(host, port, rules)
     schemes = {"https", "http"} if rules.allow_http else {"https"}
     if url.scheme not in schemes or url.userinfo or not _HOST.fullmatch(host) or not _is_plain(host):

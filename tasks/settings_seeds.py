@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("api", "host"): ("API_HOST",),
     ("api", "port"): ("API_PORT", "PORT"),
+    ("compat", "max_time"): ("DEFAULT_MAX_TIME",),
+    ("compat", "complete_in"): ("DEFAULT_COMPLETE_IN",),
     ("redis", "host"): ("REDIS_HOST",),
     ("redis", "port"): ("REDIS_PORT",),
     ("redis", "username"): ("REDIS_USERNAME",),

@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode
 
 from tasks.webhook_signature import key_of
 
+GB = 10**9
+
 
 class Group(BaseModel, frozen=True):
     """Base of all groups."""

@@ -16,6 +16,7 @@ from typing import Any
 from musetalk_core.errors import InputError
 from tasks import s3_clients
 from tasks.errors import BucketNotAllowed, StorageError
+from tasks.multipart import PART_BYTES, upload_in_parts
 from tasks.objects import (
     BLOCK,
     FolderObjects,
@@ -45,7 +46,6 @@ __all__ = [
     "store_is_remote",
 ]
 
-_MULTIPART_BYTES = 16 << 20
 _OWN_FOLDERS = ("artefacts", "assets", "avatars")
 """Parts of our own store that no job writes through an s3:// reference."""
 _OF_TENANT = "{tenant}"
@@ -266,15 +266,16 @@ class S3Objects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a file; big ones in parts, which are given up when one fails."""
-        from boto3.s3.transfer import TransferConfig
-
-        more = {"ContentType": content_type, "Metadata": dict(metadata or {})}
-        config = TransferConfig(multipart_threshold=_MULTIPART_BYTES, multipart_chunksize=_MULTIPART_BYTES)
+        """Store a file; big ones in parts, which are given up when one fails or the job is stopped."""
+        about = {"ContentType": content_type, "Metadata": dict(metadata or {})}
         checked_key(key)
         with self._errors(key, "write"):
             client, where = self._client(only_new=not overwrite), self._where(key)
-            client.upload_file(str(path), where["Bucket"], where["Key"], ExtraArgs=more, Config=config)
+            if path.stat().st_size > PART_BYTES:
+                upload_in_parts(client, path, where, about)
+            else:
+                with path.open("rb") as file:
+                    client.put_object(**where, **about, Body=file)
         return self.head(key)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:

@@ -41,37 +41,6 @@ def test_what_has_no_effect_is_told(client, runs):
     assert (runs.controls[0].max_time, runs.controls[0].complete_in) == (600, 3600)
 
 
-REFUSED = {
-    "nothing": ({}, "Missing required field: image_url"),
-    "empty": ({"image_url": ""}, "Missing required field: image_url"),
-    "no address": ({"image_url": "desk"}, "image_url must be a valid URL"),
-    "a number": ({"image_url": 7}, "image_url must be a valid URL"),
-    "a bad webhook": ({"image_url": URL, "notify_url": "mail"}, "notify_url must be a valid URL"),
-    "too short": (
-        {"image_url": URL, "max_time": 59},
-        "max_time must be an integer between 60 and 7200 seconds",
-    ),
-    "a fraction": (
-        {"image_url": URL, "max_time": 60.5},
-        "max_time must be an integer between 60 and 7200 seconds",
-    ),
-    "a truth": (
-        {"image_url": URL, "complete_in": True},
-        "complete_in must be an integer between 60 and 86400 seconds",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_the_older_service_refused_is_refused_in_its_words(client, runs, case):
-    body, text = REFUSED[case]
-
-    answer = client.post("/analyze", json=body)
-
-    assert (answer.status_code, answer.json()["error"]) == (400, text)
-    assert not runs.created
-
-
 def test_all_faults_are_told_at_once(client):
     body = {"notify_url": 1, "max_time": "nan", "complete_in": 10**9}
 
@@ -99,18 +68,6 @@ def test_our_own_fields_are_checked(client, runs, more, pointer):
 
     assert answer.status_code == 400 and answer.json()["errors"][0]["pointer"] == pointer
     assert not runs.created
-
-
-@pytest.mark.parametrize(("content", "code"), [("[]", 400), ("null", 400), ("{", 400), ("1", 400)])
-def test_bodies_that_are_no_object_are_refused(client, content, code):
-    assert (
-        client.post("/analyze", content=content, headers={"Content-Type": "application/json"}).status_code
-        == code
-    )
-
-
-def test_forms_are_refused(client):
-    assert client.post("/analyze", data={"image_url": URL}).status_code == 415
 
 
 def test_the_result_is_a_text_with_what_was_found_and_a_picture(client, runs, finish):

@@ -49,58 +49,10 @@ def test_it_may_be_answered_as_http_has_it(client):
     assert client.post("/csm", json={"text": "a"}, headers={"Prefer": "respond-async"}).status_code == 202
 
 
-BOTH = "Cannot provide both text and monologue parameters. Use only one."
-LENGTH = "max_audio_length must be an integer between 1000 and 30000"
-WHICH = "Invalid voice option. Must be one of: random, conversational_a, conversational_b, clone"
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ({}, "Missing required field: either text or monologue must be provided"),
-        ([], "Missing required field: either text or monologue must be provided"),
-        ({"text": "a", "monologue": "b"}, BOTH),
-        ({"text": 3}, "text must be a string"),
-        ({"text": " "}, "text cannot be empty"),
-        ({"monologue": {}}, "monologue must be an array of strings"),
-        ({"monologue": []}, "monologue array cannot be empty"),
-        ({"monologue": ["a", 1]}, "all items in monologue array must be strings"),
-        ({"monologue": ["a", " "]}, "monologue array cannot contain empty strings"),
-        ({"monologue": ""}, "Monologue cannot be empty"),
-        ({"text": "a", "voice": "bob"}, WHICH),
-        ({"text": "a", "voice": "clone"}, "reference_audio_url is required for voice cloning"),
-        (CLONE | {"reference_text": None}, "reference_text is required for voice cloning"),
-        (CLONE | {"reference_text": " "}, "reference_text cannot be empty"),
-        (CLONE | {"reference_audio_url": "anna.wav"}, "reference_audio_url must be a valid URL"),
-        ({"text": "a", "temperature": "nan"}, "temperature must be a float between 0 and 2"),
-        ({"text": "a", "temperature": 2.1}, "temperature must be a float between 0 and 2"),
-        ({"text": "a", "topk": 4.7}, "topk must be an integer between 1 and 100"),
-        ({"text": "a", "topk": True}, "topk must be an integer between 1 and 100"),
-        (
-            {"text": "a", "max_audio_length": 999},
-            "max_audio_length must be an integer between 1000 and 30000",
-        ),
-        ({"text": "a", "pause_duration": 501}, "pause_duration must be an integer between 0 and 500"),
-        ({"text": "a", "notify_url": "here"}, "notify_url must be a valid URL"),
-        ({"text": "a", "max_time": 59}, "max_time must be an integer between 60 and 7200 seconds"),
-    ],
-)
-def test_faults_are_told_in_the_older_service_s_words(client, runs, body, error):
-    answer = client.post("/csm", json=body)
-
-    assert (answer.status_code, answer.json()["error"]) == (400, error)
-    assert runs.created == []
-
-
 def test_several_faults_are_told_at_once(client):
     body = client.post("/csm", json={"text": "", "topk": 0, "temperature": -1}).json()
 
     assert {fault["pointer"] for fault in body["errors"]} == {"#/text", "#/topk", "#/temperature"}
-
-
-def test_a_body_that_is_no_json_is_told(client):
-    assert client.post("/csm", content=b"{", headers={"Content-Type": "application/json"}).status_code == 400
-    assert client.post("/csm", data={"text": "a"}).status_code == 415
 
 
 def test_a_portrait_is_queued(client, runs):
@@ -110,29 +62,6 @@ def test_a_portrait_is_queued(client, runs):
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
     assert (job_type.name, job.image, job.audio) == ("portrait", *PORTRAIT.values())
     assert answer.json()["warnings"] == ["unknown_field: style"]
-
-
-@pytest.mark.parametrize(
-    ("body", "errors"),
-    [
-        ({"image_url": PORTRAIT["image_url"]}, {"audio_url": "Missing required field: audio_url"}),
-        (PORTRAIT | {"image_url": "a.png"}, {"image_url": "Invalid URL format for image_url"}),
-        (
-            PORTRAIT | {"max_time": 1},
-            {"timing": "max_time must be an integer between 60 and 7200 seconds"},
-        ),
-    ],
-)
-def test_faults_of_a_portrait_are_told_by_field(client, body, errors):
-    answer = client.post("/portrait", json=body)
-
-    assert (answer.status_code, answer.json()["errors"]) == (400, errors)
-
-
-def test_an_empty_body_of_a_portrait_is_told(client):
-    answer = client.post("/portrait", json={})
-
-    assert (answer.status_code, answer.json()["error"]) == (400, "Missing request body")
 
 
 @pytest.mark.parametrize(("route", "body"), [("/csm", {"text": "Hello."}), ("/portrait", PORTRAIT)])

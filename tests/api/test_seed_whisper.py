@@ -43,42 +43,6 @@ def test_all_fields_are_passed_on_and_what_has_no_effect_is_told(client, runs):
     assert job.language == "german"
 
 
-REFUSED = {
-    "nothing": ({}, "Missing required field: audio_url"),
-    "a list": ([1], "Missing required field: audio_url"),
-    "no address": ({"audio_url": "hello"}, "audio_url must be a valid URL"),
-    "a number": ({"audio_url": 7}, "audio_url must be a valid URL"),
-    "another model": (
-        {"audio_url": URL, "model": "tiny.en"},
-        "Invalid model. Must be one of: tiny, base, small, medium, large, large-v2, large-v3",
-    ),
-    "another task": (
-        {"audio_url": URL, "task": "sing"},
-        "Invalid task. Must be one of: transcribe, translate",
-    ),
-    "language": ({"audio_url": URL, "language": 7}, "language must be a string"),
-    "notify_url": ({"audio_url": URL, "notify_url": "me"}, "notify_url must be a valid URL"),
-    "max_time": (
-        {"audio_url": URL, "max_time": 59},
-        "max_time must be an integer between 60 and 7200 seconds",
-    ),
-    "a fraction": (
-        {"audio_url": URL, "complete_in": 60.5},
-        "complete_in must be an integer between 60 and 86400 seconds",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_faults_are_told_in_the_older_words(client, runs, case):
-    body, text = REFUSED[case]
-
-    answer = client.post("/whisper", json=body)
-
-    assert (answer.status_code, answer.json()["error"]) == (400, text)
-    assert not runs.created
-
-
 def test_all_faults_are_told_at_once(client):
     answer = client.post("/whisper", json={"max_time": 1, "task": "sing"}).json()
 

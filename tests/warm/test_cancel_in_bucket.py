@@ -1,0 +1,164 @@
+"""A job whose store is a bucket is cancelled: no object, half upload or process stays; the next job runs."""
+
+import io
+import time
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import boto3
+import cv2
+import numpy as np
+import pytest
+from slow_s3 import slow_s3
+from stage import Worker, eventually, is_alive
+
+pytestmark = pytest.mark.stack
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+GRAINY = {"preset": "ultrafast", "crf": 1}
+"""A result of many megabytes in few seconds."""
+
+
+@pytest.fixture(scope="module")
+def s3():
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+    for bucket in ("store", "renders"):
+        client.create_bucket(Bucket=bucket)
+    yield client
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def slow(s3):
+    with slow_s3(s3.meta.endpoint_url) as slow:
+        yield slow
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    """A face behind grain that no encoder can make small, and speech of two lengths."""
+    folder = tmp_path_factory.mktemp("media")
+    noise = np.random.default_rng(7)
+    face = cv2.resize(
+        cv2.imdecode(np.fromfile(ASSETS / "astronaut.jpg", np.uint8), cv2.IMREAD_COLOR), (640, 640)
+    )
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(25), options={"crf": "4", "preset": "ultrafast"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 640, 640, "yuv420p"
+        for _ in range(25):
+            grain = noise.integers(-24, 25, face.shape, dtype=np.int16)
+            picture = np.clip(face + grain, 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode())
+    (folder / "anna.mp4").write_bytes(buffer.getvalue())
+    with wave.open(str(next(ASSETS.glob("sense*.wav")))) as source:
+        settings, sound = source.getparams(), source.readframes(source.getnframes())
+    for name, times in (("short", 1), ("long", 40)):
+        with wave.open(str(folder / f"{name}.wav"), "wb") as target:
+            target.setparams(settings)
+            target.writeframes(sound * times)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jobs(server, slow, media, tmp_path_factory):
+    pool = server.pool("bucket-jobs")
+    pool.deploy("lip_sync", "flows.lip_sync.lip_sync")
+    folder = tmp_path_factory.mktemp("bucket")
+    worker = Worker(
+        pool,
+        folder,
+        MUSETALK_WORKER__PRELOAD="flows.lip_sync",
+        MUSETALK_STORE__URL="s3://store/main",
+        MUSETALK_STORE__LOCAL_ROOTS=str(media),
+        MUSETALK_STORE__MIN_FREE_BYTES="0",
+        MUSETALK_RENDER__ENGINE="fake",
+        MUSETALK_S3__ENDPOINT_URL=slow.url,
+        MUSETALK_S3__FORCE_PATH_STYLE="true",
+        PREFECT_RESULTS_DEFAULT_SERIALIZER="json",
+        **KEYS,
+    ).start()
+    yield worker
+    worker.stop()
+
+
+def job(media, audio="short", **more):
+    files = {"video": (media / "anna.mp4").as_uri(), "audio": (media / f"{audio}.wav").as_uri()}
+    return files | {"encode": GRAINY} | more
+
+
+def outputs(s3):
+    """Keys of results, wherever they are; shared artefacts are no results."""
+    found = [("renders", key) for key in keys(s3, "renders", "")]
+    return found + [("store", key) for key in keys(s3, "store", "main/outputs/")]
+
+
+def keys(s3, bucket, prefix):
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+
+
+def half_uploads(s3):
+    return [
+        upload["Key"]
+        for bucket in ("store", "renders")
+        for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    ]
+
+
+PLACES = {"store": {}, "named": {"bucket": "renders", "prefix": "lip_sync", "name": "take"}}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("phase", ["render", "upload"])
+def test_a_job_cancelled_in_its(jobs, s3, slow, media, place, phase):
+    eventually(lambda: len(jobs.children()) == 1, 30)
+    slow.delay_s, audio = (20.0, "short") if phase == "upload" else (0.0, "long")
+    while slow.parts.acquire(blocking=False):
+        pass
+    run = jobs.pool.submit("lip_sync", job=job(media, audio, output=PLACES[place]))
+    if phase == "upload":
+        eventually(lambda: jobs.pool.phase(run) == "upload" or jobs.pool.state(run).is_final(), 120)
+        assert slow.parts.acquire(timeout=30), jobs.pool.state(run)
+        assert half_uploads(s3)
+    else:
+        eventually(lambda: jobs.pool.phase(run) in ("render", "encode"), 120)
+    child = jobs.children()[0]
+    began = time.monotonic()
+
+    jobs.pool.cancel(run)
+    state = jobs.pool.wait(run, 15)
+    took = time.monotonic() - began
+
+    assert state.type.value == "CANCELLED" and took < 5, (state, took)
+    assert not is_alive(child) and outputs(s3) == [] and half_uploads(s3) == []
+    slow.delay_s = 0.0
+    time.sleep(1)  # what was under way when the process ended has arrived, too
+    assert outputs(s3) == [] and half_uploads(s3) == []
+    after = jobs.pool.submit("empty")
+    assert jobs.pool.wait(after, 30).is_completed()
+
+
+def test_the_cancelled_job_can_be_done_after_all(jobs, s3, slow, media):
+    slow.delay_s = 0.0
+
+    run = jobs.pool.submit("lip_sync", job=job(media, output=PLACES["named"]))
+
+    assert jobs.pool.wait(run, 120).is_completed()
+    assert outputs(s3) == [("renders", "lip_sync/take.mp4")] and half_uploads(s3) == []
+    assert s3.head_object(Bucket="renders", Key="lip_sync/take.mp4")["ContentLength"] > 16 << 20
+    assert sum("partNumber=" in asked for asked in slow.asked) >= 2
