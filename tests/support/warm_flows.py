@@ -38,7 +38,7 @@ def write(path: str, seconds: float = 0.0, control: dict | None = None):
 
 
 @flow
-def write_once(path: str, seconds: float = 0.0):
+def write_once(path: str, seconds: float = 0.0, control: dict | None = None):
     """As our own flows do: the file is there whole or not at all, and a second writer changes nothing."""
     time.sleep(seconds)
     draft = Path(f"{path}.{os.getpid()}")

@@ -64,3 +64,41 @@ def shared(shared_worker):
     """One worker with two children for tests that leave it as they found it; both are ready."""
     shared_worker.wait_ready()
     return shared_worker
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    from stage import Server
+
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def receiver():
+    from receiver import receiving
+
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def light_worker(own_server, receiver, tmp_path, workers):
+    """Start a worker of the light pool that may send to the receiver and nowhere else."""
+    from webhook_stage import SECRET, Light
+
+    light = Light(own_server)
+
+    def start():
+        return workers(
+            light,
+            tmp_path,
+            MUSETALK_EGRESS__ALLOW_HTTP="true",
+            MUSETALK_EGRESS__ALLOWED_HOSTS=receiver.host,
+            MUSETALK_WEBHOOK__SECRETS=SECRET,
+            MUSETALK_WORKER__PRELOAD="",
+        )
+
+    return start

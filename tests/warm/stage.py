@@ -295,13 +295,14 @@ def deploy_jobs(server):
 class Shim:
     """`musetalk api` as a process."""
 
-    def __init__(self, server, folder):
+    def __init__(self, server, folder, **more):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = server.environment | {
             "MUSETALK_HOME": str(folder),
             "MUSETALK_API__PORT": str(self.port),
             "MUSETALK_API__LOG_FORMAT": "json",
+            **more,
         }
         command = [sys.executable, "-m", "deployments.cli", "api"]
         self.log = folder / f"api-{self.port}.log"

@@ -30,11 +30,11 @@ class Keeper:
                 os.kill(chance.choice(children), signal.SIGKILL)
 
 
-def chaos(server, pool, workers, folder, jobs, rounds, seed):
-    """Run jobs under a seeded schedule of kills; returns the files that they left, by job."""
+def chaos(server, pool, workers, folder, jobs, rounds, seed, **options):
+    """Run jobs under a seeded schedule of kills; returns the files that they left, and the jobs."""
     chance, keeper = random.Random(seed), Keeper(pool, folder, workers)
     outputs = [folder / f"{number}.txt" for number in range(jobs)]
-    runs = [pool.submit("write_once", path=str(path), seconds=0.5) for path in outputs]
+    runs = [pool.submit("write_once", path=str(path), seconds=0.5, **options) for path in outputs]
     kills = [("child", "worker", "server")[number % 3] for number in range(rounds)]
     for victim in kills:
         eventually(lambda: pool.count("RUNNING") > 0, 60)
@@ -52,7 +52,7 @@ def chaos(server, pool, workers, folder, jobs, rounds, seed):
         state = pool.wait(run, 240)
         assert state.type.value == "COMPLETED", (state.name, state.message)
     assert pool.count("RUNNING") == pool.count("PENDING") == 0
-    return outputs
+    return outputs, runs
 
 
 def once(outputs):
@@ -60,13 +60,13 @@ def once(outputs):
 
 
 def test_jobs_survive_the_death_of_a_child_a_worker_and_the_server(server, pool, workers, tmp_path):
-    outputs = chaos(server, pool, workers, tmp_path, jobs=8, rounds=3, seed=1)
+    outputs, _ = chaos(server, pool, workers, tmp_path, jobs=8, rounds=3, seed=1)
     assert once(outputs)
 
 
 @pytest.mark.slow
 def test_fifty_jobs_survive_fifteen_deaths(server, pool, workers, tmp_path):
-    outputs = chaos(server, pool, workers, tmp_path, jobs=50, rounds=15, seed=2)
+    outputs, _ = chaos(server, pool, workers, tmp_path, jobs=50, rounds=15, seed=2)
     assert once(outputs)
 
 

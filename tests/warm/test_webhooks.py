@@ -4,99 +4,16 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import StateType
 from prefect.states import Scheduled
-from receiver import receiving
-from stage import Server, eventually
+from stage import eventually
 from standardwebhooks import Webhook
+from webhook_stage import SECRET, attempts, janitor, runs_of, submit
 
-from deployments.apply import _apply_deployment, _apply_queues, job_template
-from deployments.catalogue import declared
-from deployments.webhooks import WATCHES, apply_automations
-from flows.control import Control, Notify, tags
-from flows.webhook_runs import attempts_of
+from deployments.webhooks import WATCHES
 from flows.webhook_schemas import webhook_id
 
 pytestmark = pytest.mark.stack
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-class Light:
-    """What `musetalk deploy` puts on a server for the pool `light`, as a pool for the workers of `stage`."""
-
-    name = "light"
-
-    def __init__(self, server):
-        self.server = server
-        with server.client() as client:
-            pool = WorkPoolCreate(name="light", type="warm-process", base_job_template=job_template())
-            client.create_work_pool(pool)
-            _apply_queues(client, "light")
-            for item in declared():
-                if item.pool == "light":
-                    _apply_deployment(client, item)
-            assert len(apply_automations(client)) == 3 and not apply_automations(client)
-            for kept in client.read_deployments():  # the janitor runs when a test says so
-                for schedule in kept.schedules:
-                    client.delete_deployment_schedule(kept.id, schedule.id)
-
-
-@pytest.fixture
-def own_server(tmp_path):
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def receiver():
-    with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def light_worker(own_server, receiver, tmp_path, workers):
-    """Start a worker of the light pool that may send to the receiver and nowhere else."""
-    light = Light(own_server)
-
-    def start():
-        return workers(
-            light,
-            tmp_path,
-            MUSETALK_EGRESS__ALLOW_HTTP="true",
-            MUSETALK_EGRESS__ALLOWED_HOSTS=receiver.host,
-            MUSETALK_WEBHOOK__SECRETS=SECRET,
-            MUSETALK_WORKER__PRELOAD="",
-        )
-
-    return start
-
-
-def submit(jobs, url, flow="empty", events=("completed", "failed", "canceled"), **parameters):
-    control = Control(notify=Notify(url=url, events=events))
-    told = control.model_dump(mode="json", exclude_defaults=True)
-    return jobs.submit(flow, tags=tags(control), control=told, **parameters)
-
-
-def attempts(server, job):
-    with server.client() as client:
-        return attempts_of(client, [job])
-
-
-def runs_of(server, flow):
-    with server.client() as client:
-        return client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
-
-
-def janitor(server):
-    with server.client() as client:
-        deployment = client.read_deployment_by_name("janitor/light")
-        run = client.create_flow_run_from_deployment(deployment.id, parameters={"job": {}})
-        eventually(lambda: client.read_flow_run(run.id).state.is_completed(), 60, 0.3)
 
 
 def test_the_end_of_a_job_is_told_once_by_the_automation(
