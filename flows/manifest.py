@@ -1,0 +1,188 @@
+"""
+Manifests of batches: many jobs of one type, a row each, as JSON Lines or CSV.
+
+Read row by row, so that a long one costs no memory; what is wrong with a row is said of that row, and the
+others are none the worse.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from pydantic import ValidationError
+
+from flows.job import Job
+
+Format = Literal["jsonl", "csv"]
+
+LONGEST_LINE: Final = 200_000
+"""Characters; a text of 100,000 fits."""
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID_FIELD: Final = "id"
+_TOO_LONG: Final = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a field of a row."""
+
+    pointer: str
+    """Where, as a JSON pointer; `#` is the row as a whole."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: a job, or why it is none."""
+
+    number: int
+    """From 1; blank lines and the heading of a CSV are not counted."""
+    id: str
+    """Its own `id`, else `row-` and its number."""
+    job: Job | None
+    faults: tuple[Fault, ...] = ()
+    key: str = field(default="", compare=False)
+    """SHA-256 of the job's type and content: the same work has the same key, wherever it stands."""
+
+
+def read_rows(
+    lines: Iterable[str], form: Format, name: str, job: type[Job], defaults: Mapping[str, Any] | None = None
+) -> Iterator[Row]:
+    """
+    Read a manifest.
+
+    Args:
+        lines:    its lines, with or without their ends.
+        form:     jsonl: an object a line. csv: a heading with the fields' names, nested ones with dots
+            (`output.name`); an empty cell is a field that is not given, and lists and objects are JSON.
+        name:     of the job type.
+        job:      its schema.
+        defaults: fields of every job, where its row does not say otherwise; nested ones one by one.
+
+    Yields:
+        The rows in their order. A second row with an `id` that was there is at fault.
+    """
+    seen: set[str] = set()
+    records = _json_records(lines) if form == "jsonl" else _csv_records(lines)
+    for number, record in enumerate(records, start=1):
+        row = _row(number, record, name, job, defaults or {})
+        if row.id in seen:
+            row = Row(number, row.id, None, (Fault(f"#/{_ID_FIELD}", f"another row is called {row.id}"),))
+        seen.add(row.id)
+        yield row
+
+
+def _row(
+    number: int, record: dict[str, Any] | Fault, name: str, job: type[Job], defaults: Mapping[str, Any]
+) -> Row:
+    own = f"row-{number}"
+    if isinstance(record, Fault):
+        return Row(number, own, None, (record,))
+    wanted = record.pop(_ID_FIELD, None)
+    if wanted is not None:
+        if not _ID.fullmatch(str(wanted)):
+            detail = "an id has up to 64 letters, digits, dots, hyphens and underscores"
+            return Row(number, own, None, (Fault(f"#/{_ID_FIELD}", detail),))
+        own = str(wanted)
+    try:
+        made = job.model_validate(_merged(defaults, record))
+    except ValidationError as error:
+        return Row(number, own, None, tuple(_fault(one) for one in error.errors(include_url=False)))
+    return Row(number, own, made, key=_key(name, made))
+
+
+def _fault(error: Any) -> Fault:
+    place = "/".join(str(part) for part in error["loc"])
+    return Fault(f"#/{place}" if place else "#", str(error["msg"]).removeprefix("Value error, "))
+
+
+def _key(name: str, job: Job) -> str:
+    content = json.dumps([name, job.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(defaults)
+    for name, value in given.items():
+        old = both.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _merged(cast(Mapping[str, Any], old), cast(Mapping[str, Any], value))
+        both[name] = value
+    return both
+
+
+def _json_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
+    for line in lines:
+        text = line.strip().removeprefix("\ufeff")
+        if not text:
+            continue
+        yield _json_record(text)
+
+
+def _json_record(text: str) -> dict[str, Any] | Fault:
+    if len(text) > LONGEST_LINE:
+        return Fault("#", f"a line has at most {LONGEST_LINE} characters")
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return Fault("#", "the line is not JSON")
+    return cast(dict[str, Any], found) if isinstance(found, dict) else Fault("#", "the line is no object")
+
+
+def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
+    reader = csv.reader(_short(lines), strict=True)
+    heading: list[str] | None = None
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:  # the reader stands at the next line
+            yield Fault("#", f"the line is not CSV: {error}")
+            continue
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if heading is None:
+            heading = [cell.strip().removeprefix("\ufeff") for cell in cells]
+        else:
+            yield _csv_record(heading, cells)
+
+
+def _short(lines: Iterable[str]) -> Iterator[str]:
+    """Pass lines on, and instead of one that is too long a mark."""
+    for line in lines:
+        yield line if len(line) <= LONGEST_LINE else _TOO_LONG
+
+
+def _csv_record(heading: list[str], cells: list[str]) -> dict[str, Any] | Fault:
+    if cells == [_TOO_LONG]:
+        return Fault("#", f"a line has at most {LONGEST_LINE} characters")
+    if len(cells) > len(heading):
+        return Fault("#", f"the row has {len(cells)} cells and the heading {len(heading)}")
+    record: dict[str, Any] = {}
+    for name, cell in zip(heading, cells, strict=False):
+        if cell == "":
+            continue
+        *path, last = name.split(".")
+        place = record
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                return Fault("#", f"the heading has both {part} and {name}")
+        if isinstance(place.get(last), dict):
+            return Fault("#", f"the heading has both {last} and a part of it")
+        place[last] = _value(cell)
+    return record
+
+
+def _value(cell: str) -> Any:
+    if cell.startswith(("[", "{")):
+        try:
+            return json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    return cell
