@@ -16,6 +16,7 @@ TAG: Final = "tag:"
 """Before a caller's own tags, so that they are never taken for one of ours."""
 METADATA: Final = "musetalk.metadata."
 RETRY_OF: Final = "musetalk.retry_of"
+REMOVED: Final = "musetalk.removed"
 """Labels of a run."""
 
 

@@ -12,7 +12,7 @@ from api.cursor import Cursor
 from api.live import Live
 from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
-from api.prefect_reading import METADATA, RETRY_OF, TAG, state_types, to_run
+from api.prefect_reading import METADATA, REMOVED, RETRY_OF, TAG, state_types, to_run
 from api.problems import Problem
 from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
 from api.together import Together
@@ -103,6 +103,22 @@ class PrefectRuns:
         self._live.forget(job_id)
         return await self._live.read(job_id)
 
+    async def remove(self, job_id: UUID) -> None:
+        """Take away what is known of a job that has ended."""
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+        client = await self._door.open()
+        run = await client.read_flow_run(job_id)
+        # first that it is not found any more: what is left when this breaks off is nobody's to read
+        await patiently(partial(client.update_flow_run_labels, job_id, {REMOVED: "true"}))
+        self._live.forget(job_id)
+        kept = {"control": run.parameters["control"]} if "control" in run.parameters else {}
+        await patiently(partial(client.update_flow_run, job_id, parameters=kept))
+        own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[job_id]))
+        while found := await client.read_artifacts(artifact_filter=own, limit=200):
+            for note in found:
+                await patiently(partial(client.delete_artifact, note.id))
+
     # -- reading ------------------------------------------------------------------------------------------
 
     async def read(self, job_id: UUID) -> Run:
@@ -124,7 +140,7 @@ class PrefectRuns:
         except ObjectNotFound:
             raise _unknown() from None
         job_type = await self._type(found)
-        if job_type is None:
+        if job_type is None or REMOVED in found.labels:
             raise _unknown()
         return await self._forecasts.add(to_run(found, job_type, notes))
 
@@ -147,7 +163,7 @@ class PrefectRuns:
         return {
             run.id: await self._forecasts.add(to_run(run, job_type, notes[run.id]))
             for run, job_type in typed
-            if job_type is not None
+            if job_type is not None and REMOVED not in run.labels
         }
 
     async def find(self, wanted: Wanted) -> Page:
@@ -157,7 +173,7 @@ class PrefectRuns:
         more = True
         for _ in range(_SCANS):
             found = await self._page(wanted, cursor)
-            fitting = [run for run in found if not wanted.statuses or status_of(run) in wanted.statuses]
+            fitting = [run for run in found if _fits(run, wanted)]
             room = wanted.limit - len(kept)
             kept += fitting[:room]
             more = len(found) >= wanted.limit or len(fitting) > room
@@ -336,6 +352,11 @@ class PrefectRuns:
             return f"work pool {pool} does not exist: run `musetalk deploy`"
         online = any(worker.status == "ONLINE" for worker in workers)
         return None if online else f"no worker of pool {pool} is online"
+
+
+def _fits(run: "FlowRun", wanted: Wanted) -> bool:
+    """What Prefect cannot be asked for."""
+    return REMOVED not in run.labels and (not wanted.statuses or status_of(run) in wanted.statuses)
 
 
 def _when(run: "FlowRun") -> datetime:

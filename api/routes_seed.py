@@ -163,6 +163,10 @@ def _with_error(body: dict[str, Any], run: Run) -> dict[str, Any]:
     return body | {"error": run.error.message, "code": run.error.code, "retryable": run.error.retryable}
 
 
+_STOPS_WITHIN_S = 15.0
+"""Longer than any job takes to stop."""
+
+
 class SeedMark(BaseModel):
     """What the older service took to end a job."""
 
@@ -173,7 +177,7 @@ class SeedMark(BaseModel):
 
 @router.post("/job/{job_id}")
 async def mark_job(runs: RunsDep, job_id: str, body: SeedMark) -> dict[str, str]:
-    """End a job: it really stops."""
+    """End a job: it really stops. With `remove_data` nobody finds it afterwards."""
     wanted = _job_id(job_id)
     if body.status is None:
         raise Problem("invalid_input", "Missing status in request body")
@@ -181,11 +185,15 @@ async def mark_job(runs: RunsDep, job_id: str, body: SeedMark) -> dict[str, str]
         raise Problem("invalid_input", "Invalid status. Must be one of: timed_out, cancelled, failed")
     if body.status == "failed":
         raise Problem("invalid_input", "Only the job itself can fail; use cancelled or timed_out")
-    if body.remove_data:
-        raise Problem("invalid_input", "remove_data is not offered here; results are kept until they expire")
     run = await runs.read(wanted)
     if run.status in FINAL:
         raise Problem("invalid_input", f"Job {run.id} has already ended as {views.seed_word(run)}")
     word: Literal["timed_out", "cancelled"] = "timed_out" if body.status == "timed_out" else "cancelled"
     await runs.cancel(wanted, word)
-    return {"message": f"Job {run.id} marked as {body.status}"}
+    if not body.remove_data:
+        return {"message": f"Job {run.id} marked as {body.status}"}
+    run = await wait_until_final(runs, wanted, _STOPS_WITHIN_S)
+    if run.status not in FINAL:
+        raise Problem("not_ready", "The job is being stopped; ask for its removal again in a moment.")
+    await runs.remove(wanted)
+    return {"message": f"Job {run.id} marked as {body.status} and data removed"}

@@ -167,6 +167,14 @@ class Runs(Protocol):
         """Ask a job to stop; a job that has ended stays as it is."""
         ...
 
+    async def remove(self, job_id: UUID) -> None:
+        """
+        Take away what is known of a job that has ended: nobody finds it any more.
+
+        Whom its webhook tells is kept until it was told, and so is its idempotency key.
+        """
+        ...
+
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
         """Read what a job said; `after` is `next` of an earlier answer."""
         ...

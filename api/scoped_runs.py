@@ -89,6 +89,11 @@ class ScopedRuns:
         await self.read(job_id)
         return await self.runs.cancel(job_id, word)
 
+    async def remove(self, job_id: UUID) -> None:
+        """Take away what is known of one of the caller's jobs."""
+        await self.read(job_id)
+        await self.runs.remove(job_id)
+
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
         """Read what one of the caller's jobs said."""
         await self.read(job_id)

@@ -83,6 +83,9 @@ class FakeRuns:
             self.jobs[job_id] = replace(run, status="canceled", ended_as=word)
         return self.jobs[job_id]
 
+    async def remove(self, job_id: UUID) -> None:
+        del self.jobs[job_id]
+
     async def find(self, wanted: Wanted) -> Page:
         start = place(wanted.cursor)
         fitting = [

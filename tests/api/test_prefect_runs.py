@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -13,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 from api.prefect_runs import PrefectRuns
 from api.problems import Problem
 from api.runs import FINAL, Terms, Wanted, wait_until_final
-from flows.control import ABORTED, ENDED_AS, PRIORITIES, Control
+from flows.control import ABORTED, ENDED_AS, PRIORITIES, Control, Notify
 from flows.registry import INTERNAL, JOB_TYPES
 
 SPEECH = JOB_TYPES["speech"]
@@ -269,3 +270,24 @@ def test_a_key_is_known_once_its_job_is_made(on_prefect):
         return before, await runs.knows("known key")
 
     assert on_prefect(story) == (False, True)
+
+
+def test_a_removed_job_is_found_nowhere_and_its_words_are_gone(on_prefect, deployed):
+    secret = f"A word that nobody else says: {uuid4().hex}"
+
+    async def story(runs):
+        terms = Terms(control=Control(notify=Notify(url="https://example.org/hook")), key=uuid4().hex)
+        run = await runs.create(SPEECH, speech(secret), terms)
+        await runs.cancel(run.id)
+        assert (await runs.read(run.id)).status == "canceled"
+        await runs.remove(run.id)
+        with pytest.raises(Problem, match="Job not found"):
+            await runs.read(run.id)
+        listed = await runs.find(Wanted(limit=200))
+        assert run.id not in {one.id for one in listed.runs}
+        return run.id
+
+    job = on_prefect(story)
+    kept = deployed.read_flow_run(job)
+    assert secret not in kept.model_dump_json()
+    assert kept.parameters["control"]["notify"]["url"] == "https://example.org/hook", "whom the webhook tells"

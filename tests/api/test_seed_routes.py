@@ -335,11 +335,20 @@ def test_a_job_is_ended_with_the_owners_word(client, runs, word):
     assert client.get(f"/status/{run.id}").json()["status"] == word
 
 
+def test_a_job_is_ended_and_its_data_removed(client, runs):
+    run = runs.running()
+
+    answer = client.post(f"/job/{run.id}", json={"status": "cancelled", "remove_data": True})
+
+    assert answer.json() == {"message": f"Job {run.id} marked as cancelled and data removed"}
+    gone = client.get(f"/status/{run.id}")
+    assert (gone.status_code, gone.json()["error"]) == (404, "Job not found")
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
         ({"status": "failed"}, "Only the job itself can fail"),
-        ({"status": "cancelled", "remove_data": True}, "remove_data is not offered"),
     ],
 )
 def test_other_marks_are_refused(client, runs, body, text):
