@@ -14,6 +14,8 @@ class Got:
     path: str
     headers: dict
     body: bytes
+    status: int = 204
+    """What it was answered."""
 
     @property
     def json(self):
@@ -64,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         status, more, text = receiver.answers.pop(0) if receiver.answers else (204, {}, b"")
-        receiver.got.append(Got(self.path, headers, body))
+        receiver.got.append(Got(self.path, headers, body, status))
         self.send_response(status)
         for name, value in more.items():
             self.send_header(name, value)

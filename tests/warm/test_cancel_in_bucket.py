@@ -16,6 +16,9 @@ from stage import Worker, eventually, is_alive
 
 pytestmark = pytest.mark.stack
 
+# of this file alone: all S3 servers of one process share their buckets
+STORE, RENDERS = "cancelled-store", "cancelled-renders"
+
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 GRAINY = {"preset": "ultrafast", "crf": 1}
@@ -34,7 +37,7 @@ def s3():
         aws_secret_access_key="test",
         region_name="us-east-1",
     )
-    for bucket in ("store", "renders"):
+    for bucket in (STORE, RENDERS):
         client.create_bucket(Bucket=bucket)
     yield client
     server.stop()
@@ -84,7 +87,7 @@ def jobs(server, slow, media, tmp_path_factory):
         pool,
         folder,
         MUSETALK_WORKER__PRELOAD="flows.lip_sync",
-        MUSETALK_STORE__URL="s3://store/main",
+        MUSETALK_STORE__URL=f"s3://{STORE}/main",
         MUSETALK_STORE__LOCAL_ROOTS=str(media),
         MUSETALK_STORE__MIN_FREE_BYTES="0",
         MUSETALK_RENDER__ENGINE="fake",
@@ -104,8 +107,8 @@ def job(media, audio="short", **more):
 
 def outputs(s3):
     """Keys of results, wherever they are; shared artefacts are no results."""
-    found = [("renders", key) for key in keys(s3, "renders", "")]
-    return found + [("store", key) for key in keys(s3, "store", "main/outputs/")]
+    found = [(RENDERS, key) for key in keys(s3, RENDERS, "")]
+    return found + [(STORE, key) for key in keys(s3, STORE, "main/outputs/")]
 
 
 def keys(s3, bucket, prefix):
@@ -115,12 +118,12 @@ def keys(s3, bucket, prefix):
 def half_uploads(s3):
     return [
         upload["Key"]
-        for bucket in ("store", "renders")
+        for bucket in (STORE, RENDERS)
         for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     ]
 
 
-PLACES = {"store": {}, "named": {"bucket": "renders", "prefix": "lip_sync", "name": "take"}}
+PLACES = {"store": {}, "named": {"bucket": RENDERS, "prefix": "lip_sync", "name": "take"}}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -159,6 +162,6 @@ def test_the_cancelled_job_can_be_done_after_all(jobs, s3, slow, media):
     run = jobs.pool.submit("lip_sync", job=job(media, output=PLACES["named"]))
 
     assert jobs.pool.wait(run, 120).is_completed()
-    assert outputs(s3) == [("renders", "lip_sync/take.mp4")] and half_uploads(s3) == []
-    assert s3.head_object(Bucket="renders", Key="lip_sync/take.mp4")["ContentLength"] > 16 << 20
+    assert outputs(s3) == [(RENDERS, "lip_sync/take.mp4")] and half_uploads(s3) == []
+    assert s3.head_object(Bucket=RENDERS, Key="lip_sync/take.mp4")["ContentLength"] > 16 << 20
     assert sum("partNumber=" in asked for asked in slow.asked) >= 2
