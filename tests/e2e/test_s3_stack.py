@@ -12,14 +12,13 @@ import time
 from pathlib import Path
 
 import av
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
+from moto_s3 import KEYS, moto_s3
+from seed_documents import BODY
 
 pytestmark = pytest.mark.stack
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def free_port():
@@ -30,23 +29,11 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def s3():
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://{host}:{port}",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name="us-east-1",
-    )
-    for bucket in ("media", "renders", "store"):
-        client.create_bucket(Bucket=bucket)
-    speech = next(ASSETS.glob("sense*.wav"))
-    client.upload_file(str(ASSETS / "astronaut.jpg"), "media", "persona/outputs/anna.final.jpg")
-    client.upload_file(str(speech), "media", "voice/remix_vc_0098.wav")
-    yield client
-    server.stop()
+    with moto_s3("media", "renders", "store") as client:
+        speech = next(ASSETS.glob("sense*.wav"))
+        client.upload_file(str(ASSETS / "astronaut.jpg"), "media", "persona/outputs/anna.final.jpg")
+        client.upload_file(str(speech), "media", "voice/remix_vc_0098.wav")
+        yield client
 
 
 @contextlib.contextmanager
@@ -94,30 +81,8 @@ def client(s3, endpoint, tmp_path_factory):
         yield client
 
 
-SEED_BODY = {
-    "version": "v15",
-    "ffmpeg_path": "./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
-    "gpu_id": 0,
-    "vae_type": "sd-vae",
-    "unet_config": "./models/musetalk/musetalk.json",
-    "unet_model_path": "./models/musetalk/pytorch_model.bin",
-    "whisper_dir": "./models/whisper",
-    "bbox_shift": 0,
-    "result_dir": "./results",
-    "extra_margin": 10,
-    "fps": 25,
-    "audio_padding_length_left": 2,
-    "audio_padding_length_right": 2,
-    "batch_size": 30,
-    "output_vid_name": None,
-    "use_saved_coord": False,
-    "saved_coord": False,
-    "parsing_mode": "jaw",
-    "left_cheek_width": 90,
-    "right_cheek_width": 90,
-    "skip_save_images": False,
+SEED_BODY = BODY | {
     "s3_bucket": "renders",
-    "s3_prefix": "lip_sync/outputs/",
     "avatars": {
         "avator_1": {
             "preparation": True,

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from prefect.flows import Flow
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SUPPORT = Path(warm_flows.__file__).parent
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -316,3 +318,13 @@ class Shim:
     def kill(self, number=signal.SIGKILL):
         self.process.send_signal(number)
         return self.process.wait(20)
+
+
+def speech_files(folder):
+    """Write short.wav, seven seconds of speech, and long.wav, forty times that."""
+    with wave.open(str(next(ASSETS.glob("sense*.wav")))) as source:
+        settings, sound = source.getparams(), source.readframes(source.getnframes())
+    for name, times in (("short", 1), ("long", 40)):
+        with wave.open(str(folder / f"{name}.wav"), "wb") as target:
+            target.setparams(settings)
+            target.writeframes(sound * times)

@@ -2,17 +2,16 @@
 
 import io
 import time
-import wave
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import boto3
 import cv2
 import numpy as np
 import pytest
+from moto_s3 import KEYS, moto_s3
 from slow_s3 import slow_s3
-from stage import Worker, eventually, is_alive
+from stage import Worker, eventually, is_alive, speech_files
 
 pytestmark = pytest.mark.stack
 
@@ -20,27 +19,14 @@ pytestmark = pytest.mark.stack
 STORE, RENDERS = "cancelled-store", "cancelled-renders"
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 GRAINY = {"preset": "ultrafast", "crf": 1}
 """A result of many megabytes in few seconds."""
 
 
 @pytest.fixture(scope="module")
 def s3():
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://{host}:{port}",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name="us-east-1",
-    )
-    for bucket in (STORE, RENDERS):
-        client.create_bucket(Bucket=bucket)
-    yield client
-    server.stop()
+    with moto_s3(STORE, RENDERS) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +55,7 @@ def media(tmp_path_factory):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         container.mux(stream.encode())
     (folder / "anna.mp4").write_bytes(buffer.getvalue())
-    with wave.open(str(next(ASSETS.glob("sense*.wav")))) as source:
-        settings, sound = source.getparams(), source.readframes(source.getnframes())
-    for name, times in (("short", 1), ("long", 40)):
-        with wave.open(str(folder / f"{name}.wav"), "wb") as target:
-            target.setparams(settings)
-            target.writeframes(sound * times)
+    speech_files(folder)
     return folder
 
 

@@ -3,12 +3,11 @@
 import socket
 import threading
 import time
-import wave
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from stage import Worker, eventually
+from stage import Worker, eventually, speech_files
 
 pytestmark = pytest.mark.stack
 
@@ -60,12 +59,7 @@ def silent_s3():
 def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     (folder / "anna.jpg").write_bytes(JPEG)
-    with wave.open(str(next(ASSETS.glob("sense*.wav")))) as source:
-        settings, sound = source.getparams(), source.readframes(source.getnframes())
-    for name, times in (("short", 1), ("long", 40)):
-        with wave.open(str(folder / f"{name}.wav"), "wb") as target:
-            target.setparams(settings)
-            target.writeframes(sound * times)
+    speech_files(folder)
     return folder
 
 
