@@ -21,8 +21,7 @@ def test_every_end_is_told_though_children_workers_and_the_server_die(
 ):
     pool = own_server.pool("jobs")
     light_worker()
-    for _ in range(3):
-        receiver.will(500)  # the first ones are tried again
+    receiver.will(500)  # the first one is tried again after five seconds; a third try would be minutes away
     control = Control(notify=Notify(url=receiver.url))
     told = control.model_dump(mode="json", exclude_defaults=True)
 
@@ -42,7 +41,7 @@ def test_every_end_is_told_though_children_workers_and_the_server_die(
     for got in receiver.got:
         Webhook(SECRET).verify(got.body.decode(), got.headers)
         bodies[got.id].add(got.body)
-    assert len(receiver.got) >= jobs + 3
+    assert len(receiver.got) >= jobs + 1
     assert {len(said) for said in bodies.values()} == {1}, "every try says the same"
 
 
