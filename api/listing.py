@@ -1,6 +1,7 @@
 """What a list of jobs is asked for."""
 
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -23,6 +24,7 @@ class ListQuery(BaseModel):
     type: list[Annotated[str, AfterValidator(_job_type)]] = Field(
         default=[], description="Any of these job types."
     )
+    part_of: UUID | None = Field(default=None, description="Those that this batch or pipeline made.")
     tag: list[str] = Field(default=[], max_length=50, description="All of these.")
     created_after: AwareDatetime | None = Field(default=None, description="RFC 3339, with an offset.")
     created_before: AwareDatetime | None = Field(default=None, description="RFC 3339, with an offset.")
@@ -35,6 +37,7 @@ class ListQuery(BaseModel):
             statuses=frozenset(self.status),
             types=frozenset(self.type),
             tags=tuple(self.tag),
+            part_of=self.part_of,
             created_after=self.created_after,
             created_before=self.created_before,
             limit=self.limit,

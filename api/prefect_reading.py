@@ -7,6 +7,7 @@ from uuid import UUID
 from api.reports import read_progress
 from api.runs import Run
 from flows.control import read_control
+from flows.family import NAME, PART_OF, RETRY_OF, WAITING
 from flows.outcome import PROGRESS, STATE_TYPES, Status, ended_as, error_of, result_of, status_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 TAG: Final = "tag:"
 """Before a caller's own tags, so that they are never taken for one of ours."""
 METADATA: Final = "musetalk.metadata."
-RETRY_OF: Final = "musetalk.retry_of"
 REMOVED: Final = "musetalk.removed"
 """Labels of a run."""
 
@@ -25,6 +25,29 @@ def state_types(statuses: frozenset[Status]) -> list[str]:
     near: Mapping[str, Status] = {"scheduled": "queued", "aborted": "canceled"}
     wanted = {near.get(status, status) for status in statuses}
     return [kind for kind, status in STATE_TYPES.items() if status in wanted]
+
+
+def state_filter(statuses: frozenset[Status]) -> Any:
+    """Return Prefect's filter for runs that may have one of these; None for all."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilterState,
+        FlowRunFilterStateName,
+        FlowRunFilterStateType,
+        Operator,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    kinds = [StateType(kind) for kind in state_types(statuses)]
+    if not kinds:
+        return None
+    if "running" not in statuses:
+        return FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))
+    # what has begun and left its place meanwhile is scheduled by its type, then pending
+    return FlowRunFilterState(
+        operator=Operator.or_,  # pyright: ignore[reportCallIssue]  from a mixin
+        type=FlowRunFilterStateType(any_=list({*kinds, StateType.PENDING})),
+        name=FlowRunFilterStateName(any_=[WAITING, "Suspended"]),
+    )
 
 
 def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replayed: bool = False) -> Run:
@@ -61,4 +84,16 @@ def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replaye
         retry_of=UUID(str(parent)) if parent else None,
         replayed=replayed,
         job=dict(found.parameters.get("job") or {}),
+        part_of=_parent(found),
+        part=str(labels[NAME]) if NAME in labels else None,
     )
+
+
+def _parent(found: "FlowRun") -> UUID | None:
+    for tag in found.tags:
+        if tag.startswith(PART_OF):
+            try:
+                return UUID(tag.removeprefix(PART_OF))
+            except ValueError:  # somebody else's tag
+                continue
+    return None

@@ -12,11 +12,12 @@ from api.cursor import Cursor
 from api.live import Live
 from api.prefect_door import Door, patiently
 from api.prefect_queue import Forecasts
-from api.prefect_reading import METADATA, REMOVED, RETRY_OF, TAG, state_types, to_run
+from api.prefect_reading import METADATA, REMOVED, TAG, state_filter, state_types, to_run
 from api.problems import Problem
 from api.runs import FINAL, UNFINISHED, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
 from api.together import Together
 from flows.control import ENDED_AS, TENANT_TAG, Control, tags
+from flows.family import RETRY_OF, part_of
 from flows.outcome import NOTES, PROGRESS, status_of
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
@@ -227,17 +228,15 @@ class PrefectRuns:
             FlowRunFilter,
             FlowRunFilterExpectedStartTime,
             FlowRunFilterId,
-            FlowRunFilterState,
-            FlowRunFilterStateType,
             FlowRunFilterTags,
         )
-        from prefect.client.schemas.objects import StateType
         from prefect.client.schemas.sorting import FlowRunSort
 
         before = min(filter(None, (cursor.time, wanted.created_before)))
         span: Any = {"before_": before, "after_": wanted.created_after}
-        kinds = [StateType(kind) for kind in state_types(wanted.statuses)]
         all_tags = [f"{TAG}{tag}" for tag in wanted.tags]
+        if wanted.part_of is not None:
+            all_tags.append(part_of(wanted.part_of))
         if wanted.tenant is not None:
             all_tags.append(f"{TENANT_TAG}{wanted.tenant}")
         client = await self._door.open()
@@ -245,7 +244,7 @@ class PrefectRuns:
             flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(wanted.types or JOB_TYPES))),
             flow_run_filter=FlowRunFilter(
                 id=FlowRunFilterId(not_any_=list(cursor.seen)) if cursor.seen else None,
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)) if kinds else None,
+                state=state_filter(wanted.statuses),
                 tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
                 expected_start_time=FlowRunFilterExpectedStartTime(**span),
             ),

@@ -61,6 +61,10 @@ class Run:
     """The idempotency key was known: this is the job of an earlier request."""
     job: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What it was asked to do."""
+    part_of: UUID | None = None
+    """The batch or pipeline that made it."""
+    part: str | None = None
+    """Its step or row there."""
     position: int | None = None
     """Place among those that wait, from 1."""
     eta: Eta | None = None
@@ -78,6 +82,8 @@ class Wanted:
     """All of them."""
     tenant: str | None = None
     """None: everybody's."""
+    part_of: UUID | None = None
+    """The batch or pipeline that made them; None: whoever did."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: int = 50

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from api.families import cancel_family
 from api.gate import Gate
 from api.key_file import Key
 from api.problems import Problem
 from api.runs import USUAL_TERMS, LogPage, Outlook, Page, Run, Runs, Terms, Wanted
 from flows.control import Control
-from flows.registry import JobType
+from flows.pipeline_schemas import PipelineJob
+from flows.registry import CHAINS, JobType
 from flows.schemas import Job
 
 _JOB = "job://"
@@ -75,10 +77,11 @@ class ScopedRuns:
         """
         if self.caller.tenant is None:
             return
+        steps = {step.name for step in job.steps} if isinstance(job, PipelineJob) else set[str]()
         for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
-            if not text.startswith(_JOB):
-                continue
             name = text.removeprefix(_JOB).split("/", 1)[0]
+            if not text.startswith(_JOB) or name in steps:
+                continue
             try:
                 await self.read(UUID(name))
             except (ValueError, Problem):
@@ -86,7 +89,9 @@ class ScopedRuns:
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
         """Ask one of the caller's jobs to stop."""
-        await self.read(job_id)
+        run = await self.read(job_id)
+        if run.type in CHAINS:
+            return await cancel_family(self.runs, job_id, word)
         return await self.runs.cancel(job_id, word)
 
     async def remove(self, job_id: UUID) -> None:

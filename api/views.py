@@ -75,7 +75,9 @@ class JobView(BaseModel):
     id: str
     type: str
     status: Status
-    phase: str | None = Field(description="fetch, speak, prepare, features, render, encode, join or upload.")
+    phase: str | None = Field(
+        description="fetch, speak, prepare, features, render, encode, join, upload or steps."
+    )
     progress: ProgressView
     created_at: datetime | None
     started_at: datetime | None
@@ -89,6 +91,8 @@ class JobView(BaseModel):
     metadata: dict[str, str]
     control: ControlView
     retry_of: str | None = Field(description="The job that this one does again.")
+    part_of: str | None = Field(description="The batch or pipeline that made it.")
+    part: str | None = Field(description="Its row or step there.")
     status_url: str
     result_url: str | None
     cancel_url: str | None
@@ -146,6 +150,8 @@ def job_view(request: Request, run: Run) -> JobView:
             notify=run.control.notify,
         ),
         retry_of=str(run.retry_of) if run.retry_of else None,
+        part_of=str(run.part_of) if run.part_of else None,
+        part=run.part,
         status_url=links.self,
         result_url=links.result,
         cancel_url=links.cancel,

@@ -128,11 +128,18 @@ def _fields(item: Deployed) -> dict[str, Any]:
 
 def _schedules(item: Deployed) -> list[Any]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import IntervalSchedule
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
     return [
-        DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=seconds)))
-        for seconds in item.every_s
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=timed.cron, timezone=timed.timezone)
+            if timed.cron
+            else IntervalSchedule(interval=timedelta(seconds=timed.every_s or 3600)),
+            active=timed.active,
+            slug=timed.slug,
+            parameters=dict(timed.parameters),
+        )
+        for timed in item.schedules
     ]
 
 

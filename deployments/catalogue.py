@@ -1,12 +1,25 @@
 """What prefect.yaml and the registry say shall exist on a Prefect server."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.registry import FLOWS, JobType
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A schedule of a deployment: every so many seconds, or as cron says."""
+
+    every_s: int | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    slug: str | None = None
+    active: bool = True
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +32,7 @@ class Deployed:
     description: str
     tags: tuple[str, ...]
     pool: str
-    every_s: tuple[int, ...] = ()
-    """Seconds between scheduled runs, one a schedule."""
+    schedules: tuple["Timed", ...] = ()
 
 
 def declaration_file() -> Path:
@@ -56,5 +68,16 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         description=entry["description"],
         tags=tuple(entry.get("tags", ())),
         pool=entry["work_pool"]["name"],
-        every_s=tuple(int(schedule["interval"]) for schedule in entry.get("schedules", ())),
+        schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
+    )
+
+
+def _timed(entry: dict[str, Any]) -> Timed:
+    return Timed(
+        every_s=int(entry["interval"]) if "interval" in entry else None,
+        cron=entry.get("cron"),
+        timezone=entry.get("timezone", "UTC"),
+        slug=entry.get("slug"),
+        active=entry.get("active", True),
+        parameters=entry.get("parameters", {}),
     )

@@ -98,6 +98,19 @@ def between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime
     return found
 
 
+def before(time: datetime, schedule: Schedule) -> datetime | None:
+    """
+    Return the time of a schedule before another; None when there is none in the four years before.
+
+    Args:
+        time:     with a time zone.
+        schedule: the times.
+    """
+    four_years = timedelta(days=4 * 366)
+    just_before = timedelta(microseconds=1)
+    return next(_backwards(schedule, time - just_before, time - four_years), None)
+
+
 def _backwards(schedule: Schedule, newest: datetime, after: datetime) -> Iterator[datetime]:
     """
     Yield the times up to `newest`, the newest first, down to `after`, itself not included.

@@ -6,7 +6,6 @@ others are none the worse.
 """
 
 import csv
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import ValidationError
 
 from flows.job import Job
+from tasks.keys import content_key
 
 Format = Literal["jsonl", "csv"]
 
@@ -66,8 +66,29 @@ def read_rows(
     Yields:
         The rows in their order. A second row with an `id` that was there is at fault.
     """
-    seen: set[str] = set()
     records = _json_records(lines) if form == "jsonl" else _csv_records(lines)
+    return rows_of(records, name, job, defaults)
+
+
+def rows_of(
+    records: Iterable[Mapping[str, Any] | Fault],
+    name: str,
+    job: type[Job],
+    defaults: Mapping[str, Any] | None = None,
+) -> Iterator[Row]:
+    """
+    Make rows of what they were read as.
+
+    Args:
+        records:  the fields of each, or why there are none.
+        name:     as of `read_rows`, like the others.
+        job:      likewise.
+        defaults: likewise.
+
+    Yields:
+        As `read_rows`.
+    """
+    seen: set[str] = set()
     for number, record in enumerate(records, start=1):
         row = _row(number, record, name, job, defaults or {})
         if row.id in seen:
@@ -77,22 +98,23 @@ def read_rows(
 
 
 def _row(
-    number: int, record: dict[str, Any] | Fault, name: str, job: type[Job], defaults: Mapping[str, Any]
+    number: int, record: Mapping[str, Any] | Fault, name: str, job: type[Job], defaults: Mapping[str, Any]
 ) -> Row:
     own = f"row-{number}"
     if isinstance(record, Fault):
         return Row(number, own, None, (record,))
-    wanted = record.pop(_ID_FIELD, None)
+    wanted = record.get(_ID_FIELD)
+    fields = {field: value for field, value in record.items() if field != _ID_FIELD}
     if wanted is not None:
         if not _ID.fullmatch(str(wanted)):
             detail = "an id has up to 64 letters, digits, dots, hyphens and underscores"
             return Row(number, own, None, (Fault(f"#/{_ID_FIELD}", detail),))
         own = str(wanted)
     try:
-        made = job.model_validate(_merged(defaults, record))
+        made = job.model_validate(_merged(defaults, fields))
     except ValidationError as error:
         return Row(number, own, None, tuple(_fault(one) for one in error.errors(include_url=False)))
-    return Row(number, own, made, key=_key(name, made))
+    return Row(number, own, made, key=row_key(name, made))
 
 
 def _fault(error: Any) -> Fault:
@@ -100,9 +122,9 @@ def _fault(error: Any) -> Fault:
     return Fault(f"#/{place}" if place else "#", str(error["msg"]).removeprefix("Value error, "))
 
 
-def _key(name: str, job: Job) -> str:
-    content = json.dumps([name, job.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()
+def row_key(name: str, job: Job) -> str:
+    """Name what a row is to do: the same work has the same key, wherever it stands."""
+    return content_key(type=name, job=job.model_dump(mode="json", exclude_unset=True))
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from flows.control import ABORTED, COMPLETE_IN, ENDED_AS, MAX_TIME
+from flows.family import YIELDS
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ def status_of(run: "FlowRun") -> Status:
     if run.state_type is not None and run.state_type.value == "CANCELLED":
         return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
     status = STATE_TYPES.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
+    if status == "queued" and YIELDS in run.labels:  # it has begun, and only left its place to another
+        return "running"
     due = run.next_scheduled_start_time
     # a run that is to start at once is due a moment after its creation, by the server's clock
     later = due is not None and due > datetime.now(UTC) + timedelta(seconds=5)

@@ -1,62 +1,24 @@
-"""The job types on offer. Adding one is: a schema pair, a flow file, and a line here."""
-
-from dataclasses import dataclass
-from importlib import import_module
-
-from pydantic import BaseModel
+"""All flows there are: those that do the work, those that chain them, and those that no client asks for."""
 
 from flows import schemas
+from flows.batch_schemas import BatchJob, BatchResult, RenderNewJob
+from flows.job_types import WORK_TYPES, JobType
+from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
 
+__all__ = ["CHAINS", "FLOWS", "INTERNAL", "JOB_TYPES", "WORK_TYPES", "JobType"]
 
-@dataclass(frozen=True, slots=True)
-class JobType:
-    """One entry: its name, its shapes and where it runs."""
-
-    name: str
-    job: type[schemas.Job]
-    result: type[BaseModel]
-    pool: str = "gpu"
-    needs: str | None = None
-    """Module path of what takes a job and raises when the models of this computer cannot do it."""
-
-    @property
-    def deployment(self) -> str:
-        """Prefect's `flow-name/deployment-name`."""
-        return f"{self.name}/{self.pool}"
-
-    @property
-    def entrypoint(self) -> str:
-        """Module path, never a file path: that would import the flow twice."""
-        return f"flows.{self.name}.{self.name}"
-
-    def require_models(self, job: schemas.Job) -> None:
-        """
-        See that the models of this computer can do a job; nothing is loaded.
-
-        Raises:
-            ModelNotInstalled: they cannot.
-        """
-        if self.needs is not None:  # a name, so that importing the registry stays light
-            module, _, name = self.needs.rpartition(".")
-            getattr(import_module(module), name)(job)
-
-
-JOB_TYPES = {
+CHAINS = {
     job_type.name: job_type
     for job_type in (
-        JobType("lip_sync", schemas.LipSyncJob, schemas.VideoResult),
-        JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
-        JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
-        JobType("speech", schemas.SpeechJob, schemas.SpeechResult, needs="flows.voice_choice.settled_voice"),
-        JobType(
-            "transcribe",
-            schemas.TranscribeJob,
-            schemas.TranscribeResult,
-            needs="flows.transcribe_model.model_for",
-        ),
-        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult, needs="flows.analyze_cast.cast_of"),
+        JobType("pipeline", PipelineJob, PipelineResult, "light", "flows.chains.models.require_for_pipeline"),
+        JobType("persona_sync", PersonaSyncJob, PipelineResult, "light"),
+        JobType("batch", BatchJob, BatchResult, "light"),
+        JobType("render_new", RenderNewJob, BatchResult, "light"),
     )
 }
+"""Jobs that make others and wait for them."""
+
+JOB_TYPES = {**WORK_TYPES, **CHAINS}
 
 INTERNAL = {
     job_type.name: job_type

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
+from flows.caption_schemas import CaptionJob, CaptionResult
 from flows.framing import FRAMING, Framing
 from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
@@ -19,6 +20,8 @@ __all__ = [
     "AnalyzeResult",
     "AnnounceJob",
     "AnnounceResult",
+    "CaptionJob",
+    "CaptionResult",
     "Job",
     "NotifyJob",
     "NotifyResult",

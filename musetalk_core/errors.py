@@ -7,6 +7,7 @@ Every error raised on purpose, here and in the layers above.
     - NoAudioFound          no_audio             no
     - MediaUnreadable       unsupported_media    no
     - MediaTooLarge         input_too_large      no
+    - ManifestInvalid       manifest_invalid     no    (tasks.errors)
     - ModelNotInstalled     model_not_installed  no    (also, when pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
   + EngineError             engine_failed        yes   another attempt may do better
@@ -22,6 +23,8 @@ Every error raised on purpose, here and in the layers above.
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
+  + StepFailed              step_failed          no    (pipelines)
+  + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for others; others are stopped)
   + SignatureInvalid        signature_invalid    no    (webhooks)
   + DeliveryFailed          delivery_failed      no    (webhooks; the end of a notify run, of no job)
   + Stopped                 canceled             no    (tasks.stopping; never reaches a caller)

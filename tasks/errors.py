@@ -4,7 +4,7 @@ Errors of the outside world: object storage, foreign web servers, this machine's
 The codes and their place in the tree are listed in `musetalk_core/errors.py`.
 """
 
-from musetalk_core.errors import ModelNotInstalled, RenderError
+from musetalk_core.errors import InputError, ModelNotInstalled, RenderError
 
 
 class StorageError(RenderError):
@@ -92,3 +92,21 @@ class DirectNotOffered(StorageError):
 
     code = "direct_not_offered"
     retryable = False
+
+
+class DeadlineExceeded(RenderError):
+    """A job that waits for others has had its time."""
+
+    code = "deadline_exceeded"
+
+
+class StepFailed(RenderError):
+    """A step of a pipeline failed; what the others made is kept."""
+
+    code = "step_failed"
+
+
+class ManifestInvalid(InputError):
+    """A batch has no rows, too many, or such that are no jobs where all have to be."""
+
+    code = "manifest_invalid"

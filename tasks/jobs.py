@@ -39,13 +39,30 @@ def resolve(uri: str) -> Found:
         return Found(uri)
     job, _, name = uri.removeprefix("job://").partition("/")
     result = _result(job)
-    stored = _files(result).get(name) if name else _main(result)
+    stored = named_file(_files(result), name) if name else _main(result)
     if stored is None:
         what = f"file {name}" if name else "audio, video or picture"
         raise ObjectMissing(f"job {job} has made no {what}")
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
     return Found(stored["uri"], speech["key"] if speech and is_sound else None)
+
+
+def named_file(files: Mapping[str, Any], name: str) -> Any:
+    """
+    Find a file of a job.
+
+    Args:
+        files: all of them by name.
+        name:  a file's, or the ending that only one of them has: srt.
+
+    Returns:
+        What is known of it; None when there is none, or several end so.
+    """
+    if name in files:
+        return files[name]
+    ending = [file for file in files if file.endswith(f".{name}")]
+    return files[ending[0]] if len(ending) == 1 else None
 
 
 def _main(result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ _TYPES: Final = {
     ".jpg": "image/jpeg",
     ".txt": "text/plain; charset=utf-8",
     ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
     ".srt": "application/x-subrip",
     ".vtt": "text/vtt; charset=utf-8",
     ".tsv": "text/tab-separated-values; charset=utf-8",

@@ -1,5 +1,7 @@
 """Put a finished file where the job wants it."""
 
+from pathlib import Path
+
 from prefect import task
 
 from tasks.artefacts import artefacts
@@ -35,6 +37,28 @@ def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: 
             path = artefacts().path(made) / file
             known = objects.upload(path, key, media_type(name), metadata={"musetalk-key": made.key})
         return ObjectRef(uri=known.uri, version=known.version, size=known.size)
+
+
+def store_table(path: Path, name: str, to_bucket: str | None, prefix: str, own_folder: str) -> ObjectRef:
+    """
+    Store a file that is no artefact: one that tells of a job, and changes with every one.
+
+    Args:
+        path:       the file.
+        name:       its public name, with extension.
+        to_bucket:  S3 bucket, or None for the system's own store.
+        prefix:     folder inside the bucket.
+        own_folder: folder below `outputs` in the system's own store.
+
+    Raises:
+        BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
+    """
+    if to_bucket:
+        objects, key = bucket(to_bucket, "write"), _key(prefix, name)
+    else:
+        objects, key = home_store(), f"outputs/{own_folder}/{name}"
+    stored = objects.upload(path, key, media_type(name))
+    return ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
 
 
 def check_place(name: str, to_bucket: str | None, prefix: str) -> None:

@@ -25,7 +25,9 @@ from tasks.storage import home_store, locate
 
 __all__ = ["Glimpse", "MediaKind", "fetch_source", "look", "made_uri", "save_asset", "source_path"]
 
-MediaKind = Literal["video", "audio", "image"]
+MediaKind = Literal["video", "audio", "image", "text"]
+TEXT_BYTES = 50_000_000
+"""Of a manifest or of captions."""
 _FILE = "data"
 
 
@@ -96,7 +98,8 @@ def look(uri: str, kind: MediaKind) -> Glimpse:
 
 def _limit(kind: MediaKind) -> int:
     media = get_settings().media
-    return {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}[kind]
+    sizes = {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}
+    return sizes.get(kind, TEXT_BYTES)
 
 
 def source_path(source: SourceFile) -> Path:

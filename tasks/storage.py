@@ -46,7 +46,7 @@ __all__ = [
     "store_is_remote",
 ]
 
-_OWN_FOLDERS = ("artefacts", "assets", "avatars")
+_OWN_FOLDERS = ("artefacts", "assets", "avatars", "batches")
 """Parts of our own store that no job writes through an s3:// reference."""
 _OF_TENANT = "{tenant}"
 """Stands in a grant for the name of whose job it is; nobody in particular has no such grant."""

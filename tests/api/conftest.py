@@ -95,6 +95,7 @@ class FakeRuns:
             and (not wanted.types or run.type in wanted.types)
             and set(wanted.tags) <= set(run.tags)
             and wanted.tenant in {None, run.control.tenant}
+            and wanted.part_of in {None, run.part_of}
         ]
         stop = start + wanted.limit
         return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)

@@ -1,0 +1,24 @@
+"""batch: many jobs of one type."""
+
+from prefect import flow
+
+from flows.batch_rows import batch_rows
+from flows.batch_schemas import BatchJob, BatchResult
+from flows.chains.books import books
+from flows.chains.rows import Found, Order, run_rows
+from flows.control import USUAL, Control
+from flows.options import JOB
+
+
+@flow(name="batch", **JOB)
+def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
+    """Do each row by itself; it ends well when all have ended, and tells how each did."""
+    order = Order(
+        type=job.type,
+        look=lambda: Found(batch_rows(job)),
+        parallel=job.parallel,
+        output=job.output,
+        all_good=job.on_bad_rows == "fail",
+    )
+    with books() as open_books:
+        return run_rows(order, open_books)

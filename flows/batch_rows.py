@@ -1,0 +1,127 @@
+"""Where the rows of a batch come from: the request, a manifest, or what lies in folders. Light."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from flows.batch_schemas import MOST_ROWS, BatchJob
+from flows.job_types import WORK_TYPES
+from flows.manifest import Fault, Format, Row, read_rows, rows_of
+from tasks.errors import ManifestInvalid
+from tasks.keys import content_key
+from tasks.listing import Listed, list_folder, look_at
+from tasks.sources import fetch_source, source_path
+
+_MOVING: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v"]
+_SOUND: Final = ["wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff"]
+_STILL: Final = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
+_ENDINGS: Final = {
+    # what may be taken for a speech, a picture or a video; the rest of a folder is no input
+    "audio": frozenset([*_SOUND, *_MOVING]),
+    "reference_audio": frozenset([*_SOUND, *_MOVING]),
+    "video": frozenset([*_MOVING, *_STILL, "mpg", "mpeg", "ts", "wmv", "flv"]),
+    "image": frozenset(_STILL),
+    "captions": frozenset(["srt", "vtt"]),
+}
+_NO_ID: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_ID_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A row that was made of objects, and when the newest of them came."""
+
+    row: Row
+    modified: datetime
+
+
+def batch_rows(job: BatchJob) -> Iterator[Row]:
+    """
+    Yield the rows of a batch.
+
+    Raises:
+        ManifestInvalid: there are too many, or the manifest is no text.
+        InputError, StorageError, BucketNotAllowed: it, or a folder, cannot be read.
+    """
+    schema = WORK_TYPES[job.type].job
+    if job.rows is not None:
+        found = rows_of(job.rows, job.type, schema, job.defaults)
+    elif job.manifest is not None:
+        found = _of_manifest(job.manifest, job)
+    else:
+        found = (placed.row for placed in placed_rows(job.type, job.places or {}, job.defaults))
+    for row in found:
+        if row.number > MOST_ROWS:
+            raise ManifestInvalid(f"A batch has at most {MOST_ROWS} rows.")
+        yield row
+
+
+def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
+    if uri.startswith("job://"):
+        from tasks.jobs import resolve  # asks the orchestrator
+
+        uri = resolve(uri).uri
+    source = fetch_source(uri, kind="text")
+    path = source_path(source)
+    with path.open("rb") as file:
+        start = file.read(4096)
+    looks_like_json = start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
+    form: Format = "jsonl" if looks_like_json and not source.name.lower().endswith(".csv") else "csv"
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        try:
+            yield from read_rows(lines, form, job.type, WORK_TYPES[job.type].job, job.defaults)
+        except UnicodeDecodeError:
+            raise ManifestInvalid(f"{source.name} is not text in UTF-8.") from None
+
+
+def placed_rows(job_type: str, places: Mapping[str, str], defaults: Mapping[str, Any]) -> Iterator[Placed]:
+    """
+    Pair the objects of folders by their names, a row for each name that all folders have.
+
+    Args:
+        job_type: of the rows.
+        places:   for each field a folder, or one object for all rows.
+        defaults: fields of every job.
+
+    Yields:
+        The rows by name. Their keys also tell what the objects held: one that was replaced is new work.
+    """
+    fixed = {field: look_at(uri) for field, uri in places.items() if not uri.endswith("/")}
+    folders = {field: _by_stem(field, list_folder(uri)) for field, uri in places.items() if uri.endswith("/")}
+    common = set[str].intersection(*(set(found) for found in folders.values()))
+    chosen: list[dict[str, Listed]] = []
+    records: list[dict[str, Any] | Fault] = []
+    for stem in sorted(common):
+        here = {field: found[stem] for field, found in folders.items()}
+        if field := next((field for field, objects in here.items() if len(objects) > 1), None):
+            records.append(Fault(f"#/{field}", f"{len(here[field])} objects are called {stem[:80]}"))
+            chosen.append({field: objects[0] for field, objects in here.items()})
+            continue
+        chosen.append({field: objects[0] for field, objects in here.items()} | fixed)
+        records.append({"id": _id(stem), **{field: one.uri for field, one in chosen[-1].items()}})
+    rows = rows_of(records, job_type, WORK_TYPES[job_type].job, defaults)
+    for row, objects in zip(rows, chosen, strict=True):
+        versions = {field: one.version for field, one in objects.items()}
+        newest = max(one.modified for one in objects.values())
+        key = content_key(row=row.key, versions=versions) if row.job else ""
+        yield Placed(replace(row, key=key), newest)
+
+
+def _by_stem(field: str, found: Iterator[Listed]) -> dict[str, list[Listed]]:
+    kinds = _ENDINGS.get(field)
+    by_stem: defaultdict[str, list[Listed]] = defaultdict(list)
+    for one in found:
+        if kinds is None or one.uri.rpartition(".")[2].lower() in kinds:
+            by_stem[one.stem].append(one)
+    return by_stem
+
+
+def _id(stem: str) -> str:
+    """A row is called after its objects, as far as an id can; long or strange names end in a hash."""
+    plain = _NO_ID.sub("_", stem).lstrip("._-") or "object"
+    if plain == stem and len(plain) <= _ID_LENGTH:
+        return plain
+    return f"{plain[: _ID_LENGTH - 9]}-{content_key(stem=stem)[:8]}"

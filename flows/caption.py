@@ -1,0 +1,41 @@
+"""caption: put captions into a video."""
+
+from prefect import flow
+
+from flows.control import USUAL, Control
+from flows.options import JOB
+from flows.schemas import CaptionJob, CaptionResult
+from flows.steps import job_steps
+from tasks.caption import CAPTIONED_FILE, Look, captioned_key, fetch_captions, put_captions
+from tasks.fetch import fetch
+from tasks.publish import check_place, upload
+from tasks.refs import safe_stem
+
+
+@flow(name="caption", **JOB)
+def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
+    """Fetch the video and its captions side by side, draw or add them, upload."""
+    with job_steps(encode=(5, 96)) as steps:
+        coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
+        video, text = steps.result("fetch", coming[0]), steps.result("fetch", coming[1])
+        name = f"{_stem(job.output.name or safe_stem(video.source.name))}.mp4"
+        where = job.output
+        check_place(name, where.bucket, where.prefix)
+        look = Look(how=job.how, size=job.size, side=job.place, crf=job.crf)
+        key = captioned_key(video.source, text.source, look)
+        made = steps.result("encode", put_captions.submit(key, video.source, text.source, look))
+        result = CaptionResult(
+            video=upload(made, CAPTIONED_FILE, name, where.bucket, where.prefix),
+            name=name,
+            how=job.how,
+            lines=text.lines,
+            duration_s=video.duration_s or 0.0,
+            cached=steps.cached,
+            timings_s=steps.timings(),
+        )
+        steps.finish(result)
+    return result
+
+
+def _stem(name: str) -> str:
+    return name[:-4] if name.lower().endswith(".mp4") else name

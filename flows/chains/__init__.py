@@ -1,0 +1,1 @@
+"""Flows that make other jobs and wait for them."""

@@ -1,0 +1,246 @@
+"""The jobs that a batch or pipeline makes, on Prefect's server: made once each, found again by anybody."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from flows.chains.patience import patiently
+from flows.control import ENDED_AS, Control, read_control, tags
+from flows.family import NAME, RETRY_OF, WORK, part_of
+from flows.job_types import WORK_TYPES
+from flows.outcome import NOTES, Status, ended_as, error_of, result_of, status_of
+from tasks.keys import content_key
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+_PAGE: Final = 200
+_NOTES_AT_ONCE: Final = 50
+_GENERATIONS: Final = 20
+_EARLIER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job that is to be done."""
+
+    name: str
+    """Of the step or row."""
+    type: str
+    job: Mapping[str, Any]
+    """Its fields as JSON."""
+    key: str
+    """A hash of what it is to do."""
+
+
+def work(name: str, job_type: str, job: Mapping[str, Any]) -> Work:
+    """Describe a job that is to be done; two that are to do the same have the same key."""
+    return Work(name, job_type, job, content_key(type=job_type, job=dict(job)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A job that does some work: what is kept of its run in memory."""
+
+    id: UUID
+    key: str
+    """Of its work."""
+    is_over: bool
+    is_done: bool
+    """It ended well."""
+    is_own: bool
+    """The run that asks made it."""
+    is_told: bool
+    """It failed, and whoever started this run knew that: it is to be done again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a part ended."""
+
+    status: Status
+    result: Mapping[str, Any]
+    code: str | None
+    message: str | None
+    ran_s: float
+
+
+class Parts:
+    """The parts of one run, those of the runs that it does again included."""
+
+    def __init__(self, client: "SyncPrefectClient", run: FlowRun, scope: str | None = None) -> None:
+        """
+        Look up whom this run does again.
+
+        Args:
+            client: of the server.
+            run:    this very flow run.
+            scope:  parts are made once under this name, whoever asks for them; None: once for this run and
+                those that it does again.
+        """
+        self._client, self._run = client, run
+        self._control = read_control(run.parameters)
+        self._ancestors = self._find_ancestors()
+        self._scope, self._is_shared = scope or str(self.root), scope is not None
+        self._told_until = self._find_told_until()
+        self._deployments: dict[str, UUID] = {}
+
+    @property
+    def root(self) -> UUID:
+        """The run that was there first, of those that do each other again."""
+        return self._ancestors[-1] if self._ancestors else self._run.id
+
+    def _find_ancestors(self) -> list[UUID]:
+        found: list[UUID] = []
+        run: FlowRun | None = self._run
+        while run and RETRY_OF in run.labels and len(found) < _GENERATIONS:
+            parent = UUID(str(run.labels[RETRY_OF]))
+            found.append(parent)
+            try:
+                run = patiently(lambda parent=parent: self._client.read_flow_run(parent))
+            except ObjectNotFound:
+                run = None
+        return found
+
+    def _find_told_until(self) -> datetime:
+        """When this run last ended: failures up to then were told, and are tried again."""
+        states = patiently(lambda: self._client.read_flow_run_states(self._run.id))
+        return max((state.timestamp for state in states if state.type in TERMINAL_STATES), default=_EARLIER)
+
+    def all(self) -> list[Part]:
+        """Read all parts there are, oldest first."""
+        wanted = FlowRunFilter(
+            tags=FlowRunFilterTags(any_=[part_of(run) for run in (self._run.id, *self._ancestors)])
+        )
+        found: dict[UUID, tuple[datetime, Part]] = {}
+        offset = 0
+        while True:
+            page = patiently(
+                lambda offset=offset: self._client.read_flow_runs(
+                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=_PAGE, offset=offset
+                )
+            )
+            found |= {run.id: (run.created or _EARLIER, self._part(run)) for run in page}
+            offset += len(page)
+            if len(page) < _PAGE:
+                return [part for _, part in sorted(found.values(), key=lambda one: one[0])]
+
+    def read(self, ids: Sequence[UUID]) -> list[Part]:
+        """Read some of them again."""
+        return [self._part(run) for run in self._runs(ids)]
+
+    def _runs(self, ids: Sequence[UUID]) -> list[FlowRun]:
+        found: list[FlowRun] = []
+        for start in range(0, len(ids), _PAGE):
+            some = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
+            found += patiently(
+                lambda some=some: self._client.read_flow_runs(flow_run_filter=some, limit=_PAGE)
+            )
+        return found
+
+    def _part(self, run: FlowRun) -> Part:
+        is_over = run.state_type in TERMINAL_STATES
+        is_done = run.state_type == StateType.COMPLETED
+        return Part(
+            id=run.id,
+            key=str(run.labels.get(WORK, "")),
+            is_over=is_over,
+            is_done=is_done,
+            is_own=part_of(self._run.id) in run.tags,
+            is_told=is_over and not is_done and self._was_told(run),
+        )
+
+    def _was_told(self, run: FlowRun) -> bool:
+        if part_of(self._run.id) in run.tags:
+            return (run.end_time or _EARLIER) <= self._told_until
+        is_ancestors = any(part_of(ancestor) in run.tags for ancestor in self._ancestors)
+        return is_ancestors or (self._is_shared and bool(self._ancestors))
+
+    def start(self, wanted: Work, attempt: int) -> Part:
+        """
+        Make a part, or find it when it was made before.
+
+        Args:
+            wanted:  what it is to do.
+            attempt: from 1.
+        """
+        theirs = self._control
+        own = Control(tenant=theirs.tenant, priority=theirs.priority, gpu_id=theirs.gpu_id)
+        parameters: dict[str, Any] = {"job": dict(wanted.job)}
+        if wishes := own.model_dump(mode="json", exclude_defaults=True):
+            parameters["control"] = wishes
+        key = content_key(scope=self._scope, work=wanted.key, attempt=attempt)
+        run = patiently(
+            lambda: self._client.create_flow_run_from_deployment(
+                self._deployment(wanted.type),
+                name=f"{wanted.type}-{wanted.name}-{key[:6]}",
+                parameters=parameters,
+                idempotency_key=key,
+                work_queue_name=own.priority,
+                tags=[*tags(own), part_of(self._run.id)],
+                labels={WORK: wanted.key, NAME: wanted.name},
+            )
+        )
+        return self._part(run)
+
+    def _deployment(self, job_type: str) -> UUID:
+        if job_type not in self._deployments:
+            name = WORK_TYPES[job_type].deployment
+            self._deployments[job_type] = self._client.read_deployment_by_name(name).id
+        return self._deployments[job_type]
+
+    def cancel(self, parts: Iterable[Part], word: str) -> None:
+        """Ask parts of this run's own to stop."""
+        for part in parts:
+            if part.is_over or not part.is_own:
+                continue
+            patiently(lambda part=part: self._client.update_flow_run_labels(part.id, {ENDED_AS: word}))
+            patiently(lambda part=part: self._client.set_flow_run_state(part.id, Cancelling()))
+
+    def ended(self, ids: Sequence[UUID]) -> dict[UUID, Ended]:
+        """Read how parts ended: their results and errors."""
+        found: dict[UUID, Ended] = {}
+        for start in range(0, len(ids), _NOTES_AT_ONCE):
+            some = ids[start : start + _NOTES_AT_ONCE]
+            runs, notes = self._runs(some), self._notes(some)
+            found |= {run.id: _ended(run, notes.get(run.id, {})) for run in runs}
+        return found
+
+    def _notes(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        wanted = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=list(ids)), key=ArtifactFilterKey(any_=list(NOTES))
+        )
+        found = patiently(lambda: self._client.read_artifacts(artifact_filter=wanted, limit=_PAGE))
+        notes: dict[UUID, dict[str, Any]] = {}
+        for note in sorted(found, key=lambda note: str(note.updated)):  # the newest of each
+            if note.flow_run_id:
+                notes.setdefault(note.flow_run_id, {})[str(note.key)] = note
+        return notes
+
+
+def _ended(run: FlowRun, notes: Mapping[str, Any]) -> Ended:
+    status, word = status_of(run), ended_as(run)
+    error = error_of(status, word, notes, run.state)
+    ran_s = run.total_run_time.total_seconds() if run.total_run_time else 0.0
+    return Ended(
+        status,
+        result_of(status, notes) or {},
+        error.code if error else None,
+        error.message if error else None,
+        round(ran_s, 3),
+    )

@@ -1,0 +1,188 @@
+"""Do the steps of a pipeline: each is a job of its own, begun as soon as what it takes in is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from pydantic import BaseModel, ConfigDict
+
+from flows.chains.books import Books
+from flows.chains.crew import Crew
+from flows.chains.graph import Graph
+from flows.chains.parts import Part, Parts, Work
+from flows.chains.patience import patiently
+from flows.chains.place import Place
+from flows.outcome import FILE_FIELDS, PROGRESS, media_of, read_progress
+from flows.pipeline_schemas import MOST_STEPS, PipelineResult, Step, StepView
+from tasks.errors import StepFailed
+from tasks.keys import content_key
+from tasks.policies import BY_CONTENT
+from tasks.refs import ObjectRef
+
+
+class StepMade(BaseModel):
+    """What a step's job made, as the step's task gives it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: UUID
+    type: str
+    result: dict[str, Any]
+    ran_s: float
+
+
+@task(name="step", task_run_name="{step}", **BY_CONTENT)
+def take_step(key: str, step: str, made: StepMade) -> StepMade:
+    """
+    Note what a step made. It is found in the cache when the pipeline starts anew or is done again.
+
+    Args:
+        key:  names the step's work and job.
+        step: its name, for people.
+        made: what its job says.
+    """
+    return made
+
+
+def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
+    """
+    Do all steps and write the result.
+
+    Args:
+        steps: of the pipeline.
+        books: of this run.
+
+    Raises:
+        StepFailed: a step's job did not end well; all that do not need it have been done.
+    """
+    parts = Parts(books.client, books.run)
+    going = _Going(Graph(steps), parts, Crew(parts, MOST_STEPS))
+    place = Place(books.client, books.run)
+    with going.crew.in_time():
+        while True:
+            going.advance()
+            books.show(going.graph.ended, len(steps), going.percent(books))
+            if going.graph.is_over:
+                break
+            place.rest()
+            going.crew.look()
+    if going.graph.failed:
+        raise going.failure()
+    result = going.result()
+    _show_steps(result)
+    books.finish(result, len(steps), len(steps))
+    return result
+
+
+@dataclass(slots=True)
+class _Going:
+    """A pipeline under way."""
+
+    graph: Graph
+    parts: Parts
+    crew: Crew
+    made: dict[str, StepMade] = field(default_factory=dict[str, StepMade])
+    reused: set[str] = field(default_factory=set[str])
+    failed: dict[str, Part] = field(default_factory=dict[str, Part])
+
+    def advance(self) -> None:
+        """Begin all that can begin, and take in what has ended, until neither changes anything."""
+        while any([self._advance(work) for work in self.graph.ready()]):
+            pass
+
+    def _advance(self, work: Work) -> bool:
+        part = self.crew.take(work)
+        if part is None or not part.is_over:
+            return False
+        if part.is_done:
+            self._take_in(work, part)
+            self.graph.done[work.name] = part.id
+        else:
+            self.failed[work.name] = part
+            self.graph.failed.add(work.name)
+        return True
+
+    def _take_in(self, work: Work, part: Part) -> None:
+        how = self.parts.ended([part.id])[part.id]
+        made = StepMade(job=part.id, type=work.type, result=dict(how.result), ran_s=how.ran_s)
+        key = content_key(step=work.name, work=work.key, job=str(part.id))
+        state = take_step(key, work.name, made, return_state=True)
+        self.made[work.name] = state.result()
+        if state.name == "Cached" or not part.is_own:
+            self.reused.add(work.name)
+
+    def percent(self, books: Books) -> float:
+        """How far all steps are, those under way by their own word."""
+        running = [part.id for part in self.crew.unfinished]
+        shares = 0.0
+        if running:
+            wanted = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=running), key=ArtifactFilterKey(any_=[PROGRESS])
+            )
+            notes = patiently(lambda: books.client.read_artifacts(artifact_filter=wanted))
+            shares = sum(min(100.0, read_progress(note).percent) for note in notes)
+        return (100.0 * len(self.graph.done) + shares) / len(self.graph.steps)
+
+    def failure(self) -> StepFailed:
+        """Say which steps failed and why, and which were not begun for that."""
+        ended = self.parts.ended([part.id for part in self.failed.values()])
+        told = [
+            f"Step {name} {how.status} ({how.code or how.status}): {how.message or 'no reason given.'}"
+            for name, part in self.failed.items()
+            if (how := ended.get(part.id))
+        ]
+        begun = self.graph.done.keys() | self.graph.failed
+        if left := [step.name for step in self.graph.steps if step.name not in begun]:
+            told.append(f"Not begun: {', '.join(left)}.")
+        return StepFailed(" ".join(told), steps=", ".join(self.failed))
+
+    def result(self) -> PipelineResult:
+        """Put together what all steps made; the last one's file stands for the whole."""
+        steps = self.graph.steps
+        views = {step.name: self._view(step.name) for step in steps}
+        last, result = views[steps[-1].name], self.made[steps[-1].name].result
+        kinds = {name: result[name] for name in FILE_FIELDS if result.get(name)}
+        shown = kinds.get("video") or kinds.get("picture")
+        return PipelineResult(
+            steps=views,
+            name=last.name,
+            video=shown,
+            audio=None if shown else kinds.get("audio"),
+            files=last.files,
+            timings_s={name: self.made[name].ran_s for name in views},
+            warnings=[
+                f"{name}: {text}" for name in views for text in self.made[name].result.get("warnings", [])
+            ],
+        )
+
+    def _view(self, step: str) -> StepView:
+        made = self.made[step]
+        stored = dict(made.result.get("files") or {})
+        if media := media_of(made.result):
+            stored[str(made.result["name"])] = media
+        return StepView(
+            type=made.type,
+            job=made.job,
+            name=made.result.get("name"),
+            files={name: ObjectRef.model_validate(one) for name, one in stored.items()},
+            reused=step in self.reused,
+        )
+
+
+def _show_steps(result: PipelineResult) -> None:
+    rows = [
+        {
+            "step": name,
+            "type": step.type,
+            "job": str(step.job),
+            "file": step.name or "",
+            "seconds": result.timings_s.get(name, 0.0),
+            "reused": "yes" if step.reused else "",
+        }
+        for name, step in result.steps.items()
+    ]
+    create_table_artifact(key="steps", table=rows, description="What each step's job made")

@@ -1,0 +1,51 @@
+"""render_new: a job for all that is new in a folder since the last time, each once."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from prefect import flow
+
+from flows.batch_rows import placed_rows
+from flows.batch_schemas import BatchResult, RenderNewJob
+from flows.chains.books import books
+from flows.chains.rows import Found, Order, run_rows
+from flows.control import USUAL, Control
+from flows.manifest import Row
+from flows.memory import note, recall
+from flows.options import JOB
+from flows.windows import Span, looked_until, spans
+
+
+@flow(name="render_new", **JOB)
+def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
+    """
+    Look for what came since the last time, and do it as a batch.
+
+    Two runs at a time make nothing twice: a job is made under the task's name and its inputs' versions.
+    How far it has looked is noted when all is done, so that a run that fails leaves nothing out.
+    """
+    order = Order(
+        type=job.type,
+        look=lambda: _look(job, control),
+        parallel=job.parallel,
+        output=job.output,
+        scope=f"render_new {control.tenant or ''} {job.name}",
+    )
+    with books() as open_books:
+        result = run_rows(order, open_books)
+        if result.until is not None:
+            note(job.name, control.tenant, result.until)
+    return result
+
+
+def _look(job: RenderNewJob, control: Control) -> Found:
+    found = spans(job, datetime.now(UTC), recall(job.name, control.tenant))
+    return Found(_new_rows(job, found), looked_until(job, found))
+
+
+def _new_rows(job: RenderNewJob, found: Sequence[Span]) -> Iterator[Row]:
+    if not found:
+        return
+    for placed in placed_rows(job.type, job.places, job.defaults):
+        if any(span.holds(placed.modified) for span in found):
+            yield placed.row

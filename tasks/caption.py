@@ -1,0 +1,91 @@
+"""Captions into a video: both fetched, one artefact made."""
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.media import captions as media
+from musetalk_core.media.probe import probe
+from tasks import jobs
+from tasks.artefacts import artefacts, content_key
+from tasks.limits import limits
+from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.refs import Artefact, SourceFile
+from tasks.reports import phase
+from tasks.settings import get_settings
+from tasks.sources import fetch_source, source_path
+
+CAPTIONED = "captioned"
+CAPTIONED_FILE = "video.mp4"
+
+
+class Look(BaseModel):
+    """How captions are shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    how: Literal["burned", "track"]
+    size: float
+    side: Literal["bottom", "top"]
+    crf: int
+
+
+class FetchedCaptions(BaseModel):
+    """Captions that lie on this machine and were read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: SourceFile
+    lines: int
+
+
+@task(**ALWAYS, **RETRY_IO)
+def fetch_captions(uri: str) -> FetchedCaptions:
+    """
+    Fetch and read captions.
+
+    Raises:
+        InputError: they are missing, or neither SubRip nor WebVTT.
+    """
+    with phase("fetch"):
+        source = fetch_source(jobs.resolve(uri).uri, kind="text")
+        return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
+
+
+def captioned_key(video: SourceFile, captions: SourceFile, look: Look) -> str:
+    """Name a captioned video by everything that decides its content."""
+    shown = look.model_dump() if look.how == "burned" else {"how": look.how}
+    return content_key(
+        kind=CAPTIONED, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **shown
+    )
+
+
+@task(**BY_CONTENT, **RETRY_COMPUTE)
+def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Look) -> Artefact:
+    """
+    Make the captioned video.
+
+    Args:
+        key: `captioned_key` of the rest.
+
+    Raises:
+        InputError:  the video has no moving picture.
+        EncodeError: it could not be written.
+    """
+
+    def make(folder: Path) -> None:
+        found, source = media.read_captions(source_path(captions)), source_path(video)
+        info, ffmpeg = probe(source, limits()), get_settings().media.ffmpeg
+        target = folder / CAPTIONED_FILE
+        if look.how == "track":
+            media.add_track(source, info, found, target, ffmpeg=ffmpeg)
+        else:
+            media.burn(
+                source, info, found, target, size=look.size, side=look.side, crf=look.crf, ffmpeg=ffmpeg
+            )
+
+    with phase("encode"):
+        return artefacts().made_once(CAPTIONED, key, make)

@@ -1,0 +1,152 @@
+"""Pipelines on a real server and real workers: steps, sharing, failure, retry, sleep, stop."""
+
+import shutil
+
+import pytest
+from chain_stage import Stage
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from stage import ASSETS, eventually
+
+
+@pytest.fixture(scope="module")
+def stage(server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chains")
+    shutil.copy(ASSETS / "astronaut.jpg", folder / "anna.jpg")
+    shutil.copy(next(ASSETS.glob("sense*.wav")), folder / "hello.wav")
+    stage = Stage(server, folder).start()
+    yield stage
+    stage.stop()
+
+
+def step(name, kind, **job):
+    return {"name": name, "type": kind, "job": job}
+
+
+def talk(stage, name, audio, **more):
+    fields = {"video": f"file://{stage.folder}/anna.jpg", "audio": audio, "engine": "fake", **more}
+    return step(name, "lip_sync", **fields)
+
+
+def task_states(stage, run):
+    with stage.server.client() as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+    return {run.name: run.state_name for run in runs}
+
+
+def test_each_step_takes_in_what_others_made_and_the_last_stands_for_all(stage):
+    job = stage.submit(
+        "pipeline",
+        {
+            "steps": [
+                step("speak", "speech", text="Good morning to all of you."),
+                talk(stage, "talk", "job://speak"),
+                step("words", "transcribe", audio="job://talk", language="en"),
+                step("shown", "caption", video="job://talk", captions="job://words/srt"),
+            ]
+        },
+    )
+    done = stage.wait(job)
+    assert done["status"] == "succeeded", done
+    steps = done["result"]["steps"]
+    assert list(steps) == ["speak", "talk", "words", "shown"]
+    assert done["result"]["video"] and done["result"]["name"] == steps["shown"]["name"]
+    content = stage.http.get(f"/v1/jobs/{job}/result", follow_redirects=True).content
+    assert b"ftyp" in content[:16]
+    parts = stage.parts(job)
+    assert {(part["type"], part["part"]) for part in parts} == {
+        ("speech", "speak"),
+        ("lip_sync", "talk"),
+        ("transcribe", "words"),
+        ("caption", "shown"),
+    }
+    assert all(part["part_of"] == job for part in parts)
+    text = stage.job(steps["words"]["job"])["result"]["text"]
+    assert "good morning" in text.lower()
+
+
+def test_a_diamond_and_equal_steps_are_done_once(stage):
+    job = stage.submit(
+        "pipeline",
+        {
+            "steps": [
+                step("speak", "speech", text="One and the same."),
+                step("also", "speech", text="One and the same."),
+                talk(stage, "left", "job://speak"),
+                talk(stage, "right", "job://also", no_face="hold"),
+                step("words", "transcribe", audio="job://left"),
+            ]
+        },
+    )
+    done = stage.wait(job)
+    assert done["status"] == "succeeded", done
+    steps = done["result"]["steps"]
+    assert steps["speak"]["job"] == steps["also"]["job"] and steps["left"]["job"] != steps["right"]["job"]
+    assert len(stage.parts(job)) == 4
+
+
+def test_a_third_step_fails_is_mended_and_the_retry_takes_the_others_from_the_cache(stage):
+    late = stage.folder / "late.srt"
+    job = stage.submit(
+        "pipeline",
+        {
+            "steps": [
+                step("speak", "speech", text="The captions come late."),
+                talk(stage, "talk", "job://speak"),
+                step("shown", "caption", video="job://talk", captions=f"file://{late}"),
+                step("after", "transcribe", audio="job://shown"),
+            ]
+        },
+    )
+    failed = stage.wait(job)
+    assert failed["status"] == "failed" and failed["error"]["code"] == "step_failed"
+    assert "shown" in failed["error"]["message"] and "after" in failed["error"]["message"]
+    assert [part["status"] for part in stage.parts(job)].count("succeeded") == 2  # kept
+
+    late.write_text("1\n00:00:00,000 --> 00:00:01,000\nLate\n")
+    answer = stage.http.post(f"/v1/jobs/{job}/retry")
+    assert answer.status_code == 202, answer.text
+    again = answer.json()["id"]
+    done = stage.wait(again)
+    assert done["status"] == "succeeded", done
+    states = task_states(stage, again)
+    assert (states["speak"], states["talk"]) == ("Cached", "Cached")
+    assert states["shown"] == "Completed"
+    steps = done["result"]["steps"]
+    assert [steps[name]["reused"] for name in ("speak", "talk", "shown")] == [True, True, False]
+    assert {part["part"] for part in stage.parts(again)} == {"shown", "after"}
+
+
+def test_who_waits_leaves_the_place_to_others_and_goes_on(stage):
+    """The light pool has one place: two pipelines and the housekeeping share it."""
+    slow = step(
+        "talk", "lip_sync", video=f"file://{stage.folder}/anna.jpg", audio="job://speak", engine="viseme"
+    )
+    jobs = [
+        stage.submit("pipeline", {"steps": [step("speak", "speech", text=f"Number {n}. " * 12), slow]})
+        for n in range(2)
+    ]
+    with stage.server.client() as client:
+        deployment = client.read_deployment_by_name("janitor/light")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters={"job": {"dry_run": True}})
+        eventually(lambda: client.read_flow_run(run.id).state.is_completed(), 30, 0.2)
+    seen = {stage.job(job)["status"] for job in jobs}
+    assert seen == {"running"}, seen
+    assert {
+        job["id"] for job in stage.http.get("/v1/jobs", params={"status": "running"}).json()["jobs"]
+    } >= set(jobs)
+    assert all(stage.wait(job)["status"] == "succeeded" for job in jobs)
+    with stage.server.client() as client:
+        assert any("Waiting" in [s.name for s in client.read_flow_run_states(job)] for job in jobs)
+
+
+def test_stopping_a_pipeline_stops_its_steps(stage):
+    slow = step(
+        "talk", "lip_sync", video=f"file://{stage.folder}/anna.jpg", audio="job://speak", engine="viseme"
+    )
+    job = stage.submit("pipeline", {"steps": [step("speak", "speech", text="Stop me soon. " * 60), slow]})
+    eventually(lambda: [part for part in stage.parts(job) if part["status"] == "running"], 60, 0.1)
+    assert stage.http.delete(f"/v1/jobs/{job}").status_code == 200
+    ended = stage.wait(job, 15)
+    assert ended["status"] == "canceled"
+    eventually(lambda: {part["status"] for part in stage.parts(job)} <= {"canceled", "succeeded"}, 10, 0.1)
+    assert "canceled" in {part["status"] for part in stage.parts(job)}
