@@ -11,14 +11,15 @@ from pydantic import AfterValidator, BaseModel, Field
 from api import views
 from api.problems import Problem
 from api.runs import FINAL, Runs, Terms
-from flows.registry import JobType
+from flows.pipeline_schemas import PipelineJob, placeholder, resolved
+from flows.registry import WORK_TYPES, JobType
 from flows.schemas import Job
 from tasks.errors import RenderError
 from tasks.refs import checked_media_uri
 from tasks.sources import MediaKind, look
 
 _JOB: Final = "job://"
-_KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio"}
+_KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio", "captions": "text"}
 
 
 class InputView(BaseModel):
@@ -116,14 +117,22 @@ async def _made_by(runs: Runs, pointer: str, rest: str) -> InputView:
     if run.status not in FINAL:
         raise _Fault(pointer, "input_not_found", f"{_JOB}{job} is still {run.status}.")
     for file in views.finished_files(run):
-        if wanted in {"", file.name}:
+        if wanted in {"", file.name} or file.name.endswith(f".{wanted}"):
             return InputView(pointer=pointer, name=file.name, size=file.size)
     raise _Fault(pointer, "input_not_found", f"{_JOB}{rest[:200]} has no such file.")
 
 
 def _media(job: Job) -> Iterator[tuple[str, str]]:
-    """Yield the media references of a job with their places in it."""
-    yield from _media_of(job, "#")
+    """Yield the media references of a job with their places in it; what its own steps make comes later."""
+    if not isinstance(job, PipelineJob):
+        yield from _media_of(job, "#")
+        return
+    later = {f"{_JOB}{placeholder(step.name)}" for step in job.steps}
+    for number, step in enumerate(job.steps):
+        made = WORK_TYPES[step.type].job.model_validate(resolved(step.job, placeholder))
+        for place, uri in _media_of(made, f"#/steps/{number}/job"):
+            if uri[: len(_JOB) + 36] not in later:
+                yield place, uri
 
 
 def _media_of(part: BaseModel, place: str) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from api.problems import Problem
 from tasks.settings import ApiSettings, get_settings
 
 EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
-_CANCELLING: Final = frozenset({"cancel_job", "delete_job", "update_job"})
+_CANCELLING: Final = frozenset({"cancel_job", "cancel_batch", "delete_job", "update_job"})
 """Names of routes that stop a job."""
 
 

@@ -15,6 +15,20 @@ def _job_type(name: str) -> str:
     return name
 
 
+class PartsQuery(BaseModel):
+    """Of a batch's jobs: filters, and where to go on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: list[Status] = Field(default=[], description="Any of these.")
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of a page before.")
+
+    def wanted_of(self, parent: UUID) -> Wanted:
+        """Say it in the job system's words."""
+        return Wanted(statuses=frozenset(self.status), part_of=parent, limit=self.limit, cursor=self.cursor)
+
+
 class ListQuery(BaseModel):
     """Filters, and where to go on."""
 

@@ -11,10 +11,13 @@ from api import (
     problems,
     routes_assets,
     routes_avatars,
+    routes_batches,
     routes_c3,
     routes_deliveries,
+    routes_events,
     routes_health,
     routes_jobs,
+    routes_pipelines,
     routes_schemas,
     routes_seed,
     routes_watch,
@@ -64,6 +67,9 @@ def create_app() -> FastAPI:
         routes_schemas,
         routes_assets,
         routes_avatars,
+        routes_batches,
+        routes_pipelines,
+        routes_events,
         routes_health,
     ):
         app.include_router(module.router)

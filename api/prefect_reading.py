@@ -73,6 +73,7 @@ def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replaye
         result=result_of(status, notes),
         error=error_of(status, word, notes, found.state),
         cancel_requested=found.state_type == "CANCELLING",
+        paused=found.state_type == "PAUSED",
         ended_as=word if status in {"canceled", "aborted"} else None,
         tags=tuple(sorted(tag.removeprefix(TAG) for tag in found.tags if tag.startswith(TAG))),
         metadata={

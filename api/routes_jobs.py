@@ -12,12 +12,13 @@ from pydantic import Field
 
 from api import files, views
 from api.doors import RunsDep
-from api.idempotency import KeyHeader, scoped
+from api.idempotency import KeyHeader
 from api.keys import require_key
 from api.listing import ListQuery
 from api.prefer import Preference, PreferHeader
 from api.problems import Problem
-from api.runs import Run, Runs, Terms
+from api.retrying import retried
+from api.runs import Run, Runs
 from api.submission import request_model
 from api.submitting import add_submit_route
 from api.views import JobPage, JobView
@@ -120,25 +121,7 @@ async def retry_job(
 
     Two requests for the same job give one new job, unless they bring different keys.
     """
-    run = await runs.read(job_id)
-    if run.status not in {"failed", "canceled", "aborted"}:
-        raise Problem(
-            "not_retryable", f"The job is {run.status}: only one that failed or was stopped is done again."
-        )
-    job_type = JOB_TYPES[run.type]
-    terms = Terms(
-        key=scoped(key or str(job_id), f"retry {job_id}"),
-        control=run.control,
-        tags=run.tags,
-        metadata=run.metadata,
-        retry_of=run.id,
-    )
-    again = await runs.create(job_type, job_type.job.model_validate(run.job), terms)
-    if again.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-        again = await runs.read(again.id)
-    response.headers.update(views.polling_headers(again))
-    return views.job_view(request, again)
+    return await retried(request, response, runs, await runs.read(job_id), key)
 
 
 @router.head("/{job_id}/files/{name}", include_in_schema=False, response_model=None, name="head_file")

@@ -51,6 +51,8 @@ class Run:
     result: Mapping[str, Any] | None = None
     error: JobError | None = None
     cancel_requested: bool = False
+    paused: bool = False
+    """It makes no more parts until it is resumed."""
     ended_as: str | None = None
     """The word the owner used in the older API: cancelled or timed_out."""
     tags: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from api import views
 from api.doors import RunsDep
 from api.estimating import EstimateView, estimated
+from api.estimating_chains import BatchEstimateView, estimated_batch
 from api.gate import gate_headers
 from api.idempotency import KeyHeader, scoped
 from api.keys import caller_tenant
@@ -17,6 +18,7 @@ from api.prefer import Preference, PreferHeader
 from api.runs import Run, Runs, wait_until_final
 from api.submission import Submission, job_of, terms_of
 from api.views import JobView
+from flows.batch_schemas import BatchJob
 from flows.registry import JobType
 from tasks.settings import get_settings
 from tasks.tenancy import on_behalf_of
@@ -44,7 +46,11 @@ async def _submitted(
     terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
     if dry_run:
         with on_behalf_of(caller_tenant(request)):
-            estimate = await estimated(runs, job_type, job, terms)
+            estimate = (
+                await estimated_batch(runs, job, terms)
+                if isinstance(job, BatchJob)
+                else await estimated(runs, job_type, job, terms)
+            )
         return JSONResponse(estimate.model_dump(mode="json"))
     run = await runs.create(job_type, job, terms)
     response.headers.update(gate_headers(request))
@@ -104,7 +110,10 @@ def add_submit_route(
         status_code=202,
         response_model=JobView,
         responses={
-            200: {"model": EstimateView, "description": "It would be taken; nothing was queued."},
+            200: {
+                "model": EstimateView | BatchEstimateView,
+                "description": "It would be taken; nothing was queued.",
+            },
             201: {"model": JobView, "description": "It ended within the preferred wait."},
         },
         name=name,

@@ -83,6 +83,7 @@ class JobView(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     cancel_requested: bool
+    paused: bool = Field(description="It makes no more jobs until it is resumed; of batches.")
     error: ErrorView | None
     result: dict[str, Any] | None
     queue_position: int | None = Field(description="1 is the next to start; null when it does not wait.")
@@ -135,6 +136,7 @@ def job_view(request: Request, run: Run) -> JobView:
         started_at=run.started,
         ended_at=run.ended,
         cancel_requested=run.cancel_requested,
+        paused=run.paused,
         error=ErrorView(code=run.error.code, message=run.error.message, retryable=run.error.retryable)
         if run.error
         else None,

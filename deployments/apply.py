@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from deployments import webhooks, zombies
+from deployments import triggers, webhooks, zombies
 from deployments.catalogue import Deployed, declared
 from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
 from deployments.results import save_results_block
@@ -40,6 +40,8 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
         for pool in sorted({item.pool for item in wanted}):
             written += [_apply_pool(client, pool), *_apply_queues(client, pool)]
         written += [_apply_deployment(client, item) for item in wanted]
+        for item in wanted:
+            written += triggers.apply_triggers(client, item)
         written += [zombies.apply_automation(client), *webhooks.apply_automations(client)]
     save_results_block(settings)
     return [line for line in written if line]

@@ -33,6 +33,8 @@ class Deployed:
     tags: tuple[str, ...]
     pool: str
     schedules: tuple["Timed", ...] = ()
+    triggers: tuple[Mapping[str, Any], ...] = ()
+    """Events that start it, as Prefect spells them in this file."""
 
 
 def declaration_file() -> Path:
@@ -68,6 +70,7 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         description=entry["description"],
         tags=tuple(entry.get("tags", ())),
         pool=entry["work_pool"]["name"],
+        triggers=tuple(entry.get("triggers", ())),
         schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
     )
 

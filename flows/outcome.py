@@ -142,7 +142,8 @@ def status_of(run: "FlowRun") -> Status:
     if run.state_type is not None and run.state_type.value == "CANCELLED":
         return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
     status = STATE_TYPES.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
-    if status == "queued" and YIELDS in run.labels:  # it has begun, and only left its place to another
+    # what has begun may have left its place to others, or be paused
+    if status == "queued" and (YIELDS in run.labels or (run.state_name == "Suspended" and run.run_count)):
         return "running"
     due = run.next_scheduled_start_time
     # a run that is to start at once is due a moment after its creation, by the server's clock

@@ -24,6 +24,7 @@ Every error raised on purpose, here and in the layers above.
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
   + StepFailed              step_failed          no    (pipelines)
+  + PartFailed              part_failed          no    (for flows that call jobs)
   + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for others; others are stopped)
   + SignatureInvalid        signature_invalid    no    (webhooks)
   + DeliveryFailed          delivery_failed      no    (webhooks; the end of a notify run, of no job)

@@ -106,6 +106,12 @@ class StepFailed(RenderError):
     code = "step_failed"
 
 
+class PartFailed(RenderError):
+    """A job that another flow asked for did not end well."""
+
+    code = "part_failed"
+
+
 class ManifestInvalid(InputError):
     """A batch has no rows, too many, or such that are no jobs where all have to be."""
 

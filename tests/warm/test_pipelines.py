@@ -7,6 +7,8 @@ from chain_stage import Stage
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from stage import ASSETS, eventually
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture(scope="module")
 def stage(server, tmp_path_factory):

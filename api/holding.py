@@ -1,0 +1,131 @@
+"""Pausing what makes other jobs, and letting it go on; and finding tasks that render what is new."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from api.prefect_door import patiently
+from flows.batch_schemas import RenderNewJob
+from flows.control import Control, read_control, tags
+from flows.registry import JOB_TYPES
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+_FOR_EVER: Final = timedelta(days=3650)
+_TOGETHER_S: Final = 2.0
+"""Objects that arrive so close together are looked for in one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task that renders what is new: a schedule of the deployment `render_new`, asleep or not."""
+
+    job: RenderNewJob
+    control: Control
+
+    def wants(self, bucket: str, key: str) -> bool:
+        """Tell whether an object is one of its inputs."""
+        uri = f"s3://{bucket}/{key}"
+        return any(
+            uri.startswith(place) if place.endswith("/") else uri == place
+            for place in self.job.places.values()
+        )
+
+
+class Holding(Protocol):
+    """What the routes of batches and of events need; tests hand in a fake."""
+
+    async def pause(self, job_id: UUID) -> None:
+        """Begin nothing more for a job; what it has begun goes on."""
+        ...
+
+    async def resume(self, job_id: UUID) -> None:
+        """Let a paused job go on."""
+        ...
+
+    async def tasks(self) -> list[Task]:
+        """Read the tasks that render what is new."""
+        ...
+
+    async def start(self, task: Task) -> UUID:
+        """Have a task look now; calls that come close together start one run."""
+        ...
+
+
+class PrefectHolding:
+    """`Holding` on a Prefect server."""
+
+    def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
+        """
+        Connect to nothing yet.
+
+        Args:
+            connect: gives the connection.
+        """
+        self._connect = connect
+
+    async def pause(self, job_id: UUID) -> None:
+        """Suspend a run: the worker's process sees it and leaves, a sleeping one is not woken."""
+        from prefect.states import Suspended
+
+        state = Suspended(pause_expiration_time=datetime.now(UTC) + _FOR_EVER)
+        client = await self._connect()
+        # by force: by its own rules Prefect suspends only what has a process at the moment
+        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
+
+    async def resume(self, job_id: UUID) -> None:
+        """Queue a suspended run again."""
+        from prefect.states import Scheduled
+
+        client = await self._connect()
+        state = Scheduled(name="Resuming", scheduled_time=datetime.now(UTC))
+        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
+
+    async def tasks(self) -> list[Task]:
+        """Read the schedules of the deployment."""
+        client = await self._connect()
+        deployment = await client.read_deployment_by_name(JOB_TYPES["render_new"].deployment)
+        return list(_tasks([schedule.parameters or {} for schedule in deployment.schedules]))
+
+    async def start(self, task: Task) -> UUID:
+        """Make the run that all who come within a moment share; it begins when that is over."""
+        from prefect.states import Scheduled
+
+        client = await self._connect()
+        deployment = await client.read_deployment_by_name(JOB_TYPES["render_new"].deployment)
+        moment = int(time.time() // _TOGETHER_S)
+        begin = datetime.fromtimestamp((moment + 1) * _TOGETHER_S, UTC)
+        job = task.job.model_dump(mode="json", exclude_unset=True) | {"schedule": None}
+        parameters: dict[str, Any] = {"job": job}
+        if wishes := task.control.model_dump(mode="json", exclude_defaults=True):
+            parameters["control"] = wishes
+        run = await patiently(
+            partial(
+                client.create_flow_run_from_deployment,
+                deployment.id,
+                parameters=parameters,
+                state=Scheduled(scheduled_time=begin),
+                idempotency_key=f"objects came {task.control.tenant or ''} {task.job.name} {moment}",
+                work_queue_name=task.control.priority,
+                tags=tags(task.control),
+            )
+        )
+        return run.id
+
+
+def _tasks(found: list[dict[str, Any]]) -> Iterator[Task]:
+    for parameters in found:
+        job: Any = parameters.get("job")
+        if not isinstance(job, Mapping):
+            continue  # the deployment's own parameters say all: nothing to look at here
+        try:
+            yield Task(RenderNewJob.model_validate(job), read_control(parameters))
+        except ValidationError:
+            continue  # somebody wrote it by hand, and its own runs will say so

@@ -1,0 +1,66 @@
+"""Pipelines over HTTP: jobs that take in each other's results, as one."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from api import views
+from api.doors import RunsDep
+from api.keys import require_key
+from api.problems import Problem
+from api.runs import Run, Wanted
+from api.submission import request_model
+from api.submitting import add_submit_route
+from api.views import JobView
+from flows.registry import JOB_TYPES
+
+router = APIRouter(prefix="/v1/pipelines", tags=["pipelines"], dependencies=[Depends(require_key)])
+
+_PIPELINE, _PERSONA_SYNC = JOB_TYPES["pipeline"], JOB_TYPES["persona_sync"]
+_KINDS: Final = frozenset({"pipeline", "persona_sync"})
+
+add_submit_route(
+    router,
+    "",
+    request_model(_PIPELINE),
+    lambda _: _PIPELINE,
+    "submit_pipeline",
+    "Do several jobs that take in each other's results",
+)
+add_submit_route(
+    router,
+    "/persona_sync",
+    request_model(_PERSONA_SYNC),
+    lambda _: _PERSONA_SYNC,
+    "submit_persona_sync_pipeline",
+    "Lip-sync a clip to a voice clip and add captions",
+)
+
+
+class PipelineView(BaseModel):
+    """A pipeline and its steps."""
+
+    job: JobView
+    steps: dict[str, JobView | None] = Field(
+        description="The job of each step, by name; null for one that was not begun."
+    )
+
+
+@router.get("/{pipeline_id}", name="read_pipeline")
+async def read_pipeline(request: Request, runs: RunsDep, pipeline_id: UUID) -> PipelineView:
+    """Say where a pipeline and each of its steps stand."""
+    run = await runs.read(pipeline_id)
+    if run.type not in _KINDS:
+        raise Problem("not_found", "Pipeline not found")
+    page = await runs.find(Wanted(part_of=pipeline_id, limit=200))
+    newest = {part.part: part for part in reversed(page.runs) if part.part}
+    steps: dict[str, JobView | None] = {name: None for name in _names(run)}
+    steps |= {name: views.job_view(request, part) for name, part in newest.items()}
+    return PipelineView(job=views.job_view(request, run), steps=steps)
+
+
+def _names(run: Run) -> list[str]:
+    steps: Any = run.job.get("steps") or []
+    return [str(step["name"]) for step in steps]

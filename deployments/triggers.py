@@ -1,0 +1,41 @@
+"""What starts jobs by itself: events of other flows, as prefect.yaml says under `triggers`."""
+
+from typing import TYPE_CHECKING, Any
+
+from deployments.catalogue import Deployed
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+
+def apply_triggers(client: "SyncPrefectClient", item: Deployed) -> list[str]:
+    """
+    Create the automations of a deployment's triggers, or point them to the deployment that is there now.
+
+    One that a person has changed or switched off is theirs.
+
+    Args:
+        client: of the server to write to.
+        item:   a deployment, which is there.
+
+    Returns:
+        What was done, empty for nothing.
+    """
+    if not item.triggers:
+        return []
+    deployment = client.read_deployment_by_name(f"{item.job_type.name}/{item.name}").id
+    return [line for trigger in item.triggers if (line := _apply(client, dict(trigger), deployment))]
+
+
+def _apply(client: "SyncPrefectClient", trigger: dict[str, Any], deployment: Any) -> str:
+    from prefect.events import DeploymentEventTrigger
+
+    made = DeploymentEventTrigger.model_validate(trigger)
+    known = client.read_automations_by_name(made.name or "")
+    if any(getattr(action, "deployment_id", None) == deployment for it in known for action in it.actions):
+        return ""
+    for outdated in known:
+        client.delete_automation(outdated.id)
+    made.set_deployment_id(deployment)
+    client.create_automation(made.as_automation())
+    return f"created automation {made.name!r}"
