@@ -68,7 +68,7 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
     Raises:
         Problem, RenderError: it would not be taken: its manifest cannot be read, or has too many rows.
     """
-    job_type = JOB_TYPES[job.type]
+    job_type = JOB_TYPES[job.job_type]
     outlook = await runs.outlook(job_type, terms.control)  # counts, so before anything is asked of others
     count = _Count()
     await to_thread(lambda: count.add(batch_rows(job)))

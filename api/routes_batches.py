@@ -28,7 +28,7 @@ add_submit_route(
     "",
     request_model(_BATCH),
     lambda _: _BATCH,
-    "submit_batch",
+    "new_batch",
     "Do many jobs of one type; a dry run checks every row",
 )
 

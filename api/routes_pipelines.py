@@ -26,7 +26,7 @@ add_submit_route(
     "",
     request_model(_PIPELINE),
     lambda _: _PIPELINE,
-    "submit_pipeline",
+    "new_pipeline",
     "Do several jobs that take in each other's results",
 )
 add_submit_route(
@@ -34,7 +34,7 @@ add_submit_route(
     "/persona_sync",
     request_model(_PERSONA_SYNC),
     lambda _: _PERSONA_SYNC,
-    "submit_persona_sync_pipeline",
+    "new_persona_sync",
     "Lip-sync a clip to a voice clip and add captions",
 )
 

@@ -14,7 +14,7 @@ from flows.options import JOB
 def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
     """Do each row by itself; it ends well when all have ended, and tells how each did."""
     order = Order(
-        type=job.type,
+        type=job.job_type,
         look=lambda: Found(batch_rows(job)),
         parallel=job.parallel,
         output=job.output,

@@ -46,13 +46,13 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
         ManifestInvalid: there are too many, or the manifest is no text.
         InputError, StorageError, BucketNotAllowed: it, or a folder, cannot be read.
     """
-    schema = WORK_TYPES[job.type].job
+    schema = WORK_TYPES[job.job_type].job
     if job.rows is not None:
-        found = rows_of(job.rows, job.type, schema, job.defaults)
+        found = rows_of(job.rows, job.job_type, schema, job.defaults)
     elif job.manifest is not None:
         found = _of_manifest(job.manifest, job)
     else:
-        found = (placed.row for placed in placed_rows(job.type, job.places or {}, job.defaults))
+        found = (placed.row for placed in placed_rows(job.job_type, job.places or {}, job.defaults))
     for row in found:
         if row.number > MOST_ROWS:
             raise ManifestInvalid(f"A batch has at most {MOST_ROWS} rows.")
@@ -72,7 +72,7 @@ def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
     form: Format = "jsonl" if looks_like_json and not source.name.lower().endswith(".csv") else "csv"
     with path.open(encoding="utf-8-sig", newline="") as lines:
         try:
-            yield from read_rows(lines, form, job.type, WORK_TYPES[job.type].job, job.defaults)
+            yield from read_rows(lines, form, job.job_type, WORK_TYPES[job.job_type].job, job.defaults)
         except UnicodeDecodeError:
             raise ManifestInvalid(f"{source.name} is not text in UTF-8.") from None
 

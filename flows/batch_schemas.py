@@ -63,7 +63,7 @@ def _check_places(type_name: str, places: dict[str, str] | None) -> None:
 class BatchJob(Job):
     """Do many jobs of one type, each row by itself: what is wrong with one is no harm to the others."""
 
-    type: StepType = _TYPE
+    job_type: StepType = _TYPE
     rows: tuple[dict[str, Any], ...] | None = Field(
         default=None,
         min_length=1,
@@ -93,7 +93,7 @@ class BatchJob(Job):
         given = [name for name in ("rows", "manifest", "places") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("a batch has its rows from one of: rows, manifest, places")
-        _check_places(self.type, self.places)
+        _check_places(self.job_type, self.places)
         return self
 
 
@@ -106,7 +106,7 @@ class RenderNewJob(Job):
         " looked.",
         examples=["morning-news"],
     )
-    type: StepType = Field(default="lip_sync", title="Type", description="Of every job.")
+    job_type: StepType = Field(default="lip_sync", title="Type", description="Of every job.")
     places: Places = Field(title="Folders", description=_PLACES.description, examples=_PLACES.examples)
     defaults: dict[str, Any] = _DEFAULTS
     parallel: int = _PARALLEL
@@ -134,7 +134,7 @@ class RenderNewJob(Job):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _check_places(self.type, self.places)
+        _check_places(self.job_type, self.places)
         if self.until is not None and (self.since is None or self.until <= self.since):
             raise ValueError("a backfill has a beginning, and an end after it")
         return self

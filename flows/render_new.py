@@ -25,7 +25,7 @@ def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
     How far it has looked is noted when all is done, so that a run that fails leaves nothing out.
     """
     order = Order(
-        type=job.type,
+        type=job.job_type,
         look=lambda: _look(job, control),
         parallel=job.parallel,
         output=job.output,
@@ -46,6 +46,6 @@ def _look(job: RenderNewJob, control: Control) -> Found:
 def _new_rows(job: RenderNewJob, found: Sequence[Span]) -> Iterator[Row]:
     if not found:
         return
-    for placed in placed_rows(job.type, job.places, job.defaults):
+    for placed in placed_rows(job.job_type, job.places, job.defaults):
         if any(span.holds(placed.modified) for span in found):
             yield placed.row

@@ -37,7 +37,7 @@ def row(stage, number, **more):
 
 def batch_of(stage, rows, **more):
     return {
-        "type": "lip_sync",
+        "job_type": "lip_sync",
         "rows": rows,
         "defaults": {"video": f"file://{stage.folder}/anna.jpg", "engine": "fake"},
         **more,
