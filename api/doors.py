@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.deliveries import Deliveries, PrefectDeliveries
+from api.lineages import Lineages, PrefectLineages
 from api.metrics import Metrics
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
@@ -19,6 +20,11 @@ async def get_runs(request: Request) -> Runs:
 async def get_deliveries(request: Request) -> Deliveries:
     """Give the routes what webhooks were sent, over the connection of the jobs."""
     return PrefectDeliveries(_prefect_runs(request).connection)
+
+
+async def get_lineages(request: Request) -> Lineages:
+    """Give the routes what jobs wrote down about their outputs, over the connection of the jobs."""
+    return PrefectLineages(_prefect_runs(request).connection)
 
 
 def _prefect_runs(request: Request) -> PrefectRuns:
@@ -43,3 +49,4 @@ async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
 """The job system as the caller may see it."""
 DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]
+LineagesDep = Annotated[Lineages, Depends(get_lineages)]

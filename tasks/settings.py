@@ -38,6 +38,10 @@ class StoreSettings(Group, frozen=True):
     local_roots: Folders = Field(
         default=(), description="Folders whose files may be read as file:///… inputs. Empty: none."
     )
+    lineage_files: bool = Field(
+        default=True,
+        description="Write NAME.lineage.json beside each output: inputs, parameters and models, with hashes.",
+    )
     min_free_bytes: int = Field(
         default=2 * GB, ge=0, description="Disk space left alone: no work starts that would begin below it."
     )

@@ -22,9 +22,11 @@ from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
+from tasks.voices import STARTER
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
+_EARS = "pocketsphinx"
 SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
 """Files of a spoken text; phones only where its voice knows their times."""
@@ -81,6 +83,17 @@ def speech_features(
 
         made = artefacts().made_once(FEATURES, key, make)
         return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)
+
+
+def models_of_phones(origin: PhonesFrom) -> tuple[str, ...]:
+    """Name the models, in the table of them, that found phones: the words of a text are read by the voice."""
+    match origin:
+        case "aligned":
+            return _EARS, STARTER
+        case "recognised":
+            return (_EARS,)
+        case _:
+            return ()
 
 
 def decoded(audio: SourceFile) -> PcmFile:
