@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
     settings = get_settings()
     require_keys_when_public(settings.api)
     app = FastAPI(
+        openapi_tags=openapi.TAGS,
         title="musetalk-flows",
         description="Rendering of talking people: lip-synced video, talking portraits, speech.",
         version="1",

@@ -10,19 +10,21 @@ def page(found: Lineage) -> str:
     Args:
         found: the document.
     """
+    names = ", ".join(_cell(file.name) for file in found.outputs) or "an avatar"
     parts = [
+        f"What went into {names}, and what made it; hashes are whole in the JSON below.",
         _table(
             ("in", "as given", "bytes", "SHA-256"),
             [
-                (", ".join(file.fields) or file.name, file.given, f"{file.size:,}", file.sha256)
+                (", ".join(file.fields) or file.name, file.given, f"{file.size:,}", file.sha256[:16])
                 for file in found.inputs
             ],
         ),
         _table(
             ("out", "where", "bytes", "SHA-256"),
-            [(file.name, file.uri, f"{file.size:,}", file.sha256) for file in found.outputs],
+            [(file.name, file.uri, f"{file.size:,}", file.sha256[:16]) for file in found.outputs],
         ),
-        _table(("model", "digest"), [(model.name, model.digest or "") for model in found.models]),
+        _table(("model", "digest"), [(model.name, (model.digest or "")[:16]) for model in found.models]),
         _table(
             ("built on", "how", "file"),
             [(str(parent.job), parent.how, parent.file or "") for parent in found.parents],

@@ -1,6 +1,6 @@
 """Run tasks side by side and remember which of them came from the cache."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ class Steps:
     report: Report
     origins: Origins
     cached: list[str] = field(default_factory=list[str])
+    afterwards: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """What is done for people once the result is there; raises nothing."""
 
     def result(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task; raises what it raised."""
@@ -70,9 +72,11 @@ class Steps:
         return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
 
     def finish(self, result: BaseModel) -> None:
-        """Publish the result of the run, and then where it came from."""
+        """Publish the result of the run, then where it came from, and what people like to see."""
         finish(self.report, result.model_dump(mode="json"))
         record(self.origins, self.report, self.cached)
+        for show in self.afterwards:
+            show()
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from prefect.futures import PrefectFuture
 
+from flows.preview import Shown, show_video
 from flows.schemas import FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
 from flows.steps import Steps
 from musetalk_core import plan
@@ -29,7 +31,7 @@ from tasks.models import EngineSpec, engine, engine_facts
 from tasks.publish import check_place, upload
 from tasks.refs import Artefact, output_name
 from tasks.settings import get_settings
-from tasks.speech import SpeechFeatures, features_key, models_of_phones, speech_features
+from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_phones, speech_features
 
 STILL_RATE = "25"
 _AHEAD = 2
@@ -87,7 +89,11 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     made = _video(talk, audio, sound, steps)
     where = order.output
     stored = steps.stored(upload(made, VIDEO_FILE, name, where.bucket, where.prefix))
-    return _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    result = _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
+    shown = Shown(made, result, order.face, phones, steps.timings)
+    steps.afterwards.append(partial(show_video, shown))
+    return result
 
 
 def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:

@@ -98,6 +98,10 @@ class RenderSettings(Group, frozen=True):
     chunk_seconds: float = Field(
         default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
     )
+    preview: bool = Field(
+        default=True,
+        description="Show videos in Prefect's pages: pictures, lips, times. Up to 3 s after the result.",
+    )
     threads: int = Field(
         default=0, ge=0, description="Threads that render a chunk; 0: half the cores, 1 to 4."
     )

@@ -111,6 +111,33 @@ def decoded(audio: SourceFile) -> PcmFile:
     return PcmFile(artefacts().path(artefacts().made_once(PCM, key, make, shared=False)) / "speech.f32")
 
 
+def known_phones(audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom) -> list[Phone]:
+    """
+    Return phones that `speech_features` found or was given, out of the cache; none where there are none.
+
+    Args:
+        audio, text, spoken: as there.
+        origin: what it said about them.
+    """
+    if origin == "given" and spoken:
+        known = artefacts().find(SPEECH, spoken)
+    elif origin in ("aligned", "recognised"):
+        known = artefacts().find(PHONES, _phones_key(audio, _words(spoken) or text))
+    else:
+        return []
+    return load_phones(artefacts().file(known, PHONES_FILE)) if known else []
+
+
+def _phones_key(audio: SourceFile, text: str | None) -> str:
+    return content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
+
+
+def _words(spoken: str | None) -> str | None:
+    """Return the words of a spoken text, None when it is not in the cache."""
+    known = artefacts().find(SPEECH, spoken) if spoken else None
+    return artefacts().file(known, TEXT_FILE).read_text() if known else None
+
+
 def _phones(
     audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, wanted: bool
 ) -> tuple[Sequence[Phone] | None, PhonesFrom]:
@@ -119,14 +146,12 @@ def _phones(
     known = artefacts().find(SPEECH, spoken) if spoken else None
     if known is not None and PHONES_FILE in known.files:
         return load_phones(artefacts().file(known, PHONES_FILE)), "given"
-    if known is not None:  # a voice that does not know when it says what; but what, we know
-        text = artefacts().file(known, TEXT_FILE).read_text()
+    text = _words(spoken) or text  # a voice that does not know when it says what; but what, we know
 
     def make(folder: Path) -> None:
         phones, origin = phones_of(samples, text)
         save_phones(phones, folder / PHONES_FILE)
         (folder / "origin.json").write_text(json.dumps(origin))
 
-    key = content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
-    folder = artefacts().path(artefacts().made_once(PHONES, key, make))
+    folder = artefacts().path(artefacts().made_once(PHONES, _phones_key(audio, text), make))
     return load_phones(folder / PHONES_FILE), json.loads((folder / "origin.json").read_text())
