@@ -1,5 +1,6 @@
 """The form in which people start a run on Prefect's pages: what matters first, with examples, groups last."""
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -48,5 +49,5 @@ def _described(field: dict[str, Any]) -> dict[str, Any]:
     examples, said = field.get("examples"), field.get("description")
     if not examples or not said:
         return field
-    example = examples[0] if isinstance(examples[0], str) else str(examples[0])
+    example = examples[0] if isinstance(examples[0], str) else json.dumps(examples[0])
     return field | {"description": f"{said} Example: `{example}`"}

@@ -50,6 +50,8 @@ def test_examples_are_said_and_the_model_is_left_alone():
     video = as_form(before)["definitions"]["LipSyncJob"]["properties"]["video"]
     assert video["description"].endswith("Example: `s3://media/avatars/anna.mp4`")
     assert before == parameters_schema(LipSyncJob)
+    features = form("analyze")["definitions"]["AnalyzeJob"]["properties"]["features"]
+    assert features["description"].endswith('Example: `["caption", "ocr", "faces"]`')
 
 
 @pytest.mark.parametrize("name", JOB_TYPES)
