@@ -134,6 +134,19 @@ class Api:
             if not page["lines"]:
                 return
 
+    def lineage(self, job_id: str, depth: int = 0) -> dict[str, Any]:
+        """
+        Read where a job's output came from.
+
+        Args:
+            job_id: the job.
+            depth:  how far back to follow the jobs that it builds on.
+
+        Returns:
+            `lineage` of the job, `ancestors`, and whether that is `complete`.
+        """
+        return self._json("GET", f"/v1/jobs/{job_id}/lineage", params={"depth": depth})
+
     def retry(self, job_id: str) -> dict[str, Any]:
         """Do a failed or stopped job again; returns the new one."""
         return self._json("POST", f"/v1/jobs/{job_id}/retry")

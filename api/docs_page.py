@@ -14,6 +14,12 @@ router = APIRouter(include_in_schema=False)
 
 _FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#3b4151}"
+    "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .8rem .35rem 0;"
+    "border-bottom:1px solid #ddd}tr:target{background:#fff3c4}"
+)
+
 
 @lru_cache
 def _folder() -> Path:
@@ -41,8 +47,11 @@ def read_problems() -> HTMLResponse:
         for name, code in CODES.items()
     )
     return HTMLResponse(
-        "<!doctype html><meta charset=utf-8><title>Problems</title>"
-        f"<h1>Problems</h1><table><tr><th>code<th>HTTP<th>try again<th>meaning{rows}</table>"
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style><h1>Problems</h1>"
+        "<p>What answers that are no success carry as <code>code</code>. Codes are never renamed."
+        f"<table><thead><tr><th>code<th>HTTP<th>try again<th>meaning<tbody>{rows}</table>"
     )
 
 

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from api.deliveries import Deliveries, PrefectDeliveries
 from api.holding import Holding, PrefectHolding
+from api.lineages import Lineages, PrefectLineages
 from api.metrics import Metrics
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
@@ -25,6 +26,11 @@ async def get_deliveries(request: Request) -> Deliveries:
 async def get_holding(request: Request) -> Holding:
     """Give the routes what pauses batches and knows tasks, over the connection of the jobs."""
     return PrefectHolding(_prefect_runs(request).connection)
+
+
+async def get_lineages(request: Request) -> Lineages:
+    """Give the routes what jobs wrote down about their outputs, over the connection of the jobs."""
+    return PrefectLineages(_prefect_runs(request).connection)
 
 
 def _prefect_runs(request: Request) -> PrefectRuns:
@@ -50,3 +56,4 @@ RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
 """The job system as the caller may see it."""
 HoldingDep = Annotated[Holding, Depends(get_holding)]
 DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]
+LineagesDep = Annotated[Lineages, Depends(get_lineages)]

@@ -17,6 +17,7 @@ from api import (
     routes_events,
     routes_health,
     routes_jobs,
+    routes_lineage,
     routes_pipelines,
     routes_schemas,
     routes_seed,
@@ -47,6 +48,7 @@ def create_app() -> FastAPI:
     settings = get_settings()
     require_keys_when_public(settings.api)
     app = FastAPI(
+        openapi_tags=openapi.TAGS,
         title="musetalk-flows",
         description="Rendering of talking people: lip-synced video, talking portraits, speech.",
         version="1",
@@ -64,6 +66,7 @@ def create_app() -> FastAPI:
         routes_jobs,
         routes_watch,
         routes_deliveries,
+        routes_lineage,
         routes_schemas,
         routes_assets,
         routes_avatars,

@@ -9,6 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from api.problems import CODES
 from flows.outcome import Status
 
+TAGS: Final = [
+    {"name": "jobs", "description": "Submitting, following and ending jobs; where their outputs came from."},
+    {"name": "assets", "description": "Files that jobs take as `asset://ID`."},
+    {"name": "avatars", "description": "Faces that are prepared."},
+    {"name": "webhooks", "description": "What was told about jobs, and telling it again."},
+    {"name": "schemas", "description": "What jobs take and give."},
+    {"name": "health", "description": "Whether it runs, and how it fares."},
+    {"name": "older services", "description": "As their clients know them: other address, same answers."},
+]
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
 _PROBLEM: Final = "ProblemDocument"
 _CODES: Final[list[JsonValue]] = [*sorted(CODES)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployments import triggers, webhooks, zombies
 from deployments.catalogue import Deployed, declared
+from deployments.forms import as_form
 from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
 from deployments.results import save_results_block
 from flows.control import USUAL, Control
@@ -123,7 +124,7 @@ def _fields(item: Deployed) -> dict[str, Any]:
         "work_pool_name": item.pool,
         "work_queue_name": DEFAULT_QUEUE,
         "pull_steps": [],
-        "parameter_openapi_schema": parameters_schema(item.job_type.job),
+        "parameter_openapi_schema": as_form(parameters_schema(item.job_type.job)),
         "enforce_parameter_schema": True,
     }
 

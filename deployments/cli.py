@@ -291,6 +291,25 @@ def logs(
 
 
 @app.command()
+def lineage(
+    job_id: str,
+    depth: Annotated[int, typer.Option(min=0, max=20, help="Follow jobs that it builds on so far.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Say what went into a job's output: files with hashes, models, parameters, other jobs."""
+    import json
+
+    from deployments.show_lineage import lines
+
+    with plain_errors():
+        found = _api(server, key).lineage(job_id, depth)
+        for line in [json.dumps(found, indent=2)] if as_json else lines(found):
+            typer.echo(line)
+
+
+@app.command()
 def retry(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Do a failed or stopped job again and print the new job's id."""
     with plain_errors():

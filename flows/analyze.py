@@ -18,10 +18,11 @@ from tasks.refs import safe_stem
 @flow(name="analyze", **JOB)
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
-    with job_steps() as steps:
+    with job_steps(job) as steps:
         check_place(_name(job, "picture"), job.output.bucket, job.output.prefix)
         cast = cast_of(job)
         picture = fetch_picture(job.image)
+        steps.took(job.image, picture)
         looking = Looking(job, cast, picture, steps)
         result = _result(job, looking, steps, _name(job, picture.name))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
@@ -49,7 +50,9 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
     objects = looking.objects() if "objects" in asked and cast.finds else None
     marks = marks_of(looking)
     made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
-    stored = upload(made, JPEG, name, job.output.bucket, job.output.prefix)
+    stored = steps.stored(upload(made, JPEG, name, job.output.bucket, job.output.prefix))
+    steps.used(*looking.made_by.values())
+    steps.settled(writer=looking.writer, made_by=looking.made_by)
     return AnalyzeResult(
         text=text,
         model=looking.writer,

@@ -15,9 +15,10 @@ from tasks.refs import safe_stem
 @flow(name="caption", **JOB)
 def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
     """Fetch the video and its captions side by side, draw or add them, upload."""
-    with job_steps(encode=(5, 96)) as steps:
+    with job_steps(job, encode=(5, 96)) as steps:
         coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
-        video, text = steps.result("fetch", coming[0]), steps.result("fetch", coming[1])
+        video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])
+        steps.took(job.captions, text.source)
         name = f"{_stem(job.output.name or safe_stem(video.source.name))}.mp4"
         where = job.output
         check_place(name, where.bucket, where.prefix)
@@ -25,7 +26,7 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         key = captioned_key(video.source, text.source, look)
         made = steps.result("encode", put_captions.submit(key, video.source, text.source, look))
         result = CaptionResult(
-            video=upload(made, CAPTIONED_FILE, name, where.bucket, where.prefix),
+            video=steps.stored(upload(made, CAPTIONED_FILE, name, where.bucket, where.prefix)),
             name=name,
             how=job.how,
             lines=text.lines,

@@ -13,7 +13,7 @@ from flows.talking_video import Order, talking_video
 @flow(name="lip_sync", **JOB)
 def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
     """Prepare the avatar and the speech side by side, then render, encode, join and upload."""
-    with job_steps() as steps:
+    with job_steps(job) as steps:
         result = talking_video(
             Order(
                 picture=job.video,

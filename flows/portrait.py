@@ -12,6 +12,7 @@ from flows.schemas import PortraitJob, VideoResult
 from flows.speaking import speak_text
 from flows.steps import Steps, job_steps
 from flows.talking_video import Order, talking_video
+from musetalk_core.faces.models import FACE_MESH
 from musetalk_core.framing import Frame
 from tasks.fetch import fetch
 from tasks.framing import PNG, frame_picture, framed_key
@@ -23,7 +24,7 @@ from tasks.speech import WAV_FILE
 @flow(name="portrait", **JOB)
 def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
     """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
-    with job_steps() as steps:
+    with job_steps(job) as steps:
         where = job.output
         check_place(f"{where.name or 'portrait'}.mp4", where.bucket, where.prefix)
         order = Order(
@@ -47,8 +48,10 @@ def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
 def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
     if job.framing == Framing():
         return order
-    source = steps.result("fetch", fetch.submit(job.image, "video")).source
+    source = steps.fetched(fetch.submit(job.image, "video")).source
     frame = Frame(**job.framing.model_dump())
+    if frame.crop != "none":
+        steps.used(FACE_MESH)
     made = steps.result(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )

@@ -9,14 +9,17 @@ from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
 from flows.steps import job_steps
 from tasks import avatar
 from tasks.fetch import fetch
+from tasks.models import engine, engine_facts
 
 
 @flow(name="prepare_avatar", **JOB)
 def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAvatarResult:
     """Fetch a video or picture and prepare its face, so that later jobs on it start at once."""
-    with job_steps() as steps:
+    with job_steps(job) as steps:
         spec = engine_of(job)
-        picture = steps.result("fetch", fetch.submit(job.video, "video"))
+        picture = steps.fetched(fetch.submit(job.video, "video"))
+        steps.used(*engine(spec).models)
+        steps.settled(engine=engine_facts(spec))
         key = avatar.avatar_key(picture.source, spec, job.face)
         step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
         made = steps.result(

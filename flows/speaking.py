@@ -63,6 +63,8 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
         InputError: there is nothing to say, or the voice cannot be had.
     """
     spec, notes = settled_voice(voice)
+    steps.used(*spec.models)
+    steps.settled(voice=spec.model_dump())
     texts = [piece for part in parts for piece in sentences(part, spec.longest_text)]
     if not texts:
         raise InputError("The text to speak holds no words.")
@@ -79,7 +81,7 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
 def _prompt(spec: VoiceSpec, voice: VoiceOptions, steps: Steps) -> Artefact:
     source = words = None
     if spec.name == "clone" and voice.reference_audio:
-        source = steps.result("fetch", fetch.submit(voice.reference_audio, "audio")).source
+        source = steps.fetched(fetch.submit(voice.reference_audio, "audio")).source
         words = voice.reference_text
     key = prompt_key(spec, source, words)
     return steps.result("voice", voice_prompt.submit(key, spec, source, words))

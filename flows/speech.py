@@ -21,7 +21,7 @@ _FORMATS: tuple[SoundFormat, ...] = get_args(SoundFormat)
 @flow(name="speech", **JOB)
 def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
     """Speak the text sentence by sentence, join the sentences, and upload the sound."""
-    with job_steps(speak=(5, 92)) as steps:
+    with job_steps(job, speak=(5, 92)) as steps:
         name, kind = named(job.output.name, job.format)
         check_place(name, job.output.bucket, job.output.prefix)
         spoken = speak_text(job.parts, job, steps)
@@ -55,6 +55,6 @@ def named(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundFormat
 def _stored(spoken: Speech, name: str, kind: SoundFormat, job: SpeechJob, steps: Steps) -> ObjectRef:
     sound, where = spoken.made.artefact, job.output
     if kind == "wav":
-        return upload(sound, WAV_FILE, name, where.bucket, where.prefix)
+        return steps.stored(upload(sound, WAV_FILE, name, where.bucket, where.prefix))
     made = steps.result("encode", encode_speech.submit(file_key(sound, kind), sound, kind))
-    return upload(made, f"speech.{kind}", name, where.bucket, where.prefix)
+    return steps.stored(upload(made, f"speech.{kind}", name, where.bucket, where.prefix))

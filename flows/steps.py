@@ -1,6 +1,6 @@
 """Run tasks side by side and remember which of them came from the cache."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -10,7 +10,12 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from flows.control import read_control
+from flows.job import Job
+from flows.lineage import Origins, record
 from tasks.artefacts import artefacts
+from tasks.fetch import Fetched
+from tasks.publish import Published
+from tasks.refs import ObjectRef, SourceFile
 from tasks.reports import Report, finish, reported
 from tasks.tenancy import on_behalf_of
 
@@ -22,7 +27,10 @@ class Steps:
     """The steps of one flow run."""
 
     report: Report
+    origins: Origins
     cached: list[str] = field(default_factory=list[str])
+    afterwards: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """What is done for people once the result is there; raises nothing."""
 
     def result(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task; raises what it raised."""
@@ -36,26 +44,53 @@ class Steps:
         value: Any = future.result()
         return value, future.state.name == "Cached"
 
+    def fetched(self, future: PrefectFuture[Fetched]) -> Fetched:
+        """Wait for an input, and remember it."""
+        found = self.result("fetch", future)
+        self.took(found.given, found.source)
+        return found
+
+    def took(self, given: str, file: SourceFile) -> None:
+        """Remember an input by its reference in the job."""
+        self.origins.took(given, file)
+
+    def stored(self, output: Published) -> ObjectRef:
+        """Remember an output."""
+        self.origins.outputs.append(output)
+        return output.ref
+
+    def used(self, *models: str) -> None:
+        """Remember models that took part, by their names in the table."""
+        self.origins.models.update(models)
+
+    def settled(self, **facts: Any) -> None:
+        """Remember what was left open, and what that came to be."""
+        self.origins.settled |= facts
+
     def timings(self) -> dict[str, float]:
         """Seconds per phase so far."""
         return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
 
     def finish(self, result: BaseModel) -> None:
-        """Publish the result of the run."""
+        """Publish the result of the run, then where it came from, and what people like to see."""
         finish(self.report, result.model_dump(mode="json"))
+        record(self.origins, self.report, self.cached)
+        for show in self.afterwards:
+            show()
 
 
 @contextmanager
-def job_steps(**shares: tuple[float, float]) -> Generator[Steps]:
+def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     """
     Open a run's books; at the end let go of the cached files it used.
 
     Args:
+        job:    what the run was asked to do.
         shares: see `tasks.reports.reported`.
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
         with on_behalf_of(tenant), reported(**shares) as report:
-            yield Steps(report)
+            yield Steps(report, Origins(job, tenant))
     finally:
         artefacts().release()

@@ -3,9 +3,11 @@
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from prefect.futures import PrefectFuture
 
+from flows.preview import Shown, show_video
 from flows.schemas import FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
 from flows.steps import Steps
 from musetalk_core import plan
@@ -25,11 +27,11 @@ from tasks.encode import (
 )
 from tasks.fetch import Fetched, fetch
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
-from tasks.models import EngineSpec
+from tasks.models import EngineSpec, engine, engine_facts
 from tasks.publish import check_place, upload
 from tasks.refs import Artefact, output_name
 from tasks.settings import get_settings
-from tasks.speech import SpeechFeatures, features_key, speech_features
+from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_phones, speech_features
 
 STILL_RATE = "25"
 _AHEAD = 2
@@ -64,10 +66,14 @@ class Order:
 def talking_video(order: Order, steps: Steps) -> VideoResult:
     """Fetch, prepare, hear, render, encode, join, upload."""
     picture, audio = _fetch(order, steps)
+    steps.used(*engine(order.engine).models)
+    steps.settled(engine=engine_facts(order.engine))
     name = _name(order, picture, audio)
     check_place(name, order.output.bucket, order.output.prefix)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
+    steps.used(*models_of_phones(features.phones))
+    steps.settled(fps=rate, phones=features.phones)
     note_avatar(prepared, picture.source, order.engine, order.tenant, order.called)
     talk = Talk(
         source=picture.source,
@@ -82,13 +88,17 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     )
     made = _video(talk, audio, sound, steps)
     where = order.output
-    stored = upload(made, VIDEO_FILE, name, where.bucket, where.prefix)
-    return _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    stored = steps.stored(upload(made, VIDEO_FILE, name, where.bucket, where.prefix))
+    result = _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
+    shown = Shown(made, result, order.face, phones, steps.timings)
+    steps.afterwards.append(partial(show_video, shown))
+    return result
 
 
 def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
     picture, audio = fetch.submit(order.picture, "video"), fetch.submit(order.audio, "audio")
-    return steps.result("fetch", picture), steps.result("fetch", audio)
+    return steps.fetched(picture), steps.fetched(audio)
 
 
 def _name(order: Order, picture: Fetched, audio: Fetched) -> str:

@@ -13,14 +13,22 @@ from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
 from tasks.publish import check_place, upload
 from tasks.refs import Artefact, ObjectRef, safe_stem
-from tasks.transcribe import FORMATS, Wanted, hear, read_transcript, show_transcript, transcript_key
+from tasks.transcribe import (
+    FORMATS,
+    Wanted,
+    hear,
+    models_for,
+    read_transcript,
+    show_transcript,
+    transcript_key,
+)
 from tasks.transcribers import language_code
 
 
 @flow(name="transcribe", **JOB)
 def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
     """Hear the speech with Whisper and upload the transcript as text, JSON, subtitles and a table."""
-    with job_steps() as steps:
+    with job_steps(job) as steps:
         check_place("transcript.txt", job.output.bucket, job.output.prefix)
         choice = model_for(job)
         wanted = Wanted(
@@ -31,7 +39,9 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
             words=job.word_timestamps and job.task == "transcribe",
             gate=job.skip_silence,
         )
-        audio = steps.result("fetch", fetch.submit(job.audio, "audio")).source
+        audio = steps.fetched(fetch.submit(job.audio, "audio")).source
+        steps.used(*models_for(wanted))
+        steps.settled(transcription=wanted.model_dump())
         made = steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
         found = read_transcript(made)
         stem = _stem(job.output.name or safe_stem(audio.name))
@@ -60,7 +70,7 @@ def _uploaded(steps: Steps, made: Artefact, stem: str, job: TranscribeJob) -> di
         name: upload.submit(made, file, name, job.output.bucket, job.output.prefix)
         for name, file in names.items()
     }
-    return {name: steps.result("upload", future) for name, future in coming.items()}
+    return {name: steps.stored(steps.result("upload", future)) for name, future in coming.items()}
 
 
 def _warnings(job: TranscribeJob, choice: Choice, found: dict[str, Any]) -> list[str]:

@@ -121,6 +121,11 @@ class Engine(Protocol):
     traits: Traits
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names in the table of models of all that takes part, by any stage."""
+        ...
+
+    @property
     def counts(self) -> Counts:
         """What happened so far in this process."""
         ...

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Literal
 
 from prefect import task
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core.media.info import MediaInfo
 from musetalk_core.media.probe import probe, require_picture, require_sound
@@ -21,6 +21,8 @@ class Fetched(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    given: str = Field(repr=False)
+    """The reference as the job has it; may carry a signed query."""
     source: SourceFile
     duration_s: float | None
     rate: str | None
@@ -45,6 +47,7 @@ def fetch(uri: str, wanted: Literal["video", "audio"]) -> Fetched:
         require = require_picture if wanted == "video" else require_sound
         require(info)
         return Fetched(
+            given=uri,
             source=source,
             duration_s=None if info.duration_s is None else float(info.duration_s),
             rate=_rate(info),

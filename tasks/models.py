@@ -1,12 +1,13 @@
 """The models of this process: each is loaded on first use and kept."""
 
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from musetalk_core.engine import Engine
+from musetalk_core.engine import Engine, Stage
 from musetalk_core.engines.musetalk.options import PRESETS, Options
 from musetalk_core.loader import EngineName, load_engine
 from musetalk_core.machine import Machine
@@ -47,6 +48,13 @@ def engine(spec: EngineSpec) -> Engine:
 
     cv2.setNumThreads(1)
     return load_engine(spec.name, spec.options, machine())
+
+
+def engine_facts(spec: EngineSpec) -> dict[str, Any]:
+    """Say everything that decides what an engine makes: versions, weights and options, by stage."""
+    made = engine(spec)
+    stages = {stage: dict(made.made_by(stage)) for stage in get_args(Stage)}
+    return {"name": spec.name, "options": asdict(spec.options) if spec.name == "musetalk" else {}} | stages
 
 
 def machine() -> Machine:

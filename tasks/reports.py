@@ -191,8 +191,20 @@ def _start_progress() -> UUID:
     return made
 
 
-def _write(key: str, data: dict[str, Any]) -> None:
-    made: Any = Artifact(type="json", key=key, data=data)  # pyright: ignore[reportArgumentType]  dict is JSON
+def note(key: str, data: dict[str, Any], description: str) -> None:
+    """
+    Write an artifact of the current run.
+
+    Args:
+        key:         its key.
+        data:        JSON, for programs.
+        description: Markdown, for people.
+    """
+    _write(key, data, description)
+
+
+def _write(key: str, data: dict[str, Any], description: str | None = None) -> None:
+    made: Any = Artifact(type="json", key=key, data=data, description=description)  # pyright: ignore[reportArgumentType]  dict is JSON
     made.create()
 
 

@@ -38,6 +38,10 @@ class StoreSettings(Group, frozen=True):
     local_roots: Folders = Field(
         default=(), description="Folders whose files may be read as file:///… inputs. Empty: none."
     )
+    lineage_files: bool = Field(
+        default=True,
+        description="Write NAME.lineage.json beside each output: inputs, parameters and models, with hashes.",
+    )
     min_free_bytes: int = Field(
         default=2 * GB, ge=0, description="Disk space left alone: no work starts that would begin below it."
     )
@@ -93,6 +97,10 @@ class RenderSettings(Group, frozen=True):
     )
     chunk_seconds: float = Field(
         default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
+    )
+    preview: bool = Field(
+        default=True,
+        description="Show videos in Prefect's pages: pictures, lips, times. Up to 3 s after the result.",
     )
     threads: int = Field(
         default=0, ge=0, description="Threads that render a chunk; 0: half the cores, 1 to 4."

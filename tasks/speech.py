@@ -22,9 +22,11 @@ from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
+from tasks.voices import STARTER
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
+_EARS = "pocketsphinx"
 SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
 """Files of a spoken text; phones only where its voice knows their times."""
@@ -83,6 +85,17 @@ def speech_features(
         return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)
 
 
+def models_of_phones(origin: PhonesFrom) -> tuple[str, ...]:
+    """Name the models, in the table of them, that found phones: the words of a text are read by the voice."""
+    match origin:
+        case "aligned":
+            return _EARS, STARTER
+        case "recognised":
+            return (_EARS,)
+        case _:
+            return ()
+
+
 def decoded(audio: SourceFile) -> PcmFile:
     """
     Decode the sound of a file once: 16 kHz mono, on disk.
@@ -98,6 +111,33 @@ def decoded(audio: SourceFile) -> PcmFile:
     return PcmFile(artefacts().path(artefacts().made_once(PCM, key, make, shared=False)) / "speech.f32")
 
 
+def known_phones(audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom) -> list[Phone]:
+    """
+    Return phones that `speech_features` found or was given, out of the cache; none where there are none.
+
+    Args:
+        audio, text, spoken: as there.
+        origin: what it said about them.
+    """
+    if origin == "given" and spoken:
+        known = artefacts().find(SPEECH, spoken)
+    elif origin in ("aligned", "recognised"):
+        known = artefacts().find(PHONES, _phones_key(audio, _words(spoken) or text))
+    else:
+        return []
+    return load_phones(artefacts().file(known, PHONES_FILE)) if known else []
+
+
+def _phones_key(audio: SourceFile, text: str | None) -> str:
+    return content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
+
+
+def _words(spoken: str | None) -> str | None:
+    """Return the words of a spoken text, None when it is not in the cache."""
+    known = artefacts().find(SPEECH, spoken) if spoken else None
+    return artefacts().file(known, TEXT_FILE).read_text() if known else None
+
+
 def _phones(
     audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, wanted: bool
 ) -> tuple[Sequence[Phone] | None, PhonesFrom]:
@@ -106,14 +146,12 @@ def _phones(
     known = artefacts().find(SPEECH, spoken) if spoken else None
     if known is not None and PHONES_FILE in known.files:
         return load_phones(artefacts().file(known, PHONES_FILE)), "given"
-    if known is not None:  # a voice that does not know when it says what; but what, we know
-        text = artefacts().file(known, TEXT_FILE).read_text()
+    text = _words(spoken) or text  # a voice that does not know when it says what; but what, we know
 
     def make(folder: Path) -> None:
         phones, origin = phones_of(samples, text)
         save_phones(phones, folder / PHONES_FILE)
         (folder / "origin.json").write_text(json.dumps(origin))
 
-    key = content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
-    folder = artefacts().path(artefacts().made_once(PHONES, key, make))
+    folder = artefacts().path(artefacts().made_once(PHONES, _phones_key(audio, text), make))
     return load_phones(folder / PHONES_FILE), json.loads((folder / "origin.json").read_text())

@@ -45,14 +45,18 @@ class Wanted(BaseModel):
     """Whether long silence and music are left out."""
 
 
+def models_for(wanted: Wanted) -> tuple[str, ...]:
+    """Name the models that hear, in the table of them."""
+    return (Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else []))
+
+
 def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
     """Name a transcript by everything that decides its content."""
-    models = [Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else [])]
     return content_key(
         kind=TRANSCRIPT,
         core=CORE_VERSION,
         audio=audio.sha256,
-        models=layout().digest(*models),
+        models=layout().digest(*models_for(wanted)),
         **wanted.model_dump(),
     )
 

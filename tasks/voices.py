@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 VoiceEngine = Literal["csm", "starter"]
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
 
-_CSM, RECORDINGS = "csm-1b", "csm-voices"
+_CSM, RECORDINGS, STARTER = "csm-1b", "csm-voices", "hibari"
 _STARTER_LONGEST = 300
 """Characters: the starter voice's memory grows with a sentence's length."""
 
@@ -38,6 +38,13 @@ class VoiceSpec(BaseModel, frozen=True):
     def is_recorded(self) -> bool:
         """Whether the voice is one of the model's recordings."""
         return self.name in {"conversational_a", "conversational_b"}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names in the table of models of what speaks."""
+        if self.engine == "starter":
+            return (STARTER,)
+        return (_CSM, RECORDINGS) if self.is_recorded else (_CSM,)
 
     @property
     def called(self) -> str:

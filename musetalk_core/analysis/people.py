@@ -10,7 +10,6 @@ from musetalk_core.faces.finding import FoundFace, confirmed
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Image
 
-MODEL: Final = "face-mesh"
 MOST: Final = 100
 """Candidates that are looked at."""
 _SURE: Final = 0.9

@@ -8,6 +8,7 @@ import numpy as np
 
 from musetalk_core.engine import Conditioning, Counts, Encoded, FaceFrame, Stage, Traits
 from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.models import FACE_MESH
 from musetalk_core.faces.oval import oval_mask
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.rows import RowReader
@@ -25,6 +26,7 @@ class FakeEngine:
     traits = Traits(needs_crops=True, in_threads=True, record_size=2)
 
     counts = Counts()
+    models = (FACE_MESH,)
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
         """See `Engine`."""

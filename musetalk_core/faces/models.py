@@ -12,6 +12,8 @@ import numpy as np
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.types import Float
 
+FACE_MESH: Final = "face-mesh"
+"""What the table of models calls them."""
 PACKAGED: Final = Path(__file__).resolve().parents[1] / "models"
 
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.doors import get_runs
@@ -203,12 +204,18 @@ def finished(runs: FakeRuns, finish: Callable[..., Run]) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> Iterator[str]:
-    """The app on a port of its own, for what speaks HTTP."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def app_of_server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> FastAPI:
+    """The app that `server` serves."""
     api = create_app()
     api.dependency_overrides[get_runs] = lambda: runs
-    uv = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    return api
+
+
+@pytest.fixture
+def server(app_of_server: FastAPI) -> Iterator[str]:
+    """The app on a port of its own, for what speaks HTTP."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    uv = uvicorn.Server(uvicorn.Config(app_of_server, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=uv.run, kwargs={"sockets": [listener]})
     thread.start()
     while not uv.started:

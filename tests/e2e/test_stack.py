@@ -1,39 +1,21 @@
 """`musetalk up` for real: a Prefect server, a worker and the API, in a home of its own."""
 
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
+from whole_stack import MUSETALK, Stack, free_port, start
 
 from api.client import Api
 from deployments.guard import MARKER_VARIABLE
 from deployments.lock import running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
-
-MUSETALK = [sys.executable, "-m", "deployments.cli"]
-
-
-@dataclass
-class Stack:
-    home: Path
-    process: subprocess.Popen[str]
-    api_url: str
-    prefect_url: str
-    log: Path
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def processes_of(home: Path) -> list[str]:
@@ -48,28 +30,6 @@ def processes_of(home: Path) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def start(home: Path, log: Path) -> Stack:
-    api_port, prefect_port = free_port(), free_port()
-    command = [
-        *MUSETALK,
-        "up",
-        "--home",
-        str(home),
-        "--port",
-        str(api_port),
-        "--prefect-port",
-        str(prefect_port),
-    ]
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, cwd="/")
-    stack = Stack(home, process, f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{prefect_port}", log)
-    deadline = time.monotonic() + 100
-    while "Ctrl-C stops" not in log.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
-    return stack
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,11 @@ class MuseTalkEngine:
         """See `Engine`."""
         return self._networks.counts
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """See `Engine`."""
+        return self._networks.models
+
     def made_by(self, stage: Stage) -> Mapping[str, object]:
         """See `Engine`."""
         chosen, options, nets = self._chosen, self._chosen.options, self._networks

@@ -12,7 +12,7 @@ from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.engines.musetalk.generate import Generator
 from musetalk_core.engines.musetalk.options import Settled
 from musetalk_core.faces.following import FaceChoice, Follower
-from musetalk_core.faces.models import DETECTOR, MESH
+from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.machine import LandmarksWord, Machine
 from musetalk_core.nets.device import choose_device
@@ -64,6 +64,13 @@ class Networks:
             for name in (_POSE, _FACES):
                 self._layout.find(name)
         return self._machine.landmarks
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of all of them in the table of models."""
+        faces = (_POSE, _FACES) if self.landmarks == "dwpose" else (FACE_MESH,)
+        parser = (_PARSER,) if self._has_parser else ()
+        return (self._chosen.preset.model, _VAE, _EARS, *faces, *parser)
 
     def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
         """A hash of the weights that decide a stage."""

@@ -19,7 +19,7 @@ from musetalk_core.engines.viseme.teeth import Teeth, teeth_of
 from musetalk_core.engines.viseme.warp import warp_of
 from musetalk_core.errors import EngineError
 from musetalk_core.faces.following import FaceChoice, Follower
-from musetalk_core.faces.models import DETECTOR, MESH
+from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.rows import RowReader
@@ -41,6 +41,7 @@ class VisemeEngine:
     traits = Traits(needs_crops=True, in_threads=True, record_size=record.SIZE)
 
     counts = Counts()
+    models = (FACE_MESH,)
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
         """See `Engine`: it has no parameters, and its only networks are those of the face mesh."""

@@ -1,0 +1,125 @@
+"""Where jobs' outputs came from, as the runs wrote it down, and that of the jobs that they build on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from api.problems import Problem
+from api.reports import read_data
+from api.runs import Run, Runs
+from flows.lineage_schemas import LINEAGE, Lineage
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+MOST: Final = 100
+"""Jobs that one answer looks back at."""
+
+
+class Lineages(Protocol):
+    """What the routes need; tests hand in a fake."""
+
+    async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
+        """Return what jobs wrote down; those that wrote nothing are left out. At most `MOST` at a time."""
+        ...
+
+
+class PrefectLineages:
+    """Lineages on a Prefect server."""
+
+    def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
+        """
+        Use a connection of somebody else's.
+
+        Args:
+            connection: opens it at its first use.
+        """
+        self._connection = connection
+
+    async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
+        """Return what jobs wrote down."""
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+        if not jobs:
+            return {}
+        client = await self._connection()
+        notes = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=list(jobs)), key=ArtifactFilterKey(any_=[LINEAGE])
+            ),
+            limit=200,
+        )
+        found: dict[UUID, Lineage] = {}
+        for note in sorted(notes, key=lambda note: str(note.updated)):  # a run that began again wrote another
+            try:
+                read = Lineage.model_validate(read_data(note))
+            except ValidationError:  # somebody else's artifact under our key
+                continue
+            if note.flow_run_id == read.job:
+                found[read.job] = read
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """
+    A job that another one builds on, directly or not.
+
+    Attributes:
+        job:     its id.
+        depth:   how far back: 1 for a parent.
+        run:     the job; None when there is none that the caller may see.
+        lineage: where its own output came from; None when that is not known.
+    """
+
+    job: UUID
+    depth: int
+    run: Run | None
+    lineage: Lineage | None
+
+
+async def ancestors(
+    lineage: Lineage, depth: int, runs: Runs, lineages: Lineages
+) -> tuple[list[Ancestor], bool]:
+    """
+    Follow a job's parents.
+
+    Args:
+        lineage:  of the job.
+        depth:    how far back.
+        runs:     the jobs that the caller may see.
+        lineages: what they wrote down.
+
+    Returns:
+        The ancestors, each once, the nearest first; and whether there are more than were looked at.
+    """
+    found: list[Ancestor] = []
+    seen, level = {lineage.job}, [lineage]
+    for distance in range(1, depth + 1):
+        named = (parent.job for one in level for parent in one.parents)
+        wanted = [job for job in dict.fromkeys(named) if job not in seen]
+        now = wanted[: MOST - len(found)]
+        seen.update(now)
+        looked = await asyncio.gather(*(_visible(runs, job) for job in now))
+        known = await lineages.of([run.id for run in looked if run is not None])
+        found += [
+            Ancestor(job, distance, run, known.get(job) if run else None)
+            for job, run in zip(now, looked, strict=True)
+        ]
+        level = list(known.values())
+        if len(now) < len(wanted):
+            return found, True
+    return found, any(parent.job not in seen for one in level for parent in one.parents)
+
+
+async def _visible(runs: Runs, job: UUID) -> Run | None:
+    try:
+        return await runs.read(job)
+    except Problem as problem:
+        if problem.code != "not_found":
+            raise
+        return None

@@ -1,0 +1,197 @@
+"""Where an output came from: remembered while the job runs, written down when it is done."""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, cast
+from uuid import UUID
+
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
+
+from flows.family import PART_OF
+from flows.job import Job
+from flows.lineage_page import page
+from flows.lineage_schemas import (
+    LINEAGE,
+    InputFile,
+    Lineage,
+    LineageLinks,
+    OutputFile,
+    ParentJob,
+    Program,
+    UsedModel,
+)
+from musetalk_core import CORE_VERSION
+from musetalk_core.errors import RenderError
+from tasks.publish import Published, write_beside
+from tasks.redaction import without_secrets
+from tasks.refs import SourceFile
+from tasks.reports import Report, note
+from tasks.settings import get_settings
+from tasks.storage import FolderObjects, home_store
+from tasks.weights import layout
+
+ENDING: Final = ".lineage.json"
+"""What the name of the file beside an output adds to the output's."""
+_PROGRAM: Final = "musetalk-flows"
+_JOB, _OWN = "job://", "artefact://"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Origins:
+    """
+    What a run took in, used and put out so far.
+
+    Attributes:
+        job:     what it was asked to do.
+        tenant:  for whom.
+        inputs:  reference as the job has it -> file.
+        outputs: files that were stored.
+        models:  names in the table of models.
+        settled: what the job left open, and what that came to be.
+    """
+
+    job: Job
+    tenant: str | None = None
+    inputs: dict[str, SourceFile] = field(default_factory=dict[str, SourceFile])
+    outputs: list[Published] = field(default_factory=list[Published])
+    models: set[str] = field(default_factory=set[str])
+    settled: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def took(self, given: str, file: SourceFile) -> None:
+        """Remember an input; what a step of the same run made is none."""
+        if not given.startswith(_OWN):
+            self.inputs[given] = file
+
+
+def record(origins: Origins, report: Report, cached: list[str]) -> None:
+    """
+    Write down where the run's outputs came from: an artifact, and a file beside each output.
+
+    The outputs are there already, and a note that cannot be written takes nothing from them: it is a line
+    in the log.
+
+    Args:
+        origins: what was remembered.
+        report:  the books of the run.
+        cached:  steps that came from the cache.
+    """
+    try:
+        found = _described(origins, report, cached)
+        note(LINEAGE, found.model_dump(mode="json"), page(found))
+        if get_settings().store.lineage_files:
+            content = found.model_dump_json(indent=1)
+            for output in origins.outputs:
+                write_beside(output, ENDING, content)
+    except Exception as error:
+        _log.warning("where the result came from was not written down: %s", error)
+
+
+def _described(origins: Origins, report: Report, cached: list[str]) -> Lineage:
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    own = UUID(str(flow_run.id))
+    asked = origins.job.model_dump(mode="json")
+    return Lineage(
+        job=own,
+        type=str(flow_run.flow_name),
+        tenant=origins.tenant,
+        created=run.created if run else None,
+        started=run.start_time if run else None,
+        finished=datetime.now(UTC),
+        program=Program(name=_PROGRAM, version=_version(), core=CORE_VERSION),
+        inputs=tuple(_input(given, file, asked) for given, file in origins.inputs.items()),
+        outputs=tuple(_output(output, own) for output in origins.outputs),
+        parents=_parents(origins, flow_run.tags),
+        parameters=without_secrets(asked),
+        settled=without_secrets(origins.settled),
+        models=tuple(_model(name) for name in sorted(origins.models)),
+        rendering=report.rendering,  # pyright: ignore[reportArgumentType]  a record of the same shape
+        cached=tuple(cached),
+        timings_s={name: round(seconds, 3) for name, seconds in report.seconds.items()},
+        links=_links(own),
+    )
+
+
+def _version() -> str:
+    try:
+        return version(_PROGRAM)
+    except PackageNotFoundError:  # a folder on the path, not installed
+        return "unknown"
+
+
+def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
+    return InputFile(
+        fields=tuple(_places(asked, given)),
+        given=without_secrets(given),
+        resolved=without_secrets(_without_root(file.uri)),
+        version=file.version,
+        name=file.name,
+        sha256=file.sha256,
+        size=file.size,
+    )
+
+
+def _places(asked: dict[str, Any], given: str, inside: str = "") -> list[str]:
+    """Name the fields that hold a reference."""
+    found: list[str] = []
+    for name, value in asked.items():
+        if value == given:
+            found.append(f"{inside}{name}")
+        elif isinstance(value, dict):
+            found += _places(cast(dict[str, Any], value), given, f"{inside}{name}.")
+    return found
+
+
+def _without_root(uri: str) -> str:
+    """Leave a folder of this machine out of the name of what lies in our own store."""
+    store = home_store()
+    root = f"file://{store.root.as_posix()}/" if isinstance(store, FolderObjects) else None
+    return f"store://{uri.removeprefix(root)}" if root and uri.startswith(root) else uri
+
+
+def _output(output: Published, own: UUID) -> OutputFile:
+    uri = output.ref.uri
+    return OutputFile(
+        name=output.name,
+        uri=uri if uri.startswith("s3://") else f"{_JOB}{own}/{output.name}",
+        version=output.ref.version,
+        sha256=output.sha256,
+        size=output.ref.size,
+    )
+
+
+def _parents(origins: Origins, tags: list[str]) -> tuple[ParentJob, ...]:
+    found: list[ParentJob] = []
+    for given in origins.inputs:
+        if given.startswith(_JOB):
+            job, _, file = given.removeprefix(_JOB).partition("/")
+            found.append(ParentJob(job=UUID(job), how="input", file=file or None))
+    for tag in sorted(tags):
+        with suppress(ValueError):  # a tag of somebody's own
+            if tag.startswith(PART_OF):
+                found.append(ParentJob(job=UUID(tag.removeprefix(PART_OF)), how="part-of"))
+    return tuple(found)
+
+
+def _model(name: str) -> UsedModel:
+    here = layout()
+    try:
+        files = {file.path: here.ledger.sha256(path) for file, path in here.look(name).found.items()}
+        return UsedModel(name=name, digest=here.digest(name), files=files)
+    except RenderError:  # what it made came from a worker that has it
+        return UsedModel(name=name, digest=None, files={})
+
+
+def _links(own: UUID) -> LineageLinks:
+    public = get_settings().api.public_url
+    pages = url_for("flow-run", obj_id=str(own))
+    return LineageLinks(
+        job=f"{public.rstrip('/')}/v1/jobs/{own}" if public else None,
+        prefect=without_secrets(pages) if pages else None,
+    )
