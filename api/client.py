@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
-MEDIA_FIELDS = ("video", "audio", "image", "reference_audio")
+MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
 _BLOCK = 1 << 20
 _NOT_MODIFIED = 304
 
@@ -63,14 +63,17 @@ class Api:
         Returns:
             The job as the API describes it.
         """
-        sent = {
-            name: self._reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()
-        }
+        sent = {name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()}
         body = {**sent, "control": dict(control)} if control else sent
         headers = {"Idempotency-Key": key} if key else {}
         return self._json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
 
-    def _reference(self, value: str) -> str:
+    def estimate(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a job checked, and say how long it would take; nothing is queued."""
+        return self._json("POST", f"/v1/jobs/{job_type}", params={"dry_run": "true"}, json=dict(job))
+
+    def reference(self, value: str) -> str:
+        """Return a reference as it is; a file of this computer is uploaded first."""
         return value if "://" in value else self.upload(Path(value))
 
     def upload(self, path: Path) -> str:

@@ -26,6 +26,8 @@ _PAGES = (  # the page of routes starts itself by a script in its text, and pain
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+_NOTICES, _TEXT = "/v1/events/s3", "text/plain"
+"""Amazon SNS calls the JSON that it sends text."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -67,7 +69,7 @@ class Wire:
 
         is_upload = scope["path"] == UPLOAD_PATH
         limit = self._upload_limit if is_upload else JSON_LIMIT
-        problem = _refusal(headers, limit, wants_json=not is_upload)
+        problem = _refusal(headers, scope["path"], limit, wants_json=not is_upload)
         if problem is not None:
             await answer(problem, Request(scope))(scope, receive, send_with_id)
             return
@@ -102,7 +104,7 @@ def _protect(headers: MutableHeaders, request_id: str) -> None:
         headers.setdefault("Content-Security-Policy", _PAGES)
 
 
-def _refusal(headers: Headers, limit: int, wants_json: bool) -> Problem | None:
+def _refusal(headers: Headers, path: str, limit: int, wants_json: bool) -> Problem | None:
     length = headers.get("content-length", "0")
     if not length.isdigit():
         return Problem("malformed_request", "Content-Length is not a number.")
@@ -110,6 +112,9 @@ def _refusal(headers: Headers, limit: int, wants_json: bool) -> Problem | None:
         return _too_large(limit)
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    # a page of another origin can send text unasked, but no key with it
+    if kind == _TEXT and "authorization" in headers and path == _NOTICES:
+        return None
     if has_body and wants_json and kind != "application/json" and not kind.endswith("+json"):
         return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)
     return None

@@ -3,16 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from deployments import keys_cli, weights_cli
+from deployments import chains_cli, keys_cli, weights_cli
+from deployments.cli_there import KeyOption, ServerOption, api_of, watch_job
 from deployments.plain import plain_errors, read_settings
 from deployments.show import console
-
-if TYPE_CHECKING:
-    from api.client import Api
 
 app = typer.Typer(
     help="Rendering of talking people: run it, send jobs, look after it.",
@@ -22,32 +20,13 @@ app = typer.Typer(
 )
 app.add_typer(weights_cli.app, name="weights")
 app.add_typer(keys_cli.app, name="keys")
+app.command()(chains_cli.batch)
+app.command()(chains_cli.pipeline)
 
 HomeOption = Annotated[
     Path | None,
     typer.Option(help="Folder of everything that is kept; MUSETALK_HOME else.", show_default=False),
 ]
-ServerOption = Annotated[
-    str | None,
-    typer.Option(help="Address of the API; else the one running on this computer.", show_default=False),
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(help="Key for the API; else the first of MUSETALK_API__KEYS.", show_default=False),
-]
-
-
-def _api(server: str | None, key: str | None) -> "Api":
-    from api.client import Api
-    from deployments.lock import running
-
-    settings = read_settings()
-    if server is None:
-        here = running(settings.home)
-        server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
-    if key is None and settings.api.keys:
-        key = settings.api.keys[0].get_secret_value()
-    return Api(server, key)
 
 
 @app.command()
@@ -229,32 +208,20 @@ def submit(  # noqa: PLR0913  one option each
         given = {"video": video, "audio": audio, "image": image, "text": text}
         given["reference_audio"] = reference
         parameters = job_parameters(job_type, given, more or [])
-        there = _api(server, key)
+        there = api_of(server, key)
         wishes = {"priority": priority, "tags": tag, "notify": {"url": notify} if notify else None}
         control = {name: value for name, value in wishes.items() if value is not None}
         job = there.submit(job_type, parameters, control)
         typer.echo(job["id"])
         if wait:
-            _watch(there, job["id"])
+            watch_job(there, job["id"])
 
 
 @app.command()
 def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Show a job until it has ended; exit status 0 when it succeeded."""
     with plain_errors():
-        _watch(_api(server, key), job_id)
-
-
-def _watch(there: "Api", job_id: str) -> None:
-    from deployments.show import progress, summary
-
-    out = console()
-    with progress(out) as show:
-        job = there.wait(job_id, show)
-    for line in summary(job):
-        out.print(line, markup=False)
-    if job["status"] != "succeeded":
-        raise typer.Exit(1)
+        watch_job(api_of(server, key), job_id)
 
 
 @app.command()
@@ -271,7 +238,7 @@ def jobs(
 
     filters = {"status": status or [], "type": job_type or [], "tag": tag or []}
     with plain_errors():
-        for job in _api(server, key).jobs(limit, **filters):
+        for job in api_of(server, key).jobs(limit, **filters):
             typer.echo(row(job))
 
 
@@ -286,7 +253,7 @@ def logs(
     from api.logs import said
 
     with plain_errors():
-        for line in _api(server, key).logs(job_id, level):
+        for line in api_of(server, key).logs(job_id, level):
             typer.echo(f"{line['time']} {line['level']} {said(line['message'])}")
 
 
@@ -304,7 +271,7 @@ def lineage(
     from deployments.show_lineage import lines
 
     with plain_errors():
-        found = _api(server, key).lineage(job_id, depth)
+        found = api_of(server, key).lineage(job_id, depth)
         for line in [json.dumps(found, indent=2)] if as_json else lines(found):
             typer.echo(line)
 
@@ -313,14 +280,14 @@ def lineage(
 def retry(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Do a failed or stopped job again and print the new job's id."""
     with plain_errors():
-        typer.echo(_api(server, key).retry(job_id)["id"])
+        typer.echo(api_of(server, key).retry(job_id)["id"])
 
 
 @app.command()
 def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Ask a job to stop."""
     with plain_errors():
-        job = _api(server, key).cancel(job_id)
+        job = api_of(server, key).cancel(job_id)
     typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
 
 
@@ -333,7 +300,7 @@ def result(
 ) -> None:
     """Fetch the file that a job made."""
     with plain_errors():
-        typer.echo(str(_api(server, key).download(job_id, output)))
+        typer.echo(str(api_of(server, key).download(job_id, output)))
 
 
 @app.command()

@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.event_names import NOTIFY_PROGRESS_TAG
+from tasks.tenancy import TENANT_TAG
+
+__all__ = ["TENANT_TAG"]
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 """Names of a pool's work queues too, most urgent first."""
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-TENANT_TAG: Final = "tenant:"
 
 ENDED_AS: Final = "musetalk.ended_as"
 """Label of a stopped run: why. One of the words below, or the owner's."""

@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
+from tasks.tenancy import TENANT_TAG, current_tenant
 
 _SPOKEN = "artefact://speech/"
 _FIELDS = ("video", "audio", "picture")
@@ -85,7 +86,15 @@ def _result(job: str) -> dict[str, Any]:
     )
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted, limit=1)
+        if found and not _may_see(client, run):
+            found = []
     if not found:
         raise ObjectMissing(f"job {job} is unknown or has not finished")
     data: Any = found[0].data
     return json.loads(data) if isinstance(data, str) else data  # Prefect stores JSON artifacts as text
+
+
+def _may_see(client: Any, run: UUID) -> bool:
+    """A tenant's jobs take in its own jobs' outputs only: what the API looks at may come from a manifest."""
+    tenant = current_tenant()
+    return tenant is None or f"{TENANT_TAG}{tenant}" in client.read_flow_run(run).tags

@@ -3,6 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
+
+TENANT_TAG: Final = "tenant:"
+"""Tag of a run; whose it is follows."""
 
 _tenant: ContextVar[str | None] = ContextVar("tenant", default=None)
 

@@ -14,6 +14,7 @@ from deployments.warm.settle import Settler
 from deployments.warm.slot import Ended, Slot
 from deployments.warm.template import WarmJobConfiguration
 from flows.control import ABORTED, COMPLETE_IN, EXPIRED, MAX_TIME
+from flows.family import starts_of
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -163,7 +164,7 @@ class Attempt:
         self._log.error("The run's process ended early: %s.", told)
         if kind == StateType.CANCELLING:
             return _cancelling_of(await self._settler.cancelled(self._run.id, "Stopped on request."))
-        if await self._may_try_again(ended, run.run_count if run else 1):
+        if await self._may_try_again(ended, starts_of(run) if run else 1):
             await self._settler.again(self._run.id, f"Crashed ({told}); it is tried again.")
             return None
         return await self._settler.crashed(self._run.id, f"The run's process ended early: {told}.")

@@ -25,6 +25,7 @@ from prefect.client.schemas.objects import StateType
 from deployments.warm.claiming import PROCESS, WORKER_NAME
 from deployments.warm.identity import is_gone
 from deployments.warm.settle import Settler
+from flows.family import starts_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -125,8 +126,8 @@ class Reaper:
         if run.state_type == StateType.CANCELLING:
             await self._settler.cancelled(run.id, "Stopped on request; its worker had ended.")
             word = "cancelled"
-        elif run.run_count >= self._max_starts:
-            text = f"Its worker ended, and it had been started {run.run_count} times."
+        elif starts_of(run) >= self._max_starts:
+            text = f"Its worker ended, and it had been started {starts_of(run)} times."
             await self._settler.crashed(run.id, text)
             word = "crashed"
         else:

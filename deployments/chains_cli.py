@@ -1,0 +1,102 @@
+"""`musetalk batch` and `musetalk pipeline`: many jobs as one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli_there import KeyOption, ServerOption, api_of, watch_job
+from deployments.plain import plain_errors
+
+if TYPE_CHECKING:
+    from api.client import Api
+
+WaitOption = Annotated[bool, typer.Option("--wait", help="Watch it to its end.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only check it and say how long it would take.")
+]
+
+
+def batch(
+    manifest: Annotated[
+        str, typer.Argument(help="JSON Lines or CSV: a file of this computer, or a reference such as s3://…")
+    ],
+    job_type: Annotated[str, typer.Option("--type", help="Of every job.")] = "lip_sync",
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A field of every job: video=s3://media/anna.mp4."),
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Jobs at a time.")] = 4,
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Do many jobs, a row each, and print the batch's id; a row that is no job harms no other."""
+    from deployments.parameters import job_parameters
+
+    with plain_errors():
+        there = api_of(server, key)
+        body = {
+            "job_type": job_type,
+            "manifest": there.reference(manifest),
+            "defaults": job_parameters(job_type, {}, more or []),
+            "parallel": parallel,
+        }
+        if dry_run:
+            _show_estimate(there.estimate("batch", body))
+        else:
+            _submit(there, "batch", body, wait=wait)
+
+
+def pipeline(
+    file: Annotated[Path, typer.Argument(help="JSON: steps, each with name, type and job; - is the input.")],
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Do several jobs that take in each other's results, and print the pipeline's id."""
+    with plain_errors():
+        there = api_of(server, key)
+        body = _read(file)
+        if dry_run:
+            typer.echo(json.dumps(there.estimate("pipeline", body), indent=2))
+        else:
+            _submit(there, "pipeline", body, wait=wait)
+
+
+def _submit(there: "Api", kind: str, body: dict[str, Any], *, wait: bool) -> None:
+    job = there.submit(kind, body)
+    typer.echo(job["id"])
+    if wait:
+        watch_job(there, job["id"])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    from api.client import ApiError
+
+    try:
+        found: Any = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ApiError(f"{file} cannot be read as JSON ({type(error).__name__}).") from error
+    if isinstance(found, list):
+        found = {"steps": found}
+    if not isinstance(found, dict):
+        raise ApiError(f"{file} holds neither steps nor an object with them.")
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _show_estimate(told: dict[str, Any]) -> None:
+    typer.echo(f"{told['jobs']} jobs of {told['total']} rows")
+    for row in told["bad_rows"]:
+        for fault in row["faults"]:
+            typer.echo(f"row {row['row']} ({row['id']}) {fault['pointer']}: {fault['detail']}")
+    if told["eta"]:
+        typer.echo(
+            f"about {told['eta']['p50_s']:.0f} s, nine times of ten within {told['eta']['p90_s']:.0f} s"
+        )
+    if not told["valid"]:
+        raise typer.Exit(1)
