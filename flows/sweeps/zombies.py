@@ -1,9 +1,9 @@
 """
-Runs that say they run although no worker has them: the net below workers' reapers and the server's automation.
+Runs that say they run although no worker has them: the net below reapers and the server's automation.
 
-Either needs what may be missing: the one another worker of the pool, the other a first heartbeat, which a run
-that was taken and not begun never sent. After the server itself was away all signs of life are old, so a silent
-run is first marked, and ended only if nothing was heard by the next look either.
+Either needs what may be missing: the one another worker of the pool, the other a first heartbeat, which a
+run that was taken and not begun never sent. After the server itself was away all signs of life are old, so
+a silent run is first marked, and ended only if nothing was heard by the next look either.
 """
 
 from collections.abc import Iterator

@@ -169,7 +169,8 @@ def test_assets_stay_for_jobs_that_wait_and_where_they_are_kept_for_ever():
 
 
 def test_assets_are_put_together_and_foreign_things_left_out():
-    found = [*asset("a", NOW, NOW), stored("assets/a/other", NOW), *asset("b", note=NOW), stored("assets/x", NOW)]
+    foreign = stored("assets/a/other", NOW), stored("assets/x", NOW)
+    found = [*asset("a", NOW, NOW), foreign[0], *asset("b", note=NOW), foreign[1]]
     assert [(up.asset, up.data is not None, up.note is not None) for up in uploads(found)] == [
         ("a", True, True),
         ("b", False, True),
