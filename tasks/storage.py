@@ -30,7 +30,7 @@ from tasks.objects import (
     read_small,
 )
 from tasks.partial import Part
-from tasks.s3_answers import CHANGED, Mode, code_of, condition, said, total_of, version_of
+from tasks.s3_answers import CHANGED, UNKNOWN, Mode, code_of, condition, said, total_of, version_of
 from tasks.settings import get_settings
 from tasks.tenancy import current_tenant
 
@@ -310,10 +310,14 @@ class S3Objects:
         """Yield the uploads in parts that were begun, and neither completed nor given up."""
         with self._errors("", "read"):
             pages = self._client().get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for entry in page.get("Uploads", []):
-                    key = str(entry["Key"]).removeprefix(self.prefix)
-                    yield Unfinished(key, str(entry["UploadId"]), entry["Initiated"])
+            try:
+                for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
+                    for entry in page.get("Uploads", []):
+                        key = str(entry["Key"]).removeprefix(self.prefix)
+                        yield Unfinished(key, str(entry["UploadId"]), entry["Initiated"])
+            except Exception as error:
+                if code_of(error) not in UNKNOWN:  # some stores cannot say what is unfinished in them
+                    raise
 
     def size_of(self, unfinished: Unfinished) -> int:
         """Add up the parts that have arrived."""

@@ -1,5 +1,6 @@
 """Housekeeping in our own store, a folder or a bucket: what nobody will finish or fetch goes, no more."""
 
+import io
 import os
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -18,10 +19,11 @@ from flows.sweeps.look import Look
 from flows.sweeps.results import OLD_RESULT, remove_results
 from flows.sweeps.unfinished import BROKEN_OFF, give_up_uploads
 from flows.sweeps.uploads import NEVER_SENT, OLD_ASSET, remove_assets
-from tasks import publish, storage
+from tasks import publish, s3_clients, storage
 from tasks.artefacts import artefacts
 from tasks.assets import asset_name, expect_asset, save_asset
 from tasks.avatar_notes import AvatarNote, listed, remember
+from tasks.errors import BucketNotAllowed
 from tasks.publish import upload
 from tasks.settings import get_settings
 from tasks.settings_retention import RetentionSettings
@@ -210,6 +212,32 @@ def test_uploads_in_parts_that_broke_off_are_given_up_in_our_part_of_the_bucket(
     assert open_now() == {"ours/outputs/x.mp4", "theirs/y.mp4"}
     assert list(give_up_uploads(look_in(client))) == [would]
     assert open_now() == {"theirs/y.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "harmless"), [(501, "NotImplemented", True), (403, "AccessDenied", False)]
+)
+def test_a_store_that_cannot_say_what_is_unfinished_has_nothing(client, s3, status, code, harmless):
+    from botocore.awsrequest import AWSResponse
+
+    class Answer(io.BytesIO):
+        def stream(self, **_):
+            yield self.read()
+
+    def answer(request, **_):
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        return AWSResponse(request.url, status, {}, Answer(body))
+
+    events = s3_clients.client(get_settings().s3, False, os.getpid()).meta.events
+    events.register("before-send.s3.ListMultipartUploads", answer)
+    try:
+        if harmless:
+            assert list(give_up_uploads(look_in(client))) == []
+        else:
+            with pytest.raises(BucketNotAllowed):
+                list(give_up_uploads(look_in(client)))
+    finally:
+        events.unregister("before-send.s3.ListMultipartUploads", answer)
 
 
 def test_files_that_were_never_named_go_from_a_folder(client, home):

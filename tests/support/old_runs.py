@@ -8,8 +8,8 @@ TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "ar
 
 _RUNS = """
 INSERT INTO flow_run (
-  name, flow_id, state_type, state_name, run_count, expected_start_time, start_time, end_time, state_timestamp,
-  created, total_run_time, parameters, tags
+  name, flow_id, state_type, state_name, run_count, expected_start_time, start_time, end_time,
+  state_timestamp, created, total_run_time, parameters, tags
 )
 SELECT
   'speech-' || n, (SELECT id FROM flow WHERE name = 'speech'),
