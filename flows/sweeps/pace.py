@@ -1,4 +1,4 @@
-"""Working on a server that others use: after each question as long a pause as it took, and an end."""
+"""Working on a server that others use: after each question a pause twice as long as it took, and an end."""
 
 import time
 from collections.abc import Generator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 class Pace:
     """How fast somebody may go, and until when."""
 
-    def __init__(self, limit_s: float, rest: float = 1.0) -> None:
+    def __init__(self, limit_s: float, rest: float = 2.0) -> None:
         """
         Begin now.
 
