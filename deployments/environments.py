@@ -38,7 +38,8 @@ def server_environment(settings: Settings) -> dict[str, str]:
         # a server writes its pages once; where the packages lie may not be its to write
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        # the janitor removes runs, by our rules; what it may leave behind goes here
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         **messaging_environment(settings.redis),

@@ -24,6 +24,7 @@ ENDED_AS: Final = "musetalk.ended_as"
 MAX_TIME: Final = "max_time"
 COMPLETE_IN: Final = "complete_in"
 ABORTED: Final = "aborted"
+CANCELLED: Final = "cancelled"
 EXPIRED: Final = "Job expired before processing could begin"
 
 Event = Literal["started", "progress", "completed", "failed", "canceled"]

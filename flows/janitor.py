@@ -1,83 +1,110 @@
 """janitor: housekeeping on a schedule."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
-from prefect import flow, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Cancelled
 
-from flows.control import ABORTED, ENDED_AS, EXPIRED, USUAL, Control, is_past, read_control
+from flows.control import EXPIRED, USUAL, Control
+from flows.janitor_schemas import JanitorJob, JanitorResult, Sweep
 from flows.options import JOB
-from flows.schemas import JanitorJob, JanitorResult
-from flows.webhook_runs import first_due, make_attempt, missed, tenant_of
-from tasks.policies import ALWAYS
+from flows.sweeps.avatars import remove_notes
+from flows.sweeps.cache import tidy_cache
+from flows.sweeps.logs import remove_logs
+from flows.sweeps.look import Deed, Look, SweepOf
+from flows.sweeps.missed import MISSED, announce_missed
+from flows.sweeps.orphans import end_orphans
+from flows.sweeps.results import remove_results
+from flows.sweeps.runs import remove_runs
+from flows.sweeps.unfinished import give_up_uploads
+from flows.sweeps.uploads import remove_assets
+from flows.sweeps.waiting import expire_waiting
+from flows.sweeps.zombies import end_zombies
+from tasks.errors import SweepFailed
+from tasks.settings import get_settings
+from tasks.stopping import Stopped
 
-_PAGE = 200
+SWEEPS: Final[Mapping[str, SweepOf]] = {
+    "deadlines": expire_waiting,
+    "webhooks": announce_missed,
+    "orphans": end_orphans,
+    "zombies": end_zombies,
+    "cache": tidy_cache,
+    "uploads": give_up_uploads,
+    "assets": remove_assets,
+    "results": remove_results,
+    "avatars": remove_notes,
+    "logs": remove_logs,
+    "runs": remove_runs,
+}
+"""In this order: what people wait for comes first."""
+
+_EXAMPLES = 5
 
 
 @flow(name="janitor", **JOB)
 def janitor(job: JanitorJob, control: Control = USUAL) -> JanitorResult:
-    """End what has waited too long, and tell those who were not told."""
-    expired = expire_waiting(job.dry_run)
-    announced = announce_missed(job.dry_run)
-    done = [{"what": EXPIRED, "which": run} for run in expired]
-    done += [{"what": "Webhook was missed", "which": name} for name in announced]
-    if done:
-        create_table_artifact(
-            key="janitor",
-            table=done,
-            description="What would be done" if job.dry_run else "What was done",
+    """
+    End what is over, tell those who were not told, and remove what nobody needs any more.
+
+    Raises:
+        SweepFailed: part of it could not be done; everything else was.
+    """
+    deeds: list[Deed] = []
+    failed: dict[str, str] = {}
+    with get_client(sync_client=True) as client:
+        look = Look(client, datetime.now(UTC), get_settings().retention, job.dry_run)
+        for name, sweep in SWEEPS.items():
+            try:
+                deeds.extend(sweep(look))  # what was done before an error is kept
+            except Stopped:
+                raise
+            except Exception as error:
+                get_run_logger().exception("The sweep %s failed.", name)
+                failed[name] = f"{type(error).__name__}: {error}"
+    sweeps = summed(deeds)
+    _report(sweeps, failed, dry_run=job.dry_run)
+    if failed:
+        told = "; ".join(f"{name}: {reason[:200]}" for name, reason in failed.items())
+        raise SweepFailed(f"The janitor could not do all of its work. {told}", sweeps=sorted(failed))
+    return JanitorResult(
+        expired=[deed.which for deed in deeds if deed.what == EXPIRED],
+        announced=[deed.which for deed in deeds if deed.what == MISSED],
+        sweeps=sweeps,
+    )
+
+
+def summed(deeds: list[Deed]) -> list[Sweep]:
+    """
+    Add up what was done, by kind.
+
+    Args:
+        deeds: in the order in which they were done.
+    """
+    kinds: dict[str, list[Deed]] = {}
+    for deed in deeds:
+        kinds.setdefault(deed.what, []).append(deed)
+    return [
+        Sweep(
+            what=what,
+            count=len(done),
+            bytes=sum(deed.size for deed in done),
+            examples=tuple(deed.which for deed in done[:_EXAMPLES]),
         )
-    return JanitorResult(expired=expired, announced=announced)
+        for what, done in kinds.items()
+    ]
 
 
-@task(**ALWAYS)
-def expire_waiting(dry_run: bool) -> list[str]:
-    """
-    End waiting jobs that were to be finished by now. Workers do so too, but only while they are looking.
-
-    Args:
-        dry_run: only say which.
-
-    Returns:
-        Ids of the jobs.
-    """
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
-    late: list[FlowRun] = []
-    offset = 0
-    with get_client(sync_client=True) as client:
-        while page := client.read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=_PAGE, offset=offset
-        ):
-            offset += len(page)
-            late += [run for run in page if _is_late(run)]
-        for run in [] if dry_run else late:
-            client.update_flow_run_labels(run.id, {ENDED_AS: ABORTED})
-            client.set_flow_run_state(run.id, Cancelled(message=EXPIRED), force=True)
-    return [str(run.id) for run in late]
-
-
-@task(**ALWAYS)
-def announce_missed(dry_run: bool) -> list[str]:
-    """
-    Set webhooks going that nobody did: the server was away when its automation should have seen the end.
-
-    Args:
-        dry_run: only say which.
-
-    Returns:
-        Ids of the messages.
-    """
-    with get_client(sync_client=True) as client:
-        found = missed(client, datetime.now(UTC))
-        for attempt, run in [] if dry_run else found:
-            make_attempt(client, attempt, first_due(attempt.event), tenant_of(run))
-    return [attempt.webhook_id for attempt, _ in found]
-
-
-def _is_late(run: FlowRun) -> bool:
-    return run.run_count == 0 and is_past(read_control(run.parameters), run.created or datetime.now(UTC))
+def _report(sweeps: list[Sweep], failed: Mapping[str, str], *, dry_run: bool) -> None:
+    table = [sweep.model_dump() | {"examples": ", ".join(sweep.examples)} for sweep in sweeps]
+    table += [
+        {"what": f"Failed: {name}", "count": 0, "bytes": 0, "examples": reason[:500]}
+        for name, reason in failed.items()
+    ]
+    if table:
+        create_table_artifact(
+            key="janitor", table=table, description="What would be done" if dry_run else "What was done"
+        )

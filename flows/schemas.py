@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
 from flows.caption_schemas import CaptionJob, CaptionResult
 from flows.framing import FRAMING, Framing
+from flows.janitor_schemas import JanitorJob, JanitorResult
 from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
 from flows.speech_schemas import VOICE, SpeechJob, SpeechResult, VoiceOptions
@@ -22,6 +23,8 @@ __all__ = [
     "AnnounceResult",
     "CaptionJob",
     "CaptionResult",
+    "JanitorJob",
+    "JanitorResult",
     "Job",
     "NotifyJob",
     "NotifyResult",
@@ -269,18 +272,3 @@ class PrepareAvatarResult(BaseModel):
     faces: FaceCoverage
     cached: list[str]
     timings_s: dict[str, float]
-
-
-class JanitorJob(Job):
-    """Housekeeping."""
-
-    dry_run: bool = Field(default=False, title="Dry run", description="Only say what would be done.")
-
-
-class JanitorResult(BaseModel):
-    """What was tidied up."""
-
-    expired: list[str] = Field(description="Jobs that missed their deadline before they began.")
-    announced: list[str] = Field(
-        default=[], description="Webhooks that nobody had set going, or that had come to a halt."
-    )

@@ -160,7 +160,7 @@ def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowR
     """
     tags = [job_tag(job) for job in jobs]
     flow = FlowFilter(name=FlowFilterName(any_=["notify"]))
-    return _all_pages(client, FlowRunFilter(tags=FlowRunFilterTags(any_=tags)), flow) if tags else []
+    return all_pages(client, FlowRunFilter(tags=FlowRunFilterTags(any_=tags)), flow) if tags else []
 
 
 def is_delivered(client: "SyncPrefectClient", job: NotifyJob) -> bool:
@@ -185,7 +185,7 @@ def missed(client: "SyncPrefectClient", now: datetime) -> list[tuple[NotifyJob, 
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
         end_time=FlowRunFilterEndTime(after_=now - LOOK_BACK),  # pyright: ignore[reportArgumentType]
     )
-    jobs = _all_pages(client, ended)
+    jobs = all_pages(client, ended)
     found: list[tuple[NotifyJob, FlowRun]] = []
     for start in range(0, len(jobs), _PAGE):
         page = jobs[start : start + _PAGE]
@@ -228,9 +228,17 @@ def attempt_of(run: FlowRun) -> int:
     return int(parameters.get("attempt") or 0)
 
 
-def _all_pages(
+def all_pages(
     client: "SyncPrefectClient", wanted: FlowRunFilter, flow: FlowFilter | None = None
 ) -> list[FlowRun]:
+    """
+    Read all runs that fit, however many.
+
+    Args:
+        client: of the server.
+        wanted: what fits.
+        flow:   of which flows; None: of any.
+    """
     found: list[FlowRun] = []
     while page := client.read_flow_runs(
         flow_filter=flow,

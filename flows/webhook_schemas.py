@@ -18,13 +18,15 @@ DROPPED: Final = "dropped"
 SETTLED: Final = frozenset({DELIVERED, DEAD, DROPPED})
 """Tags of attempts after which nobody tries again."""
 REPLAY: Final = "replay"
+JOB_TAG: Final = "job:"
+"""Before a job's id, as a tag of whatever tells of it."""
 
 Outcome = Literal["delivered", "refused", "unreachable", "gone", "dropped"]
 
 
 def job_tag(job: UUID) -> str:
     """Return the tag that all attempts for a job carry."""
-    return f"job:{job}"
+    return f"{JOB_TAG}{job}"
 
 
 def event_tag(event: Event) -> str:

@@ -28,6 +28,7 @@ Every error raised on purpose, here and in the layers above.
   + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for others; others are stopped)
   + SignatureInvalid        signature_invalid    no    (webhooks)
   + DeliveryFailed          delivery_failed      no    (webhooks; the end of a notify run, of no job)
+  + SweepFailed             sweep_failed         no    (the end of a janitor run, of no job)
   + Stopped                 canceled             no    (tasks.stopping; never reaches a caller)
 
 The codes are public: they appear in job results and HTTP answers and are never renamed.

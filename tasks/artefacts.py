@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks import refs
 from tasks.errors import ObjectMissing
-from tasks.eviction import Evictor, mirrored_mark
+from tasks.eviction import Evictor, Removed, mirrored_mark
 from tasks.keys import content_key
 from tasks.leases import Leases
 from tasks.locks import exclusive, single_flight
@@ -227,6 +227,18 @@ class Artefacts:
     def release(self) -> None:
         """Let what this process used be evicted when room is needed; called at the end of a run."""
         self._leases.release()
+
+    def keys_here(self, kind: str) -> set[str]:
+        """Name the artefacts of a kind that lie on this machine."""
+        return {path.name for path in (self.folder / "artefacts" / kind).glob("*/*/")}
+
+    def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
+        """Bring the cache under its limit, and the disk to its reserve, as far as that goes."""
+        return self._evictor.remove_surplus(dry_run=dry_run)
+
+    def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:
+        """Remove what dead processes left half-made."""
+        return self._evictor.remove_leftovers(dry_run=dry_run)
 
     def evict(self) -> int:
         """Bring the cache under its limit now; returns the bytes removed."""

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
@@ -14,6 +14,9 @@ from tasks.objects import read_small
 from tasks.partial import Part
 from tasks.settings import get_settings
 from tasks.storage import S3Objects, home_store
+
+ASSETS: Final = "assets/"
+"""Where they lie in our own store."""
 
 _MAX_NAME = 200
 _ONE_PUT_BYTES = 5 << 30
@@ -111,7 +114,7 @@ def asset_key(asset: str) -> str:
     """Return the key of an asset's bytes in our own store; raises InputError for what is no id."""
     if not asset.replace("-", "").replace("_", "").isalnum() or not asset.isascii() or len(asset) > 64:
         raise InputError("an asset:// reference is asset://ID with the id that the upload answered")
-    return f"assets/{asset}/data"
+    return f"{ASSETS}{asset}/data"
 
 
 def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:

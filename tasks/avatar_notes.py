@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +19,8 @@ from tasks.settings import get_settings
 from tasks.storage import home_store
 
 KIND = "avatar"
-_ROOT = "avatars/"
+NOTES: Final = "avatars/"
+"""Where they lie in our own store."""
 _NOBODY = "_"
 """Folder of what was prepared for nobody in particular: no tenant is called so."""
 
@@ -94,7 +96,7 @@ def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[Avat
     Returns:
         The page, and where the next one begins; None at the end.
     """
-    prefix = _ROOT if tenant is None else f"{_ROOT}{tenant}/"
+    prefix = NOTES if tenant is None else f"{NOTES}{tenant}/"
     keys = (info.key for info in home_store().list(prefix))
     found = list(islice((key for key in keys if after is None or key > after), limit + 1))
     page = found[:limit]
@@ -140,11 +142,11 @@ def _keys_of(avatar: str, tenant: str | None) -> list[str]:
 
 
 def _everybodys(avatar: str) -> Iterator[str]:
-    return (info.key for info in home_store().list(_ROOT) if info.key.endswith(f"/{avatar}.json"))
+    return (info.key for info in home_store().list(NOTES) if info.key.endswith(f"/{avatar}.json"))
 
 
 def _key(avatar: str, tenant: str | None) -> str:
-    return f"{_ROOT}{tenant or _NOBODY}/{avatar}.json"
+    return f"{NOTES}{tenant or _NOBODY}/{avatar}.json"
 
 
 def _read(key: str) -> AvatarNote | None:

@@ -87,6 +87,12 @@ class DeliveryFailed(RenderError):
     code = "delivery_failed"
 
 
+class SweepFailed(RenderError):
+    """Part of the janitor's work could not be done; the rest was."""
+
+    code = "sweep_failed"
+
+
 class DirectNotOffered(StorageError):
     """Our store takes no direct uploads."""
 

@@ -21,6 +21,14 @@ _GONE = "gone-"
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """Something that was removed from a cache, or would be."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     used_at: float
     size: int
@@ -84,23 +92,39 @@ class Evictor:
         Returns:
             Bytes removed.
         """
+        removed = self._remove(also_free)
+        self.remove_leftovers()
+        return sum(entry.size for entry in removed)
+
+    def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
+        """
+        Remove what is not in use until the limit holds and the disk has its reserve, as far as that goes.
+
+        Args:
+            dry_run: only say what would go.
+        """
+        return self._remove(max(0, self._lacking()), dry_run=dry_run)
+
+    def _remove(self, also_free: int, *, dry_run: bool = False) -> list[Removed]:
         gone: list[Path] = []
+        removed: list[Removed] = []
         with self._mutex, exclusive(self._leases.evict_lock):
             in_use = self._leases.live()
             entries = sorted(_entries(self._folder / "artefacts"), key=lambda entry: entry.used_at)
-            total = sum(entry.size for entry in entries)
+            total = left = sum(entry.size for entry in entries)
             target = min(self._cache_bytes, total - also_free)
-            removed = 0
             for entry in entries:
-                if total - removed <= target:
+                if left <= target:
                     break
                 if entry.name not in in_use:
-                    gone.append(self.take_away(entry.folder))
-                    removed += entry.size
-            self._total, self._added, self._looked_at = total - removed, 0, time.monotonic()
+                    removed.append(Removed(entry.name, entry.size))
+                    left -= entry.size
+                    if not dry_run:
+                        gone.append(self.take_away(entry.folder))
+            if not dry_run:
+                self._total, self._added, self._looked_at = left, 0, time.monotonic()
         for folder in gone:
             shutil.rmtree(folder, ignore_errors=True)
-        self._sweep()
         return removed
 
     def take_away(self, folder: Path) -> Path:
@@ -111,27 +135,44 @@ class Evictor:
         folder.rename(gone)
         return gone
 
-    def _sweep(self) -> None:
-        """Remove what dead processes left: half-made folders, old parts, old identities."""
+    def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:
+        """
+        Remove what dead processes left: half-made folders, old parts, old identities.
+
+        Args:
+            dry_run: only say what would go.
+        """
         now = time.time()
+        removed: list[Removed] = []
         for path in _children(self._folder / "tmp"):
+            size = _size(path)
             if path.name.startswith(_GONE):
-                if _age(path, now) > _PART_LIFE_S:
+                is_left = _age(path, now) > _PART_LIFE_S
+                if is_left and not dry_run:
                     shutil.rmtree(path, ignore_errors=True)
             else:
-                remove_unlocked(path, self._folder / "locks" / f"{path.name.split('.', 1)[0]}.lock")
+                lock = self._folder / "locks" / f"{path.name.split('.', 1)[0]}.lock"
+                is_left = remove_unlocked(path, lock, dry_run=dry_run)
+            if is_left:
+                removed.append(Removed(path.name, size))
         for name, life in (("parts", _PART_LIFE_S), ("identities", _IDENTITY_LIFE_S)):
             for path in _children(self._folder / name):
                 if _age(path, now) > life:
-                    path.unlink(missing_ok=True)
+                    removed.append(Removed(f"{name}/{path.name}", _size(path)))
+                    if not dry_run:
+                        path.unlink(missing_ok=True)
+        return removed
 
 
-def remove_unlocked(folder: Path, lock: Path) -> None:
-    """Remove a maker's temporary folder if nobody holds its lock."""
+def remove_unlocked(folder: Path, lock: Path, *, dry_run: bool = False) -> bool:
+    """Remove a maker's temporary folder if nobody holds its lock; tells whether nobody does."""
     fd = try_take(lock)
-    if fd is not None:
+    if fd is None:
+        return False
+    if not dry_run:
         shutil.rmtree(folder, ignore_errors=True)
-        give_back(fd, lock)
+    give_back(fd, lock)
+    return True
 
 
 def mirrored_mark(folder: Path) -> Path:
@@ -157,6 +198,13 @@ def folder_size(folder: Path) -> int:
             else:
                 size += entry.stat(follow_symlinks=False).st_size
     return size
+
+
+def _size(path: Path) -> int:
+    try:
+        return folder_size(path) if path.is_dir() else path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _children(folder: Path) -> list[Path]:

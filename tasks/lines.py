@@ -4,10 +4,13 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tasks.errors import OutputExists
 from tasks.storage import home_store
+
+BATCHES: Final = "batches/"
+"""Where the rows of batches lie in our own store."""
 
 
 def write_lines(key: str, lines: Iterable[Any]) -> None:

@@ -8,6 +8,9 @@ from tasks.errors import ObjectMissing, StorageError
 from tasks.objects import Objects, read_small
 from tasks.refs import Artefact, is_file_name
 
+_ROOT = "artefacts/"
+_MANIFEST = "manifest.json"
+
 
 class Mirror:
     """
@@ -36,7 +39,7 @@ class Mirror:
         manifest = folder.with_name(f"{upload}.manifest")
         try:
             manifest.write_text(json.dumps({"folder": upload, "files": sizes}))
-            self._objects.upload(manifest, f"{base}/manifest.json", "application/json")
+            self._objects.upload(manifest, f"{base}/{_MANIFEST}", "application/json")
         finally:
             manifest.unlink(missing_ok=True)
 
@@ -61,13 +64,13 @@ class Mirror:
     def remove(self, kind: str, key: str) -> None:
         """Delete the manifest, then everything else."""
         base = _base(kind, key)
-        self._objects.delete(f"{base}/manifest.json")
+        self._objects.delete(f"{base}/{_MANIFEST}")
         for info in list(self._objects.list(f"{base}/")):
             self._objects.delete(info.key)
 
     def _manifest(self, kind: str, key: str) -> tuple[str, dict[str, int]] | None:
         try:
-            data = json.loads(read_small(self._objects, f"{_base(kind, key)}/manifest.json"))
+            data = json.loads(read_small(self._objects, f"{_base(kind, key)}/{_MANIFEST}"))
             upload, sizes = (
                 str(data["folder"]),
                 {str(name): int(size) for name, size in data["files"].items()},
@@ -81,8 +84,20 @@ class Mirror:
         return upload, sizes
 
 
+def complete_keys(objects: Objects, kind: str) -> set[str]:
+    """
+    Name the artefacts of a kind that were uploaded completely.
+
+    Args:
+        objects: the store.
+        kind:    word for the sort of artefact.
+    """
+    found = (info.key.split("/") for info in objects.list(f"{_ROOT}{kind}/"))
+    return {parts[2] for parts in found if parts[3:] == [_MANIFEST]}
+
+
 def _base(kind: str, key: str) -> str:
-    return f"artefacts/{kind}/{key}"
+    return f"{_ROOT}{kind}/{key}"
 
 
 def _artefact(kind: str, key: str, sizes: dict[str, int]) -> Artefact:

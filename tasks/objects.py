@@ -1,5 +1,6 @@
 """What an object store is to us, and the one that is a folder of this machine."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -35,6 +36,15 @@ class ObjectInfo:
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
     """What the uploader added; not filled in by `list`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload that was begun and has not ended, or has broken off."""
+
+    key: str
+    upload: str
+    begun: datetime
 
 
 class Objects(Protocol):
@@ -90,6 +100,18 @@ class Objects(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key."""
+        ...
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the uploads that are under way, or have broken off and left something."""
+        ...
+
+    def size_of(self, unfinished: Unfinished) -> int:
+        """Add up the bytes that have arrived of an upload."""
+        ...
+
+    def give_up(self, unfinished: Unfinished) -> None:
+        """End an upload and remove what has arrived; it may be gone already."""
         ...
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
@@ -267,11 +289,31 @@ class FolderObjects:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key."""
-        files = (path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
+        folder, slash, _ = prefix.rpartition("/")
+        within = self.path(folder) if slash else self.root
+        files = (path for path in within.rglob("*") if path.is_file() and not path.is_symlink())
         keys = sorted(path.relative_to(self.root).as_posix() for path in files)
         for key in keys:
             if key.startswith(prefix) and not key.startswith((f"{_TEMPORARY}/", f"{_METADATA}/")):
                 yield self.head(key)
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the files that have not got their names."""
+        folder = self.root / _TEMPORARY
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                yield Unfinished(path.name, path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+    def size_of(self, unfinished: Unfinished) -> int:
+        """Return how much of a file was copied."""
+        try:
+            return (self.root / _TEMPORARY / unfinished.upload).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def give_up(self, unfinished: Unfinished) -> None:
+        """Remove a file that has not got its name."""
+        (self.root / _TEMPORARY / unfinished.upload).unlink(missing_ok=True)
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Return None: a folder has no links."""

@@ -1,6 +1,7 @@
 """Put a finished file where the job wants it, and notes beside it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -10,12 +11,17 @@ from prefect import task
 from musetalk_core.weights.ledger import sha256_of
 from tasks.artefacts import artefacts
 from tasks.media_types import media_type
-from tasks.objects import Objects
+from tasks.objects import ObjectInfo, Objects
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
+from tasks.settings import get_settings
 from tasks.storage import bucket, home_store, locate
 
+OUTPUTS: Final = "outputs/"
+"""Where results lie in our own store."""
+RENEWED_AFTER: Final = timedelta(days=1)
+"""A result in our own store that is found again is stored anew after that: its time is kept from now on."""
 _MADE_OF, _SHA256 = "musetalk-key", "musetalk-sha256"
 _JSON: Final = "application/json"
 
@@ -45,7 +51,7 @@ class Published:
 @task(**ALWAYS, **RETRY_IO)
 def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: str) -> Published:
     """
-    Store one file of an artefact under its public name; a copy that is already there is left alone.
+    Store one file of an artefact under its public name; a fresh copy that is already there is left alone.
 
     Args:
         made:      the artefact.
@@ -60,7 +66,7 @@ def upload(made: Artefact, file: str, name: str, to_bucket: str | None, prefix: 
     with phase("upload"):
         objects, key = _place(made, name, to_bucket, prefix)
         known = objects.find(key)
-        if known is not None and known.metadata.get(_MADE_OF) == made.key:
+        if known and known.metadata.get(_MADE_OF) == made.key and not _is_aged(known, to_bucket):
             sha256 = known.metadata.get(_SHA256) or sha256_of(artefacts().path(made) / file)
         else:
             path = artefacts().path(made) / file
@@ -110,9 +116,14 @@ def store_table(path: Path, name: str, to_bucket: str | None, prefix: str, own_f
     if to_bucket:
         objects, key = bucket(to_bucket, "write"), _key(prefix, name)
     else:
-        objects, key = home_store(), f"outputs/{own_folder}/{name}"
+        objects, key = home_store(), f"{OUTPUTS}{own_folder}/{name}"
     stored = objects.upload(path, key, media_type(name))
     return ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
+
+
+def _is_aged(known: ObjectInfo, to_bucket: str | None) -> bool:
+    expires = not to_bucket and get_settings().retention.results_days > 0
+    return expires and datetime.now(UTC) - known.modified > RENEWED_AFTER
 
 
 def check_place(name: str, to_bucket: str | None, prefix: str) -> None:
@@ -134,7 +145,7 @@ def check_place(name: str, to_bucket: str | None, prefix: str) -> None:
 def _place(made: Artefact, name: str, to_bucket: str | None, prefix: str) -> tuple[Objects, str]:
     if to_bucket:
         return bucket(to_bucket, "write"), _key(prefix, name)
-    return home_store(), f"outputs/{made.key[:32]}/{name}"
+    return home_store(), f"{OUTPUTS}{made.key[:32]}/{name}"
 
 
 def _key(prefix: str, name: str) -> str:

@@ -10,6 +10,7 @@ _MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
+UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
 _TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tasks.settings_api import ApiSettings, CompatSettings, WebhookSettings
 from tasks.settings_redis import RedisSettings
+from tasks.settings_retention import RetentionSettings
 from tasks.settings_seeds import SeedNames
 from tasks.settings_types import GB, Address, Folder, Folders, Group, Numbers, Words
 
@@ -236,6 +237,7 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
     redis: RedisSettings = RedisSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def store_url(self) -> str:

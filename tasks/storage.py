@@ -23,13 +23,14 @@ from tasks.objects import (
     ObjectInfo,
     Objects,
     OnBytes,
+    Unfinished,
     checked_key,
     download,
     found,
     read_small,
 )
 from tasks.partial import Part
-from tasks.s3_answers import CHANGED, Mode, code_of, condition, said, total_of, version_of
+from tasks.s3_answers import CHANGED, UNKNOWN, Mode, code_of, condition, said, total_of, version_of
 from tasks.settings import get_settings
 from tasks.tenancy import current_tenant
 
@@ -304,6 +305,32 @@ class S3Objects:
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
                 for entry in page.get("Contents", []):
                     yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the uploads in parts that were begun, and neither completed nor given up."""
+        with self._errors("", "read"):
+            pages = self._client().get_paginator("list_multipart_uploads")
+            try:
+                for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
+                    for entry in page.get("Uploads", []):
+                        key = str(entry["Key"]).removeprefix(self.prefix)
+                        yield Unfinished(key, str(entry["UploadId"]), entry["Initiated"])
+            except Exception as error:
+                if code_of(error) not in UNKNOWN:  # some stores cannot say what is unfinished in them
+                    raise
+
+    def size_of(self, unfinished: Unfinished) -> int:
+        """Add up the parts that have arrived."""
+        asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
+        with self._errors(unfinished.key, "read"):
+            pages = self._client().get_paginator("list_parts").paginate(**asked)
+            return sum(int(part["Size"]) for page in pages for part in page.get("Parts", []))
+
+    def give_up(self, unfinished: Unfinished) -> None:
+        """Have the parts removed."""
+        asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
+        with self._errors(unfinished.key, "write"):
+            self._client().abort_multipart_upload(**asked)
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Make a link that works without credentials for a while."""

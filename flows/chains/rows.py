@@ -21,7 +21,7 @@ from flows.job import Output
 from flows.manifest import Row
 from flows.outcome import media_of
 from tasks.errors import ManifestInvalid
-from tasks.lines import has_lines, read_lines, write_lines
+from tasks.lines import BATCHES, has_lines, read_lines, write_lines
 from tasks.publish import check_place, store_table
 
 _PROBLEMS: Final = 100
@@ -82,7 +82,7 @@ def run_rows(order: Order, books: Books) -> BatchResult:
     parts = Parts(books.client, books.run, order.scope)
     name = _table_name(order.output, parts.root)
     check_place(name, order.output.bucket, order.output.prefix)
-    key = f"batches/{parts.root}{_ENDING}"
+    key = f"{BATCHES}{parts.root}{_ENDING}"
     if not has_lines(key):
         found = order.look()
         until = found.until.isoformat() if found.until else None

@@ -1,45 +1,22 @@
 """Two API processes on one PostgreSQL: neither knows of the other, and nothing is lost when one dies."""
 
 import asyncio
-import os
 import signal
-import socket
-from uuid import uuid4
 
 import httpx
 import pytest
+from own_postgres import own_database
 from stage import Server, Shim, deploy_jobs
 
 pytestmark = pytest.mark.stack
 
-POSTGRES = os.environ.get("MUSETALK_TEST_POSTGRES", "postgresql+asyncpg://postgres@127.0.0.1:5432")
 SPEECH = {"text": "Hello."}
-
-
-def on_postgres(statement):
-    """Say something to the database server itself."""
-    import asyncpg
-
-    async def say():
-        connection = await asyncpg.connect(POSTGRES.replace("+asyncpg", "") + "/postgres", timeout=10)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(say())
 
 
 @pytest.fixture(scope="module")
 def database():
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", 5432)):
-            pytest.skip("no PostgreSQL on 127.0.0.1:5432")
-    name = f"musetalk_test_{uuid4().hex[:12]}"
-    on_postgres(f"CREATE DATABASE {name}")
-    yield f"{POSTGRES}/{name}"
-    on_postgres(f"DROP DATABASE {name} WITH (FORCE)")
+    with own_database() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

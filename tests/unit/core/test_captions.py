@@ -9,10 +9,8 @@ from musetalk_core.media.captions import MOST_BYTES, Caption, add_track, burn, r
 from musetalk_core.media.limits import Limits
 from musetalk_core.media.probe import probe
 
-SRT = (
-    "1\n00:00:00,200 --> 00:00:00,600\nFirst <i>words</i>\n\n"
+SRT = "1\n00:00:00,200 --> 00:00:00,600\nFirst <i>words</i>\n\n"
 SRT += "2\n00:00:00,600 --> 00:00:00,900\n{\\an8}more\n"
-)
 VTT = "WEBVTT\n\n00:00.200 --> 00:00.600 line:0\n<v Anna>First words\n"
 
 

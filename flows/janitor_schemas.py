@@ -1,0 +1,32 @@
+"""What the janitor is asked and what it answers. Pure pydantic, as `flows.schemas`."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.job import Job
+
+
+class JanitorJob(Job):
+    """Housekeeping."""
+
+    dry_run: bool = Field(default=False, title="Dry run", description="Only say what would be done.")
+
+
+class Sweep(BaseModel):
+    """One kind of thing that was tidied up, or would be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str = Field(description="What was done, in a few words.")
+    count: int = Field(description="How many.")
+    bytes: int = Field(default=0, description="Room that was made, where that is known.")
+    examples: tuple[str, ...] = Field(default=(), description="The first few of them.")
+
+
+class JanitorResult(BaseModel):
+    """What was tidied up."""
+
+    expired: list[str] = Field(default=[], description="Jobs that missed their deadline before they began.")
+    announced: list[str] = Field(
+        default=[], description="Webhooks that nobody had set going, or that had come to a halt."
+    )
+    sweeps: list[Sweep] = Field(default=[], description="Everything, those two included.")

@@ -1,0 +1,1 @@
+"""What the janitor does, one kind a file: first what is to go, as pure functions, then its going."""

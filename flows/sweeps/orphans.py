@@ -1,0 +1,59 @@
+"""Parts of a batch or a pipeline that go on although it was cancelled: nobody was left to stop them."""
+
+from collections.abc import Container, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelling
+
+from flows.control import CANCELLED, ENDED_AS
+from flows.sweeps.look import Deed, Look
+from flows.sweeps.named import parents_of
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+ORPHANED: Final = "What it was part of was cancelled"
+_PAGE = 200
+
+
+def orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[FlowRun]:
+    """
+    Return the runs that are to end with their parent.
+
+    Args:
+        unfinished: runs that have not ended.
+        cancelled:  runs that were cancelled.
+    """
+    return [
+        run
+        for run in unfinished
+        if run.state_type != StateType.CANCELLING  # asked to already
+        and any(parent in cancelled for parent in parents_of(run.tags))
+    ]
+
+
+def end_orphans(look: Look) -> Iterator[Deed]:
+    """Ask them to stop: one that waits ends at once, one that runs is stopped by its worker."""
+    parents = {parent for run in look.unfinished for parent in parents_of(run.tags)}
+    for run in orphans(look.unfinished, _cancelled(look.client, sorted(parents))):
+        if not look.dry_run:
+            look.client.update_flow_run_labels(run.id, {ENDED_AS: CANCELLED})
+            look.client.set_flow_run_state(run.id, Cancelling(message=ORPHANED))
+        yield Deed(ORPHANED, str(run.id))
+
+
+def _cancelled(client: "SyncPrefectClient", ids: list[UUID]) -> set[UUID]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLED]))
+    found: set[UUID] = set()
+    for start in range(0, len(ids), _PAGE):
+        page = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + _PAGE]), state=state)
+        found |= {run.id for run in client.read_flow_runs(flow_run_filter=page, limit=_PAGE)}
+    return found

@@ -1,0 +1,42 @@
+"""Finished files and rows of batches past their retention, in our own store; what was written to a client's bucket is theirs."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain, islice
+from typing import Final
+
+from flows.sweeps.look import MOST, Deed, Look
+from tasks.lines import BATCHES
+from tasks.objects import ObjectInfo
+from tasks.publish import OUTPUTS, RENEWED_AFTER
+from tasks.storage import home_store
+
+OLD_RESULT: Final = "Result was past its retention"
+_OURS = re.compile(rf"{re.escape(OUTPUTS)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES)}[0-9a-f-]{{36}}\.jsonl")
+
+
+def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo]:
+    """
+    Yield the results that nobody may count on any more.
+
+    Args:
+        objects: of our store.
+        before:  the results of jobs that ended earlier are past their retention.
+    """
+    # a job may have found its result there, made by another up to that long before
+    limit = before - RENEWED_AFTER
+    return (found for found in objects if _OURS.fullmatch(found.key) and found.modified < limit)
+
+
+def remove_results(look: Look) -> Iterator[Deed]:
+    """Remove them."""
+    before = look.before(look.retention.results_days)
+    if before is None:
+        return
+    store = home_store()
+    kept = chain(store.list(OUTPUTS), store.list(BATCHES))
+    for found in list(islice(past(kept, before), MOST)):
+        if not look.dry_run:
+            store.delete(found.key)
+        yield Deed(OLD_RESULT, found.key, found.size)

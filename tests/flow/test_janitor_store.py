@@ -1,0 +1,275 @@
+"""Housekeeping in our own store, a folder or a bucket: what nobody will finish or fetch goes, no more."""
+
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from moto_s3 import KEYS
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Scheduled
+
+from flows.janitor import janitor
+from flows.schemas import JanitorJob
+from flows.sweeps.avatars import FORGOTTEN, remove_notes
+from flows.sweeps.logs import OLD_LOG, remove_logs
+from flows.sweeps.look import Look
+from flows.sweeps.results import OLD_RESULT, remove_results
+from flows.sweeps.unfinished import BROKEN_OFF, give_up_uploads
+from flows.sweeps.uploads import NEVER_SENT, OLD_ASSET, remove_assets
+from tasks import publish, s3_clients, storage
+from tasks.artefacts import artefacts
+from tasks.assets import asset_name, expect_asset, save_asset
+from tasks.avatar_notes import AvatarNote, listed, remember
+from tasks.errors import BucketNotAllowed
+from tasks.publish import upload
+from tasks.settings import get_settings
+from tasks.settings_retention import RetentionSettings
+from tasks.storage import home_store
+
+FOR_EVER = RetentionSettings(jobs_days=0, chores_days=0, results_days=0, assets_days=0, logs_days=0)
+
+
+@flow(name="speech")
+def job_of_ours(job: dict | None = None):
+    return None
+
+
+@pytest.fixture
+def client(home):
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def in_bucket(name, s3_endpoint, monkeypatch):
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("MUSETALK_S3__ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("MUSETALK_S3__FORCE_PATH_STYLE", "true")
+    monkeypatch.setenv("MUSETALK_STORE__URL", f"s3://{name}/ours")
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def s3(client, s3_endpoint, monkeypatch):
+    """Our store in a bucket that others use too; gives a client of S3 and the bucket's name."""
+    import boto3
+
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+    name = f"janitor-{uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    in_bucket(name, s3_endpoint, monkeypatch)
+    yield s3, name
+    storage._opened_store.cache_clear()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request, client):
+    if request.param == "bucket":
+        request.getfixturevalue("s3")
+    return home_store()
+
+
+def look_in(client, *, dry_run=False, retention=None, **later):
+    now = datetime.now(UTC) + timedelta(**later)
+    return Look(client, now, retention or RetentionSettings(), dry_run)
+
+
+def keys(store):
+    return {info.key for info in store.list()}
+
+
+def put(store, tmp_path, *names):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    for name in names:
+        store.upload(path, name)
+
+
+def test_results_past_their_retention_go(client, store, tmp_path):
+    result = f"outputs/{'a' * 32}/anna.mp4"
+    others = {"outputs/clients/anna.mp4", f"artefacts/join/{'b' * 64}/manifest.json", "other.mp4"}
+    put(store, tmp_path, result, *others)
+
+    assert list(remove_results(look_in(client, days=30, hours=23))) == []
+    assert list(remove_results(look_in(client, days=400, retention=FOR_EVER))) == []
+    (would,) = remove_results(look_in(client, days=32, dry_run=True))
+    assert (would.what, would.which, would.size) == (OLD_RESULT, result, 5)
+    assert keys(store) == {result, *others}
+    assert list(remove_results(look_in(client, days=32))) == [would]
+    assert keys(store) == others
+
+
+def test_a_result_that_is_found_again_is_stored_anew_once_a_day(home, client, monkeypatch):
+    made = artefacts().made_once("join", "d" * 64, lambda folder: (folder / "x.mp4").write_bytes(b"1"))
+    first = upload.fn(made, "x.mp4", "anna.mp4", None, "")
+    assert upload.fn(made, "x.mp4", "anna.mp4", None, "") == first  # nothing was sent
+
+    monkeypatch.setattr(publish, "RENEWED_AFTER", timedelta(0))
+    again = upload.fn(made, "x.mp4", "anna.mp4", None, "")
+    assert again.uri == first.uri and again.version != first.version
+
+    monkeypatch.setenv("MUSETALK_RETENTION__RESULTS_DAYS", "0")
+    get_settings.cache_clear()
+    assert upload.fn(made, "x.mp4", "anna.mp4", None, "") == again
+    artefacts().release()
+
+
+def test_assets_go_after_a_week_unless_a_job_waits_for_them(client, store):
+    old, needed, done = (save_asset([b"123"], f"{name}.wav") for name in ("old", "needed", "done"))
+    run = client.create_flow_run(
+        job_of_ours, parameters={"job": {"audio": f"asset://{needed}"}}, state=Scheduled()
+    ).id
+    client.create_flow_run(job_of_ours, parameters={"job": {"audio": f"asset://{done}"}}, state=Completed())
+
+    assert list(remove_assets(look_in(client, days=6))) == []
+    assert list(remove_assets(look_in(client, days=600, retention=FOR_EVER))) == []
+    told = {
+        (deed.what, deed.which, deed.size) for deed in remove_assets(look_in(client, days=8, dry_run=True))
+    }
+    assert told == {(OLD_ASSET, old, 3), (OLD_ASSET, done, 3)}
+    assert {asset_name(asset) for asset in (old, needed, done)} == {"old.wav", "needed.wav", "done.wav"}
+
+    assert {deed.which for deed in remove_assets(look_in(client, days=8))} == {old, done}
+    assert keys(store) == {f"assets/{needed}/data", f"assets/{needed}/asset.json"}
+    client.delete_flow_run(run)
+
+
+def test_what_was_announced_and_never_sent_goes_after_a_day(client, s3):
+    sent, never = (expect_asset(f"{name}.wav", 3, "audio/wav").asset for name in ("sent", "never"))
+    s3[0].put_object(Bucket=s3[1], Key=f"ours/assets/{sent}/data", Body=b"123")
+
+    assert list(remove_assets(look_in(client, hours=23))) == []
+    deeds = list(remove_assets(look_in(client, hours=25)))
+    assert [(deed.what, deed.which) for deed in deeds] == [(NEVER_SENT, never)]
+    assert keys(home_store()) == {f"assets/{sent}/data", f"assets/{sent}/asset.json"}
+
+
+def note(key):
+    return AvatarNote(
+        avatar=key,
+        engine="fake",
+        source="anna.mp4",
+        sha256="0" * 64,
+        width=2,
+        height=2,
+        fps="25",
+        frames=1,
+        with_face=1,
+        is_still=False,
+    )
+
+
+def test_notes_of_avatars_that_are_gone_go(client, store):
+    kept, gone = "a" * 64, "b" * 64
+    artefacts().made_once("avatar", kept, lambda folder: (folder / "x").write_text("1"))
+    for key in (kept, gone):
+        remember(note(key), "acme")
+
+    assert list(remove_notes(look_in(client, days=29))) == []
+    assert [deed.what for deed in remove_notes(look_in(client, days=31, dry_run=True))] == [FORGOTTEN]
+    assert [deed.which for deed in remove_notes(look_in(client, days=31))] == [f"avatars/acme/{gone}.json"]
+    assert [found.avatar for found in listed(None, None, 9)[0]] == [kept]
+    artefacts().release()
+
+
+def test_an_avatar_that_lies_in_the_bucket_alone_keeps_its_note(client, s3):
+    key = "c" * 64
+    artefacts().made_once("avatar", key, lambda folder: (folder / "x").write_text("1"))
+    artefacts().release()
+    remember(note(key), None)
+    for folder in (get_settings().cache_folder / "artefacts" / "avatar" / "cc").iterdir():
+        if folder.is_dir():
+            (folder / "x").unlink()
+            folder.rmdir()
+    assert list(remove_notes(look_in(client, days=31))) == []
+
+
+def test_uploads_in_parts_that_broke_off_are_given_up_in_our_part_of_the_bucket(client, s3):
+    server, name = s3
+
+    def begin(key):
+        upload = server.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
+        server.upload_part(Bucket=name, Key=key, UploadId=upload, PartNumber=1, Body=b"1234567")
+
+    begin("ours/outputs/x.mp4")
+    begin("theirs/y.mp4")
+
+    def open_now():
+        return {entry["Key"] for entry in server.list_multipart_uploads(Bucket=name).get("Uploads", [])}
+
+    # this server says of every upload that it was begun in 2010
+    (would,) = give_up_uploads(look_in(client, dry_run=True))
+    assert (would.what, would.which, would.size) == (BROKEN_OFF, "outputs/x.mp4", 7)
+    assert open_now() == {"ours/outputs/x.mp4", "theirs/y.mp4"}
+    assert list(give_up_uploads(look_in(client))) == [would]
+    assert open_now() == {"theirs/y.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "harmless"), [(501, "NotImplemented", True), (403, "AccessDenied", False)]
+)
+def test_a_store_that_cannot_say_what_is_unfinished_has_nothing(client, s3, status, code, harmless):
+    from botocore.awsrequest import AWSResponse
+
+    class Answer(io.BytesIO):
+        def stream(self, **_):
+            yield self.read()
+
+    def answer(request, **_):
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        return AWSResponse(request.url, status, {}, Answer(body))
+
+    events = s3_clients.client(get_settings().s3, False, os.getpid()).meta.events
+    events.register("before-send.s3.ListMultipartUploads", answer)
+    try:
+        if harmless:
+            assert list(give_up_uploads(look_in(client))) == []
+        else:
+            with pytest.raises(BucketNotAllowed):
+                list(give_up_uploads(look_in(client)))
+    finally:
+        events.unregister("before-send.s3.ListMultipartUploads", answer)
+
+
+def test_files_that_were_never_named_go_from_a_folder(client, home):
+    left = home_store().root / ".incoming" / "half"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"123")
+    assert list(give_up_uploads(look_in(client, hours=23))) == []
+    assert [deed.size for deed in give_up_uploads(look_in(client, hours=25))] == [3]
+    assert not left.exists()
+
+
+def test_logs_of_ended_processes_go(client, home):
+    logs = get_settings().logs
+    logs.mkdir(parents=True)
+    for name in ("api.log", "api.log.1"):
+        (logs / name).write_text("word")
+    assert list(remove_logs(look_in(client, days=29))) == []
+    assert [(deed.what, deed.size) for deed in remove_logs(look_in(client, days=31))] == [(OLD_LOG, 4)]
+    assert [path.name for path in logs.iterdir()] == ["api.log"]
+
+
+def test_a_store_that_does_not_answer_keeps_nothing_else_from_going(client, s3, monkeypatch):
+    monkeypatch.setenv("MUSETALK_S3__ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MUSETALK_S3__MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("MUSETALK_RETENTION__LOGS_DAYS", "1")
+    get_settings.cache_clear()
+    log = get_settings().logs / "api.log.1"
+    log.parent.mkdir(parents=True)
+    log.write_text("word")
+    os.utime(log, (0, 0))
+
+    state = janitor(JanitorJob(), return_state=True)
+
+    assert state.is_failed() and "does not answer" in state.message
+    assert not log.exists()
