@@ -1,4 +1,4 @@
-"""Finished files and rows of batches past their retention, in our own store; what was written to a client's bucket is theirs."""
+"""Finished files and rows of batches past their retention, in our own store; clients' buckets are theirs."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -115,7 +115,7 @@ def test_a_result_that_is_found_again_is_stored_anew_once_a_day(home, client, mo
 
     monkeypatch.setattr(publish, "RENEWED_AFTER", timedelta(0))
     again = upload.fn(made, "x.mp4", "anna.mp4", None, "")
-    assert again.uri == first.uri and again.version != first.version
+    assert again.ref.uri == first.ref.uri and again.ref.version != first.ref.version
 
     monkeypatch.setenv("MUSETALK_RETENTION__RESULTS_DAYS", "0")
     get_settings.cache_clear()
