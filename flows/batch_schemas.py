@@ -60,6 +60,18 @@ def _check_places(type_name: str, places: dict[str, str] | None) -> None:
         raise ValueError("one of the folders at least ends with /: its objects make the rows")
 
 
+def _check_apart(places: dict[str, str], defaults: dict[str, Any]) -> None:
+    """A video among the speeches is a speech: results in the inputs' folder would be done again and again."""
+    output: Any = defaults.get("output")
+    bucket = output.get("bucket") if isinstance(output, dict) else None
+    if not bucket:
+        return
+    target = f"s3://{bucket}/{str(output.get('prefix') or '').strip('/')}".rstrip("/") + "/"
+    for field, place in places.items():
+        if place.endswith("/") and target.startswith(place):
+            raise ValueError(f"the results would go to the folder of {field}, and be taken for new inputs")
+
+
 class BatchJob(Job):
     """Do many jobs of one type, each row by itself: what is wrong with one is no harm to the others."""
 
@@ -135,6 +147,7 @@ class RenderNewJob(Job):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_places(self.job_type, self.places)
+        _check_apart(self.places, self.defaults)
         if self.until is not None and (self.since is None or self.until <= self.since):
             raise ValueError("a backfill has a beginning, and an end after it")
         return self

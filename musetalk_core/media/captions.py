@@ -220,7 +220,7 @@ def _write_script(
 
 def _escaped(text: str) -> str:
     """Braces and backslashes command libass; look-alikes do not."""
-    plain = text.replace("\\", "\u29f5").replace("{", "\uff5b").replace("}", "\uff5d")
+    plain = text.replace("\\", "\u2216").replace("{", "\u2774").replace("}", "\u2775")
     return plain.replace("\r", "").replace("\n", "\\N")
 
 

@@ -62,6 +62,7 @@ def test_a_backfill_has_its_own_span_and_says_nothing_of_the_present():
         {"until": at(2, 0)},
         {"since": at(2, 0), "until": at(1, 0)},
         {"name": "New Things"},
+        {"defaults": {"output": {"bucket": "media", "prefix": "/in/made/"}}},
         {"places": {"audio": "s3://media/one.wav"}},
         {"places": {"colour": "s3://media/in/"}},
         {"places": {"audio": "https://media/in/"}},
