@@ -5,9 +5,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
+from prefect.exceptions import TerminationSignal
+
 from flows.chains.parts import Part, Parts, Work
 from flows.control import MAX_TIME
 from tasks.errors import DeadlineExceeded
+from tasks.stopping import Stopped
 
 
 class Crew:
@@ -83,10 +86,20 @@ class Crew:
         return ended
 
     @contextmanager
-    def in_time(self) -> Generator[None]:
-        """Stop the parts, too, when the time of their run is over."""
+    def at_work(self) -> Generator[None]:
+        """
+        Stop the parts, too, when their run is stopped or has had its time.
+
+        There is little time for that, and a run that has no place at the moment hears nothing: what is left
+        is the janitor's to stop.
+        """
         try:
             yield
         except DeadlineExceeded:
             self._parts.cancel(self.unfinished, MAX_TIME)
+            raise
+        except (Stopped, TerminationSignal):  # also how a worker that leaves puts a run down
+            word = self._parts.why_ended()
+            if word:
+                self._parts.cancel(self.unfinished, word)
             raise

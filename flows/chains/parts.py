@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from flows.chains.patience import patiently
-from flows.control import ENDED_AS, Control, read_control, tags
+from flows.control import CANCELLED, ENDED_AS, Control, read_control, tags
 from flows.family import NAME, RETRY_OF, WORK, part_of
 from flows.job_types import WORK_TYPES
 from flows.outcome import NOTES, Status, ended_as, error_of, result_of, status_of
@@ -203,6 +203,12 @@ class Parts:
             name = WORK_TYPES[job_type].deployment
             self._deployments[job_type] = self._client.read_deployment_by_name(name).id
         return self._deployments[job_type]
+
+    def why_ended(self) -> str | None:
+        """Return the word for why this very run is being stopped; None when it is not, and goes on later."""
+        run = self._client.read_flow_run(self._run.id)
+        ending = run.state_type in (StateType.CANCELLING, StateType.CANCELLED)
+        return str(run.labels.get(ENDED_AS, CANCELLED)) if ending else None
 
     def cancel(self, parts: Iterable[Part], word: str) -> None:
         """Ask parts of this run's own to stop."""

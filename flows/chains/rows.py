@@ -89,7 +89,7 @@ def run_rows(order: Order, books: Books) -> BatchResult:
         write_lines(key, chain([{"until": until}], _checked(order, found.rows)))
     total = sum(1 for _ in _rows(key))
     crew, known = Crew(parts, order.parallel), set[int]()
-    with crew.in_time():
+    with crew.at_work():
         _work(order, key, total, crew, Place(books.client, books.run), books, known)
     result = _told(order, key, name, known, crew, parts)
     books.finish(result, total, total)

@@ -62,7 +62,7 @@ def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
     parts = Parts(books.client, books.run)
     going = _Going(Graph(steps), parts, Crew(parts, MOST_STEPS))
     place = Place(books.client, books.run)
-    with going.crew.in_time():
+    with going.crew.at_work():
         while True:
             going.advance()
             books.show(going.graph.ended, len(steps), going.percent(books))

@@ -152,3 +152,35 @@ def test_stopping_a_pipeline_stops_its_steps(stage):
     assert ended["status"] == "canceled"
     eventually(lambda: {part["status"] for part in stage.parts(job)} <= {"canceled", "succeeded"}, 10, 0.1)
     assert "canceled" in {part["status"] for part in stage.parts(job)}
+
+
+def test_retry_on_prefects_page_tries_what_failed_again(stage):
+    from prefect.states import AwaitingRetry
+
+    late = stage.folder / "later.srt"
+    steps = [
+        step("speak", "speech", text="Try this again."),
+        talk(stage, "talk", "job://speak"),
+        step("shown", "caption", video="job://talk", captions=f"file://{late}"),
+    ]
+    job = stage.submit("pipeline", {"steps": steps})
+    assert stage.wait(job)["status"] == "failed"
+    late.write_text("1\n00:00:00,000 --> 00:00:01,000\nLater\n")
+    with stage.server.client() as client:
+        client.set_flow_run_state(job, AwaitingRetry(), force=True)
+    eventually(lambda: stage.job(job)["status"] == "succeeded", 60, 0.2)
+    tried = [part["status"] for part in stage.parts(job) if part["part"] == "shown"]
+    assert sorted(tried) == ["failed", "succeeded"]
+
+
+def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
+    slow = talk(stage, "talk", "job://speak", engine="viseme")
+    body = {
+        "steps": [step("speak", "speech", text="There is no time. " * 60), slow],
+        "control": {"max_time": 8},
+    }
+    job = stage.submit("pipeline", body)
+    ended = stage.wait(job, 60)
+    assert ended["status"] != "succeeded" and ended["error"]["code"] == "deadline_exceeded", ended
+    eventually(lambda: all(part["status"] not in {"queued", "running"} for part in stage.parts(job)), 15, 0.2)
+    assert "canceled" in {part["status"] for part in stage.parts(job)}
