@@ -184,3 +184,23 @@ def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     assert ended["status"] != "succeeded" and ended["error"]["code"] == "deadline_exceeded", ended
     eventually(lambda: all(part["status"] not in {"queued", "running"} for part in stage.parts(job)), 15, 0.2)
     assert "canceled" in {part["status"] for part in stage.parts(job)}
+
+
+@pytest.mark.parametrize("captions", ["sidecar", "burned"])
+def test_a_persona_is_named_after_its_clips_and_so_are_its_captions(stage, captions):
+    body = {
+        "video": f"file://{stage.folder}/anna.jpg",
+        "audio": f"file://{stage.folder}/hello.wav",
+        "engine": "fake",
+        "captions": captions,
+    }
+    answer = stage.http.post("/v1/pipelines/persona_sync", json=body)
+    assert answer.status_code == 202, answer.text
+    done = stage.wait(answer.json()["id"])
+    assert done["status"] == "succeeded", done
+    steps = done["result"]["steps"]
+    assert done["result"]["name"] == "anna_hello.mp4"
+    assert set(steps["transcript"]["files"]) >= {"anna_hello.srt", "anna_hello.vtt", "anna_hello.txt"}
+    assert ("captioned" in steps) is (captions == "burned")
+    told = stage.http.get(f"/v1/pipelines/{done['id']}").json()["steps"]
+    assert set(told) == set(steps) and {job["status"] for job in told.values()} == {"succeeded"}
