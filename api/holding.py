@@ -11,12 +11,14 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from api.prefect_door import patiently
+from api.problems import Problem
 from flows.batch_schemas import RenderNewJob
 from flows.control import Control, read_control, tags
 from flows.registry import JOB_TYPES
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 _FOR_EVER: Final = timedelta(days=3650)
 _TOGETHER_S: Final = 2.0
@@ -90,16 +92,26 @@ class PrefectHolding:
 
     async def tasks(self) -> list[Task]:
         """Read the schedules of the deployment."""
-        client = await self._connect()
-        deployment = await client.read_deployment_by_name(JOB_TYPES["render_new"].deployment)
+        deployment = await self._deployment()
         return list(_tasks([schedule.parameters or {} for schedule in deployment.schedules]))
+
+    async def _deployment(self) -> "DeploymentResponse":
+        from prefect.exceptions import ObjectNotFound
+
+        client, name = await self._connect(), JOB_TYPES["render_new"].deployment
+        try:
+            return await patiently(partial(client.read_deployment_by_name, name))
+        except ObjectNotFound:
+            raise Problem(
+                "orchestrator_unavailable",
+                f"Deployment {name} is not on the Prefect server: run `musetalk deploy`.",
+            ) from None
 
     async def start(self, task: Task) -> UUID:
         """Make the run that all who come within a moment share; it begins when that is over."""
         from prefect.states import Scheduled
 
-        client = await self._connect()
-        deployment = await client.read_deployment_by_name(JOB_TYPES["render_new"].deployment)
+        client, deployment = await self._connect(), await self._deployment()
         moment = int(time.time() // _TOGETHER_S)
         begin = datetime.fromtimestamp((moment + 1) * _TOGETHER_S, UTC)
         job = task.job.model_dump(mode="json", exclude_unset=True) | {"schedule": None}

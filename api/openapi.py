@@ -11,6 +11,9 @@ from flows.outcome import Status
 
 TAGS: Final = [
     {"name": "jobs", "description": "Submitting, following and ending jobs; where their outputs came from."},
+    {"name": "pipelines", "description": "Jobs that take in each other's results, as one."},
+    {"name": "batches", "description": "Many jobs of one type, as one."},
+    {"name": "events", "description": "Notices that files came: what is new is done at once."},
     {"name": "assets", "description": "Files that jobs take as `asset://ID`."},
     {"name": "avatars", "description": "Faces that are prepared."},
     {"name": "webhooks", "description": "What was told about jobs, and telling it again."},

@@ -16,8 +16,9 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.doors import get_runs
+from api.doors import get_holding, get_runs
 from api.forecast import Eta, Took
+from api.holding import Task
 from api.key_file import Key, digest, new_key, read_keys, write_keys
 from api.main import create_app
 from api.problems import Problem
@@ -141,9 +142,36 @@ class FakeRuns:
         return self.add(status="failed", error=JobError(code, message, retryable))
 
 
+class FakeHolding:
+    """Pauses jobs of the dictionary, and knows the tasks that a test gives it."""
+
+    def __init__(self, runs: FakeRuns) -> None:
+        self.runs = runs
+        self.known: list[Task] = []
+        self.looked: list[str] = []
+
+    async def pause(self, job_id: UUID) -> None:
+        self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=True)
+
+    async def resume(self, job_id: UUID) -> None:
+        self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=False)
+
+    async def tasks(self) -> list[Task]:
+        return self.known
+
+    async def start(self, task: Task) -> UUID:
+        self.looked.append(task.job.name)
+        return uuid4()
+
+
 @pytest.fixture
 def runs() -> FakeRuns:
     return FakeRuns()
+
+
+@pytest.fixture
+def holding(runs: FakeRuns) -> FakeHolding:
+    return FakeHolding(runs)
 
 
 @pytest.fixture
@@ -158,13 +186,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyt
 
 
 @pytest.fixture
-def connect(runs: FakeRuns, environment: pytest.MonkeyPatch) -> Callable[..., TestClient]:
+def connect(
+    runs: FakeRuns, holding: FakeHolding, environment: pytest.MonkeyPatch
+) -> Callable[..., TestClient]:
     """Make a client for an app with the settings as they are now."""
 
     def make(**options: Any) -> TestClient:
         get_settings.cache_clear()
         app = create_app()
         app.dependency_overrides[get_runs] = lambda: runs
+        app.dependency_overrides[get_holding] = lambda: holding
         return TestClient(app, **options)
 
     return make

@@ -1,51 +1,17 @@
 """Batches, pipelines and notices over HTTP, on a made-up job system."""
 
 import json
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.doors import get_holding, get_runs
 from api.holding import Task
-from api.main import create_app
 from flows.batch_schemas import RenderNewJob
 from flows.control import Control
 
 PLACES = {"video": "s3://media/anna.mp4", "audio": "s3://media/new/"}
 JSON = {"Content-Type": "application/json"}
 ROW = {"video": "s3://media/a.mp4", "audio": "s3://media/b.wav"}
-
-
-class FakeHolding:
-    def __init__(self, runs):
-        self.runs, self.known, self.looked = runs, [], []
-
-    async def pause(self, job_id):
-        self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=True)
-
-    async def resume(self, job_id):
-        self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=False)
-
-    async def tasks(self):
-        return self.known
-
-    async def start(self, task):
-        self.looked.append(task.job.name)
-        return uuid4()
-
-
-@pytest.fixture
-def holding(runs):
-    return FakeHolding(runs)
-
-
-@pytest.fixture
-def client(runs, holding, environment):
-    app = create_app()
-    app.dependency_overrides |= {get_runs: lambda: runs, get_holding: lambda: holding}
-    return TestClient(app)
 
 
 def test_a_batch_is_a_job_with_routes_of_its_own(client, runs):
@@ -191,14 +157,12 @@ def test_what_is_no_notice_is_refused(client, body):
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
 
 
-def test_a_tenants_notice_starts_its_own_tasks(connect, runs, issue, environment):
+def test_a_tenants_notice_starts_its_own_tasks(connect, holding, issue):
     key = issue("acme", tenant="acme")
-    holding = FakeHolding(runs)
     holding.known = [
         Task(RenderNewJob(name=name, places=PLACES), Control(tenant=name)) for name in ("acme", "other")
     ]
     client = connect()
-    client.app.dependency_overrides[get_holding] = lambda: holding
     answer = client.post("/v1/events/s3", json=aws("new/a.wav"), headers=key)
     assert answer.status_code == 202 and holding.looked == ["acme"]
 
@@ -209,6 +173,5 @@ def test_sns_calls_its_json_text_and_is_heard_where_keys_are_asked_for(connect, 
     assert client.post("/v1/events/s3", content=NOTICES["sns"], headers=text).status_code == 415
     key = issue("aws")
     guarded = connect()
-    guarded.app.dependency_overrides[get_holding] = lambda: holding
     assert guarded.post("/v1/events/s3", content=NOTICES["sns"], headers=text | key).status_code == 202
     assert guarded.post("/v1/events/s3", content=NOTICES["sns"], headers=text).status_code in {401, 415}

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.doors import get_runs
+from api.doors import get_holding, get_runs
 from api.main import create_app
 from api.reports import Progress
 from tasks.settings import get_settings
@@ -33,7 +33,7 @@ BOUNDED = settings(
 
 
 @pytest.fixture
-def described(environment, runs, finish):
+def described(environment, runs, holding, finish):
     """The app on jobs that end at once: nothing waits."""
     environment.setenv("MUSETALK_API__KEYS", "key-of-the-tests")
     environment.setenv("MUSETALK_API__MAX_WAIT_S", "0")
@@ -45,7 +45,7 @@ def described(environment, runs, finish):
 
     runs.on_create = end
     app = create_app()
-    app.dependency_overrides[get_runs] = lambda: runs
+    app.dependency_overrides |= {get_runs: lambda: runs, get_holding: lambda: holding}
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
