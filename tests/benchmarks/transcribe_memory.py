@@ -44,7 +44,8 @@ def main(lengths=(1, 10)):
     found = [measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
     for made in found:
         print(
-            f"{made['minutes']} min: peak {made['peak_mb']:.0f} MB, {made['windows']} windows,"
+            f"{made['minutes']} min: peak {made['peak_mb']:.0f} MB ({made['before_mb']:.0f} MB before),"
+            f" {made['windows']} windows,"
             f" {made['words']} words, {made['seconds']:.0f} s"
         )
     print(f"difference: {found[-1]['peak_mb'] - found[0]['peak_mb']:.0f} MB (bar: 50)")
