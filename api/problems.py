@@ -41,6 +41,7 @@ CODES: Mapping[str, Code] = {
     "bucket_not_allowed": Code(403, "The bucket is outside what may be used"),
     "unauthorized": Code(401, "A key is needed"),
     "forbidden": Code(403, "The key does not allow this"),
+    "origin_not_allowed": Code(403, "Pages of this origin may not use the API"),
     "not_found": Code(404, "Not found"),
     "expired": Code(410, "No longer kept"),
     "not_retryable": Code(409, "The job is not one to do again"),

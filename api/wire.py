@@ -26,6 +26,7 @@ _PAGES = (  # the page of routes starts itself by a script in its text, and pain
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -104,7 +105,7 @@ def _protect(headers: MutableHeaders, request_id: str) -> None:
 
 def _refusal(headers: Headers, limit: int, wants_json: bool) -> Problem | None:
     length = headers.get("content-length", "0")
-    if not length.isdigit():
+    if not _LENGTH.fullmatch(length):
         return Problem("malformed_request", "Content-Length is not a number.")
     if int(length) > limit:
         return _too_large(limit)

@@ -33,6 +33,8 @@ def server_environment(settings: Settings) -> dict[str, str]:
     return {
         **SILENT,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # the default, *, lets every page in a browser that reaches the port read all jobs and start runs
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
         # a server writes its pages once; where the packages lie may not be its to write
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing

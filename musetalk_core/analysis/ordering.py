@@ -24,7 +24,7 @@ def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
     """
     if len(lines) < 2:
         return list(lines)
-    corners = np.array([line.corners for line in lines], np.float64)
+    corners = np.array([line.corners for line in lines], np.float32)
     along = _direction(corners)
     down = np.array([-along[1], along[0]])
     heights = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1)
@@ -43,4 +43,4 @@ def _direction(corners: Float) -> Float:
     """Which way most of the text runs, as a vector of length 1: long lines count more."""
     run = (corners[:, 1] - corners[:, 0]).sum(0)
     length = float(np.linalg.norm(run))
-    return run / length if length else np.array([1.0, 0.0])
+    return run / np.float32(length) if length else np.array([1, 0], np.float32)
