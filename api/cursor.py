@@ -4,9 +4,12 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from api.problems import Problem
+
+_LONGEST: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,11 @@ class Cursor:
             Problem: `invalid_input`, it is none of ours.
         """
         try:
+            if len(text) > _LONGEST:
+                raise ValueError(len(text))  # noqa: TRY301  one message
             time, seen = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             return cls(datetime.fromisoformat(time).astimezone(), tuple(UUID(one) for one in seen))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise Problem("invalid_input", "The cursor is none that a page of this list gave.") from error
 
     def after(self, given: list[tuple[datetime, UUID]]) -> "Cursor":

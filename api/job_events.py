@@ -1,5 +1,6 @@
 """What happened to a job, in order, read off from where it stands: nothing is kept between two readers."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +9,7 @@ from api.runs import FINAL, Run
 
 _STARTED: Final = 1
 _ENDED: Final = 2
+_MARK: Final = re.compile(r"([0-9])-([0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,10 +34,10 @@ class Mark:
         """
         if not text:
             return BEFORE
-        stage, _, permille = text.partition("-")
-        if not (stage.isascii() and stage.isdigit() and permille.isascii() and permille.isdigit()):
+        found = _MARK.fullmatch(text)
+        if found is None:
             raise Problem("malformed_request", "Last-Event-ID is none of this stream's.")
-        return cls(int(stage), int(permille[:6]))
+        return cls(int(found[1]), int(found[2]))
 
 
 BEFORE: Final = Mark(-1)

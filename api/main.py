@@ -27,6 +27,7 @@ from api.characters import require_characters
 from api.gate import Gate
 from api.keys import require_keys_when_public
 from api.metrics import Metrics
+from api.origins import allow_origins, require_own_page
 from api.wire import Wire
 from tasks.settings import get_settings
 
@@ -57,7 +58,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         # a page of another origin must not learn what a body is by guessing: JSON is what says it is JSON
         strict_content_type=True,
-        dependencies=[Depends(require_characters)],
+        dependencies=[Depends(require_own_page), Depends(require_characters)],
     )
     problems.install(app)
     for module in (
@@ -81,4 +82,5 @@ def create_app() -> FastAPI:
     docs_page.install(app)
     app.state.metrics, app.state.gate = Metrics(), Gate(settings.api)
     app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)
+    allow_origins(app, settings.api.allowed_origins)
     return app

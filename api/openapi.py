@@ -42,7 +42,10 @@ class ProblemDocument(BaseModel):
 
     type: str = Field(description="Where the code is explained.")
     title: str
-    status: int
+    status: int | str = Field(
+        description="The HTTP status. On /result of a job without one, that service's word for where the job"
+        " stands; `http_status` has the number."
+    )
     detail: str
     instance: str
     code: str = Field(description="Stable.", json_schema_extra={"enum": _CODES})
@@ -54,6 +57,7 @@ class ProblemDocument(BaseModel):
         " had it, and the list is `violations`.",
     )
     violations: list[Fault] = []
+    http_status: int | None = Field(default=None, description="See `status`.")
     error: str | None = Field(default=None, description="The detail again, where older clients look.")
 
 

@@ -43,6 +43,7 @@ CODES: Mapping[str, Code] = {
     "forbidden": Code(403, "The key does not allow this"),
     "manifest_invalid": Code(422, "The rows make no batch"),
     "step_failed": Code(409, "A step of the pipeline failed"),
+    "origin_not_allowed": Code(403, "Pages of this origin may not use the API"),
     "not_found": Code(404, "Not found"),
     "expired": Code(410, "No longer kept"),
     "not_retryable": Code(409, "The job is not one to do again"),

@@ -18,11 +18,13 @@ from flows.schemas import Job
 
 router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
 
+_LATER: Any = {202: {"model": dict[str, Any], "description": "Queued, where `respond-async` is preferred."}}
+
 JsonBody = Annotated[Any, Body()]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 
 
-@router.post("/csm", openapi_extra=seed_c3.documented(seed_csm.SeedSpeech))
+@router.post("/csm", responses=_LATER, openapi_extra=seed_c3.documented(seed_csm.SeedSpeech))
 async def csm(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -31,7 +33,7 @@ async def csm(
     return await _queued(response, runs, "speech", seed_csm.to_job, asked, prefer)
 
 
-@router.post("/portrait", openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait))
+@router.post("/portrait", responses=_LATER, openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait))
 async def portrait(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -40,7 +42,7 @@ async def portrait(
     return await _queued(response, runs, "portrait", seed_portrait.to_job, asked, prefer)
 
 
-@router.post("/whisper", openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
+@router.post("/whisper", responses=_LATER, openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
 async def whisper(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -49,7 +51,7 @@ async def whisper(
     return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
 
 
-@router.post("/analyze", openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
+@router.post("/analyze", responses=_LATER, openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
 async def analyze(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:

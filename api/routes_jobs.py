@@ -25,6 +25,14 @@ from api.views import JobPage, JobView
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
+_BYTES: Any = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_FILE: Any = {
+    200: {"description": "The file.", **_BYTES},
+    206: {"description": "The part that `Range` names.", **_BYTES},
+    307: {"description": "The file is in an object store: a link that works for an hour."},
+    416: {"description": "The file has no such part.", **_BYTES},
+}
+
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
 
 for _type in JOB_TYPES.values():
@@ -125,7 +133,7 @@ async def retry_job(
 
 
 @router.head("/{job_id}/files/{name}", include_in_schema=False, response_model=None, name="head_file")
-@router.get("/{job_id}/files/{name}", response_model=None)
+@router.get("/{job_id}/files/{name}", response_model=None, response_class=Response, responses=_FILE)
 async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
     """Give a file that a job made; parts of it too, by Range."""
     run = await runs.read(job_id)
@@ -136,7 +144,7 @@ async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
 
 
 @router.head("/{job_id}/result", include_in_schema=False, response_model=None, name="head_result")
-@router.get("/{job_id}/result", response_model=None)
+@router.get("/{job_id}/result", response_model=None, response_class=Response, status_code=307)
 async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
     """Go to the file that a job made."""
     run = await runs.read(job_id)

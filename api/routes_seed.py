@@ -31,7 +31,10 @@ async def read_root() -> dict[str, str]:
     return {"status": "C3 Render API is running", "timestamp": views.now_text()}
 
 
-@router.post("/inference")
+@router.post(
+    "/inference",
+    responses={202: {"model": dict[str, Any], "description": "It takes longer than the wait; see `status`."}},
+)
 async def inference(
     request: Request,
     response: Response,

@@ -28,6 +28,7 @@ _PAGES = (  # the page of routes starts itself by a script in its text, and pain
 )
 _NOTICES, _TEXT = "/v1/events/s3", "text/plain"
 """Amazon SNS calls the JSON that it sends text."""
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -106,7 +107,7 @@ def _protect(headers: MutableHeaders, request_id: str) -> None:
 
 def _refusal(headers: Headers, path: str, limit: int, wants_json: bool) -> Problem | None:
     length = headers.get("content-length", "0")
-    if not length.isdigit():
+    if not _LENGTH.fullmatch(length):
         return Problem("malformed_request", "Content-Length is not a number.")
     if int(length) > limit:
         return _too_large(limit)

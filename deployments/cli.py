@@ -105,7 +105,7 @@ def server(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
 ) -> None:
     """Run a Prefect server alone; PREFECT_API_DATABASE_CONNECTION_URL names its database."""
-    from deployments.environments import server_environment
+    from deployments.environments import own_pages, server_environment
     from deployments.messaging import require_redis
     from deployments.stack import server_command
 
@@ -113,7 +113,7 @@ def server(
         settings = read_settings()
         settings.prefect_home.mkdir(parents=True, exist_ok=True)
         require_redis(settings.redis)
-        own = server_environment(settings)
+        own = server_environment(settings) | own_pages(port)
     own["PREFECT_HOME"] = str(settings.prefect_home)
     own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # where browsers find it
     _become(server_command(host, port), own | os.environ)  # noqa: TID251  what the operator set wins

@@ -35,6 +35,8 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # every page of the second one asks its makers' analytics for settings, whatever is switched off
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # the default, *, lets every page in a browser that reaches the port read all jobs and start runs
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
         # a server writes its pages once; where the packages lie may not be its to write
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing
@@ -44,6 +46,18 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         **messaging_environment(settings.redis),
     }
+
+
+def own_pages(port: int) -> dict[str, str]:
+    """
+    Let a server's own pages use it by either name of this computer.
+
+    They ask for 127.0.0.1 where they are opened as localhost, too.
+
+    Args:
+        port: the server's.
+    """
+    return {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}"}
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

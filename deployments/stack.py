@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployments.catalogue import declared
 from deployments.children import Child
-from deployments.environments import server_environment, worker_environment
+from deployments.environments import own_pages, server_environment, worker_environment
 from deployments.guard import MARKER_VARIABLE
 from deployments.healthy import own_address
 from deployments.pools import LIGHT, pool_environment, worker_command
@@ -74,6 +74,7 @@ def server(plan: Plan, env: Mapping[str, str]) -> Child:
     """Describe the Prefect server, on SQLite below the home folder."""
     # the block need not exist yet when the server starts, and the server stores no results
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
+    env |= own_pages(plan.prefect_port)
     return Child("prefect", server_command("127.0.0.1", plan.prefect_port), env, plan.settings.logs)
 
 

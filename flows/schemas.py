@@ -1,5 +1,6 @@
 """What callers send and get back, one pair per job type. Pure pydantic: the API and the UI forms use this."""
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
@@ -42,6 +43,8 @@ NoFacePolicy = Literal["passthrough", "hold", "fail"]
 Engine = Literal["auto", "musetalk", "viseme", "fake"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
 
+_RATE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?|[0-9]{1,9}/[0-9]{1,9}")
+"""Before anything reckons with it: the twelve characters of 1e9999999999 are a number nobody can hold."""
 _NTSC = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
 
 
@@ -50,7 +53,10 @@ def _rational(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     try:
-        rate = Fraction(str(value))
+        text = str(value).strip()
+        if not _RATE.fullmatch(text):
+            raise ValueError(text)  # noqa: TRY301  one message
+        rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError('a frame rate is a number or a fraction, such as 25 or "30000/1001"') from None
     for whole, exact in _NTSC.items():

@@ -13,7 +13,7 @@ from musetalk_core.analysis.choosing import CHAT
 from musetalk_core.analysis.drawing import drawn, jpeg, write_jpeg
 from musetalk_core.analysis.findings import Tag, TextLine, Thing
 from musetalk_core.analysis.people import find_people
-from musetalk_core.analysis.reading import Reader
+from musetalk_core.analysis.reading import READING_VERSION, Reader
 from musetalk_core.media.photo import Photo, check_photo, read_photo
 from musetalk_core.types import Box
 from tasks import jobs
@@ -97,7 +97,12 @@ def look_key(picture: SourceFile, look: Look) -> str:
     """Name a look by everything that decides what it gives."""
     weights = layout().digest(look.by) if look.by else None
     return content_key(
-        kind="look", core=CORE_VERSION, picture=picture.sha256, weights=weights, **look.model_dump()
+        kind="look",
+        core=CORE_VERSION,
+        picture=picture.sha256,
+        weights=weights,
+        **({"reading": READING_VERSION} if look.what == "ocr" else {}),
+        **look.model_dump(),
     )
 
 

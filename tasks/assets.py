@@ -128,9 +128,10 @@ def _note_key(asset: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the last part of a name or key, without control characters, at most 200 characters."""
+    """Return the last part of a name or key: at most 200 characters, all printable, never only dots."""
     last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    return "".join(c for c in last if c.isprintable())[-_MAX_NAME:] or "file"
+    plain = "".join(c for c in last if c.isprintable())[-_MAX_NAME:]
+    return plain if plain.strip(".") else "file"
 
 
 @contextmanager

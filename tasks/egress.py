@@ -26,7 +26,9 @@ from tasks.settings import EgressSettings, get_settings
 _log = logging.getLogger(__name__)
 _TRIES = 3
 _SPEED_WINDOW_S = 30.0
-_SPAN = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_SPAN = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_BYTES = re.compile(r"[0-9]{1,18}")
+"""What a server may say: more digits are no number that a file has, and thousands none that can be read."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 _slots: dict[str, threading.BoundedSemaphore] = {}
 _slots_guard = threading.Lock()
@@ -272,9 +274,9 @@ def _size(answer: httpx.Response) -> int | None:
     """Size of the whole file."""
     if answer.status_code == 200:
         length = answer.headers.get("content-length", "")
-        return int(length) if length.isdecimal() else None
+        return int(length) if _BYTES.fullmatch(length) else None
     total = answer.headers.get("content-range", "").rsplit("/", 1)[-1]
-    return int(total) if total.isdecimal() else None
+    return int(total) if _BYTES.fullmatch(total) else None
 
 
 def _start(answer: httpx.Response) -> int:

@@ -32,7 +32,7 @@ _WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LONGEST_WAIT_S: Final = 60.0
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=10.0)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_SPAN: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_SPAN: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 _TRANSIENT: Final = {408, 425, 429, 500, 502, 503, 504}
 _WHO: Final = {"user-agent": "musetalk-flows"}
 """In place of the library's list of what is installed here."""

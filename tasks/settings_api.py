@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.settings_types import GB, Address, Folder, Group, Rates, Secrets, SigningSecrets
+from tasks.settings_types import GB, Address, Folder, Group, Origins, Rates, Secrets, SigningSecrets
 
 
 class ApiSettings(Group, frozen=True):
@@ -47,6 +47,11 @@ class ApiSettings(Group, frozen=True):
         default=None,
         description="Keys with tenants, scopes and expiry, as `musetalk keys` writes them. With neither"
         " this nor keys, no key is asked for.",
+    )
+    allowed_origins: Origins = Field(
+        default=(),
+        description="Pages of other origins that may use it from a browser, such as"
+        " https://studio.example.com. Empty: none.",
     )
     public_url: Address | None = Field(
         default=None, description="Where clients reach it, for links in webhooks. Empty: links are paths."

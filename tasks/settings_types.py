@@ -48,6 +48,22 @@ def _address(url: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 
 
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
+
+def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin[:80]!r} is no origin as browsers write it: https://host or https://host:port, in"
+                " small letters, without a path; * is not taken"
+            )
+    return origins
+
+
+Origins = Annotated[Words, AfterValidator(_checked_origins)]
+
+
 _RATE = re.compile(r"[1-9]\d{0,5}/([1-9]\d{0,3} ?)?(second|minute|hour|day)s?")
 
 

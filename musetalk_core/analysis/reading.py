@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 
 from musetalk_core.analysis.findings import TextLine, line_of
+from musetalk_core.analysis.ordering import in_reading_order
 from musetalk_core.analysis.packaged import trusted
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.types import Float, Image
 from musetalk_core.weights.layout import Layout
 
 MODEL: Final = "rapidocr"
+READING_VERSION: Final = "2"
+"""Part of the cache keys of what was read."""
 _BLANK_AT: Final = 0.01
 """
 Between two letters the network gives most of its trust to its empty class, and much of the rest to a blank
@@ -29,6 +32,8 @@ _LONGEST: Final = 2000
 """Pixels of the longer side of what the reader is given at most; it would shrink more by itself."""
 _SLIMMEST: Final = 4
 """Longer over shorter side of what the reader is given at most."""
+_TALL: Final = 1.5
+"""Height over width from which on the reader takes a line to run downwards, and turns it."""
 _SHORT: Final = 2
 _SURE: Final = 0.9
 """Stripes and stars are read as one or two letters now and then, never with so much trust."""
@@ -68,7 +73,7 @@ class Reader:
 
     def read(self, bgr: Image) -> list[TextLine]:
         """
-        Read all lines of a picture, from top to bottom; a picture that is upside down, too.
+        Read all lines of a picture, as `in_reading_order`; one that is upside down or on its side, too.
 
         The reader's own guess which way up a line is turns every third long line over, so it is not used:
         what reads badly is read again the other way up, and the better reading counts.
@@ -83,13 +88,20 @@ class Reader:
         if _letters(over) > _letters(upright):
             upright = [(text, np.array(size) - corners, score) for text, corners, score in over]
         lines = (line_of(text, corners, score, size) for text, corners, score in upright)
-        return [line for line in lines if line is not None and _is_text(line)]
+        return in_reading_order([line for line in lines if line is not None and _is_text(line)])
 
     def _found(self, bgr: Image) -> list[_Found]:
         fitted, scale = _fitted(bgr)
         found, _ = self._engine(fitted, use_cls=False)
         rows = cast(list[Any], found or [])
-        return [(str(t), np.asarray(corners, np.float32) * scale, float(score)) for corners, t, score in rows]
+        return [(str(t), _as_read(np.asarray(c, np.float32)) * scale, float(score)) for c, t, score in rows]
+
+
+def _as_read(corners: Float) -> Float:
+    """Begin at the line's own top left: of a line that was read downwards, that is the upper right."""
+    sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
+    tall = max(sides[1], sides[3]) >= _TALL * max(sides[0], sides[2])
+    return np.roll(corners, -1, axis=0) if tall else corners
 
 
 def _fitted(bgr: Image) -> tuple[Image, Float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -23,6 +24,8 @@ _PROBE_BYTES = 5_000_000
 _PROBE_US = 5_000_000
 _OPEN_TIMEOUT_S = 30.0
 MICROSECOND = Fraction(1, 1_000_000)
+_DURATION = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+"""Nothing else is reckoned with: 1e9999999999 seconds are a number nobody can hold."""
 """The unit of container-wide times in FFmpeg."""
 
 
@@ -106,8 +109,8 @@ def stream_seconds(container: InputContainer, stream: Stream) -> Fraction | None
 
 def _tagged_seconds(text: str) -> Fraction | None:
     """Read Matroska's per-track tag, `00:01:02.345000000`."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
-    except ValueError:
+    found = _DURATION.fullmatch(text)
+    if found is None:
         return None
+    hours, minutes, seconds = found.groups()
+    return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)

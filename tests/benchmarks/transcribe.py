@@ -6,11 +6,13 @@ best of three. The command starts Python, loads its libraries and the model each
 work: decode the file, find speech, listen, write the transcript.
 """
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import wave
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -19,25 +21,36 @@ import numpy as np
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 TIMES = int(os.environ.get("BENCH_TIMES", 3))
+LONGEST_S = 7.1
+"""Of the readings."""
 CORES = os.cpu_count() or 1
 
 
 def readings():
-    """The five readings, 25 s of speech, as one array at 16 kHz."""
-    blocks = []
+    """The five readings, 25 s of speech, each as 16-bit numbers at 16 kHz."""
+    found = []
     for path in sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"}):
         with av.open(str(path)) as container:
-            blocks += [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
-    return (np.concatenate(blocks) / 32768).astype(np.float32)
+            found.append(np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)]))
+    return found
 
 
 def spoken(path, seconds):
-    from musetalk_core.media.audio import write_wav
+    """
+    Write whole readings, one after the other and again from the first, until they last at least so long.
 
-    once = readings()
-    repeats = -(-round(seconds * 16000) // len(once))
-    write_wav(path, np.tile(once, repeats)[: round(seconds * 16000)], 16000)
-    return path
+    Reading by reading: an hour of sound in memory would be the peak that a benchmark finds.
+    """
+    samples = 0
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16000)
+        for reading in itertools.cycle(readings()):
+            out.writeframes(reading.astype("<i2").tobytes())
+            samples += len(reading)
+            if samples >= seconds * 16000:
+                return path
 
 
 def packaged(name, file):
@@ -99,7 +112,7 @@ def timed(run):
     return time.monotonic() - began, sum(os.times()[:4]) - used, text
 
 
-def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
+def main(threads=CORES, bars=((7.0, 3.0), (60.0, 1.3))):
     import torch
 
     torch.set_num_threads(threads)
@@ -110,6 +123,7 @@ def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
         work(spoken(folder / "warm.wav", 3.0))
         for seconds, bar in bars:
             path = spoken(folder / f"clip{seconds:.0f}.wav", seconds)
+            lasts = (path.stat().st_size - 44) / 32000
             ours, theirs = [], []
             for _ in range(TIMES):
                 ours.append(timed(lambda path=path: work(path)))
@@ -118,7 +132,7 @@ def main(threads=CORES, bars=((7.1, 3.0), (60.0, 1.3))):
             processors = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
             same = {text for *_, text in ours} == {text for *_, text in theirs}
             print(
-                f"{seconds:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
+                f"{lasts:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
                 f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
                 f" of processor time {processors:.2f}, same text: {same}",
                 flush=True,

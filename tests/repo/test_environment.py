@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import pickle
+import re
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -75,3 +76,16 @@ def test_the_tests_that_the_page_on_parity_names_exist():
     for name in named:
         stem = name.removesuffix("_*")
         assert any(found.startswith(stem) if name.endswith("*") else found == stem for found in here), name
+
+
+def test_the_tests_that_the_page_on_security_names_exist():
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = {part for part in page.split("`")[1::2] if part.startswith("test_")}
+    here = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+    assert len(named) > 50
+    assert named - here == set()

@@ -499,3 +499,13 @@ def test_certificates_are_checked_for_the_name_and_not_the_address_dialled(https
     assert part.path.read_bytes() == b"hello"
     with pytest.raises(InputUnreachable):
         Egress(hosts, known).look(f"https://other.test:{https}/a")
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "²", "-1", "1e9", " "])
+def test_a_size_that_is_no_size_is_not_taken_for_one(web, part, digits):
+    web.put("/a", BODY, status=206, headers={"Content-Range": f"bytes 0-0/{digits}"}, ranges=False)
+    web.put("/b", BODY, status=206, headers={"Content-Range": f"bytes {digits}-9/*"}, ranges=False)
+
+    assert egress(web).look(f"http://media.test:{web.port}/a").size is None
+    with pytest.raises(InputUnreachable):
+        egress(web).fetch_into(part, f"http://media.test:{web.port}/b")

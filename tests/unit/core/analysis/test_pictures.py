@@ -21,6 +21,7 @@ MADE = {
     "scan": (lambda: pictures.page(scan=True), WORDS),
     "upside down": (lambda: pictures.page().rotate(180), WORDS),
     "sideways": (lambda: pictures.page().rotate(90, expand=True), WORDS),
+    "on its other side": (lambda: pictures.page().rotate(270, expand=True), WORDS),
     "chart": (
         pictures.chart,
         ["Visitors", "per", "season", "Spring", "Summer", "Autumn", "Winter", "140", "330", "210", "90"],
@@ -74,6 +75,30 @@ def test_lines_lie_where_they_were_written(reader, tmp_path):
         assert abs(line.box.x1 - 50) < 12 and line.box.y1 < top + 15 and line.box.y2 > top + 20
         assert abs(over.box.x2 - 950) < 12 and over.box.y2 > 420 - top - 15 and over.box.y1 < 420 - top - 20
         assert over.corners[0][0] > over.corners[1][0]  # its own top left lies on the right
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_lines_are_read_in_order_whichever_way_the_page_lies(reader, tmp_path, angle):
+    photo = decoded(pictures.page().rotate(angle, expand=True), tmp_path)
+
+    lines = reader.read(photo.bgr)
+
+    assert [line.text[:8] for line in lines] == [text[:8] for text in pictures.PAGE]
+    run = {0: (1, 0), 90: (0, -1), 180: (-1, 0), 270: (0, 1)}[angle]
+    for line in lines:
+        (x1, y1), (x2, y2), (x3, y3), _ = line.corners
+        assert (x2 - x1) * run[0] + (y2 - y1) * run[1] > 300  # its top edge, as it is read
+        assert (x3 - x2) * -run[1] + (y3 - y2) * run[0] > 15  # then down, as it is read
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_what_stands_in_a_row_is_read_as_a_row(reader, tmp_path, angle):
+    photo = decoded(pictures.chart().rotate(angle, expand=True), tmp_path)
+
+    words = [line.text for line in reader.read(photo.bgr)]
+
+    assert words[0] == "Visitors per season"
+    assert words[-4:] == ["Spring", "Summer", "Autumn", "Winter"]
 
 
 @pytest.mark.parametrize("name", FACES)

@@ -297,3 +297,18 @@ def test_a_jpeg_reports_its_own_size(tmp_path):
     info = probe(tmp_path / "a.jpg")
     assert (info.kind, info.duration_s, info.video.frames) == ("still", None, 1)
     assert (info.video.width, info.video.height) == (32, 18)
+
+
+@pytest.mark.parametrize("said", [b"0:0:1e9999999999", b"9e9:0:0", b"0:0:1/0", b"::", b"0:0:" + b"9" * 14])
+def test_a_length_that_nobody_can_hold_is_not_reckoned_with(clips, tmp_path, said):
+    data = clips.moving("a.mkv", *X264, seconds=0.4).read_bytes()
+    at = data.index(b"DURATION") + len(b"DURATION")
+    at = data.index(b"00:00:00.", at)
+    path = tmp_path / "a.mkv"
+    path.write_bytes(data[:at] + said.ljust(18, b"\0") + data[at + 18 :])
+    start = time.monotonic()
+
+    info = probe(path)
+
+    assert time.monotonic() - start < 2
+    assert info.video.frames is None or info.video.frames <= 10

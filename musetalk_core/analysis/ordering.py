@@ -1,0 +1,46 @@
+"""In which order lines of text are read, whichever way the page lies."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from musetalk_core.analysis.findings import TextLine
+from musetalk_core.types import Float
+
+_ONE_ROW: Final = 0.5
+"""Lines whose middles differ by less than this part of their height stand beside each other."""
+
+
+def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
+    """
+    Sort lines as a person reads them who has turned the page so that most of it is upright.
+
+    Args:
+        lines: of one picture; their corners say which way each runs.
+
+    Returns:
+        Rows from the top of the text to its end, each in its own direction.
+    """
+    if len(lines) < 2:
+        return list(lines)
+    corners = np.array([line.corners for line in lines], np.float32)
+    along = _direction(corners)
+    down = np.array([-along[1], along[0]])
+    heights = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1)
+    start, depth = corners[:, 0] @ along, corners.mean(1) @ down
+    rows: list[list[int]] = []
+    for one in map(int, np.argsort(depth, kind="stable")):
+        row = rows[-1] if rows else None
+        if row and depth[one] - depth[row[0]] < _ONE_ROW * min(heights[one], heights[row[0]]):
+            row.append(one)
+        else:
+            rows.append([one])
+    return [lines[one] for row in rows for one in sorted(row, key=lambda it: float(start[it]))]
+
+
+def _direction(corners: Float) -> Float:
+    """Which way most of the text runs, as a vector of length 1: long lines count more."""
+    run = (corners[:, 1] - corners[:, 0]).sum(0)
+    length = float(np.linalg.norm(run))
+    return run / np.float32(length) if length else np.array([1, 0], np.float32)

@@ -1,0 +1,116 @@
+"""Requests made up from the API's description, and what every answer to one has to keep."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from seed_documents import C3, INFERENCE
+
+_LIP_SYNC = {"video": "asset://anna", "audio": "asset://hello"}
+_SPEECH = {"text": "Hello.", "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}
+_GOOD: dict[str, dict[str, Any]] = {
+    "/v1/jobs": {"type": "speech", **_SPEECH},
+    "/v1/jobs/lip_sync": _LIP_SYNC,
+    "/v1/jobs/portrait": {"image": "asset://anna", "text": "Hello."},
+    "/v1/jobs/prepare_avatar": {"video": "asset://anna"},
+    "/v1/jobs/speech": _SPEECH,
+    "/v1/jobs/transcribe": {"audio": "asset://anna"},
+    "/v1/jobs/analyze": {"image": "asset://anna"},
+    "/v1/avatars": {"video": "asset://anna"},
+    "/job/{job_id}": {"status": "cancelled"},
+    "/inference": json.loads(INFERENCE),
+    **{path: json.loads(text) for path, text in C3.items()},
+}
+"""
+Bodies that are taken: what is made up of nothing hardly ever gets past its first field. A dry run looks at
+inputs: these ask nobody outside.
+"""
+
+
+def event_conformance(ctx: Any, response: Any, case: Any) -> None:
+    """In a stream of events, each event's data is a job as described; the schema of the stream is text."""
+    del ctx
+    whole = {**case.operation.schema.raw_schema, "$ref": "#/components/schemas/JobView"}
+    validator = jsonschema.Draft202012Validator(whole)
+    lines = response.content.decode().splitlines() if response.status_code == 200 else []
+    for line in lines:
+        if line.startswith("data: "):
+            validator.validate(json.loads(line.removeprefix("data: ")))
+
+
+_ALWAYS = [status_code_conformance, content_type_conformance, response_headers_conformance]
+PUBLIC = frozenset({"/", "/healthz", "/readyz", "/startupz", "/version", "/metrics"})
+"""What nobody needs a key for."""
+UNREAD = frozenset({400, 413, 415})
+"""A body that cannot be read is refused before anybody is asked who they are."""
+_BOUNDED = settings(
+    deadline=None,
+    derandomize=True,  # a suite that fails, fails again
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def checks(path: str) -> list[Any]:
+    """
+    Return what is asked of the answers of a path.
+
+    Args:
+        path: as described; `/readyz` says with 503 that jobs cannot be done, as it should.
+    """
+    no_error = [] if path == "/readyz" else [not_a_server_error]
+    content = event_conformance if path.endswith("/events") else response_schema_conformance
+    return [*no_error, *_ALWAYS, content]
+
+
+def grafter() -> Callable[[Any], None]:
+    """Return a function that leaves two requests of three as good as can be but for one made-up field."""
+    turns = itertools.count()
+
+    def graft(case: Any) -> None:
+        turn, good = next(turns), _GOOD.get(case.path)
+        if turn % 4 == 1:
+            case.headers["Prefer"] = "respond-async"
+        if good is None or not isinstance(case.body, dict) or turn % 3 == 0:
+            return
+        fields: list[tuple[str, Any]] = sorted(case.body.items())
+        case.body = {**good, **dict([fields[turn // 3 % len(fields)]] if fields else [])}
+        if case.path == "/inference" and isinstance(case.query, dict):
+            case.query |= {"avatar_id": "avator_1", "audio_id": "audio_1"}
+
+    return graft
+
+
+def tried(schema: Any, check: Callable[[Any], None], examples: int) -> dict[str, str]:
+    """Try every operation; gives what went wrong, by operation."""
+    faults: dict[str, str] = {}
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(_BOUNDED, max_examples=examples)
+        @given(case=operation.as_strategy())
+        def trial(case: Any) -> None:
+            check(case)
+
+        try:
+            trial()
+        except (Exception, FailureGroup) as error:  # a group of failures is no Exception
+            faults[operation.label] = str(error)
+    return faults
+
+
+def shut_out(answer: Any, path: str) -> bool:
+    """Tell whether who has no key got nothing but what is everybody's."""
+    if path in PUBLIC:
+        return answer.status_code < 400 or answer.status_code == 503  # ready or not is for all to know
+    return answer.status_code in {401, *UNREAD}

@@ -1,0 +1,206 @@
+"""Made-up requests to the API as it runs, in front of a real Prefect server, where nobody does the jobs."""
+
+import itertools
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from made_up_requests import checks, grafter, shut_out, tried
+from prefect.client.schemas.actions import ArtifactCreate, WorkPoolUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Failed
+from schemathesis.checks import not_a_server_error
+from stage import Server, Shim
+
+from api.key_file import Key, digest, new_key, write_keys
+from deployments.apply import apply
+from deployments.pools import QUEUES
+from tasks.settings import Settings
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+NEVER = {
+    ("GET", "/readyz"),  # nobody works here
+    ("POST", "/v1/jobs/{job_id}/deliveries/{webhook_id}/replay"),
+    ("GET", "/v1/avatars/{avatar}"),
+    ("DELETE", "/v1/avatars/{avatar}"),
+    ("POST", "/v1/assets/direct"),  # the store is a folder
+}
+"""What cannot go well where no job has been done."""
+FILE = "hello.mp3"
+ENDED = ("completed", "failed", "crashed", "canceled")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server with everything deployed, and pools that hand out nothing."""
+    folder = tmp_path_factory.mktemp("contract")
+    server = Server(folder)
+    server.start()
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        apply(Settings(home=folder / "home"))
+    with server.client() as client:
+        for pool in client.read_work_pools():
+            client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=True))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """The headers of two tenants, and the file that knows their keys."""
+    file, said = tmp_path_factory.mktemp("keys") / "keys.json", {}
+    known = []
+    for name in ("anna", "ben"):
+        key = new_key()
+        known.append(Key(name=name, sha256=digest(key), tenant=name))
+        said[name] = {"Authorization": f"Bearer {key}"}
+    write_keys(file, known)
+    return file, said
+
+
+@pytest.fixture(scope="module")
+def shim(server, keys, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shim")
+    shim = Shim(
+        server,
+        folder,
+        MUSETALK_API__KEYS_FILE=str(keys[0]),
+        MUSETALK_API__MAX_WAIT_S="0",
+        MUSETALK_API__INFERENCE_WAIT_S="0",
+        MUSETALK_STORE__MIN_FREE_BYTES="0",
+    )
+    shim.home = folder
+    yield shim.wait_ready()
+    shim.kill()
+
+
+@pytest.fixture
+def described(shim):
+    return schemathesis.openapi.from_url(f"{shim.url}/openapi.json")
+
+
+@pytest.fixture
+def session():
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture
+def jobs(server, shim, keys):
+    """One of Anna's jobs in every standing, by its name."""
+
+    def make():
+        asked = {"text": "Hello.", "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}
+        answer = httpx.post(
+            f"{shim.url}/v1/jobs/speech", json=asked, headers=keys[1]["anna"], trust_env=False, timeout=30
+        )
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    made = {name: make() for name in ("queued", *ENDED)}
+    states = {"completed": Completed(), "failed": Failed(message="no"), "crashed": Crashed()}
+    stored = shim.home / "store" / "outputs" / made["completed"] / FILE
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.write_bytes(b"0123456789")
+    result = {
+        "audio": {"uri": stored.as_uri(), "version": "1", "size": 10},
+        "name": FILE,
+        "duration_s": 0.5,
+        "warnings": [],
+    }
+    with server.client() as client:
+        note = ArtifactCreate(
+            key="result", type="json", data=json.dumps(result), flow_run_id=UUID(made["completed"])
+        )
+        client._client.post("/artifacts/", json=note.model_dump(mode="json")).raise_for_status()
+        for name, state in states.items():
+            client.set_flow_run_state(made[name], state, force=True)
+    httpx.delete(f"{shim.url}/v1/jobs/{made['canceled']}", headers=keys[1]["anna"], trust_env=False)
+    return made
+
+
+def about(jobs):
+    """A function that has every second request to a job's routes ask for one that there is."""
+    turns = itertools.count()
+
+    def aim(case):
+        turn = next(turns)
+        if "job_id" in (case.path_parameters or {}) and turn % 2:
+            # the events of a job that waits for a worker would go on for ever
+            known = [jobs[name] for name in ENDED] if case.path.endswith("/events") else [*jobs.values()]
+            case.path_parameters["job_id"] = known[turn // 2 % len(known)]
+            if "name" in case.path_parameters:
+                case.path_parameters["name"] = FILE
+        elif "job_type" in (case.path_parameters or {}) and turn % 2:
+            case.path_parameters["job_type"] = "speech"
+
+    return aim
+
+
+def surprises(shim):
+    return [line for line in Path(shim.log).read_text().splitlines() if "unexpected" in line]
+
+
+def test_who_has_a_key_gets_what_is_described(described, session, shim, keys, jobs):
+    aim, graft, seen = about(jobs), grafter(), defaultdict(Counter)
+
+    def check(case):
+        aim(case)
+        graft(case)
+        answer = case.call_and_validate(
+            session=session,
+            headers=keys[1]["anna"],
+            checks=checks(case.path),
+            timeout=60,
+            allow_redirects=False,
+        )
+        seen[case.method, case.path][answer.status_code // 100] += 1
+
+    assert tried(described, check, examples=45) == {}
+    # what never got past the first look at a request has tried little
+    assert {place for place, kinds in seen.items() if not kinds[2] + kinds[3]} <= NEVER
+    assert not surprises(shim)
+
+
+def test_who_has_none_is_told_so(described, session, shim, jobs):
+    aim = about(jobs)
+
+    def check(case):
+        aim(case)
+        assert shut_out(
+            case.call_and_validate(session=session, checks=checks(case.path), timeout=60), case.path
+        )
+
+    assert tried(described, check, examples=4) == {}
+    assert not surprises(shim)
+
+
+def test_who_guesses_ids_of_another_tenant_finds_nothing(described, session, keys, jobs):
+    turns = itertools.cycle(jobs.values())
+
+    def check(case):
+        if "job_id" not in (case.path_parameters or {}):
+            return
+        case.path_parameters["job_id"] = next(turns)
+        answer = case.call_and_validate(
+            session=session, headers=keys[1]["ben"], checks=[not_a_server_error], timeout=60
+        )
+        assert answer.status_code in {400, 404, 405, 413, 415, 422}
+        # what is wrong with the request itself is told; of the job, nothing
+        assert "Hello" not in answer.text and "made-up" not in answer.text
+
+    assert tried(described, check, examples=12) == {}
+
+
+def test_nobody_took_the_jobs(server):
+    """Else what is above has tried another system than it says."""
+    with server.client() as client:
+        assert {pool.name for pool in client.read_work_pools() if pool.is_paused} == {"gpu", "light"}
+        assert not [run for run in client.read_flow_runs() if run.start_time and run.state.is_running()]
+        assert set(QUEUES) <= {queue.name for queue in client.read_work_queues(work_pool_name="gpu")}
