@@ -119,7 +119,8 @@ def summary(job: Job) -> list[str]:
     result: Mapping[str, Any] = job["result"] or {}
     facts = [f"{result['duration_s']:.2f} s"] if "duration_s" in result else []
     if "width" in result:
-        facts.append(f"{result['width']}x{result['height']} at {result['fps']} frames per second")
+        moves = f" at {result['fps']} frames per second" if "fps" in result else ""  # a picture does not
+        facts.append(f"{result['width']}x{result['height']}{moves}")
     if "engine" in result:
         facts.append(f"engine {result['engine']}")
     lines = [

@@ -222,6 +222,14 @@ def test_parameters_are_read_as_json_where_they_can_be(tmp_path):
     assert found == {"text": "Hello.\n", "speed": 1.5, "output": {"name": "hi", "bucket": None}}
 
 
+def test_a_summary_of_a_picture_knows_no_rate():
+    result = {"name": "a.jpg", "width": 40, "height": 30, "text": "A cat.", "model": "starter"}
+
+    lines = summary({"type": "analyze", "status": "succeeded", "result": result, "error": None})
+
+    assert lines[:3] == ["analyze succeeded: a.jpg (40x30)", "A cat.", "written by starter"]
+
+
 def test_a_summary_names_the_engine():
     result = {"name": "a.mp4", "duration_s": 2.0, "width": 64, "height": 48, "fps": "25", "engine": "viseme"}
     job = {

@@ -5,9 +5,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
+import pictures
 import pytest
 from whole_stack import MUSETALK, Stack, free_port, start
 
@@ -16,6 +17,10 @@ from deployments.guard import MARKER_VARIABLE
 from deployments.lock import running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASTRONAUT = ASSETS / "astronaut.jpg"
+SPEECH = ASSETS / "sense_and_sensibility_01_austen_64kb-0870.wav"
 
 
 def processes_of(home: Path) -> list[str]:
@@ -85,6 +90,88 @@ def test_a_spoken_text_comes_out_and_is_cached_the_second_time(stack, tmp_path):
     assert (first["result"]["cached"], second["result"]["cached"]) == ([], ["speak"])
     assert second["progress"]["percent"] == 100
     assert api.download(first["id"], tmp_path).read_bytes()[:4] == b"RIFF"
+
+
+def musetalk(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command as a person gives it; its output is what stands on the screen afterwards."""
+    command = [*MUSETALK, *words, "--server", stack.api_url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def submitted(stack: Stack, *words: str) -> list[str]:
+    """Submit a job and watch it to its end; the lines that were seen, after the job's id."""
+    done = musetalk(stack, "submit", *words, "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    job, *seen = done.stdout.splitlines()
+    assert str(UUID(job)) == job and done.stderr == ""
+    return seen
+
+
+def test_a_picture_is_looked_at_by_command(stack, tmp_path):
+    pictures.page().save(tmp_path / "page.png")
+    words = ("analyze", "--image", str(tmp_path / "page.png"))
+
+    first, again = submitted(stack, *words), submitted(stack, *words)
+
+    assert first[0].startswith("analyze: ")
+    assert "analyze succeeded: page_analysed.jpg (1000x420)" in first
+    told = "\n".join(first)
+    assert pictures.PAGE[0] in told and "written by starter" in told
+    assert "cached: nothing" in first
+    assert next(line for line in again if line.startswith("cached: ")) != "cached: nothing"
+
+
+def test_a_question_about_a_picture_is_asked_by_command(stack):
+    seen = submitted(
+        stack,
+        "analyze",
+        "--image",
+        str(ASTRONAUT),
+        "--set",
+        "question=How many people?",
+        "--set",
+        "length=short",
+    )
+
+    assert any(line.startswith("analyze succeeded") for line in seen)
+
+
+def test_words_become_speech_by_command(stack):
+    seen = submitted(stack, "speech", "--text", "Good morning.", "--set", "format=mp3")
+
+    assert any(line.startswith("speech succeeded: speech.mp3 (") for line in seen)
+
+
+def test_speech_becomes_words_by_command(stack):
+    seen = submitted(stack, "transcribe", "--audio", str(SPEECH))
+
+    assert any(line.startswith("transcribe succeeded") for line in seen)
+    assert "leisure to consider how much there might be" in "\n".join(seen)
+
+
+def test_a_portrait_speaks_and_is_fetched_by_command(stack, tmp_path):
+    done = musetalk(stack, "submit", "portrait", "--image", str(ASTRONAUT), "--text", "Hello.", "--wait")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    job, *seen = done.stdout.splitlines()
+    ended = next(line for line in seen if line.startswith("portrait succeeded"))
+    assert ".mp4" in ended and "at 25 frames per second" in ended
+    fetched = musetalk(stack, "result", job, "--output", str(tmp_path))
+    assert fetched.returncode == 0, fetched.stderr
+    assert [path.read_bytes()[4:8] for path in tmp_path.glob("*.mp4")] == [b"ftyp"]
+
+
+def test_what_cannot_be_is_said_in_one_line_by_command(stack, tmp_path):
+    (tmp_path / "no.png").write_text("no picture")
+
+    failed = musetalk(stack, "submit", "analyze", "--image", str(tmp_path / "no.png"), "--wait")
+    missing = musetalk(stack, "submit", "analyze", "--image", str(tmp_path / "none.png"))
+    nothing = musetalk(stack, "submit", "analyze")
+
+    assert failed.returncode == 1 and "[unsupported_media]" in failed.stdout + failed.stderr
+    for told in (missing, nothing):
+        assert told.returncode == 1 and "Traceback" not in told.stderr
+        assert len(told.stderr.strip().splitlines()) <= 2, told.stderr
 
 
 def test_a_failing_job_says_why(stack):
