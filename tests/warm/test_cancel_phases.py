@@ -12,6 +12,10 @@ from stage import Worker, eventually, speech_files
 pytestmark = pytest.mark.stack
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PHASES = ["importing", "downloading", "rendering", "encoding", "uploading"]
+PHASES += [pytest.param("speaking", marks=pytest.mark.slow)]  # what loads the voice takes its time
+TALE = " ".join(f"{'and then ' * 35}it was day {number}." for number in range(80))
+"""Sentences of twenty seconds each."""
 JPEG = (ASSETS / "astronaut.jpg").read_bytes()
 
 
@@ -64,10 +68,11 @@ def media(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def jobs(server, media, slow_web, silent_s3, tmp_path_factory):
+def jobs(server, media, slow_web, silent_s3, tiny_csm, tmp_path_factory):
     """A pool and a worker for real jobs."""
     pool = server.pool("real-jobs")
     pool.deploy("lip_sync", "flows.lip_sync.lip_sync")
+    pool.deploy("speech", "flows.speech.speech")
     pool.deploy("late", "warm_slow_import.late")
     folder = tmp_path_factory.mktemp("real")
     (folder / "tmp").mkdir()
@@ -79,6 +84,8 @@ def jobs(server, media, slow_web, silent_s3, tmp_path_factory):
         MUSETALK_STORE__LOCAL_ROOTS=str(media),
         MUSETALK_STORE__MIN_FREE_BYTES="0",
         MUSETALK_RENDER__ENGINE="fake",
+        MUSETALK_WEIGHTS__FOLDER=str(tiny_csm),
+        MUSETALK_MODELS__DEVICE="cpu",
         MUSETALK_EGRESS__ALLOW_HTTP="true",
         MUSETALK_EGRESS__ALLOWED_HOSTS=f"127.0.0.1:{slow_web}",
         MUSETALK_S3__ENDPOINT_URL=f"http://127.0.0.1:{silent_s3}",
@@ -134,6 +141,10 @@ def cases(worker):
             lambda: pool.submit("lip_sync", job=job(worker, encode={"preset": "slower", "crf": 10})),
             lambda run: pool.phase(run) in ("render", "encode") and len(group(worker.children()[0])) > 1,
         ),
+        "speaking": (
+            lambda: pool.submit("speech", job={"text": TALE, "voice": "random", "max_audio_length": 30_000}),
+            lambda run: pool.phase(run) == "speak",
+        ),
         "uploading": (
             lambda: pool.submit("lip_sync", job=job(worker, audio="short", output={"bucket": "renders"})),
             lambda run: pool.phase(run) == "upload",
@@ -141,12 +152,12 @@ def cases(worker):
     }
 
 
-@pytest.mark.parametrize("phase", ["importing", "downloading", "rendering", "encoding", "uploading"])
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_job_cancelled_while(jobs, phase):
     submit, reached = cases(jobs)[phase]
     eventually(lambda: len(jobs.children()) == 1, 30)
     run = submit()
-    eventually(lambda: reached(run) or jobs.pool.state(run).is_final(), 120)
+    eventually(lambda: reached(run) or jobs.pool.state(run).is_final(), 180)
     assert not jobs.pool.state(run).is_final(), jobs.pool.state(run)
     child = jobs.children()[0]
     began = time.monotonic()
