@@ -130,7 +130,7 @@ class Csm:
             context:  what `fitting` kept.
             frames:   most frames of 80 ms.
             sampling: how to choose.
-            seed:     same seed, context and device: same sound.
+            seed:     same seed, context and device: same codes; the sound of a card may round otherwise.
             on_frame: called with the number of frames so far; what it raises ends the work at once.
 
         Raises:

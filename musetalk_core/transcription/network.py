@@ -102,7 +102,20 @@ def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
     place = device.place if device.place.type != "mps" else torch.device("cpu")  # timing needs doubles
     for block in net.decoder.blocks:
         setattr(block, "cross_attn", _Together(block.get_submodule("cross_attn")))  # noqa: B010  another type
-    return Hearing(net.to(place).eval(), half=place.type == "cuda" and device.dtype == torch.float16)
+    half = place.type == "cuda" and device.dtype == torch.float16
+    return Hearing((_halved(net) if half else net).to(place).eval(), half)
+
+
+def _halved(net: Whisper) -> Whisper:
+    """
+    Halve the weights that compute in half precision, once; the library does it again at every use of each.
+
+    Norms and positions stay full: with these it computes in full precision.
+    """
+    for part in net.modules():
+        if isinstance(part, nn.Linear | nn.Conv1d | nn.Embedding):
+            part.half()
+    return net
 
 
 def _ours(tensors: Tensors) -> Tensors:

@@ -6,10 +6,13 @@ The MuseTalk engine on a card: `./run bench card`, or `card.py [--json FILE] [--
     finite    overflow in half precision
     batch     the size that measuring picks
     memory    a real end of memory, and what the shelf gives back
-    job       prepare 50 frames, render 250
+    job       prepare 50 frames, render 250, and where the time of rendering goes
     faces     detector, pose, parser, the VAE's encoder
     speed     ways of calling UNet and decoder
-    compiled  the same with torch.compile, minutes
+    voice     CSM at its real size
+    voice_static  the same with caches of a fixed size, compiled, minutes
+    hearing   Whisper medium and large-v3
+    compiled  the ways of calling UNet and decoder with torch.compile, minutes
 
 Weights are random, or the stand-ins of the golden vectors: time and memory do not depend on values. Without a
 card it says so and ends. `--device cpu` tries the script out with small networks; its figures mean nothing.
@@ -33,7 +36,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.append(str(Path(__file__).resolve().parent))
+import card_hearing
 import card_speed
+import card_stages
+import card_voice
 import real_weights
 from golden_chain import FRAMES, expected_frames, run_chain
 from golden_data import COMMITTED, load, weights
@@ -360,6 +366,8 @@ def job(card):
         chunk = Chunk(0, 0, frames)
         render_chunk(scene, engine, heard, chunk, folder / "again")
         done("render")
+        inside = rendered_again(card, scene, engine, heard, frames, folder)
+        done("render, looked into")
         shown = sum(1 for _ in compose(scene, engine, Crops.open(folder / "again"), chunk))
         done("compose")
         name = "channels last" if channels_last else "contiguous"
@@ -370,11 +378,44 @@ def job(card):
             "render_fps": frames / took["render"],
             "first_render_fps": frames / took["render, size measured meanwhile"],
             "prepare_fps": source_frames / took["prepare"],
+            "inside": inside,
             "counts": str(engine.counts),
             "allocated_mb": card.allocated() / MB,
         }
         print("job", name, made[name], flush=True)
     return made
+
+
+def rendered_again(card, scene, engine, heard, frames, folder):
+    """Seconds in each stage, what a chunk of a new length costs, and how long the card computes."""
+
+    def again(count):
+        with tempfile.TemporaryDirectory(dir=folder) as target:
+            render_chunk(scene, engine, heard, Chunk(0, 0, count), Path(target))
+
+    made = {}
+    for name, count in (("stages", frames), ("other length", frames - 5), ("that again", frames - 5)):
+        began = time.perf_counter()
+        with card_stages.stages() as (took, batches):
+            again(count)
+        seconds = {stage: round(value, 3) for stage, value in took.items()}
+        whole = round(time.perf_counter() - began, 3)
+        made[name] = {"whole": whole, "seconds": seconds, "frames, ms a frame": batches}
+    if not card.is_small:
+        made["computing"] = card_stages.computing(lambda: again(frames))
+    return made
+
+
+def voice(card):
+    return card_voice.measure(card.device, card.folder / "voice")
+
+
+def voice_static(card):
+    return card_voice.compiled(card.device, card.folder / "voice")
+
+
+def hearing(card):
+    return card_hearing.measure(card.device, card.folder)
 
 
 def faces(card):
@@ -418,6 +459,9 @@ SECTIONS = {
     "job": job,
     "faces": faces,
     "speed": speed,
+    "voice": voice,
+    "hearing": hearing,
+    "voice_static": voice_static,
     "compiled": compiled,
 }
 

@@ -8,6 +8,7 @@ in some dozen frames here, now and then in the first: all that can go wrong with
 import json
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +26,11 @@ def write_csm(folder: Path, positions: int = 1024, seed: int = 0) -> Path:
         positions: how much the model takes in.
         seed:      of the weights.
     """
-    from transformers import CsmConfig, CsmForConditionalGeneration, CsmProcessor, EncodecFeatureExtractor
+    from transformers import CsmConfig, CsmForConditionalGeneration
 
     target = folder / "csm-1b"
     torch.manual_seed(seed)
-    reader = CsmProcessor(EncodecFeatureExtractor(sampling_rate=24_000), _tokenizer())
-    ids = {name: reader.tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
+    reader, ids = reader_of()
     size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     config = CsmConfig(
         num_codebooks=CODEBOOKS,
@@ -38,10 +38,7 @@ def write_csm(folder: Path, positions: int = 1024, seed: int = 0) -> Path:
         text_vocab_size=len(reader.tokenizer),
         num_hidden_layers=2,
         max_position_embeddings=positions,
-        bos_token_id=ids["<|begin_of_text|>"],
-        pad_token_id=ids["<|AUDIO|>"],
-        audio_token_id=ids["<|AUDIO|>"],
-        audio_eos_token_id=ids["<|audio_eos|>"],
+        **ids,
         codebook_pad_token_id=CODES + 2,
         codebook_eos_token_id=0,
         initializer_range=0.1,
@@ -60,12 +57,31 @@ def write_csm(folder: Path, positions: int = 1024, seed: int = 0) -> Path:
     for name, buffer in model.codec_model.named_buffers():
         if name.endswith("embed_sum"):  # zero until trained: all codes would sound alike
             buffer.normal_()
-    model.save_pretrained(target, max_shard_size="400KB")
+    publish(model, reader, target, "400KB")
+    return target
+
+
+def reader_of() -> tuple[Any, dict[str, int]]:
+    """Make what reads for such a model, letter by letter, and the numbers of its marks."""
+    from transformers import CsmProcessor, EncodecFeatureExtractor
+
+    reader = CsmProcessor(EncodecFeatureExtractor(sampling_rate=24_000), _tokenizer())
+    bos, _, sound, end = (reader.tokenizer.convert_tokens_to_ids(name) for name in SPECIAL)
+    return reader, {
+        "bos_token_id": bos,
+        "pad_token_id": sound,
+        "audio_token_id": sound,
+        "audio_eos_token_id": end,
+    }
+
+
+def publish(model: Any, reader: Any, target: Path, part: str) -> None:
+    """Write a model as the published one lies there, weights in parts of at most such a size."""
+    model.save_pretrained(target, max_shard_size=part)
     reader.tokenizer.save_pretrained(target)
     reader.feature_extractor.save_pretrained(target)
     _as_published(target)
     _recordings(target / "prompts")
-    return target
 
 
 def _codec() -> dict[str, object]:

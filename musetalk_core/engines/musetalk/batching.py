@@ -64,6 +64,16 @@ class BatchSize:
                 return made
             _give_back()  # only now: the error held the failed call's frames, and these its tensors
 
+    def filled(self, count: int) -> int:
+        """
+        Say how many frames to give a card that has only `count` of them left.
+
+        A card's library chooses its kernels anew for each number of frames, which takes longer than some
+        frames that nobody looks at (docs/LOG.md); so the last batches of all chunks have one of a few sizes:
+        those that doubling goes through, and the size in use.
+        """
+        return max(count, min(1 << (count - 1).bit_length(), self.size))
+
     def _halve(self, count: int, error: BaseException) -> None:
         if count == 1:
             raise EngineOutOfMemory(f"the device has no memory for a single frame: {error}") from error

@@ -66,6 +66,13 @@ class Generator:
         return faces
 
     def _part(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
+        count = len(latents)
+        if self._device.place.type == "cuda":
+            wanted = self._batch.filled(count)
+            latents, tokens = _repeated(latents, wanted), _repeated(tokens, wanted)
+        return self._finite(nets, latents, tokens)[:count]
+
+    def _finite(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
         pixels = self._pixels(nets, latents, tokens, self._device.dtype)
         if pixels is None and self._device.dtype is not torch.float32:
             _log.warning("half precision overflowed on a batch; it is rendered again in full precision")
@@ -89,6 +96,12 @@ class Generator:
             return None
         shown = (images.float() / 2 + 0.5).clamp(0, 1).mul_(255).round_().to(torch.uint8)
         return shown.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _repeated(values: Float, count: int) -> Float:
+    """Make them `count` by repeating the last one."""
+    missing = count - len(values)
+    return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,6 +52,17 @@ def test_it_stops_at_the_most(monkeypatch):
     assert (batch.size, max(clock.batches)) == (4, 4)
 
 
+def test_a_card_is_given_few_different_sizes():
+    batch = BatchSize(24, first=24)
+
+    given = [batch.filled(count) for count in range(1, 25)]
+
+    assert set(given) == {1, 2, 4, 8, 16, 24}
+    assert all(count <= more < 2 * count or more == count == 1 for count, more in enumerate(given, 1))
+    batch.size = 13  # halved
+    assert [batch.filled(count) for count in (7, 9, 13, 20)] == [8, 13, 13, 20]
+
+
 def test_a_fixed_size_is_not_measured(monkeypatch):
     clock = Clock(monkeypatch, lambda n: n)
     batch = BatchSize(4, first=4)

@@ -109,5 +109,34 @@ def test_what_stays_infinite_is_an_error_and_no_black_mouth():
         Generator(HALF, BatchSize(4)).faces(Unet(1.0), Vae(broken=True), *inputs(1))
 
 
+class OnCard(Generator):
+    """Thinks that it has a card, which the networks and arrays here know nothing of."""
+
+    def __init__(self, batch):
+        super().__init__(FULL, batch)
+        self.sizes = []
+
+    def _part(self, nets, latents, tokens):
+        self._device = Device(torch.device("cuda"), torch.float32)
+        return super()._part(nets, latents, tokens)
+
+    def _finite(self, nets, latents, tokens):
+        self._device = FULL
+        self.sizes.append((len(latents), len(tokens)))
+        return super()._finite(nets, latents, tokens)
+
+
+def test_the_last_batch_is_filled_up_on_a_card_and_gives_its_own_faces_only():
+    latents, tokens = inputs(13)
+    latents[:, 0] = np.linspace(-1, 1, 13)[:, None, None]
+    wanted = Generator(FULL, BatchSize(8, first=8)).faces(Unet(1.0), Vae(), latents, tokens)
+
+    generator = OnCard(BatchSize(8, first=8))
+    faces = generator.faces(Unet(1.0), Vae(), latents, tokens)
+
+    assert generator.sizes == [(8, 8), (8, 8)]
+    np.testing.assert_array_equal(faces, wanted)
+
+
 def test_no_frames_are_no_work():
     assert Generator(FULL, BatchSize(4)).faces(Unet(1.0), Vae(), *inputs(0)) == []

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import whisper
+from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 from musetalk_core.nets.device import choose_device
@@ -62,6 +63,28 @@ def test_names_of_a_hub_are_understood(checkpoint, tiny_en, tmp_path):
 
     ours = tiny_en.net.state_dict()
     assert all(torch.equal(value, ours[key]) for key, value in same.net.state_dict().items())
+
+
+def test_weights_halved_once_hear_what_weights_halved_at_every_use_hear(checkpoint):
+    """The published weights are in half precision, so that nothing is lost."""
+    net = load_hearing(checkpoint, "tiny.en", choose_device("cpu")).net
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.half().float()
+    torch.manual_seed(0)
+    window, tokens = torch.randn(1, 80, 3000).half(), torch.randint(0, 50_000, (1, 12))
+
+    def heard():
+        with torch.inference_mode():
+            sound = net.embed_audio(window)
+            return sound, net.logits(tokens, sound)
+
+    full, before = heard(), sum(tensor.nbytes for tensor in net.parameters())
+    network._halved(net)
+
+    assert all(torch.equal(one, other) for one, other in zip(heard(), full, strict=True))
+    assert sum(tensor.nbytes for tensor in net.parameters()) < 0.52 * before
+    assert {part.weight.dtype for part in net.modules() if isinstance(part, nn.LayerNorm)} == {torch.float32}
 
 
 def test_what_is_no_whisper_is_refused(tmp_path):

@@ -1,0 +1,105 @@
+"""
+Whisper at its real sizes with random weights, through our own loading and decoding.
+
+Such weights never end a text, so every try takes all 224 tokens; 30 s of speech have about a hundred.
+"""
+
+import time
+
+import card_speed
+import torch
+from media import SPEECH
+from whisper.model import ModelDimensions, Whisper
+from whisper.timing import add_word_timestamps
+
+from musetalk_core.media.audio import decode_speech
+from musetalk_core.nets.device import choose_device
+from musetalk_core.speech.samples import PcmFile
+from musetalk_core.transcription.decoding import Decoder, Options, ready
+from musetalk_core.transcription.network import load_hearing
+from musetalk_core.transcription.spectrogram import Spectrogram
+
+SIZES = {
+    "tiny": (80, 1500, 384, 6, 4, 51865, 448, 384, 6, 4),
+    "medium": (80, 1500, 1024, 16, 24, 51865, 448, 1024, 16, 24),
+    "large-v3": (128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32),
+}
+
+
+def write(path, size, device):
+    torch.manual_seed(0)
+    with torch.device(device):
+        net = Whisper(ModelDimensions(*SIZES[size]))
+    net.decoder.positional_embedding.data.normal_(std=0.01)
+    net.decoder.token_embedding.weight.data.mul_(0.02)
+    tensors = {key: value.half() for key, value in net.state_dict().items()}
+    torch.save({"dims": vars(net.dims), "model_state_dict": tensors}, path)
+
+
+def measure(device, folder):
+    sizes = ("tiny",) if device == "cpu" else ("medium", "large-v3")
+    return {size: _measured(device, folder, size) for size in sizes}
+
+
+def _measured(device, folder, size):
+    path, speech = folder / f"{size}.pt", folder / "speech.f32"
+    write(path, size, device)
+    decode_speech(SPEECH, speech)
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    before, began = _allocated(device), time.perf_counter()
+    hearing = load_hearing(path, size, choose_device(device))
+    made = {"load_s": time.perf_counter() - began, "half": hearing.half}
+    heard = Spectrogram(PcmFile(speech), hearing.net.dims.n_mels)
+    window = ready(heard.window(0, min(3000, heard.frames)), hearing)
+    for name in ("as loaded", "as the library has it")[: 1 if device == "cpu" else 2]:
+        if name != "as loaded":
+            hearing.net.float()
+        made[name] = {"weights_mb": (_allocated(device) - before) / 1e6, **_window(device, hearing, window)}
+        made[name]["peak_mb"] -= before / 1e6
+        print("hearing", size, name, made[name], flush=True)
+    return made
+
+
+@torch.inference_mode()
+def _window(device, hearing, window):
+    decoder, made = Decoder(hearing, "en", Options()), {}
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    made["very_first_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.0))[1]
+    made["encoder_ms"] = 1000 * card_speed.timed(lambda: hearing.net.embed_audio(window[None]), device)
+    result, made["first_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.0))
+    made["tokens"], made["numbers"] = len(result.tokens), [result.avg_logprob, result.no_speech_prob]
+    if device == "cuda":
+        made["later_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.2))[1]
+    line = {"seek": 0, "start": 0.0, "end": 30.0, "tokens": result.tokens}
+
+    def words():
+        segments = [dict(line)]
+        add_word_timestamps(
+            segments=segments,
+            model=hearing.net,
+            tokenizer=decoder.tokenizer,
+            mel=window,
+            num_frames=3000,
+            last_speech_timestamp=0.0,
+        )
+        return segments
+
+    words()
+    made["words_s"] = _timed(device, words)[1]
+    made["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else 0
+    return made
+
+
+def _timed(device, work):
+    card_speed.stop(device)
+    began = time.perf_counter()
+    made = work()
+    card_speed.stop(device)
+    return made, round(time.perf_counter() - began, 3)
+
+
+def _allocated(device):
+    card_speed.stop(device)
+    return torch.cuda.memory_allocated() if device == "cuda" else 0

@@ -1,0 +1,136 @@
+"""CSM at its real size with random weights, through our own loading and speaking: time, memory, stopping."""
+
+import time
+
+import card_speed
+import card_stages
+import numpy as np
+import torch
+from tiny_csm import publish, reader_of, write_csm
+
+from musetalk_core.csm.model import Sampling, Turn, csm
+from musetalk_core.machine import Machine
+from musetalk_core.weights.layout import Layout
+
+TEXT = "This sentence is about as long as the sentences are that people send to a voice like this one."
+TURN_S = 10
+
+
+class Stopped(Exception):
+    """What a cancelled job raises."""
+
+
+def write(folder, device):
+    """The published model's sizes, which are the class's defaults; its files are in full precision, too."""
+    from transformers import CsmConfig, CsmForConditionalGeneration
+
+    reader, ids = reader_of()
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = CsmForConditionalGeneration(CsmConfig(**ids))
+    for name, buffer in model.codec_model.named_buffers():
+        if name.endswith("embed_sum"):
+            buffer.normal_()
+    publish(model, reader, folder / "csm-1b", "5GB")
+
+
+def measure(device, folder):
+    if device == "cpu":
+        write_csm(folder)
+    else:
+        write(folder, device)
+        torch.cuda.empty_cache()
+    precisions = ("auto",) if device == "cpu" else ("auto", "fp16")
+    return {precision: _measured(device, folder, precision) for precision in precisions}
+
+
+def _measured(device, folder, precision):
+    machine = Machine(Layout(folder, folder / "hashes.json"), device=device, precision=precision)
+    before, began = _allocated(device), time.perf_counter()
+    voice = csm(machine)
+    card_speed.stop(device)
+    made = {"load_s": time.perf_counter() - began, "name": voice._device.name}
+    made["weights_mb"] = (_allocated(device) - before) / 1e6
+    made["parameters_millions"] = sum(p.numel() for p in voice.model.parameters()) / 1e6
+    tone = np.sin(np.arange(TURN_S * 24_000) / 20).astype(np.float32) * 0.3
+    frames = 25 if device == "cpu" else 125
+    for name, context in (("alone", []), ("after 10 s of its voice", [Turn(TEXT, tone)])):
+        made[name] = _said(voice, context, frames, device)
+        made[name]["peak_mb"] -= before / 1e6
+        print("voice", precision, name, made[name], flush=True)
+    made["stopped"] = _stopped(voice, frames, device)
+    if device == "cuda" and precision == "auto":
+        made["computing, 25 frames"] = card_stages.computing(lambda: voice.say(TEXT, [], 25, Sampling(), 1))
+    print("voice", precision, made, flush=True)
+    return made
+
+
+def _said(voice, context, frames, device):
+    kept = voice.fitting(context, TEXT, frames) if device == "cuda" else []
+    times = []
+    for seed in (1, 2):
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        ticks, began = [], time.perf_counter()
+        spoken = voice.say(
+            TEXT, kept, frames, Sampling(), seed, lambda _, t=ticks: t.append(time.perf_counter())
+        )
+        times.append(time.perf_counter() - began)
+    seconds = len(spoken.samples) / 24_000
+    return {
+        "first_s": times[0],
+        "s": times[1],
+        "of_sound_s": seconds,
+        "s_for_a_second": times[1] / seconds if seconds else None,
+        "until_first_frame_s": ticks[0] - began if ticks else None,
+        "codec_s": began + times[1] - ticks[-1] if ticks else None,
+        "ms_a_frame": 1000 * (ticks[-1] - ticks[0]) / max(1, len(ticks) - 1) if ticks else None,
+        "ended": spoken.ended,
+        "finite": bool(np.isfinite(spoken.samples).all()),
+        "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else 0,
+    }
+
+
+def _stopped(voice, frames, device):
+    """Raise at the tenth frame; say how soon it is over, what is left, and whether the next one is whole."""
+    wanted = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    before, raised = _allocated(device), []
+
+    def stop(count):
+        if count == min(10, frames // 4):
+            raised.append(time.perf_counter())
+            raise Stopped
+
+    try:
+        voice.say(TEXT, [], frames, Sampling(), 5, stop)
+    except Stopped:
+        took = time.perf_counter() - raised[0]
+    else:
+        return "it ended before that"
+    again = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    same = again.shape == wanted.shape and float(np.abs(again - wanted).max(initial=0))
+    left = (_allocated(device) - before) / 1e6
+    return {"s": took, "left_mb": left, "next_differs_by": same, "of": float(np.abs(wanted).max(initial=0))}
+
+
+def _allocated(device):
+    card_speed.stop(device)
+    return torch.cuda.memory_allocated() if device == "cuda" else 0
+
+
+def compiled(device, folder):
+    """The same with caches of a fixed size, with which transformers compiles both decoders: minutes."""
+    if device == "cpu":
+        return "only on a card"
+    if not (folder / "csm-1b").is_dir():
+        write(folder, device)
+    voice = csm(Machine(Layout(folder, folder / "hashes.json"), device=device))
+    for model in (voice.model, voice.model.depth_decoder):
+        model.generation_config.cache_implementation = "static"
+    made = {}
+    for name, frames in (("first", 125), ("same length", 125), ("other length", 60)):
+        began = time.perf_counter()
+        spoken = voice.say(TEXT, [], frames, Sampling(), 1)
+        made[name] = {"s": time.perf_counter() - began, "of_sound_s": len(spoken.samples) / 24_000}
+        print("voice, static caches", name, made[name], flush=True)
+    return made
