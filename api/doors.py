@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.deliveries import Deliveries, PrefectDeliveries
-from api.holding import Holding, PrefectHolding
 from api.lineages import Lineages, PrefectLineages
 from api.metrics import Metrics
+from api.new_tasks import NewTasks, PrefectNewTasks
+from api.pausing import Pausing, PrefectPausing
 from api.prefect_runs import PrefectRuns
 from api.runs import Runs
 from api.scoped_runs import ScopedRuns
@@ -23,9 +24,14 @@ async def get_deliveries(request: Request) -> Deliveries:
     return PrefectDeliveries(_prefect_runs(request).connection)
 
 
-async def get_holding(request: Request) -> Holding:
-    """Give the routes what pauses batches and knows tasks, over the connection of the jobs."""
-    return PrefectHolding(_prefect_runs(request).connection)
+async def get_pausing(request: Request) -> Pausing:
+    """Give the routes what pauses batches, over the connection of the jobs."""
+    return PrefectPausing(_prefect_runs(request).connection)
+
+
+async def get_new_tasks(request: Request) -> NewTasks:
+    """Give the routes the tasks that render what is new, over the connection of the jobs."""
+    return PrefectNewTasks(_prefect_runs(request).connection)
 
 
 async def get_lineages(request: Request) -> Lineages:
@@ -54,6 +60,7 @@ async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
 
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
 """The job system as the caller may see it."""
-HoldingDep = Annotated[Holding, Depends(get_holding)]
+PausingDep = Annotated[Pausing, Depends(get_pausing)]
+NewTasksDep = Annotated[NewTasks, Depends(get_new_tasks)]
 DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]
 LineagesDep = Annotated[Lineages, Depends(get_lineages)]

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.doors import HoldingDep, RunsDep
+from api.doors import PausingDep, RunsDep
 from api.idempotency import KeyHeader
 from api.keys import require_key
 from api.listing import PartsQuery
@@ -57,22 +57,22 @@ async def list_batch_jobs(
 
 
 @router.post("/{batch_id}/pause", name="pause_batch")
-async def pause_batch(request: Request, runs: RunsDep, holding: HoldingDep, batch_id: UUID) -> JobView:
+async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
     """Begin no more rows; those that were begun go on to their end."""
     run = await _read(runs, batch_id)
     if run.status in FINAL or run.cancel_requested:
         raise Problem("not_ready", f"The batch is {run.status}: there is nothing to pause.")
     if not run.paused:
-        await holding.pause(batch_id)
+        await pausing.pause(batch_id)
     return views.job_view(request, await _settled(runs, batch_id, paused=True))
 
 
 @router.post("/{batch_id}/resume", name="resume_batch")
-async def resume_batch(request: Request, runs: RunsDep, holding: HoldingDep, batch_id: UUID) -> JobView:
+async def resume_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
     """Go on with a paused batch; one that is not paused stays as it is."""
     run = await _read(runs, batch_id)
     if run.paused:
-        await holding.resume(batch_id)
+        await pausing.resume(batch_id)
         run = await _settled(runs, batch_id, paused=False)
     return views.job_view(request, run)
 

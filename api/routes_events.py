@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from api.doors import HoldingDep
+from api.doors import NewTasksDep
 from api.keys import caller_tenant, require_key
 from api.problems import Problem
 
@@ -70,7 +70,7 @@ _BODY: Final = {
 
 
 @router.post("/s3", status_code=202, name="objects_came", openapi_extra=_BODY)
-async def objects_came(request: Request, holding: HoldingDep) -> EventsView:
+async def objects_came(request: Request, tasks: NewTasksDep) -> EventsView:
     """
     Take an event notification of S3 as AWS, MinIO, SNS or EventBridge post it.
 
@@ -84,8 +84,8 @@ async def objects_came(request: Request, holding: HoldingDep) -> EventsView:
     came = list(_came(document))
     tenant = caller_tenant(request)
     started = [
-        StartedTask(name=task.job.name, job=str(await holding.start(task)))
-        for task in (await holding.tasks() if came else [])
+        StartedTask(name=task.job.name, job=str(await tasks.start(task)))
+        for task in (await tasks.tasks() if came else [])
         if tenant in {None, task.control.tenant} and any(task.wants(one.bucket, one.key) for one in came)
     ]
     return EventsView(objects=len(came), started=started)

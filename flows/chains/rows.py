@@ -61,11 +61,10 @@ class _Tally:
     counts: Counter[str] = field(default_factory=Counter[str])
     problems: list[RowView] = field(default_factory=list[RowView])
 
-    def add(self, view: RowView) -> RowView:
+    def add(self, view: RowView) -> None:
         self.counts[view.status] += 1
         if view.status != "succeeded" and len(self.problems) < _PROBLEMS:
             self.problems.append(view)
-        return view
 
 
 def run_rows(order: Order, books: Books) -> BatchResult:
@@ -132,7 +131,7 @@ def _work(
     """Hand out all rows and wait for those that do them."""
     waiting = (line for line in _rows(key) if line["job"] is not None)
     row = next(waiting, None)
-    begun, finished = 0, 0
+    begun = 0
     while True:
         while row is not None:
             part = crew.take(Work(row["id"], order.type, row["job"], row["key"]))
@@ -141,8 +140,7 @@ def _work(
             if order.scope and not part.is_own and not part.is_told:
                 known.add(row["row"])
             begun, row = begun + 1, next(waiting, None)
-        finished = begun - len(crew.unfinished)
-        books.show(max(0, finished), total)
+        books.show(max(0, begun - len(crew.unfinished)), total)
         if row is None and not crew.unfinished:
             return
         place.rest()

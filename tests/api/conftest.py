@@ -16,11 +16,11 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.doors import get_holding, get_runs
+from api.doors import get_new_tasks, get_pausing, get_runs
 from api.forecast import Eta, Took
-from api.holding import Task
 from api.key_file import Key, digest, new_key, read_keys, write_keys
 from api.main import create_app
+from api.new_tasks import Task
 from api.problems import Problem
 from api.reports import JobError, Progress
 from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
@@ -195,7 +195,7 @@ def connect(
         get_settings.cache_clear()
         app = create_app()
         app.dependency_overrides[get_runs] = lambda: runs
-        app.dependency_overrides[get_holding] = lambda: holding
+        app.dependency_overrides |= {get_pausing: lambda: holding, get_new_tasks: lambda: holding}
         return TestClient(app, **options)
 
     return make

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.holding import Task
+from api.new_tasks import Task
 from flows.batch_schemas import RenderNewJob
 from flows.control import Control
 

@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
 
-from api.doors import get_holding, get_runs
+from api.doors import get_new_tasks, get_pausing, get_runs
 from api.main import create_app
 from api.reports import Progress
 from tasks.settings import get_settings
@@ -25,7 +25,11 @@ def described(environment, runs, holding, finish):
 
     runs.on_create = end
     app = create_app()
-    app.dependency_overrides |= {get_runs: lambda: runs, get_holding: lambda: holding}
+    app.dependency_overrides |= {
+        get_runs: lambda: runs,
+        get_pausing: lambda: holding,
+        get_new_tasks: lambda: holding,
+    }
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

@@ -1,9 +1,9 @@
-"""Pausing what makes other jobs, and letting it go on; and finding tasks that render what is new."""
+"""The tasks that render what is new: schedules of the deployment `render_new`, and having one look now."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-_FOR_EVER: Final = timedelta(days=3650)
 _TOGETHER_S: Final = 2.0
 """Objects that arrive so close together are looked for in one run."""
 
@@ -41,16 +40,8 @@ class Task:
         )
 
 
-class Holding(Protocol):
-    """What the routes of batches and of events need; tests hand in a fake."""
-
-    async def pause(self, job_id: UUID) -> None:
-        """Begin nothing more for a job; what it has begun goes on."""
-        ...
-
-    async def resume(self, job_id: UUID) -> None:
-        """Let a paused job go on."""
-        ...
+class NewTasks(Protocol):
+    """What the routes of events need; tests hand in a fake."""
 
     async def tasks(self) -> list[Task]:
         """Read the tasks that render what is new."""
@@ -61,8 +52,8 @@ class Holding(Protocol):
         ...
 
 
-class PrefectHolding:
-    """`Holding` on a Prefect server."""
+class PrefectNewTasks:
+    """`NewTasks` on a Prefect server."""
 
     def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
         """
@@ -72,23 +63,6 @@ class PrefectHolding:
             connect: gives the connection.
         """
         self._connect = connect
-
-    async def pause(self, job_id: UUID) -> None:
-        """Suspend a run: the worker's process sees it and leaves, a sleeping one is not woken."""
-        from prefect.states import Suspended
-
-        state = Suspended(pause_expiration_time=datetime.now(UTC) + _FOR_EVER)
-        client = await self._connect()
-        # by force: by its own rules Prefect suspends only what has a process at the moment
-        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
-
-    async def resume(self, job_id: UUID) -> None:
-        """Queue a suspended run again."""
-        from prefect.states import Scheduled
-
-        client = await self._connect()
-        state = Scheduled(name="Resuming", scheduled_time=datetime.now(UTC))
-        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
 
     async def tasks(self) -> list[Task]:
         """Read the schedules of the deployment."""
