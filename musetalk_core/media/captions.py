@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from musetalk_core.errors import InputError, MediaUnreadable
 from musetalk_core.media.ffmpeg import command, file_url, find_ffmpeg, run
 from musetalk_core.media.files import replacing
-from musetalk_core.media.info import MediaInfo
+from musetalk_core.media.info import MediaInfo, VideoInfo
 from musetalk_core.media.sniff import sniff
 
 FONTS: Final = Path(__file__).parent / "fonts"
@@ -103,16 +103,15 @@ def burn(
     """
     import ffmpeg as graph
 
-    if info.video is None or info.kind != "video":
-        raise MediaUnreadable("Captions are drawn into a video; this is none.")
+    shown = _moving(info)
     with replacing(target) as temporary:
         script = temporary.with_suffix(".ass")
         try:
-            _write_script(script, captions, info.video.width, info.video.height, size, side)
+            _write_script(script, captions, shown.width, shown.height, size, side)
             source = _input(video)
             picture = (
                 source["v:0"]
-                .filter("scale", info.video.width, info.video.height)
+                .filter("scale", shown.width, shown.height)
                 .filter("setsar", 1)
                 .filter("ass", filename=str(script), fontsdir=str(FONTS))
             )
@@ -148,8 +147,7 @@ def add_track(
     """
     import ffmpeg as graph
 
-    if info.video is None or info.kind != "video":
-        raise MediaUnreadable("Captions are laid beside a video; this is none.")
+    _moving(info)
     with replacing(target) as temporary:
         lines = temporary.with_suffix(".srt")
         try:
@@ -161,6 +159,12 @@ def add_track(
             run(_words(find_ffmpeg(ffmpeg), streams, temporary, info, options, graph))
         finally:
             lines.unlink(missing_ok=True)
+
+
+def _moving(info: MediaInfo) -> VideoInfo:
+    if info.video is None or info.kind != "video":
+        raise MediaUnreadable("Captions are for a video; this is none.")
+    return info.video
 
 
 def _input(video: Path) -> Any:
