@@ -4,12 +4,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 
 def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """
-    Write the artifacts `picture`, `analysis` and `findings`.
+    Write the artifacts `analysis`, the text and the picture, and `findings`.
 
     Args:
         picture: a small JPEG; it is kept inside the artifact.
@@ -18,10 +18,12 @@ def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]
         rows:    one a finding.
     """
     link = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
-    create_image_artifact(image_url=link, key="picture", description=f"{len(rows)} findings")
     quoted = "\n".join(f"> {_plain(line)}" for line in text.splitlines() or [""])
+    # no image artifact: beside a picture Prefect's pages print its whole address, and here that is its data
     create_markdown_artifact(
-        markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n", key="analysis"
+        markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n",
+        key="analysis",
+        description=f"{len(rows)} findings",
     )
     if rows:
         create_table_artifact(table=[dict(row) for row in rows], key="findings")

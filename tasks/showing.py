@@ -4,7 +4,7 @@ import base64
 import logging
 from collections.abc import Sequence
 
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from musetalk_core.speech.waveform import png, waveform
 from tasks.artefacts import artefacts
@@ -28,8 +28,9 @@ def show_speech(made: SpokenText, texts: Sequence[str], voice: str) -> None:
         for (start, end), text in zip(made.spans_s[:_ROWS], texts, strict=False)
     ]
     try:
-        create_image_artifact(
-            image_url=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+        # no image artifact: beside a picture Prefect's pages print its whole address, and here that is its data
+        create_markdown_artifact(
+            markdown=f"![the wave](data:image/png;base64,{base64.b64encode(picture).decode()})\n",
             key="waveform",
             description=f"{made.duration_s:.1f} s spoken by {voice}; a line where a sentence begins",
         )

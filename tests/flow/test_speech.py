@@ -160,8 +160,8 @@ def test_lips_get_the_exact_times_of_a_spoken_job(home, clip_file, kind, monkeyp
 def test_people_see_a_wave_and_the_sentences(home):
     shown = artifacts_of(speech(SpeechJob(text=TEXT), return_state=True))
 
-    assert shown["waveform"].type == "image"
-    assert str(shown["waveform"].data).startswith("data:image/png;base64,")
+    assert shown["waveform"].type == "markdown"
+    assert "](data:image/png;base64," in str(shown["waveform"].data)
     rows = json.loads(shown["sentences"].data)
     assert [row["sentence"] for row in rows] == [
         "My mother bought five big blue balloons.",
