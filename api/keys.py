@@ -4,9 +4,10 @@ import hmac
 import ipaddress
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from api.key_file import Key, Scope, digest, read_keys
 from api.problems import Problem
@@ -47,7 +48,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def require_key(request: Request) -> None:
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key, as a bearer token.")
+_HEADER: Final = APIKeyHeader(
+    name="X-C3-RENDER-KEY",
+    auto_error=False,
+    scheme_name="header",
+    description="A key, as C3's clients send it.",
+)
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_HEADER)],
+) -> None:
     """
     Let a request pass when it carries a key that allows it, or when none are set.
 
@@ -57,7 +71,7 @@ async def require_key(request: Request) -> None:
     Raises:
         Problem: `unauthorized`, `forbidden`.
     """
-    caller = _caller(request)
+    caller = _caller(bearer.credentials.strip() if bearer else header or "")
     needed = _needed(request)
     if needed not in caller.scopes:
         raise Problem("forbidden", f"This key does not have the scope {needed}.")
@@ -70,12 +84,10 @@ def caller_tenant(request: Request) -> str | None:
     return caller.tenant
 
 
-def _caller(request: Request) -> Key:
+def _caller(given: str) -> Key:
     api = get_settings().api
     if not api.keys and api.keys_file is None:
         return _EVERYBODY
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-c3-render-key", "")
     known = (*_of_settings(api), *(_of_file(api.keys_file) if api.keys_file else ()))
     # every key is compared, whole, in constant time: nothing is learnt from how long it takes
     matches = [key for key in known if hmac.compare_digest(digest(given), key.sha256)]

@@ -98,10 +98,10 @@ async def ancestors(
         The ancestors, each once, the nearest first; and whether there are more than were looked at.
     """
     found: list[Ancestor] = []
-    seen, level = {lineage.job}, [lineage]
+    seen, level = {lineage.job}, _behind(lineage)
+    more = lineage.parts_left_out > 0
     for distance in range(1, depth + 1):
-        named = (parent.job for one in level for parent in one.parents)
-        wanted = [job for job in dict.fromkeys(named) if job not in seen]
+        wanted = [job for job in level if job not in seen]
         now = wanted[: MOST - len(found)]
         seen.update(now)
         looked = await asyncio.gather(*(_visible(runs, job) for job in now))
@@ -110,10 +110,20 @@ async def ancestors(
             Ancestor(job, distance, run, known.get(job) if run else None)
             for job, run in zip(now, looked, strict=True)
         ]
-        level = list(known.values())
         if len(now) < len(wanted):
             return found, True
-    return found, any(parent.job not in seen for one in level for parent in one.parents)
+        # from a part back to the whole, but not on to the parts beside it
+        ways = [(one, level[job] != "part-of") for job, one in known.items()]
+        more |= any(one.parts_left_out and parts for one, parts in ways)
+        level = {job: how for one, parts in ways for job, how in _behind(one, parts).items()}
+    return found, more or any(job not in seen for job in level)
+
+
+def _behind(one: Lineage, parts: bool = True) -> dict[UUID, str]:
+    """Return the jobs that one builds on, and how."""
+    wholes = {parent.job: parent.how for parent in one.parents if parent.how == "part-of"}
+    inputs = {parent.job: parent.how for parent in one.parents if parent.how == "input"}
+    return wholes | {part.job: "part" for part in one.parts if parts} | inputs
 
 
 async def _visible(runs: Runs, job: UUID) -> Run | None:

@@ -142,6 +142,8 @@ def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
             if method in _METHODS:
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = problem
+                if "security" in operation:
+                    operation["security"].append({})  # nobody needs a key where none is set
                 _say_streams_in_3_1(operation)
     for path in schema.get("webhooks", {}).values():  # it is the receiver who answers
         for operation in path.values():

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from deployments import triggers, webhooks, zombies
+from deployments import triggers, watches, zombies
 from deployments.catalogue import Deployed, declared
 from deployments.forms import as_form
 from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
@@ -43,7 +43,7 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
         written += [_apply_deployment(client, item) for item in wanted]
         for item in wanted:
             written += triggers.apply_triggers(client, item)
-        written += [zombies.apply_automation(client), *webhooks.apply_automations(client)]
+        written += [zombies.apply_automation(client), *watches.apply_automations(client)]
     save_results_block(settings)
     return [line for line in written if line]
 

@@ -40,6 +40,10 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  model  {model['digest'] or 'unknown':<64}  {model['name']}"
     for parent in found["parents"]:
         yield f"  {'after' if parent['how'] == 'input' else 'part of':<7}{parent['job']}"
+    for part in found["parts"]:
+        yield f"  did    {part['job']}  {part['type']} {part['name']}"
+    if found["parts_left_out"]:
+        yield f"  did    {found['parts_left_out']:,} more, named in the table"
     for name, value in found["settled"].items():
         yield f"  {name}: {json.dumps(value)}"
     if found["links"]["prefect"]:

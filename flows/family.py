@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
+CHAIN_TAG: Final = "chain"
+"""Tag of every run that makes others and waits for them; prefect.yaml gives it to their deployments."""
 PART_OF: Final = "part-of:"
 """Tag of a run that a batch or pipeline made; the id of that one's run follows."""
 RETRY_OF: Final = "musetalk.retry_of"

@@ -1,4 +1,6 @@
-"""What the janitor is asked and what it answers. Pure pydantic, as `flows.schemas`."""
+"""What the flows that keep order are asked and what they answer. Pure pydantic, as `flows.schemas`."""
+
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,3 +32,15 @@ class JanitorResult(BaseModel):
         default=[], description="Webhooks that nobody had set going, or that had come to a halt."
     )
     sweeps: list[Sweep] = Field(default=[], description="Everything, those two included.")
+
+
+class EndPartsJob(Job):
+    """A batch or pipeline that was cancelled."""
+
+    run: UUID = Field(title="Run", description="Its flow run.")
+
+
+class EndPartsResult(BaseModel):
+    """Those of its jobs that were asked to stop."""
+
+    ended: list[str] = []

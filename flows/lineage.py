@@ -1,31 +1,15 @@
 """Where an output came from: remembered while the job runs, written down when it is done."""
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
 from uuid import UUID
 
-from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
-from prefect.utilities.urls import url_for
-
-from flows.family import PART_OF
 from flows.job import Job
 from flows.lineage_page import page
-from flows.lineage_schemas import (
-    LINEAGE,
-    InputFile,
-    Lineage,
-    LineageLinks,
-    OutputFile,
-    ParentJob,
-    Program,
-    UsedModel,
-)
-from musetalk_core import CORE_VERSION
+from flows.lineage_run import about_run, wholes
+from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
 from musetalk_core.errors import RenderError
 from tasks.publish import Published, write_beside
 from tasks.redaction import without_secrets
@@ -37,7 +21,6 @@ from tasks.weights import layout
 
 ENDING: Final = ".lineage.json"
 """What the name of the file beside an output adds to the output's."""
-_PROGRAM: Final = "musetalk-flows"
 _JOB, _OWN = "job://", "artefact://"
 _log = logging.getLogger(__name__)
 
@@ -93,36 +76,19 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
 
 
 def _described(origins: Origins, report: Report, cached: list[str]) -> Lineage:
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    own = UUID(str(flow_run.id))
     asked = origins.job.model_dump(mode="json")
+    run = about_run(asked, origins.tenant)
     return Lineage(
-        job=own,
-        type=str(flow_run.flow_name),
-        tenant=origins.tenant,
-        created=run.created if run else None,
-        started=run.start_time if run else None,
-        finished=datetime.now(UTC),
-        program=Program(name=_PROGRAM, version=_version(), core=CORE_VERSION),
+        **run,
         inputs=tuple(_input(given, file, asked) for given, file in origins.inputs.items()),
-        outputs=tuple(_output(output, own) for output in origins.outputs),
-        parents=_parents(origins, flow_run.tags),
-        parameters=without_secrets(asked),
+        outputs=tuple(_output(output, run["job"]) for output in origins.outputs),
+        parents=(*_sources(origins), *wholes()),
         settled=without_secrets(origins.settled),
         models=tuple(_model(name) for name in sorted(origins.models)),
         rendering=report.rendering,  # pyright: ignore[reportArgumentType]  a record of the same shape
         cached=tuple(cached),
         timings_s={name: round(seconds, 3) for name, seconds in report.seconds.items()},
-        links=_links(own),
     )
-
-
-def _version() -> str:
-    try:
-        return version(_PROGRAM)
-    except PackageNotFoundError:  # a folder on the path, not installed
-        return "unknown"
 
 
 def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
@@ -166,17 +132,11 @@ def _output(output: Published, own: UUID) -> OutputFile:
     )
 
 
-def _parents(origins: Origins, tags: list[str]) -> tuple[ParentJob, ...]:
-    found: list[ParentJob] = []
+def _sources(origins: Origins) -> Iterator[ParentJob]:
     for given in origins.inputs:
         if given.startswith(_JOB):
             job, _, file = given.removeprefix(_JOB).partition("/")
-            found.append(ParentJob(job=UUID(job), how="input", file=file or None))
-    for tag in sorted(tags):
-        with suppress(ValueError):  # a tag of somebody's own
-            if tag.startswith(PART_OF):
-                found.append(ParentJob(job=UUID(tag.removeprefix(PART_OF)), how="part-of"))
-    return tuple(found)
+            yield ParentJob(job=UUID(job), how="input", file=file or None)
 
 
 def _model(name: str) -> UsedModel:
@@ -186,12 +146,3 @@ def _model(name: str) -> UsedModel:
         return UsedModel(name=name, digest=here.digest(name), files=files)
     except RenderError:  # what it made came from a worker that has it
         return UsedModel(name=name, digest=None, files={})
-
-
-def _links(own: UUID) -> LineageLinks:
-    public = get_settings().api.public_url
-    pages = url_for("flow-run", obj_id=str(own))
-    return LineageLinks(
-        job=f"{public.rstrip('/')}/v1/jobs/{own}" if public else None,
-        prefect=without_secrets(pages) if pages else None,
-    )

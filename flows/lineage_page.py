@@ -29,6 +29,7 @@ def page(found: Lineage) -> str:
             ("built on", "how", "file"),
             [(str(parent.job), parent.how, parent.file or "") for parent in found.parents],
         ),
+        _table(("part", "type", "job"), [(part.name, part.type, str(part.job)) for part in found.parts]),
         f"{found.program.name} {found.program.version}, core {found.program.core}",
     ]
     return "\n\n".join(part for part in parts if part)

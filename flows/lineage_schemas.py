@@ -60,6 +60,14 @@ class ParentJob(_Part):
     file: str | None = Field(default=None, description="Which of its files, where the job said so.")
 
 
+class PartJob(_Part):
+    """A job that a pipeline or batch had done for it."""
+
+    job: UUID
+    name: str = Field(description="Of the step or row.")
+    type: str = Field(description="Of job.")
+
+
 class Program(_Part):
     """What did it."""
 
@@ -89,7 +97,13 @@ class Lineage(_Part):
     inputs: tuple[InputFile, ...]
     outputs: tuple[OutputFile, ...]
     parents: tuple[ParentJob, ...]
-    parameters: dict[str, Any] = Field(description="As they were used, defaults included.")
+    parts: tuple[PartJob, ...] = Field(
+        default=(), description="Of a pipeline all its steps' jobs; of a batch those of the first 100 rows."
+    )
+    parts_left_out: int = Field(default=0, description="Of a batch: further ones; its table names them all.")
+    parameters: dict[str, Any] = Field(
+        description="As they were used, defaults included; of a batch without the rows, which its table has."
+    )
     settled: dict[str, Any] = Field(
         description="What the job left open and what that came to be: engine, voice, model."
     )

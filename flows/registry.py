@@ -24,6 +24,7 @@ INTERNAL = {
     job_type.name: job_type
     for job_type in (
         JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light"),
+        JobType("end_parts", schemas.EndPartsJob, schemas.EndPartsResult, "light"),
         JobType("announce", schemas.AnnounceJob, schemas.AnnounceResult, "light"),
         JobType("notify", schemas.NotifyJob, schemas.NotifyResult, "light"),
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
 from flows.caption_schemas import CaptionJob, CaptionResult
 from flows.framing import FRAMING, Framing
-from flows.janitor_schemas import JanitorJob, JanitorResult
+from flows.janitor_schemas import EndPartsJob, EndPartsResult, JanitorJob, JanitorResult
 from flows.job import OUTPUT, Job, Output
 from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
 from flows.speech_schemas import VOICE, SpeechJob, SpeechResult, VoiceOptions
@@ -24,6 +24,8 @@ __all__ = [
     "AnnounceResult",
     "CaptionJob",
     "CaptionResult",
+    "EndPartsJob",
+    "EndPartsResult",
     "JanitorJob",
     "JanitorResult",
     "Job",

@@ -19,7 +19,7 @@ def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]
     """
     link = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     quoted = "\n".join(f"> {_plain(line)}" for line in text.splitlines() or [""])
-    # no image artifact: beside a picture Prefect's pages print its whole address, and here that is its data
+    # no image artifact: below a picture Prefect prints its address, and here that is all its data
     create_markdown_artifact(
         markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n",
         key="analysis",

@@ -28,7 +28,7 @@ def show_speech(made: SpokenText, texts: Sequence[str], voice: str) -> None:
         for (start, end), text in zip(made.spans_s[:_ROWS], texts, strict=False)
     ]
     try:
-        # no image artifact: beside a picture Prefect's pages print its whole address, and here that is its data
+        # no image artifact: below a picture Prefect prints its address, and here that is all its data
         create_markdown_artifact(
             markdown=f"![the wave](data:image/png;base64,{base64.b64encode(picture).decode()})\n",
             key="waveform",

@@ -15,9 +15,11 @@ from prefect.artifacts import create_table_artifact
 from flows.batch_schemas import BatchResult, RowFault, RowView
 from flows.chains.books import Books
 from flows.chains.crew import Crew
+from flows.chains.origins import MOST_PARTS, record_table
 from flows.chains.parts import Ended, Part, Parts, Work
 from flows.chains.place import Place
 from flows.job import Output
+from flows.lineage_schemas import PartJob
 from flows.manifest import Row
 from flows.outcome import media_of
 from tasks.errors import ManifestInvalid
@@ -56,13 +58,21 @@ class Found:
 
 @dataclass(slots=True)
 class _Tally:
-    """Rows counted by what became of them, and the first that went wrong."""
+    """Rows counted by what became of them, the first that went wrong, and the first jobs."""
 
+    type: str
+    """Of jobs."""
     counts: Counter[str] = field(default_factory=Counter[str])
     problems: list[RowView] = field(default_factory=list[RowView])
+    parts: list[PartJob] = field(default_factory=list[PartJob])
+    jobs: int = 0
 
     def add(self, view: RowView) -> None:
         self.counts[view.status] += 1
+        if view.job is not None:
+            self.jobs += 1
+            if len(self.parts) < MOST_PARTS:
+                self.parts.append(PartJob(job=view.job, name=view.id, type=self.type))
         if view.status != "succeeded" and len(self.problems) < _PROBLEMS:
             self.problems.append(view)
 
@@ -149,7 +159,7 @@ def _work(
 
 def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts: Parts) -> BatchResult:
     """Write the table of results: a line a row, in their order."""
-    tally = _Tally()
+    tally = _Tally(order.type)
     shown: list[dict[str, Any]] = []
     lines = (line for line in _rows(key) if line["row"] not in known)
     with tempfile.TemporaryDirectory() as folder:
@@ -161,8 +171,9 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
                     file.write(view.model_dump_json(exclude_defaults=True) + "\n")
                     if len(shown) < _SHOWN:
                         shown.append(view.model_dump(mode="json", exclude={"faults", "uri"}))
-        where = order.output
-        stored = store_table(path, name, where.bucket, where.prefix, parts.root.hex)
+        place = (order.output.bucket, order.output.prefix, parts.root.hex)
+        stored = store_table(path, name, *place)
+        record_table(path, stored, place, tally.parts, tally.jobs - len(tally.parts))
     if shown:
         create_table_artifact(key="rows", table=shown, description="What became of each row (the first 200)")
     counts = tally.counts

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from flows.chains.books import Books
 from flows.chains.crew import Crew
 from flows.chains.graph import Graph
+from flows.chains.origins import record_steps
 from flows.chains.parts import Part, Parts, Work
 from flows.chains.patience import patiently
 from flows.chains.place import Place
@@ -74,6 +75,8 @@ def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
         raise going.failure()
     result = going.result()
     _show_steps(result)
+    made = {step.name: going.made[step.name] for step in steps}
+    record_steps(books.client, made, sorted(going.reused))
     books.finish(result, len(steps), len(steps))
     return result
 

@@ -45,9 +45,20 @@ def end_orphans(look: Look) -> Iterator[Deed]:
     parents = {parent for run in look.unfinished for parent in parents_of(run.tags)}
     for run in orphans(look.unfinished, _cancelled(look.client, sorted(parents))):
         if not look.dry_run:
-            look.client.update_flow_run_labels(run.id, {ENDED_AS: CANCELLED})
-            look.client.set_flow_run_state(run.id, Cancelling(message=ORPHANED))
+            end(look.client, run)
         yield Deed(ORPHANED, str(run.id))
+
+
+def end(client: "SyncPrefectClient", run: FlowRun) -> None:
+    """
+    Ask a part to stop.
+
+    Args:
+        client: of the server.
+        run:    the part's.
+    """
+    client.update_flow_run_labels(run.id, {ENDED_AS: CANCELLED})
+    client.set_flow_run_state(run.id, Cancelling(message=ORPHANED))
 
 
 def _cancelled(client: "SyncPrefectClient", ids: list[UUID]) -> set[UUID]:

@@ -47,7 +47,7 @@ _PAGE = 200
 _AT_ONCE = 50
 """Runs that one request deletes; the server takes no more."""
 _ENDED = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
-_CHORES = ("announce", "janitor")
+_CHORES = ("announce", "end_parts", "janitor")
 """Flows whose runs are nobody's job and tell nothing later."""
 
 

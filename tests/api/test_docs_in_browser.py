@@ -1,5 +1,7 @@
 """The documentation pages in a real browser: shown, guarded, and asking nobody else for anything."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from browser import browsing
 
@@ -35,6 +37,30 @@ def test_every_route_is_shown_without_a_network(server, tab):
     tab.shot("docs-lip-sync")
     assert tab.page.locator("#operations-jobs-read_lineage_v1_jobs__job_id__lineage_get").count() == 1
     assert tab.asked and tab.elsewhere() == [] and tab.errors == []
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["bearer", "header"])
+def test_a_key_is_entered_once_and_sent_with_every_request(issue, app_of_server, server, tab, scheme):
+    key = issue("tester", tenant="acme")["Authorization"].removeprefix("Bearer ")
+    tab.page.goto(f"{server}/docs")
+
+    def listed():
+        with tab.page.expect_response(lambda answer: urlsplit(answer.url).path == "/v1/jobs") as found:
+            route.get_by_role("button", name="Execute").click()
+        return found.value.status
+
+    route = tab.page.locator("#operations-jobs-list_jobs_v1_jobs_get")
+    route.locator(".opblock-summary-control").click()
+    route.get_by_role("button", name="Try it out").click()
+    assert listed() == 401
+    tab.page.get_by_role("button", name="Authorize").first.click()
+    form = tab.page.locator(".auth-container").nth(scheme)
+    form.locator("input").fill(key)
+    form.get_by_role("button", name="Apply credentials").click()
+    tab.shot(f"docs-authorize-{scheme}")
+    tab.page.locator(".close-modal").click()
+    assert listed() == 200
+    assert tab.elsewhere() == [] and tab.errors == []
 
 
 def test_problems_are_listed_and_a_link_leads_to_one(server, tab):

@@ -73,6 +73,31 @@ def test_parents_are_followed_as_far_as_asked(client, runs, finished, lineages):
     assert followed(20) == ([*before, (str(gone), 3, "unknown")], True)
 
 
+def test_a_pipeline_leads_to_its_steps_and_a_step_not_to_those_beside_it(client, finished, lineages):
+    whole, clip, other, talk = finished(), finished(), finished(), finished()
+    part_of = {"job": whole.id, "how": "part-of"}
+    lineages.add(clip)
+    lineages.add(other, parents=[part_of])
+    lineages.add(talk, parents=[{"job": clip.id, "how": "input"}, part_of])
+    named = [{"job": one.id, "name": f"n{one.id}", "type": "speech"} for one in (other, talk)]
+    lineages.add(whole, parts=named)
+    after = lineages.add(finished(), whole.id)
+
+    def followed(job, depth=20):
+        body = client.get(f"/v1/jobs/{job.id}/lineage", params={"depth": depth}).json()
+        return [(one["job"], one["depth"]) for one in body["ancestors"]], body["complete"]
+
+    steps = [str(other.id), str(talk.id)]
+    assert followed(whole, 0) == ([], False)
+    assert followed(whole) == ([*((step, 1) for step in steps), (str(clip.id), 2)], True)
+    found, _ = followed(talk)
+    assert sorted(found) == sorted([(str(whole.id), 1), (str(clip.id), 1)])
+    found, _ = followed(after)
+    assert found == [(str(whole.id), 1), *((step, 2) for step in steps), (str(clip.id), 3)]
+    lineages.add(whole, parts=named, parts_left_out=3)
+    assert followed(whole)[1] is False
+
+
 def test_a_ring_ends(client, finished, lineages):
     one, two = finished(), finished()
     lineages.add(one, two.id)

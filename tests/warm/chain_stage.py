@@ -5,6 +5,7 @@ from stage import Shim, Worker, eventually
 
 from deployments.apply import _apply_deployment, _apply_pool, _apply_queues
 from deployments.catalogue import declared
+from deployments.watches import apply_automations
 
 
 class Deployed:
@@ -21,6 +22,7 @@ def deploy_all(server):
             _apply_queues(client, pool)
         for item in declared():
             _apply_deployment(client, item)
+        apply_automations(client)
         for kept in client.read_deployments():  # nothing runs by the clock here
             for schedule in kept.schedules:
                 client.delete_deployment_schedule(kept.id, schedule.id)

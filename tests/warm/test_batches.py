@@ -8,6 +8,8 @@ import wave
 import pytest
 from chain_stage import Stage
 from stage import ASSETS, eventually
+from standardwebhooks import Webhook
+from webhook_stage import SECRET
 
 pytestmark = pytest.mark.stack
 
@@ -24,9 +26,15 @@ def speeches(folder, count):
 
 
 @pytest.fixture
-def stage(own_server, tmp_path):
+def stage(own_server, receiver, tmp_path):
     shutil.copy(ASSETS / "astronaut.jpg", tmp_path / "anna.jpg")
-    stage = Stage(own_server, tmp_path)
+    stage = Stage(
+        own_server,
+        tmp_path,
+        MUSETALK_EGRESS__ALLOW_HTTP="true",
+        MUSETALK_EGRESS__ALLOWED_HOSTS=receiver.host,
+        MUSETALK_WEBHOOK__SECRETS=SECRET,
+    )
     yield stage
     stage.stop()
 
@@ -97,7 +105,7 @@ def finished(stage, batch):
     return sum(part["status"] == "succeeded" for part in stage.parts(batch))
 
 
-def test_a_dry_run_a_pause_and_doing_again_what_failed(stage):
+def test_a_dry_run_a_pause_one_message_and_doing_again_what_failed(stage, receiver):
     speeches(stage.folder, 4)
     stage.start()
     rows = [row(stage, number) for number in range(4)] + [row(stage, "late"), {"id": "bad"}]
@@ -109,7 +117,8 @@ def test_a_dry_run_a_pause_and_doing_again_what_failed(stage):
     strict = stage.http.post("/v1/batches", params={"dry_run": "true"}, json=body | {"on_bad_rows": "fail"})
     assert strict.json()["valid"] is False
 
-    batch = stage.http.post("/v1/batches", json=body).json()["id"]
+    notify = {"notify": {"url": receiver.url, "events": ["completed"]}}
+    batch = stage.http.post("/v1/batches", json=body | {"control": notify}).json()["id"]
     eventually(lambda: finished(stage, batch) >= 1, 90, 0.1)
     paused = stage.http.post(f"/v1/batches/{batch}/pause").json()
     assert (paused["paused"], paused["status"]) == (True, "running")
@@ -121,6 +130,18 @@ def test_a_dry_run_a_pause_and_doing_again_what_failed(stage):
 
     done = stage.wait(batch)
     assert (done["result"]["succeeded"], done["result"]["failed"], done["result"]["invalid"]) == (4, 1, 1)
+    eventually(lambda: receiver.got, 60)
+    message = Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
+    assert (message["type"], message["data"]["id"]) == ("job.completed", batch)
+    told = message["data"]["result"]
+    assert [told[name] for name in ("total", "succeeded", "failed", "invalid")] == [6, 4, 1, 1]
+    lineage = stage.http.get(f"/v1/jobs/{batch}/lineage").json()["lineage"]
+    assert {part["name"]: part["job"] for part in lineage["parts"]} == {
+        part["part"]: part["id"] for part in stage.parts(batch)
+    }
+    assert [file["name"] for file in lineage["outputs"]] == list(done["result"]["files"])
+    assert "rows" not in lineage["parameters"]
+
     shutil.copy(stage.folder / "3.wav", stage.folder / "late.wav")
     again = stage.http.post(f"/v1/batches/{batch}/retry")
     assert again.status_code == 202, again.text
@@ -128,3 +149,5 @@ def test_a_dry_run_a_pause_and_doing_again_what_failed(stage):
     assert (done["result"]["succeeded"], done["result"]["failed"]) == (5, 0)
     assert [part["part"] for part in stage.parts(done["id"])] == ["nlate"]
     assert len(table(stage, done)) == 6
+    told_of = [got.json["data"]["id"] for got in receiver.got]
+    assert told_of.count(batch) == 1 and set(told_of) <= {batch, done["id"]}

@@ -11,6 +11,7 @@ import pytest
 import requests
 import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
+from own_postgres import own_database
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed
@@ -35,11 +36,21 @@ FILE = "hello.mp3"
 ENDED = ("completed", "failed", "crashed", "canceled")
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request):
+    """What Prefect keeps everything in."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with own_database() as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(database, tmp_path_factory):
     """A server with everything deployed, and pools that hand out nothing."""
     folder = tmp_path_factory.mktemp("contract")
-    server = Server(folder)
+    server = Server(folder, database)
     server.start()
     with temporary_settings({PREFECT_API_URL: server.url}):
         apply(Settings(home=folder / "home"))

@@ -12,7 +12,7 @@ from test_redis import HOST, redis  # noqa: F401  a fixture
 from webhook_stage import SECRET
 
 from deployments.messaging import messaging_environment
-from deployments.webhooks import apply_automations
+from deployments.watches import apply_automations
 from tasks.settings_redis import RedisSettings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from chain_stage import Stage
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.states import Cancelling
 from stage import ASSETS, eventually
 
 pytestmark = pytest.mark.stack
@@ -65,6 +66,17 @@ def test_each_step_takes_in_what_others_made_and_the_last_stands_for_all(stage):
     text = stage.job(steps["words"]["job"])["result"]["text"]
     assert "good morning" in text.lower()
 
+    found = stage.http.get(f"/v1/jobs/{job}/lineage", params={"depth": 1}).json()
+    told = found["lineage"]
+    assert [(part["name"], part["type"]) for part in told["parts"]] == [
+        (name, one["type"]) for name, one in steps.items()
+    ]
+    assert [(file["name"], file["fields"]) for file in told["inputs"]] == [("anna.jpg", ["talk.video"])]
+    own = next(one["lineage"] for one in found["ancestors"] if one["job"] == steps["shown"]["job"])
+    assert told["outputs"] == own["outputs"] != []
+    assert {one["job"] for one in found["ancestors"]} == {one["job"] for one in steps.values()}
+    assert [one["name"] for one in told["parameters"]["steps"]] == list(steps)
+
 
 def test_a_diamond_and_equal_steps_are_done_once(stage):
     job = stage.submit(
@@ -118,7 +130,7 @@ def test_a_third_step_fails_is_mended_and_the_retry_takes_the_others_from_the_ca
     assert {part["part"] for part in stage.parts(again)} == {"shown", "after"}
 
 
-def test_who_waits_leaves_the_place_to_others_and_goes_on(stage):
+def test_who_waits_leaves_the_place_to_others_and_goes_on_or_is_cancelled_in_its_sleep(stage):
     """The light pool has one place: two pipelines and the housekeeping share it."""
     slow = step(
         "talk", "lip_sync", video=f"file://{stage.folder}/anna.jpg", audio="job://speak", engine="viseme"
@@ -136,9 +148,15 @@ def test_who_waits_leaves_the_place_to_others_and_goes_on(stage):
     assert {
         job["id"] for job in stage.http.get("/v1/jobs", params={"status": "running"}).json()["jobs"]
     } >= set(jobs)
-    assert all(stage.wait(job)["status"] == "succeeded" for job in jobs)
     with stage.server.client() as client:
-        assert any("Waiting" in [s.name for s in client.read_flow_run_states(job)] for job in jobs)
+        asleep = eventually(
+            lambda: [job for job in jobs if client.read_flow_run(job).state.name == "Waiting"]
+        )
+        client.set_flow_run_state(asleep[0], Cancelling())  # as Prefect's page does
+    assert stage.wait(asleep[0], 30)["status"] == "canceled"
+    eventually(lambda: {part["status"] for part in stage.parts(asleep[0])} == {"canceled"}, 30, 0.2)
+    (left,) = set(jobs) - set(asleep[:1])
+    assert stage.wait(left)["status"] == "succeeded"
 
 
 def test_stopping_a_pipeline_stops_its_steps(stage):

@@ -10,7 +10,7 @@ from stage import eventually
 from standardwebhooks import Webhook
 from webhook_stage import SECRET, attempts, janitor, runs_of, submit
 
-from deployments.webhooks import WATCHES
+from deployments.watches import WATCHES
 from flows.webhook_schemas import webhook_id
 
 pytestmark = pytest.mark.stack

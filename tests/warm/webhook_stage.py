@@ -6,7 +6,7 @@ from stage import eventually
 
 from deployments.apply import _apply_deployment, _apply_queues, job_template
 from deployments.catalogue import declared
-from deployments.webhooks import apply_automations
+from deployments.watches import apply_automations
 from flows.control import Control, Notify, tags
 from flows.webhook_runs import attempts_of
 
@@ -27,7 +27,7 @@ class Light:
             for item in declared():
                 if item.pool == "light":
                     _apply_deployment(client, item)
-            assert len(apply_automations(client)) == 3 and not apply_automations(client)
+            assert len(apply_automations(client)) == 4 and not apply_automations(client)
             for kept in client.read_deployments():  # the janitor runs when a test says so
                 for schedule in kept.schedules:
                     client.delete_deployment_schedule(kept.id, schedule.id)

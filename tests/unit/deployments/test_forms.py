@@ -16,6 +16,15 @@ LEAST = {
     "speech": {"text": "Hello."},
     "transcribe": {"audio": "s3://b1c/a.wav"},
     "analyze": {"image": "s3://b1c/a.png"},
+    "caption": {"video": "s3://b1c/a.mp4", "captions": "s3://b1c/a.srt"},
+    "pipeline": {"steps": [{"name": "speak", "type": "speech", "job": {"text": "Hello."}}]},
+    "persona_sync": {"video": "s3://b1c/a.mp4", "audio": "s3://b1c/a.wav"},
+    "batch": {"job_type": "speech", "rows": [{"text": "Hello."}]},
+    "render_new": {
+        "name": "nightly",
+        "job_type": "lip_sync",
+        "places": {"video": "s3://b1c/a.mp4", "audio": "s3://b1c/new/"},
+    },
 }
 
 

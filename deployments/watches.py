@@ -1,4 +1,4 @@
-"""What sets webhooks going: automations of Prefect's that run `announce` or `notify` on what jobs do."""
+"""What our own flows look out for: automations of Prefect's that run them on what jobs do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from flows.control import NOTIFY_START_TAG, NOTIFY_TAG
+from flows.family import CHAIN_TAG
 from flows.registry import INTERNAL
 from tasks.event_names import PROGRESSED
 
@@ -56,6 +57,8 @@ WATCHES: Final = (
         flow="notify",  # said once, and not worth a look at who else saw it
         more={"event": "progress", "number": {"__prefect_kind": "json", "value": _NUMBER}},
     ),
+    # one that sleeps, or whose worker is gone, cannot stop its parts itself
+    Watch("musetalk: a batch or pipeline is cancelled", _states("Cancelled"), CHAIN_TAG, flow="end_parts"),
 )
 
 
@@ -64,7 +67,7 @@ def apply_automations(client: "SyncPrefectClient") -> list[str]:
     Create the automations, or point them to the deployments that are there now.
 
     Args:
-        client: of the server to write to; `announce` and `notify` are deployed there.
+        client: of the server to write to; the flows are deployed there.
 
     Returns:
         What was done, empty for nothing.

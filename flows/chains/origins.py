@@ -1,0 +1,156 @@
+"""Where what a pipeline or batch made came from: this leads to the lineages of its jobs."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.context import FlowRunContext
+from pydantic import BaseModel, ValidationError
+
+from flows.chains.patience import patiently
+from flows.lineage import ENDING
+from flows.lineage_page import page
+from flows.lineage_run import about_run, wholes
+from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, PartJob, UsedModel
+from flows.outcome import read_data
+from musetalk_core.weights.ledger import sha256_of
+from tasks.publish import store_table
+from tasks.refs import ObjectRef
+from tasks.reports import note
+from tasks.settings import get_settings
+from tasks.tenancy import current_tenant
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.chains.steps import StepMade
+
+MOST_PARTS: Final = 100
+"""Of a batch that its lineage names."""
+_log = logging.getLogger(__name__)
+
+
+def record_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], reused: Iterable[str]) -> None:
+    """
+    Write down what went into a pipeline's steps from outside, and what its last one made.
+
+    Args:
+        client: of the server.
+        made:   by step, in the order of the request; the last one stands for the whole.
+        reused: steps that had been done before.
+    """
+    _write(lambda: _of_steps(client, made, reused))
+
+
+def record_table(
+    path: Path, stored: ObjectRef, place: tuple[str | None, str, str], parts: Sequence[PartJob], left_out: int
+) -> None:
+    """
+    Write down where a batch's table came from, beside it too.
+
+    Args:
+        path:     the table, as it was stored.
+        stored:   where it is.
+        place:    bucket, prefix and folder in our own store, as `store_table` takes them.
+        parts:    jobs of the first rows.
+        left_out: jobs that are not among them.
+    """
+
+    def write() -> Lineage:
+        found = _of_table(path, stored, parts, left_out)
+        if get_settings().store.lineage_files:
+            _store_beside(found, path.name, place)
+        return found
+
+    _write(write)
+
+
+def _write(write: Callable[[], Lineage]) -> None:
+    """Take nothing from a result that is there: a note that cannot be written is a line in the log."""
+    try:
+        found = write()
+        note(LINEAGE, found.model_dump(mode="json"), page(found))
+    except Exception as error:
+        _log.warning("where the result came from was not written down: %s", error)
+
+
+def _of_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], reused: Iterable[str]) -> Lineage:
+    known = _read(client, [step.job for step in made.values()])
+    told = {name: known[step.job] for name, step in made.items() if step.job in known}
+    last = told.get(list(made)[-1])
+    return Lineage(
+        **about_run(_asked(), current_tenant()),
+        inputs=tuple(chain.from_iterable(_from_outside(name, one) for name, one in told.items())),
+        outputs=last.outputs if last else (),
+        parents=tuple(wholes()),
+        parts=tuple(PartJob(job=step.job, name=name, type=step.type) for name, step in made.items()),
+        settled={},
+        models=tuple(_models(told.values())),
+        rendering=None,
+        cached=tuple(reused),
+        timings_s={name: step.ran_s for name, step in made.items()},
+    )
+
+
+def _read(client: "SyncPrefectClient", jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=list(jobs)), key=ArtifactFilterKey(any_=[LINEAGE])
+    )
+    found: dict[UUID, Lineage] = {}
+    for artifact in patiently(lambda: client.read_artifacts(artifact_filter=wanted, limit=200)):
+        try:
+            one = Lineage.model_validate(read_data(artifact))
+        except ValidationError:  # of another version
+            continue
+        found[one.job] = one
+    return found
+
+
+def _from_outside(step: str, one: Lineage) -> Iterator[InputFile]:
+    for file in one.inputs:
+        if not file.given.startswith("job://"):
+            yield file.model_copy(update={"fields": tuple(f"{step}.{field}" for field in file.fields)})
+
+
+def _models(told: Iterable[Lineage]) -> list[UsedModel]:
+    found = {model.name: model for one in told for model in one.models}
+    return [found[name] for name in sorted(found)]
+
+
+def _of_table(path: Path, stored: ObjectRef, parts: Sequence[PartJob], left_out: int) -> Lineage:
+    run = about_run(_asked({"rows"}), current_tenant())
+    uri = stored.uri if stored.uri.startswith("s3://") else f"job://{run['job']}/{path.name}"
+    table = OutputFile(
+        name=path.name, uri=uri, version=stored.version, sha256=sha256_of(path), size=stored.size
+    )
+    return Lineage(
+        **run,
+        inputs=(),
+        outputs=(table,),
+        parents=tuple(wholes()),
+        parts=tuple(parts),
+        parts_left_out=left_out,
+        settled={},
+        models=(),
+        rendering=None,
+        cached=(),
+        timings_s={},
+    )
+
+
+def _asked(without: set[str] | None = None) -> dict[str, Any]:
+    context = FlowRunContext.get()
+    job: Any = context.parameters.get("job") if context and context.parameters else None
+    return job.model_dump(mode="json", exclude=without) if isinstance(job, BaseModel) else {}
+
+
+def _store_beside(found: Lineage, name: str, place: tuple[str | None, str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "note.json"
+        path.write_text(found.model_dump_json(indent=1), encoding="utf-8")
+        store_table(path, f"{name}{ENDING}", *place)
