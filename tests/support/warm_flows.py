@@ -175,9 +175,10 @@ def steady(steps: int, control: dict | None = None):
     """Get on by half a second at a time, and say so."""
     import time
 
+    from flows.job import Job
     from flows.steps import job_steps
 
-    with job_steps() as books:
+    with job_steps(Job()) as books:
         for done in range(steps):
             books.report.advance("render", done, steps)
             time.sleep(0.5)

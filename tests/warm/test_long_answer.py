@@ -7,10 +7,19 @@ import time
 import httpx
 import pytest
 from seed_documents import BODY, INFERENCE_QUERY
-from stage import Shim
+from stage import Server, Shim
 
 pytestmark = pytest.mark.stack
 DOCUMENTED = ["avatar_id", "audio_id", "output_path", "s3_output_path", "message"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One of its own, for the pool's name is that of the real one."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="module")
