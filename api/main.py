@@ -23,12 +23,12 @@ from api import (
     routes_seed,
     routes_watch,
 )
-from api.characters import require_characters
 from api.gate import Gate
 from api.keys import require_keys_when_public
 from api.metrics import Metrics
 from api.origins import allow_origins, require_own_page
 from api.wire import Wire
+from api.writable import require_writable
 from tasks.settings import get_settings
 
 
@@ -58,7 +58,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         # a page of another origin must not learn what a body is by guessing: JSON is what says it is JSON
         strict_content_type=True,
-        dependencies=[Depends(require_own_page), Depends(require_characters)],
+        dependencies=[Depends(require_own_page), Depends(require_writable)],
     )
     problems.install(app)
     for module in (

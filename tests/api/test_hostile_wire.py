@@ -62,6 +62,43 @@ def test_a_body_that_is_odd_is_refused_at_once(client, runs, body):
     assert time.monotonic() - began < 5 and not runs.created
 
 
+ROWS = '{"job_type": "speech", "rows": [{"text": "a", "x": %s}]}'
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        str(2**63),
+        str(-(2**63) - 1),
+        "9" * 4000,
+        "[[[" + "1" * 30 + "]]]",
+        "NaN",
+        "-Infinity",
+        "1e400",
+        "-1E+999",
+        "1e100",
+        "123456789012e8",
+        "[" * 120 + "]" * 120,
+        '{"a":' * 120 + "1" + "}" * 120,
+    ],
+)
+def test_what_no_list_of_jobs_could_be_written_with_is_refused(client, runs, x):
+    answer = client.post("/v1/batches", content=ROWS % x, headers=JSON)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request") and not runs.created
+
+
+@pytest.mark.parametrize(
+    "x", [str(2**63 - 1), str(-(2**63)), '"' + "9" * 40 + '"', "1.5e18", "1e-300", "[" * 90 + "]" * 90]
+)
+def test_odd_rows_that_can_be_written_are_bad_rows_and_no_more(client, runs, x):
+    good = '{"text": "b"}, ' * 120
+    body = ROWS.replace('[{"text"', "[" + good.replace("%", "%%") + '{"text"') % x
+
+    assert client.post("/v1/batches", content=body, headers=JSON).status_code == 202
+    assert len(runs.created[0][1].rows) == 121
+
+
 def test_of_a_name_that_comes_twice_the_last_counts_for_everybody(client, runs):
     answer = client.post("/v1/jobs/speech", content=b'{"text": "one", "text": "two"}', headers=JSON)
 
@@ -85,7 +122,7 @@ def test_a_rate_is_reckoned_with_only_if_it_can_be_one(client, rate):
 
     answer = client.post("/v1/jobs/lip_sync", json={**LIP_SYNC, "fps": rate})
 
-    assert answer.status_code == (202 if rate == "25 " else 422)
+    assert answer.status_code == {"25 ": 202, 1e300: 400}.get(rate, 422)
     assert time.monotonic() - began < 2  # ten to the power of a thousand million once took for ever
 
 

@@ -19,6 +19,8 @@ from seed_documents import C3, INFERENCE
 
 _LIP_SYNC = {"video": "asset://anna", "audio": "asset://hello"}
 _SPEECH = {"text": "Hello.", "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}
+_STEPS = {"steps": [{"name": "speak", "type": "speech", "job": {"text": "Hello."}}]}
+_ROWS = {"job_type": "speech", "rows": [{"text": "Hello."}]}
 _GOOD: dict[str, dict[str, Any]] = {
     "/v1/jobs": {"type": "speech", **_SPEECH},
     "/v1/jobs/lip_sync": _LIP_SYNC,
@@ -27,6 +29,18 @@ _GOOD: dict[str, dict[str, Any]] = {
     "/v1/jobs/speech": _SPEECH,
     "/v1/jobs/transcribe": {"audio": "asset://anna"},
     "/v1/jobs/analyze": {"image": "asset://anna"},
+    "/v1/jobs/caption": {"video": "asset://anna", "captions": "asset://words"},
+    "/v1/jobs/pipeline": _STEPS,
+    "/v1/jobs/persona_sync": _LIP_SYNC,
+    "/v1/jobs/batch": _ROWS,
+    "/v1/jobs/render_new": {
+        "name": "new",
+        "job_type": "lip_sync",
+        "places": {"video": "s3://media/anna.mp4", "audio": "s3://media/new/"},
+    },
+    "/v1/pipelines": _STEPS,
+    "/v1/pipelines/persona_sync": _LIP_SYNC,
+    "/v1/batches": _ROWS,
     "/v1/avatars": {"video": "asset://anna"},
     "/job/{job_id}": {"status": "cancelled"},
     "/inference": json.loads(INFERENCE),

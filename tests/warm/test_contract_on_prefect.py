@@ -10,6 +10,7 @@ import httpx
 import pytest
 import requests
 import schemathesis
+from lineages import lineage_of
 from made_up_requests import checks, grafter, shut_out, tried
 from own_postgres import own_database
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolUpdate
@@ -104,17 +105,22 @@ def session():
 
 @pytest.fixture
 def jobs(server, shim, keys):
-    """One of Anna's jobs in every standing, by its name."""
+    """One of Anna's jobs in every standing, by its name, and one that consists of others of each kind."""
 
-    def make():
-        asked = {"text": "Hello.", "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}
+    def make(path="jobs/speech", **job):
+        asked = {**job, "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}
         answer = httpx.post(
-            f"{shim.url}/v1/jobs/speech", json=asked, headers=keys[1]["anna"], trust_env=False, timeout=30
+            f"{shim.url}/v1/{path}", json=asked, headers=keys[1]["anna"], trust_env=False, timeout=30
         )
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
-    made = {name: make() for name in ("queued", *ENDED)}
+    made = {name: make(text="Hello.") for name in ("queued", *ENDED)}
+    step = {"name": "speak", "type": "speech", "job": {"text": "Hello."}}
+    made["pipeline"] = make("pipelines", steps=[step])
+    made["batch"], made["other_batch"] = (
+        make("batches", job_type="speech", rows=[step["job"]]) for _ in range(2)
+    )
     states = {"completed": Completed(), "failed": Failed(message="no"), "crashed": Crashed()}
     stored = shim.home / "store" / "outputs" / made["completed"] / FILE
     stored.parent.mkdir(parents=True, exist_ok=True)
@@ -126,10 +132,12 @@ def jobs(server, shim, keys):
         "warnings": [],
     }
     with server.client() as client:
-        note = ArtifactCreate(
-            key="result", type="json", data=json.dumps(result), flow_run_id=UUID(made["completed"])
-        )
-        client._client.post("/artifacts/", json=note.model_dump(mode="json")).raise_for_status()
+        origin = lineage_of(made["completed"]).model_dump(mode="json")
+        for key, data in (("result", result), ("lineage", origin)):
+            note = ArtifactCreate(
+                key=key, type="json", data=json.dumps(data), flow_run_id=UUID(made["completed"])
+            )
+            client._client.post("/artifacts/", json=note.model_dump(mode="json")).raise_for_status()
         for name, state in states.items():
             client.set_flow_run_state(made[name], state, force=True)
     httpx.delete(f"{shim.url}/v1/jobs/{made['canceled']}", headers=keys[1]["anna"], trust_env=False)
@@ -144,10 +152,15 @@ def about(jobs):
         turn = next(turns)
         if "job_id" in (case.path_parameters or {}) and turn % 2:
             # the events of a job that waits for a worker would go on for ever
-            known = [jobs[name] for name in ENDED] if case.path.endswith("/events") else [*jobs.values()]
+            live = [job for name, job in jobs.items() if name != "other_batch"]  # kept for its own routes
+            known = [jobs[name] for name in ENDED] if case.path.endswith("/events") else live
             case.path_parameters["job_id"] = known[turn // 2 % len(known)]
             if "name" in case.path_parameters:
                 case.path_parameters["name"] = FILE
+        elif turn % 2 and (whole := {"pipeline_id", "batch_id"} & set(case.path_parameters or {})):
+            (name,) = whole
+            pausing = case.path.endswith(("/pause", "/resume"))  # the other one is cancelled on the way
+            case.path_parameters[name] = jobs["other_batch" if pausing else name.removesuffix("_id")]
         elif "job_type" in (case.path_parameters or {}) and turn % 2:
             case.path_parameters["job_type"] = "speech"
 
