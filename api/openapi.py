@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.problems import CODES
+from flows.batch_schemas import ROW_COUNTS
 from flows.outcome import Status
 
 TAGS: Final = [
@@ -86,6 +87,10 @@ class WebhookData(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     error: WebhookError | None
+    counts: dict[str, int] | None = Field(
+        default=None,
+        description=f"Of a batch that has ended: rows by what became of them ({', '.join(ROW_COUNTS)}).",
+    )
     links: WebhookLinks
 
 

@@ -1,7 +1,7 @@
 """What batches take and give: many jobs of one type. Pure pydantic."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints, model_validator
@@ -172,6 +172,10 @@ class RowView(BaseModel):
     code: str | None = Field(default=None, description="Of the error.")
     message: str | None = None
     faults: list[RowFault] = []
+
+
+ROW_COUNTS: Final = ("total", "succeeded", "failed", "canceled", "invalid", "known")
+"""Fields of a result that count rows; webhooks tell them."""
 
 
 class BatchResult(BaseModel):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
+from flows.batch_schemas import ROW_COUNTS
 from flows.control import Event
 from flows.outcome import NO_PROGRESS, TEXT_JOBS, JobError, Progress, Status, media_of, seed_word
 
@@ -86,16 +87,23 @@ def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
         links["result"] = f"{own}/result"
     ended = event not in _UNDERWAY
     progress = {"progress": asdict(job.progress)} if event == "progress" else {}
-    return progress | {
-        "id": str(job.id),
-        "type": job.type,
-        "status": job.status if ended else "running",
-        "created_at": _text(job.created),
-        "started_at": _text(job.started),
-        "ended_at": _text(job.ended) if ended else None,
-        "error": _error(job.error) if ended and job.error else None,
-        "links": links,
-    }
+    result = job.result or {}
+    counted = event == "completed" and "succeeded" in result
+    counts = {"counts": {name: result.get(name, 0) for name in ROW_COUNTS}} if counted else {}
+    return (
+        progress
+        | counts
+        | {
+            "id": str(job.id),
+            "type": job.type,
+            "status": job.status if ended else "running",
+            "created_at": _text(job.created),
+            "started_at": _text(job.started),
+            "ended_at": _text(job.ended) if ended else None,
+            "error": _error(job.error) if ended and job.error else None,
+            "links": links,
+        }
+    )
 
 
 def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_a_dry_run_a_pause_one_message_and_doing_again_what_failed(stage, receiv
     eventually(lambda: receiver.got, 60)
     message = Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
     assert (message["type"], message["data"]["id"]) == ("job.completed", batch)
-    told = message["data"]["result"]
+    told = message["data"]["counts"]
     assert [told[name] for name in ("total", "succeeded", "failed", "invalid")] == [6, 4, 1, 1]
     lineage = stage.http.get(f"/v1/jobs/{batch}/lineage").json()["lineage"]
     assert {part["name"]: part["job"] for part in lineage["parts"]} == {

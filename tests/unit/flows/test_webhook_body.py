@@ -168,3 +168,15 @@ def test_who_is_told_is_part_of_the_control():
 def test_what_makes_no_sense_is_refused(notify):
     with pytest.raises(ValidationError):
         Control(notify=notify)
+
+
+@pytest.mark.parametrize("kind", ["batch", "render_new"])
+def test_a_batch_tells_its_rows_by_what_became_of_them_and_not_which(kind):
+    counts = {"total": 6, "succeeded": 4, "failed": 1, "canceled": 0, "invalid": 1, "known": 2}
+    rows = [{"id": "n1", "message": "s3://media/secret.wav is missing"}]
+
+    body = told(type=kind, result={**counts, "problems": rows, "files": {"rows.jsonl": VIDEO["video"]}})
+
+    assert body["data"]["counts"] == counts
+    assert "secret" not in json.dumps(body)
+    assert "counts" not in told()["data"]
