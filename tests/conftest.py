@@ -1,5 +1,6 @@
 """Fixtures every tier may use."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -24,6 +25,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes do the suite (`-n 2 --dist loadgroup`): who starts servers mostly waits for them."""
+    for item in items:
+        group = "servers" if item.get_closest_marker("stack") else "here"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap() -> None:
+    """
+    Take what earlier tests left behind out of the sight of the garbage collector.
+
+    Readers of clips collect when they close: in a process with all of a suite's objects that takes most of a
+    second, and they are closed hundreds of times.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Housekeeping on a real server: what is over ends, what is past its retention goes, all else stays."""
 
+import contextlib
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Completed, Pending, Running, Scheduled
 
 from flows import janitor as janitor_module
@@ -179,12 +180,16 @@ def test_parts_of_what_was_cancelled_are_ended(client, dry_run):
 # -- zombies --
 
 
+POOL = "gpu"
+
+
 @pytest.fixture
 def pool(client):
-    """The pool `gpu`, with a run of a deployment in it."""
-    client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))
+    """One of our pools, other tests may have made it before, with a run of a deployment in it."""
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     deployment = client.create_deployment(
-        flow_id=client.create_flow_from_name("speech"), name="gpu", work_pool_name="gpu"
+        flow_id=client.create_flow_from_name("speech"), name=POOL, work_pool_name=POOL
     )
     runs = []
 
@@ -199,7 +204,7 @@ def pool(client):
     yield run
     for found in runs:
         client.delete_flow_run(found)
-    client.delete_work_pool("gpu")
+    client.delete_deployment(deployment)
 
 
 def ended_by(client, **later):
@@ -208,7 +213,7 @@ def ended_by(client, **later):
 
 def test_runs_whose_worker_stays_silent_are_ended(client, pool):
     running, pending, stopping = pool(Running()), pool(Pending()), pool(Running(), Cancelling())
-    client.send_worker_heartbeat("gpu", "w")
+    client.send_worker_heartbeat(POOL, "w")
     suspected = (SILENCE + timedelta(seconds=10)).total_seconds()
     proven = suspected + PROOF.total_seconds()
 
@@ -230,7 +235,7 @@ def test_a_mark_alone_ends_nothing_while_the_worker_lives(client, pool):
     run = pool(Running())
     mark = datetime.now(UTC) - timedelta(hours=1)
     client.update_flow_run_labels(run, {SILENT_SINCE: mark.isoformat()})
-    client.send_worker_heartbeat("gpu", "w")
+    client.send_worker_heartbeat(POOL, "w")
     assert ended_by(client, seconds=200) == set()
     # silent since, but heard of after the mark: it is marked anew and not ended
     assert ended_by(client, seconds=600) == set()
