@@ -4,12 +4,12 @@ Every sentence with which the older services refused a request: text, status, an
 The field is where the first entry of `errors` points; POST /portrait has its own form, sentences by field.
 """
 
-from uuid import uuid4
-
 import pytest
 from seed_documents import BODY, INFERENCE_QUERY
 
 URL = "https://example.org/hello.mp4"
+NOBODY = "5f0c6b1e-7b0e-4a63-9a51-0d3f1f2f7f10"
+"""Id of a job that there is not."""
 TEXT = {"text": "a"}
 CLONE = {"text": "a", "voice": "clone", "reference_audio_url": URL, "reference_text": "We met."}
 PORTRAIT = {"image_url": URL, "audio_url": URL}
@@ -159,9 +159,9 @@ OF_JOBS = [
     ("GET", "/status/17", None, 400, "Invalid job ID format"),
     ("GET", "/result/17", None, 400, "Invalid job ID format"),
     ("POST", "/job/17", {"status": "cancelled"}, 400, "Invalid job ID format"),
-    ("GET", f"/status/{uuid4()}", None, 404, "Job not found"),
-    ("GET", f"/result/{uuid4()}", None, 404, "Job not found"),
-    ("POST", f"/job/{uuid4()}", {"status": "cancelled"}, 404, "Job not found"),
+    ("GET", f"/status/{NOBODY}", None, 404, "Job not found"),
+    ("GET", f"/result/{NOBODY}", None, 404, "Job not found"),
+    ("POST", f"/job/{NOBODY}", {"status": "cancelled"}, 404, "Job not found"),
     ("GET", f"/result/{A_JOB}", None, 400, "Job not completed"),
     ("POST", f"/job/{A_JOB}", {}, 400, "Missing status in request body"),
     (
