@@ -27,14 +27,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes do the suite (`-n 2 --dist loadgroup`): who starts servers mostly waits for them."""
-    for item in items:
-        group = "servers" if item.get_closest_marker("stack") else "here"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def small_heap() -> None:
     """

@@ -71,3 +71,39 @@ def test_a_terminal_sees_the_installation_and_a_log_stays_short(tmp_path, python
     assert len(installs) == 3
     for words in installs:
         assert ("--quiet" in words) == (place == "a log")
+
+
+TESTED = """#!/bin/sh
+if [ "$2" = venv ]; then
+  mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && cp /bin/true "$4/bin/lint-imports"
+  exit
+fi
+[ "$2" = pytest ] || exit 0
+shift 2
+echo "$*" >>"$0.asked"
+echo "did $*"
+case "$2" in "not stack"*) exit "$OTHERS" ;; *) sleep 0.5; exit "$SERVERS" ;; esac
+"""
+
+
+@pytest.mark.parametrize(("servers", "others"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_the_suite_runs_in_two_parts_and_fails_when_one_does(tmp_path, python, servers, others):
+    python.write_text(TESTED)
+    venv = tmp_path / "v"
+    env = os.environ | {
+        "MUSETALK_VENV": str(venv),
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+        "SERVERS": str(servers),
+        "OTHERS": str(others),
+    }
+    done = subprocess.run([RUN, "test"], env=env, capture_output=True, text=True)
+
+    assert (done.returncode == 0) == (servers == others == 0)
+    parts = {"-m stack and not slow", "-m not stack and not slow"}
+    asked = (venv / "bin" / "python.asked").read_text().splitlines()
+    assert set(asked) == parts and len(asked) == 2
+    assert all(f"did {part}" in done.stdout for part in parts)
+
+    subprocess.run([RUN, "test", "tests/one.py"], env=env, capture_output=True)
+    asked = (venv / "bin" / "python.asked").read_text().splitlines()
+    assert asked[2:] == ["-m not slow tests/one.py"]
