@@ -16,6 +16,8 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterId,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -188,6 +190,9 @@ def pool(client):
     """One of our pools, other tests may have made it before, with a run of a deployment in it."""
     with contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    theirs = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    for left in client.read_flow_runs(work_pool_filter=theirs):
+        client.delete_flow_run(left.id)
     deployment = client.create_deployment(
         flow_id=client.create_flow_from_name("speech"), name=POOL, work_pool_name=POOL
     )
