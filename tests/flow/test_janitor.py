@@ -250,14 +250,15 @@ def test_a_mark_alone_ends_nothing_while_the_worker_lives(client, pool):
 def test_a_run_that_beats_is_alive_whatever_its_worker(client, pool):
     run = pool(Running())
     time.sleep(3)
+    own = f"prefect.flow-run.{run}"
     beat = {
         "occurred": (datetime.now(UTC)).isoformat(),
         "event": "prefect.flow-run.heartbeat",
-        "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        "resource": {"prefect.resource.id": own},
         "id": str(uuid4()),
     }
     client.request("POST", "/events", json=[beat])
-    filter_ = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+    filter_ = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [own]}}
     deadline = time.monotonic() + 30
     while not client.request("POST", "/events/filter", json={"filter": filter_}).json()["events"]:
         assert time.monotonic() < deadline
