@@ -16,6 +16,13 @@ from tasks.settings import ApiSettings, get_settings
 EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
 _CANCELLING: Final = frozenset({"cancel_job", "cancel_batch", "delete_job", "update_job"})
 """Names of routes that stop a job."""
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key, as a bearer token.")
+_HEADER: Final = APIKeyHeader(
+    name="X-C3-RENDER-KEY",
+    auto_error=False,
+    scheme_name="header",
+    description="A key, as C3's clients send it.",
+)
 
 
 class PublicWithoutKeys(Exception):
@@ -46,15 +53,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key, as a bearer token.")
-_HEADER: Final = APIKeyHeader(
-    name="X-C3-RENDER-KEY",
-    auto_error=False,
-    scheme_name="header",
-    description="A key, as C3's clients send it.",
-)
 
 
 async def require_key(

@@ -77,6 +77,15 @@ class WebhookError(BaseModel):
     retryable: bool
 
 
+class WebhookProgress(BaseModel):
+    """How far the job is."""
+
+    percent: float
+    phase: str | None
+    done: int = Field(description="Of the phase.")
+    total: int
+
+
 class WebhookData(BaseModel):
     """The job."""
 
@@ -87,6 +96,7 @@ class WebhookData(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     error: WebhookError | None
+    progress: WebhookProgress | None = Field(default=None, description="With `job.progress`.")
     counts: dict[str, int] | None = Field(
         default=None,
         description=f"Of a batch that has ended: rows by what became of them ({', '.join(ROW_COUNTS)}).",
@@ -97,7 +107,7 @@ class WebhookData(BaseModel):
 class WebhookMessage(BaseModel):
     """What a receiver gets (Standard Webhooks), with the older service's fields at the top."""
 
-    type: Literal["job.started", "job.completed", "job.failed", "job.canceled"]
+    type: Literal["job.started", "job.progress", "job.completed", "job.failed", "job.canceled"]
     timestamp: datetime
     data: WebhookData
     id: str
@@ -110,7 +120,7 @@ class WebhookMessage(BaseModel):
 
 async def _job_event(body: WebhookMessage) -> None:
     """
-    A job has started or ended.
+    A job has started, got on or ended.
 
     Signed as Standard Webhooks says, in `webhook-id`, `webhook-timestamp` and `webhook-signature`. Any 2xx
     within ten seconds is taken for success.

@@ -86,24 +86,26 @@ def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
     if event not in _UNDERWAY and _has_file(job):
         links["result"] = f"{own}/result"
     ended = event not in _UNDERWAY
-    progress = {"progress": asdict(job.progress)} if event == "progress" else {}
+    return {
+        **({"progress": asdict(job.progress)} if event == "progress" else {}),
+        **_counts(event, job),
+        "id": str(job.id),
+        "type": job.type,
+        "status": job.status if ended else "running",
+        "created_at": _text(job.created),
+        "started_at": _text(job.started),
+        "ended_at": _text(job.ended) if ended else None,
+        "error": _error(job.error) if ended and job.error else None,
+        "links": links,
+    }
+
+
+def _counts(event: Event, job: Told) -> dict[str, dict[str, int]]:
+    """What a batch tells: how its rows did, and not which."""
     result = job.result or {}
-    counted = event == "completed" and "succeeded" in result
-    counts = {"counts": {name: result.get(name, 0) for name in ROW_COUNTS}} if counted else {}
-    return (
-        progress
-        | counts
-        | {
-            "id": str(job.id),
-            "type": job.type,
-            "status": job.status if ended else "running",
-            "created_at": _text(job.created),
-            "started_at": _text(job.started),
-            "ended_at": _text(job.ended) if ended else None,
-            "error": _error(job.error) if ended and job.error else None,
-            "links": links,
-        }
-    )
+    if event != "completed" or "succeeded" not in result:
+        return {}
+    return {"counts": {name: result.get(name, 0) for name in ROW_COUNTS}}
 
 
 def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 from flows.batch_schemas import BatchResult, RowFault, RowView
 from flows.chains.books import Books
 from flows.chains.crew import Crew
-from flows.chains.origins import MOST_PARTS, record_table
+from flows.chains.lineage import MOST_PARTS, record_table
 from flows.chains.parts import Ended, Part, Parts, Work
 from flows.chains.place import Place
 from flows.job import Output

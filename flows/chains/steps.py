@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from flows.chains.books import Books
 from flows.chains.crew import Crew
 from flows.chains.graph import Graph
-from flows.chains.origins import record_steps
+from flows.chains.lineage import record_steps
 from flows.chains.parts import Part, Parts, Work
 from flows.chains.patience import patiently
 from flows.chains.place import Place

@@ -11,12 +11,10 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    from stage import Server
+    from stage import serving
 
-    server = Server(tmp_path_factory.mktemp("warm"))
-    server.start()
-    yield server
-    server.kill()
+    with serving(tmp_path_factory.mktemp("warm")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -68,12 +66,10 @@ def shared(shared_worker):
 
 @pytest.fixture
 def own_server(tmp_path):
-    from stage import Server
+    from stage import serving
 
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with serving(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

@@ -94,6 +94,17 @@ class Server:
         return Pool(self, name, worker_type, variables or {})
 
 
+@contextlib.contextmanager
+def serving(folder, database=None):
+    """A server for as long as the body runs."""
+    server = Server(folder, database)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 class Pool:
     def __init__(self, server, name, worker_type, variables):
         from prefect.workers.base import BaseWorker

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 from seed_documents import BODY, INFERENCE_QUERY
-from stage import Server, Shim
+from stage import Shim, serving
 
 pytestmark = pytest.mark.stack
 DOCUMENTED = ["avatar_id", "audio_id", "output_path", "s3_output_path", "message"]
@@ -16,10 +16,8 @@ DOCUMENTED = ["avatar_id", "audio_id", "output_path", "s3_output_path", "message
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One of its own, for the pool's name is that of the real one."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
