@@ -182,7 +182,8 @@ def submit(  # noqa: PLR0913  one option each
     job_type: Annotated[
         str,
         typer.Argument(
-            metavar="TYPE", help="lip_sync, portrait, speech, transcribe, analyze or prepare_avatar."
+            metavar="TYPE",
+            help="lip_sync, portrait, speech, transcribe, analyze, caption or prepare_avatar.",
         ),
     ],
     video: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
