@@ -8,9 +8,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
+from api.keys import OPEN
 from api.problems import CODES, Problem
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[OPEN])
 
 _FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 
@@ -68,4 +69,4 @@ def install(app: FastAPI) -> None:
         )
 
     app.include_router(router)
-    app.add_api_route("/docs", read_docs, include_in_schema=False)
+    app.add_api_route("/docs", read_docs, include_in_schema=False, dependencies=[OPEN])

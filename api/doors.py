@@ -53,9 +53,8 @@ AllRunsDep = Annotated[Runs, Depends(get_runs)]
 
 
 async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
-    """Give the routes what the caller may see; routes that ask for no key know no caller."""
-    caller = getattr(request.state, "caller", None)
-    return runs if caller is None else ScopedRuns(runs, caller, request.app.state.gate)
+    """Give the routes what the caller may see; fails on a route without a scope, which knows no caller."""
+    return ScopedRuns(runs, request.state.caller, request.app.state.gate)
 
 
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]

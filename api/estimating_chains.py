@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from api import views
+from api.admission import places_refused, refusal
 from api.forecast import Eta, Took
 from api.models_here import require_models
 from api.problems import Problem
@@ -66,10 +67,13 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
         terms: how it is to be taken.
 
     Raises:
-        Problem, RenderError: it would not be taken: its manifest cannot be read, or has too many rows.
+        Problem, RenderError: it would not be taken: its manifest cannot be read, or has too many rows, or it
+            names a place that it may not use.
     """
     job_type = JOB_TYPES[job.job_type]
     outlook = await runs.outlook(job_type, terms.control)  # counts, so before anything is asked of others
+    if faults := await places_refused(job):
+        raise refusal(faults)
     count = _Count()
     await to_thread(lambda: count.add(batch_rows(job)))
     if count.first is not None and count.first.job is not None:

@@ -2,20 +2,23 @@
 
 import hmac
 import ipaddress
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.params import Security as SecurityParameter
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.routing import BaseRoute, Route
 
 from api.key_file import Key, Scope, digest, read_keys
 from api.problems import Problem
 from tasks.settings import ApiSettings, get_settings
+from tasks.tenancy import work_for
 
 EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
-_CANCELLING: Final = frozenset({"cancel_job", "cancel_batch", "delete_job", "update_job"})
-"""Names of routes that stop a job."""
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key, as a bearer token.")
 _HEADER: Final = APIKeyHeader(
     name="X-C3-RENDER-KEY",
@@ -57,23 +60,95 @@ def is_loopback(host: str) -> bool:
 
 async def require_key(
     request: Request,
+    scopes: SecurityScopes,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> None:
     """
     Let a request pass when it carries a key that allows it, or when none are set.
 
-    Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`. Who it is stands in `request.state.caller`
-    afterwards. GET needs the scope `read`, stopping a job `cancel`, everything else `submit`.
+    Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`. Each route declares the scope that it
+    needs: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Who it is stands in `request.state.caller`
+    afterwards, and the request works for that caller's tenant.
 
     Raises:
         Problem: `unauthorized`, `forbidden`.
     """
     caller = _caller(bearer.credentials.strip() if bearer else header or "")
-    needed = _needed(request)
-    if needed not in caller.scopes:
+    missing = [scope for scope in scopes.scopes if scope not in caller.scopes]
+    if missing or not scopes.scopes:
+        needed = " and ".join(missing) or "that this route should have declared"
         raise Problem("forbidden", f"This key does not have the scope {needed}.")
     request.state.caller = caller
+    work_for(caller.tenant)
+
+
+READ: Final = Security(require_key, scopes=["read"])
+"""For routes that only tell something."""
+SUBMIT: Final = Security(require_key, scopes=["submit"])
+"""For routes that make jobs, uploads and deliveries, or let jobs go on."""
+CANCEL: Final = Security(require_key, scopes=["cancel"])
+"""For routes that stop jobs, or remove what there is."""
+
+
+async def _ask_nobody() -> None:
+    """Declare that a route is open."""
+
+
+OPEN: Final = Depends(_ask_nobody)
+"""For routes that tell everybody the same and change nothing: no key is asked for."""
+
+
+class UndeclaredRoute(Exception):
+    """A route neither declares a scope nor is meant to be open to everybody."""
+
+
+def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
+    """
+    Refuse to serve a route that asks nobody for a key, or for no scope.
+
+    Args:
+        routes: of the app.
+
+    Raises:
+        UndeclaredRoute: one declares neither a scope nor `OPEN`, or is open and changes something.
+    """
+    for route in all_routes(routes):
+        if isinstance(route, APIRoute) and scopes_of(route):
+            continue
+        # FastAPI adds the route of the description itself
+        is_open = not isinstance(route, APIRoute) or OPEN in route.dependencies
+        if not is_open or not (route.methods or set[str]()) <= {"GET", "HEAD"}:
+            raise UndeclaredRoute(
+                f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: give it READ,"
+                " SUBMIT or CANCEL of api.keys."
+            )
+
+
+def all_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """
+    Yield the routes of an app, those of the routers that it includes among them.
+
+    Args:
+        routes: of the app.
+
+    Raises:
+        UndeclaredRoute: one is of another kind, so that nobody knows what it asks for.
+    """
+    for route in routes:
+        included = getattr(route, "original_router", None)  # newer versions of FastAPI keep routers whole
+        if isinstance(included, APIRouter):
+            yield from all_routes(included.routes)
+        elif isinstance(route, Route):
+            yield route
+        else:
+            raise UndeclaredRoute(f"{route!r} is no plain route: it cannot declare a scope.")
+
+
+def scopes_of(route: APIRoute) -> frozenset[str]:
+    """Return the scopes that a route declares; none for one that asks for no key."""
+    declared = (one for one in route.dependencies if isinstance(one, SecurityParameter))
+    return frozenset(scope for one in declared if one.dependency is require_key for scope in one.scopes or ())
 
 
 def caller_tenant(request: Request) -> str | None:
@@ -96,13 +171,6 @@ def _caller(given: str) -> Key:
             headers={"WWW-Authenticate": "Bearer"},
         )
     return matches[0]
-
-
-def _needed(request: Request) -> Scope:
-    route = request.scope.get("route")
-    if getattr(route, "name", "") in _CANCELLING:
-        return "cancel"
-    return "read" if request.method in {"GET", "HEAD"} else "submit"
 
 
 _EVERYBODY: Final = Key(name="everybody", sha256="", scopes=EVERYTHING)

@@ -24,7 +24,7 @@ from api import (
     routes_watch,
 )
 from api.gate import Gate
-from api.keys import require_keys_when_public
+from api.keys import require_keys_when_public, require_scopes_on_routes
 from api.metrics import Metrics
 from api.origins import allow_origins, require_own_page
 from api.wire import Wire
@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
 
     Raises:
         PublicWithoutKeys: the settings would open the API to other computers without asking for keys.
+        UndeclaredRoute:   a route was added without a scope.
     """
     settings = get_settings()
     require_keys_when_public(settings.api)
@@ -80,6 +81,7 @@ def create_app() -> FastAPI:
     app.include_router(routes_seed.open_router)
     openapi.install(app)
     docs_page.install(app)
+    require_scopes_on_routes(app.routes)
     app.state.metrics, app.state.gate = Metrics(), Gate(settings.api)
     app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)
     allow_origins(app, settings.api.allowed_origins)

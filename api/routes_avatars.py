@@ -3,10 +3,10 @@
 from asyncio import to_thread
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from api.keys import caller_tenant, require_key
+from api.keys import CANCEL, READ, caller_tenant
 from api.problems import Problem
 from api.submission import request_model
 from api.submitting import add_submit_route
@@ -15,7 +15,7 @@ from tasks import avatar_notes
 from tasks.avatar_notes import AvatarNote
 from tasks.errors import ObjectMissing
 
-router = APIRouter(prefix="/v1/avatars", tags=["avatars"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/avatars", tags=["avatars"])
 
 Avatar = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Its key.")]
 
@@ -47,7 +47,7 @@ add_submit_route(
 )
 
 
-@router.get("", name="list_avatars")
+@router.get("", name="list_avatars", dependencies=[READ])
 async def list_avatars(
     request: Request,
     response: Response,
@@ -64,7 +64,7 @@ async def list_avatars(
     return AvatarPage(avatars=found, next_cursor=onwards)
 
 
-@router.get("/{avatar}", name="read_avatar")
+@router.get("/{avatar}", name="read_avatar", dependencies=[READ])
 async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
     """Describe an avatar, and say whether it is in the cache."""
 
@@ -78,7 +78,7 @@ async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
         raise Problem("not_found", str(error)) from error
 
 
-@router.delete("/{avatar}", status_code=204, name="delete_avatar")
+@router.delete("/{avatar}", status_code=204, name="delete_avatar", dependencies=[CANCEL])
 async def delete_avatar(request: Request, avatar: Avatar) -> None:
     """
     Delete an avatar. What is shared with others goes when the last of them deletes it.

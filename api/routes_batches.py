@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api import views
 from api.doors import PausingDep, RunsDep
 from api.idempotency import KeyHeader
-from api.keys import require_key
+from api.keys import CANCEL, READ, SUBMIT
 from api.listing import PartsQuery
 from api.problems import Problem
 from api.retrying import retried
@@ -18,7 +18,7 @@ from api.submitting import add_submit_route
 from api.views import JobPage, JobView
 from flows.registry import JOB_TYPES
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 _BATCH = JOB_TYPES["batch"]
 _KINDS = frozenset({"batch", "render_new"})
@@ -40,13 +40,13 @@ async def _read(runs: Runs, batch_id: UUID) -> Run:
     return run
 
 
-@router.get("/{batch_id}", name="read_batch")
+@router.get("/{batch_id}", name="read_batch", dependencies=[READ])
 async def read_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
     """Say where a batch stands."""
     return views.job_view(request, await _read(runs, batch_id))
 
 
-@router.get("/{batch_id}/jobs", name="list_batch_jobs")
+@router.get("/{batch_id}/jobs", name="list_batch_jobs", dependencies=[READ])
 async def list_batch_jobs(
     request: Request, runs: RunsDep, batch_id: UUID, query: Annotated[PartsQuery, Query()]
 ) -> JobPage:
@@ -56,7 +56,7 @@ async def list_batch_jobs(
     return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
 
 
-@router.post("/{batch_id}/pause", name="pause_batch")
+@router.post("/{batch_id}/pause", name="pause_batch", dependencies=[SUBMIT])
 async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
     """Begin no more rows; those that were begun go on to their end."""
     run = await _read(runs, batch_id)
@@ -67,7 +67,7 @@ async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batc
     return views.job_view(request, await _settled(runs, batch_id, paused=True))
 
 
-@router.post("/{batch_id}/resume", name="resume_batch")
+@router.post("/{batch_id}/resume", name="resume_batch", dependencies=[SUBMIT])
 async def resume_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
     """Go on with a paused batch; one that is not paused stays as it is."""
     run = await _read(runs, batch_id)
@@ -88,14 +88,14 @@ async def _settled(runs: Runs, batch_id: UUID, *, paused: bool) -> Run:
     return run
 
 
-@router.post("/{batch_id}/cancel", name="cancel_batch")
+@router.post("/{batch_id}/cancel", name="cancel_batch", dependencies=[CANCEL])
 async def cancel_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
     """Stop a batch and its unfinished jobs."""
     await _read(runs, batch_id)
     return views.job_view(request, await runs.cancel(batch_id))
 
 
-@router.post("/{batch_id}/retry", status_code=202, name="retry_batch")
+@router.post("/{batch_id}/retry", status_code=202, name="retry_batch", dependencies=[SUBMIT])
 async def retry_batch(
     request: Request, response: Response, runs: RunsDep, batch_id: UUID, key: KeyHeader = None
 ) -> JobView:

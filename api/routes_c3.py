@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Body, Response
 from pydantic import ValidationError
 
 from api import seed_analyze, seed_c3, seed_csm, seed_portrait, seed_whisper, views
 from api.doors import RunsDep
-from api.keys import require_key
+from api.keys import SUBMIT
 from api.models_here import require_models
 from api.prefer import Preference, PreferHeader
 from api.problems import invalid
@@ -16,7 +16,7 @@ from api.runs import Runs, Terms
 from flows.registry import JOB_TYPES
 from flows.schemas import Job
 
-router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["older services"])
 
 _LATER: Any = {202: {"model": dict[str, Any], "description": "Queued, where `respond-async` is preferred."}}
 
@@ -24,7 +24,9 @@ JsonBody = Annotated[Any, Body()]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 
 
-@router.post("/csm", responses=_LATER, openapi_extra=seed_c3.documented(seed_csm.SeedSpeech))
+@router.post(
+    "/csm", responses=_LATER, openapi_extra=seed_c3.documented(seed_csm.SeedSpeech), dependencies=[SUBMIT]
+)
 async def csm(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -33,7 +35,12 @@ async def csm(
     return await _queued(response, runs, "speech", seed_csm.to_job, asked, prefer)
 
 
-@router.post("/portrait", responses=_LATER, openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait))
+@router.post(
+    "/portrait",
+    responses=_LATER,
+    openapi_extra=seed_c3.documented(seed_portrait.SeedPortrait),
+    dependencies=[SUBMIT],
+)
 async def portrait(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -42,7 +49,12 @@ async def portrait(
     return await _queued(response, runs, "portrait", seed_portrait.to_job, asked, prefer)
 
 
-@router.post("/whisper", responses=_LATER, openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper))
+@router.post(
+    "/whisper",
+    responses=_LATER,
+    openapi_extra=seed_c3.documented(seed_whisper.SeedWhisper),
+    dependencies=[SUBMIT],
+)
 async def whisper(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
@@ -51,7 +63,12 @@ async def whisper(
     return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
 
 
-@router.post("/analyze", responses=_LATER, openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze))
+@router.post(
+    "/analyze",
+    responses=_LATER,
+    openapi_extra=seed_c3.documented(seed_analyze.SeedAnalyze),
+    dependencies=[SUBMIT],
+)
 async def analyze(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from api.deliveries import Attempt, Delivery
 from api.doors import DeliveriesDep, RunsDep
-from api.keys import require_key
+from api.keys import READ, SUBMIT
 from flows.control import Event
 
-router = APIRouter(prefix="/v1/jobs", tags=["webhooks"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/jobs", tags=["webhooks"])
 
 WebhookId = Annotated[str, Path(max_length=128, description="As in the header webhook-id.")]
 
@@ -56,14 +56,14 @@ class ReplayView(BaseModel):
     attempt: AttemptView
 
 
-@router.get("/{job_id}/deliveries")
+@router.get("/{job_id}/deliveries", dependencies=[READ])
 async def read_deliveries(runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID) -> DeliveriesView:
     """List the webhooks about a job with all attempts. The receiver's answers are in Prefect's pages only."""
     await runs.read(job_id)
     return DeliveriesView(deliveries=[_view(found) for found in await deliveries.of(job_id)])
 
 
-@router.post("/{job_id}/deliveries/{webhook_id}/replay", status_code=202)
+@router.post("/{job_id}/deliveries/{webhook_id}/replay", status_code=202, dependencies=[SUBMIT])
 async def replay_delivery(
     runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID, webhook_id: WebhookId
 ) -> ReplayView:

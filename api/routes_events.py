@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from api.doors import NewTasksDep
-from api.keys import caller_tenant, require_key
+from api.keys import SUBMIT, caller_tenant
 from api.problems import Problem
 
-router = APIRouter(prefix="/v1/events", tags=["events"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/events", tags=["events"])
 
 _MOST_BYTES: Final = 2_000_000
 _CREATED: Final = ("ObjectCreated", "s3:ObjectCreated", "Object Created")
@@ -69,7 +69,7 @@ _BODY: Final = {
 }
 
 
-@router.post("/s3", status_code=202, name="objects_came", openapi_extra=_BODY)
+@router.post("/s3", status_code=202, name="objects_came", openapi_extra=_BODY, dependencies=[SUBMIT])
 async def objects_came(request: Request, tasks: NewTasksDep) -> EventsView:
     """
     Take an event notification of S3 as AWS, MinIO, SNS or EventBridge post it.

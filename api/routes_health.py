@@ -9,12 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from api.doors import AllRunsDep
+from api.keys import OPEN
 from api.metrics import Metrics
 from tasks.errors import ObjectMissing
 from tasks.settings import Settings, get_settings
 from tasks.storage import home_store
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[OPEN])
 
 
 class Health(BaseModel):

@@ -7,13 +7,13 @@ from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from api import files, views
 from api.doors import RunsDep
 from api.idempotency import KeyHeader
-from api.keys import require_key
+from api.keys import CANCEL, READ, SUBMIT
 from api.listing import ListQuery
 from api.prefer import Preference, PreferHeader
 from api.problems import Problem
@@ -33,7 +33,7 @@ _FILE: Any = {
     416: {"description": "The file has no such part.", **_BYTES},
 }
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 for _type in JOB_TYPES.values():
     add_submit_route(
@@ -56,7 +56,7 @@ add_submit_route(
 )
 
 
-@router.get("", name="list_jobs")
+@router.get("", name="list_jobs", dependencies=[READ])
 async def list_jobs(
     request: Request, response: Response, runs: RunsDep, query: Annotated[ListQuery, Query()]
 ) -> JobPage:
@@ -68,7 +68,12 @@ async def list_jobs(
     return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
 
 
-@router.get("/{job_id}", response_model=JobView, responses={304: {"description": "Nothing has changed."}})
+@router.get(
+    "/{job_id}",
+    response_model=JobView,
+    responses={304: {"description": "Nothing has changed."}},
+    dependencies=[READ],
+)
 async def read_job(
     request: Request,
     response: Response,
@@ -113,14 +118,14 @@ async def _when_changed(
     return run, view
 
 
-@router.post("/{job_id}/cancel")
-@router.delete("/{job_id}", operation_id="delete_job", name="delete_job")
+@router.post("/{job_id}/cancel", dependencies=[CANCEL])
+@router.delete("/{job_id}", operation_id="delete_job", name="delete_job", dependencies=[CANCEL])
 async def cancel_job(request: Request, runs: RunsDep, job_id: UUID) -> JobView:
     """Ask a job to stop. One that has ended stays as it is."""
     return views.job_view(request, await runs.cancel(job_id))
 
 
-@router.post("/{job_id}/retry", status_code=202)
+@router.post("/{job_id}/retry", status_code=202, dependencies=[SUBMIT])
 async def retry_job(
     request: Request, response: Response, runs: RunsDep, job_id: UUID, key: KeyHeader = None
 ) -> JobView:
@@ -132,8 +137,20 @@ async def retry_job(
     return await retried(request, response, runs, await runs.read(job_id), key)
 
 
-@router.head("/{job_id}/files/{name}", include_in_schema=False, response_model=None, name="head_file")
-@router.get("/{job_id}/files/{name}", response_model=None, response_class=Response, responses=_FILE)
+@router.head(
+    "/{job_id}/files/{name}",
+    include_in_schema=False,
+    response_model=None,
+    name="head_file",
+    dependencies=[READ],
+)
+@router.get(
+    "/{job_id}/files/{name}",
+    response_model=None,
+    response_class=Response,
+    responses=_FILE,
+    dependencies=[READ],
+)
 async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
     """Give a file that a job made; parts of it too, by Range."""
     run = await runs.read(job_id)
@@ -143,8 +160,12 @@ async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
     raise not_finished(run.status)
 
 
-@router.head("/{job_id}/result", include_in_schema=False, response_model=None, name="head_result")
-@router.get("/{job_id}/result", response_model=None, response_class=Response, status_code=307)
+@router.head(
+    "/{job_id}/result", include_in_schema=False, response_model=None, name="head_result", dependencies=[READ]
+)
+@router.get(
+    "/{job_id}/result", response_model=None, response_class=Response, status_code=307, dependencies=[READ]
+)
 async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
     """Go to the file that a job made."""
     run = await runs.read(job_id)

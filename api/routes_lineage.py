@@ -3,18 +3,18 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from api.doors import LineagesDep, RunsDep
-from api.keys import require_key
+from api.keys import READ
 from api.lineages import Ancestor, ancestors
 from api.problems import Problem
 from api.routes_jobs import not_finished
 from api.runs import Status
 from flows.lineage_schemas import Lineage
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 DEEPEST = 20
 
@@ -44,7 +44,7 @@ class LineageView(BaseModel):
     complete: bool = Field(description="Nothing is known to lie further back than what is listed.")
 
 
-@router.get("/{job_id}/lineage")
+@router.get("/{job_id}/lineage", dependencies=[READ])
 async def read_lineage(runs: RunsDep, lineages: LineagesDep, job_id: UUID, depth: Depth = 0) -> LineageView:
     """
     Say what went into a job and what came out: files with hashes, parameters, models, the program.

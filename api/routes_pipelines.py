@@ -3,12 +3,12 @@
 from typing import Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from api import views
 from api.doors import RunsDep
-from api.keys import require_key
+from api.keys import READ
 from api.problems import Problem
 from api.runs import Run, Wanted
 from api.submission import request_model
@@ -16,7 +16,7 @@ from api.submitting import add_submit_route
 from api.views import JobView
 from flows.registry import JOB_TYPES
 
-router = APIRouter(prefix="/v1/pipelines", tags=["pipelines"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/pipelines", tags=["pipelines"])
 
 _PIPELINE, _PERSONA_SYNC = JOB_TYPES["pipeline"], JOB_TYPES["persona_sync"]
 _KINDS: Final = frozenset({"pipeline", "persona_sync"})
@@ -48,7 +48,7 @@ class PipelineView(BaseModel):
     )
 
 
-@router.get("/{pipeline_id}", name="read_pipeline")
+@router.get("/{pipeline_id}", name="read_pipeline", dependencies=[READ])
 async def read_pipeline(request: Request, runs: RunsDep, pipeline_id: UUID) -> PipelineView:
     """Say where a pipeline and each of its steps stand."""
     run = await runs.read(pipeline_id)

@@ -3,13 +3,13 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from api import views
 from api.doors import RunsDep
-from api.keys import require_key
+from api.keys import CANCEL, OPEN, READ, SUBMIT
 from api.prefer import Preference, PreferHeader
 from api.problems import CODES, Problem, invalid
 from api.runs import FINAL, Run, Terms, wait_until_final
@@ -19,8 +19,8 @@ from flows.outcome import TEXT_JOBS
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
-router = APIRouter(tags=["older services"], dependencies=[Depends(require_key)])
-open_router = APIRouter(tags=["older services"])
+router = APIRouter(tags=["older services"])
+open_router = APIRouter(tags=["older services"], dependencies=[OPEN])
 
 _OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
 
@@ -34,6 +34,7 @@ async def read_root() -> dict[str, str]:
 @router.post(
     "/inference",
     responses={202: {"model": dict[str, Any], "description": "It takes longer than the wait; see `status`."}},
+    dependencies=[SUBMIT],
 )
 async def inference(
     request: Request,
@@ -117,7 +118,7 @@ def _job_id(job_id: str) -> UUID:
         raise Problem("malformed_request", "Invalid job ID format") from None
 
 
-@router.get("/status/{job_id}")
+@router.get("/status/{job_id}", dependencies=[READ])
 async def read_status(request: Request, runs: RunsDep, job_id: str) -> dict[str, Any]:
     """Say where a job stands, in the older service's words."""
     run = await runs.read(_job_id(job_id))
@@ -126,7 +127,7 @@ async def read_status(request: Request, runs: RunsDep, job_id: str) -> dict[str,
     )
 
 
-@router.get("/result/{job_id}", response_model=None)
+@router.get("/result/{job_id}", response_model=None, dependencies=[READ])
 async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONResponse | dict[str, Any]:
     """Give the result of a job, in the older service's words."""
     run = await runs.read(_job_id(job_id))
@@ -178,7 +179,7 @@ class SeedMark(BaseModel):
     remove_data: bool = False
 
 
-@router.post("/job/{job_id}")
+@router.post("/job/{job_id}", dependencies=[CANCEL])
 async def mark_job(runs: RunsDep, job_id: str, body: SeedMark) -> dict[str, str]:
     """End a job: it really stops. With `remove_data` nobody finds it afterwards."""
     wanted = _job_id(job_id)

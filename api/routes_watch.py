@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from api import job_events, views
 from api.doors import RunsDep
 from api.job_events import Mark
-from api.keys import require_key
+from api.keys import READ
 from api.runs import FINAL, LogLine, Run
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _LOOK_S = 5.0
 _RETRY_MS = 2000
@@ -32,7 +32,7 @@ async def _last_mark(last: Annotated[str | None, Header(alias="Last-Event-ID")] 
     return Mark.read(last)
 
 
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+@router.get("/{job_id}/events", response_class=EventSourceResponse, dependencies=[READ])
 async def watch_job(
     request: Request,
     runs: RunsDep,
@@ -71,7 +71,7 @@ class LogView(BaseModel):
     next: str = Field(description="Send it as `after` to read on.")
 
 
-@router.get("/{job_id}/logs")
+@router.get("/{job_id}/logs", dependencies=[READ])
 async def read_logs(
     runs: RunsDep,
     job_id: UUID,

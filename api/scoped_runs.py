@@ -1,22 +1,18 @@
 """Jobs as one caller may see them: those of other tenants are not there."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
+from api.admission import others_things, places_refused, refusal
 from api.families import cancel_family
 from api.gate import Gate
 from api.key_file import Key
 from api.problems import Problem
 from api.runs import USUAL_TERMS, LogPage, Outlook, Page, Run, Runs, Terms, Wanted
 from flows.control import Control
-from flows.pipeline_schemas import PipelineJob
 from flows.registry import CHAINS, JobType
 from flows.schemas import Job
-
-_JOB = "job://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +28,7 @@ class ScopedRuns:
         Queue a job in the caller's name.
 
         Raises:
-            Problem: `input_not_found`, it takes a job's output that the caller cannot see; what `Gate.admit`
-                raises.
+            Problem: what `require_inputs` and `Gate.admit` raise.
         """
         tenant = self.caller.tenant
         await self.require_inputs(job)
@@ -70,22 +65,17 @@ class ScopedRuns:
 
     async def require_inputs(self, job: Job) -> None:
         """
-        See that a job takes no output that the caller cannot see.
+        See that a job names no place that it may not use, and no output or asset that the caller cannot see.
 
         Raises:
-            Problem: `input_not_found`.
+            Problem: `input_not_found`, `bucket_not_allowed`, `local_path_disabled`; `invalid_input` for
+                several faults.
         """
-        if self.caller.tenant is None:
-            return
-        steps = {step.name for step in job.steps} if isinstance(job, PipelineJob) else set[str]()
-        for text in _texts(job.model_dump(mode="json", exclude_unset=True)):
-            name = text.removeprefix(_JOB).split("/", 1)[0]
-            if not text.startswith(_JOB) or name in steps:
-                continue
-            try:
-                await self.read(UUID(name))
-            except (ValueError, Problem):
-                raise Problem("input_not_found", f"job://{name[:64]} is not known.") from None
+        faults = await places_refused(job)
+        if self.caller.tenant is not None:
+            faults += await others_things(self, job)
+        if faults:
+            raise refusal(faults)
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
         """Ask one of the caller's jobs to stop."""
@@ -111,14 +101,3 @@ class ScopedRuns:
     async def faults(self) -> dict[str, str | None]:
         """Say what is wrong with the job system, which is everybody's."""
         return await self.runs.faults()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():  # pyright: ignore[reportUnknownVariableType]  JSON
-            yield from _texts(one)
-    elif isinstance(value, list):
-        for one in value:  # pyright: ignore[reportUnknownVariableType]  JSON
-            yield from _texts(one)

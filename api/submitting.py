@@ -12,7 +12,7 @@ from api.estimating import EstimateView, estimated
 from api.estimating_chains import BatchEstimateView, estimated_batch
 from api.gate import gate_headers
 from api.idempotency import KeyHeader, scoped
-from api.keys import caller_tenant
+from api.keys import SUBMIT
 from api.models_here import require_models
 from api.prefer import Preference, PreferHeader
 from api.runs import Run, Runs, wait_until_final
@@ -21,7 +21,6 @@ from api.views import JobView
 from flows.batch_schemas import BatchJob
 from flows.registry import JobType
 from tasks.settings import get_settings
-from tasks.tenancy import on_behalf_of
 
 CancelAfter = Annotated[
     str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
@@ -45,12 +44,11 @@ async def _submitted(
     await require_models(job_type, job)
     terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
     if dry_run:
-        with on_behalf_of(caller_tenant(request)):
-            estimate = (
-                await estimated_batch(runs, job, terms)
-                if isinstance(job, BatchJob)
-                else await estimated(runs, job_type, job, terms)
-            )
+        estimate = (
+            await estimated_batch(runs, job, terms)
+            if isinstance(job, BatchJob)
+            else await estimated(runs, job_type, job, terms)
+        )
         return JSONResponse(estimate.model_dump(mode="json"))
     run = await runs.create(job_type, job, terms)
     response.headers.update(gate_headers(request))
@@ -107,6 +105,7 @@ def add_submit_route(
         path,
         submit,
         methods=["POST"],
+        dependencies=[SUBMIT],
         status_code=202,
         response_model=JobView,
         responses={

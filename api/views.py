@@ -13,7 +13,7 @@ from api.forecast import Eta, Took
 from api.runs import FINAL, Run, Status
 from flows import outcome
 from flows.control import Notify, Priority
-from flows.outcome import FILE_FIELDS
+from flows.public_names import public_result
 
 __all__ = ["FINAL"]
 
@@ -140,7 +140,7 @@ def job_view(request: Request, run: Run) -> JobView:
         error=ErrorView(code=run.error.code, message=run.error.message, retryable=run.error.retryable)
         if run.error
         else None,
-        result=_public(run),
+        result=None if run.result is None else public_result(run.result, run.id),
         queue_position=run.position,
         eta=eta_view(run.eta),
         tags=list(run.tags),
@@ -184,25 +184,6 @@ def standing(request: Request, run: Run) -> dict[str, Any]:
         "progress": view.progress.model_dump(),
         "links": view.links.model_dump(exclude_none=True),
     }
-
-
-def _public(run: Run) -> dict[str, Any] | None:
-    """Leave paths of this machine out of a result: a stored file is named by its job instead."""
-    if run.result is None:
-        return None
-    shown = dict(run.result)
-    for field in FILE_FIELDS:
-        if isinstance(shown.get(field), Mapping):
-            shown[field] = _named(run, shown[field], str(shown.get("name", "")))
-    if isinstance(shown.get("files"), Mapping):
-        shown["files"] = {name: _named(run, stored, name) for name, stored in shown["files"].items()}
-    return shown
-
-
-def _named(run: Run, stored: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if str(stored.get("uri", "")).startswith("s3://"):
-        return stored
-    return {**stored, "uri": f"job://{run.id}/{name}"}
 
 
 def media_of(run: Run) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from flows.chains.books import books
 from flows.chains.rows import Found, Order, run_rows
 from flows.control import USUAL, Control
 from flows.options import JOB
+from flows.references import check_places
 
 
 @flow(name="batch", **JOB)
@@ -21,4 +22,5 @@ def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
         all_good=job.on_bad_rows == "fail",
     )
     with books() as open_books:
+        check_places(job)
         return run_rows(order, open_books)

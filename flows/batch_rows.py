@@ -10,9 +10,11 @@ from typing import Any, Final
 from flows.batch_schemas import MOST_ROWS, BatchJob
 from flows.job_types import WORK_TYPES
 from flows.manifest import Fault, Format, Row, read_rows, rows_of
+from flows.references import place_faults
 from tasks.errors import ManifestInvalid
 from tasks.keys import content_key
 from tasks.listing import Listed, list_folder, look_at
+from tasks.own_files import OwnFile
 from tasks.sources import fetch_source, source_path
 
 _MOVING: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v"]
@@ -48,9 +50,9 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
     """
     schema = WORK_TYPES[job.job_type].job
     if job.rows is not None:
-        found = rows_of(job.rows, job.job_type, schema, job.defaults)
+        found = map(_usable, rows_of(job.rows, job.job_type, schema, job.defaults))
     elif job.manifest is not None:
-        found = _of_manifest(job.manifest, job)
+        found = map(_usable, _of_manifest(job.manifest, job))
     else:
         found = (placed.row for placed in placed_rows(job.job_type, job.places or {}, job.defaults))
     for row in found:
@@ -59,12 +61,20 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
         yield row
 
 
+def _usable(row: Row) -> Row:
+    """A row that names a place that no job may use is none, and says so like one that is spelled wrong."""
+    found = place_faults(row.job) if row.job is not None else ()
+    faults = tuple(Fault(fault.pointer, str(fault.error)) for fault in found)
+    return Row(row.number, row.id, None, faults) if faults else row
+
+
 def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
+    where: str | OwnFile = uri
     if uri.startswith("job://"):
         from tasks.jobs import resolve  # asks the orchestrator
 
-        uri = resolve(uri).uri
-    source = fetch_source(uri, kind="text")
+        where = resolve(uri).where
+    source = fetch_source(where, kind="text")
     path = source_path(source)
     with path.open("rb") as file:
         start = file.read(4096)
@@ -107,7 +117,7 @@ def placed_rows(job_type: str, places: Mapping[str, str], defaults: Mapping[str,
         versions = {field: one.version for field, one in objects.items()}
         newest = max(one.modified for one in objects.values())
         key = content_key(row=row.key, versions=versions) if row.job else ""
-        yield Placed(replace(row, key=key), newest)
+        yield Placed(_usable(replace(row, key=key)), newest)
 
 
 def _by_stem(field: str, found: Iterator[Listed]) -> dict[str, list[Listed]]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from flows.control import USUAL, Control, tags
 from flows.outcome import NOTES, ended_as, error_of, result_of, status_of
 from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
+from flows.public_names import public_result
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas import (
     AnalyzeJob,
@@ -69,7 +70,7 @@ def run_job(job: Job, **options: Any) -> BaseModel:
         options: as of `start_job`.
 
     Returns:
-        Its result, as the job type's schema says.
+        Its result, as the job type's schema says; files are named so that other jobs take them as inputs.
 
     Raises:
         PartFailed: it failed, was stopped, or ran out of time; `details` has its id and code.
@@ -132,4 +133,4 @@ def _result(job_type: JobType, run: FlowRun) -> BaseModel:
         error = error_of(status, ended_as(run), notes, run.state)
         code, said = (error.code, error.message) if error else (status, f"The job is {status}.")
         raise PartFailed(f"{job_type.name} job {run.id}: {said}", job=str(run.id), code=code)
-    return job_type.result.model_validate(result)
+    return job_type.result.model_validate(public_result(result, run.id))

@@ -10,18 +10,18 @@ from flows.job import Job
 from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
+from flows.public_names import public_uri
 from musetalk_core.errors import RenderError
 from tasks.publish import Published, write_beside
 from tasks.redaction import without_secrets
 from tasks.refs import SourceFile
 from tasks.reports import Report, note
 from tasks.settings import get_settings
-from tasks.storage import FolderObjects, home_store
 from tasks.weights import layout
 
 ENDING: Final = ".lineage.json"
 """What the name of the file beside an output adds to the output's."""
-_JOB, _OWN = "job://", "artefact://"
+_JOB: Final = "job://"
 _log = logging.getLogger(__name__)
 
 
@@ -47,9 +47,8 @@ class Origins:
     settled: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def took(self, given: str, file: SourceFile) -> None:
-        """Remember an input; what a step of the same run made is none."""
-        if not given.startswith(_OWN):
-            self.inputs[given] = file
+        """Remember an input by its reference in the job."""
+        self.inputs[given] = file
 
 
 def record(origins: Origins, report: Report, cached: list[str]) -> None:
@@ -95,7 +94,7 @@ def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
     return InputFile(
         fields=tuple(_places(asked, given)),
         given=without_secrets(given),
-        resolved=without_secrets(_without_root(file.uri)),
+        resolved=without_secrets(file.uri),
         version=file.version,
         name=file.name,
         sha256=file.sha256,
@@ -114,18 +113,10 @@ def _places(asked: dict[str, Any], given: str, inside: str = "") -> list[str]:
     return found
 
 
-def _without_root(uri: str) -> str:
-    """Leave a folder of this machine out of the name of what lies in our own store."""
-    store = home_store()
-    root = f"file://{store.root.as_posix()}/" if isinstance(store, FolderObjects) else None
-    return f"store://{uri.removeprefix(root)}" if root and uri.startswith(root) else uri
-
-
 def _output(output: Published, own: UUID) -> OutputFile:
-    uri = output.ref.uri
     return OutputFile(
         name=output.name,
-        uri=uri if uri.startswith("s3://") else f"{_JOB}{own}/{output.name}",
+        uri=public_uri(output.ref.uri, own, output.name),
         version=output.ref.version,
         sha256=output.sha256,
         size=output.ref.size,

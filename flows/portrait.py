@@ -16,8 +16,8 @@ from musetalk_core.faces.models import FACE_MESH
 from musetalk_core.framing import Frame
 from tasks.fetch import fetch
 from tasks.framing import PNG, frame_picture, framed_key
+from tasks.own_files import made_file
 from tasks.publish import check_place
-from tasks.sources import made_uri
 from tasks.speech import WAV_FILE
 
 
@@ -55,7 +55,7 @@ def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
     made = steps.result(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )
-    return replace(order, picture=made_uri(made, PNG), called=source.name)
+    return replace(order, picture=made_file(made, PNG), called=source.name)
 
 
 def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
@@ -65,5 +65,5 @@ def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
     spoken = speak_text([job.text or ""], job.voice, steps)
     made = spoken.made.artefact
     return replace(
-        order, audio=made_uri(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
+        order, audio=made_file(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
     )

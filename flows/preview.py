@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows.preview_chart import chart
+from flows.public_names import public_uri
 from flows.schemas import FaceChoice, VideoResult
 from musetalk_core.speech.phones import Phone
 from tasks.preview import Followed, preview
@@ -115,10 +116,10 @@ def _lips(found: Followed | None) -> str:
 
 def _links(result: VideoResult, run: UUID) -> list[str]:
     public = get_settings().api.public_url
-    own = f"`job://{run}/{result.name}`"
-    lines = [f"* as an input of another job: {own}", f"* on a terminal: `musetalk result {run}`"]
-    if result.video.uri.startswith("s3://"):
-        lines.append(f"* in the bucket: `{result.video.uri}`")
+    own = f"job://{run}/{result.name}"
+    lines = [f"* as an input of another job: `{own}`", f"* on a terminal: `musetalk result {run}`"]
+    if (place := public_uri(result.video.uri, run, result.name)) != own:
+        lines.append(f"* in the bucket: `{place}`")
     if public:
         job = f"{public}/v1/jobs/{run}"
         lines.append(f"* [the video]({job}/result), [the job]({job}), [where it came from]({job}/lineage)")

@@ -13,6 +13,7 @@ from flows.control import USUAL, Control
 from flows.manifest import Row
 from flows.memory import note, recall
 from flows.options import JOB
+from flows.references import check_places
 from flows.windows import Span, looked_until, spans
 
 
@@ -32,6 +33,7 @@ def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
         scope=f"render_new {control.tenant or ''} {job.name}",
     )
     with books() as open_books:
+        check_places(job)
         result = run_rows(order, open_books)
         if result.until is not None:
             note(job.name, control.tenant, result.until)

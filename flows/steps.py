@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from flows.control import read_control
 from flows.job import Job
 from flows.lineage import Origins, record
+from flows.references import check_places
 from tasks.artefacts import artefacts
 from tasks.fetch import Fetched
 from tasks.heap import settled_heap
@@ -48,7 +49,8 @@ class Steps:
     def fetched(self, future: PrefectFuture[Fetched]) -> Fetched:
         """Wait for an input, and remember it."""
         found = self.result("fetch", future)
-        self.took(found.given, found.source)
+        if found.given is not None:
+            self.took(found.given, found.source)
         return found
 
     def took(self, given: str, file: SourceFile) -> None:
@@ -88,10 +90,14 @@ def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     Args:
         job:    what the run was asked to do.
         shares: see `tasks.reports.reported`.
+
+    Raises:
+        BucketNotAllowed, LocalPathDisabled, InputError: the job names a place that it may not use.
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
         with on_behalf_of(tenant), settled_heap(), reported(**shares) as report:
+            check_places(job)
             yield Steps(report, Origins(job, tenant))
     finally:
         artefacts().release()

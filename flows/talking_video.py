@@ -13,7 +13,7 @@ from flows.steps import Steps
 from musetalk_core import plan
 from musetalk_core.errors import InputError
 from tasks.artefacts import artefacts
-from tasks.avatar import PreparedAvatar, avatar_key, note_avatar, prepare_avatar
+from tasks.avatar import PreparedAvatar, avatar_key, note_avatar, prepare_avatar, require_prepared
 from tasks.encode import (
     CLIP,
     VIDEO,
@@ -28,6 +28,7 @@ from tasks.encode import (
 from tasks.fetch import Fetched, fetch
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
 from tasks.models import EngineSpec, engine, engine_facts
+from tasks.own_files import OwnFile
 from tasks.publish import check_place, upload
 from tasks.refs import Artefact, output_name
 from tasks.settings import get_settings
@@ -42,8 +43,8 @@ _AHEAD = 2
 class Order:
     """A job of either kind, in the words of the steps."""
 
-    picture: str
-    audio: str
+    picture: str | OwnFile
+    audio: str | OwnFile
     text: str | None
     fps: str | None
     engine: EngineSpec
@@ -114,6 +115,8 @@ def _prepare(
 ) -> tuple[PreparedAvatar, SpeechFeatures, Artefact]:
     """Everything that can be done side by side before the first frame is rendered."""
     key = avatar_key(picture.source, order.engine, order.face)
+    if not (order.preparation or order.refresh):
+        require_prepared(key, picture.source)
     step = prepare_avatar.with_options(refresh_cache=order.refresh)
     prepared = step.submit(
         key, picture.source, order.engine, order.face, picture.frames, order.preparation, order.refresh

@@ -88,7 +88,7 @@ def fetch_picture(uri: str) -> SourceFile:
         InputError: it is missing, too large, or no picture that can be read.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).uri, kind="image")
+        source = fetch_source(jobs.resolve(uri).where, kind="image")
         check_photo(source_path(source), limits())
         return source
 

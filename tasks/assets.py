@@ -1,4 +1,9 @@
-"""Files that clients upload to us: `asset://ID`, kept in our own store. Light: the REST shim imports it."""
+"""
+Files that clients upload to us: `asset://ID`, kept in our own store. Light: the REST shim imports it.
+
+An asset belongs to the tenant that uploaded it, which its note names; one of nobody in particular has no such
+field, as those of versions without tenants have none. To other tenants an asset is not there.
+"""
 
 import json
 from collections.abc import Generator, Iterable
@@ -14,10 +19,13 @@ from tasks.objects import read_small
 from tasks.partial import Part
 from tasks.settings import get_settings
 from tasks.storage import S3Objects, home_store
+from tasks.tenancy import current_tenant, may_use
 
 ASSETS: Final = "assets/"
 """Where they lie in our own store."""
 
+_TENANT: Final = "tenant"
+"""Field of an asset's note: whose it is."""
 _MAX_NAME = 200
 _ONE_PUT_BYTES = 5 << 30
 """What S3 takes in one PUT."""
@@ -27,7 +35,7 @@ _PUT_LIFE_S = 3600
 
 def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None) -> str:
     """
-    Store an upload as it streams in.
+    Store an upload as it streams in; it belongs to the current tenant.
 
     Args:
         chunks:    its bytes, in order.
@@ -68,6 +76,8 @@ def expect_asset(name: str, size: int, content_type: str) -> Expected:
     """
     Make a place for an upload that goes to the object store without passing through us.
 
+    It belongs to the current tenant.
+
     Args:
         name:         what the client calls it.
         size:         bytes; the link takes exactly so many.
@@ -96,12 +106,21 @@ def asset_name(asset: str) -> str:
     Return what the client called an asset.
 
     Raises:
-        ObjectMissing: there is no such asset.
+        ObjectMissing: there is no such asset, or it belongs to another tenant: which of them is not told.
     """
     try:
-        return str(json.loads(read_small(home_store(), _note_key(asset)))["name"])
-    except ObjectMissing as error:
-        raise ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.") from error
+        about: Any = json.loads(read_small(home_store(), _note_key(asset)))
+        name, owner = str(about["name"]), about.get(_TENANT)
+    except (ObjectMissing, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise no_asset(asset) from error
+    if not may_use(owner):
+        raise no_asset(asset)
+    return name
+
+
+def no_asset(asset: str) -> ObjectMissing:
+    """Say that there is no such asset, or none that the tenant may use."""
+    return ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.")
 
 
 def delete_asset(asset: str) -> None:
@@ -118,8 +137,9 @@ def asset_key(asset: str) -> str:
 
 
 def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:
+    tenant = current_tenant()
     note = scratch.with_suffix(".json")
-    note.write_text(json.dumps(about))
+    note.write_text(json.dumps(about | ({_TENANT: tenant} if tenant is not None else {})))
     home_store().upload(note, _note_key(asset), "application/json")
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from musetalk_core import CORE_VERSION, avatar, prepare
 from musetalk_core.faces.following import FaceChoice
 from tasks.artefacts import artefacts, content_key
-from tasks.avatar_notes import KIND, AvatarNote, remember
+from tasks.avatar_notes import KIND, AvatarNote, is_noted, remember
 from tasks.errors import AvatarNotPrepared
 from tasks.limits import limits
 from tasks.models import EngineSpec, engine
@@ -16,6 +16,7 @@ from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
+from tasks.tenancy import current_tenant
 
 
 class PreparedAvatar(BaseModel):
@@ -64,7 +65,7 @@ def prepare_avatar(
         NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.prepare`.
     """
     if not (may_prepare or refresh) and not artefacts().has(KIND, key):
-        raise AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true")
+        raise _not_prepared(source)
     with phase("prepare") as report:
         request = prepare.Request(source_path(source), source.sha256, face, limits())
 
@@ -89,6 +90,26 @@ def _summary(made: Artefact) -> PreparedAvatar:
         gaps=known.gaps,
         is_still=known.is_still,
     )
+
+
+def require_prepared(key: str, source: SourceFile) -> None:
+    """
+    Refuse an avatar that was prepared for other tenants only: the cache is shared, what is in it is not told.
+
+    Args:
+        key:    `avatar_key` of the avatar.
+        source: what it would be made of.
+
+    Raises:
+        AvatarNotPrepared: it was not prepared for the current tenant. Work for nobody in particular passes.
+    """
+    tenant = current_tenant()
+    if tenant is not None and not is_noted(key, tenant):
+        raise _not_prepared(source)
+
+
+def _not_prepared(source: SourceFile) -> AvatarNotPrepared:
+    return AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true")
 
 
 def note_avatar(

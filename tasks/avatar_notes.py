@@ -84,6 +84,17 @@ def read(avatar: str, tenant: str | None) -> AvatarNote:
     raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
 
 
+def is_noted(avatar: str, tenant: str | None) -> bool:
+    """
+    Tell whether an avatar was prepared for a tenant, by a job that is done and a note that is kept.
+
+    Args:
+        avatar: its key.
+        tenant: whose note; None for that of nobody in particular.
+    """
+    return home_store().find(_key(avatar, tenant)) is not None
+
+
 def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[AvatarNote], str | None]:
     """
     List avatars in the order of their names in the store.

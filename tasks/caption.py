@@ -51,7 +51,7 @@ def fetch_captions(uri: str) -> FetchedCaptions:
         InputError: they are missing, or neither SubRip nor WebVTT.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).uri, kind="text")
+        source = fetch_source(jobs.resolve(uri).where, kind="text")
         return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
 
 

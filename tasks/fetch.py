@@ -10,6 +10,7 @@ from musetalk_core.media.info import MediaInfo
 from musetalk_core.media.probe import probe, require_picture, require_sound
 from tasks import jobs
 from tasks.limits import limits
+from tasks.own_files import OwnFile
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import SourceFile
 from tasks.reports import phase
@@ -21,8 +22,8 @@ class Fetched(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    given: str = Field(repr=False)
-    """The reference as the job has it; may carry a signed query."""
+    given: str | None = Field(repr=False)
+    """The reference as the job has it; may carry a signed query. None for what a step of the job made."""
     source: SourceFile
     duration_s: float | None
     rate: str | None
@@ -33,21 +34,25 @@ class Fetched(BaseModel):
 
 
 @task(**ALWAYS, **RETRY_IO)
-def fetch(uri: str, wanted: Literal["video", "audio"]) -> Fetched:
+def fetch(given: str | OwnFile, wanted: Literal["video", "audio"]) -> Fetched:
     """
     Fetch and check one input.
+
+    Args:
+        given:  a reference as the job has it, or what another step made.
+        wanted: what it must have.
 
     Raises:
         InputError: it is missing, unreachable, too large, damaged, or lacks the picture or sound asked for.
     """
     with phase("fetch"):
-        found = jobs.resolve(uri)
-        source = fetch_source(found.uri, kind=wanted)
+        found = jobs.resolve(given)
+        source = fetch_source(found.where, kind=wanted)
         info = probe(source_path(source), limits())
         require = require_picture if wanted == "video" else require_sound
         require(info)
         return Fetched(
-            given=uri,
+            given=given if isinstance(given, str) else None,
             source=source,
             duration_s=None if info.duration_s is None else float(info.duration_s),
             rate=_rate(info),

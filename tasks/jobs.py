@@ -11,34 +11,46 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
-from tasks.tenancy import TENANT_TAG, current_tenant
+from tasks.own_files import MadeFile, OwnFile, StoredFile
+from tasks.storage import own_key
+from tasks.tenancy import TENANT_TAG, may_use
 
-_SPOKEN = "artefact://speech/"
+_SPOKEN = "speech"
+"""Kind of the artefact of a spoken text."""
 _FIELDS = ("video", "audio", "picture")
 """Of results: the file that stands for the job, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where an input really is."""
+    """
+    Where an input really is.
 
-    uri: str
+    Attributes:
+        where:  a reference as a job spells it, or a file that only our own steps can name.
+        speech: key of the spoken text that it is, if one of our jobs made it.
+    """
+
+    where: str | OwnFile
     speech: str | None = None
 
 
-def resolve(uri: str) -> Found:
+def resolve(given: str | OwnFile) -> Found:
     """
     Follow a `job://` reference; every other reference is returned as it is, a spoken text known as such.
+
+    Args:
+        given: as a job spells it, or what another step made.
 
     Raises:
         InputError:    what should be a job's id is none.
         ObjectMissing: the job is unknown, unfinished, or has no such file.
     """
-    if uri.startswith(_SPOKEN):
-        return Found(uri, uri.removeprefix(_SPOKEN).split("/", 1)[0])
-    if not uri.startswith("job://"):
-        return Found(uri)
-    job, _, name = uri.removeprefix("job://").partition("/")
+    if isinstance(given, MadeFile) and given.kind == _SPOKEN:
+        return Found(given, given.key)
+    if not isinstance(given, str) or not given.startswith("job://"):
+        return Found(given)
+    job, _, name = given.removeprefix("job://").partition("/")
     result = _result(job)
     stored = named_file(_files(result), name) if name else _main(result)
     if stored is None:
@@ -46,7 +58,13 @@ def resolve(uri: str) -> Found:
         raise ObjectMissing(f"job {job} has made no {what}")
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
-    return Found(stored["uri"], speech["key"] if speech and is_sound else None)
+    return Found(_place(str(stored["uri"])), speech["key"] if speech and is_sound else None)
+
+
+def _place(uri: str) -> str | OwnFile:
+    """Find a stored output: in our own store, else in the bucket that its job was asked to write to."""
+    key = own_key(uri)
+    return StoredFile(key=key) if key is not None else uri
 
 
 def named_file(files: Mapping[str, Any], name: str) -> Any:
@@ -96,5 +114,11 @@ def _result(job: str) -> dict[str, Any]:
 
 def _may_see(client: Any, run: UUID) -> bool:
     """A tenant's jobs take in its own jobs' outputs only: what the API looks at may come from a manifest."""
-    tenant = current_tenant()
-    return tenant is None or f"{TENANT_TAG}{tenant}" in client.read_flow_run(run).tags
+    found = client.read_flow_run(run)
+    owners = {tag.removeprefix(TENANT_TAG) for tag in found.tags if tag.startswith(TENANT_TAG)}
+    control: Any = (found.parameters or {}).get("control")
+    if isinstance(control, Mapping) and (named := control.get("tenant")):  # pyright: ignore
+        owners.add(str(named))
+    if len(owners) > 1:  # nobody's but those who see everything
+        return may_use(", ".join(sorted(owners)))
+    return may_use(next(iter(owners), None))

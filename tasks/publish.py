@@ -12,11 +12,14 @@ from musetalk_core.weights.ledger import sha256_of
 from tasks.artefacts import artefacts
 from tasks.media_types import media_type
 from tasks.objects import ObjectInfo, Objects
+from tasks.places import check_place, output_key
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.settings import get_settings
-from tasks.storage import bucket, home_store, locate
+from tasks.storage import bucket, home_store
+
+__all__ = ["OUTPUTS", "RENEWED_AFTER", "Published", "check_place", "store_table", "upload", "write_beside"]
 
 OUTPUTS: Final = "outputs/"
 """Where results lie in our own store."""
@@ -114,7 +117,7 @@ def store_table(path: Path, name: str, to_bucket: str | None, prefix: str, own_f
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     if to_bucket:
-        objects, key = bucket(to_bucket, "write"), _key(prefix, name)
+        objects, key = bucket(to_bucket, "write"), output_key(prefix, name)
     else:
         objects, key = home_store(), f"{OUTPUTS}{own_folder}/{name}"
     stored = objects.upload(path, key, media_type(name))
@@ -126,27 +129,7 @@ def _is_aged(known: ObjectInfo, to_bucket: str | None) -> bool:
     return expires and datetime.now(UTC) - known.modified > RENEWED_AFTER
 
 
-def check_place(name: str, to_bucket: str | None, prefix: str) -> None:
-    """
-    Refuse a place that `upload` would refuse: before hours of work are done for it. Nothing is sent.
-
-    Args:
-        name:      the public name, with extension.
-        to_bucket: S3 bucket, or None for the system's own store.
-        prefix:    folder inside the bucket.
-
-    Raises:
-        BucketNotAllowed: jobs may not write there.
-    """
-    if to_bucket:
-        locate(f"s3://{to_bucket}/{_key(prefix, name)}", "write")
-
-
 def _place(made: Artefact, name: str, to_bucket: str | None, prefix: str) -> tuple[Objects, str]:
     if to_bucket:
-        return bucket(to_bucket, "write"), _key(prefix, name)
+        return bucket(to_bucket, "write"), output_key(prefix, name)
     return home_store(), f"{OUTPUTS}{made.key[:32]}/{name}"
-
-
-def _key(prefix: str, name: str) -> str:
-    return "/".join(part for part in (prefix.strip("/"), name) if part)

@@ -5,7 +5,7 @@ An identity (reference, version, size) remembers the SHA-256 it had; the bytes a
 `source` named by that hash. Names and keys of the outside never become paths.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,17 +13,19 @@ from urllib.parse import unquote
 
 from musetalk_core.errors import InputError, MediaUnreadable
 from tasks.artefacts import artefacts, content_key
-from tasks.assets import asset_key, asset_name, plain_name, save_asset
+from tasks.assets import asset_key, asset_name, no_asset, plain_name, save_asset
 from tasks.egress import WebFile, egress
 from tasks.errors import LocalPathDisabled, ObjectMissing
 from tasks.locks import single_flight
 from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
+from tasks.own_files import MadeFile, OwnFile, StoredFile, own_file
 from tasks.partial import Part
+from tasks.private_places import path_is_inside
 from tasks.refs import Artefact, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store, locate
 
-__all__ = ["Glimpse", "MediaKind", "fetch_source", "look", "made_uri", "save_asset", "source_path"]
+__all__ = ["Glimpse", "MediaKind", "check_reference", "fetch_source", "look", "save_asset", "source_path"]
 
 MediaKind = Literal["video", "audio", "image", "text"]
 TEXT_BYTES = 50_000_000
@@ -56,7 +58,7 @@ class _Origin(Protocol):
     def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen: ...
 
 
-def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) -> SourceFile:
+def fetch_source(where: str | OwnFile, *, kind: MediaKind, on_bytes: OnBytes | None = None) -> SourceFile:
     """
     Bring an input to this machine, unless its content is here already.
 
@@ -64,8 +66,9 @@ def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) 
     download is continued by the next call.
 
     Args:
-        uri:      `s3://`, `https://`, `asset://`, or `file://` below an allowed folder. A `job://` is
-            resolved by the caller.
+        where:    `s3://`, `https://`, `asset://`, or `file://` below an allowed folder, outside of our own
+            store; or what `tasks.jobs.resolve` found, or another step made. A `job://` is resolved by the
+            caller.
         kind:     which size limit holds.
         on_bytes: called with the number of bytes that just arrived.
 
@@ -78,7 +81,7 @@ def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) 
         InputError:    the reference is of no known form.
         DiskFull:      there is no room for it.
     """
-    return _fetched(_origin(uri), _limit(kind), on_bytes)
+    return _fetched(_origin(where), _limit(kind), on_bytes)
 
 
 def look(uri: str, kind: MediaKind) -> Glimpse:
@@ -86,7 +89,7 @@ def look(uri: str, kind: MediaKind) -> Glimpse:
     Ask what is behind a reference, as `fetch_source` does before it fetches, and with the same errors.
 
     Args:
-        uri:  as there.
+        uri:  a reference as a job spells it.
         kind: which size limit holds.
     """
     origin = _origin(uri)
@@ -94,6 +97,29 @@ def look(uri: str, kind: MediaKind) -> Glimpse:
     if seen.size is not None:
         _check_size(seen.size, _limit(kind))
     return Glimpse(plain_name(origin.name()), seen.size)
+
+
+def check_reference(uri: str) -> None:
+    """
+    Refuse a reference that no job may use, as `fetch_source` would; nothing is sent.
+
+    What cannot be judged by its spelling is left to `fetch_source`: assets, jobs, web addresses.
+
+    Args:
+        uri: a reference as a job spells it; a folder, too.
+
+    Raises:
+        BucketNotAllowed:  it is outside the grants, or part of our own store.
+        LocalPathDisabled: it is outside the folders that the operator opened, or part of our own store.
+    """
+    scheme, _, rest = uri.partition("://")
+    match scheme.lower():
+        case "s3":
+            locate(uri, "read")
+        case "file":
+            _local(unquote(rest))
+        case _:
+            return
 
 
 def _limit(kind: MediaKind) -> int:
@@ -111,7 +137,7 @@ def source_path(source: SourceFile) -> Path:
     """
     wanted = _artefact(source.sha256, source.size)
     if not artefacts().has(wanted.kind, wanted.key):
-        found = _fetched(_origin(source.uri), source.size, None)
+        found = _fetched(_origin(own_file(source.uri) or source.uri), source.size, None)
         if found.sha256 != source.sha256:
             raise ObjectMissing(
                 f"{source.name} was replaced by another file while the job ran", name=source.name
@@ -237,11 +263,11 @@ class _Web:
 class _Made:
     """A file of one of our artefacts: what one step made is what another takes in."""
 
-    def __init__(self, uri: str, kind: str, key: str, file: str) -> None:
-        self.uri, self._file = uri, file
-        found = artefacts().find(kind, key)
+    def __init__(self, made: MadeFile) -> None:
+        self.uri, self._file = made.uri, made.file
+        found = artefacts().find(made.kind, made.key)
         if found is None:
-            raise ObjectMissing(f"the {kind} artefact {key[:12]}… is not in the cache any more")
+            raise ObjectMissing(f"the {made.kind} artefact {made.key[:12]}… is not in the cache any more")
         self._artefact = found
 
     def look(self) -> _Seen:
@@ -258,12 +284,33 @@ class _Made:
         return seen
 
 
-def made_uri(made: Artefact, file: str) -> str:
-    """Name a file of an artefact as an input; jobs cannot: only our own steps do."""
-    return f"artefact://{made.kind}/{made.key}/{file}"
+class _Uploaded(_Stored):
+    """An asset."""
+
+    def __init__(self, asset: str) -> None:
+        name = asset_name(asset)  # says so if there is none that the tenant may use
+        super().__init__(f"asset://{asset}", home_store(), asset_key(asset), lambda: name)
+        self._asset = asset
+
+    def look(self) -> _Seen:
+        try:
+            return super().look()
+        except ObjectMissing as error:
+            raise no_asset(self._asset) from error
 
 
-def _origin(uri: str) -> _Origin:
+def _origin(where: str | OwnFile) -> _Origin:
+    match where:
+        case StoredFile():
+            return _Stored(where.uri, home_store(), where.key)
+        case MadeFile():
+            return _Made(where)
+        case str():
+            return _public(where)
+
+
+def _public(uri: str) -> _Origin:
+    """Find what a job may name by text."""
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
         case "s3":
@@ -272,13 +319,10 @@ def _origin(uri: str) -> _Origin:
         case "https" | "http":
             return _Web(uri)
         case "asset":
-            name = asset_name(rest)  # says so if there is no such asset
-            return _Stored(uri, home_store(), asset_key(rest), lambda: name)
+            return _Uploaded(rest)
         case "file":
             objects, key = _local(unquote(rest))
             return _Stored(uri, objects, key)
-        case "artefact":
-            return _Made(uri, *rest.split("/", 2))
         case _:
             raise InputError(
                 f"{uri[:100]!r} is no media reference: use s3://bucket/key, https://…, asset://ID or job://ID"
@@ -289,21 +333,31 @@ def _local(path: str) -> tuple[FolderObjects, str]:
     """
     Find the allowed folder a file lies in, after following links.
 
-    Our own store, when it is a folder, is allowed: that is where results of other jobs lie.
+    Our own store, cache, database, logs and keys are in none, wherever they lie and however they are reached.
 
     Raises:
         LocalPathDisabled: none.
     """
-    store = home_store()
-    own = [store.root] if isinstance(store, FolderObjects) else []
     try:
-        real = Path(path).resolve()
+        real = Path(path).resolve() if Path(path).is_absolute() else None
     except (OSError, RuntimeError, ValueError):
         real = None
-    for root in [*own, *(root.resolve() for root in get_settings().store.local_roots)]:
-        if real is not None and Path(path).is_absolute() and real != root and real.is_relative_to(root):
+    for root in (root.resolve() for root in get_settings().store.local_roots):
+        if real is not None and real != root and real.is_relative_to(root):
+            if path_is_inside(real, _private_folders()):
+                break
             return FolderObjects(root), real.relative_to(root).as_posix()
     raise LocalPathDisabled(
         "Files of this machine are not read; upload the file or use s3:// or https://. An operator can open"
         " folders with MUSETALK_STORE__LOCAL_ROOTS."
     )
+
+
+def _private_folders() -> Iterator[Path]:
+    """Yield what no job reads by a path: the store and its parts, wherever they are mounted, and the like."""
+    settings, store = get_settings(), home_store()
+    if isinstance(store, FolderObjects):
+        yield store.root
+        yield from (path for path in store.root.iterdir() if path.is_dir())
+    yield from (settings.cache_folder, settings.prefect_home, settings.logs)
+    yield settings.api.keys_file or settings.home / "keys.json"

@@ -30,6 +30,7 @@ from tasks.objects import (
     read_small,
 )
 from tasks.partial import Part
+from tasks.private_places import is_bucket_alias, key_is_above, key_is_inside
 from tasks.s3_answers import CHANGED, UNKNOWN, Mode, code_of, condition, said, total_of, version_of
 from tasks.settings import get_settings
 from tasks.tenancy import current_tenant
@@ -43,12 +44,11 @@ __all__ = [
     "bucket",
     "home_store",
     "locate",
+    "own_key",
     "read_small",
     "store_is_remote",
 ]
 
-_OWN_FOLDERS = ("artefacts", "assets", "avatars", "batches")
-"""Parts of our own store that no job writes through an s3:// reference."""
 _OF_TENANT = "{tenant}"
 """Stands in a grant for the name of whose job it is; nobody in particular has no such grant."""
 
@@ -65,11 +65,12 @@ def locate(uri: str, mode: Mode) -> Place:
     """
     Find the store and key behind an `s3://bucket/key` reference, if the grants allow it.
 
-    Nothing is sent: the allow-lists of the settings are looked at first.
+    Nothing is sent: the allow-lists of the settings are looked at first. The system's own store is never
+    found by such a name, whatever the lists say; what is done with `Place.objects` is checked likewise.
 
     Raises:
         InputError:       it is no such reference.
-        BucketNotAllowed: the bucket or prefix is not on the list, or it is a private part of our own store.
+        BucketNotAllowed: the bucket or prefix is not on the list, or it is part of our own store.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
@@ -77,9 +78,8 @@ def locate(uri: str, mode: Mode) -> Place:
         raise InputError(f"{uri[:200]!r} is not an s3://bucket/key reference")
     if ".." in key.split("/"):
         raise BucketNotAllowed(f"the key of s3://{bucket} has '..' as a part", bucket=bucket)
-    objects = S3Objects(bucket)
     _check_grant(bucket, key, mode)
-    return Place(objects, key)
+    return Place(_granted(bucket, mode), key)
 
 
 def bucket(name: str, mode: Mode) -> Objects:
@@ -89,15 +89,19 @@ def bucket(name: str, mode: Mode) -> Objects:
     Raises:
         BucketNotAllowed: on use, for a key outside the grants.
     """
-    return S3Objects(name, check=lambda key: _check_grant(name, key, mode))
+    return _granted(name, mode)
+
+
+def _granted(bucket: str, mode: Mode) -> "S3Objects":
+    return S3Objects(bucket, check=lambda key: _check_grant(bucket, key, mode))
 
 
 def _check_grant(bucket: str, key: str, mode: Mode) -> None:
     s3 = get_settings().s3
+    allowed = s3.read_buckets if mode == "read" else s3.write_buckets
+    _refuse_own_store(bucket, key, mode, allowed)
     if mode == "write":
         checked_key(key)
-        _refuse_own_folders(bucket, key)
-    allowed = s3.read_buckets if mode == "read" else s3.write_buckets
     if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
         setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
         raise BucketNotAllowed(
@@ -118,12 +122,50 @@ def _matches(pattern: str, bucket: str, key: str) -> bool:
     )
 
 
-def _refuse_own_folders(bucket: str, key: str) -> None:
+def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...] | None) -> None:
+    """
+    Refuse names that lead into our own store, before and whatever the grants.
+
+    Endpoints are not compared: the same bucket has many, and a bucket of this name elsewhere loses little.
+    """
     store = home_store()
-    if isinstance(store, S3Objects) and store.bucket == bucket:
-        inside = key.removeprefix(store.prefix) if key.startswith(store.prefix) else ""
-        if inside.split("/", 1)[0] in _OWN_FOLDERS:
-            raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} is kept by this service", bucket=bucket)
+    if not isinstance(store, S3Objects):
+        return
+    if is_bucket_alias(bucket) and bucket not in {_bucket_of(pattern) for pattern in allowed or ()}:
+        raise BucketNotAllowed(
+            f"{bucket} is another name of some bucket (an access point). Name the bucket itself, or have the"
+            f" operator list {bucket} in MUSETALK_S3__{mode.upper()}_BUCKETS.",
+            bucket=bucket,
+        )
+    if bucket.casefold() != store.bucket.casefold():
+        return
+    if key_is_inside(key, store.prefix) or (mode == "write" and key_is_above(key, store.prefix)):
+        raise BucketNotAllowed(
+            f"This part of bucket {bucket} is the service's own store. Name an upload as asset://ID and an"
+            " output of a job as job://ID; a result without a bucket is kept there.",
+            bucket=bucket,
+        )
+
+
+def _bucket_of(pattern: str) -> str:
+    return pattern.removeprefix("s3://").partition("/")[0]
+
+
+def own_key(uri: str) -> str | None:
+    """
+    Return the key of an object in our own store, by what `Objects.uri` called it.
+
+    For results that our own flows wrote; what a job's text names is never looked up in the own store.
+
+    Args:
+        uri: of a stored file.
+
+    Returns:
+        The key, None for what lies elsewhere.
+    """
+    store = home_store()
+    root = f"file://{store.root.as_posix()}/" if isinstance(store, FolderObjects) else store.uri("")
+    return uri.removeprefix(root) if uri.startswith(root) and uri != root else None
 
 
 def home_store() -> Objects:
@@ -140,14 +182,24 @@ def store_is_remote() -> bool:
 def _opened_store(url: str) -> Objects:
     if url.startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return S3Objects(bucket, prefix)
+        return S3Objects(_own_bucket(bucket), prefix)
     if url.startswith("s3-bucket/"):
         block: Any = s3_clients.load_block(url)
         folder = str(block.bucket_folder or "")
-        return S3Objects(str(block.bucket_name), folder, credentials=block.credentials)
+        return S3Objects(_own_bucket(str(block.bucket_name)), folder, credentials=block.credentials)
     root = Path(url.removeprefix("file://")).expanduser()
     root.mkdir(parents=True, exist_ok=True)
     return FolderObjects(root)
+
+
+def _own_bucket(bucket: str) -> str:
+    if is_bucket_alias(bucket):
+        raise BucketNotAllowed(
+            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: jobs could reach"
+            " the store by the bucket's own name.",
+            bucket=bucket,
+        )
+    return bucket
 
 
 class S3Objects:
@@ -167,7 +219,7 @@ class S3Objects:
             bucket:      its name.
             prefix:      goes before every key, with a slash between.
             credentials: a loaded prefect-aws credentials block; None for what the settings say.
-            check:       raises for a full key that may not be used.
+            check:       raises BucketNotAllowed for a full key that may not be used; `list` leaves those out.
         """
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -182,6 +234,14 @@ class S3Objects:
         if self._check:
             self._check(self.prefix + key)
         return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+    def _may_use(self, full_key: str) -> bool:
+        try:
+            if self._check:
+                self._check(full_key)
+        except BucketNotAllowed:
+            return False
+        return True
 
     def uri(self, key: str) -> str:
         """Name an object."""
@@ -300,10 +360,14 @@ class S3Objects:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key. Versions are ETags here."""
+        if self._check:
+            self._check(self.prefix + prefix)
         with self._errors(prefix, "read"):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
                 for entry in page.get("Contents", []):
+                    if not self._may_use(str(entry["Key"])):
+                        continue
                     yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
 
     def unfinished(self) -> Iterator[Unfinished]:

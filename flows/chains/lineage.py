@@ -18,6 +18,7 @@ from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, PartJob, UsedModel
 from flows.outcome import read_data
+from flows.public_names import public_uri
 from musetalk_core.weights.ledger import sha256_of
 from tasks.publish import store_table
 from tasks.refs import ObjectRef
@@ -124,7 +125,7 @@ def _models(told: Iterable[Lineage]) -> list[UsedModel]:
 
 def _of_table(path: Path, stored: ObjectRef, parts: Sequence[PartJob], left_out: int) -> Lineage:
     run = about_run(_asked({"rows"}), current_tenant())
-    uri = stored.uri if stored.uri.startswith("s3://") else f"job://{run['job']}/{path.name}"
+    uri = public_uri(stored.uri, run["job"], path.name)
     table = OutputFile(
         name=path.name, uri=uri, version=stored.version, sha256=sha256_of(path), size=stored.size
     )

@@ -22,6 +22,7 @@ from flows.job import Output
 from flows.lineage_schemas import PartJob
 from flows.manifest import Row
 from flows.outcome import media_of
+from flows.public_names import public_uri
 from tasks.errors import ManifestInvalid
 from tasks.lines import BATCHES, has_lines, read_lines, write_lines
 from tasks.publish import check_place, store_table
@@ -224,10 +225,7 @@ def _view(line: Mapping[str, Any], part: Part | None, ended: Mapping[UUID, Ended
 
 
 def _public(uri: str, job: UUID, result: Mapping[str, Any]) -> str | None:
-    """Name a file in our own store by its job: where that is, is nobody's business."""
-    if uri.startswith("s3://"):
-        return uri
-    return f"job://{job}/{result['name']}" if uri and "name" in result else None
+    return public_uri(uri, job, result["name"]) if uri and "name" in result else None
 
 
 def _table_name(output: Output, root: UUID) -> str:

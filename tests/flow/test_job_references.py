@@ -11,6 +11,7 @@ from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
 from tasks.jobs import resolve
 from tasks.sources import fetch_source
+from tasks.storage import home_store
 
 
 def ran(flow, job):
@@ -22,7 +23,7 @@ def ran(flow, job):
 def test_the_picture_of_an_analysis_is_looked_at_again(home, portrait_file):
     first, seen = ran(analyze, AnalyzeJob(image=f"file://{portrait_file}", features=["faces"]))
     found = resolve(f"job://{first}")
-    assert found.uri == seen.picture.uri and found.speech is None
+    assert home_store().uri(found.where.key) == seen.picture.uri and found.speech is None
     _, again = ran(analyze, AnalyzeJob(image=f"job://{first}", features=["faces"]))
     assert len(again.faces) == len(seen.faces) == 1
 
@@ -31,8 +32,8 @@ def test_a_speech_and_its_sounds_times_by_either_name(home):
     job, spoken = ran(speech, SpeechJob(text="Good morning."))
     for uri in (f"job://{job}", f"job://{job}/{spoken.name}"):
         found = resolve(uri)
-        assert (found.uri, found.speech) == (spoken.audio.uri, spoken.speech.key)
-        assert fetch_source(found.uri, kind="audio").size == spoken.audio.size
+        assert (home_store().uri(found.where.key), found.speech) == (spoken.audio.uri, spoken.speech.key)
+        assert fetch_source(found.where, kind="audio").size == spoken.audio.size
 
 
 def test_what_is_not_there(home):

@@ -1,18 +1,21 @@
 """Inputs are fetched once per content, continued after interruptions, and never decide a path."""
 
 import hashlib
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from musetalk_core.errors import InputError, MediaTooLarge
+from musetalk_core.errors import InputError, MediaTooLarge, RenderError
 from tasks import assets
 from tasks.artefacts import artefacts
 from tasks.assets import delete_asset
 from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, ObjectMissing
+from tasks.own_files import StoredFile
 from tasks.sources import fetch_source, save_asset, source_path
+from tasks.storage import home_store, own_key
 
 BODY = bytes(range(256)) * 12_000
 
@@ -231,14 +234,18 @@ def test_a_rewritten_file_is_a_new_source(configure, tmp_path):
     assert source_path(before).read_bytes() == b"one"
 
 
-def test_results_in_our_own_folder_store_are_read(configure, tmp_path):
-    from tasks.storage import home_store
-
+def test_a_result_in_our_own_store_is_read_by_what_only_steps_can_name(configure, tmp_path):
     made = tmp_path / "made.mp4"
     made.write_bytes(b"video")
     stored = home_store().upload(made, "outputs/1/made.mp4")
 
-    assert fetch_source(stored.uri, kind="video").sha256 == sha(b"video")
+    source = fetch_source(StoredFile(key=own_key(stored.uri)), kind="video")
+    assert (source.sha256, source.uri) == (sha(b"video"), "store://outputs/1/made.mp4")
+    shutil.rmtree(artefacts().folder / "artefacts")
+    assert source_path(source).read_bytes() == b"video"
+    for text in (stored.uri, source.uri, "artefact://speech/x/speech.wav"):
+        with pytest.raises(RenderError):
+            fetch_source(text, kind="video")
 
 
 # --- uploads

@@ -308,14 +308,81 @@ def test_an_upload_outside_the_grants_is_refused(bucket, configure, file):
     assert bucket.listed() == ["out/a.bin"]
 
 
-def test_no_job_writes_into_our_own_artefacts(bucket, configure):
-    configure(store__url=f"s3://{bucket.name}/home")
+@pytest.mark.parametrize("grants", [None, "*", "{bucket}", "{bucket}/home/outputs", "s3://{bucket}/home/*"])
+@pytest.mark.parametrize("mode", ["read", "write"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "home/artefacts/avatar/x",
+        "home/assets/1/data",
+        "home/outputs/x.mp4",
+        "home/outputs",
+        "home/",
+        "home",
+        "/home/x",
+        "home//x",
+        "./home/x",
+        "a/./../home/x",
+        "home%2Fx",
+        "home%252Fx",
+        "%68ome/x",
+        "home\\x",
+        "media/%2E%2E/home/x",
+    ],
+)
+def test_our_own_store_is_none_of_the_buckets_that_jobs_name(bucket, configure, mode, key, grants):
+    given = grants and grants.format(bucket=bucket.name)
+    both = {f"s3__{one}_buckets": given for one in ("read", "write")} if given else {}
+    configure(store__url=f"s3://{bucket.name}/home/", **both)
+    bucket.watch()
 
-    for key in ("home/artefacts/avatar/x", "home/assets/1/data"):
-        with pytest.raises(BucketNotAllowed, match="kept by this service"):
-            locate(f"s3://{bucket.name}/{key}", "write")
-    locate(f"s3://{bucket.name}/home/outputs/x.mp4", "write")
-    locate(f"s3://{bucket.name}/home/artefacts/avatar/x", "read")
+    with pytest.raises(BucketNotAllowed):
+        locate(f"s3://{bucket.name}/{key}", mode)
+    with pytest.raises(BucketNotAllowed):
+        storage.bucket(bucket.name, mode).head(key)
+    assert bucket.sent == []
+
+
+def test_what_lies_beside_our_own_store_is_for_jobs(bucket, configure):
+    configure(store__url=f"s3://{bucket.name}/a/home")
+    for key in ("homes/x", "home/x", "a/homely", "a/home.mp4", "HOME/x", "a/other/home/x", "b/a/home/x"):
+        for mode in ("read", "write"):
+            assert locate(f"s3://{bucket.name}/{key}", mode).key == key
+    with pytest.raises(BucketNotAllowed, match="own store"):
+        locate(f"s3://{bucket.name}/a", "write")  # where the store has a folder
+
+
+def test_a_listing_of_the_folder_above_leaves_our_own_store_out(bucket, configure):
+    configure(store__url=f"s3://{bucket.name}/a/home")
+    bucket.put("a/home/assets/1/data", b"x")
+    bucket.put("a/speech.wav", b"x")
+    place = locate(f"s3://{bucket.name}/a/", "read")
+    assert [info.key for info in place.objects.list(place.key)] == ["a/speech.wav"]
+    with pytest.raises(BucketNotAllowed):
+        list(place.objects.list("a/home/"))
+
+
+def test_a_bucket_that_is_our_own_store_whole_is_closed(bucket, configure):
+    configure(store__url=f"s3://{bucket.name}")
+    for key in ("x", "outputs/x", "renders/x.mp4"):
+        for mode in ("read", "write"):
+            with pytest.raises(BucketNotAllowed, match="own store"):
+                locate(f"s3://{bucket.name}/{key}", mode)
+
+
+@pytest.mark.parametrize("name", ["alias-0a1b2c-s3alias", "alias--ol-s3", "mfzwi23gnjvgw.mrap"])
+def test_another_name_of_some_bucket_is_taken_only_where_the_operator_lists_it(bucket, configure, name):
+    configure(store__url=f"s3://{bucket.name}/home")
+    with pytest.raises(BucketNotAllowed, match="access point"):
+        locate(f"s3://{name}/home/x", "read")
+    configure(s3__read_buckets="*")
+    with pytest.raises(BucketNotAllowed, match="access point"):
+        locate(f"s3://{name}/home/x", "read")
+    configure(s3__read_buckets=f"{name}/media")
+    assert locate(f"s3://{name}/media/x", "read").key == "media/x"
+    configure(store__url=f"s3://{name}/home")
+    with pytest.raises(BucketNotAllowed, match="MUSETALK_STORE__URL"):
+        home_store()
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket", "s3://", "https://x/y", "bucket/key", ""])
@@ -366,6 +433,17 @@ def test_a_block_brings_its_bucket_endpoint_and_credentials(
     configure(s3__credentials_block="minio-credentials/lan", s3__endpoint_url="http://127.0.0.1:1")
     assert S3Objects(bucket.name).head("folder/a.bin").size == len(BODY)
     assert asked == ["s3-bucket/media", "minio-credentials/lan"]
+
+
+def test_a_store_behind_a_block_is_closed_to_jobs_too(bucket, configure, monkeypatch, s3_endpoint):
+    block = _Block(s3_endpoint)
+    block.bucket_name = bucket.name
+    monkeypatch.setattr(s3_clients, "load_block", lambda _: block)
+    configure(store__url="s3-bucket/media", s3__endpoint_url=s3_endpoint.replace("127.0.0.1", "localhost"))
+    for mode in ("read", "write"):
+        with pytest.raises(BucketNotAllowed, match="own store"):
+            locate(f"s3://{bucket.name}/folder/assets/1/data", mode)
+        assert locate(f"s3://{bucket.name}/other/x", mode).key == "other/x"
 
 
 def test_an_unknown_kind_of_block_is_refused():

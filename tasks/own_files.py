@@ -1,0 +1,59 @@
+"""
+Files that only our own steps can name: no text of a job becomes one.
+
+A job spells its inputs as text, checked by `tasks.refs`; what a step finds or makes for another is one of
+these.
+"""
+
+from pydantic import Field
+
+from tasks.refs import Artefact, Ref
+
+
+class StoredFile(Ref):
+    """A finished output in the system's own store: where `job://` leads."""
+
+    key: str = Field(description="In the store.")
+
+    @property
+    def uri(self) -> str:
+        """Name it, for people and for what is remembered of it."""
+        return f"store://{self.key}"
+
+
+class MadeFile(Ref):
+    """A file of one of our artefacts: what one step made is what another takes in."""
+
+    kind: str
+    key: str
+    file: str
+
+    @property
+    def uri(self) -> str:
+        """Name it, for people and for what is remembered of it."""
+        return f"artefact://{self.kind}/{self.key}/{self.file}"
+
+
+OwnFile = StoredFile | MadeFile
+
+
+def made_file(made: Artefact, file: str) -> MadeFile:
+    """Name a file of an artefact as an input."""
+    return MadeFile(kind=made.kind, key=made.key, file=file)
+
+
+def own_file(uri: str) -> OwnFile | None:
+    """
+    Read what `uri` of one of these says; None for any other reference.
+
+    For what our own steps remembered (`SourceFile.uri`), never for the text of a job.
+    """
+    scheme, _, rest = uri.partition("://")
+    match scheme:
+        case "store":
+            return StoredFile(key=rest)
+        case "artefact":
+            kind, key, file = rest.split("/", 2)
+            return MadeFile(kind=kind, key=key, file=file)
+        case _:
+            return None
