@@ -29,7 +29,8 @@ def create(
         str | None, typer.Option(help="Whose jobs it makes and sees; without: everybody's.")
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help=f"May be repeated: {', '.join(get_args(Scope))}.")
+        list[str] | None,
+        typer.Option(help=f"May be repeated: {', '.join(get_args(Scope))}; admin opens no route yet."),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Until it expires; without: never.")] = None,
 ) -> None:

@@ -37,7 +37,9 @@ class StoreSettings(Group, frozen=True):
         default=50 * GB, ge=0, description="Above this the least recently used artefacts are removed."
     )
     local_roots: Folders = Field(
-        default=(), description="Folders whose files may be read as file:///… inputs. Empty: none."
+        default=(),
+        description="Folders whose files may be read as file:///… inputs, our own store and files left out."
+        " Empty: none.",
     )
     lineage_files: bool = Field(
         default=True,
