@@ -12,7 +12,7 @@ from flows.batch_schemas import BatchJob
 from flows.job import Job
 from flows.job_types import WORK_TYPES
 from flows.manifest import rows_of
-from flows.references import ASSET, JOB, PlaceFault, Reference, output_faults, place_faults, references
+from flows.references import ASSET, JOB, PlaceFault, Reference, place_faults, references
 from tasks.assets import asset_name
 from tasks.errors import RenderError
 
@@ -58,11 +58,6 @@ def refusal(faults: Sequence[Fault]) -> Problem:
 async def places_refused(job: Job) -> list[Fault]:
     """Return the inputs and output places that no job of the caller may use; nothing is sent."""
     return _said(await to_thread(lambda: list(place_faults(job))))
-
-
-async def outputs_refused(job: Job) -> list[Fault]:
-    """Return the output places alone that no job of the caller may use; nothing is sent."""
-    return _said(await to_thread(lambda: list(output_faults(job))))
 
 
 def _said(found: Iterable[PlaceFault]) -> list[Fault]:

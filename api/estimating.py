@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api import views
-from api.admission import Fault, outputs_refused, refusal
+from api.admission import Fault, places_refused, refusal
 from api.problems import Problem
 from api.runs import FINAL, Runs, Terms
 from flows.references import JOB, references
@@ -59,10 +59,11 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
     found = await gather(
         *(_looked(runs, job_type, one.pointer, one.uri) for one in references(job)), return_exceptions=True
     )
-    faults = await outputs_refused(job)
+    faults = await places_refused(job)
+    told = {fault.pointer for fault in faults}
     for one in found:
         if isinstance(one, _Refused):
-            faults.append(one.fault)
+            faults += [one.fault] if one.fault.pointer not in told else []
         elif isinstance(one, BaseException):
             raise one
     if faults:

@@ -64,19 +64,14 @@ def place_faults(job: Job) -> Iterator[PlaceFault]:
     Args:
         job: of any type. Rows of a batch are jobs of their own and left out.
     """
-    yield from output_faults(job)
+    for part, place in _parts(job):
+        for field, output in _outputs(part):
+            yield from _fault(f"{place}/{field}", _check_output, part, output)
     for reference in references(job):
         yield from _fault(reference.pointer, check_reference, reference.uri)
     if isinstance(job, BatchJob | RenderNewJob):
         for field, place in (job.places or {}).items():
             yield from _fault(f"#/places/{field}", check_reference, place)
-
-
-def output_faults(job: Job) -> Iterator[PlaceFault]:
-    """Yield the output places alone; see `place_faults`."""
-    for part, place in _parts(job):
-        for field, output in _outputs(part):
-            yield from _fault(f"{place}/{field}", _check_output, part, output)
 
 
 def check_places(job: Job) -> None:
