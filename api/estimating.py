@@ -15,7 +15,7 @@ from flows.pipeline_schemas import PipelineJob, placeholder, resolved
 from flows.registry import WORK_TYPES, JobType
 from flows.schemas import Job
 from tasks.errors import RenderError
-from tasks.refs import checked_media_uri
+from tasks.refs import checked_media_uri, job_file
 from tasks.sources import MediaKind, look
 
 _JOB: Final = "job://"
@@ -109,7 +109,7 @@ async def _looked(runs: Runs, job_type: JobType, pointer: str, uri: str) -> Inpu
 
 async def _made_by(runs: Runs, pointer: str, rest: str) -> InputView:
     """Look at what another job makes; one that has not ended may yet make it."""
-    job, _, wanted = rest.partition("/")
+    job, wanted = rest.partition("/")[0], job_file(rest)
     try:
         run = await runs.read(UUID(job))
     except (ValueError, Problem):

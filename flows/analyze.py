@@ -11,15 +11,15 @@ from flows.options import JOB
 from flows.steps import Steps, job_steps
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
+from tasks.file_names import fitted, safe_stem
 from tasks.publish import check_place, upload
-from tasks.refs import safe_stem
 
 
 @flow(name="analyze", **JOB)
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
     with job_steps(job) as steps:
-        check_place(_name(job, "picture"), job.output.bucket, job.output.prefix)
+        check_place(_name(job, "picture"), job.output)
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
@@ -31,11 +31,9 @@ def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
 
 
 def _name(job: AnalyzeJob, of_picture: str) -> str:
-    try:
-        stem = (job.output.name or f"{safe_stem(of_picture)[:100]}_analysed").removesuffix(".jpg")
-    except ValueError:  # a name of nothing but dots
-        stem = "picture_analysed"
-    return f"{stem}.jpg"
+    if job.output.name:
+        return fitted(job.output.name.removesuffix(".jpg"), ".jpg")
+    return fitted(safe_stem(of_picture), "_analysed.jpg")
 
 
 def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:
@@ -50,7 +48,7 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
     objects = looking.objects() if "objects" in asked and cast.finds else None
     marks = marks_of(looking)
     made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
-    stored = steps.stored(upload(made, JPEG, name, job.output.bucket, job.output.prefix))
+    stored = upload(made, JPEG, name, job.output)
     steps.used(*looking.made_by.values())
     steps.settled(writer=looking.writer, made_by=looking.made_by)
     return AnalyzeResult(
@@ -67,8 +65,8 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
         width=seen.width,
         height=seen.height,
         format=seen.format,
-        picture=stored,
-        name=name,
+        picture=steps.stored(stored),
+        name=stored.name,
         cached=steps.cached,
         timings_s=steps.timings(),
         warnings=looking.warnings(),

@@ -60,11 +60,13 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
 
 
 def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
+    pinned = None
     if uri.startswith("job://"):
         from tasks.jobs import resolve  # asks the orchestrator
 
-        uri = resolve(uri).uri
-    source = fetch_source(uri, kind="text")
+        found = resolve(uri)
+        uri, pinned = found.uri, found.stored
+    source = fetch_source(uri, kind="text", pinned=pinned)
     path = source_path(source)
     with path.open("rb") as file:
         start = file.read(4096)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import UUID
 
 from flows.job import Job
@@ -11,16 +11,14 @@ from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
 from musetalk_core.errors import RenderError
-from tasks.publish import Published, write_beside
+from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.redaction import without_secrets
-from tasks.refs import SourceFile
+from tasks.refs import SourceFile, job_file, job_uri
 from tasks.reports import Report, note
 from tasks.settings import get_settings
 from tasks.storage import FolderObjects, home_store
 from tasks.weights import layout
 
-ENDING: Final = ".lineage.json"
-"""What the name of the file beside an output adds to the output's."""
 _JOB, _OWN = "job://", "artefact://"
 _log = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
         if get_settings().store.lineage_files:
             content = found.model_dump_json(indent=1)
             for output in origins.outputs:
-                write_beside(output, ENDING, content)
+                write_beside(output, LINEAGE_ENDING, content)
     except Exception as error:
         _log.warning("where the result came from was not written down: %s", error)
 
@@ -117,15 +115,15 @@ def _places(asked: dict[str, Any], given: str, inside: str = "") -> list[str]:
 def _without_root(uri: str) -> str:
     """Leave a folder of this machine out of the name of what lies in our own store."""
     store = home_store()
-    root = f"file://{store.root.as_posix()}/" if isinstance(store, FolderObjects) else None
-    return f"store://{uri.removeprefix(root)}" if root and uri.startswith(root) else uri
+    key = store.key_of(uri) if isinstance(store, FolderObjects) else None
+    return uri if key is None else f"store://{key}"
 
 
 def _output(output: Published, own: UUID) -> OutputFile:
     uri = output.ref.uri
     return OutputFile(
         name=output.name,
-        uri=uri if uri.startswith("s3://") else f"{_JOB}{own}/{output.name}",
+        uri=uri if uri.startswith("s3://") else job_uri(own, output.name),
         version=output.ref.version,
         sha256=output.sha256,
         size=output.ref.size,
@@ -135,8 +133,8 @@ def _output(output: Published, own: UUID) -> OutputFile:
 def _sources(origins: Origins) -> Iterator[ParentJob]:
     for given in origins.inputs:
         if given.startswith(_JOB):
-            job, _, file = given.removeprefix(_JOB).partition("/")
-            yield ParentJob(job=UUID(job), how="input", file=file or None)
+            rest = given.removeprefix(_JOB)
+            yield ParentJob(job=UUID(rest.partition("/")[0]), how="input", file=job_file(rest) or None)
 
 
 def _model(name: str) -> UsedModel:

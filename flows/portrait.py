@@ -26,7 +26,7 @@ def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
     """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
     with job_steps(job) as steps:
         where = job.output
-        check_place(f"{where.name or 'portrait'}.mp4", where.bucket, where.prefix)
+        check_place(f"{where.name or 'portrait'}.mp4", where)
         order = Order(
             picture=job.image,
             audio=job.audio or "",

@@ -10,8 +10,8 @@ from flows.schemas import SpeechJob, SpeechResult
 from flows.speaking import Speech, speak_text
 from flows.speech_schemas import SoundFormat
 from flows.steps import Steps, job_steps
-from tasks.publish import check_place, upload
-from tasks.refs import ObjectRef
+from tasks.file_names import fitted
+from tasks.publish import Published, check_place, upload
 from tasks.speech import WAV_FILE
 from tasks.voice import encode_speech, file_key
 
@@ -23,12 +23,12 @@ def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
     """Speak the text sentence by sentence, join the sentences, and upload the sound."""
     with job_steps(job, speak=(5, 92)) as steps:
         name, kind = named(job.output.name, job.format)
-        check_place(name, job.output.bucket, job.output.prefix)
+        check_place(name, job.output)
         spoken = speak_text(job.parts, job, steps)
         stored = _stored(spoken, name, kind, job, steps)
         result = SpeechResult(
-            audio=stored,
-            name=name,
+            audio=steps.stored(stored),
+            name=stored.name,
             text=" ".join(job.parts),
             engine=spoken.spec.engine,
             voice=spoken.spec.called,
@@ -49,12 +49,12 @@ def named(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundFormat
     stem, _, ending = (given or "speech").rpartition(".")
     known: SoundFormat | None = next((one for one in _FORMATS if stem and one == ending.lower()), None)
     chosen: SoundFormat = kind or known or "mp3"
-    return f"{stem if known else given or 'speech'}.{chosen}", chosen
+    return fitted(stem if known else given or "speech", f".{chosen}"), chosen
 
 
-def _stored(spoken: Speech, name: str, kind: SoundFormat, job: SpeechJob, steps: Steps) -> ObjectRef:
-    sound, where = spoken.made.artefact, job.output
+def _stored(spoken: Speech, name: str, kind: SoundFormat, job: SpeechJob, steps: Steps) -> Published:
+    sound = spoken.made.artefact
     if kind == "wav":
-        return steps.stored(upload(sound, WAV_FILE, name, where.bucket, where.prefix))
+        return upload(sound, WAV_FILE, name, job.output)
     made = steps.result("encode", encode_speech.submit(file_key(sound, kind), sound, kind))
-    return steps.stored(upload(made, f"speech.{kind}", name, where.bucket, where.prefix))
+    return upload(made, f"speech.{kind}", name, job.output)

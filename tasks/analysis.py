@@ -88,7 +88,8 @@ def fetch_picture(uri: str) -> SourceFile:
         InputError: it is missing, too large, or no picture that can be read.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).uri, kind="image")
+        found = jobs.resolve(uri)
+        source = fetch_source(found.uri, kind="image", pinned=found.stored)
         check_photo(source_path(source), limits())
         return source
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from tasks.errors import DirectNotOffered, ObjectMissing
+from tasks.file_names import plain_name
 from tasks.objects import read_small
 from tasks.partial import Part
 from tasks.settings import get_settings
@@ -18,7 +19,6 @@ from tasks.storage import S3Objects, home_store
 ASSETS: Final = "assets/"
 """Where they lie in our own store."""
 
-_MAX_NAME = 200
 _ONE_PUT_BYTES = 5 << 30
 """What S3 takes in one PUT."""
 _PUT_LIFE_S = 3600
@@ -125,13 +125,6 @@ def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:
 
 def _note_key(asset: str) -> str:
     return asset_key(asset).removesuffix("data") + "asset.json"
-
-
-def plain_name(name: str) -> str:
-    """Return the last part of a name or key: at most 200 characters, all printable, never only dots."""
-    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    plain = "".join(c for c in last if c.isprintable())[-_MAX_NAME:]
-    return plain if plain.strip(".") else "file"
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def fetch_captions(uri: str) -> FetchedCaptions:
         InputError: they are missing, or neither SubRip nor WebVTT.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).uri, kind="text")
+        found = jobs.resolve(uri)
+        source = fetch_source(found.uri, kind="text", pinned=found.stored)
         return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
 
 

@@ -42,7 +42,7 @@ def fetch(uri: str, wanted: Literal["video", "audio"]) -> Fetched:
     """
     with phase("fetch"):
         found = jobs.resolve(uri)
-        source = fetch_source(found.uri, kind=wanted)
+        source = fetch_source(found.uri, kind=wanted, pinned=found.stored)
         info = probe(source_path(source), limits())
         require = require_picture if wanted == "video" else require_sound
         require(info)

@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
+from tasks.refs import ObjectRef, job_file
 from tasks.tenancy import TENANT_TAG, current_tenant
 
 _SPOKEN = "artefact://speech/"
@@ -24,6 +25,8 @@ class Found:
 
     uri: str
     speech: str | None = None
+    stored: ObjectRef | None = None
+    """The pinned output of a job; None for what is not one."""
 
 
 def resolve(uri: str) -> Found:
@@ -38,7 +41,8 @@ def resolve(uri: str) -> Found:
         return Found(uri, uri.removeprefix(_SPOKEN).split("/", 1)[0])
     if not uri.startswith("job://"):
         return Found(uri)
-    job, _, name = uri.removeprefix("job://").partition("/")
+    rest = uri.removeprefix("job://")
+    job, name = rest.partition("/")[0], job_file(rest)
     result = _result(job)
     stored = named_file(_files(result), name) if name else _main(result)
     if stored is None:
@@ -46,7 +50,8 @@ def resolve(uri: str) -> Found:
         raise ObjectMissing(f"job {job} has made no {what}")
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
-    return Found(stored["uri"], speech["key"] if speech and is_sound else None)
+    pinned = ObjectRef.model_validate({name: stored.get(name) for name in ObjectRef.model_fields})
+    return Found(pinned.uri, speech["key"] if speech and is_sound else None, pinned)
 
 
 def named_file(files: Mapping[str, Any], name: str) -> Any:

@@ -13,15 +13,17 @@ from urllib.parse import unquote
 
 from musetalk_core.errors import InputError, MediaUnreadable
 from tasks.artefacts import artefacts, content_key
-from tasks.assets import asset_key, asset_name, plain_name, save_asset
+from tasks.assets import asset_key, asset_name, save_asset
 from tasks.egress import WebFile, egress
-from tasks.errors import LocalPathDisabled, ObjectMissing
+from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
+from tasks.file_names import plain_name
 from tasks.locks import single_flight
 from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
 from tasks.partial import Part
-from tasks.refs import Artefact, SourceFile
+from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store, locate
+from tasks.stored_results import StoredOutput, find_pinned
 
 __all__ = ["Glimpse", "MediaKind", "fetch_source", "look", "made_uri", "save_asset", "source_path"]
 
@@ -56,7 +58,9 @@ class _Origin(Protocol):
     def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen: ...
 
 
-def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) -> SourceFile:
+def fetch_source(
+    uri: str, *, kind: MediaKind, pinned: ObjectRef | None = None, on_bytes: OnBytes | None = None
+) -> SourceFile:
     """
     Bring an input to this machine, unless its content is here already.
 
@@ -67,18 +71,23 @@ def fetch_source(uri: str, *, kind: MediaKind, on_bytes: OnBytes | None = None) 
         uri:      `s3://`, `https://`, `asset://`, or `file://` below an allowed folder. A `job://` is
             resolved by the caller.
         kind:     which size limit holds.
+        pinned:   the output of another job that `uri` was resolved to; that very object is fetched.
         on_bytes: called with the number of bytes that just arrived.
 
     Returns:
         The source; `source_path` gives its file.
 
     Raises:
+        ResultReplaced: something else is where the pinned output was.
         ObjectMissing, BucketNotAllowed, InputUnreachable, LocalPathDisabled, StorageError: it cannot be had.
         MediaTooLarge: it is over the limit of its kind.
         InputError:    the reference is of no known form.
         DiskFull:      there is no room for it.
     """
-    return _fetched(_origin(uri), _limit(kind), on_bytes)
+    if pinned is None:
+        return _fetched(_origin(uri), _limit(kind), on_bytes)
+    found = _fetched(_Pinned(pinned), _limit(kind), on_bytes)
+    return found.model_copy(update={"stored": pinned})
 
 
 def look(uri: str, kind: MediaKind) -> Glimpse:
@@ -111,7 +120,8 @@ def source_path(source: SourceFile) -> Path:
     """
     wanted = _artefact(source.sha256, source.size)
     if not artefacts().has(wanted.kind, wanted.key):
-        found = _fetched(_origin(source.uri), source.size, None)
+        origin = _Pinned(source.stored) if source.stored else _origin(source.uri)
+        found = _fetched(origin, source.size, None)
         if found.sha256 != source.sha256:
             raise ObjectMissing(
                 f"{source.name} was replaced by another file while the job ran", name=source.name
@@ -213,6 +223,32 @@ class _Stored:
 
 def _seen(info: ObjectInfo) -> _Seen:
     return _Seen(info.version, info.size)
+
+
+class _Pinned:
+    """An output of a job, in the version that its result pinned."""
+
+    def __init__(self, ref: ObjectRef) -> None:
+        self.uri, self._ref = ref.uri, ref
+        self._found: StoredOutput | None = None
+
+    def _find(self) -> StoredOutput:
+        self._found = self._found or find_pinned(self._ref)
+        return self._found
+
+    def look(self) -> _Seen:
+        return _seen(self._find().info)
+
+    def name(self) -> str:
+        return self._find().key
+
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+        found = self._find()
+        really = found.objects.download_into(part, found.key, found.info.version, on_bytes)
+        if really.version != found.info.version:
+            part.restart()
+            raise ResultReplaced(f"{plain_name(found.key)} was replaced while it was read")
+        return _seen(really)
 
 
 class _Web:

@@ -23,8 +23,10 @@ from flows.lineage_schemas import PartJob
 from flows.manifest import Row
 from flows.outcome import media_of
 from tasks.errors import ManifestInvalid
+from tasks.file_names import fitted
 from tasks.lines import BATCHES, has_lines, read_lines, write_lines
 from tasks.publish import check_place, store_table
+from tasks.refs import job_uri
 
 _PROBLEMS: Final = 100
 _SHOWN: Final = 200
@@ -90,7 +92,7 @@ def run_rows(order: Order, books: Books) -> BatchResult:
     """
     parts = Parts(books.client, books.run, order.scope)
     name = _table_name(order.output, parts.root)
-    check_place(name, order.output.bucket, order.output.prefix)
+    check_place(name, order.output)
     key = f"{BATCHES}{parts.root}{_ENDING}"
     if not has_lines(key):
         found = order.look()
@@ -171,9 +173,8 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
                     file.write(view.model_dump_json(exclude_defaults=True) + "\n")
                     if len(shown) < _SHOWN:
                         shown.append(view.model_dump(mode="json", exclude={"faults", "uri"}))
-        place = (order.output.bucket, order.output.prefix, parts.root.hex)
-        stored = store_table(path, name, *place)
-        record_table(path, stored, place, tally.parts, tally.jobs - len(tally.parts))
+        stored = store_table(path, name, order.output)
+        record_table(stored, tally.parts, tally.jobs - len(tally.parts))
     if shown:
         create_table_artifact(key="rows", table=shown, description="What became of each row (the first 200)")
     counts = tally.counts
@@ -185,8 +186,8 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
         invalid=counts["invalid"],
         known=len(known),
         problems=tally.problems,
-        name=name,
-        files={name: stored},
+        name=stored.name,
+        files={stored.name: stored.ref},
         until=next(read_lines(key))["until"],
     )
 
@@ -227,9 +228,9 @@ def _public(uri: str, job: UUID, result: Mapping[str, Any]) -> str | None:
     """Name a file in our own store by its job: where that is, is nobody's business."""
     if uri.startswith("s3://"):
         return uri
-    return f"job://{job}/{result['name']}" if uri and "name" in result else None
+    return job_uri(job, str(result["name"])) if uri and "name" in result else None
 
 
 def _table_name(output: Output, root: UUID) -> str:
     name = output.name or f"batch-{root.hex[:8]}"
-    return name if name.endswith(_ENDING) else f"{name}{_ENDING}"
+    return fitted(name.removesuffix(_ENDING), _ENDING)
