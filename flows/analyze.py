@@ -8,10 +8,10 @@ from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, 
 from flows.control import USUAL, Control
 from flows.looking import Looking
 from flows.options import JOB
+from flows.result_names import analysis_name
 from flows.steps import Steps, job_steps
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
-from tasks.file_names import fitted, safe_stem
 from tasks.publish import check_place, upload
 
 
@@ -19,21 +19,15 @@ from tasks.publish import check_place, upload
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
     with job_steps(job) as steps:
-        check_place(_name(job, "picture"), job.output)
+        check_place(analysis_name(job.output, "picture"), job.output)
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
         looking = Looking(job, cast, picture, steps)
-        result = _result(job, looking, steps, _name(job, picture.name))
+        result = _result(job, looking, steps, analysis_name(job.output, picture.name))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
         steps.finish(result)
     return result
-
-
-def _name(job: AnalyzeJob, of_picture: str) -> str:
-    if job.output.name:
-        return fitted(job.output.name.removesuffix(".jpg"), ".jpg")
-    return fitted(safe_stem(of_picture), "_analysed.jpg")
 
 
 def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:

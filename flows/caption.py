@@ -4,11 +4,11 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
+from flows.result_names import captioned_name
 from flows.schemas import CaptionJob, CaptionResult
 from flows.steps import job_steps
 from tasks.caption import CAPTIONED_FILE, Look, captioned_key, fetch_captions, put_captions
 from tasks.fetch import fetch
-from tasks.file_names import fitted, safe_stem
 from tasks.publish import check_place, upload
 
 
@@ -19,7 +19,7 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
         video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])
         steps.took(job.captions, text.source)
-        name = fitted(_stem(job.output.name or safe_stem(video.source.name)), ".mp4")
+        name = captioned_name(job.output, video.source.name)
         check_place(name, job.output)
         look = Look(how=job.how, size=job.size, side=job.place, crf=job.crf)
         key = captioned_key(video.source, text.source, look)
@@ -36,7 +36,3 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         )
         steps.finish(result)
     return result
-
-
-def _stem(name: str) -> str:
-    return name[:-4] if name.lower().endswith(".mp4") else name

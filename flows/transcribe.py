@@ -6,16 +6,15 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
+from flows.result_names import TRANSCRIPT_FORMATS, transcript_stem
 from flows.schemas import TranscribeJob, TranscribeResult
 from flows.steps import job_steps
 from flows.transcribe_model import model_for
 from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
-from tasks.file_names import safe_stem
 from tasks.publish import Published, check_place, upload_set
 from tasks.refs import Artefact
 from tasks.transcribe import (
-    FORMATS,
     Wanted,
     hear,
     models_for,
@@ -45,12 +44,12 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
         steps.settled(transcription=wanted.model_dump())
         made = steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
         found = read_transcript(made)
-        stem = _stem(job.output.name or safe_stem(audio.name))
+        stem = transcript_stem(job.output, audio.name)
         stored = _uploaded(made, stem, job)
         result = TranscribeResult(
             **found,
             speech_s=round(sum(span["end"] - span["start"] for span in found["speech"]), 3),
-            name=stored[FORMATS.index("txt")].name,
+            name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
             files={one.name: steps.stored(one) for one in stored},
             cached=steps.cached,
             timings_s=steps.timings(),
@@ -61,13 +60,8 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
     return result
 
 
-def _stem(name: str) -> str:
-    stem, _, ending = name.rpartition(".")
-    return stem if stem and ending in FORMATS else name
-
-
 def _uploaded(made: Artefact, stem: str, job: TranscribeJob) -> list[Published]:
-    names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in FORMATS}
+    names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
     return upload_set(made, names, job.output)
 
 

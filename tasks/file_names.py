@@ -147,6 +147,17 @@ def marked(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> list[
     return [fitted(stem, tail, room - longest) + ending for stem, ending in split]
 
 
+def folder_and_room(prefix: str) -> tuple[str, int]:
+    """
+    Return what comes before a name in the keys below a prefix, and the bytes that a name may take there.
+
+    Args:
+        prefix: folder in a bucket, with or without slashes around it; empty for none.
+    """
+    folder = f"{prefix.strip('/')}/".removeprefix("/")
+    return folder, min(MAX_NAME_BYTES, MAX_KEY_BYTES - len(folder.encode()))
+
+
 def content_disposition(name: str) -> str:
     """
     Return the header that tells a browser a file's name (RFC 6266).

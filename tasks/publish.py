@@ -21,7 +21,7 @@ from musetalk_core.errors import InputError
 from musetalk_core.weights.ledger import sha256_of
 from tasks.artefacts import artefacts
 from tasks.errors import OutputExists
-from tasks.file_names import MAX_KEY_BYTES, MAX_NAME_BYTES, fitted, marked
+from tasks.file_names import MAX_KEY_BYTES, MAX_NAME_BYTES, fitted, folder_and_room, marked
 from tasks.keys import content_key
 from tasks.media_types import media_type
 from tasks.objects import ObjectInfo, Objects
@@ -210,20 +210,6 @@ def check_place(name: str, where: Where) -> None:
         locate(f"s3://{where.bucket}/{key_of(marked([name], '', room)[0])}", "write")
 
 
-def expected_key(name: str, where: Where) -> str | None:
-    """
-    Return the key that a file gets in the job's bucket if its name is free; None for the system's own store.
-
-    Args:
-        name:  the public name, with extension.
-        where: as of `upload`.
-    """
-    if not where.bucket:
-        return None
-    _, key_of, room = _place(where, UUID(int=0))
-    return key_of(marked([name], "", room)[0])
-
-
 def _of(made: Artefact, file: str, name: str) -> _File:
     path = artefacts().path(made) / file
     return _File(path, name, made.key, sha256_of(path), path.stat().st_size)
@@ -247,8 +233,7 @@ def _place(where: Where, job: UUID) -> tuple[Objects, Callable[[str], str], int]
     """Return the store, what makes a key of a name there, and the bytes that a name may take."""
     if not where.bucket:
         return home_store(), lambda name: f"{OUTPUTS}{job.hex}/{name}", MAX_NAME_BYTES
-    folder = f"{where.prefix.strip('/')}/".removeprefix("/")
-    room = min(MAX_NAME_BYTES, MAX_KEY_BYTES - len(folder.encode()))
+    folder, room = folder_and_room(where.prefix)
     if room < _LEAST_ROOM:
         raise InputError(f"The prefix is too long: it may take {MAX_KEY_BYTES - _LEAST_ROOM} bytes in UTF-8.")
     return bucket(where.bucket, "write"), lambda name: f"{folder}{name}", room
@@ -295,7 +280,7 @@ def _has_foreign_note(objects: Objects, key: str, file: _File) -> bool:
     if not get_settings().store.lineage_files:
         return False
     folder, slash, name = key.rpartition("/")
-    room = min(MAX_NAME_BYTES, MAX_KEY_BYTES - len(f"{folder}{slash}".encode()))
+    _, room = folder_and_room(folder)
     found = objects.find(f"{folder}{slash}{fitted(name, LINEAGE_ENDING, room)}")
     return found is not None and found.metadata.get(MADE_OF) != file.key
 
