@@ -41,8 +41,9 @@ def result_of(run, stored, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_of_any_name_is_linked_and_fetched(client, finished, tmp_path, name):
+def test_a_file_of_any_name_is_linked_and_fetched(server, finished, name):
     run = finished(name=name)
+    client = httpx.Client(base_url=server, trust_env=False, follow_redirects=True)
     job = client.get(f"/v1/jobs/{run.id}").json()
 
     assert job["result"]["name"] == name
