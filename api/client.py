@@ -7,11 +7,14 @@ A client of the API over HTTP alone: what the `musetalk` command is built on, an
     there.download(there.wait(job["id"])["id"], Path("hello.mp3"))
 """
 
+import os
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -200,8 +203,8 @@ class Api:
         job = self.job(job_id)
         if job["result_url"] is None:
             raise ApiError(_no_file(job))
-        path = target / job["result"]["name"] if target.is_dir() else target
-        draft = path.with_name(f".{path.name}.part")
+        path = target / local_name(job["result"]["name"]) if target.is_dir() else target
+        draft = path.with_name(f".{uuid4().hex}.part")  # a name as long as can be leaves no room for more
         with (
             _errors(self.server),
             self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
@@ -226,6 +229,24 @@ class Api:
         _raise_problem(answer)
         body: dict[str, Any] = answer.json()
         return body
+
+
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
+    """
+    Return the name that a result's file gets on this computer.
+
+    Args:
+        name:    of the result.
+        windows: replace what Windows reserves: some characters, and names of devices.
+    """
+    if not windows:
+        return name
+    plain = _NOT_ON_WINDOWS.sub("_", name).rstrip(". ")
+    return f"_{plain}" if _DEVICES.match(plain) else plain
 
 
 @contextmanager

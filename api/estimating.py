@@ -14,6 +14,7 @@ from flows.references import JOB, references
 from flows.registry import JobType
 from flows.schemas import Job
 from tasks.errors import RenderError
+from tasks.refs import job_file
 from tasks.sources import MediaKind, look
 
 _KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio", "captions": "text"}
@@ -101,7 +102,7 @@ async def _looked(runs: Runs, job_type: JobType, pointer: str, uri: str) -> Inpu
 
 async def _made_by(runs: Runs, pointer: str, rest: str) -> InputView:
     """Look at what another job makes; one that has not ended may yet make it."""
-    job, _, wanted = rest.partition("/")
+    job, wanted = rest.partition("/")[0], job_file(rest)
     try:
         run = await runs.read(UUID(job))
     except (ValueError, Problem):

@@ -11,6 +11,7 @@ from api.admission import places_refused, refusal
 from api.forecast import Eta, Took
 from api.models_here import require_models
 from api.problems import Problem
+from api.row_names import RowNames
 from api.runs import Runs, Terms
 from flows.batch_rows import batch_rows
 from flows.batch_schemas import BatchJob, RowFault
@@ -45,11 +46,14 @@ class _Count:
     def __init__(self) -> None:
         self.total, self.keys, self.bad = 0, set[str](), list[BadRowView]()
         self.first: Row | None = None
+        self.names = RowNames()
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self.total += 1
             if row.job is not None:
+                if row.key not in self.keys:
+                    self.names.add(row.id, row.job)
                 self.keys.add(row.key)
                 self.first = self.first or row
             elif len(self.bad) < _SHOWN:
@@ -82,6 +86,7 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
     unknown = "No job of this type has finished yet: there is nothing to guess from."
     if not count.total:
         raise Problem("manifest_invalid", "The batch has no rows.")
+    names = await to_thread(count.names.warnings)
     return BatchEstimateView(
         valid=valid,
         total=count.total,
@@ -89,7 +94,7 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
         bad_rows=count.bad,
         run_s=views.eta_view(outlook.took),
         eta=views.eta_view(_all(outlook.took, len(count.keys), job.parallel)),
-        warnings=[] if outlook.took else [unknown],
+        warnings=[*([] if outlook.took else [unknown]), *names],
     )
 
 

@@ -1,15 +1,16 @@
 """Finished files, streamed from a folder store or handed over as a link of the object store."""
 
-from typing import Any
-from urllib.parse import quote
+from contextlib import suppress
 
 from fastapi import Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from api.problems import Problem
 from api.views import FinishedFile
+from tasks.errors import ObjectMissing, RenderError, ResultReplaced
+from tasks.file_names import content_disposition
 from tasks.media_types import media_type
-from tasks.storage import FolderObjects, Objects, Place, S3Objects, home_store
+from tasks.stored_results import StoredOutput, find_pinned
 
 LINK_LIFE_S = 3600
 
@@ -22,40 +23,48 @@ def answer_with(file: FinishedFile) -> Response:
         file: what a job's result says.
 
     Returns:
-        The file itself, which knows Range requests, or a redirect to a link that works for an hour.
+        The file itself, which knows Range requests, or a redirect to a link that works for an hour. In a
+        bucket that keeps versions the link names the version; in another the object was compared with the
+        result a moment ago.
 
     Raises:
-        Problem: `expired` when the file is gone.
+        Problem: `expired` when the file is gone, `result_replaced` when something else is in its place.
     """
-    place = _place(file.uri)
-    kind = media_type(file.name)
-    disposition = f"inline; filename*=UTF-8''{quote(file.name)}"
-    if isinstance(place.objects, FolderObjects):
-        path = place.objects.path(place.key)
-        if not path.is_file():
-            raise Problem("expired", "The file is no longer kept.")
-        headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type=kind, headers=headers)
-    link = place.objects.presigned_url(place.key, LINK_LIFE_S)
+    found = _found(file)
+    headers = {"Content-Disposition": content_disposition(file.name)}
+    if found.path is not None:
+        headers["X-Content-Type-Options"] = "nosniff"
+        return FileResponse(found.path, media_type=media_type(file.name), headers=headers)
+    link = found.objects.presigned_url(
+        found.key, LINK_LIFE_S, found.info.version, headers["Content-Disposition"]
+    )
     if link is None:
         raise Problem("storage_unavailable", "This store makes no links.")
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
 
 
-def _place(uri: str) -> Place:
-    """Find a stored file: in our own store, else in the bucket that its job was asked to write to."""
-    home: Any = home_store()
-    own: Objects = home
-    root = _root(home)
-    if uri.startswith(root):
-        return Place(own, uri.removeprefix(root))
-    if uri.startswith("s3://"):
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return Place(S3Objects(bucket), key)
-    raise Problem("expired", "The file lies in a store that is not in use any more.")
+def require_own(file: FinishedFile) -> None:
+    """
+    Refuse to link to a file that something else has replaced; a missing one is reported when it is read.
+
+    Raises:
+        Problem: `result_replaced`.
+    """
+    with suppress(RenderError):
+        try:
+            find_pinned(file.ref)
+        except ResultReplaced as error:
+            raise _replaced(error) from error
 
 
-def _root(home: Any) -> str:
-    if isinstance(home, FolderObjects):
-        return f"file://{home.root.as_posix()}/"
-    return f"s3://{home.bucket}/{home.prefix}"
+def _found(file: FinishedFile) -> StoredOutput:
+    try:
+        return find_pinned(file.ref)
+    except ResultReplaced as error:
+        raise _replaced(error) from error
+    except ObjectMissing as error:
+        raise Problem("expired", "The file is no longer kept.") from error
+
+
+def _replaced(error: ResultReplaced) -> Problem:
+    return Problem("result_replaced", str(error), extra=error.details)

@@ -1,9 +1,9 @@
 """Uploads: a file becomes an asset:// reference that jobs take."""
 
-import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated
-from urllib.parse import unquote
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from typing import Annotated, Any
 
 from anyio import from_thread, to_thread
 from fastapi import APIRouter, Query, Request
@@ -12,12 +12,12 @@ from starlette.datastructures import UploadFile
 
 from api.keys import SUBMIT
 from api.problems import Problem
-from tasks.assets import asset_name, expect_asset, plain_name, save_asset
+from tasks.assets import asset_name, expect_asset, save_asset
+from tasks.file_names import plain_name
 
 router = APIRouter(tags=["assets"])
 
 _BLOCK = 1 << 20
-_FILE_NAME = re.compile(r"filename\*?=(?:UTF-8'')?\"?([^\";]+)\"?", re.IGNORECASE)
 _BODY = {
     "required": True,
     "content": {
@@ -79,8 +79,22 @@ def _raw_blocks(request: Request) -> Iterator[bytes]:
 
 
 def _header_name(request: Request) -> str | None:
-    found = _FILE_NAME.search(request.headers.get("content-disposition", ""))
-    return unquote(found[1]) if found else None
+    """Read the name in a Content-Disposition header (RFC 6266): `filename*` before `filename`."""
+    header = Message()
+    header["content-disposition"] = request.headers.get("content-disposition", "")
+    params: list[Any] = header.get_params([], "content-disposition")  # an encoded value is a tuple
+    found = [value for name, value in params if name == "filename"]
+    plain = [_as_utf8(value) for value in found if isinstance(value, str)]
+    encoded = [collapse_rfc2231_value(value) for value in found if not isinstance(value, str)]
+    return next(iter(encoded + plain), None)
+
+
+def _as_utf8(text: str) -> str:
+    """Read UTF-8 that a header carried as Latin-1; other text stays."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 class Announced(BaseModel):

@@ -5,6 +5,7 @@ from functools import reduce
 from operator import or_
 from time import monotonic
 from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -30,6 +31,7 @@ _FILE: Any = {
     200: {"description": "The file.", **_BYTES},
     206: {"description": "The part that `Range` names.", **_BYTES},
     307: {"description": "The file is in an object store: a link that works for an hour."},
+    410: {"description": "`result_replaced`: something else is in its place; `expired`: it is gone."},
     416: {"description": "The file has no such part.", **_BYTES},
 }
 
@@ -172,7 +174,9 @@ async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
     file = views.finished_file(run)
     if file is None:
         raise not_finished(run.status)
-    return Response(status_code=307, headers={"Location": f"/v1/jobs/{run.id}/files/{file.name}"})
+    await to_thread(files.require_own, file)
+    own = f"/v1/jobs/{run.id}/files/{quote(file.name, safe='')}"
+    return Response(status_code=307, headers={"Location": own})
 
 
 def not_finished(status: str) -> Problem:

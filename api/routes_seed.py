@@ -1,5 +1,6 @@
 """The older services: /inference of the one, and how both are asked for a job's status, result and end."""
 
+from asyncio import to_thread
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from api import views
+from api import files, views
 from api.doors import RunsDep
 from api.keys import CANCEL, OPEN, READ, SUBMIT
 from api.prefer import Preference, PreferHeader
@@ -17,6 +18,7 @@ from api.seed_inference import Label, SeedInference, place_of, to_job
 from flows.control import Control
 from flows.outcome import TEXT_JOBS
 from flows.registry import JOB_TYPES
+from tasks.refs import job_uri
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["older services"])
@@ -82,7 +84,7 @@ def _inference_answer(
 ) -> dict[str, Any]:
     file = views.finished_file(run)
     known_name = file.name if file else (f"{name}.mp4" if name else None)
-    opaque = f"job://{run.id}/{known_name}" if known_name else f"job://{run.id}"
+    opaque = job_uri(run.id, known_name)
     done = run.status == "succeeded"
     return {
         "avatar_id": labels[0],
@@ -134,6 +136,9 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
     word = views.seed_word(run)
     match run.status:
         case "succeeded":
+            file = views.finished_file(run)
+            if file is not None and run.type not in TEXT_JOBS:
+                await to_thread(files.require_own, file)
             return {"id": str(run.id), "status": word} | _outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)
@@ -155,9 +160,9 @@ def _outcome(request: Request, run: Run) -> dict[str, Any]:
     if run.type not in TEXT_JOBS:
         return link
     figures = {name: value for name, value in result.items() if name not in _OWN_BOOKS and value is not None}
-    files = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}
+    links = {file.name: views.named_url(request, run, file) for file in views.finished_files(run)}
     return (
-        {"text": result.get("text", "")} | figures | link | ({"files": files} if files and not media else {})
+        {"text": result.get("text", "")} | figures | link | ({"files": links} if links and not media else {})
     )
 
 

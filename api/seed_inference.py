@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import Problem
 from api.seed_musetalk import options_of, version_of
 from flows.schemas import LipSyncJob, Output
-from tasks.refs import output_name
+from tasks.file_names import checked_name, output_name
+from tasks.settings import get_settings
 
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
@@ -110,6 +111,7 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
             bucket=body.s3_bucket,
             prefix=_prefix(body.s3_prefix),
             name=_name(avatar.video_path, audio, body.output_vid_name),
+            overwrite=get_settings().compat.inference_overwrites,
         ),
     )
     return job, _warnings(body, avatar, foreign)
@@ -148,7 +150,7 @@ def _name(video: str, audio: str, given: str | None) -> str | None:
     """Name the result where its name can be known now: uploads and jobs know their file's name only later."""
     try:
         if given is not None:
-            return output_name("", "", given).removesuffix(".mp4")
+            return output_name("", "", checked_name(given)).removesuffix(".mp4")
         if all(uri.lower().startswith(("s3://", "https://", "http://")) for uri in (video, audio)):
             return output_name(_last_part(video), _last_part(audio)).removesuffix(".mp4")
     except ValueError as error:
@@ -159,7 +161,7 @@ def _name(video: str, audio: str, given: str | None) -> str | None:
 
 def _last_part(uri: str) -> str:
     # a web address ends at its query; an S3 key may hold any character
-    return urlsplit(uri).path if uri.lower().startswith("http") else uri
+    return unquote(urlsplit(uri).path) if uri.lower().startswith("http") else uri
 
 
 def _warnings(body: SeedInference, avatar: SeedAvatar, foreign: list[str]) -> list[str]:

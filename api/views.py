@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -14,6 +15,7 @@ from api.runs import FINAL, Run, Status
 from flows import outcome
 from flows.control import Notify, Priority
 from flows.public_names import public_result
+from tasks.refs import ObjectRef
 
 __all__ = ["FINAL"]
 
@@ -25,8 +27,17 @@ class FinishedFile:
     """The file a job made."""
 
     name: str
-    uri: str
-    size: int
+    ref: ObjectRef
+
+    @property
+    def uri(self) -> str:
+        """Return where it is stored."""
+        return self.ref.uri
+
+    @property
+    def size(self) -> int:
+        """Return its bytes."""
+        return self.ref.size
 
 
 class ProgressView(BaseModel):
@@ -200,7 +211,12 @@ def finished_files(run: Run) -> list[FinishedFile]:
     if media is not None:
         stored[main] = media
     names = sorted(stored, key=lambda name: name != main)
-    return [FinishedFile(name, str(stored[name]["uri"]), int(stored[name]["size"])) for name in names]
+    return [FinishedFile(name, _ref(stored[name])) for name in names]
+
+
+def _ref(stored: Mapping[str, Any]) -> ObjectRef:
+    fields = {field: stored[field] for field in ObjectRef.model_fields if field in stored}
+    return ObjectRef.model_validate({"version": "", **fields})
 
 
 def finished_file(run: Run) -> FinishedFile | None:
@@ -216,7 +232,7 @@ def file_url(request: Request, run: Run) -> str | None:
 
 def named_url(request: Request, run: Run, file: FinishedFile) -> str:
     """Return the address of one of a job's files."""
-    return str(request.url_for("read_file", job_id=run.id, name=file.name))
+    return str(request.url_for("read_file", job_id=run.id, name=quote(file.name, safe="")))
 
 
 def polling_headers(run: Run) -> dict[str, str]:

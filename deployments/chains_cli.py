@@ -94,6 +94,8 @@ def _show_estimate(told: dict[str, Any]) -> None:
     for row in told["bad_rows"]:
         for fault in row["faults"]:
             typer.echo(f"row {row['row']} ({row['id']}) {fault['pointer']}: {fault['detail']}")
+    for warning in told["warnings"]:
+        typer.echo(f"warning: {warning}")
     if told["eta"]:
         typer.echo(
             f"about {told['eta']['p50_s']:.0f} s, nine times of ten within {told['eta']['p90_s']:.0f} s"

@@ -8,34 +8,27 @@ from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, 
 from flows.control import USUAL, Control
 from flows.looking import Looking
 from flows.options import JOB
+from flows.result_names import analysis_name
 from flows.steps import Steps, job_steps
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
-from tasks.publish import check_place, upload
-from tasks.refs import safe_stem
+from tasks.places import check_place
+from tasks.publish import upload
 
 
 @flow(name="analyze", **JOB)
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
     with job_steps(job) as steps:
-        check_place(_name(job, "picture"), job.output.bucket, job.output.prefix)
+        check_place(analysis_name(job.output, "picture"), job.output)
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
         looking = Looking(job, cast, picture, steps)
-        result = _result(job, looking, steps, _name(job, picture.name))
+        result = _result(job, looking, steps, analysis_name(job.output, picture.name))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
         steps.finish(result)
     return result
-
-
-def _name(job: AnalyzeJob, of_picture: str) -> str:
-    try:
-        stem = (job.output.name or f"{safe_stem(of_picture)[:100]}_analysed").removesuffix(".jpg")
-    except ValueError:  # a name of nothing but dots
-        stem = "picture_analysed"
-    return f"{stem}.jpg"
 
 
 def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:
@@ -50,7 +43,7 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
     objects = looking.objects() if "objects" in asked and cast.finds else None
     marks = marks_of(looking)
     made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
-    stored = steps.stored(upload(made, JPEG, name, job.output.bucket, job.output.prefix))
+    stored = upload(made, JPEG, name, job.output)
     steps.used(*looking.made_by.values())
     steps.settled(writer=looking.writer, made_by=looking.made_by)
     return AnalyzeResult(
@@ -67,8 +60,8 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
         width=seen.width,
         height=seen.height,
         format=seen.format,
-        picture=stored,
-        name=name,
+        picture=steps.stored(stored),
+        name=stored.name,
         cached=steps.cached,
         timings_s=steps.timings(),
         warnings=looking.warnings(),

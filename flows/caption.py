@@ -4,12 +4,13 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
+from flows.result_names import captioned_name
 from flows.schemas import CaptionJob, CaptionResult
 from flows.steps import job_steps
 from tasks.caption import CAPTIONED_FILE, Look, captioned_key, fetch_captions, put_captions
 from tasks.fetch import fetch
-from tasks.publish import check_place, upload
-from tasks.refs import safe_stem
+from tasks.places import check_place
+from tasks.publish import upload
 
 
 @flow(name="caption", **JOB)
@@ -19,15 +20,15 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
         video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])
         steps.took(job.captions, text.source)
-        name = f"{_stem(job.output.name or safe_stem(video.source.name))}.mp4"
-        where = job.output
-        check_place(name, where.bucket, where.prefix)
+        name = captioned_name(job.output, video.source.name)
+        check_place(name, job.output)
         look = Look(how=job.how, size=job.size, side=job.place, crf=job.crf)
         key = captioned_key(video.source, text.source, look)
         made = steps.result("encode", put_captions.submit(key, video.source, text.source, look))
+        stored = upload(made, CAPTIONED_FILE, name, job.output)
         result = CaptionResult(
-            video=steps.stored(upload(made, CAPTIONED_FILE, name, where.bucket, where.prefix)),
-            name=name,
+            video=steps.stored(stored),
+            name=stored.name,
             how=job.how,
             lines=text.lines,
             duration_s=video.duration_s or 0.0,
@@ -36,7 +37,3 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         )
         steps.finish(result)
     return result
-
-
-def _stem(name: str) -> str:
-    return name[:-4] if name.lower().endswith(".mp4") else name

@@ -2,9 +2,13 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-OutputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+from tasks.file_names import MAX_NAME_BYTES, checked_name
+
+OutputName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(checked_name)
+]
 BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
 
 
@@ -35,8 +39,15 @@ class Output(BaseModel):
     name: OutputName | None = Field(
         default=None,
         title="File name",
-        description="Name without folder, its ending may be left out; empty means one after the inputs.",
-        examples=["greeting"],
+        description="Name without folder, its ending may be left out; empty means one after the inputs. Any"
+        " letters, digits, spaces and signs but / and \\; at most 255 bytes.",
+        examples=["greeting", "take 1 (final)"],
+    )
+    overwrite: bool = Field(
+        default=False,
+        title="Overwrite",
+        description="Replace what has this name in the bucket. Off: a name that is taken gets a suffix of the"
+        " job's id. A job whose result is replaced answers result_replaced from then on.",
     )
 
 

@@ -12,15 +12,13 @@ from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
 from flows.public_names import public_uri
 from musetalk_core.errors import RenderError
-from tasks.publish import Published, write_beside
+from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.redaction import without_secrets
-from tasks.refs import SourceFile
+from tasks.refs import SourceFile, job_file
 from tasks.reports import Report, note
 from tasks.settings import get_settings
 from tasks.weights import layout
 
-ENDING: Final = ".lineage.json"
-"""What the name of the file beside an output adds to the output's."""
 _JOB: Final = "job://"
 _log = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
         if get_settings().store.lineage_files:
             content = found.model_dump_json(indent=1)
             for output in origins.outputs:
-                write_beside(output, ENDING, content)
+                write_beside(output, LINEAGE_ENDING, content)
     except Exception as error:
         _log.warning("where the result came from was not written down: %s", error)
 
@@ -126,8 +124,8 @@ def _output(output: Published, own: UUID) -> OutputFile:
 def _sources(origins: Origins) -> Iterator[ParentJob]:
     for given in origins.inputs:
         if given.startswith(_JOB):
-            job, _, file = given.removeprefix(_JOB).partition("/")
-            yield ParentJob(job=UUID(job), how="input", file=file or None)
+            rest = given.removeprefix(_JOB)
+            yield ParentJob(job=UUID(rest.partition("/")[0]), how="input", file=job_file(rest) or None)
 
 
 def _model(name: str) -> UsedModel:

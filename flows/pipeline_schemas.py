@@ -19,7 +19,7 @@ StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 StepType = Literal["lip_sync", "portrait", "prepare_avatar", "speech", "transcribe", "analyze", "caption"]
 
 MOST_STEPS: Final = 50
-_REFERENCE: Final = re.compile(r"job://([a-z][a-z0-9_]{0,31})(/[^/]{1,132})?")
+_REFERENCE: Final = re.compile(r"job://([a-z][a-z0-9_]{0,31})(/[^/]{1,765})?")
 """Never a UUID: those have hyphens."""
 
 

@@ -17,7 +17,7 @@ from musetalk_core.framing import Frame
 from tasks.fetch import fetch
 from tasks.framing import PNG, frame_picture, framed_key
 from tasks.own_files import made_file
-from tasks.publish import check_place
+from tasks.places import check_place
 from tasks.speech import WAV_FILE
 
 
@@ -26,7 +26,7 @@ def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
     """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
     with job_steps(job) as steps:
         where = job.output
-        check_place(f"{where.name or 'portrait'}.mp4", where.bucket, where.prefix)
+        check_place(f"{where.name or 'portrait'}.mp4", where)
         order = Order(
             picture=job.image,
             audio=job.audio or "",

@@ -16,7 +16,7 @@ from flows.public_names import public_uri
 from flows.schemas import FaceChoice, VideoResult
 from musetalk_core.speech.phones import Phone
 from tasks.preview import Followed, preview
-from tasks.refs import Artefact
+from tasks.refs import Artefact, job_uri
 from tasks.settings import get_settings
 
 KEY: Final = "preview"
@@ -116,7 +116,7 @@ def _lips(found: Followed | None) -> str:
 
 def _links(result: VideoResult, run: UUID) -> list[str]:
     public = get_settings().api.public_url
-    own = f"job://{run}/{result.name}"
+    own = job_uri(run, result.name)
     lines = [f"* as an input of another job: `{own}`", f"* on a terminal: `musetalk result {run}`"]
     if (place := public_uri(result.video.uri, run, result.name)) != own:
         lines.append(f"* in the bucket: `{place}`")

@@ -5,6 +5,7 @@ from typing import Any
 
 from flows.outcome import FILE_FIELDS
 from tasks.errors import RenderError
+from tasks.refs import job_uri
 from tasks.storage import own_key
 
 
@@ -21,7 +22,7 @@ def public_uri(uri: str, job: object, name: str) -> str:
         `s3://bucket/key` for a file in a bucket that the job named; `job://ID/name` for one in the system's
         own store, whose place is not told and cannot be named.
     """
-    return uri if _is_in_a_bucket_of_clients(uri) else f"job://{job}/{name}"
+    return uri if _is_in_a_bucket_of_clients(uri) else job_uri(job, name)
 
 
 def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:

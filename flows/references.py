@@ -18,8 +18,9 @@ from flows.job_types import WORK_TYPES
 from flows.pipeline_schemas import PipelineJob, placeholder, resolved
 from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core.errors import InputError, RenderError
+from tasks.file_names import output_name
 from tasks.places import check_place
-from tasks.refs import checked_media_uri, output_name
+from tasks.refs import checked_media_uri
 from tasks.sources import check_reference
 
 JOB: Final = "job://"
@@ -102,7 +103,7 @@ def _check_output(job: Job, output: Output) -> None:
             name = output_name("", "", name)
         except ValueError as error:
             raise InputError(str(error)) from error
-    check_place(name or _PLACEHOLDER, output.bucket, output.prefix)
+    check_place(name or _PLACEHOLDER, output)
 
 
 def _parts(job: Job) -> Iterator[tuple[Job, str]]:

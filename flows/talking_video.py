@@ -26,11 +26,13 @@ from tasks.encode import (
     video_key,
 )
 from tasks.fetch import Fetched, fetch
+from tasks.file_names import output_name
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
 from tasks.models import EngineSpec, engine, engine_facts
 from tasks.own_files import OwnFile
-from tasks.publish import check_place, upload
-from tasks.refs import Artefact, output_name
+from tasks.places import check_place
+from tasks.publish import Published, upload
+from tasks.refs import Artefact
 from tasks.settings import get_settings
 from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_phones, speech_features
 
@@ -70,7 +72,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     steps.used(*engine(order.engine).models)
     steps.settled(engine=engine_facts(order.engine))
     name = _name(order, picture, audio)
-    check_place(name, order.output.bucket, order.output.prefix)
+    check_place(name, order.output)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     steps.used(*models_of_phones(features.phones))
@@ -88,9 +90,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
         preset=order.encode.preset,
     )
     made = _video(talk, audio, sound, steps)
-    where = order.output
-    stored = steps.stored(upload(made, VIDEO_FILE, name, where.bucket, where.prefix))
-    result = _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    result = _result(talk, order, upload(made, VIDEO_FILE, name, order.output), steps)
     phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
     shown = Shown(made, result, order.face, phones, steps.timings)
     steps.afterwards.append(partial(show_video, shown))
@@ -166,12 +166,12 @@ def _chunks(
     return made
 
 
-def _result(talk: Talk, order: Order, stored_name: str, stored: object, steps: Steps) -> VideoResult:
+def _result(talk: Talk, order: Order, stored: Published, steps: Steps) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     return VideoResult.model_validate(
         {
-            "video": stored,
-            "name": stored_name,
+            "video": steps.stored(stored),
+            "name": stored.name,
             "engine": talk.engine.name,
             "version": talk.engine.options.version if talk.engine.name == "musetalk" else None,
             "rendering": steps.report.rendering,

@@ -6,15 +6,16 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
+from flows.result_names import TRANSCRIPT_FORMATS, transcript_stem
 from flows.schemas import TranscribeJob, TranscribeResult
-from flows.steps import Steps, job_steps
+from flows.steps import job_steps
 from flows.transcribe_model import model_for
 from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
-from tasks.publish import check_place, upload
-from tasks.refs import Artefact, ObjectRef, safe_stem
+from tasks.places import check_place
+from tasks.publish import Published, upload_set
+from tasks.refs import Artefact
 from tasks.transcribe import (
-    FORMATS,
     Wanted,
     hear,
     models_for,
@@ -29,7 +30,7 @@ from tasks.transcribers import language_code
 def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
     """Hear the speech with Whisper and upload the transcript as text, JSON, subtitles and a table."""
     with job_steps(job) as steps:
-        check_place("transcript.txt", job.output.bucket, job.output.prefix)
+        check_place("transcript.txt", job.output)
         choice = model_for(job)
         wanted = Wanted(
             size=choice.size,
@@ -44,12 +45,13 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
         steps.settled(transcription=wanted.model_dump())
         made = steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
         found = read_transcript(made)
-        stem = _stem(job.output.name or safe_stem(audio.name))
+        stem = transcript_stem(job.output, audio.name)
+        stored = _uploaded(made, stem, job)
         result = TranscribeResult(
             **found,
             speech_s=round(sum(span["end"] - span["start"] for span in found["speech"]), 3),
-            name=f"{stem}.txt",
-            files=_uploaded(steps, made, stem, job),
+            name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
+            files={one.name: steps.stored(one) for one in stored},
             cached=steps.cached,
             timings_s=steps.timings(),
             warnings=_warnings(job, choice, found),
@@ -59,18 +61,9 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
     return result
 
 
-def _stem(name: str) -> str:
-    stem, _, ending = name.rpartition(".")
-    return stem if stem and ending in FORMATS else name
-
-
-def _uploaded(steps: Steps, made: Artefact, stem: str, job: TranscribeJob) -> dict[str, ObjectRef]:
-    names = {f"{stem}.{ending}": f"transcript.{ending}" for ending in FORMATS}
-    coming = {
-        name: upload.submit(made, file, name, job.output.bucket, job.output.prefix)
-        for name, file in names.items()
-    }
-    return {name: steps.stored(steps.result("upload", future)) for name, future in coming.items()}
+def _uploaded(made: Artefact, stem: str, job: TranscribeJob) -> list[Published]:
+    names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
+    return upload_set(made, names, job.output)
 
 
 def _warnings(job: TranscribeJob, choice: Choice, found: dict[str, Any]) -> list[str]:

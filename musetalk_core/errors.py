@@ -17,6 +17,7 @@ Every error raised on purpose, here and in the layers above.
     - DiskFull              disk_full            no    (also raised by tasks.artefacts)
   + StorageError            storage_unavailable  yes   (this and all below: tasks.errors)
     - ObjectMissing         input_not_found      no
+    - ResultReplaced        result_replaced      no
     - BucketNotAllowed      bucket_not_allowed   no
     - UploadFailed          upload_failed        yes
     - DirectNotOffered      direct_not_offered   no

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from tasks.errors import DirectNotOffered, ObjectMissing
+from tasks.file_names import plain_name
 from tasks.objects import read_small
 from tasks.partial import Part
 from tasks.settings import get_settings
@@ -26,7 +27,6 @@ ASSETS: Final = "assets/"
 
 _TENANT: Final = "tenant"
 """Field of an asset's note: whose it is."""
-_MAX_NAME = 200
 _ONE_PUT_BYTES = 5 << 30
 """What S3 takes in one PUT."""
 _PUT_LIFE_S = 3600
@@ -145,13 +145,6 @@ def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:
 
 def _note_key(asset: str) -> str:
     return asset_key(asset).removesuffix("data") + "asset.json"
-
-
-def plain_name(name: str) -> str:
-    """Return the last part of a name or key: at most 200 characters, all printable, never only dots."""
-    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    plain = "".join(c for c in last if c.isprintable())[-_MAX_NAME:]
-    return plain if plain.strip(".") else "file"
 
 
 @contextmanager

@@ -21,6 +21,13 @@ class ObjectMissing(StorageError):
     retryable = False
 
 
+class ResultReplaced(StorageError):
+    """Another job's output, written with `overwrite: true`, or a foreign object is where a result was."""
+
+    code = "result_replaced"
+    retryable = False
+
+
 class BucketNotAllowed(StorageError):
     """The bucket or prefix is outside the grants, or the storage itself refused."""
 

@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
 from tasks.own_files import MadeFile, OwnFile, StoredFile
+from tasks.refs import ObjectRef, job_file
 from tasks.storage import own_key
 from tasks.tenancy import TENANT_TAG, may_use
 
@@ -50,7 +51,8 @@ def resolve(given: str | OwnFile) -> Found:
         return Found(given, given.key)
     if not isinstance(given, str) or not given.startswith("job://"):
         return Found(given)
-    job, _, name = given.removeprefix("job://").partition("/")
+    rest = given.removeprefix("job://")
+    job, name = rest.partition("/")[0], job_file(rest)
     result = _result(job)
     stored = named_file(_files(result), name) if name else _main(result)
     if stored is None:
@@ -58,13 +60,8 @@ def resolve(given: str | OwnFile) -> Found:
         raise ObjectMissing(f"job {job} has made no {what}")
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
-    return Found(_place(str(stored["uri"])), speech["key"] if speech and is_sound else None)
-
-
-def _place(uri: str) -> str | OwnFile:
-    """Find a stored output: in our own store, else in the bucket that its job was asked to write to."""
-    key = own_key(uri)
-    return StoredFile(key=key) if key is not None else uri
+    ref = ObjectRef.model_validate({name: stored.get(name) for name in ObjectRef.model_fields})
+    return Found(StoredFile(ref=ref, key=own_key(ref.uri)), speech["key"] if speech and is_sound else None)
 
 
 def named_file(files: Mapping[str, Any], name: str) -> Any:

@@ -24,7 +24,9 @@ _LET_GO_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-def upload_in_parts(client: Any, path: Path, where: Mapping[str, str], about: Mapping[str, Any]) -> None:
+def upload_in_parts(
+    client: Any, path: Path, where: Mapping[str, str], about: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """
     Send a file, and return when it is stored.
 
@@ -33,6 +35,9 @@ def upload_in_parts(client: Any, path: Path, where: Mapping[str, str], about: Ma
         path:   the file.
         where:  Bucket and Key.
         about:  what else is said of the object: its type and metadata.
+
+    Returns:
+        The store's answer, with the ETag and, where versions are kept, the VersionId.
 
     Raises:
         Stopped:   the job is to end.
@@ -48,7 +53,7 @@ def upload_in_parts(client: Any, path: Path, where: Mapping[str, str], about: Ma
     except BaseException:  # a signal's, too
         upload.let_go(work)
         raise
-    work.result()
+    return work.result()
 
 
 class _Upload:
@@ -62,7 +67,7 @@ class _Upload:
         self._stop = threading.Event()
         self._failed = threading.Event()
 
-    def carry(self) -> None:
+    def carry(self) -> Mapping[str, Any]:
         """Do it all; what was begun and cannot be finished is given up."""
         begun = self._client.create_multipart_upload(**self._where, **self._about, **self._checksums)
         upload = {**self._where, "UploadId": str(begun["UploadId"])}
@@ -70,15 +75,16 @@ class _Upload:
         try:
             numbers = range(1, self._count + 1)
             parts = self._all([pool.submit(self._send, upload, number) for number in numbers])
-            self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            stored = self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except BaseException:
             self._failed.set()
             pool.shutdown(wait=False, cancel_futures=True)
             self._give_up(upload)
             raise
         pool.shutdown()
+        return stored
 
-    def let_go(self, work: "Future[None]") -> None:
+    def let_go(self, work: "Future[Mapping[str, Any]]") -> None:
         """Have it given up, and wait for that; not for parts that are under way."""
         self._stop.set()
         wait([work], _LET_GO_S)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 from uuid import uuid4
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
@@ -54,8 +55,13 @@ class Objects(Protocol):
         """Name an object for people and other systems."""
         ...
 
-    def head(self, key: str) -> ObjectInfo:
-        """Look at an object; raises ObjectMissing."""
+    def head(self, key: str, version: str | None = None) -> ObjectInfo:
+        """
+        Look at an object; raises ObjectMissing.
+
+        Where older versions are kept, `version` selects one; elsewhere the newest is returned, and callers
+        compare `ObjectInfo.version`.
+        """
         ...
 
     def find(self, key: str) -> ObjectInfo | None:
@@ -87,7 +93,11 @@ class Objects(Protocol):
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a file; it appears whole or not at all. Raises OutputExists when not to overwrite."""
+        """
+        Store a file; it appears whole or not at all. Raises OutputExists when not to overwrite.
+
+        Returns what this call stored, even where another call has replaced it meanwhile.
+        """
         ...
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -114,8 +124,18 @@ class Objects(Protocol):
         """End an upload and remove what has arrived; it may be gone already."""
         ...
 
-    def presigned_url(self, key: str, seconds: int) -> str | None:
-        """Make a link that works without credentials for a while; None where there are no such links."""
+    def presigned_url(
+        self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
+    ) -> str | None:
+        """
+        Make a link that works without credentials for a while; None where there are no such links.
+
+        Args:
+            key:         the object.
+            seconds:     how long the link works.
+            version:     where versions are kept, the one to give whatever is stored later.
+            disposition: Content-Disposition of the answer.
+        """
         ...
 
 
@@ -183,10 +203,18 @@ class FolderObjects:
         return path
 
     def uri(self, key: str) -> str:
-        """Name an object by its path."""
-        return f"file://{self.path(key).as_posix()}"
+        """Name an object by its path, percent-encoded."""
+        return self.path(key).as_uri()
 
-    def head(self, key: str) -> ObjectInfo:
+    def key_of(self, uri: str) -> str | None:
+        """Return the key that `uri` gave a name to; None for what lies elsewhere."""
+        path = uri.removeprefix("file://")
+        for known in (unquote(path), path):  # references written before names were encoded
+            if uri.startswith("file://") and known.startswith(f"{self.root.as_posix()}/"):
+                return known.removeprefix(f"{self.root.as_posix()}/")
+        return None
+
+    def head(self, key: str, version: str | None = None) -> ObjectInfo:
         """Look at an object; its version is made of inode, time and size."""
         with self._errors(key):
             path = self.path(key)
@@ -255,7 +283,8 @@ class FolderObjects:
             with disk_errors():
                 shutil.copyfile(path, incoming)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                about = {"version": _version(incoming.stat()), "metadata": dict(metadata or {})}
+                stat = incoming.stat()  # the version stays when the file gets its name
+                about = {"version": _version(stat), "metadata": dict(metadata or {})}
                 note.write_text(json.dumps(about))
                 if overwrite:
                     incoming.replace(target)
@@ -268,7 +297,14 @@ class FolderObjects:
         finally:
             incoming.unlink(missing_ok=True)
             note.unlink(missing_ok=True)
-        return self.head(key)
+        return ObjectInfo(
+            self.uri(key),
+            key,
+            stat.st_size,
+            _version(stat),
+            datetime.fromtimestamp(stat.st_mtime, UTC),
+            dict(metadata or {}),
+        )
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes."""
@@ -315,7 +351,9 @@ class FolderObjects:
         """Remove a file that has not got its name."""
         (self.root / _TEMPORARY / unfinished.upload).unlink(missing_ok=True)
 
-    def presigned_url(self, key: str, seconds: int) -> str | None:
+    def presigned_url(
+        self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
+    ) -> str | None:
         """Return None: a folder has no links."""
         return None
 

@@ -7,18 +7,21 @@ these.
 
 from pydantic import Field
 
-from tasks.refs import Artefact, Ref
+from tasks.refs import Artefact, ObjectRef, Ref
 
 
 class StoredFile(Ref):
-    """A finished output in the system's own store: where `job://` leads."""
+    """A finished output of a job, pinned to its version: the target of a `job://` reference."""
 
-    key: str = Field(description="In the store.")
+    ref: ObjectRef
+    key: str | None = Field(
+        description="Key in the system's own store; null for an object in a client's bucket."
+    )
 
     @property
     def uri(self) -> str:
-        """Name it, for people and for what is remembered of it."""
-        return f"store://{self.key}"
+        """Return a name for people and records, without the path of a folder store."""
+        return self.ref.uri if self.key is None else f"store://{self.key}"
 
 
 class MadeFile(Ref):
@@ -42,7 +45,7 @@ def made_file(made: Artefact, file: str) -> MadeFile:
     return MadeFile(kind=made.kind, key=made.key, file=file)
 
 
-def own_file(uri: str) -> OwnFile | None:
+def own_file(uri: str) -> MadeFile | None:
     """
     Read what `uri` of one of these says; None for any other reference.
 
@@ -50,8 +53,6 @@ def own_file(uri: str) -> OwnFile | None:
     """
     scheme, _, rest = uri.partition("://")
     match scheme:
-        case "store":
-            return StoredFile(key=rest)
         case "artefact":
             kind, key, file = rest.split("/", 2)
             return MadeFile(kind=kind, key=key, file=file)

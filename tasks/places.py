@@ -1,26 +1,59 @@
-"""Where a job's result goes, checked before any work. Light: the REST shim imports what uses it."""
+"""Output locations in clients' buckets, checked before any work. Light: the REST shim imports it."""
 
+from typing import Final, Protocol
+
+from musetalk_core.errors import InputError
+from tasks.file_names import MAX_KEY_BYTES, folder_and_room, marked
 from tasks.storage import locate
 
-
-def output_key(prefix: str, name: str) -> str:
-    """Return the key of a result in a bucket that its job names."""
-    return "/".join(part for part in (prefix.strip("/"), name) if part)
+_LEAST_ROOM: Final = 80
+"""Bytes that a prefix must leave for names: a short stem, a hash, the longest suffix and an extension."""
 
 
-def check_place(name: str, to_bucket: str | None, prefix: str) -> None:
+class Where(Protocol):
+    """Where the files of a job go; see `flows.job.Output`."""
+
+    @property
+    def bucket(self) -> str | None:
+        """S3 bucket; None or empty is the system's own store."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """Folder inside the bucket."""
+        ...
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether to replace what is there."""
+        ...
+
+
+def output_folder(prefix: str) -> tuple[str, int]:
     """
-    Refuse a place that `tasks.publish.upload` would refuse: before hours of work are done for it.
+    Return the key prefix of a job's files, and the bytes that remain for a name.
 
-    Nothing is sent.
+    Raises:
+        InputError: the prefix leaves no room for a name.
+    """
+    folder, room = folder_and_room(prefix)
+    if room < _LEAST_ROOM:
+        raise InputError(f"The prefix is too long: it may take {MAX_KEY_BYTES - _LEAST_ROOM} bytes in UTF-8.")
+    return folder, room
+
+
+def check_place(name: str, where: Where) -> None:
+    """
+    Refuse an output location that `tasks.publish.upload` would refuse, before any rendering. Sends nothing.
 
     Args:
-        name:      the public name, with extension.
-        to_bucket: S3 bucket, or None for the system's own store.
-        prefix:    folder inside the bucket.
+        name:  the public name, with extension.
+        where: as of `upload`.
 
     Raises:
         BucketNotAllowed: jobs may not write there.
+        InputError:       the prefix leaves no room for a name.
     """
-    if to_bucket:
-        locate(f"s3://{to_bucket}/{output_key(prefix, name)}", "write")
+    if where.bucket:
+        folder, room = output_folder(where.prefix)
+        locate(f"s3://{where.bucket}/{folder}{marked([name], '', room)[0]}", "write")

@@ -1,28 +1,26 @@
 """
 Small immutable references that travel between tasks, and the rules for their spelling.
 
-Bytes, frames and local paths never travel. Pure pydantic: imports nothing of ours.
+Bytes, frames and local paths never travel. Pure pydantic: imports `tasks.file_names` only.
 """
 
-import hashlib
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Self
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-MAX_KEY_BYTES = 1024
+from tasks.file_names import MAX_KEY_BYTES, MAX_NAME_BYTES
+
 MAX_URL_CHARS = 8192
-MAX_OUTPUT_NAME = 128
-"""Characters of a made-up output name, `.mp4` included."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ASSET = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_JOB = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(/[A-Za-z0-9][A-Za-z0-9._-]{0,131})?")
-_GIVEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_JOB = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(/[^/]+)?")
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,4}")
@@ -71,8 +69,6 @@ def _check_s3(rest: str) -> None:
         raise _refused("The bucket in an s3:// reference is 3 to 63 small letters, digits, dots and hyphens.")
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         raise _refused("An s3:// reference needs a key of 1 to 1024 bytes after the bucket: s3://bucket/key.")
-    if ".." in key.split("/"):
-        raise _refused("The key in an s3:// reference cannot have '..' as a part.")
 
 
 def _check_web(rest: str) -> None:
@@ -91,6 +87,31 @@ def _check_asset(rest: str) -> None:
 def _check_job(rest: str) -> None:
     if not _JOB.fullmatch(rest):
         raise _refused("A job:// reference is job://ID or job://ID/name with the id of a job.")
+    if "/" in rest and not _is_plain(job_file(rest)):
+        raise _refused(
+            f"The name in a job:// reference is that of one file, at most {MAX_NAME_BYTES} bytes,"
+            " percent-encoded where need be: job://ID/take%201.mp4."
+        )
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        bool(name)
+        and name not in {".", ".."}
+        and "/" not in name
+        and not _CONTROL.search(name)
+        and len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
+    )
+
+
+def job_uri(job: object, name: str | None = None) -> str:
+    """Name a job's output, or one file of it, as other jobs take it in: the name percent-encoded."""
+    return f"job://{job}/{quote(name, safe='')}" if name else f"job://{job}"
+
+
+def job_file(rest: str) -> str:
+    """Return the decoded name of the file in what follows `job://`; empty for the job's main output."""
+    return unicodedata.normalize("NFC", unquote(rest.partition("/")[2]))
 
 
 def _check_file(rest: str) -> None:
@@ -124,6 +145,20 @@ class Ref(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ObjectRef(Ref):
+    """A stored output, pinned to one version."""
+
+    uri: str
+    version: str = Field(
+        description="v: and the VersionId in a bucket that keeps versions, e: and the ETag in another, f: and"
+        " inode, time and size in a folder."
+    )
+    size: int = Field(ge=0, description="Bytes.")
+    sha256: str | None = Field(
+        default=None, description="Of its bytes; null in results written before it was recorded."
+    )
+
+
 class SourceFile(Ref):
     """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it again if need be."""
 
@@ -132,14 +167,9 @@ class SourceFile(Ref):
     name: str = Field(description="Last part of the reference, for people and output names; never a path.")
     uri: str = Field(repr=False, description="Where it came from; may carry a signed query.")
     version: str | None = Field(description="What told this content from others there, if anything did.")
-
-
-class ObjectRef(Ref):
-    """A stored output, pinned to one version."""
-
-    uri: str
-    version: str
-    size: int = Field(ge=0, description="Bytes.")
+    stored: ObjectRef | None = Field(
+        default=None, description="The pinned output that this is, when another job made it."
+    )
 
 
 class Artefact(Ref):
@@ -188,56 +218,3 @@ def check_artefact_name(kind: str, key: str) -> None:
 def is_file_name(name: str) -> bool:
     """Tell whether a file of an artefact may be called this: plain words, at most five levels."""
     return bool(_FILE_NAME.fullmatch(name)) and ".." not in name
-
-
-def safe_stem(name: str) -> str:
-    """
-    Return a file's basename without its last extension, fit for a key and a file name.
-
-    Args:
-        name: a name, path or key; only what follows the last `/` counts.
-
-    Returns:
-        Characters of [A-Za-z0-9._-] not starting with a dot.
-
-    Raises:
-        ValueError: nothing is left, or it holds `..`.
-    """
-    base = name.rsplit("/", 1)[-1]
-    stem, dot, _ = base.rpartition(".")
-    stem = _UNSAFE.sub("_", stem if dot and stem.strip(".") else base).lstrip(".")
-    if not stem or ".." in f"{stem}.":
-        raise ValueError(f"{base[:80]!r} cannot be used in an output name: it is empty or contains '..'")
-    return stem
-
-
-def output_name(video_name: str, audio_name: str, given: str | None = None) -> str:
-    """
-    Name the rendered video: what was asked for, or `<video stem>_<audio stem>`, with `.mp4`.
-
-    Args:
-        video_name: name or key of the avatar's file.
-        audio_name: name or key of the speech's file.
-        given:      the wanted name, with or without `.mp4`, or None.
-
-    Returns:
-        The name. A made-up one has at most 128 characters; when it would be longer its end is replaced
-        by eight digits of its hash, so that long names do not meet.
-
-    Raises:
-        ValueError: `given` has other characters than [A-Za-z0-9._-], starts with none of [A-Za-z0-9], is
-            longer than 128 or holds `..`; or `safe_stem` refused a name.
-    """
-    if given is not None:
-        stem = given[:-4] if given.lower().endswith(".mp4") else given
-        if not _GIVEN_NAME.fullmatch(given) or ".." in f"{stem}.":
-            raise ValueError(
-                "an output name starts with a letter or digit and has at most 128 letters, digits,"
-                " dots, hyphens and underscores, without '..'"
-            )
-        return f"{stem}.mp4"
-    whole = f"{safe_stem(video_name)}_{safe_stem(audio_name)}"
-    room = MAX_OUTPUT_NAME - len(".mp4")
-    if len(whole) > room:
-        whole = f"{whole[: room - 9]}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-    return f"{whole}.mp4"

@@ -10,6 +10,8 @@ _MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
+NO_VERSION = {"400", "BadRequest", "InvalidArgument", "405", "MethodNotAllowed"}
+"""Beside "missing", when one version is asked for: an id of no known form, or that of a delete marker."""
 UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
 _TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
@@ -67,6 +69,12 @@ def condition(version: str | None) -> dict[str, str]:
             return {"IfMatch": f'"{value}"'}
         case _:
             return {}
+
+
+def pinned_by(version: str | None) -> dict[str, str]:
+    """Return the argument that selects a kept version of `version_of`; none for what is not kept."""
+    kind, _, value = (version or "").partition(":")
+    return {"VersionId": value} if kind == "v" else {}
 
 
 def total_of(answer: Mapping[str, Any]) -> int:

@@ -88,3 +88,7 @@ class CompatSettings(Group, frozen=True):
         le=2_592_000,
         description="Seconds within which it is to be finished. DEFAULT_COMPLETE_IN is read too.",
     )
+    inference_overwrites: bool = Field(
+        default=True,
+        description="Whether POST /inference replaces an object of the same name, as the original did.",
+    )

@@ -13,17 +13,19 @@ from urllib.parse import unquote
 
 from musetalk_core.errors import InputError, MediaUnreadable
 from tasks.artefacts import artefacts, content_key
-from tasks.assets import asset_key, asset_name, no_asset, plain_name, save_asset
+from tasks.assets import asset_key, asset_name, no_asset, save_asset
 from tasks.egress import WebFile, egress
-from tasks.errors import LocalPathDisabled, ObjectMissing
+from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
+from tasks.file_names import plain_name
 from tasks.locks import single_flight
 from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
 from tasks.own_files import MadeFile, OwnFile, StoredFile, own_file
 from tasks.partial import Part
 from tasks.private_places import path_is_inside
-from tasks.refs import Artefact, SourceFile
+from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store, locate
+from tasks.stored_results import StoredOutput, find_pinned
 
 __all__ = ["Glimpse", "MediaKind", "check_reference", "fetch_source", "look", "save_asset", "source_path"]
 
@@ -76,12 +78,14 @@ def fetch_source(where: str | OwnFile, *, kind: MediaKind, on_bytes: OnBytes | N
         The source; `source_path` gives its file.
 
     Raises:
+        ResultReplaced: something else is where the pinned output was.
         ObjectMissing, BucketNotAllowed, InputUnreachable, LocalPathDisabled, StorageError: it cannot be had.
         MediaTooLarge: it is over the limit of its kind.
         InputError:    the reference is of no known form.
         DiskFull:      there is no room for it.
     """
-    return _fetched(_origin(where), _limit(kind), on_bytes)
+    source = _fetched(_origin(where), _limit(kind), on_bytes)
+    return source.model_copy(update={"stored": where.ref}) if isinstance(where, StoredFile) else source
 
 
 def look(uri: str, kind: MediaKind) -> Glimpse:
@@ -137,7 +141,12 @@ def source_path(source: SourceFile) -> Path:
     """
     wanted = _artefact(source.sha256, source.size)
     if not artefacts().has(wanted.kind, wanted.key):
-        found = _fetched(_origin(own_file(source.uri) or source.uri), source.size, None)
+        origin = (
+            _Pinned(source.stored, source.uri)
+            if source.stored
+            else _origin(own_file(source.uri) or source.uri)
+        )
+        found = _fetched(origin, source.size, None)
         if found.sha256 != source.sha256:
             raise ObjectMissing(
                 f"{source.name} was replaced by another file while the job ran", name=source.name
@@ -241,6 +250,32 @@ def _seen(info: ObjectInfo) -> _Seen:
     return _Seen(info.version, info.size)
 
 
+class _Pinned:
+    """An output of a job, in the version that its result pinned."""
+
+    def __init__(self, ref: ObjectRef, uri: str) -> None:
+        self.uri, self._ref = uri, ref
+        self._found: StoredOutput | None = None
+
+    def _find(self) -> StoredOutput:
+        self._found = self._found or find_pinned(self._ref)
+        return self._found
+
+    def look(self) -> _Seen:
+        return _seen(self._find().info)
+
+    def name(self) -> str:
+        return self._find().key
+
+    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+        found = self._find()
+        really = found.objects.download_into(part, found.key, found.info.version, on_bytes)
+        if really.version != found.info.version:
+            part.restart()
+            raise ResultReplaced(f"{plain_name(found.key)} was replaced while it was read")
+        return _seen(really)
+
+
 class _Web:
     """A file on a web server."""
 
@@ -302,7 +337,7 @@ class _Uploaded(_Stored):
 def _origin(where: str | OwnFile) -> _Origin:
     match where:
         case StoredFile():
-            return _Stored(where.uri, home_store(), where.key)
+            return _Pinned(where.ref, where.uri)
         case MadeFile():
             return _Made(where)
         case str():

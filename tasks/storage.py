@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from musetalk_core.errors import InputError
 from tasks import s3_clients
-from tasks.errors import BucketNotAllowed, StorageError
+from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
 from tasks.multipart import PART_BYTES, upload_in_parts
 from tasks.objects import (
     BLOCK,
@@ -31,7 +32,18 @@ from tasks.objects import (
 )
 from tasks.partial import Part
 from tasks.private_places import is_bucket_alias, key_is_above, key_is_inside
-from tasks.s3_answers import CHANGED, UNKNOWN, Mode, code_of, condition, said, total_of, version_of
+from tasks.s3_answers import (
+    CHANGED,
+    NO_VERSION,
+    UNKNOWN,
+    Mode,
+    code_of,
+    condition,
+    pinned_by,
+    said,
+    total_of,
+    version_of,
+)
 from tasks.settings import get_settings
 from tasks.tenancy import current_tenant
 
@@ -76,8 +88,6 @@ def locate(uri: str, mode: Mode) -> Place:
     bucket, _, key = rest.partition("/")
     if scheme.lower() != "s3" or not bucket or not key:
         raise InputError(f"{uri[:200]!r} is not an s3://bucket/key reference")
-    if ".." in key.split("/"):
-        raise BucketNotAllowed(f"the key of s3://{bucket} has '..' as a part", bucket=bucket)
     _check_grant(bucket, key, mode)
     return Place(_granted(bucket, mode), key)
 
@@ -102,6 +112,7 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
     _refuse_own_store(bucket, key, mode, allowed)
     if mode == "write":
         checked_key(key)
+    _refuse_dots_in_own(bucket, key)
     if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
         setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
         raise BucketNotAllowed(
@@ -118,8 +129,24 @@ def _matches(pattern: str, bucket: str, key: str) -> bool:
     wanted_bucket, _, prefix = pattern.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/*")
     return fnmatchcase(bucket, wanted_bucket) and (
-        not prefix or key == prefix or key.startswith(f"{prefix}/")
+        not prefix or key == prefix or (key.startswith(f"{prefix}/") and not _has_dots(key))
     )
+
+
+def _has_dots(key: str) -> bool:
+    """
+    Tell whether a key has `.` or `..` as a part.
+
+    S3 takes such a key as it is. A gateway in front of a file system may not, and would then lead out of a
+    prefix: where only a prefix is granted, and in our own bucket, these keys are refused.
+    """
+    return any(part in (".", "..") for part in key.split("/"))
+
+
+def _refuse_dots_in_own(bucket: str, key: str) -> None:
+    store = home_store() if _has_dots(key) else None
+    if isinstance(store, S3Objects) and store.bucket == bucket:
+        raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} has '.' or '..' as a part", bucket=bucket)
 
 
 def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...] | None) -> None:
@@ -163,9 +190,8 @@ def own_key(uri: str) -> str | None:
     Returns:
         The key, None for what lies elsewhere.
     """
-    store = home_store()
-    root = f"file://{store.root.as_posix()}/" if isinstance(store, FolderObjects) else store.uri("")
-    return uri.removeprefix(root) if uri.startswith(root) and uri != root else None
+    store: Any = home_store()
+    return store.key_of(uri) or None
 
 
 def home_store() -> Objects:
@@ -247,10 +273,21 @@ class S3Objects:
         """Name an object."""
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
-    def head(self, key: str) -> ObjectInfo:
+    def key_of(self, uri: str) -> str | None:
+        """Return the key that `uri` gave a name to; None for what lies elsewhere."""
+        root = f"s3://{self.bucket}/{self.prefix}"
+        return uri.removeprefix(root) if uri.startswith(root) else None
+
+    def head(self, key: str, version: str | None = None) -> ObjectInfo:
         """Look at an object; its version is its VersionId where the bucket keeps versions, else its ETag."""
         with self._errors(key, "read"):
-            return self._info(key, self._client().head_object(**self._where(key)))
+            try:
+                answer = self._client().head_object(**self._where(key), **pinned_by(version))
+            except Exception as error:
+                if version is None or code_of(error) not in NO_VERSION:
+                    raise
+                raise ObjectMissing(f"There is no version {version} of {self.uri(key)}.", key=key) from error
+            return self._info(key, answer)
 
     def find(self, key: str) -> ObjectInfo | None:
         """Look at an object that may not be there."""
@@ -327,17 +364,46 @@ class S3Objects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a file; big ones in parts, which are given up when one fails or the job is stopped."""
-        about = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+        """
+        Store a file; big ones in parts, which are given up when one fails or the job is stopped.
+
+        Not to overwrite is a conditional write (`If-None-Match: *`). A store that answers 501 to these gets a
+        weaker check: a look before the write, and one after it that finds out whether another write came
+        later. Two writers at the same moment may then both believe they stored the object; the one that was
+        replaced is found out when its result is read.
+        """
+        told = dict(metadata or {})
+        about = {"ContentType": content_type, "Metadata": told}
         checked_key(key)
+        size = path.stat().st_size
         with self._errors(key, "write"):
-            client, where = self._client(only_new=not overwrite), self._where(key)
-            if path.stat().st_size > PART_BYTES:
-                upload_in_parts(client, path, where, about)
-            else:
-                with path.open("rb") as file:
-                    client.put_object(**where, **about, Body=file)
-        return self.head(key)
+            try:
+                stored = self._put(path, key, about, only_new=not overwrite)
+                is_checked = True
+            except Exception as error:
+                if overwrite or code_of(error) not in UNKNOWN:
+                    raise
+                self._refuse_taken(key)
+                stored = self._put(path, key, about, only_new=False)
+                is_checked = False
+        version = version_of(stored)
+        now = self.find(key)
+        if now is not None and now.version == version:
+            return now
+        if not is_checked:
+            raise OutputExists(f"{self.uri(key)} was written by somebody else at the same time", key=key)
+        return ObjectInfo(self.uri(key), key, size, version, datetime.now(UTC), told)
+
+    def _put(self, path: Path, key: str, about: Mapping[str, Any], *, only_new: bool) -> Mapping[str, Any]:
+        client, where = self._client(only_new=only_new), self._where(key)
+        if path.stat().st_size > PART_BYTES:
+            return upload_in_parts(client, path, where, about)
+        with path.open("rb") as file:
+            return client.put_object(**where, **about, Body=file)
+
+    def _refuse_taken(self, key: str) -> None:
+        if self.find(key) is not None:
+            raise OutputExists(f"{self.uri(key)} exists and is not to be overwritten.", key=key)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes."""
@@ -396,12 +462,15 @@ class S3Objects:
         with self._errors(unfinished.key, "write"):
             self._client().abort_multipart_upload(**asked)
 
-    def presigned_url(self, key: str, seconds: int) -> str | None:
+    def presigned_url(
+        self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
+    ) -> str | None:
         """Make a link that works without credentials for a while."""
+        asked = self._where(key) | pinned_by(version)
+        if disposition:
+            asked["ResponseContentDisposition"] = disposition
         with self._errors(key, "read"):
-            return str(
-                self._client().generate_presigned_url("get_object", self._where(key), ExpiresIn=seconds)
-            )
+            return str(self._client().generate_presigned_url("get_object", asked, ExpiresIn=seconds))
 
     def presigned_put(self, key: str, size: int, content_type: str, seconds: int) -> str:
         """

@@ -1,10 +1,8 @@
 """Where what a pipeline or batch made came from: this leads to the lineages of its jobs."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -13,15 +11,12 @@ from prefect.context import FlowRunContext
 from pydantic import BaseModel, ValidationError
 
 from flows.chains.patience import patiently
-from flows.lineage import ENDING
 from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, PartJob, UsedModel
 from flows.outcome import read_data
 from flows.public_names import public_uri
-from musetalk_core.weights.ledger import sha256_of
-from tasks.publish import store_table
-from tasks.refs import ObjectRef
+from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.reports import note
 from tasks.settings import get_settings
 from tasks.tenancy import current_tenant
@@ -48,24 +43,20 @@ def record_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], re
     _write(lambda: _of_steps(client, made, reused))
 
 
-def record_table(
-    path: Path, stored: ObjectRef, place: tuple[str | None, str, str], parts: Sequence[PartJob], left_out: int
-) -> None:
+def record_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> None:
     """
     Write down where a batch's table came from, beside it too.
 
     Args:
-        path:     the table, as it was stored.
-        stored:   where it is.
-        place:    bucket, prefix and folder in our own store, as `store_table` takes them.
+        stored:   the table.
         parts:    jobs of the first rows.
         left_out: jobs that are not among them.
     """
 
     def write() -> Lineage:
-        found = _of_table(path, stored, parts, left_out)
+        found = _of_table(stored, parts, left_out)
         if get_settings().store.lineage_files:
-            _store_beside(found, path.name, place)
+            write_beside(stored, LINEAGE_ENDING, found.model_dump_json(indent=1))
         return found
 
     _write(write)
@@ -123,12 +114,10 @@ def _models(told: Iterable[Lineage]) -> list[UsedModel]:
     return [found[name] for name in sorted(found)]
 
 
-def _of_table(path: Path, stored: ObjectRef, parts: Sequence[PartJob], left_out: int) -> Lineage:
-    run = about_run(_asked({"rows"}), current_tenant())
-    uri = public_uri(stored.uri, run["job"], path.name)
-    table = OutputFile(
-        name=path.name, uri=uri, version=stored.version, sha256=sha256_of(path), size=stored.size
-    )
+def _of_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> Lineage:
+    run, ref = about_run(_asked({"rows"}), current_tenant()), stored.ref
+    uri = public_uri(ref.uri, run["job"], stored.name)
+    table = OutputFile(name=stored.name, uri=uri, version=ref.version, sha256=stored.sha256, size=ref.size)
     return Lineage(
         **run,
         inputs=(),
@@ -148,10 +137,3 @@ def _asked(without: set[str] | None = None) -> dict[str, Any]:
     context = FlowRunContext.get()
     job: Any = context.parameters.get("job") if context and context.parameters else None
     return job.model_dump(mode="json", exclude=without) if isinstance(job, BaseModel) else {}
-
-
-def _store_beside(found: Lineage, name: str, place: tuple[str | None, str, str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "note.json"
-        path.write_text(found.model_dump_json(indent=1), encoding="utf-8")
-        store_table(path, f"{name}{ENDING}", *place)

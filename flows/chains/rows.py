@@ -24,8 +24,10 @@ from flows.manifest import Row
 from flows.outcome import media_of
 from flows.public_names import public_uri
 from tasks.errors import ManifestInvalid
+from tasks.file_names import fitted
 from tasks.lines import BATCHES, has_lines, read_lines, write_lines
-from tasks.publish import check_place, store_table
+from tasks.places import check_place
+from tasks.publish import store_table
 
 _PROBLEMS: Final = 100
 _SHOWN: Final = 200
@@ -91,7 +93,7 @@ def run_rows(order: Order, books: Books) -> BatchResult:
     """
     parts = Parts(books.client, books.run, order.scope)
     name = _table_name(order.output, parts.root)
-    check_place(name, order.output.bucket, order.output.prefix)
+    check_place(name, order.output)
     key = f"{BATCHES}{parts.root}{_ENDING}"
     if not has_lines(key):
         found = order.look()
@@ -172,9 +174,8 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
                     file.write(view.model_dump_json(exclude_defaults=True) + "\n")
                     if len(shown) < _SHOWN:
                         shown.append(view.model_dump(mode="json", exclude={"faults", "uri"}))
-        place = (order.output.bucket, order.output.prefix, parts.root.hex)
-        stored = store_table(path, name, *place)
-        record_table(path, stored, place, tally.parts, tally.jobs - len(tally.parts))
+        stored = store_table(path, name, order.output)
+        record_table(stored, tally.parts, tally.jobs - len(tally.parts))
     if shown:
         create_table_artifact(key="rows", table=shown, description="What became of each row (the first 200)")
     counts = tally.counts
@@ -186,8 +187,8 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
         invalid=counts["invalid"],
         known=len(known),
         problems=tally.problems,
-        name=name,
-        files={name: stored},
+        name=stored.name,
+        files={stored.name: stored.ref},
         until=next(read_lines(key))["until"],
     )
 
@@ -230,4 +231,4 @@ def _public(uri: str, job: UUID, result: Mapping[str, Any]) -> str | None:
 
 def _table_name(output: Output, root: UUID) -> str:
     name = output.name or f"batch-{root.hex[:8]}"
-    return name if name.endswith(_ENDING) else f"{name}{_ENDING}"
+    return fitted(name.removesuffix(_ENDING), _ENDING)

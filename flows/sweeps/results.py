@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Final
 
 from flows.sweeps.look import MOST, Deed, Look
 from tasks.lines import BATCHES
 from tasks.objects import ObjectInfo
-from tasks.publish import OUTPUTS, RENEWED_AFTER
 from tasks.storage import home_store
+from tasks.stored_results import OUTPUTS
 
+GRACE: Final = timedelta(days=1)
+"""A result is stored before its job ends, and may be found again when that is restarted."""
 OLD_RESULT: Final = "Result was past its retention"
 _OURS = re.compile(rf"{re.escape(OUTPUTS)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES)}[0-9a-f-]{{36}}\.jsonl")
 
@@ -24,8 +26,7 @@ def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo
         objects: of our store.
         before:  the results of jobs that ended earlier are past their retention.
     """
-    # a job may have found its result there, made by another up to that long before
-    limit = before - RENEWED_AFTER
+    limit = before - GRACE
     return (found for found in objects if _OURS.fullmatch(found.key) and found.modified < limit)
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from seed_documents import BODY, INFERENCE_NAME, INFERENCE_QUERY
@@ -62,6 +63,7 @@ def test_the_body_becomes_a_job(client, runs):
         "bucket": "project-media",
         "prefix": "lip_sync/outputs",
         "name": NAME,
+        "overwrite": True,
     }
 
 
@@ -117,23 +119,36 @@ def test_without_a_bucket_the_result_is_named_by_its_job(client, runs, finish):
     assert client.get(body["result_url"]).content == b"0123456789"
 
 
-def test_a_given_name_is_taken(client, runs):
-    client.post(
-        "/inference", params=QUERY, json=minimal(output_vid_name="my.take-1"), headers={"Prefer": "wait=0"}
+@pytest.mark.parametrize("name", ["my.take-1", "my take (1)", "été", "你好"])
+def test_a_given_name_is_taken(client, runs, name):
+    answer = client.post(
+        "/inference", params=QUERY, json=minimal(output_vid_name=name), headers={"Prefer": "wait=0"}
     )
 
-    assert runs.created[0][1].output.name == "my.take-1"
+    assert runs.created[0][1].output.name == name
+    assert answer.json()["output_path"] == f"job://{answer.json()['id']}/{quote(name)}.mp4"
+
+
+def test_the_older_service_replaced_what_had_the_name(client, connect, runs, environment):
+    client.post("/inference", params=QUERY, json=minimal(), headers={"Prefer": "wait=0"})
+    assert runs.created[0][1].output.overwrite
+
+    environment.setenv("MUSETALK_COMPAT__INFERENCE_OVERWRITES", "false")
+    connect().post("/inference", params=QUERY, json=minimal(), headers={"Prefer": "wait=0"})
+    assert not runs.created[1][1].output.overwrite
 
 
 @pytest.mark.parametrize(
     ("video", "audio", "name"),
     [
-        ("s3://b1c/x/a b&c.mp4", "s3://b1c/y/ä.wav", "a_b_c__"),
+        ("s3://b1c/x/a b&c.mp4", "s3://b1c/y/ä.wav", "a b&c_ä"),
         ("s3://b1c/.hidden.mp4", "s3://b1c/b.tar.gz", "hidden_b.tar"),
         ("https://example.org/v.mp4?name=../../x.mp4", "https://example.org/w.wav", "v_w"),
+        ("https://example.org/take%201.mp4", "s3://b1c/take%201.wav", "take 1_take%201"),
+        ("s3://b1c/a/../v.mp4", "s3://b1c/..", "v_file"),
     ],
 )
-def test_names_are_made_of_safe_characters(client, runs, video, audio, name):
+def test_names_are_those_of_the_inputs(client, runs, video, audio, name):
     body = {"avatars": {"a": {"video_path": video, "audio_clips": {"b": audio}}}}
 
     client.post(

@@ -1,5 +1,6 @@
 """POST /whisper, and what /result says of a transcription, in the older service's words."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from api.runs import Run
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.weights.manifest import MODELS
+from tasks.objects import ObjectInfo
 
 URL = "https://example.org/hello.mp4"
 
@@ -58,9 +60,12 @@ def test_other_schemes_are_refused(client, runs, scheme):
     assert not runs.created
 
 
-def transcribed(run: Run, uri: str = "s3://media/hello.") -> Run:
+def transcribed(run: Run, stored: Mapping[str, ObjectInfo] | None = None) -> Run:
     files = {
-        f"hello.{ending}": {"uri": uri + ending, "version": "e:1", "size": 7} for ending in ("txt", "json")
+        f"hello.{ending}": {"uri": one.uri, "version": one.version, "size": one.size}
+        if (one := (stored or {}).get(ending))
+        else {"uri": f"s3://media/hello.{ending}", "version": "e:1", "size": 7}
+        for ending in ("txt", "json")
     }
     result = {
         "text": "Hello.\nGood morning.",
@@ -92,11 +97,11 @@ def test_the_text_is_the_result(client, runs):
 def test_every_file_of_a_transcript_can_be_fetched(client, runs, tmp_path):
     from tasks.storage import home_store
 
-    run = runs.running()
+    run, made = runs.running(), {}
     for ending in ("txt", "json"):
         (tmp_path / ending).write_text(f"as {ending}")
-        made = home_store().upload(tmp_path / ending, f"outputs/x/hello.{ending}")
-    runs.jobs[run.id] = transcribed(run, made.uri.removesuffix("json"))
+        made[ending] = home_store().upload(tmp_path / ending, f"outputs/x/hello.{ending}")
+    runs.jobs[run.id] = transcribed(run, made)
 
     links = client.get(f"/result/{run.id}").json()["files"]
     job = client.get(f"/v1/jobs/{run.id}").json()

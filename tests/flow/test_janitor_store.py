@@ -12,22 +12,23 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed, Scheduled
 
 from flows.janitor import janitor
-from flows.schemas import JanitorJob
+from flows.schemas import JanitorJob, Output
 from flows.sweeps.avatars import FORGOTTEN, remove_notes
 from flows.sweeps.logs import OLD_LOG, remove_logs
 from flows.sweeps.look import Look
 from flows.sweeps.results import OLD_RESULT, remove_results
 from flows.sweeps.unfinished import BROKEN_OFF, give_up_uploads
 from flows.sweeps.uploads import NEVER_SENT, OLD_ASSET, remove_assets
-from tasks import publish, s3_clients, storage
+from tasks import s3_clients, storage
 from tasks.artefacts import artefacts
 from tasks.assets import asset_name, expect_asset, save_asset
 from tasks.avatar_notes import AvatarNote, listed, remember
-from tasks.errors import BucketNotAllowed
+from tasks.errors import BucketNotAllowed, ObjectMissing
 from tasks.publish import upload
 from tasks.settings import get_settings
 from tasks.settings_retention import RetentionSettings
 from tasks.storage import home_store
+from tasks.stored_results import find_pinned
 
 FOR_EVER = RetentionSettings(jobs_days=0, chores_days=0, results_days=0, assets_days=0, logs_days=0)
 
@@ -108,19 +109,17 @@ def test_results_past_their_retention_go(client, store, tmp_path):
     assert keys(store) == others
 
 
-def test_a_result_that_is_found_again_is_stored_anew_once_a_day(home, client, monkeypatch):
+def test_the_end_of_one_result_takes_nothing_from_an_equal_one(client, store):
     made = artefacts().made_once("join", "d" * 64, lambda folder: (folder / "x.mp4").write_bytes(b"1"))
-    first = upload.fn(made, "x.mp4", "anna.mp4", None, "")
-    assert upload.fn(made, "x.mp4", "anna.mp4", None, "") == first  # nothing was sent
-
-    monkeypatch.setattr(publish, "RENEWED_AFTER", timedelta(0))
-    again = upload.fn(made, "x.mp4", "anna.mp4", None, "")
-    assert again.ref.uri == first.ref.uri and again.ref.version != first.ref.version
-
-    monkeypatch.setenv("MUSETALK_RETENTION__RESULTS_DAYS", "0")
-    get_settings.cache_clear()
-    assert upload.fn(made, "x.mp4", "anna.mp4", None, "") == again
+    first, second = (upload.fn(made, "x.mp4", "你好.mp4", Output()) for _ in range(2))
     artefacts().release()
+
+    assert first.name == second.name == "你好.mp4"
+    store.delete(find_pinned(first.ref).key)
+    with pytest.raises(ObjectMissing):
+        find_pinned(first.ref)
+    assert find_pinned(second.ref).info.size == 1
+    assert len(list(remove_results(look_in(client, days=32)))) == 1
 
 
 def test_assets_go_after_a_week_unless_a_job_waits_for_them(client, store):

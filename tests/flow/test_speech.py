@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
+from flows.result_names import sound_name
 from flows.schemas import LipSyncJob, SpeechJob
-from flows.speech import named, speech
+from flows.speech import speech
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.speech.phones import load_phones
 from musetalk_core.speech.tidy import TARGET_LUFS, loudness
@@ -48,7 +49,7 @@ def whole(result):
     ],
 )
 def test_a_name_is_taken_with_and_without_its_ending(name, kind, expected):
-    assert named(name, kind) == expected
+    assert sound_name(name, kind) == expected
 
 
 def test_a_text_is_spoken_in_sentences_at_one_loudness(home):

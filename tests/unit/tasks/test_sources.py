@@ -14,6 +14,7 @@ from tasks.artefacts import artefacts
 from tasks.assets import delete_asset
 from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, ObjectMissing
 from tasks.own_files import StoredFile
+from tasks.refs import ObjectRef
 from tasks.sources import fetch_source, save_asset, source_path
 from tasks.storage import home_store, own_key
 
@@ -239,7 +240,8 @@ def test_a_result_in_our_own_store_is_read_by_what_only_steps_can_name(configure
     made.write_bytes(b"video")
     stored = home_store().upload(made, "outputs/1/made.mp4")
 
-    source = fetch_source(StoredFile(key=own_key(stored.uri)), kind="video")
+    ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
+    source = fetch_source(StoredFile(ref=ref, key=own_key(stored.uri)), kind="video")
     assert (source.sha256, source.uri) == (sha(b"video"), "store://outputs/1/made.mp4")
     shutil.rmtree(artefacts().folder / "artefacts")
     assert source_path(source).read_bytes() == b"video"

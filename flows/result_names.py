@@ -1,0 +1,96 @@
+"""Names of the files that jobs make: from what the job asks for, or after its inputs. Light."""
+
+from collections.abc import Callable
+from typing import Final, get_args
+
+from flows.job import Job, Output
+from flows.schemas import AnalyzeJob, CaptionJob, LipSyncJob, PortraitJob, SpeechJob, TranscribeJob
+from flows.speech_schemas import SoundFormat
+from tasks.file_names import fitted, folder_and_room, marked, output_name, safe_stem
+
+TRANSCRIPT_FORMATS: Final = ("txt", "json", "srt", "vtt", "tsv")
+SPOKEN_FILE: Final = "speech.wav"
+"""Name of the sound that a job speaks for itself."""
+_SOUND_FORMATS: Final[tuple[SoundFormat, ...]] = get_args(SoundFormat)
+
+NameOf = Callable[[str], str | None]
+"""Gives the file name behind a media reference; None where it is not known before the job runs."""
+
+
+def captioned_name(output: Output, video: str) -> str:
+    """Name a captioned video after `video`, the name of its source."""
+    name = output.name or safe_stem(video)
+    return fitted(name[:-4] if name.lower().endswith(".mp4") else name, ".mp4")
+
+
+def analysis_name(output: Output, picture: str) -> str:
+    """Name the JPEG of an analysis after `picture`, the name of its source."""
+    if output.name:
+        return fitted(output.name.removesuffix(".jpg"), ".jpg")
+    return fitted(safe_stem(picture), "_analysed.jpg")
+
+
+def transcript_stem(output: Output, audio: str) -> str:
+    """Name the files of a transcript after `audio`, the name of its source; without an ending."""
+    name = output.name or safe_stem(audio)
+    stem, _, ending = name.rpartition(".")
+    return stem if stem and ending in TRANSCRIPT_FORMATS else name
+
+
+def sound_name(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundFormat]:
+    """Name a spoken text and choose its format; an ending of another kind stays part of the name."""
+    stem, _, ending = (given or "speech").rpartition(".")
+    known: SoundFormat | None = next((one for one in _SOUND_FORMATS if stem and one == ending.lower()), None)
+    chosen: SoundFormat = kind or known or "mp3"
+    return fitted(stem if known else given or "speech", f".{chosen}"), chosen
+
+
+def expected_object(job: Job, name_of: NameOf) -> str | None:
+    """
+    Return where a job's main file goes if that name is free.
+
+    Args:
+        job:     of any type.
+        name_of: gives names of inputs.
+
+    Returns:
+        `s3://bucket/key`; None for a job whose files stay in the system's own store, where every job has its
+        own folder, and for one whose inputs' names are not known yet.
+    """
+    output: Output | None = getattr(job, "output", None)
+    if output is None or not output.bucket:
+        return None
+    name = _expected_name(job, output, name_of)
+    if name is None:
+        return None
+    folder, room = folder_and_room(output.prefix)
+    return f"s3://{output.bucket}/{folder}{marked([name], '', room)[0]}"
+
+
+def _expected_name(job: Job, output: Output, name_of: NameOf) -> str | None:
+    match job:
+        case LipSyncJob():
+            return _of_two(output, name_of(job.video), name_of(job.audio))
+        case PortraitJob():
+            return _of_two(output, name_of(job.image), name_of(job.audio) if job.audio else SPOKEN_FILE)
+        case SpeechJob():
+            return sound_name(output.name, job.format)[0]
+        case CaptionJob():
+            return _of_one(captioned_name, output, name_of(job.video))
+        case AnalyzeJob():
+            return _of_one(analysis_name, output, name_of(job.image))
+        case TranscribeJob():
+            stem = _of_one(transcript_stem, output, name_of(job.audio))
+            return f"{stem}.txt" if stem else None
+        case _:
+            return None
+
+
+def _of_one(name: Callable[[Output, str], str], output: Output, source: str | None) -> str | None:
+    return name(output, source or "") if output.name or source else None
+
+
+def _of_two(output: Output, picture: str | None, sound: str | None) -> str | None:
+    if output.name or (picture and sound):
+        return output_name(picture or "", sound or "", output.name)
+    return None

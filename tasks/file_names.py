@@ -1,0 +1,227 @@
+"""
+Rules for file names: what callers wrote is kept, except for what a path, a key or a header cannot carry.
+
+One place for all of them: made-up names, names that callers give, name suffixes, and HTTP headers. Uses only
+the standard library.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import quote
+
+MAX_NAME_BYTES: Final = 255
+"""UTF-8 bytes of a file name, its extension included: what file systems take."""
+MAX_KEY_BYTES: Final = 1024
+"""UTF-8 bytes of an object key, folders included: what S3 takes."""
+
+_FALLBACK: Final = "file"
+_ZWNJ, _ZWJ = "\u200c", "\u200d"
+_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_VISIBLE_FORMATS: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
+"""Format characters that have a shape: Arabic and Syriac number and verse signs."""
+_VIRAMA: Final = 9
+"""Canonical combining class of the marks that join two Indic consonants."""
+
+
+def plain_name(name: str) -> str:
+    """
+    Return the last part of a name, path or key, without characters that mislead or break a line.
+
+    Args:
+        name: what a client or a store calls a file; `/` and a backslash separate folders.
+
+    Returns:
+        At most 255 bytes in UTF-8, NFC. Never empty, and never only dots and spaces.
+    """
+    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    plain = _cleaned(last)
+    if not _has_content(plain):
+        return _FALLBACK
+    stem, ending = split_name(plain)
+    return fitted(stem, ending)
+
+
+def safe_stem(name: str) -> str:
+    """
+    Return a file's basename without its last extension, fit for a key and a file name.
+
+    Separators and control characters become `_`; letters of all scripts, digits, spaces and other signs stay.
+
+    Args:
+        name: a name, path or key; only what follows the last `/` counts.
+
+    Returns:
+        The stem in NFC, without leading dots, of any length; `file` when nothing is left.
+    """
+    base = name.rsplit("/", 1)[-1]
+    stem, dot, _ = base.rpartition(".")
+    stem = _cleaned(stem if dot and stem.strip(".") else base).lstrip(".")
+    return stem if _has_content(stem) else _FALLBACK
+
+
+def checked_name(name: str) -> str:
+    """
+    Check a file name that a caller gives.
+
+    Returns:
+        The name in NFC.
+
+    Raises:
+        ValueError: it is empty or blank, starts with a dot, is longer than 255 bytes, or has a separator, a
+            control character, a direction mark or a zero-width character that joins nothing.
+    """
+    normal = unicodedata.normalize("NFC", name)
+    if not _has_content(_cleaned(normal)):
+        raise ValueError("an output name needs at least one letter, digit or sign beside dots and spaces")
+    if normal.startswith("."):
+        raise ValueError("an output name cannot start with a dot")
+    if _cleaned(normal) != normal:
+        bad = next(c for c, kept in _looked_through(normal) if kept != c)
+        called = unicodedata.name(bad, "a control character")
+        raise ValueError(
+            f"an output name cannot contain U+{ord(bad):04X} ({called}):"
+            " separators, control characters, direction marks and stray zero-width characters are refused"
+        )
+    if len(normal.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"an output name has at most {MAX_NAME_BYTES} bytes in UTF-8")
+    return normal
+
+
+def output_name(video_name: str, audio_name: str, given: str | None = None) -> str:
+    """
+    Name the rendered video: what was asked for, or `<video stem>_<audio stem>`, with `.mp4`.
+
+    Args:
+        video_name: name or key of the avatar's file.
+        audio_name: name or key of the speech's file.
+        given:      the wanted name, with or without `.mp4`, or None.
+
+    Returns:
+        The name, at most 255 bytes; a longer one is cut and gets eight digits of its hash.
+
+    Raises:
+        ValueError: `checked_name` refused `given`.
+    """
+    if given is None:
+        return fitted(f"{safe_stem(video_name)}_{safe_stem(audio_name)}", ".mp4")
+    checked = checked_name(given)
+    stem = checked[: -len(".mp4")] if checked.lower().endswith(".mp4") else checked
+    return fitted(checked_name(stem), ".mp4")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a name into its stem and its last extension with the dot; a name without one has an empty one."""
+    stem, dot, ending = name.rpartition(".")
+    return (stem, f".{ending}") if dot and stem.strip(".") and len(ending.encode()) <= 16 else (name, "")
+
+
+def fitted(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
+    """
+    Join a stem and an ending; a stem that is too long is cut and gets eight digits of its hash.
+
+    Args:
+        stem:   what may be cut: between characters as readers see them, never inside one.
+        ending: what is kept whole.
+        room:   bytes in UTF-8 that the whole may take.
+    """
+    if len(stem.encode()) + len(ending.encode()) <= room:
+        return stem + ending
+    tail = f"_{hashlib.sha256(stem.encode()).hexdigest()[:8]}{ending}"
+    return _cut(stem, room - len(tail.encode())) + tail
+
+
+def marked(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> list[str]:
+    """
+    Add one mark before the extension of each name of a set, and cut all of their stems alike.
+
+    Args:
+        names: of files that belong together.
+        mark:  what tells them from others; empty leaves names as they are, as far as they fit.
+        room:  bytes that a name may take.
+    """
+    split = [split_name(name) for name in names]
+    tail = f"_{mark}" if mark else ""
+    longest = max(len(ending.encode()) for _, ending in split)
+    return [fitted(stem, tail, room - longest) + ending for stem, ending in split]
+
+
+def folder_and_room(prefix: str) -> tuple[str, int]:
+    """
+    Return what comes before a name in the keys below a prefix, and the bytes that a name may take there.
+
+    Args:
+        prefix: folder in a bucket, with or without slashes around it; empty for none.
+    """
+    folder = f"{prefix.strip('/')}/".removeprefix("/")
+    return folder, min(MAX_NAME_BYTES, MAX_KEY_BYTES - len(folder.encode()))
+
+
+def content_disposition(name: str) -> str:
+    """
+    Return the header that tells a browser a file's name (RFC 6266).
+
+    Clients that do not know `filename*` (RFC 5987) read an ASCII form, in which other characters are `_`.
+    """
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
+    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _cleaned(text: str) -> str:
+    return "".join(kept for _, kept in _looked_through(unicodedata.normalize("NFC", text)))
+
+
+def _looked_through(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each character and what is kept of it: itself, `_` in place of it, or nothing."""
+    before = ""
+    for number, c in enumerate(text):
+        kept = _kept(c, before, text[number + 1 : number + 2])
+        yield c, kept
+        before = kept or before
+
+
+def _kept(c: str, before: str, after: str) -> str:
+    kind = unicodedata.category(c)
+    if c in "/\\" or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
+        return "_"
+    if c in {_ZWNJ, _ZWJ}:  # Persian, Indic scripts and emoji need them between two characters
+        return c if _joins(before) and _joins(after) else ""
+    if c in _BIDI or (kind == "Cf" and c not in _VISIBLE_FORMATS):
+        return ""
+    return c
+
+
+def _joins(c: str) -> bool:
+    return bool(c) and unicodedata.category(c)[0] in "LMS"
+
+
+def _has_content(text: str) -> bool:
+    return any(c != "." and unicodedata.category(c)[0] not in "ZC" for c in text)
+
+
+def _cut(text: str, room: int) -> str:
+    """Return the longest beginning of at most so many bytes that ends between two graphemes."""
+    end = len(text.encode()[: max(room, 0)].decode(errors="ignore"))
+    while end > 0 and not _is_boundary(text, end):
+        end -= 1
+    return text[:end].rstrip()
+
+
+def _is_boundary(text: str, at: int) -> bool:
+    """Tell whether readers see two characters around a place: the rules of UAX 29 that names meet."""
+    if at >= len(text):
+        return True
+    before, after = text[at - 1], text[at]
+    if unicodedata.category(after)[0] == "M" or after in {_ZWNJ, _ZWJ} or before == _ZWJ:
+        return False
+    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\u1160" <= after <= "\u11ff":  # skin tones, Hangul parts
+        return False
+    if _is_flag(before) and _is_flag(after):
+        run = len(text[:at]) - len(text[:at].rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
+        return run % 2 == 0
+    return unicodedata.combining(before) != _VIRAMA
+
+
+def _is_flag(c: str) -> bool:
+    return "\U0001f1e6" <= c <= "\U0001f1ff"

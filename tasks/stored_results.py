@@ -1,0 +1,100 @@
+"""Outputs of jobs, read back: the very object that a result pinned, or an error, never other bytes. Light."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from tasks.errors import ObjectMissing, ResultReplaced
+from tasks.objects import BLOCK, FolderObjects, ObjectInfo, Objects
+from tasks.refs import ObjectRef
+from tasks.storage import S3Objects, home_store, own_key
+
+OUTPUTS: Final = "outputs/"
+"""Where results lie in the system's own store: a folder for each job."""
+MADE_OF, SHA256, MADE_BY = "musetalk-key", "musetalk-sha256", "musetalk-job"
+"""Metadata of an output: the key of what it is, the hash of its bytes, and the job that stored it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """An output that was looked at and is the one that its result pinned."""
+
+    objects: Objects
+    key: str
+    info: ObjectInfo
+
+    @property
+    def path(self) -> Path | None:
+        """Return its file on this machine; None for an object in a bucket."""
+        return self.objects.path(self.key) if isinstance(self.objects, FolderObjects) else None
+
+
+def find_pinned(ref: ObjectRef) -> StoredOutput:
+    """
+    Find the object that a result pinned.
+
+    A bucket that keeps versions gives that version, whatever was stored later. Elsewhere the object has to be
+    the same version, or, when it was copied or restored, to have the same bytes.
+
+    Raises:
+        ObjectMissing:  it is gone, or its store is not in use any more.
+        ResultReplaced: something else is in its place.
+        StorageError:   the store did not answer.
+    """
+    objects, key = _place_of(ref.uri)
+    try:
+        info = objects.head(key, ref.version)
+    except ObjectMissing:
+        newest = objects.find(key)
+        if newest is None:
+            raise
+        info = newest
+    if info.version != ref.version and not _is_copy(objects, key, info, ref):
+        raise _replaced(ref, info)
+    return StoredOutput(objects, key, info)
+
+
+def _place_of(uri: str) -> tuple[Objects, str]:
+    key = own_key(uri)
+    if key is not None:
+        return home_store(), key
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not key:
+        raise ObjectMissing("The file lies in a store that is not in use any more.")
+    return S3Objects(bucket), key
+
+
+def _is_copy(objects: Objects, key: str, info: ObjectInfo, ref: ObjectRef) -> bool:
+    """Tell whether the object has the bytes that were pinned although its version is another one."""
+    if info.size != ref.size:
+        return False
+    if ref.sha256 is None:  # of earlier versions of this system, which named folders by content
+        made_of = info.metadata.get(MADE_OF, "")
+        return bool(made_of) and key.startswith(f"{OUTPUTS}{made_of[:32]}/")
+    if isinstance(objects, FolderObjects):
+        return _sha256(objects.path(key), info.version) == ref.sha256
+    return info.metadata.get(SHA256) == ref.sha256
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, version: str) -> str:
+    """Hash a file; `version` keeps a changed one from being taken for the known one."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _replaced(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
+    name = info.key.rsplit("/", 1)[-1]
+    job = info.metadata.get(MADE_BY)
+    by = f"job {job}" if job else "an object that no job is known to have stored"
+    details = {"replaced_by": job} if job else {}
+    return ResultReplaced(
+        f"{name} is not this job's result any more: it was replaced by {by}. Run the job again, under another"
+        " name or without overwrite, to get its result back.",
+        **details,
+    )
