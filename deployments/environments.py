@@ -71,7 +71,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     return {
         **SILENT,
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
-        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        # our worker is told of runs by events and looks at what is due next: this finds the rest
+        "PREFECT_WORKER_QUERY_SECONDS": "15",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         # the default, pickle, runs code of whoever can write there
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",

@@ -24,6 +24,8 @@ STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
 """A worker that ends sooner than this after its start is not started again."""
 _LOOK_S = 0.1
+_WATCH_S = 0.5
+"""Between two looks at processes that run; a signal does not wait for it."""
 
 
 class StackError(Exception):
@@ -175,7 +177,7 @@ class Supervisor:
         Raises:
             StackError: see `look`.
         """
-        while not self._stopping.wait(_LOOK_S):
+        while not self._stopping.wait(_WATCH_S):
             self._restart_workers()
 
     def stop(self) -> None:

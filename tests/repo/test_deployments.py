@@ -54,7 +54,8 @@ def test_the_parameters_in_prefect_are_those_of_the_flow(item):
     module, _, attribute = item.entrypoint.rpartition(".")
     flow = getattr(importlib.import_module(module), attribute)
 
-    assert parameters_schema(item.job_type.job) == flow.parameters.model_dump_for_openapi()
+    job_type = item.job_type
+    assert parameters_schema(job_type.job, job_type.default) == flow.parameters.model_dump_for_openapi()
 
 
 @pytest.mark.parametrize("job_type", JOB_TYPES.values(), ids=lambda job_type: job_type.name)
