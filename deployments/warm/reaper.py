@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 LOST_AFTER_S: Final = 45.0
-LOOK_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 10.0
 _TRUSTED_S: Final = 15.0
 """How long the server is taken to have been up when a worker starts."""
 
