@@ -78,5 +78,7 @@ def _extend(client: "SyncPrefectClient", known: "Automation", signs: set[str]) -
     wanted = known.model_copy(
         update={"trigger": trigger.model_copy(update={"expect": signs | trigger.expect})}
     )
-    client.update_automation(known.id, AutomationCore.model_validate(wanted.model_dump(exclude={"id"})))
+    client.update_automation(
+        known.id, AutomationCore.model_validate(wanted.model_dump(exclude={"id", "owner_resource"}))
+    )
     return f"updated automation {NAME!r}"
