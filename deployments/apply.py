@@ -11,6 +11,7 @@ from deployments.forms import as_form
 from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
 from deployments.results import save_results_block
 from flows.control import USUAL, Control
+from flows.job import Job
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -102,11 +103,13 @@ def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
     from prefect.exceptions import ObjectNotFound
 
     full_name = f"{item.job_type.name}/{item.name}"
-    wanted = _fields(item)
     try:
         found = client.read_deployment_by_name(full_name)
     except ObjectNotFound:
         found = None
+    # what a person has set stays theirs
+    parameters = {**item.parameters, **(found.parameters if found else {})}
+    wanted: dict[str, Any] = {**_fields(item), "parameters": parameters}
     if found is not None and all(_plain(getattr(found, name)) == value for name, value in wanted.items()):
         return ""
     flow_id = client.create_flow_from_name(item.job_type.name)
@@ -124,7 +127,7 @@ def _fields(item: Deployed) -> dict[str, Any]:
         "work_pool_name": item.pool,
         "work_queue_name": DEFAULT_QUEUE,
         "pull_steps": [],
-        "parameter_openapi_schema": as_form(parameters_schema(item.job_type.job)),
+        "parameter_openapi_schema": as_form(parameters_schema(item.job_type.job, item.job_type.default)),
         "enforce_parameter_schema": True,
     }
 
@@ -150,16 +153,19 @@ def _plain(value: Any) -> Any:
     return [] if value is None else value
 
 
-def parameters_schema(job: type) -> dict[str, Any]:
+def parameters_schema(job: type[Job], default: Job | None = None) -> dict[str, Any]:
     """
     Return the schema of a flow with the parameters `job` and `control`, as Prefect makes it.
 
     Args:
-        job: the job's model. Taken from the registry, so that no flow code is imported here.
+        job:     the job's model. Taken from the registry, so that no flow code is imported here.
+        default: the job of a run that names none; None: `job` is required.
     """
     from prefect.utilities.callables import parameter_schema
 
     def run(job: Any, control: Any = USUAL) -> None: ...
 
     run.__annotations__ = {"job": job, "control": Control}
+    if default is not None:
+        run.__defaults__ = (default, USUAL)
     return parameter_schema(run).model_dump_for_openapi()

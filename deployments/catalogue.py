@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, ValidationError, create_model
+
+from flows.control import USUAL, Control
 from flows.registry import FLOWS, JobType
 
 HERE = Path(__file__).parent
@@ -32,6 +35,8 @@ class Deployed:
     description: str
     tags: tuple[str, ...]
     pool: str
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Of runs that are made without; a schedule's own go before them."""
     schedules: tuple["Timed", ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
     """Events that start it, as Prefect spells them in this file."""
@@ -51,7 +56,7 @@ def declared(path: Path | None = None) -> list[Deployed]:
         path: the file; None takes the one that came with this package.
 
     Raises:
-        ValueError: an entry names no registered job type.
+        ValueError: an entry names no registered job type, or its flow refuses the runs of a schedule.
     """
     import yaml
 
@@ -63,16 +68,41 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
     job_type = FLOWS.get(entry["entrypoint"].rpartition(".")[2])
     if job_type is None:
         raise ValueError(f"prefect.yaml deploys {entry['entrypoint']}, which flows/registry.py does not list")
-    return Deployed(
+    deployed = Deployed(
         job_type=job_type,
         name=entry["name"],
         entrypoint=entry["entrypoint"],
         description=entry["description"],
         tags=tuple(entry.get("tags", ())),
         pool=entry["work_pool"]["name"],
+        parameters=entry.get("parameters", {}),
         triggers=tuple(entry.get("triggers", ())),
         schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
     )
+    for timed in deployed.schedules:  # the sleeping ones too: a person switches them on without a check
+        _require_runnable(deployed, timed)
+    return deployed
+
+
+def _require_runnable(deployed: Deployed, timed: Timed) -> None:
+    """Check the parameters of a schedule's runs: Prefect's scheduler does not, and each run would fail."""
+    job_type = deployed.job_type
+    accepted = create_model(
+        job_type.name,
+        __config__=ConfigDict(extra="forbid"),
+        job=(job_type.job, ... if job_type.default is None else job_type.default),
+        control=(Control, USUAL),
+    )
+    try:
+        accepted.model_validate({**deployed.parameters, **timed.parameters})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ValueError(
+            f"prefect.yaml: a schedule of {job_type.name} makes runs that its flow refuses ({faults})."
+            " Give the schedule, or the deployment, the missing `parameters`."
+        ) from error
 
 
 def _timed(entry: dict[str, Any]) -> Timed:

@@ -5,15 +5,23 @@ Prefect begins most of its transactions on SQLite deferred. One that reads first
 when another has committed in between: the request is answered with 503, and whoever asked sleeps two seconds
 and more before trying again. Begun immediate, such a transaction waits for the lock: some milliseconds.
 PostgreSQL is not concerned. Measured in docs/LOG.md.
+
+Its services are tasks of a queue in the server's memory, which Prefect polls four times a second. None of
+them runs more often than every few seconds, so once a second is enough.
 """
 
 from contextlib import AbstractAsyncContextManager
-from functools import wraps
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+
+LOOK_EVERY: Final = timedelta(seconds=1)
+"""Between two looks of the server at which of its services are due."""
 
 
 def create_app() -> "FastAPI":
@@ -21,6 +29,7 @@ def create_app() -> "FastAPI":
     from prefect.server.api.server import create_app as prefect_app
 
     begin_immediately()
+    look_less_often()
     return prefect_app()
 
 
@@ -38,3 +47,13 @@ def begin_immediately() -> None:
         return begin(self, session, with_for_update=True)
 
     Sqlite.begin_transaction = immediate  # pyright: ignore[reportAttributeAccessIssue]  on purpose
+
+
+def look_less_often() -> None:
+    """Have the queue of this process's Prefect services polled once a second."""
+    from docket import Worker
+    from prefect.server.api import background_workers
+
+    background_workers.Worker = partial(  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]  on purpose
+        Worker, minimum_check_interval=LOOK_EVERY, scheduling_resolution=LOOK_EVERY
+    )

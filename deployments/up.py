@@ -23,7 +23,13 @@ START_LIMIT_S = 90.0
 STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
 """A worker that ends sooner than this after its start is not started again."""
+WORKER_STEADY_S = 300.0
+"""A worker that lived so long is started again at once, however often others ended before."""
+_RESTART_PAUSES_S = (0.0, 5.0, 15.0, 60.0)
+"""Before a worker is started again that ended so many times in a row within WORKER_STEADY_S."""
 _LOOK_S = 0.1
+_WATCH_S = 0.5
+"""Between two looks at processes that run; a signal does not wait for it."""
 
 
 class StackError(Exception):
@@ -55,6 +61,10 @@ class Supervisor:
         self._stopping = threading.Event()
         self._children: list[Child] = []
         self._workers: list[Child] = []
+        self._ends: dict[str, int] = {}
+        """How often in a row each worker ended early."""
+        self._due: dict[str, float] = {}
+        """When each worker that has ended is started again."""
         self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
@@ -161,12 +171,25 @@ class Supervisor:
 
     def _restart_workers(self) -> None:
         for child in [child for child in self._children if child.exit_status is not None]:
-            if child not in self._workers or time.monotonic() - child.started_at < WORKER_MIN_LIFE_S:
-                raise _ended(child)
-            self._say(
-                f"{child.name} ended with status {child.exit_status} and is started again.\n{child.tail()}"
-            )
-            child.start(cwd=self.plan.work)
+            if child.name not in self._due:
+                self._due[child.name] = time.monotonic() + self._pause_after(child)
+            if time.monotonic() >= self._due[child.name]:
+                del self._due[child.name]
+                child.start(cwd=self.plan.work)
+
+    def _pause_after(self, child: Child) -> float:
+        """Return how long a worker that has just ended stays away, in seconds, and say so."""
+        lived = time.monotonic() - child.started_at
+        if child not in self._workers or lived < WORKER_MIN_LIFE_S:
+            raise _ended(child)
+        early = 0 if lived > WORKER_STEADY_S else self._ends.get(child.name, 0)
+        self._ends[child.name] = early + 1
+        pause = _RESTART_PAUSES_S[min(early, len(_RESTART_PAUSES_S) - 1)]
+        when = f"in {pause:.0f} s" if pause else "now"
+        self._say(
+            f"{child.name} ended with status {child.exit_status} and is started again {when}.\n{child.tail()}"
+        )
+        return pause
 
     def watch(self) -> None:
         """
@@ -175,7 +198,7 @@ class Supervisor:
         Raises:
             StackError: see `look`.
         """
-        while not self._stopping.wait(_LOOK_S):
+        while not self._stopping.wait(_WATCH_S):
             self._restart_workers()
 
     def stop(self) -> None:

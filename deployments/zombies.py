@@ -3,8 +3,12 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from flows.attempts import RESCHEDULED, RETRY
+from flows.family import WAITING
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import Automation
 
 NAME: Final = "musetalk: runs without a heartbeat have crashed"
 SILENCE_S: Final = 120
@@ -14,16 +18,24 @@ _SIGNS: Final = (
     "heartbeat",
     "Completed",
     "Failed",
+    "TimedOut",
     "Crashed",
     "Cancelled",
-    "AwaitingRetry",
+    # queued again, however long: nobody is to be heard of it until it is claimed
+    "Scheduled",
+    RETRY,
+    RESCHEDULED,
+    WAITING,
+    "AwaitingConcurrencySlot",
+    "Resuming",
     "Suspended",
+    "Paused",
 )
 
 
 def apply_automation(client: "SyncPrefectClient") -> str:
     """
-    Create the automation if it is not there.
+    Create the automation, or have one that is there know all signs of life; the rest of it may be a person's.
 
     Args:
         client: of the server to write to.
@@ -35,11 +47,12 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    if client.read_automations_by_name(NAME):
-        return ""
+    signs = {f"prefect.flow-run.{name}" for name in _SIGNS}
+    if known := client.read_automations_by_name(NAME):
+        return _extend(client, known[0], signs)
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
-        expect={f"prefect.flow-run.{name}" for name in _SIGNS},
+        expect=signs,
         match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
@@ -54,3 +67,18 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     )
     client.create_automation(AutomationCore(name=NAME, trigger=trigger, actions=[action]))
     return f"created automation {NAME!r}"
+
+
+def _extend(client: "SyncPrefectClient", known: "Automation", signs: set[str]) -> str:
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger
+
+    trigger = known.trigger
+    if not isinstance(trigger, EventTrigger) or signs <= trigger.expect:
+        return ""
+    wanted = known.model_copy(
+        update={"trigger": trigger.model_copy(update={"expect": signs | trigger.expect})}
+    )
+    client.update_automation(
+        known.id, AutomationCore.model_validate(wanted.model_dump(exclude={"id", "owner_resource"}))
+    )
+    return f"updated automation {NAME!r}"

@@ -1,9 +1,6 @@
 """How runs are told apart that belong together: a batch or pipeline and the jobs it makes."""
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+from typing import Final
 
 CHAIN_TAG: Final = "chain"
 """Tag of every run that makes others and waits for them; prefect.yaml gives it to their deployments."""
@@ -19,11 +16,6 @@ YIELDS: Final = "musetalk.yields"
 """Label of a run that waits for others: how often it has given up its place meanwhile."""
 WAITING: Final = "Waiting"
 """Name of the state of such a run while it has no place: it has begun, and goes on by itself."""
-
-
-def starts_of(run: "FlowRun") -> int:
-    """Count how often a run was started, leaving out the times that it had only left its place to others."""
-    return run.run_count - int(str(run.labels.get(YIELDS, 0)))
 
 
 def part_of(parent: object) -> str:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 
 from flows.control import EXPIRED, USUAL, Control
-from flows.janitor_schemas import JanitorJob, JanitorResult, Sweep
+from flows.janitor_schemas import USUAL_WORK, JanitorJob, JanitorResult, Sweep
 from flows.options import JOB
 from flows.sweeps.avatars import remove_notes
 from flows.sweeps.cache import tidy_cache
@@ -46,7 +46,7 @@ _EXAMPLES = 5
 
 
 @flow(name="janitor", **JOB)
-def janitor(job: JanitorJob, control: Control = USUAL) -> JanitorResult:
+def janitor(job: JanitorJob = USUAL_WORK, control: Control = USUAL) -> JanitorResult:
     """
     End what is over, tell those who were not told, and remove what nobody needs any more.
 

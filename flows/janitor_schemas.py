@@ -1,5 +1,6 @@
 """What the flows that keep order are asked and what they answer. Pure pydantic, as `flows.schemas`."""
 
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,10 @@ class JanitorJob(Job):
     """Housekeeping."""
 
     dry_run: bool = Field(default=False, title="Dry run", description="Only say what would be done.")
+
+
+USUAL_WORK: Final = JanitorJob()
+"""What the janitor does when nobody asks for anything in particular: what its schedule runs."""
 
 
 class Sweep(BaseModel):

@@ -19,6 +19,8 @@ class JobType:
     pool: str = "gpu"
     needs: str | None = None
     """Module path of what takes a job and raises when the models of this computer cannot do it."""
+    default: schemas.Job | None = None
+    """The job of a run that names none, as in the flow's signature; None: a run has to name one."""
 
     @property
     def deployment(self) -> str:

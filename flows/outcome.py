@@ -85,7 +85,7 @@ def read_data(note: Any) -> dict[str, Any]:
     return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
 
-_BAD_PARAMETERS = "Validation of flow parameters failed"
+BAD_PARAMETERS: Final = "Validation of flow parameters failed"
 """How Prefect's message begins for a run that was started past the API, with parameters no flow takes."""
 
 
@@ -101,9 +101,9 @@ def read_error(note: Any, state: Any) -> JobError:
     if {"code", "message", "retryable"} <= data.keys():
         return JobError(str(data["code"]), str(data["message"]), bool(data["retryable"]))
     said = str(getattr(state, "message", None) or "")
-    if said.startswith(_BAD_PARAMETERS):
+    if said.startswith(BAD_PARAMETERS):
         faults = [line.removeprefix(" - ") for line in said.splitlines() if line.startswith(" - ")]
-        return JobError("invalid_input", "; ".join(faults) or f"{_BAD_PARAMETERS}.", False)
+        return JobError("invalid_input", "; ".join(faults) or f"{BAD_PARAMETERS}.", False)
     if getattr(state, "type", None) == "CRASHED":
         return JobError("internal", "The worker ended while the job ran; sending it again may help.", True)
     return JobError(

@@ -2,6 +2,7 @@
 
 from flows import schemas
 from flows.batch_schemas import BatchJob, BatchResult, RenderNewJob
+from flows.janitor_schemas import USUAL_WORK
 from flows.job_types import WORK_TYPES, JobType
 from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
 
@@ -23,7 +24,7 @@ JOB_TYPES = {**WORK_TYPES, **CHAINS}
 INTERNAL = {
     job_type.name: job_type
     for job_type in (
-        JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light"),
+        JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light", default=USUAL_WORK),
         JobType("end_parts", schemas.EndPartsJob, schemas.EndPartsResult, "light"),
         JobType("announce", schemas.AnnounceJob, schemas.AnnounceResult, "light"),
         JobType("notify", schemas.NotifyJob, schemas.NotifyResult, "light"),

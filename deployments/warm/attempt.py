@@ -14,7 +14,6 @@ from deployments.warm.settle import Settler
 from deployments.warm.slot import Ended, Slot
 from deployments.warm.template import WarmJobConfiguration
 from flows.control import ABORTED, COMPLETE_IN, EXPIRED, MAX_TIME
-from flows.family import starts_of
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _LEFT: Final = frozenset({"SCHEDULED", "PAUSED"})
 """The engine has put the run off by itself: suspended, or waiting for a retry."""
+_CLAIMED: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 _OWN_FAULT: Final = frozenset({-4, -6, -7, -8, -11})
 """Signals that a program brings upon itself: ILL, ABRT, BUS, FPE, SEGV."""
 _NAMES: Final = {
@@ -54,7 +54,7 @@ class Attempt:
             run:           the run, claimed.
             configuration: its job configuration.
             settler:       sets states.
-            max_starts:    a run whose process was lost is queued again until it was started so often.
+            max_starts:    attempts that the run may use up.
             log:           of the run.
         """
         self.placed = False
@@ -144,7 +144,7 @@ class Attempt:
                 return None
             case "hand_back":
                 if ended.state not in _FINAL:
-                    await self._settler.again(self._run.id, "Its worker was shut down; it starts again.")
+                    await self._settler.give_back(self._run.id, "Its worker was shut down; it starts again.")
                 return None
             case "cancel":
                 state = await self._settler.cancelled(self._run.id, "Stopped on request.")
@@ -155,26 +155,31 @@ class Attempt:
         return _cancelling_of(state)
 
     async def _lost(self, ended: Ended) -> "State | None":
-        """The process ended, or the engine gave up, without a last state on the server."""
+        """
+        The process ended, or the engine gave up, without a last state on the server.
+
+        What cannot be started fails with its reason, at once: another attempt would end in the same way.
+        """
         run = await self._settler.read(self._run.id)
-        kind = run.state_type if run else None
-        if kind not in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
+        if run is None or run.state_type not in _CLAIMED:
             return None  # deleted, or the engine did reach the server
+        if ended.fault is not None and run.state_type != StateType.CANCELLING:
+            self._log.error("The run could not be started: %s", ended.fault)
+            await self._settler.failed(run.id, ended.fault)
+            return None
         told = _story(ended)
         self._log.error("The run's process ended early: %s.", told)
-        if kind == StateType.CANCELLING:
-            return _cancelling_of(await self._settler.cancelled(self._run.id, "Stopped on request."))
-        if await self._may_try_again(ended, starts_of(run) if run else 1):
-            await self._settler.again(self._run.id, f"Crashed ({told}); it is tried again.")
+        if run.state_type != StateType.CANCELLING and await self._has_crashed_too_often(ended):
+            return await self._settler.crashed(run.id, f"The run's process ended early: {told}.")
+        state = await self._settler.lost(run, told, self._max_starts)
+        if state is None or state.is_scheduled():
             return None
-        return await self._settler.crashed(self._run.id, f"The run's process ended early: {told}.")
+        return _cancelling_of(state) if state.is_cancelled() else state
 
-    async def _may_try_again(self, ended: Ended, starts: int) -> bool:
-        if starts >= self._max_starts:
-            return False
+    async def _has_crashed_too_often(self, ended: Ended) -> bool:
         if ended.killed_for is None and ended.code not in _OWN_FAULT:
-            return True  # killed from outside, or cut off from the server: not of its own doing
-        return await self._settler.count_crash(self._run.id) <= self._configuration.crash_retries
+            return False  # killed from outside, or cut off from the server: not of its own doing
+        return await self._settler.count_crash(self._run.id) > self._configuration.crash_retries
 
 
 def _story(ended: Ended) -> str:

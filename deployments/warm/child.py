@@ -18,17 +18,27 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from deployments.warm import held
 from deployments.warm.protocol import Done, Hooks, Leave, Loaded, Message, Order, Ready, Stop, decode, encode
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
 BEAT_S = 1.0
+MOST_TOLD = 2000
+"""Characters of an error that go into a state's message."""
 _PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(BaseException):
     """A stop that came while no engine was there to take it: the flow was still being loaded."""
+
+
+class CannotStart(Exception):
+    """A run that no attempt can start; the message says why, for people."""
 
 
 class Line:
@@ -149,11 +159,13 @@ def execute(line: Line, order: Order) -> Done:
 
     start_anew()
     set_intent(None)
-    code, state, tainted = 0, None, None
+    code, state, tainted, fault = 0, None, None, None
     with _surroundings(order):
         line.busy = True
         try:
             state = _run(UUID(order.run_id), line)
+        except CannotStart as error:
+            code, fault = 1, str(error)
         except SystemExit as left:  # how Prefect's engine leaves
             code = left.code if isinstance(left.code, int) else 1
         except Interrupted:
@@ -165,30 +177,86 @@ def execute(line: Line, order: Order) -> Done:
             line.busy = False
     _take_sigterm(line)
     gc.collect()
-    return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat())
+    return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat(), fault)
 
 
 def _run(run_id: UUID, line: Line) -> str | None:
-    """Run it; returns the type of the state it ended in, None when the engine left in another way."""
+    """
+    Run it.
+
+    Returns:
+        The type of the state it ended in, None when the engine left in another way.
+
+    Raises:
+        CannotStart: the flow cannot be loaded, or does not take the run's parameters.
+    """
     from prefect.client.schemas.objects import State
     from prefect.engine import handle_engine_signals
-    from prefect.flow_engine import load_flow, load_flow_run, run_flow
-    from prefect.logging.loggers import flow_run_logger
+    from prefect.flow_engine import load_flow_run
 
-    from deployments.warm.seams import drive, run_settings
+    from deployments.warm.seams import run_settings
 
+    ended: object = None
+    fault: CannotStart | None = None
     with run_settings(), handle_engine_signals(run_id):
         run = load_flow_run(run_id)
-        log = flow_run_logger(run)
         try:
-            flow = load_flow(run)
-        except Exception:
-            log.exception("The flow could not be loaded.")
+            ended = _run_flow(run, line)
+        except CannotStart as error:  # kept from Prefect, which would take it for a crash
+            fault = error
+    if fault is not None:
+        raise fault
+    return ended.type.value if isinstance(ended, State) else None
+
+
+def _run_flow(run: "FlowRun", line: Line) -> object:
+    """Load the flow of a run and drive it to its end; returns what the engine gave back."""
+    from prefect.flow_engine import load_flow, run_flow
+    from prefect.logging.loggers import flow_run_logger
+
+    from deployments.warm.seams import drive
+
+    log = flow_run_logger(run)
+    try:
+        flow = load_flow(run)
+    except (Exception, SystemExit) as error:
+        log.exception("The flow could not be loaded.")
+        if is_passing(error):
             raise
-        line.send(Loaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
-        ended = drive(flow, run_flow(flow, flow_run=run, error_logger=log, return_type="state"))  # pyright: ignore[reportArgumentType]  as the engine itself calls it
-        return ended.type.value if isinstance(ended, State) else None
-    return None
+        raise CannotStart(f"The flow could not be loaded: {told(error)}") from error
+    line.send(Loaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
+    try:
+        started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
+        return drive(flow, started)
+    except Exception as error:  # the engine's own: those of the flow end in a state
+        # once the run is Running, what the engine meets says nothing of other attempts
+        if is_passing(error) or not (run.state and run.state.is_pending()):
+            raise
+        raise CannotStart(fault_of(error)) from error
+
+
+def fault_of(error: Exception) -> str:
+    """Return the message of the Failed state of a run that the engine could not start."""
+    from prefect.exceptions import ParameterBindError, ParameterTypeError, SignatureMismatchError
+
+    from flows.outcome import BAD_PARAMETERS
+
+    if isinstance(error, ParameterBindError | ParameterTypeError | SignatureMismatchError):
+        return f"{BAD_PARAMETERS} with error:\n - {str(error).splitlines()[0]}"
+    return f"The run could not be started: {told(error)}"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell errors that another attempt may not meet, such as a server that is away, from those that stay."""
+    from deployments.warm.settle import is_outage
+
+    missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    return isinstance(error, MemoryError) or (is_outage(error) and not isinstance(error, missing))
+
+
+def told(error: BaseException) -> str:
+    """Put an error into a line for people."""
+    return f"{type(error).__name__}: {error}"[:MOST_TOLD]
 
 
 @contextmanager

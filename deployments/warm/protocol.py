@@ -81,6 +81,8 @@ class Done:
     tainted: str | None
     """Why the child should not serve another run."""
     beat: Beat
+    fault: str | None = None
+    """Why the run cannot be started at all; None when it was, or when another attempt may start it."""
 
 
 Message = Order | Stop | Hooks | Leave | Ready | Loaded | Beat | Done

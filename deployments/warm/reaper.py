@@ -21,21 +21,22 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.warm.claiming import PROCESS, WORKER_NAME
 from deployments.warm.identity import is_gone
 from deployments.warm.settle import Settler
-from flows.family import starts_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 LOST_AFTER_S: Final = 45.0
-LOOK_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 10.0
 _TRUSTED_S: Final = 15.0
 """How long the server is taken to have been up when a worker starts."""
 
+_PAGE: Final = 200
 _CLAIMED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -58,7 +59,7 @@ class Reaper:
             client:     of the caller's.
             pool:       work pool to look after.
             name:       of the worker that asks; runs of an earlier worker of that name are its own to settle.
-            max_starts: a run that was started so often is not started again.
+            max_starts: attempts that a run may use up.
             mine:       the runs that this very worker is executing.
             say:        receives a line for the worker's log.
         """
@@ -83,13 +84,7 @@ class Reaper:
         Returns:
             The runs that were brought to another state.
         """
-        claimed = await self._client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED)),
-            ),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
-            limit=200,
-        )
+        claimed = await self._claimed()
         strangers = [run for run in claimed if run.id not in self._mine()]
         if not strangers:
             return []
@@ -98,6 +93,25 @@ class Reaper:
         for run in lost:
             await self._settle(run)
         return [run.id for run in lost]
+
+    async def _claimed(self) -> "list[FlowRun]":
+        """Read all runs of the pool that a worker has claimed."""
+        found: dict[UUID, FlowRun] = {}
+        offset = 0
+        while True:
+            page = await self._client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED)),
+                ),
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
+                sort=FlowRunSort.ID_DESC,
+                limit=_PAGE,
+                offset=offset,
+            )
+            found |= {run.id: run for run in page}
+            if len(page) < _PAGE:
+                return list(found.values())
+            offset += _PAGE
 
     async def _seen(self) -> dict[str, float]:
         """Seconds since each worker of the pool was heard of."""
@@ -124,13 +138,8 @@ class Reaper:
 
     async def _settle(self, run: "FlowRun") -> None:
         if run.state_type == StateType.CANCELLING:
-            await self._settler.cancelled(run.id, "Stopped on request; its worker had ended.")
-            word = "cancelled"
-        elif starts_of(run) >= self._max_starts:
-            text = f"Its worker ended, and it had been started {starts_of(run)} times."
-            await self._settler.crashed(run.id, text)
-            word = "crashed"
+            state = await self._settler.cancelled(run.id, "Stopped on request; its worker had ended.")
         else:
-            await self._settler.again(run.id, "Its worker ended; it starts again.")
-            word = "queued again"
-        self._say(f"run {run.id} had lost its worker: {word}")
+            state = await self._settler.lost(run, "its worker ended", self._max_starts)
+        if state is not None:
+            self._say(f"run {run.id} had lost its worker: {state.name}. {state.message}")

@@ -9,9 +9,11 @@ from uuid import UUID
 
 import httpx
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
+from flows.attempts import after_loss, given_back
 from flows.control import ENDED_AS
 
 if TYPE_CHECKING:
@@ -101,8 +103,41 @@ class Settler:
             return await self.cancelled(run_id, "Stopped on request.")
         return await self._set(run_id, Crashed(message=message))
 
-    async def again(self, run_id: UUID, message: str) -> "State | None":
-        """Have a run start once more under its own id; its finished steps come from the cache."""
+    async def failed(self, run_id: UUID, message: str) -> "State | None":
+        """Bring a run that cannot be started to Failed, or to Cancelled when that was asked for meanwhile."""
+        run = await self.read(run_id)
+        if run is None or _is_over(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.cancelled(run_id, "Stopped on request.")
+        return await self._set(run_id, Failed(message=message))
+
+    async def lost(self, judged: "FlowRun", why: str, max_starts: int) -> "State | None":
+        """
+        Bring a run whose attempt was lost to its next state: queued again after a pause, or Crashed.
+
+        Args:
+            judged:     the run, in the state in which its attempt was found lost.
+            why:        what happened to the attempt, as the end of a sentence.
+            max_starts: how many attempts a run may use up.
+
+        Returns:
+            The state that was set; None when the run has left the judged state, for example because another
+            worker has it by now.
+        """
+        run = await self.read(judged.id)
+        if run is None or _is_over(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.cancelled(run.id, "Stopped on request.")
+        if run.state_id != judged.state_id:
+            return None
+        history = await patiently(lambda: self._client.read_flow_run_states(run.id))
+        state = after_loss(history, why, max_starts)
+        return await self._set(run.id, state, force=state.is_scheduled())
+
+    async def give_back(self, run_id: UUID, message: str) -> "State | None":
+        """Queue a run again that its worker gives back in good order; the attempt is not counted."""
         run = await self.read(run_id)
         if run is None or _is_over(run):
             return None
@@ -110,7 +145,7 @@ class Settler:
             return await self.cancelled(run_id, "Stopped on request.")
         if run.state_type == StateType.SCHEDULED:
             return None
-        return await self._set(run_id, AwaitingRetry(message=message), force=True)
+        return await self._set(run_id, given_back(message), force=True)
 
     async def count_crash(self, run_id: UUID) -> int:
         """Count one more crash of a run's process; returns how many there were."""
@@ -127,10 +162,10 @@ class Settler:
 
     async def _set(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
         try:
-            await patiently(lambda: self._client.set_flow_run_state(run_id, state, force=force))
+            answer = await patiently(lambda: self._client.set_flow_run_state(run_id, state, force=force))
         except (ObjectNotFound, Abort):
             return None
-        return state
+        return state if answer.status == SetStateStatus.ACCEPT else None
 
 
 def _is_over(run: "FlowRun", but: set[StateType] | None = None) -> bool:

@@ -32,7 +32,7 @@ State = Literal["starting", "idle", "busy", "ending", "gone"]
 
 START_LIMIT_S: Final = 300.0
 _PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
-"""Before the next start, after that many starts in a row that came to nothing."""
+"""Before the next start, after that many starts in a row of children that were given no run."""
 _REMEMBERED: Final = 32
 
 
@@ -46,6 +46,8 @@ class Ended:
     """Exit status: negative is a signal, as with subprocesses."""
     killed_for: str | None = None
     """Our own reason for ending the process, in words."""
+    fault: str | None = None
+    """Why the run cannot be started at all, here or elsewhere; the message of its Failed state."""
 
 
 class Slot:
@@ -98,6 +100,7 @@ class Slot:
         self._heard_at = 0.0
         self._first_rss = 0
         self._fruitless = 0
+        self._was_used = False
         self._done: asyncio.Future[Done] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -135,6 +138,8 @@ class Slot:
             await self._until_silent()
             await self._reap()
             self.restarts += 1
+            if not self._was_used:  # it ended by itself: the next one may do so as soon
+                self._fruitless += 1
 
     async def _until_silent(self) -> None:
         """Wait for the end of what the child says; a fault in reading it ends the child, not the worker."""
@@ -150,6 +155,7 @@ class Slot:
         try:
             command = [sys.executable, "-m", "deployments.warm.child", str(theirs.fileno()), *self._preload]
             self.state, self._killed_for, self._stopping = "starting", None, False
+            self._was_used = False
             self._gone = asyncio.get_running_loop().create_future()
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -226,6 +232,7 @@ class Slot:
         if not self.is_free:
             raise RuntimeError(f"child {self.number} is {self.state}")
         self.state, self.run_id, self.has_hooks = "busy", order.run_id, False
+        self._was_used = True
         self._done = asyncio.get_running_loop().create_future()
         self._heard_at = time.monotonic()
         for name in warm:
@@ -255,7 +262,7 @@ class Slot:
             self.end(reason or "")
         else:
             self._free()
-        return Ended(told.state, told.code)
+        return Ended(told.state, told.code, fault=told.fault)
 
     def _stale(self, told: Done) -> str | None:
         self._first_rss = self._first_rss or told.beat.rss

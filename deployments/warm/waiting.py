@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
     WorkQueueFilter,
     WorkQueueFilterId,
+    WorkQueueFilterName,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -81,6 +82,21 @@ class Waiting:
             runs += await self._of_others({tenant_of(run.tags) for run in runs}, {run.id for run in runs})
         await self._learn(runs)
         return runs
+
+    async def next_due(self) -> datetime | None:
+        """Return when the first of the runs that wait is due, now or later; None when none waits."""
+        first = await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
+            work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=list(self.queues)))
+            if self.queues
+            else None,
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=1,
+        )
+        return _due(first[0]) if first else None
 
     async def _of_others(self, shown: set[str | None], known: set[UUID]) -> "list[FlowRun]":
         """Read the oldest runs of tenants that the page has none of, and of nobody's."""

@@ -13,6 +13,8 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
 from deployments.warm.protocol import Why
+from flows.attempts import RESCHEDULED, RETRY
+from flows.family import WAITING
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -22,7 +24,10 @@ ASK_EVERY_S: Final = 1.5
 _TAKEN_AWAY_AFTER_S: Final = 10.0
 """Our own child may have ended the run a moment ago and not told us yet."""
 
-_WAKING: Final = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry", "prefect.flow-run.Resuming")
+_WAKING: Final = tuple(
+    f"prefect.flow-run.{name}" for name in ("Scheduled", RETRY, RESCHEDULED, WAITING, "Resuming")
+)
+"""Of runs that are to start, now or later: who waits for a later one has to know its time."""
 _CANCELLING: Final = "prefect.flow-run.Cancelling"
 
 
@@ -50,9 +55,11 @@ class Watch:
         self._client, self._pool = client, pool_id
         self._in_flight, self._on_waiting, self._on_stop = in_flight, on_waiting, on_stop
         self._strange_since: dict[UUID, float] = {}
+        self.is_listening = False
+        """Whether the event stream is open: only then is a run that has become ready told of."""
 
     async def listen(self) -> None:
-        """Follow the event stream for ever, reconnecting; without it only `ask` is left."""
+        """Follow the event stream for ever, reconnecting."""
         pause = 1.0
         wanted = EventFilter(
             event=EventNameFilter(name=[*_WAKING, _CANCELLING]),
@@ -61,11 +68,15 @@ class Watch:
         while True:
             try:
                 async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+                    self.is_listening = True
+                    self._on_waiting([])  # whoever came before the stream was open
                     async for event in events:
                         pause = 1.0
                         self._heard(event)
             except Exception:  # noqa: S110  the stream's many ways to break all mean the same
                 pass
+            finally:
+                self.is_listening = False
             await asyncio.sleep(pause)
             pause = min(pause * 2, 15.0)
 

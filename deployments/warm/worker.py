@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -47,7 +48,12 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 15.0
 CHILDREN_EVENT = "musetalk.worker.children"
 """Sent with every heartbeat of a worker: what each of its children does and holds."""
-_WAKE_AT_LEAST_S = 5.0
+_LOOK_WITHOUT_EVENTS_S = 1.0
+"""Between two looks for work while the server's event stream cannot be read."""
+_LOOK_AT_LEAST_S = 15.0
+"""Between two looks at what is due next: runs that the server's scheduler makes are told of by no event."""
+_LOOK_AT_LATE_S = 1.0
+"""Between two looks while a run is due and is not handed out: its tenant, queue or pool is at its limit."""
 
 
 @dataclass(slots=True)
@@ -93,6 +99,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         )
         self._waiting: Waiting | None = None
         self._tenants: TenantLimits | None = None
+        self._watch: Watch | None = None
         self._watching = False
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -162,7 +169,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._start_watching(self._work_pool.id)
 
     def _start_watching(self, pool_id: UUID) -> None:
-        watch = Watch(self.client, pool_id, lambda: list(self._taken), self._heard_of, self._stop)
+        watch = self._watch = Watch(
+            self.client, pool_id, lambda: list(self._taken), self._heard_of, self._stop
+        )
         reaper = Reaper(
             self.client,
             self._work_pool_name,
@@ -183,12 +192,31 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._wake.set()
 
     async def _poll_when_woken(self) -> None:
-        """Look for work as soon as a child is free or a run is there, not at the next poll."""
+        """
+        Look for work as soon as a child is free or a run is due, not at the next poll.
+
+        A run that is due now is told of by the event stream, one that is due later by its time.
+        """
         while True:
-            with anyio.move_on_after(_WAKE_AT_LEAST_S):
+            with anyio.move_on_after(await self._pause_s()):
                 await self._wake.wait()
             self._wake.clear()
             await self.get_and_submit_flow_runs()
+
+    async def _pause_s(self) -> float:
+        """Return how long there is nothing to look for, in seconds, unless something is told."""
+        if self._watch is None or not self._watch.is_listening:
+            return _LOOK_WITHOUT_EVENTS_S
+        if self._waiting is None or self._free_children() <= 0:
+            return _LOOK_AT_LEAST_S
+        try:
+            due = await self._waiting.next_due()
+        except (httpx.HTTPError, OSError):
+            return _LOOK_WITHOUT_EVENTS_S
+        if due is None:
+            return _LOOK_AT_LEAST_S
+        left = (due - datetime.now(UTC)).total_seconds()
+        return min(left, _LOOK_AT_LEAST_S) if left > 0 else _LOOK_AT_LATE_S
 
     async def _send_heartbeats(self) -> None:
         while True:
@@ -252,7 +280,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         try:
             if not await claim(self.client, run.id, self.name, self.type):
                 return
-            configuration = await patiently(partial(self._configure, run), 120)
+            configuration = await self._prepared(run)
+            if configuration is None:
+                return
             submitted = self._emit_flow_run_submitted_event(configuration)
             result = await self.run(run, configuration)
             if submitted:
@@ -269,6 +299,20 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 with anyio.CancelScope(shield=True), anyio.move_on_after(5):
                     await self._tenants.release(run.id)
             self._wake.set()
+
+    async def _prepared(self, run: "FlowRun") -> WarmJobConfiguration | None:
+        """Fill in the pool's form for a run; None when that failed and the run has been settled."""
+        try:
+            return await patiently(partial(self._configure, run), 120)
+        except Exception as error:
+            self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
+            settler = Settler(self.client)
+            why = f"{type(error).__name__}: {error}"
+            if not is_outage(error):  # its deployment is gone, or a job variable is wrong
+                await settler.failed(run.id, f"The run could not be started: {why}")
+            elif claimed := await settler.read(run.id):
+                await settler.lost(claimed, f"the Prefect server was away ({why})", self._rules.max_starts)
+            return None
 
     async def _configure(self, run: "FlowRun") -> WarmJobConfiguration:
         return await self.job_configuration.resolve_for_flow_run(

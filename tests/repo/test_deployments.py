@@ -54,7 +54,70 @@ def test_the_parameters_in_prefect_are_those_of_the_flow(item):
     module, _, attribute = item.entrypoint.rpartition(".")
     flow = getattr(importlib.import_module(module), attribute)
 
-    assert parameters_schema(item.job_type.job) == flow.parameters.model_dump_for_openapi()
+    job_type = item.job_type
+    assert parameters_schema(job_type.job, job_type.default) == flow.parameters.model_dump_for_openapi()
+
+
+@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+def test_the_job_of_a_run_that_names_none_is_the_same_everywhere(item):
+    module, _, attribute = item.entrypoint.rpartition(".")
+    flow = getattr(importlib.import_module(module), attribute)
+    default = inspect.signature(flow.fn).parameters["job"].default
+
+    assert (None if default is inspect.Parameter.empty else default) == item.job_type.default
+
+
+@pytest.mark.parametrize(
+    ("flow", "timed"), [(item, timed) for item in declared() for timed in item.schedules]
+)
+def test_every_schedule_makes_runs_that_its_flow_takes(flow, timed):
+    module, _, attribute = flow.entrypoint.rpartition(".")
+    taken = getattr(importlib.import_module(module), attribute)
+
+    assert taken.validate_parameters({**flow.parameters, **timed.parameters}).keys() >= {"job"}
+
+
+SCHEDULE = """
+deployments:
+  - name: light
+    entrypoint: flows.{flow}.{flow}
+    description: Of a test.
+    work_pool: {{name: light}}
+    parameters: {parameters}
+    schedules:
+      - {{interval: 300, active: {active}, parameters: {own}}}
+"""
+
+
+@pytest.mark.parametrize("active", ["true", "false"])
+@pytest.mark.parametrize(
+    ("flow", "parameters", "own", "fault"),
+    [
+        ("render_new", "{}", "{}", "job: Field required"),
+        ("render_new", "{}", "{job: {name: nightly}}", "job.places: Field required"),
+        ("announce", "{job: {}}", "{}", "job.run: Field required"),
+        ("janitor", "{job: {dry_run: perhaps}}", "{}", "job.dry_run: Input should be a valid boolean"),
+        ("janitor", "{}", "{jobs: {}}", "jobs: Extra inputs are not permitted"),
+        ("janitor", "{}", "{control: {priority: soon}}", "control.priority: Input should be"),
+    ],
+)
+def test_a_schedule_whose_runs_its_flow_refuses_is_not_deployed(
+    tmp_path, flow, parameters, own, fault, active
+):
+    path = tmp_path / "prefect.yaml"
+    path.write_text(SCHEDULE.format(flow=flow, parameters=parameters, own=own, active=active))
+
+    with pytest.raises(ValueError, match=f"(?s)a schedule of {flow} .*{fault}.*parameters"):
+        declared(path)
+
+
+def test_the_parameters_of_a_deployment_and_of_its_schedule_count_together(tmp_path):
+    path = tmp_path / "prefect.yaml"
+    own = "{control: {priority: low}}"
+    path.write_text(SCHEDULE.format(flow="janitor", parameters="{job: {}}", own=own, active="true"))
+
+    (item,) = declared(path)
+    assert item.parameters == {"job": {}} and item.schedules[0].every_s == 300
 
 
 @pytest.mark.parametrize("job_type", JOB_TYPES.values(), ids=lambda job_type: job_type.name)

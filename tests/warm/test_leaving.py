@@ -36,7 +36,7 @@ def test_a_second_sigterm_hands_the_run_to_the_next_worker(pool, workers, tmp_pa
     eventually(lambda: "Draining" in worker.text(), 5)
     worker.signal()
     assert worker.process.wait(20) == 0 and time.monotonic() - began < 10
-    assert pool.state(run).name == "AwaitingRetry"
+    assert pool.state(run).name == "Rescheduled"
     workers(pool, tmp_path)
     assert pool.wait(run).type.value == "COMPLETED"
     assert len(lines(path)) == 1

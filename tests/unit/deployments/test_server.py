@@ -1,11 +1,13 @@
 """The Prefect server on SQLite: a transaction that reads first and writes then is not refused."""
 
 import asyncio
+import inspect
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from deployments.server import begin_immediately
+from deployments.server import begin_immediately, look_less_often
 
 
 @pytest.fixture
@@ -53,3 +55,15 @@ def test_prefect_still_refuses_one_without_it(sqlite):
     errors, _ = asyncio.run(read_then_write(sqlite, 4))
 
     assert any("database is locked" in str(error) for error in errors), "deployments.server is not needed"
+
+
+def test_the_servers_services_are_looked_for_once_a_second(monkeypatch):
+    from docket import Docket
+    from prefect.server.api import background_workers
+
+    monkeypatch.setattr(background_workers, "Worker", background_workers.Worker)  # taken back afterwards
+    look_less_often()
+
+    worker = background_workers.Worker(Docket(url="memory://"))
+    assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(seconds=1)
+    assert "Worker(docket)" in inspect.getsource(background_workers.background_worker)

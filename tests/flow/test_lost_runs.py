@@ -1,0 +1,150 @@
+"""Runs that a stack, a worker or a server finds without their process, on a real server: one rule for all."""
+
+import asyncio
+import contextlib
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Scheduled, Submitting
+
+from deployments.apply import _apply_deployment, _apply_queues
+from deployments.catalogue import declared
+from deployments.leftovers import settle_leftovers
+from deployments.warm.reaper import Reaper
+from deployments.warm.settle import Settler
+from deployments.zombies import NAME, apply_automation
+from flows.attempts import RESCHEDULED
+from flows.family import WAITING, YIELDS
+
+CLAIM = (Pending(message="Taken."), Submitting())
+LOST = (*CLAIM, AwaitingRetry())
+YIELDED = (*CLAIM, Running(), Scheduled(name=WAITING))
+
+
+@pytest.fixture
+def client(home):
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def run(client):
+    """A run of a pool of its own, taken through some states."""
+    pool = "lost-runs"
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=pool, type="warm-process"))
+    deployment = client.create_deployment(
+        flow_id=client.create_flow_from_name("lost"), name=pool, work_pool_name=pool
+    )
+    made = []
+
+    def run(*states, yields=0):
+        found = client.create_flow_run_from_deployment(deployment).id
+        for state in states:
+            client.set_flow_run_state(found, state, force=True)
+        if yields:
+            client.update_flow_run_labels(found, {YIELDS: yields})
+        made.append(found)
+        return found
+
+    run.pool = pool
+    yield run
+    for found in made:
+        client.delete_flow_run(found)
+
+
+def test_a_stack_that_starts_goes_on_with_what_only_yielded_and_ends_what_used_up_its_attempts(client, run):
+    pipeline = run(*YIELDED * 4, *CLAIM, Running(), yields=4)
+    assert client.read_flow_run(pipeline).run_count == 5
+    hopeless, fresh, stopping = run(*LOST * 4, *CLAIM), run(*CLAIM), run(*CLAIM, Running(), Cancelling())
+    assert client.read_flow_run(hopeless).run_count == 0
+
+    lines = settle_leftovers()
+
+    ends = {key: client.read_flow_run(key).state for key in (pipeline, hopeless, fresh, stopping)}
+    assert [state.name for state in ends.values()] == [
+        "AwaitingRetry",
+        "Crashed",
+        "AwaitingRetry",
+        "Cancelled",
+    ]
+    assert ends[hopeless].message.startswith("Started 5 times") and "went down" in ends[hopeless].message
+    assert {f"job {key} was interrupted: {state.name}" for key, state in ends.items()} <= set(lines)
+    assert settle_leftovers() == []
+
+
+def reaped(pool, max_starts=5):
+    async def look():
+        async with get_client() as client:
+            return await Reaper(client, pool, "w", max_starts, mine=set, say=str).look()
+
+    return asyncio.run(look())
+
+
+def test_a_reaper_counts_the_same(client, run):
+    def of_w(*states):
+        found = run(*states)
+        client.update_flow_run_labels(found, {"prefect.worker.name": "w"})
+        return found
+
+    pipeline, hopeless = of_w(*YIELDED * 5, *CLAIM, Running()), of_w(*LOST * 4, *CLAIM)
+    assert set(reaped(run.pool)) == {pipeline, hopeless}
+    assert client.read_flow_run(pipeline).state_name == "AwaitingRetry"
+    assert client.read_flow_run(hopeless).state.message == (
+        "Started 5 times and ended early each time; the last time its worker ended."
+    )
+
+
+def test_a_run_that_somebody_else_has_by_now_is_left_alone(client, run):
+    found = run(*CLAIM, Running())
+    judged = client.read_flow_run(found)
+    for state in (AwaitingRetry(), *CLAIM, Running()):  # another reaper, and another worker
+        client.set_flow_run_state(found, state, force=True)
+
+    async def late():
+        async with get_client() as client:
+            return await Settler(client).lost(judged, "its worker ended", 5)
+
+    assert asyncio.run(late()) is None
+    assert client.read_flow_run(found).state.is_running()
+
+
+def test_silence_is_no_sign_of_death_for_a_run_that_waits_in_the_queue(client):
+    for known in client.read_automations_by_name(NAME):
+        client.delete_automation(known.id)
+    assert apply_automation(client) == f"created automation {NAME!r}"
+    (made,) = client.read_automations_by_name(NAME)
+    waits = {f"prefect.flow-run.{name}" for name in (WAITING, RESCHEDULED, "AwaitingRetry", "Scheduled")}
+    assert waits <= made.trigger.expect
+    assert apply_automation(client) == ""
+
+    older = made.trigger.model_copy(update={"expect": made.trigger.expect - waits})
+    theirs = made.model_copy(update={"trigger": older, "enabled": False, "description": "Ours."})
+    changed = AutomationCore.model_validate(theirs.model_dump(exclude={"id", "owner_resource"}))
+    client.update_automation(made.id, changed)
+    assert apply_automation(client) == f"updated automation {NAME!r}"
+    (known,) = client.read_automations_by_name(NAME)
+    assert known.id == made.id and waits <= known.trigger.expect
+    assert not known.enabled and known.description == "Ours."
+
+
+def test_a_deployment_that_is_there_gets_the_parameters_that_it_lacks(client):
+    (janitor,) = [item for item in declared() if item.job_type.name == "janitor"]
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=janitor.pool, type="warm-process"))
+    _apply_queues(client, janitor.pool)
+    flow = client.create_flow_from_name("janitor")
+    made = client.create_deployment(flow_id=flow, name=janitor.name, work_pool_name=janitor.pool)
+
+    assert _apply_deployment(client, janitor) == "updated deployment janitor/light"
+    assert client.read_deployment(made).parameters == {"job": {}}
+    assert _apply_deployment(client, janitor) == ""
+
+    theirs = {"job": {"dry_run": True}, "control": {"priority": "low"}}
+    client.create_deployment(flow_id=flow, name=janitor.name, work_pool_name=janitor.pool, parameters=theirs)
+    _apply_deployment(client, janitor)
+    assert client.read_deployment(made).parameters == theirs
+    client.delete_deployment(made)
