@@ -9,10 +9,11 @@ from flows.control import USUAL, Control
 from flows.looking import Looking
 from flows.options import JOB
 from flows.steps import Steps, job_steps
+from musetalk_core.analysis.choosing import Cast
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
 from tasks.publish import check_place, upload
-from tasks.refs import safe_stem
+from tasks.refs import SourceFile, safe_stem
 
 
 @flow(name="analyze", **JOB)
@@ -23,11 +24,15 @@ def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
-        looking = Looking(job, cast, picture, steps)
-        result = _result(job, looking, steps, _name(job, picture.name))
+        looking, result = steps.with_models(lambda: _looked(job, cast, picture, steps))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
         steps.finish(result)
     return result
+
+
+def _looked(job: AnalyzeJob, cast: Cast, picture: SourceFile, steps: Steps) -> tuple[Looking, AnalyzeResult]:
+    looking = Looking(job, cast, picture, steps)
+    return looking, _result(job, looking, steps, _name(job, picture.name))
 
 
 def _name(job: AnalyzeJob, of_picture: str) -> str:
@@ -51,7 +56,7 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
     marks = marks_of(looking)
     made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
     stored = steps.stored(upload(made, JPEG, name, job.output.bucket, job.output.prefix))
-    steps.used(*looking.made_by.values())
+    steps.used(*looking.used.values())
     steps.settled(writer=looking.writer, made_by=looking.made_by)
     return AnalyzeResult(
         text=text,

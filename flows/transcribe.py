@@ -12,12 +12,12 @@ from flows.transcribe_model import model_for
 from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
 from tasks.publish import check_place, upload
-from tasks.refs import Artefact, ObjectRef, safe_stem
+from tasks.refs import Artefact, ObjectRef, SourceFile, safe_stem
 from tasks.transcribe import (
     FORMATS,
     Wanted,
     hear,
-    models_for,
+    pinned_transcription,
     read_transcript,
     show_transcript,
     transcript_key,
@@ -40,9 +40,8 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
             gate=job.skip_silence,
         )
         audio = steps.fetched(fetch.submit(job.audio, "audio")).source
-        steps.used(*models_for(wanted))
         steps.settled(transcription=wanted.model_dump())
-        made = steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
+        made = steps.with_models(lambda: _heard(audio, pinned_transcription(wanted), steps))
         found = read_transcript(made)
         stem = _stem(job.output.name or safe_stem(audio.name))
         result = TranscribeResult(
@@ -57,6 +56,11 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
         show_transcript(found)
         steps.finish(result)
     return result
+
+
+def _heard(audio: SourceFile, wanted: Wanted, steps: Steps) -> Artefact:
+    steps.used(*wanted.weights)
+    return steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
 
 
 def _stem(name: str) -> str:
