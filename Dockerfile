@@ -42,7 +42,7 @@ USER musetalk
 FROM base AS api
 # tells which port is published by -P; the port in force is that of the environment
 EXPOSE ${PORT}
-HEALTHCHECK --interval=15s --timeout=8s --start-period=30s CMD ["python", "-m", "deployments.healthy"]
+HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]
 CMD ["musetalk", "api"]
 
 
@@ -57,7 +57,7 @@ RUN pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /t
 # silero-vad asks for torchaudio where its weights are all that is used
 RUN pip install --no-deps -c /tmp/constraints.txt silero-vad
 USER musetalk
-HEALTHCHECK --interval=15s --timeout=8s --start-period=90s \
+HEALTHCHECK --interval=15s --timeout=8s --start-period=30m \
     CMD ["python", "-m", "deployments.healthy", "http://127.0.0.1:8081/health"]
 # `exec` form: signals reach the worker itself
 CMD ["musetalk", "worker", "--pool", "gpu", "--health-port", "8081"]
@@ -66,5 +66,5 @@ CMD ["musetalk", "worker", "--pool", "gpu", "--health-port", "8081"]
 # The whole system in one container, on SQLite and a folder: docker run -p 5000:5000 --env-file .env IMAGE
 FROM worker AS all
 EXPOSE ${PORT}
-HEALTHCHECK --interval=15s --timeout=8s --start-period=120s CMD ["python", "-m", "deployments.healthy"]
+HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]
 CMD ["musetalk", "up"]

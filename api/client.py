@@ -22,6 +22,8 @@ FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
 _BLOCK = 1 << 20
 _NOT_MODIFIED = 304
+_SLOW_ANSWERS = 10
+"""Requests in a row that may time out while a job is waited for."""
 
 
 class ApiError(Exception):
@@ -176,9 +178,17 @@ class Api:
             The job as it ended.
         """
         headers: dict[str, str] = {}
+        slow = 0
         while True:
             with _errors(self.server):
-                answer = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
+                try:
+                    answer = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
+                except httpx.ReadTimeout:  # it took the request: a busy machine, most likely
+                    slow += 1
+                    if slow > _SLOW_ANSWERS:
+                        raise
+                    continue
+            slow = 0
             if answer.status_code != _NOT_MODIFIED:
                 _raise_problem(answer)
                 job: dict[str, Any] = answer.json()

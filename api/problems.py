@@ -58,6 +58,7 @@ CODES: Mapping[str, Code] = {
     "canceled": Code(409, "The job was canceled"),
     "deadline_exceeded": Code(409, "The job ran out of time"),
     "engine_failed": Code(500, "The engine failed", retryable=True),
+    "model_changed": Code(503, "A model was replaced while the job ran", retryable=True),
     "gpu_oom": Code(500, "The device ran out of memory", retryable=True),
     "encode_failed": Code(500, "The video could not be written"),
     "disk_full": Code(507, "The disk is full"),

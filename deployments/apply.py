@@ -10,6 +10,7 @@ from deployments.catalogue import Deployed, declared
 from deployments.forms import as_form
 from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
 from deployments.results import save_results_block
+from deployments.show import Waiting
 from flows.control import USUAL, Control
 from flows.job import Job
 from tasks.settings import Settings
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
-def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
+def apply(settings: Settings, wait_s: float | None = None, show: Waiting | None = None) -> list[str]:
     """
     Create or update every pool and deployment on the server that PREFECT_API_URL names.
 
     Args:
         settings: where runs start and where results are stored.
-        wait_s:   how long the server may take to answer at all, in seconds.
+        wait_s:   how long the server may take to answer at all, in seconds; None: `start.stall_s`.
+        show:     is told what is waited for.
 
     Returns:
         One line per thing that was written; empty when all was as declared.
@@ -38,7 +40,7 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
     wanted = declared()
     written: list[str] = []
     with get_client(sync_client=True) as client:
-        _wait_until_ready(client, wait_s)
+        _wait_until_ready(client, settings.start.stall_s if wait_s is None else wait_s, show)
         for pool in sorted({item.pool for item in wanted}):
             written += [_apply_pool(client, pool), *_apply_queues(client, pool)]
         written += [_apply_deployment(client, item) for item in wanted]
@@ -49,11 +51,16 @@ def apply(settings: Settings, wait_s: float = 80.0) -> list[str]:
     return [line for line in written if line]
 
 
-def _wait_until_ready(client: "SyncPrefectClient", wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
+def _wait_until_ready(client: "SyncPrefectClient", wait_s: float, show: Waiting | None) -> None:
+    began = time.monotonic()
     while (trouble := client.api_healthcheck()) is not None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the Prefect server at {client.api_url} does not answer: {trouble}")
+        waited_s = time.monotonic() - began
+        if waited_s > wait_s:
+            raise TimeoutError(
+                f"the Prefect server at {client.api_url} did not answer for {waited_s:.0f} s: {trouble}"
+            )
+        if show:
+            show(waited_s, f"waiting for the Prefect server at {client.api_url}")
         time.sleep(0.3)
 
 

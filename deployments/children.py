@@ -92,6 +92,11 @@ class Child:
         except (ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
             return
 
+    @property
+    def log_bytes(self) -> int:
+        """How large its log is."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
     def tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""
         if not self.log.exists():
@@ -99,6 +104,12 @@ class Child:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 20_000))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def describe(child: Child) -> str:
+    """Name a process for people, with the last line of its log."""
+    last = child.tail(1).strip()
+    return f"{child.name} (process {child.pid})" + (f": {last[:160]}" if last else "")
 
 
 class Guard:

@@ -10,7 +10,7 @@ import typer
 from deployments import chains_cli, keys_cli, weights_cli
 from deployments.cli_there import KeyOption, ServerOption, api_of, watch_job
 from deployments.plain import plain_errors, read_settings
-from deployments.show import console
+from deployments.show import console, waiting
 
 app = typer.Typer(
     help="Rendering of talking people: run it, send jobs, look after it.",
@@ -94,7 +94,11 @@ def deploy(
     from deployments.leftovers import settle_leftovers
 
     with plain_errors():
-        lines = apply(read_settings(home)) + (settle_leftovers() if settle else [])
+        here = read_settings(home)
+        with waiting(console()) as show:
+            # the supervisor that asks to settle watches the server's start itself
+            lines = apply(here, here.start.limit_s if settle else None, show)
+        lines += settle_leftovers() if settle else []
         for line in lines or ["nothing to do"]:
             console().print(line, markup=False)
 

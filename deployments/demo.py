@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from api.client import Api, ApiError
 from deployments import demo_report
 from deployments.lock import running
-from deployments.show import busy, progress
+from deployments.show import busy, progress, waiting
 from deployments.stack import Plan
 from deployments.up import StackStopped, Supervisor, signals_ask
 
@@ -179,7 +179,7 @@ def _stack(plan: Plan, keep: bool, out: "Console") -> Generator[tuple[_Desk, str
         out.print(f"using the stack that runs at {here.api_url}", markup=False)
         yield _Desk(Api(here.api_url, key), lambda: None, out), here.prefect_url, lambda: None
         return
-    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False))
+    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(waiting, out))
     with signals_ask(supervisor):
         try:
             with supervisor:

@@ -124,7 +124,7 @@ def _ffmpeg(settings: Settings) -> str:
         )
         raise _Fault(str(error), mend) from error
     encoders = subprocess.run(
-        [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30, check=True
+        [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=180, check=True
     ).stdout
     lacking = [name for name in ("libx264", " aac ") if name not in encoders]
     if lacking:

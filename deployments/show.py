@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import rich.console
 
 Job = Mapping[str, Any]
 
+Waiting = Callable[[float, str], None]
+"""Takes the seconds since the beginning, and what is waited for."""
+
 _STEP = 10
 """Percent between two lines of a plain log."""
+_PATIENCE_S: Final = 3.0
+"""What takes less is not worth a word."""
+_LINES_S: Final = (5.0, 15.0, 30.0, 60.0)
+"""When a plain log gets a line; then every minute."""
 
 
 def console() -> rich.console.Console:
@@ -81,6 +88,47 @@ def busy(out: rich.console.Console, text: str) -> Generator[None]:
 
     with out.status(escape(text)):
         yield
+
+
+@contextmanager
+def waiting(out: rich.console.Console) -> Generator[Waiting]:
+    """
+    Say what is waited for while the block runs, and for how long already.
+
+    Args:
+        out: a terminal gets one line that changes, anything else a line now and then.
+
+    Returns:
+        A function to call about once a second.
+    """
+    if not out.is_terminal:
+        yield waiting_lines(lambda line: out.print(line, markup=False))
+        return
+    from rich.markup import escape
+
+    with out.status("") as status:
+        status.stop()
+
+        def show(seconds: float, text: str) -> None:
+            if seconds >= _PATIENCE_S:
+                status.update(escape(f"{text} ({seconds:.0f} s)"))
+                status.start()
+
+        yield show
+
+
+def waiting_lines(say: Callable[[str], None]) -> Waiting:
+    """Return the same for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
+    said = 0
+
+    def show(seconds: float, text: str) -> None:
+        nonlocal said
+        due = sum(seconds >= at for at in _LINES_S) + max(0, int(seconds // _LINES_S[-1]) - 1)
+        if due > said:
+            said = due
+            say(f"{text} ({seconds:.0f} s)")
+
+    return show
 
 
 def _where(job: Job) -> str:

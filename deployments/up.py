@@ -5,21 +5,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from deployments import stack
-from deployments.children import Child, Guard
+from deployments.children import Child, Guard, describe
 from deployments.environments import scratch
 from deployments.lock import HomeLock, running
 from deployments.messaging import require_redis
+from deployments.show import Waiting, waiting, waiting_lines
 from deployments.stack import Plan
+from deployments.start_watch import StartWatch
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-START_LIMIT_S = 90.0
 STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
 """A worker that ends sooner than this after its start is not started again."""
@@ -30,6 +32,7 @@ _RESTART_PAUSES_S = (0.0, 5.0, 15.0, 60.0)
 _LOOK_S = 0.1
 _WATCH_S = 0.5
 """Between two looks at processes that run; a signal does not wait for it."""
+_PROGRESS_S = 1.0
 
 
 class StackError(Exception):
@@ -47,16 +50,23 @@ class Supervisor:
     Use it as a context manager: leaving the block stops everything. `say` receives progress for people.
     """
 
-    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        say: Callable[[str], None],
+        show_waiting: Callable[[], AbstractContextManager[Waiting]] | None = None,
+    ) -> None:
         """
         Describe a stack; nothing is started yet.
 
         Args:
-            plan: where it lives and how big it is.
-            say:  receives one line at a time.
+            plan:         where it lives and how big it is.
+            say:          receives one line at a time.
+            show_waiting: opens what shows what is waited for; None: lines through `say`.
         """
         self.plan = plan
         self._say = say
+        self._show_waiting = show_waiting or (lambda: nullcontext(waiting_lines(say)))
         self._lock = HomeLock(plan.home)
         self._stopping = threading.Event()
         self._children: list[Child] = []
@@ -103,19 +113,21 @@ class Supervisor:
         deployer = self._launch(
             stack.deployer(self.plan, env)
         )  # loads while the server does, then waits for it
-        self._wait(lambda: _answers(f"{self.plan.prefect_url}/api/ready"), server, deployer)
+        self._wait(lambda: _answers(f"{self.plan.prefect_url}/api/ready"), lambda: [server], server, deployer)
         self._say("bringing work pools and deployments up to date")
-        self._wait(lambda: deployer.exit_status == 0, server, deployer)
+        self._wait(lambda: deployer.exit_status == 0, lambda: [deployer], server, deployer)
         self._children.remove(deployer)
         self._say("starting the worker and the API")
         self._workers = [self._launch(worker) for worker in stack.workers(self.plan, env)]
         api = self._launch(stack.api(self.plan, env))
+        ready = f"{self.plan.api_url}/readyz"
         self._wait(
-            lambda: _answers(f"{self.plan.api_url}/readyz"),
+            lambda: _answers(ready),
+            lambda: _not_ready(_checks(ready), api, self._workers),
             server,
             *self._workers,
             api,
-            why=lambda: _trouble(f"{self.plan.api_url}/readyz"),
+            why=lambda: _trouble(ready),
         )
         self._lock.announce(self.plan.api_url, self.plan.prefect_url)
         self._say(f"ready after {time.monotonic() - began:.0f} s")
@@ -144,18 +156,44 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def _wait(self, done: Callable[[], bool], *needed: Child, why: Callable[[], str] = lambda: "") -> None:
-        deadline = time.monotonic() + START_LIMIT_S
-        while not done():
-            if self._stopping.wait(_LOOK_S):
-                raise StackStopped
-            for child in needed:
-                if child.exit_status:
-                    raise _ended(child)
-            if time.monotonic() > deadline:
-                text = f"The stack was not ready within {START_LIMIT_S:.0f} s."
-                logs = [f"--- {child.log}\n{child.tail()}" for child in needed]
-                raise StackError("\n".join(part for part in (text, why(), *logs) if part))
+    def _wait(
+        self,
+        done: Callable[[], bool],
+        awaited: Callable[[], list[Child]],
+        *needed: Child,
+        why: Callable[[], str] = lambda: "",
+    ) -> None:
+        """
+        Wait while there is progress.
+
+        Args:
+            done:    tells whether it is over.
+            awaited: names the processes that are not ready; their progress counts.
+            needed:  processes that must not end meanwhile.
+            why:     says what else is wrong, in lines; a change of these is progress, too.
+
+        Raises:
+            StackError:   a process ended, hung or took longer than the last limit.
+            StackStopped: `ask_to_stop` was called.
+        """
+        watch, looked_at = StartWatch(self.plan.settings.start), 0.0
+        with self._show_waiting() as show:
+            while not done():
+                if self._stopping.wait(_LOOK_S):
+                    raise StackStopped
+                for child in needed:
+                    if child.exit_status:
+                        raise _ended(child)
+                if time.monotonic() - looked_at < _PROGRESS_S:
+                    continue
+                left, reasons = awaited(), why()
+                pids = [child.pid for child in left if child.pid is not None]
+                watch.look(pids, (reasons, tuple(child.log_bytes for child in left)))
+                looked_at = time.monotonic()
+                if trouble := watch.trouble():
+                    raise _late(trouble, left, reasons)
+                awaits = "; ".join(describe(child) for child in left) or reasons.replace("\n", "; ")
+                show(watch.seconds, f"waiting for {awaits}")
 
     def look(self) -> None:
         """
@@ -217,6 +255,13 @@ def _ended(child: Child) -> StackError:
     )
 
 
+def _late(trouble: str, awaited: list[Child], reasons: str) -> StackError:
+    names = " and ".join(f"{child.name} (process {child.pid})" for child in awaited) or "The API"
+    logs = [f"The end of {child.log}:\n{child.tail() or '(empty)'}" for child in awaited]
+    step = "Run `musetalk doctor`, mend what it or the log names, and start again."
+    return StackError("\n".join(part for part in (f"{names} {trouble}.", reasons, *logs, step) if part))
+
+
 def _require_free(host: str, port: int, use: str, option: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -239,15 +284,29 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _trouble(url: str) -> str:
-    """Say what the API's own look at the system found wrong, for example a store that does not answer."""
+def _checks(url: str) -> dict[str, str] | None:
+    """Return what the API's own look at the system found; None while it does not answer."""
     import httpx
 
     try:
         checks: dict[str, str] = httpx.get(url, timeout=5.0, trust_env=False).json()["checks"]
     except (httpx.TransportError, ValueError, KeyError):
-        return ""
+        return None
+    return checks
+
+
+def _trouble(url: str) -> str:
+    """Say what the API's own look at the system found wrong, for example a store that does not answer."""
+    checks = _checks(url) or {}
     return "\n".join(f"{name}: {text}" for name, text in checks.items() if text != "ok")
+
+
+def _not_ready(checks: dict[str, str] | None, api: Child, workers: list[Child]) -> list[Child]:
+    """Name the processes that are still starting; none where they run and something else is wrong."""
+    if checks is None:
+        return [api]
+    bad = {name.replace(" ", "-") for name, text in checks.items() if text != "ok"}
+    return [worker for worker in workers if worker.name in bad]
 
 
 def run_until_signalled(plan: Plan, out: "Console") -> None:
@@ -261,7 +320,7 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
     Raises:
         StackError: see `Supervisor`.
     """
-    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False))
+    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(waiting, out))
     with signals_ask(supervisor):
         try:
             with supervisor:

@@ -10,10 +10,12 @@ from flows.looking import Looking
 from flows.options import JOB
 from flows.result_names import analysis_name
 from flows.steps import Steps, job_steps
+from musetalk_core.analysis.choosing import Cast
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
 from tasks.places import check_place
 from tasks.publish import upload
+from tasks.refs import SourceFile
 
 
 @flow(name="analyze", **JOB)
@@ -24,11 +26,15 @@ def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
-        looking = Looking(job, cast, picture, steps)
-        result = _result(job, looking, steps, analysis_name(job.output, picture.name))
+        looking, result = steps.with_models(lambda: _looked(job, cast, picture, steps))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
         steps.finish(result)
     return result
+
+
+def _looked(job: AnalyzeJob, cast: Cast, picture: SourceFile, steps: Steps) -> tuple[Looking, AnalyzeResult]:
+    looking = Looking(job, cast, picture, steps)
+    return looking, _result(job, looking, steps, analysis_name(job.output, picture.name))
 
 
 def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:
@@ -44,7 +50,7 @@ def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> Analy
     marks = marks_of(looking)
     made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
     stored = upload(made, JPEG, name, job.output)
-    steps.used(*looking.made_by.values())
+    steps.used(*looking.used.values())
     steps.settled(writer=looking.writer, made_by=looking.made_by)
     return AnalyzeResult(
         text=text,

@@ -11,13 +11,12 @@ from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
 from flows.public_names import public_uri
-from musetalk_core.errors import RenderError
+from musetalk_core.weights.pins import PinnedModel
 from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.redaction import without_secrets
 from tasks.refs import SourceFile, job_file
 from tasks.reports import Report, note
 from tasks.settings import get_settings
-from tasks.weights import layout
 
 _JOB: Final = "job://"
 _log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class Origins:
         tenant:  for whom.
         inputs:  reference as the job has it -> file.
         outputs: files that were stored.
-        models:  names in the table of models.
+        models:  by name in the table of models, with the content that was used.
         settled: what the job left open, and what that came to be.
     """
 
@@ -41,7 +40,7 @@ class Origins:
     tenant: str | None = None
     inputs: dict[str, SourceFile] = field(default_factory=dict[str, SourceFile])
     outputs: list[Published] = field(default_factory=list[Published])
-    models: set[str] = field(default_factory=set[str])
+    models: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
     settled: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def took(self, given: str, file: SourceFile) -> None:
@@ -81,7 +80,7 @@ def _described(origins: Origins, report: Report, cached: list[str]) -> Lineage:
         outputs=tuple(_output(output, run["job"]) for output in origins.outputs),
         parents=(*_sources(origins), *wholes()),
         settled=without_secrets(origins.settled),
-        models=tuple(_model(name) for name in sorted(origins.models)),
+        models=tuple(_model(origins.models[name]) for name in sorted(origins.models)),
         rendering=report.rendering,  # pyright: ignore[reportArgumentType]  a record of the same shape
         cached=tuple(cached),
         timings_s={name: round(seconds, 3) for name, seconds in report.seconds.items()},
@@ -128,10 +127,7 @@ def _sources(origins: Origins) -> Iterator[ParentJob]:
             yield ParentJob(job=UUID(rest.partition("/")[0]), how="input", file=job_file(rest) or None)
 
 
-def _model(name: str) -> UsedModel:
-    here = layout()
-    try:
-        files = {file.path: here.ledger.sha256(path) for file, path in here.look(name).found.items()}
-        return UsedModel(name=name, digest=here.digest(name), files=files)
-    except RenderError:  # what it made came from a worker that has it
-        return UsedModel(name=name, digest=None, files={})
+def _model(used: PinnedModel) -> UsedModel:
+    return UsedModel(
+        name=used.name, digest=used.digest, files={file.path: file.sha256 for file in used.files}
+    )

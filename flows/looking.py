@@ -8,8 +8,10 @@ from flows.steps import Steps
 from musetalk_core.analysis import describing
 from musetalk_core.analysis.choosing import STARTER, Cast
 from musetalk_core.analysis.findings import Tag, TextLine, Thing
+from musetalk_core.weights.pins import PinnedModel
 from tasks.analysis import Length, Look, Seen, Sight, look_at, look_key
 from tasks.refs import SourceFile
+from tasks.weights import pin
 
 What = Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
 
@@ -32,6 +34,8 @@ class Looking:
     picture: SourceFile
     steps: Steps
     made_by: dict[str, str] = field(default_factory=dict[str, str])
+    used: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
+    """The content of every model that was asked so far, decided when it was asked first."""
     _known: dict[Look, Sight] = field(default_factory=dict[Look, Sight])
 
     def seen(self) -> Seen:
@@ -86,10 +90,16 @@ class Looking:
         return [*self.cast.warnings, *part]
 
     def _look(self, what: What, by: str, length: Length = "normal", question: str = "") -> Sight:
-        look = Look(what=what, by=by, length=length, question=question)
+        weights = self._pinned(by) if by else None
+        look = Look(what=what, by=by, length=length, question=question, weights=weights)
         if look not in self._known:
             key = look_key(self.picture, look)
             self._known[look] = self.steps.result(what, look_at.submit(key, self.picture, look))
             if by:
                 self.made_by[what] = by
         return self._known[look]
+
+    def _pinned(self, name: str) -> PinnedModel:
+        if name not in self.used:
+            (self.used[name],) = pin(name)
+        return self.used[name]

@@ -19,6 +19,7 @@ from tasks.framing import PNG, frame_picture, framed_key
 from tasks.own_files import made_file
 from tasks.places import check_place
 from tasks.speech import WAV_FILE
+from tasks.weights import pin
 
 
 @flow(name="portrait", **JOB)
@@ -51,7 +52,7 @@ def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
     source = steps.fetched(fetch.submit(job.image, "video")).source
     frame = Frame(**job.framing.model_dump())
     if frame.crop != "none":
-        steps.used(FACE_MESH)
+        steps.used(*pin(FACE_MESH))
     made = steps.result(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )

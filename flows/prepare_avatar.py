@@ -6,10 +6,10 @@ from flows.control import USUAL, Control
 from flows.engines import engine_of
 from flows.options import JOB
 from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
-from flows.steps import job_steps
+from flows.steps import Steps, job_steps
 from tasks import avatar
-from tasks.fetch import fetch
-from tasks.models import engine, engine_facts
+from tasks.fetch import Fetched, fetch
+from tasks.models import EngineSpec, engine_facts, pinned_engine
 
 
 @flow(name="prepare_avatar", **JOB)
@@ -18,14 +18,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAv
     with job_steps(job) as steps:
         spec = engine_of(job)
         picture = steps.fetched(fetch.submit(job.video, "video"))
-        steps.used(*engine(spec).models)
-        steps.settled(engine=engine_facts(spec))
-        key = avatar.avatar_key(picture.source, spec, job.face)
-        step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
-        made = steps.result(
-            "prepare",
-            step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh),
-        )
+        made = steps.with_models(lambda: _prepared(job, picture, pinned_engine(spec), steps))
         avatar.note_avatar(made, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
             avatar=made.artefact.key,
@@ -40,3 +33,15 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAv
         )
         steps.finish(result)
     return result
+
+
+def _prepared(
+    job: PrepareAvatarJob, picture: Fetched, spec: EngineSpec, steps: Steps
+) -> avatar.PreparedAvatar:
+    steps.used(*spec.weights)
+    steps.settled(engine=engine_facts(spec))
+    key = avatar.avatar_key(picture.source, spec, job.face)
+    step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
+    return steps.result(
+        "prepare", step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh)
+    )

@@ -24,7 +24,7 @@ from tasks.voice import (
     text_key,
 )
 from tasks.voice_prompt import prompt_key, voice_prompt
-from tasks.voices import VoiceSpec
+from tasks.voices import VoiceSpec, pinned_voice
 
 _AHEAD = 2
 """Sentences of the starter voice in work beside the one that is waited for; csm speaks one at a time."""
@@ -62,8 +62,13 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
     Raises:
         InputError: there is nothing to say, or the voice cannot be had.
     """
-    spec, notes = settled_voice(voice)
-    steps.used(*spec.models)
+    return steps.with_models(lambda: _spoken(parts, voice, steps))
+
+
+def _spoken(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:
+    chosen, notes = settled_voice(voice)
+    spec = pinned_voice(chosen)
+    steps.used(*spec.weights)
     steps.settled(voice=spec.model_dump())
     texts = [piece for part in parts for piece in sentences(part, spec.longest_text)]
     if not texts:

@@ -1,9 +1,10 @@
 """Run tasks side by side and remember which of them came from the cache."""
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
@@ -13,6 +14,8 @@ from flows.control import read_control
 from flows.job import Job
 from flows.lineage import Origins, record
 from flows.references import check_places
+from musetalk_core.errors import ModelChanged
+from musetalk_core.weights.pins import PinnedModel
 from tasks.artefacts import artefacts
 from tasks.fetch import Fetched
 from tasks.heap import settled_heap
@@ -22,6 +25,10 @@ from tasks.reports import Report, finish, reported
 from tasks.tenancy import on_behalf_of
 
 T = TypeVar("T")
+
+_STARTS: Final = 3
+"""How often work is begun when the models it uses are replaced meanwhile."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -62,9 +69,25 @@ class Steps:
         self.origins.outputs.append(output)
         return output.ref
 
-    def used(self, *models: str) -> None:
-        """Remember models that took part, by their names in the table."""
-        self.origins.models.update(models)
+    def used(self, *models: PinnedModel) -> None:
+        """Remember models that took part, by their content."""
+        self.origins.models |= {model.name: model for model in models}
+
+    def with_models(self, work: Callable[[], T]) -> T:
+        """
+        Do work that pins models; from the start when one is replaced before it is loaded (ADR 21).
+
+        Raises:
+            ModelChanged: that happened three times.
+        """
+        cached = list(self.cached)
+        for _ in range(_STARTS - 1):
+            try:
+                return work()
+            except ModelChanged as error:
+                _log.warning("%s The work begins again with the new files.", error)
+                self.cached[:] = cached
+        return work()
 
     def settled(self, **facts: Any) -> None:
         """Remember what was left open, and what that came to be."""

@@ -1,7 +1,7 @@
 """The steps that `lip_sync` and `portrait` share: a face and a speech in, a finished video out."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
@@ -28,13 +28,14 @@ from tasks.encode import (
 from tasks.fetch import Fetched, fetch
 from tasks.file_names import output_name
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
-from tasks.models import EngineSpec, engine, engine_facts
+from tasks.models import EngineSpec, engine_facts, pinned_engine
 from tasks.own_files import OwnFile
 from tasks.places import check_place
 from tasks.publish import Published, upload
 from tasks.refs import Artefact
 from tasks.settings import get_settings
 from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_phones, speech_features
+from tasks.weights import pin_known
 
 STILL_RATE = "25"
 _AHEAD = 2
@@ -67,15 +68,19 @@ class Order:
 
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
-    """Fetch, prepare, hear, render, encode, join, upload."""
+    """Fetch, prepare, hear, render, encode, join, upload; all with one set of weights."""
+    return steps.with_models(lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps))
+
+
+def _made(order: Order, steps: Steps) -> VideoResult:
     picture, audio = _fetch(order, steps)
-    steps.used(*engine(order.engine).models)
+    steps.used(*order.engine.weights)
     steps.settled(engine=engine_facts(order.engine))
     name = _name(order, picture, audio)
     check_place(name, order.output)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
-    steps.used(*models_of_phones(features.phones))
+    steps.used(*pin_known(*models_of_phones(features.phones)))
     steps.settled(fps=rate, phones=features.phones)
     note_avatar(prepared, picture.source, order.engine, order.tenant, order.called)
     talk = Talk(

@@ -8,17 +8,17 @@ from flows.control import USUAL, Control
 from flows.options import JOB
 from flows.result_names import TRANSCRIPT_FORMATS, transcript_stem
 from flows.schemas import TranscribeJob, TranscribeResult
-from flows.steps import job_steps
+from flows.steps import Steps, job_steps
 from flows.transcribe_model import model_for
 from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
 from tasks.places import check_place
 from tasks.publish import Published, upload_set
-from tasks.refs import Artefact
+from tasks.refs import Artefact, SourceFile
 from tasks.transcribe import (
     Wanted,
     hear,
-    models_for,
+    pinned_transcription,
     read_transcript,
     show_transcript,
     transcript_key,
@@ -41,9 +41,8 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
             gate=job.skip_silence,
         )
         audio = steps.fetched(fetch.submit(job.audio, "audio")).source
-        steps.used(*models_for(wanted))
         steps.settled(transcription=wanted.model_dump())
-        made = steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
+        made = steps.with_models(lambda: _heard(audio, pinned_transcription(wanted), steps))
         found = read_transcript(made)
         stem = transcript_stem(job.output, audio.name)
         stored = _uploaded(made, stem, job)
@@ -59,6 +58,11 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
         show_transcript(found)
         steps.finish(result)
     return result
+
+
+def _heard(audio: SourceFile, wanted: Wanted, steps: Steps) -> Artefact:
+    steps.used(*wanted.weights)
+    return steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
 
 
 def _uploaded(made: Artefact, stem: str, job: TranscribeJob) -> list[Published]:

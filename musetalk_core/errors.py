@@ -10,6 +10,7 @@ Every error raised on purpose, here and in the layers above.
     - ManifestInvalid       manifest_invalid     no    (tasks.errors)
     - ModelNotInstalled     model_not_installed  no    (also, when pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
+  + ModelChanged            model_changed        yes   flows begin again by themselves, a few times
   + EngineError             engine_failed        yes   another attempt may do better
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
@@ -97,6 +98,13 @@ class WeightsInvalid(InputError):
     """A weight file is damaged or belongs to another model; the message names it."""
 
     code = "model_invalid"
+
+
+class ModelChanged(RenderError):
+    """A model's files were replaced after the job had decided to use their content."""
+
+    code = "model_changed"
+    retryable = True
 
 
 class EngineError(RenderError):

@@ -1,12 +1,11 @@
 """Looking at a picture: each look is a step, cached by content, so that asking for more only adds to it."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from prefect import task
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.analysis.choosing import CHAT
@@ -16,6 +15,7 @@ from musetalk_core.analysis.people import find_people
 from musetalk_core.analysis.reading import READING_VERSION, Reader
 from musetalk_core.media.photo import Photo, check_photo, read_photo
 from musetalk_core.types import Box
+from musetalk_core.weights.pins import PinnedModel, digest_of
 from tasks import jobs
 from tasks.artefacts import artefacts, content_key
 from tasks.limits import limits
@@ -24,7 +24,7 @@ from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import fetch_source, source_path
-from tasks.weights import layout
+from tasks.weights import layout, pin
 
 ANALYSED, JPEG = "analysed", "picture.jpg"
 SHOWN_PX, PREVIEW_PX = 1600, 640
@@ -65,6 +65,18 @@ class Look(BaseModel):
     """Name of a model in the manifest; empty where none is needed."""
     length: Length = "normal"
     question: str = ""
+    weights: PinnedModel | None = Field(default=None, exclude=True)
+    """The content of that model; None: what is there now."""
+
+    @property
+    def pinned(self) -> PinnedModel:
+        """
+        The content of its model.
+
+        Raises:
+            ModelNotInstalled, WeightsInvalid: it is not pinned, and cannot be.
+        """
+        return self.weights or pin(self.by)[0]
 
 
 class Sight(BaseModel):
@@ -95,7 +107,7 @@ def fetch_picture(uri: str) -> SourceFile:
 
 def look_key(picture: SourceFile, look: Look) -> str:
     """Name a look by everything that decides what it gives."""
-    weights = layout().digest(look.by) if look.by else None
+    weights = digest_of([look.pinned]) if look.by else None
     return content_key(
         kind="look",
         core=CORE_VERSION,
@@ -125,7 +137,7 @@ def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
                 (width, height), part = photo.size, photo.is_part
                 return Sight(seen=Seen(width=width, height=height, format=photo.format, is_part=part))
             case "tags":
-                return Sight(tags=_tags(photo))
+                return Sight(tags=_tags(photo, look))
             case "faces":
                 return Sight(things=tuple(find_people(photo.bgr)))
             case _:
@@ -134,11 +146,11 @@ def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
 
 def _by_model(photo: Photo, look: Look) -> Sight:
     if look.what == "ocr" and look.by == "rapidocr":
-        return Sight(lines=tuple(_reader().read(photo.bgr)))
+        return Sight(lines=tuple(_reader(look).read(photo.bgr)))
     from musetalk_core.analysis import chat, florence
     from musetalk_core.analysis.transformer import load
 
-    model = load(look.by, machine())
+    model = load(look.by, machine(), look.pinned)
     match look.what:
         case "ocr":
             return Sight(lines=tuple(florence.read(model, photo.bgr)))
@@ -151,17 +163,17 @@ def _by_model(photo: Photo, look: Look) -> Sight:
             return Sight(text=write(model, photo.bgr, look.length))
 
 
-@lru_cache(maxsize=1)
-def _reader() -> Reader:
-    return Reader(layout())
+def _reader(look: Look) -> Reader:
+    from musetalk_core.nets.shelf import loaded_model
+
+    return loaded_model(machine(), look.pinned, (), lambda _: Reader(layout()))
 
 
-def _tags(photo: Photo) -> tuple[Tag, ...]:
+def _tags(photo: Photo, look: Look) -> tuple[Tag, ...]:
     from musetalk_core.analysis.tagging import Tagger
-    from musetalk_core.nets.shelf import shelf
+    from musetalk_core.nets.shelf import loaded_model
 
-    here = machine()
-    tagger = shelf(here.memory_bytes, here.idle_s).get("tagger", lambda: Tagger(layout()))
+    tagger = loaded_model(machine(), look.pinned, (), lambda _: Tagger(layout()))
     return tuple(tagger.tags(photo.bgr))
 
 

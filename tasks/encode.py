@@ -75,7 +75,7 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
         Crops.open(crops),
         chunk.chunk(),
         talk.idle_seed,
-        _masks(scene.avatar.folder, talk.engine),
+        _masks(scene.avatar.folder, scene.avatar.folder.stat().st_ino, talk.engine),
     )
     known = scene.avatar.manifest
     with VideoEncoder(
@@ -92,9 +92,9 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def _masks(avatar: Path, spec: EngineSpec) -> MaskCache:
-    """The masks of an avatar, shared by all its chunks; a folder is named by its content."""
-    del avatar, spec
+def _masks(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
+    """The masks of an avatar, shared by all its chunks; see `tasks.inference` for the inode."""
+    del avatar, inode, spec
     return MaskCache()
 
 

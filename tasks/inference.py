@@ -43,13 +43,15 @@ class Talk(BaseModel):
 
     def scene(self) -> Scene:
         """Open the avatar."""
-        prepared = _avatar(artefacts().path(self.avatar.artefact))
+        folder = artefacts().path(self.avatar.artefact)
+        prepared = _avatar(folder, folder.stat().st_ino)
         return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
 
 
 @lru_cache(maxsize=2)
-def _avatar(folder: Path) -> avatar.Avatar:
-    """Read an avatar once for all its chunks; a folder is named by its content."""
+def _avatar(folder: Path, inode: int) -> avatar.Avatar:
+    """Read an avatar once for all its chunks; one that was prepared anew is another folder of that name."""
+    del inode
     return avatar.load(folder)
 
 

@@ -5,14 +5,15 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from musetalk_core.engine import Engine, Stage
 from musetalk_core.engines.musetalk.options import PRESETS, Options
 from musetalk_core.loader import EngineName, load_engine
 from musetalk_core.machine import Machine
+from musetalk_core.weights.pins import PinnedModel
 from tasks.settings import get_settings
-from tasks.weights import layout
+from tasks.weights import layout, pin
 
 
 class EngineSpec(BaseModel, frozen=True):
@@ -20,6 +21,8 @@ class EngineSpec(BaseModel, frozen=True):
 
     name: EngineName
     options: Options = Options()
+    weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
+    """The content of its models, see `pinned_engine`; parts of it are in the cache keys of what it makes."""
 
 
 def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
@@ -41,13 +44,29 @@ def _best(options: Options) -> EngineName:
     return "musetalk" if can_run and needed <= set(layout().installed()) else "viseme"
 
 
-@lru_cache(maxsize=8)
+def pinned_engine(spec: EngineSpec) -> EngineSpec:
+    """
+    Decide which weights an engine uses: those that are there now, until the end of the job.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+    """
+    models = load_engine(spec.name, spec.options, machine()).models
+    return spec.model_copy(update={"weights": pin(*models)})
+
+
 def engine(spec: EngineSpec) -> Engine:
-    """Build an engine once per process, and leave the threads to the tasks: each renders in its own."""
+    """Return an engine, built once per process and set of weights."""
+    return built_engine(spec if spec.weights else pinned_engine(spec))
+
+
+@lru_cache(maxsize=8)
+def built_engine(spec: EngineSpec) -> Engine:
+    """Build an engine, and leave the threads to the tasks: each renders in its own."""
     import cv2
 
     cv2.setNumThreads(1)
-    return load_engine(spec.name, spec.options, machine())
+    return load_engine(spec.name, spec.options, machine(), spec.weights)
 
 
 def engine_facts(spec: EngineSpec) -> dict[str, Any]:

@@ -138,6 +138,20 @@ class ModelSettings(Group, frozen=True):
     compile: bool = Field(default=False, description="torch.compile: slow at first, faster later.")
 
 
+class StartSettings(Group, frozen=True):
+    """How long processes of ours may take to start: servers, workers and the children of workers."""
+
+    limit_s: float = Field(
+        default=1800.0, gt=0, description="The last limit, however much a starting process does."
+    )
+    stall_s: float = Field(
+        default=180.0,
+        gt=0,
+        description="A starting process that uses no processor time, reads nothing and logs nothing for so"
+        " long hangs.",
+    )
+
+
 class WorkerSettings(Group, frozen=True):
     """The warm worker and its child processes."""
 
@@ -232,6 +246,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     render: RenderSettings = RenderSettings()
     models: ModelSettings = ModelSettings()
+    start: StartSettings = StartSettings()
     worker: WorkerSettings = WorkerSettings()
     egress: EgressSettings = EgressSettings()
     weights: WeightsSettings = WeightsSettings()

@@ -8,20 +8,21 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.speech.samples import PcmFile, seconds
 from musetalk_core.transcription.choice import Choice, Size
 from musetalk_core.transcription.gate import clips
 from musetalk_core.transcription.records import Span, Task, Transcript
+from musetalk_core.weights.pins import PinnedModel, digest_of
 from tasks.artefacts import artefacts, content_key
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import Report, phase
 from tasks.speech import decoded
 from tasks.transcribers import VOICE_ACTIVITY, hearing, voice_activity
-from tasks.weights import layout
+from tasks.weights import pin
 
 TRANSCRIPT = "transcript"
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
@@ -43,11 +44,27 @@ class Wanted(BaseModel):
     words: bool
     gate: bool
     """Whether long silence and music are left out."""
+    weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
+    """The content of the models, see `pinned_transcription`."""
+
+    def pinned(self, name: str) -> PinnedModel:
+        """Return the content of one of the models."""
+        return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
 
 
 def models_for(wanted: Wanted) -> tuple[str, ...]:
     """Name the models that hear, in the table of them."""
     return (Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else []))
+
+
+def pinned_transcription(wanted: Wanted) -> Wanted:
+    """
+    Decide which weights transcribe: those that are there now, until the end of the job.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+    """
+    return wanted.model_copy(update={"weights": pin(*models_for(wanted))})
 
 
 def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
@@ -56,7 +73,7 @@ def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
         kind=TRANSCRIPT,
         core=CORE_VERSION,
         audio=audio.sha256,
-        models=layout().digest(*models_for(wanted)),
+        models=digest_of(wanted.pinned(name) for name in models_for(wanted)),
         **wanted.model_dump(),
     )
 
@@ -84,7 +101,7 @@ def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
 
     with phase("features") as report:
         samples = decoded(audio)
-        worth_hearing = _clips(samples, wanted.gate, report)
+        worth_hearing = _clips(samples, wanted, report)
     with phase("render") as report:
         transcript = (
             _heard(samples, worth_hearing, wanted, report)
@@ -102,19 +119,22 @@ def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: 
         report.advance("render", round(done), round(total))  # ends the work when the job is to stop
 
     options = Options(wanted.task, wanted.beam_size, words=wanted.words)
-    return listen(samples, worth_hearing, hearing(Choice(wanted.size)), wanted.language, options, on_seconds)
+    choice = Choice(wanted.size)
+    loaded = hearing(choice, wanted.pinned(choice.model))
+    return listen(samples, worth_hearing, loaded, wanted.language, options, on_seconds)
 
 
-def _clips(samples: PcmFile, gate: bool, report: Report) -> list[Span]:
+def _clips(samples: PcmFile, wanted: Wanted, report: Report) -> list[Span]:
     total_s = seconds(samples)
-    if not gate:
+    if not wanted.gate:
         return [Span(0.0, total_s)]
     from musetalk_core.transcription.voice_activity import speech_spans
 
     def on_seconds(done: float) -> None:
         report.advance("features", round(done), round(total_s))
 
-    return clips(speech_spans(samples, voice_activity(), on_seconds), total_s)
+    network = voice_activity(wanted.pinned(VOICE_ACTIVITY))
+    return clips(speech_spans(samples, network, on_seconds), total_s)
 
 
 def read_transcript(made: Artefact) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Whisper in this process: which model a job gets, its checkpoint, and the loaded network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import WeightsInvalid
 from musetalk_core.transcription.choice import Choice, IfMissing, Size, choose, is_english
 from musetalk_core.transcription.records import Task
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.manifest import model
+from musetalk_core.weights.pins import PinnedModel
 from tasks.artefacts import artefacts, content_key
 from tasks.weights import layout
 
@@ -27,17 +28,37 @@ def chosen(asked: Size | None, task: Task, language: str, if_missing: IfMissing)
     return choose(asked, task, language, layout().installed(), if_missing)
 
 
-def checkpoint(name: str) -> Path:
+def hearing(choice: Choice, pinned: PinnedModel) -> "Hearing":
     """
-    Give a model's checkpoint; what a package carries in another form is converted once on this computer.
+    Give the loaded model; it stays loaded while there is room.
+
+    Args:
+        choice: which one.
+        pinned: the content of its files.
 
     Raises:
         ModelNotInstalled: a file is missing.
+        ModelChanged: the files are not the pinned ones any more.
         WeightsInvalid: a file is not what the table of models says.
+        InputError: the machine lacks the device that the settings name.
     """
-    here = layout()
-    files = here.find(name)
-    _require_known(here, name)
+    from musetalk_core.nets.device import choose_device
+    from musetalk_core.nets.shelf import loaded_model
+    from musetalk_core.transcription.network import load_hearing
+    from tasks.models import machine
+
+    here = machine()
+    device = choose_device(here.device, here.precision)
+
+    def load(files: dict[str, Path]) -> "Hearing":
+        _require_published(pinned)
+        return load_hearing(_checkpoint(files, pinned), choice.size, device)
+
+    return loaded_model(here, pinned, ("transcribes", choice.size, device.name), load)
+
+
+def _checkpoint(files: dict[str, Path], pinned: PinnedModel) -> Path:
+    """Give a model's checkpoint; what a package has in another form is converted once on this computer."""
     if "weights" in files:
         return files["weights"]
     parts = [files[role] for role in sorted(files)]
@@ -45,55 +66,41 @@ def checkpoint(name: str) -> Path:
     def make(folder: Path) -> None:
         from musetalk_core.transcription.conversion import convert
 
-        convert(parts, folder / "checkpoint.pt")
+        layout().load(pinned, lambda _: convert(parts, folder / "checkpoint.pt"))
 
-    key = content_key(kind=_CONVERTED, layout=1, packed=here.digest(name))
+    key = content_key(kind=_CONVERTED, layout=1, packed=pinned.digest)
     return artefacts().path(artefacts().made_once(_CONVERTED, key, make, shared=False)) / "checkpoint.pt"
 
 
-def _require_known(here: Layout, name: str) -> None:
-    """Compare hashes with the published ones; a file is read once in its life."""
-    for file, path in here.look(name).found.items():
-        found = here.ledger.sha256(path)
-        if not file.is_known_as(found):
+def _require_published(pinned: PinnedModel) -> None:
+    """Compare the hashes of a model's files with the published ones."""
+    files = {file.path: file for files in model(pinned.name).choices for file in files}
+    for found in pinned.files:
+        if not files[found.path].is_known_as(found.sha256):
             raise WeightsInvalid(
-                f"{path} has the SHA-256 {found} instead of {file.sha256}: it is damaged or another file.",
-                file=file.path,
+                f"{found.path} of {pinned.name} has the SHA-256 {found.sha256} instead of"
+                f" {files[found.path].sha256}: it is damaged or another file.",
+                file=found.path,
             )
 
 
-def hearing(choice: Choice) -> "Hearing":
+def voice_activity(pinned: PinnedModel) -> Any:
     """
-    Give the loaded model; it stays loaded while there is room.
+    Give the network that finds speech, for `musetalk_core.transcription.voice_activity`.
 
-    Raises:
-        ModelNotInstalled, WeightsInvalid: as `checkpoint`.
-        InputError: the machine lacks the device that the settings name.
-    """
-    from musetalk_core.nets.device import choose_device
-    from musetalk_core.nets.shelf import shelf
-    from musetalk_core.transcription.network import load_hearing
-    from tasks.models import machine
-
-    here = machine()
-    device = choose_device(here.device, here.precision)
-    path = checkpoint(choice.model)
-    key = ("hearing", choice.size, str(path), device.name)
-    return shelf(here.memory_bytes, here.idle_s).get(key, lambda: load_hearing(path, choice.size, device))
-
-
-def voice_activity() -> Path:
-    """
-    Give the network that finds speech.
+    Args:
+        pinned: the content of its file.
 
     Raises:
         ModelNotInstalled: its package is missing.
+        ModelChanged: the file is not the pinned one any more.
         WeightsInvalid: it is damaged.
     """
-    here = layout()
-    path = here.find(VOICE_ACTIVITY)["weights"]
-    _require_known(here, VOICE_ACTIVITY)
-    return path
+    from musetalk_core.nets.shelf import loaded_model
+    from musetalk_core.transcription.voice_activity import load_network
+    from tasks.models import machine
+
+    return loaded_model(machine(), pinned, (), lambda files: load_network(files["weights"]))
 
 
 def language_code(text: str) -> str | None:

@@ -13,6 +13,7 @@ from musetalk_core.speech.joining import read_wav
 from musetalk_core.speech.samples import PcmFile
 from musetalk_core.speech.tidy import levelled
 from musetalk_core.types import VOICE_RATE_HZ, Float
+from musetalk_core.weights.pins import digest_of
 from tasks.artefacts import artefacts, content_key
 from tasks.limits import limits
 from tasks.policies import BY_CONTENT, RETRY_COMPUTE
@@ -39,7 +40,7 @@ def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None)
         core=CORE_VERSION,
         name=spec.name,
         spoken_by=spec.made_by() if spec.name == "random" else None,
-        recorded=layout().digest(RECORDINGS) if spec.is_recorded else None,
+        recorded=digest_of([spec.pinned(RECORDINGS)]) if spec.is_recorded else None,
         reference=reference and reference.sha256,
         words=words,
     )
@@ -78,7 +79,10 @@ def _prompt(
     if spec.name == "random":
         return SELF_INTRODUCTION, read_by_csm(SELF_INTRODUCTION, spec, (), report).samples
     if reference is None:
-        return TRANSCRIPTS[spec.name], _recording(layout().find(RECORDINGS)[spec.name], folder)
+        pinned = spec.pinned(RECORDINGS)
+        return TRANSCRIPTS[spec.name], layout().load(
+            pinned, lambda files: _recording(files[spec.name], folder)
+        )
     samples = _recording(source_path(reference), folder)
     seconds = len(samples) / VOICE_RATE_HZ
     if not _REFERENCE_S[0] <= seconds <= _REFERENCE_S[1]:
@@ -132,7 +136,7 @@ def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: R
             raise Stopped("the run that this was spoken for is over")
 
     return read(
-        csm_voice(),
+        csm_voice(spec),
         text,
         context,
         longest_s=spec.longest_ms / 1000,

@@ -3,13 +3,14 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.speech.voice import VOICE as STARTER_VOICE
+from musetalk_core.weights.pins import PinnedModel, digest_of
 from tasks.models import machine
-from tasks.weights import layout
+from tasks.weights import layout, pin
 
 if TYPE_CHECKING:
     from musetalk_core.csm.model import Csm
@@ -33,6 +34,8 @@ class VoiceSpec(BaseModel, frozen=True):
     context_sentences: int = 0
     speed: float = 1.0
     seed: int = 0
+    weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
+    """The content of its models, see `pinned_voice`."""
 
     @property
     def is_recorded(self) -> bool:
@@ -60,6 +63,15 @@ class VoiceSpec(BaseModel, frozen=True):
 
         return longest_text(self.longest_ms / 1000)
 
+    def pinned(self, name: str) -> PinnedModel:
+        """
+        Return the content of one of its models.
+
+        Raises:
+            ModelNotInstalled, WeightsInvalid: the voice is not pinned, and the model cannot be.
+        """
+        return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
+
     def made_by(self) -> dict[str, Any]:
         """Everything about the voice, save its prompt, that decides how a sentence sounds; for cache keys."""
         common: dict[str, Any] = {"core": CORE_VERSION, "engine": self.engine, "seed": self.seed}
@@ -69,7 +81,7 @@ class VoiceSpec(BaseModel, frozen=True):
         from musetalk_core.csm.reading import READING_VERSION
 
         return common | {
-            "weights": layout().digest(_CSM),
+            "weights": digest_of([self.pinned(_CSM)]),
             "device": voice_device(machine()).name,
             "reading": READING_VERSION,
             "temperature": self.temperature,
@@ -118,8 +130,23 @@ def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
     return [f"voice {voice.name} needs the engine csm (musetalk weights pull csm): the starter voice spoke"]
 
 
-def csm_voice() -> "Csm":
-    """Give the CSM model of this process."""
+def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
+    """
+    Decide which weights a voice uses: those that are there now, until the end of the job.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+    """
+    return spec.model_copy(update={"weights": pin(*spec.models)})
+
+
+def csm_voice(spec: VoiceSpec) -> "Csm":
+    """
+    Give the CSM model of this process, with the weights of a voice.
+
+    Raises:
+        ModelChanged: they are not there any more.
+    """
     from musetalk_core.csm.model import csm
 
-    return csm(machine())
+    return csm(machine(), spec.pinned(_CSM))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from musetalk_core.errors import DiskFull, WeightsInvalid
+from musetalk_core.errors import DiskFull, RenderError, WeightsInvalid
 from musetalk_core.weights.layout import Layout
 from musetalk_core.weights.ledger import Origin, sha256_of
 from musetalk_core.weights.manifest import models
+from musetalk_core.weights.pins import PinnedModel
 from musetalk_core.weights.records import File, Model
 from tasks.errors import NotOffered, PullFailed
 from tasks.partial import Part, disk_errors
@@ -33,6 +34,27 @@ def layout() -> Layout:
     settings = get_settings()
     shared = torch_hub_folder(), whisper_folder()
     return Layout(settings.models_folder, settings.home / "weights.json", shared)
+
+
+def pin(*names: str) -> tuple[PinnedModel, ...]:
+    """
+    Return the content that models have now. A job does this once a model: see `docs/adr/0021`.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+    """
+    return layout().pin(*names)
+
+
+def pin_known(*names: str) -> tuple[PinnedModel, ...]:
+    """Return the content of models as `pin`, and of those that this machine lacks the name alone."""
+    here, found = layout(), list[PinnedModel]()
+    for name in names:
+        try:
+            found += here.pin(name)
+        except RenderError:  # what it made came from a worker that has it
+            found.append(PinnedModel(name))
+    return tuple(found)
 
 
 def pull(names: Iterable[str], watch: Watch) -> list[Path]:

@@ -23,7 +23,7 @@ def found_cards() -> list[str]:
         return []
     try:
         listed = subprocess.run(
-            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=180
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

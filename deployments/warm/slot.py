@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from deployments.launch import launched
+from deployments.start_watch import StartWatch
 from deployments.warm.protocol import (
     Beat,
     Done,
@@ -26,11 +28,11 @@ from deployments.warm.protocol import (
     decode,
     encode,
 )
-from tasks.settings import WorkerSettings
+from tasks.settings import StartSettings, WorkerSettings
 
 State = Literal["starting", "idle", "busy", "ending", "gone"]
 
-START_LIMIT_S: Final = 300.0
+_PROGRESS_S: Final = 1.0
 _PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
 """Before the next start, after that many starts in a row of children that were given no run."""
 _REMEMBERED: Final = 32
@@ -65,6 +67,7 @@ class Slot:
         rules: WorkerSettings,
         on_free: Callable[[], None],
         say: Callable[[str], None],
+        limits: StartSettings = StartSettings(),  # noqa: B008  frozen
     ) -> None:
         """
         Describe a child; nothing is started yet.
@@ -76,6 +79,7 @@ class Slot:
             rules:       when it is ended, among other things.
             on_free:     called whenever it can take a run.
             say:         receives a line for the worker's log.
+            limits:      how long a child may take to start.
         """
         self.number = number
         self.card = environment.get("CUDA_VISIBLE_DEVICES", "")
@@ -94,7 +98,7 @@ class Slot:
         self.known: OrderedDict[str, None] = OrderedDict()
         """What its recent runs worked on: models and avatars that are warm here."""
         self._environment, self._preload, self._rules = dict(environment), preload, rules
-        self._on_free, self._say = on_free, say
+        self._on_free, self._say, self._limits = on_free, say, limits
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._heard_at = 0.0
@@ -154,6 +158,7 @@ class Slot:
         ours, theirs = socket.socketpair()
         try:
             command = [sys.executable, "-m", "deployments.warm.child", str(theirs.fileno()), *self._preload]
+            command = launched(f"child {self.number}", command)
             self.state, self._killed_for, self._stopping = "starting", None, False
             self._was_used = False
             self._gone = asyncio.get_running_loop().create_future()
@@ -173,13 +178,24 @@ class Slot:
         ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._heard_at = time.monotonic()
         self._reading = asyncio.create_task(self._read(reader, ready))
-        async with asyncio.timeout(START_LIMIT_S):
-            told = await ready
+        told = await self._until_ready(ready)
         self.runs, self._first_rss, self.known = 0, 0, OrderedDict()
         self._say(f"child {self.number} is ready after {told.seconds:.1f} s, process {told.pid}")
         while self._later:
             self._send(self._later.pop(0))
         self._free()
+
+    async def _until_ready(self, ready: "asyncio.Future[Ready]") -> Ready:
+        """Wait while the child makes progress; raises TimeoutError when it hangs or takes far too long."""
+        watch, told = StartWatch(self._limits), 0
+        while not (await asyncio.wait({ready}, timeout=_PROGRESS_S))[0]:
+            watch.look([self.pid] if self.pid else [])
+            if trouble := watch.trouble():
+                raise TimeoutError(f"process {self.pid} {trouble}")
+            if int(watch.seconds // 30) > told:
+                told = int(watch.seconds // 30)
+                self._say(f"child {self.number}, process {self.pid}, is starting for {watch.seconds:.0f} s")
+        return ready.result()
 
     async def _read(self, reader: asyncio.StreamReader, ready: asyncio.Future[Ready]) -> None:
         try:

@@ -122,6 +122,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 self._rules,
                 on_free=self._wake.set,
                 say=self._logger.info,
+                limits=get_settings().start,
             )
             slot.open()
             self.slots.append(slot)

@@ -110,8 +110,9 @@ def _from_outside(step: str, one: Lineage) -> Iterator[InputFile]:
 
 
 def _models(told: Iterable[Lineage]) -> list[UsedModel]:
-    found = {model.name: model for one in told for model in one.models}
-    return [found[name] for name in sorted(found)]
+    """All models; one that was replaced between two steps is there once for each content."""
+    found = {(model.name, model.digest or ""): model for one in told for model in one.models}
+    return [found[key] for key in sorted(found)]
 
 
 def _of_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> Lineage:

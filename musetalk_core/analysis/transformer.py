@@ -12,11 +12,16 @@ import torch
 
 from musetalk_core.errors import EngineOutOfMemory, ModelNotInstalled, WeightsInvalid
 from musetalk_core.machine import Machine
+from musetalk_core.nets.checkpoint import release_files
 from musetalk_core.nets.device import Device, choose_device
-from musetalk_core.nets.shelf import shelf
+from musetalk_core.nets.shelf import loaded_model
 from musetalk_core.types import Image
+from musetalk_core.weights.folders import only_these
+from musetalk_core.weights.pins import PinnedModel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image as PillowImage
 
 _LONGEST_SIDE: Final = 2048
@@ -63,28 +68,30 @@ class Loaded:
             raise EngineOutOfMemory("The device has too little memory for this model and picture.") from error
 
 
-def load(name: str, machine: Machine) -> Loaded:
+def load(name: str, machine: Machine, pinned: PinnedModel | None = None) -> Loaded:
     """
     Give a model of this process, loading it at first use; it is let go when others need the room.
 
     Args:
         name:    of the manifest.
         machine: where the weights are and where to compute.
+        pinned:  the content of its files; None: what is there now.
 
     Raises:
         ModelNotInstalled: a file or a package is missing.
+        ModelChanged: the files are not the pinned ones any more.
         WeightsInvalid: a file is damaged or belongs to something else.
         InputError: the machine has no such device.
     """
     device = choose_device(machine.device, machine.precision)
     if device.place.type == "cuda" and machine.precision == "auto" and torch.cuda.is_bf16_supported():
         device = Device(device.place, torch.bfloat16)  # what these models were trained in; fp16 overflows
-    folder = machine.layout.find(name)["config"].parent
-    key = ("vision", name, machine.layout.digest(name), device.name)
-    return shelf(machine.memory_bytes, machine.idle_s).get(key, lambda: _load(name, str(folder), device))
+    if pinned is None:
+        (pinned,) = machine.layout.pin(name)
+    return loaded_model(machine, pinned, (device.name,), lambda files: _load(name, files, device))
 
 
-def _load(name: str, folder: str, device: Device) -> Loaded:
+def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
@@ -92,19 +99,26 @@ def _load(name: str, folder: str, device: Device) -> Loaded:
     models: Any = AutoModelForImageTextToText
     processors: Any = AutoProcessor
     try:
-        processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        net = models.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=device.dtype
-        )
+        with only_these(files.values()) as folder:
+            processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            net = models.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=device.dtype,
+            )
     except ImportError as error:
         raise ModelNotInstalled(
             f"{name} needs a package that is not installed here: {_first_line(error)}", model=name
         ) from error
     except Exception as error:  # transformers answers a bad folder with any of a dozen kinds
         raise WeightsInvalid(
-            f"{name} in {folder} cannot be loaded: {_first_line(error)}", model=name
+            f"{name} in {files['config'].parent} cannot be loaded: {_first_line(error)}", model=name
         ) from error
-    return Loaded(net.to(device.place).eval(), processor, device)
+    net = net.to(device.place).eval()
+    release_files(net)
+    return Loaded(net, processor, device)
 
 
 def _first_line(error: Exception) -> str:

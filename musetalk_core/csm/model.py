@@ -14,9 +14,12 @@ import torch
 
 from musetalk_core.errors import EngineOutOfMemory, InputError, WeightsInvalid
 from musetalk_core.machine import Machine
+from musetalk_core.nets.checkpoint import release_files
 from musetalk_core.nets.device import Device, choose_device
-from musetalk_core.nets.shelf import shelf
+from musetalk_core.nets.shelf import loaded_model
 from musetalk_core.types import VOICE_RATE_HZ, Float
+from musetalk_core.weights.folders import only_these
+from musetalk_core.weights.pins import PinnedModel
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -209,33 +212,43 @@ def voice_device(machine: Machine) -> Device:
     return device
 
 
-def csm(machine: Machine) -> Csm:
+def csm(machine: Machine, pinned: PinnedModel | None = None) -> Csm:
     """
     Give the model of this process, loading it when it is not there.
 
+    Args:
+        machine: where the weights are, and where to compute.
+        pinned:  the content of its files; None: what is there now.
+
     Raises:
         ModelNotInstalled: a file is missing.
+        ModelChanged: the files are not the pinned ones any more.
         WeightsInvalid: the files are no CSM model, or damaged.
     """
-    files, device = machine.layout.find(MODEL), voice_device(machine)
-    folder = files["config"].parent
-    loaded = shelf(machine.memory_bytes, machine.idle_s)
-    return loaded.get((MODEL, str(folder), device.name), lambda: _load(folder, device))
+    device = voice_device(machine)
+    if pinned is None:
+        (pinned,) = machine.layout.pin(MODEL)
+    return loaded_model(machine, pinned, (device.name,), lambda files: _load(files, device))
 
 
-def _load(folder: Path, device: Device) -> Csm:
-    """Load from a folder in Hugging Face's layout; nothing is ever asked of a hub."""
+def _load(files: Mapping[str, Path], device: Device) -> Csm:
+    """Load from the files of a folder in Hugging Face's layout; nothing is ever asked of a hub."""
     from safetensors import SafetensorError
     from transformers import CsmForConditionalGeneration, CsmProcessor
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        reader: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
-        load: Any = CsmForConditionalGeneration.from_pretrained
-        model, told = load(
-            folder, dtype=device.dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with only_these(files.values()) as folder:
+            reader: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
+            load: Any = CsmForConditionalGeneration.from_pretrained
+            model, told = load(
+                folder,
+                dtype=device.dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
         if told["missing_keys"] or told["mismatched_keys"]:
             raise ValueError(f"{len(told['missing_keys'])} weights are missing")  # noqa: TRY301  one message
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -244,4 +257,6 @@ def _load(folder: Path, device: Device) -> Csm:
             f" musetalk weights verify {MODEL}",
             model=MODEL,
         ) from error
-    return Csm(model.to(device.place).eval(), reader, device)
+    model = model.to(device.place).eval()
+    release_files(model)
+    return Csm(model, reader, device)

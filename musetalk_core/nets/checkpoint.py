@@ -19,7 +19,7 @@ _LOG_KEEPERS = ("numpy", "mmengine", "mmcv", "datetime")
 
 def read_tensors(path: Path) -> Tensors:
     """
-    Read a state dict; its tensors stay in the file until they are used, where the format permits.
+    Read a state dict whole. Nothing is mapped: a file that is overwritten later changes no loaded network.
 
     Args:
         path: `.safetensors`, or what `torch.save` wrote (`.bin`, `.pth`, `.pt`), bare or under `state_dict`
@@ -89,17 +89,41 @@ def fill(
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    return dict(load_file(path))
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  it is no mapping
+
+
+def release_files(net: nn.Module) -> None:
+    """
+    Copy the tensors of a module that may be mapped from files into memory of their own, one at a time.
+
+    Tensors that are shared, as tied weights are, stay shared.
+
+    Args:
+        net: on the CPU; on other devices nothing is mapped and nothing is done.
+    """
+    copies = dict[tuple[int, ...], torch.Tensor]()
+
+    def copied(tensor: torch.Tensor) -> torch.Tensor:
+        place = (tensor.data_ptr(), *tensor.shape)
+        if place not in copies:
+            copies[place] = tensor.detach().clone()
+        return copies[place]
+
+    for module in net.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.device.type == "cpu":
+                parameter.data = copied(parameter)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.device.type == "cpu":
+                setattr(module, name, copied(buffer))  # its data alone would leave its base mapped
 
 
 def _torch_file(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_stand_ins(path)):
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # the format before zip files cannot be mapped
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(loaded, dict):
         raise TypeError(f"it holds a {type(loaded).__name__}, not a state dict")
     return cast(dict[str, Any], loaded)

@@ -1,6 +1,11 @@
-"""The loaded networks of a process: each once, least recently used out first, all out when nobody comes."""
+"""
+The loaded networks of a process: each once, least recently used out first, all out when nobody comes.
+
+A network is known by the content of its files (`ModelKey`), never by their place: `loaded_model`.
+"""
 
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -8,10 +13,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
-import torch
-from torch import nn
+from musetalk_core.machine import Machine
+from musetalk_core.weights.pins import PinnedModel
 
 T = TypeVar("T")
 
@@ -19,6 +25,21 @@ BUDGET: Final = 6 * 1024**3
 IDLE_S: Final = 600.0
 
 _shelves = weakref.WeakSet["Shelf"]()
+
+
+class ModelKey(NamedTuple):
+    """
+    What a loaded model is: two that are equal give the same results.
+
+    Attributes:
+        name:    in the table of models.
+        digest:  of the content of its files, see `PinnedModel`.
+        variant: device, precision and whatever else decides how it was loaded.
+    """
+
+    name: str
+    digest: str | None
+    variant: tuple[Hashable, ...] = ()
 
 
 @dataclass(slots=True)
@@ -56,12 +77,14 @@ class Shelf:
         Give a network, loading it if it is not there; others wait meanwhile, so that none is loaded twice.
 
         Args:
-            key:  names its files, device and precision.
+            key:  names its content, device and precision. A new content of a model (`ModelKey`) releases the
+                old one first, so that a device need not hold both.
             load: makes it; what it raises reaches the caller.
         """
         with self._lock:
             item = self._items.get(key)
             if item is None:
+                self._release_replaced(key)
                 self.loads[key] += 1
                 net = load()
                 item = self._items[key] = _Item(net, size_of(net), 0.0)
@@ -82,6 +105,16 @@ class Shelf:
         """What the loaded networks take."""
         with self._lock:
             return sum(item.size for item in self._items.values())
+
+    def _release_replaced(self, key: Hashable) -> None:
+        if not isinstance(key, ModelKey):
+            return
+        models = [known for known in self._items if isinstance(known, ModelKey)]
+        replaced = [known for known in models if known.name == key.name and known.digest != key.digest]
+        for known in replaced:
+            del self._items[known]
+        if replaced:
+            _give_back()
 
     def _shrink(self, keep: Hashable) -> None:
         let_go = False
@@ -122,20 +155,52 @@ def shelf(budget_bytes: int, idle_s: float) -> Shelf:
     return Shelf(budget_bytes, idle_s)
 
 
+def loaded_model(
+    machine: Machine, pinned: PinnedModel, variant: tuple[Hashable, ...], load: Callable[[dict[str, Path]], T]
+) -> T:
+    """
+    Return a model of this process by its content, loading it at first use.
+
+    A model that is loaded is returned whatever happened to its files since.
+
+    Args:
+        machine: where the files are, and how much may stay loaded.
+        pinned:  the content wanted.
+        variant: what else decides the result of `load`: device, precision, options.
+        load:    see `Layout.load`.
+
+    Raises:
+        ModelChanged, ModelNotInstalled, WeightsInvalid: see `Layout.load`.
+    """
+    key = ModelKey(pinned.name, pinned.digest, variant)
+    cache = shelf(machine.memory_bytes, machine.idle_s)
+    return cache.get(key, lambda: machine.layout.load(pinned, load))
+
+
 def size_of(net: object) -> int:
     """Bytes of the parameters and buffers of a module, or of the modules an object holds."""
-    modules = [net] if isinstance(net, nn.Module) else [v for v in _parts(net) if isinstance(v, nn.Module)]
+    torch = _torch()
+    if torch is None:
+        return 0
+    modules: list[Any] = [part for part in (net, *_parts(net)) if isinstance(part, torch.nn.Module)]
+    modules = modules[:1] if modules and modules[0] is net else modules
     tensors = (t for m in modules for t in (*m.parameters(), *m.buffers()))
     dense = {t.data_ptr(): t.nbytes for t in tensors if t.layout == torch.strided}  # sparse ones: a few bytes
     return sum(dense.values())
 
 
 def _parts(net: object) -> list[object]:
-    names = getattr(net, "__slots__", ()) or vars(net)
+    names = getattr(net, "__slots__", ()) or getattr(net, "__dict__", ())
     return [getattr(net, name) for name in names]
+
+
+def _torch() -> Any:
+    """Return PyTorch where something imported it: what needs it did, and some models need none."""
+    return sys.modules.get("torch")
 
 
 def _give_back() -> None:
     gc.collect()
-    if torch.cuda.is_available():
+    torch = _torch()
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

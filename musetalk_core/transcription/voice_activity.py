@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,14 +24,14 @@ _STEP_S: Final = _STEP / SPEECH_RATE_HZ
 
 
 def speech_spans(
-    samples: Samples, network: Path, on_seconds: Callable[[float], None] | None = None
+    samples: Samples, network: Any, on_seconds: Callable[[float], None] | None = None
 ) -> list[Span]:
     """
     Find speech; memory does not grow with the length of the sound.
 
     Args:
         samples:    16 kHz mono.
-        network:    `silero_vad.onnx`.
+        network:    what `load_network` returned.
         on_seconds: told now and then how far it has got.
 
     Returns:
@@ -41,7 +40,7 @@ def speech_spans(
     spans: list[Span] = []
     began = quiet_since = -1.0
     at_s = 0.0
-    for number, probability in enumerate(_probabilities(samples, _session(network))):
+    for number, probability in enumerate(_probabilities(samples, network)):
         at_s = number * _STEP_S
         if on_seconds is not None and number % 1024 == 0:
             on_seconds(at_s)
@@ -74,8 +73,13 @@ def _probabilities(samples: Samples, session: Any) -> Iterator[float]:
             yield float(heard[0, 0])
 
 
-@lru_cache(maxsize=1)
-def _session(network: Path) -> Any:
+def load_network(path: Path) -> Any:
+    """
+    Load the network from `silero_vad.onnx`; several threads may share it.
+
+    Returns:
+        A session of onnxruntime.
+    """
     # the wheels report every session to their maker; read once, when it is imported
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
     import onnxruntime
@@ -84,4 +88,4 @@ def _session(network: Path) -> Any:
     # each step waits for the last one: more threads would only wait for each other
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

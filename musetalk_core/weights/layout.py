@@ -1,16 +1,19 @@
 """Where the files of a model are: a folder laid out like the original program's `models/`, or a package."""
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.errors import ModelChanged, ModelNotInstalled, WeightsInvalid
 from musetalk_core.weights.kinds import is_pointer
-from musetalk_core.weights.ledger import Ledger
+from musetalk_core.weights.ledger import Ledger, stamp
 from musetalk_core.weights.manifest import MODELS, mend, model
+from musetalk_core.weights.pins import PinnedFile, PinnedModel, digest_of
 from musetalk_core.weights.records import File, Model, Shipped, Wheel
+
+T = TypeVar("T")
 
 State = Literal["installed", "partial", "missing"]
 
@@ -100,10 +103,13 @@ class Layout:
             ModelNotInstalled: one is missing; the message names it and the command that installs it.
             InputError: there is no model of that name.
         """
+        return {file.role: path for file, path in self._whole(name).found.items()}
+
+    def _whole(self, name: str) -> Look:
         look = self.look(name)
         if look.missing:
             raise self._not_installed(look)
-        return {file.role: path for file, path in look.found.items()}
+        return look
 
     def _not_installed(self, look: Look) -> ModelNotInstalled:
         place = self.target(look.missing[0])
@@ -130,13 +136,82 @@ class Layout:
 
         Raises:
             ModelNotInstalled, InputError: as `find`.
+            WeightsInvalid: as `pin`.
         """
-        parts = [
-            f"{name} {role} {self.ledger.sha256(path)}"
-            for name in sorted(set(names))
-            for role, path in sorted(self.find(name).items())
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return digest_of(self.pin(*names))
+
+    def pin(self, *names: str) -> tuple[PinnedModel, ...]:
+        """
+        Return the content that models have now; files that did not change since then are not hashed again.
+
+        Args:
+            names: of models.
+
+        Raises:
+            ModelNotInstalled, InputError: as `find`.
+            WeightsInvalid: a file that came with this program or a package is not the published one.
+        """
+        return tuple(self._pin(name) for name in names)
+
+    def _pin(self, name: str) -> PinnedModel:
+        files = self._whole(name).found
+        return PinnedModel(
+            name,
+            tuple(PinnedFile(file.role, file.path, self._hash(file, path)) for file, path in files.items()),
+        )
+
+    def _hash(self, file: File, path: Path) -> str:
+        found = self.ledger.sha256(path)
+        if isinstance(file.source, Shipped | Wheel) and not file.is_known_as(found):
+            raise WeightsInvalid(
+                f"{path} has the SHA-256 {found} instead of {file.sha256}: it is damaged or another file."
+                " Reinstall its package.",
+                file=file.path,
+            )
+        return found
+
+    def load(self, pinned: PinnedModel, load: Callable[[dict[str, Path]], T]) -> T:
+        """
+        Load a model and make sure that what was loaded is the pinned content.
+
+        Args:
+            pinned: the content wanted, of `pin`.
+            load:   takes role -> path and reads the files whole; what it returns is not mapped from them.
+
+        Raises:
+            ModelChanged: a file was replaced since the model was pinned, or while it was loaded.
+            ModelNotInstalled, WeightsInvalid: as `pin`; what `load` raises reaches the caller, unless a file
+                was replaced meanwhile.
+        """
+        before = self._stamps(pinned)
+        if self._pin(pinned.name) != pinned:
+            raise _changed(pinned, "after this job had begun")
+        try:
+            loaded = load(self.find(pinned.name))
+        except Exception as error:
+            if self._stamps(pinned) != before:
+                raise _changed(pinned, "while they were loaded") from error
+            raise
+        if self._stamps(pinned) != before:
+            raise _changed(pinned, "while they were loaded")
+        return loaded
+
+    def _stamps(self, pinned: PinnedModel) -> dict[str, dict[str, int] | None]:
+        stamps = dict[str, dict[str, int] | None]()
+        for path in self.look(pinned.name).found.values():
+            try:
+                stamps[str(path)] = stamp(path)
+            except FileNotFoundError:  # being replaced
+                stamps[str(path)] = None
+        return stamps
+
+
+def _changed(pinned: PinnedModel, when: str) -> ModelChanged:
+    return ModelChanged(
+        f"The files of the model {pinned.name} were replaced {when}."
+        " Submit the job again to use the new ones.",
+        model=pinned.name,
+    )
 
 
 def _packaged(name: str, path: str) -> Path:

@@ -1,5 +1,8 @@
 """
-Hashes of large files, remembered: a file is read once for as long as its size, time and inode stay.
+Hashes of large files, remembered: a file is read once for as long as its size, times and inode stay.
+
+The time of the last change of the inode (ctime) is one of them: programs cannot set it, so a file that was
+replaced by one of the same size and modification time (`cp -p`, `rsync -t`) is read again.
 
 Kept in a small file beside the weights, or in a spare place where their folder cannot be written.
 """
@@ -9,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +24,8 @@ OnBytes = Callable[[int], None]
 
 BOOK: Final = ".weights.json"
 _BLOCK: Final = 1 << 22
+_CLOCK_STEP_S: Final = 0.02
+"""File systems take times from a clock of up to 10 ms a step: two writes in one step look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,17 @@ class Ledger:
     def read(self, path: Path, on_bytes: OnBytes | None = None) -> str:
         """Read a file whatever is remembered, and remember its hash."""
         while True:
-            before = _stamp(path)
+            before = stamp(path)
+            _wait_for_next_step(before["ctime_ns"])
             found = sha256_of(path, on_bytes)
-            if _stamp(path) == before:
+            if stamp(path) == before:
                 break
         self._note("files", path, {**before, "sha256": found})
         return found
 
     def came(self, path: Path, origin: Origin) -> None:
         """Note that a file was just put here, whole and checked."""
-        self._note("files", path, {**_stamp(path), "sha256": origin.sha256})
+        self._note("files", path, {**stamp(path), "sha256": origin.sha256})
         self._note("origins", path, {"source": origin.source, "sha256": origin.sha256})
 
     def origin(self, path: Path) -> Origin | None:
@@ -70,7 +77,7 @@ class Ledger:
         return None
 
     def _known(self, path: Path) -> str | None:
-        now = _stamp(path)
+        now = stamp(path)
         for entry in self._entries("files", path):
             if {name: entry.get(name) for name in now} == now:
                 return str(entry["sha256"])
@@ -109,9 +116,27 @@ def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path) -> dict[str, int]:
+def stamp(path: Path) -> dict[str, int]:
+    """
+    Return what tells a file from the one that replaces it: size, times and inode, without reading it.
+
+    Raises:
+        OSError: there is no such file.
+    """
     stat = path.stat()
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+    return {
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "ctime_ns": stat.st_ctime_ns,
+        "inode": stat.st_ino,
+    }
+
+
+def _wait_for_next_step(changed_ns: int) -> None:
+    """Wait until a write that follows would give a file that was just changed another time."""
+    age_s = time.time() - changed_ns / 1e9
+    if 0 <= age_s < _CLOCK_STEP_S:
+        time.sleep(_CLOCK_STEP_S - age_s)
 
 
 def _read(book: Path) -> dict[str, Any]:

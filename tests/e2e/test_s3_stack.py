@@ -59,7 +59,7 @@ def running_stack(home, endpoint):
 
 
 def wait_until_ready(client, process, log):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.fail(f"the stack ended: {log.read_text()[-2000:]}")

@@ -23,7 +23,7 @@ from receiver import receiving
 from deployments.apply import parameters_schema
 from flows.control import Control, Notify, tags
 from flows.schemas import NotifyJob
-from tasks.models import engine
+from tasks.models import built_engine
 from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -31,7 +31,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 @pytest.fixture(scope="session")
 def prefect_server():
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 
@@ -55,7 +55,7 @@ def home(tmp_path, monkeypatch, prefect_server):
 
 def fresh_settings():
     get_settings.cache_clear()
-    engine.cache_clear()
+    built_engine.cache_clear()
 
 
 @pytest.fixture

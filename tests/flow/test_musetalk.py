@@ -20,6 +20,7 @@ from musetalk_core.nets.shelf import shelf
 from tasks.models import machine
 from tasks.settings import get_settings
 from tasks.storage import home_store
+from tasks.weights import pin
 
 
 def uri(path):
@@ -81,8 +82,9 @@ def test_networks_are_loaded_once_for_many_jobs(home, musetalk, short_clip, spee
     for seconds in (0.3, 0.4):
         lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(cut(speech_file, seconds))))
 
-    mine = {key: count for key, count in loads.items() if str(musetalk) in str(key)}
-    assert {key[0] for key in mine} >= {"musetalk-v15", "sd-vae", "whisper-tiny", "face-parse"}
+    weights = {model.digest for model in pin("musetalk-v15", "sd-vae", "whisper-tiny", "face-parse")}
+    mine = {key: count for key, count in loads.items() if key.digest in weights}
+    assert {key.name for key in mine} >= {"musetalk-v15", "sd-vae", "whisper-tiny", "face-parse"}
     assert set(mine.values()) == {1}
 
 

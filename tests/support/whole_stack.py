@@ -39,7 +39,7 @@ def start(home: Path, log: Path) -> Stack:
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, text=True, cwd="/")
     stack = Stack(home, process, f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{prefect_port}", log)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 900
     while "Ctrl-C stops" not in log.read_text():
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)

@@ -77,7 +77,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, cwd=self.folder
             )
-        eventually(lambda: httpx.get(f"{self.url}/ready", trust_env=False).is_success, 120, 0.2)
+        eventually(lambda: httpx.get(f"{self.url}/ready", trust_env=False).is_success, 600, 0.2)
 
     def kill(self):
         self.process.kill()
@@ -261,7 +261,7 @@ class Worker:
             children = self.children()
             return len(children) == self.limit and told.issuperset(children)
 
-        eventually(look, 90)
+        eventually(look, 600)
 
     def text(self):
         return self.log.read_text() if self.log.exists() else ""
@@ -323,7 +323,7 @@ class Shim:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
 
     def wait_ready(self):
-        eventually(lambda: httpx.get(f"{self.url}/healthz", trust_env=False).is_success, 60)
+        eventually(lambda: httpx.get(f"{self.url}/healthz", trust_env=False).is_success, 600)
         return self
 
     def kill(self, number=signal.SIGKILL):

@@ -28,6 +28,7 @@ from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
 from musetalk_core.speech.silence import Hushed
 from musetalk_core.types import Box, Float, Image, Mask
+from musetalk_core.weights.pins import PinnedModel
 
 VERSION: Final = "1"
 """Bump it when records, features or pixels change."""
@@ -41,9 +42,14 @@ class MuseTalkEngine:
 
     name = "musetalk"
 
-    def __init__(self, options: Options, machine: Machine) -> None:
+    def __init__(self, options: Options, machine: Machine, pinned: Sequence[PinnedModel] = ()) -> None:
         """
         Decide everything but load nothing.
+
+        Args:
+            options: see `Options`.
+            machine: where the weights are, and where to compute.
+            pinned:  the content of the weights, see `Networks`.
 
         Raises:
             InputError: options that do not go together.
@@ -56,7 +62,7 @@ class MuseTalkEngine:
             options.right_cheek_width,
             options.blur_share,
         )
-        self._networks = Networks(self._chosen, machine)
+        self._networks = Networks(self._chosen, machine, pinned)
         self.traits = Traits(
             needs_crops=False, in_threads=False, record_size=0, smooths=options.face_rule == "tracked"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -16,9 +16,10 @@ from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.tracking import Tracker
 from musetalk_core.machine import LandmarksWord, Machine
 from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.shelf import shelf
+from musetalk_core.nets.shelf import loaded_model
 from musetalk_core.nets.tuning import tuning_for
 from musetalk_core.types import Float, Image
+from musetalk_core.weights.pins import PinnedModel, digest_of
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -39,9 +40,14 @@ _LONGEST_SIDE: Final = 1024
 class Networks:
     """Which networks an engine uses. Making one looks at files; only the verbs load."""
 
-    def __init__(self, chosen: Settled, machine: Machine) -> None:
+    def __init__(self, chosen: Settled, machine: Machine, pinned: Sequence[PinnedModel] = ()) -> None:
         """
         Check that everything is installed.
+
+        Args:
+            chosen:  version and options.
+            machine: where the weights are, and where to compute.
+            pinned:  the content of the weights; of models that it lacks, what is there at first use.
 
         Raises:
             ModelNotInstalled: a file is missing.
@@ -49,6 +55,7 @@ class Networks:
         """
         self._chosen, self._machine, self._layout = chosen, machine, machine.layout
         self.device = choose_device(machine.device, machine.precision)
+        self._pinned = {model.name: model for model in pinned}
         self._tuning = tuning_for(self.device, machine.channels_last, machine.compile)
         self.landmarks: LandmarksWord = self._landmarks()
         self._has_parser = _PARSER in self._layout.installed()
@@ -78,12 +85,20 @@ class Networks:
             case "avatar":
                 parser = [_PARSER] if self._has_parser else []
                 if self.landmarks == "dwpose":
-                    return self._layout.digest(_VAE, _POSE, _FACES, *parser)
-                return "-".join([self._layout.digest(_VAE, *parser), DETECTOR.sha256, MESH.sha256])
+                    return self._digest(_VAE, _POSE, _FACES, *parser)
+                return "-".join([self._digest(_VAE, *parser), DETECTOR.sha256, MESH.sha256])
             case "features":
-                return self._layout.digest(_EARS)
+                return self._digest(_EARS)
             case "crops":
-                return self._layout.digest(self._chosen.preset.model, _VAE)
+                return self._digest(self._chosen.preset.model, _VAE)
+
+    def _digest(self, *names: str) -> str:
+        return digest_of(self._pin(name) for name in names)
+
+    def _pin(self, name: str) -> PinnedModel:
+        if name not in self._pinned:
+            (self._pinned[name],) = self._layout.pin(name)
+        return self._pinned[name]
 
     def follower(self, choice: FaceChoice) -> Follower:
         """Start following a face."""
@@ -146,6 +161,5 @@ class Networks:
         return self._generator.counts
 
     def _get(self, name: str, load: Callable[[dict[str, Path]], T], *more: object) -> T:
-        files = self._layout.find(name)
-        key = (name, *sorted(str(path) for path in files.values()), self.device.name, self._tuning, *more)
-        return shelf(self._machine.memory_bytes, self._machine.idle_s).get(key, lambda: load(files))
+        variant = (self.device.name, self._tuning, *more)
+        return loaded_model(self._machine, self._pin(name), variant, load)

@@ -12,6 +12,7 @@ from musetalk_core.nets.device import choose_device
 from musetalk_core.speech.samples import PcmArray
 from musetalk_core.transcription.conversion import convert
 from musetalk_core.transcription.network import load_hearing
+from musetalk_core.transcription.voice_activity import load_network
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 CLIPS = sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"})
@@ -52,7 +53,7 @@ def tiny_en(checkpoint):
 
 @pytest.fixture(scope="session")
 def silero():
-    return Path(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.onnx")))
+    return load_network(Path(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.onnx"))))
 
 
 @pytest.fixture(scope="session")

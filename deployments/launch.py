@@ -1,0 +1,66 @@
+"""
+Start a module of Python and log how far its imports are.
+
+`python -m deployments.launch NAME MODULE ARGUMENT…`
+The first line is there before anything large is imported, so that the log of a slow start is never empty and
+its growth shows progress where /proc cannot. Standard library only.
+"""
+
+import os
+import runpy
+import sys
+import threading
+import time
+from typing import Final
+
+_EVERY_S: Final = 2.0
+_QUIET: Final = 5
+"""Looks without a new module after which the start is over."""
+
+
+def launched(name: str, command: list[str]) -> list[str]:
+    """
+    Return a command line that logs its start.
+
+    Args:
+        name:    what the log calls the process.
+        command: `[PYTHON, "-m", MODULE, ARGUMENT…]`.
+    """
+    python, option, *module = command
+    if option != "-m":
+        raise ValueError(f"{command} does not start a module")
+    return [python, "-m", "deployments.launch", name.replace(" ", "-"), *module]
+
+
+def _log(name: str, text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _log_imports(name: str, began: float) -> None:
+    known = quiet = 0
+    while quiet < _QUIET:
+        time.sleep(_EVERY_S)
+        modules = list(sys.modules)
+        quiet = quiet + 1 if len(modules) == known else 0
+        if not quiet:
+            known, elapsed = len(modules), time.monotonic() - began
+            _log(name, f"{known} modules imported after {elapsed:.0f} s, the last one {modules[-1]}")
+
+
+def main(name: str, module: str, arguments: list[str]) -> None:
+    """
+    Run a module as `python -m MODULE ARGUMENT…` does.
+
+    Args:
+        name:      what the log calls the process.
+        module:    its dotted name.
+        arguments: its command line.
+    """
+    _log(name, f"process {os.getpid()} starts: importing {module}")
+    threading.Thread(target=_log_imports, args=(name, time.monotonic()), daemon=True).start()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

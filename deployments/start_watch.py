@@ -1,0 +1,126 @@
+"""
+How long to wait for a process that starts: for as long as it makes progress.
+
+Progress is processor time, files read, pages loaded from the disk, or a sign that the caller brings, such as
+the size of a log. So a slow or busy machine is waited for, and a process that hangs is reported.
+"""
+
+import os
+import time
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tasks.settings import StartSettings
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_CPU_S: Final = 0.2
+_BYTES: Final = 1 << 16
+"""Less than these since the last progress is none: threads that only report use as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    What a process and its descendants have done so far.
+
+    Attributes:
+        cpu_s:  processor time in seconds.
+        bytes:  read, from whatever file.
+        faults: pages that had to come from the disk.
+    """
+
+    cpu_s: float = 0.0
+    bytes: int = 0
+    faults: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.cpu_s + other.cpu_s, self.bytes + other.bytes, self.faults + other.faults)
+
+    def is_beyond(self, before: "Work") -> bool:
+        """Tell whether enough was done since to call it progress; processes that ended count as progress."""
+        cpu_s, count = self.cpu_s - before.cpu_s, self.bytes - before.bytes
+        return cpu_s >= _CPU_S or count >= _BYTES or min(cpu_s, count) < 0 or self.faults != before.faults
+
+
+def work_of(root: int) -> Work:
+    """Sum up what a process and its descendants did; nothing where there is no /proc."""
+    parents, done = dict[int, int](), dict[int, Work]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        pid = int(folder.name)
+        parents[pid] = int(fields[1])
+        cpu = sum(map(int, fields[11:15]))  # its own and of children it has waited for
+        done[pid] = Work(cpu / _TICKS, 0, int(fields[9]))
+    tree = [pid for pid in done if _descends(pid, root, parents)]
+    return sum((done[pid] + Work(bytes=_read_bytes(pid)) for pid in tree), Work())
+
+
+def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid > 1:
+        if pid == root:
+            return True
+        pid = parents.get(pid, 0)
+    return False
+
+
+def _read_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:  # ended meanwhile, or another user's
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("rchar:")), 0)
+
+
+class StartWatch:
+    """Follows processes while they start."""
+
+    def __init__(self, limits: StartSettings) -> None:
+        """
+        Begin to wait.
+
+        Args:
+            limits: how long, at most.
+        """
+        self._limits = limits
+        self._began = self._moved = time.monotonic()
+        self._work = dict[int, Work]()
+        self._signs: Hashable = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been waited for."""
+        return time.monotonic() - self._began
+
+    def look(self, pids: Iterable[int], signs: Hashable = None) -> None:
+        """
+        Look for progress; once a second is enough.
+
+        Args:
+            pids:  of the processes that are waited for.
+            signs: anything whose change is progress as well.
+        """
+        moved = signs != self._signs
+        self._signs = signs
+        for pid in pids:
+            work = work_of(pid)
+            if pid not in self._work or work.is_beyond(self._work[pid]):
+                self._work[pid], moved = work, True
+        if moved:
+            self._moved = time.monotonic()
+
+    def trouble(self) -> str | None:
+        """Return why it should not be waited any longer, the rest of a sentence; None while it should."""
+        still_s = time.monotonic() - self._moved
+        if still_s > self._limits.stall_s:
+            return (
+                f"made no progress for {still_s:.0f} s: no processor time, nothing read, nothing logged"
+                " (MUSETALK_START__STALL_S sets the limit)"
+            )
+        if self.seconds > self._limits.limit_s:
+            return f"was not ready within {self.seconds:.0f} s (MUSETALK_START__LIMIT_S sets the limit)"
+        return None
