@@ -14,7 +14,6 @@ from flows.job import Job
 from flows.lineage import Origins, record
 from tasks.artefacts import artefacts
 from tasks.fetch import Fetched
-from tasks.heap import settled_heap
 from tasks.publish import Published
 from tasks.refs import ObjectRef, SourceFile
 from tasks.reports import Report, finish, reported
@@ -91,7 +90,7 @@ def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
-        with on_behalf_of(tenant), settled_heap(), reported(**shares) as report:
+        with on_behalf_of(tenant), reported(**shares) as report:
             yield Steps(report, Origins(job, tenant))
     finally:
         artefacts().release()
