@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -201,18 +202,21 @@ class Api:
         if job["result_url"] is None:
             raise ApiError(_no_file(job))
         path = target / job["result"]["name"] if target.is_dir() else target
-        draft = path.with_name(f".{path.name}.part")
-        with (
-            _errors(self.server),
-            self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
-        ):
-            if r.is_error:
-                r.read()
-            _raise_problem(r)
-            with draft.open("wb") as file:
-                for block in r.iter_bytes(_BLOCK):
-                    file.write(block)
-        return draft.replace(path)
+        draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+        try:
+            with (
+                _errors(self.server),
+                self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
+            ):
+                if r.is_error:
+                    r.read()
+                _raise_problem(r)
+                with draft.open("wb") as file:
+                    for block in r.iter_bytes(_BLOCK):
+                        file.write(block)
+            return draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def ready(self) -> dict[str, Any]:
         """Read what the API says about itself."""

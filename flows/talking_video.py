@@ -74,7 +74,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     steps.used(*models_of_phones(features.phones))
     steps.settled(fps=rate, phones=features.phones)
-    note_avatar(prepared, picture.source, order.engine, order.tenant, order.called)
+    noted = note_avatar.submit(prepared, picture.source, order.engine, order.tenant, order.called)
     talk = Talk(
         source=picture.source,
         avatar=prepared,
@@ -89,7 +89,7 @@ def talking_video(order: Order, steps: Steps) -> VideoResult:
     made = _video(talk, audio, sound, steps)
     where = order.output
     stored = steps.stored(upload(made, VIDEO_FILE, name, where.bucket, where.prefix))
-    result = _result(talk, order, stored_name=name, stored=stored, steps=steps)
+    result = _result(talk, order, stored_name=name, stored=stored, steps=steps, noted=noted)
     phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
     shown = Shown(made, result, order.face, phones, steps.timings)
     steps.afterwards.append(partial(show_video, shown))
@@ -163,7 +163,9 @@ def _chunks(
     return made
 
 
-def _result(talk: Talk, order: Order, stored_name: str, stored: object, steps: Steps) -> VideoResult:
+def _result(
+    talk: Talk, order: Order, stored_name: str, stored: object, steps: Steps, noted: PrefectFuture[None]
+) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     return VideoResult.model_validate(
         {
@@ -186,9 +188,17 @@ def _result(talk: Talk, order: Order, stored_name: str, stored: object, steps: S
             "cached": steps.cached,
             "timings_s": steps.timings(),
             "speech": order.speech,
-            "warnings": [*order.warnings, *_warnings(prepared)],
+            "warnings": [*order.warnings, *_warnings(prepared), *_unlisted(noted)],
         }
     )
+
+
+def _unlisted(noted: PrefectFuture[None]) -> list[str]:
+    """Return a warning if the avatar's note could not be written: the video does not depend on it."""
+    noted.wait()
+    if noted.state.is_completed():
+        return []
+    return [f"the avatar is not in the list of avatars: {noted.state.message or noted.state.name}"]
 
 
 def _warnings(prepared: PreparedAvatar) -> list[str]:

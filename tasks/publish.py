@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from prefect import task
@@ -93,18 +92,17 @@ def write_beside(output: Published, ending: str, content: str) -> None:
     known = objects.find(key)
     if known is not None and known.metadata.get(_MADE_OF) == output.made.key:
         return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "note.json"
-        path.write_text(content, encoding="utf-8")
-        objects.upload(path, key, _JSON, metadata={_MADE_OF: output.made.key})
+    objects.put_bytes(key, content.encode(), _JSON, {_MADE_OF: output.made.key})
 
 
-def store_table(path: Path, name: str, to_bucket: str | None, prefix: str, own_folder: str) -> ObjectRef:
+def store_table(
+    table: Path | bytes, name: str, to_bucket: str | None, prefix: str, own_folder: str
+) -> ObjectRef:
     """
     Store a file that is no artefact: one that tells of a job, and changes with every one.
 
     Args:
-        path:       the file.
+        table:      the file, or its bytes where they are few.
         name:       its public name, with extension.
         to_bucket:  S3 bucket, or None for the system's own store.
         prefix:     folder inside the bucket.
@@ -117,7 +115,10 @@ def store_table(path: Path, name: str, to_bucket: str | None, prefix: str, own_f
         objects, key = bucket(to_bucket, "write"), _key(prefix, name)
     else:
         objects, key = home_store(), f"{OUTPUTS}{own_folder}/{name}"
-    stored = objects.upload(path, key, media_type(name))
+    if isinstance(table, bytes):
+        stored = objects.put_bytes(key, table, media_type(name))
+    else:
+        stored = objects.upload(table, key, media_type(name))
     return ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
 
 

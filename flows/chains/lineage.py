@@ -1,7 +1,6 @@
 """Where what a pipeline or batch made came from: this leads to the lineages of its jobs."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -150,7 +149,4 @@ def _asked(without: set[str] | None = None) -> dict[str, Any]:
 
 
 def _store_beside(found: Lineage, name: str, place: tuple[str | None, str, str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "note.json"
-        path.write_text(found.model_dump_json(indent=1), encoding="utf-8")
-        store_table(path, f"{name}{ENDING}", *place)
+    store_table(found.model_dump_json(indent=1).encode(), f"{name}{ENDING}", *place)
