@@ -1,4 +1,4 @@
-"""A database of either kind with thousands of old runs: the janitor keeps it bounded, readers hardly notice."""
+"""A database of either kind with thousands of old runs: the janitor bounds it, and readers hardly notice."""
 
 import asyncio
 import json
