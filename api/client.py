@@ -215,17 +215,20 @@ class Api:
             raise ApiError(_no_file(job))
         path = target / local_name(job["result"]["name"]) if target.is_dir() else target
         draft = path.with_name(f".{uuid4().hex}.part")  # a name as long as can be leaves no room for more
-        with (
-            _errors(self.server),
-            self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
-        ):
-            if r.is_error:
-                r.read()
-            _raise_problem(r)
-            with draft.open("wb") as file:
-                for block in r.iter_bytes(_BLOCK):
-                    file.write(block)
-        return draft.replace(path)
+        try:
+            with (
+                _errors(self.server),
+                self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
+            ):
+                if r.is_error:
+                    r.read()
+                _raise_problem(r)
+                with draft.open("wb") as file:
+                    for block in r.iter_bytes(_BLOCK):
+                        file.write(block)
+            return draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def ready(self) -> dict[str, Any]:
         """Read what the API says about itself."""

@@ -10,14 +10,13 @@ from api.prefect_door import patiently
 from api.problems import Problem
 from api.reports import read_data
 from flows.control import Event
+from flows.prefect_state.queries import read_any_of_async
 from flows.registry import INTERNAL
 from flows.webhook_schemas import DEAD, DELIVERED, DELIVERY, REPLAY, NotifyJob, job_tag
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
-
-_MOST = 200
+    from prefect.client.schemas.objects import Artifact, FlowRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +116,20 @@ class PrefectDeliveries:
             FlowRunFilter,
             FlowRunFilterTags,
         )
+        from prefect.client.schemas.sorting import FlowRunSort
 
         client = await self._connection()
-        found = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
-            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[job_tag(job)])),
-            limit=_MOST,
-        )
-        return sorted(found, key=_due)
+
+        async def read(chunk: list[str], limit: int, offset: int) -> "list[FlowRun]":
+            return await client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
+                flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=chunk)),
+                sort=FlowRunSort.ID_DESC,
+                limit=limit,
+                offset=offset,
+            )
+
+        return await read_any_of_async([job_tag(job)], read, order=_due)
 
     async def _notes(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
@@ -132,11 +137,15 @@ class PrefectDeliveries:
         if not runs:
             return {}
         client = await self._connection()
-        wanted = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
-            key=ArtifactFilterKey(any_=[DELIVERY]),
-        )
-        found = sorted(await client.read_artifacts(artifact_filter=wanted), key=lambda it: str(it.updated))
+
+        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
+            wanted = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[DELIVERY])
+            )
+            return await client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+
+        ids = [run.id for run in runs]
+        found = await read_any_of_async(ids, read, order=lambda note: str(note.updated))
         return {note.flow_run_id: read_data(note) for note in found if note.flow_run_id}
 
 

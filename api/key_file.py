@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +18,7 @@ from flows.control import Tenant
 
 Scope = Literal["submit", "read", "cancel", "admin"]
 _PREFIX = "mk_"
+_DRAFT_LIFE_S = 24 * 3600.0
 
 
 class KeyFileError(Exception):
@@ -77,14 +81,23 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 def write_keys(path: Path, keys: Iterable[Key]) -> None:
     """Write it whole, for its owner's eyes only."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    _remove_stale_drafts(path)
     said = json.dumps({"keys": [key.model_dump(mode="json", exclude_none=True) for key in keys]}, indent=1)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by its owner only
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(handle, "w") as file:
             file.write(said + "\n")
-        draft.replace(path)
+        Path(name).replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
+
+
+def _remove_stale_drafts(path: Path) -> None:
+    """Remove what processes that were killed while writing left; a live one needs no day."""
+    for draft in path.parent.glob(f".{path.name}.*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+                draft.unlink()
 
 
 def new_key() -> str:

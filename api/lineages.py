@@ -12,9 +12,11 @@ from api.problems import Problem
 from api.reports import read_data
 from api.runs import Run, Runs
 from flows.lineage_schemas import LINEAGE, Lineage
+from flows.prefect_state.queries import read_any_of_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import Artifact
 
 MOST: Final = 100
 """Jobs that one answer looks back at."""
@@ -47,14 +49,16 @@ class PrefectLineages:
         if not jobs:
             return {}
         client = await self._connection()
-        notes = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=list(jobs)), key=ArtifactFilterKey(any_=[LINEAGE])
-            ),
-            limit=200,
-        )
+
+        async def ask(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
+            wanted = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE])
+            )
+            return await client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+
         found: dict[UUID, Lineage] = {}
-        for note in sorted(notes, key=lambda note: str(note.updated)):  # a run that began again wrote another
+        notes = await read_any_of_async(jobs, ask, order=lambda note: str(note.updated))
+        for note in notes:  # a run that began again wrote another
             try:
                 read = Lineage.model_validate(read_data(note))
             except ValidationError:  # somebody else's artifact under our key

@@ -19,15 +19,14 @@ from api.together import Together
 from flows.control import ENDED_AS, TENANT_TAG, Control, tags
 from flows.family import RETRY_OF, part_of
 from flows.outcome import NOTES, PROGRESS, status_of
+from flows.prefect_state.queries import MOST_VALUES, PAGE, read_any_of_async
 from flows.registry import FLOWS, JOB_TYPES, JobType
 from flows.schemas import Job
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import Artifact, FlowRun
 
-_TOGETHER = 100
-"""Jobs that are looked up in one question."""
 _SCANS = 20
 """Pages of Prefect's that one page of ours may take, where a status cannot be asked for exactly."""
 
@@ -48,7 +47,7 @@ class PrefectRuns:
         self._deployments: dict[str, UUID] = {}
         self._types: dict[UUID, str] = {}
         self._forecasts = Forecasts(self._door, self._type)
-        self._together = Together(self._read_all, _TOGETHER)
+        self._together = Together(self._read_all, MOST_VALUES)
         self._live = Live(self._read_soon)
 
     async def close(self) -> None:
@@ -156,9 +155,12 @@ class PrefectRuns:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         client = await self._door.open()
-        # the runs first, as in `_read`
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids)))
-        found = await client.read_flow_runs(flow_run_filter=wanted, limit=_TOGETHER)
+
+        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
+            return await client.read_flow_runs(flow_run_filter=wanted, limit=limit, offset=offset)
+
+        found = await read_any_of_async(ids, read)  # the runs first, as in `_read`
         notes = await self._notes([run.id for run in found])
         typed = [(run, await self._type(run)) for run in found]
         return {
@@ -222,17 +224,34 @@ class PrefectRuns:
         return await self._forecasts.outlook(job_type, control)
 
     async def _page(self, wanted: Wanted, cursor: Cursor) -> "list[FlowRun]":
+        """
+        Read runs from the cursor on, as many as a page of the list has.
+
+        What an earlier page gave of the cursor's moment is left out here: a filter of the ids to leave out
+        could grow beyond what the server's database takes.
+        """
+        seen, offset = frozenset(cursor.seen), 0
+        kept: list[FlowRun] = []
+        while len(kept) < wanted.limit:
+            size = min(PAGE, wanted.limit - len(kept) + len(seen))
+            page = await self._rows(wanted, cursor.time, size, offset)
+            kept += [run for run in page if run.id not in seen]
+            offset += len(page)
+            if len(page) < size:
+                break
+        return kept[: wanted.limit]
+
+    async def _rows(self, wanted: Wanted, until: datetime, limit: int, offset: int) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (
             FlowFilter,
             FlowFilterName,
             FlowRunFilter,
             FlowRunFilterExpectedStartTime,
-            FlowRunFilterId,
             FlowRunFilterTags,
         )
         from prefect.client.schemas.sorting import FlowRunSort
 
-        before = min(filter(None, (cursor.time, wanted.created_before)))
+        before = min(filter(None, (until, wanted.created_before)))
         span: Any = {"before_": before, "after_": wanted.created_after}
         all_tags = [f"{TAG}{tag}" for tag in wanted.tags]
         if wanted.part_of is not None:
@@ -243,13 +262,13 @@ class PrefectRuns:
         return await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(wanted.types or JOB_TYPES))),
             flow_run_filter=FlowRunFilter(
-                id=FlowRunFilterId(not_any_=list(cursor.seen)) if cursor.seen else None,
                 state=state_filter(wanted.statuses),
                 tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
                 expected_start_time=FlowRunFilterExpectedStartTime(**span),
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=wanted.limit,
+            limit=limit,
+            offset=offset,
         )
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
@@ -285,19 +304,19 @@ class PrefectRuns:
     async def _notes(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
-        wanted, notes = list(ids), defaultdict[UUID, dict[str, Any]](dict)
         client = await self._door.open()
-        for first in range(0, len(wanted), 50):  # an answer has at most 200 artifacts
-            found = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    flow_run_id=ArtifactFilterFlowRunId(any_=wanted[first : first + 50]),
-                    key=ArtifactFilterKey(any_=[PROGRESS, *NOTES]),
-                )
+
+        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
+            wanted = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk),
+                key=ArtifactFilterKey(any_=[PROGRESS, *NOTES]),
             )
-            found.sort(key=lambda note: str(note.updated))
-            for note in found:  # the newest of each
-                if note.flow_run_id:
-                    notes[note.flow_run_id][str(note.key)] = note
+            return await client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+
+        notes = defaultdict[UUID, dict[str, Any]](dict)
+        for note in await read_any_of_async(ids, read, order=lambda note: str(note.updated)):
+            if note.flow_run_id:
+                notes[note.flow_run_id][str(note.key)] = note  # the newest of each
         return notes
 
     # -- names and health ---------------------------------------------------------------------------------

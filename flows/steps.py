@@ -18,7 +18,6 @@ from musetalk_core.errors import ModelChanged
 from musetalk_core.weights.pins import PinnedModel
 from tasks.artefacts import artefacts
 from tasks.fetch import Fetched
-from tasks.heap import settled_heap
 from tasks.publish import Published
 from tasks.refs import ObjectRef, SourceFile
 from tasks.reports import Report, finish, reported
@@ -119,7 +118,7 @@ def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
-        with on_behalf_of(tenant), settled_heap(), reported(**shares) as report:
+        with on_behalf_of(tenant), reported(**shares) as report:
             check_places(job)
             yield Steps(report, Origins(job, tenant))
     finally:

@@ -82,7 +82,7 @@ def _made(order: Order, steps: Steps) -> VideoResult:
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     steps.used(*pin_known(*models_of_phones(features.phones)))
     steps.settled(fps=rate, phones=features.phones)
-    note_avatar(prepared, picture.source, order.engine, order.tenant, order.called)
+    noted = note_avatar.submit(prepared, picture.source, order.engine, order.tenant, order.called)
     talk = Talk(
         source=picture.source,
         avatar=prepared,
@@ -95,7 +95,7 @@ def _made(order: Order, steps: Steps) -> VideoResult:
         preset=order.encode.preset,
     )
     made = _video(talk, audio, sound, steps)
-    result = _result(talk, order, upload(made, VIDEO_FILE, name, order.output), steps)
+    result = _result(talk, order, upload(made, VIDEO_FILE, name, order.output), steps, noted)
     phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
     shown = Shown(made, result, order.face, phones, steps.timings)
     steps.afterwards.append(partial(show_video, shown))
@@ -171,7 +171,9 @@ def _chunks(
     return made
 
 
-def _result(talk: Talk, order: Order, stored: Published, steps: Steps) -> VideoResult:
+def _result(
+    talk: Talk, order: Order, stored: Published, steps: Steps, noted: PrefectFuture[None]
+) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     return VideoResult.model_validate(
         {
@@ -194,9 +196,17 @@ def _result(talk: Talk, order: Order, stored: Published, steps: Steps) -> VideoR
             "cached": steps.cached,
             "timings_s": steps.timings(),
             "speech": order.speech,
-            "warnings": [*order.warnings, *_warnings(prepared)],
+            "warnings": [*order.warnings, *_warnings(prepared), *_unlisted(noted)],
         }
     )
+
+
+def _unlisted(noted: PrefectFuture[None]) -> list[str]:
+    """Return a warning if the avatar's note could not be written: the video does not depend on it."""
+    noted.wait()
+    if noted.state.is_completed():
+        return []
+    return [f"the avatar is not in the list of avatars: {noted.state.message or noted.state.name}"]
 
 
 def _warnings(prepared: PreparedAvatar) -> list[str]:

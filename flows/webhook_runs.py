@@ -28,6 +28,7 @@ from prefect.states import Scheduled
 
 from flows.control import NOTIFY_TAG, TENANT_TAG, Control, Event, Notify, read_control
 from flows.outcome import NOTES, PROGRESS, ended_as, error_of, read_progress, result_of, status_of
+from flows.prefect_state.queries import MOST_VALUES, PAGE, read_any_of
 from flows.registry import INTERNAL
 from flows.webhook_body import Told
 from flows.webhook_schemas import DELIVERED, REPLAY, SETTLED, NotifyJob, event_tag, job_tag
@@ -41,7 +42,6 @@ LOOK_BACK: Final = timedelta(days=4)
 SETTLE_S: Final = 3.0
 """A run that failed or crashed may yet be started again, or turn out to have been stopped."""
 
-_PAGE = 200
 _ENDS: Final[dict[StateType, Event]] = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -156,11 +156,21 @@ def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowR
 
     Args:
         client: of the server.
-        jobs:   at most a page of them.
+        jobs:   any number.
     """
-    tags = [job_tag(job) for job in jobs]
     flow = FlowFilter(name=FlowFilterName(any_=["notify"]))
-    return all_pages(client, FlowRunFilter(tags=FlowRunFilterTags(any_=tags)), flow) if tags else []
+
+    def read(chunk: list[str], limit: int, offset: int) -> list[FlowRun]:
+        tagged = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
+        return client.read_flow_runs(
+            flow_filter=flow,
+            flow_run_filter=tagged,
+            sort=FlowRunSort.ID_DESC,
+            limit=limit,
+            offset=offset,
+        )
+
+    return read_any_of([job_tag(job) for job in jobs], read)
 
 
 def is_delivered(client: "SyncPrefectClient", job: NotifyJob) -> bool:
@@ -187,8 +197,8 @@ def missed(client: "SyncPrefectClient", now: datetime) -> list[tuple[NotifyJob, 
     )
     jobs = all_pages(client, ended)
     found: list[tuple[NotifyJob, FlowRun]] = []
-    for start in range(0, len(jobs), _PAGE):
-        page = jobs[start : start + _PAGE]
+    for start in range(0, len(jobs), MOST_VALUES):  # attempts of a few jobs at a time: a bound on memory
+        page = jobs[start : start + MOST_VALUES]
         attempts = attempts_of(client, [run.id for run in page])
         found += [(wanted, run) for run in page for wanted in _missing(run, attempts)]
     return found
@@ -244,11 +254,11 @@ def all_pages(
         flow_filter=flow,
         flow_run_filter=wanted,
         sort=FlowRunSort.ID_DESC,
-        limit=_PAGE,
+        limit=PAGE,
         offset=len(found),
     ):
         found += page
-        if len(page) < _PAGE:
+        if len(page) < PAGE:
             break
     return found
 

@@ -1,6 +1,6 @@
 """Put rendered crops back into their pictures: what is not the face keeps the source's bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -30,9 +30,9 @@ def compose(
     chunk: Chunk,
     idle_seed: int | None = None,
     masks: MaskCache | None = None,
-) -> Iterator[Picture]:
+) -> Generator[Picture]:
     """
-    The finished pictures of one chunk, in order.
+    The finished pictures of one chunk, in order; close it if it is not read to the end.
 
     Args:
         scene:     the avatar and how it is played.

@@ -1,6 +1,7 @@
 """Prepare an avatar: one pass that finds the face, one that lets the engine encode it. Memory stays flat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -141,15 +142,15 @@ class _Encoding:
 
     def _encode(self, records: npt.NDArray[np.float32], on_frames: OnFrames) -> PlateFile:
         with_face = np.flatnonzero(self._shots >= 0)
-        encoded = self._engine.encode_faces(self._faces(with_face))
-        with PlateWriter(self._folder, len(self._shots)) as plates:
+        with PlateWriter(self._folder, len(self._shots)) as plates, closing(self._faces(with_face)) as faces:
+            encoded = self._engine.encode_faces(faces)
             for done, (frame, kept) in enumerate(zip(with_face.tolist(), encoded, strict=True)):
                 records[frame] = kept.record
                 plates.write(frame, kept.plate)
                 on_frames(len(self._shots) + done + 1)
         return plates.plates
 
-    def _faces(self, frames: npt.NDArray[np.int64]) -> Iterator[FaceFrame]:
+    def _faces(self, frames: npt.NDArray[np.int64]) -> Generator[FaceFrame]:
         """Read the faces of these frames; fills their rows of `boxes`."""
         width, height = self._index.width, self._index.height
         with FrameReader(self._source, self._index) as reader:

@@ -1,9 +1,9 @@
 """Render one chunk: source frames and features in, face crops out, batch by batch."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -84,8 +84,8 @@ def render_chunk(
         InputError: the speech is too short for the chunk.
     """
     work = _Work(scene, engine, heard, chunk)
-    with CropWriter(folder) as writer:
-        for done, (source, crop) in enumerate(work.rendered(threads)):
+    with CropWriter(folder) as writer, closing(work.rendered(threads)) as rendered:
+        for done, (source, crop) in enumerate(rendered):
             writer.write(source, crop)
             on_frames(done + 1)
 
@@ -118,7 +118,7 @@ class _Work:
     heard: RowReader
     chunk: Chunk
 
-    def rendered(self, threads: int) -> Iterator[tuple[int, Image | None]]:
+    def rendered(self, threads: int) -> Generator[tuple[int, Image | None]]:
         """
         Batches in order. Whoever takes them writes while the next ones are made.
 
@@ -145,25 +145,25 @@ class _Work:
                     left.cancel()
                 wait(waiting)
 
-    def _batches(self) -> Iterator[_Batch]:
+    def _batches(self) -> Generator[_Batch]:
         sources = self.scene.sources(self.chunk)
         size = _BATCH if self.engine.traits.in_threads else _DEVICE_BATCH
-        faces = self._faces(sources)
-        for start in range(0, len(sources), size):
-            part = sources[start : start + size].tolist()
-            yield _Batch(self.chunk.start + start, part, list(islice(faces, len(part))))
+        with closing(self._faces(sources)) as faces:
+            for start in range(0, len(sources), size):
+                part = sources[start : start + size].tolist()
+                yield _Batch(self.chunk.start + start, part, list(islice(faces, len(part))))
 
-    def _faces(self, sources: Ints) -> Iterator[FaceFrame | None]:
+    def _faces(self, sources: Ints) -> Generator[FaceFrame | None]:
         """The face of each output frame; the same object while the source frame stays the same."""
-        pixels = self._pixels(sources) if self.engine.traits.needs_crops else None
         last, face = -1, None
-        for frame in sources.tolist():
-            crop = next(pixels) if pixels is not None else _UNREAD
-            if frame != last:
-                last, face = frame, self._face(frame, crop)
-            yield face
+        with closing(self._pixels(sources)) as pixels:
+            for frame in sources.tolist():
+                crop = next(pixels) if self.engine.traits.needs_crops else _UNREAD
+                if frame != last:
+                    last, face = frame, self._face(frame, crop)
+                yield face
 
-    def _pixels(self, sources: Ints) -> Iterator[Image]:
+    def _pixels(self, sources: Ints) -> Generator[Image]:
         avatar, frames = self.scene.avatar, sources.tolist()
         last, crop = -1, _UNREAD
         with FrameReader(avatar.source_path(self.scene.source), avatar.index) as reader:

@@ -59,7 +59,7 @@ def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None)
             raise MediaUnreadable("the uploaded file is empty")
         home_store().upload(path, asset_key(asset))
         about = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
-        _note(asset, path, about)
+        _note(asset, about)
     return asset
 
 
@@ -95,9 +95,7 @@ def expect_asset(name: str, size: int, content_type: str) -> Expected:
         raise DirectNotOffered("The store here takes no direct uploads; send the file to POST /v1/assets.")
     asset = uuid4().hex
     url = store.presigned_put(asset_key(asset), size, content_type, _PUT_LIFE_S)
-    with _scratch(asset) as path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _note(asset, path, {"name": plain_name(name), "size": size, "sha256": None})
+    _note(asset, {"name": plain_name(name), "size": size, "sha256": None})
     return Expected(asset, url, _PUT_LIFE_S)
 
 
@@ -136,11 +134,10 @@ def asset_key(asset: str) -> str:
     return f"{ASSETS}{asset}/data"
 
 
-def _note(asset: str, scratch: Path, about: dict[str, Any]) -> None:
+def _note(asset: str, about: dict[str, Any]) -> None:
     tenant = current_tenant()
-    note = scratch.with_suffix(".json")
-    note.write_text(json.dumps(about | ({_TENANT: tenant} if tenant is not None else {})))
-    home_store().upload(note, _note_key(asset), "application/json")
+    owner = {_TENANT: tenant} if tenant is not None else {}
+    home_store().put_bytes(_note_key(asset), json.dumps(about | owner).encode(), "application/json")
 
 
 def _note_key(asset: str) -> str:
@@ -154,4 +151,3 @@ def _scratch(asset: str) -> Generator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from tasks.avatar_notes import KIND, AvatarNote, is_noted, remember
 from tasks.errors import AvatarNotPrepared
 from tasks.limits import limits
 from tasks.models import EngineSpec, engine
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
@@ -112,6 +112,7 @@ def _not_prepared(source: SourceFile) -> AvatarNotPrepared:
     return AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true")
 
 
+@task(**ALWAYS, **RETRY_IO)
 def note_avatar(
     made: PreparedAvatar,
     source: SourceFile,
@@ -120,7 +121,7 @@ def note_avatar(
     called: str | None = None,
 ) -> None:
     """
-    Write down that an avatar was prepared, for those who list avatars.
+    Write down that an avatar was prepared, for those who list avatars; jobs do not need the note.
 
     Args:
         made:   the avatar.
@@ -128,6 +129,9 @@ def note_avatar(
         spec:   for which engine.
         tenant: for whom; None for nobody in particular.
         called: what people call the source, where a step of ours made it.
+
+    Raises:
+        StorageError, DiskFull: it could not be written, by any attempt.
     """
     note = AvatarNote(
         avatar=made.artefact.key,

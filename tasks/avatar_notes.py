@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.artefacts import artefacts
 from tasks.errors import ObjectMissing
 from tasks.objects import read_small
-from tasks.settings import get_settings
 from tasks.storage import home_store
 
 KIND = "avatar"
@@ -57,13 +56,7 @@ def remember(note: AvatarNote, tenant: str | None) -> None:
     key = _key(note.avatar, tenant)
     if home_store().find(key) is not None:
         return
-    path = get_settings().cache_folder / "parts" / f"avatar-{note.avatar}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.write_text(note.model_dump_json())
-        home_store().upload(path, key, "application/json")
-    finally:
-        path.unlink(missing_ok=True)
+    home_store().put_bytes(key, note.model_dump_json().encode(), "application/json")
 
 
 def read(avatar: str, tenant: str | None) -> AvatarNote:

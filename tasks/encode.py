@@ -1,5 +1,6 @@
 """From crops to a finished file: one picture encode a chunk, then a join that copies it."""
 
+from contextlib import closing
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -78,15 +79,18 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
         _masks(scene.avatar.folder, scene.avatar.folder.stat().st_ino, talk.engine),
     )
     known = scene.avatar.manifest
-    with VideoEncoder(
-        target,
-        known.width,
-        known.height,
-        scene.rate,
-        crf=talk.crf,
-        preset=talk.preset,
-        ffmpeg=settings.media.ffmpeg,
-    ) as encoder:
+    with (
+        VideoEncoder(
+            target,
+            known.width,
+            known.height,
+            scene.rate,
+            crf=talk.crf,
+            preset=talk.preset,
+            ffmpeg=settings.media.ffmpeg,
+        ) as encoder,
+        closing(pictures),
+    ):
         for picture in pictures:
             encoder.write(picture)
 

@@ -157,7 +157,8 @@ class Evictor:
                 removed.append(Removed(path.name, size))
         for name, life in (("parts", _PART_LIFE_S), ("identities", _IDENTITY_LIFE_S)):
             for path in _children(self._folder / name):
-                if _age(path, now) > life:
+                is_draft = path.name.startswith(".")
+                if _age(path, now) > (_PART_LIFE_S if is_draft else life):
                     removed.append(Removed(f"{name}/{path.name}", _size(path)))
                     if not dry_run:
                         path.unlink(missing_ok=True)

@@ -36,12 +36,8 @@ class Mirror:
         sizes: dict[str, int] = {}
         for name in artefact.files:
             sizes[name] = self._objects.upload(folder / name, f"{base}/{upload}/{name}").size
-        manifest = folder.with_name(f"{upload}.manifest")
-        try:
-            manifest.write_text(json.dumps({"folder": upload, "files": sizes}))
-            self._objects.upload(manifest, f"{base}/{_MANIFEST}", "application/json")
-        finally:
-            manifest.unlink(missing_ok=True)
+        manifest = json.dumps({"folder": upload, "files": sizes}).encode()
+        self._objects.put_bytes(f"{base}/{_MANIFEST}", manifest, "application/json")
 
     def fetch(self, kind: str, key: str, into: Path) -> Artefact:
         """

@@ -100,6 +100,17 @@ class Objects(Protocol):
         """
         ...
 
+    def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = True,
+    ) -> ObjectInfo:
+        """Store a small object from memory, on the terms of `upload`; many may write one key at once."""
+        ...
+
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB; errors come with the first block."""
         ...
@@ -275,13 +286,36 @@ class FolderObjects:
         overwrite: bool = True,
     ) -> ObjectInfo:
         """Copy a file in and give it its name at the end."""
+        del content_type
+        return self._put(key, lambda incoming: shutil.copyfile(path, incoming), metadata, overwrite)
+
+    def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = True,
+    ) -> ObjectInfo:
+        """Write an object and give it its name at the end."""
+        del content_type
+        return self._put(key, lambda incoming: incoming.write_bytes(data), metadata, overwrite)
+
+    def _put(
+        self,
+        key: str,
+        fill: Callable[[Path], object],
+        metadata: Mapping[str, str] | None,
+        overwrite: bool,
+    ) -> ObjectInfo:
+        """Let `fill` write a file of its own, then rename it; what a crash leaves, `unfinished` lists."""
         target, incoming = self.path(key), self.root / _TEMPORARY / uuid4().hex
         note = incoming.with_suffix(".json")
         for folder in (incoming.parent, self._note(key).parent):
             folder.mkdir(parents=True, exist_ok=True)
         try:
             with disk_errors():
-                shutil.copyfile(path, incoming)
+                fill(incoming)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 stat = incoming.stat()  # the version stays when the file gets its name
                 about = {"version": _version(stat), "metadata": dict(metadata or {})}

@@ -10,7 +10,6 @@ retention ever deletes a finished result in a client's bucket.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -156,20 +155,17 @@ def write_beside(output: Published, ending: str, content: str) -> None:
     objects, key_of, room = _place(output.where, output.job)
     may_replace = not output.where.bucket or output.where.overwrite
     about = {MADE_OF: output.key, MADE_BY: str(output.job)}
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "note.json"
-        path.write_text(content, encoding="utf-8")
-        for mark in _marks(output.job):
-            key = key_of(fitted(output.name, f"{f'_{mark}' if mark else ''}{ending}", room))
-            known = objects.find(key)
-            if known is not None and known.metadata.get(MADE_OF) == output.key:
-                return
-            if known is None or may_replace:
-                try:
-                    objects.upload(path, key, _JSON, metadata=about, overwrite=may_replace)
-                except OutputExists:
-                    continue
-                return
+    for mark in _marks(output.job):
+        key = key_of(fitted(output.name, f"{f'_{mark}' if mark else ''}{ending}", room))
+        known = objects.find(key)
+        if known is not None and known.metadata.get(MADE_OF) == output.key:
+            return
+        if known is None or may_replace:
+            try:
+                objects.put_bytes(key, content.encode(), _JSON, about, overwrite=may_replace)
+            except OutputExists:
+                continue
+            return
 
 
 def _of(made: Artefact, file: str, name: str) -> _File:

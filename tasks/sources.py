@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from urllib.parse import unquote
 
 from musetalk_core.errors import InputError, MediaUnreadable
+from musetalk_core.media.files import replacing
 from tasks.artefacts import artefacts, content_key
 from tasks.assets import asset_key, asset_name, no_asset, save_asset
 from tasks.egress import WebFile, egress
@@ -220,9 +221,8 @@ def _remembered(note: Path, uri: str) -> SourceFile | None:
 
 def _remember(note: Path, source: SourceFile) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
-    half = note.with_name(f"{note.name}.{source.sha256[:8]}.half")
-    half.write_text(source.model_dump_json())
-    half.replace(note)
+    with replacing(note) as draft:  # several jobs may learn the same at once
+        draft.write_text(source.model_dump_json())
 
 
 def _artefact(sha256: str, size: int) -> Artefact:

@@ -405,6 +405,21 @@ class S3Objects:
         if self.find(key) is not None:
             raise OutputExists(f"{self.uri(key)} exists and is not to be overwritten.", key=key)
 
+    def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = True,
+    ) -> ObjectInfo:
+        """Store a small object from memory, in one request."""
+        about = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+        checked_key(key)
+        with self._errors(key, "write"):
+            self._client(only_new=not overwrite).put_object(**self._where(key), **about, Body=data)
+        return self.head(key)
+
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes."""
         asked = self._where(key)

@@ -1,6 +1,5 @@
 """Fixtures every tier may use."""
 
-import gc
 import os
 import signal
 import tempfile
@@ -25,18 +24,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_heap() -> None:
-    """
-    Take what earlier tests left behind out of the sight of the garbage collector.
-
-    Readers of clips collect when they close: in a process with all of a suite's objects that takes most of a
-    second, and they are closed hundreds of times.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,6 @@ def main(fd: int, preload: list[str]) -> None:
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)
-    _settle_memory()
     line.send(Ready(os.getpid(), time.monotonic() - began))
     while True:
         match line.orders.get():
@@ -176,7 +175,8 @@ def execute(line: Line, order: Order) -> Done:
         finally:
             line.busy = False
     _take_sigterm(line)
-    gc.collect()
+    if state != "COMPLETED":
+        gc.collect()  # Prefect's state, the exception and its traceback are a cycle that may hold arrays
     return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat(), fault)
 
 
@@ -301,12 +301,6 @@ def flush() -> None:
     for service in (APILogWorker, EventsWorker):
         with contextlib.suppress(Exception):
             service.drain_all(timeout=2.0)
-
-
-def _settle_memory() -> None:
-    """What was imported stays for ever: keep the collector from walking it again and again."""
-    gc.collect()
-    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.types._datetime import now
 
 from flows.control import PRIORITIES, TENANT_TAG, read_control
+from flows.prefect_state.queries import read_any_of_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 200
 _TENANTS_A_LOOK: Final = 50
+_OF_A_TENANT: Final = 5
+"""Runs that are looked at of each tenant that the page has none of."""
 _LAST: Final = len(PRIORITIES)
 
 
@@ -104,18 +108,24 @@ class Waiting:
         hidden = [name for name in self.tenants if name not in shown][:_TENANTS_A_LOOK]
         more: list[FlowRun] = []
         for name in hidden:
-            more += await self.client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(
-                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-                    tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
-                    next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  pendulum stays out of it
-                ),
-                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
-                work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=queues)),
-                sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
-                limit=5,
-            )
+            read = partial(self._of_tenant, name)
+            more += await read_any_of_async(queues, read, order=_due, limit=_OF_A_TENANT)
         return [run for run in more if run.id not in known]
+
+    async def _of_tenant(self, name: str, chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
+        """Read the oldest runs of a tenant that are due in some queues."""
+        return await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
+                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  pendulum stays out of it
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
+            work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=chunk)),
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=limit,
+            offset=offset,
+        )
 
     async def _open_queues(self) -> list[UUID]:
         queues = await self.client.read_work_queues(work_pool_name=self.pool, limit=PAGE)

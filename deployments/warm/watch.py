@@ -15,9 +15,11 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNam
 from deployments.warm.protocol import Why
 from flows.attempts import RESCHEDULED, RETRY
 from flows.family import WAITING
+from flows.prefect_state.queries import read_any_of_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
     from prefect.events import Event
 
 ASK_EVERY_S: Final = 1.5
@@ -99,9 +101,7 @@ class Watch:
                 self._strange_since.clear()
                 continue
             try:
-                runs = await self._client.read_flow_runs(
-                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))
-                )
+                runs = await read_any_of_async(ids, self._read)
             except (httpx.HTTPError, OSError):
                 continue
             states = {run.id: run.state_type for run in runs}
@@ -110,6 +110,10 @@ class Watch:
             self._strange_since = {
                 run: since for run, since in self._strange_since.items() if run in set(ids)
             }
+
+    async def _read(self, chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
+        return await self._client.read_flow_runs(flow_run_filter=wanted, limit=limit, offset=offset)
 
     def _judge(self, run_id: UUID, state: StateType | None) -> None:
         if state == StateType.CANCELLING:

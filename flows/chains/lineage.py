@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 from prefect.context import FlowRunContext
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +16,7 @@ from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, PartJob, UsedModel
 from flows.outcome import read_data
+from flows.prefect_state.queries import read_any_of
 from flows.public_names import public_uri
 from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.reports import note
@@ -90,11 +92,14 @@ def _of_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], reuse
 
 
 def _read(client: "SyncPrefectClient", jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
-    wanted = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=list(jobs)), key=ArtifactFilterKey(any_=[LINEAGE])
-    )
+    def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
+        wanted = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE])
+        )
+        return patiently(lambda: client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset))
+
     found: dict[UUID, Lineage] = {}
-    for artifact in patiently(lambda: client.read_artifacts(artifact_filter=wanted, limit=200)):
+    for artifact in read_any_of(jobs, read):
         try:
             one = Lineage.model_validate(read_data(artifact))
         except ValidationError:  # of another version

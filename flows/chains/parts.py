@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
@@ -24,12 +24,12 @@ from flows.control import CANCELLED, ENDED_AS, Control, read_control, tags
 from flows.family import NAME, RETRY_OF, WORK, part_of
 from flows.job_types import WORK_TYPES
 from flows.outcome import NOTES, Status, ended_as, error_of, result_of, status_of
+from flows.prefect_state.queries import chunks_of, read_any_of
 from tasks.keys import content_key
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-_PAGE: Final = 200
 _NOTES_AT_ONCE: Final = 50
 _GENERATIONS: Final = 20
 _EARLIER: Final = datetime.min.replace(tzinfo=UTC)
@@ -80,6 +80,15 @@ class Ended:
     ran_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    """A part with when it was made."""
+
+    id: UUID
+    created: datetime
+    part: Part
+
+
 class Parts:
     """The parts of one run, those of the runs that it does again included."""
 
@@ -124,34 +133,34 @@ class Parts:
 
     def all(self) -> list[Part]:
         """Read all parts there are, oldest first."""
-        wanted = FlowRunFilter(
-            tags=FlowRunFilterTags(any_=[part_of(run) for run in (self._run.id, *self._ancestors)])
-        )
-        found: dict[UUID, tuple[datetime, Part]] = {}
-        offset = 0
-        while True:
+
+        def read(chunk: list[str], limit: int, offset: int) -> list[_Dated]:
+            wanted = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
             page = patiently(
-                lambda offset=offset: self._client.read_flow_runs(
-                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=_PAGE, offset=offset
+                lambda: self._client.read_flow_runs(
+                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
                 )
             )
-            found |= {run.id: (run.created or _EARLIER, self._part(run)) for run in page}
-            offset += len(page)
-            if len(page) < _PAGE:
-                return [part for _, part in sorted(found.values(), key=lambda one: one[0])]
+            # of each run no more is kept than a part's few fields
+            return [_Dated(run.id, run.created or _EARLIER, self._part(run)) for run in page]
+
+        marks = [part_of(run) for run in (self._run.id, *self._ancestors)]
+        return [one.part for one in read_any_of(marks, read, order=lambda one: one.created)]
 
     def read(self, ids: Sequence[UUID]) -> list[Part]:
         """Read some of them again."""
         return [self._part(run) for run in self._runs(ids)]
 
     def _runs(self, ids: Sequence[UUID]) -> list[FlowRun]:
-        found: list[FlowRun] = []
-        for start in range(0, len(ids), _PAGE):
-            some = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
-            found += patiently(
-                lambda some=some: self._client.read_flow_runs(flow_run_filter=some, limit=_PAGE)
+        def read(chunk: list[UUID], limit: int, offset: int) -> list[FlowRun]:
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
+            return patiently(
+                lambda: self._client.read_flow_runs(
+                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+                )
             )
-        return found
+
+        return read_any_of(ids, read)
 
     def _part(self, run: FlowRun) -> Part:
         is_over = run.state_type in TERMINAL_STATES
@@ -221,17 +230,21 @@ class Parts:
     def ended(self, ids: Sequence[UUID]) -> dict[UUID, Ended]:
         """Read how parts ended: their results and errors."""
         found: dict[UUID, Ended] = {}
-        for start in range(0, len(ids), _NOTES_AT_ONCE):
-            some = ids[start : start + _NOTES_AT_ONCE]
+        for some in chunks_of(ids, _NOTES_AT_ONCE):
             runs, notes = self._runs(some), self._notes(some)
             found |= {run.id: _ended(run, notes.get(run.id, {})) for run in runs}
         return found
 
     def _notes(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-        wanted = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=list(ids)), key=ArtifactFilterKey(any_=list(NOTES))
-        )
-        found = patiently(lambda: self._client.read_artifacts(artifact_filter=wanted, limit=_PAGE))
+        def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
+            wanted = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=list(NOTES))
+            )
+            return patiently(
+                lambda: self._client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            )
+
+        found = read_any_of(ids, read)
         notes: dict[UUID, dict[str, Any]] = {}
         for note in sorted(found, key=lambda note: str(note.updated)):  # the newest of each
             if note.flow_run_id:

@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 from pydantic import BaseModel, ConfigDict
 
 from flows.chains.books import Books
@@ -19,6 +20,7 @@ from flows.chains.patience import patiently
 from flows.chains.place import Place
 from flows.outcome import FILE_FIELDS, PROGRESS, media_of, read_progress
 from flows.pipeline_schemas import MOST_STEPS, PipelineResult, Step, StepView
+from flows.prefect_state.queries import read_any_of
 from tasks.errors import StepFailed
 from tasks.keys import content_key
 from tasks.policies import BY_CONTENT
@@ -121,13 +123,16 @@ class _Going:
     def percent(self, books: Books) -> float:
         """How far all steps are, those under way by their own word."""
         running = [part.id for part in self.crew.unfinished]
-        shares = 0.0
-        if running:
+
+        def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
             wanted = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=running), key=ArtifactFilterKey(any_=[PROGRESS])
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[PROGRESS])
             )
-            notes = patiently(lambda: books.client.read_artifacts(artifact_filter=wanted))
-            shares = sum(min(100.0, read_progress(note).percent) for note in notes)
+            return patiently(
+                lambda: books.client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            )
+
+        shares = sum(min(100.0, read_progress(note).percent) for note in read_any_of(running, read))
         return (100.0 * len(self.graph.done) + shares) / len(self.graph.steps)
 
     def failure(self) -> StepFailed:

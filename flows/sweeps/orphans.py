@@ -11,9 +11,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
 from flows.control import CANCELLED, ENDED_AS
+from flows.prefect_state.queries import read_any_of
 from flows.sweeps.look import Deed, Look
 from flows.sweeps.named import parents_of
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 ORPHANED: Final = "What it was part of was cancelled"
-_PAGE = 200
 
 
 def orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[FlowRun]:
@@ -63,8 +64,11 @@ def end(client: "SyncPrefectClient", run: FlowRun) -> None:
 
 def _cancelled(client: "SyncPrefectClient", ids: list[UUID]) -> set[UUID]:
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLED]))
-    found: set[UUID] = set()
-    for start in range(0, len(ids), _PAGE):
-        page = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + _PAGE]), state=state)
-        found |= {run.id for run in client.read_flow_runs(flow_run_filter=page, limit=_PAGE)}
-    return found
+
+    def read(chunk: list[UUID], limit: int, offset: int) -> list[FlowRun]:
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk), state=state)
+        return client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+        )
+
+    return {run.id for run in read_any_of(ids, read)}

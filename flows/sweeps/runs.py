@@ -28,6 +28,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from flows.family import PART_OF
+from flows.prefect_state.queries import MOST_VALUES, PAGE, chunks_of, read_any_of
 from flows.registry import FLOWS
 from flows.sweeps.history import Ties, needed_by, removable
 from flows.sweeps.look import Deed, Look, read_unfinished
@@ -43,7 +44,6 @@ LIMIT_S: Final = 15.0
 """The light pool may have one child, and webhooks wait for it."""
 MOST_RUNS: Final = 2000
 
-_PAGE = 200
 _AT_ONCE = 50
 """Runs that one request deletes; the server takes no more."""
 _ENDED = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
@@ -79,8 +79,8 @@ def _remove(look: Look, past: "_Past", needed: set[UUID], most: int, pace: Pace)
         going = removable(page, ties, look.now)[:most]
         done = [run.id for run in going] if look.dry_run else []
         yield from done
-        for start in range(0, 0 if look.dry_run else len(going), _AT_ONCE):
-            gone = _delete(look.client, [run.id for run in going[start : start + _AT_ONCE]], pace)
+        for chunk in [] if look.dry_run else chunks_of([run.id for run in going], _AT_ONCE):
+            gone = _delete(look.client, chunk, pace)
             yield from gone
             done += gone
             if pace.is_over:
@@ -107,7 +107,7 @@ class _Past:
                 parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=_PAGE,
+            limit=PAGE,
             offset=offset,
         )
 
@@ -118,36 +118,41 @@ class _Past:
         return Ties(frozenset(self._existing(sorted(named))), frozenset(needed | younger))
 
     def _existing(self, ids: Sequence[UUID]) -> set[UUID]:
-        found: set[UUID] = set()
-        for start in range(0, len(ids), _PAGE):
-            wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
-            found |= {run.id for run in self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)}
-        return found
+        def read(chunk: list[UUID], limit: int, offset: int) -> list[FlowRun]:
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
+            return self._client.read_flow_runs(
+                flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+            )
+
+        return {run.id for run in read_any_of(ids, read)}
 
     def _named_by_younger(self, ids: set[UUID]) -> set[UUID]:
         """Return those of which a run that ended later is a part, or tells."""
         named: set[UUID] = set()
-        while asked := sorted(ids - named):
-            wanted = FlowRunFilter(
-                tags=FlowRunFilterTags(
-                    any_=[tag for run in asked for tag in (f"{PART_OF}{run}", job_tag(run))]
-                ),
-                state=_ENDED,
-                end_time=FlowRunFilterEndTime(after_=self._before),  # pyright: ignore[reportArgumentType]
-            )
-            page = self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
-            named |= {owner for run in page for owner in owners_of(run.tags)}
-            if len(page) < _PAGE:  # else one with many children may have hidden the others
-                break
+        for some in chunks_of(sorted(ids), MOST_VALUES // 2):  # two tags each
+            while asked := [run for run in some if run not in named]:
+                page = self._tagged([tag for run in asked for tag in (f"{PART_OF}{run}", job_tag(run))])
+                named |= {owner for run in page for owner in owners_of(run.tags)}
+                if len(page) < PAGE:  # else one with many children may have hidden the others
+                    break
         return named
 
+    def _tagged(self, chunk: list[str]) -> list[FlowRun]:
+        """Read some runs that ended later and have one of these tags, at most a page."""
+        wanted = FlowRunFilter(
+            tags=FlowRunFilterTags(any_=chunk),
+            state=_ENDED,
+            end_time=FlowRunFilterEndTime(after_=self._before),  # pyright: ignore[reportArgumentType]
+        )
+        return self._client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)
 
-def _delete(client: "SyncPrefectClient", runs: list[UUID], pace: Pace) -> list[UUID]:
+
+def _delete(client: "SyncPrefectClient", chunk: list[UUID], pace: Pace) -> list[UUID]:
     """Delete runs and what belongs to them; returns those that are gone, none when time is up before."""
-    own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=runs))
+    own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=chunk))
     while True:
         with pace.step():
-            notes = client.read_artifacts(artifact_filter=own, limit=_PAGE)
+            notes = client.read_artifacts(artifact_filter=own, limit=PAGE)
         if not notes:
             break
         for note in notes:
@@ -156,12 +161,12 @@ def _delete(client: "SyncPrefectClient", runs: list[UUID], pace: Pace) -> list[U
             with pace.step():
                 _delete_artifact(client, note.id)
     # one that was set going again meanwhile is none of those
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=runs), state=_ENDED)
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk), state=_ENDED)
     with pace.step():
         answer: Any = client.request(
             "POST",
             "/flow_runs/bulk_delete",  # pyright: ignore[reportArgumentType]  newer than the list of routes
-            json={"flow_runs": wanted.model_dump(mode="json"), "limit": len(runs)},
+            json={"flow_runs": wanted.model_dump(mode="json"), "limit": len(chunk)},
         )
     return [UUID(run) for run in answer.json()["deleted"]]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -60,8 +61,7 @@ def decode_speech(
         stream = sound_stream(container)
         if stream is None:
             raise NoAudioFound(f"The {sniffed.name} file has no sound track.")
-        with temporary.open("wb") as file:
-            blocks = _mono(container, stream, sniffed, limits)
+        with temporary.open("wb") as file, closing(_mono(container, stream, sniffed, limits)) as blocks:
             return _resampled(blocks, stream.sample_rate, rate_hz, file)
 
 
@@ -106,7 +106,7 @@ def _put(samples: Float, file: BinaryIO) -> None:
 
 def _mono(
     container: InputContainer, stream: AudioStream, sniffed: Sniffed, limits: Limits
-) -> Iterator[Float]:
+) -> Generator[Float]:
     """Blocks of mono samples at the track's own rate, from the start of the file on."""
     rate, heard = stream.sample_rate, 0
     origin = (container.start_time or 0) * MICROSECOND

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ class Cursor:
         """
         Start before the first frame.
 
+        Close it when it is no longer needed: until then it keeps the decoder's threads and buffers.
+
         Args:
             decoder: freshly opened on the file the index was made of.
             index:   of that file.
@@ -40,10 +43,14 @@ class Cursor:
         self.position = 0
         self._decoder, self._index = decoder, index
         self._leads = list(_LEADS_S)
-        self._counting = True
-        self._walk = self._numbered()
+        self._walk = _counted(decoder)
         self._waiting: VideoFrame | None = None
         self._normaliser: Normaliser | None = None
+
+    def close(self) -> None:
+        """Stop decoding and release the packet and frame in progress; `advance` returns None afterwards."""
+        self._walk.close()
+        self._waiting = self._normaliser = None
 
     def advance(self) -> VideoFrame | None:
         """Return the frame at `position` and step on; None where the file has no more."""
@@ -81,24 +88,14 @@ class Cursor:
         return False
 
     def _jumped(self, key: int, lead: int) -> bool:
+        self._walk.close()
         self._decoder.seek(int(self._index.pts[key]) - lead)
-        self._counting, self._walk = False, self._numbered()
+        self._walk = _timed(self._decoder, self._index)
         for number, frame in self._walk:
             if number >= key:
                 self.position, self._waiting = key, frame
                 return number == key
         return False
-
-    def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
-        """From the start frames are counted; after a jump their timestamps tell which they are."""
-        if self._counting:
-            yield from enumerate(self._decoder.frames())
-            return
-        pts = self._index.pts
-        for frame in self._decoder.frames():
-            place = -1 if frame.pts is None else int(np.searchsorted(pts, frame.pts))
-            if 0 <= place < len(pts) and pts[place] == frame.pts:
-                yield place, frame
 
     def picture(self, frame: VideoFrame) -> Picture:
         """Convert a frame of this video."""
@@ -106,3 +103,23 @@ class Cursor:
             size = self._index.width, self._index.height
             self._normaliser = Normaliser(frame, self._decoder.stream.sample_aspect_ratio, size)
         return self._normaliser.picture(frame)
+
+
+# Functions, not methods: a generator that refers to the cursor which stores it would be a reference cycle,
+# and keep a closed decoder's threads and buffers until the next garbage collection.
+
+
+def _counted(decoder: FrameDecoder) -> Generator[tuple[int, VideoFrame]]:
+    """Number the frames from the start of the file by counting them."""
+    with closing(decoder.frames()) as frames:
+        yield from enumerate(frames)
+
+
+def _timed(decoder: FrameDecoder, index: VideoIndex) -> Generator[tuple[int, VideoFrame]]:
+    """Number the frames after a seek by their timestamps; leave out frames that the index does not have."""
+    pts = index.pts
+    with closing(decoder.frames()) as frames:
+        for frame in frames:
+            place = -1 if frame.pts is None else int(np.searchsorted(pts, frame.pts))
+            if 0 <= place < len(pts) and pts[place] == frame.pts:
+                yield place, frame

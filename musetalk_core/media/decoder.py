@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaUnreadable
 from musetalk_core.media.container import opened, picture_stream
 from musetalk_core.media.limits import Limits
-from musetalk_core.media.sniff import sniff
+from musetalk_core.media.sniff import Sniffed, sniff
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -51,8 +51,8 @@ class FrameDecoder:
         # Frame threads double the speed of slices alone; slices only help streams cut into them.
         stream.thread_type, stream.thread_count = "AUTO", threads
 
-    def frames(self) -> Iterator[VideoFrame]:
-        """Decode from here to the end of the file."""
+    def frames(self) -> Generator[VideoFrame]:
+        """Decode from here to the end of the file; close it if it is not read to the end."""
         from av.error import FFmpegError
 
         try:
@@ -76,6 +76,10 @@ class FrameDecoder:
         except FFmpegError:
             self.damaged += 1
             return []
+
+    def close(self) -> None:
+        """Release the stream, and with it the decoder's threads and buffers; nothing can be decoded then."""
+        del self.stream, self._container
 
     def seek(self, pts: int) -> None:
         """Move to a key frame at or before a time in the stream's units; ends earlier `frames()`."""
@@ -101,8 +105,15 @@ def opened_decoder(path: Path, limits: Limits, threads: int = 0) -> Generator[Fr
         MediaUnreadable: it cannot be opened or has no picture.
     """
     sniffed = sniff(path)
-    with opened(path, sniffed, limits) as container:
-        stream = picture_stream(container)
-        if stream is None:
-            raise MediaUnreadable(f"The {sniffed.name} file has no picture; send a video or an image.")
-        yield FrameDecoder(container, stream, threads)
+    with (
+        opened(path, sniffed, limits) as container,
+        closing(_decoder(container, sniffed, threads)) as decoder,
+    ):
+        yield decoder
+
+
+def _decoder(container: InputContainer, sniffed: Sniffed, threads: int) -> FrameDecoder:
+    stream = picture_stream(container)
+    if stream is None:
+        raise MediaUnreadable(f"The {sniffed.name} file has no picture; send a video or an image.")
+    return FrameDecoder(container, stream, threads)

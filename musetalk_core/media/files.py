@@ -1,11 +1,10 @@
 """Writing a file so that it is either whole or absent, and saying plainly when the disk is full."""
 
 import errno
-import os
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from musetalk_core.errors import DiskFull
 
@@ -34,10 +33,9 @@ def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
         suffix: of the sibling; None = the target's.
 
     Yields:
-        a path nobody else uses; the block may create it.
+        a path nobody else uses, in whatever thread, process or machine; the block may create it.
     """
-    label = f"{os.getpid()}-{threading.get_ident()}"
-    temporary = target.with_name(f".{target.stem}.{label}.part{suffix or target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{uuid4().hex[:12]}.part{suffix or target.suffix}")
     try:
         yield temporary
     finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from fractions import Fraction
 from heapq import merge
 from operator import itemgetter
@@ -232,12 +232,12 @@ def _sounds(stack: ExitStack, path: Path, output: OutputContainer) -> Iterator[t
     source = container.streams.audio[0]
     stream = output.add_stream_from_template(source)
     stream.metadata.clear()
-    return _sound_packets(container, source, stream)
+    return stack.enter_context(closing(_sound_packets(container, source, stream)))
 
 
 def _sound_packets(
     container: InputContainer, source: AudioStream, stream: AudioStream
-) -> Iterator[tuple[float, Packet[Any]]]:
+) -> Generator[tuple[float, Packet[Any]]]:
     for packet in container.demux(source):
         if packet.dts is None:
             continue  # the empty packet at the end

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -79,9 +78,6 @@ class FrameReader:
         self._kept.clear()
         self._cursor = None
         self._stack.close()
-        # PyAV's container and streams refer to each other: without this, closed decoders keep their threads
-        # and picture buffers until some later collection, 15 MB and two threads a chunk.
-        gc.collect()
 
     def read(self, indices: Iterable[int]) -> Iterator[Picture]:
         """
@@ -146,5 +142,5 @@ class FrameReader:
 
     def _open(self) -> Cursor:
         decoder = self._stack.enter_context(opened_decoder(self._path, self._limits, self._threads))
-        self._cursor = Cursor(decoder, self._index)
+        self._cursor = self._stack.enter_context(closing(Cursor(decoder, self._index)))
         return self._cursor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -200,15 +200,20 @@ def seeks(decoder: FrameDecoder, index: VideoIndex, checks: Mapping[int, int]) -
         index:   of that file.
         checks:  frame number -> fingerprint, for key frames and those right after them.
     """
-    cursor = Cursor(decoder, index)
     tried = [number for number in checks if index.keys[number]]
-    for key in tried[:: -(-len(tried) // _TEST_SEEKS)] + tried[-1:]:
-        if not cursor.jump(key, key):
+    with closing(Cursor(decoder, index)) as cursor:
+        return all(
+            _seeks_to(cursor, key, checks) for key in tried[:: -(-len(tried) // _TEST_SEEKS)] + tried[-1:]
+        )
+
+
+def _seeks_to(cursor: Cursor, key: int, checks: Mapping[int, int]) -> bool:
+    if not cursor.jump(key, key):
+        return False
+    for number in (key, key + 1):
+        frame = cursor.advance() if number in checks else None
+        if number in checks and (frame is None or fingerprint(cursor.picture(frame)) != checks[number]):
             return False
-        for number in (key, key + 1):
-            frame = cursor.advance() if number in checks else None
-            if number in checks and (frame is None or fingerprint(cursor.picture(frame)) != checks[number]):
-                return False
     return True
 
 

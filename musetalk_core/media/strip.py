@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -41,15 +42,16 @@ def strip(path: Path, count: int = 8, columns: int = 4, width: int = 240, limit_
     """
     deadline = time.monotonic() + limit_s
     shown: list[Image] = []
-    with opened_decoder(path, Limits()) as decoder:
+    with opened_decoder(path, Limits()) as decoder, ExitStack() as stack:
         unit = decoder.stream.time_base or Fraction(1)
         length_s, now_s = float((decoder.stream.duration or 0) * unit), 0.0
-        frames = decoder.frames()
+        frames = stack.enter_context(closing(decoder.frames()))
         for number in range(count):
             wanted_s = (number + 0.5) / count * length_s
             if wanted_s - now_s > _JUMP_S:
+                stack.close()
                 decoder.seek(int(wanted_s / unit))
-                frames = decoder.frames()
+                frames = stack.enter_context(closing(decoder.frames()))
             frame: VideoFrame | None = None
             for frame in frames:
                 now_s = float(frame.time or 0.0)

@@ -26,6 +26,7 @@ BOOK: Final = ".weights.json"
 _BLOCK: Final = 1 << 22
 _CLOCK_STEP_S: Final = 0.02
 """File systems take times from a clock of up to 10 ms a step: two writes in one step look the same."""
+_DRAFT_LIFE_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ def _add(book: Path, section: str, key: str, entry: dict[str, Any]) -> None:
     with _locked(book.parent):
         content = _read(book)
         content[section] = _section(content, section) | {key: entry}
+        _remove_stale_drafts(book)
         handle, draft = tempfile.mkstemp(prefix=f"{book.name}.", dir=book.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -166,6 +168,14 @@ def _add(book: Path, section: str, key: str, entry: dict[str, Any]) -> None:
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
+
+
+def _remove_stale_drafts(book: Path) -> None:
+    """Remove what processes that were killed while writing left; a live one needs no day."""
+    for draft in book.parent.glob(f"{book.name}.*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+                draft.unlink()
 
 
 @contextmanager

@@ -1,6 +1,11 @@
-"""Finished runs as a busy year leaves them in Prefect's database, written there by SQL."""
+"""Finished runs as a busy year leaves them in Prefect's database of either kind, written there by SQL."""
 
 import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import asyncpg
 
@@ -79,21 +84,161 @@ async def _write(address, days, apart_s, count, share):
         await connection.close()
 
 
+SQLITE = "sqlite:///"
+
+
+def _stored(time):
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _spent(seconds):
+    return _stored(datetime.fromtimestamp(seconds, UTC))
+
+
+def _insert(database, table, rows):
+    names = list(rows[0])
+    places = ", ".join("?" for _ in names)
+    database.executemany(
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", [tuple(row.values()) for row in rows]
+    )
+
+
+def _states(owner, of, kinds, began):
+    """Rows of states, a second apart; returns the id of the last too."""
+    rows = [
+        {
+            "id": str(uuid4()),
+            owner: of,
+            "type": kind,
+            "name": kind.capitalize(),
+            "timestamp": _stored(began + timedelta(seconds=place)),
+            "created": _stored(began),
+        }
+        for place, kind in enumerate(kinds, 1)
+    ]
+    return rows, rows[-1]["id"]
+
+
+def _whole(run, began):
+    """Tasks, logs and artifacts of one run, as the statements for PostgreSQL make them."""
+    ended = _stored(began + timedelta(minutes=1))
+    tasks = [
+        {
+            "id": str(uuid4()),
+            "name": f"task-{number}",
+            "flow_run_id": run,
+            "task_key": f"task-{number}",
+            "dynamic_key": "0",
+            "state_type": "COMPLETED",
+            "state_name": "Completed",
+            "run_count": 1,
+            "total_run_time": _spent(0),
+            "start_time": _stored(began),
+            "end_time": ended,
+            "expected_start_time": _stored(began),
+            "created": _stored(began),
+        }
+        for number in range(1, 4)
+    ]
+    kinds = ("PENDING", "RUNNING", "COMPLETED")
+    states = [row for task in tasks for row in _states("task_run_id", task["id"], kinds, began)[0]]
+    logs = [
+        {
+            "name": "prefect.flow_runs",
+            "level": 20,
+            "flow_run_id": run,
+            "message": f"line {number}{' of some length' * 6}",
+            "timestamp": _stored(began + timedelta(seconds=number)),
+        }
+        for number in range(1, 13)
+    ]
+    artifacts = [
+        {
+            "key": key,
+            "type": "json",
+            "data": json.dumps('{"x": 1}' * 40),
+            "flow_run_id": run,
+            "description": '{"phase": "upload", "done": 1, "total": 1}',
+            "created": ended,
+        }
+        for key in ("progress", "timings", "result", "error")
+    ]
+    return {"task_run": tasks, "task_run_state": states, "log": logs, "artifact": artifacts}
+
+
+def _write_sqlite(path, days, apart_s, count, share):
+    parameters, now = json.dumps({"job": {"text": "a word " * 40}}), datetime.now(UTC)
+    with closing(sqlite3.connect(path, timeout=60)) as database, database:
+        (flow,) = database.execute("SELECT id FROM flow WHERE name = 'speech'").fetchone()
+        rows = {table: [] for table in TABLES}
+        for number in range(1, count + 1):
+            began = now - timedelta(days=days, seconds=number * apart_s)
+            ended = _stored(began + timedelta(minutes=1))
+            kind, run = "FAILED" if number % 10 == 0 else "COMPLETED", str(uuid4())
+            states, last = _states("flow_run_id", run, ("SCHEDULED", "PENDING", "RUNNING", kind), began)
+            rows["flow_run_state"] += states
+            rows["flow_run"].append(
+                {
+                    "id": run,
+                    "name": f"speech-{number}",
+                    "flow_id": flow,
+                    "state_type": kind,
+                    "state_name": kind.capitalize(),
+                    "state_id": last,
+                    "run_count": 1,
+                    "expected_start_time": _stored(began),
+                    "start_time": _stored(began),
+                    "end_time": ended,
+                    "state_timestamp": ended,
+                    "created": _stored(began),
+                    "total_run_time": _spent(60),
+                    "parameters": parameters,
+                    "tags": '["tenant:acme"]',
+                }
+            )
+            if number % round(1 / share) == 0:
+                for table, more in _whole(run, began).items():
+                    rows[table] += more
+        for table, made in rows.items():
+            if made:
+                _insert(database, table, made)
+        database.execute("ANALYZE")
+
+
 def write_runs(address, *, days, count, share, apart_s=1.0):
     """Write runs that ended so many days ago and before; a share has tasks, logs and artifacts."""
-    asyncio.run(_write(address, float(days), float(apart_s), count, share))
+    if address.startswith(SQLITE):
+        _write_sqlite(address.removeprefix(SQLITE), days, apart_s, count, share)
+    else:
+        asyncio.run(_write(address, float(days), float(apart_s), count, share))
+
+
+_TIMES = {
+    "flow_run": "end_time",
+    "flow_run_state": "timestamp",
+    "task_run": "start_time",
+    "task_run_state": "timestamp",
+    "log": "timestamp",
+    "artifact": "created",
+}
+"""By table: what says how old a row is."""
+
+
+def _count_sqlite(path, before_days):
+    old = _stored(datetime.now(UTC) - timedelta(days=before_days))
+    with closing(sqlite3.connect(path, timeout=60)) as database:
+        return {
+            table: database.execute(
+                f"SELECT count(*) FILTER (WHERE {time} < ?), count(*) FILTER (WHERE NOT {time} < ?)"
+                f" FROM {table}",
+                (old, old),
+            ).fetchone()
+            for table, time in _TIMES.items()
+        }
 
 
 async def _count(address, before_days):
-    old = "now() - $1 * interval '1 day'"
-    of = {
-        "flow_run": f"end_time < {old}",
-        "flow_run_state": f"timestamp < {old}",
-        "task_run": f"start_time < {old}",
-        "task_run_state": f"timestamp < {old}",
-        "log": f"timestamp < {old}",
-        "artifact": f"created < {old}",
-    }
+    of = {table: f"{time} < now() - $1 * interval '1 day'" for table, time in _TIMES.items()}
     connection = await asyncpg.connect(address)
     try:
         counted = {}
@@ -111,4 +256,6 @@ async def _count(address, before_days):
 
 def count_rows(address, before_days):
     """Per table: rows from before so many days ago, and younger ones."""
+    if address.startswith(SQLITE):
+        return _count_sqlite(address.removeprefix(SQLITE), before_days)
     return asyncio.run(_count(address, before_days))

@@ -1,5 +1,6 @@
 """S3 and folder stores behave alike, resume downloads, and say plainly what went wrong."""
 
+import errno
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,6 +84,39 @@ def test_not_overwriting_keeps_what_is_there(store, file):
 
     assert not caught.value.retryable
     assert store.head("a.bin").size == len(BODY)
+
+
+def test_small_objects_are_stored_from_memory(store):
+    info = store.put_bytes("a/note.json", b"{}", "application/json", {"job": "7"})
+
+    assert info == store.head("a/note.json")
+    assert (info.key, info.size, dict(info.metadata)) == ("a/note.json", 2, {"job": "7"})
+    assert read_small(store, "a/note.json") == b"{}"
+    assert dict(store.put_bytes("a/note.json", b"[]").metadata) == {}
+    with pytest.raises(OutputExists, match="not to be overwritten"):
+        store.put_bytes("a/note.json", b"other", overwrite=False)
+    assert read_small(store, "a/note.json") == b"[]"
+    assert store.put_bytes("empty", b"").size == 0
+    assert list(store.unfinished()) == []
+
+
+@pytest.mark.parametrize("key", ["", "/a", "../a", "a/./b", "a\x00b"])
+def test_keys_that_would_escape_are_refused_for_small_objects_too(store, key):
+    with pytest.raises(BucketNotAllowed):
+        store.put_bytes(key, b"x")
+
+
+def test_a_full_disk_is_named_for_small_objects_too(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = FolderObjects(tmp_path / "store")
+    store.put_bytes("a", b"1")
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(DiskFull):
+        store.put_bytes("a", b"2")
+    assert read_small(store, "a") == b"1"
 
 
 def test_a_missing_object_is_named(store, tmp_path):

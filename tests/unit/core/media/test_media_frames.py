@@ -1,10 +1,8 @@
 """Scanning and reading: every order of reading shows what one plain pass shows."""
 
-import gc
 import zlib
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -265,19 +263,3 @@ def test_an_index_that_says_unseekable_is_believed(clips):
 def test_the_number_of_decoder_threads_changes_nothing(clips, threads):
     path = clips.moving("a.mp4", *BFRAMES)
     assert scanned(path, threads=threads)[0] == scanned(path)[0]
-
-
-def test_a_closed_reader_keeps_no_decoder_threads(clips):
-    path = clips.moving("threads.mp4", *X264)
-    index = scanned(path)[1]
-    tasks = Path("/proc/self/task")
-    if not tasks.exists():
-        pytest.skip("threads are counted in /proc")
-    gc.collect()
-    before = len(list(tasks.iterdir()))
-
-    for _ in range(6):
-        with FrameReader(path, index) as reader:
-            list(reader.read(range(3)))
-
-    assert len(list(tasks.iterdir())) <= before

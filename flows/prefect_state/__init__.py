@@ -1,0 +1,1 @@
+"""What jobs are on the Prefect server: queries that both its databases answer."""

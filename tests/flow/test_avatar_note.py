@@ -1,0 +1,120 @@
+"""The note of an avatar is for people: its store decides no video's fate, and jobs may write it at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from flows.lip_sync import lip_sync
+from flows.prepare_avatar import prepare_avatar
+from flows.schemas import LipSyncJob, PrepareAvatarJob
+from tasks import avatar
+from tasks.avatar_notes import listed, remember
+from tasks.errors import BucketNotAllowed, StorageError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def job(home, clip_file, speech_file):
+    return LipSyncJob(video=f"file://{clip_file}", audio=f"file://{speech_file}", engine="fake")
+
+
+def failing(times, error):
+    """A `remember` that fails so often, then works."""
+    left = [times]
+
+    def attempt(*words):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        remember(*words)
+
+    return attempt
+
+
+def test_a_store_that_fails_once_is_asked_again(job, monkeypatch):
+    monkeypatch.setattr(avatar, "remember", failing(1, StorageError("the storage is busy")))
+
+    result = lip_sync(job)
+
+    assert [note.avatar for note in listed(None, None, 10)[0]] == [result.avatar]
+    assert result.warnings == []
+
+
+def test_a_store_that_refuses_the_note_costs_a_warning_and_no_video(job, monkeypatch):
+    monkeypatch.setattr(avatar, "remember", failing(10, BucketNotAllowed("the storage refused to write")))
+
+    result = lip_sync(job)
+
+    assert result.video.size > 0
+    assert len(result.warnings) == 1
+    assert "not in the list of avatars" in result.warnings[0]
+    assert "refused to write" in result.warnings[0]
+
+
+def test_preparing_an_avatar_still_says_that_it_could_not_be_listed(home, clip_file, monkeypatch):
+    monkeypatch.setattr(avatar, "remember", failing(10, BucketNotAllowed("the storage refused to write")))
+
+    with pytest.raises(BucketNotAllowed):
+        prepare_avatar(PrepareAvatarJob(video=f"file://{clip_file}", engine="fake"))
+
+
+# notes take half a second to store, so that the jobs, which have waited for one avatar, write them together
+JOB = """
+import sys, time
+from tasks.objects import FolderObjects
+
+def slowed(plain):
+    def slow(self, *words, **more):
+        if any("avatars/" in str(word) for word in words):
+            time.sleep(0.5)
+        return plain(self, *words, **more)
+    return slow
+
+for name in ("upload", "put_bytes"):
+    if hasattr(FolderObjects, name):
+        setattr(FolderObjects, name, slowed(getattr(FolderObjects, name)))
+
+from flows.control import Control
+from flows.lip_sync import lip_sync
+from flows.schemas import LipSyncJob
+
+print("ready", flush=True)
+sys.stdin.readline()
+job = LipSyncJob(video=sys.argv[1], audio=sys.argv[2], engine="fake")
+print(lip_sync(job).avatar)
+"""
+
+
+def test_jobs_that_share_an_avatar_all_succeed_at_once(job, home):
+    environment = os.environ | {
+        "PYTHONPATH": str(REPOSITORY),
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+    }
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOB, job.video, job.audio],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in jobs:
+        assert process.stdout.readline() == "ready\n"
+    for process in jobs:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+    answers = [process.communicate(timeout=300)[0].strip() for process in jobs]
+
+    assert [process.returncode for process in jobs] == [0, 0, 0]
+    assert answers == [listed(None, None, 10)[0][0].avatar] * 3

@@ -1,0 +1,247 @@
+"""More values than SQLite takes in one filter: each query gives all that there is, on a real server."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+from lineages import lineage_of
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.states import Cancelling, Completed
+
+from api.cursor import Cursor
+from api.deliveries import PrefectDeliveries
+from api.lineages import PrefectLineages
+from api.prefect_runs import PrefectRuns
+from api.runs import Wanted
+from deployments.warm import watch
+from flows.chains import lineage as chain_lineage
+from flows.chains.parts import Parts
+from flows.control import Control, Notify, tags
+from flows.family import part_of
+from flows.janitor import janitor
+from flows.lineage_schemas import LINEAGE
+from flows.schemas import JanitorJob
+from flows.sweeps import orphans, runs
+from flows.webhook_runs import attempts_of, missed
+from flows.webhook_schemas import DELIVERY, job_tag
+
+MANY = 140
+"""Above SQLite's 127 and above what one filter of ours may hold."""
+
+
+@flow(name="lip_sync")
+def lip_sync():
+    """Stands for a job."""
+
+
+@flow(name="notify")
+def notify():
+    """Stands for an attempt at telling of a job."""
+
+
+@pytest.fixture
+def client(home):
+    """A client of the server, which is on SQLite."""
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def short_lists(monkeypatch):
+    """No request of this test, by whatever client, may list more than 100 values in one filter."""
+    longest = []
+
+    def lists(body):
+        if isinstance(body, dict):
+            for name, value in body.items():
+                if name in ("any_", "not_any_", "all_") and isinstance(value, list):
+                    yield len(value)
+                yield from lists(value)
+
+    def checked(request):
+        if request.url.path.endswith(("/filter", "/count", "/bulk_delete", "/filter/minimal")):
+            longest.extend(lists(json.loads(request.content or b"null")))
+
+    for kind in (httpx.Client, httpx.AsyncClient):
+        plain = kind.send
+
+        def send(self, request, *words, plain=plain, **more):
+            checked(request)
+            return plain(self, request, *words, **more)
+
+        monkeypatch.setattr(kind, "send", send)
+    yield longest
+    assert max(longest, default=0) <= 100
+
+
+@pytest.fixture
+def made(client):
+    """Runs in some state, deleted afterwards."""
+    all_made = []
+
+    def make(count, *, of=lip_sync, state=None, **more):
+        found = [client.create_flow_run(of, **more) for _ in range(count)]
+        all_made.extend(run.id for run in found)
+        if state is not None:
+            for run in found:
+                client.set_flow_run_state(run.id, state(), force=True)
+        return [run.id for run in found]
+
+    yield make
+    for run in all_made:
+        client.delete_flow_run(run)
+
+
+def note(client, run, key, data):
+    client.create_artifact(ArtifactCreate(key=key, type="json", data=json.dumps(data), flow_run_id=run))
+
+
+def test_attempts_at_many_jobs_are_found_once_each(client, made):
+    jobs = [uuid4() for _ in range(MANY)]
+    (first,) = made(1, of=notify, tags=[job_tag(jobs[0])])
+    (both,) = made(1, of=notify, tags=[job_tag(jobs[1]), job_tag(jobs[-1])])
+    made(1, of=notify, tags=[job_tag(uuid4())])
+
+    assert sorted(run.id for run in attempts_of(client, jobs)) == sorted([first, both])
+
+
+def test_the_janitor_looks_at_many_ended_jobs(client, made):
+    control = Control(notify=Notify(url="https://listener.example/hook", events=["completed"]))
+    parameters = {"control": control.model_dump(mode="json", exclude_defaults=True)}
+    ended = made(MANY, state=Completed, tags=tags(control), parameters=parameters)
+    old = made(MANY, state=Completed)
+    made(1, state=Completed, tags=[part_of(old[-1])])
+
+    assert {run.id for _, run in missed(client, datetime.now(UTC))} >= set(ended)
+    past = runs._Past(client, ["lip_sync"], datetime.now(UTC) - timedelta(days=1))
+    assert past._named_by_younger({*old, *ended}) == {old[-1]}
+    assert past._existing([*old, *ended, uuid4()]) == {*old, *ended}
+    janitor(JanitorJob(dry_run=True))  # fails when a sweep does
+
+
+def test_many_cancelled_parents_are_known(client, made):
+    waiting = made(MANY)
+    assert orphans._cancelled(client, waiting) == set()
+
+
+def test_many_parts_are_read_with_what_they_wrote(client, made):
+    (whole,) = made(1)
+    own = made(MANY, tags=[part_of(whole)], state=Completed)
+    for run in own:
+        note(client, run, "result", {"name": "old.mp4"})
+    for _ in range(2):  # runs that began anew wrote more: 3 results a run are more than one answer holds
+        for run in own:
+            note(client, run, "result", {"name": f"{run}.mp4"})
+    parts = Parts(client, client.read_flow_run(whole))
+
+    assert {part.id for part in parts.all()} == set(own)
+    assert {part.id for part in parts.read(own)} == set(own)
+    ended = parts.ended(own)
+    assert {run: how.result.get("name") for run, how in ended.items()} == {run: f"{run}.mp4" for run in own}
+
+
+def test_lineages_of_many_jobs_are_read(client, made):
+    own = made(MANY)
+    for run in own:
+        note(client, run, LINEAGE, json.loads(lineage_of(run).model_dump_json()))
+
+    async def read():
+        async with get_client() as connection:
+
+            async def open_connection():
+                return connection
+
+            return await PrefectLineages(open_connection).of(own)
+
+    assert chain_lineage._read(client, own).keys() == asyncio.run(read()).keys() == set(own)
+
+
+def test_many_jobs_are_looked_up_and_listed_page_by_page(client, made):
+    own = made(MANY, tags=["tag:many"])
+    for run in own:
+        for _ in range(2):
+            note(client, run, "progress", 1)
+
+    async def read():
+        api = PrefectRuns()
+        try:
+            found = await api._read_all(own)
+            listed, cursor = [], None
+            while True:
+                page = await api.find(Wanted(tags=("many",), limit=30, cursor=cursor))
+                listed += [run.id for run in page.runs]
+                cursor = page.next
+                if cursor is None:
+                    return found, listed
+        finally:
+            await api.close()
+
+    found, listed = asyncio.run(read())
+    assert found.keys() == set(own)
+    assert len(listed) == MANY and set(listed) == set(own)
+
+
+def test_a_list_goes_on_within_one_moment(client, made):
+    """What earlier pages gave is left out of the answer: the query has no list of it."""
+    own = made(MANY, tags=["tag:moment"])
+    cursor = Cursor(datetime.now(UTC), tuple(own[:130]))
+
+    async def read():
+        api = PrefectRuns()
+        try:
+            return {run.id for run in await api._page(Wanted(tags=("moment",), limit=20), cursor)}
+        finally:
+            await api.close()
+
+    assert asyncio.run(read()) == set(own[130:])
+
+
+def test_more_attempts_at_one_job_than_an_answer_holds_are_shown(client, made):
+    job = uuid4()
+    parameters = {"job": {"run": str(job), "event": "completed", "attempt": 1}}
+    own = made(210, of=notify, tags=[job_tag(job)], parameters=parameters)
+    for run in own:
+        note(client, run, DELIVERY, {"outcome": "refused", "status_code": 500})
+
+    async def read():
+        async with get_client() as connection:
+
+            async def open_connection():
+                return connection
+
+            return await PrefectDeliveries(open_connection).of(job)
+
+    (delivery,) = asyncio.run(read())
+    assert [attempt.outcome for attempt in delivery.attempts] == ["refused"] * 210
+
+
+def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch):
+    own = made(MANY)
+    for run in own:
+        client.set_flow_run_state(run, Cancelling(), force=True)
+    asked_to_stop = set()
+
+    async def look():
+        async with get_client() as connection:
+            monkeypatch.setattr(watch, "ASK_EVERY_S", 0.1)
+            all_stopped = asyncio.Event()
+
+            def stop(run, why):
+                asked_to_stop.add(run)
+                if len(asked_to_stop) == MANY:
+                    all_stopped.set()
+
+            looking = watch.Watch(connection, uuid4(), lambda: own, lambda _: None, stop)
+            task = asyncio.create_task(looking.ask())
+            try:
+                await asyncio.wait_for(all_stopped.wait(), 60)
+            finally:
+                task.cancel()
+
+    asyncio.run(look())
+    assert asked_to_stop == set(own)

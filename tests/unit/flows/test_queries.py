@@ -1,0 +1,99 @@
+"""Any-of queries are cut into chunks and merged."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import pytest
+
+from flows.prefect_state.queries import MOST_VALUES, PAGE, chunks_of, read_any_of, read_any_of_async
+
+
+@dataclass(frozen=True)
+class Run:
+    id: UUID
+    tags: tuple[str, ...]
+    time: int
+
+
+class Server:
+    """Answers as Prefect's does: any of the values, newest first, at most a page."""
+
+    def __init__(self, runs):
+        self.runs, self.asked = sorted(runs, key=lambda run: -run.time), []
+
+    def read(self, chunk, limit, offset):
+        assert 0 < len(chunk) <= MOST_VALUES and 0 < limit <= PAGE
+        self.asked.append((len(chunk), limit, offset))
+        return [run for run in self.runs if set(run.tags) & set(chunk)][offset : offset + limit]
+
+
+def tags(count):
+    return [f"tag-{number}" for number in range(count)]
+
+
+def newest(run):
+    return -run.time
+
+
+@pytest.fixture(params=["sync", "async"])
+def read(request):
+    if request.param == "sync":
+        return lambda server, *words, **more: read_any_of(*words, server.read, **more)
+
+    def awaited(server, values, **more):
+        async def ask(*words):
+            return server.read(*words)
+
+        return asyncio.run(read_any_of_async(values, ask, **more))
+
+    return awaited
+
+
+def test_values_are_cut_into_chunks_without_repeats():
+    assert [len(chunk) for chunk in chunks_of([*tags(250), *tags(250)])] == [100, 100, 50]
+    assert [value for chunk in chunks_of(tags(250)) for value in chunk] == tags(250)
+    assert list(chunks_of([])) == []
+
+
+def test_no_values_match_nothing_and_ask_nothing(read):
+    server = Server([Run(uuid4(), ("a",), 1)])
+    assert read(server, []) == [] and server.asked == []
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 128, 400])
+def test_every_row_is_read_once_however_many_values(read, count):
+    runs = [Run(uuid4(), (tag,), number) for number, tag in enumerate(tags(count))]
+    server = Server([*runs, Run(uuid4(), ("other",), 0)])
+    assert {run.id for run in read(server, tags(count))} == {run.id for run in runs}
+
+
+def test_a_row_that_matches_values_of_several_chunks_is_read_once(read):
+    both = Run(uuid4(), ("tag-0", "tag-150"), 1)
+    assert read(Server([both]), tags(200)) == [both]
+
+
+def test_more_rows_than_an_answer_holds_are_read_page_by_page(read):
+    runs = [Run(uuid4(), ("tag-0", "tag-120"), number) for number in range(2 * PAGE + 1)]
+    server = Server(runs)
+    assert len(read(server, tags(128))) == len(runs)
+    assert [offset for _, _, offset in server.asked] == [0, PAGE, 2 * PAGE] * 2
+
+
+def test_the_order_holds_over_all_chunks(read):
+    runs = [Run(uuid4(), (tags(300)[(number * 7) % 300],), number) for number in range(300)]
+    found = read(Server(runs), tags(300), order=newest)
+    assert [run.time for run in found] == list(reversed(range(300)))
+
+
+@pytest.mark.parametrize("limit", [1, 5, 150, 250, 1000])
+def test_a_limit_gives_the_first_of_all_chunks(read, limit):
+    # the newest are all in the last chunk, and some match values of every chunk
+    runs = [Run(uuid4(), (tags(300)[number // 2], "tag-299"), number) for number in range(600)]
+    found = read(Server(runs), tags(300), order=newest, limit=limit)
+    assert [run.time for run in found] == list(reversed(range(600)))[:limit]
+
+
+def test_a_limit_without_an_order_is_refused(read):
+    with pytest.raises(ValueError, match="order"):
+        read(Server([]), tags(3), limit=5)
