@@ -372,19 +372,32 @@ class S3Objects:
         later. Two writers at the same moment may then both believe they stored the object; the one that was
         replaced is found out when its result is read.
         """
-        told = dict(metadata or {})
-        about = {"ContentType": content_type, "Metadata": told}
+        about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+
+        def put(only_new: bool) -> Mapping[str, Any]:
+            return self._put(path, key, about, only_new=only_new)
+
+        return self._store(key, path.stat().st_size, put, about["Metadata"], overwrite)
+
+    def _store(
+        self,
+        key: str,
+        size: int,
+        put: Callable[[bool], Mapping[str, Any]],
+        metadata: Mapping[str, str],
+        overwrite: bool,
+    ) -> ObjectInfo:
+        """Write an object on the terms of `upload`; `put(True)` sends it as a conditional write."""
         checked_key(key)
-        size = path.stat().st_size
         with self._errors(key, "write"):
             try:
-                stored = self._put(path, key, about, only_new=not overwrite)
+                stored = put(not overwrite)
                 is_checked = True
             except Exception as error:
                 if overwrite or code_of(error) not in UNKNOWN:
                     raise
                 self._refuse_taken(key)
-                stored = self._put(path, key, about, only_new=False)
+                stored = put(False)
                 is_checked = False
         version = version_of(stored)
         now = self.find(key)
@@ -392,7 +405,7 @@ class S3Objects:
             return now
         if not is_checked:
             raise OutputExists(f"{self.uri(key)} was written by somebody else at the same time", key=key)
-        return ObjectInfo(self.uri(key), key, size, version, datetime.now(UTC), told)
+        return ObjectInfo(self.uri(key), key, size, version, datetime.now(UTC), metadata)
 
     def _put(self, path: Path, key: str, about: Mapping[str, Any], *, only_new: bool) -> Mapping[str, Any]:
         client, where = self._client(only_new=only_new), self._where(key)
@@ -413,12 +426,13 @@ class S3Objects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a small object from memory, in one request."""
-        about = {"ContentType": content_type, "Metadata": dict(metadata or {})}
-        checked_key(key)
-        with self._errors(key, "write"):
-            self._client(only_new=not overwrite).put_object(**self._where(key), **about, Body=data)
-        return self.head(key)
+        """Store a small object from memory, in one request, on the terms of `upload`."""
+        about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+
+        def put(only_new: bool) -> Mapping[str, Any]:
+            return self._client(only_new=only_new).put_object(**self._where(key), **about, Body=data)
+
+        return self._store(key, len(data), put, about["Metadata"], overwrite)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes."""
