@@ -184,7 +184,7 @@ class WorkerSettings(Group, frozen=True):
     )
     max_runs: int = Field(default=0, ge=0, description="Runs after which a child is replaced; 0: never.")
     max_starts: int = Field(
-        default=5, ge=1, description="Starts of a run, counting those after its worker or process was lost."
+        default=5, ge=1, description="Attempts of a run, counted when a worker claims it; see docs/workers.md."
     )
 
 
