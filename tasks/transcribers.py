@@ -78,8 +78,8 @@ def _require_published(pinned: PinnedModel) -> None:
     for found in pinned.files:
         if not files[found.path].is_known_as(found.sha256):
             raise WeightsInvalid(
-                f"{found.path} of {pinned.name} has the SHA-256 {found.sha256} instead of"
-                f" {files[found.path].sha256}: it is damaged or another file.",
+                f"{found.path} has the SHA-256 {found.sha256} instead of {files[found.path].sha256}: it is"
+                f" damaged, or no file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
                 file=found.path,
             )
 
