@@ -183,13 +183,18 @@ def _looked_through(text: str) -> Iterator[tuple[str, str]]:
 
 def _kept(c: str, before: str, after: str) -> str:
     kind = unicodedata.category(c)
-    if c in "/\\" or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
+    if _separates(c) or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
         return "_"
     if c in {_ZWNJ, _ZWJ}:  # Persian, Indic scripts and emoji need them between two characters
         return c if _joins(before) and _joins(after) else ""
     if c in _BIDI or (kind == "Cf" and c not in _VISIBLE_FORMATS):
         return ""
     return c
+
+
+def _separates(c: str) -> bool:
+    """Tell whether a character is, or is folded by some systems to, a path separator: U+FF0F and the like."""
+    return not {"/", "\\"}.isdisjoint(unicodedata.normalize("NFKC", c))
 
 
 def _joins(c: str) -> bool:

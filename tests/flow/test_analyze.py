@@ -220,5 +220,5 @@ def test_a_given_name_is_taken_with_and_without_its_ending(name, home):
 
     result = analyze(AnalyzeJob(image=image, output=Output(name=name)))
 
-    assert result.name == ("mine.jpg" if name else "a_b_analysed.jpg")
+    assert result.name == ("mine.jpg" if name else "a b_analysed.jpg")
     assert result.picture.uri.endswith(f"/{result.name}")

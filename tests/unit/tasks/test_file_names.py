@@ -41,6 +41,7 @@ PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
         ("-f.mp4", "-f"),
         ("a..b.mp4", "a..b"),
         ("a\\b.mp4", "a_b"),
+        ("a\uff0fb\uff3cc.mp4", "a_b_c"),
         ("a\r\nb\x7f.mp4", "a__b_"),
         ("a\u2028b.mp4", "a_b"),
         ("exe\u202e4pm.exe.mp4", "exe4pm.exe"),
