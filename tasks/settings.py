@@ -184,7 +184,9 @@ class WorkerSettings(Group, frozen=True):
     )
     max_runs: int = Field(default=0, ge=0, description="Runs after which a child is replaced; 0: never.")
     max_starts: int = Field(
-        default=5, ge=1, description="Attempts of a run, counted when a worker claims it; see docs/workers.md."
+        default=5,
+        ge=1,
+        description="Attempts of a run, counted when a worker claims it; see docs/workers.md.",
     )
 
 
