@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -126,15 +127,21 @@ class Watch:
                 case "read", [path]:
                     found.append(f"read {path}")
                 case "write", paths:
-                    outside = [path for path in paths if not self._is_inside(path) or WORD in path]
-                    found += [f"write {path}" for path in outside]
+                    odd = [path for path in paths if not self._is_inside(path) or WORD in path]
+                    found += [f"write {path}" for path in odd if not self._is_result(path)]
                 case "reach", ["socket.getaddrinfo", host] if host in names:
                     continue
                 case "reach", [_, host]:
                     here = host in {None, "", "localhost", "::1"} or str(host).startswith("127.")
                     found += [] if here else [f"reach {host}"]
-        names = [path for path in self.folder.rglob("*") if WORD in path.name]
+        names = [path for path in self.folder.rglob("*") if WORD in path.name and not self._is_result(path)]
         return sorted(set(found)) + [f"left {path}" for path in names]
+
+    def _is_result(self, path):
+        """A result has the name that its job gives it, directly in the job's own folder of the store."""
+        folder = Path(os.path.normpath(path)).parent
+        outputs = self.folder / "home" / "store" / "outputs"
+        return folder.parent == outputs and re.fullmatch("[0-9a-f]{32}", folder.name) is not None
 
     def _is_inside(self, path):
         return path == "/dev/null" or Path(path).is_relative_to(self.folder)
