@@ -204,7 +204,7 @@ def test_retry_on_prefects_page_tries_what_failed_again(stage):
 def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     slow = talk(stage, "talk", "job://speak", engine="viseme")
     body = {
-        "steps": [step("speak", "speech", text="There is no time. " * 60), slow],
+        "steps": [step("speak", "speech", text="There is no time. " * 400), slow],
         "control": {"max_time": 8},
     }
     job = stage.submit("pipeline", body)
