@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 from flows.result_names import expected_object
 from flows.schemas import Job
 from tasks.assets import asset_name
+from tasks.bucket_grants import locate
 from tasks.errors import RenderError
 from tasks.file_names import plain_name
-from tasks.storage import locate
 
 _LOOKED_AT: Final = 50
 """Objects that are looked up, one request each."""

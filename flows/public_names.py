@@ -6,7 +6,7 @@ from typing import Any
 from flows.outcome import FILE_FIELDS
 from tasks.errors import RenderError
 from tasks.refs import job_uri
-from tasks.storage import own_key
+from tasks.stored_results import own_key
 
 
 def public_uri(uri: str, job: object, name: str) -> str:

@@ -13,7 +13,7 @@ from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
 from tasks.own_files import MadeFile, OwnFile, StoredFile
 from tasks.refs import ObjectRef, job_file
-from tasks.storage import own_key
+from tasks.stored_results import own_key
 from tasks.tenancy import TENANT_TAG, may_use
 
 _SPOKEN = "speech"

@@ -6,8 +6,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from tasks.bucket_grants import locate
 from tasks.errors import ManifestInvalid
-from tasks.storage import locate
 
 MOST: Final = 200_000
 

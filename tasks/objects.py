@@ -71,12 +71,7 @@ class Objects(Protocol):
     def download_into(
         self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """
-        Append to `part` what it lacks of an object.
-
-        Returns what was really read: when the object was replaced meanwhile, that is the new one, read
-        from its beginning.
-        """
+        """Append to `part` what it lacks; an object that was replaced is read from its beginning."""
         ...
 
     def download(

@@ -3,8 +3,8 @@
 from typing import Final, Protocol
 
 from musetalk_core.errors import InputError
+from tasks.bucket_grants import locate
 from tasks.file_names import MAX_KEY_BYTES, folder_and_room, marked
-from tasks.storage import locate
 
 _LEAST_ROOM: Final = 80
 """Bytes that a prefix must leave for names: a short stem, a hash, the longest suffix and an extension."""

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 
 from musetalk_core.weights.ledger import sha256_of
 from tasks.artefacts import artefacts
+from tasks.bucket_grants import bucket
 from tasks.errors import OutputExists
 from tasks.file_names import MAX_NAME_BYTES, fitted, folder_and_room, marked
 from tasks.keys import content_key
@@ -28,7 +29,7 @@ from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.settings import get_settings
-from tasks.storage import bucket, home_store
+from tasks.storage import home_store
 from tasks.stored_results import MADE_BY, MADE_OF, OUTPUTS, SHA256
 
 LINEAGE_ENDING: Final = ".lineage.json"

@@ -15,6 +15,7 @@ from musetalk_core.errors import InputError, MediaUnreadable
 from musetalk_core.media.files import replacing
 from tasks.artefacts import artefacts, content_key
 from tasks.assets import asset_key, asset_name, no_asset, save_asset
+from tasks.bucket_grants import locate
 from tasks.egress import WebFile, egress
 from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
 from tasks.file_names import plain_name
@@ -25,7 +26,7 @@ from tasks.partial import Part
 from tasks.private_places import path_is_inside
 from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.settings import get_settings
-from tasks.storage import home_store, locate
+from tasks.storage import home_store
 from tasks.stored_results import StoredOutput, find_pinned
 
 __all__ = ["Glimpse", "MediaKind", "check_reference", "fetch_source", "look", "save_asset", "source_path"]

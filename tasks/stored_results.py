@@ -4,12 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tasks.errors import ObjectMissing, ResultReplaced
 from tasks.objects import BLOCK, FolderObjects, ObjectInfo, Objects
 from tasks.refs import ObjectRef
-from tasks.storage import S3Objects, home_store, own_key
+from tasks.storage import S3Objects, home_store
 
 OUTPUTS: Final = "outputs/"
 """Where results lie in the system's own store: a folder for each job."""
@@ -54,6 +54,22 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
     if info.version != ref.version and not _is_copy(objects, key, info, ref):
         raise _replaced(ref, info)
     return StoredOutput(objects, key, info)
+
+
+def own_key(uri: str) -> str | None:
+    """
+    Return the key of an object in our own store, by what `Objects.uri` called it.
+
+    For results that our own flows wrote; what a job's text names is never looked up in the own store.
+
+    Args:
+        uri: of a stored file.
+
+    Returns:
+        The key, None for what lies elsewhere.
+    """
+    store: Any = home_store()
+    return store.key_of(uri) or None
 
 
 def _place_of(uri: str) -> tuple[Objects, str]:

@@ -147,6 +147,21 @@ class Settler:
             return None
         return await self._set(run_id, given_back(message), force=True)
 
+    async def not_prepared(self, run_id: UUID, error: Exception, max_starts: int) -> None:
+        """
+        End or requeue a claimed run whose job configuration could not be resolved.
+
+        Args:
+            run_id:     the run.
+            error:      an outage requeues the run; any other error ends it Failed.
+            max_starts: attempts after which the run ends Crashed.
+        """
+        why = f"{type(error).__name__}: {error}"
+        if not is_outage(error):  # its deployment is gone, or a job variable is wrong
+            await self.failed(run_id, f"The run could not be started: {why}")
+        elif claimed := await self.read(run_id):
+            await self.lost(claimed, f"the Prefect server was away ({why})", max_starts)
+
     async def count_crash(self, run_id: UUID) -> int:
         """Count one more crash of a run's process; returns how many there were."""
         run = await self.read(run_id)

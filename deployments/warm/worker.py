@@ -102,8 +102,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._watch: Watch | None = None
         self._watching = False
 
-    # -- life ---------------------------------------------------------------------------------------------
-
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Work until stopped; see Prefect's BaseWorker for the arguments. Returns after a drain."""
         # our own patience is finer than the client's, which sleeps two seconds and more while nothing happens
@@ -152,8 +150,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     def _leave(self) -> None:
         if self._scope is not None:
             self._scope.cancel()
-
-    # -- looking for work ---------------------------------------------------------------------------------
 
     async def sync_with_backend(self) -> None:
         """Send a heartbeat; a server that is away is waited for, whatever time it takes."""
@@ -273,8 +269,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         placed = sum(1 for taken in self._taken.values() if taken.attempt and taken.attempt.placed)
         return sum(1 for slot in self.slots if slot.is_free) - (len(self._taken) - placed)
 
-    # -- one run ------------------------------------------------------------------------------------------
-
     async def _see_through(self, run: "FlowRun") -> None:
         """Claim a run, execute it, and see that its last state is true."""
         log = self.get_flow_run_logger(run)
@@ -307,12 +301,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             return await patiently(partial(self._configure, run), 120)
         except Exception as error:
             self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
-            settler = Settler(self.client)
-            why = f"{type(error).__name__}: {error}"
-            if not is_outage(error):  # its deployment is gone, or a job variable is wrong
-                await settler.failed(run.id, f"The run could not be started: {why}")
-            elif claimed := await settler.read(run.id):
-                await settler.lost(claimed, f"the Prefect server was away ({why})", self._rules.max_starts)
+            await Settler(self.client).not_prepared(run.id, error, self._rules.max_starts)
             return None
 
     async def _configure(self, run: "FlowRun") -> WarmJobConfiguration:
@@ -391,8 +380,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         taken.stop = taken.stop or why
         if taken.attempt is not None:
             taken.attempt.stop(why)
-
-    # -- sight --------------------------------------------------------------------------------------------
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
         """Add the children to what the worker says of itself; Prefect Cloud keeps that, a server does not."""

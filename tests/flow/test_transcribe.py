@@ -79,9 +79,9 @@ def test_a_substitute_is_told(starter_only, speech_file):
 @pytest.mark.parametrize(
     "more", [{"model": "medium"}, {"task": "translate"}, {"language": "de"}, {"model": "tiny"}]
 )
-def test_what_no_model_here_can_do_is_refused_before_anything_is_fetched(starter_only, more):
+def test_what_no_model_here_can_do_is_refused_before_anything_is_fetched(starter_only, speech_file, more):
     with pytest.raises(ModelNotInstalled, match="musetalk weights pull whisper-"):
-        transcribe(job_for("/nowhere/hello.wav", **more))
+        transcribe(job_for(speech_file.with_name("missing.wav"), **more))
 
 
 def test_a_picture_is_refused(starter_only, portrait_file):

@@ -16,7 +16,8 @@ from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, Obje
 from tasks.own_files import StoredFile
 from tasks.refs import ObjectRef
 from tasks.sources import fetch_source, save_asset, source_path
-from tasks.storage import home_store, own_key
+from tasks.storage import home_store
+from tasks.stored_results import own_key
 
 BODY = bytes(range(256)) * 12_000
 

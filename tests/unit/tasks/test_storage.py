@@ -9,11 +9,12 @@ from threading import Thread
 import pytest
 
 from musetalk_core.errors import DiskFull, InputError
-from tasks import s3_clients, storage
+from tasks import bucket_grants, s3_clients
+from tasks.bucket_grants import locate
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
 from tasks.objects import FolderObjects, read_small
 from tasks.settings import get_settings
-from tasks.storage import S3Objects, home_store, locate, store_is_remote
+from tasks.storage import S3Objects, home_store, store_is_remote
 from tasks.tenancy import on_behalf_of
 
 BODY = bytes(range(256)) * 12_000  # 3 MB, three blocks
@@ -308,9 +309,9 @@ def test_grants_are_held_before_anything_is_sent(bucket, configure):
     with pytest.raises(BucketNotAllowed, match="MUSETALK_S3__WRITE_BUCKETS"):
         locate("s3://media/x", "write")
     with pytest.raises(BucketNotAllowed):
-        storage.bucket(bucket.name, "write").head("in/a.bin")
+        bucket_grants.bucket(bucket.name, "write").head("in/a.bin")
     assert bucket.sent == []
-    assert storage.bucket(bucket.name, "write").find("out/a.bin") is None
+    assert bucket_grants.bucket(bucket.name, "write").find("out/a.bin") is None
 
 
 def test_a_tenant_has_its_own_part_of_a_bucket(configure):
@@ -337,8 +338,8 @@ def test_an_upload_outside_the_grants_is_refused(bucket, configure, file):
     configure(s3__write_buckets=f"{bucket.name}/out")
 
     with pytest.raises(BucketNotAllowed):
-        storage.bucket(bucket.name, "write").upload(file, "in/a.bin")
-    assert storage.bucket(bucket.name, "write").upload(file, "out/a.bin").size == len(BODY)
+        bucket_grants.bucket(bucket.name, "write").upload(file, "in/a.bin")
+    assert bucket_grants.bucket(bucket.name, "write").upload(file, "out/a.bin").size == len(BODY)
     assert bucket.listed() == ["out/a.bin"]
 
 
@@ -373,7 +374,7 @@ def test_our_own_store_is_none_of_the_buckets_that_jobs_name(bucket, configure, 
     with pytest.raises(BucketNotAllowed):
         locate(f"s3://{bucket.name}/{key}", mode)
     with pytest.raises(BucketNotAllowed):
-        storage.bucket(bucket.name, mode).head(key)
+        bucket_grants.bucket(bucket.name, mode).head(key)
     assert bucket.sent == []
 
 
