@@ -89,18 +89,24 @@ class Waiting:
 
     async def next_due(self) -> datetime | None:
         """Return when the first of the runs that wait is due, now or later; None when none waits."""
-        first = await self.client.read_flow_runs(
+        if self.queues:
+            first = await read_any_of_async(list(self.queues), self._first_due, order=_due, limit=1)
+        else:
+            first = await self._first_due(None, 1, 0)
+        return _due(first[0]) if first else None
+
+    async def _first_due(self, chunk: list[str] | None, limit: int, offset: int) -> "list[FlowRun]":
+        """Read scheduled runs of some queues of the pool, or of all, in the order in which they are due."""
+        return await self.client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
             ),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
-            work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=list(self.queues)))
-            if self.queues
-            else None,
+            work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=chunk)) if chunk else None,
             sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
-            limit=1,
+            limit=limit,
+            offset=offset,
         )
-        return _due(first[0]) if first else None
 
     async def _of_others(self, shown: set[str | None], known: set[UUID]) -> "list[FlowRun]":
         """Read the oldest runs of tenants that the page has none of, and of nobody's."""
