@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 WATCHED_S = 90.0
 SETTLED_S = 20.0
 """Children import what they need for some seconds after the stack is ready."""
-BOUND = 0.12
+BOUND = 0.08
 """Of one core. docs/LOG.md has what was measured, before and after."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -69,7 +69,7 @@ def test_the_janitor_runs_by_the_clock_on_a_stack_that_nobody_touches(stack):
         (schedule,) = deployment.schedules
         often = IntervalSchedule(interval=timedelta(seconds=10))
         client.update_deployment_schedule(deployment.id, schedule.id, schedule=often)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180  # the scheduler looks at all deployments once a minute
         while not (runs := [run for run in client.read_flow_runs(limit=200) if run.state.is_final()]):
             assert time.monotonic() < deadline
             time.sleep(0.5)

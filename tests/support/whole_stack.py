@@ -1,5 +1,6 @@
 """`musetalk up` for real, on free ports and a home of its own."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -36,8 +37,10 @@ def start(home: Path, log: Path) -> Stack:
         "--prefect-port",
         str(prefect_port),
     ]
+    # as people start it: tests/conftest.py switches services of Prefect's server off, the scheduler above all
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, cwd="/")
+        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, cwd="/", env=environment)
     stack = Stack(home, process, f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{prefect_port}", log)
     deadline = time.monotonic() + 900
     while "Ctrl-C stops" not in log.read_text():

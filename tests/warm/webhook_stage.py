@@ -52,5 +52,5 @@ def runs_of(server, flow):
 def janitor(server):
     with server.client() as client:
         deployment = client.read_deployment_by_name("janitor/light")
-        run = client.create_flow_run_from_deployment(deployment.id, parameters={"job": {}})
+        run = client.create_flow_run_from_deployment(deployment.id)  # as its schedule does
         eventually(lambda: client.read_flow_run(run.id).state.is_completed(), 60, 0.3)
