@@ -95,22 +95,20 @@ class Settler:
         return await self._set(run_id, Cancelled(message=message), force=True)
 
     async def crashed(self, run_id: UUID, message: str) -> "State | None":
-        """Bring a run to Crashed, or to Cancelled when that was asked for meanwhile."""
-        run = await self.read(run_id)
-        if run is None or _is_over(run):
-            return None
-        if run.state_type == StateType.CANCELLING:
-            return await self.cancelled(run_id, "Stopped on request.")
-        return await self._set(run_id, Crashed(message=message))
+        """Bring a run to Crashed, or to Cancelled if that was requested meanwhile."""
+        return await self._end(run_id, Crashed(message=message))
 
     async def failed(self, run_id: UUID, message: str) -> "State | None":
-        """Bring a run that cannot be started to Failed, or to Cancelled when that was asked for meanwhile."""
+        """Bring a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
+        return await self._end(run_id, Failed(message=message))
+
+    async def _end(self, run_id: UUID, state: "State") -> "State | None":
         run = await self.read(run_id)
         if run is None or _is_over(run):
             return None
         if run.state_type == StateType.CANCELLING:
             return await self.cancelled(run_id, "Stopped on request.")
-        return await self._set(run_id, Failed(message=message))
+        return await self._set(run_id, state)
 
     async def lost(self, judged: "FlowRun", why: str, max_starts: int) -> "State | None":
         """

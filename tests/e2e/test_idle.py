@@ -1,5 +1,6 @@
-"""What a stack that has nothing to do takes of the processor: all its processes, from the kernel's books."""
+"""Processor time of an idle stack, summed over its processes from /proc, and its schedule."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -10,9 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from whole_stack import Stack, start
-
-from deployments.guard import MARKER_VARIABLE
+from whole_stack import Stack, processes_of, running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -25,27 +24,19 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(home: Path) -> dict[int, float]:
-    """Seconds that each process of a stack on this home has computed so far, with its ended children."""
-    wanted = f"MUSETALK_HOME={home}".encode()
+    """Processor seconds of each process of the stack on this home so far, its ended children included."""
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-            if wanted in variables and any(v.startswith(MARKER_VARIABLE.encode()) for v in variables):
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                found[int(folder.name)] = sum(int(field) for field in fields[11:15]) / _TICKS
-        except OSError:
-            continue
+    for folder in processes_of(home):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            found[int(folder.name)] = sum(int(field) for field in fields[11:15]) / _TICKS
     return found
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("idle")
-    made = start(folder / "home", folder / "up.log")
-    yield made
-    made.process.terminate()
-    made.process.wait(40)
+    with running_stack(tmp_path_factory.mktemp("idle")) as stack:
+        yield stack
 
 
 def test_a_stack_with_nothing_to_do_leaves_the_processor_alone(stack):

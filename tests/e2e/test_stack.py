@@ -10,10 +10,9 @@ from uuid import UUID, uuid4
 import httpx
 import pictures
 import pytest
-from whole_stack import MUSETALK, Stack, free_port, start
+from whole_stack import MUSETALK, Stack, free_port, processes_of, running_stack, start
 
 from api.client import Api
-from deployments.guard import MARKER_VARIABLE
 from deployments.lock import running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -23,27 +22,10 @@ ASTRONAUT = ASSETS / "astronaut.jpg"
 SPEECH = ASSETS / "sense_and_sensibility_01_austen_64kb-0870.wav"
 
 
-def processes_of(home: Path) -> list[str]:
-    """Command lines of the processes of a stack on this home."""
-    wanted = f"MUSETALK_HOME={home}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-            if wanted in variables and any(v.startswith(MARKER_VARIABLE.encode()) for v in variables):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("stack")
-    made = start(folder / "home", folder / "up.log")
-    yield made
-    made.process.terminate()
-    made.process.wait(40)
+    with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
 
 
 def test_everything_is_ready_and_says_where(stack):
@@ -218,8 +200,8 @@ def test_an_interrupted_job_goes_on_after_a_restart_and_nothing_is_left(tmp_path
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     deadline = time.monotonic() + 15
-    while processes_of(first.home):
-        assert time.monotonic() < deadline, processes_of(first.home)
+    while left := list(processes_of(first.home)):
+        assert time.monotonic() < deadline, left
         time.sleep(0.2)
 
     second = start(tmp_path / "home", tmp_path / "up2.log")
@@ -228,5 +210,5 @@ def test_an_interrupted_job_goes_on_after_a_restart_and_nothing_is_left(tmp_path
     finally:
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(30) == 0
-    assert processes_of(second.home) == []
+    assert list(processes_of(second.home)) == []
     assert running(second.home) is None

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 from browser import browsing
-from whole_stack import start
+from whole_stack import running_stack
 
 from api.client import Api
 
@@ -19,11 +19,8 @@ SCROLLED = "document.querySelector('.app-router-view').scrollTop"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tour")
-    made = start(folder / "home", folder / "up.log")
-    yield made
-    made.process.terminate()
-    made.process.wait(40)
+    with running_stack(tmp_path_factory.mktemp("tour")) as stack:
+        yield stack
 
 
 @pytest.fixture

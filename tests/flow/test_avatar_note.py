@@ -1,11 +1,10 @@
 """The note of an avatar is for people: its store decides no video's fate, and jobs may write it at once."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from at_once import run_at_once
 from prefect.settings import PREFECT_API_URL
 
 from flows.lip_sync import lip_sync
@@ -98,23 +97,6 @@ def test_jobs_that_share_an_avatar_all_succeed_at_once(job, home):
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_LEVEL": "ERROR",
     }
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, "-c", JOB, job.video, job.audio],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in jobs:
-        assert process.stdout.readline() == "ready\n"
-    for process in jobs:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    answers = run_at_once(JOB, [(job.video, job.audio)] * 3, environment, 300)
 
-    answers = [process.communicate(timeout=300)[0].strip() for process in jobs]
-
-    assert [process.returncode for process in jobs] == [0, 0, 0]
     assert answers == [listed(None, None, 10)[0][0].avatar] * 3

@@ -5,8 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from deployments.guard import MARKER_VARIABLE
 
 MUSETALK = [sys.executable, "-m", "deployments.cli"]
 
@@ -47,3 +51,26 @@ def start(home: Path, log: Path) -> Stack:
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
     return stack
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """A stack in a folder of its own, stopped at the end."""
+    stack = start(folder / "home", folder / "up.log")
+    try:
+        yield stack
+    finally:
+        stack.process.terminate()
+        stack.process.wait(40)
+
+
+def processes_of(home: Path) -> Iterator[Path]:
+    """The folders in /proc of the processes of the stack on this home."""
+    wanted, marker = f"MUSETALK_HOME={home}".encode(), MARKER_VARIABLE.encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        if wanted in variables and any(variable.startswith(marker) for variable in variables):
+            yield folder

@@ -1,14 +1,13 @@
 """No two writers share a temporary file: threads and processes that write one thing at once all succeed."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from at_once import run_at_once
 
 from api.key_file import Key, read_keys, write_keys
 from musetalk_core.media.files import replacing
@@ -88,25 +87,13 @@ print(failed)
 
 
 def test_four_processes_write_the_note_of_one_avatar(configure, tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "MUSETALK_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-c", WRITER]
-    processes = [
-        subprocess.Popen(
-            [*command, f"process{number}", str(Path(__file__).parent)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(4)
-    ]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    folders = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "support")])
+    environment = os.environ | {"PYTHONPATH": folders, "MUSETALK_HOME": str(tmp_path / "home")}
+    here = str(Path(__file__).parent)
 
-    assert [int(process.communicate(timeout=120)[0]) for process in processes] == [0, 0, 0, 0]
+    failed = run_at_once(WRITER, [(f"process{number}", here) for number in range(4)], environment, 120)
+
+    assert [int(count) for count in failed] == [0, 0, 0, 0]
     assert len(listed(None, None, 1000)[0]) == 240
 
 
