@@ -53,7 +53,7 @@ AllRunsDep = Annotated[Runs, Depends(get_runs)]
 
 
 async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
-    """Give the routes what the caller may see; fails on a route without a scope, which knows no caller."""
+    """Return the jobs that the caller may see. Fails on a route without a scope, which has no caller."""
     return ScopedRuns(runs, request.state.caller, request.app.state.gate)
 
 

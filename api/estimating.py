@@ -7,10 +7,10 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api import views
-from api.admission import Fault, places_refused, refusal
 from api.problems import Problem
 from api.runs import FINAL, Runs, Terms
-from flows.references import JOB, references
+from api.submission_checks import Fault, location_faults, to_problem
+from flows.job_access import JOB, references
 from flows.registry import JobType
 from flows.schemas import Job
 from tasks.errors import RenderError
@@ -60,7 +60,7 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
     found = await gather(
         *(_looked(runs, job_type, one.pointer, one.uri) for one in references(job)), return_exceptions=True
     )
-    faults = await places_refused(job)
+    faults = await location_faults(job)
     told = {fault.pointer for fault in faults}
     for one in found:
         if isinstance(one, _Refused):
@@ -68,7 +68,7 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
         elif isinstance(one, BaseException):
             raise one
     if faults:
-        raise refusal(faults)
+        raise to_problem(faults)
     unknown = "No job of this type has finished yet: there is nothing to guess from."
     return EstimateView(
         type=job_type.name,

@@ -7,12 +7,12 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from api import views
-from api.admission import places_refused, refusal
 from api.forecast import Eta, Took
 from api.models_here import require_models
+from api.output_name_warnings import OutputNameWarnings
 from api.problems import Problem
-from api.row_names import RowNames
 from api.runs import Runs, Terms
+from api.submission_checks import location_faults, to_problem
 from flows.batch_rows import batch_rows
 from flows.batch_schemas import BatchJob, RowFault
 from flows.manifest import Row
@@ -46,7 +46,7 @@ class _Count:
     def __init__(self) -> None:
         self.total, self.keys, self.bad = 0, set[str](), list[BadRowView]()
         self.first: Row | None = None
-        self.names = RowNames()
+        self.names = OutputNameWarnings()
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -76,8 +76,8 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
     """
     job_type = JOB_TYPES[job.job_type]
     outlook = await runs.outlook(job_type, terms.control)  # counts, so before anything is asked of others
-    if faults := await places_refused(job):
-        raise refusal(faults)
+    if faults := await location_faults(job):
+        raise to_problem(faults)
     count = _Count()
     await to_thread(lambda: count.add(batch_rows(job)))
     if count.first is not None and count.first.job is not None:

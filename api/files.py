@@ -43,9 +43,9 @@ def answer_with(file: FinishedFile) -> Response:
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
 
 
-def require_own(file: FinishedFile) -> None:
+def require_not_replaced(file: FinishedFile) -> None:
     """
-    Refuse to link to a file that something else has replaced; a missing one is reported when it is read.
+    Raise if another object has replaced a file. A missing file is reported when it is read.
 
     Raises:
         Problem: `result_replaced`.
@@ -54,17 +54,17 @@ def require_own(file: FinishedFile) -> None:
         try:
             find_pinned(file.ref)
         except ResultReplaced as error:
-            raise _replaced(error) from error
+            raise _replaced_problem(error) from error
 
 
 def _found(file: FinishedFile) -> StoredOutput:
     try:
         return find_pinned(file.ref)
     except ResultReplaced as error:
-        raise _replaced(error) from error
+        raise _replaced_problem(error) from error
     except ObjectMissing as error:
         raise Problem("expired", "The file is no longer kept.") from error
 
 
-def _replaced(error: ResultReplaced) -> Problem:
+def _replaced_problem(error: ResultReplaced) -> Problem:
     return Problem("result_replaced", str(error), extra=error.details)

@@ -93,7 +93,7 @@ def write_keys(path: Path, keys: Iterable[Key]) -> None:
 
 
 def _remove_stale_drafts(path: Path) -> None:
-    """Remove what processes that were killed while writing left; a live one needs no day."""
+    """Remove drafts older than a day, left by processes that were killed while writing."""
     for draft in path.parent.glob(f".{path.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:

@@ -68,8 +68,8 @@ async def require_key(
     Let a request pass when it carries a key that allows it, or when none are set.
 
     Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`. Each route declares the scope that it
-    needs: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Who it is stands in `request.state.caller`
-    afterwards, and the request works for that caller's tenant.
+    needs: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Sets `request.state.caller` and the tenant of the
+    request.
 
     Raises:
         Problem: `unauthorized`, `forbidden`.
@@ -84,34 +84,34 @@ async def require_key(
 
 
 READ: Final = Security(require_key, scopes=["read"])
-"""For routes that only tell something."""
+"""For routes that only read."""
 SUBMIT: Final = Security(require_key, scopes=["submit"])
-"""For routes that make jobs, uploads and deliveries, or let jobs go on."""
+"""For routes that create jobs, uploads or webhook deliveries, or resume jobs."""
 CANCEL: Final = Security(require_key, scopes=["cancel"])
-"""For routes that stop jobs, or remove what there is."""
+"""For routes that stop jobs or delete data."""
 
 
-async def _ask_nobody() -> None:
-    """Declare that a route is open."""
+async def _require_nothing() -> None:
+    """Mark a route as public; see `OPEN`."""
 
 
-OPEN: Final = Depends(_ask_nobody)
-"""For routes that tell everybody the same and change nothing: no key is asked for."""
+OPEN: Final = Depends(_require_nothing)
+"""For read-only routes that need no key."""
 
 
 class UndeclaredRoute(Exception):
-    """A route neither declares a scope nor is meant to be open to everybody."""
+    """A route declares neither a scope nor `OPEN`."""
 
 
 def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
     """
-    Refuse to serve a route that asks nobody for a key, or for no scope.
+    Check that every route declares a scope or is explicitly public.
 
     Args:
         routes: of the app.
 
     Raises:
-        UndeclaredRoute: one declares neither a scope nor `OPEN`, or is open and changes something.
+        UndeclaredRoute: a route declares neither, or is public and not read-only.
     """
     for route in all_routes(routes):
         if isinstance(route, APIRoute) and scopes_of(route):
@@ -127,13 +127,13 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
 
 def all_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
     """
-    Yield the routes of an app, those of the routers that it includes among them.
+    Yield all routes of an app, including those of included routers.
 
     Args:
         routes: of the app.
 
     Raises:
-        UndeclaredRoute: one is of another kind, so that nobody knows what it asks for.
+        UndeclaredRoute: a route is of a kind whose scopes cannot be read, such as a mounted app.
     """
     for route in routes:
         included = getattr(route, "original_router", None)  # newer versions of FastAPI keep routers whole
@@ -142,11 +142,11 @@ def all_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
         elif isinstance(route, Route):
             yield route
         else:
-            raise UndeclaredRoute(f"{route!r} is no plain route: it cannot declare a scope.")
+            raise UndeclaredRoute(f"{route!r} is not a plain route, so it cannot declare a scope.")
 
 
 def scopes_of(route: APIRoute) -> frozenset[str]:
-    """Return the scopes that a route declares; none for one that asks for no key."""
+    """Return the scopes that a route declares; empty for a public route."""
     declared = (one for one in route.dependencies if isinstance(one, SecurityParameter))
     return frozenset(scope for one in declared if one.dependency is require_key for scope in one.scopes or ())
 

@@ -46,7 +46,7 @@ CODES: Mapping[str, Code] = {
     "origin_not_allowed": Code(403, "Pages of this origin may not use the API"),
     "not_found": Code(404, "Not found"),
     "expired": Code(410, "No longer kept"),
-    "result_replaced": Code(410, "Another object is where the result was"),
+    "result_replaced": Code(410, "The result was replaced by another object"),
     "not_retryable": Code(409, "The job is not one to do again"),
     "in_use": Code(409, "A job works with it", retryable=True),
     "direct_not_offered": Code(409, "The store takes no direct uploads"),

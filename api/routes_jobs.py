@@ -174,7 +174,7 @@ async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
     file = views.finished_file(run)
     if file is None:
         raise not_finished(run.status)
-    await to_thread(files.require_own, file)
+    await to_thread(files.require_not_replaced, file)
     own = f"/v1/jobs/{run.id}/files/{quote(file.name, safe='')}"
     return Response(status_code=307, headers={"Location": own})
 

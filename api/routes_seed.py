@@ -138,7 +138,7 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
         case "succeeded":
             file = views.finished_file(run)
             if file is not None and run.type not in TEXT_JOBS:
-                await to_thread(files.require_own, file)
+                await to_thread(files.require_not_replaced, file)
             return {"id": str(run.id), "status": word} | _outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)

@@ -4,12 +4,12 @@ import hashlib
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from api.admission import others_things, places_refused, refusal
 from api.families import cancel_family
 from api.gate import Gate
 from api.key_file import Key
 from api.problems import Problem
 from api.runs import USUAL_TERMS, LogPage, Outlook, Page, Run, Runs, Terms, Wanted
+from api.submission_checks import location_faults, reference_faults, to_problem
 from flows.control import Control
 from flows.registry import CHAINS, JobType
 from flows.schemas import Job
@@ -65,17 +65,17 @@ class ScopedRuns:
 
     async def require_inputs(self, job: Job) -> None:
         """
-        See that a job names no place that it may not use, and no output or asset that the caller cannot see.
+        Check that a job uses no forbidden location and no output or asset that the caller may not see.
 
         Raises:
             Problem: `input_not_found`, `bucket_not_allowed`, `local_path_disabled`; `invalid_input` for
                 several faults.
         """
-        faults = await places_refused(job)
+        faults = await location_faults(job)
         if self.caller.tenant is not None:
-            faults += await others_things(self, job)
+            faults += await reference_faults(self, job)
         if faults:
-            raise refusal(faults)
+            raise to_problem(faults)
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
         """Ask one of the caller's jobs to stop."""

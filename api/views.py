@@ -14,7 +14,7 @@ from api.forecast import Eta, Took
 from api.runs import FINAL, Run, Status
 from flows import outcome
 from flows.control import Notify, Priority
-from flows.public_names import public_result
+from flows.output_uris import public_result
 from tasks.refs import ObjectRef
 
 __all__ = ["FINAL"]

@@ -26,7 +26,7 @@ def apply(settings: Settings, wait_s: float | None = None, show: Waiting | None 
     Args:
         settings: where runs start and where results are stored.
         wait_s:   how long the server may take to answer at all, in seconds; None: `start.stall_s`.
-        show:     is told what is waited for.
+        show:     receives progress while waiting.
 
     Returns:
         One line per thing that was written; empty when all was as declared.

@@ -36,7 +36,7 @@ class Deployed:
     tags: tuple[str, ...]
     pool: str
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Of runs that are made without; a schedule's own go before them."""
+    """Default parameters of runs; those of a schedule take precedence."""
     schedules: tuple["Timed", ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
     """Events that start it, as Prefect spells them in this file."""
@@ -79,13 +79,13 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         triggers=tuple(entry.get("triggers", ())),
         schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
     )
-    for timed in deployed.schedules:  # the sleeping ones too: a person switches them on without a check
+    for timed in deployed.schedules:  # inactive ones too: activating one is not checked
         _require_runnable(deployed, timed)
     return deployed
 
 
 def _require_runnable(deployed: Deployed, timed: Timed) -> None:
-    """Check the parameters of a schedule's runs: Prefect's scheduler does not, and each run would fail."""
+    """Validate the parameters of a schedule's runs; Prefect's scheduler does not."""
     job_type = deployed.job_type
     accepted = create_model(
         job_type.name,

@@ -96,7 +96,7 @@ def deploy(
     with plain_errors():
         here = read_settings(home)
         with waiting(console()) as show:
-            # the supervisor that asks to settle watches the server's start itself
+            # with --settle the supervisor monitors the start of the server itself
             lines = apply(here, here.start.limit_s if settle else None, show)
         lines += settle_leftovers() if settle else []
         for line in lines or ["nothing to do"]:

@@ -14,7 +14,7 @@ SILENT = {
 }
 """No process of ours reports to anybody."""
 
-CALM = {
+SERVICE_INTERVALS = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "30",
@@ -23,7 +23,7 @@ CALM = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "15",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT15S",
 }
-"""Seconds between two looks of the server's own services: nothing of ours waits for them."""
+"""Intervals of the server's background services, in seconds; none of them is on the path of a job."""
 
 
 def scratch(settings: Settings) -> Path:
@@ -51,7 +51,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         # a server writes its pages once; where the packages lie may not be its to write
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing
-        **CALM,
+        **SERVICE_INTERVALS,
         # the janitor removes runs, by our rules; what it may leave behind goes here
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
@@ -83,7 +83,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     return {
         **SILENT,
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
-        # our worker is told of runs by events and looks at what is due next: this finds the rest
+        # fallback only: the warm worker receives events and knows when the next run is due
         "PREFECT_WORKER_QUERY_SECONDS": "15",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         # the default, pickle, runs code of whoever can write there

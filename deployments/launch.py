@@ -1,9 +1,9 @@
 """
-Start a module of Python and log how far its imports are.
+Run a Python module and log the progress of its imports.
 
 `python -m deployments.launch NAME MODULE ARGUMENT…`
-The first line is there before anything large is imported, so that the log of a slow start is never empty and
-its growth shows progress where /proc cannot. Standard library only.
+The first line is written before anything large is imported, so the log of a slow start is never empty, and it
+grows where /proc is not available. Standard library only.
 """
 
 import os
@@ -13,14 +13,14 @@ import threading
 import time
 from typing import Final
 
-_EVERY_S: Final = 2.0
-_QUIET: Final = 5
-"""Looks without a new module after which the start is over."""
+_LOG_INTERVAL_S: Final = 2.0
+_QUIET_INTERVALS: Final = 5
+"""Intervals without a new module after which logging ends."""
 
 
-def launched(name: str, command: list[str]) -> list[str]:
+def with_start_log(name: str, command: list[str]) -> list[str]:
     """
-    Return a command line that logs its start.
+    Return a command line that runs through this module.
 
     Args:
         name:    what the log calls the process.
@@ -38,8 +38,8 @@ def _log(name: str, text: str) -> None:
 
 def _log_imports(name: str, began: float) -> None:
     known = quiet = 0
-    while quiet < _QUIET:
-        time.sleep(_EVERY_S)
+    while quiet < _QUIET_INTERVALS:
+        time.sleep(_LOG_INTERVAL_S)
         modules = list(sys.modules)
         quiet = quiet + 1 if len(modules) == known else 0
         if not quiet:
@@ -49,7 +49,7 @@ def _log_imports(name: str, began: float) -> None:
 
 def main(name: str, module: str, arguments: list[str]) -> None:
     """
-    Run a module as `python -m MODULE ARGUMENT…` does.
+    Run a module as `python -m MODULE ARGUMENT…`, and log its imports.
 
     Args:
         name:      what the log calls the process.

@@ -10,8 +10,8 @@ def settle_leftovers() -> list[str]:
     """
     Bring every run that claims to be running to a state that is true.
 
-    A run goes on under its own id, finished steps coming from the cache, unless it has used up its attempts
-    (`flows.attempts`, MUSETALK_WORKER__MAX_STARTS) or was being stopped.
+    A run is queued again under its own id unless it has used up its attempts (`flows.attempts`,
+    MUSETALK_WORKER__MAX_STARTS) or was being cancelled. Finished steps come from the cache.
 
     Returns:
         One line per run.
@@ -21,7 +21,7 @@ def settle_leftovers() -> list[str]:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled
 
-    from flows.attempts import after_loss
+    from flows.attempts import state_after_loss
     from flows.webhook_runs import all_pages
     from tasks.settings import get_settings
 
@@ -35,7 +35,7 @@ def settle_leftovers() -> list[str]:
                 state = Cancelled(message="Stopped with the machine's stack.")
             else:
                 history = client.read_flow_run_states(run.id)
-                state = after_loss(history, "the stack or the machine went down", max_starts)
+                state = state_after_loss(history, "the stack or the machine went down", max_starts)
             client.set_flow_run_state(run.id, state, force=True)
             lines.append(f"job {run.id} was interrupted: {state.name}")
     return lines

@@ -6,8 +6,8 @@ when another has committed in between: the request is answered with 503, and who
 and more before trying again. Begun immediate, such a transaction waits for the lock: some milliseconds.
 PostgreSQL is not concerned. Measured in docs/LOG.md.
 
-Its services are tasks of a queue in the server's memory, which Prefect polls four times a second. None of
-them runs more often than every few seconds, so once a second is enough.
+Prefect runs its background services from an in-memory queue that it polls four times a second. No service
+runs more often than every few seconds, so one poll per second is enough.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 
-LOOK_EVERY: Final = timedelta(seconds=1)
-"""Between two looks of the server at which of its services are due."""
+SERVICE_POLL_INTERVAL: Final = timedelta(seconds=1)
+"""Interval of the polls of that queue."""
 
 
 def create_app() -> "FastAPI":
@@ -29,7 +29,7 @@ def create_app() -> "FastAPI":
     from prefect.server.api.server import create_app as prefect_app
 
     begin_immediately()
-    look_less_often()
+    slow_service_polling()
     return prefect_app()
 
 
@@ -49,11 +49,11 @@ def begin_immediately() -> None:
     Sqlite.begin_transaction = immediate  # pyright: ignore[reportAttributeAccessIssue]  on purpose
 
 
-def look_less_often() -> None:
-    """Have the queue of this process's Prefect services polled once a second."""
+def slow_service_polling() -> None:
+    """Set the poll interval of the queue of Prefect's background services to one second."""
     from docket import Worker
     from prefect.server.api import background_workers
 
     background_workers.Worker = partial(  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]  on purpose
-        Worker, minimum_check_interval=LOOK_EVERY, scheduling_resolution=LOOK_EVERY
+        Worker, minimum_check_interval=SERVICE_POLL_INTERVAL, scheduling_resolution=SERVICE_POLL_INTERVAL
     )

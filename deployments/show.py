@@ -9,14 +9,14 @@ import rich.console
 Job = Mapping[str, Any]
 
 Waiting = Callable[[float, str], None]
-"""Takes the seconds since the beginning, and what is waited for."""
+"""Receives the elapsed seconds and a description of what is awaited."""
 
 _STEP = 10
 """Percent between two lines of a plain log."""
-_PATIENCE_S: Final = 3.0
-"""What takes less is not worth a word."""
-_LINES_S: Final = (5.0, 15.0, 30.0, 60.0)
-"""When a plain log gets a line; then every minute."""
+_SHOW_AFTER_S: Final = 3.0
+"""Shorter waits are not shown."""
+_LINE_TIMES_S: Final = (5.0, 15.0, 30.0, 60.0)
+"""Elapsed times at which a plain log gets a line; then every minute."""
 
 
 def console() -> rich.console.Console:
@@ -93,10 +93,10 @@ def busy(out: rich.console.Console, text: str) -> Generator[None]:
 @contextmanager
 def waiting(out: rich.console.Console) -> Generator[Waiting]:
     """
-    Say what is waited for while the block runs, and for how long already.
+    Show what is awaited, and for how long, while the block runs.
 
     Args:
-        out: a terminal gets one line that changes, anything else a line now and then.
+        out: a terminal gets one updating line, other outputs a line at growing intervals.
 
     Returns:
         A function to call about once a second.
@@ -110,7 +110,7 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
         status.stop()
 
         def show(seconds: float, text: str) -> None:
-            if seconds >= _PATIENCE_S:
+            if seconds >= _SHOW_AFTER_S:
                 status.update(escape(f"{text} ({seconds:.0f} s)"))
                 status.start()
 
@@ -118,12 +118,12 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
 
 
 def waiting_lines(say: Callable[[str], None]) -> Waiting:
-    """Return the same for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
+    """Return a `Waiting` for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
     said = 0
 
     def show(seconds: float, text: str) -> None:
         nonlocal said
-        due = sum(seconds >= at for at in _LINES_S) + max(0, int(seconds // _LINES_S[-1]) - 1)
+        due = sum(seconds >= at for at in _LINE_TIMES_S) + max(0, int(seconds // _LINE_TIMES_S[-1]) - 1)
         if due > said:
             said = due
             say(f"{text} ({seconds:.0f} s)")

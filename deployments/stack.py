@@ -11,7 +11,7 @@ from deployments.children import Child
 from deployments.environments import own_pages, server_environment, worker_environment
 from deployments.guard import MARKER_VARIABLE
 from deployments.healthy import own_address
-from deployments.launch import launched
+from deployments.launch import with_start_log
 from deployments.pools import LIGHT, pool_environment, worker_command
 from tasks.settings import Settings
 
@@ -76,7 +76,7 @@ def server(plan: Plan, env: Mapping[str, str]) -> Child:
     # the block need not exist yet when the server starts, and the server stores no results
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
     env |= own_pages(plan.prefect_port)
-    command = launched("prefect", server_command("127.0.0.1", plan.prefect_port))
+    command = with_start_log("prefect", server_command("127.0.0.1", plan.prefect_port))
     return Child("prefect", command, env, plan.settings.logs)
 
 
@@ -97,7 +97,7 @@ def server_command(host: str, port: int) -> list[str]:
 def deployer(plan: Plan, env: Mapping[str, str]) -> Child:
     """Describe the process that brings pools and deployments up to date, then ends."""
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
-    command = launched("deploy", [sys.executable, "-m", "deployments.cli", "deploy", "--settle"])
+    command = with_start_log("deploy", [sys.executable, "-m", "deployments.cli", "deploy", "--settle"])
     return Child("deploy", command, env, plan.settings.logs)
 
 
@@ -106,7 +106,7 @@ def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
     return [
         Child(
             f"worker-{pool}",
-            launched(
+            with_start_log(
                 f"worker-{pool}",
                 worker_command(pool, f"{pool}-{os.getpid()}", 1 if pool == LIGHT else plan.jobs),
             ),
@@ -120,5 +120,5 @@ def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
 
 def api(plan: Plan, env: Mapping[str, str]) -> Child:
     """Describe the REST API."""
-    command = launched("api", [sys.executable, "-m", "deployments.cli", "api"])
+    command = with_start_log("api", [sys.executable, "-m", "deployments.cli", "api"])
     return Child("api", command, env, plan.settings.logs)

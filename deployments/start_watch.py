@@ -1,8 +1,7 @@
 """
-How long to wait for a process that starts: for as long as it makes progress.
+Detect whether starting processes make progress, so that a slow start is waited for and a hang is reported.
 
-Progress is processor time, files read, pages loaded from the disk, or a sign that the caller brings, such as
-the size of a log. So a slow or busy machine is waited for, and a process that hangs is reported.
+Progress is CPU time, bytes read, major page faults, or a sign from the caller such as the size of a log.
 """
 
 import os
@@ -17,18 +16,18 @@ from tasks.settings import StartSettings
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CPU_S: Final = 0.2
 _BYTES: Final = 1 << 16
-"""Less than these since the last progress is none: threads that only report use as much."""
+"""Thresholds of progress: idle threads that only report use less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """
-    What a process and its descendants have done so far.
+    Resource use of a process and its descendants so far.
 
     Attributes:
-        cpu_s:  processor time in seconds.
-        bytes:  read, from whatever file.
-        faults: pages that had to come from the disk.
+        cpu_s:  CPU time in seconds.
+        bytes:  bytes read from files.
+        faults: major page faults.
     """
 
     cpu_s: float = 0.0
@@ -39,13 +38,13 @@ class Work:
         return Work(self.cpu_s + other.cpu_s, self.bytes + other.bytes, self.faults + other.faults)
 
     def is_beyond(self, before: "Work") -> bool:
-        """Tell whether enough was done since to call it progress; processes that ended count as progress."""
+        """Tell whether this is progress over an earlier value; a process that ended counts as progress."""
         cpu_s, count = self.cpu_s - before.cpu_s, self.bytes - before.bytes
         return cpu_s >= _CPU_S or count >= _BYTES or min(cpu_s, count) < 0 or self.faults != before.faults
 
 
 def work_of(root: int) -> Work:
-    """Sum up what a process and its descendants did; nothing where there is no /proc."""
+    """Return the resource use of a process tree; zero where there is no /proc."""
     parents, done = dict[int, int](), dict[int, Work]()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -77,14 +76,14 @@ def _read_bytes(pid: int) -> int:
 
 
 class StartWatch:
-    """Follows processes while they start."""
+    """Tracks the progress of starting processes against two limits."""
 
     def __init__(self, limits: StartSettings) -> None:
         """
-        Begin to wait.
+        Start the clocks.
 
         Args:
-            limits: how long, at most.
+            limits: limits of the start and of a stall.
         """
         self._limits = limits
         self._began = self._moved = time.monotonic()
@@ -93,16 +92,16 @@ class StartWatch:
 
     @property
     def seconds(self) -> float:
-        """How long it has been waited for."""
+        """Elapsed time."""
         return time.monotonic() - self._began
 
-    def look(self, pids: Iterable[int], signs: Hashable = None) -> None:
+    def update(self, pids: Iterable[int], signs: Hashable = None) -> None:
         """
-        Look for progress; once a second is enough.
+        Record progress; call it about once a second.
 
         Args:
-            pids:  of the processes that are waited for.
-            signs: anything whose change is progress as well.
+            pids:  the starting processes.
+            signs: any value; a change of it is progress.
         """
         moved = signs != self._signs
         self._signs = signs
@@ -113,8 +112,8 @@ class StartWatch:
         if moved:
             self._moved = time.monotonic()
 
-    def trouble(self) -> str | None:
-        """Return why it should not be waited any longer, the rest of a sentence; None while it should."""
+    def failure(self) -> str | None:
+        """Return why to stop waiting, as the end of a sentence; None to go on."""
         still_s = time.monotonic() - self._moved
         if still_s > self._limits.stall_s:
             return (

@@ -26,12 +26,12 @@ STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
 """A worker that ends sooner than this after its start is not started again."""
 WORKER_STEADY_S = 300.0
-"""A worker that lived so long is started again at once, however often others ended before."""
+"""A worker that ran for this long is restarted without a delay."""
 _RESTART_PAUSES_S = (0.0, 5.0, 15.0, 60.0)
-"""Before a worker is started again that ended so many times in a row within WORKER_STEADY_S."""
+"""Delays before a restart, by the number of earlier runs in a row shorter than WORKER_STEADY_S."""
 _LOOK_S = 0.1
 _WATCH_S = 0.5
-"""Between two looks at processes that run; a signal does not wait for it."""
+"""Interval of the checks on running processes; signals are handled at once."""
 _PROGRESS_S = 1.0
 
 
@@ -62,7 +62,7 @@ class Supervisor:
         Args:
             plan:         where it lives and how big it is.
             say:          receives one line at a time.
-            show_waiting: opens what shows what is waited for; None: lines through `say`.
+            show_waiting: opens a progress display; None: lines through `say`.
         """
         self.plan = plan
         self._say = say
@@ -72,9 +72,9 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._ends: dict[str, int] = {}
-        """How often in a row each worker ended early."""
+        """Number of short runs in a row of each worker."""
         self._due: dict[str, float] = {}
-        """When each worker that has ended is started again."""
+        """When each ended worker is due for its restart."""
         self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
@@ -167,10 +167,10 @@ class Supervisor:
         Wait while there is progress.
 
         Args:
-            done:    tells whether it is over.
-            awaited: names the processes that are not ready; their progress counts.
+            done:    tells whether to stop waiting.
+            awaited: returns the processes that are not ready; their progress counts.
             needed:  processes that must not end meanwhile.
-            why:     says what else is wrong, in lines; a change of these is progress, too.
+            why:     returns other reasons, one per line; a change of these is progress too.
 
         Raises:
             StackError:   a process ended, hung or took longer than the last limit.
@@ -188,10 +188,10 @@ class Supervisor:
                     continue
                 left, reasons = awaited(), why()
                 pids = [child.pid for child in left if child.pid is not None]
-                watch.look(pids, (reasons, tuple(child.log_bytes for child in left)))
+                watch.update(pids, (reasons, tuple(child.log_bytes for child in left)))
                 looked_at = time.monotonic()
-                if trouble := watch.trouble():
-                    raise _late(trouble, left, reasons)
+                if trouble := watch.failure():
+                    raise _start_failure(trouble, left, reasons)
                 awaits = "; ".join(describe(child) for child in left) or reasons.replace("\n", "; ")
                 show(watch.seconds, f"waiting for {awaits}")
 
@@ -216,7 +216,7 @@ class Supervisor:
                 child.start(cwd=self.plan.work)
 
     def _pause_after(self, child: Child) -> float:
-        """Return how long a worker that has just ended stays away, in seconds, and say so."""
+        """Return the delay before an ended worker is restarted, in seconds, and report the restart."""
         lived = time.monotonic() - child.started_at
         if child not in self._workers or lived < WORKER_MIN_LIFE_S:
             raise _ended(child)
@@ -255,10 +255,10 @@ def _ended(child: Child) -> StackError:
     )
 
 
-def _late(trouble: str, awaited: list[Child], reasons: str) -> StackError:
+def _start_failure(trouble: str, awaited: list[Child], reasons: str) -> StackError:
     names = " and ".join(f"{child.name} (process {child.pid})" for child in awaited) or "The API"
     logs = [f"The end of {child.log}:\n{child.tail() or '(empty)'}" for child in awaited]
-    step = "Run `musetalk doctor`, mend what it or the log names, and start again."
+    step = "Run `musetalk doctor`, fix what it or the log reports, and start again."
     return StackError("\n".join(part for part in (f"{names} {trouble}.", reasons, *logs, step) if part))
 
 
@@ -285,7 +285,7 @@ def _answers(url: str) -> bool:
 
 
 def _checks(url: str) -> dict[str, str] | None:
-    """Return what the API's own look at the system found; None while it does not answer."""
+    """Return the API's readiness checks; None while it does not answer."""
     import httpx
 
     try:
@@ -302,7 +302,7 @@ def _trouble(url: str) -> str:
 
 
 def _not_ready(checks: dict[str, str] | None, api: Child, workers: list[Child]) -> list[Child]:
-    """Name the processes that are still starting; none where they run and something else is wrong."""
+    """Return the processes that are still starting; empty if all run and another check fails."""
     if checks is None:
         return [api]
     bad = {name.replace(" ", "-") for name, text in checks.items() if text != "ok"}

@@ -21,7 +21,7 @@ _SIGNS: Final = (
     "TimedOut",
     "Crashed",
     "Cancelled",
-    # queued again, however long: nobody is to be heard of it until it is claimed
+    # queued again: no heartbeat is expected until it is claimed
     "Scheduled",
     RETRY,
     RESCHEDULED,
@@ -35,7 +35,7 @@ _SIGNS: Final = (
 
 def apply_automation(client: "SyncPrefectClient") -> str:
     """
-    Create the automation, or have one that is there know all signs of life; the rest of it may be a person's.
+    Create the automation, or add missing signs of life to an existing one; other edits are kept.
 
     Args:
         client: of the server to write to.

@@ -8,12 +8,12 @@ from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, 
 from flows.control import USUAL, Control
 from flows.looking import Looking
 from flows.options import JOB
-from flows.result_names import analysis_name
+from flows.output_names import analysis_name
 from flows.steps import Steps, job_steps
 from musetalk_core.analysis.choosing import Cast
 from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
 from tasks.analysis_page import show
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import upload
 from tasks.refs import SourceFile
 
@@ -22,11 +22,11 @@ from tasks.refs import SourceFile
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
     """Look at the picture with the models that are there, describe it, and draw what was found."""
     with job_steps(job) as steps:
-        check_place(analysis_name(job.output, "picture"), job.output)
+        check_output_location(analysis_name(job.output, "picture"), job.output)
         cast = cast_of(job)
         picture = fetch_picture(job.image)
         steps.took(job.image, picture)
-        looking, result = steps.with_models(lambda: _looked(job, cast, picture, steps))
+        looking, result = steps.run_with_pinned_models(lambda: _looked(job, cast, picture, steps))
         show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
         steps.finish(result)
     return result

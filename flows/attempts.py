@@ -1,9 +1,9 @@
 """
-How often a run was started, and what follows when an attempt is lost: one rule for all who look after runs.
+Retry policy for runs: count attempts, and decide the next state after a lost attempt.
 
-Attempts are counted in the run's history of states on the server. A worker claims a run by setting a state
-of type Pending, so an attempt is counted from its claim on, in the same write: it cannot be lost with the
-worker, and it counts whether or not the flow was ever reached.
+Workers, the reaper, the start of a stack and the janitor share this policy. Attempts are counted from the
+run's state history on the server. A worker claims a run by setting a state of type Pending, so the claim and
+the count are one write: the count survives the worker and does not depend on the flow being reached.
 """
 
 from collections.abc import Iterable
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 RETRY: Final = "AwaitingRetry"
 """Name of the state of a run whose last attempt was lost. Prefect's own name for it."""
 RESCHEDULED: Final = "Rescheduled"
-"""Name of the state of a run that its worker gave back in good order."""
+"""Name of the state of a run that its worker returned to the queue at a graceful shutdown."""
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 _FACTOR: Final = 4.0
 
 
-def starts_of(history: "Iterable[State[Any]]") -> int:
+def count_attempts(history: "Iterable[State[Any]]") -> int:
     """
-    Count the attempts that a run has used up, the present one included.
+    Count the attempts of a run, including the current one.
 
     Args:
         history: all states of the run, oldest first.
 
     Returns:
-        Claims since the run was made, or since it last ended and somebody started it anew. An attempt that
-        gave the run back is not counted: a pipeline that left its slot to others, a worker that shut down in
-        good order, a pause.
+        Claims since the run was created, or since a finished run was started again. An attempt that returned
+        the run to the queue is not counted: a pipeline that yielded its slot, a graceful shutdown, a pause.
     """
     starts, claimed = 0, False
     for state in history:
@@ -50,7 +49,7 @@ def starts_of(history: "Iterable[State[Any]]") -> int:
 
 def backoff_s(starts: int) -> float:
     """
-    Return how long a run waits after a lost attempt, in seconds: 1, 4, 16, then 60.
+    Return the delay before the next attempt, in seconds: 1, 4, 16, then 60.
 
     Args:
         starts: attempts so far, at least one.
@@ -58,19 +57,19 @@ def backoff_s(starts: int) -> float:
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * _FACTOR ** (min(starts, 8) - 1))
 
 
-def after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int) -> "State[Any]":
+def state_after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int) -> "State[Any]":
     """
-    Return the state of a run whose attempt has just been lost.
+    Return the next state of a run whose attempt was lost.
 
     Args:
         history:    all states of the run, oldest first.
         why:        what happened to the attempt, as the end of a sentence.
-        max_starts: how many attempts a run may use up.
+        max_starts: limit of attempts.
 
     Returns:
-        AwaitingRetry with a time in the future, or Crashed with how often it was started, and why it ended.
+        AwaitingRetry with a time in the future, or Crashed with the number of attempts and the last reason.
     """
-    starts = max(1, starts_of(history))
+    starts = max(1, count_attempts(history))
     if starts >= max_starts:
         times = "once" if starts == 1 else f"{starts} times"
         return Crashed(message=f"Started {times} and ended early each time; the last time {why}.")
@@ -81,6 +80,6 @@ def after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int) -> "S
     )
 
 
-def given_back(why: str) -> "State[Any]":
-    """Return the state of a run that its worker gives back in good order: due at once, and not counted."""
+def state_after_return(why: str) -> "State[Any]":
+    """Return the state of a run that its worker returns to the queue: due at once, attempt not counted."""
     return Scheduled(name=RESCHEDULED, message=why)

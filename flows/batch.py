@@ -7,8 +7,8 @@ from flows.batch_schemas import BatchJob, BatchResult
 from flows.chains.books import books
 from flows.chains.rows import Found, Order, run_rows
 from flows.control import USUAL, Control
+from flows.job_access import check_access
 from flows.options import JOB
-from flows.references import check_places
 
 
 @flow(name="batch", **JOB)
@@ -22,5 +22,5 @@ def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
         all_good=job.on_bad_rows == "fail",
     )
     with books() as open_books:
-        check_places(job)
+        check_access(job)
         return run_rows(order, open_books)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from flows.batch_schemas import MOST_ROWS, BatchJob
+from flows.job_access import access_faults
 from flows.job_types import WORK_TYPES
 from flows.manifest import Fault, Format, Row, read_rows, rows_of
-from flows.references import place_faults
 from tasks.errors import ManifestInvalid
+from tasks.internal_files import InternalFile
 from tasks.keys import content_key
 from tasks.listing import Listed, list_folder, look_at
-from tasks.own_files import OwnFile
 from tasks.sources import fetch_source, source_path
 
 _MOVING: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v"]
@@ -62,14 +62,14 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
 
 
 def _usable(row: Row) -> Row:
-    """A row that names a place that no job may use is none, and says so like one that is spelled wrong."""
-    found = place_faults(row.job) if row.job is not None else ()
+    """Return the row, or an invalid row with the faults of its inputs and output locations."""
+    found = access_faults(row.job) if row.job is not None else ()
     faults = tuple(Fault(fault.pointer, str(fault.error)) for fault in found)
     return Row(row.number, row.id, None, faults) if faults else row
 
 
 def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
-    where: str | OwnFile = uri
+    where: str | InternalFile = uri
     if uri.startswith("job://"):
         from tasks.jobs import resolve  # asks the orchestrator
 

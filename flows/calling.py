@@ -22,8 +22,8 @@ from pydantic import BaseModel
 
 from flows.control import USUAL, Control, tags
 from flows.outcome import NOTES, ended_as, error_of, result_of, status_of
+from flows.output_uris import public_result
 from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
-from flows.public_names import public_result
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas import (
     AnalyzeJob,

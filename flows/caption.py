@@ -4,12 +4,12 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
-from flows.result_names import captioned_name
+from flows.output_names import captioned_name
 from flows.schemas import CaptionJob, CaptionResult
 from flows.steps import job_steps
 from tasks.caption import CAPTIONED_FILE, Look, captioned_key, fetch_captions, put_captions
 from tasks.fetch import fetch
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import upload
 
 
@@ -21,7 +21,7 @@ def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
         video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])
         steps.took(job.captions, text.source)
         name = captioned_name(job.output, video.source.name)
-        check_place(name, job.output)
+        check_output_location(name, job.output)
         look = Look(how=job.how, size=job.size, side=job.place, crf=job.crf)
         key = captioned_key(video.source, text.source, look)
         made = steps.result("encode", put_captions.submit(key, video.source, text.source, look))

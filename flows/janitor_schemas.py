@@ -15,7 +15,7 @@ class JanitorJob(Job):
 
 
 USUAL_WORK: Final = JanitorJob()
-"""What the janitor does when nobody asks for anything in particular: what its schedule runs."""
+"""Default parameters, used by the schedule."""
 
 
 class Sweep(BaseModel):

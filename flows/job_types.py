@@ -20,7 +20,7 @@ class JobType:
     needs: str | None = None
     """Module path of what takes a job and raises when the models of this computer cannot do it."""
     default: schemas.Job | None = None
-    """The job of a run that names none, as in the flow's signature; None: a run has to name one."""
+    """Default of the parameter `job`, as in the flow's signature; None: the parameter is required."""
 
     @property
     def deployment(self) -> str:

@@ -10,7 +10,7 @@ from flows.job import Job
 from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
-from flows.public_names import public_uri
+from flows.output_uris import public_uri
 from musetalk_core.weights.pins import PinnedModel
 from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.redaction import without_secrets

@@ -35,7 +35,7 @@ class Looking:
     steps: Steps
     made_by: dict[str, str] = field(default_factory=dict[str, str])
     used: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
-    """The content of every model that was asked so far, decided when it was asked first."""
+    """Models used so far, pinned at first use."""
     _known: dict[Look, Sight] = field(default_factory=dict[Look, Sight])
 
     def seen(self) -> Seen:

@@ -8,9 +8,9 @@ from prefect import flow
 from flows.chains.books import books
 from flows.chains.steps import run_steps
 from flows.control import USUAL, Control
+from flows.job_access import check_access
 from flows.options import JOB
 from flows.pipeline_schemas import PersonaSyncJob, PipelineResult, Step
-from flows.references import check_places
 
 VIDEO, WORDS, CAPTIONED = "lip_sync", "transcript", "captioned"
 _OF_LIP_SYNC = {"video", "audio", "text", "engine", "version", "musetalk", "face", "encode"}
@@ -20,7 +20,7 @@ _OF_LIP_SYNC = {"video", "audio", "text", "engine", "version", "musetalk", "face
 def persona_sync(job: PersonaSyncJob, control: Control = USUAL) -> PipelineResult:
     """Lip-sync, write down what is said, and put it beside the video or into it; names follow the inputs."""
     with books() as open_books:
-        check_places(job)
+        check_access(job)
         return run_steps(tuple(steps_of(job)), open_books)
 
 

@@ -16,8 +16,8 @@ from musetalk_core.faces.models import FACE_MESH
 from musetalk_core.framing import Frame
 from tasks.fetch import fetch
 from tasks.framing import PNG, frame_picture, framed_key
-from tasks.own_files import made_file
-from tasks.places import check_place
+from tasks.internal_files import artefact_file
+from tasks.output_locations import check_output_location
 from tasks.speech import WAV_FILE
 from tasks.weights import pin
 
@@ -27,7 +27,7 @@ def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
     """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
     with job_steps(job) as steps:
         where = job.output
-        check_place(f"{where.name or 'portrait'}.mp4", where)
+        check_output_location(f"{where.name or 'portrait'}.mp4", where)
         order = Order(
             picture=job.image,
             audio=job.audio or "",
@@ -56,7 +56,7 @@ def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
     made = steps.result(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )
-    return replace(order, picture=made_file(made, PNG), called=source.name)
+    return replace(order, picture=artefact_file(made, PNG), called=source.name)
 
 
 def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
@@ -66,5 +66,5 @@ def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
     spoken = speak_text([job.text or ""], job.voice, steps)
     made = spoken.made.artefact
     return replace(
-        order, audio=made_file(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
+        order, audio=artefact_file(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
     )

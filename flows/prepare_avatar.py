@@ -18,7 +18,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAv
     with job_steps(job) as steps:
         spec = engine_of(job)
         picture = steps.fetched(fetch.submit(job.video, "video"))
-        made = steps.with_models(lambda: _prepared(job, picture, pinned_engine(spec), steps))
+        made = steps.run_with_pinned_models(lambda: _prepared(job, picture, pinned_engine(spec), steps))
         avatar.note_avatar(made, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
             avatar=made.artefact.key,

@@ -11,8 +11,8 @@ from uuid import UUID
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
+from flows.output_uris import public_uri
 from flows.preview_chart import chart
-from flows.public_names import public_uri
 from flows.schemas import FaceChoice, VideoResult
 from musetalk_core.speech.phones import Phone
 from tasks.preview import Followed, preview

@@ -10,10 +10,10 @@ from flows.batch_schemas import BatchResult, RenderNewJob
 from flows.chains.books import books
 from flows.chains.rows import Found, Order, run_rows
 from flows.control import USUAL, Control
+from flows.job_access import check_access
 from flows.manifest import Row
 from flows.memory import note, recall
 from flows.options import JOB
-from flows.references import check_places
 from flows.windows import Span, looked_until, spans
 
 
@@ -33,7 +33,7 @@ def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
         scope=f"render_new {control.tenant or ''} {job.name}",
     )
     with books() as open_books:
-        check_places(job)
+        check_access(job)
         result = run_rows(order, open_books)
         if result.until is not None:
             note(job.name, control.tenant, result.until)

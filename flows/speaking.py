@@ -62,7 +62,7 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
     Raises:
         InputError: there is nothing to say, or the voice cannot be had.
     """
-    return steps.with_models(lambda: _spoken(parts, voice, steps))
+    return steps.run_with_pinned_models(lambda: _spoken(parts, voice, steps))
 
 
 def _spoken(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:

@@ -4,12 +4,12 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
-from flows.result_names import sound_name
+from flows.output_names import sound_name
 from flows.schemas import SpeechJob, SpeechResult
 from flows.speaking import Speech, speak_text
 from flows.speech_schemas import SoundFormat
 from flows.steps import Steps, job_steps
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import Published, upload
 from tasks.speech import WAV_FILE
 from tasks.voice import encode_speech, file_key
@@ -20,7 +20,7 @@ def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
     """Speak the text sentence by sentence, join the sentences, and upload the sound."""
     with job_steps(job, speak=(5, 92)) as steps:
         name, kind = sound_name(job.output.name, job.format)
-        check_place(name, job.output)
+        check_output_location(name, job.output)
         spoken = speak_text(job.parts, job, steps)
         stored = _stored(spoken, name, kind, job, steps)
         result = SpeechResult(

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from flows.control import read_control
 from flows.job import Job
+from flows.job_access import check_access
 from flows.lineage import Origins, record
-from flows.references import check_places
 from musetalk_core.errors import ModelChanged
 from musetalk_core.weights.pins import PinnedModel
 from tasks.artefacts import artefacts
@@ -25,8 +25,8 @@ from tasks.tenancy import on_behalf_of
 
 T = TypeVar("T")
 
-_STARTS: Final = 3
-"""How often work is begun when the models it uses are replaced meanwhile."""
+_MAX_STARTS: Final = 3
+"""Attempts at work whose models are replaced while it runs."""
 _log = logging.getLogger(__name__)
 
 
@@ -72,19 +72,19 @@ class Steps:
         """Remember models that took part, by their content."""
         self.origins.models |= {model.name: model for model in models}
 
-    def with_models(self, work: Callable[[], T]) -> T:
+    def run_with_pinned_models(self, work: Callable[[], T]) -> T:
         """
-        Do work that pins models; from the start when one is replaced before it is loaded (ADR 21).
+        Run work that pins models, and repeat it if a model is replaced before it is loaded (ADR 21).
 
         Raises:
-            ModelChanged: that happened three times.
+            ModelChanged: that happened in three attempts.
         """
         cached = list(self.cached)
-        for _ in range(_STARTS - 1):
+        for _ in range(_MAX_STARTS - 1):
             try:
                 return work()
             except ModelChanged as error:
-                _log.warning("%s The work begins again with the new files.", error)
+                _log.warning("%s Starting again with the new files.", error)
                 self.cached[:] = cached
         return work()
 
@@ -114,12 +114,12 @@ def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
         shares: see `tasks.reports.reported`.
 
     Raises:
-        BucketNotAllowed, LocalPathDisabled, InputError: the job names a place that it may not use.
+        BucketNotAllowed, LocalPathDisabled, InputError: the job may not use an input or output location.
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
         with on_behalf_of(tenant), reported(**shares) as report:
-            check_places(job)
+            check_access(job)
             yield Steps(report, Origins(job, tenant))
     finally:
         artefacts().release()

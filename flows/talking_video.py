@@ -28,9 +28,9 @@ from tasks.encode import (
 from tasks.fetch import Fetched, fetch
 from tasks.file_names import output_name
 from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
+from tasks.internal_files import InternalFile
 from tasks.models import EngineSpec, engine_facts, pinned_engine
-from tasks.own_files import OwnFile
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import Published, upload
 from tasks.refs import Artefact
 from tasks.settings import get_settings
@@ -46,8 +46,8 @@ _AHEAD = 2
 class Order:
     """A job of either kind, in the words of the steps."""
 
-    picture: str | OwnFile
-    audio: str | OwnFile
+    picture: str | InternalFile
+    audio: str | InternalFile
     text: str | None
     fps: str | None
     engine: EngineSpec
@@ -69,7 +69,9 @@ class Order:
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
     """Fetch, prepare, hear, render, encode, join, upload; all with one set of weights."""
-    return steps.with_models(lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps))
+    return steps.run_with_pinned_models(
+        lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps)
+    )
 
 
 def _made(order: Order, steps: Steps) -> VideoResult:
@@ -77,7 +79,7 @@ def _made(order: Order, steps: Steps) -> VideoResult:
     steps.used(*order.engine.weights)
     steps.settled(engine=engine_facts(order.engine))
     name = _name(order, picture, audio)
-    check_place(name, order.output)
+    check_output_location(name, order.output)
     rate = order.fps or picture.rate or STILL_RATE
     prepared, features, sound = _prepare(order, steps, picture, audio, rate)
     steps.used(*pin_known(*models_of_phones(features.phones)))

@@ -6,13 +6,13 @@ from prefect import flow
 
 from flows.control import USUAL, Control
 from flows.options import JOB
-from flows.result_names import TRANSCRIPT_FORMATS, transcript_stem
+from flows.output_names import TRANSCRIPT_FORMATS, transcript_stem
 from flows.schemas import TranscribeJob, TranscribeResult
 from flows.steps import Steps, job_steps
 from flows.transcribe_model import model_for
 from musetalk_core.transcription.choice import Choice
 from tasks.fetch import fetch
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import Published, upload_set
 from tasks.refs import Artefact, SourceFile
 from tasks.transcribe import (
@@ -30,7 +30,7 @@ from tasks.transcribers import language_code
 def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
     """Hear the speech with Whisper and upload the transcript as text, JSON, subtitles and a table."""
     with job_steps(job) as steps:
-        check_place("transcript.txt", job.output)
+        check_output_location("transcript.txt", job.output)
         choice = model_for(job)
         wanted = Wanted(
             size=choice.size,
@@ -42,7 +42,7 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
         )
         audio = steps.fetched(fetch.submit(job.audio, "audio")).source
         steps.settled(transcription=wanted.model_dump())
-        made = steps.with_models(lambda: _heard(audio, pinned_transcription(wanted), steps))
+        made = steps.run_with_pinned_models(lambda: _heard(audio, pinned_transcription(wanted), steps))
         found = read_transcript(made)
         stem = transcript_stem(job.output, audio.name)
         stored = _uploaded(made, stem, job)

@@ -10,7 +10,7 @@ Every error raised on purpose, here and in the layers above.
     - ManifestInvalid       manifest_invalid     no    (tasks.errors)
     - ModelNotInstalled     model_not_installed  no    (also, when pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
-  + ModelChanged            model_changed        yes   flows begin again by themselves, a few times
+  + ModelChanged            model_changed        yes   flows retry it a few times by themselves
   + EngineError             engine_failed        yes   another attempt may do better
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
@@ -101,7 +101,7 @@ class WeightsInvalid(InputError):
 
 
 class ModelChanged(RenderError):
-    """A model's files were replaced after the job had decided to use their content."""
+    """The files of a model were replaced after the job had pinned their content."""
 
     code = "model_changed"
     retryable = True

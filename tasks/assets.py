@@ -1,8 +1,9 @@
 """
 Files that clients upload to us: `asset://ID`, kept in our own store. Light: the REST shim imports it.
 
-An asset belongs to the tenant that uploaded it, which its note names; one of nobody in particular has no such
-field, as those of versions without tenants have none. To other tenants an asset is not there.
+An asset belongs to the tenant that uploaded it; its note holds the tenant's name. An asset without an owner
+was uploaded with a key without a tenant, or by a version that recorded none. Other tenants get the same error
+as for an asset that does not exist.
 """
 
 import json
@@ -26,7 +27,7 @@ ASSETS: Final = "assets/"
 """Where they lie in our own store."""
 
 _TENANT: Final = "tenant"
-"""Field of an asset's note: whose it is."""
+"""Field of an asset's note: its owner."""
 _ONE_PUT_BYTES = 5 << 30
 """What S3 takes in one PUT."""
 _PUT_LIFE_S = 3600
@@ -104,20 +105,20 @@ def asset_name(asset: str) -> str:
     Return what the client called an asset.
 
     Raises:
-        ObjectMissing: there is no such asset, or it belongs to another tenant: which of them is not told.
+        ObjectMissing: there is no such asset, or it belongs to another tenant.
     """
     try:
         about: Any = json.loads(read_small(home_store(), _note_key(asset)))
         name, owner = str(about["name"]), about.get(_TENANT)
     except (ObjectMissing, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise no_asset(asset) from error
+        raise asset_missing(asset) from error
     if not may_use(owner):
-        raise no_asset(asset)
+        raise asset_missing(asset)
     return name
 
 
-def no_asset(asset: str) -> ObjectMissing:
-    """Say that there is no such asset, or none that the tenant may use."""
+def asset_missing(asset: str) -> ObjectMissing:
+    """Return the error for an asset that does not exist or that the tenant may not use."""
     return ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.")
 
 

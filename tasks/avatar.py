@@ -94,14 +94,14 @@ def _summary(made: Artefact) -> PreparedAvatar:
 
 def require_prepared(key: str, source: SourceFile) -> None:
     """
-    Refuse an avatar that was prepared for other tenants only: the cache is shared, what is in it is not told.
+    Raise if an avatar was prepared for other tenants only: the cache is shared, its contents are private.
 
     Args:
         key:    `avatar_key` of the avatar.
         source: what it would be made of.
 
     Raises:
-        AvatarNotPrepared: it was not prepared for the current tenant. Work for nobody in particular passes.
+        AvatarNotPrepared: it was not prepared for the current tenant. Work without a tenant passes.
     """
     tenant = current_tenant()
     if tenant is not None and not is_noted(key, tenant):

@@ -79,11 +79,11 @@ def read(avatar: str, tenant: str | None) -> AvatarNote:
 
 def is_noted(avatar: str, tenant: str | None) -> bool:
     """
-    Tell whether an avatar was prepared for a tenant, by a job that is done and a note that is kept.
+    Tell whether a note says that an avatar was prepared for a tenant.
 
     Args:
         avatar: its key.
-        tenant: whose note; None for that of nobody in particular.
+        tenant: owner of the note; None for work without a tenant.
     """
     return home_store().find(_key(avatar, tenant)) is not None
 

@@ -1,4 +1,4 @@
-"""Buckets and keys that jobs may name: by the grants of the settings, and never the own store."""
+"""Grants: the buckets and keys that jobs may read or write by name, which never include the own store."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -6,14 +6,14 @@ from fnmatch import fnmatchcase
 from musetalk_core.errors import InputError
 from tasks.errors import BucketNotAllowed
 from tasks.objects import Objects, checked_key
-from tasks.private_places import is_bucket_alias, key_is_above, key_is_inside
+from tasks.protected_paths import is_bucket_alias, key_is_above, key_is_inside
 from tasks.s3_answers import Mode
 from tasks.settings import get_settings
 from tasks.storage import S3Objects, home_store
 from tasks.tenancy import current_tenant
 
-_OF_TENANT = "{tenant}"
-"""Stands in a grant for the name of whose job it is; nobody in particular has no such grant."""
+_TENANT_PLACEHOLDER = "{tenant}"
+"""Replaced by the job's tenant in a grant; such a grant matches no job without a tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ def locate(uri: str, mode: Mode) -> Place:
     """
     Find the store and key behind an `s3://bucket/key` reference, if the grants allow it.
 
-    Nothing is sent: the allow-lists of the settings are looked at first. The system's own store is never
-    found by such a name, whatever the lists say; what is done with `Place.objects` is checked likewise.
+    Sends nothing. The system's own store is refused whatever the grants say. Every operation on
+    `Place.objects` is checked the same way.
 
     Raises:
-        InputError:       it is no such reference.
+        InputError:       it is not such a reference.
         BucketNotAllowed: the bucket or prefix is not on the list, or it is part of our own store.
     """
     scheme, _, rest = uri.partition("://")
@@ -45,7 +45,7 @@ def locate(uri: str, mode: Mode) -> Place:
 
 def bucket(name: str, mode: Mode) -> Objects:
     """
-    Open a bucket that a job named; each key is held against the grants before it is used.
+    Open a bucket that a job named. Every key is checked against the grants before it is used.
 
     Raises:
         BucketNotAllowed: on use, for a key outside the grants.
@@ -72,11 +72,11 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
 
 
 def _matches(pattern: str, bucket: str, key: str) -> bool:
-    if _OF_TENANT in pattern:
+    if _TENANT_PLACEHOLDER in pattern:
         tenant = current_tenant()
         if tenant is None:
             return False
-        pattern = pattern.replace(_OF_TENANT, tenant)
+        pattern = pattern.replace(_TENANT_PLACEHOLDER, tenant)
     wanted_bucket, _, prefix = pattern.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/*")
     return fnmatchcase(bucket, wanted_bucket) and (
@@ -102,9 +102,10 @@ def _refuse_dots_in_own(bucket: str, key: str) -> None:
 
 def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...] | None) -> None:
     """
-    Refuse names that lead into our own store, before and whatever the grants.
+    Refuse names of objects in the own store, whatever the grants say.
 
-    Endpoints are not compared: the same bucket has many, and a bucket of this name elsewhere loses little.
+    Endpoints are not compared, because one bucket has many. A bucket of the same name at another endpoint is
+    refused too.
     """
     store = home_store()
     if not isinstance(store, S3Objects):

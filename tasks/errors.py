@@ -22,7 +22,7 @@ class ObjectMissing(StorageError):
 
 
 class ResultReplaced(StorageError):
-    """Another job's output, written with `overwrite: true`, or a foreign object is where a result was."""
+    """A result was replaced by another job's output (`overwrite: true`) or by a foreign object."""
 
     code = "result_replaced"
     retryable = False

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from musetalk_core.media.info import MediaInfo
 from musetalk_core.media.probe import probe, require_picture, require_sound
 from tasks import jobs
+from tasks.internal_files import InternalFile
 from tasks.limits import limits
-from tasks.own_files import OwnFile
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import SourceFile
 from tasks.reports import phase
@@ -34,7 +34,7 @@ class Fetched(BaseModel):
 
 
 @task(**ALWAYS, **RETRY_IO)
-def fetch(given: str | OwnFile, wanted: Literal["video", "audio"]) -> Fetched:
+def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> Fetched:
     """
     Fetch and check one input.
 

@@ -1,8 +1,7 @@
 """
-Rules for file names: what callers wrote is kept, except for what a path, a key or a header cannot carry.
+Rules for file names: keep what callers wrote, except for characters that a path, key or header cannot carry.
 
-One place for all of them: made-up names, names that callers give, name suffixes, and HTTP headers. Uses only
-the standard library.
+Covers generated names, names from callers, suffixes and HTTP headers. Uses only the standard library.
 """
 
 import hashlib
@@ -12,9 +11,9 @@ from typing import Final
 from urllib.parse import quote
 
 MAX_NAME_BYTES: Final = 255
-"""UTF-8 bytes of a file name, its extension included: what file systems take."""
+"""Limit of file systems for a file name with its extension, in bytes of UTF-8."""
 MAX_KEY_BYTES: Final = 1024
-"""UTF-8 bytes of an object key, folders included: what S3 takes."""
+"""Limit of S3 for an object key, in bytes of UTF-8."""
 
 _FALLBACK: Final = "file"
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
@@ -36,11 +35,11 @@ def plain_name(name: str) -> str:
         At most 255 bytes in UTF-8, NFC. Never empty, and never only dots and spaces.
     """
     last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    plain = _cleaned(last)
+    plain = _clean(last)
     if not _has_content(plain):
         return _FALLBACK
     stem, ending = split_name(plain)
-    return fitted(stem, ending)
+    return fit_name(stem, ending)
 
 
 def safe_stem(name: str) -> str:
@@ -57,7 +56,7 @@ def safe_stem(name: str) -> str:
     """
     base = name.rsplit("/", 1)[-1]
     stem, dot, _ = base.rpartition(".")
-    stem = _cleaned(stem if dot and stem.strip(".") else base).lstrip(".")
+    stem = _clean(stem if dot and stem.strip(".") else base).lstrip(".")
     return stem if _has_content(stem) else _FALLBACK
 
 
@@ -73,12 +72,12 @@ def checked_name(name: str) -> str:
             control character, a direction mark or a zero-width character that joins nothing.
     """
     normal = unicodedata.normalize("NFC", name)
-    if not _has_content(_cleaned(normal)):
+    if not _has_content(_clean(normal)):
         raise ValueError("an output name needs at least one letter, digit or sign beside dots and spaces")
     if normal.startswith("."):
         raise ValueError("an output name cannot start with a dot")
-    if _cleaned(normal) != normal:
-        bad = next(c for c, kept in _looked_through(normal) if kept != c)
+    if _clean(normal) != normal:
+        bad = next(c for c, kept in _clean_characters(normal) if kept != c)
         called = unicodedata.name(bad, "a control character")
         raise ValueError(
             f"an output name cannot contain U+{ord(bad):04X} ({called}):"
@@ -91,7 +90,7 @@ def checked_name(name: str) -> str:
 
 def output_name(video_name: str, audio_name: str, given: str | None = None) -> str:
     """
-    Name the rendered video: what was asked for, or `<video stem>_<audio stem>`, with `.mp4`.
+    Return the name of a rendered video: the given one, or `<video stem>_<audio stem>`, with `.mp4`.
 
     Args:
         video_name: name or key of the avatar's file.
@@ -102,13 +101,13 @@ def output_name(video_name: str, audio_name: str, given: str | None = None) -> s
         The name, at most 255 bytes; a longer one is cut and gets eight digits of its hash.
 
     Raises:
-        ValueError: `checked_name` refused `given`.
+        ValueError: see `checked_name`.
     """
     if given is None:
-        return fitted(f"{safe_stem(video_name)}_{safe_stem(audio_name)}", ".mp4")
+        return fit_name(f"{safe_stem(video_name)}_{safe_stem(audio_name)}", ".mp4")
     checked = checked_name(given)
     stem = checked[: -len(".mp4")] if checked.lower().endswith(".mp4") else checked
-    return fitted(checked_name(stem), ".mp4")
+    return fit_name(checked_name(stem), ".mp4")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -117,14 +116,14 @@ def split_name(name: str) -> tuple[str, str]:
     return (stem, f".{ending}") if dot and stem.strip(".") and len(ending.encode()) <= 16 else (name, "")
 
 
-def fitted(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
+def fit_name(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
     """
     Join a stem and an ending; a stem that is too long is cut and gets eight digits of its hash.
 
     Args:
-        stem:   what may be cut: between characters as readers see them, never inside one.
-        ending: what is kept whole.
-        room:   bytes in UTF-8 that the whole may take.
+        stem:   cut between graphemes if the name is too long.
+        ending: never cut.
+        room:   limit of the name in bytes of UTF-8.
     """
     if len(stem.encode()) + len(ending.encode()) <= room:
         return stem + ending
@@ -132,24 +131,24 @@ def fitted(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
     return _cut(stem, room - len(tail.encode())) + tail
 
 
-def marked(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> list[str]:
+def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> list[str]:
     """
-    Add one mark before the extension of each name of a set, and cut all of their stems alike.
+    Add the same suffix before the extension of each name of a set.
 
     Args:
-        names: of files that belong together.
-        mark:  what tells them from others; empty leaves names as they are, as far as they fit.
-        room:  bytes that a name may take.
+        names: of files that belong together; their stems are cut alike.
+        mark:  the suffix without its `_`; empty for none.
+        room:  limit of a name in bytes of UTF-8.
     """
     split = [split_name(name) for name in names]
     tail = f"_{mark}" if mark else ""
     longest = max(len(ending.encode()) for _, ending in split)
-    return [fitted(stem, tail, room - longest) + ending for stem, ending in split]
+    return [fit_name(stem, tail, room - longest) + ending for stem, ending in split]
 
 
-def folder_and_room(prefix: str) -> tuple[str, int]:
+def key_prefix_and_room(prefix: str) -> tuple[str, int]:
     """
-    Return what comes before a name in the keys below a prefix, and the bytes that a name may take there.
+    Return the key prefix of the files below a prefix, and the bytes that remain for a name.
 
     Args:
         prefix: folder in a bucket, with or without slashes around it; empty for none.
@@ -168,22 +167,22 @@ def content_disposition(name: str) -> str:
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _cleaned(text: str) -> str:
-    return "".join(kept for _, kept in _looked_through(unicodedata.normalize("NFC", text)))
+def _clean(text: str) -> str:
+    return "".join(kept for _, kept in _clean_characters(unicodedata.normalize("NFC", text)))
 
 
-def _looked_through(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each character and what is kept of it: itself, `_` in place of it, or nothing."""
+def _clean_characters(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each character with its replacement: itself, `_` or nothing."""
     before = ""
     for number, c in enumerate(text):
-        kept = _kept(c, before, text[number + 1 : number + 2])
+        kept = _clean_character(c, before, text[number + 1 : number + 2])
         yield c, kept
         before = kept or before
 
 
-def _kept(c: str, before: str, after: str) -> str:
+def _clean_character(c: str, before: str, after: str) -> str:
     kind = unicodedata.category(c)
-    if _separates(c) or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
+    if _is_separator(c) or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
         return "_"
     if c in {_ZWNJ, _ZWJ}:  # Persian, Indic scripts and emoji need them between two characters
         return c if _joins(before) and _joins(after) else ""
@@ -192,8 +191,8 @@ def _kept(c: str, before: str, after: str) -> str:
     return c
 
 
-def _separates(c: str) -> bool:
-    """Tell whether a character is, or is folded by some systems to, a path separator: U+FF0F and the like."""
+def _is_separator(c: str) -> bool:
+    """Tell whether a character is a path separator, or is folded to one by some systems (U+FF0F)."""
     return not {"/", "\\"}.isdisjoint(unicodedata.normalize("NFKC", c))
 
 
@@ -206,7 +205,7 @@ def _has_content(text: str) -> bool:
 
 
 def _cut(text: str, room: int) -> str:
-    """Return the longest beginning of at most so many bytes that ends between two graphemes."""
+    """Return the longest prefix of at most `room` bytes that ends between two graphemes."""
     end = len(text.encode()[: max(room, 0)].decode(errors="ignore"))
     while end > 0 and not _is_boundary(text, end):
         end -= 1
@@ -214,7 +213,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Tell whether readers see two characters around a place: the rules of UAX 29 that names meet."""
+    """Tell whether a position is a grapheme boundary: the rules of UAX 29 that occur in names."""
     if at >= len(text):
         return True
     before, after = text[at - 1], text[at]

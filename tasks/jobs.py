@@ -11,9 +11,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
-from tasks.own_files import MadeFile, OwnFile, StoredFile
+from tasks.internal_files import ArtefactFile, InternalFile, StoredFile
 from tasks.refs import ObjectRef, job_file
-from tasks.stored_results import own_key
+from tasks.stored_results import home_store_key
 from tasks.tenancy import TENANT_TAG, may_use
 
 _SPOKEN = "speech"
@@ -32,11 +32,11 @@ class Found:
         speech: key of the spoken text that it is, if one of our jobs made it.
     """
 
-    where: str | OwnFile
+    where: str | InternalFile
     speech: str | None = None
 
 
-def resolve(given: str | OwnFile) -> Found:
+def resolve(given: str | InternalFile) -> Found:
     """
     Follow a `job://` reference; every other reference is returned as it is, a spoken text known as such.
 
@@ -47,7 +47,7 @@ def resolve(given: str | OwnFile) -> Found:
         InputError:    what should be a job's id is none.
         ObjectMissing: the job is unknown, unfinished, or has no such file.
     """
-    if isinstance(given, MadeFile) and given.kind == _SPOKEN:
+    if isinstance(given, ArtefactFile) and given.kind == _SPOKEN:
         return Found(given, given.key)
     if not isinstance(given, str) or not given.startswith("job://"):
         return Found(given)
@@ -61,7 +61,9 @@ def resolve(given: str | OwnFile) -> Found:
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
     ref = ObjectRef.model_validate({name: stored.get(name) for name in ObjectRef.model_fields})
-    return Found(StoredFile(ref=ref, key=own_key(ref.uri)), speech["key"] if speech and is_sound else None)
+    return Found(
+        StoredFile(ref=ref, key=home_store_key(ref.uri)), speech["key"] if speech and is_sound else None
+    )
 
 
 def named_file(files: Mapping[str, Any], name: str) -> Any:

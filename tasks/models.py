@@ -46,7 +46,7 @@ def _best(options: Options) -> EngineName:
 
 def pinned_engine(spec: EngineSpec) -> EngineSpec:
     """
-    Decide which weights an engine uses: those that are there now, until the end of the job.
+    Pin the current weights of an engine for the rest of the job.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `Layout.pin`.

@@ -1,10 +1,10 @@
 """
-Put the finished files of a job where the job wants them, and notes beside them.
+Publish the finished files of a job, and notes beside them.
 
-By default nothing that another job or anybody else stored is replaced. In the system's own store every job
-has a folder of its own. In a bucket, a name that is taken gets a suffix of the job's id, the same for all
-files of the job; an object that holds the same artefact and the same bytes is shared, since no job and no
-retention ever deletes a finished result in a client's bucket.
+By default no object of another job or another program is replaced. In the system's own store every job has a
+folder of its own. In a client's bucket, a name that is taken gets a suffix of the job's id, the same for all
+files of the job. An object with the same artefact and the same bytes is shared, because neither jobs nor
+retention delete finished results in clients' buckets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ from musetalk_core.weights.ledger import sha256_of
 from tasks.artefacts import artefacts
 from tasks.bucket_grants import bucket
 from tasks.errors import OutputExists
-from tasks.file_names import MAX_NAME_BYTES, fitted, folder_and_room, marked
+from tasks.file_names import MAX_NAME_BYTES, fit_name, key_prefix_and_room, with_suffix
 from tasks.keys import content_key
 from tasks.media_types import media_type
 from tasks.objects import ObjectInfo, Objects
-from tasks.places import Where, output_folder
+from tasks.output_locations import OutputLocation, output_folder
 from tasks.policies import ALWAYS, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
@@ -33,29 +33,29 @@ from tasks.storage import home_store
 from tasks.stored_results import MADE_BY, MADE_OF, OUTPUTS, SHA256
 
 LINEAGE_ENDING: Final = ".lineage.json"
-"""What the name of the note beside a file adds to the file's name."""
+"""Suffix of the lineage note beside a file."""
 _JSON: Final = "application/json"
-_MARKS: Final = (0, 8, 16, 32)
-"""How many digits of the job's id are tried as a suffix, in this order."""
+_SUFFIX_DIGITS: Final = (0, 8, 16, 32)
+"""Digits of the job's id to try as a suffix, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """
-    A finished file in its place.
+    A published file.
 
     Attributes:
-        key:    of the artefact that it is of, or of what else it is.
-        name:   its public name, with the suffix that it got.
-        where:  where the job wanted it.
-        job:    the job that it is an output of.
-        ref:    where it is.
+        key:    identity of the content: the key of its artefact, or a key of the job alone.
+        name:   public name, including the suffix.
+        where:  requested location.
+        job:    the job that published it.
+        ref:    the stored object.
         sha256: of its bytes.
     """
 
     key: str
     name: str
-    where: Where
+    where: OutputLocation
     job: UUID
     ref: ObjectRef
     sha256: str
@@ -63,7 +63,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file that is to be stored."""
+    """A file to publish."""
 
     path: Path
     name: str
@@ -71,22 +71,22 @@ class _File:
     sha256: str
     size: int
     is_private: bool = False
-    """Its key belongs to one job alone: a restarted job replaces what it stored before."""
+    """Whether the key belongs to one job alone, so that a restarted job replaces its earlier file."""
 
     def is_in(self, found: ObjectInfo) -> bool:
-        """Tell whether an object is this file already, whichever job stored it."""
+        """Tell whether an object is this file, whichever job stored it."""
         about = found.metadata
         return (about.get(MADE_OF), about.get(SHA256), found.size) == (self.key, self.sha256, self.size)
 
     def is_older(self, found: ObjectInfo, job: UUID) -> bool:
-        """Tell whether an object is what this very job stored under the key before it was restarted."""
+        """Tell whether an object was stored by an earlier attempt of the same job."""
         return self.is_private and (found.metadata.get(MADE_OF), _job_of(found)) == (self.key, job.hex)
 
 
 @task(**ALWAYS, **RETRY_IO)
-def upload(made: Artefact, file: str, name: str, where: Where) -> Published:
+def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Published:
     """
-    Store one file of an artefact under its public name, or that name with a suffix when it is taken.
+    Store one file of an artefact under its public name, with a suffix if the name is taken.
 
     Args:
         made:  the artefact.
@@ -95,19 +95,19 @@ def upload(made: Artefact, file: str, name: str, where: Where) -> Published:
         where: bucket and prefix, or the system's own store; and whether to overwrite.
 
     Returns:
-        What was stored, or found to be there already.
+        The file, stored now or found to be stored already.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     with phase("upload"):
-        return _publish([_of(made, file, name)], where)[0]
+        return _publish([_file_of(made, file, name)], where)[0]
 
 
 @task(**ALWAYS, **RETRY_IO)
-def upload_set(made: Artefact, files: Mapping[str, str], where: Where) -> list[Published]:
+def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) -> list[Published]:
     """
-    Store several files of an artefact whose names belong together: a suffix is the same for all.
+    Store several files of an artefact that belong together; all get the same suffix.
 
     Args:
         made:  the artefact.
@@ -121,12 +121,12 @@ def upload_set(made: Artefact, files: Mapping[str, str], where: Where) -> list[P
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     with phase("upload"):
-        return _publish([_of(made, file, name) for file, name in files.items()], where)
+        return _publish([_file_of(made, file, name) for file, name in files.items()], where)
 
 
-def store_table(path: Path, name: str, where: Where) -> Published:
+def store_table(path: Path, name: str, where: OutputLocation) -> Published:
     """
-    Store a file that is no artefact: one that tells of the job itself.
+    Store a file about the job itself, which is not an artefact.
 
     Args:
         path:  the file.
@@ -136,14 +136,14 @@ def store_table(path: Path, name: str, where: Where) -> Published:
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
-    key = content_key(table=str(_job()), name=name)
+    key = content_key(table=str(current_job()), name=name)
     file = _File(path, name, key, sha256_of(path), path.stat().st_size, is_private=True)
     return _publish([file], where)[0]
 
 
 def write_beside(output: Published, ending: str, content: str) -> None:
     """
-    Store a note on a finished file beside it; one that is there and is on the same content is left alone.
+    Store a note beside a finished file, unless there is one on the same content already.
 
     Args:
         output:  the finished file.
@@ -156,8 +156,8 @@ def write_beside(output: Published, ending: str, content: str) -> None:
     objects, key_of, room = _place(output.where, output.job)
     may_replace = not output.where.bucket or output.where.overwrite
     about = {MADE_OF: output.key, MADE_BY: str(output.job)}
-    for mark in _marks(output.job):
-        key = key_of(fitted(output.name, f"{f'_{mark}' if mark else ''}{ending}", room))
+    for mark in _suffixes(output.job):
+        key = key_of(fit_name(output.name, f"{f'_{mark}' if mark else ''}{ending}", room))
         known = objects.find(key)
         if known is not None and known.metadata.get(MADE_OF) == output.key:
             return
@@ -169,13 +169,13 @@ def write_beside(output: Published, ending: str, content: str) -> None:
             return
 
 
-def _of(made: Artefact, file: str, name: str) -> _File:
+def _file_of(made: Artefact, file: str, name: str) -> _File:
     path = artefacts().path(made) / file
     return _File(path, name, made.key, sha256_of(path), path.stat().st_size)
 
 
-def _job() -> UUID:
-    """Return the run that this code works for; outside any run an id of its own."""
+def current_job() -> UUID:
+    """Return the id of the current run; a new id outside of a run."""
     return UUID(str(flow_run.id)) if flow_run.id else uuid4()
 
 
@@ -184,40 +184,40 @@ def _job_of(found: ObjectInfo) -> str | None:
     return told.replace("-", "") if told else None
 
 
-def _marks(job: UUID) -> list[str]:
-    return [job.hex[:digits] for digits in _MARKS]
+def _suffixes(job: UUID) -> list[str]:
+    return [job.hex[:digits] for digits in _SUFFIX_DIGITS]
 
 
-def _place(where: Where, job: UUID) -> tuple[Objects, Callable[[str], str], int]:
-    """Return the store, what makes a key of a name there, and the bytes that a name may take."""
+def _place(where: OutputLocation, job: UUID) -> tuple[Objects, Callable[[str], str], int]:
+    """Return the store, a function from name to key, and the limit of a name in bytes."""
     if not where.bucket:
         return home_store(), lambda name: f"{OUTPUTS}{job.hex}/{name}", MAX_NAME_BYTES
     folder, room = output_folder(where.prefix)
     return bucket(where.bucket, "write"), lambda name: f"{folder}{name}", room
 
 
-def _publish(files: Sequence[_File], where: Where) -> list[Published]:
-    job = _job()
+def _publish(files: Sequence[_File], where: OutputLocation) -> list[Published]:
+    job = current_job()
     objects, key_of, room = _place(where, job)
     names = [file.name for file in files]
     if not where.bucket or where.overwrite:
-        keys = [key_of(name) for name in marked(names, "", room)]
+        keys = [key_of(name) for name in with_suffix(names, "", room)]
         stored = [
             _put(objects, key, file, job, overwrite=True) for key, file in zip(keys, files, strict=True)
         ]
         return [_published(one, file, where, job) for one, file in zip(stored, files, strict=True)]
-    for mark in _marks(job):
-        keys = [key_of(name) for name in marked(names, mark, room)]
-        stored = _claim(objects, keys, files, job)
+    for mark in _suffixes(job):
+        keys = [key_of(name) for name in with_suffix(names, mark, room)]
+        stored = _store_all_or_none(objects, keys, files, job)
         if stored is not None:
             return [_published(one, file, where, job) for one, file in zip(stored, files, strict=True)]
     raise OutputExists(f"{objects.uri(key_of(names[0]))} and all names with a suffix of job {job} are taken.")
 
 
-def _claim(
+def _store_all_or_none(
     objects: Objects, keys: Sequence[str], files: Sequence[_File], job: UUID
 ) -> list[ObjectInfo] | None:
-    """Store all files under these keys, or none of them: None when one key belongs to somebody else."""
+    """Store all files under these keys, or none of them: None if one key is taken."""
     known = [objects.find(key) for key in keys]
     fits = all(
         found is None or file.is_in(found) or file.is_older(found, job)
@@ -228,22 +228,22 @@ def _claim(
             return [_put(objects, key, file, job) for key, file in zip(keys, files, strict=True)]
         except OutputExists:  # another job was quicker
             pass
-    _take_back(objects, keys, files, job)
+    _remove_own(objects, keys, files, job)
     return None
 
 
 def _has_foreign_note(objects: Objects, key: str, file: _File) -> bool:
-    """Tell whether the place of the note beside a file is taken: then the names would not belong together."""
+    """Tell whether the note beside a file would belong to another file."""
     if not get_settings().store.lineage_files:
         return False
     folder, slash, name = key.rpartition("/")
-    _, room = folder_and_room(folder)
-    found = objects.find(f"{folder}{slash}{fitted(name, LINEAGE_ENDING, room)}")
+    _, room = key_prefix_and_room(folder)
+    found = objects.find(f"{folder}{slash}{fit_name(name, LINEAGE_ENDING, room)}")
     return found is not None and found.metadata.get(MADE_OF) != file.key
 
 
-def _take_back(objects: Objects, keys: Sequence[str], files: Sequence[_File], job: UUID) -> None:
-    """Remove what this job stored of a set that could not be stored whole, now or before a restart."""
+def _remove_own(objects: Objects, keys: Sequence[str], files: Sequence[_File], job: UUID) -> None:
+    """Remove what this job stored of an incomplete set, in this attempt or an earlier one."""
     for key, file in zip(keys, files, strict=True):
         found = objects.find(key)
         if found is not None and _job_of(found) == job.hex and found.metadata.get(MADE_OF) == file.key:
@@ -251,7 +251,7 @@ def _take_back(objects: Objects, keys: Sequence[str], files: Sequence[_File], jo
 
 
 def _put(objects: Objects, key: str, file: _File, job: UUID, *, overwrite: bool = False) -> ObjectInfo:
-    """Store a file, unless the object is this file already; raises OutputExists for somebody else's."""
+    """Store a file unless the object is this file already; raises OutputExists if the name is taken."""
     found = objects.find(key)
     if found is not None and file.is_in(found):
         return found
@@ -263,9 +263,9 @@ def _put(objects: Objects, key: str, file: _File, job: UUID, *, overwrite: bool 
         found = objects.find(key)
         if found is None or not file.is_in(found):
             raise
-        return found  # an earlier try of this write, or another job with the same file
+        return found  # a repeated request, or another job with the same file
 
 
-def _published(stored: ObjectInfo, file: _File, where: Where, job: UUID) -> Published:
+def _published(stored: ObjectInfo, file: _File, where: OutputLocation, job: UUID) -> Published:
     ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size, sha256=file.sha256)
     return Published(file.key, stored.key.rpartition("/")[2], where, job, ref, file.sha256)

@@ -38,8 +38,8 @@ class StoreSettings(Group, frozen=True):
     )
     local_roots: Folders = Field(
         default=(),
-        description="Folders whose files may be read as file:///… inputs, our own store and files left out."
-        " Empty: none.",
+        description="Folders whose files may be read as file:///… inputs, except the system's own store and"
+        " files. Empty: none.",
     )
     lineage_files: bool = Field(
         default=True,
@@ -139,16 +139,15 @@ class ModelSettings(Group, frozen=True):
 
 
 class StartSettings(Group, frozen=True):
-    """How long processes of ours may take to start: servers, workers and the children of workers."""
+    """Limits of the start of servers, workers and worker processes."""
 
     limit_s: float = Field(
-        default=1800.0, gt=0, description="The last limit, however much a starting process does."
+        default=1800.0, gt=0, description="Limit of a start, in seconds, whatever progress it makes."
     )
     stall_s: float = Field(
         default=180.0,
         gt=0,
-        description="A starting process that uses no processor time, reads nothing and logs nothing for so"
-        " long hangs.",
+        description="Limit of a start without progress, in seconds: no CPU time, no reads, no log lines.",
     )
 
 

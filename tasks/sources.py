@@ -14,22 +14,20 @@ from urllib.parse import unquote
 from musetalk_core.errors import InputError, MediaUnreadable
 from musetalk_core.media.files import replacing
 from tasks.artefacts import artefacts, content_key
-from tasks.assets import asset_key, asset_name, no_asset, save_asset
+from tasks.assets import asset_key, asset_missing, asset_name
 from tasks.bucket_grants import locate
 from tasks.egress import WebFile, egress
 from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
 from tasks.file_names import plain_name
+from tasks.internal_files import ArtefactFile, InternalFile, StoredFile, parse_artefact_uri
 from tasks.locks import single_flight
 from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
-from tasks.own_files import MadeFile, OwnFile, StoredFile, own_file
 from tasks.partial import Part
-from tasks.private_places import path_is_inside
+from tasks.protected_paths import path_is_inside
 from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.settings import get_settings
 from tasks.storage import home_store
 from tasks.stored_results import StoredOutput, find_pinned
-
-__all__ = ["Glimpse", "MediaKind", "check_reference", "fetch_source", "look", "save_asset", "source_path"]
 
 MediaKind = Literal["video", "audio", "image", "text"]
 TEXT_BYTES = 50_000_000
@@ -62,7 +60,9 @@ class _Origin(Protocol):
     def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen: ...
 
 
-def fetch_source(where: str | OwnFile, *, kind: MediaKind, on_bytes: OnBytes | None = None) -> SourceFile:
+def fetch_source(
+    where: str | InternalFile, *, kind: MediaKind, on_bytes: OnBytes | None = None
+) -> SourceFile:
     """
     Bring an input to this machine, unless its content is here already.
 
@@ -107,12 +107,12 @@ def look(uri: str, kind: MediaKind) -> Glimpse:
 
 def check_reference(uri: str) -> None:
     """
-    Refuse a reference that no job may use, as `fetch_source` would; nothing is sent.
+    Raise the access errors of `fetch_source` that follow from the spelling alone. Sends nothing.
 
-    What cannot be judged by its spelling is left to `fetch_source`: assets, jobs, web addresses.
+    Assets, jobs and web addresses are checked when they are fetched.
 
     Args:
-        uri: a reference as a job spells it; a folder, too.
+        uri: a reference as a job spells it, or a folder.
 
     Raises:
         BucketNotAllowed:  it is outside the grants, or part of our own store.
@@ -146,7 +146,7 @@ def source_path(source: SourceFile) -> Path:
         origin = (
             _Pinned(source.stored, source.uri)
             if source.stored
-            else _origin(own_file(source.uri) or source.uri)
+            else _origin(parse_artefact_uri(source.uri) or source.uri)
         )
         found = _fetched(origin, source.size, None)
         if found.sha256 != source.sha256:
@@ -252,7 +252,7 @@ def _seen(info: ObjectInfo) -> _Seen:
 
 
 class _Pinned:
-    """An output of a job, in the version that its result pinned."""
+    """A pinned output of a job."""
 
     def __init__(self, ref: ObjectRef, uri: str) -> None:
         self.uri, self._ref = uri, ref
@@ -299,7 +299,7 @@ class _Web:
 class _Made:
     """A file of one of our artefacts: what one step made is what another takes in."""
 
-    def __init__(self, made: MadeFile) -> None:
+    def __init__(self, made: ArtefactFile) -> None:
         self.uri, self._file = made.uri, made.file
         found = artefacts().find(made.kind, made.key)
         if found is None:
@@ -332,21 +332,21 @@ class _Uploaded(_Stored):
         try:
             return super().look()
         except ObjectMissing as error:
-            raise no_asset(self._asset) from error
+            raise asset_missing(self._asset) from error
 
 
-def _origin(where: str | OwnFile) -> _Origin:
+def _origin(where: str | InternalFile) -> _Origin:
     match where:
         case StoredFile():
             return _Pinned(where.ref, where.uri)
-        case MadeFile():
+        case ArtefactFile():
             return _Made(where)
         case str():
             return _public(where)
 
 
 def _public(uri: str) -> _Origin:
-    """Find what a job may name by text."""
+    """Resolve a reference that a job may spell."""
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
         case "s3":
@@ -369,7 +369,7 @@ def _local(path: str) -> tuple[FolderObjects, str]:
     """
     Find the allowed folder a file lies in, after following links.
 
-    Our own store, cache, database, logs and keys are in none, wherever they lie and however they are reached.
+    The own store, cache, database, logs and keys are excluded, even below an allowed folder.
 
     Raises:
         LocalPathDisabled: none.
@@ -390,7 +390,7 @@ def _local(path: str) -> tuple[FolderObjects, str]:
 
 
 def _private_folders() -> Iterator[Path]:
-    """Yield what no job reads by a path: the store and its parts, wherever they are mounted, and the like."""
+    """Yield the folders and files that no job may read by path, including separately mounted parts."""
     settings, store = get_settings(), home_store()
     if isinstance(store, FolderObjects):
         yield store.root

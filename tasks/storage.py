@@ -28,7 +28,7 @@ from tasks.objects import (
     read_small,
 )
 from tasks.partial import Part
-from tasks.private_places import is_bucket_alias
+from tasks.protected_paths import is_bucket_alias
 from tasks.s3_answers import (
     CHANGED,
     NO_VERSION,
@@ -227,10 +227,9 @@ class S3Objects:
         """
         Store a file; big ones in parts, which are given up when one fails or the job is stopped.
 
-        Not to overwrite is a conditional write (`If-None-Match: *`). A store that answers 501 to these gets a
-        weaker check: a look before the write, and one after it that finds out whether another write came
-        later. Two writers at the same moment may then both believe they stored the object; the one that was
-        replaced is found out when its result is read.
+        Without `overwrite` the write is conditional (`If-None-Match: *`). If the store answers 501 to that,
+        the object is checked before and after an ordinary write. Two concurrent writers may then both
+        succeed; the replaced one is detected when its result is read.
         """
         about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
 

@@ -1,4 +1,4 @@
-"""Outputs of jobs, read back: the very object that a result pinned, or an error, never other bytes. Light."""
+"""Read outputs of jobs: exactly the object that a result pinned, or an error, never other bytes. Light."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tasks.refs import ObjectRef
 from tasks.storage import S3Objects, home_store
 
 OUTPUTS: Final = "outputs/"
-"""Where results lie in the system's own store: a folder for each job."""
+"""Prefix of results in the system's own store; each job has a folder below it."""
 MADE_OF, SHA256, MADE_BY = "musetalk-key", "musetalk-sha256", "musetalk-job"
-"""Metadata of an output: the key of what it is, the hash of its bytes, and the job that stored it."""
+"""Metadata of an output: identity of the content, hash of its bytes, and the job that stored it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredOutput:
-    """An output that was looked at and is the one that its result pinned."""
+    """An output that was verified to be the pinned one."""
 
     objects: Objects
     key: str
@@ -35,15 +35,15 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
     """
     Find the object that a result pinned.
 
-    A bucket that keeps versions gives that version, whatever was stored later. Elsewhere the object has to be
-    the same version, or, when it was copied or restored, to have the same bytes.
+    In a versioned bucket that version is read, whatever was stored later. Elsewhere the object must be the
+    same version, or have the same bytes if it was copied or restored.
 
     Raises:
-        ObjectMissing:  it is gone, or its store is not in use any more.
-        ResultReplaced: something else is in its place.
+        ObjectMissing:  it was deleted, or its store is not configured any more.
+        ResultReplaced: another object has its name.
         StorageError:   the store did not answer.
     """
-    objects, key = _place_of(ref.uri)
+    objects, key = _locate(ref.uri)
     try:
         info = objects.head(key, ref.version)
     except ObjectMissing:
@@ -52,28 +52,22 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
             raise
         info = newest
     if info.version != ref.version and not _is_copy(objects, key, info, ref):
-        raise _replaced(ref, info)
+        raise _replaced_error(ref, info)
     return StoredOutput(objects, key, info)
 
 
-def own_key(uri: str) -> str | None:
+def home_store_key(uri: str) -> str | None:
     """
-    Return the key of an object in our own store, by what `Objects.uri` called it.
+    Return the key of an object in the own store, from its `Objects.uri`; None for any other URI.
 
-    For results that our own flows wrote; what a job's text names is never looked up in the own store.
-
-    Args:
-        uri: of a stored file.
-
-    Returns:
-        The key, None for what lies elsewhere.
+    For URIs in stored results only, never for text of a job.
     """
     store: Any = home_store()
     return store.key_of(uri) or None
 
 
-def _place_of(uri: str) -> tuple[Objects, str]:
-    key = own_key(uri)
+def _locate(uri: str) -> tuple[Objects, str]:
+    key = home_store_key(uri)
     if key is not None:
         return home_store(), key
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -83,10 +77,10 @@ def _place_of(uri: str) -> tuple[Objects, str]:
 
 
 def _is_copy(objects: Objects, key: str, info: ObjectInfo, ref: ObjectRef) -> bool:
-    """Tell whether the object has the bytes that were pinned although its version is another one."""
+    """Tell whether an object of another version has the pinned bytes."""
     if info.size != ref.size:
         return False
-    if ref.sha256 is None:  # of earlier versions of this system, which named folders by content
+    if ref.sha256 is None:  # from versions that named folders by content
         made_of = info.metadata.get(MADE_OF, "")
         return bool(made_of) and key.startswith(f"{OUTPUTS}{made_of[:32]}/")
     if isinstance(objects, FolderObjects):
@@ -96,7 +90,7 @@ def _is_copy(objects: Objects, key: str, info: ObjectInfo, ref: ObjectRef) -> bo
 
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, version: str) -> str:
-    """Hash a file; `version` keeps a changed one from being taken for the known one."""
+    """Hash a file; `version` is part of the cache key."""
     found = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -104,7 +98,7 @@ def _sha256(path: Path, version: str) -> str:
     return found.hexdigest()
 
 
-def _replaced(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
+def _replaced_error(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
     name = info.key.rsplit("/", 1)[-1]
     job = info.metadata.get(MADE_BY)
     by = f"job {job}" if job else "an object that no job is known to have stored"

@@ -7,11 +7,11 @@ from enum import Enum
 from typing import Final
 
 TENANT_TAG: Final = "tenant:"
-"""Tag of a run; whose it is follows."""
+"""Prefix of the tag of a run; the tenant's name follows."""
 
 
 class _Unset(Enum):
-    """No border has set a tenant: a plain thread, or code outside of a request and of a run."""
+    """No tenant was set: a plain thread, or code outside of a request and of a run."""
 
     UNSET = "unset"
 
@@ -20,21 +20,21 @@ _tenant: ContextVar[str | _Unset | None] = ContextVar("tenant", default=_Unset.U
 
 
 def current_tenant() -> str | None:
-    """Return the tenant; None for nobody in particular, and where none was set."""
+    """Return the tenant; None for work without a tenant, and where none was set."""
     tenant = _tenant.get()
     return None if isinstance(tenant, _Unset) else tenant
 
 
 def may_use(owner: str | None) -> bool:
     """
-    Tell whether the current work may use what belongs to a tenant.
+    Tell whether the current work may use data of an owner.
 
-    Work for a tenant uses only what is that tenant's. Work that was expressly begun for nobody in particular
-    (a key without a tenant) uses everything. Where no tenant was set, as in a plain thread, only what belongs
-    to nobody may be used.
+    Work for a tenant may use that tenant's data only. Work that was explicitly started without a tenant (a
+    key without one) may use all data. Where no tenant was set, as in a plain thread, only data without an
+    owner may be used.
 
     Args:
-        owner: the tenant it belongs to; None for nobody in particular.
+        owner: the tenant that owns the data; None for no owner.
     """
     tenant = _tenant.get()
     if isinstance(tenant, _Unset):

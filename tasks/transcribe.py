@@ -59,7 +59,7 @@ def models_for(wanted: Wanted) -> tuple[str, ...]:
 
 def pinned_transcription(wanted: Wanted) -> Wanted:
     """
-    Decide which weights transcribe: those that are there now, until the end of the job.
+    Pin the current weights of a transcription for the rest of the job.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `Layout.pin`.

@@ -132,7 +132,7 @@ def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
 
 def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
     """
-    Decide which weights a voice uses: those that are there now, until the end of the job.
+    Pin the current weights of a voice for the rest of the job.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `Layout.pin`.

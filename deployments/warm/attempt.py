@@ -54,7 +54,7 @@ class Attempt:
             run:           the run, claimed.
             configuration: its job configuration.
             settler:       sets states.
-            max_starts:    attempts that the run may use up.
+            max_starts:    limit of attempts.
             log:           of the run.
         """
         self.placed = False
@@ -156,9 +156,9 @@ class Attempt:
 
     async def _lost(self, ended: Ended) -> "State | None":
         """
-        The process ended, or the engine gave up, without a last state on the server.
+        Handle a process that ended, or an engine that gave up, without a final state on the server.
 
-        What cannot be started fails with its reason, at once: another attempt would end in the same way.
+        A run that cannot be started ends Failed at once: another attempt would fail the same way.
         """
         run = await self._settler.read(self._run.id)
         if run is None or run.state_type not in _CLAIMED:
@@ -178,7 +178,7 @@ class Attempt:
 
     async def _has_crashed_too_often(self, ended: Ended) -> bool:
         if ended.killed_for is None and ended.code not in _OWN_FAULT:
-            return False  # killed from outside, or cut off from the server: not of its own doing
+            return False  # killed from outside, or disconnected from the server: not the run's fault
         return await self._settler.count_crash(self._run.id) > self._configuration.crash_retries
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 BEAT_S = 1.0
-MOST_TOLD = 2000
-"""Characters of an error that go into a state's message."""
+MAX_ERROR_CHARS = 2000
+"""Limit of an error in the message of a state."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,7 +38,7 @@ class Interrupted(BaseException):
 
 
 class CannotStart(Exception):
-    """A run that no attempt can start; the message says why, for people."""
+    """A run that cannot be started by any attempt; the message says why."""
 
 
 class Line:
@@ -202,7 +202,7 @@ def _run(run_id: UUID, line: Line) -> str | None:
         run = load_flow_run(run_id)
         try:
             ended = _run_flow(run, line)
-        except CannotStart as error:  # kept from Prefect, which would take it for a crash
+        except CannotStart as error:  # Prefect's handler would report a crash
             fault = error
     if fault is not None:
         raise fault
@@ -210,7 +210,7 @@ def _run(run_id: UUID, line: Line) -> str | None:
 
 
 def _run_flow(run: "FlowRun", line: Line) -> object:
-    """Load the flow of a run and drive it to its end; returns what the engine gave back."""
+    """Load the flow of a run and execute it; returns the engine's result."""
     from prefect.flow_engine import load_flow, run_flow
     from prefect.logging.loggers import flow_run_logger
 
@@ -221,42 +221,42 @@ def _run_flow(run: "FlowRun", line: Line) -> object:
         flow = load_flow(run)
     except (Exception, SystemExit) as error:
         log.exception("The flow could not be loaded.")
-        if is_passing(error):
+        if is_transient(error):
             raise
-        raise CannotStart(f"The flow could not be loaded: {told(error)}") from error
+        raise CannotStart(f"The flow could not be loaded: {error_text(error)}") from error
     line.send(Loaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
     try:
         started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
         return drive(flow, started)
-    except Exception as error:  # the engine's own: those of the flow end in a state
-        # once the run is Running, what the engine meets says nothing of other attempts
-        if is_passing(error) or not (run.state and run.state.is_pending()):
+    except Exception as error:  # from the engine; errors of the flow end in a state
+        # once the run is Running, an engine error may not occur in another attempt
+        if is_transient(error) or not (run.state and run.state.is_pending()):
             raise
-        raise CannotStart(fault_of(error)) from error
+        raise CannotStart(start_error_message(error)) from error
 
 
-def fault_of(error: Exception) -> str:
-    """Return the message of the Failed state of a run that the engine could not start."""
+def start_error_message(error: Exception) -> str:
+    """Return the message of the Failed state for a run that the engine could not start."""
     from prefect.exceptions import ParameterBindError, ParameterTypeError, SignatureMismatchError
 
     from flows.outcome import BAD_PARAMETERS
 
     if isinstance(error, ParameterBindError | ParameterTypeError | SignatureMismatchError):
         return f"{BAD_PARAMETERS} with error:\n - {str(error).splitlines()[0]}"
-    return f"The run could not be started: {told(error)}"
+    return f"The run could not be started: {error_text(error)}"
 
 
-def is_passing(error: BaseException) -> bool:
-    """Tell errors that another attempt may not meet, such as a server that is away, from those that stay."""
+def is_transient(error: BaseException) -> bool:
+    """Tell whether another attempt may succeed, for example because the server was unavailable."""
     from deployments.warm.settle import is_outage
 
     missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
     return isinstance(error, MemoryError) or (is_outage(error) and not isinstance(error, missing))
 
 
-def told(error: BaseException) -> str:
-    """Put an error into a line for people."""
-    return f"{type(error).__name__}: {error}"[:MOST_TOLD]
+def error_text(error: BaseException) -> str:
+    """Format an error as one line."""
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Done:
     """Why the child should not serve another run."""
     beat: Beat
     fault: str | None = None
-    """Why the run cannot be started at all; None when it was, or when another attempt may start it."""
+    """Why no attempt can start the run; None if it was started or another attempt may succeed."""
 
 
 Message = Order | Stop | Hooks | Leave | Ready | Loaded | Beat | Done

@@ -59,7 +59,7 @@ class Reaper:
             client:     of the caller's.
             pool:       work pool to look after.
             name:       of the worker that asks; runs of an earlier worker of that name are its own to settle.
-            max_starts: attempts that a run may use up.
+            max_starts: limit of attempts.
             mine:       the runs that this very worker is executing.
             say:        receives a line for the worker's log.
         """

@@ -13,7 +13,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
-from flows.attempts import after_loss, given_back
+from flows.attempts import state_after_loss, state_after_return
 from flows.control import ENDED_AS
 
 if TYPE_CHECKING:
@@ -112,16 +112,16 @@ class Settler:
 
     async def lost(self, judged: "FlowRun", why: str, max_starts: int) -> "State | None":
         """
-        Bring a run whose attempt was lost to its next state: queued again after a pause, or Crashed.
+        Bring a run whose attempt was lost to its next state: queued again after a delay, or Crashed.
 
         Args:
-            judged:     the run, in the state in which its attempt was found lost.
+            judged:     the run in the state in which its attempt was found lost.
             why:        what happened to the attempt, as the end of a sentence.
-            max_starts: how many attempts a run may use up.
+            max_starts: limit of attempts.
 
         Returns:
-            The state that was set; None when the run has left the judged state, for example because another
-            worker has it by now.
+            The state that was set; None if the run has left the judged state, for example because another
+            worker has claimed it.
         """
         run = await self.read(judged.id)
         if run is None or _is_over(run):
@@ -131,11 +131,11 @@ class Settler:
         if run.state_id != judged.state_id:
             return None
         history = await patiently(lambda: self._client.read_flow_run_states(run.id))
-        state = after_loss(history, why, max_starts)
+        state = state_after_loss(history, why, max_starts)
         return await self._set(run.id, state, force=state.is_scheduled())
 
     async def give_back(self, run_id: UUID, message: str) -> "State | None":
-        """Queue a run again that its worker gives back in good order; the attempt is not counted."""
+        """Return a run to the queue at a graceful shutdown; the attempt is not counted."""
         run = await self.read(run_id)
         if run is None or _is_over(run):
             return None
@@ -143,7 +143,7 @@ class Settler:
             return await self.cancelled(run_id, "Stopped on request.")
         if run.state_type == StateType.SCHEDULED:
             return None
-        return await self._set(run_id, given_back(message), force=True)
+        return await self._set(run_id, state_after_return(message), force=True)
 
     async def not_prepared(self, run_id: UUID, error: Exception, max_starts: int) -> None:
         """

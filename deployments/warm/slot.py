@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from deployments.launch import launched
+from deployments.launch import with_start_log
 from deployments.start_watch import StartWatch
 from deployments.warm.protocol import (
     Beat,
@@ -34,7 +34,7 @@ State = Literal["starting", "idle", "busy", "ending", "gone"]
 
 _PROGRESS_S: Final = 1.0
 _PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
-"""Before the next start, after that many starts in a row of children that were given no run."""
+"""Delays before the next start, by the number of children in a row that received no run."""
 _REMEMBERED: Final = 32
 
 
@@ -49,7 +49,7 @@ class Ended:
     killed_for: str | None = None
     """Our own reason for ending the process, in words."""
     fault: str | None = None
-    """Why the run cannot be started at all, here or elsewhere; the message of its Failed state."""
+    """Why no worker can start the run; the message of its Failed state."""
 
 
 class Slot:
@@ -142,7 +142,7 @@ class Slot:
             await self._until_silent()
             await self._reap()
             self.restarts += 1
-            if not self._was_used:  # it ended by itself: the next one may do so as soon
+            if not self._was_used:  # it ended without a run: the next one may do the same
                 self._fruitless += 1
 
     async def _until_silent(self) -> None:
@@ -158,7 +158,7 @@ class Slot:
         ours, theirs = socket.socketpair()
         try:
             command = [sys.executable, "-m", "deployments.warm.child", str(theirs.fileno()), *self._preload]
-            command = launched(f"child {self.number}", command)
+            command = with_start_log(f"child {self.number}", command)
             self.state, self._killed_for, self._stopping = "starting", None, False
             self._was_used = False
             self._gone = asyncio.get_running_loop().create_future()
@@ -186,11 +186,11 @@ class Slot:
         self._free()
 
     async def _until_ready(self, ready: "asyncio.Future[Ready]") -> Ready:
-        """Wait while the child makes progress; raises TimeoutError when it hangs or takes far too long."""
+        """Wait while the child makes progress; raises TimeoutError if it stalls or takes too long."""
         watch, told = StartWatch(self._limits), 0
         while not (await asyncio.wait({ready}, timeout=_PROGRESS_S))[0]:
-            watch.look([self.pid] if self.pid else [])
-            if trouble := watch.trouble():
+            watch.update([self.pid] if self.pid else [])
+            if trouble := watch.failure():
                 raise TimeoutError(f"process {self.pid} {trouble}")
             if int(watch.seconds // 30) > told:
                 told = int(watch.seconds // 30)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PAGE: Final = 200
 _TENANTS_A_LOOK: Final = 50
 _OF_A_TENANT: Final = 5
-"""Runs that are looked at of each tenant that the page has none of."""
+"""Runs to read of each tenant that is missing from the page."""
 _LAST: Final = len(PRIORITIES)
 
 
@@ -88,7 +88,7 @@ class Waiting:
         return runs
 
     async def next_due(self) -> datetime | None:
-        """Return when the first of the runs that wait is due, now or later; None when none waits."""
+        """Return when the next queued run is due, which may be in the past; None if none is queued."""
         if self.queues:
             first = await read_any_of_async(list(self.queues), self._first_due, order=_due, limit=1)
         else:
@@ -96,7 +96,7 @@ class Waiting:
         return _due(first[0]) if first else None
 
     async def _first_due(self, chunk: list[str] | None, limit: int, offset: int) -> "list[FlowRun]":
-        """Read scheduled runs of some queues of the pool, or of all, in the order in which they are due."""
+        """Read scheduled runs of some queues of the pool, or of all, by their due time."""
         return await self.client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))

@@ -29,7 +29,7 @@ _TAKEN_AWAY_AFTER_S: Final = 10.0
 _WAKING: Final = tuple(
     f"prefect.flow-run.{name}" for name in ("Scheduled", RETRY, RESCHEDULED, WAITING, "Resuming")
 )
-"""Of runs that are to start, now or later: who waits for a later one has to know its time."""
+"""Events of runs that become due now or later; a later due time has to be known too."""
 _CANCELLING: Final = "prefect.flow-run.Cancelling"
 
 
@@ -58,7 +58,7 @@ class Watch:
         self._in_flight, self._on_waiting, self._on_stop = in_flight, on_waiting, on_stop
         self._strange_since: dict[UUID, float] = {}
         self.is_listening = False
-        """Whether the event stream is open: only then is a run that has become ready told of."""
+        """Whether the event stream is open; otherwise the worker has to poll."""
 
     async def listen(self) -> None:
         """Follow the event stream for ever, reconnecting."""
@@ -71,7 +71,7 @@ class Watch:
             try:
                 async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
                     self.is_listening = True
-                    self._on_waiting([])  # whoever came before the stream was open
+                    self._on_waiting([])  # runs that were queued before the stream was open
                     async for event in events:
                         pause = 1.0
                         self._heard(event)

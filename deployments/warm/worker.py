@@ -49,11 +49,11 @@ HEARTBEAT_S = 15.0
 CHILDREN_EVENT = "musetalk.worker.children"
 """Sent with every heartbeat of a worker: what each of its children does and holds."""
 _LOOK_WITHOUT_EVENTS_S = 1.0
-"""Between two looks for work while the server's event stream cannot be read."""
+"""Poll interval while the event stream is down."""
 _LOOK_AT_LEAST_S = 15.0
-"""Between two looks at what is due next: runs that the server's scheduler makes are told of by no event."""
+"""Longest poll interval: the server's scheduler creates runs without an event."""
 _LOOK_AT_LATE_S = 1.0
-"""Between two looks while a run is due and is not handed out: its tenant, queue or pool is at its limit."""
+"""Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
 
 
 @dataclass(slots=True)
@@ -190,18 +190,18 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
 
     async def _poll_when_woken(self) -> None:
         """
-        Look for work as soon as a child is free or a run is due, not at the next poll.
+        Poll as soon as a child is free or a run is due.
 
-        A run that is due now is told of by the event stream, one that is due later by its time.
+        The event stream announces runs that are due now; for later ones the due time is read.
         """
         while True:
-            with anyio.move_on_after(await self._pause_s()):
+            with anyio.move_on_after(await self._seconds_to_next_poll()):
                 await self._wake.wait()
             self._wake.clear()
             await self.get_and_submit_flow_runs()
 
-    async def _pause_s(self) -> float:
-        """Return how long there is nothing to look for, in seconds, unless something is told."""
+    async def _seconds_to_next_poll(self) -> float:
+        """Return the time until the next poll in seconds; an event ends it early."""
         if self._watch is None or not self._watch.is_listening:
             return _LOOK_WITHOUT_EVENTS_S
         if self._waiting is None or self._free_children() <= 0:
@@ -296,7 +296,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._wake.set()
 
     async def _prepared(self, run: "FlowRun") -> WarmJobConfiguration | None:
-        """Fill in the pool's form for a run; None when that failed and the run has been settled."""
+        """Resolve the job configuration of a run; None if that failed and the run was ended or requeued."""
         try:
             return await patiently(partial(self._configure, run), 120)
         except Exception as error:

@@ -16,8 +16,8 @@ from flows.lineage_page import page
 from flows.lineage_run import about_run, wholes
 from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, PartJob, UsedModel
 from flows.outcome import read_data
+from flows.output_uris import public_uri
 from flows.prefect_state.queries import read_any_of
-from flows.public_names import public_uri
 from tasks.publish import LINEAGE_ENDING, Published, write_beside
 from tasks.reports import note
 from tasks.settings import get_settings
@@ -115,7 +115,7 @@ def _from_outside(step: str, one: Lineage) -> Iterator[InputFile]:
 
 
 def _models(told: Iterable[Lineage]) -> list[UsedModel]:
-    """All models; one that was replaced between two steps is there once for each content."""
+    """Return all models; a model that was replaced between two steps is listed once per content."""
     found = {(model.name, model.digest or ""): model for one in told for model in one.models}
     return [found[key] for key in sorted(found)]
 

@@ -82,7 +82,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Dated:
-    """A part with when it was made."""
+    """A part and its creation time."""
 
     id: UUID
     created: datetime
@@ -141,7 +141,7 @@ class Parts:
                     flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
                 )
             )
-            # of each run no more is kept than a part's few fields
+            # keep a few fields only: a batch may have 10,000 rows
             return [_Dated(run.id, run.created or _EARLIER, self._part(run)) for run in page]
 
         marks = [part_of(run) for run in (self._run.id, *self._ancestors)]

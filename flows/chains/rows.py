@@ -22,11 +22,11 @@ from flows.job import Output
 from flows.lineage_schemas import PartJob
 from flows.manifest import Row
 from flows.outcome import media_of
-from flows.public_names import public_uri
+from flows.output_uris import public_uri
 from tasks.errors import ManifestInvalid
-from tasks.file_names import fitted
+from tasks.file_names import fit_name
 from tasks.lines import BATCHES, has_lines, read_lines, write_lines
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import store_table
 
 _PROBLEMS: Final = 100
@@ -93,7 +93,7 @@ def run_rows(order: Order, books: Books) -> BatchResult:
     """
     parts = Parts(books.client, books.run, order.scope)
     name = _table_name(order.output, parts.root)
-    check_place(name, order.output)
+    check_output_location(name, order.output)
     key = f"{BATCHES}{parts.root}{_ENDING}"
     if not has_lines(key):
         found = order.look()
@@ -231,4 +231,4 @@ def _public(uri: str, job: UUID, result: Mapping[str, Any]) -> str | None:
 
 def _table_name(output: Output, root: UUID) -> str:
     name = output.name or f"batch-{root.hex[:8]}"
-    return fitted(name.removesuffix(_ENDING), _ENDING)
+    return fit_name(name.removesuffix(_ENDING), _ENDING)

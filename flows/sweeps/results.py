@@ -13,7 +13,7 @@ from tasks.storage import home_store
 from tasks.stored_results import OUTPUTS
 
 GRACE: Final = timedelta(days=1)
-"""A result is stored before its job ends, and may be found again when that is restarted."""
+"""A result is stored before its job ends, and a restarted job finds it again."""
 OLD_RESULT: Final = "Result was past its retention"
 _OURS = re.compile(rf"{re.escape(OUTPUTS)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES)}[0-9a-f-]{{36}}\.jsonl")
 

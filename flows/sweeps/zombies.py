@@ -20,7 +20,7 @@ from prefect.events.filters import (
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from flows.attempts import starts_of
+from flows.attempts import count_attempts
 from flows.registry import FLOWS
 from flows.sweeps.look import Deed, Look
 
@@ -113,7 +113,7 @@ def _end(client: "SyncPrefectClient", run: FlowRun) -> None:
     if run.state_type == StateType.CANCELLING:
         state = Cancelled(message="Stopped on request; its worker had ended.")
     else:
-        starts = starts_of(client.read_flow_run_states(run.id))
+        starts = count_attempts(client.read_flow_run_states(run.id))
         silent = f"{LOST} for {SILENCE.total_seconds() / 60:.0f} minutes"
         state = Crashed(message=f"{silent}; attempts so far: {starts}.")
     client.set_flow_run_state(run.id, state, force=True)

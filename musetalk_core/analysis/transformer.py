@@ -16,7 +16,7 @@ from musetalk_core.nets.checkpoint import release_files
 from musetalk_core.nets.device import Device, choose_device
 from musetalk_core.nets.shelf import loaded_model
 from musetalk_core.types import Image
-from musetalk_core.weights.folders import only_these
+from musetalk_core.weights.linked_folder import linked_folder
 from musetalk_core.weights.pins import PinnedModel
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
     models: Any = AutoModelForImageTextToText
     processors: Any = AutoProcessor
     try:
-        with only_these(files.values()) as folder:
+        with linked_folder(files.values()) as folder:
             processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             net = models.from_pretrained(
                 folder,

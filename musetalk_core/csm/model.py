@@ -18,7 +18,7 @@ from musetalk_core.nets.checkpoint import release_files
 from musetalk_core.nets.device import Device, choose_device
 from musetalk_core.nets.shelf import loaded_model
 from musetalk_core.types import VOICE_RATE_HZ, Float
-from musetalk_core.weights.folders import only_these
+from musetalk_core.weights.linked_folder import linked_folder
 from musetalk_core.weights.pins import PinnedModel
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _load(files: Mapping[str, Path], device: Device) -> Csm:
 
     logging.disable_progress_bar()
     try:
-        with only_these(files.values()) as folder:
+        with linked_folder(files.values()) as folder:
             reader: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
             load: Any = CsmForConditionalGeneration.from_pretrained
             model, told = load(

@@ -33,7 +33,7 @@ def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
         suffix: of the sibling; None = the target's.
 
     Yields:
-        a path nobody else uses, in whatever thread, process or machine; the block may create it.
+        a path that no other thread, process or machine uses; the block may create it.
     """
     temporary = target.with_name(f".{target.stem}.{uuid4().hex[:12]}.part{suffix or target.suffix}")
     try:

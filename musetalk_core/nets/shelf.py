@@ -1,7 +1,7 @@
 """
-The loaded networks of a process: each once, least recently used out first, all out when nobody comes.
+Cache of the loaded models of a process, by content: least recently used first out, and after an idle time.
 
-A network is known by the content of its files (`ModelKey`), never by their place: `loaded_model`.
+A model is identified by the content of its files (`ModelKey`), not by their paths; see `loaded_model`.
 """
 
 import gc
@@ -29,12 +29,12 @@ _shelves = weakref.WeakSet["Shelf"]()
 
 class ModelKey(NamedTuple):
     """
-    What a loaded model is: two that are equal give the same results.
+    Identity of a loaded model: equal keys give equal results.
 
     Attributes:
         name:    in the table of models.
         digest:  of the content of its files, see `PinnedModel`.
-        variant: device, precision and whatever else decides how it was loaded.
+        variant: device, precision and other options that affect loading.
     """
 
     name: str
@@ -159,14 +159,14 @@ def loaded_model(
     machine: Machine, pinned: PinnedModel, variant: tuple[Hashable, ...], load: Callable[[dict[str, Path]], T]
 ) -> T:
     """
-    Return a model of this process by its content, loading it at first use.
+    Return a model by its content, loading it at first use.
 
-    A model that is loaded is returned whatever happened to its files since.
+    A loaded model is returned even if its files have changed since.
 
     Args:
         machine: where the files are, and how much may stay loaded.
-        pinned:  the content wanted.
-        variant: what else decides the result of `load`: device, precision, options.
+        pinned:  the content.
+        variant: what else affects the result of `load`: device, precision, options.
         load:    see `Layout.load`.
 
     Raises:
@@ -195,7 +195,7 @@ def _parts(net: object) -> list[object]:
 
 
 def _torch() -> Any:
-    """Return PyTorch where something imported it: what needs it did, and some models need none."""
+    """Return PyTorch if it is imported; models that need it have imported it."""
     return sys.modules.get("torch")
 
 

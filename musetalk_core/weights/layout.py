@@ -142,7 +142,7 @@ class Layout:
 
     def pin(self, *names: str) -> tuple[PinnedModel, ...]:
         """
-        Return the content that models have now; files that did not change since then are not hashed again.
+        Return the current content of models. Files that did not change are not hashed again.
 
         Args:
             names: of models.
@@ -172,11 +172,11 @@ class Layout:
 
     def load(self, pinned: PinnedModel, load: Callable[[dict[str, Path]], T]) -> T:
         """
-        Load a model and make sure that what was loaded is the pinned content.
+        Load a model and verify that the pinned content was loaded.
 
         Args:
-            pinned: the content wanted, of `pin`.
-            load:   takes role -> path and reads the files whole; what it returns is not mapped from them.
+            pinned: the content, from `pin`.
+            load:   takes role -> path. It must read the files whole, not map them.
 
         Raises:
             ModelChanged: a file was replaced since the model was pinned, or while it was loaded.

@@ -25,7 +25,7 @@ OnBytes = Callable[[int], None]
 BOOK: Final = ".weights.json"
 _BLOCK: Final = 1 << 22
 _CLOCK_STEP_S: Final = 0.02
-"""File systems take times from a clock of up to 10 ms a step: two writes in one step look the same."""
+"""Resolution of file times with a margin: two writes within one step of the clock have equal times."""
 _DRAFT_LIFE_S: Final = 24 * 3600.0
 
 
@@ -119,7 +119,7 @@ def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
 
 def stamp(path: Path) -> dict[str, int]:
     """
-    Return what tells a file from the one that replaces it: size, times and inode, without reading it.
+    Return size, times and inode of a file, which change when it is replaced. Does not read the file.
 
     Raises:
         OSError: there is no such file.
@@ -134,7 +134,7 @@ def stamp(path: Path) -> dict[str, int]:
 
 
 def _wait_for_next_step(changed_ns: int) -> None:
-    """Wait until a write that follows would give a file that was just changed another time."""
+    """Wait until a later write would give a recently changed file another time."""
     age_s = time.time() - changed_ns / 1e9
     if 0 <= age_s < _CLOCK_STEP_S:
         time.sleep(_CLOCK_STEP_S - age_s)
@@ -171,7 +171,7 @@ def _add(book: Path, section: str, key: str, entry: dict[str, Any]) -> None:
 
 
 def _remove_stale_drafts(book: Path) -> None:
-    """Remove what processes that were killed while writing left; a live one needs no day."""
+    """Remove drafts older than a day, left by processes that were killed while writing."""
     for draft in book.parent.glob(f"{book.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:

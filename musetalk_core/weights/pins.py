@@ -1,4 +1,4 @@
-"""The exact content of a model: what a job decides once, loads, names its results by, and writes down."""
+"""The exact content of a model. A job pins it once and uses it for loading, cache keys and lineage."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ class PinnedFile:
     One file of a pinned model.
 
     Attributes:
-        role:   what it is to the model, as in the table of models.
-        path:   place in the original's layout.
+        role:   its role in the table of models.
+        path:   relative path in the original's layout.
         sha256: 64 hexadecimal digits.
     """
 
@@ -28,7 +28,7 @@ class PinnedModel:
 
     Attributes:
         name:  in the table of models.
-        files: all of its own files; none where the model is not on this machine.
+        files: all files of the model; empty if it is not on this machine.
     """
 
     name: str

@@ -30,7 +30,7 @@ from tasks import storage, stored_results
 from tasks.artefacts import artefacts
 from tasks.errors import ResultReplaced
 from tasks.jobs import resolve
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.publish import upload, upload_set
 from tasks.settings import get_settings
 from tasks.sources import fetch_source, source_path
@@ -138,7 +138,7 @@ def test_a_name_that_is_taken_gets_a_suffix_of_the_jobs_id(bucket):
 
 def test_a_suffix_that_is_taken_is_extended(bucket, monkeypatch):
     job = uuid4()
-    monkeypatch.setattr("tasks.publish._job", lambda: job)
+    monkeypatch.setattr("tasks.publish.current_job", lambda: job)
     for name in ("a", f"a_{job.hex[:8]}", f"a_{job.hex[:16]}"):
         bucket.put(f"{name}.mp4")
 
@@ -447,8 +447,8 @@ def test_a_key_with_dots_is_read_as_it_is(bucket):
 
 def test_a_prefix_that_leaves_no_room_for_a_name_is_refused_before_the_work(bucket):
     with pytest.raises(InputError, match="prefix is too long"):
-        check_place("a.mp4", Output(bucket=bucket.name, prefix="é" * 480))
-    check_place("a.mp4", Output(bucket=bucket.name, prefix="é" * 400))
+        check_output_location("a.mp4", Output(bucket=bucket.name, prefix="é" * 480))
+    check_output_location("a.mp4", Output(bucket=bucket.name, prefix="é" * 400))
 
 
 def test_a_name_as_long_as_can_be_is_stored_with_its_note(bucket):

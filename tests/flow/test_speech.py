@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
-from flows.result_names import sound_name
+from flows.output_names import sound_name
 from flows.schemas import LipSyncJob, SpeechJob
 from flows.speech import speech
 from musetalk_core.errors import InputError, ModelNotInstalled

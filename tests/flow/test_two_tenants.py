@@ -160,7 +160,7 @@ def test_a_folder_of_the_store_under_another_mount_or_case_is_the_same_folder(st
     if store.kind != "folder":
         pytest.skip("of folders")
     # what a bind mount or a file system without case looks like: another spelling, the same inode
-    from tasks.private_places import path_is_inside
+    from tasks.protected_paths import path_is_inside
 
     root = home_store().root
     assert path_is_inside(Path(os.path.join("/proc/self/root", *root.parts[1:], "outputs")), [root])  # noqa: PTH118

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from deployments.server import begin_immediately, look_less_often
+from deployments.server import begin_immediately, slow_service_polling
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_servers_services_are_looked_for_once_a_second(monkeypatch):
     from prefect.server.api import background_workers
 
     monkeypatch.setattr(background_workers, "Worker", background_workers.Worker)  # taken back afterwards
-    look_less_often()
+    slow_service_polling()
 
     worker = background_workers.Worker(Docket(url="memory://"))
     assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(seconds=1)

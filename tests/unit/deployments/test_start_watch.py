@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deployments.launch import launched
+from deployments.launch import with_start_log
 from deployments.start_watch import StartWatch, Work, work_of
 from tasks.settings import StartSettings
 
@@ -38,10 +38,10 @@ def process():
 def watched(pid, seconds, stall_s=1.5, limit_s=60.0):
     watch = StartWatch(StartSettings(stall_s=stall_s, limit_s=limit_s))
     until = time.monotonic() + seconds
-    while time.monotonic() < until and not watch.trouble():
-        watch.look([pid])
+    while time.monotonic() < until and not watch.failure():
+        watch.update([pid])
         time.sleep(0.1)
-    return watch.trouble()
+    return watch.failure()
 
 
 @pytest.mark.parametrize("code", [BURNS, READS])
@@ -73,9 +73,9 @@ def test_a_sign_of_the_callers_counts(process):
     pid = process(SLEEPS)
     watch = StartWatch(StartSettings(stall_s=1.0))
     for number in range(20):
-        watch.look([pid], number)
+        watch.update([pid], number)
         time.sleep(0.1)
-    assert watch.trouble() is None
+    assert watch.failure() is None
 
 
 def test_a_process_that_is_gone_has_done_nothing():
@@ -85,7 +85,7 @@ def test_a_process_that_is_gone_has_done_nothing():
 def test_the_log_of_a_start_begins_before_the_imports(tmp_path):
     (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(600)")
     log = tmp_path / "log"
-    command = launched("the tool", [sys.executable, "-m", "slow_to_import", "--word"])
+    command = with_start_log("the tool", [sys.executable, "-m", "slow_to_import", "--word"])
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=tmp_path)
     try:
@@ -103,6 +103,6 @@ def test_a_launched_module_is_run_as_by_python_itself(tmp_path):
     (tmp_path / "tool.py").write_text(
         "import sys\nprint(__name__, sys.argv[1:], sys.argv[0].endswith('tool.py'))\nsys.exit(3)"
     )
-    command = launched("tool", [sys.executable, "-m", "tool", "-x", "y z"])
+    command = with_start_log("tool", [sys.executable, "-m", "tool", "-x", "y z"])
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "__main__ ['-x', 'y z'] True\n")

@@ -16,14 +16,14 @@ from prefect.states import (
     Suspended,
 )
 
-from flows.attempts import RESCHEDULED, after_loss, backoff_s, given_back, starts_of
+from flows.attempts import RESCHEDULED, backoff_s, count_attempts, state_after_loss, state_after_return
 from flows.family import WAITING
 
 MADE, CLAIM = [Scheduled()], [Pending(), Submitting()]
 NEVER_REACHED = [*CLAIM, AwaitingRetry()]
 LOST = [*CLAIM, Running(), AwaitingRetry()]
 YIELDED = [*CLAIM, Running(), Scheduled(name=WAITING)]
-HANDED_BACK = [*CLAIM, Running(), given_back("Its worker was shut down.")]
+HANDED_BACK = [*CLAIM, Running(), state_after_return("Its worker was shut down.")]
 PAUSED = [*CLAIM, Running(), Suspended(), Scheduled(name="Resuming")]
 OWN_RETRY = [AwaitingRetry(), Running(name="Retrying")]
 """Of Prefect's engine, within one attempt."""
@@ -48,12 +48,12 @@ OWN_RETRY = [AwaitingRetry(), Running(name="Retrying")]
     ],
 )
 def test_claims_are_counted_and_those_that_gave_the_run_back_are_not(history, starts):
-    assert starts_of(history) == starts
+    assert count_attempts(history) == starts
 
 
 @pytest.mark.parametrize("end", [Completed(), Failed(), Cancelled()])
 def test_who_starts_an_ended_run_anew_has_all_attempts_again(end):
-    assert starts_of([*MADE, *LOST * 4, *CLAIM, end]) == 0
+    assert count_attempts([*MADE, *LOST * 4, *CLAIM, end]) == 0
 
 
 def test_the_pause_grows_and_is_bounded():
@@ -63,14 +63,14 @@ def test_the_pause_grows_and_is_bounded():
 @pytest.mark.parametrize(("lost", "pause"), [(0, 1), (1, 4), (2, 16), (3, 60)])
 def test_a_lost_attempt_is_followed_by_a_later_one(lost, pause):
     before = datetime.now(UTC)
-    state = after_loss([*MADE, *NEVER_REACHED * lost, *CLAIM], "it was killed by SIGKILL", 5)
+    state = state_after_loss([*MADE, *NEVER_REACHED * lost, *CLAIM], "it was killed by SIGKILL", 5)
     left = (state.state_details.scheduled_time - before).total_seconds()
     assert state.name == "AwaitingRetry" and pause <= left < pause + 5
     assert state.message.startswith(f"Attempt {lost + 1} of 5 was lost: it was killed by SIGKILL.")
 
 
 def test_the_last_attempt_is_followed_by_none():
-    state = after_loss([*MADE, *NEVER_REACHED * 4, *CLAIM], "it was killed by SIGKILL", 5)
+    state = state_after_loss([*MADE, *NEVER_REACHED * 4, *CLAIM], "it was killed by SIGKILL", 5)
     assert state.is_crashed()
     assert (
         state.message == "Started 5 times and ended early each time; the last time it was killed by SIGKILL."
@@ -78,6 +78,6 @@ def test_the_last_attempt_is_followed_by_none():
 
 
 def test_what_is_given_back_is_due_at_once_and_says_why():
-    state = given_back("Its worker was shut down.")
+    state = state_after_return("Its worker was shut down.")
     assert state.is_scheduled() and state.name == RESCHEDULED != "AwaitingRetry"
     assert state.state_details.scheduled_time <= datetime.now(UTC)

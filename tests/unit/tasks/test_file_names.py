@@ -9,11 +9,11 @@ import pytest
 from tasks.file_names import (
     checked_name,
     content_disposition,
-    fitted,
-    marked,
+    fit_name,
     output_name,
     plain_name,
     safe_stem,
+    with_suffix,
 )
 
 FAMILY = "👨\u200d👩\u200d👧"
@@ -124,7 +124,7 @@ CLUSTERS = ["e\u0301\u0323", FAMILY, "🇩🇪", "👍🏽", "ক্ষ", "각",
 @pytest.mark.parametrize("room", range(30, 60))
 def test_a_long_name_is_cut_between_characters_as_readers_see_them(cluster, room):
     stem = cluster * 100
-    name = fitted(stem, ".mp4", room)
+    name = fit_name(stem, ".mp4", room)
 
     assert len(name.encode()) <= room
     found = re.fullmatch(r"(.*)_[0-9a-f]{8}\.mp4", name)
@@ -145,9 +145,9 @@ def test_long_names_are_cut_and_still_differ():
 def test_names_of_a_set_get_one_mark_and_are_cut_alike():
     names = [f"{'界' * 90}.{ending}" for ending in ("txt", "json", "srt")]
 
-    assert marked(["a.txt", "a.json"], "1a2b3c4d") == ["a_1a2b3c4d.txt", "a_1a2b3c4d.json"]
-    assert marked(["a.txt", "a.json"], "") == ["a.txt", "a.json"]
-    found = marked(names, "1a2b3c4d")
+    assert with_suffix(["a.txt", "a.json"], "1a2b3c4d") == ["a_1a2b3c4d.txt", "a_1a2b3c4d.json"]
+    assert with_suffix(["a.txt", "a.json"], "") == ["a.txt", "a.json"]
+    found = with_suffix(names, "1a2b3c4d")
     assert len({name.rpartition(".")[0] for name in found}) == 1
     assert all(len(name.encode()) <= 255 and "_1a2b3c4d." in name for name in found)
 

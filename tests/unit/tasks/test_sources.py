@@ -11,13 +11,13 @@ import pytest
 from musetalk_core.errors import InputError, MediaTooLarge, RenderError
 from tasks import assets
 from tasks.artefacts import artefacts
-from tasks.assets import delete_asset
+from tasks.assets import delete_asset, save_asset
 from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, ObjectMissing
-from tasks.own_files import StoredFile
+from tasks.internal_files import StoredFile
 from tasks.refs import ObjectRef
-from tasks.sources import fetch_source, save_asset, source_path
+from tasks.sources import fetch_source, source_path
 from tasks.storage import home_store
-from tasks.stored_results import own_key
+from tasks.stored_results import home_store_key
 
 BODY = bytes(range(256)) * 12_000
 
@@ -242,7 +242,7 @@ def test_a_result_in_our_own_store_is_read_by_what_only_steps_can_name(configure
     stored = home_store().upload(made, "outputs/1/made.mp4")
 
     ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
-    source = fetch_source(StoredFile(ref=ref, key=own_key(stored.uri)), kind="video")
+    source = fetch_source(StoredFile(ref=ref, key=home_store_key(stored.uri)), kind="video")
     assert (source.sha256, source.uri) == (sha(b"video"), "store://outputs/1/made.mp4")
     shutil.rmtree(artefacts().folder / "artefacts")
     assert source_path(source).read_bytes() == b"video"

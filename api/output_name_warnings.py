@@ -1,21 +1,21 @@
-"""Dry runs of batches: names that several rows give their results, and names that are taken."""
+"""Warnings of batch dry runs about output names that rows share or that exist already."""
 
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from flows.result_names import expected_object
+from flows.output_names import expected_object
 from flows.schemas import Job
 from tasks.assets import asset_name
 from tasks.bucket_grants import locate
 from tasks.errors import RenderError
 from tasks.file_names import plain_name
 
-_LOOKED_AT: Final = 50
-"""Objects that are looked up, one request each."""
-_TOLD: Final = 20
-_ROWS_TOLD: Final = 5
+_MAX_LOOKUPS: Final = 50
+"""Objects to look up; each takes one request."""
+_MAX_WARNINGS: Final = 20
+_MAX_ROWS_LISTED: Final = 5
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class _Target:
 
 
 @dataclass(slots=True)
-class RowNames:
-    """Objects that rows will write, as far as their names are known before they run."""
+class OutputNameWarnings:
+    """Collects the objects that the rows of a batch will write, where their names are known in advance."""
 
     targets: dict[str, _Target] = field(default_factory=dict[str, _Target])
     _assets: dict[str, str | None] = field(default_factory=dict[str, str | None])
@@ -37,7 +37,7 @@ class RowNames:
 
         Args:
             row: its id.
-            job: what it is to do.
+            job: its job.
         """
         uri = expected_object(job, self._name_of)
         if uri is not None:
@@ -45,13 +45,13 @@ class RowNames:
             self.targets.setdefault(uri, _Target([], overwrites)).rows.append(row)
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each of the first names that several rows share, or that is taken."""
+        """Return a warning for each of the first names that several rows share or that exist already."""
         shared = [(uri, one) for uri, one in self.targets.items() if len(one.rows) > 1]
-        told = [_of_shared(uri, one) for uri, one in shared[:_TOLD]]
-        if len(shared) > _TOLD:
-            told.append(f"equal_names: {len(shared) - _TOLD} more names are shared by several rows.")
-        taken = [(uri, one) for uri, one in islice(self.targets.items(), _LOOKED_AT) if _is_taken(uri)]
-        return told + [_of_taken(uri, one) for uri, one in taken[:_TOLD]]
+        told = [_shared_name_warning(uri, one) for uri, one in shared[:_MAX_WARNINGS]]
+        if len(shared) > _MAX_WARNINGS:
+            told.append(f"equal_names: {len(shared) - _MAX_WARNINGS} more names are shared by several rows.")
+        taken = [(uri, one) for uri, one in islice(self.targets.items(), _MAX_LOOKUPS) if _is_taken(uri)]
+        return told + [_taken_name_warning(uri, one) for uri, one in taken[:_MAX_WARNINGS]]
 
     def _name_of(self, uri: str) -> str | None:
         scheme, _, rest = uri.partition("://")
@@ -64,11 +64,11 @@ class RowNames:
                 return plain_name(unquote(rest))
             case "asset":
                 return self._name_of_asset(rest)
-            case _:  # what another job makes is named when it is made
+            case _:  # the output of another job gets its name when that job ends
                 return None
 
     def _name_of_asset(self, asset: str) -> str | None:
-        if asset not in self._assets and len(self._assets) < _LOOKED_AT:
+        if asset not in self._assets and len(self._assets) < _MAX_LOOKUPS:
             try:
                 self._assets[asset] = asset_name(asset)
             except RenderError:
@@ -76,25 +76,25 @@ class RowNames:
         return self._assets.get(asset)
 
 
-def _of_shared(uri: str, target: _Target) -> str:
+def _shared_name_warning(uri: str, target: _Target) -> str:
     suffixed = "all but one get a suffix of their job's id."
     end = "each replaces the one before." if target.overwrites else suffixed
     return f"equal_names: rows {_listed(target.rows)} give the same object {uri}; {end}"
 
 
-def _of_taken(uri: str, target: _Target) -> str:
+def _taken_name_warning(uri: str, target: _Target) -> str:
     suffixed = "the result gets a suffix of its job's id, unless it is equal."
     end = "it is replaced." if target.overwrites else suffixed
     return f"name_taken: {uri} exists (row {_listed(target.rows)}); {end}"
 
 
 def _listed(rows: list[str]) -> str:
-    more = f" and {len(rows) - _ROWS_TOLD} more" if len(rows) > _ROWS_TOLD else ""
-    return ", ".join(rows[:_ROWS_TOLD]) + more
+    more = f" and {len(rows) - _MAX_ROWS_LISTED} more" if len(rows) > _MAX_ROWS_LISTED else ""
+    return ", ".join(rows[:_MAX_ROWS_LISTED]) + more
 
 
 def _is_taken(uri: str) -> bool:
-    """Look at an object; one that cannot be looked at is not told of."""
+    """Tell whether an object exists; an object that cannot be read counts as absent."""
     try:
         place = locate(uri, "write")
         return place.objects.find(place.key) is not None

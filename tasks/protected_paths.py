@@ -1,4 +1,4 @@
-"""Which names lead into the own store or private files, however they are spelled. Nothing is sent."""
+"""Detect keys and paths that lead to protected files, however they are spelled. Sends nothing."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Final
 from urllib.parse import unquote
 
 _DECODINGS: Final = 8
-"""Rounds of percent-decoding that are looked at; a name that has more is none that anybody means."""
+"""Rounds of percent-decoding to check."""
 _ALIASES: Final = ("-s3alias", "--ol-s3", ".mrap")
-"""Ends of bucket names that are other names of some bucket: access points, object lambdas, multi-region."""
+"""Suffixes of bucket aliases: access points, Object Lambda and multi-region access points."""
 
 
 def is_bucket_alias(bucket: str) -> bool:
-    """Tell whether a bucket's name is an access point's: another name of a bucket that has its own."""
+    """Tell whether a name is an access point, that is, an alias of a bucket with a name of its own."""
     return bucket.startswith("arn:") or bucket.endswith(_ALIASES)
 
 
@@ -20,8 +20,8 @@ def key_is_inside(key: str, prefix: str) -> bool:
     """
     Tell whether a key can name an object below a prefix.
 
-    S3 takes keys as they are; servers and proxies in front of a store may decode them once more, join double
-    slashes, or follow `.` and `..`. A key is inside if any of these readings is.
+    S3 does not interpret keys. Proxies and gateways may decode them again, merge slashes or resolve `.` and
+    `..`. A key is inside if any of these interpretations is.
 
     Args:
         key:    as a job spells it.
@@ -33,9 +33,9 @@ def key_is_inside(key: str, prefix: str) -> bool:
 
 def key_is_above(key: str, prefix: str) -> bool:
     """
-    Tell whether an object of this name would stand where the prefix has a folder.
+    Tell whether an object of this name would replace a parent folder of the prefix.
 
-    Stores that keep objects as files have no room for both.
+    Stores that keep objects as files cannot have both.
 
     Args:
         key:    as a job spells it.
@@ -66,14 +66,14 @@ def _parts(key: str) -> list[str]:
 
 def path_is_inside(path: Path, folders: Iterable[Path]) -> bool:
     """
-    Tell whether a path lies in one of some folders, or is one of them.
+    Tell whether a path is one of some folders or lies in one.
 
-    Compares what the file system has, not only spellings: links, bind mounts, and letters that a file system
-    takes for the same lead to the same folder.
+    Compares device and inode numbers besides spellings, so links, bind mounts and case-insensitive file
+    systems are covered.
 
     Args:
         path:    absolute, links followed as far as it exists.
-        folders: that may be missing.
+        folders: may be missing.
     """
     known = [folder.resolve() for folder in folders]
     if any(path.is_relative_to(folder) for folder in known):

@@ -1,8 +1,8 @@
 """
-What a job names of the outside: its inputs and where its result goes. Light: the REST shim imports it.
+Media references and output locations of a job, and the check whether the job may use them.
 
-The same checks are made when a job is submitted, by a dry run, of every row of a batch, and when a job
-starts.
+One list of checks serves submissions, dry runs, the rows of a batch, and the start of every flow. Light: the
+REST shim imports it.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from flows.pipeline_schemas import PipelineJob, placeholder, resolved
 from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core.errors import InputError, RenderError
 from tasks.file_names import output_name
-from tasks.places import check_place
+from tasks.output_locations import check_output_location
 from tasks.refs import checked_media_uri
 from tasks.sources import check_reference
 
 JOB: Final = "job://"
 ASSET: Final = "asset://"
 _PLACEHOLDER: Final = "result"
-"""Name of a result that is named after inputs which nobody has looked at yet."""
+"""Stands for an output name that depends on inputs which are not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceFault:
-    """A place that a job may not use, and the field that names it as a JSON pointer."""
+class AccessFault:
+    """An input or output location that a job may not use, and its field as a JSON pointer."""
 
     pointer: str
     error: RenderError
@@ -47,37 +47,37 @@ class PlaceFault:
 
 def references(job: Job) -> Iterator[Reference]:
     """
-    Yield the media references of a job; of a pipeline those of its steps but for what other steps make.
+    Yield the media references of a job. Of a pipeline: those of its steps, without references to other steps.
 
     Args:
-        job: of any type. Rows of a batch are jobs of their own and left out.
+        job: of any type. Rows of a batch are left out; they are jobs of their own.
     """
     later = {placeholder(step.name) for step in job.steps} if isinstance(job, PipelineJob) else ()
     made = tuple(f"{JOB}{one}" for one in later)
-    for part, place in _parts(job):
+    for part, place in _jobs_in(job):
         yield from (found for found in _references(part, place) if not found.uri.startswith(made))
 
 
-def place_faults(job: Job) -> Iterator[PlaceFault]:
+def access_faults(job: Job) -> Iterator[AccessFault]:
     """
-    Yield the inputs and output places that a job names and may not use; nothing is sent.
+    Yield the inputs and output locations that a job may not use. Sends nothing.
 
     Args:
-        job: of any type. Rows of a batch are jobs of their own and left out.
+        job: of any type. Rows of a batch are left out; they are jobs of their own.
     """
-    for part, place in _parts(job):
+    for part, place in _jobs_in(job):
         for field, output in _outputs(part):
-            yield from _fault(f"{place}/{field}", _check_output, part, output)
+            yield from _faults_of(f"{place}/{field}", _check_output, part, output)
     for reference in references(job):
-        yield from _fault(reference.pointer, check_reference, reference.uri)
+        yield from _faults_of(reference.pointer, check_reference, reference.uri)
     if isinstance(job, BatchJob | RenderNewJob):
         for field, place in (job.places or {}).items():
-            yield from _fault(f"#/places/{field}", check_reference, place)
+            yield from _faults_of(f"#/places/{field}", check_reference, place)
 
 
-def check_places(job: Job) -> None:
+def check_access(job: Job) -> None:
     """
-    Refuse a job that names an input or an output place that it may not use.
+    Raise if a job names an input or an output location that it may not use.
 
     Args:
         job: of any type.
@@ -85,15 +85,15 @@ def check_places(job: Job) -> None:
     Raises:
         BucketNotAllowed, LocalPathDisabled, InputError: the first fault.
     """
-    for fault in place_faults(job):
+    for fault in access_faults(job):
         raise fault.error
 
 
-def _fault(pointer: str, check: Callable[..., None], *values: Any) -> Iterator[PlaceFault]:
+def _faults_of(pointer: str, check: Callable[..., None], *values: Any) -> Iterator[AccessFault]:
     try:
         check(*values)
     except RenderError as error:
-        yield PlaceFault(pointer, error)
+        yield AccessFault(pointer, error)
 
 
 def _check_output(job: Job, output: Output) -> None:
@@ -103,11 +103,11 @@ def _check_output(job: Job, output: Output) -> None:
             name = output_name("", "", name)
         except ValueError as error:
             raise InputError(str(error)) from error
-    check_place(name or _PLACEHOLDER, output)
+    check_output_location(name or _PLACEHOLDER, output)
 
 
-def _parts(job: Job) -> Iterator[tuple[Job, str]]:
-    """Yield a job, or the jobs of a pipeline's steps, with their places in it."""
+def _jobs_in(job: Job) -> Iterator[tuple[Job, str]]:
+    """Yield a job, or the jobs of a pipeline's steps, each with its JSON pointer."""
     if not isinstance(job, PipelineJob):
         yield job, "#"
         return
@@ -126,7 +126,7 @@ def _references(part: BaseModel, place: str) -> Iterator[Reference]:
 
 
 def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
-    """Yield the outputs of a job; of a batch also the one that all its rows begin with."""
+    """Yield the `output` groups of a job; of a batch also the default of its rows."""
     for name in type(job).model_fields:
         value: Any = getattr(job, name)
         if isinstance(value, Output):
@@ -135,12 +135,12 @@ def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
         try:
             yield "defaults/output", Output.model_validate(job.defaults["output"])
         except ValidationError:
-            return  # every row will say so
+            return  # reported for every row
 
 
 @lru_cache
 def _media_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Name the fields that a schema types as media references: a text may look like one and be none."""
+    """Return the fields that a schema types as media references; other text may look like one."""
     return frozenset(
         name
         for name, field in model.model_fields.items()

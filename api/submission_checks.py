@@ -1,4 +1,4 @@
-"""What a job may not use, said before it is queued: the checks of a submission and of a dry run."""
+"""Access checks of a job before it is queued, shared by submissions and dry runs."""
 
 from asyncio import Semaphore, gather, to_thread
 from collections.abc import Iterable, Sequence
@@ -10,27 +10,27 @@ from api.problems import Problem
 from api.runs import Run
 from flows.batch_schemas import BatchJob
 from flows.job import Job
+from flows.job_access import ASSET, JOB, AccessFault, Reference, access_faults, references
 from flows.job_types import WORK_TYPES
 from flows.manifest import rows_of
-from flows.references import ASSET, JOB, PlaceFault, Reference, place_faults, references
 from tasks.assets import asset_name
 from tasks.errors import RenderError
 
-_AT_A_TIME: Final = 8
-"""Assets of one job whose owners are looked up at the same time."""
+_MAX_CONCURRENT_LOOKUPS: Final = 8
+"""References of one job that are looked up concurrently."""
 
 
-class Reads(Protocol):
-    """Looks jobs up as the caller may see them."""
+class JobReader(Protocol):
+    """Reads the jobs that the caller may see."""
 
     async def read(self, job_id: UUID) -> Run:
-        """Look a job up; a Problem `not_found` when there is none that the caller may see."""
+        """Return a job; raises Problem `not_found` if the caller may not see it or it does not exist."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A place or an input that a job cannot have."""
+    """An input or output location that a job may not use."""
 
     pointer: str
     """The field, as a JSON pointer."""
@@ -38,46 +38,46 @@ class Fault:
     detail: str
 
 
-def refusal(faults: Sequence[Fault]) -> Problem:
+def to_problem(faults: Sequence[Fault]) -> Problem:
     """
-    Refuse a job.
+    Return the problem that refuses a job.
 
     Args:
         faults: at least one.
 
     Returns:
-        The fault's own code where there is one fault, else `invalid_input`; all are in `errors`.
+        The code of the fault if there is only one, otherwise `invalid_input`. `errors` lists all faults.
     """
     errors = [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in faults]
     one = faults[0]
     code = one.code if len(faults) == 1 else "invalid_input"
-    detail = one.detail if len(faults) == 1 else f"{len(faults)} inputs or places cannot be had."
+    detail = one.detail if len(faults) == 1 else f"{len(faults)} inputs or output locations cannot be used."
     return Problem(code, detail, errors=errors)
 
 
-async def places_refused(job: Job) -> list[Fault]:
-    """Return the inputs and output places that no job of the caller may use; nothing is sent."""
-    return _said(await to_thread(lambda: list(place_faults(job))))
+async def location_faults(job: Job) -> list[Fault]:
+    """Return the inputs and output locations that the caller may not use. Sends nothing."""
+    return _to_faults(await to_thread(lambda: list(access_faults(job))))
 
 
-def _said(found: Iterable[PlaceFault]) -> list[Fault]:
+def _to_faults(found: Iterable[AccessFault]) -> list[Fault]:
     return [Fault(one.pointer, one.error.code, str(one.error)) for one in found]
 
 
-async def others_things(runs: Reads, job: Job) -> list[Fault]:
+async def reference_faults(runs: JobReader, job: Job) -> list[Fault]:
     """
-    Return the jobs and assets that a job names and its caller may not see, or that are not there.
+    Return the references to jobs and assets that do not exist or that the caller may not see.
 
     Args:
-        runs: as the caller may see them.
-        job:  of any type; of a batch the rows in the request, too.
+        runs: the jobs that the caller may see.
+        job:  of any type. Of a batch, the rows in the request are checked too.
     """
     found = await to_thread(lambda: list({one.uri: one for one in _all_references(job)}.values()))
-    free = Semaphore(_AT_A_TIME)
+    free = Semaphore(_MAX_CONCURRENT_LOOKUPS)
 
     async def looked(reference: Reference) -> Fault | None:
         async with free:
-            return await _looked(runs, reference)
+            return await _check_reference(runs, reference)
 
     return [fault for fault in await gather(*map(looked, found)) if fault is not None]
 
@@ -91,7 +91,7 @@ def _all_references(job: Job) -> Iterable[Reference]:
                 yield Reference(f"#/rows/{row.number - 1}{one.pointer[1:]}", one.uri)
 
 
-async def _looked(runs: Reads, reference: Reference) -> Fault | None:
+async def _check_reference(runs: JobReader, reference: Reference) -> Fault | None:
     if reference.uri.startswith(JOB):
         job = reference.uri.removeprefix(JOB).split("/", 1)[0]
         try:
@@ -104,7 +104,7 @@ async def _looked(runs: Reads, reference: Reference) -> Fault | None:
         try:
             await to_thread(asset_name, reference.uri.removeprefix(ASSET))
         except RenderError as error:
-            if error.retryable:  # the store's own trouble: the job will see
+            if error.retryable:  # the store is away; the job checks again
                 return None
             return Fault(reference.pointer, error.code, str(error))
     return None

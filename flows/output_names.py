@@ -1,4 +1,4 @@
-"""Names of the files that jobs make: from what the job asks for, or after its inputs. Light."""
+"""Names of output files, from `output.name` or the names of the inputs. Light."""
 
 from collections.abc import Callable
 from typing import Final, get_args
@@ -6,28 +6,28 @@ from typing import Final, get_args
 from flows.job import Job, Output
 from flows.schemas import AnalyzeJob, CaptionJob, LipSyncJob, PortraitJob, SpeechJob, TranscribeJob
 from flows.speech_schemas import SoundFormat
-from tasks.file_names import fitted, folder_and_room, marked, output_name, safe_stem
+from tasks.file_names import fit_name, key_prefix_and_room, output_name, safe_stem, with_suffix
 
 TRANSCRIPT_FORMATS: Final = ("txt", "json", "srt", "vtt", "tsv")
 SPOKEN_FILE: Final = "speech.wav"
-"""Name of the sound that a job speaks for itself."""
+"""Name of the speech that a portrait job synthesizes."""
 _SOUND_FORMATS: Final[tuple[SoundFormat, ...]] = get_args(SoundFormat)
 
 NameOf = Callable[[str], str | None]
-"""Gives the file name behind a media reference; None where it is not known before the job runs."""
+"""Returns the file name of a media reference; None if it is not known before the job runs."""
 
 
 def captioned_name(output: Output, video: str) -> str:
     """Name a captioned video after `video`, the name of its source."""
     name = output.name or safe_stem(video)
-    return fitted(name[:-4] if name.lower().endswith(".mp4") else name, ".mp4")
+    return fit_name(name[:-4] if name.lower().endswith(".mp4") else name, ".mp4")
 
 
 def analysis_name(output: Output, picture: str) -> str:
     """Name the JPEG of an analysis after `picture`, the name of its source."""
     if output.name:
-        return fitted(output.name.removesuffix(".jpg"), ".jpg")
-    return fitted(safe_stem(picture), "_analysed.jpg")
+        return fit_name(output.name.removesuffix(".jpg"), ".jpg")
+    return fit_name(safe_stem(picture), "_analysed.jpg")
 
 
 def transcript_stem(output: Output, audio: str) -> str:
@@ -38,24 +38,24 @@ def transcript_stem(output: Output, audio: str) -> str:
 
 
 def sound_name(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundFormat]:
-    """Name a spoken text and choose its format; an ending of another kind stays part of the name."""
+    """Return the name and format of a speech file; an unknown extension stays part of the name."""
     stem, _, ending = (given or "speech").rpartition(".")
     known: SoundFormat | None = next((one for one in _SOUND_FORMATS if stem and one == ending.lower()), None)
     chosen: SoundFormat = kind or known or "mp3"
-    return fitted(stem if known else given or "speech", f".{chosen}"), chosen
+    return fit_name(stem if known else given or "speech", f".{chosen}"), chosen
 
 
 def expected_object(job: Job, name_of: NameOf) -> str | None:
     """
-    Return where a job's main file goes if that name is free.
+    Return the object that a job's main file becomes if the name is free.
 
     Args:
         job:     of any type.
-        name_of: gives names of inputs.
+        name_of: returns names of inputs.
 
     Returns:
-        `s3://bucket/key`; None for a job whose files stay in the system's own store, where every job has its
-        own folder, and for one whose inputs' names are not known yet.
+        `s3://bucket/key`. None if the output stays in the system's own store, where every job has its own
+        folder, or if the names of the inputs are not known yet.
     """
     output: Output | None = getattr(job, "output", None)
     if output is None or not output.bucket:
@@ -63,8 +63,8 @@ def expected_object(job: Job, name_of: NameOf) -> str | None:
     name = _expected_name(job, output, name_of)
     if name is None:
         return None
-    folder, room = folder_and_room(output.prefix)
-    return f"s3://{output.bucket}/{folder}{marked([name], '', room)[0]}"
+    folder, room = key_prefix_and_room(output.prefix)
+    return f"s3://{output.bucket}/{folder}{with_suffix([name], '', room)[0]}"
 
 
 def _expected_name(job: Job, output: Output, name_of: NameOf) -> str | None:

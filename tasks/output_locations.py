@@ -4,14 +4,14 @@ from typing import Final, Protocol
 
 from musetalk_core.errors import InputError
 from tasks.bucket_grants import locate
-from tasks.file_names import MAX_KEY_BYTES, folder_and_room, marked
+from tasks.file_names import MAX_KEY_BYTES, key_prefix_and_room, with_suffix
 
-_LEAST_ROOM: Final = 80
+_MIN_NAME_BYTES: Final = 80
 """Bytes that a prefix must leave for names: a short stem, a hash, the longest suffix and an extension."""
 
 
-class Where(Protocol):
-    """Where the files of a job go; see `flows.job.Output`."""
+class OutputLocation(Protocol):
+    """Destination of a job's files; see `flows.job.Output`."""
 
     @property
     def bucket(self) -> str | None:
@@ -25,7 +25,7 @@ class Where(Protocol):
 
     @property
     def overwrite(self) -> bool:
-        """Whether to replace what is there."""
+        """Whether to replace an object of the same name."""
         ...
 
 
@@ -36,15 +36,17 @@ def output_folder(prefix: str) -> tuple[str, int]:
     Raises:
         InputError: the prefix leaves no room for a name.
     """
-    folder, room = folder_and_room(prefix)
-    if room < _LEAST_ROOM:
-        raise InputError(f"The prefix is too long: it may take {MAX_KEY_BYTES - _LEAST_ROOM} bytes in UTF-8.")
+    folder, room = key_prefix_and_room(prefix)
+    if room < _MIN_NAME_BYTES:
+        raise InputError(
+            f"The prefix is too long: it may take {MAX_KEY_BYTES - _MIN_NAME_BYTES} bytes in UTF-8."
+        )
     return folder, room
 
 
-def check_place(name: str, where: Where) -> None:
+def check_output_location(name: str, where: OutputLocation) -> None:
     """
-    Refuse an output location that `tasks.publish.upload` would refuse, before any rendering. Sends nothing.
+    Raise the errors that `tasks.publish.upload` would raise for a location. Sends nothing.
 
     Args:
         name:  the public name, with extension.
@@ -56,4 +58,4 @@ def check_place(name: str, where: Where) -> None:
     """
     if where.bucket:
         folder, room = output_folder(where.prefix)
-        locate(f"s3://{where.bucket}/{folder}{marked([name], '', room)[0]}", "write")
+        locate(f"s3://{where.bucket}/{folder}{with_suffix([name], '', room)[0]}", "write")

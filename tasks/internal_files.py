@@ -1,8 +1,8 @@
 """
-Files that only our own steps can name: no text of a job becomes one.
+References to internal files, which only our own steps can create.
 
-A job spells its inputs as text, checked by `tasks.refs`; what a step finds or makes for another is one of
-these.
+Inputs of a job are text, checked by `tasks.refs`, and never become one of these. Steps use them to pass files
+of the own store and of the cache to other steps.
 """
 
 from pydantic import Field
@@ -24,8 +24,8 @@ class StoredFile(Ref):
         return self.ref.uri if self.key is None else f"store://{self.key}"
 
 
-class MadeFile(Ref):
-    """A file of one of our artefacts: what one step made is what another takes in."""
+class ArtefactFile(Ref):
+    """A file of a cached artefact, which another step takes as its input."""
 
     kind: str
     key: str
@@ -33,28 +33,28 @@ class MadeFile(Ref):
 
     @property
     def uri(self) -> str:
-        """Name it, for people and for what is remembered of it."""
+        """Return a name for records."""
         return f"artefact://{self.kind}/{self.key}/{self.file}"
 
 
-OwnFile = StoredFile | MadeFile
+InternalFile = StoredFile | ArtefactFile
 
 
-def made_file(made: Artefact, file: str) -> MadeFile:
-    """Name a file of an artefact as an input."""
-    return MadeFile(kind=made.kind, key=made.key, file=file)
+def artefact_file(made: Artefact, file: str) -> ArtefactFile:
+    """Return the reference to a file of an artefact."""
+    return ArtefactFile(kind=made.kind, key=made.key, file=file)
 
 
-def own_file(uri: str) -> MadeFile | None:
+def parse_artefact_uri(uri: str) -> ArtefactFile | None:
     """
-    Read what `uri` of one of these says; None for any other reference.
+    Parse the `uri` of an ArtefactFile; None for any other reference.
 
-    For what our own steps remembered (`SourceFile.uri`), never for the text of a job.
+    Only for records of our own steps (`SourceFile.uri`), never for text of a job.
     """
     scheme, _, rest = uri.partition("://")
     match scheme:
         case "artefact":
             kind, key, file = rest.split("/", 2)
-            return MadeFile(kind=kind, key=key, file=file)
+            return ArtefactFile(kind=kind, key=key, file=file)
         case _:
             return None

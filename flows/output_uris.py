@@ -1,0 +1,67 @@
+"""Public references to the files of a job: `s3://` in a client's bucket, `job://` in the system's store."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.outcome import FILE_FIELDS
+from tasks.errors import RenderError
+from tasks.refs import job_uri
+from tasks.stored_results import home_store_key
+
+
+def public_uri(uri: str, job: object, name: str) -> str:
+    """
+    Return the public reference to a stored file, which other jobs accept as an input.
+
+    Args:
+        uri:  the stored location, from the result of its job.
+        job:  id of the job.
+        name: of the file.
+
+    Returns:
+        `s3://bucket/key` for a file in a bucket that the job named; `job://ID/name` for one in the system's
+        own store, whose location is private.
+    """
+    return uri if _is_in_client_bucket(uri) else job_uri(job, name)
+
+
+def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:
+    """
+    Return a copy of a result in which every file has its `public_uri`.
+
+    Args:
+        result: as stored.
+        job:    its id.
+    """
+    shown = dict(result)
+    for field in FILE_FIELDS:
+        if isinstance(shown.get(field), Mapping):
+            shown[field] = _with_public_uri(shown[field], job, str(shown.get("name", "")))
+    if isinstance(shown.get("files"), Mapping):
+        shown["files"] = _with_public_uris(shown["files"], job)
+    if isinstance(shown.get("steps"), Mapping):  # of a pipeline: each step is a job of its own
+        shown["steps"] = {name: _step(step) for name, step in shown["steps"].items()}
+    return shown
+
+
+def _step(step: Any) -> Any:
+    if not isinstance(step, Mapping) or not isinstance(step.get("files"), Mapping):  # pyright: ignore
+        return step  # pyright: ignore[reportUnknownVariableType]
+    return {**step, "files": _with_public_uris(step["files"], step.get("job"))}
+
+
+def _with_public_uris(files: Mapping[str, Any], job: object) -> dict[str, Any]:
+    return {name: _with_public_uri(stored, job, name) for name, stored in files.items()}
+
+
+def _with_public_uri(stored: Mapping[str, Any], job: object, name: str) -> dict[str, Any]:
+    return {**stored, "uri": public_uri(str(stored.get("uri", "")), job, name)}
+
+
+def _is_in_client_bucket(uri: str) -> bool:
+    if not uri.startswith("s3://"):
+        return False
+    try:
+        return home_store_key(uri) is None
+    except RenderError:  # the store cannot be opened: keep the location private
+        return False
