@@ -118,6 +118,6 @@ def _may_see(client: Any, run: UUID) -> bool:
     control: Any = (found.parameters or {}).get("control")
     if isinstance(control, Mapping) and (named := control.get("tenant")):  # pyright: ignore
         owners.add(str(named))
-    if len(owners) > 1:  # nobody's but those who see everything
+    if len(owners) > 1:  # visible only to keys without a tenant
         return may_use(", ".join(sorted(owners)))
     return may_use(next(iter(owners), None))

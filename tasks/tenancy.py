@@ -50,7 +50,7 @@ def on_behalf_of(tenant: str | None) -> Generator[None]:
     Plain threads do not inherit it: see `may_use`.
 
     Args:
-        tenant: its name; None for nobody in particular.
+        tenant: its name; None for no tenant.
     """
     token = _tenant.set(tenant)
     try:
@@ -64,6 +64,6 @@ def work_for(tenant: str | None) -> None:
     Work for a tenant from now on, until the current context ends: a request has a context of its own.
 
     Args:
-        tenant: its name; None for nobody in particular.
+        tenant: its name; None for no tenant.
     """
     _tenant.set(tenant)

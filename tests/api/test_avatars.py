@@ -1,9 +1,10 @@
 """Avatars over HTTP: listed, read, deleted, each tenant's own."""
 
 import pytest
+from avatar_examples import avatar_note
 
 from tasks.artefacts import artefacts
-from tasks.avatar_notes import AvatarNote, remember
+from tasks.avatar_notes import remember
 
 KEY = "{:064x}".format
 
@@ -16,19 +17,7 @@ def prepared(environment):
         key = KEY(number)
         artefacts().made_once("avatar", key, lambda folder: (folder / "boxes.npy").write_bytes(b"boxes"))
         artefacts().release()
-        note = AvatarNote(
-            avatar=key,
-            engine="viseme",
-            source="anna.mp4",
-            sha256=KEY(7),
-            width=640,
-            height=360,
-            fps="25",
-            frames=50,
-            with_face=48,
-            is_still=False,
-        )
-        remember(note, tenant)
+        remember(avatar_note(key, sha256=KEY(7)), tenant)
         return key
 
     return make

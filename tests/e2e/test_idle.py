@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_a_stack_with_nothing_to_do_leaves_the_processor_alone(stack):
+def test_an_idle_stack_uses_little_processor_time(stack):
     time.sleep(SETTLED_S)
     before, began = processor_seconds(stack.home), time.monotonic()
     time.sleep(WATCHED_S)
@@ -50,7 +50,7 @@ def test_a_stack_with_nothing_to_do_leaves_the_processor_alone(stack):
     assert used / watched < BOUND, f"{used:.1f} s in {watched:.0f} s"
 
 
-def test_the_janitor_runs_by_the_clock_on_a_stack_that_nobody_touches(stack):
+def test_the_janitor_runs_by_schedule_on_an_idle_stack(stack):
     """The server's own scheduler, the schedule as it is deployed but for its interval."""
     with (
         temporary_settings({PREFECT_API_URL: f"{stack.prefect_url}/api"}),

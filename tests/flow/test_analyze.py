@@ -5,6 +5,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -221,4 +222,4 @@ def test_a_given_name_is_taken_with_and_without_its_ending(name, home):
     result = analyze(AnalyzeJob(image=image, output=Output(name=name)))
 
     assert result.name == ("mine.jpg" if name else "a b_analysed.jpg")
-    assert result.picture.uri.endswith(f"/{result.name}")
+    assert unquote(result.picture.uri).endswith(f"/{result.name}")

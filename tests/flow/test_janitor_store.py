@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from avatar_examples import avatar_note
 from moto_s3 import KEYS
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -22,7 +23,7 @@ from flows.sweeps.uploads import NEVER_SENT, OLD_ASSET, remove_assets
 from tasks import s3_clients, storage
 from tasks.artefacts import artefacts
 from tasks.assets import asset_name, expect_asset, save_asset
-from tasks.avatar_notes import AvatarNote, listed, remember
+from tasks.avatar_notes import listed, remember
 from tasks.errors import BucketNotAllowed, ObjectMissing
 from tasks.publish import upload
 from tasks.settings import get_settings
@@ -152,26 +153,11 @@ def test_what_was_announced_and_never_sent_goes_after_a_day(client, s3):
     assert keys(home_store()) == {f"assets/{sent}/data", f"assets/{sent}/asset.json"}
 
 
-def note(key):
-    return AvatarNote(
-        avatar=key,
-        engine="fake",
-        source="anna.mp4",
-        sha256="0" * 64,
-        width=2,
-        height=2,
-        fps="25",
-        frames=1,
-        with_face=1,
-        is_still=False,
-    )
-
-
 def test_notes_of_avatars_that_are_gone_go(client, store):
     kept, gone = "a" * 64, "b" * 64
     artefacts().made_once("avatar", kept, lambda folder: (folder / "x").write_text("1"))
     for key in (kept, gone):
-        remember(note(key), "acme")
+        remember(avatar_note(key), "acme")
 
     assert list(remove_notes(look_in(client, days=29))) == []
     assert [deed.what for deed in remove_notes(look_in(client, days=31, dry_run=True))] == [FORGOTTEN]
@@ -184,7 +170,7 @@ def test_an_avatar_that_lies_in_the_bucket_alone_keeps_its_note(client, s3):
     key = "c" * 64
     artefacts().made_once("avatar", key, lambda folder: (folder / "x").write_text("1"))
     artefacts().release()
-    remember(note(key), None)
+    remember(avatar_note(key), None)
     for folder in (get_settings().cache_folder / "artefacts" / "avatar" / "cc").iterdir():
         if folder.is_dir():
             (folder / "x").unlink()

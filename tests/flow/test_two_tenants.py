@@ -1,8 +1,4 @@
-"""
-What one tenant uploaded and made is out of another one's reach, whatever name it tries, inside of jobs.
-
-And nobody, its owner included, reaches the system's own store but by asset://, job:// and avatars.
-"""
+"""Uploads and results of one tenant are closed to jobs of another, and store names to all."""
 
 import os
 from pathlib import Path
@@ -195,7 +191,7 @@ def test_its_owner_and_the_operator_use_both(store, home, acme):
         assert error.code == "unsupported_media"  # it was read: a sound is no picture
 
 
-def test_an_asset_of_before_there_were_owners_is_nobodys(store, home, portrait_file):
+def test_an_asset_without_an_owner_needs_a_key_without_a_tenant(store, home, portrait_file):
     asset = save_asset([portrait_file.read_bytes()], "anna.jpg")
     assert refused(f"asset://{asset}", None) is None
     assert refused(f"asset://{asset}", "acme").code == "input_not_found"
@@ -226,7 +222,7 @@ def test_where_no_tenant_was_set_what_has_an_owner_is_not_there(store, home, acm
 
 
 @pytest.mark.parametrize("grants", GRANTS)
-def test_nobody_writes_into_the_store_by_its_name(store, home, acme, monkeypatch, grants):
+def test_output_locations_in_the_store_are_refused(store, home, acme, monkeypatch, grants):
     if store.kind != "s3":
         pytest.skip("a folder has no bucket to name")
     if grants:
@@ -245,7 +241,7 @@ def test_nobody_writes_into_the_store_by_its_name(store, home, acme, monkeypatch
         assert speech(beside, Control(tenant="other")).audio.uri == f"s3://{store.bucket}/renders/a.wav"
 
 
-def test_nobody_lists_the_store_by_its_name(store, home, acme):
+def test_listing_the_store_by_its_name_is_refused(store, home, acme):
     if store.kind != "s3":
         pytest.skip("batches list buckets")
     store.client.put_object(Bucket=store.bucket, Key="photos/a.jpg", Body=b"x")
@@ -269,7 +265,7 @@ def test_a_row_or_manifest_that_names_the_store_is_refused_like_a_job(store, hom
                 list(batch_rows(BatchJob(job_type="prepare_avatar", manifest=name)))
 
 
-def test_whether_another_tenant_prepared_a_face_is_not_told(store, home, acme, portrait_file, speech_file):
+def test_preparations_of_other_tenants_are_not_disclosed(store, home, acme, portrait_file, speech_file):
     from flows.lip_sync import lip_sync
     from flows.schemas import LipSyncJob
     from tasks.errors import AvatarNotPrepared

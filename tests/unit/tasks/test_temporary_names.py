@@ -8,33 +8,19 @@ from pathlib import Path
 
 import pytest
 from at_once import run_at_once
+from avatar_examples import avatar_note
 
 from api.key_file import Key, read_keys, write_keys
 from musetalk_core.media.files import replacing
 from musetalk_core.weights.ledger import Ledger
 from tasks import avatar_notes, sources
-from tasks.avatar_notes import AvatarNote, listed, remember
+from tasks.avatar_notes import listed, remember
 from tasks.objects import FolderObjects
 from tasks.refs import SourceFile
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 AVATAR = "a" * 64
 A_DAY_AND_MORE = 25 * 3600
-
-
-def note():
-    return AvatarNote(
-        avatar=AVATAR,
-        engine="viseme",
-        source="anna.mp4",
-        sha256="b" * 64,
-        width=640,
-        height=360,
-        fps="25",
-        frames=100,
-        with_face=99,
-        is_still=False,
-    )
 
 
 class Slow(FolderObjects):
@@ -54,7 +40,7 @@ def test_many_threads_write_the_note_of_one_avatar(configure, tmp_path, monkeypa
     monkeypatch.setattr(avatar_notes, "home_store", lambda: store)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: remember(note(), f"tenant{number % 40}"), range(400)))
+        list(pool.map(lambda number: remember(avatar_note(AVATAR), f"tenant{number % 40}"), range(400)))
 
     assert len(listed(None, None, 1000)[0]) == 40
     assert list(store.unfinished()) == []
@@ -63,8 +49,7 @@ def test_many_threads_write_the_note_of_one_avatar(configure, tmp_path, monkeypa
 # each process writes for tenants of its own, so that none finds its note there already
 WRITER = """
 import sys, time
-sys.path.insert(0, sys.argv[2])
-from test_temporary_names import note
+from avatar_examples import avatar_note
 from tasks.avatar_notes import remember
 from tasks.objects import FolderObjects
 
@@ -79,7 +64,7 @@ sys.stdin.readline()
 failed = 0
 for number in range(60):
     try:
-        remember(note(), f"{sys.argv[1]}-{number}")
+        remember(avatar_note("a" * 64), f"{sys.argv[1]}-{number}")
     except FileNotFoundError:
         failed += 1
 print(failed)
@@ -89,9 +74,8 @@ print(failed)
 def test_four_processes_write_the_note_of_one_avatar(configure, tmp_path):
     folders = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "support")])
     environment = os.environ | {"PYTHONPATH": folders, "MUSETALK_HOME": str(tmp_path / "home")}
-    here = str(Path(__file__).parent)
 
-    failed = run_at_once(WRITER, [(f"process{number}", here) for number in range(4)], environment, 120)
+    failed = run_at_once(WRITER, [(f"process{number}",) for number in range(4)], environment, 120)
 
     assert [int(count) for count in failed] == [0, 0, 0, 0]
     assert len(listed(None, None, 1000)[0]) == 240
