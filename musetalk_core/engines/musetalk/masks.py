@@ -143,7 +143,7 @@ def _marked(classes: Mask, shown: tuple[int, ...]) -> Mask:
 
 @cache
 def _jaw_kernel() -> Mask:
-    """Return the (33, 33) uint8 dilation kernel: skin grows 16 pixels one way, 6 tapering ones the other."""
+    """Return the (33, 33) uint8 dilation kernel: skin grows 16 pixels up and 6 down, tapering downwards."""
     middle = _GROWN_UP
     kernel = np.zeros((2 * middle + 1, 2 * middle + 1), np.uint8)
     for row in range(middle - _GROWN_DOWN, len(kernel)):
