@@ -11,8 +11,8 @@ from musetalk_core.engines.viseme.warp import Warp
 from musetalk_core.types import Box, Float
 
 _TINY_PX, _SMALL_PX = 110, 220
-"""Face heights: below the first, the whole lip area is supersampled; below the second, the opening only; above,
-nothing."""
+"""Face heights: below the first, the whole lip area is supersampled; below the second, the opening only;
+above, nothing."""
 _RAMP: Final = 0.01
 """Width of the transition to the rest of the picture, in H."""
 

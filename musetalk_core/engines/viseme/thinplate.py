@@ -67,7 +67,10 @@ def _kernel(squares: Float) -> Float:
 
 
 def solved(equations: Doubles, values: npt.NDArray[np.floating]) -> Float:
-    """Solve (N, N) equations for (N, 2) values; returns the spline's (N, 2) float32 weights."""
+    """
+    Return the spline's (N, 2) float32 weights for (N, N) equations and (N, 2) values, zero in the plane's
+    rows.
+    """
     # OpenCV's solver stays on the calling thread; a BLAS starts others even for a system this small.
     _, weights = cv2.solve(equations, values.astype(np.float64), flags=cv2.DECOMP_LU)
     return np.asarray(weights, np.float32)
