@@ -156,5 +156,5 @@ def mesh_at(picture: Picture, points: Float) -> Float:
     faces = find_faces(picture)
     shared = overlap(bounds(points), np.array([face.bounds for face in faces], np.float32).reshape(-1, 4))
     if not faces or shared.max() <= 0:
-        raise NoFaceFound("the face in the picture is not clear enough for idle motion (blinking and swaying)")
+        raise NoFaceFound("the face in the picture is not clear enough for idle motion (blinks, sway)")
     return faces[int(shared.argmax())].landmarks
