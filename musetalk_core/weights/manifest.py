@@ -15,7 +15,7 @@ from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
-    "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before commercial use"
+    "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before selling"
 )
 _SHARED: Final = ("sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd")
 _VAE, _WHISPER = "stabilityai/sd-vae-ft-mse", "openai/whisper-tiny"
@@ -121,7 +121,7 @@ _TABLE: Final = (
                 sha256="619a316812",
                 also=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
                 shared=True,
-                by_hand="If the original program ran on this machine, it is in torch's hub/checkpoints folder.",
+                by_hand="If the original program ran here, it is in torch's hub/checkpoints folder.",
             ),
         ),
     ),

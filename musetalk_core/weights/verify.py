@@ -103,7 +103,7 @@ def _compared(layout: Layout, file: File, path: Path, found: str) -> Checked:
     expected, whose = (
         (_recorded(file.source.distribution, file.path), "in its package")
         if isinstance(file.source, Wheel)
-        else (origin.sha256 if origin else None, "when it was downloaded")
+        else (origin.sha256 if origin else None, "when it was pulled")
     )
     if expected is None:
         return Checked(path, "unknown", "no SHA-256 is recorded to compare with", found)

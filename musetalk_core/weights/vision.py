@@ -83,7 +83,7 @@ VISION: Final = (
     ),
     _transformers(
         "qwen3-vl-2b",
-        "Qwen3-VL 2B: image descriptions and questions; requires a GPU and torchvision",
+        "Qwen3-VL 2B: image descriptions and questions; for GPUs; requires torchvision",
         "Apache-2.0, unverified",
         "Qwen/Qwen3-VL-2B-Instruct",
         4_300_000_000,

@@ -47,14 +47,13 @@ class MuseTalkEngine:
         Validate options and check that the weights are installed. Loads no network.
 
         Args:
-            options:        see `MuseTalkEngineOptions`.
-            runtime_config: the models folder, device and precision.
-            pinned:         the content of the weights, see `Networks`.
+            options: see `MuseTalkEngineOptions`.
+            runtime: the models folder, device and precision.
+            pinned:  the content of the weights, see `Networks`.
 
         Raises:
             InputError: options contradict each other or are out of range.
-            ModelNotInstalled: a weight file is missing; the message names it and the command that installs
-                               it.
+            ModelNotInstalled: a weight file is missing; the message names it and the install command.
         """
         self._chosen = settled(options)
         self._style = MaskStyle(

@@ -45,9 +45,9 @@ class Networks:
         Check that all models are installed.
 
         Args:
-            resolved:       version and options.
-            runtime_config: the models folder, device and precision.
-            pinned:         the content of the weights; models not listed are pinned at first use.
+            resolved: version and options.
+            runtime:  the models folder, device and precision.
+            pinned:   the content of the weights; models not listed are pinned at first use.
 
         Raises:
             ModelNotInstalled: a file is missing.
