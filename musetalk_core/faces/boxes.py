@@ -1,6 +1,4 @@
-"""
-MuseTalk's face box from 68 landmarks, clipped to the picture or exactly as the published code computes it.
-"""
+"""MuseTalk's face box from 68 landmarks, clipped or exactly as the published code computes it."""
 
 from typing import Final
 
@@ -27,8 +25,9 @@ def musetalk_box(
     parity: bool = False,
 ) -> Box:
     """
-    Return MuseTalk's crop box, which extends as far above the middle of the nose as the face extends below
-    it.
+    Return MuseTalk's crop box.
+
+    It extends as far above the middle of the nose as the face extends below it.
 
     Args:
         points:       (68, 2) float32 iBUG points in pixels.

@@ -1,6 +1,4 @@
-"""
-Temporal smoothing of landmarks, never across a cut or a gap; memory does not grow with the number of frames.
-"""
+"""Temporal smoothing of landmarks, never across a cut or a gap; memory does not grow with T."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""
-Face mesh tracking through a clip: each mesh starts from the previous frame's; detection only if that fails.
-"""
+"""Face mesh tracking: each mesh starts from the previous frame's; the detector runs if that fails."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""
-Locations, status and hashes of installed models: a models folder in the original program's layout, or a
-package.
-"""
+"""Installed models: paths, status and hashes of files in the models folder or in Python packages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,8 +126,9 @@ class Layout:
 
     def digest(self, *names: str) -> str:
         """
-        Return a hash of the content of models, for cache keys. Large files are only read again if they
-        change.
+        Return a hash of the content of models, for cache keys.
+
+        Large files are only hashed again if they change.
 
         Args:
             names: of models; the order does not matter.

@@ -126,8 +126,9 @@ class _Nets:
     @contextmanager
     def widened(self, dtype: torch.dtype) -> Yields[None]:
         """
-        Convert both networks to float32, and back on exit. Memory suffices because only one batch is rendered
-        so.
+        Convert both networks to float32, and back on exit.
+
+        Memory suffices because only one batch is rendered this way.
         """
         try:
             for net in (self.unet, self.vae):

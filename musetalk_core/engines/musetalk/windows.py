@@ -40,7 +40,7 @@ def window_rows(first: int, stop: int, rate: Fraction, rows: int, left: int = 2,
         first:     the first output frame.
         stop:      one past the last; n = stop - first.
         rate:      output frames per second; a Fraction, so that hours do not drift.
-        row_count: L, see `musetalk_core.speech.rows.row_count`.
+        row_count: L, the number of encoder rows.
         left:      half the number of rows before the frame's own.
         right:     half the number of rows after the frame's own two.
 

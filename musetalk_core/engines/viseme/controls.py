@@ -1,6 +1,4 @@
-"""
-Layout of the warp's control points in one array, so that the upper and lower field share one equation system.
-"""
+"""Layout of the warp's control points in one array; both fields share one equation system."""
 
 from typing import Final
 

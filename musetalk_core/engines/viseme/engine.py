@@ -1,6 +1,4 @@
-"""
-The viseme engine: lip movement from phones by a mesh-driven warp and a drawn mouth interior, without weights.
-"""
+"""The viseme engine: lip movement from phones by a mesh-driven warp, without weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -47,8 +45,9 @@ class VisemeEngine:
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
         """
-        Return name, version and, for `avatar`, the hashes of the face mesh networks; the engine has no
-        parameters.
+        Return name, version and, for `avatar`, the hashes of the face mesh networks.
+
+        The engine has no parameters.
         """
         meshes = {"networks": [DETECTOR.sha256, MESH.sha256]} if stage == "avatar" else {}
         return {"engine": self.name, "version": self.version, **meshes}
@@ -168,13 +167,14 @@ def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Ima
     motion = motion_of(warp, opening)
     out = crop.copy()
     if not motion.area.is_empty:
+        # move the pixels, antialias the seam, then draw the mouth interior into the opening
         source = levels(crop, motion.area)
         picture = moved(source, motion.shift)
         smooth_seam(picture, source, motion.area, warp, opening)
         at = opening.y1 - motion.area.y1, opening.x1 - motion.area.x1
         window = picture[at[0] : at[0] + opening.size[1], at[1] : at[1] + opening.size[0]]
         paint_opening(window, opening, warp, _teeth(face, conditioning))
-        np.maximum(picture, 0, out=picture)
+        np.maximum(picture, 0, out=picture)  # convertScaleAbs would turn negative values positive
         out[motion.area.slices()] = cv2.convertScaleAbs(picture)
     return out
 

@@ -108,7 +108,9 @@ def moved(source: Float, shift: Float) -> Float:
 @lru_cache(maxsize=64)
 def border(size: tuple[int, int], width: int) -> tuple[Float, Float]:
     """
-    Return (h, w) float32, 0 at the border .. 1 from `width` pixels on, and 1 minus it; read-only, cached.
+    Return a ramp and 1 minus it, (h, w) float32: 0 at the border .. 1 from `width` pixels on.
+
+    Cached, not to be modified.
     """
     across, down = (smooth01(_from_ends(n) / np.float32(width)) for n in size)
     ramp = np.multiply.outer(down, across)
@@ -126,9 +128,7 @@ def _split(shift: Float) -> tuple[Float, Float]:
 
 
 def _weight(warp: Warp, grid: Raster, across: Float, down: Float) -> Float:
-    """
-    Return (rows, columns) float32: share of the displacement to use; 0 for tiny ones, so that bytes stay.
-    """
+    """Return (rows, columns) float32: share of the displacement to use; 0 where it is tiny, to keep bytes."""
     pose = warp.mouth.pose
     length = np.asarray(cv2.magnitude(across, down), np.float32)
     length -= np.float32(0.05)

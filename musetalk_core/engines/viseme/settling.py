@@ -1,6 +1,4 @@
-"""
-Temporal smoothing of the frame features within each shot, and the choice of each shot's teeth reference.
-"""
+"""Temporal smoothing of frame features within each shot, and the choice of its teeth reference."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,7 +1,4 @@
-"""
-The teeth reference of a shot: one frame's teeth, shown in all its frames, because alternating teeth would
-flicker.
-"""
+"""The teeth reference of a shot: one frame's teeth, shown in all frames so that teeth do not flicker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,8 +98,9 @@ class Borrowed:
 
 def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | None:
     """
-    Align reference teeth to a frame at the nose base: teeth are fixed to the skull and do not move with the
-    lips.
+    Align reference teeth to a frame at the nose base.
+
+    Teeth are fixed to the skull and do not move with the lips.
 
     Args:
         grid:  the target grid.
@@ -147,6 +145,7 @@ def _no_lip(picture: Float, other: Mouth) -> Float:
     light, least = picture.max(axis=2), picture.min(axis=2)
     skin, lip = _saturation(other.record.skin), _saturation(other.record.lip)
     usual = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
+    # saturated and not dark: skin or lip
     coloured = smooth01(((light - least) / np.maximum(light, 1) - usual) / 0.08)
     return 1 - coloured * smooth01((light - 0.45 * float(other.record.skin.max())) / 40)
 
@@ -163,4 +162,5 @@ def _continued(picture: Float, sure: Float, raster: Raster, mouth: Mouth) -> Flo
     size = max(1, round(raster.columns / cells)), max(1, round(raster.rows / cells))
     small = cv2.GaussianBlur(cv2.resize(known, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
     near = cv2.resize(small, (raster.columns, raster.rows), interpolation=cv2.INTER_LINEAR)
+    # blurred colors divided by blurred weights: a normalized average of known pixels
     return (known[..., :3] + near[..., :3] / np.maximum(near[..., 3:], 1e-4) * (1 - kept)).astype(np.float32)

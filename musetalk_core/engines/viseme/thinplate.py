@@ -68,8 +68,9 @@ def _kernel(squares: Float) -> Float:
 
 def solved(equations: Doubles, values: npt.NDArray[np.floating]) -> Float:
     """
-    Return the spline's (N, 2) float32 weights for (N, N) equations and (N, 2) values, zero in the plane's
-    rows.
+    Return the (N, 2) float32 spline weights for (N, N) equations and (N, 2) values.
+
+    The values are zero in the plane's rows.
     """
     # OpenCV's solver stays on the calling thread; a BLAS starts others even for a system this small.
     _, weights = cv2.solve(equations, values.astype(np.float64), flags=cv2.DECOMP_LU)
