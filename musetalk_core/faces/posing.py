@@ -76,7 +76,7 @@ class PoseFollower:
             if shared.max() > _SAME_PERSON_IOU:
                 return found[int(shared.argmax())]
             if len(found) > 1 and self._missing < _FORGET_AFTER:
-                return None  # several faces: the lost person may come back, so do not switch to a neighbor
+                return None  # the others were visible before, so none of them is the lost person
             self._shot += 1
         return self._chosen(found, picture)
 

@@ -125,7 +125,7 @@ def _jaw(classes: Mask, style: MaskStyle, window: Box) -> Mask:
     grown = cv2.dilate(_marked(part, (_SKIN,)), _jaw_kernel())
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, _CHEEK_KERNEL)
     out = np.asarray(cv2.erode(grown, ellipse, iterations=_CHEEK_ROUNDS), np.uint8)
-    # As in the original: the left cheek includes the column at its width, the right one starts there.
+    # The left cheek ends with column 256 - left_cheek, the right one begins with column 256 + right_cheek.
     first = max(0, SIDE // 2 - style.left_cheek + 1 - wide.x1)
     last = max(0, SIDE // 2 + style.right_cheek - wide.x1)
     out[:, first:last] = grown[:, first:last]
