@@ -1,4 +1,4 @@
-"""An engine without models: it paints how loud the speech is, so that tests see order and pairing."""
+"""An engine without models, for tests: each crop is a flat grey level that shows how loud the speech is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -20,7 +20,11 @@ _SIDE = 256
 
 
 class FakeEngine:
-    """Satisfies `Engine`; the same input gives the same bytes on every machine."""
+    """
+    An `Engine` without models. The same input gives the same bytes on every machine.
+
+    The painted level shows which audio feature reached which frame, so tests can check order and pairing.
+    """
 
     name = "fake"
     traits = Traits(needs_crops=True, in_threads=True, record_size=2)
@@ -29,16 +33,16 @@ class FakeEngine:
     models = (FACE_MESH,)
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
-        """See `Engine`."""
+        """Return the engine's name for every stage; the engine has no weights and no parameters."""
         del stage
         return {"engine": self.name}
 
     def follow_faces(self, choice: FaceChoice) -> Follower:
-        """Follow the 468-point mesh."""
+        """Track the 468-point face mesh."""
         return Tracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
-        """Return the box around a (468, 2) mesh, clipped to the picture, on even coordinates."""
+        """Return the box around a (468, 2) mesh in pixels, clipped to the picture, on even coordinates."""
         low, high = np.floor(landmarks.min(axis=0)), np.ceil(landmarks.max(axis=0))
         box = Box(
             int(low[0]), int(low[1]), max(int(high[0]), int(low[0]) + 1), max(int(high[1]), int(low[1]) + 1)
@@ -46,47 +50,47 @@ class FakeEngine:
         return box.clipped(width, height).evened().clipped(width, height)
 
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
-        """Yield (2,) float32 per face: its frame number and the mean grey level of its crop."""
+        """Yield (2,) float32 per face: frame number and mean grey level of the crop, 0..255."""
         for face in faces:
             yield Encoded(np.array([face.index, face.crop.mean()], np.float32))
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
-        """Return the records as they are, with zeros for frames without a face."""
+        """Return the features unchanged, float32, with zeros for frames without a face (NaN)."""
         del shots, rate
         return np.nan_to_num(records, nan=0.0).astype(np.float32)
 
     def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Name the first frame of every shot, so that tests see donors travel."""
+        """Return the first frame of each shot, so that tests see that references are passed on."""
         del records
         return {shot: list(shots).index(shot) for shot in sorted(set(shots)) if shot >= 0}
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
-        """Yield (T, 1) float32: root mean square of the samples under each output frame, 0..1."""
+        """Yield (T, 1) float32 once: root mean square of the samples under each output frame, 0..1."""
         del phones
         edges = [int(k * SPEECH_RATE_HZ / rate) for k in range(frames + 1)]
         loudness = [_loudness(samples.read(a, b)) for a, b in pairwise(edges)]
         yield np.array(loudness, np.float32).reshape(frames, 1)
 
     def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
-        """Give rows start..stop: one row is one output frame."""
+        """Return rows start..stop, (stop - start, 1) float32: one row is one output frame."""
         del rate
         return heard.read(start, stop)
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
-        """Return (256, 256, 3) uint8 BGR crops, each one flat grey: 255 times its feature."""
+        """Return (256, 256, 3) uint8 BGR crops, each one flat grey level: 255 times its feature."""
         del faces, conditioning
         return [np.full((_SIDE, _SIDE, 3), grey_level(float(row[0])), np.uint8) for row in features]
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box]:
-        """Give the feathered lower half of the face oval."""
+        """Return the feathered lower half of the face oval and its box."""
         del conditioning
         return oval_mask(face.landmarks, face.box)
 
 
 def grey_level(feature: float) -> int:
-    """Return the level 0..255 that `FakeEngine` paints for a feature 0..1."""
+    """Return the grey level 0..255 that `FakeEngine` paints for a feature; clamped to 0..1."""
     return round(255 * min(max(feature, 0.0), 1.0))
 
 

@@ -1,4 +1,4 @@
-"""MuseTalk's face box, clipped once; and, on request, exactly as the published code does it."""
+"""MuseTalk's face box from 68 landmarks, clipped or exactly as the published code computes it."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from musetalk_core.types import Box, Float, Ints
 
 _BRIDGE_LOW: Final = 28
 _NOSE_MIDDLE: Final = 29
-"""iBUG point whose height is the middle of the box."""
+"""iBUG point whose y is the middle of the box."""
 _NOSE_LOW: Final = 30
 _POINTS: Final = 68
 
@@ -25,29 +25,31 @@ def musetalk_box(
     parity: bool = False,
 ) -> Box:
     """
-    Give the box that MuseTalk crops, as high above the middle of the nose as the face reaches below.
+    Return MuseTalk's crop box.
+
+    It extends as far above the middle of the nose as the face extends below it.
 
     Args:
         points:       (68, 2) float32 iBUG points in pixels.
         width:        of the picture in pixels.
         height:       of the picture in pixels.
         bbox_shift:   v1: pixels by which the middle moves down; see `shift_range`.
-        extra_margin: v1.5: pixels added below, inside this very picture; None adds nothing.
-        detected:     the face detector's box, taken where the points give none.
-        parity:       the box of the original, bit for bit: points cut towards zero, no clipping at the right
-                      and at the bottom, the detector's box also where the points leave the picture at
-                      the left, and no box without a detected one. Its crop and its paste then disagree
+        extra_margin: v1.5: pixels added at the bottom, inside the picture; None adds nothing.
+        detected:     the face detector's box, used if the points give none.
+        parity:       return the original's box, bit for bit: points are truncated towards zero, no clipping
+                      at the right and the bottom, the detector's box also if the points leave the picture
+                      at the left, and no box without a detected one. Its crop and its paste then disagree
                       where it leaves the picture.
 
     Returns:
-        The one box for cropping and pasting, inside the picture (unless `parity`); empty where points and
-        detector both give nothing.
+        One box for cropping and pasting, inside the picture (unless `parity`); empty if neither points nor
+        detector give one.
 
     Raises:
         InputError: `points` has another shape.
     """
     if points.shape != (_POINTS, 2):
-        raise InputError(f"a face has {_POINTS} points, not an array of shape {points.shape}")
+        raise InputError(f"expected {_POINTS} points of shape ({_POINTS}, 2), not {points.shape}")
     whole = _whole(points, parity)
     box = _from_points(whole, bbox_shift)
     if parity:
@@ -64,21 +66,21 @@ def musetalk_box(
 
 def shift_range(points: Float) -> tuple[int, int]:
     """
-    Tell which values of `bbox_shift` make sense: up or down by one step of the bridge of the nose.
+    Return the useful range of `bbox_shift`: one step of the nose bridge up and down.
 
-    The original prints them as `[-a~b]`. They do not depend on the shift in use.
+    The original prints it as `[-a~b]`. It does not depend on the current shift.
 
     Args:
         points: (T, 68, 2) float32 iBUG points in pixels, only of frames with a face.
 
     Returns:
-        The lowest and the highest, (-a, b).
+        The lowest and the highest value, (-a, b).
 
     Raises:
         NoFaceFound: T is 0.
     """
     if len(points) == 0:
-        raise NoFaceFound("no frame shows a face, so there is no range for bbox_shift")
+        raise NoFaceFound("no face in any frame, so bbox_shift has no range")
     heights = _whole(points, parity=True)[..., 1]
     up = np.mean(heights[:, _NOSE_LOW] - heights[:, _NOSE_MIDDLE])
     down = np.mean(heights[:, _NOSE_MIDDLE] - heights[:, _BRIDGE_LOW])
@@ -86,7 +88,7 @@ def shift_range(points: Float) -> tuple[int, int]:
 
 
 def _whole(points: npt.NDArray[np.floating], parity: bool) -> Ints:
-    return (points if parity else np.floor(points)).astype(np.int64)  # the bare cast goes towards zero
+    return (points if parity else np.floor(points)).astype(np.int64)  # the cast alone truncates towards zero
 
 
 def _from_points(whole: Ints, bbox_shift: int) -> Box:

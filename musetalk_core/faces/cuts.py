@@ -1,4 +1,4 @@
-"""Scene cuts, by how much a thumbnail of the brightness changes against what is usual in the shot."""
+"""Scene cut detection: the change of a brightness thumbnail compared with the usual change in the shot."""
 
 from typing import Final
 
@@ -10,20 +10,20 @@ from musetalk_core.types import Float, Image
 
 _THUMBNAIL: Final = (32, 32)
 _LEAST_CHANGE: Final = 12.0
-"""Grey levels of mean difference that a cut has at least."""
+"""Minimum mean difference of a cut in grey levels, 0..255."""
 _TIMES_USUAL: Final = 4.0
 _MEMORY: Final = 0.8
 
 
 class CutFinder:
-    """Tells for one picture after another whether it starts a new shot. Dissolves go unnoticed."""
+    """A detector that reports for each frame in order whether it starts a new shot. Misses dissolves."""
 
     def __init__(self) -> None:
         self._last: Float | None = None
         self._usual = 0.0
 
     def is_cut(self, picture: Picture) -> bool:
-        """Compare with the picture before; the first one is no cut."""
+        """Compare a frame with the previous one; the first frame is no cut."""
         small = cv2.resize(_thinned(picture), _THUMBNAIL, interpolation=cv2.INTER_AREA)
         now = np.asarray(small, np.float32)
         last, self._last = self._last, now
@@ -38,6 +38,6 @@ class CutFinder:
 
 
 def _thinned(picture: Picture) -> Image:
-    """Luma with rows and columns left out: averages need no more."""
+    """Return luma with rows and columns skipped: enough for averages."""
     step_y, step_x = max(1, picture.height // 128), max(1, picture.width // 256)
     return np.ascontiguousarray(picture.y[::step_y, ::step_x])

@@ -1,4 +1,4 @@
-"""Where faces are: BlazeFace short range on the whole picture, then on tiles where that finds nothing."""
+"""BlazeFace (short range) face detection on whole pictures and on overlapping tiles."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ SCORE: Final = 0.5
 _SAME_FACE_IOU: Final = 0.3
 _LOGIT_LIMIT: Final = 80.0
 _TILE_SHARES: Final = (0.5, 0.25)
-"""Sides of the search tiles as shares of the longer side; they overlap by half."""
+"""Sides of the search tiles as shares of the picture's longer side; tiles overlap by half."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
     """
-    One face found in a picture.
+    A detected face.
 
     Attributes:
         box:    x1, y1, x2, y2 in pixels, not clipped to the picture.
         score:  0..1.
-        points: (6, 2) float32 pixels: left eye, right eye, nose, mouth, left ear, right ear as seen.
+        points: (6, 2) float32 pixels: left eye, right eye, nose, mouth, left ear, right ear, as seen by the
+                viewer.
     """
 
     box: tuple[float, float, float, float]
@@ -39,31 +40,31 @@ class Detection:
 
     @property
     def area(self) -> float:
-        """Square pixels."""
+        """Return the area in square pixels."""
         x1, y1, x2, y2 = self.box
         return max(0.0, x2 - x1) * max(0.0, y2 - y1)
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Middle of the box in pixels."""
+        """Return the middle of the box in pixels."""
         x1, y1, x2, y2 = self.box
         return (x1 + x2) / 2, (y1 + y2) / 2
 
 
 View = Callable[[tuple[int, int]], Image]
-"""Gives the searched area as (h, w, 3) BGR of a (width, height)."""
+"""Returns the searched area resized to (width, height) as (height, width, 3) uint8 BGR."""
 
 
 def detect(bgr: Image, folder: Path | None = None) -> list[Detection]:
     """
-    Find all faces of an image, best score first.
+    Detect all faces in an image, best score first; searches tiles if the whole image shows none.
 
     Args:
         bgr:    (H, W, 3) uint8 BGR.
-        folder: where the network lies; None = inside this package.
+        folder: of the network file; None: inside this package.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
 
     def view(box: Box) -> View:
@@ -77,15 +78,15 @@ def detect(bgr: Image, folder: Path | None = None) -> list[Detection]:
 
 def detect_in(picture: Picture, folder: Path | None = None, tiled: bool = True) -> list[Detection]:
     """
-    Find all faces of a picture, best score first, converting no more than small thumbnails.
+    Detect all faces in a picture, best score first; converts small thumbnails only.
 
     Args:
         picture: the frame.
-        folder:  where the network lies; None = inside this package.
-        tiled:   look through overlapping tiles (about 20 times slower) when the whole shows nothing.
+        folder:  of the network file; None: inside this package.
+        tiled:   search overlapping tiles (about 20 times slower) if the whole picture shows none.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
     found = detect_within(picture, [Box(0, 0, picture.width, picture.height)], folder)
     if found or not tiled:
@@ -95,15 +96,15 @@ def detect_in(picture: Picture, folder: Path | None = None, tiled: bool = True) 
 
 def detect_within(picture: Picture, areas: Sequence[Box], folder: Path | None = None) -> list[Detection]:
     """
-    Find the faces of some areas of a picture, best score first, duplicates merged.
+    Detect the faces in some areas of a picture, best score first; duplicates are merged.
 
     Args:
         picture: the frame.
-        areas:   boxes to look at, each on its own; even coordinates inside the picture.
-        folder:  where the network lies; None = inside this package.
+        areas:   boxes to search one by one; even coordinates inside the picture.
+        folder:  of the network file; None: inside this package.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
 
     def view(box: Box) -> View:
@@ -113,7 +114,7 @@ def detect_within(picture: Picture, areas: Sequence[Box], folder: Path | None = 
 
 
 def tiles(width: int, height: int) -> list[Box]:
-    """Cut a picture into overlapping squares, large ones before small ones; even coordinates."""
+    """Return overlapping square tiles of a picture, large ones first; even coordinates."""
     longer = max(width, height)
     return [box for share in _TILE_SHARES for box in _tiles_of(width, height, int(longer * share) & ~1)]
 
@@ -135,11 +136,12 @@ def _search(areas: Sequence[tuple[Box, Callable[[Box], View]]], folder: Path | N
 
 
 def _candidates(area: Box, view: View, folder: Path | None) -> Float:
-    """(n, 17) float32 in picture pixels: box xyxy, six points, score; only those over `SCORE`."""
+    """Return (n, 17) float32 in picture pixels: box xyxy, six points, score; only above `MIN_SCORE`."""
     width, height = area.size
     scale = INPUT_PX / max(width, height)
     inner_width, inner_height = (max(2, round(n * scale / 2) * 2) for n in (width, height))
     left, top = (INPUT_PX - inner_width) // 2, (INPUT_PX - inner_height) // 2
+    # letterbox: keep the aspect ratio, pad with black
     square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
     square[top : top + inner_height, left : left + inner_width] = view((inner_width, inner_height))
     found = _decoded(square, folder)
@@ -163,7 +165,7 @@ def _decoded(square: Image, folder: Path | None) -> Float:
 
 @lru_cache(maxsize=1)
 def _anchors() -> Float:
-    """(896, 2) anchor centres in 0..1: a 16x16 grid with 2 each, then an 8x8 grid with 6 each."""
+    """Return (896, 2) anchor centers in 0..1: a 16x16 grid with 2 each, then an 8x8 grid with 6 each."""
     grids: list[Float] = []
     for side, repeats in ((16, 2), (8, 6)):
         y, x = np.mgrid[:side, :side]
@@ -174,14 +176,14 @@ def _anchors() -> Float:
 
 def overlap(a: Float, b: Float) -> Float:
     """
-    Give the intersection over union of one box with many.
+    Return the intersection over union of one box with many.
 
     Args:
         a: (4,) xyxy.
         b: (n, 4) xyxy.
 
     Returns:
-        (n,) in 0..1.
+        (n,) float32 in 0..1.
     """
     size = np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2])
     shared = np.prod(np.maximum(size, 0), axis=1)
@@ -190,7 +192,7 @@ def overlap(a: Float, b: Float) -> Float:
 
 
 def _merged(rows: Float) -> list[Detection]:
-    """Average overlapping candidates, weighted by score (BlazeFace's own suppression)."""
+    """Average overlapping candidates, weighted by score (BlazeFace's weighted non-maximum suppression)."""
     left = rows[np.argsort(-rows[:, 16], kind="stable")]
     out: list[Detection] = []
     while len(left):

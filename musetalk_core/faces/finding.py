@@ -1,4 +1,4 @@
-"""All faces of one picture, each confirmed by the mesh, and which of them is meant."""
+"""Face search in one picture: detections verified by the face mesh, and the choice among several faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ _SAME_FACE_IOU: Final = 0.3
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundFace:
     """
-    One confirmed face.
+    A detected face, verified by the mesh.
 
     Attributes:
         landmarks: (468, 2) float32, mesh in pixels of the picture.
-        score:     0..1, how sure the mesh is.
+        score:     0..1, confidence of the mesh.
     """
 
     landmarks: Float
@@ -33,26 +33,26 @@ class FoundFace:
 
     @property
     def bounds(self) -> Float:
-        """(4,) float32 xyxy around the mesh."""
+        """Return (4,) float32 xyxy around the mesh."""
         return bounds(self.landmarks)
 
 
 def bounds(landmarks: Float) -> Float:
-    """Give the (4,) float32 xyxy box around points (n, 2)."""
+    """Return the (4,) float32 xyxy box around (n, 2) points."""
     return np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
 
 
 def find_faces(picture: Picture, folder: Path | None = None, tiled: bool = True) -> list[FoundFace]:
     """
-    Find all faces, largest first; small ones are looked for in tiles when the whole shows none.
+    Find all faces, largest first; searches tiles for small faces if the whole picture shows none.
 
     Args:
         picture: the frame.
-        folder:  where the networks lie; None = inside this package.
-        tiled:   whether to look through tiles (50 ms and more) at all.
+        folder:  of the network files; None: inside this package.
+        tiled:   whether tiles are searched (50 ms and more).
 
     Raises:
-        ModelNotInstalled: a network is missing or damaged.
+        ModelNotInstalled: a network file is missing or damaged.
     """
     whole = Box(0, 0, picture.width, picture.height)
     found = faces_within(picture, [whole], folder)
@@ -61,15 +61,15 @@ def find_faces(picture: Picture, folder: Path | None = None, tiled: bool = True)
 
 def faces_within(picture: Picture, areas: Sequence[Box], folder: Path | None = None) -> list[FoundFace]:
     """
-    Find the faces of some areas, largest first.
+    Find the faces in some areas of a picture, largest first.
 
     Args:
         picture: the frame.
-        areas:   boxes to look at, each on its own; even coordinates inside the picture.
-        folder:  where the networks lie; None = inside this package.
+        areas:   boxes to search one by one; even coordinates inside the picture.
+        folder:  of the network files; None: inside this package.
 
     Raises:
-        ModelNotInstalled: a network is missing or damaged.
+        ModelNotInstalled: a network file is missing or damaged.
     """
     return confirmed(picture, detect_within(picture, areas, folder), folder)
 
@@ -81,16 +81,19 @@ def confirmed(
     most: int = _MOST_FACES,
 ) -> list[FoundFace]:
     """
-    Fit the mesh to detections, largest first, and drop what is no face or twice the same.
+    Fit the mesh to detections; drop detections that are no face, and duplicates.
 
     Args:
-        picture:    the frame.
-        detections: candidates, best first.
-        folder:     where the network lies; None = inside this package.
-        most:       candidates that are looked at.
+        picture:        the frame.
+        detections:     candidates, best first.
+        folder:         of the network file; None: inside this package.
+        max_candidates: number of candidates to verify.
+
+    Returns:
+        Verified faces, largest first.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
     out: list[FoundFace] = []
     for detection in detections[:most]:
@@ -108,16 +111,16 @@ def _area(face: FoundFace) -> float:
 
 def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: int) -> FoundFace | None:
     """
-    Pick the face that is meant.
+    Select one of several faces.
 
     Args:
         faces:  largest first.
-        choice: see `musetalk_core.faces.following.FaceChoice`.
+        choice: see `FaceChoice`.
         width:  of the picture in pixels.
         height: of the picture in pixels.
 
     Returns:
-        The face, or None when there are none or fewer than the number asks for.
+        The face; None if there is none, or the number is out of range.
     """
     if isinstance(choice, int):
         return faces[choice] if 0 <= choice < len(faces) else None
@@ -137,21 +140,21 @@ def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: i
 
 def mesh_at(picture: Picture, points: Float) -> Float:
     """
-    Give the mesh of the face that other landmarks describe.
+    Return the mesh of the face that other landmarks belong to.
 
     Args:
         picture: the frame.
-        points:  (K, 2) float32 landmarks of any kind, in pixels.
+        points:  (K, 2) float32 landmarks of any model, in pixels.
 
     Returns:
-        (468, 2) float32.
+        (468, 2) float32, in pixels.
 
     Raises:
-        NoFaceFound: the mesh sees no face there.
-        ModelNotInstalled: a network is missing or damaged.
+        NoFaceFound: the mesh finds no face there.
+        ModelNotInstalled: a network file is missing or damaged.
     """
     faces = find_faces(picture)
     shared = overlap(bounds(points), np.array([face.bounds for face in faces], np.float32).reshape(-1, 4))
     if not faces or shared.max() <= 0:
-        raise NoFaceFound("the face of the picture is not clear enough to let it blink and sway")
+        raise NoFaceFound("the face in the picture is not clear enough for idle motion (blinks, sway)")
     return faces[int(shared.argmax())].landmarks

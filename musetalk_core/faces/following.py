@@ -1,4 +1,4 @@
-"""Following one person's face through a clip: the protocol, whatever finds the landmarks."""
+"""The protocol of face trackers, which follow one person's face through a clip."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -7,7 +7,7 @@ from musetalk_core.media.picture import Picture
 from musetalk_core.types import Float
 
 FaceChoice = Literal["largest", "left", "right", "most_central"] | int
-"""Which face of several; a number counts from 0 = largest. Left and right are the picture's."""
+"""Which of several faces; a number counts from 0 = largest. Left and right are the viewer's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,10 +16,10 @@ class TrackedFace:
     The face of one frame.
 
     Attributes:
-        index:     number of the frame, from 0.
-        landmarks: (K, 2) float32 in pixels, not smoothed; None where there is no face.
-        score:     0..1, 0 where there is no face.
-        shot:      number of the shot, from 0: between two cuts, and always one person.
+        index:     frame number, from 0.
+        landmarks: (K, 2) float32 in pixels, not smoothed; None if there is no face.
+        score:     0..1; 0 if there is no face.
+        shot:      shot number, from 0. A shot lies between two cuts and shows one person only.
     """
 
     index: int
@@ -29,18 +29,18 @@ class TrackedFace:
 
 
 class Follower(Protocol):
-    """Looks at the frames of a clip in order. Keeps a bounded state, whatever the length of the clip."""
+    """A tracker that receives the frames of a clip in order. Its state does not grow with the clip."""
 
     points: int
-    """K, the number of its landmarks."""
+    """K, the number of landmarks."""
     detections: int
-    """Frames a detector has looked at so far."""
+    """Frames on which a face detector ran so far."""
 
     def follow(self, picture: Picture) -> TrackedFace:
         """
         Find the face in the next frame.
 
         Raises:
-            ModelNotInstalled: a network is missing or damaged.
+            ModelNotInstalled: a network file is missing or damaged.
         """
         ...

@@ -1,4 +1,4 @@
-"""The 468-point face mesh of one face, given roughly where it is."""
+"""The 468-point MediaPipe face mesh of one face, given its approximate position."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from musetalk_core.types import Float
 
 INPUT_PX: Final = 192
 ACCEPTED: Final = 0.5
-"""A mesh with a lower score is not a face."""
+"""A mesh with this score or a lower one is not a face."""
 _MARGIN: Final = 1.5
 """Side of the searched square over the longer side of the face."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rotated square of a picture that holds one face; it may stick out."""
+    """A rotated square of a picture that contains one face, in pixels; it may leave the picture."""
 
     x: float
     y: float
     side: float
     angle: float
-    """Radians, clockwise as seen; 0 for an upright face."""
+    """Radians, clockwise on screen; 0 for an upright face."""
 
 
 def _turn(angle: float) -> Float:
@@ -36,7 +36,7 @@ def _turn(angle: float) -> Float:
 
 
 def region_of_detection(found: Detection) -> Region:
-    """Give the square around a detected face, with its eyes level."""
+    """Return the square around a detected face, rotated so that its eyes are level."""
     x1, y1, x2, y2 = found.box
     dx, dy = found.points[1] - found.points[0]
     return Region((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) * _MARGIN, float(np.arctan2(dy, dx)))
@@ -44,7 +44,7 @@ def region_of_detection(found: Detection) -> Region:
 
 def region_of_mesh(landmarks: Float) -> Region:
     """
-    Give the square in which to look for the same face in the next frame.
+    Return the square to search for the same face in the next frame.
 
     Args:
         landmarks: (468, 2) float32, mesh in pixels.
@@ -59,18 +59,18 @@ def region_of_mesh(landmarks: Float) -> Region:
 
 def mesh_in(picture: Picture, region: Region, folder: Path | None = None) -> tuple[Float, float]:
     """
-    Fit the mesh once, to the face in a region; only the region's pixels are converted.
+    Fit the mesh once to the face in a region; converts only the region's pixels.
 
     Args:
         picture: the frame.
-        region:  where the face is.
-        folder:  where the network lies; None = inside this package.
+        region:  of the face.
+        folder:  of the network file; None: inside this package.
 
     Returns:
-        (468, 2) float32 pixels of the picture, possibly outside it, and a score 0..1: how sure it is a face.
+        (468, 2) float32 pixels of the picture, possibly outside it, and a score 0..1: confidence of a face.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
     bgr = turned_square(picture, (region.x, region.y), region.side, region.angle, INPUT_PX)
     out = network(MESH, folder)(bgr[..., ::-1].astype(np.float32) / np.float32(255))
@@ -83,18 +83,18 @@ def mesh_in(picture: Picture, region: Region, folder: Path | None = None) -> tup
 
 def mesh_of_detection(picture: Picture, found: Detection, folder: Path | None = None) -> tuple[Float, float]:
     """
-    Fit the mesh twice to a detected face: the first pass only finds a better region for the second.
+    Fit the mesh twice to a detected face: the first pass gives a better region for the second.
 
     Args:
-        picture: the frame.
-        found:   the detected face.
-        folder:  where the network lies; None = inside this package.
+        picture:   the frame.
+        detection: the detected face.
+        folder:    of the network file; None: inside this package.
 
     Returns:
-        (468, 2) float32 pixels and a score 0..1, as `mesh_in`.
+        (468, 2) float32 pixels and a score 0..1, as `fit_mesh`.
 
     Raises:
-        ModelNotInstalled: the network is missing or damaged.
+        ModelNotInstalled: the network file is missing or damaged.
     """
     rough, _ = mesh_in(picture, region_of_detection(found), folder)
     return mesh_in(picture, region_of_mesh(rough), folder)

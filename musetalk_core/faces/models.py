@@ -1,4 +1,4 @@
-"""The packaged face networks: verified once per process, one interpreter per thread."""
+"""The bundled LiteRT (TFLite) face networks: verified once per process, one interpreter per thread."""
 
 import hashlib
 import threading
@@ -13,13 +13,13 @@ from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.types import Float
 
 FACE_MESH: Final = "face-mesh"
-"""What the table of models calls them."""
+"""Name of both networks in the model registry."""
 PACKAGED: Final = Path(__file__).resolve().parents[1] / "models"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A LiteRT file by name, with the SHA-256 of its bytes."""
+    """A LiteRT file name and the SHA-256 of the file."""
 
     name: str
     sha256: str
@@ -34,7 +34,7 @@ MESH: Final = ModelFile(
 
 
 class Network:
-    """One loaded graph. Not to be shared between threads: it reuses its input buffer."""
+    """One loaded graph. Not thread-safe: it reuses its input buffer."""
 
     def __init__(self, content: bytes) -> None:
         self._graph = _interpreter(content)
@@ -43,13 +43,13 @@ class Network:
 
     def __call__(self, values: Float) -> dict[str, Float]:
         """
-        Run it on one image.
+        Run the graph on one image.
 
         Args:
-            values: (h, w, 3) float32 RGB, scaled the way the graph wants it.
+            values: (h, w, 3) float32 RGB, scaled as the graph expects.
 
         Returns:
-            Output name -> float32 array, copies.
+            Output name -> float32 array, copied.
         """
         self._graph.set_tensor(self._input, values[None])
         self._graph.invoke()
@@ -90,14 +90,14 @@ _mine = threading.local()
 
 def network(model: ModelFile, folder: Path | None = None) -> Network:
     """
-    Give the calling thread's own copy of a network, loaded at first use.
+    Return the calling thread's instance of a network, loaded at first use.
 
     Args:
-        model:  which one.
-        folder: where its file lies; None = inside this package.
+        model:  which network.
+        folder: of its file; None: inside this package.
 
     Raises:
-        ModelNotInstalled: the file or its runtime is missing, or the checksum differs.
+        ModelNotInstalled: the file or the ai-edge-litert package is missing, or the checksum differs.
     """
     key = model, folder or PACKAGED
     loaded: dict[tuple[ModelFile, Path], Network] = _mine.__dict__.setdefault("loaded", {})

@@ -1,4 +1,4 @@
-"""How much of a rendered crop shows where no face parser runs: the lower half of the face oval."""
+"""Blending mask without a face parser: the lower half of the mesh's face oval."""
 
 from typing import Final
 
@@ -14,17 +14,17 @@ _SUBPIXEL_BITS: Final = 4
 
 def oval_mask(landmarks: Float, box: Box, blur_share: float = BLUR_SHARE) -> tuple[Mask, Box]:
     """
-    Draw the mask of one source frame, for engines that bring no blend of their own.
+    Draw the blending mask of one source frame, for engines without a mask of their own.
 
-    Where MuseTalk asks a face parser, this fills the outline of the mesh; all else is the same.
+    It replaces MuseTalk's face parser by the filled outline of the mesh; everything else is the same.
 
     Args:
         landmarks:  (468, 2) float32, mesh in pixels.
-        box:        what the engine renders, margin included.
+        box:        the rendered face box, margin included.
         blur_share: width of the soft edge over the side of the square.
 
     Returns:
-        (mh, mw) uint8, 255 shows the rendered face, and where it lies, which may leave the picture.
+        (mh, mw) uint8, 255 shows the rendered face, and its box in the frame, which may leave the frame.
     """
     square = paste_square(box)
     part = visible_part(box, square)

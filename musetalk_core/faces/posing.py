@@ -1,4 +1,4 @@
-"""Following a face with MuseTalk's own networks: S3FD says where faces are, DWPose where their points are."""
+"""Face tracking with MuseTalk's own networks: S3FD detects faces, DWPose finds their landmarks."""
 
 from typing import Final
 
@@ -14,17 +14,17 @@ from musetalk_core.nets.s3fd import Detection, FaceDetector
 from musetalk_core.types import Box, Float, Image
 
 POINTS: Final = 70
-"""68 points in iBUG's order, then the corners of the detector's box."""
+"""68 points in iBUG order, then the two corners of the detector's box."""
 
 _SAME_PERSON_IOU: Final = 0.2
 _FORGET_AFTER: Final = 50
-"""Frames without the face after which another person may take its place (in a new shot)."""
+"""After this many frames without the face, a new shot with another person may start."""
 _ASIDE, _ABOVE, _BELOW = 1.5, 0.8, 2.6
-"""How much of a person is shown to the pose network, in face widths and heights beyond the face."""
+"""Margins of the person box in face widths and heights beyond the face."""
 
 
 class PoseFollower:
-    """The `Follower` of DWPose points. Every frame is detected; a face keeps its person by overlap."""
+    """A `FaceTracker` for DWPose landmarks. Detects in every frame; matches the person by overlap."""
 
     points = POINTS
 
@@ -35,11 +35,11 @@ class PoseFollower:
         Start a clip.
 
         Args:
-            detector: finds faces.
-            pose:     finds points.
-            choice:   which face of several, decided where a shot begins.
-            upstream: as the original does: the detector's best face, whoever it is, and the points of the
-                whole frame, whosoever they are.
+            detector: S3FD.
+            pose:     DWPose.
+            choice:   which of several faces, decided where a shot begins.
+            upstream: as the original does: the detector's best face, whichever person it is, and the
+                      landmarks found in the whole frame, which may be another person's.
         """
         self.detections = 0
         self._detector, self._pose, self._upstream = detector, pose, upstream
@@ -49,7 +49,7 @@ class PoseFollower:
         self._last: Float | None = None
 
     def follow(self, picture: Picture) -> TrackedFace:
-        """See `Follower`."""
+        """Find the face in the next frame; see `FaceTracker`."""
         self._index += 1
         self._missing += 1
         if self._cuts.is_cut(picture):
@@ -76,7 +76,7 @@ class PoseFollower:
             if shared.max() > _SAME_PERSON_IOU:
                 return found[int(shared.argmax())]
             if len(found) > 1 and self._missing < _FORGET_AFTER:
-                return None  # the others were there before: none of them is the person that was lost
+                return None  # the others were visible before, so none of them is the lost person
             self._shot += 1
         return self._chosen(found, picture)
 
@@ -93,7 +93,7 @@ def _area(face: Detection) -> float:
 
 
 def _person(face: Float, picture: Picture) -> Box:
-    """Head and shoulders: the pose network was trained on people, not on bare faces."""
+    """Return the box of head and shoulders: the pose network was trained on people, not on bare faces."""
     x1, y1, x2, y2 = (float(v) for v in face)
     width, height = x2 - x1, y2 - y1
     return Box(

@@ -1,4 +1,4 @@
-"""Small BGR views of a 4:2:0 picture: the planes are shrunk first, so only the small view is converted."""
+"""Small BGR views of a 4:2:0 picture: planes are resized first, so only the small view is converted."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def shrunk(picture: Picture, box: Box, size: tuple[int, int]) -> Image:
     Args:
         picture: the frame.
         box:     even coordinates inside the picture.
-        size:    (width, height) wanted, both even.
+        size:    (width, height) of the result, both even.
 
     Returns:
         (height, width, 3) uint8 BGR.
@@ -42,15 +42,15 @@ def turned_square(
     picture: Picture, centre: tuple[float, float], side: float, angle: float, pixels: int
 ) -> Image:
     """
-    Cut a rotated square out of a picture; the edge pixels continue where it sticks out.
+    Crop a rotated square from a picture; edge pixels are repeated where it leaves the picture.
 
-    Output pixel (i, j) lies `(i, j) / pixels - 0.5` sides from the centre, along the turned axes.
+    Output pixel (i, j) is `(i, j) / pixels - 0.5` sides from the center, along the rotated axes.
 
     Args:
         picture: the frame.
         centre:  x, y in pixels.
         side:    pixels of the picture.
-        angle:   radians, clockwise as seen.
+        angle:   radians, clockwise on screen.
         pixels:  side of the result, even.
 
     Returns:
@@ -59,14 +59,14 @@ def turned_square(
     step = side / pixels
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.column_stack([axes * step, np.array(centre) - axes @ np.full(2, side / 2)])
-    # A chroma sample k sits at luma 2k + 0.5, in the source and in the result alike.
+    # Chroma sample k is at luma 2k + 0.5, in the source and in the result.
     chroma = np.column_stack([matrix[:, :2], (matrix[:, 2] + matrix[:, :2].sum(1) * 0.5 - 0.5) / 2])
     planes = ((picture.y, matrix, pixels), (picture.u, chroma, pixels // 2), (picture.v, chroma, pixels // 2))
     return _packed(*(_warped(plane, m, n) for plane, m, n in planes)).bgr()
 
 
 def _warped(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image:
-    """Sample a plane at `matrix @ (x, y, 1)`; averages first where that would skip pixels."""
+    """Sample a plane at `matrix @ (x, y, 1)`; averages pixels first if the sampling would skip some."""
     corners = matrix @ np.array([[0, pixels, 0, pixels], [0, 0, pixels, pixels], [1, 1, 1, 1]], float)
     factor = int(np.hypot(*matrix[:, 0]))
     if factor >= 2:
@@ -84,7 +84,7 @@ def _warped(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image
 def _averaged(
     plane: Image, matrix: npt.NDArray[np.float64], corners: npt.NDArray[np.float64], factor: int
 ) -> tuple[Image, npt.NDArray[np.float64]]:
-    """Shrink the part of the plane that holds the corners by a whole factor; adapt the matrix to it."""
+    """Downsample the part of the plane that contains the corners by an integer factor; adapt the matrix."""
     size = np.array(plane.shape[::-1])
     low = np.clip(np.floor(corners.min(1)).astype(int) - factor, 0, np.maximum(size - factor, 0))
     high = np.clip(np.ceil(corners.max(1)).astype(int) + factor, low + factor, size)

@@ -1,4 +1,4 @@
-"""Landmarks smoothed over time, in seconds, never across a cut or a gap; memory does not grow with T."""
+"""Temporal smoothing of landmarks, never across a cut or a gap; memory does not grow with T."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +21,13 @@ def smooth_landmarks(
     raw: Float, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
 ) -> Float:
     """
-    Smooth landmarks with a Gaussian in time.
+    Smooth landmarks over time with a Gaussian.
 
     Args:
         raw:     (T, K, 2) float32 pixels; rows of frames without a face are NaN. Not modified.
-        times_s: (T,) seconds, rising; any frame rate, also a varying one.
+        times_s: (T,) seconds, increasing; constant or variable frame rate.
         shots:   (T,) shot numbers.
-        sigma_s: width of the Gaussian; 0 leaves everything as it is.
+        sigma_s: sigma of the Gaussian in seconds; 0 changes nothing.
 
     Returns:
         (T, K, 2) float32; NaN rows stay NaN.
@@ -47,18 +47,18 @@ def smooth_file(
     sigma_s: float = SIGMA_S,
 ) -> None:
     """
-    Smooth a file of landmarks into another, about 4 MB at a time.
+    Smooth a landmark file into another one, about 4 MB at a time.
 
     Args:
         raw_path: raw little-endian float32 (T, K, 2).
-        out_path: where the same, smoothed, is written; must not be `raw_path`.
+        out_path: file to write in the same format; must not be `raw_path`.
         times_s:  (T,) seconds.
         shots:    (T,) shot numbers.
-        points:   K, landmarks of a frame.
-        sigma_s:  width of the Gaussian.
+        points:   K, landmarks per frame.
+        sigma_s:  sigma of the Gaussian in seconds.
 
     Raises:
-        InputError: the file has not T rows.
+        InputError: the file does not have T rows.
     """
     if raw_path.stat().st_size != len(times_s) * points * 8:
         raise InputError("The landmark file does not have one row per frame.", frames=len(times_s))
@@ -68,19 +68,19 @@ def smooth_file(
 
 
 class Rows(Protocol):
-    """Landmarks of T frames, of which only slices are asked for."""
+    """Landmarks of T frames that are read in slices: an array or a file."""
 
     def __len__(self) -> int:
-        """Number of frames T."""
+        """Return the number of frames T."""
         ...
 
     def __getitem__(self, rows: slice, /) -> Float:
-        """(n, K, 2) float32."""
+        """Return (n, K, 2) float32."""
         ...
 
 
 class _LandmarkFile:
-    """A landmark file, read slice by slice: pages of a mapped one would count as memory of the process."""
+    """A landmark file, read in slices: pages of a memory map would count as the process's memory."""
 
     def __init__(self, path: Path, points: int) -> None:
         self._path, self._points = path, points
@@ -98,16 +98,16 @@ def smoothed_blocks(
     raw: Rows, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
 ) -> Iterator[Float]:
     """
-    Smooth landmarks block by block.
+    Smooth landmarks in blocks.
 
     Args:
-        raw:     (T, K, 2) float32, an array or what reads slices; NaN rows have no face.
+        raw:     (T, K, 2) float32, an array or a reader of slices; NaN rows have no face.
         times_s: (T,) seconds.
         shots:   (T,) shot numbers.
-        sigma_s: width of the Gaussian.
+        sigma_s: sigma of the Gaussian in seconds.
 
     Yields:
-        (n, K, 2) float32, in order, n rows at most 512.
+        (n, K, 2) float32, in order, at most 512 rows each.
 
     Raises:
         InputError: the lengths differ.
@@ -142,7 +142,7 @@ def _smoothed(
 
 
 def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """(n,) number of the unbroken run a frame belongs to; -1 without a face."""
+    """Return (n,) the number of the unbroken run of frames that each frame belongs to; -1 without a face."""
     broken = np.ones(len(shots), np.bool_)
     broken[1:] = (np.diff(shots) != 0) | missing[1:] | missing[:-1]
     return np.where(missing, -1, np.cumsum(broken))
@@ -151,7 +151,7 @@ def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt
 def _mixed(
     points: Float, times_s: Times, runs: npt.NDArray[np.int64], sigma_s: float, rows: tuple[int, int]
 ) -> Float:
-    """Weighted means of rows start..stop with their neighbours of the same run."""
+    """Return the weighted means of rows start..stop and their neighbors of the same run."""
     start, stop = rows
     here = np.arange(start, stop)
     total = points[start:stop].copy()

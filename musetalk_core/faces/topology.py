@@ -1,4 +1,4 @@
-"""Index lists into the 468-point face mesh; 'left' and 'right' are the picture's, not the person's."""
+"""Index lists into the 468-point face mesh; left and right are the picture's, not the person's."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ LANDMARKS_68: Final = _indices(
     "61 39 37 0 267 269 291 405 314 17 84 181 "  # outer lips 48..59
     "78 82 13 312 308 317 14 87"  # inner lips 60..67
 )
-"""iBUG 68 points from the mesh, in order. The jaw follows the mesh's outline, not iBUG's definition."""
+"""The iBUG 68 points in order. The jaw follows the mesh's outline, not iBUG's definition."""
 
 OVAL: Final = _indices(
     "10 338 297 332 284 251 389 356 454 323 361 288 397 365 379 378 400 377 152 148 176 149 150 136 172 58 "
@@ -51,9 +51,9 @@ RIGHT_EYE_LOWER: Final = _indices("362 382 381 380 374 373 390 249 263")
 
 def face_height(landmarks: Float) -> float:
     """
-    Give H, the length unit of the mouth: 1.6 x the distance from forehead to nose base.
+    Return H, the length unit of the mouth: 1.6 x the distance from forehead to nose base.
 
-    It leaves the chin out because the chin moves with the jaw.
+    The chin is not used because it moves with the jaw.
 
     Args:
         landmarks: (468, 2) float32, mesh in pixels.

@@ -1,4 +1,4 @@
-"""One person's mesh through a clip, frame by frame; detection only where the mesh has nothing to go by."""
+"""Face mesh tracking: each mesh starts from the previous frame's; the detector runs if that fails."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,27 +16,27 @@ from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Float
 
 _JUMP: Final = 0.3
-"""A face that moves by more than this many face heights in one frame was cut, not moved."""
+"""A face that moves by more than this many face heights between frames starts a new shot."""
 _SAME_PERSON_IOU: Final = 0.1
 _FORGET_AFTER: Final = 50
-"""Frames without the face after which another person may take its place (in a new shot)."""
+"""After this many frames without the face, a new shot with another person may start."""
 _TILES_EVERY: Final = 8
-"""While there is no face, tiles are searched in every eighth frame only: they cost 20 whole searches."""
+"""Without a face, tiles are searched in every eighth frame only: they cost 20 whole-frame searches."""
 _CHECK_EVERY: Final = 25
 _NEARBY: Final = 3.0
-"""Side of the area searched around a lost face over the face's own."""
+"""Side of the area searched around a lost face over the face's own side."""
 
 
 class Tracker:
-    """The `Follower` of meshes. Keeps one mesh and counters, whatever the length of the clip."""
+    """A `FaceTracker` for the face mesh. Its state is one mesh and counters, whatever the clip's length."""
 
     points = MESH_POINTS
 
     def __init__(self, choice: FaceChoice = "largest", folder: Path | None = None) -> None:
         self.detections = 0
-        """Frames the detector has looked at so far."""
+        """Frames on which the detector ran so far."""
         self.meshes = 0
-        """Frames whose mesh came from the frame before, without the detector."""
+        """Frames whose mesh was started from the previous frame, without the detector."""
         self._choice: FaceChoice = choice
         self._folder = folder
         self._cuts = CutFinder()
@@ -51,7 +51,7 @@ class Tracker:
         Find the face in the next frame.
 
         Raises:
-            ModelNotInstalled: a network is missing or damaged.
+            ModelNotInstalled: a network file is missing or damaged.
         """
         self._index += 1
         if self._cuts.is_cut(picture):
@@ -70,7 +70,7 @@ class Tracker:
         self._last, self._missing, self._several = None, 0, False
 
     def _continued(self, picture: Picture) -> FoundFace | None:
-        """Give the face where it was a frame ago, if it still is there."""
+        """Fit the mesh at the previous frame's position; None if the face is not there any more."""
         if self._last is None or self._missing:
             return None
         self.meshes += 1
@@ -82,7 +82,7 @@ class Tracker:
         return face
 
     def _is_detected(self, picture: Picture, face: FoundFace) -> bool:
-        """Ask the detector whether the face is where the mesh says; true when it sees none at all there."""
+        """Return whether the detector confirms the mesh's position; True if it finds no face there."""
         self.detections += 1
         found = detect_within(picture, [_around(face.landmarks, picture)], self._folder)
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
@@ -90,10 +90,11 @@ class Tracker:
 
     def _found_again(self, picture: Picture) -> FoundFace | None:
         """
-        Detect: the person just lost, near its place, else anybody.
+        Detect the lost person near the last position, else any person.
 
-        Where others were in the shot, the place of a lost face stays empty for a while: they are not it. A
-        lone face that turns up elsewhere is a cut that the brightness did not show.
+        If the shot shows several people, a lost face stays missing for a while, because the others are not
+        the same person. A single face that appears elsewhere starts a new shot: a cut that the brightness did
+        not show.
         """
         self.detections += 1
         if self._last is not None and self._missing < _FORGET_AFTER:
@@ -115,7 +116,7 @@ class Tracker:
             return faces_within(picture, [whole], self._folder)
         if self._choice in ("largest", 0):
             return find_faces(picture, self._folder)
-        # The wanted face may be one that only tiles show.
+        # The chosen face may be a small one that only tiles show.
         return faces_within(picture, [whole, *tiles(*whole.size)], self._folder)
 
 
@@ -123,15 +124,15 @@ def track(
     pictures: Iterable[Picture], choice: FaceChoice = "largest", folder: Path | None = None
 ) -> Iterator[TrackedFace]:
     """
-    Follow one face through a clip, one record per picture, lazily.
+    Track one face through a clip; yields one result per picture, lazily.
 
     Args:
         pictures: the frames in order; consumed one at a time.
-        choice:   which face of several, decided where a shot begins.
-        folder:   where the networks lie; None = inside this package.
+        choice:   which of several faces, decided where a shot begins.
+        folder:   of the network files; None: inside this package.
 
     Raises:
-        ModelNotInstalled: a network is missing or damaged.
+        ModelNotInstalled: a network file is missing or damaged.
     """
     tracker = Tracker(choice, folder)
     for picture in pictures:
@@ -151,7 +152,7 @@ def _around(landmarks: Float, picture: Picture) -> Box:
 
 
 def _same_person(landmarks: Float, faces: Sequence[FoundFace]) -> FoundFace | None:
-    """Give the face that overlaps the last known one most."""
+    """Return the face that overlaps the last known one most; None if none overlaps enough."""
     if not faces:
         return None
     shared = overlap(bounds(landmarks), np.array([f.bounds for f in faces], np.float32))

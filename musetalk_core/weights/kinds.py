@@ -1,4 +1,4 @@
-"""What a weight file must look like from outside: cut and mistaken files are found without loading them."""
+"""Format checks of weight files: finds truncated and wrong files without loading them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 def is_pointer(path: Path) -> bool:
-    """Tell whether a file is what Git leaves in place of a large file that it did not fetch."""
+    """Return whether a file is a Git LFS pointer, which Git leaves in place of a file it did not fetch."""
     try:
         if path.stat().st_size >= _POINTER_LIMIT:
             return False
@@ -25,14 +25,14 @@ def is_pointer(path: Path) -> bool:
 
 def fault(path: Path, kind: str) -> str | None:
     """
-    Say what is wrong with a file's form.
+    Return the problem with a file's format.
 
     Args:
-        path: the file, under any name.
-        kind: the suffix its name should have.
+        path:   the file, under any name.
+        suffix: the suffix its name should have.
 
     Returns:
-        The end of a sentence that begins with the file's name; None when nothing is wrong with its form.
+        The end of a sentence that starts with the file's name; None if the format is valid.
     """
     if is_pointer(path):
         return "is only a Git LFS pointer"

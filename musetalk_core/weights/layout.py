@@ -1,4 +1,4 @@
-"""Where the files of a model are: a folder laid out like the original program's `models/`, or a package."""
+"""Installed models: paths, status and hashes of files in the models folder or in Python packages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _SHIPPED: Final = Path(__file__).resolve().parents[1] / "models"
 @dataclass(frozen=True, slots=True)
 class Look:
     """
-    What there is of a model.
+    Which files of a model are installed.
 
     Attributes:
-        model:   which.
-        found:   file -> path, of the most complete set.
-        missing: what that set lacks.
+        model:   the model.
+        paths:   file -> path, of the most complete set of files.
+        missing: files that this set lacks.
     """
 
     model: Model
@@ -37,33 +37,33 @@ class Look:
 
     @property
     def state(self) -> State:
-        """Return whether it can be used."""
+        """Return whether the model is complete, partial or missing."""
         if not self.missing:
             return "installed"
         return "partial" if self.found else "missing"
 
 
 class Layout:
-    """The models of this machine. Looks at the disk at every call; keeps nothing but settings."""
+    """The models installed on this machine. Every call reads the disk; only the configuration is stored."""
 
     def __init__(self, folder: Path, spare: Path, shared: tuple[Path, ...] = ()) -> None:
         """
-        Describe it; nothing is read yet.
+        Store the configuration; nothing is read yet.
 
         Args:
-            folder: of the models; need not exist, need not be writable.
-            spare:  file for what is remembered of them when the folder cannot be written.
-            shared: folders of others, with files under their own names.
+            folder:         models folder; need not exist or be writable.
+            fallback:       file for cached hashes if the folder is not writable.
+            shared_folders: folders of other programs that keep the same files under the same names.
         """
         self.folder, self._shared = folder, shared
         self.ledger = Ledger(folder, spare)
 
     def where(self, file: File) -> Path | None:
-        """Return where a file is; None when it is not there, or only a Git LFS pointer is."""
+        """Return the path of a file; None if it is missing or only a Git LFS pointer."""
         return next((path for path in self._places(file) if path.is_file() and not is_pointer(path)), None)
 
     def target(self, file: File) -> Path:
-        """Return where a file belongs."""
+        """Return the path where a file should be installed."""
         return self._places(file)[0]
 
     def _places(self, file: File) -> list[Path]:
@@ -78,10 +78,10 @@ class Layout:
 
     def look(self, name: str) -> Look:
         """
-        See what there is of a model, without reading its files.
+        Return which files of a model are installed, without reading them.
 
         Raises:
-            InputError: there is no model of that name.
+            InputError: the model is unknown.
         """
         wanted = model(name)
         looks = [self._look(wanted, files) for files in wanted.choices]
@@ -94,14 +94,14 @@ class Layout:
 
     def find(self, name: str) -> dict[str, Path]:
         """
-        Find a model's own files.
+        Return the paths of a model's files.
 
         Returns:
-            Role -> path: `weights`, and `config` and others where the model has them.
+            Role -> path: `weights`, and `config` and others if the model has them.
 
         Raises:
-            ModelNotInstalled: one is missing; the message names it and the command that installs it.
-            InputError: there is no model of that name.
+            ModelNotInstalled: a file is missing; the message names it and the command that installs it.
+            InputError: the model is unknown.
         """
         return {file.role: path for file, path in self._whole(name).found.items()}
 
@@ -121,18 +121,20 @@ class Layout:
         )
 
     def installed(self) -> tuple[str, ...]:
-        """Return the names of the models that have all their own files."""
+        """Return the names of the models whose files are all installed."""
         return tuple(name for name in MODELS if not self.look(name).missing)
 
     def digest(self, *names: str) -> str:
         """
-        Return a hash of what models are made of, for cache keys. Large files are read once in their life.
+        Return a hash of the content of models, for cache keys.
+
+        Large files are only hashed again if they change.
 
         Args:
             names: of models; the order does not matter.
 
         Returns:
-            64 hexadecimal digits; the same for the same contents wherever they lie.
+            64 hexadecimal digits; the same for the same content in any folder.
 
         Raises:
             ModelNotInstalled, InputError: as `find`.
@@ -142,14 +144,14 @@ class Layout:
 
     def pin(self, *names: str) -> tuple[PinnedModel, ...]:
         """
-        Return the current content of models. Files that did not change are not hashed again.
+        Return the current content of models. Unchanged files are not hashed again.
 
         Args:
             names: of models.
 
         Raises:
             ModelNotInstalled, InputError: as `find`.
-            WeightsInvalid: a file that came with this program or a package is not the published one.
+            WeightsInvalid: a bundled or packaged file differs from the published one.
         """
         return tuple(self._pin(name) for name in names)
 
@@ -164,7 +166,7 @@ class Layout:
         found = self.ledger.sha256(path)
         if isinstance(file.source, Shipped | Wheel) and not file.is_known_as(found):
             raise WeightsInvalid(
-                f"{path} has the SHA-256 {found} instead of {file.sha256}: it is damaged or another file."
+                f"{path} has the SHA-256 {found} instead of {file.sha256}: it is damaged or a different file."
                 " Reinstall its package.",
                 file=file.path,
             )
@@ -176,16 +178,16 @@ class Layout:
 
         Args:
             pinned: the content, from `pin`.
-            load:   takes role -> path. It must read the files whole, not map them.
+            load:   takes role -> path. It must read the files completely, not memory-map them.
 
         Raises:
             ModelChanged: a file was replaced since the model was pinned, or while it was loaded.
-            ModelNotInstalled, WeightsInvalid: as `pin`; what `load` raises reaches the caller, unless a file
+            ModelNotInstalled, WeightsInvalid: as `pin`. Errors of `load` are raised unchanged, unless a file
                 was replaced meanwhile.
         """
         before = self._stamps(pinned)
         if self._pin(pinned.name) != pinned:
-            raise _changed(pinned, "after this job had begun")
+            raise _changed(pinned, "after this job started")
         try:
             loaded = load(self.find(pinned.name))
         except Exception as error:
@@ -201,7 +203,7 @@ class Layout:
         for path in self.look(pinned.name).found.values():
             try:
                 stamps[str(path)] = stamp(path)
-            except FileNotFoundError:  # being replaced
+            except FileNotFoundError:  # removed while it is replaced
                 stamps[str(path)] = None
         return stamps
 
@@ -215,7 +217,7 @@ def _changed(pinned: PinnedModel, when: str) -> ModelChanged:
 
 
 def _packaged(name: str, path: str) -> Path:
-    """Return where an installed package has a file; a path that is no file when it is not installed."""
+    """Return the path of an installed package's file; a path that does not exist if it is not installed."""
     try:
         return Path(str(distribution(name).locate_file(path)))
     except PackageNotFoundError:

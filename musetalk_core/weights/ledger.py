@@ -1,10 +1,10 @@
 """
-Hashes of large files, remembered: a file is read once for as long as its size, times and inode stay.
+Cached SHA-256 hashes of large files: a file is hashed again only if its size, times or inode change.
 
-The time of the last change of the inode (ctime) is one of them: programs cannot set it, so a file that was
-replaced by one of the same size and modification time (`cp -p`, `rsync -t`) is read again.
+The inode change time (ctime) is included because programs cannot set it: a file that was replaced by one of
+the same size and modification time (`cp -p`, `rsync -t`) is hashed again.
 
-Kept in a small file beside the weights, or in a spare place where their folder cannot be written.
+The cache is a small JSON file in the models folder, or a fallback file if that folder is not writable.
 """
 
 import fcntl
@@ -20,43 +20,43 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 OnBytes = Callable[[int], None]
-"""Called with the number of bytes that were just read."""
+"""Called with the number of bytes just read."""
 
 BOOK: Final = ".weights.json"
 _BLOCK: Final = 1 << 22
 _CLOCK_STEP_S: Final = 0.02
-"""Resolution of file times with a margin: two writes within one step of the clock have equal times."""
+"""Resolution of file times with a margin: two writes within one clock step have equal times."""
 _DRAFT_LIFE_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a file came from and what it was then."""
+    """The source of a downloaded file and its SHA-256 at that time."""
 
     source: str
     sha256: str
 
 
 class Ledger:
-    """What is remembered about the files of one models folder."""
+    """The cached hashes and download records of one models folder."""
 
     def __init__(self, folder: Path, spare: Path) -> None:
         """
-        Describe it; nothing is read yet.
+        Store the configuration; nothing is read yet.
 
         Args:
-            folder: of the models.
-            spare:  file that is written when the folder cannot be.
+            folder:   models folder.
+            fallback: file to write if the folder is not writable.
         """
         self._folder, self._spare = folder, spare
 
     def sha256(self, path: Path) -> str:
-        """Return a file's hash, reading it only when it changed since."""
+        """Return a file's SHA-256; reads the file only if it has changed."""
         known = self._known(path)
         return known if known is not None else self.read(path)
 
     def read(self, path: Path, on_bytes: OnBytes | None = None) -> str:
-        """Read a file whatever is remembered, and remember its hash."""
+        """Hash a file, ignoring the cached hash, and cache the result."""
         while True:
             before = stamp(path)
             _wait_for_next_step(before["ctime_ns"])
@@ -67,12 +67,12 @@ class Ledger:
         return found
 
     def came(self, path: Path, origin: Origin) -> None:
-        """Note that a file was just put here, whole and checked."""
+        """Record the origin and hash of a file that was just installed and verified."""
         self._note("files", path, {**stamp(path), "sha256": origin.sha256})
         self._note("origins", path, {"source": origin.source, "sha256": origin.sha256})
 
     def origin(self, path: Path) -> Origin | None:
-        """Return where a file came from; None when we did not put it there."""
+        """Return the recorded origin of a file; None if it was not downloaded by this program."""
         for entry in self._entries("origins", path):
             return Origin(str(entry.get("source", "")), str(entry.get("sha256", "")))
         return None
@@ -91,7 +91,7 @@ class Ledger:
                 yield entry
 
     def _places(self, path: Path) -> tuple[tuple[Path, str], ...]:
-        """Each book with the key of the file in it: relative in the folder's own, which may move."""
+        """Return each cache file with the file's key in it; relative in the folder's own, which may move."""
         spare = (self._spare, str(path))
         if not path.is_relative_to(self._folder):
             return (spare,)
@@ -102,12 +102,12 @@ class Ledger:
             try:
                 _add(book, section, key, entry)
             except OSError:
-                continue  # read-only or full: the next place, or read the file again next time
+                continue  # read-only or full: use the next cache file, or hash again next time
             return
 
 
 def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
-    """Read a file and return its SHA-256, 64 hexadecimal digits."""
+    """Hash a file; returns 64 hexadecimal digits."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
         while n := file.readinto(buffer):
@@ -119,10 +119,10 @@ def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
 
 def stamp(path: Path) -> dict[str, int]:
     """
-    Return size, times and inode of a file, which change when it is replaced. Does not read the file.
+    Return size, times and inode of a file, which change if it is replaced. Does not read the file.
 
     Raises:
-        OSError: there is no such file.
+        OSError: the file does not exist.
     """
     stat = path.stat()
     return {
@@ -134,7 +134,7 @@ def stamp(path: Path) -> dict[str, int]:
 
 
 def _wait_for_next_step(changed_ns: int) -> None:
-    """Wait until a later write would give a recently changed file another time."""
+    """Wait until a later write would give a recently changed file a different time."""
     age_s = time.time() - changed_ns / 1e9
     if 0 <= age_s < _CLOCK_STEP_S:
         time.sleep(_CLOCK_STEP_S - age_s)
@@ -143,7 +143,7 @@ def _wait_for_next_step(changed_ns: int) -> None:
 def _read(book: Path) -> dict[str, Any]:
     try:
         content = json.loads(book.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, not ours to read, or damaged: begin anew
+    except (OSError, ValueError):  # missing, unreadable or damaged: start with an empty cache
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -180,10 +180,10 @@ def _remove_stale_drafts(book: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Generator[None]:
-    """Let one process at a time write, where the file system knows locks."""
+    """Hold an exclusive lock between processes, if the file system supports locks."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # no locks there: at worst a hash is forgotten
+        with suppress(OSError):  # no lock support: at worst a cached hash is lost
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:

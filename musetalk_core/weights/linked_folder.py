@@ -1,4 +1,4 @@
-"""Folders of links for libraries that load a model by folder, so that they see its listed files only."""
+"""Temporary folders of symbolic links, for libraries that load all files of a folder as one model."""
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 @contextmanager
 def linked_folder(files: Iterable[Path]) -> Generator[Path]:
     """
-    Create a temporary folder of links to some files.
+    Create a temporary folder of symbolic links to some files; it is removed on exit.
 
     Other files in a model's folder, such as weights under a name that the library prefers, are not part of
     the model's digest and must not be loaded.

@@ -1,7 +1,7 @@
 """
-The table of models: one record each. Nothing here is guessed: what is not known is None or `unverified`.
+The model registry: one record per model. Nothing is guessed: unknown values are None or `unverified`.
 
-Hashes that are only the beginning of a SHA-256 come from the file's own name.
+A hash shorter than 64 digits is the beginning of a SHA-256, taken from the file's name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
 _MUSETALK: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
-    "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before you sell"
+    "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before selling"
 )
 _SHARED: Final = ("sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd")
 _VAE, _WHISPER = "stabilityai/sd-vae-ft-mse", "openai/whisper-tiny"
@@ -60,7 +60,7 @@ _TABLE: Final = (
     ),
     Model(
         "sd-vae",
-        "Stable Diffusion's VAE, ft-mse",
+        "Stable Diffusion VAE, ft-mse",
         "MIT, unverified",
         _VAE,
         (File("sd-vae/config.json", "config", Hub(_VAE, "config.json"), 1_000),),
@@ -68,7 +68,7 @@ _TABLE: Final = (
     ),
     Model(
         "whisper-tiny",
-        "Whisper tiny, multilingual: MuseTalk hears with its encoder; transcribes",
+        "Whisper tiny, multilingual: transcription, and MuseTalk's audio encoder",
         "MIT",
         _WHISPER,
         alternatives=(
@@ -80,7 +80,7 @@ _TABLE: Final = (
     *WHISPER,
     Model(
         "dwpose",
-        "DWPose, whole-body key points",
+        "DWPose, whole-body landmarks",
         "Apache-2.0, unverified",
         "yzd-v/DWPose",
         (
@@ -94,7 +94,7 @@ _TABLE: Final = (
     ),
     Model(
         "face-parse",
-        "BiSeNet, 19 parts of a face",
+        "BiSeNet face parser, 19 classes",
         "MIT, unverified",
         "zllrunning/face-parsing.PyTorch",
         (
@@ -121,14 +121,14 @@ _TABLE: Final = (
                 sha256="619a316812",
                 also=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
                 shared=True,
-                by_hand="Whoever ran the original has it in torch's folder: hub/checkpoints.",
+                by_hand="If the original program ran here, it is in torch's hub/checkpoints folder.",
             ),
         ),
     ),
     *VOICES,
     Model(
         "face-mesh",
-        "MediaPipe's face detector and face mesh",
+        "MediaPipe face detector and face mesh",
         "Apache-2.0",
         "google-ai-edge/mediapipe",
         (
@@ -170,7 +170,7 @@ _TABLE: Final = (
     ),
     Model(
         "pocketsphinx",
-        "Starter phone recogniser, English",
+        "Starter phone recognizer, English",
         "BSD",
         "pocketsphinx",
         tuple(
@@ -192,7 +192,7 @@ _TABLE: Final = (
 )
 
 MODELS: Final[Mapping[str, Model]] = {model.name: model for model in _TABLE}
-"""Every model this system knows, by name."""
+"""All models in the registry, by name."""
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "musetalk": ("musetalk-v15",),
@@ -207,7 +207,7 @@ def model(name: str) -> Model:
     Return a model by name.
 
     Raises:
-        InputError: there is none of that name; the message lists them.
+        InputError: the name is unknown; the message lists all names.
     """
     try:
         return MODELS[name]
@@ -218,13 +218,13 @@ def model(name: str) -> Model:
 
 def models(names: Iterable[str]) -> list[Model]:
     """
-    Return models and what they need, each once, in the order in which to get them.
+    Return models and their dependencies, without duplicates, in download order.
 
     Args:
         names: of models and groups.
 
     Raises:
-        InputError: there is none of a name.
+        InputError: a name is unknown.
     """
     found: dict[str, Model] = {}
     for name in names:
@@ -235,7 +235,7 @@ def models(names: Iterable[str]) -> list[Model]:
 
 
 def mend(name: str) -> str:
-    """Return the command that installs a model, with everything that it is used with."""
+    """Return the command that installs a model together with the models it is used with."""
     for group, members in GROUPS.items():
         if any(one.name == name for one in models(members)):
             return f"musetalk weights pull {group}" if group != "starter" else "./run setup"

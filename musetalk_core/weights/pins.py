@@ -1,4 +1,4 @@
-"""The exact content of a model. A job pins it once and uses it for loading, cache keys and lineage."""
+"""Pinned models: the exact content of a model. A job uses one pin for loading, cache keys and lineage."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ class PinnedFile:
     One file of a pinned model.
 
     Attributes:
-        role:   its role in the table of models.
-        path:   relative path in the original's layout.
+        role:   role in the model registry.
+        path:   relative path in the original program's layout.
         sha256: 64 hexadecimal digits.
     """
 
@@ -24,10 +24,10 @@ class PinnedFile:
 @dataclass(frozen=True, slots=True)
 class PinnedModel:
     """
-    A model by the content of its files; see `Layout.pin`.
+    A model by the content of its files; see `LocalModels.pin`.
 
     Attributes:
-        name:  in the table of models.
+        name:  name in the model registry.
         files: all files of the model; empty if it is not on this machine.
     """
 
@@ -36,7 +36,7 @@ class PinnedModel:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 over roles and hashes of the files, as `digest_of`; None where the content is unknown."""
+        """Return the SHA-256 over the files' roles and hashes, as `digest_of`; None without files."""
         return digest_of([self]) if self.files else None
 
 
@@ -48,7 +48,7 @@ def digest_of(models: Iterable[PinnedModel]) -> str:
         models: the order does not matter.
 
     Returns:
-        64 hexadecimal digits; the same for the same contents wherever the files are.
+        64 hexadecimal digits; the same for the same content wherever the files are.
     """
     lines = [
         f"{model.name} {file.role} {file.sha256}"

@@ -1,35 +1,35 @@
-"""What the manifest is made of: a model, its files, and where a file comes from."""
+"""Types of the model registry: a model, its files and the source of each file."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A file of a repository on a model hub; which hub is a setting."""
+    """A file of a repository on a model hub; the hub's address is a setting."""
 
     repo: str
     file: str
     revision: str = "main"
-    """Branch, tag or commit; the commit it meant is noted when the file is pulled."""
+    """Branch, tag or commit; the resolved commit is recorded at download."""
 
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """A file at an address of its author's."""
+    """A file at its author's URL."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A file that an installed Python package brought; `File.path` is the path inside the package."""
+    """A file of an installed Python package; `File.path` is the path inside the package."""
 
     distribution: str
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A file of this project, in `musetalk_core/models`."""
+    """A file of this project, in its bundled models folder."""
 
 
 Source = Hub | Web | Wheel | Shipped
@@ -41,15 +41,15 @@ class File:
     One file of a model.
 
     Attributes:
-        path:    place below the models folder, as the original program lays it out.
-        role:    what it is to the model (`weights`, `config`, ...): the key under which it is found.
-        source:  where it comes from; None = only by hand.
-        about:   bytes, roughly: for disk space and lists, never a check.
-        bytes:   exact size where it is known.
-        sha256:  64 hexadecimal digits, or the first ones (at least 8) where only they are known, or None.
-        also:    further places below the models folder where people have it.
-        shared:  a file of this name where torch or openai-whisper keeps what it fetched is taken, too.
-        by_hand: how to get it without us, a sentence.
+        path:         path below the models folder, in the original program's layout.
+        role:         the file's purpose in the model (`weights`, `config`, ...) and its key in lookups.
+        source:       where to download it; None: manual download only.
+        approx_bytes: approximate size for disk space and lists, never checked.
+        bytes:        exact size, if known.
+        sha256:       64 hexadecimal digits, or the first ones (at least 8) if only they are known, or None.
+        other_paths:  further paths below the models folder where it is commonly found.
+        shared:       also accept a file of this name in the download folders of torch and openai-whisper.
+        manual_instructions: how to get it without this program, one sentence.
     """
 
     path: str
@@ -64,28 +64,28 @@ class File:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """Return the file's name without its folder."""
         return self.path.rpartition("/")[2]
 
     def is_known_as(self, sha256: str) -> bool:
-        """Tell whether a hash is the recorded one; True where none is recorded."""
+        """Return whether a hash matches the recorded one; True if none is recorded."""
         return self.sha256 is None or sha256.startswith(self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """
-    A model by name.
+    A model of the registry.
 
     Attributes:
-        name:         what people and settings call it.
-        title:        what it is, for people.
-        licence:      of the weights; `unverified` where nobody read it at its source.
+        name:         name in settings and commands.
+        title:        description for people.
+        licence:      of the weights; `unverified` if it was not read at its source.
         homepage:     repository or project, without a host.
-        files:        needed in any case.
-        alternatives: one of these sets is needed, too; the first complete one counts, and the first one that
-                      is offered is pulled.
-        needs:        models that are pulled along.
+        files:        always required.
+        alternatives: sets of files of which one is required as well; the first complete set is used, and the
+                      first available set is downloaded.
+        needs:        models that are downloaded with it.
     """
 
     name: str
@@ -98,10 +98,10 @@ class Model:
 
     @property
     def choices(self) -> tuple[tuple[File, ...], ...]:
-        """Every complete set of files, the preferred one first."""
+        """Return every complete set of files, the preferred one first."""
         return tuple(self.files + more for more in self.alternatives) or (self.files,)
 
     @property
     def is_starter(self) -> bool:
-        """It came with the installation: nothing to pull."""
+        """Return whether the model is part of the installation: nothing to download."""
         return all(isinstance(file.source, Wheel | Shipped) for file in self.choices[0])

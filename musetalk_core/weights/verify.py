@@ -1,4 +1,4 @@
-"""The full check of a model: every file read, its form, size and hash compared with what is known."""
+"""Full verification of an installed model: every file is read; format, size and hash are compared."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ from musetalk_core.weights.records import File, Wheel
 Verdict = Literal["ok", "unknown", "missing", "wrong"]
 
 Deep = Callable[[str, Mapping[str, Path]], None]
-"""Takes a model's name and its files by role; raises WeightsInvalid when keys or shapes are wrong."""
+"""Takes a model's name and its files by role; raises WeightsInvalid if keys or shapes are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """
-    A file that was looked at.
+    The result of one file's check.
 
     Attributes:
-        path:    where it is, or belongs.
-        verdict: `unknown` = well formed, but nobody recorded what its hash should be.
-        detail:  a sentence for people.
-        sha256:  of what is there; None when it was not read.
+        path:    where the file is, or should be.
+        verdict: `unknown`: the format is valid, but no hash is recorded to compare with.
+        detail:  the end of a sentence that starts with the file's path.
+        sha256:  of the file; None if it was not read.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Checked:
 
     @property
     def is_bad(self) -> bool:
-        """It cannot be used."""
+        """Return whether the file cannot be used."""
         return self.verdict in ("missing", "wrong")
 
 
@@ -46,19 +46,19 @@ def verify(
     layout: Layout, name: str, deep: Deep | None = None, on_bytes: OnBytes | None = None
 ) -> list[Checked]:
     """
-    Read every file of a model and compare it with what is known of it.
+    Read every file of a model and compare it with the registry.
 
     Args:
-        layout:   where the models are.
-        name:     of the model.
-        deep:     looks into files that are well so far; for the nets, which know their keys and shapes.
-        on_bytes: called as files are read.
+        local_models:  the models folder.
+        name:          of the model.
+        content_check: checks files that passed so far; for networks that know their keys and shapes.
+        on_bytes:      called as files are read.
 
     Returns:
-        One verdict a file, and one more where `deep` found a fault.
+        One result per file, and one more if `content_check` found a problem.
 
     Raises:
-        InputError: there is no model of that name.
+        InputError: the model is unknown.
     """
     look = layout.look(name)
     checked = [check(layout, file, path, on_bytes) for file, path in look.found.items()]
@@ -74,18 +74,18 @@ def verify(
 
 def check(layout: Layout, file: File, path: Path, on_bytes: OnBytes | None = None) -> Checked:
     """
-    Read one file and compare it with what is known of it.
+    Read one file and compare it with the registry.
 
     Args:
-        layout:   its ledger knows what a file was when it came.
-        file:     the record.
-        path:     the file itself, anywhere.
-        on_bytes: called as it is read.
+        local_models: its hash cache holds the hash recorded at download.
+        file:         the registry's record.
+        path:         of the file, anywhere.
+        on_bytes:     called as the file is read.
     """
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
         return Checked(path, "wrong", f"has {size} bytes instead of {file.bytes}")
-    packaged = isinstance(file.source, Wheel)  # their suffixes have meanings of their own
+    packaged = isinstance(file.source, Wheel)  # packages use other suffixes for other formats
     bad = None if packaged else fault(path, PurePosixPath(file.path).suffix)
     if bad:
         return Checked(path, "wrong", bad)
@@ -96,7 +96,7 @@ def check(layout: Layout, file: File, path: Path, on_bytes: OnBytes | None = Non
 
 
 def _compared(layout: Layout, file: File, path: Path, found: str) -> Checked:
-    """Compare a file with what its package or its pull says, where the manifest says too little."""
+    """Compare a file's hash with its package's or its download's, if the registry has none."""
     if file.sha256 is not None:
         return Checked(path, "ok", "SHA-256 as recorded", found)
     origin = layout.ledger.origin(path)
@@ -113,7 +113,7 @@ def _compared(layout: Layout, file: File, path: Path, found: str) -> Checked:
 
 
 def _recorded(name: str, path: str) -> str | None:
-    """Return the hash that a package's own list of files gives."""
+    """Return the SHA-256 from a package's own file list; None if there is none."""
     try:
         files = distribution(name).files or []
     except PackageNotFoundError:

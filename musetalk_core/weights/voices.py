@@ -1,4 +1,4 @@
-"""The part of the table of models that holds voices; sizes are those of the files on their hub."""
+"""Registry entries of voices for text to speech; sizes are those of the files on the hub."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ def _csm(name: str, role: str, about: int) -> File:
 VOICES: Final = (
     Model(
         "csm-1b",
-        "CSM 1B, a voice that speaks in context, with its codec Mimi",
+        "CSM 1B, context-aware text to speech, with its codec Mimi",
         "Apache-2.0; its README forbids impersonation without consent, deception and illegal use",
         _CSM,
         (
@@ -31,7 +31,7 @@ VOICES: Final = (
     ),
     Model(
         "csm-voices",
-        "CSM's two recorded voices, conversational_a and conversational_b",
+        "CSM voice prompts conversational_a and conversational_b",
         "Apache-2.0, unverified",
         _CSM,
         (

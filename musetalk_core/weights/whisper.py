@@ -1,7 +1,7 @@
 """
-The part of the table that transcribes: Whisper's sizes, and what tells speech from silence and music.
+Registry entries of transcription models: Whisper sizes and voice activity detection.
 
-`whisper-tiny`, the multilingual one, is in `manifest`, since MuseTalk hears with it.
+The multilingual `whisper-tiny` is in the main registry, because MuseTalk uses its encoder.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ _BASE_PART: Final = 72_608_766
 
 
 def openai_checkpoint(name: str, sha256: str, about: int) -> tuple[File, ...]:
-    """One checkpoint of openai-whisper; its own source publishes the hash as part of the address."""
+    """Return one checkpoint file of openai-whisper; its URL contains the published hash."""
     url = f"https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{name}.pt"
     return (File(f"whisper/{name}.pt", "weights", Web(url), about, sha256=sha256, shared=True),)
 
@@ -20,7 +20,7 @@ def openai_checkpoint(name: str, sha256: str, about: int) -> tuple[File, ...]:
 def _hearing(name: str, sha256: str, about: int) -> Model:
     return Model(
         f"whisper-{name}",
-        f"Whisper {name}, multilingual: transcribes",
+        f"Whisper {name}, multilingual: transcription",
         "MIT",
         "openai/whisper",
         alternatives=(openai_checkpoint(name, sha256, about),),
@@ -30,7 +30,7 @@ def _hearing(name: str, sha256: str, about: int) -> Model:
 WHISPER: Final = (
     Model(
         "whisper-base",
-        "Whisper base, multilingual: transcribes",
+        "Whisper base, multilingual: transcription",
         "MIT",
         "openai/whisper",
         alternatives=(
@@ -63,7 +63,7 @@ WHISPER: Final = (
     _hearing("large-v3", "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb", 3_090_000_000),
     Model(
         "whisper-tiny.en",
-        "Whisper tiny, English: transcribes; starter model",
+        "Whisper tiny, English: transcription; starter model",
         "MIT",
         "openai/whisper",
         alternatives=(
@@ -84,7 +84,7 @@ WHISPER: Final = (
     ),
     Model(
         "silero-vad",
-        "Silero VAD: tells speech from silence and music",
+        "Silero VAD: voice activity detection (speech, silence, music)",
         "MIT",
         "snakers4/silero-vad",
         (

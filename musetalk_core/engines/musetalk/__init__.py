@@ -1,1 +1,1 @@
-"""MuseTalk v1 and v1.5: what its published program computes, exactly, and with its mistakes mended."""
+"""MuseTalk v1 and v1.5: the same results as the published program, with its known bugs fixed."""

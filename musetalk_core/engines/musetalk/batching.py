@@ -1,4 +1,4 @@
-"""How many frames a device renders at once: found on the job's own frames, halved when memory ends."""
+"""Adaptive batch size for rendering: measured on the job's own frames, halved on out-of-memory errors."""
 
 import logging
 import time
@@ -12,24 +12,28 @@ from musetalk_core.types import Image
 
 _log = logging.getLogger(__name__)
 _WORTH: Final = 0.95
-"""A doubled batch is kept when it takes less than this share of the time per frame."""
+"""A doubled batch size is kept if it takes less than this share of the previous best time per frame."""
 
 
 class BatchSize:
-    """Doubles from batch to batch while that is faster; measuring costs nothing: the frames are wanted."""
+    """
+    A batch size that doubles from batch to batch while the time per frame drops.
+
+    The measured batches are frames of the job, so measuring adds no work.
+    """
 
     def __init__(self, most: int, first: int = 1) -> None:
         """
-        Start small.
+        Start at a small size.
 
         Args:
-            most:  never exceeded.
-            first: size of the first batch.
+            max_size:     largest batch size.
+            initial_size: size of the first batch.
         """
         self.size = min(first, most)
-        """The size now in use."""
+        """The batch size in use."""
         self.halvings = 0
-        """How often the device ran out of memory."""
+        """How often the device ran out of memory and the batch size was halved."""
         self._most = most
         self._best_s = float("inf")
         self._warm = False
@@ -37,18 +41,18 @@ class BatchSize:
 
     def run(self, start: int, wanted: int, render: Callable[[slice], Image]) -> Image:
         """
-        Render the next frames, as many as are good at once.
+        Render the next batch of frames.
 
         Args:
-            start:  where they begin.
-            wanted: how many are left.
-            render: renders a slice of them.
+            start:     index of the first frame.
+            remaining: number of frames left to render.
+            render:    renders a slice of frame indexes.
 
         Returns:
-            (n, ...) for 1 <= n <= wanted.
+            (n, ...) for 1 <= n <= remaining.
 
         Raises:
-            EngineOutOfMemory: there is no memory for one frame.
+            EngineOutOfMemory: the device has no memory for one frame.
         """
         while True:
             count = min(self.size, wanted)
@@ -62,15 +66,15 @@ class BatchSize:
             else:
                 self._learn(count, (time.perf_counter() - began) / count)
                 return made
-            _give_back()  # only now: the error held the failed call's frames, and these its tensors
+            _give_back()  # outside the except block: the error keeps the failed call's tensors alive
 
     def filled(self, count: int) -> int:
         """
-        Say how many frames to give a card that has only `count` of them left.
+        Return the number of frames to pad a partial batch of `count` frames to on a GPU.
 
-        A card's library chooses its kernels anew for each number of frames, which takes longer than some
-        frames that nobody looks at (docs/LOG.md); so the last batches of all chunks have one of a few sizes:
-        those that doubling goes through, and the size in use.
+        CUDA's libraries choose their kernels again for each new batch size, which takes longer than a few
+        extra frames (docs/LOG.md). The last batches of all chunks therefore use few sizes: powers of two and
+        the size in use.
         """
         return max(count, min(1 << (count - 1).bit_length(), self.size))
 
@@ -79,12 +83,12 @@ class BatchSize:
             raise EngineOutOfMemory(f"the device has no memory for a single frame: {error}") from error
         self.size, self._is_settled = max(1, count // 2), True
         self.halvings += 1
-        _log.warning("the device ran out of memory at %d frames; going on with %d", count, self.size)
+        _log.warning("the device ran out of memory with %d frames; continuing with %d", count, self.size)
 
     def _learn(self, count: int, seconds: float) -> None:
         if self._is_settled or count < self.size:
             return
-        if not self._warm:  # the first call of a size also chooses its kernels
+        if not self._warm:  # not measured: the first batch of a size also selects kernels
             self._warm = True
             return
         self._warm = False
@@ -97,7 +101,11 @@ class BatchSize:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA's libraries, Apple's and the processor's allocators raise plain RuntimeErrors."""
+    """
+    Return whether an error means that memory ran out.
+
+    The allocators of CUDA's libraries, of MPS and of the CPU raise plain RuntimeErrors.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()

@@ -1,4 +1,4 @@
-"""MuseTalk v1 and v1.5 behind the engine protocol: official weights, bounded memory, any device."""
+"""The MuseTalk v1 and v1.5 engine: official weights, bounded memory, CPU or GPU."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,29 +31,29 @@ from musetalk_core.types import Box, Float, Image, Mask
 from musetalk_core.weights.pins import PinnedModel
 
 VERSION: Final = "1"
-"""Bump it when records, features or pixels change."""
+"""Code version in cache keys. Increase it when frame features, audio features or pixels change."""
 _STATES: Final = (5, 384)
 _POINTS: Final = 68
 _ENCODE_AT_ONCE: Final = 4
 
 
 class MuseTalkEngine:
-    """Satisfies `Engine`. Networks are loaded when they are first needed."""
+    """An `Engine` for MuseTalk v1 and v1.5. Networks are loaded at first use."""
 
     name = "musetalk"
 
     def __init__(self, options: Options, machine: Machine, pinned: Sequence[PinnedModel] = ()) -> None:
         """
-        Decide everything but load nothing.
+        Validate options and check that the weights are installed. Loads no network.
 
         Args:
-            options: see `Options`.
-            machine: where the weights are, and where to compute.
+            options: see `MuseTalkEngineOptions`.
+            runtime: the models folder, device and precision.
             pinned:  the content of the weights, see `Networks`.
 
         Raises:
-            InputError: options that do not go together.
-            ModelNotInstalled: a weight file is missing; the message names it and the command that gets it.
+            InputError: options contradict each other or are out of range.
+            ModelNotInstalled: a weight file is missing; the message names it and the install command.
         """
         self._chosen = settled(options)
         self._style = MaskStyle(
@@ -69,16 +69,16 @@ class MuseTalkEngine:
 
     @property
     def counts(self) -> Counts:
-        """See `Engine`."""
+        """Return device, batch size and error counts of this process; see `Engine`."""
         return self._networks.counts
 
     @property
     def models(self) -> tuple[str, ...]:
-        """See `Engine`."""
+        """Return the names of all models in use; see `Engine`."""
         return self._networks.models
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
-        """See `Engine`."""
+        """Return the JSON values of one stage's cache key: options, weight hashes and device."""
         chosen, options, nets = self._chosen, self._chosen.options, self._networks
         common = {"engine": self.name, "version": VERSION}
         match stage:
@@ -122,14 +122,20 @@ class MuseTalkEngine:
                 }
 
     def follow_faces(self, choice: FaceChoice) -> Follower:
-        """Follow DWPose points where they are installed, else the packaged mesh."""
+        """Track DWPose landmarks if DWPose and S3FD are installed, else the bundled face mesh."""
         return self._networks.follower(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
         """
-        See `Engine`; `landmarks` are the 468 of the mesh, or 68 and the corners of a detector's box.
+        Return MuseTalk's face box, clipped to the picture.
 
-        On even coordinates, so that no chroma sample is half inside, but for `face_rule: upstream`.
+        Coordinates are even, so that no chroma sample is split, except with `face_rule: upstream`.
+
+        Args:
+            landmarks: in pixels: (468, 2) face mesh, or (70, 2): 68 iBUG points, then two corners of the
+                       detector's box.
+            width:     of the picture in pixels.
+            height:    of the picture in pixels.
         """
         points, detected = _points68(landmarks)
         upstream = self._chosen.options.face_rule == "upstream"
@@ -145,7 +151,11 @@ class MuseTalkEngine:
         return (box if upstream else box.evened()).clipped(width, height)
 
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
-        """Yield an empty record and a plate for each face: latents, then what the parser sees, packed."""
+        """
+        Yield no features and one blob per face: VAE latents, then the face parser's compressed class map.
+
+        The class map is (512, 512) uint8, zlib; empty if the parser is not installed.
+        """
         encoder = LatentEncoder(
             self._networks.vae(),
             self._networks.device,
@@ -167,26 +177,26 @@ class MuseTalkEngine:
         return [zlib.compress(labels.tobytes(), 6) for labels in parser.label_maps(squares)]
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
-        """Give them back: there are none."""
+        """Return the features unchanged: they have width 0."""
         del shots, rate
         return records
 
     def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Name none: every frame brings its own reference."""
+        """Return no references: every frame is its own reference."""
         del records, shots
         return {}
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
-        """Yield (n, 5 * 384) float32: five states of Whisper's encoder, 50 rows a second."""
+        """Yield (n, 5 * 384) float32: five states of Whisper's encoder, 50 rows per second."""
         del frames, rate, phones
         heard = Hushed(samples) if self._chosen.options.silence == "closed" else samples
         for block in self._networks.ears().encode(heard, overlap_s=self._chosen.options.audio_overlap_s):
             yield block.reshape(len(block), -1)
 
     def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
-        """Give (n, 10 * 5, 384) float32 tokens, positions added; 10 with the usual paddings."""
+        """Return (n, W * 5, 384) float32 audio tokens, positions added; W = 10 for the default paddings."""
         options = self._chosen.options
         left, right = options.audio_padding_left, options.audio_padding_right
         if options.audio_window == "upstream":
@@ -197,20 +207,20 @@ class MuseTalkEngine:
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
         """
-        Render B faces of (256, 256, 3) uint8 BGR.
+        Render B faces, (256, 256, 3) uint8 BGR each.
 
         Raises:
-            EngineOutOfMemory: the device cannot hold even one.
-            EngineError: the networks give no finite numbers, or the inputs do not belong together.
+            EngineOutOfMemory: the device has no memory for a single frame.
+            EngineError: the networks return non-finite numbers, or faces and features differ in number.
         """
         if len(features) != len(faces):
-            raise EngineError(f"{len(faces)} faces came with {len(features)} rows of features")
+            raise EngineError(f"got {len(faces)} faces but audio features for {len(features)}")
         device = self._networks.device
         latents = np.stack([unpacked(conditioning.plates.read(face.index), device) for face in faces])
         return self._networks.generate(latents, features)
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box]:
-        """See `Engine`: by the parser's classes where it is installed, else the oval of the mesh."""
+        """Return the blending mask: from the parser's class map, or the mesh's face oval without a parser."""
         labels = conditioning.plates.read(face.index)[packed_size(self._networks.device) :]
         if not labels:
             return oval_mask(face.landmarks, face.box, self._style.blur_share)
@@ -219,7 +229,7 @@ class MuseTalkEngine:
 
 
 class _Heard:
-    """Stored rows as encoder states."""
+    """Stored rows, (L, 1920), read as encoder states, (n, 5, 384)."""
 
     def __init__(self, rows: RowReader) -> None:
         self._rows = rows
@@ -233,11 +243,11 @@ def _points68(landmarks: Float) -> tuple[Float, Box | None]:
     if len(landmarks) == MESH_POINTS:
         return landmarks[LANDMARKS_68], None
     corners = landmarks[_POINTS:].ravel()
-    # parity: the original cuts the detector's box below at 0 and drops fractions
+    # parity: the original clamps the detector's box at 0 and truncates fractions
     return landmarks[:_POINTS], Box(*(int(v) for v in corners.clip(min=0)))
 
 
 def _seen(face: FaceFrame) -> Picture:
     if face.picture is None:
-        raise EngineError("the face parser needs the picture of a frame, which is there only in preparation")
+        raise EngineError("the face parser needs the whole frame, available only while an avatar is prepared")
     return face.picture

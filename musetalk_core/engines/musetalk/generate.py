@@ -1,4 +1,4 @@
-"""The heart of MuseTalk: latents of a face and tokens of a sound, through the UNet and the VAE, to a face."""
+"""MuseTalk's forward pass: face latents and audio tokens through UNet and VAE decoder to face crops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from musetalk_core.errors import EngineError
 from musetalk_core.nets.device import Device
 from musetalk_core.types import Float, Image
 
-if TYPE_CHECKING:  # seconds and 200 MB, which only loading needs
+if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     from musetalk_core.nets.lean import LeanUNet
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Generator:
-    """Renders batches on one device. Not to be called from two threads at once."""
+    """The UNet and VAE decoder in batches on one device. Not thread-safe."""
 
     def __init__(self, device: Device, batch: BatchSize) -> None:
         self._device, self._batch = device, batch
@@ -35,7 +35,7 @@ class Generator:
 
     @property
     def counts(self) -> Counts:
-        """What happened so far, for the job's result."""
+        """Return device name, batch size, out-of-memory count and fp32 retries so far."""
         return Counts(self._device.name, self._batch.size, self._batch.halvings, self._retries)
 
     def faces(self, unet: LeanUNet, vae: AutoencoderKL, latents: Float, tokens: Float) -> list[Image]:
@@ -43,17 +43,18 @@ class Generator:
         Render faces.
 
         Args:
-            unet, vae: on the device.
+            unet:    on the device.
+            vae:     on the device.
             latents: (B, 8, 32, 32) float32, see `musetalk_core.engines.musetalk.latents`.
-            tokens:  (B, N, 384) float32, positions added.
+            tokens:  (B, N, 384) float32, with positional encoding.
 
         Returns:
-            B of (256, 256, 3) uint8 BGR. How the device divides them changes rounding only: a card takes
-            other kernels for other sizes; in half precision that was up to 3 levels.
+            B arrays (256, 256, 3) uint8 BGR. The batch size changes rounding only: a GPU selects other
+            kernels for other sizes; in half precision that was up to 3 levels.
 
         Raises:
-            EngineOutOfMemory: the device cannot hold even one.
-            EngineError: the networks give no finite numbers, in full precision either.
+            EngineOutOfMemory: the device has no memory for a single frame.
+            EngineError: the networks return non-finite numbers, in full precision too.
         """
         nets, faces = _Nets(unet, vae), list[Image]()
         while len(faces) < len(latents):
@@ -75,31 +76,32 @@ class Generator:
     def _finite(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
         pixels = self._pixels(nets, latents, tokens, self._device.dtype)
         if pixels is None and self._device.dtype is not torch.float32:
-            _log.warning("half precision overflowed on a batch; it is rendered again in full precision")
+            _log.warning("half precision overflowed in a batch; rendering it again in full precision")
             self._retries += 1
             with nets.widened(self._device.dtype):
                 pixels = self._pixels(nets, latents, tokens, torch.float32)
         if pixels is None:
             raise EngineError(
-                "the networks gave numbers that are not finite; the weights or the VAE do not belong together"
+                "the networks returned values that are not finite; the UNet or VAE weights do not match"
             )
         return pixels
 
     @torch.inference_mode()
     def _pixels(self, nets: _Nets, latents: Float, tokens: Float, dtype: torch.dtype) -> Image | None:
-        """(B, 256, 256, 3) uint8 BGR in one copy from the device, or None where they are not finite."""
+        """Return (B, 256, 256, 3) uint8 BGR in one copy from the device; None if a value is not finite."""
         place = self._device.place
         sample = torch.from_numpy(np.ascontiguousarray(latents)).to(place, dtype)
         context = torch.from_numpy(np.ascontiguousarray(tokens)).to(place, dtype)
         images = nets.decoded(nets.unet(sample, context))
         if not bool(torch.isfinite(images).all()):
             return None
+        # RGB about -1..1 -> uint8 BGR, channels last
         shown = (images.float() / 2 + 0.5).clamp(0, 1).mul_(255).round_().to(torch.uint8)
         return shown.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _repeated(values: Float, count: int) -> Float:
-    """Make them `count` by repeating the last one."""
+    """Repeat the last value until there are `count`."""
     missing = count - len(values)
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
@@ -111,9 +113,10 @@ class _Nets:
 
     def decoded(self, predicted: torch.Tensor) -> torch.Tensor:
         """
-        (B, 4, 32, 32) scaled latents to (B, 3, 256, 256) RGB, about -1..1.
+        Decode (B, 4, 32, 32) scaled latents to (B, 3, 256, 256) RGB, about -1..1.
 
-        One by one on a processor: a frame's layers then fit its caches, and take an eighth of the memory.
+        On a CPU the images are decoded one at a time: the layers then fit the CPU's caches and need an eighth
+        of the memory.
         """
         z = (1 / float(self.vae.config["scaling_factor"])) * predicted
         z = z if self.vae.post_quant_conv is None else self.vae.post_quant_conv(z)
@@ -122,7 +125,11 @@ class _Nets:
 
     @contextmanager
     def widened(self, dtype: torch.dtype) -> Yields[None]:
-        """Both in full precision for a while; that fits, since only one batch is rendered so."""
+        """
+        Convert both networks to float32, and back on exit.
+
+        Memory suffices because only one batch is rendered this way.
+        """
         try:
             for net in (self.unet, self.vae):
                 nn.Module.to(net, torch.float32)

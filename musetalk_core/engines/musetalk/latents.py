@@ -1,4 +1,4 @@
-"""From a face crop to what MuseTalk's UNet is conditioned on, and its form on disk."""
+"""VAE latents of face crops, the input of MuseTalk's UNet, and their format on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_core.errors import InputError
 from musetalk_core.nets.device import Device
 from musetalk_core.types import Float, Image
 
-if TYPE_CHECKING:  # seconds and 200 MB, which only loading needs
+if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 SIDE: Final = 256
@@ -24,7 +24,7 @@ _LOGVAR: Final = (-30.0, 20.0)
 
 def crop256(crop: Image) -> Image:
     """
-    Scale a crop to the side MuseTalk works at; the aspect is not kept.
+    Resize a crop to MuseTalk's input size with Lanczos; the aspect ratio is not kept.
 
     Args:
         crop: (h, w, 3) uint8 BGR, not empty.
@@ -37,14 +37,15 @@ def crop256(crop: Image) -> Image:
 
 def vae_inputs(crops: Sequence[Image], device: Device) -> torch.Tensor:
     """
-    Prepare crops for the VAE.
+    Convert crops to VAE inputs.
 
     Args:
-        crops:  B of (256, 256, 3) uint8 BGR.
-        device: where to.
+        crops:  B arrays (256, 256, 3) uint8 BGR.
+        device: target device and dtype.
 
     Returns:
-        (2B, 3, 256, 256) RGB in -1..1: of each crop first a copy whose lower half is -1, then itself.
+        (2B, 3, 256, 256) RGB in -1..1 on the device: for each crop a copy whose lower half is -1, then the
+        crop.
     """
     pixels = torch.from_numpy(np.stack(crops)).to(device.place)
     full = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32) / 255
@@ -55,7 +56,7 @@ def vae_inputs(crops: Sequence[Image], device: Device) -> torch.Tensor:
 
 
 class LatentEncoder:
-    """Encodes crops one batch after another; draws noise in the original's order when it samples."""
+    """A VAE encoder for batches of crops; `sample` draws noise in the original program's order."""
 
     def __init__(self, vae: AutoencoderKL, device: Device, latents: Latents = "mode", seed: int = 0) -> None:
         self._vae, self._device = vae, device
@@ -65,13 +66,14 @@ class LatentEncoder:
     @torch.inference_mode()
     def encode(self, crops: Sequence[Image]) -> Float:
         """
-        Encode a batch.
+        Encode a batch of crops.
 
         Args:
-            crops: B of (256, 256, 3) uint8 BGR.
+            crops: B arrays (256, 256, 3) uint8 BGR.
 
         Returns:
-            (B, 8, 32, 32) float32: four channels of the crop with a hidden lower half, then four of it.
+            (B, 8, 32, 32) float32: four channels of the crop with its lower half masked, then four of the
+            whole crop.
         """
         mean, logvar = self._moments(vae_inputs(crops, self._device)).chunk(2, dim=1)
         if self._noise is not None:
@@ -85,18 +87,21 @@ class LatentEncoder:
         return moments if self._vae.quant_conv is None else self._vae.quant_conv(moments)
 
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
-        """On the processor, so that a seed means the same on every device."""
+        """Draw noise on the CPU, so that a seed gives the same noise on every device."""
         return torch.randn(like.shape, generator=self._noise).to(like.device, like.dtype)
 
 
 def packed(latents: Float, device: Device) -> bytes:
-    """Store one frame's (8, 32, 32) latents in the precision they were computed in."""
+    """Serialize one frame's (8, 32, 32) latents, float32 or float16 little-endian as the device computes."""
     return latents.astype(_stored(device)).tobytes()
 
 
 def unpacked(content: bytes, device: Device) -> Float:
     """
-    Read what `packed` wrote, and ignore what follows it.
+    Read latents written by `to_bytes`; ignores bytes after them.
+
+    Returns:
+        (8, 32, 32) float32.
 
     Raises:
         InputError: there are too few bytes.
@@ -104,12 +109,12 @@ def unpacked(content: bytes, device: Device) -> Float:
     kind = np.dtype(_stored(device))
     count = int(np.prod(SHAPE))
     if len(content) < count * kind.itemsize:
-        raise InputError("the prepared avatar holds no latents for this frame; prepare it again")
+        raise InputError("the prepared avatar has no latents for this frame; prepare it again")
     return np.frombuffer(content, kind, count).astype(np.float32).reshape(SHAPE)
 
 
 def packed_size(device: Device) -> int:
-    """Bytes that `packed` writes."""
+    """Return the number of bytes that `to_bytes` writes for one frame."""
     return int(np.prod(SHAPE)) * np.dtype(_stored(device)).itemsize
 
 

@@ -1,4 +1,4 @@
-"""Loading of MuseTalk's networks; imported when the first is loaded, since it imports diffusers."""
+"""Loaders of MuseTalk's networks. Imports diffusers, so it is only imported when a network is loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,11 @@ from musetalk_core.nets.tuning import Tuning, tune
 from musetalk_core.nets.whisper_states import WhisperStates, load_whisper
 
 Files = Mapping[str, Path]
-"""Role -> path, as `musetalk_core.weights.layout` gives them."""
+"""Role -> path, as `LocalModels.find` returns them."""
 
 
 def vae(files: Files, device: Device, tuning: Tuning) -> AutoencoderKL:
-    """Both halves of the VAE."""
+    """Load the Stable Diffusion VAE (encoder and decoder) with the device's optimizations."""
     net = load_vae(files["weights"], files["config"], device)
     for half in (net.encoder, net.decoder):
         tune(half, tuning)
@@ -27,27 +27,27 @@ def vae(files: Files, device: Device, tuning: Tuning) -> AutoencoderKL:
 
 
 def unet(files: Files, device: Device, tuning: Tuning) -> LeanUNet:
-    """The UNet of one version."""
+    """Load the UNet of one MuseTalk version with the device's optimizations."""
     net = LeanUNet(load_unet(files["weights"], files["config"], device))
     tune(net, tuning)
     return net
 
 
 def ears(files: Files, device: Device) -> WhisperStates:
-    """Whisper's encoder."""
+    """Load the encoder of Whisper tiny."""
     return load_whisper(files["weights"], device)
 
 
 def parser(files: Files, device: Device) -> FaceParser:
-    """The face parser."""
+    """Load the BiSeNet face parser."""
     return load_parser(files["weights"], device)
 
 
 def detector(files: Files, device: Device, longest_side: int | None) -> FaceDetector:
-    """The face detector."""
+    """Load the S3FD face detector; larger pictures are scaled to `longest_side` pixels, None: never."""
     return load_detector(files["weights"], device, longest_side)
 
 
 def pose(files: Files, device: Device) -> WholeBodyPose:
-    """The pose network."""
+    """Load the DWPose whole-body pose network."""
     return load_pose(files["weights"], device)

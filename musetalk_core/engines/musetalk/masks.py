@@ -1,7 +1,7 @@
 """
-From a face parser's classes to the mask that shows a rendered face, bit for bit as MuseTalk does it.
+Blending masks from a face parser's class map, bit for bit as MuseTalk computes them.
 
-Nothing here depends on the speech: one mask serves a source frame for good.
+A mask does not depend on the speech, so one mask serves a source frame in every job.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from musetalk_core.types import Box, Mask
 Mode = Literal["raw", "neck", "jaw"]
 
 SIDE: Final = 512
-"""Side of the class map; it covers the square around the box."""
+"""Side of the class map in pixels; the map covers the square around the face box."""
 _WHOLE: Final = Box(0, 0, SIDE, SIDE)
 _SKIN, _NOSE, _NECK = 1, 10, 14
 _MOUTH: Final = (11, 12, 13)
@@ -35,17 +35,17 @@ _WIDEST_CHEEK: Final = SIDE // 2
 @dataclass(frozen=True, slots=True)
 class MaskStyle:
     """
-    What of a face is exchanged.
+    Which part of a face is replaced.
 
     Attributes:
-        mode:        `raw` skin and mouth; `neck` the neck, too; `jaw` skin grown beyond the jaw and cut back
-                     at the cheeks, without the nose.
-        left_cheek:  of `jaw`: the cut begins this far left of the middle, in pixels of the class map.
-        right_cheek: the same to the right.
+        mode:        `raw`: skin and mouth; `neck`: the neck too; `jaw`: skin dilated beyond the jaw and
+                     eroded at the cheeks, without the nose.
+        left_cheek:  `jaw` only: the erosion begins this far left of the middle, in class map pixels.
+        right_cheek: `jaw` only: the same to the right.
         blur_share:  width of the soft edge over the side of the square.
 
     Raises:
-        InputError: there is no such mode, or a number is out of bounds.
+        InputError: the mode is unknown or a number is out of range.
     """
 
     mode: Mode = "jaw"
@@ -55,30 +55,31 @@ class MaskStyle:
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
-            raise InputError(f"there is no mask mode {self.mode!r}; take one of {', '.join(get_args(Mode))}")
+            raise InputError(f"unknown mask mode {self.mode!r}; expected one of {', '.join(get_args(Mode))}")
         if not all(0 <= width <= _WIDEST_CHEEK for width in (self.left_cheek, self.right_cheek)):
             raise InputError(
-                f"cheek widths lie in 0..{_WIDEST_CHEEK}, not {self.left_cheek}, {self.right_cheek}"
+                f"cheek widths must be in 0..{_WIDEST_CHEEK}, not {self.left_cheek} and {self.right_cheek}"
             )
         if not 0 <= self.blur_share <= 1:
-            raise InputError(f"the blur of a mask lies in 0..1, not at {self.blur_share}")
+            raise InputError(f"the mask's blur share must be in 0..1, not {self.blur_share}")
 
 
 def parsed_mask(classes: Mask, box: Box, style: MaskStyle = MaskStyle()) -> tuple[Mask, Box]:
     """
-    Make the mask of one source frame.
+    Compute the blending mask of one source frame.
 
     Args:
-        classes: (512, 512) uint8, class of every pixel of `paste_square(box)` scaled to this size.
-        box:     what the engine renders, margin included.
-        style:   what shows.
+        classes: (512, 512) uint8, the parser's class for each pixel of `paste_square(box)` scaled to this
+                 size.
+        box:     the rendered face box, margin included.
+        style:   which part of the face is replaced.
 
     Returns:
-        (mh, mw) uint8, 255 shows the rendered face, and where it lies, which may leave the picture; empty
-        where the parser saw nothing of a face.
+        (mh, mw) uint8, 255 shows the rendered face, and its box in the frame, which may leave the frame. The
+        box is empty if the parser found no face.
 
     Raises:
-        InputError: `classes` has another size.
+        InputError: `classes` has another shape or dtype.
     """
     square = paste_square(box)
     part, n = visible_part(box, square), square.x2 - square.x1
@@ -93,21 +94,21 @@ def parsed_mask(classes: Mask, box: Box, style: MaskStyle = MaskStyle()) -> tupl
 
 def class_mask(classes: Mask, style: MaskStyle, window: Box = _WHOLE) -> Mask:
     """
-    Mark the classes that show.
+    Mark the pixels of the replaced classes.
 
     Args:
         classes: (512, 512) uint8.
-        style:   its mode and cheeks count, its blur does not.
-        window:  the part that is wanted.
+        style:   mode and cheek widths; the blur is not applied here.
+        window:  the part of the class map to compute.
 
     Returns:
         (h, w) uint8 over the window, 0 or 255.
 
     Raises:
-        InputError: `classes` has another size.
+        InputError: `classes` has another shape or dtype.
     """
     if classes.shape != (SIDE, SIDE) or classes.dtype != np.uint8:
-        raise InputError(f"a class map is ({SIDE}, {SIDE}) uint8, not {classes.shape} {classes.dtype}")
+        raise InputError(f"a class map must be ({SIDE}, {SIDE}) uint8, not {classes.shape} {classes.dtype}")
     if style.mode == "jaw":
         return _jaw(classes, style, window)
     shown = (_SKIN, *_MOUTH) if style.mode == "raw" else (_SKIN, *_MOUTH, _NECK)
@@ -124,7 +125,7 @@ def _jaw(classes: Mask, style: MaskStyle, window: Box) -> Mask:
     grown = cv2.dilate(_marked(part, (_SKIN,)), _jaw_kernel())
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, _CHEEK_KERNEL)
     out = np.asarray(cv2.erode(grown, ellipse, iterations=_CHEEK_ROUNDS), np.uint8)
-    # The left cheek ends with the column of its width, the right one begins with it.
+    # The left cheek ends with column 256 - left_cheek, the right one begins with column 256 + right_cheek.
     first = max(0, SIDE // 2 - style.left_cheek + 1 - wide.x1)
     last = max(0, SIDE // 2 + style.right_cheek - wide.x1)
     out[:, first:last] = grown[:, first:last]
@@ -142,7 +143,7 @@ def _marked(classes: Mask, shown: tuple[int, ...]) -> Mask:
 
 @cache
 def _jaw_kernel() -> Mask:
-    """(33, 33) uint8: skin grows 16 pixels up, and down by 6 that taper."""
+    """Return the (33, 33) uint8 dilation kernel: skin grows 16 pixels up and 6 down, tapering downwards."""
     middle = _GROWN_UP
     kernel = np.zeros((2 * middle + 1, 2 * middle + 1), np.uint8)
     for row in range(middle - _GROWN_DOWN, len(kernel)):
@@ -152,7 +153,7 @@ def _jaw_kernel() -> Mask:
 
 
 def _read_by(part: Box, n: int) -> Box:
-    """What of the class map a bicubic resize to n reads for a part of its result, or some more."""
+    """Return the part of the class map that a bicubic resize to n x n reads for one part of its result."""
     scale = SIDE / n
     reach = _BICUBIC_REACH * max(1.0, scale) + 1
     return Box(
@@ -165,10 +166,10 @@ def _read_by(part: Box, n: int) -> Box:
 
 def _resized(mask: Mask, n: int, part: Box, read: Box) -> Mask:
     """
-    Part of a (512, 512) mask resized to n by n.
+    Resize a (512, 512) mask to n x n and return one part of the result.
 
-    Pillow resizes rows first, then columns, with bytes in between: so each pass alone may leave out what the
-    part does not need, and the result stays the same to the bit.
+    Pillow resizes rows first, then columns, with uint8 in between. Each pass can therefore skip what the part
+    does not need, and the result stays bit-identical.
     """
     rows, columns = slice(read.y1, read.y2), slice(part.x1, part.x2)
     wide = Pillow.fromarray(mask[rows]).resize((n, read.size[1]), Pillow.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""The networks of one MuseTalk engine: which ones, from which files, loaded when first needed."""
+"""The networks of one MuseTalk engine: model names, devices and loading at first use."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ T = TypeVar("T")
 
 _VAE, _EARS, _PARSER, _POSE, _FACES = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
 _LONGEST_SIDE: Final = 1024
-"""Larger pictures are searched for faces at this size; the original takes them whole."""
+"""Larger pictures are scaled to this side for face detection; the original uses them unscaled."""
 
 
 class Networks:
-    """Which networks an engine uses. Making one looks at files; only the verbs load."""
+    """The networks of one engine. The constructor only checks files; methods load networks."""
 
     def __init__(self, chosen: Settled, machine: Machine, pinned: Sequence[PinnedModel] = ()) -> None:
         """
-        Check that everything is installed.
+        Check that all models are installed.
 
         Args:
-            chosen:  version and options.
-            machine: where the weights are, and where to compute.
-            pinned:  the content of the weights; of models that it lacks, what is there at first use.
+            resolved: version and options.
+            runtime:  the models folder, device and precision.
+            pinned:   the content of the weights; models not listed are pinned at first use.
 
         Raises:
             ModelNotInstalled: a file is missing.
@@ -62,7 +62,7 @@ class Networks:
         for name in (chosen.preset.model, _VAE, _EARS):
             self._layout.find(name)
         if not self._has_parser and self.landmarks == "dwpose":
-            self._layout.find(_PARSER)  # names what is missing: without a mesh only the parser can mask
+            self._layout.find(_PARSER)  # raises: without a mesh, masks need the parser
 
     def _landmarks(self) -> LandmarksWord:
         if self._machine.landmarks == "auto":
@@ -74,13 +74,13 @@ class Networks:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of all of them in the table of models."""
+        """Return the names of all models in use, as in the model registry."""
         faces = (_POSE, _FACES) if self.landmarks == "dwpose" else (FACE_MESH,)
         parser = (_PARSER,) if self._has_parser else ()
         return (self._chosen.preset.model, _VAE, _EARS, *faces, *parser)
 
     def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
-        """A hash of the weights that decide a stage."""
+        """Return a hash of the weights that determine a stage's results, for cache keys."""
         match stage:
             case "avatar":
                 parser = [_PARSER] if self._has_parser else []
@@ -101,7 +101,7 @@ class Networks:
         return self._pinned[name]
 
     def follower(self, choice: FaceChoice) -> Follower:
-        """Start following a face."""
+        """Return a new face tracker for one clip."""
         if self.landmarks == "mesh":
             return Tracker(choice)
         from musetalk_core.faces.posing import PoseFollower
@@ -110,19 +110,19 @@ class Networks:
         return PoseFollower(self._detector(upstream), self._pose(), choice, upstream)
 
     def vae(self) -> AutoencoderKL:
-        """The VAE, both halves."""
+        """Return the VAE, encoder and decoder."""
         from musetalk_core.engines.musetalk import loading
 
         return self._get(_VAE, lambda files: loading.vae(files, self.device, self._tuning))
 
     def ears(self) -> WhisperStates:
-        """Whisper's encoder."""
+        """Return Whisper's encoder."""
         from musetalk_core.engines.musetalk import loading
 
         return self._get(_EARS, lambda files: loading.ears(files, self.device))
 
     def parser(self) -> FaceParser | None:
-        """The face parser; None where it is not installed."""
+        """Return the face parser; None if it is not installed."""
         if not self._has_parser:
             return None
         from musetalk_core.engines.musetalk import loading
@@ -147,7 +147,7 @@ class Networks:
         return self._get(model, lambda files: loading.unet(files, self.device, self._tuning))
 
     def generate(self, latents: Float, tokens: Float) -> list[Image]:
-        """Render faces; see `Generator.faces`."""
+        """Render faces; see `Generator.render_faces`."""
         return self._generator.faces(self._unet(), self.vae(), latents, tokens)
 
     @cached_property
@@ -157,7 +157,7 @@ class Networks:
 
     @property
     def counts(self) -> Counts:
-        """What happened while rendering so far."""
+        """Return device, batch size and error counts of rendering so far."""
         return self._generator.counts
 
     def _get(self, name: str, load: Callable[[dict[str, Path]], T], *more: object) -> T:

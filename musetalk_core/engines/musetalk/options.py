@@ -1,4 +1,4 @@
-"""What a job may choose about MuseTalk, and what belongs to a version and may not be mixed."""
+"""MuseTalk options of a job, their defaults per version (v1, v1.5) and validation."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,28 +16,29 @@ Silence = Literal["closed", "as_heard"]
 @dataclass(frozen=True, slots=True)
 class Options:
     """
-    The choices of a job; None takes the version's own.
+    MuseTalk options of a job. None means the version's default.
 
     Attributes:
-        version:       which weights, and all that was trained with them.
-        bbox_shift:    v1 only: pixels by which the middle of the box moves down.
+        version:       which weights, with the box geometry and mask they were trained with.
+        bbox_shift:    v1 only: pixels by which the middle of the face box moves down.
         extra_margin:  v1.5 only: pixels added under the chin, 0..40.
         mask_mode:     which part of the face is replaced.
-        left_cheek_width, right_cheek_width: `jaw` only: how much of the cheeks is left alone, in
-                       pixels of the 512 that the parser sees, 20..160.
-        blur_share:    softness of the mask's edge over its side: 0.05, or the live program's 0.1.
-        audio_padding_left, audio_padding_right: how far the mouth hears back and ahead, in steps of
-                       40 ms, 0..10.
-        audio_window:  `exact` keeps time at every frame rate; `upstream` counts with a whole-numbered
-                       rate and looks 40 ms and more early below 25 fps, as the original does.
-        audio_overlap_s: seconds that neighbouring 30-second pieces of speech share and fade over, 0..15;
-                       0 as the original, whose features jump where pieces meet.
+        left_cheek_width, right_cheek_width: `jaw` only: how much of the cheeks stays unchanged, in pixels of
+                       the 512-pixel class map, 20..160.
+        blur_share:    width of the mask's soft edge over its side: 0.05, or 0.1 as in the real-time program.
+        audio_padding_left, audio_padding_right: audio context before and after a frame in steps of 40 ms,
+                       0..10.
+        audio_window:  `exact` stays in sync at every frame rate; `upstream` uses the whole-numbered rate and
+                       is 40 ms and more early below 25 fps, as the original does.
+        audio_overlap_s: seconds that neighbouring 30-second segments of speech share and cross-fade, 0..15;
+                       0 as in the original, whose features jump where segments meet.
         latents:       `mode` is deterministic; `sample` draws noise, as the original does, but seeded.
         seed:          of `sample`.
-        face_rule:     `tracked` poses the surroundings of the chosen face and smooths over time;
-                       `upstream` poses the whole frame, rounds to whole pixels and does not smooth.
-        silence:       `closed` mutes what is no speech before it is heard, so that noise does not move
-                       the mouth.
+        face_rule:     `tracked` estimates landmarks around the chosen face and smooths them over time;
+                       `upstream` estimates them in the whole frame, rounds to whole pixels and does not
+                       smooth.
+        silence:       `closed` mutes non-speech before the audio encoder, so that noise does not move the
+                       mouth; `as_heard` leaves the audio unchanged.
     """
 
     version: Version = "v15"
@@ -59,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What belongs to a version: its weights, and the geometry they were trained with."""
+    """The defaults of a version: its weights and the geometry they were trained with."""
 
     model: str
     takes_shift: bool
@@ -75,7 +76,7 @@ PRESETS: Final[dict[Version, Preset]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Options with nothing left open."""
+    """Options with all defaults filled in."""
 
     preset: Preset
     options: Options
@@ -86,14 +87,14 @@ class Settled:
 
 def settled(options: Options) -> Settled:
     """
-    Fill in what the version decides.
+    Validate options and fill in the version's defaults.
 
     Raises:
         InputError: an option is out of range or belongs to the other version.
     """
     preset = PRESETS.get(options.version)
     if preset is None:
-        raise InputError(f"there is no MuseTalk version {options.version!r}; there are {', '.join(PRESETS)}")
+        raise InputError(f"no MuseTalk version {options.version!r}; expected one of {', '.join(PRESETS)}")
     _check_ranges(options)
     if options.bbox_shift and not preset.takes_shift:
         raise InputError("bbox_shift belongs to MuseTalk v1; version v15 uses extra_margin instead")
@@ -132,8 +133,8 @@ def _check_ranges(options: Options) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
-            raise InputError(f"{name} lies between {low} and {high}, not {value}")
+            raise InputError(f"{name} must be between {low} and {high}, not {value}")
     for name, words in _WORDS.items():
         value = getattr(options, name)
         if value is not None and value not in words:
-            raise InputError(f"{name} is one of {', '.join(words)}, not {value!r}")
+            raise InputError(f"{name} must be one of {', '.join(words)}, not {value!r}")

@@ -1,4 +1,4 @@
-"""What MuseTalk's network hears of a frame: encoder rows laid end to end, each place marked by a wave."""
+"""Audio tokens of output frames: windows of Whisper encoder states with sinusoidal positional encoding."""
 
 from functools import lru_cache
 from typing import Final, Protocol
@@ -14,24 +14,24 @@ _LONGEST_WAVE: Final = 10_000.0
 
 
 class StateRows(Protocol):
-    """Stored encoder states, (L, 5, 384) float of any width; an array, or what reads slices from a file."""
+    """Encoder states, (L, 5, 384) float: an array or a reader that loads slices from a file."""
 
     def __getitem__(self, key: slice, /) -> Float:
-        """Rows `key.start` to `key.stop`."""
+        """Return rows `key.start` to `key.stop`, (n, 5, 384)."""
         ...
 
 
 def tokens(states: StateRows, rows: Ints, with_positions: bool = True) -> Float:
     """
-    Gather what some frames hear.
+    Gather the audio tokens of output frames.
 
     Args:
-        states:         (L, 5, 384); read once, from the first row that is needed to the last.
-        rows:           (B, W) int64, see `windows`; -1 is a row of zeros.
-        with_positions: add the table of `positions`, as the network wants it.
+        states:         (L, 5, 384); one slice is read, from the first needed row to the last.
+        rows:           (B, W) int64 row numbers, see `audio_windows`; -1 is a row of zeros.
+        with_positions: add `positional_encoding`, as the UNet requires.
 
     Returns:
-        (B, W * 5, 384) float32: the five states of the first row, of the second, and so on.
+        (B, W * 5, 384) float32: the five states of the first row, then of the second, and so on.
     """
     out = np.zeros((*rows.shape, STATES, WIDTH), np.float32)
     present = rows != ABSENT
@@ -47,14 +47,14 @@ def tokens(states: StateRows, rows: Ints, with_positions: bool = True) -> Float:
 @lru_cache(maxsize=8)
 def positions(count: int = 50, width: int = WIDTH) -> Float:
     """
-    Give the sinusoidal table that is added to tokens.
+    Return the sinusoidal positional encoding of tokens.
 
     Args:
-        count: tokens.
+        count: number of tokens.
         width: of a token, even.
 
     Returns:
-        (count, width) float32, sines in even and cosines in odd columns; shared, not to be modified.
+        (count, width) float32, sines in even and cosines in odd columns; read-only, cached.
     """
     waves = np.exp(np.arange(0, width, 2) * (-np.log(_LONGEST_WAVE) / width))
     angles = np.arange(count)[:, None] * waves

@@ -1,8 +1,8 @@
 """
-Which encoder rows each output frame hears: index arithmetic, no tensors.
+Audio windows: the encoder rows of each output frame. Index arithmetic only, no tensors.
 
-The exact rule looks from 80 ms before to 120 ms after a frame at any rate. The original's own windows, which
-drift and shift at most rates, are here for comparison under `upstream_rows`.
+The exact rule covers 80 ms before to 120 ms after a frame at any frame rate (default paddings). The
+original's windows, which drift and shift at most rates, are available as `upstream_rows`.
 """
 
 from fractions import Fraction
@@ -16,42 +16,42 @@ from musetalk_core.speech.rows import ROWS_PER_S
 from musetalk_core.types import SPEECH_RATE_HZ, Ints
 
 ABSENT: Final = -1
-"""Stands for a row of zeros."""
+"""Row number of a row of zeros."""
 WIDEST_PADDING: Final = 10
 
 
 def window_width(left: int = 2, right: int = 2) -> int:
     """
-    Rows a frame hears; five states each make its tokens.
+    Return the number of encoder rows per frame; each row becomes five tokens.
 
     Raises:
         InputError: a padding is not in 0..10.
     """
     if not (0 <= left <= WIDEST_PADDING and 0 <= right <= WIDEST_PADDING):
-        raise InputError(f"audio paddings lie in 0..{WIDEST_PADDING}, not {left}, {right}")
+        raise InputError(f"audio paddings must be in 0..{WIDEST_PADDING}, not {left} and {right}")
     return 2 * (left + right + 1)
 
 
 def window_rows(first: int, stop: int, rate: Fraction, rows: int, left: int = 2, right: int = 2) -> Ints:
     """
-    Give the rows of some output frames by the exact rule.
+    Return the encoder rows of output frames by the exact rule.
 
     Args:
-        first: the first output frame.
-        stop:  one past the last; n = stop - first.
-        rate:  output frames per second; rational, so that hours do not drift.
-        rows:  L, see `musetalk_core.speech.rows.row_count`.
-        left:  half the rows before the frame's own.
-        right: half the rows after the frame's own two.
+        first:     the first output frame.
+        stop:      one past the last; n = stop - first.
+        rate:      output frames per second; a Fraction, so that hours do not drift.
+        row_count: L, the number of encoder rows.
+        left:      half the number of rows before the frame's own.
+        right:     half the number of rows after the frame's own two.
 
     Returns:
-        (n, 2 * (left + right + 1)) int64, rows of the encoder's states; -1 outside 0..L-1, a row of zeros.
+        (n, 2 * (left + right + 1)) int64 row numbers; -1 (a row of zeros) for rows outside 0..L-1.
 
     Raises:
-        InputError: a padding is not in 0..10, or the rate not positive.
+        InputError: a padding is not in 0..10, or the rate is not positive.
     """
     if rate <= 0:
-        raise InputError(f"a frame rate is positive, not {rate}")
+        raise InputError(f"the frame rate must be positive, not {rate}")
     width = window_width(left, right)
     own = np.arange(first, stop, dtype=np.int64) * (ROWS_PER_S * rate.denominator) // rate.numerator
     found = own[:, None] - 2 * left + np.arange(width)
@@ -60,64 +60,64 @@ def window_rows(first: int, stop: int, rate: Fraction, rows: int, left: int = 2,
 
 def upstream_frames(samples: int, fps: float, left: int = 2, right: int = 2) -> int:
     """
-    Count the frames that the original makes of speech, its float rounding included.
+    Return the number of frames that the original renders for a speech, including its float rounding.
 
     Args:
         samples: S, at 16 kHz.
-        fps:     as the original reads it from a video; it goes on with the whole part.
+        fps:     as the original reads it from a video; only the whole part is used.
         left:    its `audio_padding_length_left`.
         right:   its `audio_padding_length_right`.
 
     Raises:
-        InputError: the original ends with an error.
+        InputError: the original fails on this input.
     """
     whole = int(fps)
     frames = floor((samples / SPEECH_RATE_HZ) * whole) if whole > 0 else 0
     if frames == 0:
-        raise InputError(f"the original makes no frame of {samples} samples at {fps} fps", samples=samples)
+        raise InputError(f"the original renders no frame for {samples} samples at {fps} fps", samples=samples)
     rows = upstream_row_count(samples)
     before, after = _upstream_padding(rows, whole, left, right)
     last = floor((frames - 1) * (ROWS_PER_S / whole))
     if last + window_width(left, right) > before + rows + after:
         raise InputError(
-            f"the original runs past the end of the sound: {samples} samples at {fps} fps", samples=samples
+            f"the original reads past the end of the audio: {samples} samples at {fps} fps", samples=samples
         )
     return frames
 
 
 def upstream_row_count(samples: int) -> int:
-    """Count the rows L that the original keeps, its float rounding included."""
+    """Return the number of rows L that the original keeps, including its float rounding."""
     return floor((samples / SPEECH_RATE_HZ) * ROWS_PER_S)
 
 
 def upstream_rows(first: int, stop: int, fps: float, rows: int, left: int = 2, right: int = 2) -> Ints:
     """
-    Give the rows of some output frames as the original reads them, its float rounding included.
+    Return the encoder rows of output frames as the original reads them, including its float rounding.
 
     Args:
-        first: the first output frame.
-        stop:  one past the last; n = stop - first. Frames that the original has not are served, too.
-        fps:   see `upstream_frames`.
-        rows:  L, see `upstream_row_count`.
-        left:  see `upstream_frames`.
-        right: see `upstream_frames`.
+        first:     the first output frame.
+        stop:      one past the last; n = stop - first. Frames that the original does not render are allowed.
+        fps:       see `upstream_frame_count`.
+        row_count: L, see `upstream_row_count`.
+        left:      see `upstream_frame_count`.
+        right:     see `upstream_frame_count`.
 
     Returns:
         (n, 2 * (left + right + 1)) int64 like `window_rows`.
 
     Raises:
-        InputError: a padding is not in 0..10, or the rate below 1.
+        InputError: a padding is not in 0..10, or the rate is below 1.
     """
     if fps < 1:
-        raise InputError(f"the original knows no rate below 1, such as {fps}")
+        raise InputError(f"the original fails at frame rates below 1, such as {fps}")
     before, _ = _upstream_padding(rows, int(fps), left, right)
-    # parity: musetalk/utils/audio_processor.py multiplies a float step before it rounds down
+    # parity: musetalk/utils/audio_processor.py multiplies by a float step, then rounds down
     own = np.floor(np.arange(first, stop) * (ROWS_PER_S / int(fps))).astype(np.int64)
     found = own[:, None] - before + np.arange(window_width(left, right))
     return np.where((found >= 0) & (found < rows), found, ABSENT)
 
 
 def _upstream_padding(rows: int, fps: int, left: int, right: int) -> tuple[int, int]:
-    """Zero rows before and after; they are cut from the L rows, so they are no more than L."""
+    """Return the zero rows before and after; the original cuts them from the L rows, so at most L each."""
     unit = ceil(ROWS_PER_S / fps)
     return min(unit * left, rows), min(unit * 3 * right, rows)

@@ -1,11 +1,11 @@
-"""The points that carry the motion, in one array: both halves of a mouth share one system of equations."""
+"""Layout of the warp's control points in one array; both fields share one equation system."""
 
 from typing import Final
 
 UPPER_OUTER: Final = slice(0, 11)
 UPPER_INNER: Final = slice(11, 22)
 PLANE: Final = slice(22, 25)
-"""No points: the rows of the spline's constant and its two slopes; zeros."""
+"""Not points: the rows of the spline's constant and its two slopes; zeros."""
 STILL: Final = slice(25, 61)
 LOWER_OUTER: Final = slice(61, 72)
 LOWER_INNER: Final = slice(72, 83)
@@ -14,6 +14,6 @@ JAW: Final = slice(93, 108)
 
 COUNT: Final = 108
 ABOVE: Final = slice(0, 61)
-"""What moves all above the lip line."""
+"""Control points of the field above the lip line."""
 BELOW: Final = slice(22, 108)
-"""What moves all below; both contain the plane and what holds still."""
+"""Control points of the field below the lip line; both include the plane and the fixed points."""

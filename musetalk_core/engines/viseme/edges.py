@@ -1,4 +1,4 @@
-"""The visible edges of the lips, and the line on which they meet."""
+"""The visible inner edges of the lips, and the seam where closed lips meet."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,27 +10,27 @@ from musetalk_core.faces.topology import LOWER_LIP_INNER, UPPER_LIP_INNER
 from musetalk_core.types import Float
 
 SEAM: Final = 0.35
-"""Where closed lips meet between the upper (0) and the lower (1) inner edge of open ones."""
+"""Position of the seam of closed lips between the upper (0) and the lower (1) inner edge of open ones."""
 _TRIM, _TRIM_PX, _TRIM_SHARE = 0.0095, 1.2, 0.22
-"""Cut off an open lip: in face units, but at least in pixels (teeth bleed into the lip by about one), and at
+"""Trimmed from an open lip: in face units, at least in pixels (teeth bleed into the lip by about one), and at
 most as a share of the lip."""
 _OUTER_UPPER, _INNER_UPPER, _INNER_LOWER, _OUTER_LOWER = 0, 13, 14, 17
 _ALONG: Final = np.linspace(0.12, np.pi - 0.12, 11)
 _BELLY: Final = (np.sin(_ALONG) ** 0.3).astype(np.float32)
-"""Less at the corners, where lips are thin."""
+"""Trim along the lip: less at the corners, where lips are thin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LipEdges:
     """
-    Inner edges in face units, 11 points from the left to the right corner.
+    The inner lip edges in face units, 11 points from the left to the right corner.
 
     Attributes:
-        upper:   (11, 2) float32.
-        lower:   (11, 2) float32.
-        gap:     distance of the mesh's inner lips in the middle, before trimming; never negative.
-        parted:  0 closed .. 1 certainly open.
-        trims:   what was cut off the upper and the lower lip in the middle.
+        upper:    (11, 2) float32.
+        lower:    (11, 2) float32.
+        gap:      distance of the mesh's inner lips in the middle, before trimming; never negative.
+        openness: 0 closed .. 1 certainly open.
+        trims:    what was trimmed from the upper and the lower lip in the middle.
     """
 
     upper: Float
@@ -41,20 +41,20 @@ class LipEdges:
 
     @property
     def seam(self) -> Float:
-        """(11, 2) float32, where the lips meet when they close."""
+        """Return (11, 2) float32: where the lips meet when they close."""
         return (self.upper * (1 - SEAM) + self.lower * SEAM).astype(np.float32)
 
 
 def lip_edges(points: Float, height: float) -> LipEdges:
     """
-    Take the inner edges of the lips off a mesh.
+    Return the inner lip edges of a mesh.
 
-    The mesh is not exact: where teeth may show, a little is cut off both lips, or white pixels of teeth stay
-    on the lips when they close.
+    The mesh is not exact. Where teeth may show, both lips are trimmed slightly; otherwise white pixels of
+    teeth stay on the lips when they close.
 
     Args:
         points: (468, 2) float32, mesh in face units.
-        height: H in pixels.
+        height: face height H in pixels.
     """
     upper, lower = points[UPPER_LIP_INNER].copy(), points[LOWER_LIP_INNER].copy()
     gap = max(0.0, float(lower[5, 1] - upper[5, 1]))

@@ -1,4 +1,4 @@
-"""Lip movement without weights: phones move a mesh-driven warp, and the inside of the mouth is painted."""
+"""The viseme engine: lip movement from phones by a mesh-driven warp, without weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -34,7 +34,7 @@ _LEAST_PX: Final = 16
 
 
 class VisemeEngine:
-    """Satisfies `Engine`; needs nothing but the face mesh it is handed."""
+    """An `Engine` that needs no weights except the bundled face mesh."""
 
     name = "viseme"
     version = "2"
@@ -44,22 +44,26 @@ class VisemeEngine:
     models = (FACE_MESH,)
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
-        """See `Engine`: it has no parameters, and its only networks are those of the face mesh."""
+        """
+        Return name, version and, for `avatar`, the hashes of the face mesh networks.
+
+        The engine has no parameters.
+        """
         meshes = {"networks": [DETECTOR.sha256, MESH.sha256]} if stage == "avatar" else {}
         return {"engine": self.name, "version": self.version, **meshes}
 
     def follow_faces(self, choice: FaceChoice) -> Follower:
-        """Follow the 468-point mesh."""
+        """Track the 468-point face mesh."""
         return Tracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
         """
-        Give the square around mouth and chin in which all motion happens.
+        Return the square around mouth and chin that contains all motion.
 
         Args:
             landmarks: (468, 2) float32, mesh in pixels of the picture.
-            width:     of the picture.
-            height:    of the picture.
+            width:     of the picture in pixels.
+            height:    of the picture in pixels.
 
         Returns:
             Clipped to the picture, at least two pixels wide and high, on even coordinates.
@@ -76,18 +80,18 @@ class VisemeEngine:
         return box.evened().clipped(width, height)
 
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
-        """Yield one (33,) float32 record per face, in order."""
+        """Yield the (33,) float32 features of each face, in order; see `FrameRecord`."""
         for face in faces:
             yield Encoded(record.measure(face).packed())
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
-        Smooth records over each shot.
+        Smooth frame features within each shot.
 
         Args:
-            records: (T, 33) float32; rows of frames without a face are NaN.
-            shots:   shot number per frame, -1 where there is no face.
-            rate:    average source frames per second.
+            frame_features: (T, 33) float32; rows of frames without a face are NaN.
+            shots:          shot number per frame, -1 where there is no face.
+            rate:           average source frames per second.
 
         Returns:
             (T, 33) float32; zeros where there is no face.
@@ -95,25 +99,25 @@ class VisemeEngine:
         return settling.settled(records, shots, rate)
 
     def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Pick the frame of each shot that shows most teeth; shots that show none are left out."""
+        """Return the frame of each shot that shows most teeth; shots without teeth are left out."""
         return settling.donors(records, shots)
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
         """
-        Turn speech into curves of the mouth.
+        Convert speech to mouth curves.
 
         Args:
             samples: the speech.
-            frames:  T, output frames wanted.
+            frames:  T, number of output frames.
             rate:    output frames per second.
-            phones:  its sounds where known, else they are recognised.
+            phones:  the phones of the speech; None: they are recognized.
 
         Yields:
-            (T, 3) float32, once: open 0..1, width -1 round .. +1 spread, closure 0..1.
+            (T, 3) float32, once: opening 0..1, width -1 round .. +1 spread, closure 0..1.
         """
-        # Imported here: the recogniser is heavy and only this verb needs it.
+        # Imported here: loading the phone recognizer takes long, and only this method needs it.
         from musetalk_core.speech.align import phones_of
         from musetalk_core.speech.curves import curves
 
@@ -121,24 +125,24 @@ class VisemeEngine:
         yield curves(samples, known, frames, rate)
 
     def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
-        """Give rows start..stop: one row is one output frame."""
+        """Return rows start..stop, (stop - start, 3) float32: one row is one output frame."""
         del rate
         return heard.read(start, stop)
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
         """
-        Draw new crops; any order, the same input always gives the same bytes.
+        Render new crops, in any order; the same input always gives the same bytes.
 
         Args:
-            faces:        B source faces.
-            conditioning: of the whole clip; row `face.index` belongs to a face.
-            features:     (B, 3) float32, rows of `encode_speech`.
+            faces:          B source faces.
+            conditioning:   of the whole clip; row `face.index` belongs to a face.
+            audio_features: (B, 3) float32, rows of `encode_audio`.
 
         Returns:
-            B crops (h, w, 3) uint8 BGR of the size of their boxes; what does not move keeps its bytes.
+            B crops (h, w, 3) uint8 BGR of the size of their boxes; pixels that do not move keep their bytes.
 
         Raises:
-            EngineError: the three do not belong together.
+            EngineError: the inputs differ in number, or a crop and its box in size.
         """
         if features.shape != (len(faces), 3):
             raise EngineError(
@@ -147,14 +151,14 @@ class VisemeEngine:
         return [_drawn(face, conditioning, row) for face, row in zip(faces, features.tolist(), strict=True)]
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> None:
-        """Give none: what does not move keeps the source's bytes."""
+        """Return None: pixels that do not move keep the source's bytes, so no blending is needed."""
 
 
 def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:
     crop = face.crop
     size = crop.shape[1], crop.shape[0]
     if size != face.box.size:
-        raise EngineError(f"a crop of {size} pixels does not belong to a box of {face.box.size}")
+        raise EngineError(f"a crop of {size} pixels does not match its box of {face.box.size}")
     mouth = mouth_of(face, conditioning.records[face.index])
     if min(size) < _LEAST_PX or mouth.motion <= 0:
         return crop.copy()
@@ -163,13 +167,14 @@ def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Ima
     motion = motion_of(warp, opening)
     out = crop.copy()
     if not motion.area.is_empty:
+        # move the pixels, antialias the seam, then draw the mouth interior into the opening
         source = levels(crop, motion.area)
         picture = moved(source, motion.shift)
         smooth_seam(picture, source, motion.area, warp, opening)
         at = opening.y1 - motion.area.y1, opening.x1 - motion.area.x1
         window = picture[at[0] : at[0] + opening.size[1], at[1] : at[1] + opening.size[0]]
         paint_opening(window, opening, warp, _teeth(face, conditioning))
-        np.maximum(picture, 0, out=picture)
+        np.maximum(picture, 0, out=picture)  # convertScaleAbs would turn negative values positive
         out[motion.area.slices()] = cv2.convertScaleAbs(picture)
     return out
 

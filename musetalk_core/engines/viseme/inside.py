@@ -1,4 +1,4 @@
-"""The inside of the mouth: cavity, tongue, teeth and shadow, from back to front."""
+"""Drawing the mouth interior: cavity, tongue, teeth and shadow, composed from front to back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,13 @@ _PLANES = 9
 @dataclass(frozen=True, slots=True, eq=False)
 class Paint:
     """
-    Colours of one mouth, three BGR levels each.
+    The colors of one mouth, three BGR levels 0..255 each.
 
     Attributes:
-        cavity: behind everything; not black, a black slab is the most visible mistake.
+        teeth:  upper teeth; lower ones are drawn darker.
+        cavity: behind everything; not black, because a black area is the most visible artifact.
+        tongue: a darker lip color.
+        lip:    lip color; the line between closed lips is a darker version.
     """
 
     teeth: Sequence[float]
@@ -34,7 +37,7 @@ class Paint:
 
 
 def paint_of(mouth: Mouth) -> Paint:
-    """Derive the colours inside the mouth from skin and lips."""
+    """Derive the colors of the mouth interior from the skin and lip colors of the source frame."""
     skin = [max(v, 10.0) for v in mouth.record.skin.tolist()]
     lip, light = mouth.record.lip.tolist(), sum(skin) / 3
     dark = 0.24 + 0.06 * (1 - largeness(mouth))
@@ -52,9 +55,9 @@ class Hole:
     The opening between the lips.
 
     Attributes:
-        mask:  (rows, columns) float32, its area.
-        alpha: (rows, columns) float32, what of it is visible.
-        teeth: the clip's own, if it shows any.
+        mask:  (rows, columns) float32, coverage 0..1.
+        alpha: (rows, columns) float32, visibility 0..1.
+        teeth: real teeth of the clip; None if it shows none.
     """
 
     mask: Float
@@ -64,20 +67,20 @@ class Hole:
 
 def drawn(raster: Raster, mouth: Mouth, shape: Shape, hole: Hole | None, line: Float | None) -> Float:
     """
-    Draw the inside of the mouth, and over it the line on which the lips meet.
+    Draw the mouth interior, and over it the line where the lips meet.
 
-    Every paint is a plane of weights, from front to back each takes its share of what is left of the light;
-    colours are mixed at the end, all at once.
+    Each layer is a plane of weights. From front to back, each layer takes its share of the remaining light;
+    all colors are mixed at the end in one matrix product.
 
     Args:
-        raster: where.
-        mouth:  the source.
-        shape:  the wanted edges.
-        hole:   the opening, if any.
-        line:   (rows, columns) float32, its alpha.
+        grid:    the sampling grid to draw on.
+        mouth:   the source mouth.
+        shape:   the target lip edges.
+        opening: the opening; None: closed.
+        line:    (rows, columns) float32, the line's alpha 0..1; None: no line.
 
     Returns:
-        (rows, columns, 4) float32: BGR levels times alpha, and alpha.
+        (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
     """
     planes = scratch("planes", _PLANES, raster.rows, raster.columns)
     left = np.float32(1) if line is None else 1 - line
@@ -97,7 +100,7 @@ def drawn(raster: Raster, mouth: Mouth, shape: Shape, hole: Hole | None, line: F
 
 
 def _colours(paint: Paint, gain: Float) -> Float:
-    """(9, 4) float32: what each plane adds to blue, green, red and alpha."""
+    """Return (9, 4) float32: what each plane adds to blue, green, red and alpha."""
     out = np.zeros((_PLANES, 4), np.float32)
     out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER, :3] = paint.cavity, paint.tongue, paint.teeth
     out[_LOWER, :3] = [0.85 * v for v in paint.teeth]
@@ -108,10 +111,11 @@ def _colours(paint: Paint, gain: Float) -> Float:
 
 
 def _fill(planes: Float, left: Float, raster: Raster, mouth: Mouth, shape: Shape, hole: Hole) -> None:
-    """Share what is `left` of the light between all inside the mouth."""
+    """Divide the remaining light between the layers of the mouth interior; writes into `planes`."""
     x, y = raster.local(mouth.pose)
-    x -= np.float32(mouth.middle)
+    x -= np.float32(mouth.middle)  # face units from the middle of the mouth
     half = max(1e-3, float(shape.upper[10, 0] - shape.upper[0, 0]) / 2)
+    # 0 in the middle .. 1 at the corners of the target mouth
     along = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
     squared = np.square(along)
     top, low = float(shape.upper[5, 1]), float(shape.lower[5, 1])
@@ -133,7 +137,7 @@ def _fill(planes: Float, left: Float, raster: Raster, mouth: Mouth, shape: Shape
 
 
 def _shade(mouth: Mouth, gap: float, raster: Raster, mask: Float, y: Float, top: float) -> Float:
-    """Darken under the upper lip and towards the edges."""
+    """Return (rows, columns) float32 0..1: darker under the upper lip and towards the edges."""
     depth = y - np.float32(top)
     floor = np.minimum(np.maximum(depth * np.float32(0.25 / max(gap, 0.01)), 0), np.float32(0.25))
     floor += np.float32(0.42 + 0.28 * (1 - largeness(mouth)))
@@ -168,7 +172,7 @@ def _lower_teeth(along: Float, squared: Float, y: Float, low: float, gap: float)
 
 
 def _upper_teeth(along: Float, squared: Float, y: Float, edge: float, gap: float) -> Float:
-    """Draw them fixed to the skull, not to the lip: the lip slides over them."""
+    """Return the weight of the upper teeth, fixed to the skull: the lip slides over them."""
     below = squared * np.float32(-0.020 / 0.009) + np.float32(edge / 0.009 + 0.5)
     below -= y * np.float32(1 / 0.009)
     weight = smooth01(below)
@@ -177,7 +181,7 @@ def _upper_teeth(along: Float, squared: Float, y: Float, edge: float, gap: float
 
 
 def _lines(x: Float, squared: Float) -> Float:
-    """Light of the upper teeth: darker to the sides and between each other."""
+    """Return the brightness of the upper teeth: darker to the sides and between teeth."""
     turns = x * np.float32(1 / 0.026)
     turns -= np.rint(turns)
     lines = np.exp(np.square(turns) * np.float32(-1 / 0.004))

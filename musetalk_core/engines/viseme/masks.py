@@ -1,4 +1,4 @@
-"""Soft-edged areas on a raster."""
+"""Soft-edged masks on a sampling grid."""
 
 from typing import Final
 
@@ -14,17 +14,17 @@ _SUBPIXEL_BITS: Final = 4
 
 def filled(raster: Raster, pose: Pose, upper: Float, lower: Float, finer: int = 1) -> Float:
     """
-    Draw the area between two curves.
+    Fill the area between two curves.
 
     Args:
-        raster: where.
-        pose:   of the face.
-        upper:  (N, 2) float32, face units.
-        lower:  (N, 2) float32.
-        finer:  samples per cell and axis: OpenCV's smooth edges stand out by half a sample.
+        grid:          the sampling grid.
+        pose:          of the face.
+        upper:         (N, 2) float32, face units.
+        lower:         (N, 2) float32, face units.
+        supersampling: samples per cell and axis; OpenCV's antialiased edges extend outwards by half a sample.
 
     Returns:
-        (rows, columns) float32, 0..1, smooth edges.
+        (rows, columns) float32, 0..1, antialiased edges.
     """
     size = raster.columns, raster.rows
     fine = raster.over(finer * size[0], finer * size[1])
@@ -38,6 +38,6 @@ def filled(raster: Raster, pose: Pose, upper: Float, lower: Float, finer: int = 
 
 
 def blurred(mask: Float, raster: Raster, pose: Pose, sigma: float) -> Float:
-    """Soften a mask; `sigma` in face units."""
+    """Blur a (rows, columns) float32 mask; `sigma` is in face units, at least 0.4 cells."""
     cells = raster.columns / raster.area.size[0]
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.4, sigma * pose.height * cells)), np.float32)

@@ -1,4 +1,4 @@
-"""Where the crop moves and how far: a coarse field over all of it, a finer one at the lips."""
+"""The motion field of a crop: a coarse displacement grid over the whole crop, a finer one around the lips."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,26 +16,26 @@ from musetalk_core.engines.viseme.warp import Warp
 from musetalk_core.types import Box, Float, Image
 
 _CELLS: Final = 64
-"""Of the grid on which fields are joined, at most about so many along a side, each of whole pixels."""
+"""The joined displacement grid has about this many cells along the longer side; a cell is whole pixels."""
 _COARSE: Final = 16
 _COLUMNS, _ROWS = 20, 14
 _MOVES_PX: Final = 0.3
 _SEEN_PX: Final = 1 / 64
-"""OpenCV samples at 32nds of a pixel, so a smaller shift is none."""
+"""Smaller displacements are treated as zero: OpenCV samples at 1/32 pixel."""
 _PAD: Final = 0.06
-"""The finer field reaches this far beyond the lips."""
+"""Margin of the finer field around the lips, in face units."""
 _GROWN: Final = np.array([0, 0.02], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
     """
-    Everything that moves.
+    The displacement of all pixels that move.
 
     Attributes:
-        area:  where in the crop; may be empty.
-        shift: (h, w, 2) float32, from each of its pixels to its source, in pixels; 0 where bytes stay. Only
-                until the next frame.
+        area:         their rectangle in the crop; may be empty.
+        displacement: (h, w, 2) float32, from each pixel of `area` to its source, in pixels; 0 where bytes
+                      stay unchanged. A scratch buffer, valid until the next frame.
     """
 
     area: Box
@@ -44,11 +44,11 @@ class Motion:
 
 def motion_of(warp: Warp, also: Box) -> Motion:
     """
-    Give the displacement of every pixel that moves.
+    Compute the displacement of every pixel that moves.
 
     Args:
-        warp: the fields.
-        also: what the area shall contain even where nothing moves.
+        warp:          the two fields.
+        required_area: part of the crop that the area must contain even if nothing moves there.
     """
     cell = max(1, round(max(warp.size) / _CELLS))
     columns, rows = (-(-n // cell) for n in warp.size)
@@ -72,7 +72,7 @@ def motion_of(warp: Warp, also: Box) -> Motion:
 
 
 def outline(warp: Warp, curves: list[Float], pad: float) -> Box:
-    """Give the rectangle around (N, 2) curves in face units, `pad` of them wider, inside the crop."""
+    """Return the rectangle around (N, 2) curves in face units with a margin `pad`, clipped to the crop."""
     pose: Pose = warp.mouth.pose
     points = pose.pixels(np.concatenate(curves))
     margin = pad * pose.height
@@ -81,29 +81,37 @@ def outline(warp: Warp, curves: list[Float], pad: float) -> Box:
 
 
 def lips_of(warp: Warp) -> Box:
-    """Give the rectangle of the crop around the lips, as they are and as they shall be."""
+    """Return the rectangle of the crop around the source lips and the target lips."""
     mouth, shape = warp.mouth, warp.shape
     return outline(warp, [mouth.upper_outer, mouth.lower_outer, shape.upper, shape.lower], _PAD)
 
 
 def levels(crop: Image, area: Box) -> Float:
-    """Give a part of the crop as (h, w, 3) float32 levels; only until the next frame."""
-    # OpenCV samples float32 in half the time it takes for uint8.
+    """Copy a part of the crop to (h, w, 3) float32 levels; a scratch buffer, valid until the next frame."""
+    # OpenCV remaps float32 in half the time of uint8.
     out = scratch("levels", *reversed(area.size), 3)
     np.copyto(out, crop[area.slices()])
     return out
 
 
 def moved(source: Float, shift: Float) -> Float:
-    """Give the moved levels, a little more or less than 0..255 at edges; only until the next frame."""
+    """
+    Return the displaced levels, slightly outside 0..255 at edges.
+
+    (h, w, 3) float32; a scratch buffer, valid until the next frame.
+    """
     out, flags = scratch("moved", *source.shape), cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP
-    cv2.remap(source, shift, None, flags, out, cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
+    cv2.remap(source, shift, None, flags, out, cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  OpenCV's stub requires map2, which is optional
     return out
 
 
 @lru_cache(maxsize=64)
 def border(size: tuple[int, int], width: int) -> tuple[Float, Float]:
-    """Give (h, w) float32: 0 at the border .. 1 from `width` on, and 1 minus that; not to be modified."""
+    """
+    Return a ramp and 1 minus it, (h, w) float32: 0 at the border .. 1 from `width` pixels on.
+
+    Cached, not to be modified.
+    """
     across, down = (smooth01(_from_ends(n) / np.float32(width)) for n in size)
     ramp = np.multiply.outer(down, across)
     return ramp, 1 - ramp
@@ -120,7 +128,7 @@ def _split(shift: Float) -> tuple[Float, Float]:
 
 
 def _weight(warp: Warp, grid: Raster, across: Float, down: Float) -> Float:
-    """(rows, columns) float32: share of the shift that is used; tiny ones are not, so that bytes stay."""
+    """Return (rows, columns) float32: share of the displacement to use; 0 where it is tiny, to keep bytes."""
     pose = warp.mouth.pose
     length = np.asarray(cv2.magnitude(across, down), np.float32)
     length -= np.float32(0.05)
@@ -132,7 +140,7 @@ def _weight(warp: Warp, grid: Raster, across: Float, down: Float) -> Float:
 
 
 def _refine(full: Float, cell: int, area: Box, weight: Float, warp: Warp, lips: Box) -> None:
-    """Put the finer field into the coarse one; both areas are in cells."""
+    """Blend the finer lip field into the coarse field `full` in place; `area` and `lips` are in cells."""
     place = _pixels(lips, cell)
     fine = warp.shift(Raster(place, *place.size), _COLUMNS, _ROWS)
     used = cv2.resize(weight[lips.slices()], place.size)
@@ -143,7 +151,7 @@ def _refine(full: Float, cell: int, area: Box, weight: Float, warp: Warp, lips: 
 
 
 def _around(across: Float, down: Float) -> Box:
-    """Give the cells whose pixels move, and one more on each side: up to there the shift fades to 0."""
+    """Return the moving cells and one more on each side, where the displacement fades to 0."""
     most = np.maximum(np.abs(across), np.abs(down))
     x, y, width, height = cv2.boundingRect((most > _SEEN_PX).view(np.uint8))
     if width == 0:

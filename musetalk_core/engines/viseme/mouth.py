@@ -1,4 +1,4 @@
-"""The mouth of one source frame before anybody speaks: its edges, its seam and what holds still around it."""
+"""The mouth of one source frame before any motion: lip edges, seam and the control points of the warp."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,9 +26,9 @@ from musetalk_core.types import Box, Float
 CHIN_POINTS: Final = (18, 83, 313, 200, 201, 421, 199, 208, 428, 175)
 JAW_POINTS: Final = (152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397, 58, 288)
 _STILL: Final = (2, 97, 326, 98, 327, 129, 358, 50, 280, 117, 346, 234, 454, 93, 323, 132, 361, 205, 425)
-"""Nose base and cheeks: what speech does not move."""
+"""Mesh points at the nose base and the cheeks, which do not move with speech."""
 _BELOW_CHIN: Final = 0.20
-"""How far under the chin its motion ends."""
+"""How far below the chin the chin's motion ends, in face units."""
 _AROUND: Final = np.array(
     [
         *((x, _BELOW_CHIN) for x in (-0.3, -0.15, 0.0, 0.15, 0.3)),
@@ -37,7 +37,7 @@ _AROUND: Final = np.array(
     ],
     np.float32,
 )
-"""A frame around the motion; the height of its first seven points is measured from the chin."""
+"""Fixed points around the motion in face units; the y of the first seven is relative to the chin."""
 _FRAME: Final = slice(controls.STILL.stop - len(_AROUND), controls.STILL.stop)
 _UNDER: Final = slice(_FRAME.start, _FRAME.start + 7)
 _POINTS: Final = np.array(
@@ -46,7 +46,7 @@ _POINTS: Final = np.array(
         *(*LOWER_LIP_OUTER, *LOWER_LIP_INNER, *CHIN_POINTS, *JAW_POINTS),
     ]
 )
-"""Points of the mesh behind the controls; zeros where there is none."""
+"""Mesh point index of each control point; 0 for the plane and the fixed frame."""
 _TURNED_DEG, _AWAY_DEG = 25.0, 45.0
 
 
@@ -56,15 +56,15 @@ class Mouth:
     One source mouth in face units.
 
     Attributes:
-        pose:        where the face lies in the crop.
-        edges:       inner lips as they are.
-        controls:    (108, 2) float32, the points that carry the motion, laid out as in `controls`.
-        nose:        (2,) float32, the nose base.
-        seam:        (11, 2) float32, where the lips meet when they close.
-        smile:       how far the corners stand above the middle; negative where an open mouth arches the lip.
-        motion:      1 frontal .. 0 turned away: share of all motion that is shown.
-        room:        share of the chin's travel that fits into the crop.
-        record:      the frame's row.
+        pose:           of the face in the crop.
+        edges:          inner lip edges.
+        control_points: (108, 2) float32, laid out as in module `control_points`.
+        nose:           (2,) float32, the nose base.
+        seam:           (11, 2) float32, where the lips meet when they close.
+        smile:          height of the corners above the middle; negative where an open mouth arches the lip.
+        motion_share:   1 frontal .. 0 turned away: share of all motion that is shown.
+        chin_clearance: 0..1, share of the chin's motion that fits into the crop.
+        record:         the frame's smoothed features.
     """
 
     pose: Pose
@@ -79,32 +79,32 @@ class Mouth:
 
     @property
     def upper_outer(self) -> Float:
-        """(11, 2) float32, upper edge of the upper lip."""
+        """Return (11, 2) float32: upper edge of the upper lip."""
         return self.controls[controls.UPPER_OUTER]
 
     @property
     def lower_outer(self) -> Float:
-        """(11, 2) float32, lower edge of the lower lip."""
+        """Return (11, 2) float32: lower edge of the lower lip."""
         return self.controls[controls.LOWER_OUTER]
 
     @property
     def middle(self) -> float:
-        """Where the seam has its middle, along x."""
+        """Return the x of the seam's middle."""
         return float(self.seam[0, 0] + self.seam[10, 0]) / 2
 
     @property
     def half_width(self) -> float:
-        """Half the length of the seam."""
+        """Return half the length of the seam, at least 0.001."""
         return max(float(self.seam[10, 0] - self.seam[0, 0]) / 2, 1e-3)
 
 
 def mouth_of(face: FaceFrame, row: Float) -> Mouth:
     """
-    Work out the mouth of a source frame; the last few are remembered, so a still costs this once.
+    Compute the mouth of a source frame; the last 64 are cached, so a still image is measured once.
 
     Args:
-        face: the frame.
-        row:  (33,) float32, its settled record.
+        face: the source frame.
+        row:  (33,) float32, its smoothed features.
     """
     return _mouth(face.landmarks.astype(np.float32).tobytes(), row.astype(np.float32).tobytes(), face.box)
 
@@ -142,7 +142,7 @@ def _controls(points: Float, edges: LipEdges) -> Float:
 
 
 def _room(chin: Float, height: float, box: Box) -> float:
-    """How much of the chin's travel fits between it and the crop's border (both in crop pixels)."""
+    """Return the share 0..1 of the chin's motion that fits between chin and crop border (crop pixels)."""
     width, depth = box.size
     space = min(float(chin[0]), float(chin[1]), width - float(chin[0]), depth - float(chin[1])) / height
     return min(max((space - 0.04) / (_BELOW_CHIN - 0.04), 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""What is between the lips, and the line on which nearly closed ones meet, drawn over the moved picture."""
+"""Drawing the mouth opening, and the line between nearly closed lips, over the warped crop."""
 
 from dataclasses import replace
 from typing import Final
@@ -18,30 +18,30 @@ from musetalk_core.types import Box, Float
 
 _PAD: Final = 0.03
 _LENS_PX: Final = 0.5
-"""No camera draws a sharper edge than this."""
+"""Smallest blur of the opening's edge: no camera produces a sharper one."""
 _SMALL_PX, _FINE_PX = 110, 220
-"""Faces under the first height are drawn at three times the crop's density; under the second, only the edges
-of their opening are, at twice the density."""
+"""Face heights. Below the first, everything is drawn at three times the crop's density; below the second,
+only the edge of the opening is, at twice the density."""
 _LINE: Final = np.outer(np.sqrt(np.clip(1 - np.linspace(-1, 1, 11) ** 2, 0.1, 1)), [0, 0.0035]).astype(
     np.float32
 )
-"""Half the thickness of the line between the lips."""
+"""Half the thickness of the line between the lips, in face units."""
 
 
 def place_of(warp: Warp) -> Box:
-    """Give the rectangle of the crop in which the opening may be drawn; may be empty."""
+    """Return the rectangle of the crop in which the opening may be drawn; may be empty."""
     return outline(warp, [warp.shape.upper, warp.shape.lower], _PAD)
 
 
 def paint_opening(picture: Float, area: Box, warp: Warp, teeth: Teeth | None) -> None:
     """
-    Draw opening and line into a picture.
+    Draw the mouth opening and the lip line into a picture.
 
     Args:
-        picture: (h, w, 3) float32 BGR levels of `area`.
+        picture: (h, w, 3) float32 BGR levels of `area`; modified in place.
         area:    in the crop.
-        warp:    the mouth and its shape.
-        teeth:   real ones, if the clip has some.
+        warp:    the mouth and its target shape.
+        teeth:   real teeth of the clip; None if it shows none.
     """
     mouth, shape = warp.mouth, warp.shape
     opened = step(shape.gap / 0.012) * mouth.motion

@@ -1,4 +1,4 @@
-"""Where a face is and how it is turned; everything else is measured in its own units."""
+"""Position and rotation of a face in the picture, and conversion between pixels and face units."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ from musetalk_core.types import Float
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
     """
-    The face's own axes: x along the eyes, y down the face, origin between the corners of the mouth.
+    The axes of a face: x along the eyes, y down the face, origin between the corners of the mouth.
 
     Attributes:
-        centre: (2,) float32 pixels.
+        centre: (2,) float32, the origin in pixels.
         axes:   (2, 2) float32, rows are the unit vectors of x and y in pixels.
-        height: H in pixels, the unit of length.
+        height: face height H in pixels, the unit of length.
     """
 
     centre: Float
@@ -29,21 +29,21 @@ class Pose:
     height: float
 
     def local(self, points: Float) -> Float:
-        """Give (N, 2) pixels in face units."""
+        """Convert (N, 2) pixels to face units, float32."""
         return ((points - self.centre) @ self.axes.T / np.float32(self.height)).astype(np.float32)
 
     def pixels(self, points: Float) -> Float:
-        """Give (N, 2) face units in pixels."""
+        """Convert (N, 2) face units to pixels, float32."""
         return ((points * np.float32(self.height)) @ self.axes + self.centre).astype(np.float32)
 
 
 def pose_of(landmarks: Float, height: float) -> Pose:
     """
-    Take the pose of a face.
+    Estimate the pose of a face from its mesh.
 
     Args:
-        landmarks: (468, 2) float32, mesh in pixels of whatever picture the pose shall speak of.
-        height:    H in the same pixels.
+        landmarks: (468, 2) float32, mesh in pixels of the picture or crop that the pose refers to.
+        height:    face height H in the same pixels.
     """
     along = landmarks[RIGHT_EYE_OUTER] - landmarks[LEFT_EYE_OUTER]
     along = along / max(float(np.hypot(*along)), 1e-6)

@@ -1,4 +1,4 @@
-"""A rectangle of the crop sampled at some number of points; the same rule for pixels, grids and close-ups."""
+"""A sampling grid over a rectangle of the crop: pixels, coarse grids and supersampled close-ups alike."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,9 +12,9 @@ from musetalk_core.types import Box, Float
 @dataclass(frozen=True, slots=True)
 class Raster:
     """
-    `columns` x `rows` cells over `area` (crop pixels); samples sit in the middle of their cells.
+    `columns` x `rows` cells over `area` (crop pixels); samples are at the centers of the cells.
 
-    That is OpenCV's own rule for resizing, so an array over one raster of an area resizes onto another.
+    OpenCV's resize uses the same rule, so an array over one grid of an area can be resized to another grid.
     """
 
     area: Box
@@ -22,28 +22,28 @@ class Raster:
     rows: int
 
     def over(self, columns: int, rows: int) -> "Raster":
-        """Give the same area at another density."""
+        """Return a grid over the same area with another number of cells."""
         return Raster(self.area, columns, rows)
 
     @property
     def cell(self) -> Float:
-        """(2,) float32: width and height of a cell in crop pixels."""
+        """Return (2,) float32: width and height of a cell in crop pixels."""
         width, height = self.area.size
         return np.array([width / self.columns, height / self.rows], np.float32)
 
     @property
     def first(self) -> Float:
-        """(2,) float32: crop pixel of the first sample."""
+        """Return (2,) float32: crop pixel of the first sample."""
         start = np.array([self.area.x1 - 0.5, self.area.y1 - 0.5], np.float32)
         return (start + self.cell / 2).astype(np.float32)
 
     def positions(self) -> tuple[Float, Float]:
-        """(columns,) and (rows,) float32: crop pixels of the samples."""
+        """Return x (columns,) and y (rows,) of the samples, float32 crop pixels."""
         width, height = self.area.size
         return _centres(self.area.x1, width, self.columns), _centres(self.area.y1, height, self.rows)
 
     def local(self, pose: Pose) -> tuple[Float, Float]:
-        """(rows, columns) float32 twice: x and y of the samples in face units."""
+        """Return x and y of the samples in face units, (rows, columns) float32 each."""
         x, y = self.positions()
         axes = pose.axes / np.float32(pose.height)
         x, y = x - pose.centre[0], y - pose.centre[1]
@@ -53,17 +53,17 @@ class Raster:
         )
 
     def local_y(self, pose: Pose) -> Float:
-        """Give the second of `local` alone."""
+        """Return only y of the samples in face units, (rows, columns) float32."""
         x, y = self.positions()
         axis = pose.axes[1] / np.float32(pose.height)
         return np.add.outer((y - pose.centre[1]) * axis[1], (x - pose.centre[0]) * axis[0])
 
     def cells(self, points: Float) -> Float:
-        """Turn (N, 2) crop pixels into column and row numbers."""
+        """Convert (N, 2) crop pixels to fractional column and row numbers, float32."""
         return ((points - self.first) / self.cell).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
 def _centres(start: int, length: int, count: int) -> Float:
-    """(count,) float32, not to be modified."""
+    """Return (count,) float32 cell centers in pixels; cached, not to be modified."""
     return ((np.arange(count) + 0.5) * (length / count) + (start - 0.5)).astype(np.float32)

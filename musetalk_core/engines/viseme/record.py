@@ -1,4 +1,4 @@
-"""What is kept of every source frame: a short row of numbers that can be smoothed over the clip."""
+"""The per-frame features of the viseme engine: a short row of numbers that can be smoothed over the clip."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +16,17 @@ from musetalk_core.types import Float, Image
 SIZE: Final = 33
 HEIGHT, GAP, SHARPNESS, YAW, TEETH = range(5)
 SKIN, LIP, SEAM = slice(5, 8), slice(8, 11), slice(11, 33)
-"""Columns of a record: H in pixels; the rest in face units, degrees, 0..1 and BGR levels."""
+"""Columns of a row: H in pixels; the rest in face units, degrees, 0..1 and BGR levels."""
 
 _SKIN_POINTS = (50, 280, 205, 425, 117, 346)
 _LIP_POINTS = (0, 17, 37, 267, 84, 314)
 _MOUTH_PX = 64
-"""Width to which a mouth is scaled before its sharpness is compared."""
+"""Width in pixels to which a mouth is scaled before its sharpness is measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One row, by name; see the columns above. `seam` is (11, 2), relative to the nose base."""
+    """The features of one frame by name; see the columns above. `seam` is (11, 2) from the nose base."""
 
     height: float
     gap: float
@@ -38,20 +38,20 @@ class Record:
     seam: Float
 
     def packed(self) -> Float:
-        """Give the (33,) float32 row."""
+        """Return the features as a (33,) float32 row."""
         head = [self.height, self.gap, self.sharpness, self.yaw, self.teeth]
         return np.concatenate([head, self.skin, self.lip, self.seam.ravel()]).astype(np.float32)
 
 
 def unpacked(row: Float) -> Record:
-    """Read a (33,) float32 row."""
+    """Read features from a (33,) float32 row."""
     head = (float(v) for v in row[:5])
     return Record(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2))
 
 
 def measure(face: FaceFrame) -> Record:
     """
-    Measure one source frame.
+    Measure the features of one source frame.
 
     Args:
         face: its crop and mesh.
@@ -75,7 +75,7 @@ def measure(face: FaceFrame) -> Record:
 
 
 def _colour(crop: Image, mesh: Float, indices: tuple[int, ...]) -> Float:
-    """(3,) float32 BGR, the median at some points of the mesh."""
+    """Return (3,) float32 BGR, the median color at some mesh points; 128 each for an empty crop."""
     if crop.size == 0:
         return np.full(3, 128, np.float32)
     at = np.clip(np.round(mesh[list(indices)]).astype(int), 0, [crop.shape[1] - 1, crop.shape[0] - 1])
@@ -83,7 +83,7 @@ def _colour(crop: Image, mesh: Float, indices: tuple[int, ...]) -> Float:
 
 
 def _sharpness(crop: Image, pose: Pose) -> float:
-    """Mean edge strength around the mouth at a fixed size; only to compare frames of one clip."""
+    """Return the edge strength around the mouth at a fixed size, to compare frames of one clip."""
     x, y = pose.centre
     side = max(4, round(0.22 * pose.height))
     window = crop[max(0, int(y) - side // 2) : max(0, int(y) + side // 2)]
@@ -96,7 +96,7 @@ def _sharpness(crop: Image, pose: Pose) -> float:
 
 
 def _teeth(crop: Image, pose: Pose, edges: LipEdges, skin: float) -> float:
-    """Share 0..1 of the open mouth that is as bright and as colourless as teeth."""
+    """Return the share 0..1 of the open mouth that is as bright and as unsaturated as teeth."""
     corners = np.vstack([edges.upper, edges.lower[::-1]])
     mask = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(pose.pixels(corners)).astype(np.int32)], 255)

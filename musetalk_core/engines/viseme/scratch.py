@@ -1,4 +1,4 @@
-"""Memory that is used again for every frame: asking the system for megabytes costs more than filling them."""
+"""Scratch buffers per thread, reused for every frame: allocating megabytes costs more than filling them."""
 
 import threading
 from math import prod
@@ -18,14 +18,14 @@ _KEPT = _Kept()
 
 def scratch(name: str, *shape: int) -> Float:
     """
-    Give an array to write into; its thread gets the same memory at the next call with this name.
+    Return a reusable array; later calls with the same name in this thread return the same memory.
 
     Args:
-        name:  of the purpose.
-        shape: wanted.
+        name:  purpose, the key of the buffer.
+        shape: of the array.
 
     Returns:
-        float32, C-contiguous, of any content; must not outlive the frame it is used for.
+        float32, C-contiguous, uninitialized; must not be used after the current frame.
     """
     count = prod(shape)
     array = _KEPT.arrays.get(name)

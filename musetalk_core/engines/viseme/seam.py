@@ -1,4 +1,4 @@
-"""Where lips meet, the motion jumps; in small faces that edge is sampled finely, or it shows as steps."""
+"""Antialiasing along the lip seam, where the displacement is discontinuous; needed in small faces only."""
 
 from typing import Final
 
@@ -11,21 +11,22 @@ from musetalk_core.engines.viseme.warp import Warp
 from musetalk_core.types import Box, Float
 
 _TINY_PX, _SMALL_PX = 110, 220
-"""Faces under the first height have all of their lips drawn like this; over the second none is."""
+"""Face heights: below the first, the whole lip area is supersampled; below the second, the opening only;
+above, nothing."""
 _RAMP: Final = 0.01
-"""Width of the transition, in H."""
+"""Width of the transition to the rest of the picture, in H."""
 
 
 def smooth_seam(picture: Float, source: Float, area: Box, warp: Warp, opening: Box) -> None:
     """
-    Draw the rectangle around the opening anew, or that around the lips.
+    Redraw the lip area or the opening from a supersampled displacement; large faces are left unchanged.
 
     Args:
-        picture: (h, w, 3) float32, the moved levels of `area`; modified.
-        source:  (h, w, 3) float32, the source's levels of the same.
+        picture: (h, w, 3) float32 BGR, the displaced levels of `area`; modified in place.
+        source:  (h, w, 3) float32 BGR, the source levels of `area`.
         area:    in the crop.
-        warp:    the motion.
-        opening: around the inner lips.
+        warp:    the two fields.
+        opening: rectangle around the inner lips.
     """
     if warp.mouth.pose.height >= _SMALL_PX:
         return
@@ -35,11 +36,12 @@ def smooth_seam(picture: Float, source: Float, area: Box, warp: Warp, opening: B
         return
     coarse = Raster(place, *place.size)
     raster = coarse.over(finer * coarse.columns, finer * coarse.rows)
+    # displacement -> absolute source positions in `source`
     places = warp.shift(raster, columns, rows)
     x, y = raster.positions()
     places[..., 0] += x - np.float32(area.x1)
     places[..., 1] += (y - np.float32(area.y1))[:, None]
-    fine = cv2.remap(source, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
+    fine = cv2.remap(source, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  OpenCV's stub requires map2, which is optional
     smooth = cv2.resize(fine, place.size, interpolation=cv2.INTER_AREA)
     used, kept = border(place.size, max(2, round(_RAMP * warp.mouth.pose.height)))
     if not warp.is_free(place):

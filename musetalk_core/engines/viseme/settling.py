@@ -1,4 +1,4 @@
-"""Smooths records over each shot, and picks the frame whose teeth a shot borrows."""
+"""Temporal smoothing of frame features within each shot, and the choice of its teeth reference."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,23 +11,23 @@ from musetalk_core.engines.viseme import record
 from musetalk_core.types import Float, Ints
 
 _POSE_S: Final = 0.5
-"""Sigma for H and colours: they belong to the head and the light, not to the mouth."""
+"""Sigma for H and colors: they depend on head and light, not on the mouth."""
 _YAW_S: Final = 0.2
 _SEAM_S, _WINDOW_S = 0.12, 2.0
 _SHARE: Final = 0.6
-"""How far each frame's seam is drawn to the usual one around it; more loses the expression."""
+"""How far each frame's seam is moved towards the smoothed one; a larger share loses the expression."""
 _ROWS: Final = 512
 _FRONTAL_DEG, _GAP, _TEETH, _SHARP = 20.0, 0.018, 0.12, 0.6
 
 
 def settled(records: Float, shots: Sequence[int], rate: Fraction) -> Float:
     """
-    Smooth all that should not jitter; nothing is carried over a cut.
+    Smooth all features that should not jitter; never across a cut.
 
     Args:
-        records: (T, 33) float32; NaN where there is no face.
-        shots:   shot number per frame, -1 where there is no face.
-        rate:    source frames per second.
+        frame_features: (T, 33) float32; NaN where there is no face.
+        shots:          shot number per frame, -1 where there is no face.
+        rate:           source frames per second.
 
     Returns:
         (T, 33) float32; zeros where there is no face.
@@ -49,6 +49,7 @@ def _settled_shot(rows: Float, rate: float) -> Float:
     out[:, record.YAW] = _gauss(rows[:, [record.YAW]], _YAW_S * rate)[:, 0]
     for columns in (record.SKIN, record.LIP):
         out[:, columns] = _gauss(rows[:, columns], _POSE_S * rate)
+    # The seam is in units of each frame's own H: rescale it to the smoothed H, so that its pixels stay.
     rescaled = rows[:, [record.HEIGHT]] / np.maximum(out[:, [record.HEIGHT]], 1e-6)
     seam = (rows[:, record.SEAM] * rescaled).astype(np.float32)
     usual = _gauss(_median(seam, round(_WINDOW_S * rate / 2)), _SEAM_S * rate)
@@ -57,7 +58,7 @@ def _settled_shot(rows: Float, rate: float) -> Float:
 
 
 def _gauss(rows: Float, sigma: float) -> Float:
-    """Smooth (N, C) over the first axis; the ends are repeated."""
+    """Smooth (N, C) over the first axis with a Gaussian; the ends are repeated."""
     radius = min(int(3 * sigma) + 1, 4 * len(rows))
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
     weights /= weights.sum()
@@ -67,7 +68,7 @@ def _gauss(rows: Float, sigma: float) -> Float:
 
 
 def _median(rows: Float, radius: int) -> Float:
-    """Sliding median of (N, C) over 2 * radius + 1 rows; a block at a time, so that memory stays flat."""
+    """Return the sliding median of (N, C) over 2 * radius + 1 rows, in blocks to bound memory."""
     radius = min(radius, len(rows) - 1)
     padded = np.pad(rows, ((radius, radius), (0, 0)), mode="reflect") if radius else rows
     out = np.empty_like(rows)
@@ -80,11 +81,14 @@ def _median(rows: Float, radius: int) -> Float:
 
 def donors(records: Float, shots: Sequence[int]) -> dict[int, int]:
     """
-    Pick per shot the frame that shows most teeth, sharp and frontal; shots without such a frame are left out.
+    Choose the frame of each shot that shows most teeth, sharp and frontal.
 
     Args:
-        records: (T, 33) float32, settled.
-        shots:   shot number per frame, -1 where there is no face.
+        frame_features: (T, 33) float32, smoothed.
+        shots:          shot number per frame, -1 where there is no face.
+
+    Returns:
+        Shot number -> frame index; shots without such a frame are left out.
     """
     chosen = {shot: _donor(records[rows]) for shot, rows in _shots(shots).items()}
     rows = _shots(shots)

@@ -1,4 +1,4 @@
-"""From one row of the speech curves to the shape the mouth shall take."""
+"""From mouth parameters (opening, width, closure) to the target shape of a source mouth."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,16 +11,16 @@ from musetalk_core.engines.viseme.steps import step
 from musetalk_core.types import Float
 
 GAP_MOST: Final = 0.112
-"""Gap of the widest vowel, in face heights."""
+"""Lip gap of the widest vowel, in face heights."""
 _UP, _DOWN = 0.22, 0.78
 _WIDE, _ROUND = 0.06, 0.22
 _CHIN_SHARE: Final = 0.55
 _FLATTEN: Final = 0.8
-"""Share of the arch of an opened upper lip that is taken back; without it a closed mouth frowns."""
+"""Share of an open upper lip's arch that is removed; without it a closed mouth frowns."""
 _RELAX: Final = 0.35
-"""Share of a smile's raised corners that is taken back."""
+"""Share of a smile's raised corners that is removed."""
 _SMILING_OPEN: Final = 0.85
-"""The widest opening of a smiling source: a smile with a wide vowel looks like laughing."""
+"""Maximum opening of a smiling source: a smile with a wide vowel looks like laughing."""
 _CORNERS: Final = slice(0, 11, 10)
 _JAW_SHARE: Final = np.array(
     [1, 1, 1, 0.95, 0.95, 0.85, 0.85, 0.7, 0.7, 0.5, 0.5, 0.25, 0.25, 0.1, 0.1], np.float32
@@ -29,7 +29,7 @@ _JAW_SHARE: Final = np.array(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Speaking:
-    """One row of the curves: `opening` 0..1, `width` -1 round .. +1 spread, `closure` 0..1."""
+    """One row of the mouth curves: `opening` 0..1, `width` -1 round .. +1 spread, `closure` 0..1."""
 
     opening: float
     width: float
@@ -39,13 +39,13 @@ class Speaking:
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """
-    A wanted mouth, in face units.
+    A target mouth, in face units.
 
     Attributes:
-        upper: (11, 2) float32, inner edge of the upper lip.
-        lower: (11, 2) float32, inner edge of the lower lip.
-        gap:   the opening asked for.
-        moves: (108, 2) float32, how far each of the mouth's controls goes.
+        upper:           (11, 2) float32, inner edge of the upper lip.
+        lower:           (11, 2) float32, inner edge of the lower lip.
+        gap:             target lip gap.
+        control_offsets: (108, 2) float32, displacement of each control point.
     """
 
     upper: Float
@@ -55,7 +55,11 @@ class Shape:
 
 
 def shape_of(mouth: Mouth, speaking: Speaking) -> Shape:
-    """Work out the shape of a mouth that speaks; the opening is absolute, so the source's own is gone."""
+    """
+    Compute the target shape of a mouth.
+
+    The opening is absolute, so the source's own opening is removed.
+    """
     smiling = step((mouth.smile - 0.012) / 0.025)
     opening = min(speaking.opening, 1 - (1 - _SMILING_OPEN) * smiling)
     gap = GAP_MOST * opening * (1 - 0.35 * max(0.0, -speaking.width))
@@ -65,7 +69,8 @@ def shape_of(mouth: Mouth, speaking: Speaking) -> Shape:
 
 
 def _stretch(mouth: Mouth, opening: float, width: float) -> float:
-    """Width of the mouth over its source width."""
+    """Return the width of the target mouth over the source's width."""
+    # an open source mouth that closes relaxes by up to 5 %; an open target mouth is up to 8 % narrower
     factor = 1 + (_WIDE if width > 0 else _ROUND) * width
     relaxing = 0.05 * mouth.edges.parted * min(max(1 - 2 * opening, 0.0), 1.0)
     return factor * (1 - relaxing) * (1 - 0.08 * opening)
@@ -74,13 +79,13 @@ def _stretch(mouth: Mouth, opening: float, width: float) -> float:
 def _edges(mouth: Mouth, gap: float, stretch: float) -> tuple[Float, Float, Float]:
     seam, middle = mouth.seam, mouth.middle
     along = np.clip((seam[:, 0] - middle) / mouth.half_width, -1, 1)
-    belly = np.sqrt(1 - along**2)
+    belly = np.sqrt(1 - along**2)  # half ellipse: 0 at the corners .. 1 in the middle
     x = middle + (seam[:, 0] - middle) * stretch
     drop = 0.12 * gap + _RELAX * max(0.0, mouth.smile)
     y = seam[:, 1] + drop * along**2 + _FLATTEN * max(0.0, -mouth.smile) * (1 - along**2)
     upper = np.stack([x, y - _UP * gap * belly], axis=1)
     lower = np.stack([x, y + _DOWN * gap * belly], axis=1)
-    if mouth.motion < 1:
+    if mouth.motion < 1:  # turned away: stay closer to the source
         upper = mouth.edges.upper + (upper - mouth.edges.upper) * mouth.motion
         lower = mouth.edges.lower + (lower - mouth.edges.lower) * mouth.motion
     return upper.astype(np.float32), lower.astype(np.float32), belly.astype(np.float32)
@@ -95,6 +100,7 @@ def _moved(
     by_upper, by_lower = moves[controls.UPPER_INNER], moves[controls.LOWER_INNER]
     np.subtract(upper, mouth.edges.upper, out=by_upper)
     np.subtract(lower, mouth.edges.lower, out=by_lower)
+    # the outer lip edges, chin and jaw follow the inner edges by decreasing shares
     outer = mouth.controls[:, 0] - mouth.middle
     for part, down in (
         (controls.UPPER_OUTER, by_upper[:, 1] * 0.85 + press - pout),

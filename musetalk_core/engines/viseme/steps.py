@@ -1,4 +1,4 @@
-"""Soft steps between 0 and 1."""
+"""Smoothstep functions: soft transitions from 0 to 1."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from musetalk_core.types import Float
 
 
 def smooth01(x: Float) -> Float:
-    """Give 0 below 0, 1 above 1 and 3x^2 - 2x^3 between; float32, the shape of `x`."""
+    """Return 3x^2 - 2x^3 with x clamped to 0..1; float32, the shape of `x`."""
     t = np.maximum(x, 0, dtype=np.float32)
     np.minimum(t, 1, out=t)
     out = t * t
@@ -17,6 +17,6 @@ def smooth01(x: Float) -> Float:
 
 
 def step(x: float) -> float:
-    """Give the same for one number."""
+    """Return 3x^2 - 2x^3 with x clamped to 0..1, for one number."""
     t = min(max(x, 0.0), 1.0)
     return t * t * (3 - 2 * t)

@@ -1,4 +1,4 @@
-"""The teeth of one frame of a shot, lent to all its frames: own and painted teeth in turn would flicker."""
+"""The teeth reference of a shot: one frame's teeth, shown in all frames so that teeth do not flicker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from musetalk_core.engines.viseme.steps import smooth01, step
 from musetalk_core.types import Box, Float
 
 _TINY_PX, _LARGE_PX = 14.0, 24.0
-"""Width of a mouth under which teeth and shadow are not shown at all, and over which they are shown fully."""
+"""Mouth widths: below the first, teeth and shadow are not drawn; above the second, fully."""
 _SURE: Final = 1.5
-"""Borrowed pixels keep this far from the donor's lips, in what was trimmed off them ..."""
+"""Reference pixels keep this distance from the lips, as a multiple of what was trimmed from them ..."""
 _GROWN: Final = 0.3
-"""... but under the upper lip they are continued up to here in their own colours, or a dark rim shows."""
+"""... but below the upper lip they are extended up to here in their own colors, to avoid a dark rim."""
 _REACH: Final = 0.012
-"""How far (sigma, in H) colours are carried on."""
+"""How far colors are extended (sigma, in H)."""
 _PAD: Final = 0.03
 _BEND: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5], axis=1).astype(np.float32)
 
@@ -30,12 +30,12 @@ _BEND: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5]
 @dataclass(frozen=True, slots=True, eq=False)
 class Teeth:
     """
-    The teeth of a donor, lined up with nothing yet.
+    The teeth of a reference frame, not yet aligned.
 
     Attributes:
-        mouth:   the donor's.
-        raster:  over the donor's crop.
-        picture: (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
+        mouth:              of the reference frame.
+        grid:               over the reference frame's crop.
+        premultiplied_bgra: (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
     """
 
     mouth: Mouth
@@ -44,7 +44,7 @@ class Teeth:
 
 
 def largeness(mouth: Mouth) -> float:
-    """Give 0 for a mouth too small for details .. 1 for one that can show them."""
+    """Return 0 for a mouth too small for details .. 1 for one that can show them."""
     width = 2 * mouth.half_width * mouth.pose.height
     return step((width - _TINY_PX) / (_LARGE_PX - _TINY_PX))
 
@@ -52,14 +52,14 @@ def largeness(mouth: Mouth) -> float:
 @lru_cache(maxsize=16)
 def teeth_of(face: FaceFrame, row: bytes) -> Teeth | None:
     """
-    Cut out the teeth of a frame that lends them; remembered, so a shot costs this once.
+    Cut out the teeth of a shot's reference frame; cached, so each shot costs this once.
 
     Args:
-        face: the donor.
-        row:  (33,) float32 as bytes, its settled record.
+        face: the reference frame.
+        row:  (33,) float32 as bytes, its smoothed features.
 
     Returns:
-        None where its mouth lies outside the crop.
+        None if its mouth is outside the crop.
     """
     mouth = mouth_of(face, np.frombuffer(row, np.float32))
     corners = mouth.pose.pixels(np.vstack([mouth.edges.upper, mouth.edges.lower]))
@@ -83,12 +83,12 @@ def teeth_of(face: FaceFrame, row: bytes) -> Teeth | None:
 @dataclass(frozen=True, slots=True, eq=False)
 class Borrowed:
     """
-    A donor's teeth, lined up with a raster.
+    Reference teeth, aligned to a sampling grid.
 
     Attributes:
         planes:   blue, green, red (levels times alpha) and alpha, (rows, columns) float32 each.
-        gain:     (3,) float32, what the levels are multiplied with to fit the skin of who borrows.
-        strength: 0..1, how much of them shows.
+        gain:     (3,) float32, factors of the BGR levels that match the target frame's skin.
+        strength: 0..1, how much of them is visible.
     """
 
     planes: Sequence[Float]
@@ -98,15 +98,17 @@ class Borrowed:
 
 def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | None:
     """
-    Line up the donor's teeth at the nose base: they belong to the skull, so they stay where they are.
+    Align reference teeth to a frame at the nose base.
+
+    Teeth are fixed to the skull and do not move with the lips.
 
     Args:
-        raster: where they are wanted.
-        mouth:  of the frame that borrows.
-        teeth:  None = nobody lends.
+        grid:  the target grid.
+        mouth: of the target frame.
+        teeth: the shot's reference; None if it has none.
 
     Returns:
-        None where there is nothing to borrow, or the mouth is too small to show it.
+        None if there is no reference, or the mouth is too small to show teeth.
     """
     strength = largeness(mouth)
     if teeth is None or strength <= 0:
@@ -120,7 +122,7 @@ def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | No
 
 
 def _places(raster: Raster, mouth: Mouth, teeth: Teeth) -> Float:
-    """(2, 3) float32, from the cells of a raster to those of the donor's that belong there."""
+    """Return the (2, 3) float32 affine matrix from target grid cells to reference grid cells."""
     here, there = mouth.pose, teeth.mouth.pose
     turn = there.axes.T @ here.axes * np.float32(there.height / here.height)
     offset = there.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(there.height)
@@ -131,7 +133,7 @@ def _places(raster: Raster, mouth: Mouth, teeth: Teeth) -> Float:
 
 
 def _between_lips(raster: Raster, mouth: Mouth, distance: float) -> Float:
-    """Draw the donor's open mouth."""
+    """Fill the open mouth of the reference frame; (rows, columns) float32 0..1."""
     above, below = mouth.edges.trims
     upper = mouth.edges.upper + distance * above * _BEND
     lower = mouth.edges.lower - _SURE * below * _BEND
@@ -139,10 +141,11 @@ def _between_lips(raster: Raster, mouth: Mouth, distance: float) -> Float:
 
 
 def _no_lip(picture: Float, other: Mouth) -> Float:
-    """Tell what is as coloured as skin or lips from teeth and from the dark: 0 .. 1."""
+    """Return (rows, columns) float32: 0 for skin and lip colors .. 1 for teeth and dark areas."""
     light, least = picture.max(axis=2), picture.min(axis=2)
     skin, lip = _saturation(other.record.skin), _saturation(other.record.lip)
     usual = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
+    # saturated and not dark: skin or lip
     coloured = smooth01(((light - least) / np.maximum(light, 1) - usual) / 0.08)
     return 1 - coloured * smooth01((light - 0.45 * float(other.record.skin.max())) / 40)
 
@@ -152,11 +155,12 @@ def _saturation(colour: Float) -> float:
 
 
 def _continued(picture: Float, sure: Float, raster: Raster, mouth: Mouth) -> Float:
-    """Replace what is not surely teeth by the colours of the teeth beside it."""
+    """Replace pixels that are not certainly teeth by the blurred colors of the teeth beside them."""
     kept = sure[..., None]
     known = np.concatenate([picture * kept, kept], axis=2)
     cells = max(2.0, mouth.pose.height * raster.columns / raster.area.size[0] * _REACH)
     size = max(1, round(raster.columns / cells)), max(1, round(raster.rows / cells))
     small = cv2.GaussianBlur(cv2.resize(known, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
     near = cv2.resize(small, (raster.columns, raster.rows), interpolation=cv2.INTER_LINEAR)
+    # blurred colors divided by blurred weights: a normalized average of known pixels
     return (known[..., :3] + near[..., :3] / np.maximum(near[..., 3:], 1e-4) * (1 - kept)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Thin-plate splines: the smoothest surface through given displacements (Bookstein 1989)."""
+"""Thin-plate splines: smooth interpolation of displacements between control points (Bookstein 1989)."""
 
 from typing import Final
 
@@ -17,23 +17,24 @@ _POINTS: Final = np.concatenate([np.arange(PLANE.start), np.arange(PLANE.stop, C
 
 
 def terms_of(centres: Float) -> Float:
-    """Give (4, 108) float32: what squared distances to the centres, (108, 2) float32, are made of."""
+    """Return (4, 108) float32 terms of the squared distances to the centers, (108, 2) float32."""
     x, y = centres.T
     return np.stack([x * x + y * y, -2 * x, -2 * y, np.ones_like(x)])
 
 
 def basis(x: Float, y: Float, terms: Float) -> Float:
     """
-    Give what a spline's weights are multiplied with.
+    Evaluate the spline's basis functions.
 
     Args:
         x:     (P,) float32, about -1..1.
         y:     (P,) float32.
-        terms: (4, 108) float32, of the centres.
+        terms: (4, 108) float32, `distance_terms` of the centers.
 
     Returns:
-        (P, 108) float32: r^2 log r^2 to each centre; constant and slopes in the columns of the plane.
+        (P, 108) float32: r^2 log r^2 to each center; constant and slopes in the plane's columns.
     """
+    # |p - c|^2 = |p|^2 - 2 p.c + |c|^2 as one matrix product
     powers = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=1)
     out = _kernel(powers @ terms)
     out[:, PLANE] = powers[:, :3]
@@ -41,7 +42,11 @@ def basis(x: Float, y: Float, terms: Float) -> Float:
 
 
 def system(centres: Float) -> Doubles:
-    """Give the (108, 108) equations of slightly smoothing splines; a slice with the plane is complete."""
+    """
+    Return the (108, 108) float64 equation system of slightly smoothing splines.
+
+    Any square slice that includes the plane's rows is a complete system.
+    """
     x, y = np.ascontiguousarray(centres.T)
     across, down = x[:, None] - x, y[:, None] - y
     out = _kernel(across * across + down * down).astype(np.float64)
@@ -53,15 +58,20 @@ def system(centres: Float) -> Doubles:
 
 
 def _kernel(squares: Float) -> Float:
+    """Compute r^2 log r^2 from squared distances in place."""
     np.abs(squares, out=squares)
     squares += _TINY
-    # OpenCV's logarithm: several times as fast as numpy's.
+    # OpenCV's logarithm is several times as fast as numpy's.
     squares *= cv2.log(squares)
     return squares
 
 
 def solved(equations: Doubles, values: npt.NDArray[np.floating]) -> Float:
-    """Give the (N, 2) float32 weights for (N, N) equations and (N, 2) values, zero in the plane's rows."""
-    # OpenCV's solver stays on the calling thread; a BLAS spins up others for so small a system.
+    """
+    Return the (N, 2) float32 spline weights for (N, N) equations and (N, 2) values.
+
+    The values are zero in the plane's rows.
+    """
+    # OpenCV's solver stays on the calling thread; a BLAS starts others even for a system this small.
     _, weights = cv2.solve(equations, values.astype(np.float64), flags=cv2.DECOMP_LU)
     return np.asarray(weights, np.float32)

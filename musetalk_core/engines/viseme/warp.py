@@ -1,8 +1,8 @@
 """
-The displacement of every pixel for a wanted shape, as a backward map.
+The displacement of every pixel for a target mouth shape, as a backward map.
 
-One smooth field for all above the lip line and one for all below, joined along the line between the lips:
-displacements are blended, never pictures, so a mouth cannot show twice.
+One smooth field for everything above the lip line and one for everything below, joined along the line
+between the lips. Displacements are blended, never pictures, so a mouth cannot appear twice.
 """
 
 from dataclasses import dataclass
@@ -21,26 +21,28 @@ from musetalk_core.engines.viseme.steps import smooth01
 from musetalk_core.types import Box, Float
 
 _LINE_REACH: Final = 0.6
-"""Beside the mouth the line goes on as it ends, so tables of it need not reach further."""
+"""Half the range of the lip line's tables; beside the mouth the line continues unchanged."""
 _LINE_STEPS: Final = 1200
 _KNOTS: Final = np.arange(_LINE_STEPS + 1) * (2 * _LINE_REACH / _LINE_STEPS) - _LINE_REACH
 _RIM: Final = 0.035
 """Outer share of the crop that never moves."""
 _NOSE: Final = 0.02
-"""Motion begins this far under the nose base."""
+"""Distance below the nose base where motion begins, in face units."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warp:
     """
-    Both fields of one mouth and shape.
+    Both displacement fields of one mouth and target shape.
 
     Attributes:
-        size:  (w, h) of the crop.
-        terms: (4, 108) float32, of the places to which the control points go, in face units.
-        above: (61, 2) float32 weights of the upper field, which is in crop pixels.
+        mouth: the source mouth.
+        shape: the target shape.
+        size:  (w, h) of the crop in pixels.
+        terms: (4, 108) float32, `distance_terms` of the displaced control points, in face units.
+        above: (61, 2) float32 weights of the upper field; the field is in crop pixels.
         below: (86, 2) float32 weights of the lower field.
-        line:  two (1201,) float32 tables over x: where the lips meet, and how sharply.
+        line:  two (1201,) float32 tables over x: height of the lip line, and steepness of the transition.
     """
 
     mouth: Mouth
@@ -53,15 +55,15 @@ class Warp:
 
     def shift(self, raster: Raster, columns: int, rows: int) -> Float:
         """
-        Give the displacement on a raster.
+        Compute the displacement on a sampling grid.
 
         Args:
-            raster:  where.
-            columns: of the coarser grid on which the splines themselves are evaluated.
-            rows:    of the same.
+            grid:    the sampling grid.
+            columns: columns of the coarser grid on which the splines are evaluated.
+            rows:    rows of the coarser grid.
 
         Returns:
-            (raster.rows, raster.columns, 2) float32, from each sample to its source, in crop pixels.
+            (grid.rows, grid.columns, 2) float32, from each sample to its source, in crop pixels.
         """
         coarse = raster.over(min(columns, raster.columns), min(rows, raster.rows))
         x, y = coarse.local(self.mouth.pose)
@@ -76,7 +78,7 @@ class Warp:
         return np.asarray(cv2.blendLinear(lower, upper, share, 1 - share), np.float32)
 
     def is_free(self, area: Box) -> bool:
-        """Tell whether `free` is 1 in all of an area of the crop."""
+        """Return whether `change_mask` is 1 in a whole area of the crop."""
         (width, height), (x1, y1, x2, y2) = self.size, (area.x1, area.y1, area.x2, area.y2)
         rim = min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
         corners = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]], np.float32)
@@ -84,20 +86,20 @@ class Warp:
         return rim > _RIM + 0.03 and highest > float(self.mouth.nose[1]) + _NOSE + 0.015
 
     def free(self, raster: Raster) -> Float:
-        """Give (rows, columns) float32: 1 where pixels may change, 0 at the rim and above the nose base."""
+        """Return (rows, columns) float32: 1 where pixels may change, 0 at the rim and above the nose base."""
         y = raster.local_y(self.mouth.pose)
         y -= self.mouth.nose[1] + np.float32(_NOSE)
         y *= np.float32(1 / 0.015)
         return smooth01(y) * _rim(raster, self.size, 0.03)
 
     def _window(self, raster: Raster, y: Float) -> Float:
-        """How much of the fields is used: fades out towards the rim and the nose base."""
+        """Return the share of the fields to use: fades out towards the rim and the nose base."""
         lip = float(self.mouth.upper_outer[5, 1] - self.mouth.nose[1])
         nose = smooth01((y - (self.mouth.nose[1] + np.float32(_NOSE))) * np.float32(1 / max(0.03, 0.6 * lip)))
         return nose * _rim(raster, self.size, 0.10)
 
     def _below_line(self, raster: Raster) -> Float:
-        """(rows, columns) float32: 0 above the line between the lips .. 1 below; softer beside the mouth."""
+        """Return (rows, columns) float32: 0 above the lip line .. 1 below; softer beside the mouth."""
         x, y = raster.local(self.mouth.pose)
         x += np.float32(_LINE_REACH)
         x *= np.float32(_LINE_STEPS / (2 * _LINE_REACH))
@@ -111,14 +113,14 @@ class Warp:
 
 def warp_of(mouth: Mouth, shape: Shape, size: tuple[int, int]) -> Warp:
     """
-    Fit both fields.
+    Fit both displacement fields.
 
     Args:
-        mouth: the source.
-        shape: what it shall become.
-        size:  (w, h) of the crop.
+        mouth: the source mouth.
+        shape: the target shape.
+        size:  (w, h) of the crop in pixels.
     """
-    # Backward map: the splines sit where things shall be and say where they come from.
+    # Backward map: the splines are centered at the target positions and return the source positions.
     centres = mouth.controls + shape.moves
     equations = thinplate.system(centres)
     pixels = shape.moves @ (mouth.pose.axes * np.float32(-mouth.pose.height))
@@ -135,7 +137,7 @@ def _line(shape: Shape) -> tuple[Float, Float]:
 
 @lru_cache(maxsize=64)
 def _rim(raster: Raster, size: tuple[int, int], width: float) -> Float:
-    """(rows, columns) float32: 0 at the crop's border .. 1 inside; not to be modified."""
+    """Return (rows, columns) float32: 0 at the crop's border .. 1 inside; cached, not to be modified."""
     x, y = ((p + np.float32(0.5)) / np.float32(n) for p, n in zip(raster.positions(), size, strict=True))
     across, down = (smooth01((np.minimum(p, 1 - p) - np.float32(_RIM)) / np.float32(width)) for p in (x, y))
     return np.multiply.outer(down, across)
