@@ -141,7 +141,9 @@ def _load() -> _Voice:
     speaker: Any = Hibari(voice=VOICE, threads=2)
     content = Path(speaker.model_path).read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
-        raise ModelNotInstalled("The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.", model=VOICE)
+        raise ModelNotInstalled(
+            "The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.", model=VOICE
+        )
     # the durations of the letters are an inner node: make it an output
     graph: Any = onnx.load_from_string(content)
     graph.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, onnx.TensorProto.INT64, None))
