@@ -54,7 +54,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _likeness(tags: Sequence[Tag], length: Length) -> str:
-    """Return the sentence about tags; the tagger knows only 1000 classes, so it states a likeness, not a fact."""
+    """Return the sentence about tags: a likeness, not a fact, because the tagger has only 1000 classes."""
     named = [tag for tag in tags if tag.score >= _POSSIBLE][: 1 if length == "short" else 3]
     if not named:
         return "" if length == "short" else "No ImageNet class matched with confidence above 0.25."

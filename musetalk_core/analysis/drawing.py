@@ -17,7 +17,7 @@ _JPEG_QUALITY: Final = 85
 
 def drawn(bgr: Image, boxes: Sequence[tuple[str, str, Box]], longest: int) -> Image:
     """
-    Draw boxes with labels into a copy of an image; it is scaled down first so that lines and labels stay readable.
+    Draw labeled boxes into a copy of an image, scaled down first so that lines and labels stay readable.
 
     Args:
         bgr:      (H, W, 3) uint8 BGR.

@@ -1,4 +1,4 @@
-"""Verification of bundled model files by size and SHA-256 before loading; packages may be replaced by hand."""
+"""Verification of bundled model files (size, SHA-256) before loading; packages may be replaced by hand."""
 
 from pathlib import Path
 

@@ -22,8 +22,8 @@ _BLANK_AT: Final = 0.01
 """
 Least probability of the space class for a space.
 
-Between two letters the network assigns most probability to the empty class and, where there is a space, much of the
-rest to the space class. Measured: 0.05 still joins words, 0.001 splits them.
+Between two letters the network assigns most probability to the empty class and, where there is a space, much
+of the rest to the space class. Measured: 0.05 still joins words, 0.001 splits them.
 """
 
 
@@ -77,8 +77,8 @@ class Reader:
         """
         Read all lines of an image, upright, upside down or on its side, sorted by `sort_by_reading_order`.
 
-        RapidOCR's orientation classifier turns every third long line over, so it is not used: an image that scores
-        low is read again rotated by 180 degrees, and the better result is used.
+        RapidOCR's orientation classifier turns every third long line over, so it is not used: an image that
+        scores low is read again rotated by 180 degrees, and the better result is used.
 
         Args:
             bgr: (H, W, 3) uint8 BGR. A longer side of more than 2000 pixels is scaled down to 2000.

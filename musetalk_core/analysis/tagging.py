@@ -69,7 +69,7 @@ class Tagger:
 
 
 def _square(bgr: Image) -> Float:
-    """Return the central square as (3, 224, 224) float32 RGB, normalized; its side is 224/256 of the shorter side."""
+    """Return the central square, 224/256 of the shorter side, as (3, 224, 224) float32 RGB, normalized."""
     height, width = bgr.shape[:2]
     side = max(1, round(min(height, width) * _SQUARE / _SHORT_SIDE))
     left, top = (width - side) // 2, (height - side) // 2

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 _LONGEST_SIDE: Final = 2048
-"""Larger images are scaled down to this side in pixels: some models split them into more tiles than fit in memory."""
+"""Maximum longer side in pixels; some models split larger images into more tiles than fit in memory."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""CSM (Conversational Speech Model) through transformers: loading, context trimming, generation of one utterance."""
+"""CSM (Conversational Speech Model) with transformers: loading, context trimming, generation."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ class Csm:
         while (length := self._length(kept, text)) + frames > self.positions:
             if len(kept) < 2:
                 raise InputError(
-                    "The reference recording, its text and the sentence together exceed the context length of the"
-                    " speech model; send a shorter recording.",
+                    "The reference recording, its text and the sentence together exceed the context length of"
+                    " the speech model; send a shorter recording.",
                     positions=self.positions,
                     needed=length + frames,
                 )
@@ -156,7 +156,7 @@ class Csm:
             return self._heard(made[0])
 
     def _heard(self, codes: torch.Tensor) -> Spoken:
-        """Decode (T, codebooks) codes up to the end frame, in which all codebooks but the last hold the end token."""
+        """Decode (T, codebooks) codes up to the end frame: all codebooks but the last hold the end token."""
         codec: Any = self.model.codec_model
         end: Any = self.model.config.codebook_eos_token_id
         ends = codes[:, :-1].eq(end).all(-1).nonzero()
@@ -207,7 +207,7 @@ def _memory_errors() -> Generator[None]:
 
 
 def voice_device(machine: Machine) -> Device:
-    """Return device and precision; on a GPU bfloat16, as the model was trained, unless a precision is configured."""
+    """Return device and precision: on a GPU bfloat16, as trained, unless a precision is configured."""
     device = choose_device(machine.device, machine.precision)
     if machine.precision == "auto" and device.place.type == "cuda":
         return Device(device.place, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Voice prompts of CSM: transcripts of the two recorded voices, and the sentence that creates a random voice."""
+"""Voice prompts of CSM: transcripts of the two recorded voices, and the text of a random voice."""
 
 from typing import Final
 

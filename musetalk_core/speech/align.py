@@ -31,7 +31,7 @@ Measured: correct texts 0.46 to 0.88 (0.19 to 0.53 in noise), wrong texts 0.07, 
 _PATIENCE: Final = 4
 """After this many consecutive segments without alignment the text is abandoned."""
 _SHARED_S: Final = 15.0
-"""Longest segment for parallel recognition, in seconds; short segments spread the work evenly over processes."""
+"""Longest segment for parallel recognition; short segments spread evenly over the processes."""
 _LEAST_SPEECH: Final = 0.1
 """Least share of the loud time that phones must cover; below it recognition has failed."""
 

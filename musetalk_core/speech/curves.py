@@ -124,7 +124,7 @@ def _smoothed(curve: Curve, sigma_s: float) -> Curve:
 
 
 def _weighted(target: Curve, dominance: Curve, sigma_s: float) -> Curve:
-    """Smooth targets weighted by dominance, so that dominant phones shape their neighbors (coarticulation)."""
+    """Smooth targets weighted by dominance: dominant phones shape their neighbors (coarticulation)."""
     weight: Curve = np.maximum(_smoothed(dominance, sigma_s), np.float32(1e-6))
     return (_smoothed(target * dominance, sigma_s) / weight).astype(np.float32, copy=False)
 

@@ -1,8 +1,8 @@
 """
 Phone recognition of speech without text, segment by segment; long speech in several processes in parallel.
 
-pocketsphinx holds the GIL while it decodes, so threads would not help. The result for a segment does not depend
-on the process that decodes it: the recognizers keep no state between segments.
+pocketsphinx holds the GIL while it decodes, so threads would not help. The result for a segment does not
+depend on the process that decodes it: the recognizers keep no state between segments.
 """
 
 import json
@@ -140,7 +140,7 @@ class _Listening:
 
 
 def serve() -> None:
-    """Read JSON lines `[path, start, stop]` from stdin and write one JSON line of phones for each, until EOF."""
+    """Read JSON lines `[path, start, stop]` from stdin until EOF; write a JSON line of phones for each."""
     ears = Ears()
     for line in sys.stdin:
         path, start, stop = json.loads(line)

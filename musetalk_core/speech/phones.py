@@ -1,4 +1,4 @@
-"""Phones with times, as the starter voice, the aligner and the viseme engine exchange them, and their JSON file."""
+"""Phones with times, shared by the starter voice, the aligner and the engines, and their JSON file."""
 
 import json
 from collections.abc import Iterable

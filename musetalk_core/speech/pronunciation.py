@@ -19,7 +19,7 @@ class SpokenWord(NamedTuple):
 
 def spoken_words(text: str) -> list[SpokenWord]:
     """
-    Return the words of a text with their phones; tokens without sound (punctuation, other scripts) are left out.
+    Return the words of a text with their phones, without silent tokens (punctuation, other scripts).
 
     Args:
         text: English text.

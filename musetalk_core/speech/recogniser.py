@@ -55,7 +55,7 @@ class Recogniser:
 
 
 class Listener:
-    """A recognizer of words that returns their phones: more accurate for English than phones without words."""
+    """A recognizer of words that returns their phones: more accurate for English than `PhoneRecognizer`."""
 
     def __init__(self) -> None:
         root = _model_root()
@@ -81,7 +81,7 @@ class Listener:
             samples: (S,) float32 at 16 kHz, mono.
 
         Returns:
-            Phones with times from the start of `samples`, '' for silence and noise; empty if there are no words.
+            Phones with times from the start of `samples`, '' for silence and noise; empty without any words.
         """
         pcm = _pcm(samples)
         self._decoder.activate_search()
@@ -144,7 +144,7 @@ class Aligner:
         self._heard = 0
 
     def _listened(self, words: Sequence[str], pcm: bytes) -> bool:
-        """Decode with a grammar: the words in order, ending after any of them. Return whether it succeeded."""
+        """Decode with a grammar, the words in order and an end after any; return whether it succeeded."""
         end = len(words) + 1
         steps = [(i, i + 1, 1.0, word) for i, word in enumerate(words)]
         ends = [(i, end, 1.0) for i in range(1, end)]

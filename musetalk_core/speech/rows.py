@@ -9,5 +9,5 @@ ROW_SAMPLES: Final = SPEECH_RATE_HZ // ROWS_PER_S
 
 
 def row_count(samples: int) -> int:
-    """Return L, the number of encoder rows for S samples at 16 kHz: floor(S * 50 / 16000), computed exactly."""
+    """Return L, the number of encoder rows for S samples at 16 kHz: exactly floor(S * 50 / 16000)."""
     return samples // ROW_SAMPLES

@@ -1,4 +1,4 @@
-"""Noise gate: speech whose pauses read as digital silence, so that noise in pauses does not move the mouth."""
+"""Noise gate: speech with its pauses set to zero, so that noise in pauses does not move the mouth."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,8 +29,8 @@ class Hushed:
     """
     A view of `Samples` whose pauses are zeros.
 
-    A pause lasts at least 300 ms and is 35 dB below the loud parts or below -60 dBFS; the 100 ms next to speech
-    are unchanged. The pause mask takes 100 bytes per second of speech.
+    A pause lasts at least 300 ms and is 35 dB below the loud parts or below -60 dBFS; the 100 ms next to
+    speech are unchanged. The pause mask takes 100 bytes per second of speech.
     """
 
     speech: Samples

@@ -1,4 +1,4 @@
-"""Post-processing of synthesized sentences: trim silence, normalize loudness (EBU R 128), measure loudness."""
+"""Post-processing of synthesized sentences: trim silence, measure and normalize loudness (EBU R 128)."""
 
 from typing import Final
 
@@ -32,9 +32,9 @@ def without_ends(samples: Float, rate: int) -> Float:
     """
     Trim silence and noise at both ends of a sentence.
 
-    At most 0.25 s are kept after the last voiced sound, as long as they are not silent: a voice model that does
-    not emit its end token continues with noise, which may be loud. Sound without any voiced window is trimmed by
-    its level alone.
+    At most 0.25 s are kept after the last voiced sound, as long as they are not silent: a voice model that
+    does not emit its end token continues with noise, which may be loud. Sound without any voiced window is
+    trimmed by its level alone.
 
     Args:
         samples: (S,) float32, mono.

@@ -29,7 +29,7 @@ _UNIT_S: Final = 0.025
 _LAG_S: Final = 0.05
 """Correction in seconds: the durations lag behind the sound by 40 to 70 ms (measured)."""
 _MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
-"""Stress and length marks and spaces: they have no sound of their own; their time belongs to the next letter."""
+"""Stress and length marks and spaces, without sound; their time belongs to the next letter."""
 _LONGEST: Final = 400
 """Maximum letters per piece; the memory of the network grows with it."""
 
@@ -142,7 +142,8 @@ def _load() -> _Voice:
     content = Path(speaker.model_path).read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise ModelNotInstalled(
-            "The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.", model=VOICE
+            "The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.",
+            model=VOICE,
         )
     # the durations of the letters are an inner node: make it an output
     graph: Any = onnx.load_from_string(content)

@@ -1,4 +1,4 @@
-"""Choice of the Whisper model for a job: the requested one, or the best that is installed. Does not import torch."""
+"""Choice of the Whisper model for a job: as requested, or the best installed. Does not import torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Choice:
 
     Attributes:
         size:       the chosen size.
-        instead_of: the requested size that it substitutes; None if it is the requested one or none was requested.
+        instead_of: the requested size that it substitutes; None if it does not substitute one.
     """
 
     size: Size

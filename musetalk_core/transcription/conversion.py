@@ -29,7 +29,7 @@ def convert(parts: Sequence[Path], target: Path) -> None:
 
     Args:
         parts:  one file in CTranslate2's format, possibly split into several, in order.
-        target: the `.pt` file to write, with `dims` and `model_state_dict`; weights keep their precision (fp16).
+        target: the `.pt` file to write: `dims`, `model_state_dict`; weights keep their precision (fp16).
 
     Raises:
         WeightsInvalid: the parts are damaged or not a Whisper model.
@@ -115,7 +115,7 @@ def _put_block(
     """
     Copy one layer.
 
-    CTranslate2 stacks query, key and value in one matrix. The bias of the key, always zero, has no counterpart.
+    CTranslate2 stacks query, key and value in one matrix. The key has no bias in openai-whisper; it is zero.
     """
     query, key, value = (slice(i * width, (i + 1) * width) for i in range(3))
     own = f"{theirs}/self_attention"

@@ -109,7 +109,7 @@ def ready(window: torch.Tensor, hearing: Hearing) -> torch.Tensor:
 
 
 def detect_language(window: torch.Tensor, hearing: Hearing) -> Language:
-    """Detect the language of a window from `prepare_window`; "en" without probability for an English-only model."""
+    """Detect the language of a window from `prepare_window`; an English-only model returns "en"."""
     if not hearing.net.is_multilingual:
         return Language("en")
     found: Any = hearing.net.detect_language(window)
@@ -133,5 +133,7 @@ def language_code(text: str) -> str | None:
         return None
     code = word if word in LANGUAGES else TO_LANGUAGE_CODE.get(word)
     if code is None:
-        raise InputError(f"Whisper does not support the language {text!r}; use a code such as en or de.", language=text)
+        raise InputError(
+            f"Whisper does not support the language {text!r}; use a code such as en or de.", language=text
+        )
     return code

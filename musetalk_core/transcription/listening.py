@@ -1,9 +1,9 @@
 """
 Transcription of speech of any length with Whisper, window by window.
 
-openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress. This
-module runs the same loop over a file on disk, with progress and cancellation after every window. Decoding and word
-timestamps are the library's; a test checks that both give the same lines and times.
+openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress.
+This module runs the same loop over a file on disk, with progress and cancellation after every window. Decoding
+and word timestamps are the library's; a test checks that both give the same lines and times.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +84,7 @@ class _Run:
     last_word_s: float = 0.0
 
     def clip(self, start: int, stop: int) -> Iterator[tuple[list[Segment], int]]:
-        """Transcribe frames `start` to `stop`; yield each window's segments and the frame of the next window."""
+        """Transcribe frames `start` to `stop`; yield each window's segments and the next window's frame."""
         at = start
         while at < stop:
             length = min(WINDOW_FRAMES, stop - at)
@@ -152,8 +152,8 @@ def _lines(
         length:     frames of the window.
 
     Returns:
-        Lines in the form that the library's `add_word_timestamps` accepts; the first frame of the next window;
-        whether the window is complete, so that the next one begins at its end.
+        Lines in the form that the library's `add_word_timestamps` accepts; the first frame of the next
+        window; whether the window is complete, so that the next one begins at its end.
     """
     tokens, offset_s = result.tokens, at / FRAMES_PER_S
     is_time = [token >= first_time for token in tokens]

@@ -81,20 +81,22 @@ def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
     Load a Whisper model.
 
     Args:
-        path:   a checkpoint of openai-whisper (`torch.save`), or `model.safetensors` or `pytorch_model.bin` of
-            the same model from Hugging Face.
+        path:   a checkpoint of openai-whisper (`torch.save`), or `model.safetensors` or `pytorch_model.bin`
+            of the same model from Hugging Face.
         size:   size of the model; selects the attention heads for word timestamps.
         device: device and precision. Half precision is used only for float16 on CUDA.
 
     Raises:
         ModelNotInstalled: the file does not exist.
-        WeightsInvalid: the file is damaged or not a Whisper model; the message names missing or wrong tensors.
+        WeightsInvalid: the file is damaged or not a Whisper model; the message names the wrong tensors.
     """
     tensors = _ours(read_tensors(path))
     try:
         dims = _dimensions(tensors)
     except (KeyError, ValueError) as error:
-        raise WeightsInvalid(f"The weight file {path} does not contain a Whisper model.", file=path.name) from error
+        raise WeightsInvalid(
+            f"The weight file {path} does not contain a Whisper model.", file=path.name
+        ) from error
     net = Whisper(dims)
     fill(net, {key: value.float() for key, value in tensors.items()}, path)
     heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model

@@ -1,4 +1,4 @@
-"""Log-mel spectrogram for Whisper, window by window; equal to what openai-whisper computes for the whole sound."""
+"""Log-mel spectrogram for Whisper, window by window; equal to openai-whisper's of the whole sound."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ class Spectrogram:
     """
     Log-mel spectrogram of sound of any length; one window is in memory at a time.
 
-    openai-whisper clamps values to 80 dB below the maximum of the whole sound; a first pass finds that maximum.
+    openai-whisper clamps values to 80 dB below the maximum of the whole sound; a first pass finds it.
     """
 
     def __init__(self, samples: Samples, mels: int) -> None:
@@ -48,7 +48,7 @@ class Spectrogram:
         return self._raw(start, stop).clamp(min=self._floor)
 
     def _raw(self, start: int, stop: int) -> torch.Tensor:
-        """Return the same, clamped by the window's own maximum, which is never above that of the whole sound."""
+        """Return the same, clamped by the window's own maximum, never above that of the whole sound."""
         before = min(start, _MARGIN)  # the transform reflects the start of the sound, as for the whole
         first, last = (start - before) * FRAME_SAMPLES, (stop + _MARGIN) * FRAME_SAMPLES
         sound = np.ascontiguousarray(self._samples.read(first, last))

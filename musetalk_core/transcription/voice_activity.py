@@ -18,7 +18,7 @@ _CONTEXT: Final = 64
 _BLOCK: Final = _STEP * 1024
 """Samples read at once: 33 s."""
 _SPEECH, _SILENCE = 0.5, 0.35
-"""Speech begins at the first probability and ends below the second; these and the lengths are Silero's defaults."""
+"""Speech begins at the first probability and ends below the second. All thresholds are Silero's."""
 _LEAST_SPEECH_S: Final = 0.25
 _LEAST_SILENCE_S: Final = 0.1
 _STEP_S: Final = _STEP / SPEECH_RATE_HZ

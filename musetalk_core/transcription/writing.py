@@ -15,7 +15,7 @@ _WRITERS: Final = {"txt": WriteTXT, "srt": WriteSRT, "vtt": WriteVTT, "tsv": Wri
 
 def write_transcript(transcript: Transcript, folder: Path, facts: Mapping[str, Any]) -> None:
     """
-    Write `transcript.txt`, `.srt`, `.vtt` and `.tsv` as the `whisper` command does, and `.json` with all values.
+    Write `transcript.txt`, `.srt`, `.vtt`, `.tsv` as the `whisper` command does, and `.json` with all values.
 
     Args:
         transcript: the transcript.
