@@ -2,7 +2,7 @@
 Transcription of speech of any length with Whisper, window by window.
 
 openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress.
-This module runs the same loop over a file on disk, with progress and cancellation after every window. Decoding
+This module runs the same loop over a file on disk, with progress and cancellation after each window. Decoding
 and word timestamps are the library's; a test checks that both give the same lines and times.
 """
 

@@ -36,7 +36,7 @@ class Segment:
         avg_logprob:       mean log probability of the tokens of the window in which it was decoded.
         no_speech_prob:    probability 0..1 that the window contains no speech.
         compression_ratio: of the window's text; above 2.4 the text is repetitive.
-        temperature:       0: decoded at the first attempt; above 0: sampled, after attempts failed the checks.
+        temperature:       0: decoded at the first attempt; above 0: sampled after failed attempts.
         words:             words with times; None if word timestamps were not requested.
     """
 
