@@ -2,8 +2,8 @@
 Transcription with a loaded model against the `whisper` command on the same file.
 
 `transcribe.py [THREADS]`: same checkpoint, threads and decoding options (the command's defaults),
-alternating, best of three. The command starts Python and loads its libraries and the model each time. Our side
-is the work of a job: decode the file, detect speech, transcribe, write the transcript.
+alternating, best of three. The command starts Python and loads its libraries and the model each time. Our
+side is the work of a job: decode the file, detect speech, transcribe, write the transcript.
 """
 
 import itertools
