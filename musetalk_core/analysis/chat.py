@@ -1,4 +1,4 @@
-"""Models that talk about a picture: descriptions and answers to questions."""
+"""Vision-language chat models (SmolVLM, Qwen3-VL): image descriptions and visual question answering."""
 
 from typing import Final
 
@@ -16,31 +16,31 @@ _REQUESTS: Final[dict[Length, str]] = {
 
 def describe(model: Loaded, bgr: Image, length: Length) -> str:
     """
-    Describe a picture.
+    Return a description of an image.
 
     Args:
         model:  any image-text-to-text model with a chat template.
         bgr:    (H, W, 3) uint8 BGR.
-        length: one sentence, a few, or in detail.
+        length: one sentence, a few sentences, or in detail.
 
     Raises:
-        EngineOutOfMemory: the device has not enough memory.
+        EngineOutOfMemory: the device ran out of memory.
     """
     return answer(model, bgr, _REQUESTS[length], length)
 
 
 def answer(model: Loaded, bgr: Image, question: str, length: Length) -> str:
     """
-    Answer a question about a picture.
+    Return the answer to a question about an image.
 
     Args:
         model:    any image-text-to-text model with a chat template.
         bgr:      (H, W, 3) uint8 BGR.
-        question: in words.
-        length:   bounds the answer: 64, 256 or 768 tokens.
+        question: the question in plain text.
+        length:   limits the answer to 64, 256 or 768 tokens.
 
     Raises:
-        EngineOutOfMemory: the device has not enough memory.
+        EngineOutOfMemory: the device ran out of memory.
     """
     content = [{"type": "image", "image": shown(bgr)}, {"type": "text", "text": question}]
     inputs = model.processor.apply_chat_template(

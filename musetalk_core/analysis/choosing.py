@@ -1,4 +1,4 @@
-"""Which model does which part of an analysis. Knows names, loads nothing."""
+"""Assignment of models to the tasks of an image analysis, by model name; no model is loaded."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,28 +10,29 @@ ModelName = Literal[
 ]
 
 STARTER: Final = "starter"
-"""Stands for the small models that came with the installation."""
+"""Name for the small models that are part of the installation."""
 FLORENCE: Final = ("florence-2-large", "florence-2-base")
-"""Describe, read and find objects; take no questions. The best first."""
+"""Models for description, OCR and object detection, not for questions; best first."""
 CHAT: Final = ("qwen3-vl-2b", "smolvlm-500m", "smolvlm-256m")
-"""Describe and answer; give no places. The best first."""
+"""Models for description and questions, without bounding boxes; best first."""
 READER, TAGGER, FACES = "rapidocr", "efficientnet-lite0", "face-mesh"
+# best first
 _DESCRIBERS: Final = ("qwen3-vl-2b", "smolvlm-500m", *FLORENCE, "smolvlm-256m")
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
     """
-    Who does what, by names of the manifest.
+    The model for each task of an analysis, by name in the model registry.
 
     Attributes:
-        describes: writes descriptions; `starter` = a sentence composed of what the starter models see.
-        answers:   answers the question; None when there is none, or nobody who can.
-        finds:     finds objects; None when nobody can.
-        reads:     reads text; None when nobody can.
-        tags:      names what the whole picture looks like; None when nobody can.
-        faces:     finds faces.
-        warnings:  what was asked for and cannot be had, for the caller.
+        describer:   writes the description; `starter`: a sentence composed of the starter models' results.
+        answerer:    answers the question; None if there is no question or no model for it.
+        detector:    detects objects; None if no model can.
+        reader:      reads text (OCR); None if no model can.
+        tagger:      classifies the whole image; None if no model can.
+        face_finder: finds faces.
+        warnings:    for the caller: requested features that are not available.
     """
 
     describes: str
@@ -47,12 +48,12 @@ def cast_for(
     asked: str, features: Collection[Feature], has_question: bool, installed: Collection[str]
 ) -> Cast:
     """
-    Decide who does what.
+    Choose the model for each task of an analysis.
 
     Args:
-        asked:        a model's name, which must be installed, or `starter`, or `auto`: the best there is.
-        features:     what is wanted.
-        has_question: whether a question is to be answered.
+        requested:    name of an installed model, `starter`, or `auto` for the best that is installed.
+        features:     requested features.
+        has_question: whether the job asks a question.
         installed:    names of the models that can be used.
     """
     named = (asked,) if asked not in ("auto", STARTER) else ()
@@ -68,9 +69,9 @@ def cast_for(
     return Cast(able[0] if able else STARTER, answers, finds, reads, tags, tuple(warnings))
 
 
-_ANSWERERS: Final = f"questions are answered by {', '.join(reversed(CHAT))}"
+_ANSWERERS: Final = f"models that answer questions: {', '.join(reversed(CHAT))}"
 _UNAVAILABLE: Final[dict[Feature, str]] = {
-    "objects": f"feature_unavailable: objects are found by {' and '.join(reversed(FLORENCE))}",
-    "ocr": f"feature_unavailable: text is read by {READER} and Florence-2",
-    "tags": f"feature_unavailable: tags are given by {TAGGER}",
+    "objects": f"feature_unavailable: models that detect objects: {', '.join(reversed(FLORENCE))}",
+    "ocr": f"feature_unavailable: models that read text: {READER}, Florence-2",
+    "tags": f"feature_unavailable: model that tags images: {TAGGER}",
 }

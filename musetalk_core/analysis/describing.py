@@ -1,4 +1,4 @@
-"""A plain sentence put together from what the starter models saw: no more than they saw."""
+"""Image description from a template, filled with the results of the starter models (tags, faces, text)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,6 +7,7 @@ from musetalk_core.analysis.findings import Tag, TextLine, Thing
 from musetalk_core.analysis.florence import Length
 
 _LIKELY, _POSSIBLE = 0.5, 0.25
+"""Scores from which on a tag is called a likeness ("looks like") and a possible one ("may look like")."""
 _EXCERPT: Final[dict[Length, int]] = {"short": 40, "normal": 200, "long": 100_000}
 _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _COLUMNS, _ROWS = ("left", "centre", "right"), ("top", "middle", "bottom")
@@ -20,14 +21,14 @@ def describe(
     length: Length,
 ) -> str:
     """
-    Compose a description.
+    Compose a description of an image.
 
     Args:
-        size:   width and height of the picture.
-        tags:   surest first.
-        faces:  largest first.
-        lines:  of text, from top to bottom.
-        length: `long` tells where faces are and gives the whole text.
+        size:   width and height of the image in pixels.
+        tags:   tags, highest score first.
+        faces:  faces, largest first.
+        lines:  lines of text in reading order.
+        length: `long` adds the positions of faces and quotes the whole text; `short` names one tag at most.
     """
     parts = [
         f"A picture of {size[0]} x {size[1]} pixels with {_counted(len(faces), 'face')} "
@@ -40,10 +41,10 @@ def describe(
 
 
 def unanswered(description: str) -> str:
-    """Say that a question was not answered, and what was seen instead."""
+    """Return the text for a question that no installed model can answer, with the description instead."""
     return (
-        "The question was not answered: no model that answers questions about pictures is in use here."
-        f" What the small models saw: {description}"
+        "The question was not answered: no model for questions about images is in use."
+        f" Description by the starter models: {description}"
     )
 
 
@@ -53,10 +54,10 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _likeness(tags: Sequence[Tag], length: Length) -> str:
-    """The tagger knows a thousand things only, so what it says is a likeness, never a fact."""
+    """Return the sentence about tags: a likeness, not a fact, because the tagger has only 1000 classes."""
     named = [tag for tag in tags if tag.score >= _POSSIBLE][: 1 if length == "short" else 3]
     if not named:
-        return "" if length == "short" else "As a whole it is like nothing that the tagger knows."
+        return "" if length == "short" else "No ImageNet class matched with confidence above 0.25."
     words = ", ".join(f"{tag.label} ({tag.score:.0%})" for tag in named)
     return f"As a whole it {'looks' if named[0].score >= _LIKELY else 'may look'} like: {words}."
 

@@ -1,4 +1,4 @@
-"""A picture with its findings drawn in, for people."""
+"""Drawing of labeled bounding boxes into an image; JPEG encoding."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ _JPEG_QUALITY: Final = 85
 
 def drawn(bgr: Image, boxes: Sequence[tuple[str, str, Box]], longest: int) -> Image:
     """
-    Draw boxes into a copy of a picture, shrunk first so that lines and letters stay readable.
+    Draw labeled boxes into a copy of an image, scaled down first so that lines and labels stay readable.
 
     Args:
-        bgr:     (H, W, 3) uint8 BGR.
-        boxes:   kind (`face`, `text`, `object`), name and box, in pixels of the picture.
-        longest: most pixels of the result's longer side.
+        bgr:      (H, W, 3) uint8 BGR.
+        boxes:    kind (`face`, `text`, `object`), label and box, in pixels of the image.
+        max_side: maximum length of the result's longer side in pixels.
 
     Returns:
         (h, w, 3) uint8 BGR.
@@ -41,7 +41,7 @@ def drawn(bgr: Image, boxes: Sequence[tuple[str, str, Box]], longest: int) -> Im
 
 
 def _label(out: Image, name: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write a name above a box; at the picture's border inside it. Only letters that the font has."""
+    """Draw a label above a box, or inside it at the edge of the image; non-ASCII characters become `?`."""
     size = max(0.35, max(out.shape[:2]) / 2000)
     text = name.encode("ascii", "replace").decode()
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
@@ -53,22 +53,22 @@ def _label(out: Image, name: str, corner: tuple[int, int], colour: tuple[int, in
 
 def jpeg(bgr: Image) -> bytes:
     """
-    Encode a picture as JPEG.
+    Encode an (H, W, 3) uint8 BGR image as JPEG, quality 85.
 
     Raises:
-        EncodeError: the encoder refuses it.
+        EncodeError: OpenCV cannot encode it.
     """
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
-        raise EncodeError("The picture with its boxes could not be written.")
+        raise EncodeError("The image with boxes could not be encoded as JPEG.")
     return data.tobytes()
 
 
 def write_jpeg(bgr: Image, path: Path) -> None:
     """
-    Write a picture as a JPEG file.
+    Write an (H, W, 3) uint8 BGR image as a JPEG file.
 
     Raises:
-        EncodeError: the encoder refuses it.
+        EncodeError: OpenCV cannot encode it.
     """
     path.write_bytes(jpeg(bgr))

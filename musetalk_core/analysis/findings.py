@@ -1,4 +1,4 @@
-"""What is found in a picture: plain frozen records. Boxes lie inside it, in pixels as a person sees it."""
+"""Data classes of image analysis results. Boxes are in pixels of the upright image and inside it."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from musetalk_core.types import Box, Float
 @dataclass(frozen=True, slots=True)
 class Tag:
     """
-    What a picture as a whole looks like.
+    A class of the image as a whole.
 
     Attributes:
-        label: an English noun.
-        score: 0..1, how sure.
+        label: English noun.
+        score: confidence 0..1.
     """
 
     label: str
@@ -24,12 +24,12 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Thing:
     """
-    Something with a place.
+    An object or face with its bounding box.
 
     Attributes:
-        label: an English noun; `face` for a face.
-        box:   inside the picture, never empty.
-        score: 0..1, how sure; None where the model does not say.
+        label: English noun; `face` for a face.
+        box:   bounding box inside the image, never empty.
+        score: confidence 0..1; None if the model gives none.
     """
 
     label: str
@@ -43,10 +43,10 @@ class TextLine:
     A line of text.
 
     Attributes:
-        text:    as read, spaces mended.
-        box:     around it, inside the picture, never empty.
-        corners: four (x, y) from the line's own top left, clockwise as the line is read.
-        score:   0..1, how sure; None where the model does not say.
+        text:    the text, with whitespace normalized.
+        box:     bounding box inside the image, never empty.
+        corners: four (x, y) in pixels, clockwise from the top left in the line's own orientation.
+        score:   confidence 0..1; None if the model gives none.
     """
 
     text: str
@@ -57,14 +57,14 @@ class TextLine:
 
 def box_in(points: Float, size: tuple[int, int]) -> Box | None:
     """
-    Give the box around points (n, 2), in whole pixels and clipped to a picture.
+    Return the bounding box of points, in whole pixels and clipped to the image.
 
     Args:
-        points: x, y in pixels; may lie outside.
-        size:   width and height of the picture.
+        points: (n, 2) x, y in pixels; may be outside the image.
+        size:   width and height of the image.
 
     Returns:
-        None when nothing of it lies inside.
+        The box; None if it is entirely outside the image.
     """
     low, high = np.floor(points.min(0)), np.ceil(points.max(0))
     box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(*size)
@@ -73,16 +73,16 @@ def box_in(points: Float, size: tuple[int, int]) -> Box | None:
 
 def line_of(text: str, corners: Float, score: float | None, size: tuple[int, int]) -> TextLine | None:
     """
-    Make a line of what a reader found.
+    Create a `TextLine` from the output of an OCR model.
 
     Args:
-        text:    as read; blanks at its ends are dropped.
-        corners: (4, 2) in pixels; may lie outside.
-        score:   0..1, or None.
-        size:    width and height of the picture.
+        text:    recognized text; whitespace is normalized.
+        corners: (4, 2) x, y in pixels; may be outside the image.
+        score:   confidence 0..1, or None.
+        size:    width and height of the image.
 
     Returns:
-        None for a line without letters or outside the picture.
+        The line; None if it has no text or is outside the image.
     """
     box, said = box_in(corners, size), " ".join(text.split())
     if box is None or not said:

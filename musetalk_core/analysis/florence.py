@@ -1,4 +1,4 @@
-"""Florence-2: captions of three lengths, text and objects with boxes, from one small model."""
+"""Florence-2: captions of three lengths, object detection and OCR with boxes."""
 
 from typing import Any, Final, Literal
 
@@ -15,33 +15,34 @@ _CAPTIONS: Final[dict[Length, str]] = {
     "normal": "<DETAILED_CAPTION>",
     "long": "<MORE_DETAILED_CAPTION>",
 }
+# kinds of answers that the post-processor must have settings for
 _ANSWERS: Final = ("pure_text", "ocr", "description_with_bboxes")
 _MOST_TOKENS: Final = 1024
 _BEAMS: Final = 3
-"""As its authors run it."""
+"""Beams of the search, as in the authors' examples."""
 
 
 def caption(model: Loaded, bgr: Image, length: Length) -> str:
     """
-    Describe a picture.
+    Return a caption of an image.
 
     Args:
-        model:  a Florence-2.
+        model:  a Florence-2 model.
         bgr:    (H, W, 3) uint8 BGR.
-        length: one sentence, a few, or a paragraph.
+        length: one sentence, a few sentences, or a paragraph.
 
     Raises:
-        EngineOutOfMemory: the device has not enough memory.
+        EngineOutOfMemory: the device ran out of memory.
     """
     return str(_answer(model, bgr, _CAPTIONS[length])).strip()
 
 
 def objects(model: Loaded, bgr: Image) -> list[Thing]:
     """
-    Find the objects of a picture; the model gives no scores.
+    Detect the objects in an (H, W, 3) uint8 BGR image; the model gives no scores.
 
     Raises:
-        EngineOutOfMemory: the device has not enough memory.
+        EngineOutOfMemory: the device ran out of memory.
     """
     found, size = _answer(model, bgr, "<OD>"), (bgr.shape[1], bgr.shape[0])
     things: list[Thing] = []
@@ -54,10 +55,10 @@ def objects(model: Loaded, bgr: Image) -> list[Thing]:
 
 def read(model: Loaded, bgr: Image) -> list[TextLine]:
     """
-    Read the lines of a picture; the model gives no scores.
+    Read the lines of text in an (H, W, 3) uint8 BGR image; the model gives no scores.
 
     Raises:
-        EngineOutOfMemory: the device has not enough memory.
+        EngineOutOfMemory: the device ran out of memory.
     """
     found, size = _answer(model, bgr, "<OCR_WITH_REGION>"), (bgr.shape[1], bgr.shape[0])
     lines = (
@@ -72,12 +73,12 @@ def _points(flat: Any) -> Float:
 
 
 def _answer(model: Loaded, bgr: Image, task: str) -> Any:
-    """Run one of the model's tasks; places in its answer are pixels of the picture given."""
+    """Run one of the model's tasks and return its parsed output; coordinates are pixels of the image."""
     inputs = model.processor(text=task, images=shown(bgr), return_tensors="pt")
     ids = model.generate(inputs, max_new_tokens=_MOST_TOKENS, num_beams=_BEAMS)
     written = model.processor.batch_decode(ids, skip_special_tokens=False)[0]
     rules: dict[str, Any] = model.processor.post_processor.parse_task_config
-    for kind in _ANSWERS:  # repositories differ in which they list; nothing in them is needed
+    for kind in _ANSWERS:  # model repositories differ in which they list; their values are not needed
         rules.setdefault(kind, {})
     size = bgr.shape[1], bgr.shape[0]
     return model.processor.post_process_generation(text=written, task=task, image_size=size)[task]

@@ -1,4 +1,4 @@
-"""In which order lines of text are read, whichever way the page lies."""
+"""Reading order of text lines, for pages in any orientation."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,18 +9,18 @@ from musetalk_core.analysis.findings import TextLine
 from musetalk_core.types import Float
 
 _ONE_ROW: Final = 0.5
-"""Lines whose middles differ by less than this part of their height stand beside each other."""
+"""Lines are in one row if their centers differ by less than this share of the smaller height."""
 
 
 def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
     """
-    Sort lines as a person reads them who has turned the page so that most of it is upright.
+    Sort lines in reading order, with the page turned so that most of its text is upright.
 
     Args:
-        lines: of one picture; their corners say which way each runs.
+        lines: lines of one image; the corners of a line define its direction.
 
     Returns:
-        Rows from the top of the text to its end, each in its own direction.
+        Lines row by row from the top of the text, each row along the direction of the text.
     """
     if len(lines) < 2:
         return list(lines)
@@ -40,7 +40,7 @@ def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
 
 
 def _direction(corners: Float) -> Float:
-    """Which way most of the text runs, as a vector of length 1: long lines count more."""
+    """Return the main direction of text as a (2,) unit vector; lines are weighted by their length."""
     run = (corners[:, 1] - corners[:, 0]).sum(0)
     length = float(np.linalg.norm(run))
     return run / np.float32(length) if length else np.array([1, 0], np.float32)

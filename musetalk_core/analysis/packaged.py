@@ -1,4 +1,4 @@
-"""Files of starter models, looked at in full before they are loaded: packages are replaced by hand, too."""
+"""Verification of bundled model files (size, SHA-256) before loading; packages may be replaced by hand."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from musetalk_core.weights.verify import check
 
 def trusted(layout: Layout, name: str) -> dict[str, Path]:
     """
-    Find a model's files and compare their size and SHA-256 with what is recorded; for small models.
+    Find the files of a model and check size and SHA-256 of each; for small models, since all bytes are read.
 
     Returns:
-        Role -> path.
+        Path of each file by role.
 
     Raises:
         ModelNotInstalled: a file is missing.
-        WeightsInvalid: a file is not what it should be.
+        WeightsInvalid: a file differs from its record in the model registry.
     """
     paths = layout.find(name)
     for file, path in layout.look(name).found.items():

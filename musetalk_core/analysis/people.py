@@ -1,4 +1,4 @@
-"""Every face of a picture, small ones beside large ones, each confirmed by the mesh."""
+"""Face search: all faces in an image, large and small, each verified by the face mesh."""
 
 from typing import Final
 
@@ -11,22 +11,22 @@ from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Image
 
 MOST: Final = 100
-"""Candidates that are looked at."""
+"""Maximum number of candidates that are verified."""
 _SURE: Final = 0.9
-"""A face that the mesh is less sure of is left out: smoke and leaves reach .7, faces .98."""
+"""Least score of the mesh for a face: smoke and leaves reach 0.7, faces 0.98."""
 _SAME: Final = 0.5
-"""A face that lies to this share inside another one is a part of it."""
+"""A box that is covered by more than this share by a larger face is the same face."""
 
 
 def find_people(bgr: Image) -> list[Thing]:
     """
-    Find all faces, largest first: in the whole picture and in overlapping tiles of two sizes.
+    Find all faces, largest first, in the whole image and in overlapping tiles of two sizes.
 
     Args:
         bgr: (H, W, 3) uint8 BGR, upright.
 
     Returns:
-        Boxes around the face from brow to chin, labelled `face`.
+        Boxes from brow to chin, labeled `face`.
 
     Raises:
         ModelNotInstalled: a network is missing or damaged.

@@ -1,4 +1,4 @@
-"""Text in pictures with the starter reader: PP-OCRv4 through rapidocr-onnxruntime, its lost blanks mended."""
+"""OCR with PP-OCRv4 through rapidocr-onnxruntime: any orientation, with lost spaces restored."""
 
 import os
 import threading
@@ -17,49 +17,51 @@ from musetalk_core.weights.layout import Layout
 
 MODEL: Final = "rapidocr"
 READING_VERSION: Final = "2"
-"""Part of the cache keys of what was read."""
+"""Version of this module in the cache keys of OCR results."""
 _BLANK_AT: Final = 0.01
 """
-Between two letters the network gives most of its trust to its empty class, and much of the rest to a blank
-where there is one. From this much on it counts as a blank: .05 still joins words, .001 cuts them (measured).
+Least probability of the space class for a space.
+
+Between two letters the network assigns most probability to the empty class and, where there is a space, much
+of the rest to the space class. Measured: 0.05 still joins words, 0.001 splits them.
 """
 
 
 _LEAST: Final = 0.5
 _CLEAR: Final = 0.9
-"""Scores of lines: the reader drops what is below the one; text the right way up lies above the other."""
+"""Scores of lines: RapidOCR drops lines below the first; upright text scores above the second."""
 _LONGEST: Final = 2000
-"""Pixels of the longer side of what the reader is given at most; it would shrink more by itself."""
+"""Maximum longer side of the input in pixels; RapidOCR would scale a larger one down itself, and further."""
 _SLIMMEST: Final = 4
-"""Longer over shorter side of what the reader is given at most."""
+"""Maximum ratio of longer to shorter side of the input."""
 _TALL: Final = 1.5
-"""Height over width from which on the reader takes a line to run downwards, and turns it."""
+"""Ratio of height to width from which on RapidOCR treats a line as vertical and rotates it."""
 _SHORT: Final = 2
 _SURE: Final = 0.9
-"""Stripes and stars are read as one or two letters now and then, never with so much trust."""
+"""Least score of a line of one or two characters: stripes and stars are read as such, with lower scores."""
 
 _Found = tuple[str, Float, float]
 """A line's text, its (4, 2) corners and its score."""
 
 
 class Reader:
-    """The loaded reader. Safe to use from several threads, one at a time."""
+    """A loaded OCR model. Thread-safe: calls are serialized by a lock."""
 
     def __init__(self, layout: Layout) -> None:
         """
-        Check the model's files and load them.
+        Verify the model's files and load them.
 
         Raises:
             ModelNotInstalled: the package is missing.
-            WeightsInvalid: a file is not what it should be.
+            WeightsInvalid: a file differs from its record in the model registry.
         """
         paths = trusted(layout, MODEL)
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  before onnxruntime is imported
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  read once, when onnxruntime is imported
         try:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Reading text needs the package rapidocr-onnxruntime ({error}); run ./run setup.",
+                f"Reading text requires the package rapidocr-onnxruntime ({error}); run ./run setup.",
                 model=MODEL,
             ) from error
         self._engine: Any = RapidOCR(
@@ -73,13 +75,13 @@ class Reader:
 
     def read(self, bgr: Image) -> list[TextLine]:
         """
-        Read all lines of a picture, as `in_reading_order`; one that is upside down or on its side, too.
+        Read all lines of an image, upright, upside down or on its side, sorted by `sort_by_reading_order`.
 
-        The reader's own guess which way up a line is turns every third long line over, so it is not used:
-        what reads badly is read again the other way up, and the better reading counts.
+        RapidOCR's orientation classifier turns every third long line over, so it is not used: an image that
+        scores low is read again rotated by 180 degrees, and the better result is used.
 
         Args:
-            bgr: (H, W, 3) uint8 BGR. What is longer than 2000 pixels is read at that size.
+            bgr: (H, W, 3) uint8 BGR. A longer side of more than 2000 pixels is scaled down to 2000.
         """
         size = bgr.shape[1], bgr.shape[0]
         with self._lock:
@@ -98,7 +100,7 @@ class Reader:
 
 
 def _as_read(corners: Float) -> Float:
-    """Begin at the line's own top left: of a line that was read downwards, that is the upper right."""
+    """Reorder (4, 2) corners to start at the line's own top left: for a vertical line, the upper right."""
     sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
     tall = max(sides[1], sides[3]) >= _TALL * max(sides[0], sides[2])
     return np.roll(corners, -1, axis=0) if tall else corners
@@ -106,12 +108,12 @@ def _as_read(corners: Float) -> Float:
 
 def _fitted(bgr: Image) -> tuple[Image, Float]:
     """
-    Shrink what is long and widen what is narrow, by its last row or column: places stay where they are.
+    Scale a large image down and pad a narrow one at its last row or column, so that coordinates do not shift.
 
-    The reader enlarges what it gets until the shorter side has 736 pixels: 3 x 400 would become 736 x 98,000.
+    RapidOCR enlarges its input until the shorter side has 736 pixels: 3 x 400 would become 736 x 98,000.
 
     Returns:
-        The picture to read, and by what (x, y) to multiply places in it.
+        The image to read, and the factors (x, y) that convert its coordinates to those of `bgr`.
     """
     height, width = bgr.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
@@ -123,11 +125,12 @@ def _fitted(bgr: Image) -> tuple[Image, Float]:
 
 
 def _letters(found: Sequence[_Found]) -> float:
-    """Count the letters that were read, each as much as it is trusted beyond the least that counts at all."""
+    """Return the number of characters read, each weighted by its line's score above the minimum."""
     return sum(len(text) * max(0.0, score - _LEAST) for text, _, score in found)
 
 
 def _is_doubtful(found: Sequence[_Found]) -> bool:
+    """Return whether the mean score per character is below that of upright text."""
     count = sum(len(text) for text, _, _ in found)
     return bool(found) and _letters(found) < (_CLEAR - _LEAST) * count
 
@@ -137,7 +140,7 @@ def _is_text(line: TextLine) -> bool:
 
 
 class _Mending:
-    """The reader's own decoder, with blanks where the network nearly saw one."""
+    """RapidOCR's decoder, with spaces inserted where the network gives a space enough probability."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
@@ -145,12 +148,12 @@ class _Mending:
 
     def __call__(self, scores: Float, *more: Any, **options: Any) -> Any:
         """
-        Decode.
+        Restore spaces and decode.
 
         Args:
-            scores:  (B, steps, characters) 0..1; character 0 is the empty class, the last one the blank.
-            more:    as the decoder takes them.
-            options: as the decoder takes them.
+            scores:  (B, steps, characters) 0..1; character 0 is the empty class, the last one the space.
+            more:    further arguments of the wrapped decoder.
+            options: keyword arguments of the wrapped decoder.
         """
         mended = scores.copy()
         blank = mended[..., self._blank]

@@ -1,4 +1,4 @@
-"""What a picture as a whole looks like: EfficientNet-Lite0 and the thousand classes of ImageNet."""
+"""Image classification with EfficientNet-Lite0 and the 1000 classes of ImageNet (tags)."""
 
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,30 +16,32 @@ from musetalk_core.weights.layout import Layout
 
 MODEL: Final = "efficientnet-lite0"
 MOST: Final = 10
+"""Maximum number of tags per image."""
 LEAST: Final = 0.02
-"""A tag that is less sure is left out."""
+"""Least score of a tag."""
 _LABELS: Final = Path(__file__).resolve().parents[1] / "models" / "imagenet_labels.txt"
 _SHORT_SIDE, _SQUARE = 256, 224
 _MIDDLE, _SCALE = 0.498, 0.502
+"""Mean and scale of pixel values (0..1) in training."""
 
 
 class Tagger:
-    """The loaded network; stateless, so threads may share it."""
+    """A loaded classifier. Stateless, so threads may share it."""
 
     def __init__(self, layout: Layout) -> None:
         """
-        Check the model's file and load it.
+        Verify the model's file and load it.
 
         Raises:
             ModelNotInstalled: a package is missing.
-            WeightsInvalid: the file is not what it should be.
+            WeightsInvalid: the file differs from its record in the model registry.
         """
         weights = trusted(layout, MODEL)["weights"]
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Tags need the package efficientnet-lite-pytorch ({error}); run ./run setup.", model=MODEL
+                f"Tags require the package efficientnet-lite-pytorch ({error}); run ./run setup.", model=MODEL
             ) from error
         made: Any = EfficientNet
         with torch.device("meta"):
@@ -50,10 +52,13 @@ class Tagger:
 
     def tags(self, bgr: Image) -> list[Tag]:
         """
-        Name what the middle square of a picture looks like, the surest first.
+        Classify the central square of an image.
 
         Args:
             bgr: (H, W, 3) uint8 BGR.
+
+        Returns:
+            At most 10 tags with a score of at least 0.02, highest first.
         """
         with torch.inference_mode():
             logits: Any = self._net(torch.from_numpy(_square(bgr))[None])
@@ -64,7 +69,7 @@ class Tagger:
 
 
 def _square(bgr: Image) -> Float:
-    """(3, 224, 224) float32 RGB as in training: the middle square, 224 / 256 of the shorter side."""
+    """Return the central square, 224/256 of the shorter side, as (3, 224, 224) float32 RGB, normalized."""
     height, width = bgr.shape[:2]
     side = max(1, round(min(height, width) * _SQUARE / _SHORT_SIDE))
     left, top = (width - side) // 2, (height - side) // 2

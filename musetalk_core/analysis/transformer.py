@@ -1,4 +1,4 @@
-"""Vision-language models out of folders in transformers' layout: loaded once, offline, no code from them."""
+"""Loading of vision-language models (VLM) with transformers: cached, offline, without remote code."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 _LONGEST_SIDE: Final = 2048
-"""Larger pictures are shown to the model at this size: some cut them into more tiles than memory holds."""
+"""Maximum longer side in pixels; some models split larger images into more tiles than fit in memory."""
 
 
 @dataclass(frozen=True)
 class Loaded:
     """
-    A model and what turns pictures and words into its inputs and back.
+    A loaded vision-language model with its processor.
 
     Attributes:
-        net:       transformers' model; what a shelf weighs and lets go.
-        processor: transformers' processor.
-        device:    where it computes.
+        net:       transformers' model; the model cache measures and unloads it.
+        processor: transformers' processor, which converts images and text to inputs and token ids to text.
+        device:    device and precision.
     """
 
     net: Any
@@ -45,17 +45,17 @@ class Loaded:
 
     def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
         """
-        Let the model write, without chance.
+        Generate tokens without sampling.
 
         Args:
-            inputs:  what the processor gave, on any device.
-            options: of transformers' `generate`.
+            inputs:  outputs of the processor, on any device.
+            options: options of transformers' `generate`.
 
         Returns:
-            (1, tokens) ids.
+            (1, tokens) token ids.
 
         Raises:
-            EngineOutOfMemory: the device has not enough memory.
+            EngineOutOfMemory: the device ran out of memory.
         """
         placed = {
             name: value.to(self.device.place, self.net.dtype if value.is_floating_point() else None)
@@ -65,27 +65,27 @@ class Loaded:
             with torch.inference_mode():
                 return self.net.generate(**placed, do_sample=False, **options)
         except torch.cuda.OutOfMemoryError as error:
-            raise EngineOutOfMemory("The device has too little memory for this model and picture.") from error
+            raise EngineOutOfMemory("The device ran out of memory for this model and image.") from error
 
 
 def load(name: str, machine: Machine, pinned: PinnedModel | None = None) -> Loaded:
     """
-    Give a model of this process, loading it at first use; it is let go when others need the room.
+    Return a model of this process from the model cache; load it at first use.
 
     Args:
-        name:    of the manifest.
-        machine: where the weights are and where to compute.
-        pinned:  the content of its files; None: what is there now.
+        name:    name in the model registry.
+        machine: location of the weights, device and precision.
+        pinned:  hashes of the files to load; None: the files installed now.
 
     Raises:
         ModelNotInstalled: a file or a package is missing.
-        ModelChanged: the files are not the pinned ones any more.
-        WeightsInvalid: a file is damaged or belongs to something else.
-        InputError: the machine has no such device.
+        ModelChanged: the files differ from the pinned ones.
+        WeightsInvalid: a file is damaged or belongs to another model.
+        InputError: the configured device does not exist.
     """
     device = choose_device(machine.device, machine.precision)
     if device.place.type == "cuda" and machine.precision == "auto" and torch.cuda.is_bf16_supported():
-        device = Device(device.place, torch.bfloat16)  # what these models were trained in; fp16 overflows
+        device = Device(device.place, torch.bfloat16)  # as trained; float16 overflows
     if pinned is None:
         (pinned,) = machine.layout.pin(name)
     return loaded_model(machine, pinned, (device.name,), lambda files: _load(name, files, device))
@@ -95,7 +95,7 @@ def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
-        raise ModelNotInstalled(f"{name} needs the package transformers ({error}).", model=name) from error
+        raise ModelNotInstalled(f"{name} requires the package transformers ({error}).", model=name) from error
     models: Any = AutoModelForImageTextToText
     processors: Any = AutoProcessor
     try:
@@ -110,9 +110,9 @@ def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
             )
     except ImportError as error:
         raise ModelNotInstalled(
-            f"{name} needs a package that is not installed here: {_first_line(error)}", model=name
+            f"{name} requires a package that is not installed: {_first_line(error)}", model=name
         ) from error
-    except Exception as error:  # transformers answers a bad folder with any of a dozen kinds
+    except Exception as error:  # transformers raises a dozen types for a bad folder
         raise WeightsInvalid(
             f"{name} in {files['config'].parent} cannot be loaded: {_first_line(error)}", model=name
         ) from error
@@ -127,10 +127,10 @@ def _first_line(error: Exception) -> str:
 
 def shown(bgr: Image) -> PillowImage:
     """
-    Turn a picture into what processors take.
+    Convert an image to Pillow (RGB), as processors expect it.
 
     Args:
-        bgr: (H, W, 3) uint8 BGR; a longer side of more than 2048 pixels is shrunk to that.
+        bgr: (H, W, 3) uint8 BGR; a longer side of more than 2048 pixels is scaled down to 2048.
     """
     from PIL import Image as Pillow
 

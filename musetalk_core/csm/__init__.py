@@ -1,1 +1,1 @@
-"""CSM, a voice that speaks in context: text and sound of earlier turns in, sound of the next one out."""
+"""CSM (Conversational Speech Model): text to speech in the context of earlier sentences and their sound."""

@@ -1,4 +1,4 @@
-"""The CSM model of a process: loaded from its files, asked for one utterance at a time."""
+"""CSM (Conversational Speech Model) with transformers: loading, context trimming, generation."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
     from transformers import CsmForConditionalGeneration, CsmProcessor
 
 MODEL: Final = "csm-1b"
+"""Name in the model registry."""
 RATE_HZ: Final = VOICE_RATE_HZ
 FRAME_S: Final = 0.08
-"""One step of the model: all codebooks of 80 ms of sound."""
+"""Length of one generation step in seconds: all codebooks of 80 ms of sound."""
 
 _MARKS: Final = re.compile(r"<\|.*?\|>|<\||\|>")
 
 _speaking = threading.Lock()
-"""One at a time in a process: sampling uses torch's global random numbers."""
+"""Allows one generation at a time per process: sampling uses torch's global random state."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """Something that was said: (S,) float32 at 24 kHz and its exact words."""
+    """An earlier utterance given as context: its exact words and (S,) float32 samples at 24 kHz, mono."""
 
     text: str
     samples: Float
@@ -48,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the model chooses: temperature 0 takes the likeliest always, `topk` limits the choice."""
+    """Sampling options: temperature 0 always takes the likeliest token; `topk` limits the candidates."""
 
     temperature: float = 0.9
     topk: int = 50
@@ -57,11 +58,11 @@ class Sampling:
 @dataclass(frozen=True, slots=True, eq=False)
 class Spoken:
     """
-    One try.
+    The result of one generation.
 
     Attributes:
-        samples: (S,) float32 at 24 kHz; empty when the model ended before it began.
-        ended:   whether it found its end within its frames.
+        samples: (S,) float32 at 24 kHz, mono; empty if the first frame was the end token.
+        ended:   whether the model emitted its end token within the frame limit.
     """
 
     samples: Float
@@ -69,37 +70,37 @@ class Spoken:
 
 
 class Csm:
-    """The networks and the reader of one loaded model."""
+    """A loaded CSM model: its networks, its processor and its device."""
 
     def __init__(self, model: CsmForConditionalGeneration, reader: CsmProcessor, device: Device) -> None:
         self.model, self._reader, self._device = model, reader, device
 
     @property
     def positions(self) -> int:
-        """How many text tokens and frames fit into one utterance with all its context."""
+        """Context length: the most text tokens and audio frames of one utterance, context included."""
         return int(self.model.config.max_position_embeddings)
 
     def fitting(self, context: Sequence[Turn], text: str, frames: int) -> list[Turn]:
         """
-        Say which turns can be kept so that context, words and frames to come fit into the model.
+        Return the turns that fit into the context length together with the text and the frames to generate.
 
-        The first turn is the voice itself: the ones after it go first, oldest first. The model raises nothing
-        when it is given too much; it falls apart.
+        The first turn is the voice prompt and is always kept; of the others the oldest are dropped first. The
+        model raises no error for longer input; its output degrades.
 
         Args:
-            context: voice, then earlier sentences.
-            text:    what is to be said.
-            frames:  that it may take.
+            context: the voice prompt, then earlier sentences.
+            text:    the sentence to generate.
+            frames:  maximum number of frames to generate.
 
         Raises:
-            InputError: even the voice and the words alone are too much.
+            InputError: the voice prompt and the text alone are too long.
         """
         kept = list(context)
         while (length := self._length(kept, text)) + frames > self.positions:
             if len(kept) < 2:
                 raise InputError(
-                    "The reference recording, its text and the sentence are together longer than the speech"
-                    " model can take in; send a shorter recording.",
+                    "The reference recording, its text and the sentence together exceed the context length of"
+                    " the speech model; send a shorter recording.",
                     positions=self.positions,
                     needed=length + frames,
                 )
@@ -126,18 +127,19 @@ class Csm:
         on_frame: Callable[[int], None] = lambda _: None,
     ) -> Spoken:
         """
-        Say a sentence once.
+        Generate a sentence once.
 
         Args:
-            text:     its words.
-            context:  what `fitting` kept.
-            frames:   most frames of 80 ms.
-            sampling: how to choose.
-            seed:     same seed, context and device: same codes; the sound of a card may round otherwise.
-            on_frame: called with the number of frames so far; what it raises ends the work at once.
+            text:     the words of the sentence.
+            context:  the turns that `trim_context` returned.
+            frames:   maximum number of frames of 80 ms.
+            sampling: sampling options.
+            seed:     the same seed, context and device give the same codes; decoded samples may be rounded
+                differently on a GPU.
+            on_frame: called with the number of frames so far; an exception it raises aborts the generation.
 
         Raises:
-            EngineOutOfMemory: the device's memory ended.
+            EngineOutOfMemory: the device ran out of memory.
         """
         place = self._device.place
         inputs = {
@@ -154,38 +156,38 @@ class Csm:
             return self._heard(made[0])
 
     def _heard(self, codes: torch.Tensor) -> Spoken:
-        """Decode (T, codebooks) codes up to the end frame, whose last codebook may hold anything."""
+        """Decode (T, codebooks) codes up to the end frame: all codebooks but the last hold the end token."""
         codec: Any = self.model.codec_model
         end: Any = self.model.config.codebook_eos_token_id
         ends = codes[:, :-1].eq(end).all(-1).nonzero()
         codes = codes[: int(ends[0])] if len(ends) else codes
         if not len(codes):
             return Spoken(np.zeros(0, np.float32), ended=True)
-        # codes beyond the codec's own are padding that a model may still choose
+        # codes beyond the codec's codebook are padding that the model may still sample
         codes = codes.clamp(max=codec.config.codebook_size - 1)
         sound = codec.decode(codes.T[None]).audio_values[0, 0]
         return Spoken(sound.float().cpu().numpy(), ended=bool(len(ends)))
 
 
 def _plain(text: str) -> str:
-    """Take out what the reader would take for the marks of its own format, such as that of a recording."""
+    """Replace special tokens of the processor, such as the audio token, by spaces."""
     return _MARKS.sub(" ", text)
 
 
 class _Frames:
-    """What transformers calls a streamer: it is handed every frame as it is made."""
+    """A streamer for transformers' `generate` that reports the number of frames generated."""
 
     def __init__(self, on_frame: Callable[[int], None]) -> None:
         self._on_frame, self._count = on_frame, -1
 
     def put(self, value: torch.Tensor) -> None:
-        """Count a frame; the first call brings the words."""
+        """Count a frame; the first call passes the prompt."""
         self._count += 1
         if self._count:
             self._on_frame(self._count)
 
     def end(self) -> None:
-        """Nothing is left to do."""
+        """Required by transformers."""
 
 
 @contextmanager
@@ -201,11 +203,11 @@ def _memory_errors() -> Generator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise EngineOutOfMemory("The memory of the device ended while speaking.") from error
+        raise EngineOutOfMemory("The device ran out of memory during speech generation.") from error
 
 
 def voice_device(machine: Machine) -> Device:
-    """Choose where to speak: on cards in bfloat16, which the model was made in, unless the operator says."""
+    """Return device and precision: on a GPU bfloat16, as trained, unless a precision is configured."""
     device = choose_device(machine.device, machine.precision)
     if machine.precision == "auto" and device.place.type == "cuda":
         return Device(device.place, torch.bfloat16)
@@ -214,16 +216,16 @@ def voice_device(machine: Machine) -> Device:
 
 def csm(machine: Machine, pinned: PinnedModel | None = None) -> Csm:
     """
-    Give the model of this process, loading it when it is not there.
+    Return the model of this process; load it if it is not in the model cache.
 
     Args:
-        machine: where the weights are, and where to compute.
-        pinned:  the content of its files; None: what is there now.
+        machine: location of the weights, device and precision.
+        pinned:  hashes of the files to load; None: the files installed now.
 
     Raises:
         ModelNotInstalled: a file is missing.
-        ModelChanged: the files are not the pinned ones any more.
-        WeightsInvalid: the files are no CSM model, or damaged.
+        ModelChanged: the files differ from the pinned ones.
+        WeightsInvalid: the files are damaged or not a CSM model.
     """
     device = voice_device(machine)
     if pinned is None:
@@ -232,7 +234,7 @@ def csm(machine: Machine, pinned: PinnedModel | None = None) -> Csm:
 
 
 def _load(files: Mapping[str, Path], device: Device) -> Csm:
-    """Load from the files of a folder in Hugging Face's layout; nothing is ever asked of a hub."""
+    """Load the model from files in Hugging Face's layout; no network access."""
     from safetensors import SafetensorError
     from transformers import CsmForConditionalGeneration, CsmProcessor
     from transformers.utils import logging

@@ -1,4 +1,4 @@
-"""What the two recorded voices of the model's repository say, and what a voice of chance says first."""
+"""Voice prompts of CSM: transcripts of the two recorded voices, and the text of a random voice."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ TRANSCRIPTS: Final = {
         " they get like this little bracelet and then you can go punching question blocks around."
     ),
 }
-"""By voice; the recording is the model's file of that role, and says this word by word."""
+"""Verbatim transcript by voice; the recording is the model's file with that role."""
 
 SELF_INTRODUCTION: Final = "This is how I sound when I read a text aloud, calmly and clearly."
-"""A voice of chance is found by speaking this without any context; it is the prompt of all that follows."""
+"""A random voice is created by generating this without context; the result is the voice prompt of the job."""

@@ -1,4 +1,4 @@
-"""Reading one sentence with CSM so that it can be trusted: a budget, and more tries when one went wrong."""
+"""Generation of one sentence with CSM: frame limit, checks of the result, and retries with other seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,26 +11,26 @@ from musetalk_core.speech.tidy import levelled, without_ends
 from musetalk_core.types import Float
 
 READING_VERSION: Final = "1"
-"""Part of the cache keys of spoken sentences."""
+"""Version of this module in the cache keys of spoken sentences."""
 TRIES: Final = 4
 _CHARS_PER_S: Final = 15.0
-"""Of unhurried English."""
+"""Characters per second of unhurried English."""
 _SLOWEST: Final = 0.5
-"""A sentence that takes more than twice its time, and a second, does not end any more."""
+"""A sentence that takes more than twice its expected time plus one second is assumed never to end."""
 _QUICKEST: Final = 3.5
-"""One that takes less than 2/7 of its time is not all there."""
+"""A sentence that takes less than 2/7 of its expected time is assumed to be incomplete."""
 _LEAST_FRAMES: Final = 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """
-    A sentence as it was read.
+    A generated sentence after trimming and loudness normalization.
 
     Attributes:
-        samples: (S,) float32 at 24 kHz, without noise at its ends, at `TARGET_LUFS`.
-        tries:   how many it took.
-        doubt:   what is wrong with it even so, in words; empty when nothing is.
+        samples:  (S,) float32 at 24 kHz, mono, without noise at its ends, at `TARGET_LUFS`.
+        attempts: number of generations.
+        warning:  what is wrong with the result, in words; empty if nothing is.
     """
 
     samples: Float
@@ -39,12 +39,16 @@ class Reading:
 
 
 def longest_text(longest_s: float) -> int:
-    """Characters that are sure to be said within a time, read slowly."""
+    """Return the number of characters that are certain to fit into a duration, spoken slowly; at least 20."""
     return max(20, int((longest_s - 1) * _CHARS_PER_S * 0.85))
 
 
 def budget(text: str, longest_s: float) -> int:
-    """Frames that a text may take: twice what it should, at most `longest_s`."""
+    """
+    Return the maximum number of frames for a text.
+
+    Twice the expected duration plus one second, at most `max_duration_s` seconds, at least 15 frames.
+    """
     seconds = min(longest_s, 1 + len(text) / (_CHARS_PER_S * _SLOWEST))
     return max(_LEAST_FRAMES, math.floor(seconds / FRAME_S))
 
@@ -60,23 +64,23 @@ def read(
     on_frame: Callable[[int], None] = lambda _: None,
 ) -> Reading:
     """
-    Read a sentence, again with another seed when it comes out empty, far too short or without an end.
+    Generate a sentence; retry with another seed if the result is empty, far too short or without an end.
 
     Args:
-        voice:     the model.
-        text:      one sentence, at most `longest_text(longest_s)` characters.
-        context:   the voice, then sentences before this one; what does not fit is left out.
-        longest_s: most seconds, 1 to 30.
-        sampling:  how the model chooses.
-        seed:      of the first try; the others count on from it.
-        on_frame:  see `Csm.say`.
+        voice:          the model.
+        text:           one sentence of at most `max_text_chars(max_duration_s)` characters.
+        context:        the voice prompt, then previous sentences; turns that do not fit are dropped.
+        max_duration_s: maximum duration of the sentence in seconds, 1 to 30.
+        sampling:       sampling options; at temperature 0 there are no retries.
+        seed:           seed of the first attempt; each further attempt adds 1.
+        on_frame:       see `Csm.generate`.
 
     Returns:
-        The first good try, else the best one and what is wrong with it.
+        The first good attempt, otherwise the best one with a warning.
 
     Raises:
-        EngineError: every try was empty.
-        InputError: the voice is too long for the model.
+        EngineError: every attempt was empty.
+        InputError: the voice prompt is too long for the model.
     """
     frames = budget(text, longest_s)
     kept = voice.fitting(context, text, frames)
@@ -84,21 +88,21 @@ def read(
     for number in range(TRIES):
         spoken = voice.say(text, kept, frames, sampling, seed + number, on_frame)
         made.append((_faults(spoken, text), spoken))
-        if made[-1][0] == 0 or sampling.temperature == 0:  # without chance every try is the same
+        if made[-1][0] == 0 or sampling.temperature == 0:  # without sampling every attempt is the same
             break
     faults, best = min(made, key=lambda one: one[0])
     if not len(best.samples):
-        raise EngineError(f"The speech model made no sound for {text[:60]!r} in {len(made)} tries.")
+        raise EngineError(f"The speech model made no sound for {text[:60]!r} in {len(made)} attempts.")
     return Reading(
         levelled(without_ends(best.samples, RATE_HZ), RATE_HZ), tries=len(made), doubt=_DOUBTS[faults]
     )
 
 
-_DOUBTS: Final = ("", "it is shorter than its words should take", "it found no end and was cut")
+_DOUBTS: Final = ("", "it is shorter than expected for its text", "it did not end in time and was cut off")
 
 
 def _faults(spoken: Spoken, text: str) -> int:
-    """Rank a try: 0 good, 1 too short, 2 without an end, 3 empty."""
+    """Rank a generation: 0 good, 1 too short, 2 without an end, 3 empty."""
     seconds = len(spoken.samples) / RATE_HZ
     if not seconds:
         return 3

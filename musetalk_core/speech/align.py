@@ -1,4 +1,8 @@
-"""The phones of a recording: of its text, of the words heard in it, of no words at all, or none."""
+"""
+Phones with times for recorded English speech.
+
+If the text is known, forced alignment; otherwise word recognition, phone recognition, or nothing (`energy`).
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
@@ -15,19 +19,26 @@ from musetalk_core.speech.windows import LONGEST_S, loud_seconds, windows
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 Method = Literal["aligned", "recognised", "energy"]
-"""`energy`: no phones were found; only the loudness can move the mouth."""
+"""How most phones were found. `energy`: no phones; only the loudness of the speech can drive the mouth."""
 
 _STEP_S: Final = 0.01
 _AGREEMENT: Final = 0.22
-"""See `agreement`. Measured: right texts .46 to .88 (.19 to .53 in noise), wrong ones .07, at most .30."""
+"""
+Least `agreement` for an alignment to be accepted.
+
+Measured: correct texts 0.46 to 0.88 (0.19 to 0.53 in noise), wrong texts 0.07, at most 0.30.
+"""
 _PATIENCE: Final = 4
+"""After this many consecutive segments without alignment the text is abandoned."""
 _SHARED_S: Final = 15.0
-"""Pieces that several processes share are shorter, so that none is left with a long one in the end."""
+"""Longest segment for parallel recognition; short segments spread evenly over the processes."""
 _LEAST_SPEECH: Final = 0.1
-"""Share of the loud time that must be phones, or recognition has failed."""
+"""Least share of the loud time that phones must cover; below it recognition has failed."""
 
 
 class _Heard(NamedTuple):
+    """Phones of one segment, with times from the segment's start."""
+
     phones: list[Phone]
     aligned: bool
     loud_s: float
@@ -37,20 +48,20 @@ def phones_of(
     samples: Samples, text: str | None = None, piece_s: float = LONGEST_S
 ) -> tuple[list[Phone], Method]:
     """
-    Find the phones of English speech, piece by piece.
+    Find the phones of English speech, segment by segment.
 
-    Where the text does not fit a piece (music, words left out), it is recognised as if there were none, and
-    the next piece is tried with the same words; after four such pieces in a row the text is given up.
-    Recognised are words, whose phones are taken; where few are heard, phones without words.
+    If the text does not fit a segment (music, missing words), the segment is recognized without text, and the
+    next segment is aligned from the same word on. After four such segments in a row the text is abandoned.
+    Recognition finds words and takes their phones; if few words are found, it finds phones without words.
 
     Args:
-        samples: the recording; read piece by piece.
-        text:    what is said in it, if known.
-        piece_s: no piece is longer; memory grows with it.
+        samples:       16 kHz mono speech; read one segment at a time.
+        text:          the words spoken, if known.
+        max_segment_s: length of the longest segment in seconds; memory grows with it.
 
     Returns:
-        The phones over the whole length ('' is silence) and how most of them were found. No phones with
-        `energy`: neither worked, as in loud music.
+        Phones covering the whole length ('' is silence), and how most of them were found. With `energy` the
+        list is empty: neither method worked, as in loud music.
 
     Raises:
         ModelNotInstalled: a package is missing or damaged.
@@ -77,7 +88,7 @@ def _recognised(samples: Samples, spans: Sequence[Span]) -> list[_Heard]:
 
 
 def _aligned(samples: Samples, spans: Sequence[Span], words: Sequence[SpokenWord]) -> list[_Heard]:
-    """In order, since each piece goes on in the text where the one before ended."""
+    """Align the segments in order: each continues in the text where the previous one ended."""
     ears, aligner, failures = Ears(), Aligner(words), 0
     pieces: list[_Heard] = []
     for start, stop in spans:
@@ -102,15 +113,18 @@ def _fitted(samples: Float, ears: Ears, aligner: Aligner | None) -> _Heard:
 
 def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) -> float:
     """
-    Compare two readings of one recording; a wrong text can be aligned too, but it agrees with nothing heard.
+    Return how well two phone sequences of one recording agree.
+
+    A wrong text can be aligned as well, but its phones do not agree with those recognized without text.
 
     Args:
-        known:    phones of one.
-        free:     phones of the other.
-        length_s: of the recording.
+        first:    phones of the first sequence.
+        second:   phones of the second sequence.
+        length_s: length of the recording in seconds.
 
     Returns:
-        Share of the time voiced in either in which both have the same phone, 0..1.
+        Time in which both have the same phone, as a share (0..1) of the time in which either has a phone.
+        Compared every 10 ms.
     """
     steps = int(length_s / _STEP_S) + 1
     names = sorted({p.name for p in (*known, *free)} - {""})
@@ -121,7 +135,7 @@ def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) ->
 
 
 def _numbered(phones: Iterable[Phone], numbers: dict[str, int], steps: int) -> npt.NDArray[np.int32]:
-    """(n,) number of the phone every 10 ms; 0 in silence."""
+    """Return (steps,) int32 with the number of the phone in every 10 ms; 0 is silence."""
     out = np.zeros(steps, np.int32)
     for phone in phones:
         out[round(phone.start_s / _STEP_S) : round(phone.end_s / _STEP_S)] = numbers.get(phone.name, 0)
@@ -139,7 +153,7 @@ def _method(pieces: Sequence[_Heard]) -> Method:
 
 
 def _joined(phones: Iterable[Phone]) -> list[Phone]:
-    """Make one silence of several in a row."""
+    """Merge consecutive silences."""
     out: list[Phone] = []
     for phone in phones:
         if out and not phone.name and not out[-1].name:

@@ -1,4 +1,8 @@
-"""Phones with times -> the mouth curves of every output frame; a fixed few bytes per 5 ms of speech."""
+"""
+Mouth curves: phones with times, or the energy of the speech, to opening, width and closure per video frame.
+
+Curves are computed on a grid of 5 ms, with coarticulation, and averaged into frames.
+"""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -14,47 +18,50 @@ from musetalk_core.speech.visemes import SILENCE, arpabet, targets_of
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 GRID_HZ: Final = 200
-"""Curves are made on this grid and averaged into frames at the end."""
+"""Rate of the grid on which curves are computed before they are averaged into frames: one value per 5 ms."""
 
 _STEP: Final = SPEECH_RATE_HZ // GRID_HZ
+"""Samples per grid step: 80."""
 _BLOCK_STEPS: Final = 60 * GRID_HZ
 _LEAD_S: Final = 0.02
+"""The mouth moves this long before the sound."""
 _OPEN_SIGMA_S, _WIDTH_SIGMA_S, _LOUDNESS_SIGMA_S = 0.030, 0.060, 0.040
 _LOUD_PERCENTILE: Final = 92
-_QUIET_RMS: Final = 1e-3  # -60 dBFS: below this nothing counts as loud
+_QUIET_RMS: Final = 1e-3  # -60 dBFS: lower bound of the reference loudness
 _QUIET_SHARE: Final = 0.55
-"""Share of the opening that a whispered vowel keeps."""
+"""Share of its opening that a vowel keeps at zero loudness, as when whispered."""
 _LEAST_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.075
 _LEAST_SILENCE_S, _SILENCE_MARGIN_S = 0.16, 0.07
 _SHUT, _SHUT_SHARE = 0.95, 0.3
+"""A frame is shut when the closure exceeds the first value in more than this share of its grid steps."""
 _OPEN_PER_S: Final = 10.0
-"""Limit on the opening's speed: 0.4 a frame at 25 frames/s."""
+"""Largest change of the opening per second: 0.4 per frame at 25 frames/s."""
 _GATE: Final = 0.22
-"""Energy mode: quieter than this share of loud speech (square root of rms) is a pause."""
+"""Energy mode: a level below this share of loud speech (square root of the RMS) is a pause."""
 _ENERGY_OPEN: Final = 0.8
 
 Curve = npt.NDArray[np.float32]
 Span = tuple[float, float, float]
-"""Start s, end s, height."""
+"""Start and end in seconds, and height 0..1."""
 
 
 def curves(samples: Samples | None, phones: Sequence[Phone] | None, frames: int, rate: Fraction) -> Float:
     """
-    Draw the mouth curves of a speech.
+    Compute the mouth curves of a speech, one row per video frame.
 
-    Memory grows by about 100 bytes per 5 ms of speech (70 MB an hour).
+    Memory grows by about 100 bytes per 5 ms of speech (70 MB per hour).
 
     Args:
-        samples: the speech, for its loudness; None leaves loudness out.
-        phones:  its phones in order; none or None = the opening follows the energy alone.
-        frames:  T, output frames wanted.
-        rate:    output frames per second.
+        samples: 16 kHz mono speech, for its loudness; None ignores loudness.
+        phones:  the phones in order; if empty or None, the opening follows the energy alone.
+        frames:  T, number of video frames.
+        rate:    video frames per second.
 
     Returns:
-        (T, 3) float32: open 0..1, width -1 round .. +1 spread, closure 0..1.
+        (T, 3) float32: opening 0..1, width -1 (rounded) .. +1 (spread), closure 0..1.
 
     Raises:
-        InputError: a negative count or a rate that is not positive.
+        InputError: the frame count is negative or the rate is not positive.
     """
     if frames < 0 or rate <= 0:
         raise InputError("The frame count and the frame rate must be positive.", frames=frames)
@@ -67,7 +74,7 @@ def curves(samples: Samples | None, phones: Sequence[Phone] | None, frames: int,
 
 
 def _spoken(phones: Sequence[Phone], steps: int, rms: Curve | None) -> tuple[Curve, Curve, Curve]:
-    """(open, width, closure) on the grid."""
+    """Return (steps,) opening, width and closure on the grid."""
     aims, closed, silent = _aims(phones, steps)
     opening, width, dominance = aims
     opening = _weighted(opening, dominance, _OPEN_SIGMA_S)
@@ -80,7 +87,7 @@ def _spoken(phones: Sequence[Phone], steps: int, rms: Curve | None) -> tuple[Cur
 
 
 def _aims(phones: Sequence[Phone], steps: int) -> tuple[Curve, list[Span], list[Span]]:
-    """Give the (3, n) raw targets open, width, dominance, the lips' closures and the pauses."""
+    """Return (3, steps) targets (opening, width, dominance), the closures of the lips and the pauses."""
     out = np.zeros((3, steps), np.float32)
     out[2] = targets_of(SILENCE)[0].dominance
     closed: list[Span] = []
@@ -117,13 +124,13 @@ def _smoothed(curve: Curve, sigma_s: float) -> Curve:
 
 
 def _weighted(target: Curve, dominance: Curve, sigma_s: float) -> Curve:
-    """Coarticulate: neighbours pull at each other by their dominance."""
+    """Smooth targets weighted by dominance: dominant phones shape their neighbors (coarticulation)."""
     weight: Curve = np.maximum(_smoothed(dominance, sigma_s), np.float32(1e-6))
     return (_smoothed(target * dominance, sigma_s) / weight).astype(np.float32, copy=False)
 
 
 def _rms(samples: Samples, steps: int) -> Curve:
-    """(n,) root mean square of every 5 ms, read a minute at a time."""
+    """Return (steps,) RMS of every 5 ms; the speech is read one minute at a time."""
     return np.concatenate(list(_rms_blocks(samples, steps)))
 
 
@@ -131,18 +138,24 @@ def _rms_blocks(samples: Samples, steps: int) -> Iterator[Curve]:
     for first in range(0, steps, _BLOCK_STEPS):
         last = min(first + _BLOCK_STEPS, steps)
         block = samples.read(first * _STEP, last * _STEP).reshape(-1, _STEP)
+        # the epsilon keeps digital silence above 0
         yield np.sqrt(np.einsum("ij,ij->i", block, block) / _STEP + 1e-9).astype(np.float32)
 
 
 def _loudness(rms: Curve, speech: npt.NDArray[np.bool_]) -> Curve:
-    """(n,) 0..1 relative to loud speech; `speech` says which steps count for that."""
+    """Return (steps,) loudness 0..1 relative to loud speech, measured in the steps where `speech` is True."""
     heard = rms[speech] if speech.any() else rms
     loud = max(float(np.percentile(heard, _LOUD_PERCENTILE)), _QUIET_RMS)
     return np.sqrt(np.clip(_smoothed(rms, _LOUDNESS_SIGMA_S) / np.float32(loud), 0, 1))
 
 
 def _pulses(spans: Sequence[Span], steps: int, least_s: float, ramp_s: float) -> Curve:
-    """1 inside every span, stretched to `least_s`, with raised-cosine ramps outside; the highest wins."""
+    """
+    Return a (steps,) curve with one pulse per span.
+
+    A pulse has its height inside the span, which is widened to at least `min_s`, and a raised-cosine ramp of
+    `ramp_s` on either side. Where pulses overlap, the highest counts.
+    """
     out = np.zeros(steps, np.float32)
     for start, end, height in spans:
         grow = max(0.0, least_s - (end - start)) / 2
@@ -159,7 +172,7 @@ def _pulses(spans: Sequence[Span], steps: int, least_s: float, ramp_s: float) ->
 
 
 def _energetic(rms: Curve | None, steps: int) -> tuple[Curve, Curve, Curve]:
-    """(open, width, closure) on the grid without any phones: louder is wider."""
+    """Return opening, width and closure on the grid without phones: the opening follows the loudness."""
     zero = np.zeros(steps, np.float32)
     if rms is None:
         return zero, zero, zero
@@ -173,13 +186,13 @@ def _energetic(rms: Curve | None, steps: int) -> tuple[Curve, Curve, Curve]:
 
 
 def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Start and end in seconds of every run of True."""
+    """Return start and end, in seconds, of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(a / GRID_HZ, b / GRID_HZ) for a, b in edges.reshape(-1, 2).tolist()]
 
 
 def _to_frames(opening: Curve, width: Curve, closure: Curve, frames: int, rate: Fraction) -> Float:
-    """Average into frames, but lose no short closure; then limit the opening's speed."""
+    """Average the grid into (T, 3) frames; keep short closures, and limit the speed of the opening."""
     edges = np.arange(frames + 1) * (GRID_HZ * rate.denominator) // rate.numerator
     cuts, counts = edges[:-1], np.maximum(np.diff(edges), 1).astype(np.float32)
     end = int(max(edges[-1], edges[-2] + 1))
@@ -195,7 +208,7 @@ def _to_frames(opening: Curve, width: Curve, closure: Curve, frames: int, rate: 
 
 
 def _slowed(curve: Curve, step: float) -> Curve:
-    """Limit the change per frame by lowering neighbours, never by raising a closed frame."""
+    """Limit the change per frame by lowering neighboring frames, so that a closed frame stays closed."""
     slope = np.arange(len(curve)) * step
     forward = np.minimum.accumulate(curve - slope) + slope
     back = np.minimum.accumulate((forward + slope)[::-1])[::-1] - slope

@@ -1,8 +1,8 @@
 """
-What is said where no text is given, piece by piece; long speech in several processes side by side.
+Phone recognition of speech without text, segment by segment; long speech in several processes in parallel.
 
-The recogniser holds the interpreter lock while it works, so threads would not help. A piece is heard the same
-wherever it is heard: the recogniser keeps nothing of the pieces before.
+pocketsphinx holds the GIL while it decodes, so threads would not help. The result for a segment does not
+depend on the process that decodes it: the recognizers keep no state between segments.
 """
 
 import json
@@ -26,40 +26,45 @@ from musetalk_core.speech.windows import loud_seconds
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 _LEAST_WORDS: Final = 0.5
-"""Share of the loud time that must be words, or phones are heard without any; clear speech has .8."""
+"""
+Least share of the loud time that words must cover; below it phones are recognized without words.
+
+Clear speech reaches 0.8.
+"""
 _MOST_PROCESSES: Final = 4
-"""Each holds the language model, 150 MB."""
+"""Each process loads the language model, 150 MB."""
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CHILD: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from musetalk_core.speech.hearing import serve; serve()"
 )
 
 Span = tuple[int, int]
-"""First and last + 1 sample of a piece."""
+"""First sample and last sample + 1 of a segment."""
 
 
 class Ears:
-    """The recognisers of one process; each is loaded when it is first needed."""
+    """The pocketsphinx recognizers of one process; each is loaded at first use."""
 
     @cached_property
     def words(self) -> Listener:
-        """Hears words."""
+        """The word recognizer."""
         return Listener()
 
     @cached_property
     def sounds(self) -> Recogniser:
-        """Hears phones without words."""
+        """The recognizer of phones without words."""
         return Recogniser()
 
     def phones(self, samples: Float) -> list[Phone]:
         """
-        Hear a piece of up to 30 s.
+        Recognize a segment of up to 30 s.
 
         Args:
-            samples: (S,) float32 at 16 kHz.
+            samples: (S,) float32 at 16 kHz, mono.
 
         Returns:
-            Phones from the start of the piece, of its words where enough are heard; '' is silence.
+            Phones with times from the start of the segment; '' is silence. They are the phones of the
+            recognized words or, if words cover too little of the speech, phones recognized without words.
         """
         loud_s = loud_seconds(samples)
         if not loud_s:
@@ -71,17 +76,19 @@ class Ears:
 
 
 def spoken_seconds(phones: Sequence[Phone]) -> float:
-    """Add up what is not silence."""
+    """Return the total length in seconds of all phones except silence."""
     return sum(p.end_s - p.start_s for p in phones if p.name)
 
 
 def heard_pieces(samples: Samples, spans: Sequence[Span], ears: Ears) -> Iterator[list[Phone]]:
     """
-    Hear pieces in order; several at once when they lie in a file and there are cores for them.
+    Recognize segments and yield their phones in order.
+
+    Several segments are recognized in parallel if the speech is a `PcmFile` and there is more than one core.
 
     Raises:
         ModelNotInstalled: a package is missing or damaged.
-        EngineError: a process that listened has died.
+        EngineError: a worker process died.
     """
     processes = min(len(spans), os.cpu_count() or 1, _MOST_PROCESSES)
     if processes < 2 or not isinstance(samples, PcmFile):
@@ -105,7 +112,7 @@ def heard_pieces(samples: Samples, spans: Sequence[Span], ears: Ears) -> Iterato
 
 
 class _Listening:
-    """A process that hears pieces of one file, one at a time; it ends when its input does."""
+    """A process that recognizes segments of one file, one at a time; it exits at the end of its input."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -117,23 +124,23 @@ class _Listening:
 
     def phones(self, start: int, stop: int) -> list[Phone]:
         asks, answers = self._process.stdin, self._process.stdout
-        assert asks is not None and answers is not None  # noqa: S101  they were asked for
+        assert asks is not None and answers is not None  # noqa: S101  both are pipes
         try:
             asks.write(json.dumps([str(self._path), start, stop]) + "\n")
             asks.flush()
             return [Phone(*values) for values in json.loads(answers.readline())]
         except (OSError, ValueError) as error:
-            raise EngineError("a process that recognised speech has died") from error
+            raise EngineError("A speech recognition process died.") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()  # it keeps nothing, and may be busy with a piece that nobody wants any more
+        self._process.kill()  # it keeps no state, and may be busy with a segment that is no longer needed
         self._process.communicate()
 
 
 def serve() -> None:
-    """Answer lines `[path, start, stop]` of the input with lines of phones, until it ends."""
+    """Read JSON lines `[path, start, stop]` from stdin until EOF; write a JSON line of phones for each."""
     ears = Ears()
     for line in sys.stdin:
         path, start, stop = json.loads(line)

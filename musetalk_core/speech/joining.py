@@ -1,4 +1,4 @@
-"""Spoken sentences put one after the other into one sound, with the times of their phones."""
+"""Concatenation of spoken sentences into one WAV file, with pauses and the times of their phones."""
 
 import wave
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ _BYTES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sentence on disk: mono 16 bit sound at 24 kHz, and its phones if its voice knows them."""
+    """Files of a spoken sentence: mono 16-bit WAV at 24 kHz, and the phones if the voice provides them."""
 
     wav: Path
     phones: Path | None
 
 
 class Span(NamedTuple):
-    """Where a sentence lies, in seconds from the start of the whole."""
+    """Start and end of a sentence, in seconds from the start of the concatenated sound."""
 
     start_s: float
     end_s: float
@@ -32,19 +32,19 @@ class Span(NamedTuple):
 
 def write_joined(parts: Iterable[Part], pause_s: float, wav: Path, phones: Path) -> list[Span]:
     """
-    Join sentences, holding one at a time.
+    Concatenate sentences with pauses; one sentence is in memory at a time.
 
     Args:
-        parts:   the sentences in order.
-        pause_s: silence between two.
-        wav:     receives 24 kHz mono 16 bit sound.
-        phones:  receives all phones with times, unless a sentence has none to give.
+        sentences:   the sentences in order.
+        pause_s:     silence between two sentences, in seconds.
+        wav_path:    the 24 kHz mono 16-bit WAV file to write.
+        phones_path: the phones file to write; not written if any sentence has no phones.
 
     Returns:
-        Where each sentence lies.
+        Start and end of each sentence.
 
     Raises:
-        InputError: there is no sentence.
+        InputError: there are no sentences.
     """
     spans: list[Span] = []
     known: list[Phone] | None = []
@@ -79,7 +79,7 @@ def _note_pause(known: list[Phone] | None, start_s: float, length_s: float) -> N
 
 
 def read_wav(path: Path) -> Float:
-    """Read a short file of ours, mono 16 bit: (S,) float32 in -1..1."""
+    """Read a short mono 16-bit WAV file that this package wrote: (S,) float32 in -1..1."""
     with wave.open(str(path), "rb") as sound:
         pcm = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
     return np.asarray(pcm / 32767, np.float32)

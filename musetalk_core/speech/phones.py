@@ -1,4 +1,4 @@
-"""Phones with times: the common language of the voice, the aligner and the viseme engine."""
+"""Phones with times, shared by the starter voice, the aligner and the engines, and their JSON file."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 
 class Phone(NamedTuple):
-    """One sound: ARPABET or the starter voice's IPA letter; '' is silence. Seconds from the start."""
+    """
+    A speech sound with its times.
+
+    Attributes:
+        start_s: seconds from the start of the speech.
+        end_s:   seconds from the start of the speech.
+        name:    ARPABET name or the starter voice's IPA letter; '' is silence.
+    """
 
     start_s: float
     end_s: float
@@ -15,10 +22,10 @@ class Phone(NamedTuple):
 
 
 def save_phones(phones: Iterable[Phone], path: Path) -> None:
-    """Write them as JSON, one [start_s, end_s, name] each."""
+    """Write phones as a JSON list of [start_s, end_s, name]; times are rounded to 0.1 ms."""
     path.write_text(json.dumps([[round(p.start_s, 4), round(p.end_s, 4), p.name] for p in phones]))
 
 
 def load_phones(path: Path) -> list[Phone]:
-    """Read what `save_phones` wrote."""
+    """Read phones from a file that `save_phones` wrote."""
     return [Phone(float(a), float(b), str(n)) for a, b, n in json.loads(path.read_text())]

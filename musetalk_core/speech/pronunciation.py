@@ -1,4 +1,4 @@
-"""How written words sound, numbers and unknown words included, by the starter voice's own reader."""
+"""Grapheme-to-phoneme conversion (G2P) of English text with hibari, numbers and unknown words included."""
 
 from typing import Any, Final, NamedTuple
 
@@ -6,26 +6,26 @@ from musetalk_core.speech.visemes import arpabet_of_letter
 from musetalk_core.speech.voice import reader
 
 _LONGEST_LINE: Final = 2000
-"""Characters read at once; the reader's work grows faster than the text."""
+"""Characters converted at once; the cost of G2P grows faster than the length of the text."""
 
 
 class SpokenWord(NamedTuple):
-    """One word as written, in lower case, and as spoken."""
+    """A written word, in lower case, and its phones."""
 
     text: str
     phones: tuple[str, ...]
-    """ARPABET without stress."""
+    """ARPABET names without stress digits."""
 
 
 def spoken_words(text: str) -> list[SpokenWord]:
     """
-    Read a text into words; what makes no sound (punctuation, foreign script) is left out.
+    Return the words of a text with their phones, without silent tokens (punctuation, other scripts).
 
     Args:
-        text: English.
+        text: English text.
 
     Raises:
-        ModelNotInstalled: the voice's package is missing or damaged.
+        ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
     read, normalise = reader()
     return [word for line in _lines(text) for word in _words(read, normalise(line))]
@@ -42,7 +42,7 @@ def _words(read: Any, line: str) -> list[SpokenWord]:
 
 
 def _lines(text: str) -> list[str]:
-    """Cut at line ends, and at spaces where a line is too long."""
+    """Split a text at line ends, and longer lines at spaces; blank lines are left out."""
     out: list[str] = []
     for line in text.splitlines():
         while len(line) > _LONGEST_LINE:

@@ -1,4 +1,4 @@
-"""pocketsphinx behind three small classes: phones, phones of the words it hears, phones of a known text."""
+"""pocketsphinx: phone recognition, word recognition with the phones of the words, and forced alignment."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,13 +12,14 @@ from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 _FRAME_S: Final = 0.01
 _LEAST: Final = int(0.3 * SPEECH_RATE_HZ)
-"""Shorter pieces are filled up with silence: too few frames make the decoder fail."""
+"""Shorter segments (under 0.3 s) are padded with silence: the decoder fails on too few frames."""
 _FASTEST_WORDS_PER_S: Final = 7.0
 _FILLERS: Final = ("<", "[", "(", "+")
+"""First characters of pocketsphinx's names for silence and noise."""
 
 
 class Recogniser:
-    """Hears phones in any English speech. It keeps nothing of what it has heard."""
+    """A recognizer of phones, without words, in any English speech. It keeps no state between calls."""
 
     def __init__(self) -> None:
         root = _model_root()
@@ -35,13 +36,13 @@ class Recogniser:
 
     def phones(self, samples: Float) -> list[Phone]:
         """
-        Recognise up to 30 s.
+        Recognize the phones of up to 30 s.
 
         Args:
-            samples: (S,) float32 at 16 kHz.
+            samples: (S,) float32 at 16 kHz, mono.
 
         Returns:
-            Phones from the start of `samples`, '' for silence and noise; none where recognition fails.
+            Phones with times from the start of `samples`, '' for silence and noise; empty if decoding fails.
         """
         length_s = len(samples) / SPEECH_RATE_HZ
         if not _decoded(self._decoder, _pcm(samples)):
@@ -54,11 +55,11 @@ class Recogniser:
 
 
 class Listener:
-    """Hears words, and their phones in detail: what is English is heard better this way."""
+    """A recognizer of words that returns their phones: more accurate for English than `PhoneRecognizer`."""
 
     def __init__(self) -> None:
         root = _model_root()
-        # Narrow enough to cost what phones alone cost; docs/LOG.md has what wider ones would win.
+        # beams as narrow as needed for the cost of phone recognition; docs/LOG.md has the gain of wider ones
         self._decoder = _decoder(
             hmm=f"{root}/en-us/en-us",
             lm=f"{root}/en-us/en-us.lm.bin",
@@ -74,13 +75,13 @@ class Listener:
 
     def phones(self, samples: Float) -> list[Phone]:
         """
-        Recognise up to 30 s.
+        Recognize the words of up to 30 s and return their phones.
 
         Args:
-            samples: (S,) float32 at 16 kHz.
+            samples: (S,) float32 at 16 kHz, mono.
 
         Returns:
-            Phones from the start of `samples`, '' for silence and noise; none where no word is heard.
+            Phones with times from the start of `samples`, '' for silence and noise; empty without any words.
         """
         pcm = _pcm(samples)
         self._decoder.activate_search()
@@ -90,7 +91,7 @@ class Listener:
 
 
 class Aligner:
-    """Finds the words of a known text in speech, piece after piece. One per file."""
+    """A forced aligner of a known text with speech, segment after segment. Create one per recording."""
 
     def __init__(self, words: Sequence[SpokenWord]) -> None:
         root = _model_root()
@@ -100,7 +101,7 @@ class Aligner:
         self._heard = 0
 
     def _entry(self, word: SpokenWord) -> str:
-        """Name the dictionary's entry for a word; words it lacks are added as the reader speaks them."""
+        """Return the dictionary entry of a word; a word that is missing is added with its G2P phones."""
         plain = word.text.isascii() and word.text.replace("'", "").isalpha()
         if plain and self._decoder.lookup_word(word.text):
             return word.text
@@ -111,20 +112,20 @@ class Aligner:
 
     @property
     def is_done(self) -> bool:
-        """True when the text is used up."""
+        """Whether all words of the text are aligned."""
         return self._next >= len(self._chain)
 
     def phones(self, samples: Float) -> list[Phone]:
         """
-        Align a piece of speech, up to 30 s, with as much of the text to come as it holds.
+        Align up to 30 s of speech with the next words of the text, as many as the speech contains.
 
-        The text stays where it is until `accept` is called.
+        The position in the text does not change until `accept` is called.
 
         Args:
-            samples: (S,) float32 at 16 kHz, following the piece before.
+            samples: (S,) float32 at 16 kHz, mono; follows the previous segment.
 
         Returns:
-            Phones from the start of `samples`, '' for silence; none where the text does not fit.
+            Phones with times from the start of `samples`, '' for silence; empty if the text does not fit.
         """
         self._heard = 0
         length_s = len(samples) / SPEECH_RATE_HZ
@@ -138,12 +139,12 @@ class Aligner:
         return _clipped(phones, length_s)
 
     def accept(self) -> None:
-        """Go on in the text behind the words of the piece just aligned."""
+        """Advance in the text past the words of the segment aligned last."""
         self._next += self._heard
         self._heard = 0
 
     def _listened(self, words: Sequence[str], pcm: bytes) -> bool:
-        """Decode with a chain of words that may end after any of them."""
+        """Decode with a grammar, the words in order and an end after any; return whether it succeeded."""
         end = len(words) + 1
         steps = [(i, i + 1, 1.0, word) for i, word in enumerate(words)]
         ends = [(i, end, 1.0) for i in range(1, end)]
@@ -161,7 +162,7 @@ def _model_root() -> str:
         import pocketsphinx
     except ImportError as error:
         raise ModelNotInstalled(
-            "Finding the phones of a recording needs the package pocketsphinx."
+            "Finding the phones of a recording requires the package pocketsphinx."
         ) from error
     return str(pocketsphinx.get_model_path())
 
@@ -172,14 +173,14 @@ def _decoder(**options: Any) -> Any:
     try:
         return Decoder(Config(loglevel="FATAL", **options))
     except RuntimeError as error:
-        raise ModelNotInstalled("The phone recogniser is damaged; reinstall pocketsphinx.") from error
+        raise ModelNotInstalled("The pocketsphinx model cannot be loaded; reinstall pocketsphinx.") from error
 
 
 def _decoded(decoder: Any, pcm: bytes) -> bool:
     """
-    Run one utterance; False when pocketsphinx gives up on it.
+    Decode one utterance and return whether it succeeded.
 
-    It forgets the noise it has measured before, so that no piece depends on others.
+    The noise estimate is reset first, so that no segment depends on previous ones.
     """
     try:
         decoder.start_stream()
@@ -194,12 +195,12 @@ def _decoded(decoder: Any, pcm: bytes) -> bool:
 
 
 def _words(decoder: Any) -> int:
-    """Count the words of the utterance just decoded."""
+    """Return the number of words in the utterance decoded last."""
     return sum(not s.word.startswith(_FILLERS) for s in decoder.seg() or ())
 
 
 def _in_detail(decoder: Any, pcm: bytes) -> list[Phone]:
-    """Run the second pass: the words just heard, phone by phone."""
+    """Decode a second time to align the words found in the first pass, phone by phone; empty on failure."""
     try:
         decoder.set_alignment()
     except RuntimeError:
@@ -214,11 +215,13 @@ def _in_detail(decoder: Any, pcm: bytes) -> list[Phone]:
 
 
 def _pcm(samples: Float) -> bytes:
+    """Convert (S,) float32 to 16-bit little-endian PCM of at least `_MIN_SAMPLES`."""
     filled = np.pad(samples, (0, max(0, _LEAST - len(samples))))
     return (np.clip(filled, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 def _plain(name: str) -> str:
+    """Return the ARPABET name, or '' for silence and noise."""
     return "" if name == "SIL" or name.startswith(_FILLERS) else name
 
 

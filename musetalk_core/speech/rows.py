@@ -1,4 +1,4 @@
-"""How many rows Whisper's encoder gives for speech of some length: 50 a second, in whole numbers."""
+"""Number of rows (time steps) of Whisper's encoder output for speech of a given length: 50 per second."""
 
 from typing import Final
 
@@ -9,5 +9,5 @@ ROW_SAMPLES: Final = SPEECH_RATE_HZ // ROWS_PER_S
 
 
 def row_count(samples: int) -> int:
-    """L, the number of encoder rows that S samples fill: floor(S * 50 / 16000), exactly."""
+    """Return L, the number of encoder rows for S samples at 16 kHz: exactly floor(S * 50 / 16000)."""
     return samples // ROW_SAMPLES

@@ -1,4 +1,4 @@
-"""Speech as an engine sees it: 16 kHz mono float32 that may be longer than memory."""
+"""Speech as engines read it: 16 kHz mono float32 with random access, in a file or in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 
 class Samples(Protocol):
-    """Random access to mono speech at `SPEECH_RATE_HZ`."""
+    """Random access to mono float32 speech at `SPEECH_RATE_HZ` that may be larger than memory."""
 
     @property
     def count(self) -> int:
@@ -18,7 +18,7 @@ class Samples(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Float:
-        """(stop - start,) float32 in -1..1; zeros outside 0..count."""
+        """Return (stop - start,) float32 in -1..1; zeros outside 0..count."""
         ...
 
 
@@ -29,7 +29,7 @@ def _padded(inside: Float, start: int, stop: int, count: int) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class PcmFile:
-    """A headerless little-endian float32 file; only what is asked for is read."""
+    """Speech in a headerless little-endian float32 file; `read` loads only the requested range."""
 
     path: Path
 
@@ -39,7 +39,7 @@ class PcmFile:
         return self.path.stat().st_size // 4
 
     def read(self, start: int, stop: int) -> Float:
-        """(stop - start,) float32; zeros outside the file."""
+        """Return (stop - start,) float32; zeros outside the file."""
         first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
         inside = np.fromfile(self.path, "<f4", max(0, last - first), offset=first * 4)
         return _padded(inside.astype(np.float32, copy=False), start, stop, self.count)
@@ -47,7 +47,7 @@ class PcmFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PcmArray:
-    """The same over an array in memory, for short clips and tests."""
+    """Speech in an array in memory, for short clips and tests."""
 
     samples: Float
     """(S,) float32."""
@@ -58,11 +58,11 @@ class PcmArray:
         return len(self.samples)
 
     def read(self, start: int, stop: int) -> Float:
-        """(stop - start,) float32; zeros outside the array."""
+        """Return (stop - start,) float32; zeros outside the array."""
         first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
         return _padded(self.samples[first : max(first, last)], start, stop, self.count)
 
 
 def seconds(samples: Samples) -> float:
-    """Length in seconds."""
+    """Return the length of speech in seconds."""
     return samples.count / SPEECH_RATE_HZ

@@ -1,5 +1,5 @@
-"""Cutting a text into what a voice says in one breath."""
-# ruff: noqa: RUF001  quotation marks and dashes as people write them
+"""Sentence splitter for text to speech: pieces of bounded length, cut at sentence ends, clauses or spaces."""
+# ruff: noqa: RUF001  typographic quotation marks and dashes are intended
 
 import re
 from collections.abc import Iterator
@@ -7,33 +7,33 @@ from typing import Final
 
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 _END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*")
-"""Where a sentence may end. What has no blank after it (3.5, example.org) cannot be an end."""
+"""Possible end of a sentence. A mark without whitespace after it (3.5, example.org) is not an end."""
 _TITLES: Final = re.compile(
     r"mr|mrs|ms|mx|dr|prof|st|sr|jr|gen|col|capt|lt|sgt|rev|hon|pres|gov|sen|rep|messrs|mt|ft|vs|cf|figs?|eqs?|eds?"
     r"|vols?|pp|approx|ca|al|e\.g|i\.e|viz|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|inc|ltd|co|corp|dept|univ"
     r"|assn|bros",
     re.IGNORECASE,
 )
-"""What is said on after its dot."""
+"""Abbreviations whose dot does not end a sentence."""
 _BEFORE_NUMBERS: Final = frozenset({"no", "nos", "p", "ch", "sec", "art"})
+"""Abbreviations whose dot does not end a sentence if a digit follows."""
 _INITIALS: Final = re.compile(r"(?:[A-Za-z]\.)*[A-HJ-Z]")
-"""J. Smith, U.S. Army; but not I: "So did I. Then ..." is commoner than a first name."""
+"""Initials: J. Smith, U.S. Army. Without I: "So did I. Then ..." is more common than a first name."""
 _CLAUSE: Final = re.compile(r"[,;:—–](?=\s)|\s[—–-](?=\s)")
 _LEAST_SHARE: Final = 0.35
-"""A clause mark that leaves less than this of the room is no place to cut."""
+"""A cut at a clause mark must leave a piece of at least this share of the maximum length."""
 
 
 def sentences(text: str, longest: int) -> list[str]:
     """
-    Cut a text into sentences; those that are too long, at clause marks, else between words.
+    Split a text into sentences; split longer sentences at clause marks, otherwise between words.
 
     Args:
-        text:    any text; an empty line ends a sentence, too.
-        longest: characters that one piece may have.
+        text:      any text; an empty line also ends a sentence.
+        max_chars: maximum length of a piece in characters.
 
     Returns:
-        The pieces in order, without blanks around them or line ends inside. What holds no letter or digit is
-        left out.
+        The pieces in order, stripped and without line ends. Pieces without a letter or digit are left out.
     """
     return [
         piece

@@ -1,4 +1,4 @@
-"""Speech with its pauses made truly silent, so that noise in them moves no mouth."""
+"""Noise gate: speech with its pauses set to zero, so that noise in pauses does not move the mouth."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,24 +11,26 @@ from musetalk_core.speech.samples import Samples
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 _STEP: Final = SPEECH_RATE_HZ // 100
-"""Samples of one loudness value: 10 ms."""
+"""Samples per level value: 10 ms."""
 _BLOCK: Final = _STEP * 3000
+"""Samples read at once when levels are measured: 30 s."""
 _BELOW_SPEECH_DB: Final = 35.0
 _FLOOR_DB: Final = -60.0
 _LOUD_SHARE: Final = 95.0
+"""Percentile of the levels that counts as the level of loud speech."""
 _LEAST_PAUSE: Final = 30
-"""Steps: shorter pauses belong to the speech."""
+"""Shortest pause in steps of 10 ms; shorter ones are left unchanged."""
 _KEPT: Final = 10
-"""Steps kept on either side of what is heard."""
+"""Steps of 10 ms next to speech that are left unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hushed:
     """
-    `Samples` whose pauses are zero.
+    A view of `Samples` whose pauses are zeros.
 
-    A pause is at least 300 ms that lie 35 dB below the loud parts, or under -60 dB of full scale; 100 ms next
-    to speech are left as they are. Deciding keeps 100 bytes a second of speech.
+    A pause lasts at least 300 ms and is 35 dB below the loud parts or below -60 dBFS; the 100 ms next to
+    speech are unchanged. The pause mask takes 100 bytes per second of speech.
     """
 
     speech: Samples
@@ -40,7 +42,7 @@ class Hushed:
         return self.speech.count
 
     def read(self, start: int, stop: int) -> Float:
-        """(stop - start,) float32; zeros in pauses and outside 0..count."""
+        """Return (stop - start,) float32; zeros in pauses and outside 0..count."""
         samples = np.array(self.speech.read(start, stop), np.float32)
         steps = np.arange(start, stop) // _STEP
         inside = (steps >= 0) & (steps < len(self.is_pause))
@@ -49,7 +51,7 @@ class Hushed:
 
     @cached_property
     def is_pause(self) -> npt.NDArray[np.bool_]:
-        """(ceil(S / 160),) bool, one per 10 ms."""
+        """(ceil(S / 160),) bool: whether each 10 ms belongs to a pause; measured at first use."""
         level = self._levels()
         if not len(level):
             return np.zeros(1, np.bool_)
@@ -63,7 +65,7 @@ class Hushed:
         return out
 
     def _levels(self) -> npt.NDArray[np.float64]:
-        """Loudness of each 10 ms in dB of full scale."""
+        """Return (ceil(S / 160),) level of each 10 ms in dBFS."""
         powers: list[npt.NDArray[np.float64]] = []
         for start in range(0, self.count, _BLOCK):
             block = self.speech.read(start, min(start + _BLOCK, self.count)).astype(np.float64)

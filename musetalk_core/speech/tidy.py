@@ -1,4 +1,4 @@
-"""Making spoken sentences even: nothing but speech at their ends, and one loudness."""
+"""Post-processing of synthesized sentences: trim silence, measure and normalize loudness (EBU R 128)."""
 
 from typing import Final
 
@@ -7,42 +7,47 @@ import numpy as np
 from musetalk_core.types import Float
 
 TARGET_LUFS: Final = -23.0
-"""EBU R 128. Louder than that, the peaks of speech would have to be limited."""
+"""Target of EBU R 128. A higher target would require a limiter for the peaks of speech."""
 _PEAK: Final = 10 ** (-1 / 20)
+"""Largest absolute sample after normalization: -1 dBFS."""
 _MOST_GAIN_DB: Final = 24.0
 _SILENCE_LUFS: Final = -70.0
 
 _WINDOW_S: Final = 0.02
 _VOICED_DB, _ACTIVE_DB = -30.0, -42.0
-"""Below the loud parts of the same sentence."""
+"""Least level of voiced and of active windows, in dB relative to the loud parts of the same sentence."""
 _FLAT: Final = 0.25
-"""Spectral flatness of noise is .56, of fricatives .3 to .5, of voiced sounds below .1."""
+"""
+Voiced windows have a spectral flatness below this.
+
+Noise has 0.56, fricatives 0.3 to 0.5, voiced sounds below 0.1.
+"""
 _BAND_HZ: Final = 100.0, 6000.0
 _AFTER_VOICE_S: Final = 0.25
-"""A last s, t or breath after the last voiced sound."""
+"""Longest sound kept after the last voiced window: a final s, t or breath."""
 _BEFORE_S, _AFTER_S = 0.04, 0.06
 
 
 def without_ends(samples: Float, rate: int) -> Float:
     """
-    Take silence and noise off both ends of a sentence.
+    Trim silence and noise at both ends of a sentence.
 
-    After the last voiced sound a quarter of a second may follow, as long as it is not silent: a voice model
-    that does not find its end goes on in noise, which may be loud. Sound without any voiced part is cut by
-    its level alone.
+    At most 0.25 s are kept after the last voiced sound, as long as they are not silent: a voice model that
+    does not emit its end token continues with noise, which may be loud. Sound without any voiced window is
+    trimmed by its level alone.
 
     Args:
-        samples: (S,) float32.
-        rate:    in Hz.
+        samples: (S,) float32, mono.
+        rate:    sample rate in Hz.
 
     Returns:
-        A part of it; all of it when nothing stands out.
+        A slice of the samples; all of them if no window is active.
     """
     size = round(_WINDOW_S * rate)
     count = len(samples) // size
     if count == 0:
         return samples
-    windows = samples[: count * size].reshape(count, size).astype(np.float64)
+    windows = samples[: count * size].reshape(count, size).astype(np.float64)  # (count, 20 ms)
     level = 10 * np.log10(np.square(windows).mean(1) + 1e-12)
     loud = float(np.percentile(level, 95))
     active = level > max(loud + _ACTIVE_DB, -75.0)
@@ -58,7 +63,7 @@ def without_ends(samples: Float, rate: int) -> Float:
 
 
 def _end_of_speech(active: np.ndarray, voiced: int, most: int) -> int:
-    """Go on from the last voiced window while it is not silent."""
+    """Return the last window of speech: active windows that follow the last voiced one, up to a limit."""
     end = voiced
     while end + 1 < len(active) and end < voiced + most and active[end + 1]:
         end += 1
@@ -66,7 +71,7 @@ def _end_of_speech(active: np.ndarray, voiced: int, most: int) -> int:
 
 
 def _flatness(windows: np.ndarray, rate: int) -> np.ndarray:
-    """(n,) geometric over arithmetic mean of the power spectrum, in the band of speech."""
+    """Return (n,) spectral flatness, geometric over arithmetic mean of the power spectrum, 100 to 6000 Hz."""
     size = windows.shape[1]
     power = np.square(np.abs(np.fft.rfft(windows * np.hanning(size), axis=1))) + 1e-12
     low, high = (round(hz * size / rate) for hz in _BAND_HZ)
@@ -76,15 +81,17 @@ def _flatness(windows: np.ndarray, rate: int) -> np.ndarray:
 
 def levelled(samples: Float, rate: int, target: float = TARGET_LUFS) -> Float:
     """
-    Bring a sentence to one loudness, without distortion: one gain, its peaks at most at -1 dB.
+    Normalize the loudness of a sentence with one gain, without distortion.
+
+    The gain is at most 24 dB, and less if peaks would exceed -1 dBFS.
 
     Args:
-        samples: (S,) float32.
-        rate:    in Hz.
-        target:  in LUFS.
+        samples:     (S,) float32, mono.
+        rate:        sample rate in Hz.
+        target_lufs: target loudness in LUFS.
 
     Returns:
-        (S,) float32; silence stays as it is.
+        (S,) float32; silence is unchanged.
     """
     now = loudness(samples, rate)
     if now <= _SILENCE_LUFS:
@@ -96,17 +103,17 @@ def levelled(samples: Float, rate: int, target: float = TARGET_LUFS) -> Float:
 
 def loudness(samples: Float, rate: int) -> float:
     """
-    Measure integrated loudness after ITU-R BS.1770-4, for one channel.
+    Measure integrated loudness by ITU-R BS.1770-4, for one channel.
 
-    The weighting is applied to the spectrum of each 400 ms block instead of in time, which differs by
-    less than 0.1 LU.
+    The K-weighting is applied to the spectrum of each 400 ms block instead of in the time domain; the result
+    differs by less than 0.1 LU.
 
     Args:
-        samples: (S,) float32.
-        rate:    in Hz.
+        samples: (S,) float32, mono.
+        rate:    sample rate in Hz.
 
     Returns:
-        LUFS; -70 or less for silence.
+        Loudness in LUFS; -70 or less for silence.
     """
     size, step = round(0.4 * rate), round(0.1 * rate)
     padded = np.pad(samples, (0, max(0, size - len(samples)))).astype(np.float64)
@@ -114,7 +121,8 @@ def loudness(samples: Float, rate: int) -> float:
     powers = np.array(
         [_power(padded[at : at + size], weights) for at in range(0, len(padded) - size + 1, step)]
     )
-    powers *= size / min(size, max(1, len(samples)))  # padding is not part of a sound shorter than a block
+    powers *= size / min(size, max(1, len(samples)))  # leave out the padding of a sound shorter than a block
+    # gating of BS.1770: absolute at -70 LUFS, then 10 LU below the mean of what remains
     for floor in (_SILENCE_LUFS, None):
         limit = _lufs(powers.mean()) - 10 if floor is None else floor
         powers = powers[_lufs(powers) > limit]
@@ -128,13 +136,17 @@ def _lufs(power: np.ndarray) -> np.ndarray:
 
 
 def _power(block: np.ndarray, weights: np.ndarray) -> float:
-    """Mean square of a block after weighting, by Parseval's theorem."""
+    """Return the mean square of a block after weighting, by Parseval's theorem."""
     spectrum = np.square(np.abs(np.fft.rfft(block))) * weights
     return float((2 * spectrum.sum() - spectrum[0]) / len(block) ** 2)
 
 
 def _k_weighting(size: int, rate: int) -> np.ndarray:
-    """Squared response of BS.1770's two filters, from their analogue prototypes, at any sample rate."""
+    """
+    Return (size // 2 + 1,) squared response of the two filters of BS.1770 at any sample rate.
+
+    They are derived from the analog prototypes: a high shelf at 1682 Hz (+4 dB) and a high pass at 38 Hz.
+    """
     z = np.exp(-2j * np.pi * np.fft.rfftfreq(size))
     k, q = _prewarped(1681.974450955533, rate), 0.7071752369554196
     high = 10 ** (3.999843853973347 / 20)
@@ -142,7 +154,7 @@ def _k_weighting(size: int, rate: int) -> np.ndarray:
     shelf = (high + band * k / q + k * k) + 2 * (k * k - high) * z + (high - band * k / q + k * k) * z**2
     shelf /= (1 + k / q + k * k) + 2 * (k * k - 1) * z + (1 - k / q + k * k) * z**2
     k, q = _prewarped(38.13547087602444, rate), 0.5003270373238773
-    # the standard leaves the numerator of the high pass at 1 - 2z + z^2 and scales only its denominator
+    # the standard keeps the high pass's numerator at 1 - 2z + z^2 and scales only the denominator
     scale = 1 + k / q + k * k
     cut = (1 - 2 * z + z**2) / (1 + 2 * (k * k - 1) / scale * z + (1 - k / q + k * k) / scale * z**2)
     return np.square(np.abs(shelf * cut))

@@ -1,20 +1,20 @@
-"""What the mouth does for each phone: opening, width, closure, and how much it insists on it."""
+"""Viseme table: mouth opening, width, closure and dominance for each ARPABET phone, and IPA to ARPABET."""
 
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 
 class Target(NamedTuple):
-    """A mouth shape that a phone aims at."""
+    """The mouth shape (viseme) of a phone."""
 
     open: float
-    """0 shut .. 1 widest vowel."""
+    """Lip aperture: 0 shut .. 1 widest vowel."""
     width: float
-    """-1 rounded .. +1 spread."""
+    """Mouth width: -1 rounded .. +1 spread."""
     closure: float
-    """1 = the lips must meet."""
+    """Lip closure 0..1; 1: the lips must meet."""
     dominance: float
-    """Weight against the neighbours' targets in coarticulation."""
+    """Weight relative to neighboring phones in coarticulation."""
 
 
 SILENCE: Final = "SIL"
@@ -61,12 +61,12 @@ _LETTERS: Final = {
         ("pbmfvwɹjlszʃʒʧʤ", "P B M F V W R Y L S Z SH ZH CH JH"),
         ("tdnðθkɡgŋhɾʔxTrcqʦʣçɲβ", "T D N DH TH K G G NG HH D T K D R K K S Z HH N V"),  # noqa: RUF001
         ("ɑæʌəᵊɔɒɛeɜɚɐao", "AA AE AH AH AH AO AO EH EH ER ER AH AA AO"),  # noqa: RUF001
-        ("iɪᵻɨʊuyøœ", "IY IH IH IH UH UW UW ER ER"),  # noqa: RUF001  these letters are meant
+        ("iɪᵻɨʊuyøœ", "IY IH IH IH UH UW UW ER ER"),  # noqa: RUF001  IPA letters
     )
     for letter, name in zip(letters, names.split(), strict=True)
 }
 _VOICE_DIPHTHONGS: Final = {"A": "EY", "I": "AY", "W": "AW", "O": "OW", "Y": "OY", "Q": "OW"}
-"""Capitals of the starter voice's alphabet. Not in `_LETTERS`: as names of phones, W and Y are ARPABET."""
+"""Capitals of the starter voice's alphabet. Not in `_IPA_TO_ARPABET`: as phone names, W and Y are ARPABET."""
 
 
 @lru_cache(maxsize=1)
@@ -78,16 +78,16 @@ def _table() -> dict[str, tuple[Target, ...]]:
 
 
 def arpabet_of_letter(letter: str) -> str | None:
-    """Translate one letter of the starter voice's alphabet to ARPABET; None for marks and spaces."""
+    """Return the ARPABET name of a letter of the starter voice's alphabet; None for marks and spaces."""
     return _VOICE_DIPHTHONGS.get(letter) or _LETTERS.get(letter)
 
 
 def arpabet(name: str) -> str:
     """
-    Give the plain ARPABET name of a phone.
+    Return the ARPABET name of a phone, without stress; "SIL" for silence.
 
     Args:
-        name: ARPABET with or without a stress digit, or an IPA letter; anything else (noises, '') is silence.
+        name: ARPABET with or without a stress digit, or an IPA letter; any other name (noise, '') is silence.
     """
     bare = name.rstrip("0123456789")
     if bare in _table():
@@ -96,5 +96,5 @@ def arpabet(name: str) -> str:
 
 
 def targets_of(name: str) -> tuple[Target, ...]:
-    """Give the shapes a phone passes through, one or, for diphthongs, two halves."""
+    """Return the mouth shapes of a phone: one, or two of equal length for a diphthong."""
     return _table()[arpabet(name)]

@@ -1,4 +1,4 @@
-"""The starter voice: English text to speech on the CPU, with the times of its phones."""
+"""The starter voice (hibari-tts): English text to speech on the CPU, with the times of its phones."""
 
 import hashlib
 import os
@@ -18,31 +18,31 @@ from musetalk_core.types import VOICE_RATE_HZ, Float
 
 RATE_HZ: Final = VOICE_RATE_HZ
 SPEEDS: Final = 0.5, 2.0
-"""Slowest and fastest speed the voice was made for."""
+"""Slowest and fastest speed that the voice supports; 1.0 is normal."""
 
 VOICE: Final = "heart"
-"""The only voice inside the package: English, American, female."""
+"""The only voice in the package: American English, female."""
 _SHA256: Final = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
 _DURATIONS: Final = "/Cast_32_output_0"
-"""The node of the voice's graph that holds the length of every letter, in `_UNIT_S`."""
+"""Node of the ONNX graph that holds the length of every letter, in units of `_DURATION_UNIT_S`."""
 _UNIT_S: Final = 0.025
 _LAG_S: Final = 0.05
-"""The durations run behind the sound by 40 to 70 ms (measured)."""
+"""Correction in seconds: the durations lag behind the sound by 40 to 70 ms (measured)."""
 _MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
-"""Stress, length and spaces: no sounds of their own; their time belongs to the next one."""
+"""Stress and length marks and spaces, without sound; their time belongs to the next letter."""
 _LONGEST: Final = 400
-"""Letters in one piece; the network's memory grows with it."""
+"""Maximum letters per piece; the memory of the network grows with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance:
     """
-    Spoken text.
+    Synthesized speech with its phones.
 
     Attributes:
         samples: (S,) float32 in -1..1, mono.
-        rate:    samples per second.
-        phones:  its phones (ARPABET, '' is silence), covering the whole length.
+        rate:    sample rate in Hz.
+        phones:  ARPABET phones ('' is silence) covering the whole length.
     """
 
     samples: Float
@@ -52,10 +52,11 @@ class Utterance:
 
 class _Voice(NamedTuple):
     speaker: Any
-    """hibari's own object: text to letters to ids."""
+    """hibari's object that converts text to letters (IPA) and letters to ids."""
     session: Any
-    """The network, with its durations as an output."""
+    """onnxruntime session of the network, with the durations as an additional output."""
     synth: Any
+    """hibari's function that turns the network's outputs into samples."""
 
 
 _lock = threading.Lock()
@@ -64,17 +65,17 @@ _loaded: list[_Voice] = []
 
 def speak(text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1) -> Utterance:
     """
-    Speak a text in one go; `speak_sentences` is for texts that are longer than memory likes.
+    Synthesize a text as one utterance; for long texts, `synthesize_sentences` uses less memory.
 
     Args:
-        text:    English.
-        speed:   0.5 slow .. 2.0 fast.
-        seed:    same seed, same samples.
-        pause_s: extra silence between sentences.
+        text:    English text.
+        speed:   0.5 (slow) .. 2.0 (fast).
+        seed:    the same seed gives the same samples.
+        pause_s: additional silence between sentences, in seconds.
 
     Raises:
-        InputError: nothing to say, or a speed out of range.
-        ModelNotInstalled: the voice's package is missing or damaged.
+        InputError: the text has no English words, or the speed is out of range.
+        ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
     parts = list(speak_sentences(text, speed, seed, pause_s))
     phones: list[Phone] = []
@@ -89,20 +90,21 @@ def speak_sentences(
     text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1
 ) -> Iterator[Utterance]:
     """
-    Speak a text sentence by sentence, lazily.
+    Synthesize a text sentence by sentence; each sentence is computed when it is requested.
 
     Args:
-        text:    English.
-        speed:   0.5 slow .. 2.0 fast.
-        seed:    same seed, same samples.
-        pause_s: extra silence at the end of every sentence but the last.
+        text:    English text.
+        speed:   0.5 (slow) .. 2.0 (fast).
+        seed:    the same seed gives the same samples.
+        pause_s: additional silence at the end of every sentence except the last, in seconds.
 
     Yields:
-        One utterance per sentence, each with times from its own start.
+        One utterance per sentence (or per piece of a long one), with times from its own start.
 
     Raises:
-        InputError: nothing to say, or a speed out of range; before the first sentence.
-        ModelNotInstalled: the voice's package is missing or damaged.
+        InputError: the text has no English words, or the speed is out of range; raised before the first
+            utterance.
+        ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
     if not SPEEDS[0] <= speed <= SPEEDS[1]:
         raise InputError(f"The speed must be between {SPEEDS[0]} and {SPEEDS[1]}.", speed=speed)
@@ -115,7 +117,7 @@ def speak_sentences(
             yield _with_pause(waiting, pause_s)
         waiting = _spoken(voice, letters, speed, rng)
     if waiting is None:
-        raise InputError("The text to speak holds no English words.")
+        raise InputError("The text to speak contains no English words.")
     yield waiting
 
 
@@ -127,19 +129,23 @@ def _voice() -> _Voice:
 
 
 def _load() -> _Voice:
-    """Build the voice of the package itself; any other name would be downloaded, so none is ever passed."""
-    # its wheels report every session to their maker; read once, when it is imported
+    """Load the voice that is part of the package; hibari would download any other name, so none is passed."""
+    # onnxruntime's wheels send telemetry for every session; the variable is read once, at import
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
     try:
         import onnx
         import onnxruntime
         from hibari import Hibari, dsp
     except ImportError as error:
-        raise ModelNotInstalled("The starter voice needs the package hibari-tts.", model=VOICE) from error
+        raise ModelNotInstalled("The starter voice requires the package hibari-tts.", model=VOICE) from error
     speaker: Any = Hibari(voice=VOICE, threads=2)
     content = Path(speaker.model_path).read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
-        raise ModelNotInstalled("The starter voice is damaged; reinstall hibari-tts.", model=VOICE)
+        raise ModelNotInstalled(
+            "The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.",
+            model=VOICE,
+        )
+    # the durations of the letters are an inner node: make it an output
     graph: Any = onnx.load_from_string(content)
     graph.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, onnx.TensorProto.INT64, None))
     options: Any = onnxruntime.SessionOptions()
@@ -147,16 +153,16 @@ def _load() -> _Voice:
     session: Any = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    speaker.sess = session  # frees the session without durations
+    speaker.sess = session  # releases hibari's own session, which has no durations
     return _Voice(speaker, session, dsp.synth)
 
 
 def reader() -> tuple[Any, Any]:
     """
-    Give hibari's text reader and its normaliser (`line -> line`), for whoever needs sounds but no voice.
+    Return hibari's G2P object and its text normalizer (`line -> line`), to convert text to phones.
 
     Raises:
-        ModelNotInstalled: the voice's package is missing or damaged.
+        ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
     from hibari.g2p import normalize
 
@@ -164,7 +170,7 @@ def reader() -> tuple[Any, Any]:
 
 
 def _pieces(speaker: Any, text: str) -> Iterator[str]:
-    """Strings of letters, one per sentence or shorter; those without any sound are left out."""
+    """Yield strings of letters (IPA), at most a sentence each; those without any sound are left out."""
     for sentence in speaker.split_sentences(text):
         for letters in speaker.phonemize(sentence):
             for piece in _cut(letters):
@@ -173,7 +179,7 @@ def _pieces(speaker: Any, text: str) -> Iterator[str]:
 
 
 def _cut(letters: str) -> Iterator[str]:
-    """Cut at spaces so that no piece is over the limit; a longer word is cut anywhere."""
+    """Split letters at spaces into pieces of at most `_MAX_LETTERS`; a longer word is split anywhere."""
     while len(letters) > _LONGEST:
         space = letters.rfind(" ", 1, _LONGEST)
         end = space if space > 0 else _LONGEST
@@ -184,6 +190,7 @@ def _cut(letters: str) -> Iterator[str]:
 
 
 def _spoken(voice: _Voice, letters: str, speed: float, rng: np.random.Generator) -> Utterance:
+    """Synthesize one piece; letters outside the voice's vocabulary are left out."""
     known = re.sub(f"[^{re.escape(''.join(voice.speaker.vocab))}]", "", letters)
     ids = np.array([voice.speaker.ids(known)], np.int64)
     names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATIONS]
@@ -193,7 +200,14 @@ def _spoken(voice: _Voice, letters: str, speed: float, rng: np.random.Generator)
 
 
 def _phones(letters: str, units: list[int], length_s: float) -> list[Phone]:
-    """Turn the length of every letter (and of a pad at either end) into phones over the whole length."""
+    """
+    Convert the length of every letter to phones that cover the whole length.
+
+    Args:
+        letters:  the L letters of the piece.
+        units:    L + 2 lengths in 25 ms, the first and last of the padding.
+        length_s: length of the samples in seconds.
+    """
     out: list[Phone] = []
     start = end = 0
     for letter, length in zip(f"\0{letters}\0", units, strict=True):
@@ -208,7 +222,7 @@ def _phones(letters: str, units: list[int], length_s: float) -> list[Phone]:
 
 
 def _joined(phones: list[Phone]) -> list[Phone]:
-    """Make one silence of several and drop what has no length."""
+    """Merge consecutive silences and drop phones without length."""
     out: list[Phone] = []
     for phone in phones:
         if phone.end_s <= phone.start_s:

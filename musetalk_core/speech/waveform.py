@@ -1,4 +1,4 @@
-"""A picture of a sound, for people who want to see at a glance that there is speech, and where it pauses."""
+"""Waveform image of a WAV file, which shows at a glance whether there is speech and where it pauses."""
 
 import wave
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ _BLOCK: Final = 1 << 18
 
 def waveform(path: Path, marks_s: Sequence[float] = (), width: int = 960, height: int = 120) -> Image:
     """
-    Draw lowest and highest value per column; memory does not grow with the sound's length.
+    Draw the waveform of a sound: lowest and highest value per column. Memory is independent of the length.
 
     Args:
-        path:    mono 16 bit wav.
-        marks_s: times to mark by a line, such as where sentences begin.
-        width:   pixels.
-        height:  pixels.
+        path:    mono 16-bit WAV file.
+        marks_s: times, in seconds, to mark by a vertical line, such as starts of sentences.
+        width:   width of the image in pixels.
+        height:  height of the image in pixels.
 
     Returns:
         (height, width, 3) uint8 BGR.
@@ -40,7 +40,7 @@ def waveform(path: Path, marks_s: Sequence[float] = (), width: int = 960, height
 
 
 def _extremes(sound: wave.Wave_read, count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(width,) lowest and highest value of every column, -1..1."""
+    """Return (width,) lowest and (width,) highest value of every column, in -1..1."""
     low, high = np.zeros(width), np.zeros(width)
     start = 0
     while data := sound.readframes(_BLOCK):
@@ -53,7 +53,7 @@ def _extremes(sound: wave.Wave_read, count: int, width: int) -> tuple[np.ndarray
 
 
 def png(picture: Image) -> bytes:
-    """Compress a picture."""
+    """Encode an (H, W, 3) uint8 BGR image as PNG."""
     import cv2
 
     return bytes(cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1])

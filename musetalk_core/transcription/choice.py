@@ -1,4 +1,4 @@
-"""Which of Whisper's models a job gets: the one it names, or the best there is. Imports nothing heavy."""
+"""Choice of the Whisper model for a job: as requested, or the best installed. Does not import torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,40 +11,46 @@ Size = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2"
 IfMissing = Literal["fail", "substitute"]
 
 _UNASKED: Final[tuple[Size, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
-"""What a job that names none may get, the best first; larger ones must be asked for."""
+"""Models for a job that names none, best first; larger models must be requested."""
 _ENGLISH: Final = frozenset({"", "en", "english"})
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model, and the one that it stands in for."""
+    """
+    The model of a job.
+
+    Attributes:
+        size:       the chosen size.
+        instead_of: the requested size that it substitutes; None if it does not substitute one.
+    """
 
     size: Size
     instead_of: Size | None = None
 
     @property
     def model(self) -> str:
-        """Its name in the table of models."""
+        """Name in the model registry."""
         return model_name(self.size)
 
     @property
     def is_english_only(self) -> bool:
-        """It knows no other language and cannot tell which one is spoken."""
+        """Whether it supports English only and cannot detect the language."""
         return self.size == "tiny.en"
 
 
 def model_name(size: Size) -> str:
-    """Return the name that a size has in the table of models; `large` is the newest of the large ones."""
+    """Return the name of a size in the model registry; `large` is large-v3."""
     return f"whisper-{'large-v3' if size == 'large' else size}"
 
 
 def is_english(language: str) -> bool:
-    """Tell whether a language, code or name, is English or left open."""
+    """Return whether a language, given as code or English name, is English or empty."""
     return language.strip().lower() in _ENGLISH
 
 
 def needs_many_languages(task: Task, language: str) -> bool:
-    """Tell whether a model that knows English alone cannot do it; `language` is a code, a name or ''."""
+    """Return whether a task requires a multilingual model; `language` is a code, an English name or ''."""
     return task == "translate" or not is_english(language)
 
 
@@ -52,17 +58,17 @@ def choose(
     asked: Size | None, task: Task, language: str, installed: Collection[str], if_missing: IfMissing
 ) -> Choice:
     """
-    Choose a model.
+    Choose the Whisper model for a job.
 
     Args:
-        asked:      what the job names; None: the largest that is installed, up to medium.
-        task:       what shall be done.
-        language:   that is spoken, code or English name; '' to have it detected.
-        installed:  names of models, as the table has them.
-        if_missing: for a model that is named: whether a smaller one may stand in.
+        requested:  size that the job names; None: the largest that is installed, up to medium.
+        task:       transcribe, or translate to English.
+        language:   spoken language, as code or English name; '' to detect it.
+        installed:  names of installed models in the model registry.
+        if_missing: whether an installed model may substitute a requested one that is missing.
 
     Raises:
-        ModelNotInstalled: there is none that can do it; the message names the command that installs one.
+        ModelNotInstalled: no installed model is suitable; the message names the command that installs one.
     """
     wanted = needs_many_languages(task, language)
     if asked is not None and model_name(asked) in installed and not (wanted and asked == "tiny.en"):
@@ -77,7 +83,7 @@ def choose(
 
 def _missing(asked: Size | None, many_languages: bool) -> ModelNotInstalled:
     if asked == "tiny.en" and many_languages:
-        what, install = "The model tiny.en knows English alone", model_name("base")
+        what, install = "The model tiny.en supports English only", model_name("base")
     elif asked is not None:
         what, install = f"The model {asked} is not installed", model_name(asked)
     else:

@@ -1,4 +1,4 @@
-"""Whisper as packages carry it (CTranslate2's format, fp16) to a checkpoint of openai-whisper's own."""
+"""Conversion of Whisper weights from CTranslate2's format (fp16) to an openai-whisper checkpoint."""
 
 import io
 import re
@@ -15,22 +15,24 @@ from musetalk_core.errors import WeightsInvalid
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+# CTranslate2's numbers of data types
 _TYPES: Final = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _OLDEST: Final = 4
-"""Version of the container from which on it has this layout."""
+"""Oldest version of the container that has this layout."""
 _HEAD_WIDTH: Final = 64
+"""Channels per attention head, in every size of Whisper."""
 
 
 def convert(parts: Sequence[Path], target: Path) -> None:
     """
-    Write a checkpoint that `whisper.load_model` opens.
+    Write a checkpoint that `whisper.load_model` can load.
 
     Args:
-        parts:  one file in CTranslate2's format, possibly cut into several.
-        target: the `.pt` to write: `dims` and `model_state_dict`, the weights as they are (fp16).
+        parts:  one file in CTranslate2's format, possibly split into several, in order.
+        target: the `.pt` file to write: `dims`, `model_state_dict`; weights keep their precision (fp16).
 
     Raises:
-        WeightsInvalid: the parts are damaged, or are not Whisper.
+        WeightsInvalid: the parts are damaged or not a Whisper model.
     """
     name = parts[0].name
     try:
@@ -38,20 +40,20 @@ def convert(parts: Sequence[Path], target: Path) -> None:
         dims, tensors = _to_openai(arrays)
     except (KeyError, ValueError, IndexError, struct.error) as error:
         raise WeightsInvalid(
-            f"{name} is not Whisper in CTranslate2's format: {error!r}", file=name
+            f"{name} is not a Whisper model in CTranslate2's format: {error!r}", file=name
         ) from error
-    # a view of what it was cut from would be saved whole
+    # copy: torch.save would store the whole array behind a view
     state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
     torch.save({"dims": dims, "model_state_dict": state}, target)
 
 
 def _read(file: BinaryIO) -> Arrays:
-    """Read the container: little-endian, every tensor with its name, shape and type before it."""
+    """Read the container: little-endian; each tensor follows its name, shape, type and size in bytes."""
     version = _number(file, "I")
     if version < _OLDEST:
-        raise ValueError(f"version {version} of the container is too old")
-    _text(file)
-    _number(file, "I")  # revision of the kind of model
+        raise ValueError(f"container version {version} is older than {_OLDEST}")
+    _text(file)  # name of the model specification
+    _number(file, "I")  # revision of the model specification
     found: Arrays = {}
     for _ in range(_number(file, "I")):
         name = _text(file)
@@ -74,6 +76,7 @@ def _text(file: BinaryIO) -> str:
 
 
 def _to_openai(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, int], Arrays]:
+    """Return openai-whisper's dimensions and state dict; dimensions are derived from the shapes."""
     width, mels = (int(n) for n in arrays["encoder/conv1/weight"].shape[:2])
     depth = {side: 1 + max(_layers(arrays, side)) for side in ("encoder", "decoder")}
     out: Arrays = {}
@@ -109,7 +112,11 @@ def _layers(names: Mapping[str, object], side: str) -> set[int]:
 def _put_block(
     out: Arrays, name: str, arrays: Mapping[str, npt.NDArray[Any]], theirs: str, width: int
 ) -> None:
-    """One layer. Query, key and value lie stacked; the key's bias, always zero, has no place here."""
+    """
+    Copy one layer.
+
+    CTranslate2 stacks query, key and value in one matrix. The key has no bias in openai-whisper; it is zero.
+    """
     query, key, value = (slice(i * width, (i + 1) * width) for i in range(3))
     own = f"{theirs}/self_attention"
     _put(out, f"{name}.attn.query", arrays, f"{own}/linear_0", query)

@@ -1,4 +1,4 @@
-"""One window: from its spectrogram to what is said in it, with other tries when a try looks wrong."""
+"""Decoding of one 30 s window with Whisper: options, temperature fallback, language detection."""
 
 from dataclasses import dataclass
 from operator import itemgetter
@@ -16,25 +16,25 @@ from musetalk_core.transcription.spectrogram import WINDOW_FRAMES
 
 _TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _REPETITIVE: Final = 2.4
-"""Compression ratio above which a text repeats itself."""
+"""A text with a higher compression ratio is repetitive and decoded again."""
 _UNSURE: Final = -1.0
-"""Mean logarithm of probabilities below which a text is a guess."""
+"""A text with a lower mean log probability is uncertain and decoded again."""
 _SILENT: Final = 0.6
-"""Probability of no speech above which a guess is taken for silence."""
+"""An uncertain text with a higher no-speech probability counts as silence."""
 PROMPT_TOKENS: Final = 223
-"""What the model takes of the text before."""
+"""Maximum tokens of the previous text that the model accepts as prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """
-    How to decode; defaults, and all thresholds here, are those of the `whisper` command.
+    Decoding options. The defaults, and all thresholds of this module, are those of the `whisper` command.
 
     Attributes:
         task:      transcribe, or translate to English.
-        beam_size: beams of the first try; 1 decodes greedily.
-        best_of:   samples of every further one.
-        words:     whether words get times.
+        beam_size: beams of the first attempt (temperature 0); 1 decodes greedily.
+        best_of:   samples of each further attempt.
+        words:     whether words get timestamps.
     """
 
     task: Task = "transcribe"
@@ -45,7 +45,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoder:
-    """A model with a language and options."""
+    """A loaded model with a language (code) and decoding options."""
 
     hearing: Hearing
     language: str
@@ -53,12 +53,12 @@ class Decoder:
 
     @property
     def net(self) -> Whisper:
-        """The network itself."""
+        """The openai-whisper model."""
         return self.hearing.net
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Tokens of the language and the task."""
+        """The tokenizer for the language and the task."""
         net = self.net
         return get_tokenizer(
             net.is_multilingual,
@@ -69,14 +69,14 @@ class Decoder:
 
     def decode(self, window: torch.Tensor, prompt: list[int]) -> DecodingResult | None:
         """
-        Decode a window.
+        Decode a window, at increasing temperatures until the result passes the thresholds.
 
         Args:
-            window: (mels, 3000) as `ready` gives it.
-            prompt: tokens of the text before it.
+            window: (mels, 3000) from `prepare_window`.
+            prompt: tokens of the previous text.
 
         Returns:
-            The first try that looks right, else the last one; None when it holds no speech.
+            The first result that passes, otherwise the last one; None if the window contains no speech.
         """
         result: DecodingResult | None = None
         for temperature in _TEMPERATURES:
@@ -99,17 +99,17 @@ class Decoder:
             prompt=prompt,
             fp16=self.hearing.half,
         )
-        return cast(DecodingResult, self.net.decode(window, chosen))  # a list only for several windows
+        return cast(DecodingResult, self.net.decode(window, chosen))  # it returns a list only for a batch
 
 
 def ready(window: torch.Tensor, hearing: Hearing) -> torch.Tensor:
-    """Fill a window up to (mels, 3000) and bring it to the model."""
+    """Pad a (mels, T) window to (mels, 3000) and move it to the device and precision of the model."""
     whole = torch.nn.functional.pad(window, (0, WINDOW_FRAMES - window.shape[-1]))
     return whole.to(hearing.net.device, torch.float16 if hearing.half else torch.float32)
 
 
 def detect_language(window: torch.Tensor, hearing: Hearing) -> Language:
-    """Tell which language a window, as `ready` gives it, is in; a model of one language has no choice."""
+    """Detect the language of a window from `prepare_window`; an English-only model returns "en"."""
     if not hearing.net.is_multilingual:
         return Language("en")
     found: Any = hearing.net.detect_language(window)
@@ -120,18 +120,20 @@ def detect_language(window: torch.Tensor, hearing: Hearing) -> Language:
 
 def language_code(text: str) -> str | None:
     """
-    Read a language.
+    Return the code of a language; None for ''.
 
     Args:
-        text: a code or an English name, as `whisper` takes them; '' for none.
+        text: a code or an English name, as the `whisper` command accepts them, or ''.
 
     Raises:
-        InputError: Whisper knows no such language.
+        InputError: Whisper does not support the language.
     """
     word = text.strip().lower()
     if not word:
         return None
     code = word if word in LANGUAGES else TO_LANGUAGE_CODE.get(word)
     if code is None:
-        raise InputError(f"Whisper knows no language {text!r}; write a code such as en or de.", language=text)
+        raise InputError(
+            f"Whisper does not support the language {text!r}; use a code such as en or de.", language=text
+        )
     return code

@@ -1,4 +1,4 @@
-"""What of a sound is listened to: all of it but the long stretches in which nobody speaks."""
+"""Clips to transcribe from voice activity detection (VAD): the whole sound without its long pauses."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,22 +6,22 @@ from typing import Final
 from musetalk_core.transcription.records import Span
 
 LONGEST_PAUSE_S: Final = 2.0
-"""Shorter pauses are left in: a model hears sentences better with them, and invents nothing there."""
+"""Pauses from this length on are removed; shorter ones improve recognition and cause no hallucinations."""
 _MARGIN_S: Final = 0.4
-"""Kept on either side of speech, for soft beginnings and ends."""
+"""Margin on either side of speech, in seconds, for soft onsets and endings."""
 
 
 def clips(speech: Sequence[Span], duration_s: float) -> list[Span]:
     """
-    Join speech to clips that are worth listening to.
+    Merge spans of speech to the clips to transcribe.
 
     Args:
-        speech:     spans with somebody speaking, in order.
-        duration_s: of the sound.
+        speech:     spans of speech in order.
+        duration_s: length of the sound in seconds.
 
     Returns:
-        Clips in order, apart from each other. Speech without long pauses, also at its ends, is one clip: the
-        whole sound. Sound without speech is none.
+        Clips in order, without overlap. Without long pauses, also at both ends, the whole sound is one clip.
+        Empty if there is no speech.
     """
     out: list[Span] = []
     for span in speech:

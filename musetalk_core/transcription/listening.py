@@ -1,9 +1,9 @@
 """
-Speech of any length to text, window by window.
+Transcription of speech of any length with Whisper, window by window.
 
-openai-whisper's own `transcribe` wants all of the sound and its spectrogram in memory, and says nothing until
-its end; this is its loop over a file on disk, which reports and can be stopped after every window. Decoding
-and the times of words are the library's own, and a test holds the two to the same lines and times.
+openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress.
+This module runs the same loop over a file on disk, with progress and cancellation after each window. Decoding
+and word timestamps are the library's; a test checks that both give the same lines and times.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +22,12 @@ from musetalk_core.transcription.records import Language, Segment, Span, Transcr
 from musetalk_core.transcription.spectrogram import FRAME_SAMPLES, FRAMES_PER_S, WINDOW_FRAMES, Spectrogram
 
 OnSeconds = Callable[[float, float], None]
-"""Told after every window: seconds that are done, seconds in all. What it raises ends the work."""
+"""Called after every window with the seconds done and the total; an exception it raises aborts the work."""
 
 _STRIDE: Final = 2
-"""Frames of the spectrogram to a time token: 20 ms."""
+"""Spectrogram frames per step of the timestamp tokens: 20 ms."""
 _HOT: Final = 0.5
-"""Text that was sampled above this temperature is no prompt for what follows."""
+"""Text sampled at a higher temperature is not used as prompt for the next window."""
 
 
 def listen(
@@ -39,18 +39,18 @@ def listen(
     on_seconds: OnSeconds | None = None,
 ) -> Transcript:
     """
-    Transcribe.
+    Transcribe the clips of a sound.
 
     Args:
-        samples:    16 kHz mono; read window by window, twice.
-        clips:      what to listen to, in order, apart from each other: see `gate`.
-        hearing:    the model.
-        language:   code of the spoken language; None: as the first window of speech sounds.
-        options:    how to decode.
-        on_seconds: told after every window.
+        samples:       16 kHz mono; read window by window, twice.
+        clips:         parts to transcribe, in order and without overlap; see `speech_clips`.
+        whisper_model: the loaded model.
+        language:      code of the spoken language; None: detect it in the first window of speech.
+        options:       decoding options.
+        on_progress:   called after every window.
 
     Returns:
-        What was said.
+        The transcript, with times from the start of the sound.
     """
     duration_s = seconds(samples)
     if not clips or samples.count < FRAME_SAMPLES:
@@ -76,7 +76,7 @@ def _detected(heard: Spectrogram, start: int, hearing: Hearing) -> Language:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """What goes on from window to window."""
+    """State that is carried from window to window: the prompt and the end of the last word, in seconds."""
 
     heard: Spectrogram
     decoder: Decoder
@@ -84,14 +84,14 @@ class _Run:
     last_word_s: float = 0.0
 
     def clip(self, start: int, stop: int) -> Iterator[tuple[list[Segment], int]]:
-        """Give the segments of every window from frame `start` on, and the frame where the next begins."""
+        """Transcribe frames `start` to `stop`; yield each window's segments and the next window's frame."""
         at = start
         while at < stop:
             length = min(WINDOW_FRAMES, stop - at)
             window = ready(self.heard.window(at, at + length), self.decoder.hearing)
             with TURN:
                 segments, then = self._window(window, at, length)
-            at = then if then > at else at + length  # whatever a model says, it goes on
+            at = then if then > at else at + length  # always advance, whatever the model returns
             yield segments, at
 
     def _window(self, window: torch.Tensor, at: int, length: int) -> tuple[list[Segment], int]:
@@ -112,7 +112,19 @@ class _Run:
     def _time_words(
         self, lines: list[dict[str, Any]], window: torch.Tensor, at: int, length: int, then: int | None
     ) -> int:
-        """Add words with times; return where the next window begins: after the last word, or its end."""
+        """
+        Add word timestamps to lines.
+
+        Args:
+            lines:      lines of the window; each gets `words`.
+            window:     (mels, 3000) from `prepare_window`.
+            frame:      first frame of the window.
+            length:     frames of the window.
+            next_frame: first frame of the next window by the timestamp tokens; None: the end of this window.
+
+        Returns:
+            First frame of the next window: after the last word, if there is one.
+        """
         add_word_timestamps(
             segments=lines,
             model=self.decoder.net,
@@ -131,17 +143,17 @@ def _lines(
     result: DecodingResult, first_time: int, at: int, length: int
 ) -> tuple[list[dict[str, Any]], int, bool]:
     """
-    Cut a window's tokens at its time tokens.
+    Split a window's tokens into lines at its timestamp tokens.
 
     Args:
-        result:     of the decoder.
-        first_time: the token that means 0.00 s.
-        at:         frame where the window begins.
-        length:     frames that it has.
+        result:     result of the decoder.
+        first_time: the token for 0.00 s.
+        frame:      first frame of the window.
+        length:     frames of the window.
 
     Returns:
-        Lines in the form that the library's `add_word_timestamps` takes; the frame where the next window
-        begins; whether all of this one was said, so that the next begins at its end.
+        Lines in the form that the library's `add_word_timestamps` accepts; the first frame of the next
+        window; whether the window is complete, so that the next one begins at its end.
     """
     tokens, offset_s = result.tokens, at / FRAMES_PER_S
     is_time = [token >= first_time for token in tokens]

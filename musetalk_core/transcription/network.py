@@ -1,4 +1,4 @@
-"""Whisper, loaded: from a checkpoint of openai-whisper's, or from the files of the same model on hubs."""
+"""Loading of Whisper from an openai-whisper checkpoint or from Hugging Face files of the same model."""
 
 import threading
 from dataclasses import dataclass
@@ -35,21 +35,21 @@ _THEIRS: Final = {
     "embed_tokens.": "token_embedding.",
     "embed_positions.weight": "positional_embedding",
 }
-"""Parts of Hugging Face's names and what openai-whisper calls them."""
+"""Parts of Hugging Face's parameter names and openai-whisper's names for them."""
 
 
 TURN: Final = threading.Lock()
-"""Hold it for a window: decoding leaves notes on the net, and timing words a switch on the library."""
+"""Hold for each window: decoding stores state on the network, and word timing sets a flag in the library."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hearing:
     """
-    A loaded model.
+    A loaded Whisper model.
 
     Attributes:
-        net:  openai-whisper's own, ready to run.
-        half: whether it computes in half precision.
+        net:       openai-whisper's model on its device, in eval mode.
+        uses_fp16: whether it computes in float16.
     """
 
     net: Whisper
@@ -58,9 +58,9 @@ class Hearing:
 
 class _Together(nn.Module):
     """
-    Attention to the sound that lets all beams look at the one sound at once.
+    Cross-attention that computes all beams against the one shared audio encoding in a single call.
 
-    The library's own goes over the sound once a beam, which is half of the time of decoding.
+    The library's own attends to the audio once per beam, which takes half of the decoding time.
     """
 
     def __init__(self, inner: nn.Module) -> None:
@@ -70,7 +70,7 @@ class _Together(nn.Module):
     def forward(
         self, x: torch.Tensor, xa: torch.Tensor, mask: torch.Tensor | None = None, kv_cache: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(beams, T, D) looking at (1, A, D), as the inner one does."""
+        """Attend from x (beams, T, D) to the audio xa (1, A, D), with the result of the wrapped module."""
         beams, count, width = x.shape
         out, weights = self.inner(x.reshape(len(xa), -1, width), xa, mask, kv_cache)
         return out.reshape(beams, count, width), weights
@@ -78,28 +78,31 @@ class _Together(nn.Module):
 
 def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
     """
-    Load a model.
+    Load a Whisper model.
 
     Args:
-        path:   what `torch.save` wrote of openai-whisper, or `model.safetensors`, `pytorch_model.bin` of the
-            same model on hubs.
-        size:   which of the models it is: decides what words are timed with.
-        device: where it shall run; half precision is float16 or none.
+        path:   a checkpoint of openai-whisper (`torch.save`), or `model.safetensors` or `pytorch_model.bin`
+            of the same model from Hugging Face.
+        size:   size of the model; selects the attention heads for word timestamps.
+        device: device and precision. Half precision is used only for float16 on CUDA.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or is not Whisper; the message names what is missing or wrong.
+        ModelNotInstalled: the file does not exist.
+        WeightsInvalid: the file is damaged or not a Whisper model; the message names the wrong tensors.
     """
     tensors = _ours(read_tensors(path))
     try:
         dims = _dimensions(tensors)
     except (KeyError, ValueError) as error:
-        raise WeightsInvalid(f"the weight file {path} does not hold Whisper", file=path.name) from error
+        raise WeightsInvalid(
+            f"The weight file {path} does not contain a Whisper model.", file=path.name
+        ) from error
     net = Whisper(dims)
     fill(net, {key: value.float() for key, value in tensors.items()}, path)
-    heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  its load_model's
+    heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model
     net.set_alignment_heads(heads[size])
-    place = device.place if device.place.type != "mps" else torch.device("cpu")  # timing needs doubles
+    # word timing needs float64, which MPS lacks
+    place = device.place if device.place.type != "mps" else torch.device("cpu")
     for block in net.decoder.blocks:
         setattr(block, "cross_attn", _Together(block.get_submodule("cross_attn")))  # noqa: B010  another type
     half = place.type == "cuda" and device.dtype == torch.float16
@@ -108,9 +111,9 @@ def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
 
 def _halved(net: Whisper) -> Whisper:
     """
-    Halve the weights that compute in half precision, once; the library does it again at every use of each.
+    Convert the weights that are used in float16 once; the library would convert each of them at every use.
 
-    Norms and positions stay full: with these it computes in full precision.
+    Layer norms and positional embeddings stay float32: the library computes with them in float32.
     """
     for part in net.modules():
         if isinstance(part, nn.Linear | nn.Conv1d | nn.Embedding):
@@ -119,7 +122,7 @@ def _halved(net: Whisper) -> Whisper:
 
 
 def _ours(tensors: Tensors) -> Tensors:
-    """Give tensors openai-whisper's names, whichever they have."""
+    """Return tensors under openai-whisper's names, from either naming scheme."""
     if "encoder.conv1.weight" in tensors:
         return tensors
     out: Tensors = {}
@@ -127,7 +130,7 @@ def _ours(tensors: Tensors) -> Tensors:
         name = key.removeprefix("model.")
         for theirs, ours in _THEIRS.items():
             name = name.replace(theirs, ours)
-        if name != "proj_out.weight":  # the token embedding again
+        if name != "proj_out.weight":  # a duplicate of the token embedding
             out[name] = value
     return out
 

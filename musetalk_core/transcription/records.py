@@ -1,4 +1,4 @@
-"""What a transcript is made of. Times are seconds from the start of the sound; imports nothing heavy."""
+"""Data classes of a transcript. Times are seconds from the start of the sound. Does not import torch."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Task = Literal["transcribe", "translate"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of the sound, in seconds, half-open."""
+    """A half-open part of the sound, in seconds."""
 
     start: float
     end: float
@@ -17,7 +17,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word with its times; `probability` is what the model gave its tokens, 0..1."""
+    """A word with its times in seconds; `probability` is the mean probability of its tokens, 0..1."""
 
     word: str
     start: float
@@ -32,12 +32,12 @@ class Segment:
 
     Attributes:
         start, end:        seconds.
-        text:              what is said, without blanks around it.
-        avg_logprob:       mean logarithm of the probability of a token, of the window it was decoded in.
-        no_speech_prob:    0..1, how sure the model is that the window holds no speech.
-        compression_ratio: above 2.4 the text repeats itself.
-        temperature:       0: decoded at the first try; more: sampled, after tries that looked wrong.
-        words:             None where words have no times.
+        text:              the text, stripped.
+        avg_logprob:       mean log probability of the tokens of the window in which it was decoded.
+        no_speech_prob:    probability 0..1 that the window contains no speech.
+        compression_ratio: of the window's text; above 2.4 the text is repetitive.
+        temperature:       0: decoded at the first attempt; above 0: sampled after failed attempts.
+        words:             words with times; None if word timestamps were not requested.
     """
 
     start: float
@@ -51,7 +51,7 @@ class Segment:
 
     @property
     def confidence(self) -> float:
-        """Mean probability of its words; of the tokens of its window where words have no times. 0..1."""
+        """Mean probability of the words, 0..1; without word timestamps, of the tokens of the window."""
         if self.words:
             return sum(word.probability for word in self.words) / len(self.words)
         return min(1.0, math.exp(self.avg_logprob))
@@ -59,7 +59,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language and how it is known; `probability` is None when it was given, or is the only one."""
+    """A language code; `probability` (0..1) is None if it was given or the model supports only one."""
 
     code: str
     probability: float | None = None
@@ -68,13 +68,13 @@ class Language:
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """
-    What was said.
+    A transcript of a sound.
 
     Attributes:
-        segments:   in order.
-        language:   that is spoken; None when nobody speaks and none was given.
-        speech:     what was listened to.
-        duration_s: of the sound.
+        segments:   lines in order.
+        language:   spoken language; None if there is no speech and no language was given.
+        speech:     clips that were transcribed.
+        duration_s: length of the sound in seconds.
     """
 
     segments: tuple[Segment, ...]
@@ -84,17 +84,17 @@ class Transcript:
 
     @classmethod
     def of_nothing(cls, duration_s: float, language: str | None) -> Self:
-        """Make the transcript of sound in which nobody speaks; `language` if it was given."""
+        """Return the transcript of a sound without speech; `language` is its code if it was given."""
         return cls((), None if language is None else Language(language), (), duration_s)
 
     @property
     def text(self) -> str:
-        """One line a segment."""
+        """The text, one line per segment."""
         return "\n".join(segment.text for segment in self.segments)
 
     @property
     def confidence(self) -> float | None:
-        """Mean confidence of the lines, each counted by its length in letters; None without any."""
+        """Mean confidence of the lines, weighted by their length in characters; None without text."""
         letters = sum(len(segment.text) for segment in self.segments)
         if not letters:
             return None

@@ -1,4 +1,4 @@
-"""The spectrogram that Whisper hears, window by window: what openai-whisper computes of the whole at once."""
+"""Log-mel spectrogram for Whisper, window by window; equal to openai-whisper's of the whole sound."""
 
 from typing import Final
 
@@ -9,33 +9,34 @@ from whisper.audio import log_mel_spectrogram
 from musetalk_core.speech.samples import Samples
 
 FRAME_SAMPLES: Final = 160
+"""Samples per frame: 10 ms at 16 kHz."""
 FRAMES_PER_S: Final = 100
 WINDOW_FRAMES: Final = 3000
-"""30 s: what the model takes at once."""
+"""Frames of the model's input: 30 s."""
 _MARGIN: Final = 3
-"""Frames on either side whose samples the outermost transforms reach into."""
+"""Frames on either side whose samples the Fourier transforms of the outermost frames include."""
 _RANGE: Final = 8.0 / 4.0
-"""What lies this far below the loudest is cut off (80 dB in the scaled units)."""
+"""Dynamic range: values are clamped this far below the maximum (80 dB in the scaled units)."""
 
 
 class Spectrogram:
     """
-    Log-mel spectrogram of sound of any length; one window of it is in memory at a time.
+    Log-mel spectrogram of sound of any length; one window is in memory at a time.
 
-    openai-whisper cuts off what lies 80 dB below the loudest of the whole sound: a first pass looks for that.
+    openai-whisper clamps values to 80 dB below the maximum of the whole sound; a first pass finds it.
     """
 
     def __init__(self, samples: Samples, mels: int) -> None:
         """
-        Read the sound once.
+        Read the whole sound once to find its maximum.
 
         Args:
-            samples: the sound.
-            mels:    bands: 80, or 128 for the newest large model.
+            samples: the sound, 16 kHz mono.
+            mels:    number of mel bands: 80, or 128 for large-v3.
         """
         self._samples, self._mels = samples, mels
         self.frames = samples.count // FRAME_SAMPLES
-        """Whole frames of 10 ms."""
+        """Number of whole frames of 10 ms."""
         peaks = [
             float(self._raw(start, min(start + WINDOW_FRAMES, self.frames)).max())
             for start in range(0, self.frames, WINDOW_FRAMES)
@@ -43,12 +44,12 @@ class Spectrogram:
         self._floor = max(peaks, default=0.0) - _RANGE
 
     def window(self, start: int, stop: int) -> torch.Tensor:
-        """(mels, stop - start) float32; `stop - start` is at most 3000, both lie in 0..frames."""
+        """Return (mels, stop - start) float32 for frames within 0..frames; at most 3000 frames."""
         return self._raw(start, stop).clamp(min=self._floor)
 
     def _raw(self, start: int, stop: int) -> torch.Tensor:
-        """The same, cut off by its own loudest part: never above the floor of the whole."""
-        before = min(start, _MARGIN)  # the transform mirrors the very beginning, as it does for the whole
+        """Return the same, clamped by the window's own maximum, never above that of the whole sound."""
+        before = min(start, _MARGIN)  # the transform reflects the start of the sound, as for the whole
         first, last = (start - before) * FRAME_SAMPLES, (stop + _MARGIN) * FRAME_SAMPLES
         sound = np.ascontiguousarray(self._samples.read(first, last))
         return log_mel_spectrogram(sound, self._mels)[:, before : before + stop - start]

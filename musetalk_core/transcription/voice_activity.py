@@ -1,4 +1,4 @@
-"""Where somebody speaks: Silero's network, 32 ms at a time, through onnxruntime alone."""
+"""Voice activity detection (VAD) with Silero's network through onnxruntime, in steps of 32 ms."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,12 +12,13 @@ from musetalk_core.transcription.records import Span
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 _STEP: Final = 512
-"""Samples that the network takes at once, at 16 kHz."""
+"""Samples per step of the network at 16 kHz: 32 ms."""
 _CONTEXT: Final = 64
-"""Samples before them that it wants to see again."""
+"""Samples of the previous step that the network takes again."""
 _BLOCK: Final = _STEP * 1024
+"""Samples read at once: 33 s."""
 _SPEECH, _SILENCE = 0.5, 0.35
-"""Speech begins at the first probability and ends below the second: these and the lengths are Silero's."""
+"""Speech begins at the first probability and ends below the second. All thresholds are Silero's."""
 _LEAST_SPEECH_S: Final = 0.25
 _LEAST_SILENCE_S: Final = 0.1
 _STEP_S: Final = _STEP / SPEECH_RATE_HZ
@@ -27,15 +28,15 @@ def speech_spans(
     samples: Samples, network: Any, on_seconds: Callable[[float], None] | None = None
 ) -> list[Span]:
     """
-    Find speech; memory does not grow with the length of the sound.
+    Find the spans of speech; memory is independent of the length of the sound.
 
     Args:
-        samples:    16 kHz mono.
-        network:    what `load_network` returned.
-        on_seconds: told now and then how far it has got.
+        samples:     16 kHz mono.
+        session:     the network from `load_vad`.
+        on_progress: called every 33 s of sound with the seconds done.
 
     Returns:
-        Spans in order, as they are heard, without margins; silence and most music lie between them.
+        Spans of speech in order, without margins; silence and most music are not included.
     """
     spans: list[Span] = []
     began = quiet_since = -1.0
@@ -61,7 +62,7 @@ def _long_enough(start: float, end: float) -> list[Span]:
 
 
 def _probabilities(samples: Samples, session: Any) -> Iterator[float]:
-    """How likely each 32 ms are speech, 0..1."""
+    """Yield the probability of speech (0..1) for every 32 ms."""
     state: Float = np.zeros((2, 1, 128), np.float32)
     rate = np.array(SPEECH_RATE_HZ, np.int64)
     for start in range(0, samples.count, _BLOCK):
@@ -78,14 +79,14 @@ def load_network(path: Path) -> Any:
     Load the network from `silero_vad.onnx`; several threads may share it.
 
     Returns:
-        A session of onnxruntime.
+        An onnxruntime session.
     """
-    # the wheels report every session to their maker; read once, when it is imported
+    # onnxruntime's wheels send telemetry for every session; the variable is read once, at import
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
-    # each step waits for the last one: more threads would only wait for each other
+    # the steps are sequential and small: more threads would not help
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""A transcript as files: plain text, JSON with everything, subtitles and a table."""
+"""Writers of transcripts: plain text, SRT and WebVTT subtitles, TSV table, and JSON with all values."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ _WRITERS: Final = {"txt": WriteTXT, "srt": WriteSRT, "vtt": WriteVTT, "tsv": Wri
 
 def write_transcript(transcript: Transcript, folder: Path, facts: Mapping[str, Any]) -> None:
     """
-    Write `transcript.txt`, `.srt`, `.vtt`, `.tsv` as `whisper` does, and `.json` with all figures.
+    Write `transcript.txt`, `.srt`, `.vtt`, `.tsv` as the `whisper` command does, and `.json` with all values.
 
     Args:
-        transcript: what was said.
-        folder:     there.
-        facts:      further members of the JSON, such as the model's name.
+        transcript: the transcript.
+        folder:     existing folder for the files.
+        facts:      additional members of the JSON, such as the name of the model.
     """
     lines = {
         "segments": [{"start": s.start, "end": s.end, "text": s.text} for s in transcript.segments],
@@ -33,7 +33,7 @@ def write_transcript(transcript: Transcript, folder: Path, facts: Mapping[str, A
 
 
 def document(transcript: Transcript, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything that is known about a transcript, fit for JSON."""
+    """Return the JSON document of a transcript, with all values and `facts`."""
     language = transcript.language
     return {
         "text": transcript.text,

@@ -1,21 +1,22 @@
 """
-The MuseTalk engine on a card: `./run bench card`, or `card.py [--json FILE] [--only SECTION ...]`.
+Benchmarks of the neural models on a GPU: `./run bench card`, or `card.py [--json FILE] [--only SECTION ...]`.
 
-    golden    distance from the original's vectors, and what half precision costs
-    copies    what leaves the device
-    finite    overflow in half precision
-    batch     the size that measuring picks
-    memory    a real end of memory, and what the shelf gives back
-    job       prepare 50 frames, render 250, and where the time of rendering goes
-    faces     detector, pose, parser, the VAE's encoder
-    speed     ways of calling UNet and decoder
-    voice     CSM at its real size
-    voice_static  the same with caches of a fixed size, compiled, minutes
-    hearing   Whisper medium and large-v3
-    compiled  the ways of calling UNet and decoder with torch.compile, minutes
+    golden        difference from the original's golden vectors, and the error of half precision
+    copies        tensors copied from the device to the host
+    finite        overflow in half precision
+    batch         batch size chosen by measuring
+    memory        out of memory on the device, and memory released by the model cache
+    job           prepare 50 frames, render 250, and the time of each rendering stage
+    faces         detector, pose, parser, encoder of the VAE
+    speed         variants of calling UNet and decoder
+    voice         CSM at full size
+    voice_static  CSM at full size with static caches, compiled (takes minutes)
+    hearing       Whisper medium and large-v3
+    compiled      variants of calling UNet and decoder with torch.compile (takes minutes)
 
-Weights are random, or the stand-ins of the golden vectors: time and memory do not depend on values. Without a
-card it says so and ends. `--device cpu` tries the script out with small networks; its figures mean nothing.
+Weights are random, or the substitutes of the golden vectors: time and memory do not depend on values. Without
+a GPU the script prints a message and exits. `--device cpu` tests the script with small networks; its numbers
+are not meaningful.
 """
 
 import argparse
@@ -72,7 +73,7 @@ MB = 1e6
 
 
 class Card:
-    """Where the benchmark runs and what its sections share."""
+    """Device, working folder and model folders that the sections share."""
 
     def __init__(self, device, folder):
         self.device, self.folder, self.is_small = device, folder, device == "cpu"
@@ -105,7 +106,7 @@ class Card:
 
 
 def golden(card):
-    """Levels and numbers away from the committed vectors, and what precision changes."""
+    """Differences (8-bit levels, encoder states) from the committed vectors for each precision."""
     out, frames32 = {}, {}
     for precision in PRECISIONS[:1] if card.is_small else ("fp32 tf32", *PRECISIONS):
         for version in ("v15", "v1"):
@@ -133,7 +134,7 @@ def golden(card):
 
 @contextmanager
 def tf32(on):
-    """Engines switch it off when they are made; this switches it on behind their back."""
+    """Force TF32 on by patching `choose_device`, which would switch it off."""
     from musetalk_core.nets import device
 
     real = device.choose_device
@@ -188,7 +189,7 @@ def speed(card):
         torch.cuda.empty_cache()
     torch.backends.cudnn.benchmark = False
     paths = {size: card_speed.output_paths(card.device, size) for size in (8, 32)}
-    print("to BGR bytes, ms a frame:", paths, flush=True)
+    print("to BGR bytes, ms per frame:", paths, flush=True)
     return {"rows": rows, "output_ms": paths}
 
 
@@ -208,7 +209,7 @@ def inputs(count, seed=0):
 
 
 def batch(card):
-    """What BatchSize settles on when it is handed the frames of a chunk, and how long it is not settled."""
+    """Batch size that BatchSize selects for the frames of a chunk, and the time until it is selected."""
     nets, made = card.networks(), {}
     nets._unet(), nets.vae()
     most, count = (4, 12) if card.is_small else (64, 500)
@@ -230,7 +231,7 @@ def batch(card):
 
 
 def memory(card):
-    """Real ends of memory, and what the shelf gives back."""
+    """Out of memory on the device, and memory released by the model cache."""
     out = {"shelf": let_go(card)}
     if card.device == "cuda":
         out["out_of_memory"] = ends_of_memory(card)
@@ -280,12 +281,12 @@ def ends_of_memory(card):
 
 
 def finite(card):
-    """Latents beyond half precision: rendered again in full, as full precision renders them."""
+    """Latents that overflow half precision: rendered again in float32, with the same result as float32."""
     out, precision = {}, "bf16" if card.is_small else "fp16"
     wide = card.networks(precision="fp32")
     latents, tokens = inputs(4)
     huge = latents.copy()
-    huge[1] *= 1e5  # of one frame only
+    huge[1] *= 1e5  # one frame of the batch
     wanted = Generator(wide.device, BatchSize(4, 4)).faces(wide._unet(), wide.vae(), huge, tokens)
     half = card.networks(precision=precision)
     generator = Generator(half.device, BatchSize(4, 4))
@@ -303,7 +304,7 @@ def finite(card):
 
 
 class Copies(TorchDispatchMode):
-    """Notes every tensor that goes from the device to the processor."""
+    """Records every tensor that is copied from the device to the host."""
 
     def __init__(self):
         super().__init__()
@@ -332,7 +333,7 @@ def copies(card):
 
 
 def job(card):
-    """Prepare, hear, render and compose through the engine, as a flow does, without encoding."""
+    """Prepare, encode audio, render and compose with the engine, as a flow does, without video encoding."""
     source_frames, frames = (4, 8) if card.is_small else (50, 250)
     size, face = ((320, 240), 120) if card.is_small else ((1280, 720), 300)
     video = talking_head(card.folder / "head.mp4", source_frames / 25, size=size, face_px=face)
@@ -387,7 +388,7 @@ def job(card):
 
 
 def rendered_again(card, scene, engine, heard, frames, folder):
-    """Seconds in each stage, what a chunk of a new length costs, and how long the card computes."""
+    """Seconds in each stage, cost of a chunk of a new length, and time in GPU kernels."""
 
     def again(count):
         with tempfile.TemporaryDirectory(dir=folder) as target:
@@ -419,7 +420,7 @@ def hearing(card):
 
 
 def faces(card):
-    """Detector, pose and parser: milliseconds a call; the VAE's encoder a frame."""
+    """Milliseconds per call of detector, pose and parser, and of the encoder of the VAE."""
     device, made = choose_device(card.device), {}
     side = (90, 160) if card.is_small else (1080, 1920)
     picture = np.random.default_rng(0).integers(0, 256, (*side, 3), dtype=np.uint8)
@@ -446,7 +447,7 @@ def faces(card):
     for name, call in calls.items():
         made[name] = 1000 * card_speed.timed(call, card.device)
     made = {name: round(value, 2) for name, value in made.items()}
-    print("ms a call", made, flush=True)
+    print("ms per call", made, flush=True)
     return made
 
 
@@ -475,7 +476,7 @@ def main(words=()):
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=tuple(SECTIONS))
     asked = parser.parse_args(words)
     if asked.device == "cuda" and not torch.cuda.is_available():
-        print("skipped: this machine has no card that torch can use")
+        print("skipped: torch finds no GPU on this machine")
         return
     name = torch.cuda.get_device_name() if asked.device == "cuda" else "processor"
     made = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0]}
@@ -487,7 +488,7 @@ def main(words=()):
             print(f"== {section}", flush=True)
             try:
                 made[section] = SECTIONS[section](card)
-            except Exception as error:  # the other sections' figures are worth having
+            except Exception as error:  # a failure must not lose the results of the other sections
                 traceback.print_exc()
                 made[section] = {"failed": repr(error)}
             made[section + "_s"] = round(time.perf_counter() - began, 1)

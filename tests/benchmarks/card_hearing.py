@@ -1,7 +1,7 @@
 """
-Whisper at its real sizes with random weights, through our own loading and decoding.
+Whisper at full size with random weights, with this project's loading and decoding.
 
-Such weights never end a text, so every try takes all 224 tokens; 30 s of speech have about a hundred.
+Random weights never emit the end token, so every attempt takes all 224 tokens; 30 s of speech have about 100.
 """
 
 import time

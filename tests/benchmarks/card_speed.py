@@ -1,4 +1,4 @@
-"""How fast the real-size networks are on a card: every way of calling them, precision and batch size."""
+"""Speed of UNet and decoder at full size on a GPU, by variant of calling them, precision and batch size."""
 
 import time
 
@@ -18,7 +18,7 @@ def stop(device):
 
 
 def timed(call, device):
-    """Seconds of one call, the mean of some, after two that choose kernels."""
+    """Return the mean seconds per call, after two warm-up calls in which kernels are chosen."""
     for _ in range(2):
         call()
     stop(device)
@@ -31,7 +31,7 @@ def timed(call, device):
 
 
 class Way:
-    """One way to run UNet and decoder: (B, 8, 32, 32), (B, 50, 384) -> (B, 3, 256, 256)."""
+    """One variant of running UNet and decoder: (B, 8, 32, 32), (B, 50, 384) -> (B, 3, 256, 256)."""
 
     def __init__(self, device, dtype, lean=True, doubling=False, channels_last=False, compiled=False):
         with torch.device(device):
@@ -78,12 +78,12 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def measure(device, precision, name, options, sizes):
-    """Rows of milliseconds a frame and peak memory above the weights."""
+    """Return one row per batch size: milliseconds per frame, and peak memory in excess of the weights."""
     way, rows = Way(device, DTYPES[precision], **options), []
     for size in sizes:
         row = _row(way, device, precision, size)
         print(
-            f"{name:32} {precision} x{size:<3} {row['ms']:8.2f} ms a frame (UNet {row['unet_ms']:6.2f}), "
+            f"{name:32} {precision} x{size:<3} {row['ms']:8.2f} ms per frame (UNet {row['unet_ms']:6.2f}), "
             f"peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s",
             flush=True,
         )
@@ -116,7 +116,7 @@ def _row(way, device, precision, size):
 
 
 def output_paths(device, size):
-    """Milliseconds a frame from a decoded half-precision batch to BGR bytes: as the original, and ours."""
+    """Return milliseconds per frame from a float16 batch to BGR bytes: the original's way and ours."""
     images = torch.randn(size, 3, 256, 256, device=device, dtype=DTYPES["fp16"])
 
     def plain():

@@ -1,4 +1,4 @@
-"""Where the time of one rendering goes: seconds in each stage, each batch, and how long the card computes."""
+"""Profile of one rendering: seconds per stage and per batch, and time in GPU kernels."""
 
 import time
 from collections import defaultdict
@@ -27,12 +27,12 @@ STAGES = {
     "device: UNet asked for": (LeanUNet, "forward"),
     "device: decoder asked for": (_Nets, "decoded"),
 }
-"""What is timed; a stage is part of the one above it where its name says so."""
+"""Functions that are timed, by stage; stages overlap where one function calls another."""
 
 
 @contextmanager
 def stages():
-    """Fill a dict with the seconds of each stage, and a list with (frames, ms a frame) of each batch."""
+    """Yield a dict with the seconds of each stage and a list with (frames, ms per frame) of each batch."""
     took, batches = defaultdict(float), []
     with ExitStack() as stack:
         for name, (where, what) in STAGES.items():
@@ -61,7 +61,7 @@ def _timed(call, took, name):
 
 
 def computing(work):
-    """Run it and say how long the card computed in it, and in which kernels most."""
+    """Run a function and return its wall time, the time in GPU kernels, and the 10 slowest kernels."""
     from torch.profiler import ProfilerActivity, profile
 
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""CSM at its real size with random weights, through our own loading and speaking: time, memory, stopping."""
+"""CSM at full size with random weights: time, memory and cancellation of generation."""
 
 import time
 
@@ -17,11 +17,11 @@ TURN_S = 10
 
 
 class Stopped(Exception):
-    """What a cancelled job raises."""
+    """Raised to cancel a generation, as in a canceled job."""
 
 
 def write(folder, device):
-    """The published model's sizes, which are the class's defaults; its files are in full precision, too."""
+    """Write a model of the published size (the defaults of the config class) in float32, as published."""
     from transformers import CsmConfig, CsmForConditionalGeneration
 
     reader, ids = reader_of()
@@ -92,7 +92,7 @@ def _said(voice, context, frames, device):
 
 
 def _stopped(voice, frames, device):
-    """Raise at the tenth frame; say how soon it is over, what is left, and whether the next one is whole."""
+    """Cancel at the tenth frame; return the time to stop, leaked memory, and the next result's error."""
     wanted = voice.say(TEXT, [], 20, Sampling(), 5).samples
     before, raised = _allocated(device), []
 
@@ -106,7 +106,7 @@ def _stopped(voice, frames, device):
     except Stopped:
         took = time.perf_counter() - raised[0]
     else:
-        return "it ended before that"
+        return "it ended before the tenth frame"
     again = voice.say(TEXT, [], 20, Sampling(), 5).samples
     same = again.shape == wanted.shape and float(np.abs(again - wanted).max(initial=0))
     left = (_allocated(device) - before) / 1e6
@@ -119,9 +119,9 @@ def _allocated(device):
 
 
 def compiled(device, folder):
-    """The same with caches of a fixed size, with which transformers compiles both decoders: minutes."""
+    """Measure with static caches, for which transformers compiles both decoders (takes minutes)."""
     if device == "cpu":
-        return "only on a card"
+        return "only on a GPU"
     if not (folder / "csm-1b").is_dir():
         write(folder, device)
     voice = csm(Machine(Layout(folder, folder / "hashes.json"), device=device))

@@ -1,4 +1,4 @@
-"""A 1-hour 360p job beside a 1-minute one (fake engine): memory, and disk beside the source."""
+"""Peak memory and avatar size of a 1-hour 360p job against a 1-minute job (fake engine)."""
 
 import subprocess
 import tempfile
@@ -10,7 +10,7 @@ from speed import job
 
 
 def looped(clip, times, target):
-    """The same clip again and again, not encoded anew."""
+    """Repeat a clip without encoding it again."""
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(),
         "-v",
@@ -25,17 +25,17 @@ def looped(clip, times, target):
 
 
 def avatar_bytes(home):
-    """Bytes of all prepared avatars of a home."""
+    """Return the bytes of all prepared avatars of a home folder."""
     files = (home / "cache" / "artefacts" / "avatar").rglob("*")
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def measure(folder, minutes):
-    """(peak memory in MB, avatar bytes a frame, timings) of a job this long."""
+    """Return peak memory in MB, avatar bytes per frame and timings of a job of this length."""
     clip = folder / "minute.mp4"
     if not clip.exists():
         talking_head(clip, 60, size=(640, 360), face_px=150)
-    # a hundredth of a second under the limit of one hour
+    # 0.1 s below the limit of one hour
     seconds = minutes * 60 - 0.1
     home, video = folder / f"home{minutes}", looped(clip, minutes, folder / f"{minutes}.mp4")
     made = job(home, video, long_speech(folder / f"{minutes}.wav", seconds), "fake")
@@ -49,7 +49,9 @@ def main(minutes=(1, 60)):
             peak, per_frame, timings = measure(Path(name), length)
             peaks.append(peak)
             print(
-                f"{length} min: {peak:.0f} MB, avatar {per_frame / 1000:.1f} kB a frame", timings, flush=True
+                f"{length} min: {peak:.0f} MB, avatar {per_frame / 1000:.1f} kB per frame",
+                timings,
+                flush=True,
             )
         print(f"difference: {peaks[-1] - peaks[0]:.0f} MB (bar: 150), avatar bar: 20 kB")
 

@@ -1,4 +1,4 @@
-"""Run one lip_sync job in this process and print what it took: `job.py HOME VIDEO AUDIO ENGINE PRESET`."""
+"""Run one lip_sync job in this process; print time and memory: `job.py HOME VIDEO AUDIO ENGINE PRESET`."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(home, video, audio, engine, preset):
-    Path(home, "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes only the last folder
+    Path(home, "prefect").mkdir(parents=True, exist_ok=True)  # Prefect creates only the last folder
     os.environ.update(
         MUSETALK_HOME=home,
         MUSETALK_STORE__LOCAL_ROOTS=str(Path(video).parent),

@@ -1,4 +1,4 @@
-"""The whole stack under load: a burst of jobs of which none is lost, and status reads while they run."""
+"""Load test of the whole stack: a burst of jobs, none lost, and status reads while they run."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def free_port():
 
 @contextlib.contextmanager
 def stack(home):
-    """`musetalk up` on ports of its own; gives the addresses of the API and of Prefect."""
+    """Run `musetalk up` on free ports; yield the URLs of the API and of Prefect."""
     port, prefect = free_port(), free_port()
     command = [sys.executable, "-m", "deployments.cli", "up", "--home", home, "--port", str(port)]
     process = subprocess.Popen(
@@ -53,7 +53,7 @@ def _wait(ready, limit_s):
             if ready():
                 return
         time.sleep(0.5)
-    raise TimeoutError("the stack did not get ready")
+    raise TimeoutError("the stack did not become ready")
 
 
 async def uploaded(client, url, path):
@@ -62,7 +62,7 @@ async def uploaded(client, url, path):
 
 
 async def submitted(client, url, job):
-    """Submit as fast as it goes; gives the ids and the seconds."""
+    """Submit the burst with 8 concurrent requests; return the ids and the seconds taken."""
     began, limit = time.monotonic(), asyncio.Semaphore(READERS)
 
     async def submit():
@@ -75,7 +75,7 @@ async def submitted(client, url, job):
 
 
 async def statuses(client, url):
-    """Status of every job by its id."""
+    """Return the status of every job by id."""
     found, cursor = {}, None
     while True:
         query = {"tag": "load", "limit": 200} | ({"cursor": cursor} if cursor else {})
@@ -86,7 +86,7 @@ async def statuses(client, url):
 
 
 async def ended(client, url):
-    """Wait until no job is left; gives their statuses."""
+    """Wait until all jobs have ended; return their statuses."""
     end = time.monotonic() + FINISHED_S
     while time.monotonic() < end:
         found = await statuses(client, url)
@@ -114,7 +114,7 @@ async def measure(url, prefect, folder):
         made, seconds = await submitted(client, url, job)
         with temporary_settings({PREFECT_API_URL: prefect}):
             runs, through_the_api = PrefectRuns(), Reader(url)
-            ids = [UUID(one) for one in made[-WATCHED:]]  # the last ones: work goes on while they are read
+            ids = [UUID(one) for one in made[-WATCHED:]]  # the last ones: jobs still run while they are read
             direct = await as_fast_as_it_goes(runs._read, ids)
             cached = await as_fast_as_it_goes(through_the_api, ids)
             took = await at_a_pace(through_the_api, ids)
@@ -135,10 +135,10 @@ def main():
     good, whole = sum(status == "succeeded" for status in ends), time.monotonic() - began
     print(f"{len(ends)} jobs submitted in {made_in:.1f} s; {good} succeeded, {whole:.0f} s in all")
     rates = f"{direct:.0f} reads/s from Prefect, {cached:.0f} through the API"
-    print(f"{WATCHED} of them: {rates}: {cached / direct:.1f}x (bar: 10)")
+    print(f"{WATCHED} jobs: {rates}: {cached / direct:.1f}x (bar: 10)")
     p50, p99 = statistics.median(took), took[int(0.99 * len(took))]
     print(f"at {PACE} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
-    print(f"{working} jobs were not done yet after the reads")
+    print(f"{working} jobs were queued or running after the reads")
     return cached / direct, good, working
 
 

@@ -1,4 +1,4 @@
-"""Ten minutes of speech on an avatar of ten seconds, small networks: does memory or time per frame grow?"""
+"""Growth of memory and time per frame over 10 minutes of speech on a 10-second avatar, small networks."""
 
 import statistics
 import sys

@@ -1,4 +1,4 @@
-"""Run a function in a process of its own and watch the memory of its whole process tree."""
+"""Run a script in its own process and measure the peak memory of its process tree."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def measured(script, *arguments):
-    """Run a script that prints JSON; returns that, with `tree_mb`, the peak of its process tree, added."""
+    """Run a script that prints JSON; return it with `tree_mb` added, the peak memory of its process tree."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak, done = [0.0], threading.Event()
@@ -31,7 +31,7 @@ def _watch(pid, peak, done):
 
 
 def tree_mb(pid):
-    """Resident memory of a process and all below it; pages that several share count for each."""
+    """Return the resident memory in MB of a process and its descendants; shared pages count for each."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:

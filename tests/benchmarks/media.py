@@ -1,4 +1,4 @@
-"""Make the clips the benchmarks run on."""
+"""Video clips and speech files for the benchmarks."""
 
 import wave
 from pathlib import Path
@@ -12,7 +12,7 @@ SPEECH = next(ASSETS.glob("sense*.wav"))
 
 
 def talking_head(path, seconds, rate=25, size=(1280, 720), face_px=300, crf="20"):
-    """A clip of the portrait swaying in front of a noisy background; the face is about `face_px` high."""
+    """Write a clip of a portrait swaying over a noisy background; the face is about `face_px` pixels high."""
     width, height = size
     portrait = cv2.imdecode(np.fromfile(ASSETS / "astronaut.jpg", np.uint8), cv2.IMREAD_COLOR)
     scale = face_px / 145  # the face is about 145 pixels high in the 512-pixel portrait
@@ -37,7 +37,7 @@ def talking_head(path, seconds, rate=25, size=(1280, 720), face_px=300, crf="20"
 
 
 def long_speech(path, seconds):
-    """The reading, again and again."""
+    """Write a WAV file of this length: the recorded reading, repeated."""
     with wave.open(str(SPEECH)) as source:
         sound = np.frombuffer(source.readframes(source.getnframes()), "<i2")
         rate = source.getframerate()

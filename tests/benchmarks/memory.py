@@ -1,4 +1,4 @@
-"""Peak memory of a 5-minute 720p job against a 30-second one."""
+"""Peak memory of a 5-minute 720p job against a 30-second job."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Render and encode with a network that costs nothing: `our_way.py VERB MODELS VIDEO AUDIO FOLDER FRAMES`."""
+"""
+Rendering and encoding by this project with a stub for the networks.
+
+`our_way.py VERB MODELS VIDEO AUDIO FOLDER FRAMES` prints JSON.
+"""
 
 import json
 import sys
@@ -27,10 +31,10 @@ RATE = Fraction(25)
 
 
 class Stubbed(MuseTalkEngine):
-    """Everything of the engine but its networks' time."""
+    """The MuseTalk engine with stub faces instead of its networks."""
 
     def render(self, faces, conditioning, features):
-        """Read what a real one reads, and show the stub."""
+        """Read the conditioning, as the engine does, and return stub faces."""
         for face in faces:
             conditioning.plates.read(face.index)
         return [stub_face(face.index) for face in faces]

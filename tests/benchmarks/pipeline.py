@@ -1,4 +1,4 @@
-"""Render and encode a 20-second 1080p clip, against the plain way; a stub for the network on both sides."""
+"""Rendering and encoding of a 20-second 1080p clip against the baseline; both use a stub for the network."""
 
 import sys
 import tempfile
@@ -28,8 +28,8 @@ def main(seconds=SECONDS, plain_frames=PLAIN_FRAMES):
         ours = measured("our_way.py", "render", *arguments, folder / "ours", frames)
         plain = measured("plain_way.py", *arguments, folder / "plain", plain_frames, find_ffmpeg())
         per_frame = [1000 * made["seconds"] / made["frames"] for made in (plain, ours)]
-        print(f"plain way: {per_frame[0]:.0f} ms a frame, {plain['tree_mb']:.0f} MB in all its processes")
-        print(f"ours:      {per_frame[1]:.0f} ms a frame, {ours['tree_mb']:.0f} MB")
+        print(f"baseline: {per_frame[0]:.0f} ms per frame, {plain['tree_mb']:.0f} MB in its process tree")
+        print(f"ours:     {per_frame[1]:.0f} ms per frame, {ours['tree_mb']:.0f} MB")
         speed, memory = per_frame[0] / per_frame[1], ours["tree_mb"] / plain["tree_mb"]
         print(f"{speed:.1f} times as fast (bar: 6), {memory:.2f} of the memory (bar: 0.20)")
         return speed, memory

@@ -1,9 +1,10 @@
 """
-The plain way to put rendered faces into a clip, as the specification describes the original program.
+Baseline: blend rendered faces into a clip as the original program does, by its specification.
 
-All frames as PNG files, read into one list; for each output frame the frame is copied, the face scaled, its
-surroundings parsed by the face network, masked, blended, and written as a PNG; then one encode of the PNGs
-and a second one with the sound. `plain_way.py MODELS VIDEO AUDIO FOLDER FRAMES FFMPEG` prints JSON.
+All frames are extracted to PNG files and read into one list. For each output frame the source frame is
+copied, the face scaled, its surroundings parsed by the face parsing network, masked, blended, and written as
+PNG. The PNG files are then encoded, and encoded again with the sound.
+`plain_way.py MODELS VIDEO AUDIO FOLDER FRAMES FFMPEG` prints JSON.
 """
 
 import copy
@@ -67,7 +68,7 @@ def main(models, video, audio, folder, frames, ffmpeg):
 
 
 def blended(parser, frame, face, box):
-    """One frame, everything anew."""
+    """Blend a face into one frame; mask and parsing are computed for each frame."""
     x, y, x1, y1 = box
     cx, cy, half = (x + x1) // 2, (y + y1) // 2, int(max(x1 - x, y1 - y) // 2 * 1.5)
     square = cx - half, cy - half, cx + half, cy + half

@@ -1,4 +1,4 @@
-"""A whole run with networks of the real size: `real_job.py MODELS VIDEO AUDIO FOLDER FRAMES`."""
+"""A complete run with full-size networks: `real_job.py MODELS VIDEO AUDIO FOLDER FRAMES` prints JSON."""
 
 import json
 import resource

@@ -1,7 +1,8 @@
 """
-The real-size networks on this machine, every way of running them against plain diffusers calls.
+Speed of the full-size UNet and decoder on the CPU: each variant against plain diffusers calls.
 
-Weights are random: time does not depend on them. `real_size.py [FRAMES] [ROUNDS]`, in turns, best of each.
+Weights are random: time does not depend on them. `real_size.py [FRAMES] [ROUNDS] [VARIANT ...]` runs the
+variants in turn and reports the best round of each.
 """
 
 import sys
@@ -14,7 +15,7 @@ from musetalk_core.nets.lean import LeanUNet, fold_doubling
 
 
 class Plain:
-    """As the original calls them."""
+    """UNet and VAE called as the original program calls them."""
 
     name = "plain diffusers"
 
@@ -27,7 +28,7 @@ class Plain:
 
 
 class Lean:
-    """With any set of the options."""
+    """The folded UNet and the decoder with any combination of the options."""
 
     def __init__(self, doubling=False, singly=False, channels_last=False, compiled=False):
         options = {
@@ -81,7 +82,8 @@ def main(frames=8, rounds=2, names=tuple(WAYS)):
             way(sample, context)
             best[name] = min(best[name], (time.monotonic() - began) / frames)
             print(
-                f"{way.name}: {best[name]:.2f} s a frame, {best[names[0]] / best[name]:.2f} times", flush=True
+                f"{way.name}: {best[name]:.2f} s per frame, {best[names[0]] / best[name]:.2f} times",
+                flush=True,
             )
             del way
 

@@ -1,4 +1,4 @@
-"""Weights of the real size with random values: time and memory do not depend on values."""
+"""Full-size weights with random values: time and memory do not depend on values."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from whisper.model import AudioEncoder
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
-from golden_data import weights  # the parser, the detector and the pose net are of the real size there
+from golden_data import weights  # its parser, detector and pose network are full-size
 
 UNET = {
     "in_channels": 8,

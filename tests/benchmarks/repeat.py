@@ -1,4 +1,4 @@
-"""The same job again on a running stack: seconds from Running to Completed, all from the cache."""
+"""The same job repeated on a running stack: seconds from Running to Completed with all steps cached."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ def main(times=TIMES):
             process.terminate()
             process.wait(60)
         shutil.rmtree(folder / "home", ignore_errors=True)
-    print(f"first: {took[0]:.1f} s; again: {', '.join(f'{s:.2f}' for s in took[1:])} s (bar: 2)")
+    print(f"first: {took[0]:.1f} s; repeated: {', '.join(f'{s:.2f}' for s in took[1:])} s (bar: 2)")
     return took
 
 

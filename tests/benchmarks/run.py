@@ -1,4 +1,4 @@
-"""`./run bench [NAME]`: run one benchmark, or all; they print ratios measured in one run."""
+"""`./run bench [NAME ...]`: run the named benchmarks, or all; they print ratios measured in one run."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""A prepared 720p25 job against a plain transcode of the same frames, and frames per second of each phase."""
+"""A 720p25 job with a prepared avatar against a transcode of the same frames; frames/s of each phase."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from media import long_speech, talking_head
 SECONDS = 60
 ROUNDS = 3
 PRESET = "medium"
-"""x264's own default. Jobs have `fast`, which takes less time on both sides, so that the rest weighs more."""
+"""Default of x264. Jobs use `fast`, with which encoding takes a smaller share of the time on both sides."""
 
 
 def job(home, video, audio, engine="viseme", preset=PRESET):
@@ -39,7 +39,7 @@ def main(preset=PRESET):
         plain, ours = [], []
         for number in range(1, ROUNDS + 1):
             plain.append(transcode(video, home / "plain.mp4", preset))
-            # another length, so that nothing but the avatar comes from the cache
+            # a different length, so that only the avatar is cached
             speech = long_speech(home / f"{number}.wav", SECONDS - number / 25)
             made = job(home / "home", video, speech, preset=preset)
             ours.append(made["seconds"])

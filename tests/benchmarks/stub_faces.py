@@ -1,4 +1,4 @@
-"""What both ways of the benchmark render: faces that cost nothing, in boxes found beforehand."""
+"""Stub faces and precomputed face boxes that both sides of the pipeline benchmark render."""
 
 import json
 from functools import lru_cache
@@ -13,10 +13,10 @@ def _base(phase):
 
 
 def stub_face(number):
-    """(256, 256, 3) uint8 BGR."""
+    """Return a (256, 256, 3) uint8 BGR test image; 8 different ones."""
     return _base(number % 8)
 
 
 def boxes_of(video, frames):
-    """Boxes (x1, y1, x2, y2) of all frames, written beside the clip by the way that prepares it."""
+    """Return the boxes (x1, y1, x2, y2) of all frames, which `our_way.py prepare` wrote next to the clip."""
     return json.loads(video.with_suffix(".boxes.json").read_text())[:frames]

@@ -1,4 +1,4 @@
-"""How well the rendered lips follow speech whose text the renderer was not told: `sync.py [VIDEO ...]`."""
+"""Lip-sync quality: rendered lip aperture against speech, phones unknown and known: `sync.py [VIDEO ...]`."""
 
 import shutil
 import sys
@@ -45,7 +45,7 @@ WRONG = (
 
 @dataclass(frozen=True)
 class Speech:
-    """A sound file and what was really said in it, which the renderer is not told."""
+    """A sound file with its true phones, which the renderer does not get."""
 
     name: str
     path: Path
@@ -54,7 +54,7 @@ class Speech:
 
 
 def speeches(folder):
-    """The reading (its truth is the alignment of its text) and two sentences of the voice (its own times)."""
+    """Return the recorded reading, aligned to its text, and two synthesized sentences with exact phones."""
     pcm = folder / "reading.f32"
     decode_speech(SPEECH, pcm)
     text = SPEECH.with_suffix(".txt").read_text()
@@ -68,7 +68,7 @@ def speeches(folder):
 
 
 def wrong_curves(rate):
-    """Openness of ten other sentences."""
+    """Return the opening curves of ten other sentences."""
     out = []
     for number, sentence in enumerate(WRONG):
         spoken = speak(sentence, seed=number)
@@ -78,7 +78,7 @@ def wrong_curves(rate):
 
 
 def measure(face, speech, folder, wrong, told=False):
-    """Render, encode, decode and measure: (contrast, closed share)."""
+    """Render, encode and decode a clip; return the match score against wrong speech and the closed share."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "avatar").mkdir(parents=True)
     engine = load_engine("viseme")
@@ -102,7 +102,7 @@ def measure(face, speech, folder, wrong, told=False):
 
 
 def faces(folder, extra):
-    """A still, a clip, and whatever else is named or lies beside the checkout."""
+    """Return a still image, a clip, the shared sample if present, and the named videos."""
     found = [ASSETS / "astronaut.jpg", talking_head(folder / "head.mp4", 4, size=(640, 480), face_px=250)]
     shared = ASSETS.parents[2] / "shared" / "samples" / "sun.mp4"
     return [*found, *([shared] if shared.exists() else []), *map(Path, extra)]
@@ -112,7 +112,7 @@ def main(extra=()):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wrong = wrong_curves(Fraction(25))
-        print("face, speech: correlation (lag), wrong mean / max, closed on p b m / in silence; text told")
+        print("face, speech: correlation (lag), wrong mean / max, closed on p b m / in silence; phones known")
         for face in faces(folder, extra):
             for speech in speeches(folder):
                 for told in (False, True):
@@ -121,10 +121,10 @@ def main(extra=()):
                         f"{face.name}, {speech.name}: "
                         f"{match.right.correlation:.2f} ({match.right.lag_frames}), "
                         f"{match.wrong_mean:.2f} / {match.wrong_max:.2f}, "
-                        f"{shut.bilabials:.0%} / {shut.silences:.0%}{'; told' if told else ''}",
+                        f"{shut.bilabials:.0%} / {shut.silences:.0%}{'; phones known' if told else ''}",
                         flush=True,
                     )
-        print("bars: 0.65 (0.80 told), 0.40 above the mean of the wrong, 90 % closed")
+        print("bars: 0.65 (0.80 with known phones), 0.40 above the mean of wrong speech, 90 % closed")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The long measurements as tests; `./run test --slow` runs them."""
+"""Performance limits (bars) of the long benchmarks as tests; `./run test --slow` runs them."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_a_prepared_job_takes_little_longer_than_a_plain_transcode(tmp_path):
     video = talking_head(tmp_path / "head.mp4", 60)
     job(tmp_path / "home", video, long_speech(tmp_path / "first.wav", 60))
     plain, ours = [], []
-    for number in range(3):  # in turns, and the best of each: the machine may be busy with other things
+    for number in range(3):  # alternate and take the best of each: the machine may be busy
         plain.append(transcode(video, tmp_path / "plain.mp4"))
         speech = long_speech(tmp_path / f"{number}.wav", 60 - (number + 1) / 25)
         ours.append(job(tmp_path / "home", video, speech)["seconds"])
@@ -53,13 +53,14 @@ def test_a_prepared_job_takes_little_longer_than_a_plain_transcode(tmp_path):
 
 def test_the_networks_of_the_real_size_fit_into_six_gigabytes_on_a_processor(tmp_path):
     run = [sys.executable, Path(__file__).with_name("real_weights.py"), tmp_path / "models"]
-    subprocess.run(run, check=True)  # in a process of its own: making them takes more than using them
+    # in its own process: creating the weights takes more memory than using them
+    subprocess.run(run, check=True)
     video = talking_head(tmp_path / "head.mp4", 0.32, size=(512, 512), face_px=200)
     speech = long_speech(tmp_path / "speech.wav", 0.4)
 
     made = measured("real_job.py", tmp_path / "models", video, speech, tmp_path / "work", 8)
 
-    assert made["with_face"] >= 1  # random networks see a face in some frames
+    assert made["with_face"] >= 1  # random networks detect a face in some frames
     assert made["tree_mb"] < 6000
     assert set(made["loads"]) == {1}
 

@@ -1,4 +1,4 @@
-"""The warm worker's bars. Minutes of work, and a quiet machine."""
+"""Performance limits (bars) of the warm worker; they take minutes and require an otherwise idle machine."""
 
 import pytest
 

@@ -1,9 +1,9 @@
 """
-Warm transcription in one process against the `whisper` command on the same file.
+Transcription with a loaded model against the `whisper` command on the same file.
 
-`transcribe.py [THREADS]`: same checkpoint, threads and decode options (the command's defaults); in turns, the
-best of three. The command starts Python, loads its libraries and the model each time; ours is a job's whole
-work: decode the file, find speech, listen, write the transcript.
+`transcribe.py [THREADS]`: same checkpoint, threads and decoding options (the command's defaults),
+alternating, best of three. The command starts Python and loads its libraries and the model each time. Our
+side is the work of a job: decode the file, detect speech, transcribe, write the transcript.
 """
 
 import itertools
@@ -22,12 +22,12 @@ import numpy as np
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 TIMES = int(os.environ.get("BENCH_TIMES", 3))
 LONGEST_S = 7.1
-"""Of the readings."""
+"""Length of the longest recording in seconds."""
 CORES = os.cpu_count() or 1
 
 
 def readings():
-    """The five readings, 25 s of speech, each as 16-bit numbers at 16 kHz."""
+    """Return the five recordings, 25 s of speech in all, as 16-bit samples at 16 kHz."""
     found = []
     for path in sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"}):
         with av.open(str(path)) as container:
@@ -37,9 +37,9 @@ def readings():
 
 def spoken(path, seconds):
     """
-    Write whole readings, one after the other and again from the first, until they last at least so long.
+    Write whole recordings in a cycle until the file has at least this length.
 
-    Reading by reading: an hour of sound in memory would be the peak that a benchmark finds.
+    One recording is written at a time: an hour of sound in memory would dominate the measured peak.
     """
     samples = 0
     with wave.open(str(path), "wb") as out:
@@ -58,7 +58,7 @@ def packaged(name, file):
 
 
 def ready(folder):
-    """Convert and load the starter model; return a function that does the work of a job."""
+    """Convert and load the starter model; return its checkpoint and a function that runs a job."""
     from musetalk_core.media.audio import decode_speech
     from musetalk_core.nets.device import choose_device
     from musetalk_core.speech.samples import PcmFile, seconds
@@ -75,7 +75,7 @@ def ready(folder):
     hearing = load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
     network = load_network(packaged("silero-vad", "silero_vad/data/silero_vad.onnx"))
 
-    def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  frozen
+    def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  immutable
         decode_speech(path, folder / "speech.f32")
         samples = PcmFile(folder / "speech.f32")
         heard = clips(speech_spans(samples, network), seconds(samples))
@@ -86,7 +86,7 @@ def ready(folder):
 
 
 def command(checkpoint, path, folder, threads):
-    """Run `whisper` with its defaults."""
+    """Run the `whisper` command with its defaults; return the text."""
     from musetalk_core.media.ffmpeg import find_ffmpeg
 
     tools = folder / "tools"
@@ -106,7 +106,7 @@ def command(checkpoint, path, folder, threads):
 
 
 def timed(run):
-    """Seconds, seconds of processors in this process and those it waited for, and the text."""
+    """Return wall seconds, CPU seconds of this process and its children, and the text."""
     began, used = time.monotonic(), sum(os.times()[:4])
     text = run()
     return time.monotonic() - began, sum(os.times()[:4]) - used, text
@@ -134,7 +134,7 @@ def main(threads=CORES, bars=((7.0, 3.0), (60.0, 1.3))):
             print(
                 f"{lasts:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
                 f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
-                f" of processor time {processors:.2f}, same text: {same}",
+                f" CPU time ratio {processors:.2f}, same text: {same}",
                 flush=True,
             )
     return ratios

@@ -1,7 +1,7 @@
 """
 Peak memory of transcribing long speech: `transcribe_memory.py [MINUTES ...]`, by default 1 and 10.
 
-Decoded greedily and without times of words, which is fastest; what grows with length does so all the same.
+Decoding is greedy and without word timestamps, which is fastest; memory that grows with length still shows.
 """
 
 import json
@@ -16,13 +16,13 @@ from transcribe import LONGEST_S, ready, spoken
 
 
 def one(minutes):
-    """Transcribe in this process; print what it took."""
+    """Transcribe in this process; print time and memory as JSON."""
     from musetalk_core.transcription.decoding import Options
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _, work = ready(folder)
-        path = spoken(folder / "long.wav", 60 * minutes - LONGEST_S)  # an hour is the most that is taken
+        path = spoken(folder / "long.wav", 60 * minutes - LONGEST_S)  # stay within the limit of one hour
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         windows, began = [], time.monotonic()
         text = work(path, Options(beam_size=1, words=False), lambda done, _: windows.append(done))

@@ -1,8 +1,8 @@
 """
-The warm worker against Prefect's process worker on one machine: the same flows, in turns.
+The warm worker against Prefect's process worker on one machine, with the same flows, alternating.
 
-`warm.py [ROUNDS]`: an empty flow from submission to its end, back-to-back runs on one child, and a flow that
-needs torch and a model of 500 MB. Prints both distributions and their ratios.
+`warm.py [ROUNDS]`: an empty flow from submission to its end, back-to-back runs on one worker process, and a
+flow that needs torch and a model of 500 MB. Prints the distributions and their ratios.
 """
 
 import os
@@ -29,7 +29,7 @@ def model_file(folder):
 
 
 def took(pool, flow):
-    """Seconds from a run's creation to its end."""
+    """Run a flow; return the seconds from the creation of the run to its end."""
     run_id = pool.submit(flow)
     state = pool.wait(run_id, 180)
     assert state.type.value == "COMPLETED", state
@@ -38,7 +38,7 @@ def took(pool, flow):
 
 
 def back_to_back(pool, count):
-    """Seconds from one run's end to the next one's, all waiting from the beginning."""
+    """Submit runs at once; return the seconds between the ends of consecutive runs."""
     runs = [pool.submit("empty") for _ in range(count)]
     for run in runs:
         pool.wait(run, 180)
@@ -92,7 +92,7 @@ def main(rounds=5):
                     times[key].append(took(pool, "empty"))
             show_load()
             empty = {key: show(f"empty flow, {key}", values) for key, values in times.items()}
-            found["cycle"] = show("back to back on one child", back_to_back(pools["warm"], 10))
+            found["cycle"] = show("back to back on one process", back_to_back(pools["warm"], 10))
             models = {key: [] for key in ("warm", "quick")}
             for key in models:
                 took(pools[key], "uses_a_model")
@@ -111,7 +111,7 @@ def main(rounds=5):
     }
     print(
         f"warm is {found['stock']:.1f}x the stock worker (bar 10, target 15),"
-        f" {found['quick']:.1f}x the one that polls every 0.5 s (bar 4, target 6),"
+        f" {found['quick']:.1f}x a stock worker that polls every 0.5 s (bar 4, target 6),"
         f" {found['model']:.1f}x with the model (bar 8, target 15);"
         f" a run every {found['cycle']:.2f} s (bar 1.3, target 0.8)"
     )
@@ -119,7 +119,7 @@ def main(rounds=5):
 
 
 def show_load():
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs", flush=True)
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def test_an_endless_sentence_is_cut_and_told(voice, seed_where, monkeypatch):
 
     reading = read(voice, WORDS, (), longest_s=10, sampling=Sampling(), seed=endless)
 
-    assert reading.doubt == "it found no end and was cut"
+    assert reading.doubt == "it did not end in time and was cut off"
 
 
 @pytest.fixture

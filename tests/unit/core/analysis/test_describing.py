@@ -16,7 +16,7 @@ def test_nothing_found_is_said():
 
     assert text == (
         "A picture of 300 x 200 pixels with no faces and no lines of text."
-        " As a whole it is like nothing that the tagger knows."
+        " No ImageNet class matched with confidence above 0.25."
     )
 
 

@@ -90,7 +90,7 @@ def test_weights_halved_once_hear_what_weights_halved_at_every_use_hear(checkpoi
 def test_what_is_no_whisper_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
 
-    with pytest.raises(WeightsInvalid, match="does not hold Whisper"):
+    with pytest.raises(WeightsInvalid, match="does not contain a Whisper model"):
         load_hearing(tmp_path / "other.pt", "tiny", choose_device("cpu"))
     with pytest.raises(ModelNotInstalled):
         load_hearing(tmp_path / "none.pt", "tiny", choose_device("cpu"))

@@ -188,5 +188,5 @@ def test_nothing_said_is_written_too(tmp_path):
 
 def test_languages_are_read_as_the_library_does():
     assert [language_code(text) for text in ("", "de", "German", " castilian ")] == [None, "de", "de", "es"]
-    with pytest.raises(InputError, match="knows no language"):
+    with pytest.raises(InputError, match="does not support the language"):
         language_code("klingon")
