@@ -23,7 +23,9 @@ from tasks.settings import ApiSettings, get_settings
 from tasks.tenancy import work_for
 
 EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key as a bearer token.")
+_BEARER: Final = HTTPBearer(
+    auto_error=False, scheme_name="bearer", description="An API key as a bearer token."
+)
 _HEADER: Final = APIKeyHeader(
     name="X-C3-RENDER-KEY",
     auto_error=False,

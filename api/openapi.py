@@ -61,7 +61,9 @@ class ProblemDocument(BaseModel):
     )
     violations: list[Fault] = []
     http_status: int | None = Field(default=None, description="See `status`.")
-    error: str | None = Field(default=None, description="Same as `detail`, for clients of the older services.")
+    error: str | None = Field(
+        default=None, description="Same as `detail`, for clients of the older services."
+    )
 
 
 class WebhookLinks(BaseModel):

@@ -109,7 +109,7 @@ class Problem(HTTPException):
 
 
 def install(app: FastAPI) -> None:
-    """Add exception handlers that turn every error of an app, including FastAPI's, into a problem document."""
+    """Add exception handlers that turn every error, including FastAPI's own, into a problem document."""
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(RenderError, _on_error_of_ours)
@@ -211,7 +211,9 @@ def _on_error_of_ours(request: Request, error: Exception) -> JSONResponse:
 
 def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
     """Return a response that nobody receives, so that a disconnected client is not logged as an error."""
-    return answer(Problem("malformed_request", "The connection closed before the whole body was received."), request)
+    return answer(
+        Problem("malformed_request", "The connection closed before the whole body was received."), request
+    )
 
 
 def _on_surprise(request: Request, error: Exception) -> JSONResponse:

@@ -35,7 +35,9 @@ async def read_root() -> dict[str, str]:
 
 @router.post(
     "/inference",
-    responses={202: {"model": dict[str, Any], "description": "The job has not ended within the wait; see `status`."}},
+    responses={
+        202: {"model": dict[str, Any], "description": "The job has not ended within the wait; see `status`."}
+    },
     dependencies=[SUBMIT],
 )
 async def inference(

@@ -71,7 +71,9 @@ def _finite(text: str) -> float:
 
 def _bounded(number: N) -> N:
     if not _LEAST <= number <= _MOST:
-        raise Problem("malformed_request", "The body contains a number that is not finite or exceeds 64 bits.")
+        raise Problem(
+            "malformed_request", "The body contains a number that is not finite or exceeds 64 bits."
+        )
     return number
 
 
