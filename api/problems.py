@@ -185,7 +185,7 @@ def invalid(found: Sequence[Any]) -> Problem:
     Convert pydantic's validation errors to a problem.
 
     Args:
-        errors: pydantic's error list; each `loc` starts with `body`, `query` or `path`.
+        pydantic_errors: pydantic's error list; each `loc` starts with `body`, `query` or `path`.
     """
     if any(fault["type"] == "json_invalid" for fault in found):
         return Problem("malformed_request", "The body is not valid JSON.")

@@ -95,7 +95,7 @@ def test_a_result_is_fetched_into_a_folder_or_a_file(server, finished, tmp_path)
 
 
 def test_a_result_that_is_not_there_is_explained(server, runs):
-    assert "is still running: wait with" in musetalk(server, "result", runs.running().id)[2]
+    assert "is still running. Wait for it with" in musetalk(server, "result", runs.running().id)[2]
     assert "failed: No frame shows a face." in musetalk(server, "result", runs.failed().id)[2]
 
 
