@@ -1,10 +1,10 @@
 """
-A client of the API over HTTP alone: what the `musetalk` command is built on, and scripts may use.
+HTTP client of the REST API, used by the `musetalk` command line and by scripts.
 
-    from api.client import Api
-    there = Api("http://127.0.0.1:8080")
-    job = there.submit("speech", {"text": "Hello."})
-    there.download(there.wait(job["id"])["id"], Path("hello.mp3"))
+    from api.client import MusetalkClient
+    client = MusetalkClient("http://127.0.0.1:8080")
+    job = client.submit("speech", {"text": "Hello."})
+    client.download(client.wait(job["id"])["id"], Path("hello.mp3"))
 """
 
 import os
@@ -23,27 +23,27 @@ MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
 _BLOCK = 1 << 20
 _NOT_MODIFIED = 304
 _SLOW_ANSWERS = 10
-"""Requests in a row that may time out while a job is waited for."""
+"""Consecutive read timeouts that `wait` tolerates."""
 
 
 class ApiError(Exception):
-    """The API refused or did not answer; the message is one sentence for people."""
+    """The API rejected a request or cannot be reached; the message is one sentence for people."""
 
 
 class Api:
-    """One server of the REST API."""
+    """A client of one API server."""
 
     def __init__(self, server: str, key: str | None = None) -> None:
         """
-        Name a server; nothing is sent yet.
+        Create a client; sends no request.
 
         Args:
-            server: its address, without a path; http:// may be left out.
-            key:    key to present, if it asks for one.
+            server: address of the API without a path; `http://` may be omitted.
+            key:    API key, if the server requires one.
         """
         self.server = (server if "://" in server else f"http://{server}").rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # below the server's own 5 s, so that no request meets a connection that is being closed
+        # shorter than the server's keep-alive of 5 s, so that no request uses a connection that is closing
         limits = httpx.Limits(keepalive_expiry=4.0)
         self._http = httpx.Client(
             base_url=self.server, headers=headers, timeout=60.0, limits=limits, trust_env=False
@@ -57,16 +57,16 @@ class Api:
         key: str | None = None,
     ) -> dict[str, Any]:
         """
-        Send a job; local files among its media are uploaded first.
+        Submit a job. Local files among its media fields are uploaded first.
 
         Args:
             job_type: lip_sync, portrait, speech, …
-            job:      its parameters. A medium without `://` is a file of this computer.
+            job:      job parameters. A media value without `://` is the path of a local file.
             control:  priority, tags, notify and so on; see docs/api.md.
-            key:      idempotency key: sent again, the same job comes back.
+            key:      idempotency key. A second request with the same key returns the same job.
 
         Returns:
-            The job as the API describes it.
+            The job as JSON.
         """
         sent = {name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()}
         body = {**sent, "control": dict(control)} if control else sent
@@ -74,17 +74,17 @@ class Api:
         return self._json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
 
     def estimate(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Have a job checked, and say how long it would take; nothing is queued."""
+        """Validate a job and estimate its duration (dry run); nothing is queued."""
         return self._json("POST", f"/v1/jobs/{job_type}", params={"dry_run": "true"}, json=dict(job))
 
     def reference(self, value: str) -> str:
-        """Return a reference as it is; a file of this computer is uploaded first."""
+        """Return a media reference unchanged, or upload a local file and return its asset:// reference."""
         return value if "://" in value else self.upload(Path(value))
 
     def upload(self, path: Path) -> str:
-        """Upload a file; returns its asset:// reference."""
+        """Upload a file and return its asset:// reference."""
         if not path.is_file():
-            raise ApiError(f"There is no file {path}.")
+            raise ApiError(f"File not found: {path}.")
         with path.open("rb") as file:
             blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK), b"")
             answer = self._json(
@@ -101,16 +101,16 @@ class Api:
         return str(answer["uri"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """Look a job up."""
+        """Return a job."""
         return self._json("GET", f"/v1/jobs/{job_id}")
 
     def jobs(self, limit: int = 50, **filters: Any) -> Iterator[dict[str, Any]]:
         """
-        List jobs, the newest first, asking for more as they are taken.
+        Iterate over jobs, newest first; requests the next page when needed.
 
         Args:
-            limit:   how many at most.
-            filters: status, type, tag (each one or several), created_after, created_before.
+            limit:   maximum number of jobs.
+            filters: status, type, tag (each one value or a list), created_after, created_before.
         """
         cursor: str | None = None
         while limit > 0:
@@ -123,12 +123,12 @@ class Api:
 
     def logs(self, job_id: str, level: str = "info", after: str | None = None) -> Iterator[dict[str, Any]]:
         """
-        Read what a job said until now.
+        Iterate over the log lines that a job has written so far.
 
         Args:
             job_id: the job.
-            level:  debug, info, warning or error: this and what is graver.
-            after:  where to go on: `next` of the last line that was read.
+            level:  minimum level: debug, info, warning or error.
+            after:  position to continue from: `next` of the last line read.
 
         Yields:
             Lines with time, level, message and next.
@@ -144,38 +144,38 @@ class Api:
 
     def lineage(self, job_id: str, depth: int = 0) -> dict[str, Any]:
         """
-        Read where a job's output came from.
+        Return the provenance manifest of a job's output.
 
         Args:
             job_id: the job.
-            depth:  how far back to follow the jobs that it builds on.
+            depth:  number of generations of ancestor jobs to include.
 
         Returns:
-            `lineage` of the job, `ancestors`, and whether that is `complete`.
+            `lineage` of the job, `ancestors`, and whether the list is `complete`.
         """
         return self._json("GET", f"/v1/jobs/{job_id}/lineage", params={"depth": depth})
 
     def retry(self, job_id: str) -> dict[str, Any]:
-        """Do a failed or stopped job again; returns the new one."""
+        """Retry a failed or canceled job and return the new job."""
         return self._json("POST", f"/v1/jobs/{job_id}/retry")
 
     def cancel(self, job_id: str) -> dict[str, Any]:
-        """Ask a job to stop."""
+        """Request cancellation of a job."""
         return self._json("POST", f"/v1/jobs/{job_id}/cancel")
 
     def wait(
         self, job_id: str, on_change: Callable[[dict[str, Any]], None] | None = None, every_s: float = 0.5
     ) -> dict[str, Any]:
         """
-        Wait until a job has ended. The API answers when the job changes, so that nobody asks in vain.
+        Wait until a job has ended, by long polling (`Prefer: wait` with the job's ETag).
 
         Args:
-            job_id:    the job.
-            on_change: called with the job after each change.
-            every_s:   least seconds between two questions.
+            job_id:         the job.
+            on_change:      called with the job after each change.
+            min_interval_s: minimum time between two requests, in seconds.
 
         Returns:
-            The job as it ended.
+            The job in its final state.
         """
         headers: dict[str, str] = {}
         slow = 0
@@ -183,7 +183,7 @@ class Api:
             with _errors(self.server):
                 try:
                     answer = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
-                except httpx.ReadTimeout:  # it took the request: a busy machine, most likely
+                except httpx.ReadTimeout:  # the server accepted the connection: most likely it is busy
                     slow += 1
                     if slow > _SLOW_ANSWERS:
                         raise
@@ -201,20 +201,21 @@ class Api:
 
     def download(self, job_id: str, target: Path) -> Path:
         """
-        Fetch the file that a job made.
+        Download the output file of a job.
 
         Args:
             job_id: the job.
-            target: file to write, or a folder to write it into under its own name.
+            target: file to write, or a folder; in a folder the file keeps the result's name.
 
         Returns:
-            The file written.
+            Path of the file written.
         """
         job = self.job(job_id)
         if job["result_url"] is None:
             raise ApiError(_no_file(job))
         path = target / local_name(job["result"]["name"]) if target.is_dir() else target
-        draft = path.with_name(f".{uuid4().hex}.part")  # a name as long as can be leaves no room for more
+        # a name of its own: the result's name may already have the maximum length of a file name
+        draft = path.with_name(f".{uuid4().hex}.part")
         try:
             with (
                 _errors(self.server),
@@ -231,7 +232,7 @@ class Api:
             draft.unlink(missing_ok=True)
 
     def ready(self) -> dict[str, Any]:
-        """Read what the API says about itself."""
+        """Return the readiness report (/readyz)."""
         with _errors(self.server):
             answer: dict[str, Any] = self._http.get("/readyz").json()
         return answer
@@ -250,11 +251,11 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECAS
 
 def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
     """
-    Return the name that a result's file gets on this computer.
+    Return a file name for a result that is valid on this computer.
 
     Args:
-        name:    of the result.
-        windows: replace what Windows reserves: some characters, and names of devices.
+        name:    name of the result.
+        windows: replace characters and device names (CON, NUL, COM1, …) that Windows reserves.
     """
     if not windows:
         return name
@@ -268,8 +269,8 @@ def _errors(server: str) -> Generator[None]:
         yield
     except httpx.TransportError as error:
         raise ApiError(
-            f"No API answers at {server} ({type(error).__name__}). Start one with `musetalk up`, or name"
-            " another with --server."
+            f"Cannot reach the API at {server} ({type(error).__name__}). Start it with `musetalk up`, or"
+            " name another server with --server."
         ) from error
 
 
@@ -280,7 +281,10 @@ def _raise_problem(answer: httpx.Response) -> None:
         problem: dict[str, Any] = answer.json()
         text = f"{problem['detail']} [{problem['code']}]"
     except (ValueError, KeyError):
-        text = f"{answer.request.url} answered {answer.status_code}, which is not this API's way."
+        text = (
+            f"{answer.request.url} answered {answer.status_code} without a problem document: it may not be"
+            " a musetalk API."
+        )
     raise ApiError(text)
 
 
@@ -288,5 +292,5 @@ def _no_file(job: Mapping[str, Any]) -> str:
     if job["error"]:
         return f"Job {job['id']} failed: {job['error']['message']} [{job['error']['code']}]"
     if job["status"] in FINAL:
-        return f"Job {job['id']} is {job['status']} and has no file."
-    return f"Job {job['id']} is still {job['status']}: wait with `musetalk watch {job['id']}`."
+        return f"Job {job['id']} is {job['status']} and has no output file."
+    return f"Job {job['id']} is still {job['status']}. Wait for it with `musetalk watch {job['id']}`."

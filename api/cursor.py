@@ -1,4 +1,4 @@
-"""Where a list or a log goes on: opaque to the caller, nothing kept here."""
+"""Pagination cursors of job lists and logs: opaque to the client, without state on the server."""
 
 import base64
 import json
@@ -14,23 +14,29 @@ _LONGEST: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last moment that was given, and everything of that moment that was."""
+    """
+    A position in a list that is sorted by time.
+
+    Attributes:
+        time: timestamp of the last item returned.
+        seen: ids of the items with this timestamp that were returned.
+    """
 
     time: datetime
     seen: tuple[UUID, ...]
 
     def write(self) -> str:
-        """Turn it into text."""
+        """Return the cursor as URL-safe base64 without padding."""
         said = json.dumps([self.time.isoformat(), [str(one) for one in self.seen]])
         return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
     @classmethod
     def read(cls, text: str) -> "Cursor":
         """
-        Read it back.
+        Decode a cursor sent by a client.
 
         Raises:
-            Problem: `invalid_input`, it is none of ours.
+            Problem: `invalid_input` if the text is not a valid cursor or longer than 65,536 characters.
         """
         try:
             if len(text) > _LONGEST:
@@ -38,10 +44,12 @@ class Cursor:
             time, seen = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             return cls(datetime.fromisoformat(time).astimezone(), tuple(UUID(one) for one in seen))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise Problem("invalid_input", "The cursor is none that a page of this list gave.") from error
+            raise Problem(
+                "invalid_input", "Invalid cursor. Send `next_cursor` or `next` of an earlier page."
+            ) from error
 
     def after(self, given: list[tuple[datetime, UUID]]) -> "Cursor":
-        """Move on by what was given; several of one moment are all remembered."""
+        """Return the cursor behind the items returned; ids of items with the same timestamp accumulate."""
         if not given:
             return self
         last = given[-1][0]

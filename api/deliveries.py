@@ -1,4 +1,4 @@
-"""Webhooks of a job as the API shows them, read from the runs that made the attempts."""
+"""Webhook deliveries of a job, read from the `notify` runs that made the attempts, and their replay."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """
-    One attempt, made or to be made.
+    A delivery attempt, past or scheduled.
 
     Attributes:
-        due:     when it is or was to be made.
-        sent:    when it was sent; None when nothing was.
-        outcome: delivered, refused, unreachable, gone or dropped; before that scheduled or running; of an
-            attempt that said nothing, canceled or crashed.
+        due:     scheduled time.
+        sent:    time at which the request was sent; None if no request was sent.
+        outcome: delivered, refused, unreachable, gone or dropped; scheduled or running before the attempt
+            has ended; canceled or crashed if it ended without a report.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message and all attempts at delivering it, in order."""
+    """A webhook message and all attempts to deliver it, in order."""
 
     webhook_id: str
     event: Event
@@ -53,31 +53,31 @@ class Delivery:
 
 
 class Deliveries(Protocol):
-    """What the routes need of webhooks; tests hand in a fake."""
+    """The interface through which routes read and replay webhook deliveries; tests use a fake."""
 
     async def of(self, job: UUID) -> list[Delivery]:
-        """Return the messages about a job, in the order of their first attempts; none for an unknown job."""
+        """Return the deliveries of a job in the order of their first attempts; empty for an unknown job."""
         ...
 
     async def replay(self, job: UUID, webhook_id: str) -> Attempt:
-        """Have a message sent once more; a Problem `not_found` when there is none of that id."""
+        """Schedule one more attempt; raises Problem `not_found` if the job has no delivery of that id."""
         ...
 
 
 class PrefectDeliveries:
-    """Webhooks on a Prefect server."""
+    """Webhook deliveries stored as flow runs on a Prefect server."""
 
     def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
         """
-        Use a connection of somebody else's.
+        Use a shared connection.
 
         Args:
-            connection: opens it at its first use.
+            connection: returns the Prefect client, opening it on first use.
         """
         self._connection = connection
 
     async def of(self, job: UUID) -> list[Delivery]:
-        """Return the messages about a job."""
+        """Return the deliveries of a job."""
         runs = await self._runs(job)
         notes = await self._notes(runs)
         chains: dict[str, list[FlowRun]] = {}
@@ -87,12 +87,12 @@ class PrefectDeliveries:
         return [_delivery(chain, notes) for chain in chains.values()]
 
     async def replay(self, job: UUID, webhook_id: str) -> Attempt:
-        """Have a message sent once more, now, without further attempts."""
+        """Schedule one attempt for now, without retries."""
         runs = await self._runs(job)
         chain = [asked for run in runs if (asked := _asked(run)) and asked.webhook_id == webhook_id]
         if not chain:
-            raise Problem("not_found", "The job has no webhook of this id.")
-        # two who ask for it at the same moment get one: the number is part of its key
+            raise Problem("not_found", "The job has no webhook delivery with this id.")
+        # the attempt number is part of the idempotency key, so concurrent requests create one run
         wanted = NotifyJob(run=job, event=chain[0].event, attempt=len(chain) + 1, replay=True)
         made = await patiently(lambda: self._make(wanted, runs[0]))
         return _attempt(made, {})
@@ -150,7 +150,7 @@ class PrefectDeliveries:
 
 
 def _asked(run: "FlowRun") -> NotifyJob | None:
-    """Return the parameters of an attempt; None for a run that somebody made with others."""
+    """Return the parameters of an attempt; None for a run created by hand with other parameters."""
     try:
         return NotifyJob.model_validate(run.parameters.get("job"))
     except ValueError:
@@ -191,7 +191,7 @@ def _attempt(run: "FlowRun", note: dict[str, Any]) -> Attempt:
 
 
 def _standing(run: "FlowRun") -> str:
-    """Say where an attempt stands that has written nothing down."""
+    """Return the outcome of an attempt without a report, from the state of its run."""
     if run.state is None or run.state.is_scheduled() or run.state.is_pending():
         return "scheduled"
     if run.state.is_cancelled():

@@ -1,4 +1,4 @@
-"""`python -m api.describe > docs/api/openapi.json`: the API's description as a file."""
+"""Print the OpenAPI document: `python -m api.describe > docs/api/openapi.json`."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from api.main import create_app
 
 
 def main() -> None:
-    """Print it."""
+    """Write the OpenAPI document to stdout."""
     json.dump(create_app().openapi(), sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
 

@@ -1,4 +1,4 @@
-"""/docs without a network: Swagger UI out of an installed package, not from a public server."""
+"""Documentation pages: Swagger UI at /docs from an installed package (no CDN), and /docs/problems."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -24,24 +24,24 @@ _STYLE = (
 
 @lru_cache
 def _folder() -> Path:
-    # only the package's files are used: found without importing it
+    # only the package's static files are used, so it is located without importing it
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
-        raise Problem("not_found", "The documentation page is not installed: pip install fastapi-offline.")
+        raise Problem("not_found", "Swagger UI is not installed. Run `pip install fastapi-offline`.")
     return Path(spec.origin).parent / "static"
 
 
 @router.get("/docs/files/{name}")
 def read_docs_file(name: str) -> FileResponse:
-    """Give one of Swagger UI's own files."""
+    """Return one of Swagger UI's static files."""
     if name not in _FILES:
-        raise Problem("not_found", "There is no such file.")
+        raise Problem("not_found", "File not found.")
     return FileResponse(_folder() / name, media_type=_FILES[name])
 
 
 @router.get("/docs/problems")
 def read_problems() -> HTMLResponse:
-    """List the codes of problem documents; `type` of each leads here."""
+    """List the problem codes; the `type` of a problem document links to this page."""
     rows = "".join(
         f"<tr id={name}><td><code>{name}</code><td>{code.status}<td>{'yes' if code.retryable else 'no'}"
         f"<td>{code.title}"
@@ -51,13 +51,13 @@ def read_problems() -> HTMLResponse:
         "<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style><h1>Problems</h1>"
-        "<p>What answers that are no success carry as <code>code</code>. Codes are never renamed."
-        f"<table><thead><tr><th>code<th>HTTP<th>try again<th>meaning<tbody>{rows}</table>"
+        "<p>Values of <code>code</code> in error responses. Codes are never renamed."
+        f"<table><thead><tr><th>code<th>HTTP<th>retryable<th>meaning<tbody>{rows}</table>"
     )
 
 
 def install(app: FastAPI) -> None:
-    """Serve /docs. The app itself must have been made with `docs_url=None`."""
+    """Add /docs to an app that was created with `docs_url=None`."""
 
     def read_docs() -> HTMLResponse:
         return get_swagger_ui_html(

@@ -1,4 +1,8 @@
-"""What routes ask for and tests replace. All are coroutines: plain functions would cost a thread each."""
+"""
+FastAPI dependencies of the routes; tests override them.
+
+All are coroutines, because FastAPI runs each plain function in a thread.
+"""
 
 from typing import Annotated
 
@@ -15,27 +19,27 @@ from api.scoped_runs import ScopedRuns
 
 
 async def get_runs(request: Request) -> Runs:
-    """Give the routes the app's one door to the job system, made at its first use."""
+    """Return the app's job store, created on first use."""
     return _prefect_runs(request)
 
 
 async def get_deliveries(request: Request) -> Deliveries:
-    """Give the routes what webhooks were sent, over the connection of the jobs."""
+    """Return the webhook deliveries, read over the job store's connection."""
     return PrefectDeliveries(_prefect_runs(request).connection)
 
 
 async def get_pausing(request: Request) -> Pausing:
-    """Give the routes what pauses batches, over the connection of the jobs."""
+    """Return the service that pauses and resumes jobs over the job store's connection."""
     return PrefectPausing(_prefect_runs(request).connection)
 
 
 async def get_new_tasks(request: Request) -> NewTasks:
-    """Give the routes the tasks that render what is new, over the connection of the jobs."""
+    """Return the bucket watches (schedules of `render_new`), read over the job store's connection."""
     return PrefectNewTasks(_prefect_runs(request).connection)
 
 
 async def get_lineages(request: Request) -> Lineages:
-    """Give the routes what jobs wrote down about their outputs, over the connection of the jobs."""
+    """Return the provenance manifests, read over the job store's connection."""
     return PrefectLineages(_prefect_runs(request).connection)
 
 
@@ -49,16 +53,16 @@ def _prefect_runs(request: Request) -> PrefectRuns:
 
 
 AllRunsDep = Annotated[Runs, Depends(get_runs)]
-"""The job system as it is, whoever asks."""
+"""The job store without tenant restrictions."""
 
 
 async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
-    """Return the jobs that the caller may see. Fails on a route without a scope, which has no caller."""
+    """Return the job store restricted to the caller. Fails on a public route, which has no caller."""
     return ScopedRuns(runs, request.state.caller, request.app.state.gate)
 
 
 RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
-"""The job system as the caller may see it."""
+"""The job store restricted to the caller's tenant."""
 PausingDep = Annotated[Pausing, Depends(get_pausing)]
 NewTasksDep = Annotated[NewTasks, Depends(get_new_tasks)]
 DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]

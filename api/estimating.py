@@ -1,4 +1,4 @@
-"""A dry run: everything that can be known of a job without queueing it."""
+"""Dry run of a job: check its inputs and estimate its duration without queueing it."""
 
 from asyncio import gather, to_thread
 from typing import Final
@@ -21,42 +21,43 @@ _KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "aud
 
 
 class InputView(BaseModel):
-    """An input that was looked at."""
+    """An input that was checked."""
 
-    pointer: str = Field(description="Which field, as a JSON pointer.", examples=["#/video"])
+    pointer: str = Field(description="JSON pointer to the field.", examples=["#/video"])
     name: str
-    size: int | None = Field(description="Bytes; null when its server does not say.")
+    size: int | None = Field(description="Size in bytes; null if its server does not report it.")
 
 
 class EstimateView(BaseModel):
-    """What would become of the job, had it been queued."""
+    """The result of a dry run."""
 
     type: str
     valid: bool = True
     inputs: list[InputView]
-    queue_position: int = Field(description="The place it would have.")
+    queue_position: int = Field(description="Position in the queue that the job would get.")
     run_s: views.EtaView | None = Field(
-        description="How long such jobs run, by those that finished; null when none has."
+        description="Run time of finished jobs of this type; null if none has finished."
     )
-    eta: views.EtaView | None = Field(description="When it would be done, the wait included.")
+    eta: views.EtaView | None = Field(description="Time until the job would finish, queueing included.")
     warnings: list[str]
 
 
 async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> EstimateView:
     """
-    Look at a job's inputs, at the place of its result and at the queue.
+    Check a job's inputs and output location, and estimate its duration from the queue.
 
     Args:
-        runs:     as the caller may see them.
-        job_type: of the job.
-        job:      what it is to do.
-        terms:    how it is to be taken.
+        jobs:     the jobs that the caller may see.
+        job_type: the job's type.
+        job:      its parameters.
+        options:  its submit options.
 
     Raises:
-        Problem: `invalid_input` for a job with several faults, each of which is in `errors`; the fault's own
-            code where there is one.
+        Problem: `invalid_input` if the job has several errors, all of them listed in `errors`; the error's
+            own code if there is one.
     """
-    outlook = await runs.outlook(job_type, terms.control)  # counts, so before anything is asked of others
+    # first, because it counts towards the rate limit: no input is fetched for a caller over the limit
+    outlook = await runs.outlook(job_type, terms.control)
     found = await gather(
         *(_looked(runs, job_type, one.pointer, one.uri) for one in references(job)), return_exceptions=True
     )
@@ -69,7 +70,7 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
             raise one
     if faults:
         raise to_problem(faults)
-    unknown = "No job of this type has finished yet: there is nothing to guess from."
+    unknown = "No job of this type has finished yet, so its duration cannot be estimated."
     return EstimateView(
         type=job_type.name,
         inputs=[one for one in found if isinstance(one, InputView)],
@@ -81,7 +82,7 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
 
 
 class _Refused(Exception):
-    """An input that the job could not have."""
+    """An input that the job cannot use."""
 
     def __init__(self, pointer: str, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -101,15 +102,15 @@ async def _looked(runs: Runs, job_type: JobType, pointer: str, uri: str) -> Inpu
 
 
 async def _made_by(runs: Runs, pointer: str, rest: str) -> InputView:
-    """Look at what another job makes; one that has not ended may yet make it."""
+    """Check an output of another job, which must have ended."""
     job, wanted = rest.partition("/")[0], job_file(rest)
     try:
         run = await runs.read(UUID(job))
     except (ValueError, Problem):
-        raise _Refused(pointer, "input_not_found", f"{JOB}{job[:64]} is not known.") from None
+        raise _Refused(pointer, "input_not_found", f"{JOB}{job[:64]} does not exist.") from None
     if run.status not in FINAL:
         raise _Refused(pointer, "input_not_found", f"{JOB}{job} is still {run.status}.")
     for file in views.finished_files(run):
         if wanted in {"", file.name} or file.name.endswith(f".{wanted}"):
             return InputView(pointer=pointer, name=file.name, size=file.size)
-    raise _Refused(pointer, "input_not_found", f"{JOB}{rest[:200]} has no such file.")
+    raise _Refused(pointer, "input_not_found", f"{JOB}{rest[:200]}: the job has no such file.")

@@ -1,4 +1,4 @@
-"""A dry run of what makes many jobs: every row is looked at, and the time is guessed from such jobs."""
+"""Dry run of a batch: validate every row and estimate the duration from finished jobs of the same type."""
 
 from asyncio import to_thread
 from collections.abc import Iterable
@@ -22,23 +22,23 @@ _SHOWN: Final = 100
 
 
 class BadRowView(BaseModel):
-    """A row that is no job."""
+    """An invalid row."""
 
-    row: int = Field(description="From 1.")
+    row: int = Field(description="Row number, starting at 1.")
     id: str
     faults: list[RowFault]
 
 
 class BatchEstimateView(BaseModel):
-    """What would become of a batch, had it been queued."""
+    """The result of a batch's dry run."""
 
     type: str = "batch"
-    valid: bool = Field(description="It would be taken, and at least one row would be done.")
-    total: int = Field(description="Rows.")
-    jobs: int = Field(description="Rows that are jobs; rows that do the same count once.")
-    bad_rows: list[BadRowView] = Field(description="Rows that are none, the first 100.")
-    run_s: views.EtaView | None = Field(description="How long one such job runs; null when none has ended.")
-    eta: views.EtaView | None = Field(description="When all would be done, with no other jobs about.")
+    valid: bool = Field(description="Whether the batch would be accepted and at least one row would run.")
+    total: int = Field(description="Number of rows.")
+    jobs: int = Field(description="Number of distinct jobs; identical rows count once.")
+    bad_rows: list[BadRowView] = Field(description="The first 100 invalid rows.")
+    run_s: views.EtaView | None = Field(description="Run time of one job; null if none has finished.")
+    eta: views.EtaView | None = Field(description="Time until all jobs would finish, without other jobs.")
     warnings: list[str]
 
 
@@ -63,19 +63,20 @@ class _Count:
 
 async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstimateView:
     """
-    Read all rows of a batch, each as it would be when it is done, and guess how long they take.
+    Validate all rows of a batch as the flow would, and estimate how long they take.
 
     Args:
-        runs:  as the caller may see them.
-        job:   the batch.
-        terms: how it is to be taken.
+        jobs:    the jobs that the caller may see.
+        job:     the batch.
+        options: its submit options.
 
     Raises:
-        Problem, RenderError: it would not be taken: its manifest cannot be read, or has too many rows, or it
-            names a place that it may not use.
+        Problem, RenderError: the batch would be rejected: its manifest cannot be read or has too many rows,
+            or it names a location that it may not use.
     """
     job_type = JOB_TYPES[job.job_type]
-    outlook = await runs.outlook(job_type, terms.control)  # counts, so before anything is asked of others
+    # first, because it counts towards the rate limit: nothing is fetched for a caller over the limit
+    outlook = await runs.outlook(job_type, terms.control)
     if faults := await location_faults(job):
         raise to_problem(faults)
     count = _Count()
@@ -83,7 +84,7 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
     if count.first is not None and count.first.job is not None:
         await require_models(job_type, count.first.job)
     valid = bool(count.keys) and not (count.bad and job.on_bad_rows == "fail")
-    unknown = "No job of this type has finished yet: there is nothing to guess from."
+    unknown = "No job of this type has finished yet, so the duration cannot be estimated."
     if not count.total:
         raise Problem("manifest_invalid", "The batch has no rows.")
     names = await to_thread(count.names.warnings)
@@ -99,7 +100,7 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
 
 
 def _all(took: Took | None, jobs: int, parallel: int) -> Eta | None:
-    """So many jobs, some at a time, as if there were a place for each of those."""
+    """Return the time for all jobs, assuming a free worker slot for each of the parallel ones."""
     if took is None:
         return None
     rounds = -(-jobs // min(parallel, max(jobs, 1)))

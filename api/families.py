@@ -1,4 +1,4 @@
-"""A batch or pipeline is stopped with all that it has made and that is not finished."""
+"""Cancellation of a batch or pipeline together with its unfinished child jobs."""
 
 from uuid import UUID
 
@@ -10,20 +10,21 @@ _PAGE = 200
 
 async def cancel_family(runs: Runs, job_id: UUID, word: str) -> Run:
     """
-    Ask a job to stop that makes others, and these too.
+    Request cancellation of a batch or pipeline and of its child jobs.
 
     Args:
-        runs:   where.
-        job_id: the job that makes others.
-        word:   why, in the owner's words.
+        jobs:   the job store.
+        job_id: the parent job.
+        reason: cancelled or timed_out.
 
     Returns:
-        The job, as it was last seen.
+        The parent job as last read; it is waited for up to 3 seconds.
     """
     await runs.cancel(job_id, word)
     await _cancel_parts(runs, job_id, word)
     run = await wait_until_final(runs, job_id, _SETTLE_S)
-    await _cancel_parts(runs, job_id, word)  # made while it was being stopped; the janitor finds later ones
+    # children created while the parent was stopping; a maintenance task cancels any later ones
+    await _cancel_parts(runs, job_id, word)
     return run
 
 

@@ -1,4 +1,4 @@
-"""Finished files, streamed from a folder store or handed over as a link of the object store."""
+"""Downloads of output files: streamed from a folder store, or redirected to a presigned link."""
 
 from contextlib import suppress
 
@@ -17,18 +17,18 @@ LINK_LIFE_S = 3600
 
 def answer_with(file: FinishedFile) -> Response:
     """
-    Answer with a finished file.
+    Return the HTTP response for an output file.
 
     Args:
-        file: what a job's result says.
+        file: the file as recorded in the job's result.
 
     Returns:
-        The file itself, which knows Range requests, or a redirect to a link that works for an hour. In a
-        bucket that keeps versions the link names the version; in another the object was compared with the
-        result a moment ago.
+        The file itself, with support for Range requests, or a redirect to a presigned link that is valid for
+        one hour. In a versioned bucket the link names the object version; in other buckets the object is
+        compared with the result before the redirect.
 
     Raises:
-        Problem: `expired` when the file is gone, `result_replaced` when something else is in its place.
+        Problem: `expired` if the file was deleted, `result_replaced` if another object has replaced it.
     """
     found = _found(file)
     headers = {"Content-Disposition": content_disposition(file.name)}
@@ -39,7 +39,7 @@ def answer_with(file: FinishedFile) -> Response:
         found.key, LINK_LIFE_S, found.info.version, headers["Content-Disposition"]
     )
     if link is None:
-        raise Problem("storage_unavailable", "This store makes no links.")
+        raise Problem("storage_unavailable", "This store cannot create presigned links.")
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
 
 
@@ -63,7 +63,7 @@ def _found(file: FinishedFile) -> StoredOutput:
     except ResultReplaced as error:
         raise _replaced_problem(error) from error
     except ObjectMissing as error:
-        raise Problem("expired", "The file is no longer kept.") from error
+        raise Problem("expired", "The file has been deleted.") from error
 
 
 def _replaced_problem(error: ResultReplaced) -> Problem:

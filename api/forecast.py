@@ -1,4 +1,4 @@
-"""When a job will be done, from how long finished ones took."""
+"""Estimated time to completion (ETA) of jobs, from the durations of finished jobs of the same type."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Final
 
 _MOSTLY: Final = 0.9
 GUESSED_FROM: Final = 100
-"""Finished jobs of a kind that are looked at."""
+"""Maximum number of finished jobs of a type that estimates are based on."""
 _TRUSTED_PERCENT: Final = 5.0
-"""Progress below this says little about the pace."""
+"""Progress below which the job's own speed is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """How long jobs of a kind take, in seconds of running."""
+    """Run time of finished jobs of one type, in seconds."""
 
     p50: float
     p90: float
@@ -24,23 +24,23 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Eta:
-    """Seconds from now until a job is done."""
+    """Time until a job finishes, in seconds from now."""
 
     p50: float
-    """As likely earlier as later."""
+    """Median."""
     p90: float
-    """Nine of ten are done by then."""
+    """90th percentile."""
 
 
 def took(seconds: Sequence[float]) -> Took | None:
     """
-    Sum up finished jobs.
+    Return median, 90th percentile and mean of run times.
 
     Args:
-        seconds: running time of each.
+        seconds: run time of each finished job.
 
     Returns:
-        None when there are none.
+        None for an empty sequence.
     """
     if not seconds:
         return None
@@ -51,22 +51,22 @@ def took(seconds: Sequence[float]) -> Took | None:
 
 def of_waiting(own: Took | None, ahead: Sequence[Took | None], servers: int) -> Eta | None:
     """
-    Say when a waiting job will be done.
+    Estimate when a queued job will finish.
 
     Args:
-        own:     what jobs of its kind take.
-        ahead:   the same of each job that comes before it, those that run counted too.
-        servers: how many run side by side.
+        history:       run times of its job type.
+        ahead:         run times of the type of each job before it, running jobs included; None if unknown.
+        parallel_jobs: number of jobs that run in parallel.
 
     Returns:
-        None when nothing is known of its kind.
+        None if no job of its type has finished.
     """
     if own is None:
         return None
     known = [one for one in ahead if one is not None]
     usual = sum(one.mean for one in known) / len(known) if known else own.mean
     work = sum(one.mean if one else usual for one in ahead) / max(servers, 1)
-    # jobs ahead even each other out; that their usual time is a guess does not
+    # deviations of the jobs ahead average out (root of sum of squares); the error of their mean does not
     chance = sum((one.p90 - one.mean) ** 2 for one in known) ** 0.5
     guess = sum(abs(one.p90 - one.mean) for one in known) / GUESSED_FROM**0.5
     spread = math.hypot(chance, guess) / max(servers, 1)
@@ -75,15 +75,15 @@ def of_waiting(own: Took | None, ahead: Sequence[Took | None], servers: int) -> 
 
 def of_running(own: Took | None, elapsed_s: float, percent: float) -> Eta | None:
     """
-    Say when a running job will be done.
+    Estimate when a running job will finish.
 
     Args:
-        own:       what jobs of its kind take.
-        elapsed_s: how long it runs.
-        percent:   how far it is; the further, the more its own pace counts.
+        history:   run times of its job type.
+        elapsed_s: time since its start, in seconds.
+        percent:   progress, 0 to 100; also the weight of the job's own speed against the history.
 
     Returns:
-        None when neither history nor progress says anything.
+        None if there is no history and less than 5 % progress.
     """
     paced = elapsed_s * (100 - percent) / percent if percent >= _TRUSTED_PERCENT else None
     if own is None:

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: jobs a minute, and jobs at a time."""
+"""Rate limits of job submissions, and the limit of unfinished jobs per tenant."""
 
 import time
 from math import ceil
@@ -16,9 +16,10 @@ from tasks.settings import ApiSettings
 
 class Gate:
     """
-    Counts what callers submit; those of one tenant count together, keys without one each for itself.
+    A rate limiter for submissions: one budget per tenant, or per API key for keys without a tenant.
 
-    Rates are counted per process: two API processes allow twice as many. Prefect counts jobs at a time.
+    Rates are counted per process, so two API processes allow twice the rate. The number of unfinished jobs
+    is read from Prefect.
     """
 
     def __init__(self, settings: ApiSettings) -> None:
@@ -34,12 +35,12 @@ class Gate:
 
     async def admit(self, caller: Key, runs: Runs, key: str | None = None) -> None:
         """
-        Let a submission pass.
+        Check a submission against both limits and count it.
 
         Args:
-            caller: who submits.
-            runs:   where unfinished jobs are counted.
-            key:    idempotency key; one that is known makes no job, so that a full house does not matter.
+            caller:          API key of the request.
+            jobs:            the job store, which counts unfinished jobs.
+            idempotency_key: a replayed key creates no job, so the limit of unfinished jobs does not apply.
 
         Raises:
             Problem: `rate_limited` or `concurrency_limited`, with Retry-After.
@@ -49,17 +50,17 @@ class Gate:
             if unfinished >= self._max_jobs and not (key and await runs.knows(key)):
                 raise Problem(
                     "concurrency_limited",
-                    f"{unfinished} jobs are unfinished, and {self._max_jobs} may be at a time.",
+                    f"{unfinished} jobs are unfinished; the limit is {self._max_jobs}.",
                     headers={"Retry-After": "10", "X-RateLimit-Limit": str(self._max_jobs)},
                 )
         self.count(caller)
 
     def count(self, caller: Key) -> None:
         """
-        Count a request that costs as much as a submission.
+        Count one request against the rate limits.
 
         Args:
-            caller: whose it is.
+            caller: API key of the request.
 
         Raises:
             Problem: `rate_limited`, with Retry-After.
@@ -71,10 +72,10 @@ class Gate:
 
     def standing(self, caller: Key) -> dict[str, str]:
         """
-        Say how much of the tightest rate is left, in headers; none when there is no rate.
+        Return the X-RateLimit headers of the limit with the fewest requests left; empty without a limit.
 
         Args:
-            caller: whose.
+            caller: API key of the request.
         """
         if not self._rates:
             return {}
@@ -87,7 +88,7 @@ class Gate:
         wait_s = max(1, ceil(reset - time.time()))
         return Problem(
             "rate_limited",
-            f"More than {rate.amount} jobs in {rate.get_expiry()} seconds were sent.",
+            f"Rate limit exceeded: {rate.amount} jobs in {rate.get_expiry()} seconds.",
             headers={"Retry-After": str(wait_s), **_headers(rate, 0, reset)},
         )
 
@@ -105,6 +106,6 @@ def _headers(rate: RateLimitItem, remaining: int, reset: float) -> dict[str, str
 
 
 def gate_headers(request: Request) -> dict[str, str]:
-    """Say how much more the caller may submit, on a route that `require_key` guards."""
+    """Return the X-RateLimit headers of the caller, on a route that depends on `require_key`."""
     gate: Gate = request.app.state.gate
     return gate.standing(request.state.caller)

@@ -1,4 +1,4 @@
-"""The Idempotency-Key header (httpapi draft 07): the same key and request give the same job."""
+"""The Idempotency-Key header (IETF httpapi draft 07): repeating a request returns the same job."""
 
 import hashlib
 import re
@@ -11,7 +11,8 @@ from api.problems import Problem
 KeyHeader = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key", description="The same key and body give the same job, never a second one."
+        alias="Idempotency-Key",
+        description="A request with the same key and body returns the same job and creates no second one.",
     ),
 ]
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -19,19 +20,19 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 def scoped(key: str | None, route: str, tenant: str | None = None) -> str | None:
     """
-    Return what Prefect shall hold unique.
+    Return the idempotency key for Prefect: a SHA-256 of tenant, scope and key.
 
     Args:
-        key:    the header, quoted (as a structured field) or bare; None for none.
-        route:  what was asked for: a key says nothing about other routes.
-        tenant: whose key it is.
+        key:    value of the header, quoted (a structured field) or bare; None if it was not sent.
+        route:  scope of the key: the job type, or the retry of one job.
+        tenant: tenant of the caller.
 
     Raises:
-        Problem: `malformed_request`.
+        Problem: `malformed_request` if the key is not 1 to 255 visible ASCII characters.
     """
     if key is None:
         return None
     bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
     if not _KEY.fullmatch(bare):
-        raise Problem("malformed_request", "Idempotency-Key has 1 to 255 visible ASCII characters.")
+        raise Problem("malformed_request", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
     return hashlib.sha256("\0".join((tenant or "", route, bare)).encode()).hexdigest()

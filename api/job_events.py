@@ -1,4 +1,4 @@
-"""What happened to a job, in order, read off from where it stands: nothing is kept between two readers."""
+"""Events of a job for the event stream, derived from its current state; the server stores no event log."""
 
 import re
 from dataclasses import dataclass
@@ -14,29 +14,30 @@ _MARK: Final = re.compile(r"([0-9])-([0-9]{1,6})")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """A place in a job's life; its text is the `id` of an event."""
+    """A position in the event stream of a job; its text form is the `id` of an event."""
 
     stage: int
-    """0 it waits, 1 it has started, 2 it has ended."""
+    """0 queued, 1 started, 2 ended; -1 before the first event."""
     permille: int = 0
+    """Progress in thousandths, 0 to 999."""
 
     def __str__(self) -> str:
-        """Write it as an event's id."""
+        """Return the event id: stage and progress, joined by a hyphen."""
         return f"{self.stage}-{self.permille}"
 
     @classmethod
     def read(cls, text: str | None) -> "Mark":
         """
-        Read a Last-Event-ID.
+        Parse a Last-Event-ID header; an empty one is the position before the first event.
 
         Raises:
-            Problem: `malformed_request`.
+            Problem: `malformed_request` if it is not an id of this stream.
         """
         if not text:
             return BEFORE
         found = _MARK.fullmatch(text)
         if found is None:
-            raise Problem("malformed_request", "Last-Event-ID is none of this stream's.")
+            raise Problem("malformed_request", "Last-Event-ID is not an event id of this stream.")
         return cls(int(found[1]), int(found[2]))
 
 
@@ -45,7 +46,7 @@ BEFORE: Final = Mark(-1)
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event."""
+    """An event of a job."""
 
     mark: Mark
     name: str
@@ -53,15 +54,15 @@ class Happened:
 
 def since(run: Run, last: Mark) -> list[Happened]:
     """
-    Say what happened to a job after a mark.
+    Return the events of a job after a position.
 
     Args:
-        run:  the job as it stands.
-        last: the newest event that its reader has.
+        job:       the job's current state.
+        last_seen: position of the newest event that the client has received.
 
     Returns:
-        In order: `queued`, `started`, `progress` (only the latest), and how it ended. A job that is tried
-        again after a crash does not go back.
+        In order: `queued`, `started`, `progress` (only the latest), and the final status. A retry after a
+        crash repeats no event.
     """
     events = [Happened(Mark(0), "queued")]
     if run.started is not None or run.status == "running":

@@ -1,4 +1,4 @@
-"""The file of API keys: their hashes, whose they are, what they allow and until when. Never a key itself."""
+"""The API key file: SHA-256 hashes of keys with tenant, scopes and expiry. It never contains a key."""
 
 import hashlib
 import json
@@ -22,29 +22,29 @@ _DRAFT_LIFE_S = 24 * 3600.0
 
 
 class KeyFileError(Exception):
-    """The file of keys cannot be read or is none; the message is one sentence for people."""
+    """The key file cannot be read or is invalid; the message is one sentence for people."""
 
 
 class Key(BaseModel):
-    """One key, as the file has it."""
+    """An API key as stored in the key file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
     tenant: Tenant | None = None
-    """Whose jobs it makes and sees; None: all there are."""
+    """Tenant whose jobs it creates and sees; None: it sees the jobs of all tenants."""
     scopes: frozenset[Scope] = Field(default=frozenset({"submit", "read", "cancel"}), min_length=1)
     expires: AwareDatetime | None = None
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether the key has expired."""
         return self.expires is not None and self.expires <= datetime.now(UTC)
 
 
 class KeyFile(BaseModel):
-    """The whole file."""
+    """The contents of the key file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,37 +53,37 @@ class KeyFile(BaseModel):
 
 def digest(key: str) -> str:
     """
-    Hash a key. It is random and long, so that a plain hash cannot be turned round.
+    Return the SHA-256 of a key in hex. Keys have 256 random bits, so a fast hash cannot be reversed.
 
     Args:
-        key: as its owner sends it.
+        key: the key as the client sends it.
     """
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     """
-    Read a file of keys.
+    Read the key file.
 
     Raises:
-        KeyFileError: it is missing, or something else.
+        KeyFileError: the file is missing, unreadable or invalid.
     """
     try:
         return KeyFile.model_validate_json(path.read_bytes()).keys
     except OSError as error:
-        raise KeyFileError(f"The file of keys {path} cannot be read: {error.strerror}.") from error
+        raise KeyFileError(f"Cannot read the key file {path}: {error.strerror}.") from error
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        raise KeyFileError(f"The file of keys {path} is none: {place or 'it'}: {fault['msg']}.") from error
+        raise KeyFileError(f"Invalid key file {path}: {place or 'document'}: {fault['msg']}.") from error
 
 
 def write_keys(path: Path, keys: Iterable[Key]) -> None:
-    """Write it whole, for its owner's eyes only."""
+    """Replace the key file atomically; only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_drafts(path)
     said = json.dumps({"keys": [key.model_dump(mode="json", exclude_none=True) for key in keys]}, indent=1)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by its owner only
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(said + "\n")
@@ -101,5 +101,5 @@ def _remove_stale_drafts(path: Path) -> None:
 
 
 def new_key() -> str:
-    """Make a key of 256 random bits; it is shown once and kept nowhere."""
+    """Return a new key of 256 random bits. The key itself is not stored."""
     return _PREFIX + secrets.token_urlsafe(32)

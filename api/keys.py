@@ -1,4 +1,8 @@
-"""Who may use the API: keys of the settings and of a file, and no public address without one."""
+"""
+Authentication and authorization: API keys from settings and the key file, scopes of routes.
+
+The API refuses to listen on a public address without keys.
+"""
 
 import hmac
 import ipaddress
@@ -19,37 +23,39 @@ from tasks.settings import ApiSettings, get_settings
 from tasks.tenancy import work_for
 
 EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A key, as a bearer token.")
+_BEARER: Final = HTTPBearer(
+    auto_error=False, scheme_name="bearer", description="An API key as a bearer token."
+)
 _HEADER: Final = APIKeyHeader(
     name="X-C3-RENDER-KEY",
     auto_error=False,
     scheme_name="header",
-    description="A key, as C3's clients send it.",
+    description="An API key, in the header that clients of the C3 Render API send.",
 )
 
 
 class PublicWithoutKeys(Exception):
-    """The API would listen to everybody and ask nobody for a key."""
+    """The API would listen on a public address without requiring an API key."""
 
 
 def require_keys_when_public(api: ApiSettings) -> None:
     """
-    Refuse to serve other computers without keys, and to start with a file of keys that cannot be read.
+    Check that keys exist if the API listens on a public address, and that the key file can be read.
 
     Raises:
         PublicWithoutKeys: the address is not loopback and no key is set.
-        KeyFileError:      the file is none.
+        KeyFileError:      the key file cannot be read or is invalid.
     """
     known = bool(api.keys) or (api.keys_file is not None and bool(read_keys(api.keys_file)))
     if not known and not is_loopback(api.host):
         raise PublicWithoutKeys(
-            f"The API would listen on {api.host}, open to everybody. Set MUSETALK_API__KEYS to one or more"
-            " secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1."
+            f"The API would listen on {api.host} without requiring a key. Set MUSETALK_API__KEYS to one or"
+            " more secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1."
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on is this computer's own."""
+    """Return whether a host to listen on is reachable from this computer only."""
     if host == "localhost":
         return True
     try:
@@ -65,11 +71,11 @@ async def require_key(
     header: Annotated[str | None, Security(_HEADER)],
 ) -> None:
     """
-    Let a request pass when it carries a key that allows it, or when none are set.
+    Authenticate a request and check the scopes of its key; without configured keys every request passes.
 
-    Looked for in `Authorization: Bearer` and in `X-C3-RENDER-KEY`. Each route declares the scope that it
-    needs: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Sets `request.state.caller` and the tenant of the
-    request.
+    The key is read from `Authorization: Bearer` or `X-C3-RENDER-KEY`. Each route declares the scope that it
+    requires: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Sets `request.state.caller` and the tenant of
+    the request.
 
     Raises:
         Problem: `unauthorized`, `forbidden`.
@@ -78,7 +84,7 @@ async def require_key(
     missing = [scope for scope in scopes.scopes if scope not in caller.scopes]
     if missing or not scopes.scopes:
         needed = " and ".join(missing) or "that this route should have declared"
-        raise Problem("forbidden", f"This key does not have the scope {needed}.")
+        raise Problem("forbidden", f"This API key does not have the scope {needed}.")
     request.state.caller = caller
     work_for(caller.tenant)
 
@@ -92,15 +98,15 @@ CANCEL: Final = Security(require_key, scopes=["cancel"])
 
 
 async def _require_nothing() -> None:
-    """Mark a route as public; see `OPEN`."""
+    """Do nothing; marks a route as public, see `PUBLIC`."""
 
 
 OPEN: Final = Depends(_require_nothing)
-"""For read-only routes that need no key."""
+"""For read-only routes that require no key."""
 
 
 class UndeclaredRoute(Exception):
-    """A route declares neither a scope nor `OPEN`."""
+    """A route declares neither a scope nor `PUBLIC`."""
 
 
 def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
@@ -116,12 +122,12 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
     for route in all_routes(routes):
         if isinstance(route, APIRoute) and scopes_of(route):
             continue
-        # FastAPI adds the route of the description itself
+        # FastAPI adds the route of /openapi.json itself, as a plain Starlette route
         is_open = not isinstance(route, APIRoute) or OPEN in route.dependencies
         if not is_open or not (route.methods or set[str]()) <= {"GET", "HEAD"}:
             raise UndeclaredRoute(
-                f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: give it READ,"
-                " SUBMIT or CANCEL of api.keys."
+                f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT"
+                " or CANCEL to its dependencies."
             )
 
 
@@ -136,7 +142,8 @@ def all_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
         UndeclaredRoute: a route is of a kind whose scopes cannot be read, such as a mounted app.
     """
     for route in routes:
-        included = getattr(route, "original_router", None)  # newer versions of FastAPI keep routers whole
+        # newer versions of FastAPI keep an included router as one route
+        included = getattr(route, "original_router", None)
         if isinstance(included, APIRouter):
             yield from all_routes(included.routes)
         elif isinstance(route, Route):
@@ -152,7 +159,7 @@ def scopes_of(route: APIRoute) -> frozenset[str]:
 
 
 def caller_tenant(request: Request) -> str | None:
-    """Return the tenant of who asks, on a route that `require_key` guards; None sees everybody's."""
+    """Return the caller's tenant, on a route that depends on `require_key`; None: it sees all tenants."""
     caller: Key = request.state.caller
     return caller.tenant
 
@@ -162,7 +169,7 @@ def _caller(given: str) -> Key:
     if not api.keys and api.keys_file is None:
         return _EVERYBODY
     known = (*_of_settings(api), *(_of_file(api.keys_file) if api.keys_file else ()))
-    # every key is compared, whole, in constant time: nothing is learnt from how long it takes
+    # compare with every key in constant time, so that response times reveal nothing about keys
     matches = [key for key in known if hmac.compare_digest(digest(given), key.sha256)]
     if not given or not matches or matches[0].is_expired:
         raise Problem(
@@ -185,7 +192,7 @@ def _of_settings(api: ApiSettings) -> tuple[Key, ...]:
 
 
 def _of_file(path: Path) -> tuple[Key, ...]:
-    """Read it again when it has changed: a key is revoked at once, without a restart."""
+    """Read the key file again if it has changed, so that a revoked key is rejected without a restart."""
     known = path.stat() if path.exists() else None
     return _read(path, (known.st_mtime_ns, known.st_size, known.st_ino) if known else None)
 

@@ -1,4 +1,4 @@
-"""Where jobs' outputs came from, as the runs wrote it down, and that of the jobs that they build on."""
+"""Provenance manifests of jobs, read from Prefect's artifacts, and those of their ancestor jobs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact
 
 MOST: Final = 100
-"""Jobs that one answer looks back at."""
+"""Maximum number of ancestors in one response."""
 
 
 class Lineages(Protocol):
-    """What the routes need; tests hand in a fake."""
+    """The interface through which routes read provenance manifests; tests use a fake."""
 
     async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
-        """Return what jobs wrote down; those that wrote nothing are left out. At most `MOST` at a time."""
+        """Return the manifests of up to `MAX_ANCESTORS` jobs; jobs without a manifest are left out."""
         ...
 
 
 class PrefectLineages:
-    """Lineages on a Prefect server."""
+    """Provenance manifests stored as artifacts on a Prefect server."""
 
     def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
         """
-        Use a connection of somebody else's.
+        Use a shared connection.
 
         Args:
-            connection: opens it at its first use.
+            connection: returns the Prefect client, opening it on first use.
         """
         self._connection = connection
 
     async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
-        """Return what jobs wrote down."""
+        """Return the manifests of jobs."""
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
         if not jobs:
@@ -58,10 +58,10 @@ class PrefectLineages:
 
         found: dict[UUID, Lineage] = {}
         notes = await read_any_of_async(jobs, ask, order=lambda note: str(note.updated))
-        for note in notes:  # a run that began again wrote another
+        for note in notes:  # a restarted run has several; the newest comes last
             try:
                 read = Lineage.model_validate(read_data(note))
-            except ValidationError:  # somebody else's artifact under our key
+            except ValidationError:  # an artifact with this key that the flow did not write
                 continue
             if note.flow_run_id == read.job:
                 found[read.job] = read
@@ -71,13 +71,13 @@ class PrefectLineages:
 @dataclass(frozen=True, slots=True)
 class Ancestor:
     """
-    A job that another one builds on, directly or not.
+    A job that another job is derived from, directly or indirectly.
 
     Attributes:
-        job:     its id.
-        depth:   how far back: 1 for a parent.
-        run:     the job; None when there is none that the caller may see.
-        lineage: where its own output came from; None when that is not known.
+        job_id:  its id.
+        depth:   distance in generations: 1 for a parent.
+        job:     the job; None if it does not exist or the caller may not see it.
+        lineage: its own manifest; None if it has none.
     """
 
     job: UUID
@@ -90,16 +90,16 @@ async def ancestors(
     lineage: Lineage, depth: int, runs: Runs, lineages: Lineages
 ) -> tuple[list[Ancestor], bool]:
     """
-    Follow a job's parents.
+    Return a job's ancestors, breadth first.
 
     Args:
-        lineage:  of the job.
-        depth:    how far back.
-        runs:     the jobs that the caller may see.
-        lineages: what they wrote down.
+        lineage:  the job's manifest.
+        depth:    maximum distance in generations.
+        jobs:     the jobs that the caller may see.
+        lineages: the manifests of jobs.
 
     Returns:
-        The ancestors, each once, the nearest first; and whether there are more than were looked at.
+        The ancestors, each once, nearest first, at most `MAX_ANCESTORS`; and whether there are more.
     """
     found: list[Ancestor] = []
     seen, level = {lineage.job}, _behind(lineage)
@@ -116,7 +116,7 @@ async def ancestors(
         ]
         if len(now) < len(wanted):
             return found, True
-        # from a part back to the whole, but not on to the parts beside it
+        # follow a child job to its parent, but not on to the parent's other children
         ways = [(one, level[job] != "part-of") for job, one in known.items()]
         more |= any(one.parts_left_out and parts for one, parts in ways)
         level = {job: how for one, parts in ways for job, how in _behind(one, parts).items()}
@@ -124,7 +124,7 @@ async def ancestors(
 
 
 def _behind(one: Lineage, parts: bool = True) -> dict[UUID, str]:
-    """Return the jobs that one builds on, and how."""
+    """Return the jobs that a job is derived from (parents, children, inputs), with the kind of relation."""
     wholes = {parent.job: parent.how for parent in one.parents if parent.how == "part-of"}
     inputs = {parent.job: parent.how for parent in one.parents if parent.how == "input"}
     return wholes | {part.job: "part" for part in one.parts if parts} | inputs

@@ -1,4 +1,4 @@
-"""What a list of jobs is asked for."""
+"""Query parameters of job lists: filters and pagination."""
 
 from typing import Annotated
 from uuid import UUID
@@ -11,42 +11,42 @@ from flows.registry import JOB_TYPES
 
 def _job_type(name: str) -> str:
     if name not in JOB_TYPES:
-        raise ValueError(f"there is no such job type; there are: {', '.join(JOB_TYPES)}")
+        raise ValueError(f"unknown job type; known types: {', '.join(JOB_TYPES)}")
     return name
 
 
 class PartsQuery(BaseModel):
-    """Of a batch's jobs: filters, and where to go on."""
+    """Filters and pagination of the child jobs of a batch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    status: list[Status] = Field(default=[], description="Any of these.")
+    status: list[Status] = Field(default=[], description="Jobs with any of these statuses.")
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of a page before.")
+    cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of the last page.")
 
     def wanted_of(self, parent: UUID) -> Wanted:
-        """Say it in the job system's words."""
+        """Return the filter for the child jobs of a parent job."""
         return Wanted(statuses=frozenset(self.status), part_of=parent, limit=self.limit, cursor=self.cursor)
 
 
 class ListQuery(BaseModel):
-    """Filters, and where to go on."""
+    """Filters and pagination of the job list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    status: list[Status] = Field(default=[], description="Any of these.")
+    status: list[Status] = Field(default=[], description="Jobs with any of these statuses.")
     type: list[Annotated[str, AfterValidator(_job_type)]] = Field(
-        default=[], description="Any of these job types."
+        default=[], description="Jobs of any of these types."
     )
-    part_of: UUID | None = Field(default=None, description="Those that this batch or pipeline made.")
-    tag: list[str] = Field(default=[], max_length=50, description="All of these.")
-    created_after: AwareDatetime | None = Field(default=None, description="RFC 3339, with an offset.")
-    created_before: AwareDatetime | None = Field(default=None, description="RFC 3339, with an offset.")
+    part_of: UUID | None = Field(default=None, description="Child jobs of this batch or pipeline.")
+    tag: list[str] = Field(default=[], max_length=50, description="Jobs with all of these tags.")
+    created_after: AwareDatetime | None = Field(default=None, description="RFC 3339 with an offset.")
+    created_before: AwareDatetime | None = Field(default=None, description="RFC 3339 with an offset.")
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of a page before.")
+    cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of the last page.")
 
     def wanted(self) -> Wanted:
-        """Say it in the job system's words."""
+        """Return the filter for the job store."""
         return Wanted(
             statuses=frozenset(self.status),
             types=frozenset(self.type),

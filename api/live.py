@@ -1,8 +1,8 @@
 """
-Where jobs stand, kept for a second: many readers of one job cost one question to Prefect.
+One-second cache of jobs. Concurrent readers of a job share one request to Prefect.
 
-Prefect's event stream says at once when a job has changed, which ends the second early and wakes who waits
-for it. Nothing depends on the stream: while it is away, an answer is at most a second old all the same.
+Prefect's event stream invalidates an entry as soon as its job changes and wakes the requests that wait for
+the change. The cache does not depend on the stream: without it, entries are still at most one second old.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 STALE_S: Final = 1.0
 _FINAL_STALE_S: Final = 60.0
-"""A job that has ended stays so, until it is deleted."""
+"""An ended job changes only when it is deleted."""
 _KEPT: Final = 10_000
 _PAUSES_S: Final = (0.2, 1.0, 5.0, 15.0)
 _PROGRESS_S: Final = 0.5
-"""Progress is no event of Prefect's: who waits for a change of a running job looks this often."""
+"""Prefect emits no event for progress, so a wait for a change returns at least this often."""
 _RUN = "prefect.flow-run."
 
 _log = logging.getLogger(__name__)
@@ -37,21 +37,21 @@ _log = logging.getLogger(__name__)
 class _Known:
     run: Run
     until: float
-    """When it is too old to be told."""
+    """Monotonic time after which the entry is not used."""
     renew_at: float
-    """When a reader has it asked for again."""
+    """Monotonic time after which a read refreshes the entry in the background."""
 
 
 class Live:
-    """Jobs as they were at most a second ago."""
+    """A cache of jobs, at most one second old, with notification of changes."""
 
     def __init__(self, read: Callable[[UUID], Awaitable[Run]], stale_s: float = STALE_S) -> None:
         """
-        Remember nothing yet; the stream is opened at the first question.
+        Create an empty cache; the event stream is opened by the first read.
 
         Args:
-            read:    asks Prefect.
-            stale_s: how old an answer may be.
+            read:      reads a job from Prefect.
+            max_age_s: maximum age of an entry, in seconds.
         """
         self._read, self._stale_s = read, stale_s
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
@@ -60,7 +60,7 @@ class Live:
         self._listening: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Leave the stream."""
+        """Close the event stream."""
         if self._listening is not None:
             self._listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -68,10 +68,10 @@ class Live:
 
     async def read(self, job_id: UUID) -> Run:
         """
-        Say where a job stands.
+        Return a job, from the cache or from Prefect.
 
         Raises:
-            Problem: whatever asking raises; errors are not kept.
+            Problem: as raised by the read from Prefect; errors are not cached.
         """
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="events of jobs")
@@ -79,9 +79,9 @@ class Live:
         if known is not None and now < known.until:
             self._known.move_to_end(job_id)
             if now >= known.renew_at:
-                self._start_asking(job_id)  # so that the next reader need not wait for it
+                self._start_asking(job_id)  # in the background, so that the next reader does not wait
             return known.run
-        # one caller who leaves does not take the answer from the others
+        # shielded: a caller that is canceled must not cancel the request for the others
         return await asyncio.shield(self._start_asking(job_id))
 
     def _start_asking(self, job_id: UUID) -> "asyncio.Task[Run]":
@@ -93,9 +93,9 @@ class Live:
         return asking
 
     async def _ask(self, job_id: UUID) -> Run:
-        began = time.monotonic()  # an answer is as old as its question
+        began = time.monotonic()  # the age of an entry counts from its request
         run = await self._read(job_id)
-        if self._asking.get(job_id) is asyncio.current_task():  # else it has changed meanwhile
+        if self._asking.get(job_id) is asyncio.current_task():  # else invalidated during the request
             kept_s = _FINAL_STALE_S if run.status in FINAL else self._stale_s
             self._known[job_id] = _Known(run, began + kept_s, began + kept_s / 2)
             while len(self._known) > _KEPT:
@@ -106,10 +106,10 @@ class Live:
         if self._asking.get(job_id) is done:
             del self._asking[job_id]
         if not done.cancelled():
-            done.exception()  # whoever waited has it; nobody may have
+            done.exception()  # mark as retrieved: callers that waited received it
 
     def forget(self, job_id: UUID) -> None:
-        """Ask anew next time: the job has changed."""
+        """Drop the cached job after a change, and wake the requests that wait for the change."""
         self._known.pop(job_id, None)
         self._asking.pop(job_id, None)
         if waiting := self._waiting.pop(job_id, None):
@@ -117,11 +117,11 @@ class Live:
 
     async def changed(self, job_id: UUID, limit_s: float) -> None:
         """
-        Return when a job may have changed.
+        Wait until a job may have changed, at most 0.5 s.
 
         Args:
             job_id:  the job.
-            limit_s: when to return anyway.
+            limit_s: maximum wait in seconds.
         """
         event = self._waiting.setdefault(job_id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
@@ -129,18 +129,19 @@ class Live:
                 await event.wait()
         if not event.is_set() and self._waiting.get(job_id) is event:
             self._waiting.pop(job_id)
-            event.set()  # who else waited on it looks too
+            event.set()  # wake the other waiters too: they share this event
 
     async def _listen(self) -> None:
         failures = 0
-        await asyncio.to_thread(import_module, "prefect.events.clients")  # a second: not in the event loop
+        # the import takes about a second and would block the event loop
+        await asyncio.to_thread(import_module, "prefect.events.clients")
         while True:
             try:
                 async for event in _job_events():
                     failures = 0
                     self._hear(event)
             except Exception as error:
-                _log.info("the stream of job events ended: %s", error or type(error).__name__)
+                _log.info("job event stream disconnected: %s", error or type(error).__name__)
             await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
             failures += 1
 

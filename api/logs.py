@@ -1,4 +1,4 @@
-"""The API's log: a line of text for people, or of JSON for machines, with the request's id in both."""
+"""Logging configuration of the API: text or JSON lines, both with the request id."""
 
 import json
 import logging
@@ -8,14 +8,14 @@ from typing import Final, Literal
 
 LOGGER: Final = "musetalk.api"
 _FIELDS: Final = ("request_id", "method", "path", "status", "ms", "caller")
-"""What a line on a request has besides its text."""
+"""Extra fields of a log record about a request."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a log record as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Return the record as a JSON object."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -29,10 +29,10 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Time, level, text, and the request's id at the end."""
+    """Formats a log record as UTC time, level, message and request id."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Return the record as a line of text."""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         request_id = getattr(record, "request_id", "")
         line = f"{time} {record.levelname} {record.getMessage()}{f' [{request_id}]' if request_id else ''}"
@@ -41,10 +41,10 @@ class TextLines(logging.Formatter):
 
 def configure(form: Literal["text", "json"]) -> None:
     """
-    Send the log of this process to stderr.
+    Send the log of this process, including uvicorn's errors, to stderr.
 
     Args:
-        form: how its lines look; those of the server around the API too.
+        log_format: format of the lines.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
@@ -59,5 +59,5 @@ def configure(form: Literal["text", "json"]) -> None:
 
 
 def said(text: str) -> str:
-    """Make a client's text fit for a line: what is not printable, a line's end above all, is escaped."""
+    """Escape non-printable characters, newlines above all, so that client text cannot forge log lines."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

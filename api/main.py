@@ -1,4 +1,4 @@
-"""The REST API: `musetalk api`, or `uvicorn --factory api.main:create_app`."""
+"""The FastAPI app of the REST API: `musetalk api`, or `uvicorn --factory api.main:create_app`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -41,23 +41,24 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
 
 def create_app() -> FastAPI:
     """
-    Build the app; nothing happens at import time and nothing is connected before the first request.
+    Create the app. Connections are opened by the first request that needs them.
 
     Raises:
-        PublicWithoutKeys: the settings would open the API to other computers without asking for keys.
-        UndeclaredRoute:   a route was added without a scope.
+        PublicWithoutKeys: the settings name a public address and no API key.
+        KeyFileError:      the key file cannot be read or is invalid.
+        UndeclaredRoute:   a route declares no scope.
     """
     settings = get_settings()
     require_keys_when_public(settings.api)
     app = FastAPI(
         openapi_tags=openapi.TAGS,
         title="musetalk-flows",
-        description="Rendering of talking people: lip-synced video, talking portraits, speech.",
+        description="Renders lip-synced video, talking portraits and speech as queued jobs.",
         version="1",
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        # a page of another origin must not learn what a body is by guessing: JSON is what says it is JSON
+        # require a JSON Content-Type: a page of another origin can send others without a CORS preflight
         strict_content_type=True,
         dependencies=[Depends(require_own_page), Depends(require_writable)],
     )

@@ -1,4 +1,4 @@
-"""What the API counts, in Prometheus' words. No job, key or tenant is a label: their number has no end."""
+"""Prometheus metrics of the API. Jobs, keys and tenants are not labels: their cardinality is unbounded."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 
 class Metrics:
-    """The counters of one app."""
+    """The metrics of one app."""
 
     def __init__(self) -> None:
-        """Make them, in a registry of their own."""
+        """Create the metrics in a registry of their own."""
         here = self.registry = CollectorRegistry()
         self._requests = Counter(
             "musetalk_http_requests_total",
@@ -21,27 +21,27 @@ class Metrics:
         )
         self._seconds = Histogram(
             "musetalk_http_request_seconds",
-            "Time to the first byte of an answer.",
+            "Time to the first byte of a response.",
             ["method", "route"],
             buckets=_SECONDS,
             registry=here,
         )
         self._jobs = Counter(
-            "musetalk_jobs_submitted_total", "Jobs taken, replays not counted.", ["type"], registry=here
+            "musetalk_jobs_submitted_total", "Jobs accepted, without replays.", ["type"], registry=here
         )
         self._ready = Gauge(
-            "musetalk_ready", "1 for a part that is ready, as /readyz last found it.", ["part"], registry=here
+            "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=here
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer; `route` is the template of its path, never the path."""
+        """Count a response and its duration; `route` is the path template, never the path itself."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def taken(self, job_type: str) -> None:
-        """Count a job."""
+        """Count a submitted job."""
         self._jobs.labels(job_type).inc()
 
     def found(self, part: str, *, ready: bool) -> None:
-        """Note whether a part of the system is ready."""
+        """Set the readiness of a part of the system."""
         self._ready.labels(part).set(ready)

@@ -1,4 +1,4 @@
-"""Refuse a job at once for want of a model, where the API knows what its workers have."""
+"""Reject a job whose model is not installed, if the API shares the models folder with its workers."""
 
 from asyncio import to_thread
 
@@ -9,10 +9,12 @@ from tasks.settings import get_settings
 
 async def require_models(job_type: JobType, job: Job) -> None:
     """
-    See that a job's model is installed. On several computers only a worker can tell: there the job fails.
+    Check that a job's model is installed, if the setting `api.models_here` is on.
+
+    With workers on other computers only the worker can check; the job then fails there.
 
     Raises:
-        ModelNotInstalled: it is not.
+        ModelNotInstalled: the model is not installed.
     """
     if get_settings().api.models_here:
         await to_thread(job_type.require_models, job)

@@ -1,4 +1,4 @@
-"""The tasks that render what is new: schedules of the deployment `render_new`, and having one look now."""
+"""Bucket watches: schedules of the deployment `render_new`, and how a bucket event triggers one now."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 _TOGETHER_S: Final = 2.0
-"""Objects that arrive so close together are looked for in one run."""
+"""Bucket events within this time window share one run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task that renders what is new: a schedule of the deployment `render_new`, asleep or not."""
+    """A bucket watch: a schedule of the deployment `render_new`, paused or not."""
 
     job: RenderNewJob
     control: Control
 
     def wants(self, bucket: str, key: str) -> bool:
-        """Tell whether an object is one of its inputs."""
+        """Return whether an object lies in one of the watch's input folders or is one of its inputs."""
         uri = f"s3://{bucket}/{key}"
         return any(
             uri.startswith(place) if place.endswith("/") else uri == place
@@ -41,31 +41,31 @@ class Task:
 
 
 class NewTasks(Protocol):
-    """What the routes of events need; tests hand in a fake."""
+    """The interface through which the bucket event routes read and trigger watches; tests use a fake."""
 
     async def tasks(self) -> list[Task]:
-        """Read the tasks that render what is new."""
+        """Return all bucket watches."""
         ...
 
     async def start(self, task: Task) -> UUID:
-        """Have a task look now; calls that come close together start one run."""
+        """Queue a run of a watch; calls within two seconds share one run."""
         ...
 
 
 class PrefectNewTasks:
-    """`NewTasks` on a Prefect server."""
+    """Bucket watches on a Prefect server."""
 
     def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
         """
-        Connect to nothing yet.
+        Use a shared connection.
 
         Args:
-            connect: gives the connection.
+            connect: returns the Prefect client, opening it on first use.
         """
         self._connect = connect
 
     async def tasks(self) -> list[Task]:
-        """Read the schedules of the deployment."""
+        """Return the watches among the deployment's schedules."""
         deployment = await self._deployment()
         return list(_tasks([schedule.parameters or {} for schedule in deployment.schedules]))
 
@@ -82,7 +82,7 @@ class PrefectNewTasks:
             ) from None
 
     async def start(self, task: Task) -> UUID:
-        """Make the run that all who come within a moment share; it begins when that is over."""
+        """Create the run that all calls within the time window share; it starts at the end of the window."""
         from prefect.states import Scheduled
 
         client, deployment = await self._connect(), await self._deployment()
@@ -110,8 +110,8 @@ def _tasks(found: list[dict[str, Any]]) -> Iterator[Task]:
     for parameters in found:
         job: Any = parameters.get("job")
         if not isinstance(job, Mapping):
-            continue  # the deployment's own parameters say all: nothing to look at here
+            continue  # a schedule without parameters of its own watches no bucket
         try:
             yield Task(RenderNewJob.model_validate(job), read_control(parameters))
         except ValidationError:
-            continue  # somebody wrote it by hand, and its own runs will say so
+            continue  # an invalid schedule created by hand: its scheduled runs report the error

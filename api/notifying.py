@@ -1,4 +1,4 @@
-"""Which addresses may be told by webhook. Judged here for an early answer, and again at every delivery."""
+"""Validation of webhook addresses at submission; each delivery validates the address again."""
 
 from pydantic import ValidationError
 
@@ -10,13 +10,13 @@ from tasks.settings import get_settings
 
 def notify_by(url: str) -> Notify | None:
     """
-    Read the older service's `notify_url`.
+    Parse `notify_url` of the compatibility routes.
 
     Args:
-        url: what was sent.
+        url: value of the field.
 
     Returns:
-        Who is to be told of the job's end; None when nothing would ever be sent there.
+        The webhook; None if webhooks may not be sent to this address.
     """
     try:
         notify = Notify(url=url)
@@ -27,23 +27,23 @@ def notify_by(url: str) -> Notify | None:
 
 def checked_notify(notify: Notify) -> Notify:
     """
-    See that a webhook has a chance to be sent.
+    Return a webhook after checking that its address is allowed.
 
     Args:
-        notify: as it was asked for.
+        notify: the webhook of a submission.
 
     Raises:
-        Problem: `invalid_input`, when its address is of a kind that is never used.
+        Problem: `invalid_input` if the scheme, host or port of the address is not allowed.
     """
     if not _is_usable(notify):
         raise Problem(
             "invalid_input",
-            "Webhooks do not go to this address.",
+            "Webhooks cannot be sent to this address.",
             errors=[
                 {
                     "pointer": "#/control/notify/url",
                     "code": "invalid_input",
-                    "detail": "Its scheme, host or port is not among those this service may use.",
+                    "detail": "The scheme, host or port of this address is not allowed.",
                 }
             ],
         )

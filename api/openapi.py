@@ -1,4 +1,4 @@
-"""The API's description: what FastAPI finds out, the problems that routes may answer, and the webhooks."""
+"""The OpenAPI document: FastAPI's schema, completed with problem documents and webhook messages."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -11,16 +11,16 @@ from flows.batch_schemas import ROW_COUNTS
 from flows.outcome import Status
 
 TAGS: Final = [
-    {"name": "jobs", "description": "Submitting, following and ending jobs; where their outputs came from."},
-    {"name": "pipelines", "description": "Jobs that take in each other's results, as one."},
-    {"name": "batches", "description": "Many jobs of one type, as one."},
-    {"name": "events", "description": "Notices that files came: what is new is done at once."},
-    {"name": "assets", "description": "Files that jobs take as `asset://ID`."},
-    {"name": "avatars", "description": "Faces that are prepared."},
-    {"name": "webhooks", "description": "What was told about jobs, and telling it again."},
-    {"name": "schemas", "description": "What jobs take and give."},
-    {"name": "health", "description": "Whether it runs, and how it fares."},
-    {"name": "older services", "description": "As their clients know them: other address, same answers."},
+    {"name": "jobs", "description": "Submit, monitor and cancel jobs; provenance of their outputs."},
+    {"name": "pipelines", "description": "Several jobs that use each other's results, run as one job."},
+    {"name": "batches", "description": "Many jobs of one type, run as one job."},
+    {"name": "events", "description": "Bucket notifications that start the jobs watching a bucket."},
+    {"name": "assets", "description": "Uploaded files, used by jobs as `asset://ID`."},
+    {"name": "avatars", "description": "Prepared faces."},
+    {"name": "webhooks", "description": "Webhook deliveries of jobs, and their replay."},
+    {"name": "schemas", "description": "JSON Schemas of job parameters and results."},
+    {"name": "health", "description": "Liveness, readiness, version and metrics."},
+    {"name": "older services", "description": "Compatibility routes for clients of two older services."},
 ]
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
 _PROBLEM: Final = "ProblemDocument"
@@ -29,48 +29,52 @@ _REF: Final = "#/components/schemas/{model}"
 
 
 class Fault(BaseModel):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
-    pointer: str = Field(description="JSON pointer into the body, or where else it stands.")
+    pointer: str = Field(
+        description="JSON pointer into the body, or the name of the query, path or header field."
+    )
     code: str
     detail: str
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457, with our own members."""
+    """A problem document (RFC 9457) with extension members."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="Where the code is explained.")
+    type: str = Field(description="Address of the code's description.")
     title: str
     status: int | str = Field(
-        description="The HTTP status. On /result of a job without one, that service's word for where the job"
-        " stands; `http_status` has the number."
+        description="The HTTP status. On /result of a job without a result it is the older service's job"
+        " status, and `http_status` has the number."
     )
     detail: str
     instance: str
-    code: str = Field(description="Stable.", json_schema_extra={"enum": _CODES})
+    code: str = Field(description="Stable error code.", json_schema_extra={"enum": _CODES})
     request_id: str
     retryable: bool
     errors: list[Fault] | dict[str, str] = Field(
         default=[],
-        description="Every fault of the request at once. On /portrait a text per field, as that service"
-        " had it, and the list is `violations`.",
+        description="All errors of the request. On /portrait it maps field names to messages, as in the older"
+        " service, and `violations` has the list.",
     )
     violations: list[Fault] = []
     http_status: int | None = Field(default=None, description="See `status`.")
-    error: str | None = Field(default=None, description="The detail again, where older clients look.")
+    error: str | None = Field(
+        default=None, description="Same as `detail`, for clients of the older services."
+    )
 
 
 class WebhookLinks(BaseModel):
-    """Where to go from here."""
+    """Links to the job and its result."""
 
     self: str
     result: str | None = None
 
 
 class WebhookError(BaseModel):
-    """Why the job failed."""
+    """The error of a failed job."""
 
     code: str
     message: str
@@ -78,16 +82,16 @@ class WebhookError(BaseModel):
 
 
 class WebhookProgress(BaseModel):
-    """How far the job is."""
+    """Progress of the job."""
 
     percent: float
     phase: str | None
-    done: int = Field(description="Of the phase.")
+    done: int = Field(description="Completed units of the current phase.")
     total: int
 
 
 class WebhookData(BaseModel):
-    """The job."""
+    """The job that the webhook is about."""
 
     id: str
     type: str
@@ -96,22 +100,22 @@ class WebhookData(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     error: WebhookError | None
-    progress: WebhookProgress | None = Field(default=None, description="With `job.progress`.")
+    progress: WebhookProgress | None = Field(default=None, description="Only in `job.progress`.")
     counts: dict[str, int] | None = Field(
         default=None,
-        description=f"Of a batch that has ended: rows by what became of them ({', '.join(ROW_COUNTS)}).",
+        description=f"Only for an ended batch: number of rows by outcome ({', '.join(ROW_COUNTS)}).",
     )
     links: WebhookLinks
 
 
 class WebhookMessage(BaseModel):
-    """What a receiver gets (Standard Webhooks), with the older service's fields at the top."""
+    """The body of a webhook (Standard Webhooks), with the older service's fields at the top level."""
 
     type: Literal["job.started", "job.progress", "job.completed", "job.failed", "job.canceled"]
     timestamp: datetime
     data: WebhookData
     id: str
-    status: str = Field(description="In the older service's words.")
+    status: str = Field(description="Job status as named by the older service.")
     result_url: str | None = None
     text: str | None = None
     text_cut: bool | None = None
@@ -120,16 +124,16 @@ class WebhookMessage(BaseModel):
 
 async def _job_event(body: WebhookMessage) -> None:
     """
-    A job has started, got on or ended.
+    Notifies the receiver that a job has started, made progress or ended.
 
-    Signed as Standard Webhooks says, in `webhook-id`, `webhook-timestamp` and `webhook-signature`. Any 2xx
-    within ten seconds is taken for success.
+    Signed as specified by Standard Webhooks in `webhook-id`, `webhook-timestamp` and `webhook-signature`.
+    Any 2xx response within ten seconds counts as delivered.
     """
     del body
 
 
 def install(app: FastAPI) -> None:
-    """Complete the description of an app."""
+    """Add problem documents and webhooks to an app's OpenAPI document."""
     app.webhooks.post("job-event", status_code=204, operation_id="job_event")(_job_event)
     plain = app.openapi
 
@@ -142,7 +146,7 @@ def install(app: FastAPI) -> None:
 
 
 def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """Put the problem document where FastAPI promises an error format that this app does not use."""
+    """Replace FastAPI's validation errors by problem documents, and make API keys optional."""
     models = schema["components"]["schemas"]
     document = ProblemDocument.model_json_schema(ref_template=_REF)
     models |= document.pop("$defs", {}) | {_PROBLEM: document}
@@ -158,16 +162,16 @@ def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = problem
                 if "security" in operation:
-                    operation["security"].append({})  # nobody needs a key where none is set
+                    operation["security"].append({})  # no key is required if none is configured
                 _say_streams_in_3_1(operation)
-    for path in schema.get("webhooks", {}).values():  # it is the receiver who answers
+    for path in schema.get("webhooks", {}).values():  # the receiver responds, not this API
         for operation in path.values():
             del operation["responses"]["default"]
     return schema
 
 
 def _say_streams_in_3_1(operation: dict[str, Any]) -> None:
-    """A stream of events is described by a word of OpenAPI 3.2; this is 3.1."""
+    """Describe event streams in OpenAPI 3.1; FastAPI uses `itemSchema` of OpenAPI 3.2."""
     for answer in operation["responses"].values():
         stream = answer.get("content", {}).get("text/event-stream")
         if stream and stream.pop("itemSchema", None):

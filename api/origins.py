@@ -1,4 +1,4 @@
-"""Browsers: whose pages may use the API. Programs send no `Origin` and notice nothing of this."""
+"""CORS for configured origins, and rejection of cross-origin requests on an API without keys."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -38,19 +38,19 @@ _TOLD: Final = (
     "X-RateLimit-Reset",
     "X-Request-ID",
 )
-"""What a page of an allowed origin may send and see, besides what every page may."""
+"""Request headers that pages of an allowed origin may send, and response headers that they may read."""
 _REMEMBERED_S: Final = 600
 
 
 def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     """
-    Let pages of some origins use the API from a browser; of none, nothing is said and browsers refuse.
+    Add CORS for some origins. Without origins no CORS headers are sent, so browsers block other pages.
 
-    Cookies are no part of it: a page sends a key, as any client does.
+    Credentials (cookies) are not allowed: a page sends an API key like any other client.
 
     Args:
-        app:     the app, with everything else around it already.
-        origins: as browsers write them.
+        app:     the app; its other middleware must have been added before.
+        origins: allowed values of the `Origin` header.
     """
     if origins:
         app.add_middleware(
@@ -65,10 +65,10 @@ def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
 
 async def require_own_page(request: Request) -> None:
     """
-    Where no key is asked for, refuse what a page of another origin wants changed.
+    Reject state-changing requests from pages of another origin if the API requires no key.
 
-    A browser sends some requests for any page without asking first, such as a form with a file. To reach the
-    port is all that a keyless API asks of a caller, and every page in a browser on this computer can do that.
+    Browsers send some requests, such as a form with a file, without a CORS preflight. Without API keys,
+    every page open in a browser on this computer could otherwise submit jobs.
 
     Raises:
         Problem: `origin_not_allowed`.
@@ -81,12 +81,12 @@ async def require_own_page(request: Request) -> None:
     if not own and origin not in api.allowed_origins:
         raise Problem(
             "origin_not_allowed",
-            "A page of another origin may not use this API; an operator can allow it with"
+            "Pages of this origin may not use the API. An operator can allow the origin with"
             " MUSETALK_API__ALLOWED_ORIGINS.",
         )
 
 
 def _is_own(origin: str, request: Request, api: ApiSettings) -> bool:
-    """Tell whether a page is of the address that it asks; a proxy may have given us another name for it."""
+    """Return whether an origin is the API's own, by the Host header or, behind a proxy, by `public_url`."""
     hosts = {request.headers.get("host"), urlsplit(api.public_url).netloc if api.public_url else None}
     return origin.partition("://")[2] in hosts

@@ -1,4 +1,4 @@
-"""Warnings of batch dry runs about output names that rows share or that exist already."""
+"""Warnings of a batch's dry run about output names that several rows share or that already exist."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +13,7 @@ from tasks.errors import RenderError
 from tasks.file_names import plain_name
 
 _MAX_LOOKUPS: Final = 50
-"""Objects to look up; each takes one request."""
+"""Maximum number of objects to look up; each takes one request."""
 _MAX_WARNINGS: Final = 20
 _MAX_ROWS_LISTED: Final = 5
 
@@ -26,7 +26,7 @@ class _Target:
 
 @dataclass(slots=True)
 class OutputNameWarnings:
-    """Collects the objects that the rows of a batch will write, where their names are known in advance."""
+    """A collector of the objects that the rows of a batch will write, if their names are known in advance."""
 
     targets: dict[str, _Target] = field(default_factory=dict[str, _Target])
     _assets: dict[str, str | None] = field(default_factory=dict[str, str | None])
@@ -36,8 +36,8 @@ class OutputNameWarnings:
         Add a row.
 
         Args:
-            row: its id.
-            job: its job.
+            row: id of the row.
+            job: parameters of its job.
         """
         uri = expected_object(job, self._name_of)
         if uri is not None:
@@ -45,7 +45,7 @@ class OutputNameWarnings:
             self.targets.setdefault(uri, _Target([], overwrites)).rows.append(row)
 
     def warnings(self) -> list[str]:
-        """Return a warning for each of the first names that several rows share or that exist already."""
+        """Return warnings for output names that several rows share or that already exist, 20 of each."""
         shared = [(uri, one) for uri, one in self.targets.items() if len(one.rows) > 1]
         told = [_shared_name_warning(uri, one) for uri, one in shared[:_MAX_WARNINGS]]
         if len(shared) > _MAX_WARNINGS:
@@ -64,7 +64,7 @@ class OutputNameWarnings:
                 return plain_name(unquote(rest))
             case "asset":
                 return self._name_of_asset(rest)
-            case _:  # the output of another job gets its name when that job ends
+            case _:  # job://: the name of another job's output is known only when that job ends
                 return None
 
     def _name_of_asset(self, asset: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Pausing a job that makes others, and letting it go on."""
+"""Pause (suspend) and resume a job that has child jobs."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -15,40 +15,40 @@ _FOR_EVER: Final = timedelta(days=3650)
 
 
 class Pausing(Protocol):
-    """What the routes of batches need; tests hand in a fake."""
+    """The interface through which the batch routes pause and resume jobs; tests use a fake."""
 
     async def pause(self, job_id: UUID) -> None:
-        """Begin nothing more for a job; what it has begun goes on."""
+        """Stop creating child jobs; child jobs that exist continue."""
         ...
 
     async def resume(self, job_id: UUID) -> None:
-        """Let a paused job go on."""
+        """Continue a paused job."""
         ...
 
 
 class PrefectPausing:
-    """`Pausing` on a Prefect server."""
+    """Pause and resume by suspending flow runs on a Prefect server."""
 
     def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
         """
-        Connect to nothing yet.
+        Use a shared connection.
 
         Args:
-            connect: gives the connection.
+            connect: returns the Prefect client, opening it on first use.
         """
         self._connect = connect
 
     async def pause(self, job_id: UUID) -> None:
-        """Suspend a run: the worker's process sees it and leaves, a sleeping one is not woken."""
+        """Suspend a run: its worker process notices and exits; a scheduled run is not started."""
         from prefect.states import Suspended
 
         state = Suspended(pause_expiration_time=datetime.now(UTC) + _FOR_EVER)
         client = await self._connect()
-        # by force: by its own rules Prefect suspends only what has a process at the moment
+        # forced, because Prefect's rules allow suspending only a run that has a process at the moment
         await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
 
     async def resume(self, job_id: UUID) -> None:
-        """Queue a suspended run again."""
+        """Reschedule a suspended run."""
         from prefect.states import Scheduled
 
         client = await self._connect()

@@ -1,4 +1,4 @@
-"""The connection to the Prefect server: one client per process, made at its first use."""
+"""The connection to the Prefect server: one client per process, opened on first use, and retries."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Door:
-    """Opens the client when somebody asks for it."""
+    """A lazily opened Prefect client."""
 
     def __init__(self) -> None:
         self._opening = asyncio.Lock()
@@ -27,14 +27,14 @@ class Door:
 
     async def open(self) -> "PrefectClient":
         """
-        Give the client.
+        Return the client, opening it on first use.
 
         Raises:
-            Problem: `orchestrator_unavailable`.
+            Problem: `orchestrator_unavailable` if the server cannot be reached.
         """
         async with self._opening:
             if self._client is None:
-                # half a second and more of imports: not in the event loop
+                # the imports take half a second or more and would block the event loop
                 client = await asyncio.to_thread(_new_client)
                 try:
                     self._client = await self._stack.enter_async_context(client)
@@ -43,7 +43,7 @@ class Door:
             return self._client
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Close the client."""
         await self._stack.aclose()
 
 
@@ -55,13 +55,15 @@ def _new_client() -> "PrefectClient":
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     """
-    Ask a server that may be busy or away for a moment, several times.
+    Call the Prefect server and retry while it is busy (429, 502, 503) or unreachable.
+
+    Retries for up to 20 seconds, with exponential backoff from 0.05 to 2 seconds and jitter.
 
     Args:
-        call: makes the request; must be harmless to repeat.
+        call: sends the request; must be idempotent.
 
     Raises:
-        Problem: `orchestrator_unavailable`.
+        Problem: `orchestrator_unavailable` after the time limit or on any other error status.
     """
     import httpx
     from prefect.exceptions import PrefectHTTPStatusError
@@ -71,14 +73,14 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     pause = 0.05
     while True:
         try:
-            # its own retries sleep two seconds and more; ours are short
+            # the client's own retries wait two seconds or more; these start at 50 ms
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
                 return await call()
         except PrefectHTTPStatusError as error:
             busy = error.response.status_code in {429, 502, 503}
             if not busy or time.monotonic() > deadline:
                 raise Problem(
-                    "orchestrator_unavailable", "The Prefect server did not take the job."
+                    "orchestrator_unavailable", "The Prefect server rejected the request."
                 ) from error
         except httpx.TransportError as error:
             if time.monotonic() > deadline:
@@ -88,4 +90,4 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def _away() -> Problem:
-    return Problem("orchestrator_unavailable", "The Prefect server does not answer.")
+    return Problem("orchestrator_unavailable", "The Prefect server cannot be reached.")

@@ -1,4 +1,4 @@
-"""Who waits in which order, and how long finished jobs took: asked now and then, for all jobs at once."""
+"""Queue positions and ETAs from Prefect: cached snapshots of each work pool's queue and of run times."""
 
 import asyncio
 import time
@@ -22,13 +22,13 @@ _QUEUE_STALE_S: Final = 1.0
 _HISTORY_STALE_S: Final = 30.0
 _PAGE: Final = 200
 _PAGES: Final = 5
-"""Of a queue that is longer only the first thousand have a position."""
+"""Only the first thousand runs of a longer queue get a position."""
 
 T = TypeVar("T")
 
 
 class Lately(Generic[T]):
-    """An answer that is asked for again when it has become old; one asker at a time."""
+    """A value that is loaded again when it is older than its time to live; one load at a time."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], stale_s: float) -> None:
         self._ask, self._stale_s = ask, stale_s
@@ -36,7 +36,7 @@ class Lately(Generic[T]):
         self._asking = asyncio.Lock()
 
     async def get(self) -> T:
-        """Give it, asking if need be."""
+        """Return the value, loading it if it is missing or expired."""
         async with self._asking:
             if self._answer is None or time.monotonic() - self._answer[0] > self._stale_s:
                 self._answer = (time.monotonic(), await self._ask())
@@ -45,28 +45,28 @@ class Lately(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One pool at a moment."""
+    """A snapshot of the queue of one work pool."""
 
     order: tuple[tuple[UUID, str], ...] = ()
-    """Waiting jobs with their types, the next one first."""
+    """Ids and job types of queued jobs, next one first."""
     ranks: tuple[int, ...] = ()
-    """How urgent each of them is; 0 is most."""
+    """Priority rank of each queued job; 0 is the highest."""
     running: tuple[str, ...] = ()
-    """Types of those that run."""
+    """Job types of running jobs."""
     places: Mapping[UUID, int] = field(default_factory=dict[UUID, int])
-    """Position by job, from 1."""
+    """Queue position by job id, starting at 1."""
 
 
 class Forecasts:
-    """Adds position and ETA to jobs."""
+    """Estimates queue position and ETA of jobs."""
 
     def __init__(self, door: Door, types: Callable[["FlowRun"], Awaitable[str | None]]) -> None:
         """
-        Ask nothing yet.
+        Create an estimator; sends no request.
 
         Args:
-            door:  to Prefect.
-            types: gives the job type of a run.
+            connection: connection to Prefect.
+            type_of:    returns the job type of a flow run, None if it is not a job.
         """
         self._door, self._types = door, types
         pools = {job_type.pool for job_type in JOB_TYPES.values()}
@@ -76,7 +76,7 @@ class Forecasts:
         }
 
     async def add(self, run: Run) -> Run:
-        """Return a job with its position in the queue and when it will be done."""
+        """Return a copy of a job with its queue position and ETA."""
         if run.status == "queued":
             queue = await self._queues[JOB_TYPES[run.type].pool].get()
             place = queue.places.get(run.id)
@@ -94,7 +94,7 @@ class Forecasts:
         return run
 
     async def outlook(self, job_type: JobType, control: Control) -> Outlook:
-        """Say when a job that is queued now would be done."""
+        """Estimate queue position and ETA of a job submitted now."""
         queue = await self._queues[job_type.pool].get()
         rank = PRIORITIES.index(control.priority)
         waiting = [kind for (_, kind), its in zip(queue.order, queue.ranks, strict=True) if its <= rank]
@@ -168,7 +168,7 @@ class Forecasts:
 
 
 def _rank(run: "FlowRun") -> int:
-    """As the worker ranks: the parameter's word first, then the queue's."""
+    """Return a run's priority rank as the worker does: by its parameter, else by its work queue."""
     if "priority" in (run.parameters.get("control") or {}):
         return PRIORITIES.index(read_control(run.parameters).priority)
     queue = run.work_queue_name

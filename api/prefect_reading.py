@@ -1,4 +1,4 @@
-"""What Prefect keeps of a job, in the API's words."""
+"""Mapping of Prefect flow runs, states, tags and labels to jobs of the API."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 TAG: Final = "tag:"
-"""Before a caller's own tags, so that they are never taken for one of ours."""
+"""Prefix of the caller's tags, which separates them from internal tags."""
 METADATA: Final = "musetalk.metadata."
+"""Prefix of the labels that hold the caller's metadata."""
 REMOVED: Final = "musetalk.removed"
-"""Labels of a run."""
+"""Label of a deleted job."""
 
 
 def state_types(statuses: frozenset[Status]) -> list[str]:
-    """Return the types of Prefect's states that may mean one of these."""
+    """Return the types of Prefect states that can map to one of the statuses."""
     near: Mapping[str, Status] = {"scheduled": "queued", "aborted": "canceled"}
     wanted = {near.get(status, status) for status in statuses}
     return [kind for kind, status in STATE_TYPES.items() if status in wanted]
 
 
 def state_filter(statuses: frozenset[Status]) -> Any:
-    """Return Prefect's filter for runs that may have one of these; None for all."""
+    """Return the Prefect filter for runs that can have one of the statuses; None for no filter."""
     from prefect.client.schemas.filters import (
         FlowRunFilterState,
         FlowRunFilterStateName,
@@ -42,7 +43,8 @@ def state_filter(statuses: frozenset[Status]) -> Any:
         return None
     if "running" not in statuses:
         return FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))
-    # what has begun and left its place meanwhile is scheduled by its type, then pending
+    # a waiting parent that gave up its worker slot counts as running, but its state type is SCHEDULED,
+    # then PENDING
     return FlowRunFilterState(
         operator=Operator.or_,  # pyright: ignore[reportCallIssue]  from a mixin
         type=FlowRunFilterStateType(any_=list({*kinds, StateType.PENDING})),
@@ -52,13 +54,13 @@ def state_filter(statuses: frozenset[Status]) -> Any:
 
 def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replayed: bool = False) -> Run:
     """
-    Translate a flow run.
+    Convert a flow run to a job.
 
     Args:
-        found:    the run.
-        job_type: name of its flow.
-        notes:    its artifacts, by key.
-        replayed: see `Run.replayed`.
+        flow_run:  the flow run.
+        job_type:  name of its flow.
+        artifacts: its artifacts by key.
+        replayed:  see `Job.replayed`.
     """
     status, word, labels = status_of(found), ended_as(found), found.labels
     parent = labels.get(RETRY_OF)
@@ -95,6 +97,6 @@ def _parent(found: "FlowRun") -> UUID | None:
         if tag.startswith(PART_OF):
             try:
                 return UUID(tag.removeprefix(PART_OF))
-            except ValueError:  # somebody else's tag
+            except ValueError:  # a tag that this project did not set
                 continue
     return None

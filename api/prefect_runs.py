@@ -1,4 +1,4 @@
-"""Jobs on a Prefect server: the only place of the API that speaks with it."""
+"""The job store on a Prefect server: create, read, list and cancel jobs, which are flow runs there."""
 
 import asyncio
 from collections import defaultdict
@@ -28,18 +28,22 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact, FlowRun
 
 _SCANS = 20
-"""Pages of Prefect's that one page of ours may take, where a status cannot be asked for exactly."""
+"""Maximum number of Prefect pages read for one page of jobs if Prefect cannot filter by the exact status."""
 
 
 class PrefectRuns:
-    """Runs on a Prefect server. One per process: it keeps a connection and makes runs one at a time."""
+    """
+    The job store on a Prefect server.
+
+    One per process: it holds the connection and creates runs one at a time.
+    """
 
     def __init__(self, on_created: Callable[[str], None] = lambda _: None) -> None:
         """
-        Connect to nothing yet.
+        Create a job store; connects on first use.
 
         Args:
-            on_created: told the type of each job that was taken.
+            on_created: called with the type of each new job.
         """
         self._on_created = on_created
         self._door = Door()
@@ -51,21 +55,21 @@ class PrefectRuns:
         self._live = Live(self._read_soon)
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Close the event stream and the connection."""
         await self._live.close()
         await self._door.close()
 
-    # -- making and ending --------------------------------------------------------------------------------
+    # -- create and cancel --------------------------------------------------------------------------------
 
     async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
-        """Queue a job and return at once."""
+        """Queue a job and return without waiting for it."""
         parameters = {"job": job.model_dump(mode="json", exclude_unset=True)}
         if wishes := terms.control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = wishes
         name = f"{job_type.name}-{uuid4().hex[:12]}"
-        async with self._creating:  # SQLite refuses most of what arrives side by side
+        async with self._creating:  # SQLite rejects most concurrent writes
             made = await patiently(partial(self._create, job_type, parameters, name, terms))
-        replayed = made.name != name  # an earlier request had the key
+        replayed = made.name != name  # an earlier request with the same idempotency key created it
         if replayed and made.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
         if not replayed:
@@ -90,7 +94,7 @@ class PrefectRuns:
         )
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
-        """Ask a job to stop."""
+        """Request cancellation of a job."""
         from prefect.states import Cancelling
 
         run = await self._read(job_id)
@@ -98,18 +102,18 @@ class PrefectRuns:
             return run
         client = await self._door.open()
         await patiently(partial(client.update_flow_run_labels, job_id, {ENDED_AS: word}))
-        # the server turns this into Cancelled at once for a run that no worker has taken
+        # for a run that no worker has claimed, the server changes this to Cancelled at once
         await patiently(partial(client.set_flow_run_state, job_id, Cancelling()))
         self._live.forget(job_id)
         return await self._live.read(job_id)
 
     async def remove(self, job_id: UUID) -> None:
-        """Take away what is known of a job that has ended."""
+        """Delete an ended job: hide it, then delete its parameters and artifacts."""
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
         client = await self._door.open()
         run = await client.read_flow_run(job_id)
-        # first that it is not found any more: what is left when this breaks off is nobody's to read
+        # hide it first: if the deletion is interrupted, the remaining data cannot be read
         await patiently(partial(client.update_flow_run_labels, job_id, {REMOVED: "true"}))
         self._live.forget(job_id)
         kept = {"control": run.parameters["control"]} if "control" in run.parameters else {}
@@ -119,14 +123,14 @@ class PrefectRuns:
             for note in found:
                 await patiently(partial(client.delete_artifact, note.id))
 
-    # -- reading ------------------------------------------------------------------------------------------
+    # -- read ---------------------------------------------------------------------------------------------
 
     async def read(self, job_id: UUID) -> Run:
-        """Look a job up, at most a second after the truth."""
+        """Return a job; the result is at most one second old."""
         return await self._live.read(job_id)
 
     async def changed(self, job_id: UUID, limit_s: float) -> None:
-        """Return when a job may have changed."""
+        """Wait until a job may have changed."""
         await self._live.changed(job_id, limit_s)
 
     async def _read(self, job_id: UUID) -> Run:
@@ -134,7 +138,7 @@ class PrefectRuns:
 
         client = await self._door.open()
         try:
-            # the run first: what it wrote was there before its final state, which never comes without it here
+            # the run first: artifacts are written before the final state, so an ended job has them all
             found = await client.read_flow_run(job_id)
             notes = (await self._notes([job_id]))[job_id]
         except ObjectNotFound:
@@ -145,7 +149,7 @@ class PrefectRuns:
         return await self._forecasts.add(to_run(found, job_type, notes))
 
     async def _read_soon(self, job_id: UUID) -> Run:
-        """Look a job up, in one question with others that are asked for at the same time."""
+        """Return a job; concurrent calls are batched into one request."""
         run = await self._together.get(job_id)
         if run is None:
             raise _unknown()
@@ -170,7 +174,7 @@ class PrefectRuns:
         }
 
     async def find(self, wanted: Wanted) -> Page:
-        """List jobs, newest first."""
+        """Return a page of jobs, newest first."""
         cursor = Cursor.read(wanted.cursor) if wanted.cursor else Cursor(_now(), ())
         kept: list[FlowRun] = []
         more = True
@@ -180,7 +184,7 @@ class PrefectRuns:
             room = wanted.limit - len(kept)
             kept += fitting[:room]
             more = len(found) >= wanted.limit or len(fitting) > room
-            # what did not fit is for the next page
+            # runs beyond the page's limit belong to the next page
             passed = found if len(fitting) <= room else found[: found.index(fitting[room])]
             cursor = cursor.after([(_when(run), run.id) for run in passed])
             if not more or len(kept) >= wanted.limit:
@@ -190,7 +194,7 @@ class PrefectRuns:
         return Page(tuple(runs), cursor.write() if more else None)
 
     async def knows(self, key: str) -> bool:
-        """Tell whether there is a job of this idempotency key."""
+        """Return whether a job with this idempotency key exists."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 
         client = await self._door.open()
@@ -198,7 +202,7 @@ class PrefectRuns:
         return bool(await client.read_flow_runs(flow_run_filter=wanted, limit=1))
 
     async def unfinished(self, tenant: str | None) -> int:
-        """Count jobs that have not ended."""
+        """Return the number of unfinished jobs."""
         from prefect.client.schemas.filters import (
             FlowFilter,
             FlowFilterName,
@@ -220,15 +224,15 @@ class PrefectRuns:
         )
 
     async def outlook(self, job_type: JobType, control: Control) -> Outlook:
-        """Say how long a job would wait and run."""
+        """Estimate queue position and ETA of a job submitted now."""
         return await self._forecasts.outlook(job_type, control)
 
     async def _page(self, wanted: Wanted, cursor: Cursor) -> "list[FlowRun]":
         """
-        Read runs from the cursor on, as many as a page of the list has.
+        Return a page of runs from the cursor on.
 
-        What an earlier page gave of the cursor's moment is left out here: a filter of the ids to leave out
-        could grow beyond what the server's database takes.
+        Runs with the cursor's timestamp that an earlier page returned are removed here: a filter of their ids
+        could exceed the number of parameters that the server's database accepts.
         """
         seen, offset = frozenset(cursor.seen), 0
         kept: list[FlowRun] = []
@@ -272,7 +276,7 @@ class PrefectRuns:
         )
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
-        """Read what a job said."""
+        """Return a page of a job's log."""
         from prefect.client.schemas.filters import (
             LogFilter,
             LogFilterFlowRunId,
@@ -281,7 +285,7 @@ class PrefectRuns:
         )
         from prefect.client.schemas.sorting import LogSort
 
-        await self.read(job_id)  # that there is such a job
+        await self.read(job_id)  # raises Problem `not_found`
         cursor = Cursor.read(after) if after else Cursor(datetime.fromtimestamp(0, UTC), ())
         span: Any = {"after_": cursor.time}
         client = await self._door.open()
@@ -316,10 +320,10 @@ class PrefectRuns:
         notes = defaultdict[UUID, dict[str, Any]](dict)
         for note in await read_any_of_async(ids, read, order=lambda note: str(note.updated)):
             if note.flow_run_id:
-                notes[note.flow_run_id][str(note.key)] = note  # the newest of each
+                notes[note.flow_run_id][str(note.key)] = note  # the newest artifact per key comes last
         return notes
 
-    # -- names and health ---------------------------------------------------------------------------------
+    # -- deployments and health ---------------------------------------------------------------------------
 
     async def _deployment(self, job_type: JobType) -> UUID:
         from prefect.exceptions import ObjectNotFound
@@ -337,7 +341,7 @@ class PrefectRuns:
         return self._deployments[job_type.name]
 
     async def _type(self, found: "FlowRun") -> str | None:
-        """Name of a run's flow, None where that is no job of ours."""
+        """Return the name of a run's flow; None if the flow is not a job type."""
         if found.flow_id not in self._types:
             client = await self._door.open()
             self._types[found.flow_id] = (await client.read_flow(found.flow_id)).name
@@ -345,18 +349,18 @@ class PrefectRuns:
         return name if name in JOB_TYPES else None
 
     async def connection(self) -> "PrefectClient":
-        """Return the connection to the server, opened at its first use."""
+        """Return the Prefect client, opened on first use."""
         return await self._door.open()
 
     async def faults(self) -> dict[str, str | None]:
-        """Say per part of the job system what is wrong with it."""
+        """Return the problem of each part of the job system; None for a healthy part."""
         try:
             client = await self._door.open()
             trouble = await client.api_healthcheck()
         except Problem as problem:
             return {"prefect": problem.detail}
         if trouble is not None:
-            return {"prefect": "the Prefect server does not answer"}
+            return {"prefect": "the Prefect server cannot be reached"}
         pools = sorted({job_type.pool for job_type in FLOWS.values()})
         return {"prefect": None} | {f"worker {pool}": await self._pool_fault(pool) for pool in pools}
 
@@ -369,16 +373,16 @@ class PrefectRuns:
         except ObjectNotFound:
             return f"work pool {pool} does not exist: run `musetalk deploy`"
         online = any(worker.status == "ONLINE" for worker in workers)
-        return None if online else f"no worker of pool {pool} is online"
+        return None if online else f"no worker of work pool {pool} is online"
 
 
 def _fits(run: "FlowRun", wanted: Wanted) -> bool:
-    """What Prefect cannot be asked for."""
+    """Return whether a run matches the part of the filter that Prefect cannot evaluate."""
     return REMOVED not in run.labels and (not wanted.statuses or status_of(run) in wanted.statuses)
 
 
 def _when(run: "FlowRun") -> datetime:
-    """What lists are sorted by."""
+    """Return the time by which job lists are sorted."""
     return run.expected_start_time or run.created or _now()
 
 

@@ -1,4 +1,4 @@
-"""What a client prefers (RFC 7240): an answer at once, or with the result if that is soon there."""
+"""The Prefer header (RFC 7240): `respond-async`, and `wait=SECONDS` for long polling."""
 
 import re
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ _ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?=$|[,;\s])", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """The two preferences that are understood; any other is ignored, as it should be."""
+    """The two supported preferences; others are ignored, as RFC 7240 requires."""
 
     respond_async: bool = False
     wait_s: int | None = None
 
     @classmethod
     def read(cls, header: str | None) -> "Preference":
-        """Read the header; None is none."""
+        """Parse the header; None if it was not sent."""
         text = header or ""
         wait = _WAIT.search(text)
         return cls(_ASYNC.search(text) is not None, int(wait[1]) if wait else None)
 
     def applied(self, waited_s: float | None = None) -> dict[str, str]:
         """
-        Return the headers that tell what was honoured.
+        Return the `Vary` and `Preference-Applied` headers.
 
         Args:
-            waited_s: how long was, or would have been, waited; None for not at all.
+            waited_s: the wait that was applied, in seconds; None if waiting does not apply.
         """
         told = ["respond-async"] if self.respond_async else []
         if self.wait_s is not None and waited_s is not None:

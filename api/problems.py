@@ -1,4 +1,4 @@
-"""Every answer that is not a success: one RFC 9457 document, its codes and their HTTP status."""
+"""Error responses: RFC 9457 problem documents, their codes and HTTP status, and exception handlers."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from tasks.errors import RenderError
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One published code; never renamed."""
+    """A published problem code. Codes are never renamed."""
 
     status: int
     title: str
@@ -25,51 +25,51 @@ class Code:
 
 
 CODES: Mapping[str, Code] = {
-    "invalid_input": Code(422, "The request cannot be carried out as it is"),
-    "malformed_request": Code(400, "The request cannot be read"),
-    "unsupported_media": Code(422, "The file is not the kind of media that was expected"),
-    "no_face": Code(422, "No face was found"),
-    "no_audio": Code(422, "No sound was found"),
-    "input_too_large": Code(422, "An input is over a limit"),
+    "invalid_input": Code(422, "Invalid input"),
+    "malformed_request": Code(400, "Malformed request"),
+    "unsupported_media": Code(422, "Unsupported media type of a file"),
+    "no_face": Code(422, "No face found"),
+    "no_audio": Code(422, "No audio found"),
+    "input_too_large": Code(422, "An input exceeds a limit"),
     "input_not_found": Code(422, "An input does not exist"),
     "input_unreachable": Code(422, "An input could not be fetched"),
     "input_blocked": Code(422, "An input could not be fetched"),
-    "local_path_disabled": Code(422, "Paths of the server are not inputs"),
-    "unknown_model": Code(422, "There is no such model"),
-    "model_not_installed": Code(422, "The model is not installed here"),
-    "model_invalid": Code(422, "A weight file of the model is damaged or belongs to another one"),
-    "bucket_not_allowed": Code(403, "The bucket is outside what may be used"),
-    "unauthorized": Code(401, "A key is needed"),
-    "forbidden": Code(403, "The key does not allow this"),
-    "manifest_invalid": Code(422, "The rows make no batch"),
+    "local_path_disabled": Code(422, "Local paths of the server are not allowed as inputs"),
+    "unknown_model": Code(422, "Unknown model"),
+    "model_not_installed": Code(422, "The model is not installed"),
+    "model_invalid": Code(422, "A weight file is damaged or belongs to another model"),
+    "bucket_not_allowed": Code(403, "Access to the bucket is not allowed"),
+    "unauthorized": Code(401, "A valid API key is required"),
+    "forbidden": Code(403, "The API key lacks the required scope"),
+    "manifest_invalid": Code(422, "Invalid batch manifest"),
     "step_failed": Code(409, "A step of the pipeline failed"),
     "origin_not_allowed": Code(403, "Pages of this origin may not use the API"),
     "not_found": Code(404, "Not found"),
-    "expired": Code(410, "No longer kept"),
+    "expired": Code(410, "No longer available"),
     "result_replaced": Code(410, "The result was replaced by another object"),
-    "not_retryable": Code(409, "The job is not one to do again"),
-    "in_use": Code(409, "A job works with it", retryable=True),
-    "direct_not_offered": Code(409, "The store takes no direct uploads"),
+    "not_retryable": Code(409, "The job cannot be retried"),
+    "in_use": Code(409, "In use by a job", retryable=True),
+    "direct_not_offered": Code(409, "The store does not support direct uploads"),
     "not_ready": Code(409, "Not ready yet", retryable=True),
     "avatar_not_prepared": Code(409, "The avatar is not prepared"),
     "idempotency_mismatch": Code(422, "The idempotency key was used for another request"),
-    "rate_limited": Code(429, "Too many requests in too short a time", retryable=True),
-    "concurrency_limited": Code(429, "Too many jobs at a time", retryable=True),
+    "rate_limited": Code(429, "Rate limit exceeded", retryable=True),
+    "concurrency_limited": Code(429, "Too many unfinished jobs", retryable=True),
     "canceled": Code(409, "The job was canceled"),
-    "deadline_exceeded": Code(409, "The job ran out of time"),
+    "deadline_exceeded": Code(409, "The job exceeded its deadline"),
     "engine_failed": Code(500, "The engine failed", retryable=True),
     "model_changed": Code(503, "A model was replaced while the job ran", retryable=True),
     "gpu_oom": Code(500, "The device ran out of memory", retryable=True),
-    "encode_failed": Code(500, "The video could not be written"),
+    "encode_failed": Code(500, "The video could not be encoded"),
     "disk_full": Code(507, "The disk is full"),
-    "storage_unavailable": Code(502, "The storage did not answer", retryable=True),
+    "storage_unavailable": Code(502, "The storage is unavailable", retryable=True),
     "upload_failed": Code(502, "The result could not be stored", retryable=True),
-    "orchestrator_unavailable": Code(503, "The job system did not answer", retryable=True),
-    "internal": Code(500, "Something went wrong here"),
+    "orchestrator_unavailable": Code(503, "The job system is unavailable", retryable=True),
+    "internal": Code(500, "Internal server error"),
 }
 
 SEED_ROUTES = ("/inference", "/status/", "/result/", "/job/", "/csm", "/portrait", "/whisper", "/analyze")
-"""Routes of the two older services: every refusal of a request's content is a 400, and `error` is filled."""
+"""Path prefixes of the compatibility routes: 422 and 409 become 400 there, and `error` repeats `detail`."""
 
 _INPUT_STATUS = 422
 
@@ -78,7 +78,7 @@ _log = logging.getLogger(LOGGER)
 
 
 class Problem(HTTPException):
-    """An answer that is not a success. A subclass of HTTPException so that it passes through FastAPI."""
+    """An error response. Derived from HTTPException so that FastAPI handles it in dependencies too."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class Problem(HTTPException):
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """
-        Describe what went wrong.
+        Create a problem.
 
         Args:
             code:    a key of CODES.
-            detail:  one plain sentence for the caller.
-            status:  HTTP status when it differs from the code's own.
-            errors:  one entry per fault: pointer, code, detail.
-            headers: headers of the answer.
+            detail:  one sentence for the caller.
+            status:  HTTP status, if it differs from the code's.
+            errors:  one entry per error: pointer, code, detail.
+            headers: headers of the response.
             extra:   further members of the document.
         """
         super().__init__(status or CODES[code].status, detail, dict(headers or {}))
@@ -109,7 +109,7 @@ class Problem(HTTPException):
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an app, the framework's own included, a problem document."""
+    """Add exception handlers that turn every error, including FastAPI's own, into a problem document."""
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(RenderError, _on_error_of_ours)
@@ -118,21 +118,18 @@ def install(app: FastAPI) -> None:
 
 
 def is_seed_route(path: str) -> bool:
-    """Tell whether a path belongs to the two older services."""
+    """Return whether a path belongs to the compatibility routes."""
     return path == "/" or path.startswith(SEED_ROUTES)
 
 
 def document(problem: Problem, path: str, request_id: str) -> tuple[int, dict[str, Any]]:
     """
-    Write a problem down.
+    Return the HTTP status and the document of a problem.
 
     Args:
-        problem:    what went wrong.
+        problem:    the problem.
         path:       path of the request.
-        request_id: id that the log carries too.
-
-    Returns:
-        HTTP status and the document.
+        request_id: id of the request, as in the log.
     """
     status = problem.status_code
     if is_seed_route(path) and status in {_INPUT_STATUS, 409} and not problem.fixed_status:
@@ -156,7 +153,7 @@ def document(problem: Problem, path: str, request_id: str) -> tuple[int, dict[st
 
 
 def answer(problem: Problem, request: Request) -> JSONResponse:
-    """Turn a problem into the answer to a request."""
+    """Return the JSON response for a problem."""
     request_id: str = getattr(request.state, "request_id", "")
     status, body = document(problem, request.url.path, request_id)
     return JSONResponse(body, status, dict(problem.headers or {}), "application/problem+json")
@@ -185,10 +182,10 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 def invalid(found: Sequence[Any]) -> Problem:
     """
-    Describe what pydantic found wrong with a request.
+    Convert pydantic's validation errors to a problem.
 
     Args:
-        found: pydantic's error list; places start with `body`, `query` or `path`.
+        pydantic_errors: pydantic's error list; each `loc` starts with `body`, `query` or `path`.
     """
     if any(fault["type"] == "json_invalid" for fault in found):
         return Problem("malformed_request", "The body is not valid JSON.")
@@ -213,14 +210,17 @@ def _on_error_of_ours(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
-    """Answer into the void: that a client went away is no fault for the log."""
-    return answer(Problem("malformed_request", "The connection ended before the body did."), request)
+    """Return a response that nobody receives, so that a disconnected client is not logged as an error."""
+    return answer(
+        Problem("malformed_request", "The connection closed before the whole body was received."), request
+    )
 
 
 def _on_surprise(request: Request, error: Exception) -> JSONResponse:
-    """Say nothing of what happened to the caller: such texts may hold paths and addresses. The log has it."""
+    """Log the exception and hide its text from the caller, because it may contain paths and addresses."""
     request_id: str = getattr(request.state, "request_id", "")
     _log.error("unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": request_id})
     return answer(
-        Problem("internal", "Something went wrong here; the log has it under the request id."), request
+        Problem("internal", "Internal server error. The server's log has details under the request id."),
+        request,
     )

@@ -1,4 +1,4 @@
-"""What a run wrote about itself, in the words of `flows.outcome`."""
+"""Progress, errors and data that a run wrote as artifacts; re-exported from `flows.outcome`."""
 
 from flows.outcome import JobError, Progress, read_data, read_error, read_progress
 

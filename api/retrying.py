@@ -1,4 +1,4 @@
-"""Doing a job again that failed or was stopped, or that ended well but for some of its parts."""
+"""Retry of a failed or canceled job, or of a batch in which rows failed."""
 
 from fastapi import Request, Response
 
@@ -20,22 +20,22 @@ async def retried(
     is_incomplete: bool = False,
 ) -> JobView:
     """
-    Queue a job again, as a new one. What was finished comes from the cache.
+    Submit a job again as a new job. Results of completed steps come from the cache.
 
     Args:
-        request:       of the caller.
-        response:      gets its headers.
-        runs:          as the caller may see them.
-        run:           the job.
-        key:           Idempotency-Key; without one, two requests for the same job give one new job.
-        is_incomplete: it ended well, and something is left to do all the same.
+        request:       the HTTP request.
+        response:      the HTTP response, which gets headers.
+        jobs:          the jobs that the caller may see.
+        job:           the job to retry.
+        key:           Idempotency-Key; without one, two requests for the same job create one new job.
+        is_incomplete: the job succeeded but some of its child jobs did not.
 
     Raises:
-        Problem: `not_retryable`.
+        Problem: `not_retryable` unless the job is failed, canceled, aborted or incomplete.
     """
     if run.status not in {"failed", "canceled", "aborted"} and not is_incomplete:
         raise Problem(
-            "not_retryable", f"The job is {run.status}: only one that failed or was stopped is done again."
+            "not_retryable", f"The job is {run.status}; only failed or canceled jobs can be retried."
         )
     job_type = JOB_TYPES[run.type]
     terms = Terms(

@@ -1,4 +1,4 @@
-"""Uploads: a file becomes an asset:// reference that jobs take."""
+"""Routes for uploads: through the API, or directly to the object store with a presigned link."""
 
 from collections.abc import Iterable, Iterator
 from email.message import Message
@@ -45,10 +45,10 @@ class Asset(BaseModel):
 async def upload_asset(
     request: Request,
     name: Annotated[
-        str | None, Query(max_length=255, description="File name of a raw body; kept for output names.")
+        str | None, Query(max_length=255, description="File name of a raw body; used in output names.")
     ] = None,
 ) -> Asset:
-    """Upload a video, picture or sound: as the form field `file`, or as the raw body."""
+    """Upload a video, image or audio file as the form field `file` or as the raw request body."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _keep(_raw_blocks(request), name or _header_name(request))
     async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
@@ -68,7 +68,7 @@ async def _keep(blocks: Iterable[bytes], name: str | None) -> Asset:
 
 
 def _raw_blocks(request: Request) -> Iterator[bytes]:
-    """Hand the body over as it arrives; to be read in a worker thread."""
+    """Yield the request body as it arrives; must run in a worker thread."""
     stream = request.stream()
 
     async def following() -> bytes | None:
@@ -79,7 +79,7 @@ def _raw_blocks(request: Request) -> Iterator[bytes]:
 
 
 def _header_name(request: Request) -> str | None:
-    """Read the name in a Content-Disposition header (RFC 6266): `filename*` before `filename`."""
+    """Return the file name of a Content-Disposition header (RFC 6266): `filename*` before `filename`."""
     header = Message()
     header["content-disposition"] = request.headers.get("content-disposition", "")
     params: list[Any] = header.get_params([], "content-disposition")  # an encoded value is a tuple
@@ -90,7 +90,7 @@ def _header_name(request: Request) -> str | None:
 
 
 def _as_utf8(text: str) -> str:
-    """Read UTF-8 that a header carried as Latin-1; other text stays."""
+    """Decode UTF-8 that a header carried as Latin-1; return other text unchanged."""
     try:
         return text.encode("latin-1").decode()
     except UnicodeError:
@@ -98,12 +98,12 @@ def _as_utf8(text: str) -> str:
 
 
 class Announced(BaseModel):
-    """A file that will be sent to the store directly."""
+    """A file that the client will upload to the object store directly."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=255, examples=["anna.mp4"])
-    size: int = Field(ge=1, description="Bytes; exactly so many have to be sent.")
+    size: int = Field(ge=1, description="Exact size of the upload in bytes.")
     content_type: str = Field(
         default="application/octet-stream",
         max_length=100,
@@ -113,23 +113,23 @@ class Announced(BaseModel):
 
 
 class DirectUpload(BaseModel):
-    """Where to send it."""
+    """The request that uploads the file."""
 
     method: str = "PUT"
     url: str
-    headers: dict[str, str] = Field(description="To be sent with it, as they are.")
+    headers: dict[str, str] = Field(description="Headers that the request must send unchanged.")
     expires_in_s: int
 
 
 class AnnouncedAsset(Asset):
-    """A file that the store waits for."""
+    """An asset that has not been uploaded yet."""
 
     upload: DirectUpload
 
 
 @router.post("/v1/assets/direct", status_code=201, name="announce_asset", dependencies=[SUBMIT])
 async def announce_asset(file: Announced) -> AnnouncedAsset:
-    """Get a link to PUT a file to the object store, past this API; jobs take it once it is there."""
+    """Get a presigned link to upload a file to the object store directly; jobs can use it once uploaded."""
     made = await to_thread.run_sync(expect_asset, file.name, file.size, file.content_type)
     headers = {"Content-Length": str(file.size), "Content-Type": file.content_type}
     return AnnouncedAsset(

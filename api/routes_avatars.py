@@ -1,4 +1,4 @@
-"""Avatars: prepared faces, kept so that jobs on them start at once."""
+"""Routes for avatars: faces prepared ahead of time, so that jobs with them need no preparation."""
 
 from asyncio import to_thread
 from typing import Annotated
@@ -17,7 +17,7 @@ from tasks.errors import ObjectMissing
 
 router = APIRouter(prefix="/v1/avatars", tags=["avatars"])
 
-Avatar = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Its key.")]
+Avatar = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Key of the avatar.")]
 
 _PREPARE = JOB_TYPES["prepare_avatar"]
 
@@ -26,15 +26,15 @@ class AvatarView(AvatarNote):
     """A prepared avatar."""
 
     ready: bool = Field(
-        description="It is in the cache; if not, the next job on the same file prepares it again."
+        description="Whether it is in the cache. If not, the next job with the same file prepares it again."
     )
 
 
 class AvatarPage(BaseModel):
-    """A part of the list of avatars."""
+    """A page of the list of avatars."""
 
     avatars: list[AvatarNote]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next part; null at the end.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
 
 
 add_submit_route(
@@ -43,7 +43,7 @@ add_submit_route(
     request_model(_PREPARE),
     lambda _: _PREPARE,
     "warm_up_avatar",
-    "Prepare a face ahead of time: a job of type prepare_avatar",
+    "Prepare a face ahead of time with a job of type prepare_avatar",
 )
 
 
@@ -53,7 +53,7 @@ async def list_avatars(
     response: Response,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=300, description="`next_cursor` of a page before.")
+        str | None, Query(max_length=300, description="`next_cursor` of the last page.")
     ] = None,
 ) -> AvatarPage:
     """List prepared avatars, in no particular order."""
@@ -66,7 +66,7 @@ async def list_avatars(
 
 @router.get("/{avatar}", name="read_avatar", dependencies=[READ])
 async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
-    """Describe an avatar, and say whether it is in the cache."""
+    """Return an avatar and whether it is in the cache."""
 
     def look() -> AvatarView:
         note = avatar_notes.read(avatar, caller_tenant(request))
@@ -81,13 +81,13 @@ async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
 @router.delete("/{avatar}", status_code=204, name="delete_avatar", dependencies=[CANCEL])
 async def delete_avatar(request: Request, avatar: Avatar) -> None:
     """
-    Delete an avatar. What is shared with others goes when the last of them deletes it.
+    Delete an avatar. Data shared with other tenants is deleted when the last of them deletes it.
 
-    Workers on other computers drop their copy when they need the room.
+    Workers on other computers evict their copy when they need the disk space.
     """
     try:
         gone = await to_thread(avatar_notes.forget, avatar, caller_tenant(request))
     except ObjectMissing as error:
         raise Problem("not_found", str(error)) from error
     if not gone:
-        raise Problem("in_use", "A job works with this avatar; try again when it is done.")
+        raise Problem("in_use", "A job is using this avatar. Try again when the job has ended.")

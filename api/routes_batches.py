@@ -1,4 +1,4 @@
-"""Batches over HTTP: many jobs of one type as one, paused and resumed, and done again where rows failed."""
+"""Routes for batches: many jobs of one type as one job; pause, resume, cancel and retry of failed rows."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -29,7 +29,7 @@ add_submit_route(
     request_model(_BATCH),
     lambda _: _BATCH,
     "new_batch",
-    "Do many jobs of one type; a dry run checks every row",
+    "Run many jobs of one type as a batch; a dry run validates every row",
 )
 
 
@@ -42,7 +42,7 @@ async def _read(runs: Runs, batch_id: UUID) -> Run:
 
 @router.get("/{batch_id}", name="read_batch", dependencies=[READ])
 async def read_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
-    """Say where a batch stands."""
+    """Return a batch and its status."""
     return views.job_view(request, await _read(runs, batch_id))
 
 
@@ -50,7 +50,7 @@ async def read_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView
 async def list_batch_jobs(
     request: Request, runs: RunsDep, batch_id: UUID, query: Annotated[PartsQuery, Query()]
 ) -> JobPage:
-    """List the jobs that a batch has begun, the newest first; `part` is the row."""
+    """List the child jobs of a batch, newest first; `part` is the row's id."""
     await _read(runs, batch_id)
     page = await runs.find(query.wanted_of(batch_id))
     return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
@@ -58,10 +58,10 @@ async def list_batch_jobs(
 
 @router.post("/{batch_id}/pause", name="pause_batch", dependencies=[SUBMIT])
 async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
-    """Begin no more rows; those that were begun go on to their end."""
+    """Pause a batch: start no more rows; rows that have started continue."""
     run = await _read(runs, batch_id)
     if run.status in FINAL or run.cancel_requested:
-        raise Problem("not_ready", f"The batch is {run.status}: there is nothing to pause.")
+        raise Problem("not_ready", f"The batch is {run.status} and cannot be paused.")
     if not run.paused:
         await pausing.pause(batch_id)
     return views.job_view(request, await _settled(runs, batch_id, paused=True))
@@ -69,7 +69,7 @@ async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batc
 
 @router.post("/{batch_id}/resume", name="resume_batch", dependencies=[SUBMIT])
 async def resume_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
-    """Go on with a paused batch; one that is not paused stays as it is."""
+    """Resume a paused batch; a batch that is not paused is unchanged."""
     run = await _read(runs, batch_id)
     if run.paused:
         await pausing.resume(batch_id)
@@ -78,7 +78,7 @@ async def resume_batch(request: Request, runs: RunsDep, pausing: PausingDep, bat
 
 
 async def _settled(runs: Runs, batch_id: UUID, *, paused: bool) -> Run:
-    """The job as it is now; what is known of it may be a moment old."""
+    """Return the job once it shows the new pause state or has ended; gives up after 20 reads."""
     run = await runs.read(batch_id)
     for _ in range(20):
         if run.paused is paused or run.status in FINAL:
@@ -90,7 +90,7 @@ async def _settled(runs: Runs, batch_id: UUID, *, paused: bool) -> Run:
 
 @router.post("/{batch_id}/cancel", name="cancel_batch", dependencies=[CANCEL])
 async def cancel_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
-    """Stop a batch and its unfinished jobs."""
+    """Cancel a batch and its unfinished child jobs."""
     await _read(runs, batch_id)
     return views.job_view(request, await runs.cancel(batch_id))
 
@@ -99,7 +99,7 @@ async def cancel_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobVi
 async def retry_batch(
     request: Request, response: Response, runs: RunsDep, batch_id: UUID, key: KeyHeader = None
 ) -> JobView:
-    """Do the rows again that did not succeed, as a new batch with all rows; those that did are kept."""
+    """Retry a batch as a new batch with all rows; rows that succeeded come from the cache."""
     run = await _read(runs, batch_id)
     return await retried(request, response, runs, run, key, is_incomplete=_is_incomplete(run))
 

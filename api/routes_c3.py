@@ -1,4 +1,4 @@
-"""The job routes of the older C3 Render API: queued at once, told of by /status and /result."""
+"""Compatibility routes of the C3 Render API that submit jobs: /csm, /portrait, /whisper and /analyze."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -18,7 +18,7 @@ from flows.schemas import Job
 
 router = APIRouter(tags=["older services"])
 
-_LATER: Any = {202: {"model": dict[str, Any], "description": "Queued, where `respond-async` is preferred."}}
+_LATER: Any = {202: {"model": dict[str, Any], "description": "Queued, if `Prefer: respond-async` was sent."}}
 
 JsonBody = Annotated[Any, Body()]
 SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
@@ -30,7 +30,7 @@ SeedBody = TypeVar("SeedBody", bound=seed_c3.SeedJob)
 async def csm(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
-    """Queue a text to be spoken."""
+    """Queue a speech job."""
     asked = seed_c3.read(seed_csm.SeedSpeech, body)
     return await _queued(response, runs, "speech", seed_csm.to_job, asked, prefer)
 
@@ -44,7 +44,7 @@ async def csm(
 async def portrait(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
-    """Queue a picture that is to say a speech."""
+    """Queue a talking portrait."""
     asked = seed_portrait.read_portrait(body)
     return await _queued(response, runs, "portrait", seed_portrait.to_job, asked, prefer)
 
@@ -58,7 +58,7 @@ async def portrait(
 async def whisper(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
-    """Queue a transcription."""
+    """Queue a transcription job."""
     asked = seed_c3.read(seed_whisper.SeedWhisper, body)
     return await _queued(response, runs, "transcribe", seed_whisper.to_job, asked, prefer)
 
@@ -72,7 +72,7 @@ async def whisper(
 async def analyze(
     response: Response, runs: RunsDep, body: JsonBody, prefer: PreferHeader = None
 ) -> dict[str, Any]:
-    """Queue the question what a picture shows."""
+    """Queue an image analysis job."""
     asked = seed_c3.read(seed_analyze.SeedAnalyze, body)
     return await _queued(response, runs, "analyze", seed_analyze.to_job, asked, prefer)
 
@@ -85,7 +85,7 @@ async def _queued(
     asked: SeedBody,
     prefer: str | None,
 ) -> dict[str, Any]:
-    """Answer as the service did: 200, or 202 when that is preferred."""
+    """Queue a job and respond as the C3 service did: 200, or 202 for `Prefer: respond-async`."""
     try:
         job = to_job(asked)
     except ValidationError as error:

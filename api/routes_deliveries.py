@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: what was sent about a job, what came back, and sending it again."""
+"""Routes for the webhook deliveries of a job: attempts, their outcomes, and replay."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,18 +14,18 @@ from flows.control import Event
 
 router = APIRouter(prefix="/v1/jobs", tags=["webhooks"])
 
-WebhookId = Annotated[str, Path(max_length=128, description="As in the header webhook-id.")]
+WebhookId = Annotated[str, Path(max_length=128, description="Value of the header webhook-id.")]
 
 
 class AttemptView(BaseModel):
-    """One attempt."""
+    """An attempt to deliver a webhook."""
 
-    attempt: int = Field(description="From 1, as in the header webhook-attempt.")
+    attempt: int = Field(description="Number of the attempt from 1, as in the header webhook-attempt.")
     due_at: datetime | None
-    sent_at: datetime | None = Field(description="Null when nothing was sent (yet).")
-    status_code: int | None = Field(description="What the receiver answered; null when nobody did.")
+    sent_at: datetime | None = Field(description="Null if no request was sent (yet).")
+    status_code: int | None = Field(description="HTTP status of the receiver; null without a response.")
     outcome: str = Field(
-        description="delivered, refused, unreachable, gone, dropped (nothing to tell any more), scheduled,"
+        description="delivered, refused, unreachable, gone, dropped (the event no longer applies), scheduled,"
         " running, canceled or crashed."
     )
     reason: str | None
@@ -33,24 +33,24 @@ class AttemptView(BaseModel):
 
 
 class DeliveryView(BaseModel):
-    """One message about a job."""
+    """A webhook message about a job and its delivery attempts."""
 
     webhook_id: str
     event: Event
     delivered: bool
-    dead: bool = Field(description="Given up: the receiver is gone, or ten attempts failed.")
+    dead: bool = Field(description="Dead letter: the receiver answered 410 Gone, or ten attempts failed.")
     next_attempt_at: datetime | None
     attempts: list[AttemptView]
 
 
 class DeliveriesView(BaseModel):
-    """All messages about a job."""
+    """All webhook deliveries of a job."""
 
     deliveries: list[DeliveryView]
 
 
 class ReplayView(BaseModel):
-    """A message that will be sent again."""
+    """The attempt that a replay has scheduled."""
 
     webhook_id: str
     attempt: AttemptView
@@ -58,7 +58,7 @@ class ReplayView(BaseModel):
 
 @router.get("/{job_id}/deliveries", dependencies=[READ])
 async def read_deliveries(runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID) -> DeliveriesView:
-    """List the webhooks about a job with all attempts. The receiver's answers are in Prefect's pages only."""
+    """List a job's webhook deliveries with all attempts. Response bodies are shown only in Prefect's UI."""
     await runs.read(job_id)
     return DeliveriesView(deliveries=[_view(found) for found in await deliveries.of(job_id)])
 
@@ -67,7 +67,7 @@ async def read_deliveries(runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID
 async def replay_delivery(
     runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID, webhook_id: WebhookId
 ) -> ReplayView:
-    """Send a webhook once more, under the same id, whether or not it has arrived before."""
+    """Send a webhook again under the same id, whether or not it was delivered before."""
     await runs.read(job_id)
     attempt = await deliveries.replay(job_id, webhook_id)
     return ReplayView(webhook_id=webhook_id, attempt=_attempt_view(attempt))

@@ -1,4 +1,4 @@
-"""Notices that objects came into a bucket: they have the tasks look that render what is new there."""
+"""Route for bucket notifications: created objects trigger the `render_new` watches of their folder."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,25 +21,25 @@ _CREATED: Final = ("ObjectCreated", "s3:ObjectCreated", "Object Created")
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """An object that came."""
+    """A created object."""
 
     bucket: str
     key: str
 
 
 class StartedTask(BaseModel):
-    """A task that looks."""
+    """A bucket watch that was triggered."""
 
     name: str
-    job: str = Field(description="Its run: /v1/jobs/ID. Notices that come close together share one.")
+    job: str = Field(description="Id of its job (/v1/jobs/ID). Notifications close together share one job.")
 
 
 class EventsView(BaseModel):
-    """What came of a notice."""
+    """The result of a bucket notification."""
 
-    objects: int = Field(description="That came, by this notice.")
+    objects: int = Field(description="Number of created objects in the notification.")
     started: list[StartedTask]
-    note: str | None = Field(default=None, description="What there is to be done by hand.")
+    note: str | None = Field(default=None, description="A manual step that is required.")
 
 
 _BODY: Final = {
@@ -72,14 +72,14 @@ _BODY: Final = {
 @router.post("/s3", status_code=202, name="objects_came", openapi_extra=_BODY, dependencies=[SUBMIT])
 async def objects_came(request: Request, tasks: NewTasksDep) -> EventsView:
     """
-    Take an event notification of S3 as AWS, MinIO, SNS or EventBridge post it.
+    Receive an S3 event notification as sent by AWS, MinIO, SNS or EventBridge.
 
-    Every task of `render_new` whose folders hold one of the objects looks at once; what it finds is done
-    once, however often and in whatever order notices come.
+    Triggers every `render_new` watch whose folders contain one of the created objects. Each new object is
+    rendered once, regardless of the number and order of notifications.
     """
     document = _read(await _body(request))
     if document.get("Type") == "SubscriptionConfirmation":
-        note = "Open the SubscribeURL of this message yourself: addresses in messages are not called."
+        note = "Open the SubscribeURL of this message to confirm the subscription; it is not opened for you."
         return EventsView(objects=0, started=[], note=note)
     came = list(_came(document))
     tenant = caller_tenant(request)
@@ -92,18 +92,18 @@ async def objects_came(request: Request, tasks: NewTasksDep) -> EventsView:
 
 
 async def _body(request: Request) -> bytes:
-    """SNS sends JSON as text/plain: what it is called does not matter here."""
+    """Read the body without parsing by media type, because SNS sends JSON as text/plain."""
     body = b""
     async for block in request.stream():
         body += block
         if len(body) > _MOST_BYTES:
-            raise Problem("malformed_request", f"A notice has at most {_MOST_BYTES} bytes.")
+            raise Problem("malformed_request", f"The notification exceeds {_MOST_BYTES} bytes.")
     return body
 
 
 def _read(body: bytes) -> Mapping[str, Any]:
     document = _object(body)
-    if document.get("Type") == "Notification":  # SNS wraps the document as text
+    if document.get("Type") == "Notification":  # SNS wraps the document as a JSON string
         document = _object(str(document.get("Message", "")).encode())
     return document
 
@@ -112,23 +112,25 @@ def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):
-        raise Problem("malformed_request", "The notice is not JSON.") from None
+        raise Problem("malformed_request", "The notification is not valid JSON.") from None
     if not isinstance(found, dict):
-        raise Problem("malformed_request", "The notice is no JSON object.")
+        raise Problem("malformed_request", "The notification is not a JSON object.")
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
 def _came(document: Mapping[str, Any]) -> Iterator[Came]:
     records: Any = document.get("Records", [])
-    if document.get("detail-type") is not None:  # EventBridge; its keys are as they are
+    if document.get("detail-type") is not None:  # EventBridge, whose keys are not URL-encoded
         records = [{"eventName": document["detail-type"], "s3": document.get("detail"), "plain": True}]
     if not isinstance(records, list):
-        raise Problem("malformed_request", "Records is no list.")
+        raise Problem("malformed_request", "`Records` is not a list.")
     for record in records:  # pyright: ignore[reportUnknownVariableType]
         try:
             bucket, key = record["s3"]["bucket"]["name"], record["s3"]["object"]["key"]
             event = str(record["eventName"])
         except (KeyError, TypeError):
-            raise Problem("malformed_request", "A record names no event, bucket and object.") from None
+            raise Problem(
+                "malformed_request", "A record lacks its event name, bucket name or object key."
+            ) from None
         if event.startswith(_CREATED):
             yield Came(str(bucket), str(key) if record.get("plain") else unquote_plus(str(key)))

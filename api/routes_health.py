@@ -1,4 +1,4 @@
-"""Is the process alive, and can a job be done: two different questions."""
+"""Routes for liveness, startup, readiness, version and Prometheus metrics."""
 
 import shutil
 from asyncio import to_thread
@@ -19,7 +19,7 @@ router = APIRouter(tags=["health"], dependencies=[OPEN])
 
 
 class Health(BaseModel):
-    """What was looked at; `ok`, or what is wrong."""
+    """The readiness report: `ok` or an error message per part."""
 
     ready: bool
     checks: dict[str, str]
@@ -27,32 +27,32 @@ class Health(BaseModel):
 
 @router.get("/healthz")
 async def read_health() -> dict[str, str]:
-    """Say that the process answers; nothing else is asked."""
+    """Report that the process responds (liveness); checks nothing else."""
     return {"status": "ok"}
 
 
 @router.get("/startupz")
 async def read_startup() -> dict[str, str]:
-    """Say that the process has started; it loads nothing before its first request."""
+    """Report that the process has started; it loads nothing before its first request."""
     return {"status": "ok"}
 
 
 @router.get("/version")
 async def read_version() -> dict[str, str]:
-    """Say which release this is."""
+    """Return the installed version."""
     return {"name": "musetalk-flows", "version": version("musetalk-flows"), "api": "v1"}
 
 
 @router.get("/metrics", response_class=Response)
 async def read_metrics(request: Request) -> Response:
-    """Give what was counted, for Prometheus."""
+    """Return the metrics in Prometheus' text format."""
     metrics: Metrics = request.app.state.metrics
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
 async def read_readiness(request: Request, response: Response, runs: AllRunsDep) -> Health:
-    """Say whether jobs can be taken and done."""
+    """Report whether jobs can be accepted and run (readiness): Prefect, workers, store and disk space."""
     faults = await runs.faults() | {"store": await to_thread(_store_fault)}
     ready = not any(faults.values())
     for part, fault in faults.items():
@@ -64,11 +64,11 @@ async def read_readiness(request: Request, response: Response, runs: AllRunsDep)
 def _store_fault() -> str | None:
     settings = get_settings()
     try:
-        home_store().head("health")  # an answer that there is no such object is an answer
+        home_store().head("health")  # does not exist: "not found" shows that the store responds
     except ObjectMissing:
         return _space_fault(settings)
-    except Exception as error:  # whatever it is, the store cannot be used
-        return f"the store cannot be used ({type(error).__name__})"
+    except Exception as error:  # any error means that the store cannot be used
+        return f"the store is unavailable ({type(error).__name__})"
     return _space_fault(settings)
 
 

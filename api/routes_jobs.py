@@ -1,4 +1,4 @@
-"""Jobs over HTTP. One POST route per registered job type, so that each has its own schema."""
+"""Routes for jobs: submit (one route per job type), list, read, cancel, retry and download."""
 
 from asyncio import to_thread
 from functools import reduce
@@ -29,10 +29,10 @@ from tasks.settings import get_settings
 _BYTES: Any = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _FILE: Any = {
     200: {"description": "The file.", **_BYTES},
-    206: {"description": "The part that `Range` names.", **_BYTES},
-    307: {"description": "The file is in an object store: a link that works for an hour."},
-    410: {"description": "`result_replaced`: something else is in its place; `expired`: it is gone."},
-    416: {"description": "The file has no such part.", **_BYTES},
+    206: {"description": "The range requested by `Range`.", **_BYTES},
+    307: {"description": "Redirect to the object store with a link that is valid for one hour."},
+    410: {"description": "`result_replaced`: another object replaced it; `expired`: it was deleted."},
+    416: {"description": "The range is not satisfiable.", **_BYTES},
 }
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -62,7 +62,7 @@ add_submit_route(
 async def list_jobs(
     request: Request, response: Response, runs: RunsDep, query: Annotated[ListQuery, Query()]
 ) -> JobPage:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     page = await runs.find(query.wanted())
     if page.next:
         onwards = request.url.include_query_params(cursor=page.next)
@@ -73,7 +73,7 @@ async def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=JobView,
-    responses={304: {"description": "Nothing has changed."}},
+    responses={304: {"description": "The job has not changed."}},
     dependencies=[READ],
 )
 async def read_job(
@@ -85,10 +85,10 @@ async def read_job(
     known: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> JobView | Response:
     """
-    Say where a job stands.
+    Return a job and its status.
 
-    With `Prefer: wait=SECONDS` the answer comes when the job has changed: from what `If-None-Match` names,
-    else from what it is now.
+    With `Prefer: wait=SECONDS` the response is delayed until the job differs from the version in
+    `If-None-Match`, or from its current version if that header is missing (long polling).
     """
     preferred = Preference.read(prefer)
     wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
@@ -123,7 +123,7 @@ async def _when_changed(
 @router.post("/{job_id}/cancel", dependencies=[CANCEL])
 @router.delete("/{job_id}", operation_id="delete_job", name="delete_job", dependencies=[CANCEL])
 async def cancel_job(request: Request, runs: RunsDep, job_id: UUID) -> JobView:
-    """Ask a job to stop. One that has ended stays as it is."""
+    """Request cancellation of a job; an ended job is unchanged."""
     return views.job_view(request, await runs.cancel(job_id))
 
 
@@ -132,9 +132,9 @@ async def retry_job(
     request: Request, response: Response, runs: RunsDep, job_id: UUID, key: KeyHeader = None
 ) -> JobView:
     """
-    Do a job again that failed or was stopped, as a new job. What was finished comes from the cache.
+    Retry a failed or canceled job as a new job. Results of completed steps come from the cache.
 
-    Two requests for the same job give one new job, unless they bring different keys.
+    Two requests for the same job create one new job, unless they have different idempotency keys.
     """
     return await retried(request, response, runs, await runs.read(job_id), key)
 
@@ -154,7 +154,7 @@ async def retry_job(
     dependencies=[READ],
 )
 async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
-    """Give a file that a job made; parts of it too, by Range."""
+    """Download an output file of a job; supports Range requests."""
     run = await runs.read(job_id)
     for file in views.finished_files(run):
         if file.name == name:
@@ -169,7 +169,7 @@ async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
     "/{job_id}/result", response_model=None, response_class=Response, status_code=307, dependencies=[READ]
 )
 async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
-    """Go to the file that a job made."""
+    """Redirect to the main output file of a job."""
     run = await runs.read(job_id)
     file = views.finished_file(run)
     if file is None:
@@ -180,9 +180,9 @@ async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
 
 
 def not_finished(status: str) -> Problem:
-    """Say why a job has no file."""
+    """Return the problem for a missing output file: `not_ready` or `not_found`."""
     if status in {"queued", "scheduled", "running"}:
         return Problem(
             "not_ready", f"The job is still {status}.", headers={"Retry-After": views.RETRY_AFTER_S}
         )
-    return Problem("not_found", "The job has no such file.")
+    return Problem("not_found", "The job has no such output file.")

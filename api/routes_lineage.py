@@ -1,4 +1,4 @@
-"""Where a job's output came from, over HTTP."""
+"""Route for the provenance manifest (lineage) of a job's output."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -19,44 +19,44 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 DEEPEST = 20
 
 Depth = Annotated[
-    int, Query(ge=0, le=DEEPEST, description="How far back to follow the jobs that it builds on.")
+    int, Query(ge=0, le=DEEPEST, description="Number of generations of ancestor jobs to include.")
 ]
 
 
 class AncestorView(BaseModel):
-    """A job that the one asked about builds on, directly or not."""
+    """A job from which the requested job is derived, directly or indirectly."""
 
     job: UUID
-    depth: int = Field(description="How far back: 1 for a parent.")
+    depth: int = Field(description="Distance in generations: 1 for a parent.")
     status: Status | Literal["unknown"] = Field(
-        description="unknown: there is no such job (any more), or it is not the caller's."
+        description="unknown: the job does not exist, was deleted or belongs to another tenant."
     )
     lineage: Lineage | None = Field(
-        description="Null for an unknown job, one that has made nothing yet, and one of an older version."
+        description="Null for an unknown job, a job without output yet, and a job of an older version."
     )
 
 
 class LineageView(BaseModel):
-    """Where a job's output came from."""
+    """The provenance of a job's output."""
 
     lineage: Lineage
-    ancestors: list[AncestorView] = Field(description="Each once, the nearest first; at most 100.")
-    complete: bool = Field(description="Nothing is known to lie further back than what is listed.")
+    ancestors: list[AncestorView] = Field(description="Each job once, nearest first; at most 100.")
+    complete: bool = Field(description="Whether the list contains all known ancestors.")
 
 
 @router.get("/{job_id}/lineage", dependencies=[READ])
 async def read_lineage(runs: RunsDep, lineages: LineagesDep, job_id: UUID, depth: Depth = 0) -> LineageView:
     """
-    Say what went into a job and what came out: files with hashes, parameters, models, the program.
+    Return a job's provenance manifest: input and output files with hashes, parameters, models, program.
 
-    Of the jobs that it builds on (`job://` inputs, and what it is part of) as far back as asked.
+    Includes the manifests of ancestor jobs (`job://` inputs and parent jobs) up to the requested depth.
     """
     run = await runs.read(job_id)
     if run.status != "succeeded":
         raise not_finished(run.status)
     found = (await lineages.of([job_id])).get(job_id)
     if found is None:
-        raise Problem("not_found", "The job did not write down where its output came from.")
+        raise Problem("not_found", "The job has no provenance manifest.")
     before, more = await ancestors(found, depth, runs, lineages)
     return LineageView(lineage=found, ancestors=[_view(one) for one in before], complete=not more)
 

@@ -1,4 +1,4 @@
-"""Pipelines over HTTP: jobs that take in each other's results, as one."""
+"""Routes for pipelines: several jobs that use each other's results, run as one job."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -27,7 +27,7 @@ add_submit_route(
     request_model(_PIPELINE),
     lambda _: _PIPELINE,
     "new_pipeline",
-    "Do several jobs that take in each other's results",
+    "Run several jobs that use each other's results as a pipeline",
 )
 add_submit_route(
     router,
@@ -44,13 +44,13 @@ class PipelineView(BaseModel):
 
     job: JobView
     steps: dict[str, JobView | None] = Field(
-        description="The job of each step, by name; null for one that was not begun."
+        description="The job of each step by name; null for a step that has not started."
     )
 
 
 @router.get("/{pipeline_id}", name="read_pipeline", dependencies=[READ])
 async def read_pipeline(request: Request, runs: RunsDep, pipeline_id: UUID) -> PipelineView:
-    """Say where a pipeline and each of its steps stand."""
+    """Return a pipeline and the status of each of its steps."""
     run = await runs.read(pipeline_id)
     if run.type not in _KINDS:
         raise Problem("not_found", "Pipeline not found")

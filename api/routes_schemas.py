@@ -1,4 +1,4 @@
-"""The shapes of jobs, for who makes forms and clients of them."""
+"""Routes for the JSON Schemas of job parameters and results, for generating forms and clients."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
 
 @router.get("", dependencies=[READ])
 async def list_schemas() -> dict[str, list[str]]:
-    """Name the job types."""
+    """List the job types."""
     return {"types": list(JOB_TYPES)}
 
 
 @router.get("/{job_type}", dependencies=[READ])
 async def read_schema(job_type: str) -> dict[str, Any]:
-    """Give the JSON Schema (2020-12) of what a job of this type takes, and of what it gives."""
+    """Return the JSON Schemas (2020-12) of a job type's request and result."""
     known = JOB_TYPES.get(job_type)
     if known is None:
-        raise Problem("not_found", f"There is no job type of that name; there are: {', '.join(JOB_TYPES)}.")
+        raise Problem("not_found", f"Unknown job type. Known types: {', '.join(JOB_TYPES)}.")
     return {"type": known.name, "request": schema_of(known), "result": known.result.model_json_schema()}

@@ -1,4 +1,4 @@
-"""The older services: /inference of the one, and how both are asked for a job's status, result and end."""
+"""Compatibility routes: /inference of the older MuseTalk service, and /status, /result and /job of both."""
 
 from asyncio import to_thread
 from typing import Annotated, Any, Literal
@@ -29,25 +29,27 @@ _OWN_BOOKS = frozenset({"video", "audio", "picture", "name", "files", "cached", 
 
 @open_router.get("/")
 async def read_root() -> dict[str, str]:
-    """Say that the service runs, in the older service's words."""
+    """Report that the service runs, as the C3 Render API did."""
     return {"status": "C3 Render API is running", "timestamp": views.now_text()}
 
 
 @router.post(
     "/inference",
-    responses={202: {"model": dict[str, Any], "description": "It takes longer than the wait; see `status`."}},
+    responses={
+        202: {"model": dict[str, Any], "description": "The job has not ended within the wait; see `status`."}
+    },
     dependencies=[SUBMIT],
 )
 async def inference(
     request: Request,
     response: Response,
     runs: RunsDep,
-    avatar_id: Annotated[Label, Query(description="Which of the avatars.")],
-    audio_id: Annotated[Label, Query(description="Which of its clips.")],
+    avatar_id: Annotated[Label, Query(description="Label of the avatar in the body.")],
+    audio_id: Annotated[Label, Query(description="Label of the avatar's audio clip.")],
     body: SeedInference,
     prefer: PreferHeader = None,
 ) -> dict[str, Any]:
-    """Lip-sync one clip to one avatar and wait for the result; 202 with its id where that is preferred."""
+    """Lip-sync one clip to one avatar and wait for the result; 202 with the job's id if preferred."""
     try:
         job, warnings = to_job(body, avatar_id, audio_id)
     except ValidationError as error:
@@ -69,9 +71,9 @@ async def inference(
 
 
 def _wait(preferred: Preference) -> tuple[float, dict[str, str]]:
-    """Say how long to wait, and which preference that follows."""
+    """Return how long to wait in seconds, and the headers of the preferences applied."""
     api = get_settings().api
-    # as long as the job may wait for a worker and run: it ends by itself, and so does the waiting
+    # twice the job's maximum time: queueing and running; the job ends by itself within that
     limit = 2.0 * api.inference_max_time_s if api.inference_wait_s is None else api.inference_wait_s
     if preferred.wait_s is not None:
         wait_s = min(float(preferred.wait_s), limit)
@@ -90,7 +92,7 @@ def _inference_answer(
         "avatar_id": labels[0],
         "audio_id": labels[1],
         "output_path": opaque,
-        # in a folder store there is no bucket: the reference that later jobs take stands in
+        # a folder store has no bucket, so the job:// reference is returned instead
         "s3_output_path": (file.uri if file.uri.startswith("s3://") else opaque) if file else None,
         "message": "Inference completed successfully" if done else "Inference is still running",
         "id": str(run.id),
@@ -107,7 +109,7 @@ def _failure(run: Run, avatar_id: str) -> Problem:
     if run.error is None:
         return Problem("canceled", f"The job was {views.seed_word(run)}.", extra=extra)
     detail = run.error.message
-    if run.error.code == "avatar_not_prepared":  # the older service's own words
+    if run.error.code == "avatar_not_prepared":  # the message of the older service
         detail = f"{avatar_id} does not exist, you should set preparation to True"
     code = run.error.code if run.error.code in CODES else "internal"
     return Problem(code, detail, extra=extra | {"retryable": run.error.retryable})
@@ -122,7 +124,7 @@ def _job_id(job_id: str) -> UUID:
 
 @router.get("/status/{job_id}", dependencies=[READ])
 async def read_status(request: Request, runs: RunsDep, job_id: str) -> dict[str, Any]:
-    """Say where a job stands, in the older service's words."""
+    """Return the status of a job as the older service named it."""
     run = await runs.read(_job_id(job_id))
     return _with_error({"id": str(run.id), "status": views.seed_word(run)}, run) | views.standing(
         request, run
@@ -131,7 +133,7 @@ async def read_status(request: Request, runs: RunsDep, job_id: str) -> dict[str,
 
 @router.get("/result/{job_id}", response_model=None, dependencies=[READ])
 async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONResponse | dict[str, Any]:
-    """Give the result of a job, in the older service's words."""
+    """Return the result of a job in the older service's format."""
     run = await runs.read(_job_id(job_id))
     word = views.seed_word(run)
     match run.status:
@@ -142,7 +144,7 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
             return {"id": str(run.id), "status": word} | _outcome(request, run)
         case "failed":
             return _with_error({"id": str(run.id), "status": word}, run)
-        case "canceled" | "aborted" if run.error is not None:  # out of time
+        case "canceled" | "aborted" if run.error is not None:  # deadline exceeded
             return _with_error({"id": str(run.id), "status": word}, run)
         case "canceled" | "aborted":
             extra = {"status": word, "final": True, "http_status": 400}
@@ -153,7 +155,7 @@ async def read_result(request: Request, runs: RunsDep, job_id: str) -> JSONRespo
 
 
 def _outcome(request: Request, run: Run) -> dict[str, Any]:
-    """Give the text of a job that makes one, with all figures and links; a link to any other job's file."""
+    """Return text, figures and links of a text job, or the link to the output file of any other job."""
     result = run.result or {}
     media = views.media_of(run)
     link = {"result_url": views.file_url(request, run)} if media else {}
@@ -173,11 +175,11 @@ def _with_error(body: dict[str, Any], run: Run) -> dict[str, Any]:
 
 
 _STOPS_WITHIN_S = 15.0
-"""Longer than any job takes to stop."""
+"""Maximum wait for a canceled job to stop before its data is removed."""
 
 
 class SeedMark(BaseModel):
-    """What the older service took to end a job."""
+    """The body of POST /job/{job_id}, which ends a job."""
 
     status: str | None = None
     error: str | None = None
@@ -186,7 +188,7 @@ class SeedMark(BaseModel):
 
 @router.post("/job/{job_id}", dependencies=[CANCEL])
 async def mark_job(runs: RunsDep, job_id: str, body: SeedMark) -> dict[str, str]:
-    """End a job: it really stops. With `remove_data` nobody finds it afterwards."""
+    """Cancel a running job. With `remove_data` its data is deleted too."""
     wanted = _job_id(job_id)
     if body.status is None:
         raise Problem("invalid_input", "Missing status in request body")

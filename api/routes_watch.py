@@ -1,4 +1,4 @@
-"""Following a job: what happens to it as it happens, and what it says."""
+"""Routes to follow a job: server-sent events and log lines."""
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -24,7 +24,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 async def _known_run(runs: RunsDep, job_id: UUID) -> Run:
-    """Refuse an unknown job before the stream begins."""
+    """Return the job; as a dependency, so that an unknown job is rejected before the stream starts."""
     return await runs.read(job_id)
 
 
@@ -40,9 +40,9 @@ async def watch_job(
     mark: Annotated[Mark, Depends(_last_mark)],
 ) -> AsyncGenerator[ServerSentEvent]:
     """
-    Follow a job as server-sent events: `queued`, `started`, `progress`, how it ended; their data is the job.
+    Stream a job's events (SSE): `queued`, `started`, `progress` and its final status. The data is the job.
 
-    The stream ends with the job. A reader that comes back with `Last-Event-ID` gets what it has missed, once.
+    The stream ends with the job. A client that reconnects with `Last-Event-ID` receives the missed events.
     """
     while True:
         for event in job_events.since(run, mark):
@@ -57,7 +57,7 @@ async def watch_job(
 
 
 class LogLineView(BaseModel):
-    """Something that a job said."""
+    """A log line of a job."""
 
     time: datetime
     level: str
@@ -65,21 +65,21 @@ class LogLineView(BaseModel):
 
 
 class LogView(BaseModel):
-    """What a job said, oldest first."""
+    """A page of a job's log, oldest line first."""
 
     lines: list[LogLineView]
-    next: str = Field(description="Send it as `after` to read on.")
+    next: str = Field(description="Send it as `after` to get the next lines.")
 
 
 @router.get("/{job_id}/logs", dependencies=[READ])
 async def read_logs(
     runs: RunsDep,
     job_id: UUID,
-    after: Annotated[str | None, Query(description="`next` of an earlier answer.")] = None,
-    level: Annotated[Level, Query(description="This and what is graver.")] = "info",
+    after: Annotated[str | None, Query(description="`next` of an earlier response.")] = None,
+    level: Annotated[Level, Query(description="Minimum level.")] = "info",
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> LogView:
-    """Read what a job said, a part at a time; the end is where `lines` is empty."""
+    """Return a page of a job's log; `lines` is empty at the end."""
     page = await runs.logs(job_id, after, _LEVELS[level], limit)
     return LogView(lines=[_line(line) for line in page.lines], next=page.next)
 

@@ -1,4 +1,4 @@
-"""Jobs as the API sees them, and what it needs of the system that runs them."""
+"""Domain model of jobs: job, submit options, filter, page, log, and the job store interface."""
 
 import time
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ UNFINISHED: Final[frozenset[Status]] = frozenset({"queued", "scheduled", "runnin
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a job is to be taken, beside what it is to do."""
+    """The options of a submission, besides the job's parameters. Defaults: no tags, metadata or key."""
 
     key: str | None = None
-    """The caller's idempotency key; the same key and job give the same run."""
+    """Idempotency key; a second submission with the same key and parameters returns the same job."""
     control: Control = USUAL
     tags: tuple[str, ...] = ()
-    """The caller's own words, by which lists are filtered."""
+    """The caller's tags, by which lists can be filtered."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The caller's own notes, given back with the job."""
+    """The caller's metadata, returned with the job."""
     retry_of: UUID | None = None
-    """The job that this one does again."""
+    """The job that this job retries."""
 
 
 USUAL_TERMS = Terms()
@@ -39,7 +39,7 @@ USUAL_TERMS = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One job."""
+    """A job and its current state."""
 
     id: UUID
     type: str
@@ -52,99 +52,100 @@ class Run:
     error: JobError | None = None
     cancel_requested: bool = False
     paused: bool = False
-    """It makes no more parts until it is resumed."""
+    """Whether it creates no child jobs until it is resumed."""
     ended_as: str | None = None
-    """The word the owner used in the older API: cancelled or timed_out."""
+    """Reason given on a compatibility route for ending it: cancelled or timed_out."""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     control: Control = USUAL
     retry_of: UUID | None = None
     replayed: bool = False
-    """The idempotency key was known: this is the job of an earlier request."""
+    """Whether an earlier request with the same idempotency key created it."""
     job: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What it was asked to do."""
+    """Its parameters as JSON."""
     part_of: UUID | None = None
-    """The batch or pipeline that made it."""
+    """The parent: the batch or pipeline that created it."""
     part: str | None = None
-    """Its step or row there."""
+    """Its step or row in the parent."""
     position: int | None = None
-    """Place among those that wait, from 1."""
+    """Queue position from 1; None if it is not queued."""
     eta: Eta | None = None
-    """When it will be done, while it is not."""
+    """Estimated time until it finishes; None if unknown or ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which jobs a list shall have."""
+    """A filter of a job list, with pagination. Empty sets and None match all jobs."""
 
     statuses: frozenset[Status] = frozenset()
-    """None: all."""
+    """Any of these statuses."""
     types: frozenset[str] = frozenset()
+    """Any of these job types."""
     tags: tuple[str, ...] = ()
-    """All of them."""
+    """All of these tags."""
     tenant: str | None = None
-    """None: everybody's."""
+    """Tenant of the jobs."""
     part_of: UUID | None = None
-    """The batch or pipeline that made them; None: whoever did."""
+    """Parent of the jobs: a batch or pipeline."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: int = 50
     cursor: str | None = None
-    """`Page.next` of the page before."""
+    """`Page.next` of the previous page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list, newest first."""
+    """A page of jobs, newest first."""
 
     runs: tuple[Run, ...]
     next: str | None
-    """Where the next page begins; None at the end."""
+    """Cursor of the next page; None at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What would become of a job that were queued now."""
+    """The estimate for a job that is submitted now."""
 
     waiting: int
-    """Jobs that would start before it."""
+    """Number of queued jobs that would start before it."""
     took: Took | None
-    """How long jobs of its kind run; None when none has finished yet."""
+    """Run times of its job type; None if no job of this type has finished."""
     eta: Eta | None
-    """When it would be done."""
+    """Estimated time until it would finish; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """Something that a job said."""
+    """A log line of a job."""
 
     id: UUID
     time: datetime
     level: int
-    """As in Python's logging: 20 is information."""
+    """Level as in Python's logging: 20 is INFO."""
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A part of what a job said, oldest first."""
+    """A page of a job's log, oldest line first."""
 
     lines: tuple[LogLine, ...]
     next: str
-    """Where to read on."""
+    """Cursor of the next page."""
 
 
 class Runs(Protocol):
-    """What the routes need of the job system; tests hand in a fake."""
+    """The interface through which routes create, read and cancel jobs; tests use a fake."""
 
     async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
         """
-        Queue a job and return at once.
+        Queue a job and return without waiting for it.
 
         Args:
             job_type: its entry in the registry.
             job:      its parameters.
-            terms:    how it is to be taken.
+            options:  its submit options.
 
         Raises:
             Problem: `idempotency_mismatch`, `orchestrator_unavailable`.
@@ -152,47 +153,47 @@ class Runs(Protocol):
         ...
 
     async def read(self, job_id: UUID) -> Run:
-        """Look a job up; a Problem `not_found` when there is none."""
+        """Return a job; raises Problem `not_found` if it does not exist."""
         ...
 
     async def find(self, wanted: Wanted) -> Page:
-        """List jobs; a Problem `invalid_input` for a cursor that is none."""
+        """Return a page of jobs; raises Problem `invalid_input` for an invalid cursor."""
         ...
 
     async def knows(self, key: str) -> bool:
-        """Tell whether there is a job of this idempotency key."""
+        """Return whether a job with this idempotency key exists."""
         ...
 
     async def unfinished(self, tenant: str | None) -> int:
-        """Count a tenant's jobs that have not ended; None counts everybody's."""
+        """Return the number of unfinished jobs of a tenant; None counts all tenants."""
         ...
 
     async def outlook(self, job_type: JobType, control: Control) -> Outlook:
-        """Say how long a job would wait and run."""
+        """Estimate queue position, run time and ETA of a job submitted now."""
         ...
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
-        """Ask a job to stop; a job that has ended stays as it is."""
+        """Request cancellation of a job; an ended job is unchanged. `reason`: cancelled or timed_out."""
         ...
 
     async def remove(self, job_id: UUID) -> None:
         """
-        Take away what is known of a job that has ended: nobody finds it any more.
+        Delete an ended job, so that it can no longer be read.
 
-        Whom its webhook tells is kept until it was told, and so is its idempotency key.
+        Its webhook address is kept until the webhook is delivered, and so is its idempotency key.
         """
         ...
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
-        """Read what a job said; `after` is `next` of an earlier answer."""
+        """Return a page of a job's log; `after` is `LogPage.next` of an earlier page."""
         ...
 
     async def changed(self, job_id: UUID, limit_s: float) -> None:
-        """Return when a job may have changed, at the latest after so many seconds."""
+        """Wait until a job may have changed, at most `limit_s` seconds."""
         ...
 
     async def faults(self) -> dict[str, str | None]:
-        """Say per part of the job system what is wrong with it, None when nothing is."""
+        """Return the problem of each part of the job system; None for a healthy part."""
         ...
 
 
@@ -201,12 +202,12 @@ async def wait_until_final(runs: Runs, job_id: UUID, limit_s: float) -> Run:
     Wait until a job has ended.
 
     Args:
-        runs:    where to ask.
+        jobs:    the job store.
         job_id:  the job.
-        limit_s: longest wait in seconds.
+        limit_s: maximum wait in seconds.
 
     Returns:
-        The job as it was last seen, ended or not.
+        The job as last read, ended or not.
     """
     deadline = time.monotonic() + limit_s
     while (run := await runs.read(job_id)).status not in FINAL:

@@ -1,4 +1,4 @@
-"""Jobs as one caller may see them: those of other tenants are not there."""
+"""The job store restricted to one caller: jobs of other tenants do not exist for it."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from flows.schemas import Job
 
 @dataclass(frozen=True, slots=True)
 class ScopedRuns:
-    """All of `Runs`, for one caller."""
+    """A job store that applies a caller's tenant, rate limits and access checks."""
 
     runs: Runs
     caller: Key
@@ -25,10 +25,10 @@ class ScopedRuns:
 
     async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
         """
-        Queue a job in the caller's name.
+        Queue a job for the caller's tenant.
 
         Raises:
-            Problem: what `require_inputs` and `Gate.admit` raise.
+            Problem: as raised by `require_inputs` and `RateLimiter.check_submission`.
         """
         tenant = self.caller.tenant
         await self.require_inputs(job)
@@ -40,36 +40,36 @@ class ScopedRuns:
         return await self.runs.create(job_type, job, terms)
 
     async def read(self, job_id: UUID) -> Run:
-        """Look a job up; somebody else's is `not_found`."""
+        """Return a job; raises Problem `not_found` for a job of another tenant."""
         run = await self.runs.read(job_id)
         if self.caller.tenant is not None and run.control.tenant != self.caller.tenant:
             raise Problem("not_found", "Job not found")
         return run
 
     async def find(self, wanted: Wanted) -> Page:
-        """List the caller's jobs."""
+        """Return a page of the caller's jobs."""
         return await self.runs.find(replace(wanted, tenant=self.caller.tenant))
 
     async def knows(self, key: str) -> bool:
-        """Tell whether there is a job of this idempotency key."""
+        """Return whether a job with this idempotency key exists."""
         return await self.runs.knows(key)
 
     async def unfinished(self, tenant: str | None) -> int:
-        """Count the caller's jobs that have not ended."""
+        """Return the number of the caller's unfinished jobs."""
         return await self.runs.unfinished(self.caller.tenant or tenant)
 
     async def outlook(self, job_type: JobType, control: Control) -> Outlook:
-        """Say how long a job would wait and run, beside everybody's."""
+        """Estimate a job among the jobs of all tenants; counts towards the rate limit."""
         self.gate.count(self.caller)
         return await self.runs.outlook(job_type, control)
 
     async def require_inputs(self, job: Job) -> None:
         """
-        Check that a job uses no forbidden location and no output or asset that the caller may not see.
+        Check that the caller may use all locations, job outputs and assets that a job names.
 
         Raises:
             Problem: `input_not_found`, `bucket_not_allowed`, `local_path_disabled`; `invalid_input` for
-                several faults.
+                several errors.
         """
         faults = await location_faults(job)
         if self.caller.tenant is not None:
@@ -78,26 +78,26 @@ class ScopedRuns:
             raise to_problem(faults)
 
     async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
-        """Ask one of the caller's jobs to stop."""
+        """Request cancellation of one of the caller's jobs, with its child jobs."""
         run = await self.read(job_id)
         if run.type in CHAINS:
             return await cancel_family(self.runs, job_id, word)
         return await self.runs.cancel(job_id, word)
 
     async def remove(self, job_id: UUID) -> None:
-        """Take away what is known of one of the caller's jobs."""
+        """Delete one of the caller's ended jobs."""
         await self.read(job_id)
         await self.runs.remove(job_id)
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
-        """Read what one of the caller's jobs said."""
+        """Return a page of the log of one of the caller's jobs."""
         await self.read(job_id)
         return await self.runs.logs(job_id, after, level, limit)
 
     async def changed(self, job_id: UUID, limit_s: float) -> None:
-        """Return when a job may have changed."""
+        """Wait until a job may have changed."""
         await self.runs.changed(job_id, limit_s)
 
     async def faults(self) -> dict[str, str | None]:
-        """Say what is wrong with the job system, which is everybody's."""
+        """Return the problem of each part of the job system."""
         return await self.runs.faults()

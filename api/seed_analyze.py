@@ -1,4 +1,4 @@
-"""The body of POST /analyze, as the C3 service took it and with what ours can do; and its analyze job."""
+"""Compatibility: body of POST /analyze of the C3 Render API, with newer fields, and its analyze job."""
 
 from typing import Annotated, Any
 
@@ -11,27 +11,29 @@ _OURS = ("question", "prompt", "features", "length", "model")
 
 
 class SeedAnalyze(SeedJob):
-    """What the older service took to analyse, and what a job takes; the job checks what is its own."""
+    """The body of POST /analyze; the newer fields are validated by the job's schema."""
 
     image_url: Annotated[str | None, media_url("image_url")] = Field(
         default=None,
         validate_default=True,
-        description="The picture: https://, s3://, asset:// or job://.",
+        description="The image: https://, s3://, asset:// or job://.",
         examples=["https://example.org/desk.jpg"],
     )
-    question: Any = Field(default=None, description="What to find out; `prompt` is another name.")
-    prompt: Any = Field(default=None, description="The same as `question`.")
-    features: Any = Field(default=None, description="Of caption, detailed, ocr, objects, tags, faces.")
-    length: Any = Field(default=None, description="short, normal or long.")
-    model: Any = Field(default=None, description="A model's name; auto takes the best installed.")
+    question: Any = Field(default=None, description="A question about the image; `prompt` is an alias.")
+    prompt: Any = Field(default=None, description="Alias of `question`.")
+    features: Any = Field(
+        default=None, description="List of features: caption, detailed, ocr, objects, tags, faces."
+    )
+    length: Any = Field(default=None, description="Length of the caption: short, normal or long.")
+    model: Any = Field(default=None, description="Name of a model; auto selects the best installed one.")
 
 
 def to_job(body: SeedAnalyze) -> AnalyzeJob:
     """
-    Turn a body into a job.
+    Convert a body to analyze job parameters.
 
     Raises:
-        ValidationError: one of our own fields is wrong.
+        ValidationError: a field that the older service did not have is invalid.
     """
     given = {name: getattr(body, name) for name in _OURS}
     asked = {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What job routes of the older C3 Render API have in common: fields, faults in its words, answers."""
+"""Compatibility with the C3 Render API: shared body fields, its error messages and its responses."""
 
 import re
 from typing import Annotated, Any, TypeVar
@@ -19,7 +19,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,9}")
 
 
 def media_url(name: str) -> BeforeValidator:
-    """Check a required media reference."""
+    """Return a validator for a required media reference."""
 
     def check(value: object) -> str:
         if value is None or value == "":
@@ -32,10 +32,10 @@ def media_url(name: str) -> BeforeValidator:
 
 
 def whole_number(name: str, low: int, high: int) -> BeforeValidator:
-    """Check a number of seconds; numbers written as text do, fractions do not."""
+    """Return a validator for whole seconds; accepts integers as text, rejects fractions."""
 
     def check(value: object) -> int:
-        text = str(value) if isinstance(value, int | str) else ""  # of true and false: words
+        text = str(value) if isinstance(value, int | str) else ""  # booleans become words and are rejected
         if not _WHOLE.fullmatch(text) or not low <= int(text) <= high:
             raise ValueError(f"{name} must be an integer between {low} and {high} seconds")
         return int(text)
@@ -44,7 +44,7 @@ def whole_number(name: str, low: int, high: int) -> BeforeValidator:
 
 
 def one_of(choices: tuple[str, ...], what: str) -> BeforeValidator:
-    """Check a word."""
+    """Return a validator for a choice of strings."""
 
     def check(value: object) -> object:
         if value not in choices:
@@ -69,24 +69,24 @@ def _is_url(text: str) -> bool:
 
 
 class SeedJob(BaseModel):
-    """Fields of every job of the older service. Fields it does not know are ignored, with a warning."""
+    """Body fields that all job routes of the C3 Render API share. Unknown fields give a warning."""
 
     model_config = ConfigDict(extra="allow")
 
     notify_url: Annotated[str | None, BeforeValidator(_notify_url)] = Field(
         default=None,
-        description="Where a POST goes when the job has ended: docs/webhooks.md.",
+        description="Webhook address: receives a POST when the job ends; see docs/webhooks.md.",
         examples=["https://example.org/hooks/render"],
     )
     max_time: Annotated[int, whole_number("max_time", 60, 7200)] = Field(
-        default=1200, description="Seconds it may run."
+        default=1200, description="Maximum run time in seconds."
     )
     complete_in: Annotated[int, whole_number("complete_in", 60, 86400)] = Field(
-        default=3600, description="Seconds from now by which it must be finished."
+        default=3600, description="Deadline in seconds from now."
     )
 
     def control(self) -> Control:
-        """Say how long the job may take, and who is told of its end."""
+        """Return the job's time limits and webhook; fields not sent take the defaults of the settings."""
         notify = notify_by(self.notify_url) if self.notify_url is not None else None
         given, usual = self.model_fields_set, get_settings().compat
         return Control(
@@ -96,7 +96,7 @@ class SeedJob(BaseModel):
         )
 
     def warnings(self) -> list[str]:
-        """Say what was given and has no effect."""
+        """Return a warning for each field that was sent and has no effect."""
         return [f"unknown_field: {name[:64]}" for name in self.model_extra or {}]
 
 
@@ -105,17 +105,17 @@ Body = TypeVar("Body", bound=SeedJob)
 
 def read(model: type[Body], body: object) -> Body:
     """
-    Read a body.
+    Validate a body.
 
     Raises:
-        Problem: with the older service's sentence for the first fault, and all faults in `errors`.
+        Problem: with the older service's message for the first error, and all errors in `errors`.
     """
     try:
         return model.model_validate(body if isinstance(body, dict) else {})
     except ValidationError as error:
         ours = sorted(
             error.errors(), key=lambda fault: fault["loc"][0] in _SHARED
-        )  # the job's own come first
+        )  # errors of the route's own fields first
         errors = [_fault(fault) for fault in ours]
         raise Problem(errors[0]["code"], errors[0]["detail"], errors=errors) from error
 
@@ -127,12 +127,12 @@ def _fault(fault: Any) -> dict[str, str]:
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe a body that is read by hand, for the page of routes."""
+    """Return the OpenAPI description of a body that the route validates itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def queued(run: Run, warnings: list[str]) -> dict[str, Any]:
-    """Answer that a job waits, as the older service did; with warnings where there are some."""
+    """Return the older service's response for a queued job, with warnings if there are any."""
     body: dict[str, Any] = {"id": str(run.id), "status": views.seed_word(run)}
     return body | ({"warnings": warnings} if warnings else {})

@@ -1,4 +1,4 @@
-"""The body of POST /csm, as the older C3 Render API documented it, and its speech job."""
+"""Compatibility: body of POST /csm (text to speech) of the C3 Render API, and its speech job."""
 
 import math
 from typing import Annotated, get_args
@@ -23,7 +23,7 @@ def _text(value: object) -> object:
 
 
 def _monologue(value: object) -> object:
-    """The final version took a list, the one before a text."""
+    """Validate `monologue`: a list in the service's final version, a text in the version before."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -51,7 +51,7 @@ def _reference(value: object) -> object:
 
 
 def _number(name: str, low: int, high: int) -> BeforeValidator:
-    """Take whole numbers, as text too; fractions are refused."""
+    """Return a validator for whole numbers; accepts numbers as text, rejects fractions."""
 
     def check(value: object) -> int:
         number = _float(value)
@@ -70,7 +70,7 @@ def _temperature(value: object) -> float:
 
 
 def _float(value: object) -> float | None:
-    """Read a finite number, as text too; None for anything else."""
+    """Return a finite number, also from text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -81,28 +81,30 @@ def _float(value: object) -> float | None:
 
 
 class SeedSpeech(SeedJob):
-    """What the older service took to speak."""
+    """The body of POST /csm."""
 
     text: Annotated[str | None, BeforeValidator(_text)] = Field(
-        default=None, description="What to say, of any length.", examples=["Hello from here."]
+        default=None, description="Text to speak, of any length.", examples=["Hello from here."]
     )
     monologue: Annotated[str | list[str] | None, BeforeValidator(_monologue)] = Field(
-        default=None, description="The same as one text or a list of them; either this or `text`."
+        default=None, description="Text to speak, as one text or a list; send either this or `text`."
     )
     voice: Annotated[str, one_of(VOICES, "voice option"), BeforeValidator(_voice)] = Field(
         default="random", description=f"{', '.join(VOICES)}."
     )
     reference_audio_url: Annotated[str | None, BeforeValidator(_reference)] = Field(
-        default=None, description="clone: a recording of the voice."
+        default=None, description="For `clone`: a recording of the voice."
     )
-    reference_text: str | None = Field(default=None, description="clone: what is said in it, word by word.")
+    reference_text: str | None = Field(
+        default=None, description="For `clone`: verbatim transcript of the recording."
+    )
     temperature: Annotated[float, BeforeValidator(_temperature)] = Field(default=0.9, description="0 to 2.")
     topk: Annotated[int, _number("topk", 1, 100)] = Field(default=50, description="1 to 100.")
     max_audio_length: Annotated[int, _number("max_audio_length", 1000, 30_000)] = Field(
-        default=10_000, description="Milliseconds of one piece; longer text is spoken in several."
+        default=10_000, description="Maximum length of a segment in ms; longer text is split into segments."
     )
     pause_duration: Annotated[int, _number("pause_duration", 0, 500)] = Field(
-        default=150, description="Milliseconds between sentences."
+        default=150, description="Pause between sentences in milliseconds."
     )
 
     @property
@@ -111,17 +113,17 @@ class SeedSpeech(SeedJob):
         return self.voice == "clone"
 
     def warnings(self) -> list[str]:
-        """Say what was given and has no effect, and what is taken for granted."""
+        """Return the warnings of all routes, and that consent is assumed for a cloned voice."""
         return super().warnings() + ([CLONE_CONSENT] if self.is_clone else [])
 
 
 def to_job(body: SeedSpeech) -> SpeechJob:
     """
-    Turn a body into a job.
+    Convert a body to speech job parameters.
 
     Raises:
-        Problem: fields that do not go together, in the older service's words.
-        ValidationError: a reference that is none.
+        Problem: fields that cannot be combined, with the older service's message.
+        ValidationError: an invalid media reference.
     """
     fault = _fault(body)
     if fault is not None:
@@ -148,7 +150,7 @@ def to_job(body: SeedSpeech) -> SpeechJob:
 
 
 def _fault(body: SeedSpeech) -> tuple[str, str] | None:
-    """Name the field and say what is wrong, where fields do not go together."""
+    """Return field and message of the first invalid combination of fields; None if all are valid."""
     if body.text is None and body.monologue is None:
         return "text", "Missing required field: either text or monologue must be provided"
     if body.text is not None and body.monologue is not None:

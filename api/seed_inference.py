@@ -1,4 +1,4 @@
-"""The body of POST /inference, as the older MuseTalk service documented it, and its lip_sync job."""
+"""Compatibility: body of POST /inference of the older MuseTalk service, and its lip_sync job."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,80 +16,81 @@ from tasks.settings import get_settings
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
 _IGNORED = ("ffmpeg_path", "result_dir", "skip_save_images")
-"""Accepted, and answered with a warning; `batch_size` too, since the good one is measured."""
+"""Fields that are accepted with a warning; so is `batch_size`, because the server measures the best one."""
 
 
 class SeedAvatar(BaseModel):
-    """One face and its clips."""
+    """An avatar (face video) and its audio clips."""
 
     model_config = ConfigDict(extra="allow")
 
     preparation: bool = Field(
-        default=True, description="Prepare if missing; false: it must be prepared already."
+        default=True,
+        description="Prepare the avatar if it is not prepared; false: fail if it is not prepared.",
     )
     video_path: str = Field(
         description="s3://, https://, asset:// or job://.", examples=["s3://media/inputs/anna.mp4"]
     )
-    bbox_shift: int | None = Field(default=None, description="Wins over the one at the top.")
+    bbox_shift: int | None = Field(default=None, description="Overrides the top-level `bbox_shift`.")
     audio_clips: dict[Label, str] = Field(
-        description="Clips by label.", examples=[{"audio_1": "s3://media/inputs/hello.wav"}]
+        description="Audio clips by label.", examples=[{"audio_1": "s3://media/inputs/hello.wav"}]
     )
 
 
 class SeedInference(BaseModel):
-    """What the older service took. Fields it does not know are ignored, with a warning."""
+    """The body of POST /inference. Unknown fields are ignored with a warning."""
 
     model_config = ConfigDict(extra="allow")
 
     version: Literal["v1", "v15"] = "v15"
     ffmpeg_path: str = Field(
         default="./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
-        description="Ignored: the server's own is used.",
+        description="Ignored; the server's own ffmpeg is used.",
     )
-    gpu_id: int = Field(default=0, ge=0, le=255, description="A hint: a card that is free is taken first.")
+    gpu_id: int = Field(default=0, ge=0, le=255, description="Preferred GPU; a free GPU takes precedence.")
     vae_type: str = "sd-vae"
     unet_config: str = "./models/musetalk/musetalk.json"
     unet_model_path: str = "./models/musetalk/pytorch_model.bin"
     whisper_dir: str = "./models/whisper"
     bbox_shift: int = 0
-    result_dir: str = Field(default="./results", description="Ignored: results are in the store.")
+    result_dir: str = Field(default="./results", description="Ignored; results are written to the store.")
     extra_margin: int = Field(default=10, ge=0, le=40)
     fps: int = Field(default=25, ge=10, le=60)
     audio_padding_length_left: int = Field(default=2, ge=0, le=10)
     audio_padding_length_right: int = Field(default=2, ge=0, le=10)
     batch_size: int = Field(default=30, ge=1, le=64)
     output_vid_name: str | None = Field(
-        default=None, description="Name of the result; empty: video and audio name joined by _."
+        default=None, description="Name of the result; default: video and audio name joined by `_`."
     )
-    use_saved_coord: bool = Field(default=False, description="Implied: the cache always does.")
-    saved_coord: bool = Field(default=False, description="Implied: the cache always does.")
+    use_saved_coord: bool = Field(default=False, description="Always on: the cache keeps coordinates.")
+    saved_coord: bool = Field(default=False, description="Always on: the cache keeps coordinates.")
     parsing_mode: Literal["jaw", "raw", "neck"] = "jaw"
     left_cheek_width: int = Field(default=90, ge=20, le=160)
     right_cheek_width: int = Field(default=90, ge=20, le=160)
-    skip_save_images: bool = Field(default=False, description="Ignored: frames are streamed.")
+    skip_save_images: bool = Field(default=False, description="Ignored; frames are streamed.")
     s3_bucket: str | None = Field(default=None, description="Bucket for the result.", examples=["media"])
     s3_prefix: str | None = Field(
         default=None, description="Folder for the result.", examples=["lip_sync/outputs"]
     )
     refresh: bool = Field(default=False, description="Prepare the avatar again.")
-    avatars: dict[Label, SeedAvatar] = Field(description="Faces by label.")
+    avatars: dict[Label, SeedAvatar] = Field(description="Avatars by label.")
 
 
 def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJob, list[str]]:
     """
-    Turn a body and the two labels of the query into a job.
+    Convert a body and the two labels of the query to lip_sync job parameters.
 
     Args:
         body:      the request's body.
-        avatar_id: which of its avatars.
-        audio_id:  which of the avatar's clips.
+        avatar_id: label of the avatar.
+        audio_id:  label of the avatar's audio clip.
 
     Returns:
-        The job, and a warning for every field that was given and has no effect.
+        The parameters, and a warning for each field that was sent and has no effect.
 
     Raises:
-        Problem: a label that is not there, a model nobody knows, a bad name or prefix.
-        ValidationError: a reference that is none.
+        Problem: an unknown label, an unknown model, or an invalid name or prefix.
+        ValidationError: an invalid media reference.
     """
     avatar = body.avatars.get(avatar_id)
     if avatar is None:
@@ -119,12 +120,12 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
 
 def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple[int | str, ...]:
     """
-    Tell where in the body a field of the job came from: that is what the caller can mend.
+    Map the location of an error in the job parameters to the field of the body that caused it.
 
     Args:
-        place:     where pydantic found fault with the job, or with a part of it.
-        avatar_id: which avatar was asked for.
-        audio_id:  which of its clips.
+        location:  `loc` of a pydantic error in the job parameters.
+        avatar_id: label of the avatar.
+        audio_id:  label of the audio clip.
     """
     places: Mapping[int | str, tuple[int | str, ...]] = {
         "video": ("avatars", avatar_id, "video_path"),
@@ -147,7 +148,7 @@ def _prefix(given: str | None) -> str:
 
 
 def _name(video: str, audio: str, given: str | None) -> str | None:
-    """Name the result where its name can be known now: uploads and jobs know their file's name only later."""
+    """Return the name of the result; None if it is unknown until uploads or other jobs are read."""
     try:
         if given is not None:
             return output_name("", "", checked_name(given)).removesuffix(".mp4")
@@ -160,7 +161,7 @@ def _name(video: str, audio: str, given: str | None) -> str | None:
 
 
 def _last_part(uri: str) -> str:
-    # a web address ends at its query; an S3 key may hold any character
+    # a URL's path ends at its query; an S3 key may contain any character
     return unquote(urlsplit(uri).path) if uri.lower().startswith("http") else uri
 
 

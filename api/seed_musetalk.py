@@ -1,4 +1,4 @@
-"""What a body of POST /inference says about MuseTalk, in the words of a job."""
+"""Compatibility: MuseTalk version and options of a POST /inference body."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -9,7 +9,7 @@ from flows.schemas import MuseTalkOptions, Version
 KNOWN_MODELS: Mapping[str, Mapping[str, Version | None]] = {
     "vae_type": {"sd-vae": None, "sd-vae-ft-mse": None},
     "unet_config": {
-        "./models/musetalk/musetalk.json": None,  # the documented default: `version` decides
+        "./models/musetalk/musetalk.json": None,  # the documented default; the field `version` applies
         "./models/musetalkV15/musetalk.json": "v15",
         "musetalk-v1": "v1",
         "musetalk-v15": "v15",
@@ -22,15 +22,15 @@ KNOWN_MODELS: Mapping[str, Mapping[str, Version | None]] = {
     },
     "whisper_dir": {"./models/whisper": None, "whisper-tiny": None},
 }
-"""Names that may stand in a body, and the version they ask for. They are never opened."""
+"""Accepted model paths per field and the MuseTalk version that each selects. The paths are not opened."""
 
 
 class Body(Protocol):
-    """The fields that are read here, besides the names of models."""
+    """The fields of a body that are used here, besides model paths."""
 
     @property
     def model_fields_set(self) -> set[str]:
-        """Names of the fields that were given."""
+        """Names of the fields that were sent."""
         ...
 
     version: Version
@@ -45,10 +45,10 @@ class Body(Protocol):
 
 def version_of(body: Body) -> Version:
     """
-    Say which version a body asks for; a named model is stronger than `version`.
+    Return the MuseTalk version of a body; a model path takes precedence over `version`.
 
     Raises:
-        Problem: a model nobody knows, or two that contradict each other.
+        Problem: an unknown model path, or two paths of different versions.
     """
     asked: set[Version] = set()
     for field, known in KNOWN_MODELS.items():
@@ -66,12 +66,12 @@ def version_of(body: Body) -> Version:
 
 def options_of(body: Body, version: Version, avatar_shift: int | None) -> tuple[MuseTalkOptions, list[str]]:
     """
-    Give a body's options, and the fields that were given and belong to the other version.
+    Return a body's MuseTalk options, and the fields that were sent but belong to the other version.
 
     Args:
-        body:         the request's.
-        version:      see `version_of`.
-        avatar_shift: the avatar's own `bbox_shift`, which is stronger than the body's.
+        body:         the request's body.
+        version:      result of `resolve_version`.
+        avatar_shift: the avatar's own `bbox_shift`, which overrides the body's.
     """
     shift = body.bbox_shift if avatar_shift is None else avatar_shift
     left, right = body.audio_padding_length_left, body.audio_padding_length_right

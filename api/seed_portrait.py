@@ -1,4 +1,4 @@
-"""The body of POST /portrait, as the older C3 Render API documented it, and its portrait job."""
+"""Compatibility: body of POST /portrait of the C3 Render API, and its portrait job."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from flows.schemas import PortraitJob
 
 
 def _url(name: str) -> BeforeValidator:
-    """Check a required reference; this route says it in other words than its siblings."""
+    """Return a validator for a required reference; this route's message differs from the other routes'."""
     usual = media_url(name).func
 
     def check(value: object) -> object:
@@ -26,18 +26,18 @@ def _url(name: str) -> BeforeValidator:
 
 
 class SeedPortrait(SeedJob):
-    """What the older service took to animate a picture."""
+    """The body of POST /portrait."""
 
     image_url: Annotated[str | None, _url("image_url")] = Field(
         default=None,
         validate_default=True,
-        description="Required: the picture.",
+        description="Required: the image.",
         examples=["https://example.org/anna.png"],
     )
     audio_url: Annotated[str | None, _url("audio_url")] = Field(
         default=None,
         validate_default=True,
-        description="Required: the speech; a video's sound will do.",
+        description="Required: the speech, an audio file or a video with sound.",
         examples=["https://example.org/hello.mp3"],
     )
 
@@ -47,10 +47,10 @@ _TIMING = ("max_time", "complete_in")
 
 def read_portrait(body: object) -> SeedPortrait:
     """
-    Read a body; this route names its faults by field.
+    Validate a body; this route reports its errors by field.
 
     Raises:
-        Problem: whose `errors` maps fields to sentences, timing under `timing`.
+        Problem: its `errors` maps field names to messages; max_time and complete_in appear as `timing`.
     """
     if body == {}:
         raise Problem("invalid_input", "Missing request body")
@@ -68,9 +68,9 @@ def _named(fault: Mapping[str, Any]) -> str:
 
 def to_job(body: SeedPortrait) -> PortraitJob:
     """
-    Turn a body into a job.
+    Convert a body to portrait job parameters.
 
     Raises:
-        ValidationError: a reference that is none.
+        ValidationError: an invalid media reference.
     """
     return PortraitJob.model_validate({"image": body.image_url, "audio": body.audio_url})

@@ -1,4 +1,4 @@
-"""The body of POST /whisper, as the older C3 Render API documented it, and its transcribe job."""
+"""Compatibility: body of POST /whisper of the C3 Render API, and its transcribe job."""
 
 from typing import Annotated, get_args
 
@@ -8,7 +8,7 @@ from api.seed_c3 import SeedJob, media_url, one_of
 from flows.schemas import TranscribeJob, WhisperSize
 
 MODELS = tuple(size for size in get_args(WhisperSize) if size != "tiny.en")
-"""The seven that the older service knew."""
+"""The seven Whisper models of the older service."""
 
 
 def _language(value: object) -> object:
@@ -18,7 +18,7 @@ def _language(value: object) -> object:
 
 
 class SeedWhisper(SeedJob):
-    """What the older service took to transcribe."""
+    """The body of POST /whisper."""
 
     audio_url: Annotated[str | None, media_url("audio_url")] = Field(
         default=None,
@@ -28,22 +28,22 @@ class SeedWhisper(SeedJob):
     )
     model: Annotated[str, one_of(MODELS, "model")] = Field(
         default="medium",
-        description=f"{', '.join(MODELS)}. A smaller one stands in for one that is missing, with a warning.",
+        description=f"{', '.join(MODELS)}. If it is not installed, a smaller one is used, with a warning.",
     )
     task: Annotated[str, one_of(("transcribe", "translate"), "task")] = Field(
-        default="transcribe", description="transcribe, or translate into English."
+        default="transcribe", description="transcribe, or translate to English."
     )
     language: Annotated[str, BeforeValidator(_language)] = Field(
-        default="", description="That is spoken; empty: as it sounds."
+        default="", description="Spoken language; empty: detected."
     )
 
 
 def to_job(body: SeedWhisper) -> TranscribeJob:
     """
-    Turn a body into a job.
+    Convert a body to transcribe job parameters.
 
     Raises:
-        ValidationError: a language that is none.
+        ValidationError: an unknown language.
     """
     asked = body.model if "model" in body.model_fields_set else None
     return TranscribeJob.model_validate(

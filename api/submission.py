@@ -1,4 +1,4 @@
-"""What a client of /v1 sends to have a job done: the job's own fields, and how it is to be taken."""
+"""Request schemas of job submissions on /v1: the job's parameters and its `control` options."""
 
 import re
 from collections.abc import Mapping
@@ -23,46 +23,48 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class JobControl(BaseModel):
-    """How urgent, how long, and what to remember with it."""
+    """Priority, time limits, webhook, tags and metadata of a job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    priority: Priority = Field(default="normal", description="Higher ones start first.")
+    priority: Priority = Field(default="normal", description="Jobs of higher priority start first.")
     max_time: int | None = Field(
-        default=None, ge=1, le=604_800, description="Seconds from its start after which it is stopped."
+        default=None, ge=1, le=604_800, description="Maximum run time in seconds, after which it is stopped."
     )
     complete_in: int | None = Field(
         default=None,
         ge=1,
         le=2_592_000,
-        description="Seconds from now after which it is not started any more, or is stopped.",
+        description="Deadline in seconds from now, after which it is not started or is stopped.",
     )
-    gpu_id: int | None = Field(default=None, ge=0, le=255, description="A card it would like; a hint.")
+    gpu_id: int | None = Field(default=None, ge=0, le=255, description="Preferred GPU; a hint.")
     notify: Notify | None = Field(
-        default=None, description="Who is told of its end, by a signed webhook (docs/webhooks.md)."
+        default=None, description="Signed webhook, sent when the job ends (docs/webhooks.md)."
     )
     tags: tuple[Tag, ...] = Field(
-        default=(), max_length=50, description="Words to find it by.", examples=[["campaign:spring"]]
+        default=(), max_length=50, description="Tags to filter lists by.", examples=[["campaign:spring"]]
     )
     metadata: dict[MetadataKey, MetadataText] = Field(
-        default_factory=dict, max_length=50, description="Notes that come back with it; no secrets."
+        default_factory=dict, max_length=50, description="Metadata returned with the job; no secrets."
     )
 
 
 class Submission(Job):
-    """A job's fields and its control."""
+    """The body of a submission: job parameters and `control`."""
 
-    control: JobControl = Field(default=JobControl(), description="How it is to be taken.")
+    control: JobControl = Field(
+        default=JobControl(), description="Priority, time limits, webhook, tags and metadata."
+    )
 
 
 @lru_cache
 def request_model(job_type: JobType, *, named: bool = False) -> type[Submission]:
     """
-    Return the body of a request for a type of job.
+    Return the pydantic model of a submission's body for a job type.
 
     Args:
         job_type: its entry in the registry.
-        named:    with a field `type` that says which it is.
+        named:    add the field `type` with the name of the job type.
     """
     fields: dict[str, Any] = {"type": (Literal[job_type.name], ...)} if named else {}
     name = job_type.job.__name__ + ("OfType" if named else "Request")
@@ -71,7 +73,7 @@ def request_model(job_type: JobType, *, named: bool = False) -> type[Submission]
 
 
 def job_of(job_type: JobType, asked: Submission) -> Job:
-    """Return the job alone, with the fields that were given and no others."""
+    """Return the job parameters of a submission, with only the fields that were sent."""
     given = {
         name: value
         for name, value in asked.model_dump(exclude_unset=True).items()
@@ -82,15 +84,17 @@ def job_of(job_type: JobType, asked: Submission) -> Job:
 
 def terms_of(asked: JobControl, key: str | None, cancel_after: str | None) -> Terms:
     """
-    Put together how a job is to be taken.
+    Return the submit options of a request.
 
     Args:
-        asked:        from the body.
-        key:          Idempotency-Key, already scoped.
-        cancel_after: the header of that name: `90`, `90s`, `5m`, `2h`, `1d`; the body's word counts more.
+        job_control:  `control` of the body.
+        key:          idempotency key, from `scoped_key`.
+        cancel_after: value of the header Cancel-After: `90`, `90s`, `5m`, `2h`, `1d`; `complete_in` of the
+            body takes precedence.
 
     Raises:
-        Problem: `malformed_request`; `invalid_input` for an address that webhooks never go to.
+        Problem: `malformed_request` for an invalid header; `invalid_input` for a webhook address that is
+            not allowed.
     """
     complete_in = asked.complete_in
     if cancel_after is not None:
@@ -110,12 +114,14 @@ def _seconds(text: str) -> int:
     found = _DURATION.fullmatch(text.strip())
     seconds = int(found[1]) * _UNITS[found[2] or "s"] if found else 0
     if not 1 <= seconds <= 2_592_000:
-        raise Problem("malformed_request", "Cancel-After is a time of 1 s to 30 d, such as 90, 5m or 2h.")
+        raise Problem(
+            "malformed_request", "Cancel-After must be a duration of 1 s to 30 d, for example 90, 5m or 2h."
+        )
     return seconds
 
 
 def schema_of(job_type: JobType) -> Mapping[str, Any]:
-    """Return the JSON Schema (2020-12) of a request."""
+    """Return the JSON Schema (2020-12) of a job type's request."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **request_model(job_type).model_json_schema(),

@@ -1,4 +1,4 @@
-"""Access checks of a job before it is queued, shared by submissions and dry runs."""
+"""Access checks of a job's inputs and output location before it is queued; also used by dry runs."""
 
 from asyncio import Semaphore, gather, to_thread
 from collections.abc import Iterable, Sequence
@@ -17,14 +17,14 @@ from tasks.assets import asset_name
 from tasks.errors import RenderError
 
 _MAX_CONCURRENT_LOOKUPS: Final = 8
-"""References of one job that are looked up concurrently."""
+"""Maximum number of concurrent lookups for one job."""
 
 
 class JobReader(Protocol):
-    """Reads the jobs that the caller may see."""
+    """The interface to read jobs that the caller may see."""
 
     async def read(self, job_id: UUID) -> Run:
-        """Return a job; raises Problem `not_found` if the caller may not see it or it does not exist."""
+        """Return a job; raises Problem `not_found` if it does not exist or the caller may not see it."""
         ...
 
 
@@ -33,20 +33,20 @@ class Fault:
     """An input or output location that a job may not use."""
 
     pointer: str
-    """The field, as a JSON pointer."""
+    """JSON pointer to the field."""
     code: str
     detail: str
 
 
 def to_problem(faults: Sequence[Fault]) -> Problem:
     """
-    Return the problem that refuses a job.
+    Return the problem that rejects a job.
 
     Args:
         faults: at least one.
 
     Returns:
-        The code of the fault if there is only one, otherwise `invalid_input`. `errors` lists all faults.
+        A problem with the fault's code if there is only one, otherwise `invalid_input`. `errors` lists all.
     """
     errors = [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in faults]
     one = faults[0]
@@ -56,7 +56,7 @@ def to_problem(faults: Sequence[Fault]) -> Problem:
 
 
 async def location_faults(job: Job) -> list[Fault]:
-    """Return the inputs and output locations that the caller may not use. Sends nothing."""
+    """Return the inputs and output locations that the caller may not use. Sends no request."""
     return _to_faults(await to_thread(lambda: list(access_faults(job))))
 
 
@@ -69,8 +69,8 @@ async def reference_faults(runs: JobReader, job: Job) -> list[Fault]:
     Return the references to jobs and assets that do not exist or that the caller may not see.
 
     Args:
-        runs: the jobs that the caller may see.
-        job:  of any type. Of a batch, the rows in the request are checked too.
+        jobs: the jobs that the caller may see.
+        job:  parameters of any job type; the rows in a batch's request are checked too.
     """
     found = await to_thread(lambda: list({one.uri: one for one in _all_references(job)}.values()))
     free = Semaphore(_MAX_CONCURRENT_LOOKUPS)
@@ -99,12 +99,12 @@ async def _check_reference(runs: JobReader, reference: Reference) -> Fault | Non
         except Problem as problem:
             if problem.code != "not_found":
                 raise
-            return Fault(reference.pointer, "input_not_found", f"{JOB}{job} is not known.")
+            return Fault(reference.pointer, "input_not_found", f"{JOB}{job} does not exist.")
     if reference.uri.startswith(ASSET):
         try:
             await to_thread(asset_name, reference.uri.removeprefix(ASSET))
         except RenderError as error:
-            if error.retryable:  # the store is away; the job checks again
+            if error.retryable:  # the store is unavailable; the flow checks again
                 return None
             return Fault(reference.pointer, error.code, str(error))
     return None

@@ -1,4 +1,4 @@
-"""Routes that take jobs: one for each type, so that each has its own schema."""
+"""Factory of the submit routes: one route per job type, so that each has its own schema."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -23,9 +23,9 @@ from flows.registry import JobType
 from tasks.settings import get_settings
 
 CancelAfter = Annotated[
-    str | None, Header(alias="Cancel-After", description="The job's deadline from now: 90, 90s, 5m, 2h, 1d.")
+    str | None, Header(alias="Cancel-After", description="Deadline of the job from now: 90, 90s, 5m, 2h, 1d.")
 ]
-DryRun = Annotated[bool, Query(description="Only check it and say how long it would take.")]
+DryRun = Annotated[bool, Query(description="Validate the job and estimate its duration; queue nothing.")]
 
 
 async def _submitted(
@@ -38,7 +38,7 @@ async def _submitted(
     *,
     dry_run: bool,
 ) -> JobView | Response:
-    """Queue a job, and wait for it as long as that is preferred."""
+    """Submit a job and wait for it as long as the client prefers, or run a dry run."""
     key, cancel_after, prefer = headers
     job = job_of(job_type, asked)
     await require_models(job_type, job)
@@ -76,15 +76,15 @@ def add_submit_route(
     router: APIRouter, path: str, body: Any, choose: Callable[[Any], JobType], name: str, summary: str
 ) -> None:
     """
-    Add a route that takes jobs.
+    Add a POST route that submits jobs.
 
     Args:
-        router:  where to.
-        path:    below the router's own.
-        body:    what it takes: a `Submission`, or a choice of several.
-        choose:  gives the type of what came.
-        name:    of the operation.
-        summary: of it.
+        router:      router to add the route to.
+        path:        path below the router's prefix.
+        body:        type of the body: a subclass of `Submission`, or a union of several.
+        select_type: returns the job type of a body.
+        name:        name and operation id of the route.
+        summary:     OpenAPI summary of the route.
     """
 
     async def submit(
@@ -111,9 +111,9 @@ def add_submit_route(
         responses={
             200: {
                 "model": EstimateView | BatchEstimateView,
-                "description": "It would be taken; nothing was queued.",
+                "description": "Result of the dry run; nothing was queued.",
             },
-            201: {"model": JobView, "description": "It ended within the preferred wait."},
+            201: {"model": JobView, "description": "The job ended within the preferred wait."},
         },
         name=name,
         operation_id=name,

@@ -1,4 +1,4 @@
-"""Questions that come while another is being asked are asked together."""
+"""Batch concurrent lookups into one request (the DataLoader pattern)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,19 +10,19 @@ V = TypeVar("V")
 
 class Together(Generic[K, V]):
     """
-    Many small questions as few large ones.
+    A loader that batches concurrent lookups by key.
 
-    One is asked at once when nothing is on its way. What comes meanwhile waits for that answer and goes in
-    one question: nobody waits longer than two answers take, however many ask.
+    A lookup is sent at once if no request is in flight. Lookups that arrive during a request are sent
+    together after it, so each waits at most for the current request and its own, up to `max_batch_size` keys.
     """
 
     def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], most: int) -> None:
         """
-        Ask nothing yet.
+        Create a loader; sends no request.
 
         Args:
-            ask:  answers several keys; what it leaves out does not exist.
-            most: keys in one question.
+            load_many:      loads the values of several keys; keys missing in its result do not exist.
+            max_batch_size: maximum number of keys in one request.
         """
         self._ask, self._most = ask, most
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
@@ -30,10 +30,10 @@ class Together(Generic[K, V]):
 
     async def get(self, key: K) -> V | None:
         """
-        Answer one key; None for what does not exist.
+        Return the value of a key; None if it does not exist.
 
         Raises:
-            Exception: whatever asking raised.
+            Exception: as raised by `load_many`.
         """
         waiting = self._waiting.get(key)
         if waiting is None:
@@ -57,7 +57,7 @@ class Together(Generic[K, V]):
         except Exception as error:
             for future in asked.values():
                 future.set_exception(error)
-                future.exception()  # who waited has it; nobody may have
+                future.exception()  # mark as retrieved: a waiting caller may have been canceled
         else:
             for key, future in asked.items():
                 future.set_result(found.get(key))

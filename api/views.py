@@ -1,4 +1,4 @@
-"""How a job looks from outside: status, links, files, and the older services' words."""
+"""JSON views of a job: status, progress, links and output files; statuses of the compatibility routes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,32 +24,32 @@ RETRY_AFTER_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class FinishedFile:
-    """The file a job made."""
+    """An output file of a job."""
 
     name: str
     ref: ObjectRef
 
     @property
     def uri(self) -> str:
-        """Return where it is stored."""
+        """Location in the store."""
         return self.ref.uri
 
     @property
     def size(self) -> int:
-        """Return its bytes."""
+        """Size in bytes."""
         return self.ref.size
 
 
 class ProgressView(BaseModel):
-    """How far a job is."""
+    """Progress of a job."""
 
-    percent: float = Field(description="0 to 100; 100 only once the result is there.")
-    done: int = Field(description="Parts of the phase that are done: frames while rendering.")
+    percent: float = Field(description="0 to 100; 100 only when the job has succeeded.")
+    done: int = Field(description="Completed units of the current phase, for example rendered frames.")
     total: int
 
 
 class ErrorView(BaseModel):
-    """Why a job failed."""
+    """The error of a failed job."""
 
     code: str
     message: str
@@ -57,7 +57,7 @@ class ErrorView(BaseModel):
 
 
 class LinksView(BaseModel):
-    """Where to go from here."""
+    """Links to the job, its cancellation and its result."""
 
     self: str
     cancel: str | None = None
@@ -65,14 +65,14 @@ class LinksView(BaseModel):
 
 
 class EtaView(BaseModel):
-    """When it will be done, from how long others took: seconds from now."""
+    """An estimated duration in seconds, from finished jobs of the same type."""
 
-    p50_s: float = Field(description="As likely earlier as later.")
-    p90_s: float = Field(description="Nine of ten are done by then.")
+    p50_s: float = Field(description="Median.")
+    p90_s: float = Field(description="90th percentile.")
 
 
 class ControlView(BaseModel):
-    """How a job was to be taken."""
+    """Priority, time limits and webhook of a job."""
 
     priority: Priority
     max_time: int | None
@@ -81,30 +81,30 @@ class ControlView(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job."""
+    """A job and its current state."""
 
     id: str
     type: str
     status: Status
     phase: str | None = Field(
-        description="fetch, speak, prepare, features, render, encode, join, upload or steps."
+        description="Current phase: fetch, speak, prepare, features, render, encode, join, upload or steps."
     )
     progress: ProgressView
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
     cancel_requested: bool
-    paused: bool = Field(description="It makes no more jobs until it is resumed; of batches.")
+    paused: bool = Field(description="Whether a batch creates no more jobs until it is resumed.")
     error: ErrorView | None
     result: dict[str, Any] | None
-    queue_position: int | None = Field(description="1 is the next to start; null when it does not wait.")
+    queue_position: int | None = Field(description="1 is the next to start; null if it is not queued.")
     eta: EtaView | None
     tags: list[str]
     metadata: dict[str, str]
     control: ControlView
-    retry_of: str | None = Field(description="The job that this one does again.")
-    part_of: str | None = Field(description="The batch or pipeline that made it.")
-    part: str | None = Field(description="Its row or step there.")
+    retry_of: str | None = Field(description="The job that this job retries.")
+    part_of: str | None = Field(description="The batch or pipeline that created it.")
+    part: str | None = Field(description="Its row or step in the batch or pipeline.")
     status_url: str
     result_url: str | None
     cancel_url: str | None
@@ -112,26 +112,26 @@ class JobView(BaseModel):
 
 
 class JobPage(BaseModel):
-    """A part of a list."""
+    """A page of a list of jobs."""
 
     jobs: list[JobView]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next part; null at the end.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
 
 
 def etag(view: BaseModel) -> str:
-    """Name what an answer says; that time goes by is no change."""
+    """Return the ETag of a view: a hash of its content without `eta`, which changes with time alone."""
     said = view.model_dump_json(exclude={"eta"})
     return '"' + hashlib.sha256(said.encode()).hexdigest()[:32] + '"'
 
 
 def is_known(header: str | None, view: BaseModel) -> bool:
-    """Tell whether an If-None-Match names what would be answered."""
+    """Return whether an If-None-Match header matches the view's ETag."""
     known = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
     return "*" in known or etag(view) in known
 
 
 def job_view(request: Request, run: Run) -> JobView:
-    """Describe a job to its caller."""
+    """Return the JSON view of a job."""
     links = _links(request, run)
     shown = run.progress
     done = run.status == "succeeded"
@@ -173,7 +173,7 @@ def job_view(request: Request, run: Run) -> JobView:
 
 
 def eta_view(times: Eta | Took | None) -> EtaView | None:
-    """Round times for people; None is not known."""
+    """Return the view of an ETA or of run times, rounded to 0.1 s; None if unknown."""
     return EtaView(p50_s=round(times.p50, 1), p90_s=round(times.p90, 1)) if times else None
 
 
@@ -187,7 +187,7 @@ def _links(request: Request, run: Run) -> LinksView:
 
 
 def standing(request: Request, run: Run) -> dict[str, Any]:
-    """Return what /status adds to the older service's fields."""
+    """Return the fields that /status has in addition to those of the older service."""
     view = job_view(request, run)
     return {
         "type": view.type,
@@ -198,12 +198,12 @@ def standing(request: Request, run: Run) -> dict[str, Any]:
 
 
 def media_of(run: Run) -> Mapping[str, Any] | None:
-    """Return where the sound or picture that a job made is stored; None for a job that makes neither."""
+    """Return the stored audio, video or image of a result; None for a job without media output."""
     return outcome.media_of(run.result or {})
 
 
 def finished_files(run: Run) -> list[FinishedFile]:
-    """Return the files that a succeeded job made, the one that stands for all first; none for others."""
+    """Return the output files of a succeeded job, the main file first; empty for other jobs."""
     result = run.result or {}
     main = str(result.get("name", ""))
     stored: dict[str, Any] = dict(result.get("files") or {})
@@ -220,31 +220,31 @@ def _ref(stored: Mapping[str, Any]) -> ObjectRef:
 
 
 def finished_file(run: Run) -> FinishedFile | None:
-    """Return the file that a succeeded job made, or that stands for all; None for a job that makes none."""
+    """Return the main output file of a succeeded job; None for a job without files."""
     return next(iter(finished_files(run)), None)
 
 
 def file_url(request: Request, run: Run) -> str | None:
-    """Return the address of a job's file, None when it has none (yet)."""
+    """Return the URL of a job's main output file; None if it has none (yet)."""
     file = finished_file(run)
     return named_url(request, run, file) if file else None
 
 
 def named_url(request: Request, run: Run, file: FinishedFile) -> str:
-    """Return the address of one of a job's files."""
+    """Return the URL of one of a job's output files."""
     return str(request.url_for("read_file", job_id=run.id, name=quote(file.name, safe="")))
 
 
 def polling_headers(run: Run) -> dict[str, str]:
-    """Return the headers of an answer that says: not yet."""
+    """Return the Location and Retry-After headers of a response for an unfinished job."""
     return {"Location": f"/v1/jobs/{run.id}", "Retry-After": RETRY_AFTER_S}
 
 
 def seed_word(run: Run) -> str:
-    """Translate a status into the older services' words."""
+    """Return a job's status as named by the older services."""
     return outcome.seed_word(run.status, run.ended_as, overdue=run.error is not None)
 
 
 def now_text() -> str:
-    """Return the time as the older service wrote it."""
+    """Return the current time in the format of the older service."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

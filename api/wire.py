@@ -1,4 +1,4 @@
-"""What every request passes before a route: an id, a limit on its body, its kind of body, and the books."""
+"""ASGI middleware: request id, body limits, media type check, security headers, access log and metrics."""
 
 import logging
 import re
@@ -16,18 +16,18 @@ from api.problems import Problem, answer
 JSON_LIMIT = 1_000_000
 UPLOAD_PATH = "/v1/assets"
 _QUIET = frozenset({"/healthz", "/startupz", "/metrics"})
-"""Asked every few seconds by machines: counted, but no line in the log."""
+"""Polled every few seconds by monitoring: counted in the metrics, not logged."""
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-_PAGES = (  # the page of routes starts itself by a script in its text, and paints by styles in it
+_PAGES = (  # Swagger UI's page has an inline script and inline styles
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _NOTICES, _TEXT = "/v1/events/s3", "text/plain"
-"""Amazon SNS calls the JSON that it sends text."""
+"""Amazon SNS sends JSON as text/plain to this path."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -36,23 +36,23 @@ _log = logging.getLogger(LOGGER)
 
 
 class Wire:
-    """ASGI middleware around the whole app."""
+    """The ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp, upload_limit: int, metrics: Metrics) -> None:
         """
         Wrap an app.
 
         Args:
-            app:          what comes next.
-            upload_limit: bytes that an upload's body may have; every other body may have JSON_LIMIT.
-            metrics:      where answers are counted.
+            app:          the next ASGI app.
+            upload_limit: maximum size of an upload's body in bytes; all other bodies have MAX_JSON_BYTES.
+            metrics:      metrics that count the responses.
         """
         self._app = app
         self._upload_limit = upload_limit
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request: assign its id, reject invalid bodies, and pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,8 +77,8 @@ class Wire:
         await self._app(scope, _limited(receive, limit), send_with_id)
 
     def _book(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answer and put it into the log."""
-        route = getattr(scope.get("route"), "path", "none")  # of a path nobody serves
+        """Count a response and write the access log."""
+        route = getattr(scope.get("route"), "path", "none")  # "none": no route matches the path
         self._metrics.answered(scope["method"], route, status, seconds)
         path = said(scope["path"])
         if path in _QUIET:
@@ -97,7 +97,7 @@ class Wire:
 
 
 def _protect(headers: MutableHeaders, request_id: str) -> None:
-    """Name the request, and tell browsers to make nothing of an answer that it is not."""
+    """Add the request id and the security headers to a response."""
     headers["X-Request-ID"] = request_id
     for name, value in _SAFE.items():
         headers.setdefault(name, value)
@@ -113,7 +113,7 @@ def _refusal(headers: Headers, path: str, limit: int, wants_json: bool) -> Probl
         return _too_large(limit)
     has_body = int(length) > 0 or "transfer-encoding" in headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    # a page of another origin can send text unasked, but no key with it
+    # text/plain needs no CORS preflight, but a page of another origin cannot send Authorization without one
     if kind == _TEXT and "authorization" in headers and path == _NOTICES:
         return None
     if has_body and wants_json and kind != "application/json" and not kind.endswith("+json"):
@@ -128,7 +128,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > limit:  # Content-Length was missing or wrong
+        if taken > limit:  # Content-Length was missing (chunked) or wrong
             raise _too_large(limit)
         return message
 
@@ -136,4 +136,4 @@ def _limited(receive: Receive, limit: int) -> Receive:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem("input_too_large", f"The body is over the limit of {limit} bytes.", status=413)
+    return Problem("input_too_large", f"The body exceeds the limit of {limit} bytes.", status=413)

@@ -1,10 +1,10 @@
 """
-JSON that is taken can be written down again, and read back by everybody who has to.
+Reject JSON that PostgreSQL, Prefect or UTF-8 cannot store.
 
-Half a surrogate pair is no character, and no store, log or answer can hold it. Nor can PostgreSQL, where
-Prefect keeps a job's parameters, hold the character zero. And Prefect's server writes no integer of more than
-64 bits, which any large number is once it comes out of PostgreSQL, and nothing that is very deep: with one
-such job among them no list of jobs could be read any more.
+* Lone surrogates cannot be encoded in UTF-8, so no store, log or response can contain them.
+* PostgreSQL, where Prefect stores a job's parameters, cannot store the character NUL.
+* Prefect's server cannot serialize integers over 64 bits (any large number becomes an integer in PostgreSQL)
+  nor deeply nested values. One such job would make every list of jobs unreadable.
 """
 
 import json
@@ -19,30 +19,30 @@ from api.wire import UPLOAD_PATH
 N = TypeVar("N", int, float)
 
 _SUSPECT: Final = re.compile(
-    # halves and zeros as they are written (whole pairs too), numbers that may be too large
+    # surrogates (valid pairs too) and NUL, escaped or raw; numbers that may be too large
     rb"\\u[dD][89a-fA-F]|\\u0000|\xed[\xa0-\xbf]|\x00"
     rb"|\d{19}|\d[eE]\+?\d|NaN|Infinity"
 )
 """
-Only a first look.
+Fast first check; a body that matches is parsed and checked exactly.
 
-A bare zero stands in no JSON but in UTF-16 and UTF-32, which Python reads and nobody may send (RFC 8259).
+A zero byte occurs only in JSON in UTF-16 or UTF-32, which Python's parser accepts but RFC 8259 forbids.
 """
 _ZERO: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _DEEPEST: Final = 100
-"""Levels; Prefect's server writes 254, its own around a job's included."""
+"""Maximum nesting depth; Prefect's server serializes 254 levels, including its own around the job."""
 
 
 async def require_writable(request: Request) -> None:
     """
-    Refuse a body that parses, and holds what cannot be written down again.
+    Reject a JSON body that parses but cannot be stored.
 
     Args:
-        request: any; uploads are not read.
+        request: any request; the body of an upload is not read.
 
     Raises:
-        Problem: `malformed_request`.
+        Problem: `malformed_request` for NUL, lone surrogates, numbers beyond 64 bits and deep nesting.
     """
     if request.scope["path"] == UPLOAD_PATH:
         return
@@ -51,11 +51,11 @@ async def require_writable(request: Request) -> None:
     if not is_odd and not is_large:
         return
     if b"\0" in body:
-        raise Problem("malformed_request", "JSON is sent as UTF-8, without zero bytes.")
+        raise Problem("malformed_request", "Send JSON as UTF-8 without zero bytes.")
     try:
         document = json.loads(body, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
-        return  # who wants the body will say that it is no JSON
+        return  # not JSON: the route's own validation reports it
     _require_flat(document)
     if is_odd:
         _require_characters(json.dumps(document, ensure_ascii=False))
@@ -71,7 +71,9 @@ def _finite(text: str) -> float:
 
 def _bounded(number: N) -> N:
     if not _LEAST <= number <= _MOST:
-        raise Problem("malformed_request", "The body holds a number that is not finite or beyond 64 bits.")
+        raise Problem(
+            "malformed_request", "The body contains a number that is not finite or exceeds 64 bits."
+        )
     return number
 
 
@@ -86,13 +88,13 @@ def _require_flat(document: Any) -> None:
         ]
         if not level:
             return
-    raise Problem("malformed_request", f"The body is deeper than {_DEEPEST} levels.")
+    raise Problem("malformed_request", f"The body is nested deeper than {_DEEPEST} levels.")
 
 
 def _require_characters(written: str) -> None:
     if _ZERO.search(written):
-        raise Problem("malformed_request", r"The body holds the character zero, \u0000.")
+        raise Problem("malformed_request", r"The body contains the NUL character, \u0000.")
     try:
         written.encode()
     except UnicodeEncodeError:
-        raise Problem("malformed_request", r"The body holds half a character, such as \ud800.") from None
+        raise Problem("malformed_request", r"The body contains a lone surrogate, such as \ud800.") from None

@@ -32,7 +32,7 @@ from tasks.settings import get_settings
 
 def place(cursor: str | None) -> int:
     if cursor and not (cursor.isascii() and cursor.isdigit()):
-        raise Problem("invalid_input", "The cursor is none that a page of this list gave.")
+        raise Problem("invalid_input", "Invalid cursor.")
     return int(cursor or 0)
 
 

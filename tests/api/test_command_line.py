@@ -95,7 +95,7 @@ def test_a_result_is_fetched_into_a_folder_or_a_file(server, finished, tmp_path)
 
 
 def test_a_result_that_is_not_there_is_explained(server, runs):
-    assert "is still running: wait with" in musetalk(server, "result", runs.running().id)[2]
+    assert "is still running. Wait for it with" in musetalk(server, "result", runs.running().id)[2]
     assert "failed: No frame shows a face." in musetalk(server, "result", runs.failed().id)[2]
 
 
@@ -115,7 +115,7 @@ def test_problems_become_one_line(server, tmp_path):
 
     missing = tmp_path / "none.mp4"
     assert (
-        f"There is no file {missing}"
+        f"File not found: {missing}"
         in musetalk(server, "submit", "lip_sync", "--video", missing, "--audio", "s3://b1c/a.wav")[2]
     )
 
@@ -123,7 +123,7 @@ def test_problems_become_one_line(server, tmp_path):
 def test_no_server_is_said_with_what_to_do(environment):
     status, _, err = musetalk("http://127.0.0.1:9", "watch", "x")
 
-    assert status == 1 and "No API answers at http://127.0.0.1:9" in err and "musetalk up" in err
+    assert status == 1 and "Cannot reach the API at http://127.0.0.1:9" in err and "musetalk up" in err
 
 
 def test_a_key_is_presented(environment, server, runs):

@@ -46,7 +46,7 @@ def test_a_good_job_is_described_and_not_queued(client, runs, asset):
 def test_nothing_is_guessed_where_nothing_is_known(client):
     said = dry(client, "speech", text="Hello.").json()
     assert said["run_s"] is None and said["eta"] is None
-    assert "nothing to guess from" in said["warnings"][0]
+    assert "duration cannot be estimated" in said["warnings"][0]
 
 
 def test_one_missing_input_is_refused_as_the_job_would_fail(client, runs, asset):
