@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 RETRY: Final = "AwaitingRetry"
-"""Name of the state of a run whose last attempt was lost. Prefect's own name for it."""
+"""Name of the state of a run whose last attempt was lost; the name is Prefect's."""
 RESCHEDULED: Final = "Rescheduled"
 """Name of the state of a run that its worker returned to the queue at a graceful shutdown."""
 FIRST_PAUSE_S: Final = 1.0
+"""Delay before the second attempt, in seconds."""
 LONGEST_PAUSE_S: Final = 60.0
+"""Upper limit of the delay between attempts, in seconds."""
 _FACTOR: Final = 4.0
 
 

@@ -1,4 +1,4 @@
-"""What every job flow has in common."""
+"""Prefect options that all job flows share."""
 
 from typing import TypedDict
 
@@ -16,4 +16,6 @@ JOB: _Flow = {
     "validate_parameters": True,
     "log_prints": False,
 }
-"""A flow's own result is its `result` artifact; only its tasks' results are stored."""
+"""
+Options of every flow decorator. The result of a job is its `result` artifact; Prefect stores task results only.
+"""
