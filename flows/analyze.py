@@ -1,6 +1,4 @@
-"""
-The `analyze` flow: image captioning, visual question answering, OCR, tagging, object and face detection.
-"""
+"""The `analyze` flow: captioning, visual question answering, OCR, tagging, object and face detection."""
 
 from prefect import flow
 

@@ -22,7 +22,7 @@ def _once(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
 
 
 def _alias(values: Any) -> Any:
-    """Accept `prompt` as another name of `question`."""
+    """Accept `prompt` as an alias of `question`."""
     if not isinstance(values, dict) or "prompt" not in values:
         return values
     named: dict[str, Any] = {**cast(dict[str, Any], values)}
@@ -64,8 +64,8 @@ class AnalyzeJob(Job):
     model: AnalyzeModel = Field(
         default="auto",
         title="Model",
-        description="Model that writes the text. auto: the best installed model; starter: the small models that"
-        " come with the installation.",
+        description="Model that writes the text. auto: the best installed model; starter: the"
+        " small models of the installation.",
     )
     output: Output = OUTPUT
 
@@ -118,8 +118,8 @@ class FoundText(Found):
     text: str
     box: _Pixels = _BOX
     corners: tuple[tuple[int, int], ...] = Field(
-        description="Four corners as x, y, clockwise from the top left of the text in reading direction; same"
-        " pixels as the box."
+        description="Four corners as x, y, clockwise from the top left of the text in its reading"
+        " direction; same pixels as the box."
     )
     score: float | None = _SCORE
 

@@ -1,6 +1,4 @@
-"""
-Recorder of the provenance manifest: collects inputs, models and outputs of a run, and writes the manifest.
-"""
+"""Recorder of the provenance manifest: collects inputs, models and outputs of a run and writes it."""
 
 import logging
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""
-Fields of a provenance manifest that describe the flow run: times, parameters, program version and links.
-"""
+"""Fields of a provenance manifest that describe the flow run: times, parameters, version and links."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

@@ -1,6 +1,4 @@
-"""
-Schema of the provenance manifest, which is stored beside each output. Pure pydantic, as `flows.schemas`.
-"""
+"""Schema of the provenance manifest, stored beside each output. Pure pydantic, as `flows.schemas`."""
 
 from datetime import datetime
 from typing import Any, Final, Literal

@@ -12,9 +12,7 @@ from flows.talking_video import Order, talking_video
 
 @flow(name="lip_sync", **JOB)
 def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
-    """
-    Prepare the avatar and the speech features in parallel, then render, encode, mux and upload the video.
-    """
+    """Prepare the avatar and the speech features in parallel, then render, encode, mux and upload."""
     with job_steps(job) as steps:
         result = talking_video(
             Order(

@@ -50,7 +50,7 @@ class Looking:
         return self._look("ocr", self.cast.reads).lines if self.cast.reads else ()
 
     def tags(self) -> tuple[Tag, ...]:
-        """Return the classes of the whole image; empty if no installed model classifies images."""
+        """Return the classes of the whole image; empty if no installed model classifies."""
         return self._look("tags", self.cast.tags).tags if self.cast.tags else ()
 
     def faces(self) -> tuple[Thing, ...]:
@@ -58,13 +58,11 @@ class Looking:
         return self._look("faces", self.cast.faces).things
 
     def objects(self) -> tuple[Thing, ...]:
-        """Return all detected objects; empty if no installed model detects objects."""
+        """Return all detected objects; empty if no installed model detects them."""
         return self._look("objects", self.cast.finds).things if self.cast.finds else ()
 
     def text(self) -> str:
-        """
-        Answer the question; describe the image if there is no question or no installed model answers questions.
-        """
+        """Return the answer to the question, or a description if no question can be answered."""
         if self.job.question is not None and self.cast.answers is not None:
             return self._look("answer", self.cast.answers, self.job.length, self.job.question).text
         said = self.description("long" if "detailed" in self.job.features else self.job.length)

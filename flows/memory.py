@@ -1,5 +1,7 @@
 """
-Watermark of a bucket watch: the time up to which its objects were processed, as an editable Prefect variable.
+Watermark of a bucket watch: time up to which objects were processed, as a Prefect variable.
+
+The variable can be edited in Prefect's pages.
 """
 
 import hashlib
@@ -24,9 +26,7 @@ def variable(name: str, tenant: str | None) -> str:
 
 
 def recall(name: str, tenant: str | None) -> datetime | None:
-    """
-    Return the stored watermark; None if there is none, or the variable does not hold a time with a time zone.
-    """
+    """Return the stored watermark; None if there is none or it is not a time with a time zone."""
     known: Any = patiently(lambda: Variable.get(variable(name, tenant), default=None))
     try:
         found = datetime.fromisoformat(str(known))

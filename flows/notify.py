@@ -1,5 +1,7 @@
 """
-The `notify` flow: one attempt to deliver one webhook. A failed attempt schedules the next one as a new run.
+The `notify` flow: one attempt to deliver one webhook.
+
+A failed attempt schedules the next one as a new run of this flow.
 """
 
 from datetime import UTC, datetime
@@ -150,7 +152,7 @@ def _note(result: NotifyResult) -> None:
 
 def _mark(client: "SyncPrefectClient", job: NotifyJob, result: NotifyResult) -> None:
     """
-    Tag this run with its outcome, so that it can be filtered. A failed attempt that has a successor gets no tag.
+    Tag this run with its outcome, for filtering; a failed attempt with a successor gets no tag.
 
     Runs for progress events are created by an automation and do not have the tags of an attempt yet.
     """

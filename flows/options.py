@@ -17,5 +17,7 @@ JOB: _Flow = {
     "log_prints": False,
 }
 """
-Options of every flow decorator. The result of a job is its `result` artifact; Prefect stores task results only.
+Options of every flow decorator.
+
+A flow does not store its return value: its result is the `result` artifact. Only task results are stored.
 """
