@@ -55,7 +55,7 @@ class MuseTalkOptions(BaseModel):
         ge=0,
         le=0.2,
         title="Mask blur",
-        description="Blur radius of the mask edge, as a share of the mask's side length.",
+        description="Width of the mask's blurred edge, as a share of the mask's side length.",
         examples=[0.1],
     )
     audio_padding_left: int = Field(

@@ -19,7 +19,9 @@ _OF_LIP_SYNC = {"video", "audio", "text", "engine", "version", "musetalk", "face
 @flow(name="persona_sync", **JOB)
 def persona_sync(job: PersonaSyncJob, control: Control = USUAL) -> PipelineResult:
     """
-    Lip-sync the video, transcribe it, and add captions as files or to the video. Names follow the inputs.
+    Lip-sync the video, transcribe it, and add captions as files or to the video.
+
+    Output names follow the names of the inputs.
     """
     with books() as open_books:
         check_access(job)

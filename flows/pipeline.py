@@ -12,9 +12,7 @@ from flows.pipeline_schemas import PipelineJob, PipelineResult
 
 @flow(name="pipeline", **JOB)
 def pipeline(job: PipelineJob, control: Control = USUAL) -> PipelineResult:
-    """
-    Run each step as a child job as soon as its inputs are ready; reuse steps that have already succeeded.
-    """
+    """Run each step as a child job as soon as its inputs are ready; reuse steps that already succeeded."""
     with books() as open_books:
         check_access(job)
         return run_steps(job.steps, open_books)

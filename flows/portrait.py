@@ -60,9 +60,7 @@ def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
 
 
 def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
-    """
-    Synthesize the text if there is no audio. The job uses the speech artifact directly, at full quality.
-    """
+    """Synthesize the text if there is no audio; the job uses the speech artifact at full quality."""
     if job.audio is not None:
         return order
     spoken = speak_text([job.text or ""], job.voice, steps)

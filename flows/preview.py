@@ -23,7 +23,7 @@ KEY: Final = "preview"
 """Key of the preview artifact."""
 _CLEAR, _WEAK = 0.4, 0.2
 """
-Minimum correlation above that of reversed audio for the grades "clearly" and "weakly".
+Minimum correlation above that with reversed phonemes, for the grades "clearly" and "weakly".
 
 See `musetalk_core.sync`.
 """
@@ -114,8 +114,8 @@ def _lips(found: Followed | None) -> str:
     return (
         f"The lips follow the sounds {sure}: correlation **{found.correlation:.2f}**"
         f" {late if found.lag_frames else 'in time'}, {found.backwards:.2f} with the sounds played backwards"
-        f" (the first {found.seconds:.1f} s spoken; a check against what the mouth was asked to do, no score"
-        " to compare with those of others)."
+        f" (the first {found.seconds:.1f} s of speech; compares the lips with the requested mouth movement;"
+        " not comparable with published lip-sync scores)."
     )
 
 

@@ -27,9 +27,7 @@ from tasks.voice_prompt import prompt_key, voice_prompt
 from tasks.voices import VoiceSpec, pinned_voice
 
 _AHEAD = 2
-"""
-Sentences that the starter voice synthesizes in parallel beside the current one; csm synthesizes one at a time.
-"""
+"""Sentences that the starter voice synthesizes ahead in parallel; csm synthesizes one at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,16 +41,14 @@ class Steps:
     """Called after the result is published, for example to write the preview page. They must not raise."""
 
     def result(self, step: str, future: PrefectFuture[T]) -> T:
-        """Wait for a task and return its result; a cache hit is recorded. Errors of the task are raised."""
+        """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
         value, was_cached = self.outcome(future)
         if was_cached:
             self.cached.append(step)
         return value
 
     def outcome(self, future: PrefectFuture[T]) -> tuple[T, bool]:
-        """
-        Wait for a task and return its result, and whether it came from the cache. Errors of the task are raised.
-        """
+        """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
         value: Any = future.result()
         return value, future.state.name == "Cached"
 

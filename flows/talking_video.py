@@ -69,9 +69,7 @@ class Order:
 
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
-    """
-    Render a talking-head video: fetch, prepare, render, encode, mux and upload, with one pinned set of models.
-    """
+    """Fetch, prepare, render, encode, mux and upload a talking-head video, with one pinned set of models."""
     return steps.run_with_pinned_models(
         lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps)
     )

@@ -94,9 +94,7 @@ def first_due(event: Event) -> datetime:
 
 
 def tenant_of(run: FlowRun) -> str | None:
-    """
-    Return the tenant of a run: deliveries of tenants take turns, so a slow receiver delays its own tenant only.
-    """
+    """Return the tenant of a run; tenants' deliveries take turns, so a slow receiver delays its own only."""
     return read_control(run.parameters).tenant
 
 

@@ -57,9 +57,7 @@ def spans(job: RenderNewJob, now: datetime, last: datetime | None) -> list[Span]
 
 
 def looked_until(job: RenderNewJob, found: Sequence[Span]) -> datetime | None:
-    """
-    Return the time up to which a run processes objects; None for a backfill, which leaves the watermark unchanged.
-    """
+    """Return the time up to which a run processes objects; None for a backfill, which keeps the watermark."""
     return found[-1].end if found and job.since is None else None
 
 

@@ -37,7 +37,7 @@ def test_every_fault_has_its_place():
     ("steps", "said"),
     [
         ([], "at least one step"),
-        ([SPEAK, SPEAK], "two steps are called speak"),
+        ([SPEAK, SPEAK], "two steps have the name speak"),
         ([TALK], "no step is called so"),
         ([{**SPEAK, "job": {"text": "job://speak"}}], "wait for each other"),
         (
