@@ -54,7 +54,7 @@ def backoff_s(starts: int) -> float:
     Return the delay before the next attempt, in seconds: 1, 4, 16, then 60.
 
     Args:
-        starts: attempts so far, at least one.
+        attempts: attempts so far, at least one.
     """
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * _FACTOR ** (min(starts, 8) - 1))
 
@@ -64,9 +64,9 @@ def state_after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int)
     Return the next state of a run whose attempt was lost.
 
     Args:
-        history:    all states of the run, oldest first.
-        why:        what happened to the attempt, as the end of a sentence.
-        max_starts: limit of attempts.
+        history:      all states of the run, oldest first.
+        reason:       what happened to the attempt, as the end of a sentence.
+        max_attempts: limit of attempts.
 
     Returns:
         AwaitingRetry with a time in the future, or Crashed with the number of attempts and the last reason.

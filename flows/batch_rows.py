@@ -96,9 +96,9 @@ def placed_rows(job_type: str, places: Mapping[str, str], defaults: Mapping[str,
     Pair the objects of several folders by name and yield one row per name that all folders contain.
 
     Args:
-        job_type: job type of the rows.
-        places:   for each field a folder, or one object for all rows.
-        defaults: fields of every job.
+        job_type:         job type of the rows.
+        folders_by_field: for each field a folder, or one object for all rows.
+        defaults:         fields of every job.
 
     Yields:
         Rows sorted by name. The row key covers the object versions, so a replaced object is new work.

@@ -82,7 +82,7 @@ def summed(deeds: list[Deed]) -> list[Sweep]:
     Summarize the actions by kind.
 
     Args:
-        deeds: actions in the order in which they were taken.
+        actions: actions in the order in which they were taken.
     """
     kinds: dict[str, list[Deed]] = {}
     for deed in deeds:

@@ -33,7 +33,7 @@ class Origins:
         inputs:  source file by the reference in the request.
         outputs: stored output files.
         models:  models used, by their name in the model table, pinned by content.
-        settled: values chosen for what the request left open, such as engine and voice.
+        choices: values chosen for what the request left open, such as engine and voice.
     """
 
     job: Job
@@ -55,9 +55,9 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
     An error while writing is logged and does not fail the job, because its outputs are already stored.
 
     Args:
-        origins: facts collected during the run.
-        report:  progress and timings of the run.
-        cached:  steps whose results came from the cache.
+        facts:  facts collected during the run.
+        report: progress and timings of the run.
+        cached: steps whose results came from the cache.
     """
     try:
         found = _described(origins, report, cached)

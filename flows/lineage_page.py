@@ -8,7 +8,7 @@ def page(found: Lineage) -> str:
     Format a provenance manifest as Markdown.
 
     Args:
-        found: provenance manifest.
+        manifest: provenance manifest.
     """
     names = ", ".join(_cell(file.name) for file in found.outputs) or "an avatar"
     parts = [

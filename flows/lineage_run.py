@@ -25,8 +25,8 @@ def about_run(asked: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
     Return the fields of a provenance manifest that describe the current flow run.
 
     Args:
-        asked:  request of the job as JSON.
-        tenant: tenant of the job.
+        request: request of the job as JSON.
+        tenant:  tenant of the job.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None

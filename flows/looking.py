@@ -22,11 +22,11 @@ class Looking:
     The analysis of one image; each step runs at most once.
 
     Attributes:
-        job:     request.
-        cast:    model for each part of the analysis.
-        picture: fetched image file.
-        steps:   context of the run.
-        made_by: model that did each part so far, by part.
+        job:        request.
+        assignment: model for each part of the analysis.
+        picture:    fetched image file.
+        context:    context of the run.
+        made_by:    model that did each part so far, by part.
     """
 
     job: AnalyzeJob

@@ -57,12 +57,12 @@ def read_rows(
     Parse a manifest and yield its rows.
 
     Args:
-        lines:    lines of the manifest, with or without line ends.
-        form:     jsonl: one JSON object per line. csv: a header line with field names, nested ones with dots
-            (`output.name`); an empty cell leaves the field unset, and lists and objects are JSON.
-        name:     job type.
-        job:      request schema of the job type.
-        defaults: default fields of every job; nested fields are merged one by one.
+        lines:           lines of the manifest, with or without line ends.
+        manifest_format: jsonl: one JSON object per line. csv: a header line with field names, nested ones
+            with dots (`output.name`); an empty cell leaves the field unset, and lists and objects are JSON.
+        job_type:        job type.
+        schema:          request schema of the job type.
+        defaults:        default fields of every job; nested fields are merged one by one.
 
     Yields:
         Rows in their order. A row that repeats an earlier `id` is invalid.
@@ -82,8 +82,8 @@ def rows_of(
 
     Args:
         records:  fields of each row, or the error that occurred while parsing it.
-        name:     as in `read_rows`.
-        job:      as in `read_rows`.
+        job_type: as in `read_rows`.
+        schema:   as in `read_rows`.
         defaults: as in `read_rows`.
 
     Yields:

@@ -73,7 +73,7 @@ def read_data(note: Any) -> dict[str, Any]:
     Parse the data of a JSON artifact, which Prefect stores as text.
 
     Args:
-        note: artifact, or None.
+        artifact: artifact, or None.
 
     Returns:
         The object; empty if the artifact is missing or does not hold a JSON object.
@@ -95,8 +95,8 @@ def read_error(note: Any, state: Any) -> JobError:
     Return the error of a failed run from its `error` artifact, or derive it from the run's state.
 
     Args:
-        note:  artifact with code, message and retryable as data; None if there is none.
-        state: Prefect state of the run.
+        artifact: artifact with code, message and retryable as data; None if there is none.
+        state:    Prefect state of the run.
     """
     data = read_data(note)
     if {"code", "message", "retryable"} <= data.keys():
@@ -119,7 +119,7 @@ def read_progress(note: Any) -> Progress:
     Parse the `progress` artifact of a run.
 
     Args:
-        note: artifact with percent as data and JSON `{phase, done, total}` as description, or None.
+        artifact: artifact with percent as data and JSON `{phase, done, total}` as description, or None.
     """
     if note is None:
         return Progress()
@@ -164,10 +164,10 @@ def error_of(status: Status, word: str | None, notes: Mapping[str, Any], state: 
     Return the error of a job that failed or exceeded a time limit; None for other jobs.
 
     Args:
-        status: status of the job.
-        word:   reason why it was stopped.
-        notes:  newest artifact per key.
-        state:  Prefect state of the run.
+        status:    status of the job.
+        reason:    reason why it was stopped.
+        artifacts: newest artifact per key.
+        state:     Prefect state of the run.
     """
     if status == "failed":
         return read_error(notes.get("error"), state)
@@ -186,9 +186,9 @@ def seed_word(status: Status, word: str | None, *, overdue: bool) -> str:
     Translate a status into the status of the compatibility routes.
 
     Args:
-        status:  status of the job.
-        word:    reason why it was stopped; cancelled and timed_out are given by the client.
-        overdue: the job exceeded a time limit.
+        status:             status of the job.
+        reason:             reason why it was stopped; cancelled and timed_out are given by the client.
+        is_over_time_limit: the job exceeded a time limit.
     """
     match status:
         case "queued" | "scheduled":

@@ -36,11 +36,11 @@ class Speech:
     A synthesized text.
 
     Attributes:
-        spec:      voice.
-        sentences: pieces in which the text was synthesized.
-        made:      audio.
-        spoken:    number of pieces that were synthesized and not taken from the cache.
-        warnings:  warnings for the caller.
+        spec:              voice.
+        sentences:         pieces in which the text was synthesized.
+        audio:             audio.
+        synthesized_count: number of pieces that were synthesized and not taken from the cache.
+        warnings:          warnings for the caller.
     """
 
     spec: VoiceSpec
@@ -55,9 +55,9 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
     Synthesize texts one after the other and join them.
 
     Args:
-        parts: texts of any length.
-        voice: voice options.
-        steps: context of the run.
+        texts:   texts of any length.
+        voice:   voice options.
+        context: context of the run.
 
     Raises:
         InputError: the text holds no words, or the requested voice is unavailable.

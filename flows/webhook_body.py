@@ -59,9 +59,9 @@ def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     The timestamp of a progress event is the current time; such an event is sent once.
 
     Args:
-        event: webhook event.
-        job:   state of the job.
-        base:  public URL of the API; None makes the links relative.
+        event:    webhook event.
+        job:      state of the job.
+        base_url: public URL of the API; None makes the links relative.
 
     Returns:
         JSON in UTF-8, under 20 kB.

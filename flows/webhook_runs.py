@@ -1,7 +1,7 @@
 """
 Webhook deliveries on Prefect's server: each attempt is a flow run of `notify`.
 
-Any observer of a due webhook event may call `announce_run`. The idempotency key of an attempt makes this safe
+Any observer of a due webhook event may call `enqueue_webhooks`. The idempotency key of an attempt makes this safe
 for any number of callers, at any time and after any crash.
 """
 
@@ -103,10 +103,10 @@ def make_attempt(client: "SyncPrefectClient", job: NotifyJob, due: datetime, ten
     Create the flow run of a delivery attempt, or return the existing one.
 
     Args:
-        client: client of the Prefect server.
-        job:    the attempt.
-        due:    scheduled start.
-        tenant: tenant of the job.
+        client:         client of the Prefect server.
+        job:            the attempt.
+        scheduled_time: scheduled start.
+        tenant:         tenant of the job.
     """
     deployment = client.read_deployment_by_name(INTERNAL["notify"].deployment)
     wishes = (
@@ -185,7 +185,7 @@ def missed(client: "SyncPrefectClient", now: datetime) -> list[tuple[NotifyJob, 
 
     Args:
         client: client of the Prefect server.
-        now:    current time; jobs that ended within `LOOK_BACK` before it are checked.
+        now:    current time; jobs that ended within `MISSED_SEARCH_PERIOD` before it are checked.
 
     Returns:
         The missing attempts, each with the flow run of its job.
@@ -245,9 +245,9 @@ def all_pages(
     Read all flow runs that match a filter, page by page.
 
     Args:
-        client: client of the Prefect server.
-        wanted: filter of the runs.
-        flow:   filter of their flows; None: any flow.
+        client:     client of the Prefect server.
+        run_filter: filter of the runs.
+        flow:       filter of their flows; None: any flow.
     """
     found: list[FlowRun] = []
     while page := client.read_flow_runs(

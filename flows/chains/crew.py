@@ -21,8 +21,8 @@ class Crew:
         Load the child jobs that were created before.
 
         Args:
-            parts: child jobs of the run.
-            limit: maximum number of unfinished child jobs.
+            children: child jobs of the run.
+            limit:    maximum number of unfinished child jobs.
         """
         self._parts, self._limit = parts, limit
         self._newest: dict[str, Part] = {}

@@ -38,9 +38,9 @@ def record_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], re
     Write the provenance manifest of a pipeline: external inputs of its steps, and outputs of the last step.
 
     Args:
-        client: client of the Prefect server.
-        made:   result by step, in the order of the request; the last one stands for the pipeline.
-        reused: steps whose earlier results were reused.
+        client:  client of the Prefect server.
+        results: result by step, in the order of the request; the last one stands for the pipeline.
+        reused:  steps whose earlier results were reused.
     """
     _write(lambda: _of_steps(client, made, reused))
 
@@ -51,7 +51,7 @@ def record_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> 
 
     Args:
         stored:   result table.
-        parts:    child jobs of the first rows.
+        children: child jobs of the first rows.
         left_out: number of child jobs that are not among them.
     """
 

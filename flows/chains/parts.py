@@ -188,7 +188,7 @@ class Parts:
         Create a child job, or return the existing one with the same idempotency key.
 
         Args:
-            wanted:  specification.
+            spec:    specification.
             attempt: number of the attempt, from 1.
         """
         theirs = self._control

@@ -89,8 +89,8 @@ def run_rows(order: Order, books: Books) -> BatchResult:
     Run all valid rows and write the result table.
 
     Args:
-        order: specification of the batch.
-        books: report of this run.
+        plan:   specification of the batch.
+        report: report of this run.
 
     Raises:
         ManifestInvalid: there are no rows, no valid rows, or an invalid row although all must be valid.

@@ -56,8 +56,8 @@ def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
     Run all steps and write the result.
 
     Args:
-        steps: steps of the pipeline.
-        books: report of this run.
+        steps:  steps of the pipeline.
+        report: report of this run.
 
     Raises:
         StepFailed: the job of a step failed; all steps that do not depend on it have been run.

@@ -23,9 +23,9 @@ def forgotten(notes: Iterable[ObjectInfo], kept: Container[str], before: datetim
     Yield the notes that are old and whose avatar is no longer stored.
 
     Args:
-        notes:  objects of the system's own store.
-        kept:   keys of the stored avatars.
-        before: notes modified later are kept, because the avatar may be prepared again.
+        notes:          objects of the system's own store.
+        stored_avatars: keys of the stored avatars.
+        cutoff:         notes modified later are kept, because the avatar may be prepared again.
     """
     for note in notes:
         match = _KEY.fullmatch(note.key)

@@ -37,9 +37,9 @@ def removable(page: Sequence[FlowRun], ties: Ties, now: datetime) -> list[FlowRu
     Return the runs that may be deleted, in order: an owner is deleted before the runs that it owns.
 
     Args:
-        page: finished runs past their retention, oldest first.
-        ties: references that keep some of them.
-        now:  current time.
+        page:  finished runs past their retention, oldest first.
+        holds: references that keep some of them.
+        now:   current time.
     """
     going: dict[UUID, FlowRun] = {}
     for run in page:

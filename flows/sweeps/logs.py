@@ -18,7 +18,7 @@ def old(files: Iterable[Path], before: datetime) -> Iterator[tuple[Path, int]]:
 
     Args:
         files:  log files; some may be deleted concurrently.
-        before: time limit.
+        cutoff: time limit.
     """
     for path in files:
         try:

@@ -13,8 +13,8 @@ class Pace:
         Start the time budget now.
 
         Args:
-            limit_s: time budget in seconds.
-            rest:    length of a pause, as a multiple of the duration of the step before it.
+            budget_s:     time budget in seconds.
+            pause_factor: length of a pause, as a multiple of the duration of the step before it.
         """
         self._until, self._rest = time.monotonic() + limit_s, rest
 

@@ -29,7 +29,7 @@ def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo
 
     Args:
         objects: objects of the system's own store.
-        before:  results of jobs that ended earlier are past their retention.
+        cutoff:  results of jobs that ended earlier are past their retention.
     """
     limit = before - GRACE
     return (found for found in objects if _OURS.fullmatch(found.key) and found.modified < limit)

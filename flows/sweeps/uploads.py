@@ -58,10 +58,10 @@ def why(upload: Upload, needed: Container[str], now: datetime, before: datetime 
     Return the reason why an asset is to be deleted; None: it is kept.
 
     Args:
-        upload: asset.
-        needed: ids of assets that unfinished jobs use.
-        now:    current time.
-        before: assets uploaded earlier are past their retention; None: assets are kept forever.
+        stored:     asset.
+        referenced: ids of assets that unfinished jobs use.
+        now:        current time.
+        cutoff:     assets uploaded earlier are past their retention; None: assets are kept forever.
     """
     if upload.data is None:
         # the upload link has expired by then

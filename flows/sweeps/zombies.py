@@ -50,9 +50,9 @@ def judge(run: FlowRun, heard: datetime | None, now: datetime) -> Verdict:
     Decide whether the worker of a run is gone.
 
     Args:
-        run:   a run that a worker has claimed.
-        heard: last heartbeat of its worker; None: there is no such worker.
-        now:   current time.
+        run:            a run that a worker has claimed.
+        last_heartbeat: last heartbeat of its worker; None: there is no such worker.
+        now:            current time.
 
     Returns:
         alive: nothing to do; suspect: mark the run; watched: it is marked, and it is too early to end it;
