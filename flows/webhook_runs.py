@@ -1,8 +1,8 @@
 """
 Webhook deliveries on Prefect's server: each attempt is a flow run of `notify`.
 
-Any observer of a due webhook event may call `enqueue_webhooks`. The idempotency key of an attempt makes this safe
-for any number of callers, at any time and after any crash.
+Any observer of a due webhook event may call `enqueue_webhooks`. The idempotency key of an attempt makes this
+safe for any number of callers, at any time and after any crash.
 """
 
 from collections.abc import Iterable, Sequence
