@@ -27,7 +27,7 @@ class InputFile(_Part):
     given: str = Field(description="Reference as sent by the client, without user name and query.")
     resolved: str = Field(description="Resolved location; `store://` is the system's own store.")
     version: str | None = Field(
-        description="Version of the content at that location (for example an ETag); null if there is none."
+        description="Version that identified the content at that location; null if there is none."
     )
     name: str
     sha256: str
