@@ -65,13 +65,14 @@ class Books:
             percent: more precise progress, if known.
         """
         share = 100.0 * done / max(total, 1) if percent is None else percent
-        self._percent = max(self._percent, min(share, 99.0))
+        self._percent = max(self._percent, min(share, 99.0))  # 100 only after the result is written
         text = json.dumps({"phase": _PHASE, "done": done, "total": total})
         said = f"{self._percent:.0f} {text}"
         if said == self._shown:
             return
         self._shown = said
         self._update(text)
+        # one progress event per 5 percent
         if self._telling and self._percent >= self._told + 5:
             self._told = self._percent
             tell_progress(max(1, int(self._percent)))

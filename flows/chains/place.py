@@ -105,7 +105,7 @@ class Place:
     def _leave(self, run: FlowRun) -> None:
         """Reschedule this run; a run that has waited longer gets a longer delay."""
         waited = time.monotonic() - self._began
-        pause = min(_LONGEST_S, _SHORTEST_S + waited / 20)
+        pause = min(_LONGEST_S, _SHORTEST_S + waited / 20)  # one second more per 20 s of waiting
         count = int(str(run.labels.get(YIELDS, 0))) + 1
         patiently(lambda: self._client.update_flow_run_labels(run.id, {YIELDS: count}))
         asleep = Scheduled(
