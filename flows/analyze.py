@@ -1,4 +1,4 @@
-"""analyze: say what a picture shows."""
+"""The `analyze` flow: captioning, visual question answering, OCR, tagging, object and face detection."""
 
 from prefect import flow
 
@@ -20,7 +20,7 @@ from tasks.refs import SourceFile
 
 @flow(name="analyze", **JOB)
 def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
-    """Look at the picture with the models that are there, describe it, and draw what was found."""
+    """Analyze an image with the installed models, describe it, and draw the detected boxes."""
     with job_steps(job) as steps:
         check_output_location(analysis_name(job.output, "picture"), job.output)
         cast = cast_of(job)

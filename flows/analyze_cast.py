@@ -1,4 +1,4 @@
-"""From the words of an analyze job to the models that its steps use."""
+"""Model selection for the analyze job: which installed model does which part of the analysis."""
 
 from importlib.util import find_spec
 
@@ -9,10 +9,10 @@ from tasks.weights import layout
 
 def cast_of(job: AnalyzeJob) -> Cast:
     """
-    Decide who does what; `auto` is settled here, once.
+    Choose the model for each part of the analysis. `auto` is resolved here and nowhere else.
 
     Raises:
-        ModelNotInstalled: the model that it names has no weights here.
+        ModelNotInstalled: the weights of the requested model are not installed.
     """
     here = layout()
     if job.model not in ("auto", "starter"):

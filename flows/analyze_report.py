@@ -1,4 +1,4 @@
-"""What was found in a picture, for people: boxes to draw and rows of a table."""
+"""Image analysis results as an overlay of boxes and as rows of a table for Prefect's pages."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tasks.analysis import Mark
 
 
 def marks_of(looking: Looking) -> list[Mark]:
-    """Return the boxes of everything that was looked at, faces and lines numbered as in the table."""
+    """Return the boxes of all detections. Faces and lines of text carry their number in the table."""
     faces, lines = looking.found("faces").things, looking.found("ocr").lines
     return [
         *(Mark(kind="object", name=t.label, box=corners(t.box)) for t in looking.found("objects").things),
@@ -18,7 +18,7 @@ def marks_of(looking: Looking) -> list[Mark]:
 
 
 def rows_of(looking: Looking) -> list[dict[str, Any]]:
-    """Return one row a finding: what, which, how sure, where."""
+    """Return the rows of the result table, one per detection: kind, label, score and box."""
     things, lines = looking.found("objects").things, looking.found("ocr").lines
     return [
         *(_row("face", f"face {n}", f.score, f.box) for n, f in enumerate(looking.found("faces").things, 1)),
@@ -29,7 +29,7 @@ def rows_of(looking: Looking) -> list[dict[str, Any]]:
 
 
 def corners(box: Box) -> tuple[int, int, int, int]:
-    """Return x1, y1, x2, y2."""
+    """Return the box as x1, y1, x2, y2 in pixels."""
     return box.x1, box.y1, box.x2, box.y2
 
 

@@ -1,4 +1,4 @@
-"""What callers of `analyze` send and get back. Pure pydantic, as `flows.schemas`."""
+"""Request and result schemas of the analyze job. Pure pydantic, as `flows.schemas`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
@@ -22,7 +22,7 @@ def _once(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
 
 
 def _alias(values: Any) -> Any:
-    """`prompt` is another name of `question`."""
+    """Accept `prompt` as an alias of `question`."""
     if not isinstance(values, dict) or "prompt" not in values:
         return values
     named: dict[str, Any] = {**cast(dict[str, Any], values)}
@@ -33,11 +33,11 @@ def _alias(values: Any) -> Any:
 
 
 class AnalyzeJob(Job):
-    """Say what a picture shows: describe it, answer a question, find text, objects and faces."""
+    """Analyze an image: describe it, answer a question, read text, and detect objects and faces."""
 
     image: MediaUri = Field(
-        title="Picture",
-        description="png, jpeg, webp, gif, bmp, tiff or avif: s3://, https:// or asset://.",
+        title="Image",
+        description="PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF: s3://, https:// or asset://.",
         examples=["s3://media/pictures/desk.jpg"],
     )
     question: str | None = Field(
@@ -45,26 +45,27 @@ class AnalyzeJob(Job):
         min_length=1,
         max_length=2000,
         title="Question",
-        description="What to find out, in words; `prompt` is another name. The small models that come with"
-        " the installation answer none, and say so.",
+        description="Question about the image; `prompt` is another name of this field. The starter models"
+        " cannot answer questions; the result then says so.",
         examples=["How many people are in the picture?"],
     )
     features: Annotated[tuple[Feature, ...], AfterValidator(_once)] = Field(
         default=(),
         max_length=12,
-        title="What to look for",
-        description="caption and detailed: descriptions; ocr: lines of text; objects, faces: with boxes;"
-        " tags: what the whole looks like. Empty: a description only.",
+        title="Features",
+        description="caption, detailed: short and long description; ocr: lines of text with boxes; objects,"
+        " faces: detections with boxes; tags: classes of the whole image. Empty: a description"
+        " only.",
         examples=[["caption", "ocr", "faces"]],
     )
     length: Literal["short", "normal", "long"] = Field(
-        default="normal", title="Length", description="Of the description or the answer."
+        default="normal", title="Length", description="Length of the description or the answer."
     )
     model: AnalyzeModel = Field(
         default="auto",
         title="Model",
-        description="What writes the text; auto takes the best that is installed, starter the small models"
-        " that come with the installation.",
+        description="Model that writes the text. auto: the best installed model; starter: the"
+        " small models of the installation.",
     )
     output: Output = OUTPUT
 
@@ -75,21 +76,21 @@ class AnalyzeJob(Job):
 
 
 _BOX: Any = Field(
-    description="x1, y1, x2, y2, half-open, inside the picture: pixels of the original as a person sees it,"
-    " after the rotation that its EXIF data asks for."
+    description="Bounding box x1, y1, x2, y2 in pixels of the original, half-open, inside the"
+    " image, after the rotation from its EXIF orientation."
 )
-_SCORE: Any = Field(ge=0, le=1, description="0 to 1, how sure; null where the model does not say.")
+_SCORE: Any = Field(ge=0, le=1, description="Confidence, 0 to 1; null if the model reports none.")
 _Pixels = tuple[int, int, int, int]
 
 
 class Found(BaseModel):
-    """Base of what is found."""
+    """Base class of detections."""
 
     model_config = ConfigDict(frozen=True)
 
     @classmethod
     def of(cls, record: "DataclassInstance") -> Self:
-        """Make it of the core's record of the same shape."""
+        """Build the detection from the core's record with the same fields."""
         fields = asdict(record)
         if "box" in fields:
             fields["box"] = tuple(fields["box"].values())
@@ -97,14 +98,14 @@ class Found(BaseModel):
 
 
 class FoundTag(Found):
-    """What the picture as a whole looks like."""
+    """A class of the whole image."""
 
     label: str
     score: float | None = _SCORE
 
 
 class FoundThing(Found):
-    """Something with a place."""
+    """A detected object or face with its bounding box."""
 
     label: str
     box: _Pixels = _BOX
@@ -112,36 +113,48 @@ class FoundThing(Found):
 
 
 class FoundText(Found):
-    """A line of text."""
+    """A recognized line of text."""
 
     text: str
     box: _Pixels = _BOX
     corners: tuple[tuple[int, int], ...] = Field(
-        description="Four x, y from the line's own top left, clockwise as it is read; same pixels as the box."
+        description="Four corners as x, y, clockwise from the top left of the text in its reading"
+        " direction; same pixels as the box."
     )
     score: float | None = _SCORE
 
 
 class AnalyzeResult(BaseModel):
-    """What a picture shows. Coordinates are pixels of the original, upright by its EXIF data."""
+    """The result of an image analysis. Coordinates are pixels of the original after EXIF rotation."""
 
-    text: str = Field(description="The answer, or the description; says so when a question was not answered.")
-    model: str = Field(
-        description="What wrote the text; starter = a sentence composed of what small models saw."
+    text: str = Field(
+        description="The answer or the description. If a question was not answered, the text says so."
     )
-    answered: bool | None = Field(description="Whether the question was answered; null without one.")
-    caption: str | None = Field(description="A short description, when asked for.")
-    detailed: str | None = Field(description="A long description, when asked for.")
-    ocr: list[FoundText] | None = Field(description="Lines from top to bottom; null when not asked for.")
-    objects: list[FoundThing] | None = Field(description="Null when not asked for, or nothing finds them.")
-    faces: list[FoundThing] | None = Field(description="Largest first; null when not asked for.")
-    tags: list[FoundTag] | None = Field(description="Surest first; null when not asked for.")
-    made_by: dict[str, str] = Field(description="Part of the analysis -> model that did it.")
-    width: int = Field(description="Of the original, upright.")
-    height: int = Field(description="Of the original, upright.")
-    format: str = Field(description="png, jpeg, webp, gif, bmp, tiff or avif.")
-    picture: ObjectRef = Field(description="A JPEG with the boxes drawn in, shrunk if large.")
-    name: str = Field(description="Its name.")
-    cached: list[str] = Field(description="Steps that were taken from the cache.")
+    model: str = Field(
+        description="Model that wrote the text; starter: a sentence composed from the detections of the small"
+        " models."
+    )
+    answered: bool | None = Field(description="Whether the question was answered; null if none was asked.")
+    caption: str | None = Field(description="Short description; null if not requested.")
+    detailed: str | None = Field(description="Long description; null if not requested.")
+    ocr: list[FoundText] | None = Field(
+        description="Lines of text from top to bottom; null if not requested."
+    )
+    objects: list[FoundThing] | None = Field(
+        description="Detected objects; null if not requested or if no installed model detects objects."
+    )
+    faces: list[FoundThing] | None = Field(
+        description="Detected faces, largest first; null if not requested."
+    )
+    tags: list[FoundTag] | None = Field(
+        description="Classes of the image, most confident first; null if not requested."
+    )
+    made_by: dict[str, str] = Field(description="Model that did each part of the analysis, by part.")
+    width: int = Field(description="Width of the original in pixels, after EXIF rotation.")
+    height: int = Field(description="Height of the original in pixels, after EXIF rotation.")
+    format: str = Field(description="Format of the original: png, jpeg, webp, gif, bmp, tiff or avif.")
+    picture: ObjectRef = Field(description="JPEG with the boxes drawn in; large images are scaled down.")
+    name: str = Field(description="File name of that JPEG.")
+    cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     warnings: list[str] = []

@@ -1,4 +1,4 @@
-"""announce: see who is to be told of a job. An automation runs it when a job starts or ends."""
+"""The `announce` flow: enqueue the webhooks of a job. An automation starts it when a job starts or ends."""
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -12,10 +12,10 @@ from flows.webhook_schemas import AnnounceJob, AnnounceResult
 @flow(name="announce", **JOB)
 def announce(job: AnnounceJob, control: Control = USUAL) -> AnnounceResult:
     """
-    Make the first attempt's run for all that there is to tell by now; doing so twice changes nothing.
+    Create the first delivery attempt for each due webhook event of a job. Repeating it changes nothing.
 
-    It does not deliver: automations give their runs keys of their own, and only the key of the attempt
-    keeps two who saw the same end from telling it twice.
+    The flow does not deliver by itself: automations give their runs idempotency keys of their own, and only
+    the key of the delivery attempt prevents two observers of the same event from delivering it twice.
     """
     with get_client(sync_client=True) as client:
         return AnnounceResult(webhooks=announce_run(client, client.read_flow_run(job.run)))

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 RETRY: Final = "AwaitingRetry"
-"""Name of the state of a run whose last attempt was lost. Prefect's own name for it."""
+"""Name of the state of a run whose last attempt was lost; the name is Prefect's."""
 RESCHEDULED: Final = "Rescheduled"
 """Name of the state of a run that its worker returned to the queue at a graceful shutdown."""
 FIRST_PAUSE_S: Final = 1.0
+"""Delay before the second attempt, in seconds."""
 LONGEST_PAUSE_S: Final = 60.0
+"""Upper limit of the delay between attempts, in seconds."""
 _FACTOR: Final = 4.0
 
 
@@ -52,7 +54,7 @@ def backoff_s(starts: int) -> float:
     Return the delay before the next attempt, in seconds: 1, 4, 16, then 60.
 
     Args:
-        starts: attempts so far, at least one.
+        attempts: attempts so far, at least one.
     """
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * _FACTOR ** (min(starts, 8) - 1))
 
@@ -62,9 +64,9 @@ def state_after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int)
     Return the next state of a run whose attempt was lost.
 
     Args:
-        history:    all states of the run, oldest first.
-        why:        what happened to the attempt, as the end of a sentence.
-        max_starts: limit of attempts.
+        history:      all states of the run, oldest first.
+        reason:       what happened to the attempt, as the end of a sentence.
+        max_attempts: limit of attempts.
 
     Returns:
         AwaitingRetry with a time in the future, or Crashed with the number of attempts and the last reason.

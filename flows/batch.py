@@ -1,4 +1,4 @@
-"""batch: many jobs of one type."""
+"""The `batch` flow: many jobs of one type, one child job per row."""
 
 from prefect import flow
 
@@ -13,7 +13,7 @@ from flows.options import JOB
 
 @flow(name="batch", **JOB)
 def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
-    """Do each row by itself; it ends well when all have ended, and tells how each did."""
+    """Run one child job per row. The batch succeeds when all rows have ended; its result reports each row."""
     order = Order(
         type=job.job_type,
         look=lambda: Found(batch_rows(job)),

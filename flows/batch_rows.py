@@ -1,4 +1,8 @@
-"""Where the rows of a batch come from: the request, a manifest, or what lies in folders. Light."""
+"""
+Rows of a batch: from the request, from a manifest, or from the objects in bucket folders.
+
+Light imports: the REST API uses this module for dry runs.
+"""
 
 import re
 from collections import defaultdict
@@ -21,7 +25,7 @@ _MOVING: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v"]
 _SOUND: Final = ["wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff"]
 _STILL: Final = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
 _ENDINGS: Final = {
-    # what may be taken for a speech, a picture or a video; the rest of a folder is no input
+    # file extensions accepted per field; other objects in a folder are ignored
     "audio": frozenset([*_SOUND, *_MOVING]),
     "reference_audio": frozenset([*_SOUND, *_MOVING]),
     "video": frozenset([*_MOVING, *_STILL, "mpg", "mpeg", "ts", "wmv", "flv"]),
@@ -34,7 +38,7 @@ _ID_LENGTH: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A row that was made of objects, and when the newest of them came."""
+    """A row that was built from bucket objects, and the modification time of the newest of them."""
 
     row: Row
     modified: datetime
@@ -45,8 +49,8 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
     Yield the rows of a batch.
 
     Raises:
-        ManifestInvalid: there are too many, or the manifest is no text.
-        InputError, StorageError, BucketNotAllowed: it, or a folder, cannot be read.
+        ManifestInvalid: there are more than `MAX_ROWS` rows, or the manifest is not UTF-8 text.
+        InputError, StorageError, BucketNotAllowed: the manifest or a folder cannot be read.
     """
     schema = WORK_TYPES[job.job_type].job
     if job.rows is not None:
@@ -62,7 +66,7 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
 
 
 def _usable(row: Row) -> Row:
-    """Return the row, or an invalid row with the faults of its inputs and output locations."""
+    """Return the row, or an invalid row with the errors of its inputs and output locations."""
     found = access_faults(row.job) if row.job is not None else ()
     faults = tuple(Fault(fault.pointer, str(fault.error)) for fault in found)
     return Row(row.number, row.id, None, faults) if faults else row
@@ -71,7 +75,7 @@ def _usable(row: Row) -> Row:
 def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
     where: str | InternalFile = uri
     if uri.startswith("job://"):
-        from tasks.jobs import resolve  # asks the orchestrator
+        from tasks.jobs import resolve  # imports Prefect's client, so import it only when needed
 
         where = resolve(uri).where
     source = fetch_source(where, kind="text")
@@ -89,15 +93,15 @@ def _of_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
 
 def placed_rows(job_type: str, places: Mapping[str, str], defaults: Mapping[str, Any]) -> Iterator[Placed]:
     """
-    Pair the objects of folders by their names, a row for each name that all folders have.
+    Pair the objects of several folders by name and yield one row per name that all folders contain.
 
     Args:
-        job_type: of the rows.
-        places:   for each field a folder, or one object for all rows.
-        defaults: fields of every job.
+        job_type:         job type of the rows.
+        folders_by_field: for each field a folder, or one object for all rows.
+        defaults:         fields of every job.
 
     Yields:
-        The rows by name. Their keys also tell what the objects held: one that was replaced is new work.
+        Rows sorted by name. The row key covers the object versions, so a replaced object is new work.
     """
     fixed = {field: look_at(uri) for field, uri in places.items() if not uri.endswith("/")}
     folders = {field: _by_stem(field, list_folder(uri)) for field, uri in places.items() if uri.endswith("/")}
@@ -107,7 +111,7 @@ def placed_rows(job_type: str, places: Mapping[str, str], defaults: Mapping[str,
     for stem in sorted(common):
         here = {field: found[stem] for field, found in folders.items()}
         if field := next((field for field, objects in here.items() if len(objects) > 1), None):
-            records.append(Fault(f"#/{field}", f"{len(here[field])} objects are called {stem[:80]}"))
+            records.append(Fault(f"#/{field}", f"{len(here[field])} objects are named {stem[:80]}"))
             chosen.append({field: objects[0] for field, objects in here.items()})
             continue
         chosen.append({field: objects[0] for field, objects in here.items()} | fixed)
@@ -130,7 +134,7 @@ def _by_stem(field: str, found: Iterator[Listed]) -> dict[str, list[Listed]]:
 
 
 def _id(stem: str) -> str:
-    """A row is called after its objects, as far as an id can; long or strange names end in a hash."""
+    """Derive a row id from an object name; long names and names with other characters end in a hash."""
     plain = _NO_ID.sub("_", stem).lstrip("._-") or "object"
     if plain == stem and len(plain) <= _ID_LENGTH:
         return plain

@@ -1,4 +1,4 @@
-"""What batches take and give: many jobs of one type. Pure pydantic."""
+"""Request and result schemas of batches: many jobs of one type. Pure pydantic."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -13,14 +13,18 @@ from flows.pipeline_schemas import StepType
 from tasks.refs import MediaUri, ObjectRef, checked_media_uri
 
 MOST_ROWS = 10_000
+"""Maximum number of rows of a batch."""
 MOST_INLINE = 1_000
+"""Maximum number of rows inside a request; larger batches use a manifest."""
 WatchName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 def _from_s3(uri: str) -> str:
-    """Check what a field of many jobs is made from: a folder of a bucket, or one object for all."""
+    """Check the source of a field: a bucket folder (one object per row) or one object for all rows."""
     if not uri.startswith("s3://"):
-        raise ValueError("this is s3://bucket/folder/ for an object a row, or s3://bucket/key for all rows")
+        raise ValueError(
+            "expected s3://bucket/folder/ for one object per row, or s3://bucket/key for all rows"
+        )
     checked_media_uri(uri if not uri.endswith("/") else f"{uri}any")
     return uri
 
@@ -31,15 +35,15 @@ Places = Annotated[dict[str, Place], Field(min_length=1, max_length=8)]
 _PLACES: Any = Field(
     default=None,
     title="Folders",
-    description="For each field of the jobs a folder, s3://bucket/folder/, whose objects are paired by name"
-    " (hello.mp4 with hello.wav), or one object for all.",
+    description="For each field of the jobs either a folder, s3://bucket/folder/, whose objects are paired by"
+    " name (hello.mp4 with hello.wav), or one object for all rows.",
     examples=[{"video": "s3://media/avatars/anna.mp4", "audio": "s3://media/speech/today/"}],
 )
-_TYPE: Any = Field(title="Type", description="Of every job.", examples=["lip_sync"])
+_TYPE: Any = Field(title="Job type", description="Job type of every row.", examples=["lip_sync"])
 _DEFAULTS: Any = Field(
     default={},
-    title="Fields of every job",
-    description="Where its row does not say otherwise.",
+    title="Default fields",
+    description="Fields of every job, unless its row sets them.",
     examples=[{"output": {"bucket": "my-renders"}, "engine": "auto"}],
 )
 _PARALLEL: Any = Field(
@@ -47,7 +51,7 @@ _PARALLEL: Any = Field(
     ge=1,
     le=256,
     title="Jobs at a time",
-    description="Of this one: more wait until others have ended.",
+    description="Maximum number of unfinished child jobs of this batch; further rows wait.",
     examples=[4],
 )
 
@@ -57,11 +61,11 @@ def _check_places(type_name: str, places: dict[str, str] | None) -> None:
         if field not in WORK_TYPES[type_name].job.model_fields:
             raise ValueError(f"{type_name} has no field {field}")
     if places and not any(place.endswith("/") for place in places.values()):
-        raise ValueError("one of the folders at least ends with /: its objects make the rows")
+        raise ValueError("at least one folder must end with /: its objects become the rows")
 
 
 def _check_apart(places: dict[str, str], defaults: dict[str, Any]) -> None:
-    """A video among the speeches is a speech: results in the inputs' folder would be done again and again."""
+    """Reject results in an input folder: they would be taken for new inputs again and again."""
     output: Any = defaults.get("output")
     bucket = output.get("bucket") if isinstance(output, dict) else None
     if not bucket:
@@ -69,11 +73,13 @@ def _check_apart(places: dict[str, str], defaults: dict[str, Any]) -> None:
     target = f"s3://{bucket}/{str(output.get('prefix') or '').strip('/')}".rstrip("/") + "/"
     for field, place in places.items():
         if place.endswith("/") and target.startswith(place):
-            raise ValueError(f"the results would go to the folder of {field}, and be taken for new inputs")
+            raise ValueError(
+                f"the output folder lies inside the folder of {field}: results would be taken for new inputs"
+            )
 
 
 class BatchJob(Job):
-    """Do many jobs of one type, each row by itself: what is wrong with one is no harm to the others."""
+    """Run many jobs of one type, one per row; an invalid row does not stop the others."""
 
     job_type: StepType = _TYPE
     rows: tuple[dict[str, Any], ...] | None = Field(
@@ -81,13 +87,13 @@ class BatchJob(Job):
         min_length=1,
         max_length=MOST_INLINE,
         title="Rows",
-        description="A job's fields each, and an `id` of one's own.",
+        description="The fields of one job per row, and optionally an `id`.",
         examples=[[{"id": "monday", "video": "s3://media/anna.mp4", "audio": "s3://media/monday.wav"}]],
     )
     manifest: MediaUri | None = Field(
         default=None,
         title="Manifest",
-        description="Instead of rows: a file of them, as JSON Lines, or as CSV with a heading.",
+        description="File of rows, instead of `rows`: JSON Lines, or CSV with a header line.",
         examples=["s3://media/batches/today.csv"],
     )
     places: Places | None = _PLACES
@@ -95,8 +101,8 @@ class BatchJob(Job):
     parallel: int = _PARALLEL
     on_bad_rows: Literal["skip", "fail"] = Field(
         default="skip",
-        title="Rows that are no jobs",
-        description="skip: do the others; fail: do nothing at all.",
+        title="Invalid rows",
+        description="skip: run the other rows; fail: run no row at all.",
     )
     output: Output = OUTPUT
 
@@ -104,43 +110,47 @@ class BatchJob(Job):
     def _one_source(self) -> Self:
         given = [name for name in ("rows", "manifest", "places") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("a batch has its rows from one of: rows, manifest, places")
+            raise ValueError("a batch takes its rows from exactly one of: rows, manifest, places")
         _check_places(self.job_type, self.places)
         return self
 
 
 class RenderNewJob(Job):
-    """Do a job for all that is new in a folder of a bucket since the last time, each once."""
+    """Run a job for each new object in a bucket folder, once per object."""
 
     name: WatchName = Field(
         title="Name",
-        description="Of this task. What was done under it is not done again, and it remembers when it last"
-        " looked.",
+        description="Name of this watch. Under one name each object is processed once, and the"
+        " time of the last listing is stored.",
         examples=["morning-news"],
     )
-    job_type: StepType = Field(default="lip_sync", title="Type", description="Of every job.")
+    job_type: StepType = Field(default="lip_sync", title="Job type", description="Job type of every row.")
     places: Places = Field(title="Folders", description=_PLACES.description, examples=_PLACES.examples)
     defaults: dict[str, Any] = _DEFAULTS
     parallel: int = _PARALLEL
     schedule: Schedule | None = Field(
         default=None,
-        title="Times",
-        description="At which it looks, for the sake of those that were missed. Empty: whenever it runs, for"
-        " all that came since.",
+        title="Schedule",
+        description="Times at which the folders are listed, used to find missed times. Empty: every run"
+        " processes all objects since the last one.",
     )
     catch_up: CatchUp = Field(
         default="all",
-        title="What came before missed times",
-        description="skip: leave it out; latest: what came before the newest of them; all: everything.",
+        title="Missed times",
+        description="Objects from before missed times. skip: ignore them; latest: process those before the"
+        " newest missed time; all: process all.",
     )
     since: AwareDatetime | None = Field(
         default=None,
         title="From",
-        description="Backfill: what came from then on, instead of since the last time.",
+        description="Backfill: process objects from this time on, instead of since the last run.",
         examples=["2026-11-01T00:00:00Z"],
     )
     until: AwareDatetime | None = Field(
-        default=None, title="To", description="Backfill: and before then.", examples=["2026-11-08T00:00:00Z"]
+        default=None,
+        title="To",
+        description="Backfill: process objects before this time.",
+        examples=["2026-11-08T00:00:00Z"],
     )
     output: Output = OUTPUT
 
@@ -149,48 +159,51 @@ class RenderNewJob(Job):
         _check_places(self.job_type, self.places)
         _check_apart(self.places, self.defaults)
         if self.until is not None and (self.since is None or self.until <= self.since):
-            raise ValueError("a backfill has a beginning, and an end after it")
+            raise ValueError("until requires since, and must be later than since")
         return self
 
 
 class RowFault(BaseModel):
-    """Why a row is no job."""
+    """One error of an invalid row."""
 
-    pointer: str = Field(description="Which field, as a JSON pointer; # is the whole row.")
+    pointer: str = Field(description="The field as a JSON pointer; # is the whole row.")
     detail: str
 
 
 class RowView(BaseModel):
-    """What became of a row; a line of the table of results."""
+    """The outcome of one row; one line of the result table."""
 
-    row: int = Field(description="From 1.")
+    row: int = Field(description="Row number, from 1.")
     id: str
     status: Literal["succeeded", "failed", "canceled", "aborted", "invalid"]
     job: UUID | None = None
-    name: str | None = Field(default=None, description="Of the file that the job made.")
-    uri: str | None = Field(default=None, description="Where it is.")
-    code: str | None = Field(default=None, description="Of the error.")
+    name: str | None = Field(default=None, description="Name of the output file.")
+    uri: str | None = Field(default=None, description="Location of the output file.")
+    code: str | None = Field(default=None, description="Error code.")
     message: str | None = None
     faults: list[RowFault] = []
 
 
 ROW_COUNTS: Final = ("total", "succeeded", "failed", "canceled", "invalid", "known")
-"""Fields of a result that count rows; webhooks tell them."""
+"""Fields of a result that count rows; webhooks report them."""
 
 
 class BatchResult(BaseModel):
-    """What became of a batch."""
+    """The outcome of a batch."""
 
-    total: int = Field(description="Rows.")
+    total: int = Field(description="Number of rows.")
     succeeded: int
-    failed: int = Field(description="Rows whose jobs failed or ran out of time.")
-    canceled: int = Field(description="Rows whose jobs were cancelled.")
-    invalid: int = Field(description="Rows that are no jobs.")
+    failed: int = Field(description="Rows whose jobs failed or exceeded a time limit.")
+    canceled: int = Field(description="Rows whose jobs were canceled.")
+    invalid: int = Field(description="Invalid rows, for which no job was created.")
     known: int = Field(
-        default=0, description="Of render_new: rows that had been done before; they are not counted above."
+        default=0,
+        description="render_new only: rows that were processed earlier; they are not counted above.",
     )
     problems: list[RowView] = Field(description="The first rows that did not succeed, at most 100.")
-    name: str = Field(description="Of the table of results.")
-    files: dict[str, ObjectRef] = Field(description="That table, by name.")
-    until: datetime | None = Field(default=None, description="Of render_new: up to when it has looked.")
+    name: str = Field(description="File name of the result table.")
+    files: dict[str, ObjectRef] = Field(description="The result table by name.")
+    until: datetime | None = Field(
+        default=None, description="render_new only: time up to which the folders have been processed."
+    )
     warnings: list[str] = []

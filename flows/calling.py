@@ -1,5 +1,7 @@
 """
-Jobs from other people's Prefect flows: typed, waited for, and seen as part of the flow that asks.
+Python client for other Prefect flows: start jobs with typed requests, wait for them, and get typed results.
+
+A job started inside a flow appears in Prefect as a subflow of that flow.
 
     from flows.calling import run_job
     from flows.schemas import LipSyncJob
@@ -7,7 +9,7 @@ Jobs from other people's Prefect flows: typed, waited for, and seen as part of t
     result = run_job(LipSyncJob(video="s3://media/anna.mp4", audio="s3://media/hello.wav"))
     print(result.video.uri)
 
-Needs this package installed beside the flow, and PREFECT_API_URL to name the server of the workers.
+Requires this package in the flow's environment, and PREFECT_API_URL set to the server of the workers.
 """
 
 from collections.abc import Iterable
@@ -63,17 +65,18 @@ def run_job(job: PrepareAvatarJob, **options: Any) -> PrepareAvatarResult: ...
 def run_job(job: PipelineJob | PersonaSyncJob, **options: Any) -> PipelineResult: ...
 def run_job(job: Job, **options: Any) -> BaseModel:
     """
-    Have a job done and wait for its result.
+    Run a job, wait for it and return its result.
 
     Args:
-        job:     what is to be done; its class says which type of job it is.
+        job:     request; its class determines the job type.
         options: as of `start_job`.
 
     Returns:
-        Its result, as the job type's schema says; files are named so that other jobs take them as inputs.
+        Result in the schema of the job type. File references in it are valid inputs of other jobs.
 
     Raises:
-        PartFailed: it failed, was stopped, or ran out of time; `details` has its id and code.
+        PartFailed: the job failed, was stopped, or exceeded a time limit; `details` has its id and error
+            code.
     """
     run = _started(job, None, options)
     return _result(_type_of(job), run)
@@ -83,16 +86,16 @@ def start_job(
     job: Job, *, control: Control = USUAL, idempotency_key: str | None = None, tags: Iterable[str] = ()
 ) -> UUID:
     """
-    Have a job done and do not wait.
+    Start a job and return its id without waiting.
 
     Args:
-        job:             what is to be done.
-        control:         how it is to be taken.
-        idempotency_key: given again, the same job comes back.
-        tags:            words to find its run by.
+        job:             request; its class determines the job type.
+        control:         tenant, priority, time limits and webhook.
+        idempotency_key: a second call with the same key returns the same job.
+        tags:            additional tags of the flow run.
 
     Returns:
-        Its id, which `job://ID` names as an input of other jobs.
+        Job id; `job://ID` refers to the job's output as an input of other jobs.
     """
     options = {"control": control, "idempotency_key": idempotency_key, "tags": tags}
     return _started(job, 0, options).id

@@ -1,4 +1,4 @@
-"""caption: put captions into a video."""
+"""The `caption` flow: burn captions into a video, or add them as a subtitle track."""
 
 from prefect import flow
 
@@ -15,7 +15,7 @@ from tasks.publish import upload
 
 @flow(name="caption", **JOB)
 def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
-    """Fetch the video and its captions side by side, draw or add them, upload."""
+    """Fetch the video and its captions in parallel, burn or add the captions, and upload the result."""
     with job_steps(job, encode=(5, 96)) as steps:
         coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
         video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])

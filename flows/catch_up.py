@@ -1,7 +1,7 @@
 """
-Which times of a schedule are due, and what to do about those that were missed.
+Cron schedules: which times are due, and how missed times are handled (catch-up, backfill).
 
-Pure: nothing is asked and nothing remembered, so that two who plan at once plan the same.
+Pure functions without state or input and output, so concurrent planners compute the same times.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 CatchUp = Literal["skip", "latest", "all"]
 
 ON_TIME_S: Final = 300.0
-"""A time that is no older was not missed: who plans comes by every minute or so."""
+"""Seconds within which a time still counts as on time; the scheduler runs about once a minute."""
 MOST: Final = 1000
-"""Times that one plan has at most, the newest."""
+"""Maximum number of times in one plan; the newest are kept."""
 
 
 def _cron(text: str) -> str:
     try:
         CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        raise ValueError("a schedule has five parts, as in crontab: 30 2 * * * is half past two") from error
+        raise ValueError("expected five cron fields, for example 30 2 * * * (every day at 02:30)") from error
     return text
 
 
@@ -33,20 +33,25 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("a time zone is named as in Europe/Berlin") from error
+        raise ValueError("expected an IANA time zone, for example Europe/Berlin") from error
     return name
 
 
 class Schedule(BaseModel):
-    """When something is to be done, by the clock on the wall of some place."""
+    """A cron schedule in a time zone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cron: Annotated[str, AfterValidator(_cron)] = Field(
-        title="Cron", description="Minute, hour, day, month, weekday.", examples=["30 2 * * *"]
+        title="Cron",
+        description="Five cron fields: minute, hour, day, month, weekday.",
+        examples=["30 2 * * *"],
     )
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        default="UTC", title="Time zone", description="Whose clock.", examples=["Europe/Berlin"]
+        default="UTC",
+        title="Time zone",
+        description="IANA time zone of the cron fields.",
+        examples=["Europe/Berlin"],
     )
 
 
@@ -54,20 +59,20 @@ def due(
     now: datetime, last: datetime | None, schedule: Schedule, policy: CatchUp = "latest"
 ) -> list[datetime]:
     """
-    Say for which times of a schedule work is due.
+    Return the times of a schedule for which work is due.
 
-    Clocks that jump are treated as cron does: a time of day that is left out comes right after the gap, one
-    that comes twice counts once; what is due every few minutes or hours goes by the hours that really pass.
+    Daylight saving is handled as cron does: a skipped time of day runs right after the gap, a repeated one
+    runs once, and schedules in minutes or hours follow elapsed time.
 
     Args:
-        now:      with a time zone.
-        last:     the time that was dealt with last; None where none ever was: nothing before `now` was missed
-            then, except what is still on time.
-        schedule: the times.
-        policy:   of those that were missed: skip leaves them out, latest takes the newest, all takes each.
+        now:      current time, with a time zone.
+        last:     newest time handled so far. None: no time was handled yet; only times that are still on time
+            are due.
+        schedule: cron schedule.
+        policy:   for missed times: skip drops them, latest keeps the newest, all keeps every one.
 
     Returns:
-        Times in UTC, oldest first, after `last` and not after `now`; at most `MOST`, the newest.
+        Times in UTC, oldest first, after `last` and not after `now`; at most `MAX_DUE_TIMES`, the newest.
     """
     on_time = now - timedelta(seconds=ON_TIME_S)
     since = on_time if last is None else last
@@ -78,33 +83,33 @@ def due(
 
 def between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime]:
     """
-    List the times of a schedule in a span, for a backfill.
+    Return the times of a schedule in a time range, for a backfill.
 
     Args:
-        start:    with a time zone; itself included.
-        end:      with a time zone; itself not.
-        schedule: the times.
+        start:    with a time zone, inclusive.
+        end:      with a time zone, exclusive.
+        schedule: cron schedule.
 
     Returns:
         Times in UTC, oldest first.
 
     Raises:
-        ValueError: there are more than `MOST`.
+        ValueError: the range has more than `MAX_DUE_TIMES` times.
     """
     just_before = timedelta(microseconds=1)
     found = sorted(islice(_backwards(schedule, end - just_before, start - just_before), MOST + 1))
     if len(found) > MOST:
-        raise ValueError(f"this span has more than {MOST} times; make it shorter")
+        raise ValueError(f"the range has more than {MOST} scheduled times; choose a shorter range")
     return found
 
 
 def before(time: datetime, schedule: Schedule) -> datetime | None:
     """
-    Return the time of a schedule before another; None when there is none in the four years before.
+    Return the last scheduled time before another time; None if there is none within four years.
 
     Args:
         time:     with a time zone.
-        schedule: the times.
+        schedule: cron schedule.
     """
     four_years = timedelta(days=4 * 366)
     just_before = timedelta(microseconds=1)
@@ -113,14 +118,14 @@ def before(time: datetime, schedule: Schedule) -> datetime | None:
 
 def _backwards(schedule: Schedule, newest: datetime, after: datetime) -> Iterator[datetime]:
     """
-    Yield the times up to `newest`, the newest first, down to `after`, itself not included.
+    Yield the scheduled times in descending order, from `newest` (inclusive) down to `after` (exclusive).
 
     Raises:
-        ValueError: a time has no zone.
+        ValueError: a time has no time zone.
     """
     if newest.tzinfo is None or after.tzinfo is None:
-        raise ValueError("a time needs its time zone")
-    # the library begins before the time that it is given, and seldom looks at seconds
+        raise ValueError("the time has no time zone")
+    # CronSim starts before the given time and ignores its seconds: begin a minute later and filter
     begin = newest.astimezone(ZoneInfo(schedule.timezone)) + timedelta(minutes=1)
     for found in CronSim(schedule.cron, begin, reverse=True):
         time = found.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""How a run is to be treated, beside what it is to do: whose it is, how urgent, how long it may take."""
+"""Scheduling options of a run: tenant, priority, time limits, preferred GPU and webhook."""
 
 import re
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ __all__ = ["TENANT_TAG"]
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
-"""Names of a pool's work queues too, most urgent first."""
+"""Priorities from highest to lowest; they are also the names of a work pool's queues."""
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 ENDED_AS: Final = "musetalk.ended_as"
-"""Label of a stopped run: why. One of the words below, or the owner's."""
+"""Label of a stopped run: the reason. One of the constants below, or a reason given by the caller."""
 MAX_TIME: Final = "max_time"
 COMPLETE_IN: Final = "complete_in"
 ABORTED: Final = "aborted"
@@ -28,38 +28,40 @@ CANCELLED: Final = "cancelled"
 EXPIRED: Final = "Job expired before processing could begin"
 
 Event = Literal["started", "progress", "completed", "failed", "canceled"]
-"""What webhooks tell of a job."""
+"""Webhook events of a job."""
 AT_THE_END: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
+"""Default webhook events: all that end a job."""
 NOTIFY_TAG: Final = "notify"
-"""Tag of runs of whose end, or start, somebody is to be told."""
+"""Tag of runs that have a webhook."""
 NOTIFY_START_TAG: Final = "notify-start"
-"""Tag of those whose start is to be told too: the others' starts set nothing going."""
+"""Tag of runs whose webhook includes the `started` event; other starts trigger no automation."""
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\#]")
 
 
 def _web_address(text: str) -> str:
-    """Check the spelling only: whether it may be used is judged whenever something is sent there."""
+    """Check the syntax only; whether the address is allowed is checked at every delivery."""
     try:
         parts = urlsplit(text)
         host = parts.hostname
-        _ = parts.port  # raises on what is no port
+        _ = parts.port  # raises for an invalid port
     except ValueError:
-        raise ValueError("this is not a web address") from None
+        raise ValueError("not a valid URL") from None
     if parts.scheme not in {"http", "https"} or not host or _UNSAFE.search(text):
-        raise ValueError("a web address is https://host/path, without spaces, backslashes and fragments")
+        raise ValueError("expected http(s)://host/path without spaces, backslashes and fragments")
     if "@" in parts.netloc:
-        raise ValueError("a web address cannot have a user name or a password")
+        raise ValueError("the URL must not contain a user name or a password")
     return text
 
 
 class Notify(BaseModel):
-    """Who is told what of a job, by webhook."""
+    """A webhook: where to send which events of a job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_web_address)] = Field(
-        title="Address",
-        description="Where a signed POST goes. Everybody who sees Prefect's pages sees it: no secrets.",
+        title="URL",
+        description="Receives a signed POST request. The URL is visible in Prefect's pages: do"
+        " not put secrets into it.",
         examples=["https://example.org/hooks/render"],
     )
     events: tuple[Event, ...] = Field(
@@ -67,31 +69,33 @@ class Notify(BaseModel):
         min_length=1,
         max_length=5,
         title="Events",
-        description="started, progress, completed, failed, canceled; the last three are usual.",
+        description="started, progress, completed, failed, canceled. Default: the last three.",
         examples=[["started", "completed", "failed", "canceled"]],
     )
 
 
 class Control(BaseModel):
-    """The `control` parameter of every job's flow."""
+    """The `control` parameter of every job flow."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tenant: Tenant | None = Field(
         default=None,
         title="Tenant",
-        description="Whose job it is: jobs of different tenants take turns. Empty: nobody's in particular.",
+        description="Tenant of the job; tenants share the workers in turns. Empty: no tenant.",
         examples=["acme"],
     )
     priority: Priority = Field(
-        default="normal", title="Priority", description="Higher ones start first; nothing running is stopped."
+        default="normal",
+        title="Priority",
+        description="Jobs of a higher priority start first; running jobs are not interrupted.",
     )
     max_time: int | None = Field(
         default=None,
         ge=1,
         le=604_800,
-        title="Longest running time",
-        description="Seconds from its start after which it is stopped. Empty: what the work pool says.",
+        title="Maximum running time",
+        description="Seconds after its start at which the job is stopped. Empty: the limit of the work pool.",
         examples=[1200],
     )
     complete_in: int | None = Field(
@@ -99,24 +103,26 @@ class Control(BaseModel):
         ge=1,
         le=2_592_000,
         title="Deadline",
-        description="Seconds from its creation after which it is not started any more, or is stopped.",
+        description="Seconds after its creation at which the job is stopped, or no longer started.",
         examples=[3600],
     )
     gpu_id: int | None = Field(
         default=None,
         ge=0,
         le=255,
-        title="Card",
-        description="A card it would like; a hint, another one will do.",
+        title="GPU",
+        description="Preferred GPU index; a hint, another GPU may be used.",
         examples=[1],
     )
     notify: Notify | None = Field(
-        default=None, title="Webhook", description="Whom to tell how it went. Empty: nobody."
+        default=None,
+        title="Webhook",
+        description="Sent when the job ends, or at the chosen events. Empty: no webhook.",
     )
 
 
 USUAL: Final = Control()
-"""Nobody's in particular, neither urgent nor limited."""
+"""Defaults: no tenant, normal priority, no limits, no webhook."""
 
 
 def read_control(parameters: Mapping[str, Any]) -> Control:
@@ -124,10 +130,10 @@ def read_control(parameters: Mapping[str, Any]) -> Control:
     Read the control part of a run's parameters.
 
     Args:
-        parameters: of any flow, ours or not.
+        parameters: parameters of any flow, including flows of other projects.
 
     Returns:
-        What it says; the defaults where it says nothing or nothing valid (the flow itself will complain).
+        The control part, or the defaults if it is missing or invalid; the flow itself then reports the error.
     """
     try:
         return Control.model_validate(parameters.get("control") or {})
@@ -137,17 +143,17 @@ def read_control(parameters: Mapping[str, Any]) -> Control:
 
 def deadline(control: Control, created: datetime) -> datetime | None:
     """
-    Return when a job must be finished, None for no limit.
+    Return the time by which a job must be finished; None if it has no deadline.
 
     Args:
-        control: its control.
-        created: when it was made.
+        control: control part of the job.
+        created: creation time of the job.
     """
     return created + timedelta(seconds=control.complete_in) if control.complete_in else None
 
 
 def is_past(control: Control, created: datetime) -> bool:
-    """Tell whether a job's deadline has passed."""
+    """Return whether the deadline of a job has passed."""
     due = deadline(control, created)
     return due is not None and due <= datetime.now(UTC)
 
@@ -159,7 +165,7 @@ _EXTRA_TAGS: Final[Mapping[Event, str]] = {
 
 
 def tags(control: Control) -> list[str]:
-    """Return the tags that a run with this control carries."""
+    """Return the tags of a run with this control."""
     found = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
     if control.notify:
         found.append(NOTIFY_TAG)

@@ -1,4 +1,4 @@
-"""end_parts: stop the jobs of a cancelled batch or pipeline. An automation runs it when one is cancelled."""
+"""The `end_parts` flow: cancel the child jobs of a canceled batch or pipeline. An automation starts it."""
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -20,11 +20,11 @@ from flows.webhook_runs import all_pages
 
 @flow(name="end_parts", **JOB)
 def end_parts(job: EndPartsJob, control: Control = USUAL) -> EndPartsResult:
-    """Ask all its unfinished jobs to stop; those that have been asked already are left alone."""
+    """Request cancellation of all unfinished child jobs; jobs that are already being canceled are skipped."""
     ended: list[str] = []
     with get_client(sync_client=True) as client:
         whole = client.read_flow_run(job.run)
-        if whole.state_type == StateType.CANCELLED:  # else somebody started it again meanwhile
+        if whole.state_type == StateType.CANCELLED:  # otherwise it was started again meanwhile
             unfinished = FlowRunFilter(
                 tags=FlowRunFilterTags(any_=[part_of(whole.id)]),
                 state=FlowRunFilterState(

@@ -1,4 +1,4 @@
-"""From the words of a job to the engine its tasks use."""
+"""Selection of the rendering engine for a job."""
 
 from typing import Protocol
 
@@ -9,31 +9,31 @@ from tasks.models import EngineSpec, chosen
 
 
 class Asks(Protocol):
-    """A job that names an engine."""
+    """A job that selects a rendering engine."""
 
     @property
     def engine(self) -> Engine:
-        """Which one."""
+        """Requested engine; `auto` selects the best installed one."""
         ...
 
     @property
     def version(self) -> Version:
-        """Which MuseTalk."""
+        """MuseTalk version."""
         ...
 
     @property
     def musetalk(self) -> MuseTalkOptions:
-        """Its options."""
+        """MuseTalk options."""
         ...
 
 
 def engine_of(job: Asks) -> EngineSpec:
     """
-    Decide which engine a job gets; `auto` is settled here, once.
+    Return the engine for a job. `auto` is resolved here and nowhere else.
 
     Raises:
-        InputError: options that do not go together.
-        ModelNotInstalled: the engine it names has no weights here.
+        InputError:        the options are incompatible with each other.
+        ModelNotInstalled: the weights of the requested engine are not installed.
     """
     options = Options(version=job.version, **job.musetalk.model_dump())
     settled(options)

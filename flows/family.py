@@ -1,23 +1,23 @@
-"""How runs are told apart that belong together: a batch or pipeline and the jobs it makes."""
+"""Tags, labels and state names that link a batch or pipeline with its child jobs."""
 
 from typing import Final
 
 CHAIN_TAG: Final = "chain"
-"""Tag of every run that makes others and waits for them; prefect.yaml gives it to their deployments."""
+"""Tag of every run that creates child jobs and waits for them; prefect.yaml sets it on their deployments."""
 PART_OF: Final = "part-of:"
-"""Tag of a run that a batch or pipeline made; the id of that one's run follows."""
+"""Prefix of the tag of a child job; the id of the parent's run follows."""
 RETRY_OF: Final = "musetalk.retry_of"
-"""Label of a run: the one that it does again."""
+"""Label of a run: id of the run that it retries."""
 WORK: Final = "musetalk.work"
-"""Label of a part: what it does, as a hash. Two that do the same have the same."""
+"""Label of a child job: hash of its work. Equal work has equal hashes."""
 NAME: Final = "musetalk.part"
-"""Label of a part: its step or row."""
+"""Label of a child job: its step or row."""
 YIELDS: Final = "musetalk.yields"
-"""Label of a run that waits for others: how often it has given up its place meanwhile."""
+"""Label of a parent run: how often it has yielded its worker slot so far."""
 WAITING: Final = "Waiting"
-"""Name of the state of such a run while it has no place: it has begun, and goes on by itself."""
+"""Name of the state of a parent run that has yielded its slot: it has started, and continues by itself."""
 
 
 def part_of(parent: object) -> str:
-    """Return the tag of the parts of a run."""
+    """Return the tag of the child jobs of a run."""
     return f"{PART_OF}{parent}"

@@ -1,4 +1,4 @@
-"""janitor: housekeeping on a schedule."""
+"""The `janitor` flow: run all maintenance tasks on a schedule."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ SWEEPS: Final[Mapping[str, SweepOf]] = {
     "logs": remove_logs,
     "runs": remove_runs,
 }
-"""In this order: what people wait for comes first."""
+"""Maintenance tasks in order of execution; those that affect waiting users come first."""
 
 _EXAMPLES = 5
 
@@ -48,10 +48,10 @@ _EXAMPLES = 5
 @flow(name="janitor", **JOB)
 def janitor(job: JanitorJob = USUAL_WORK, control: Control = USUAL) -> JanitorResult:
     """
-    End what is over, tell those who were not told, and remove what nobody needs any more.
+    Stop expired and orphaned jobs, enqueue missed webhooks, and delete what is past its retention.
 
     Raises:
-        SweepFailed: part of it could not be done; everything else was.
+        SweepFailed: at least one maintenance task failed; all the others were run.
     """
     deeds: list[Deed] = []
     failed: dict[str, str] = {}
@@ -59,17 +59,17 @@ def janitor(job: JanitorJob = USUAL_WORK, control: Control = USUAL) -> JanitorRe
         look = Look(client, datetime.now(UTC), get_settings().retention, job.dry_run)
         for name, sweep in SWEEPS.items():
             try:
-                deeds.extend(sweep(look))  # what was done before an error is kept
+                deeds.extend(sweep(look))  # a generator: actions before an error are still reported
             except Stopped:
                 raise
             except Exception as error:
-                get_run_logger().exception("The sweep %s failed.", name)
+                get_run_logger().exception("The maintenance task %s failed.", name)
                 failed[name] = f"{type(error).__name__}: {error}"
     sweeps = summed(deeds)
     _report(sweeps, failed, dry_run=job.dry_run)
     if failed:
         told = "; ".join(f"{name}: {reason[:200]}" for name, reason in failed.items())
-        raise SweepFailed(f"The janitor could not do all of its work. {told}", sweeps=sorted(failed))
+        raise SweepFailed(f"At least one maintenance task failed. {told}", sweeps=sorted(failed))
     return JanitorResult(
         expired=[deed.which for deed in deeds if deed.what == EXPIRED],
         announced=[deed.which for deed in deeds if deed.what == MISSED],
@@ -79,10 +79,10 @@ def janitor(job: JanitorJob = USUAL_WORK, control: Control = USUAL) -> JanitorRe
 
 def summed(deeds: list[Deed]) -> list[Sweep]:
     """
-    Add up what was done, by kind.
+    Summarize the actions by kind.
 
     Args:
-        deeds: in the order in which they were done.
+        actions: actions in the order in which they were taken.
     """
     kinds: dict[str, list[Deed]] = {}
     for deed in deeds:
@@ -106,5 +106,7 @@ def _report(sweeps: list[Sweep], failed: Mapping[str, str], *, dry_run: bool) ->
     ]
     if table:
         create_table_artifact(
-            key="janitor", table=table, description="What would be done" if dry_run else "What was done"
+            key="janitor",
+            table=table,
+            description="Dry run: actions that would be taken" if dry_run else "Actions taken",
         )

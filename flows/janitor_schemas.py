@@ -1,4 +1,4 @@
-"""What the flows that keep order are asked and what they answer. Pure pydantic, as `flows.schemas`."""
+"""Request and result schemas of the maintenance flows. Pure pydantic, as `flows.schemas`."""
 
 from typing import Final
 from uuid import UUID
@@ -9,9 +9,11 @@ from flows.job import Job
 
 
 class JanitorJob(Job):
-    """Housekeeping."""
+    """Run the maintenance tasks."""
 
-    dry_run: bool = Field(default=False, title="Dry run", description="Only say what would be done.")
+    dry_run: bool = Field(
+        default=False, title="Dry run", description="Report what would be done without doing it."
+    )
 
 
 USUAL_WORK: Final = JanitorJob()
@@ -19,33 +21,33 @@ USUAL_WORK: Final = JanitorJob()
 
 
 class Sweep(BaseModel):
-    """One kind of thing that was tidied up, or would be."""
+    """The actions of one kind: their number, the freed space, and examples."""
 
     model_config = ConfigDict(frozen=True)
 
-    what: str = Field(description="What was done, in a few words.")
-    count: int = Field(description="How many.")
-    bytes: int = Field(default=0, description="Room that was made, where that is known.")
-    examples: tuple[str, ...] = Field(default=(), description="The first few of them.")
+    what: str = Field(description="Kind of action.")
+    count: int = Field(description="Number of actions.")
+    bytes: int = Field(default=0, description="Freed space in bytes, if known.")
+    examples: tuple[str, ...] = Field(default=(), description="The first few objects affected.")
 
 
 class JanitorResult(BaseModel):
-    """What was tidied up."""
+    """The actions of one run of the janitor."""
 
-    expired: list[str] = Field(default=[], description="Jobs that missed their deadline before they began.")
+    expired: list[str] = Field(default=[], description="Jobs that passed their deadline before they started.")
     announced: list[str] = Field(
-        default=[], description="Webhooks that nobody had set going, or that had come to a halt."
+        default=[], description="Webhooks that had not been enqueued, or whose retries had stopped."
     )
-    sweeps: list[Sweep] = Field(default=[], description="Everything, those two included.")
+    sweeps: list[Sweep] = Field(default=[], description="All actions by kind, including those two.")
 
 
 class EndPartsJob(Job):
-    """A batch or pipeline that was cancelled."""
+    """Cancel the child jobs of a canceled batch or pipeline."""
 
-    run: UUID = Field(title="Run", description="Its flow run.")
+    run: UUID = Field(title="Flow run", description="Flow run id of the canceled batch or pipeline.")
 
 
 class EndPartsResult(BaseModel):
-    """Those of its jobs that were asked to stop."""
+    """The child jobs that were asked to stop."""
 
     ended: list[str] = []

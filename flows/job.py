@@ -1,4 +1,4 @@
-"""What every job has, and where its result goes. Pure pydantic, as `flows.schemas`."""
+"""Base schema of all job requests, and the output location. Pure pydantic, as `flows.schemas`."""
 
 from typing import Annotated, Any
 
@@ -13,44 +13,43 @@ BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,6
 
 
 class Job(BaseModel):
-    """Fields every job has."""
+    """Base class of all job requests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Output(BaseModel):
-    """Where a finished file goes."""
+    """The output location of a job: bucket, prefix, file name, and what to do if the name is taken."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bucket: BucketName | None = Field(
         default=None,
         title="S3 bucket",
-        description="Bucket for the result; empty keeps it in the system's own store.",
+        description="Bucket for the result. Empty: the system's own store.",
         examples=["my-renders"],
     )
     prefix: str = Field(
         default="",
         title="Prefix",
-        description="Folder inside the bucket; needs a bucket.",
+        description="Folder inside the bucket; requires a bucket.",
         max_length=900,
         examples=["lip_sync/outputs"],
     )
     name: OutputName | None = Field(
         default=None,
         title="File name",
-        description="Name without folder, its ending may be left out; empty means one after the inputs. Any"
-        " letters, digits, spaces and signs but / and \\; at most 255 bytes.",
+        description="File name without folder; the extension is optional. Empty: derived from the"
+        " names of the inputs. All characters except / and \\; at most 255 bytes.",
         examples=["greeting", "take 1 (final)"],
     )
     overwrite: bool = Field(
         default=False,
         title="Overwrite",
-        description="Replace what has this name in the bucket. Off: a name that is taken gets a suffix of the"
-        " job's id. A job whose result is replaced answers result_replaced from then on.",
+        description="Replace an object of the same name in the bucket. Off: if the name is taken,"
+        " a suffix of the job id is added. Once the result of a job is replaced, requests for it"
+        " return result_replaced.",
     )
 
 
-OUTPUT: Any = Field(
-    default=Output(), title="Result", description="Where the finished file goes and its name."
-)
+OUTPUT: Any = Field(default=Output(), title="Output", description="Location and name of the output file.")

@@ -1,8 +1,8 @@
 """
 Media references and output locations of a job, and the check whether the job may use them.
 
-One list of checks serves submissions, dry runs, the rows of a batch, and the start of every flow. Light: the
-REST shim imports it.
+One list of checks serves submissions, dry runs, the rows of a batch, and the start of every flow. Light
+imports: the REST API uses this module.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,9 +24,11 @@ from tasks.refs import checked_media_uri
 from tasks.sources import check_reference
 
 JOB: Final = "job://"
+"""URI scheme of another job's output."""
 ASSET: Final = "asset://"
+"""URI scheme of an uploaded asset."""
 _PLACEHOLDER: Final = "result"
-"""Stands for an output name that depends on inputs which are not known yet."""
+"""Output name to check if the real one depends on inputs that are not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class AccessFault:
-    """An input or output location that a job may not use, and its field as a JSON pointer."""
+    """An input or output location that a job may not use, and the field that holds it as a JSON pointer."""
 
     pointer: str
     error: RenderError
@@ -47,10 +49,10 @@ class AccessFault:
 
 def references(job: Job) -> Iterator[Reference]:
     """
-    Yield the media references of a job. Of a pipeline: those of its steps, without references to other steps.
+    Yield the media references of a job; for a pipeline those of its steps, without references to other steps.
 
     Args:
-        job: of any type. Rows of a batch are left out; they are jobs of their own.
+        job: of any type. Rows of a batch are excluded; they are jobs of their own.
     """
     later = {placeholder(step.name) for step in job.steps} if isinstance(job, PipelineJob) else ()
     made = tuple(f"{JOB}{one}" for one in later)
@@ -60,10 +62,10 @@ def references(job: Job) -> Iterator[Reference]:
 
 def access_faults(job: Job) -> Iterator[AccessFault]:
     """
-    Yield the inputs and output locations that a job may not use. Sends nothing.
+    Yield the inputs and output locations that a job may not use. Sends no requests.
 
     Args:
-        job: of any type. Rows of a batch are left out; they are jobs of their own.
+        job: of any type. Rows of a batch are excluded; they are jobs of their own.
     """
     for part, place in _jobs_in(job):
         for field, output in _outputs(part):
@@ -77,13 +79,13 @@ def access_faults(job: Job) -> Iterator[AccessFault]:
 
 def check_access(job: Job) -> None:
     """
-    Raise if a job names an input or an output location that it may not use.
+    Raise if a job refers to an input or output location that it may not use.
 
     Args:
         job: of any type.
 
     Raises:
-        BucketNotAllowed, LocalPathDisabled, InputError: the first fault.
+        BucketNotAllowed, LocalPathDisabled, InputError: the first error found.
     """
     for fault in access_faults(job):
         raise fault.error
@@ -107,7 +109,7 @@ def _check_output(job: Job, output: Output) -> None:
 
 
 def _jobs_in(job: Job) -> Iterator[tuple[Job, str]]:
-    """Yield a job, or the jobs of a pipeline's steps, each with its JSON pointer."""
+    """Yield the job, or the jobs of a pipeline's steps, each with its JSON pointer."""
     if not isinstance(job, PipelineJob):
         yield job, "#"
         return
@@ -126,7 +128,7 @@ def _references(part: BaseModel, place: str) -> Iterator[Reference]:
 
 
 def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
-    """Yield the `output` groups of a job; of a batch also the default of its rows."""
+    """Yield the `output` fields of a job; for a batch also the default output of its rows."""
     for name in type(job).model_fields:
         value: Any = getattr(job, name)
         if isinstance(value, Output):
@@ -140,7 +142,7 @@ def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
 
 @lru_cache
 def _media_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Return the fields that a schema types as media references; other text may look like one."""
+    """Return the fields that a schema declares as media references; other text fields may look like one."""
     return frozenset(
         name
         for name, field in model.model_fields.items()

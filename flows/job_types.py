@@ -1,4 +1,8 @@
-"""The job types that do the work, files in, a file out. A new one: schemas, a flow file, and a line here."""
+"""
+Registry of the media job types, which read media files and write one.
+
+To add a job type, write its schemas and its flow file, and add a line here.
+"""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,35 +15,35 @@ from flows import schemas
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """One entry: its name, its shapes and where it runs."""
+    """A job type: its name, request and result schemas, and work pool."""
 
     name: str
     job: type[schemas.Job]
     result: type[BaseModel]
     pool: str = "gpu"
     needs: str | None = None
-    """Module path of what takes a job and raises when the models of this computer cannot do it."""
+    """Module path of a function that takes a job and raises if the installed models cannot run it."""
     default: schemas.Job | None = None
-    """Default of the parameter `job`, as in the flow's signature; None: the parameter is required."""
+    """Default of the flow parameter `job`, as in the flow's signature; None: the parameter is required."""
 
     @property
     def deployment(self) -> str:
-        """Prefect's `flow-name/deployment-name`."""
+        """Deployment name as Prefect writes it, `flow-name/deployment-name`."""
         return f"{self.name}/{self.pool}"
 
     @property
     def entrypoint(self) -> str:
-        """Module path, never a file path: that would import the flow twice."""
+        """Module path of the flow function. A file path would import the flow a second time."""
         return f"flows.{self.name}.{self.name}"
 
     def require_models(self, job: Any) -> None:
         """
-        See that the models of this computer can do a job; nothing is loaded.
+        Check that the models for a job are installed. Loads no model.
 
         Raises:
-            ModelNotInstalled: they cannot.
+            ModelNotInstalled: a model is missing.
         """
-        if self.needs is not None:  # a name, so that importing the registry stays light
+        if self.needs is not None:  # imported by name to keep the registry's imports light
             module, _, name = self.needs.rpartition(".")
             getattr(import_module(module), name)(job)
 
@@ -61,3 +65,4 @@ WORK_TYPES: Final = {
         JobType("caption", schemas.CaptionJob, schemas.CaptionResult),
     )
 }
+"""Media job types by name."""

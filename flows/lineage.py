@@ -1,4 +1,4 @@
-"""Where an output came from: remembered while the job runs, written down when it is done."""
+"""Recorder of the provenance manifest: collects inputs, models and outputs of a run and writes it."""
 
 import logging
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Origins:
     """
-    What a run took in, used and put out so far.
+    Provenance facts collected during a run.
 
     Attributes:
-        job:     what it was asked to do.
-        tenant:  for whom.
-        inputs:  reference as the job has it -> file.
-        outputs: files that were stored.
-        models:  by name in the table of models, with the content that was used.
-        settled: what the job left open, and what that came to be.
+        job:     request of the job.
+        tenant:  tenant of the job.
+        inputs:  source file by the reference in the request.
+        outputs: stored output files.
+        models:  models used, by their name in the model table, pinned by content.
+        choices: values chosen for what the request left open, such as engine and voice.
     """
 
     job: Job
@@ -44,21 +44,20 @@ class Origins:
     settled: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def took(self, given: str, file: SourceFile) -> None:
-        """Remember an input by its reference in the job."""
+        """Record an input file by its reference in the request."""
         self.inputs[given] = file
 
 
 def record(origins: Origins, report: Report, cached: list[str]) -> None:
     """
-    Write down where the run's outputs came from: an artifact, and a file beside each output.
+    Write the provenance manifest of a run: as an artifact, and as a file beside each output.
 
-    The outputs are there already, and a note that cannot be written takes nothing from them: it is a line
-    in the log.
+    An error while writing is logged and does not fail the job, because its outputs are already stored.
 
     Args:
-        origins: what was remembered.
-        report:  the books of the run.
-        cached:  steps that came from the cache.
+        facts:  facts collected during the run.
+        report: progress and timings of the run.
+        cached: steps whose results came from the cache.
     """
     try:
         found = _described(origins, report, cached)
@@ -68,7 +67,7 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
             for output in origins.outputs:
                 write_beside(output, LINEAGE_ENDING, content)
     except Exception as error:
-        _log.warning("where the result came from was not written down: %s", error)
+        _log.warning("the provenance manifest was not written: %s", error)
 
 
 def _described(origins: Origins, report: Report, cached: list[str]) -> Lineage:
@@ -100,7 +99,7 @@ def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
 
 
 def _places(asked: dict[str, Any], given: str, inside: str = "") -> list[str]:
-    """Name the fields that hold a reference."""
+    """Return the dotted names of the fields that hold a reference."""
     found: list[str] = []
     for name, value in asked.items():
         if value == given:

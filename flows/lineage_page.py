@@ -1,42 +1,42 @@
-"""A lineage for people: what Prefect's pages show of it."""
+"""Markdown view of a provenance manifest, shown in Prefect's pages."""
 
 from flows.lineage_schemas import Lineage
 
 
 def page(found: Lineage) -> str:
     """
-    Write a lineage as Markdown.
+    Format a provenance manifest as Markdown.
 
     Args:
-        found: the document.
+        manifest: provenance manifest.
     """
     names = ", ".join(_cell(file.name) for file in found.outputs) or "an avatar"
     parts = [
-        f"What went into {names}, and what made it; hashes are whole in the JSON below.",
+        f"Inputs, models and outputs of {names}. Hashes are shortened; the JSON below has them in full.",
         _table(
-            ("in", "as given", "bytes", "SHA-256"),
+            ("input", "reference", "bytes", "SHA-256"),
             [
                 (", ".join(file.fields) or file.name, file.given, f"{file.size:,}", file.sha256[:16])
                 for file in found.inputs
             ],
         ),
         _table(
-            ("out", "where", "bytes", "SHA-256"),
+            ("output", "location", "bytes", "SHA-256"),
             [(file.name, file.uri, f"{file.size:,}", file.sha256[:16]) for file in found.outputs],
         ),
         _table(("model", "digest"), [(model.name, (model.digest or "")[:16]) for model in found.models]),
         _table(
-            ("built on", "how", "file"),
+            ("parent job", "relation", "file"),
             [(str(parent.job), parent.how, parent.file or "") for parent in found.parents],
         ),
-        _table(("part", "type", "job"), [(part.name, part.type, str(part.job)) for part in found.parts]),
+        _table(("child job", "type", "id"), [(part.name, part.type, str(part.job)) for part in found.parts]),
         f"{found.program.name} {found.program.version}, core {found.program.core}",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return nothing for no rows."""
+    """Return a Markdown table, or an empty string if there are no rows."""
     if not rows:
         return ""
     lines = [heading, tuple("---" for _ in heading), *(tuple(map(_cell, row)) for row in rows)]
@@ -44,6 +44,6 @@ def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Show a text as it is: names are other people's and may look like Markdown."""
+    """Format text as inline code, because names from users may contain Markdown."""
     plain = text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
     return f"`{plain}`" if plain else ""

@@ -1,4 +1,4 @@
-"""What a lineage says of the flow run that writes it."""
+"""Fields of a provenance manifest that describe the flow run: times, parameters, version and links."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,11 +22,11 @@ _PROGRAM: Final = "musetalk-flows"
 
 def about_run(asked: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
     """
-    Return the fields of a lineage that say which run wrote it, and for what job.
+    Return the fields of a provenance manifest that describe the current flow run.
 
     Args:
-        asked:  the job as JSON.
-        tenant: for whom.
+        request: request of the job as JSON.
+        tenant:  tenant of the job.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
@@ -45,9 +45,9 @@ def about_run(asked: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
 
 
 def wholes() -> Iterator[ParentJob]:
-    """Yield what the run is a part of."""
+    """Yield the batch or pipeline that the current run is a child job of."""
     for tag in sorted(flow_run.tags):
-        with suppress(ValueError):  # a tag of somebody's own
+        with suppress(ValueError):  # tags may be set by users
             if tag.startswith(PART_OF):
                 yield ParentJob(job=UUID(tag.removeprefix(PART_OF)), how="part-of")
 
@@ -55,7 +55,7 @@ def wholes() -> Iterator[ParentJob]:
 def _version() -> str:
     try:
         return version(_PROGRAM)
-    except PackageNotFoundError:  # a folder on the path, not installed
+    except PackageNotFoundError:  # run from a source folder, not installed
         return "unknown"
 
 

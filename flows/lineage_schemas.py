@@ -1,4 +1,4 @@
-"""Where a job's output came from: the document beside it. Pure pydantic, as `flows.schemas`."""
+"""Schema of the provenance manifest, stored beside each output. Pure pydantic, as `flows.schemas`."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -9,82 +9,87 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.schemas import Rendering
 
 LINEAGE: Final = "lineage"
-"""Key of the artifact that holds it."""
+"""Key of the artifact that holds the provenance manifest."""
 
 
 class _Part(BaseModel):
-    """What all parts share; a later version's document may say more."""
+    """Base class of all parts of the manifest; it ignores fields added by later versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
 
 class InputFile(_Part):
-    """A file that went in."""
+    """An input file."""
 
-    fields: tuple[str, ...] = Field(description="Where the job names it: `video`, `voice.reference_audio`.")
-    given: str = Field(description="As the client gave it, without user name and query.")
-    resolved: str = Field(description="Where it was; `store://` is the system's own store.")
-    version: str | None = Field(description="What told this content from others there, if anything did.")
+    fields: tuple[str, ...] = Field(
+        description="Fields of the request that refer to the file: `video`, `voice.reference_audio`."
+    )
+    given: str = Field(description="Reference as sent by the client, without user name and query.")
+    resolved: str = Field(description="Resolved location; `store://` is the system's own store.")
+    version: str | None = Field(
+        description="Version that identified the content at that location; null if there is none."
+    )
     name: str
     sha256: str
-    size: int = Field(description="Bytes.")
+    size: int = Field(description="Size in bytes.")
 
 
 class OutputFile(_Part):
-    """A file that came out."""
+    """An output file."""
 
     name: str
     uri: str
     version: str
     sha256: str
-    size: int = Field(description="Bytes.")
+    size: int = Field(description="Size in bytes.")
 
 
 class UsedModel(_Part):
-    """A model that took part, now or when a cached step was made."""
+    """A model used by the job, or by a step whose result came from the cache."""
 
-    name: str = Field(description="In the table of models.")
+    name: str = Field(description="Name in the model table.")
     digest: str | None = Field(
-        description="SHA-256 over roles and hashes of its files; null when they are not on that worker."
+        description="SHA-256 over the roles and hashes of its files; null if they are not"
+        " installed on that worker."
     )
-    files: dict[str, str] = Field(description="SHA-256 by path in the original's layout.")
+    files: dict[str, str] = Field(description="SHA-256 by path in the upstream layout.")
 
 
 class ParentJob(_Part):
-    """A job that this one builds on."""
+    """A job that this job depends on."""
 
     job: UUID
     how: Literal["input", "part-of"] = Field(
-        description="input: its file went in; part-of: this job was started for it."
+        description="input: its output is an input of this job; part-of: it created this job as a child job."
     )
-    file: str | None = Field(default=None, description="Which of its files, where the job said so.")
+    file: str | None = Field(default=None, description="File used, if the request names one.")
 
 
 class PartJob(_Part):
-    """A job that a pipeline or batch had done for it."""
+    """A child job of a pipeline or batch."""
 
     job: UUID
-    name: str = Field(description="Of the step or row.")
-    type: str = Field(description="Of job.")
+    name: str = Field(description="Name of the step, or id of the row.")
+    type: str = Field(description="Job type.")
 
 
 class Program(_Part):
-    """What did it."""
+    """The program that ran the job."""
 
     name: str
     version: str
-    core: str = Field(description="Version of the model code; another one may give other pixels.")
+    core: str = Field(description="Version of the model code; another version may produce other pixels.")
 
 
 class LineageLinks(_Part):
-    """Where to see the run."""
+    """Links to the job and its flow run."""
 
-    job: str | None = Field(description="Null without a public address of the API.")
-    prefect: str | None = Field(description="Its page; null without an address of Prefect's pages.")
+    job: str | None = Field(description="Job in the REST API; null if no public API address is set.")
+    prefect: str | None = Field(description="Flow run in Prefect's pages; null if their address is not set.")
 
 
 class Lineage(_Part):
-    """What went into a job and what came out."""
+    """A provenance manifest: inputs, models, parameters and outputs of a job."""
 
     format: Literal[1] = 1
     job: UUID
@@ -98,17 +103,21 @@ class Lineage(_Part):
     outputs: tuple[OutputFile, ...]
     parents: tuple[ParentJob, ...]
     parts: tuple[PartJob, ...] = Field(
-        default=(), description="Of a pipeline all its steps' jobs; of a batch those of the first 100 rows."
+        default=(), description="Child jobs: all steps of a pipeline, or the first 100 rows of a batch."
     )
-    parts_left_out: int = Field(default=0, description="Of a batch: further ones; its table names them all.")
+    parts_left_out: int = Field(
+        default=0,
+        description="Batch only: number of further child jobs, which are listed in the result table.",
+    )
     parameters: dict[str, Any] = Field(
-        description="As they were used, defaults included; of a batch without the rows, which its table has."
+        description="Parameters as used, including defaults; for a batch without the rows, which"
+        " are in the result table."
     )
     settled: dict[str, Any] = Field(
-        description="What the job left open and what that came to be: engine, voice, model."
+        description="Values chosen for what the request left open: engine, voice, model."
     )
     models: tuple[UsedModel, ...]
     rendering: Rendering | None
-    cached: tuple[str, ...] = Field(description="Steps that were taken from the cache.")
+    cached: tuple[str, ...] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     links: LineageLinks

@@ -1,4 +1,4 @@
-"""lip_sync: make the person in a video say the given speech."""
+"""The `lip_sync` flow: render a video in which the person speaks the given audio."""
 
 from prefect import flow
 
@@ -12,7 +12,7 @@ from flows.talking_video import Order, talking_video
 
 @flow(name="lip_sync", **JOB)
 def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
-    """Prepare the avatar and the speech side by side, then render, encode, join and upload."""
+    """Prepare the avatar and the speech features in parallel, then render, encode, mux and upload."""
     with job_steps(job) as steps:
         result = talking_video(
             Order(

@@ -1,4 +1,4 @@
-"""One picture, looked at for one job: every look at most once, in the order in which it is needed."""
+"""Image analysis for one job: runs each analysis step on first use and reuses its result."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,14 +19,14 @@ What = Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
 @dataclass(slots=True)
 class Looking:
     """
-    What a job's picture shows, found out as it is asked for.
+    The analysis of one image; each step runs at most once.
 
     Attributes:
-        job:     what is wanted.
-        cast:    who does what.
-        picture: the fetched file.
-        steps:   the books of the run.
-        made_by: part of the analysis -> model, of what was looked at so far.
+        job:        request.
+        assignment: model for each part of the analysis.
+        picture:    fetched image file.
+        context:    context of the run.
+        made_by:    model that did each part so far, by part.
     """
 
     job: AnalyzeJob
@@ -35,41 +35,41 @@ class Looking:
     steps: Steps
     made_by: dict[str, str] = field(default_factory=dict[str, str])
     used: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
-    """Models used so far, pinned at first use."""
+    """Models used so far by name, pinned at first use."""
     _known: dict[Look, Sight] = field(default_factory=dict[Look, Sight])
 
     def seen(self) -> Seen:
-        """Decode it once, and say how large it is."""
+        """Decode the image and return its size and format."""
         seen = self._look("size", "").seen
         if seen is None:
-            raise RuntimeError("a look for the size gives the size")
+            raise RuntimeError("the size step returned no size")
         return seen
 
     def lines(self) -> tuple[TextLine, ...]:
-        """Lines of text; none when nothing here reads."""
+        """Return the lines of text; empty if no installed model reads text."""
         return self._look("ocr", self.cast.reads).lines if self.cast.reads else ()
 
     def tags(self) -> tuple[Tag, ...]:
-        """What the whole looks like; nothing when nothing here names it."""
+        """Return the classes of the whole image; empty if no installed model classifies."""
         return self._look("tags", self.cast.tags).tags if self.cast.tags else ()
 
     def faces(self) -> tuple[Thing, ...]:
-        """All faces."""
+        """Return all detected faces."""
         return self._look("faces", self.cast.faces).things
 
     def objects(self) -> tuple[Thing, ...]:
-        """All objects; none when nothing here finds them."""
+        """Return all detected objects; empty if no installed model detects them."""
         return self._look("objects", self.cast.finds).things if self.cast.finds else ()
 
     def text(self) -> str:
-        """Answer the question; without one, or without anybody who can, describe the picture."""
+        """Return the answer to the question, or a description if no question can be answered."""
         if self.job.question is not None and self.cast.answers is not None:
             return self._look("answer", self.cast.answers, self.job.length, self.job.question).text
         said = self.description("long" if "detailed" in self.job.features else self.job.length)
         return said if self.job.question is None else describing.unanswered(said)
 
     def description(self, length: Length) -> str:
-        """Describe the picture."""
+        """Return a description of the image."""
         if self.cast.describes != STARTER:
             return self._look("describe", self.cast.describes, length).text
         seen = self.seen()
@@ -77,15 +77,15 @@ class Looking:
 
     @property
     def writer(self) -> str:
-        """What wrote the text."""
+        """Name of the model that wrote the text."""
         return self.cast.answers or self.cast.describes
 
     def found(self, what: What) -> Sight:
-        """What a look gave that was made already; nothing when it was not made."""
+        """Return the result of a step that has already run; an empty result if it has not run."""
         return next((sight for look, sight in self._known.items() if look.what == what), Sight())
 
     def warnings(self) -> list[str]:
-        """What the caller should know."""
+        """Return the warnings for the caller."""
         part = ["first_frame_only: the file holds more frames or pages"] if self.seen().is_part else []
         return [*self.cast.warnings, *part]
 

@@ -1,8 +1,8 @@
 """
-Manifests of batches: many jobs of one type, a row each, as JSON Lines or CSV.
+Parser for batch manifests: one job per row, as JSON Lines or CSV.
 
-Read row by row, so that a long one costs no memory; what is wrong with a row is said of that row, and the
-others are none the worse.
+Rows are read one at a time, so memory use does not depend on the length of the manifest. An invalid row is
+reported with its errors; the other rows still run.
 """
 
 import csv
@@ -20,51 +20,52 @@ from tasks.keys import content_key
 Format = Literal["jsonl", "csv"]
 
 LONGEST_LINE: Final = 200_000
-"""Characters; a text of 100,000 fits."""
+"""Maximum line length in characters; a job text has at most 100,000."""
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ID_FIELD: Final = "id"
 _TOO_LONG: Final = "\0"
+"""Stands for a line that is too long; the CSV parser passes it through as a single cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a field of a row."""
+    """An error in one field of a row."""
 
     pointer: str
-    """Where, as a JSON pointer; `#` is the row as a whole."""
+    """The field as a JSON pointer; `#` is the whole row."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a job, or why it is none."""
+    """One row: a job, or the errors that make it invalid."""
 
     number: int
-    """From 1; blank lines and the heading of a CSV are not counted."""
+    """Row number from 1; blank lines and the CSV header are not counted."""
     id: str
-    """Its own `id`, else `row-` and its number."""
+    """Its `id` field, or `row-` and its number."""
     job: Job | None
     faults: tuple[Fault, ...] = ()
     key: str = field(default="", compare=False)
-    """SHA-256 of the job's type and content: the same work has the same key, wherever it stands."""
+    """SHA-256 of job type and content: equal work has equal keys, independent of position."""
 
 
 def read_rows(
     lines: Iterable[str], form: Format, name: str, job: type[Job], defaults: Mapping[str, Any] | None = None
 ) -> Iterator[Row]:
     """
-    Read a manifest.
+    Parse a manifest and yield its rows.
 
     Args:
-        lines:    its lines, with or without their ends.
-        form:     jsonl: an object a line. csv: a heading with the fields' names, nested ones with dots
-            (`output.name`); an empty cell is a field that is not given, and lists and objects are JSON.
-        name:     of the job type.
-        job:      its schema.
-        defaults: fields of every job, where its row does not say otherwise; nested ones one by one.
+        lines:           lines of the manifest, with or without line ends.
+        manifest_format: jsonl: one JSON object per line. csv: a header line with field names, nested ones
+            with dots (`output.name`); an empty cell leaves the field unset, and lists and objects are JSON.
+        job_type:        job type.
+        schema:          request schema of the job type.
+        defaults:        default fields of every job; nested fields are merged one by one.
 
     Yields:
-        The rows in their order. A second row with an `id` that was there is at fault.
+        Rows in their order. A row that repeats an earlier `id` is invalid.
     """
     records = _json_records(lines) if form == "jsonl" else _csv_records(lines)
     return rows_of(records, name, job, defaults)
@@ -77,13 +78,13 @@ def rows_of(
     defaults: Mapping[str, Any] | None = None,
 ) -> Iterator[Row]:
     """
-    Make rows of what they were read as.
+    Validate parsed records and yield them as rows.
 
     Args:
-        records:  the fields of each, or why there are none.
-        name:     as of `read_rows`, like the others.
-        job:      likewise.
-        defaults: likewise.
+        records:  fields of each row, or the error that occurred while parsing it.
+        job_type: as in `read_rows`.
+        schema:   as in `read_rows`.
+        defaults: as in `read_rows`.
 
     Yields:
         As `read_rows`.
@@ -92,7 +93,7 @@ def rows_of(
     for number, record in enumerate(records, start=1):
         row = _row(number, record, name, job, defaults or {})
         if row.id in seen:
-            row = Row(number, row.id, None, (Fault(f"#/{_ID_FIELD}", f"another row is called {row.id}"),))
+            row = Row(number, row.id, None, (Fault(f"#/{_ID_FIELD}", f"another row has the id {row.id}"),))
         seen.add(row.id)
         yield row
 
@@ -107,7 +108,7 @@ def _row(
     fields = {field: value for field, value in record.items() if field != _ID_FIELD}
     if wanted is not None:
         if not _ID.fullmatch(str(wanted)):
-            detail = "an id has up to 64 letters, digits, dots, hyphens and underscores"
+            detail = "expected an id of up to 64 letters, digits, dots, hyphens and underscores"
             return Row(number, own, None, (Fault(f"#/{_ID_FIELD}", detail),))
         own = str(wanted)
     try:
@@ -123,7 +124,7 @@ def _fault(error: Any) -> Fault:
 
 
 def row_key(name: str, job: Job) -> str:
-    """Name what a row is to do: the same work has the same key, wherever it stands."""
+    """Return the hash of a row's work: equal work has equal keys, independent of position."""
     return content_key(type=name, job=job.model_dump(mode="json", exclude_unset=True))
 
 
@@ -152,7 +153,11 @@ def _json_record(text: str) -> dict[str, Any] | Fault:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         return Fault("#", "the line is not JSON")
-    return cast(dict[str, Any], found) if isinstance(found, dict) else Fault("#", "the line is no object")
+    return (
+        cast(dict[str, Any], found)
+        if isinstance(found, dict)
+        else Fault("#", "the line is not a JSON object")
+    )
 
 
 def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
@@ -161,7 +166,7 @@ def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
     while True:
         try:
             cells = next(reader, None)
-        except csv.Error as error:  # the reader stands at the next line
+        except csv.Error as error:  # the reader continues with the next line
             yield Fault("#", f"the line is not CSV: {error}")
             continue
         if cells is None:
@@ -175,7 +180,7 @@ def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
 
 
 def _short(lines: Iterable[str]) -> Iterator[str]:
-    """Pass lines on, and instead of one that is too long a mark."""
+    """Yield the lines, replacing each one that is too long by a marker."""
     for line in lines:
         yield line if len(line) <= LONGEST_LINE else _TOO_LONG
 
@@ -184,7 +189,7 @@ def _csv_record(heading: list[str], cells: list[str]) -> dict[str, Any] | Fault:
     if cells == [_TOO_LONG]:
         return Fault("#", f"a line has at most {LONGEST_LINE} characters")
     if len(cells) > len(heading):
-        return Fault("#", f"the row has {len(cells)} cells and the heading {len(heading)}")
+        return Fault("#", f"the row has {len(cells)} cells, but the header line has {len(heading)}")
     record: dict[str, Any] = {}
     for name, cell in zip(heading, cells, strict=False):
         if cell == "":
@@ -194,9 +199,9 @@ def _csv_record(heading: list[str], cells: list[str]) -> dict[str, Any] | Fault:
         for part in path:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                return Fault("#", f"the heading has both {part} and {name}")
+                return Fault("#", f"the header line has both {part} and {name}")
         if isinstance(place.get(last), dict):
-            return Fault("#", f"the heading has both {last} and a part of it")
+            return Fault("#", f"the header line has both {last} and a field inside it")
         place[last] = _value(cell)
     return record
 

@@ -1,4 +1,8 @@
-"""Up to when a task that renders what is new has looked: a variable of Prefect's, which people can edit."""
+"""
+Watermark of a bucket watch: time up to which objects were processed, as a Prefect variable.
+
+The variable can be edited in Prefect's pages.
+"""
 
 import hashlib
 from datetime import datetime
@@ -11,18 +15,18 @@ from flows.chains.patience import patiently
 
 def variable(name: str, tenant: str | None) -> str:
     """
-    Return what the variable of a task is called.
+    Return the name of the Prefect variable of a watch.
 
     Args:
-        name:   of the task.
-        tenant: whose it is; tasks of different ones may have the same name.
+        name:   name of the watch.
+        tenant: its tenant; watches of different tenants may have equal names.
     """
     owner = f"_{hashlib.sha256(tenant.encode()).hexdigest()[:8]}" if tenant else ""
     return f"musetalk_new{owner}_{name.replace('-', '_')}"
 
 
 def recall(name: str, tenant: str | None) -> datetime | None:
-    """Return up to when the task has looked; None when it never has, or the variable is no time."""
+    """Return the stored watermark; None if there is none or it is not a time with a time zone."""
     known: Any = patiently(lambda: Variable.get(variable(name, tenant), default=None))
     try:
         found = datetime.fromisoformat(str(known))
@@ -32,7 +36,7 @@ def recall(name: str, tenant: str | None) -> datetime | None:
 
 
 def note(name: str, tenant: str | None, until: datetime) -> None:
-    """Remember up to when it has looked, unless it has looked further meanwhile."""
+    """Store the watermark, unless a later one is already stored."""
     known = recall(name, tenant)
     if known is None or known < until:
         patiently(lambda: Variable.set(variable(name, tenant), until.isoformat(), overwrite=True))

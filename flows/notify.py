@@ -1,4 +1,8 @@
-"""notify: one attempt at delivering one webhook. A failed one leaves a later run of this flow behind."""
+"""
+The `notify` flow: one attempt to deliver one webhook.
+
+A failed attempt schedules the next one as a new run of this flow.
+"""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,45 +30,46 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 ATTEMPT = "webhook-attempt"
+"""HTTP header with the number of the attempt."""
 
 
 @flow(name="notify", **JOB)
 def notify(job: NotifyJob, control: Control = USUAL) -> NotifyResult:
     """
-    Send the message once, note what came back, and see to the next attempt.
+    Send the webhook once, record the response, and schedule the next attempt if it failed.
 
     Raises:
-        DeliveryFailed: it is given up, so that the run shows as failed.
+        DeliveryFailed: the last attempt failed (dead letter); the flow run is shown as failed.
     """
     with get_client(sync_client=True) as client:
         run, obstacle = _look(client, job)
         result = _dropped(job, obstacle) if run is None else _deliver(client, job, run)
         _note(result)
-        # before this run ends: whoever looks finds either an open attempt or the next one
+        # create it before this run ends: at any time either this attempt is open or the next one exists
         if result.next_attempt_at is not None and run is not None:
             later = job.model_copy(update={"attempt": job.attempt + 1})
             make_attempt(client, later, result.next_attempt_at, tenant_of(run))
         _mark(client, job, result)
     if result.dead and job.event != "progress":
-        raise DeliveryFailed(f"Dead letter: {result.webhook_id} was given up. {result.reason}")
+        raise DeliveryFailed(f"Dead letter: delivery of {result.webhook_id} failed for good. {result.reason}")
     return result
 
 
 def _look(client: "SyncPrefectClient", job: NotifyJob) -> tuple[FlowRun | None, str]:
-    """Return the job's run, or why there is nothing to tell of it any more."""
+    """Return the flow run of the job, or the reason why the webhook is no longer due."""
     try:
         run = client.read_flow_run(job.run)
     except ObjectNotFound:
-        return None, "The job is not kept any more."
+        return None, "The job was deleted."
     if notify_of(run) is None:
-        return None, "Nobody is to be told of the job."
+        return None, "The job has no webhook."
     if job.event == "progress":
         if run.state_type is None or run.state_type.value != "RUNNING":
-            return None, "The job does not run any more: its end is told instead."
+            return None, "The job is no longer running; the webhook for its end replaces this one."
     elif job.event not in happened(run):
-        return None, f"The job is not {job.event} any more: it was started again, or stopped."
+        return None, f"The job is no longer {job.event}: it was started again, or stopped."
     if not job.replay and job.event != "progress" and is_delivered(client, job):
-        return None, "It has arrived already."
+        return None, "The webhook has already been delivered."
     return run, ""
 
 
@@ -97,7 +102,7 @@ def _headers(job: NotifyJob, now: datetime, body: bytes) -> dict[str, str]:
     headers = {ID: job.webhook_id, TIMESTAMP: str(stamp), ATTEMPT: str(job.attempt)}
     secrets = [secret.get_secret_value() for secret in get_settings().webhook.secrets]
     if not secrets:
-        get_run_logger().warning("Sent unsigned: MUSETALK_WEBHOOK__SECRETS is not set.")
+        get_run_logger().warning("The webhook is not signed: MUSETALK_WEBHOOK__SECRETS is not set.")
         return headers
     return headers | {SIGNATURE: sign(secrets, job.webhook_id, stamp, body)}
 
@@ -105,7 +110,7 @@ def _headers(job: NotifyJob, now: datetime, body: bytes) -> dict[str, str]:
 def _told(job: NotifyJob, sent_at: datetime, body: bytes, answer: Answer) -> NotifyResult:
     answered = answer.answered
     again = None
-    # a later word about progress says more than this one again
+    # progress is not retried: the next progress event is newer
     if not answered.is_success and not job.replay and job.event != "progress":
         again = next_attempt(job.attempt, answered, datetime.now(UTC))
     return NotifyResult(
@@ -132,14 +137,14 @@ def _outcome(answer: Answer) -> Outcome:
 
 def _reason(job: NotifyJob, answer: Answer) -> str:
     status = answer.answered.status
-    told = answer.trouble or f"The receiver answered {status}."
+    told = answer.trouble or f"The receiver returned status {status}."
     if job.replay or status == GONE or job.event == "progress":
         return told
     return f"{told} Attempt {job.attempt} of {len(DELAYS_S)}."
 
 
 def _note(result: NotifyResult) -> None:
-    """Write down what was sent and answered, for those who look at Prefect's pages and for the API."""
+    """Store the request and the response as an artifact for the API and for Prefect's pages."""
     data: Any = result.model_dump(mode="json")
     made: Any = Artifact(type="json", key=DELIVERY, data=data, description=result.reason)
     made.create()
@@ -147,9 +152,9 @@ def _note(result: NotifyResult) -> None:
 
 def _mark(client: "SyncPrefectClient", job: NotifyJob, result: NotifyResult) -> None:
     """
-    Tag this run with how it ended, which can be filtered by; one that will be tried again gets no tag.
+    Tag this run with its outcome, for filtering; a failed attempt with a successor gets no tag.
 
-    Runs that an automation made, those about progress, have none of the attempt's tags yet.
+    Runs for progress events are created by an automation and do not have the tags of an attempt yet.
     """
     words = {"delivered": DELIVERED, "dropped": DROPPED}
     word = DEAD if result.dead else words.get(result.outcome)

@@ -1,4 +1,4 @@
-"""What every job flow has in common."""
+"""Prefect options that all job flows share."""
 
 from typing import TypedDict
 
@@ -16,4 +16,8 @@ JOB: _Flow = {
     "validate_parameters": True,
     "log_prints": False,
 }
-"""A flow's own result is its `result` artifact; only its tasks' results are stored."""
+"""
+Options of every flow decorator.
+
+A flow does not store its return value: its result is the `result` artifact. Only task results are stored.
+"""

@@ -1,8 +1,7 @@
 """
-What became of a job, read off its flow run: status, error, result, and the older services' words.
+Status, error, result and progress of a job, read from its flow run and artifacts.
 
-The API and the webhooks tell the same story because both read it here. Light: Prefect's records are only
-looked at.
+The API and the webhooks report the same values because both read them here. Light imports: no Prefect client.
 """
 
 import json
@@ -19,11 +18,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled", "aborted"]
+"""Job status in the v1 API."""
 FINAL: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
+"""Statuses of jobs that have ended."""
 FILE_FIELDS: Final = ("video", "audio", "picture")
-"""Fields of results that name the file a job made."""
+"""Fields of results that hold the output file of a job."""
 TEXT_JOBS: Final = frozenset({"transcribe", "analyze"})
-"""Job types whose result is a text in the older service's eyes."""
+"""Job types whose result is a text in the compatibility routes."""
 NOTES: Final = ("result", "error")
 """Keys of the artifacts that `error_of` and `result_of` read."""
 
@@ -42,12 +43,12 @@ STATE_TYPES: Final[Mapping[str, Status]] = {
     "CRASHED": "failed",
     "CANCELLED": "canceled",
 }
-"""What Prefect's types of states mean, before labels and times are looked at."""
+"""Job status by Prefect state type, before labels and times are considered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is."""
+    """The progress of a job: percent, phase, and completed items of the total."""
 
     percent: float = 0.0
     phase: str | None = None
@@ -60,7 +61,7 @@ NO_PROGRESS: Final = Progress()
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, for its caller."""
+    """The error of a failed job: code, message and whether a retry may succeed."""
 
     code: str
     message: str
@@ -69,13 +70,13 @@ class JobError:
 
 def read_data(note: Any) -> dict[str, Any]:
     """
-    Read the data of a JSON artifact, which Prefect stores as text.
+    Parse the data of a JSON artifact, which Prefect stores as text.
 
     Args:
-        note: the artifact, or None.
+        artifact: artifact, or None.
 
     Returns:
-        Its members; none when it is missing or holds something else.
+        The object; empty if the artifact is missing or does not hold a JSON object.
     """
     data: Any = getattr(note, "data", None)
     try:
@@ -86,16 +87,16 @@ def read_data(note: Any) -> dict[str, Any]:
 
 
 BAD_PARAMETERS: Final = "Validation of flow parameters failed"
-"""How Prefect's message begins for a run that was started past the API, with parameters no flow takes."""
+"""Start of Prefect's message for a run that was started past the API with invalid parameters."""
 
 
 def read_error(note: Any, state: Any) -> JobError:
     """
-    Read a failed run's `error` artifact; without one, tell a crash from an unexpected error.
+    Return the error of a failed run from its `error` artifact, or derive it from the run's state.
 
     Args:
-        note:  the artifact with code, message and retryable as data; None when there is none.
-        state: Prefect's state of the run.
+        artifact: artifact with code, message and retryable as data; None if there is none.
+        state:    Prefect state of the run.
     """
     data = read_data(note)
     if {"code", "message", "retryable"} <= data.keys():
@@ -105,18 +106,20 @@ def read_error(note: Any, state: Any) -> JobError:
         faults = [line.removeprefix(" - ") for line in said.splitlines() if line.startswith(" - ")]
         return JobError("invalid_input", "; ".join(faults) or f"{BAD_PARAMETERS}.", False)
     if getattr(state, "type", None) == "CRASHED":
-        return JobError("internal", "The worker ended while the job ran; sending it again may help.", True)
+        return JobError(
+            "internal", "The worker process ended while the job was running. Submit the job again.", True
+        )
     return JobError(
-        "internal", "The job failed for a reason of ours; its log in Prefect has the details.", False
+        "internal", "The job failed with an internal error. See its log in Prefect for details.", False
     )
 
 
 def read_progress(note: Any) -> Progress:
     """
-    Read a run's `progress` artifact.
+    Parse the `progress` artifact of a run.
 
     Args:
-        note: the artifact, with percent as data and JSON `{phase, done, total}` as description, or None.
+        artifact: artifact with percent as data and JSON `{phase, done, total}` as description, or None.
     """
     if note is None:
         return Progress()
@@ -128,43 +131,43 @@ def read_progress(note: Any) -> Progress:
             done=int(detail.get("done", 0)),
             total=int(detail.get("total", 0)),
         )
-    except (ValueError, TypeError, AttributeError):  # somebody else's artifact under our key
+    except (ValueError, TypeError, AttributeError):  # an artifact of another program under the same key
         return Progress()
 
 
 def status_of(run: "FlowRun") -> Status:
     """
-    Say where a run stands, in the API's words.
+    Return the job status of a flow run.
 
     Args:
-        run: as the server has it.
+        run: flow run as read from the server.
     """
     if run.state_type is not None and run.state_type.value == "CANCELLED":
         return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
     status = STATE_TYPES.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
-    # what has begun may have left its place to others, or be paused
+    # a started run may have yielded its worker slot, or be suspended
     if status == "queued" and (YIELDS in run.labels or (run.state_name == "Suspended" and run.run_count)):
         return "running"
     due = run.next_scheduled_start_time
-    # a run that is to start at once is due a moment after its creation, by the server's clock
+    # a run without delay is due shortly after its creation, by the server's clock
     later = due is not None and due > datetime.now(UTC) + timedelta(seconds=5)
     return "scheduled" if status == "queued" and run.state_name == "Scheduled" and later else status
 
 
 def ended_as(run: "FlowRun") -> str | None:
-    """Return the word for why a run was stopped; None when nobody said one."""
+    """Return the reason why a run was stopped; None if no reason was recorded."""
     return str(run.labels.get(ENDED_AS, "")) or None
 
 
 def error_of(status: Status, word: str | None, notes: Mapping[str, Any], state: Any) -> JobError | None:
     """
-    Say why a job failed, or ran out of time.
+    Return the error of a job that failed or exceeded a time limit; None for other jobs.
 
     Args:
-        status: its status.
-        word:   why it was stopped.
-        notes:  its newest artifact per key.
-        state:  Prefect's state of it.
+        status:    status of the job.
+        reason:    reason why it was stopped.
+        artifacts: newest artifact per key.
+        state:     Prefect state of the run.
     """
     if status == "failed":
         return read_error(notes.get("error"), state)
@@ -174,18 +177,18 @@ def error_of(status: Status, word: str | None, notes: Mapping[str, Any], state: 
 
 
 def result_of(status: Status, notes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the result of a job that succeeded and wrote one."""
+    """Return the result of a succeeded job; None if there is none."""
     return (read_data(notes.get("result")) or None) if status == "succeeded" else None
 
 
 def seed_word(status: Status, word: str | None, *, overdue: bool) -> str:
     """
-    Translate a status into the older services' words.
+    Translate a status into the status of the compatibility routes.
 
     Args:
-        status:  the job's.
-        word:    why it was stopped: cancelled and timed_out are the owner's own words.
-        overdue: it ran out of time.
+        status:             status of the job.
+        reason:             reason why it was stopped; cancelled and timed_out are given by the client.
+        is_over_time_limit: the job exceeded a time limit.
     """
     match status:
         case "queued" | "scheduled":
@@ -201,6 +204,6 @@ def seed_word(status: Status, word: str | None, *, overdue: bool) -> str:
 
 
 def media_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return where the sound or picture that a job made is stored; None for a job that makes neither."""
+    """Return the stored output file of a job; None if the job produces no audio, video or image."""
     stored = next((result[field] for field in FILE_FIELDS if result.get(field)), None)
     return cast(Mapping[str, Any], stored) if isinstance(stored, Mapping) and "name" in result else None

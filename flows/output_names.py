@@ -1,4 +1,4 @@
-"""Names of output files, from `output.name` or the names of the inputs. Light."""
+"""Output file names, from `output.name` or the names of the inputs. Light imports."""
 
 from collections.abc import Callable
 from typing import Final, get_args
@@ -10,7 +10,7 @@ from tasks.file_names import fit_name, key_prefix_and_room, output_name, safe_st
 
 TRANSCRIPT_FORMATS: Final = ("txt", "json", "srt", "vtt", "tsv")
 SPOKEN_FILE: Final = "speech.wav"
-"""Name of the speech that a portrait job synthesizes."""
+"""File name of the speech that a portrait job synthesizes."""
 _SOUND_FORMATS: Final[tuple[SoundFormat, ...]] = get_args(SoundFormat)
 
 NameOf = Callable[[str], str | None]
@@ -18,20 +18,20 @@ NameOf = Callable[[str], str | None]
 
 
 def captioned_name(output: Output, video: str) -> str:
-    """Name a captioned video after `video`, the name of its source."""
+    """Return the file name of a captioned video, derived from its source name if the job sets none."""
     name = output.name or safe_stem(video)
     return fit_name(name[:-4] if name.lower().endswith(".mp4") else name, ".mp4")
 
 
 def analysis_name(output: Output, picture: str) -> str:
-    """Name the JPEG of an analysis after `picture`, the name of its source."""
+    """Return the file name of the annotated JPEG, derived from the source name if the job sets none."""
     if output.name:
         return fit_name(output.name.removesuffix(".jpg"), ".jpg")
     return fit_name(safe_stem(picture), "_analysed.jpg")
 
 
 def transcript_stem(output: Output, audio: str) -> str:
-    """Name the files of a transcript after `audio`, the name of its source; without an ending."""
+    """Return the common name of the transcript files without extension."""
     name = output.name or safe_stem(audio)
     stem, _, ending = name.rpartition(".")
     return stem if stem and ending in TRANSCRIPT_FORMATS else name
@@ -47,11 +47,11 @@ def sound_name(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundF
 
 def expected_object(job: Job, name_of: NameOf) -> str | None:
     """
-    Return the object that a job's main file becomes if the name is free.
+    Return the object URI of a job's main output file, assuming that the name is free.
 
     Args:
         job:     of any type.
-        name_of: returns names of inputs.
+        name_of: returns the file name of a media reference.
 
     Returns:
         `s3://bucket/key`. None if the output stays in the system's own store, where every job has its own

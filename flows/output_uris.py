@@ -1,4 +1,4 @@
-"""Public references to the files of a job: `s3://` in a client's bucket, `job://` in the system's store."""
+"""Public references to output files: `s3://` in a client's bucket, `job://` in the system's own store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,24 +14,24 @@ def public_uri(uri: str, job: object, name: str) -> str:
     Return the public reference to a stored file, which other jobs accept as an input.
 
     Args:
-        uri:  the stored location, from the result of its job.
+        uri:  stored location, from the result of the job.
         job:  id of the job.
-        name: of the file.
+        name: name of the file.
 
     Returns:
-        `s3://bucket/key` for a file in a bucket that the job named; `job://ID/name` for one in the system's
-        own store, whose location is private.
+        `s3://bucket/key` for a file in a bucket named by the job; `job://ID/name` for one in the system's own
+        store, whose location is private.
     """
     return uri if _is_in_client_bucket(uri) else job_uri(job, name)
 
 
 def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:
     """
-    Return a copy of a result in which every file has its `public_uri`.
+    Return a copy of a result in which every file location is replaced by its public reference.
 
     Args:
-        result: as stored.
-        job:    its id.
+        result: result as stored.
+        job:    id of the job.
     """
     shown = dict(result)
     for field in FILE_FIELDS:
@@ -39,7 +39,7 @@ def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:
             shown[field] = _with_public_uri(shown[field], job, str(shown.get("name", "")))
     if isinstance(shown.get("files"), Mapping):
         shown["files"] = _with_public_uris(shown["files"], job)
-    if isinstance(shown.get("steps"), Mapping):  # of a pipeline: each step is a job of its own
+    if isinstance(shown.get("steps"), Mapping):  # pipeline: each step is a child job
         shown["steps"] = {name: _step(step) for name, step in shown["steps"].items()}
     return shown
 

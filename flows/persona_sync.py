@@ -1,4 +1,4 @@
-"""persona_sync: a clip and a voice clip become a lip-synced video with captions."""
+"""The `persona_sync` flow: lip-sync a video to a voice recording and caption it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,11 @@ _OF_LIP_SYNC = {"video", "audio", "text", "engine", "version", "musetalk", "face
 
 @flow(name="persona_sync", **JOB)
 def persona_sync(job: PersonaSyncJob, control: Control = USUAL) -> PipelineResult:
-    """Lip-sync, write down what is said, and put it beside the video or into it; names follow the inputs."""
+    """
+    Lip-sync the video, transcribe it, and add captions as files or to the video.
+
+    Output names follow the names of the inputs.
+    """
     with books() as open_books:
         check_access(job)
         return run_steps(tuple(steps_of(job)), open_books)
@@ -26,10 +30,10 @@ def persona_sync(job: PersonaSyncJob, control: Control = USUAL) -> PipelineResul
 
 def steps_of(job: PersonaSyncJob) -> Iterator[Step]:
     """
-    Yield the steps of a job; the finished video's is the last.
+    Yield the pipeline steps of a job; the step that makes the final video is the last.
 
-    Without captions in the picture the video of the first step is the finished one and goes where the job
-    wants it, with its captions beside it; else the captioned one does, under the name that it would have had.
+    If no captions are added to the video, the lip-synced video is final: it gets the job's output location,
+    and sidecar captions are stored beside it. Otherwise the captioned video is final and gets that name.
     """
     given = job.model_dump(mode="json", exclude_unset=True)
     place = given.get("output", {})
@@ -56,7 +60,7 @@ def steps_of(job: PersonaSyncJob) -> Iterator[Step]:
 
 
 def _words(job: PersonaSyncJob, place: dict[str, Any]) -> dict[str, Any]:
-    """Listen to the finished video: its name is what the captions are named after."""
+    """Build the transcribe job for the lip-synced video, whose name the caption files inherit."""
     model = {"model": job.model} if job.model else {}
     return {"audio": f"job://{VIDEO}", "language": job.language, "output": place, **model}
 

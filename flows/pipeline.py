@@ -1,4 +1,4 @@
-"""pipeline: jobs that take in each other's results."""
+"""The `pipeline` flow: jobs that use each other's outputs."""
 
 from prefect import flow
 
@@ -12,7 +12,7 @@ from flows.pipeline_schemas import PipelineJob, PipelineResult
 
 @flow(name="pipeline", **JOB)
 def pipeline(job: PipelineJob, control: Control = USUAL) -> PipelineResult:
-    """Begin each step when what it takes in is there; what was done before is taken as it is."""
+    """Run each step as a child job as soon as its inputs are ready; reuse steps that already succeeded."""
     with books() as open_books:
         check_access(job)
         return run_steps(job.steps, open_books)

@@ -1,4 +1,4 @@
-"""What the pipeline job takes and gives: steps that take in what others made. Pure pydantic."""
+"""Request and result schemas of pipelines: steps that use each other's outputs. Pure pydantic."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,23 +19,24 @@ StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 StepType = Literal["lip_sync", "portrait", "prepare_avatar", "speech", "transcribe", "analyze", "caption"]
 
 MOST_STEPS: Final = 50
+"""Maximum number of steps of a pipeline."""
 _REFERENCE: Final = re.compile(r"job://([a-z][a-z0-9_]{0,31})(/[^/]{1,765})?")
-"""Never a UUID: those have hyphens."""
+"""Reference to a step. It never matches a job id, because UUIDs contain hyphens."""
 
 
 class Step(BaseModel):
-    """One job of a pipeline."""
+    """One step of a pipeline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: StepName = Field(
-        title="Name", description="What other steps call it: job://NAME.", examples=["speak"]
+        title="Name", description="Other steps refer to this step as job://NAME.", examples=["speak"]
     )
-    type: StepType = Field(title="Type", description="Of job.", examples=["speech"])
+    type: StepType = Field(title="Job type", description="Job type of the step.", examples=["speech"])
     job: dict[str, Any] = Field(
         title="Job",
-        description="Its fields, as for a job of that type alone. job://NAME is what the step of that name"
-        " made; job://NAME/srt the one of its files that ends so.",
+        description="Fields of the job, as for a single job of that type. job://NAME refers to"
+        " the output of the step NAME; job://NAME/srt to its output file with the extension srt.",
         examples=[{"text": "Good morning."}],
     )
 
@@ -43,23 +44,24 @@ class Step(BaseModel):
     @classmethod
     def _is_a_job(cls, job: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "type" in info.data:
-            # errors keep their places: a ValidationError in a validator is taken apart by pydantic
+            # pydantic merges a ValidationError raised here, so each error keeps its field location
             WORK_TYPES[info.data["type"]].job.model_validate(resolved(job, placeholder))
         return job
 
     @property
     def needs(self) -> frozenset[str]:
-        """Names of the steps whose results it takes in."""
+        """Names of the steps whose outputs this step uses."""
         return frozenset(match[1] for match in _references(self.job))
 
 
 class PipelineJob(Job):
-    """Do several jobs that take in each other's results, as one."""
+    """Run several jobs that use each other's outputs as one pipeline."""
 
     steps: tuple[Step, ...] = Field(
         max_length=MOST_STEPS,
         title="Steps",
-        description="In any order: a step begins when those that it names have ended; others run beside it.",
+        description="In any order: a step starts when the steps it refers to have succeeded;"
+        " independent steps run in parallel.",
         examples=[
             [
                 {"name": "speak", "type": "speech", "job": {"text": "Good morning."}},
@@ -76,32 +78,34 @@ class PipelineJob(Job):
     @model_validator(mode="after")
     def _is_a_graph(self) -> Self:
         if not self.steps:
-            raise ValueError("a pipeline has at least one step")
+            raise ValueError("a pipeline needs at least one step")
         names = [step.name for step in self.steps]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two steps are called {twice}")
+            raise ValueError(f"two steps have the name {twice}")
         for step in self.steps:
             if unknown := sorted(step.needs - set(names)):
-                raise ValueError(f"step {step.name} takes in job://{unknown[0]}, and no step is called so")
+                raise ValueError(f"step {step.name} refers to job://{unknown[0]}, but no step has that name")
         try:
             TopologicalSorter({step.name: step.needs for step in self.steps}).prepare()
         except CycleError as error:
-            raise ValueError("steps wait for each other: " + " > ".join(error.args[1])) from None
+            raise ValueError(
+                "the steps depend on each other in a cycle: " + " > ".join(error.args[1])
+            ) from None
         return self
 
 
 def placeholder(name: str) -> UUID:
-    """Return an id that no job has, for a step that has none yet."""
+    """Return the id of a job that does not exist, for a step that has no job yet."""
     return uuid5(NAMESPACE_OID, f"step {name}")
 
 
 def resolved(value: Any, job_of: Any) -> Any:
     """
-    Put jobs in place of the steps that a job names.
+    Replace references to steps by references to their jobs.
 
     Args:
-        value:  a job's fields, or a part of them.
-        job_of: gives the id of a step's job by its name.
+        value:  fields of a job, or a part of them.
+        job_of: returns the job id for a step name.
     """
     match value:
         case str():
@@ -131,66 +135,70 @@ def _references(value: Any) -> Iterator[re.Match[str]]:
 
 
 class PersonaSyncJob(Job):
-    """Lip-sync a clip to a voice clip, and write down what is said: sound, video and captions in one go."""
+    """Lip-sync a video to a voice recording and caption it: video, transcript and captions in one job."""
 
     video: MediaUri = Field(
         title="Video",
-        description="The clip of the person: s3://, https://, asset:// or job://.",
+        description="Video of the person: s3://, https://, asset:// or job://.",
         examples=["s3://media/clips/anna.mp4"],
     )
     audio: MediaUri = Field(
-        title="Speech", description="The voice clip.", examples=["s3://media/voices/hello.wav"]
+        title="Speech", description="Audio file with the speech.", examples=["s3://media/voices/hello.wav"]
     )
     text: str | None = Field(
         default=None,
         max_length=100_000,
         title="Transcript",
-        description="The words of the speech, if known (English): better lips.",
+        description="Words of the speech (English), if known; improves the lip movements.",
         examples=["My mother bought five big blue balloons."],
     )
     captions: Literal["none", "sidecar", "track", "burned"] = Field(
         default="sidecar",
         title="Captions",
-        description="sidecar: files beside the video; track: one that players can switch on; burned: in the"
-        " picture.",
+        description="none: no captions; sidecar: files beside the video; track: a subtitle track"
+        " in the video; burned: drawn into the picture.",
     )
     language: str = Field(
         default="",
         max_length=32,
-        title="Language of the captions",
-        description="That is spoken; empty: as it sounds.",
+        title="Caption language",
+        description="Spoken language. Empty: detected.",
         examples=["en"],
     )
     model: WhisperSize | None = Field(
-        default=None, title="Model of the captions", description="Whisper's size; empty: what is installed."
+        default=None, title="Caption model", description="Whisper model size. Empty: the best installed one."
     )
-    engine: Engine = Field(default="auto", title="Engine", description="What makes the mouth.")
+    engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
     version: Version = VERSION
     musetalk: MuseTalkOptions = OPTIONS
-    face: FaceChoice = Field(default="largest", title="Face", description="Whose lips move.")
+    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
     encode: VideoOptions = Field(
-        default=VideoOptions(), title="Encoding", description="Quality and size of the finished video."
+        default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
     )
     output: Output = OUTPUT
 
 
 class StepView(BaseModel):
-    """What became of a step."""
+    """The outcome of a step."""
 
     type: str
-    job: UUID = Field(description="Its job: /v1/jobs/ID tells all of it.")
-    name: str | None = Field(description="Of the file that stands for it.")
-    files: dict[str, ObjectRef] = Field(description="All its files by name.")
-    reused: bool = Field(description="It had been done before, by this pipeline or the one it does again.")
+    job: UUID = Field(description="Child job; see /v1/jobs/ID.")
+    name: str | None = Field(description="Name of its main output file.")
+    files: dict[str, ObjectRef] = Field(description="All output files by name.")
+    reused: bool = Field(
+        description="Whether an earlier result was reused, of this pipeline or of the one that it retries."
+    )
 
 
 class PipelineResult(BaseModel):
-    """What a pipeline made."""
+    """The outputs of a pipeline."""
 
-    steps: dict[str, StepView] = Field(description="By name, in the order of the request.")
-    name: str | None = Field(description="Of the last step's file, which stands for the whole.")
-    video: ObjectRef | None = Field(default=None, description="That file, when it is a video or picture.")
-    audio: ObjectRef | None = Field(default=None, description="That file, when it is a sound.")
-    files: dict[str, ObjectRef] = Field(description="The last step's files by name.")
-    timings_s: dict[str, float] = Field(description="Seconds that each step's job ran.")
+    steps: dict[str, StepView] = Field(
+        description="Outcome of each step by name, in the order of the request."
+    )
+    name: str | None = Field(description="Name of the main output file, which is that of the last step.")
+    video: ObjectRef | None = Field(default=None, description="Main output file, if it is a video or image.")
+    audio: ObjectRef | None = Field(default=None, description="Main output file, if it is audio.")
+    files: dict[str, ObjectRef] = Field(description="Output files of the last step by name.")
+    timings_s: dict[str, float] = Field(description="Running time of each step's job in seconds.")
     warnings: list[str] = []

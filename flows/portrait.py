@@ -1,4 +1,4 @@
-"""portrait: make the person in a still picture say a speech, or a text."""
+"""The `portrait` flow: animate a still image so that the person speaks an audio file or a text."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from tasks.weights import pin
 
 @flow(name="portrait", **JOB)
 def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
-    """The lip_sync steps on a one-frame avatar with gentle idle motion; a text is spoken first."""
+    """Run the lip_sync steps on a one-frame avatar with subtle idle motion; a text is synthesized first."""
     with job_steps(job) as steps:
         where = job.output
         check_output_location(f"{where.name or 'portrait'}.mp4", where)
@@ -60,7 +60,7 @@ def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
 
 
 def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
-    """Speak the text when there is no sound: its own artefact is the job's audio, at full quality."""
+    """Synthesize the text if there is no audio; the job uses the speech artifact at full quality."""
     if job.audio is not None:
         return order
     spoken = speak_text([job.text or ""], job.voice, steps)

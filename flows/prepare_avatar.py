@@ -1,4 +1,4 @@
-"""prepare_avatar: do the slow part ahead of time."""
+"""The `prepare_avatar` flow: prepare an avatar ahead of time."""
 
 from prefect import flow
 
@@ -14,7 +14,7 @@ from tasks.models import EngineSpec, engine_facts, pinned_engine
 
 @flow(name="prepare_avatar", **JOB)
 def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAvatarResult:
-    """Fetch a video or picture and prepare its face, so that later jobs on it start at once."""
+    """Fetch a video or image and prepare its avatar, so that later jobs start without that delay."""
     with job_steps(job) as steps:
         spec = engine_of(job)
         picture = steps.fetched(fetch.submit(job.video, "video"))

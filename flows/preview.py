@@ -1,4 +1,4 @@
-"""What people see of a finished video in Prefect's pages: one artifact, `preview`, that reads like a page."""
+"""The `preview` artifact of a video job: a page with frames, a lip-sync check, timings and links."""
 
 import base64
 import logging
@@ -20,22 +20,27 @@ from tasks.refs import Artefact, job_uri
 from tasks.settings import get_settings
 
 KEY: Final = "preview"
+"""Key of the preview artifact."""
 _CLEAR, _WEAK = 0.4, 0.2
-"""Margins over wrong sounds; see `musetalk_core.sync`."""
+"""
+Minimum correlation above that with reversed phonemes, for the grades "clearly" and "weakly".
+
+See `musetalk_core.sync`.
+"""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """
-    A finished video to show.
+    A finished video and the data for its preview page.
 
     Attributes:
-        video:   the artefact that holds it.
-        result:  what the job answers.
-        face:    whose lips.
-        phones:  gives those of its speech, as far as they are known.
-        seconds: gives those of each phase.
+        video:   artifact that holds the video.
+        result:  result of the job.
+        face:    face whose lips were moved.
+        phones:  returns the phonemes of the speech, as far as they are known.
+        seconds: returns the seconds per phase.
     """
 
     video: Artefact
@@ -47,9 +52,9 @@ class Shown:
 
 def show_video(shown: Shown) -> None:
     """
-    Show a finished video: eight of its pictures, how well the lips follow, times and links.
+    Write the preview page of a finished video: eight frames, a lip-sync check, timings and links.
 
-    A page that cannot be written is no reason to fail a job, and looking ends after some seconds.
+    An error is logged and does not fail the job. The time for the lip-sync check is limited to some seconds.
     """
     if not get_settings().render.preview:
         return
@@ -59,11 +64,11 @@ def show_video(shown: Shown) -> None:
         page = write(result, seen.jpeg, seen.followed, shown.seconds(), UUID(str(flow_run.id)))
         create_markdown_artifact(markdown=page, key=KEY, description=summary(result))
     except Exception as error:
-        _log.warning("the video was not shown: %s", error)
+        _log.warning("the preview page was not written: %s", error)
 
 
 def summary(result: VideoResult) -> str:
-    """Say in a line what was made."""
+    """Return a one-line description of the video."""
     frames = f"{result.width} x {result.height} at {result.fps} frames/s"
     return f"`{result.name}`, {result.duration_s:.2f} s, {frames}, engine {result.engine}"
 
@@ -72,25 +77,25 @@ def write(
     result: VideoResult, picture: bytes, followed: Followed | None, seconds: Mapping[str, float], run: UUID
 ) -> str:
     """
-    Write the page in Markdown.
+    Return the preview page as Markdown.
 
     Args:
-        result:   what the job answers.
-        picture:  JPEG.
-        followed: how well the lips follow; None when that is not known.
-        seconds:  per phase.
-        run:      the job.
+        result:   result of the job.
+        picture:  contact sheet as JPEG.
+        followed: measured lip-sync; None if it is unknown.
+        seconds:  seconds per phase.
+        run:      job id.
     """
     faces = result.faces
     parts = [
-        _image("pictures from the video", "jpeg", picture),
+        _image("frames of the video", "jpeg", picture),
         _lips(followed),
-        f"The face was found in {faces.with_face:,} of {faces.frames:,} source frames.",
+        f"The face was detected in {faces.with_face:,} of {faces.frames:,} source frames.",
         *(f"**Warning:** {text}" for text in result.warnings),
-        "### Seconds",
+        "### Timings",
         _image("seconds per phase", "svg+xml", chart(seconds).encode()),
-        f"From the cache: {', '.join(dict.fromkeys(result.cached)) or 'nothing'}.",
-        "### Where it is",
+        f"Steps from the cache: {', '.join(dict.fromkeys(result.cached)) or 'none'}.",
+        "### Links",
         *_links(result, run),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -109,18 +114,18 @@ def _lips(found: Followed | None) -> str:
     return (
         f"The lips follow the sounds {sure}: correlation **{found.correlation:.2f}**"
         f" {late if found.lag_frames else 'in time'}, {found.backwards:.2f} with the sounds played backwards"
-        f" (the first {found.seconds:.1f} s spoken; a check against what the mouth was asked to do, no score"
-        " to compare with those of others)."
+        f" (the first {found.seconds:.1f} s of speech; compares the lips with the requested mouth movement;"
+        " not comparable with published lip-sync scores)."
     )
 
 
 def _links(result: VideoResult, run: UUID) -> list[str]:
     public = get_settings().api.public_url
     own = job_uri(run, result.name)
-    lines = [f"* as an input of another job: `{own}`", f"* on a terminal: `musetalk result {run}`"]
+    lines = [f"* as an input of another job: `{own}`", f"* on the command line: `musetalk result {run}`"]
     if (place := public_uri(result.video.uri, run, result.name)) != own:
         lines.append(f"* in the bucket: `{place}`")
     if public:
         job = f"{public}/v1/jobs/{run}"
-        lines.append(f"* [the video]({job}/result), [the job]({job}), [where it came from]({job}/lineage)")
+        lines.append(f"* [the video]({job}/result), [the job]({job}), [provenance]({job}/lineage)")
     return ["\n".join(lines)]

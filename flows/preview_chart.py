@@ -1,4 +1,4 @@
-"""Bars of seconds as an SVG, legible on a light and on a dark page."""
+"""Horizontal bar chart of seconds per phase as SVG, legible on light and dark pages."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,13 +11,10 @@ _FONT: Final = 'font-family="sans-serif" font-size="13"'
 
 def chart(seconds: Mapping[str, float]) -> str:
     """
-    Draw a bar a name.
+    Return a bar chart of durations as SVG.
 
     Args:
-        seconds: in the order in which to draw them.
-
-    Returns:
-        SVG.
+        seconds: duration in seconds by name, in drawing order.
     """
     longest = max(seconds.values(), default=0.0) or 1.0
     rows = [

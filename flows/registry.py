@@ -1,4 +1,4 @@
-"""All flows there are: those that do the work, those that chain them, and those that no client asks for."""
+"""Registry of all flows: media job types, orchestration job types, and internal flows."""
 
 from flows import schemas
 from flows.batch_schemas import BatchJob, BatchResult, RenderNewJob
@@ -17,9 +17,10 @@ CHAINS = {
         JobType("render_new", RenderNewJob, BatchResult, "light"),
     )
 }
-"""Jobs that make others and wait for them."""
+"""Job types that create child jobs and wait for them."""
 
 JOB_TYPES = {**WORK_TYPES, **CHAINS}
+"""Job types that clients may submit."""
 
 INTERNAL = {
     job_type.name: job_type
@@ -30,6 +31,7 @@ INTERNAL = {
         JobType("notify", schemas.NotifyJob, schemas.NotifyResult, "light"),
     )
 }
-"""Flows that no client asks for."""
+"""Flows that clients cannot submit; automations, schedules and the system start them."""
 
 FLOWS = {**JOB_TYPES, **INTERNAL}
+"""All flows by name."""

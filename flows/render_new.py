@@ -1,4 +1,4 @@
-"""render_new: a job for all that is new in a folder since the last time, each once."""
+"""The `render_new` flow: run a job for each new object in a bucket folder, once per object."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,10 +20,11 @@ from flows.windows import Span, looked_until, spans
 @flow(name="render_new", **JOB)
 def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
     """
-    Look for what came since the last time, and do it as a batch.
+    List the objects created since the last run and process them as a batch.
 
-    Two runs at a time make nothing twice: a job is made under the task's name and its inputs' versions.
-    How far it has looked is noted when all is done, so that a run that fails leaves nothing out.
+    Two concurrent runs create no job twice, because the idempotency key of a child job covers the watch name
+    and the versions of its inputs. The watermark is stored after all rows have ended, so a failed run skips
+    nothing.
     """
     order = Order(
         type=job.job_type,

@@ -1,4 +1,4 @@
-"""What callers send and get back, one pair per job type. Pure pydantic: the API and the UI forms use this."""
+"""Request and result schemas, one pair per job type. Pure pydantic: the API and Prefect's forms use them."""
 
 import re
 from fractions import Fraction
@@ -46,12 +46,13 @@ Engine = Literal["auto", "musetalk", "viseme", "fake"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
 
 _RATE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?|[0-9]{1,9}/[0-9]{1,9}")
-"""Before anything reckons with it: the twelve characters of 1e9999999999 are a number nobody can hold."""
+"""Checked before any arithmetic: 1e9999999999 has twelve characters and would exhaust the memory."""
 _NTSC = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
+"""Exact NTSC rates by nominal rate in frames per second."""
 
 
 def _rational(value: Any) -> Any:
-    """Accept 25, 29.97, "25" and "30000/1001"; give back a fraction as text, 29.97 meaning 30000/1001."""
+    """Parse 25, 29.97, "25" or "30000/1001" into an exact fraction as text; 29.97 becomes 30000/1001."""
     if value is None or isinstance(value, bool):
         return value
     try:
@@ -60,12 +61,14 @@ def _rational(value: Any) -> Any:
             raise ValueError(text)  # noqa: TRY301  one message
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError('a frame rate is a number or a fraction, such as 25 or "30000/1001"') from None
+        raise ValueError(
+            'expected a frame rate as a number or a fraction, for example 25 or "30000/1001"'
+        ) from None
     for whole, exact in _NTSC.items():
         if rate.denominator != 1001 and abs(rate - Fraction(exact)) < Fraction(1, 200) and rate != whole:
             return exact
     if not 1 <= rate <= 120:
-        raise ValueError("a frame rate lies between 1 and 120 frames per second")
+        raise ValueError("the frame rate must be between 1 and 120 frames per second")
     return str(rate.limit_denominator(1001))
 
 
@@ -74,7 +77,7 @@ FrameRate = Annotated[str, BeforeValidator(_rational)]
 
 
 class VideoOptions(BaseModel):
-    """How a finished video is encoded."""
+    """Encoder settings of the output video."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,92 +86,98 @@ class VideoOptions(BaseModel):
         ge=0,
         le=40,
         title="Quality (CRF)",
-        description="H.264 constant rate factor; lower is better.",
+        description="H.264 constant rate factor; a lower value gives better quality and a larger file.",
         examples=[18, 23],
     )
     preset: Preset = Field(
-        default="fast", title="x264 preset", description="Faster ones take less time, slower ones less space."
+        default="fast",
+        title="x264 preset",
+        description="A faster preset encodes in less time, a slower one gives a smaller file.",
     )
 
 
 _ENCODE: Any = Field(
-    default=VideoOptions(), title="Encoding", description="Quality and size of the finished video."
+    default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
 )
 
 
 class LipSyncJob(Job):
-    """Make the person in a video say the given speech."""
+    """Lip-sync the person in a video to the given speech."""
 
     video: MediaUri = Field(
         title="Video",
-        description="A video, or a picture that holds still: s3://, https://, asset:// or job://.",
+        description="A video, or an image, which is then shown without motion: s3://, https://,"
+        " asset:// or job://.",
         examples=["s3://media/avatars/anna.mp4"],
     )
     audio: MediaUri = Field(
         title="Speech",
-        description="What they shall say: any audio file, or a video whose sound is taken.",
+        description="Audio file with the speech, or a video whose audio track is used.",
         examples=["s3://media/speech/hello.wav"],
     )
     text: str | None = Field(
         default=None,
         max_length=100_000,
         title="Transcript",
-        description="The words of the speech, if known (English): better lips.",
+        description="Words of the speech (English), if known; improves the lip movements.",
         examples=["My mother bought five big blue balloons."],
     )
     fps: FrameRate | None = Field(
         default=None,
         title="Frame rate",
-        description="Frames per second of the result; empty keeps the source's own.",
+        description="Frames per second of the output. Empty: those of the source.",
         examples=["25", "30000/1001"],
     )
     engine: Engine = Field(
         default="auto",
         title="Engine",
-        description="What makes the mouth; auto takes the best that is installed; fake is for tests.",
+        description="Rendering engine. auto: the best installed engine; fake: for tests.",
     )
     version: Version = VERSION
     musetalk: MuseTalkOptions = OPTIONS
     face: FaceChoice = Field(
-        default="largest", title="Face", description="Whose lips move when several people are in the picture."
+        default="largest",
+        title="Face",
+        description="Face whose lips are moved if several people are visible.",
     )
     no_face: NoFacePolicy = Field(
         default="passthrough",
         title="Frames without a face",
-        description="passthrough: unchanged; hold: show the nearest frame with a face; fail: end the job.",
+        description="passthrough: unchanged; hold: repeat the nearest frame with a face; fail: fail the job.",
     )
     preparation: bool = Field(
         default=True,
         title="Prepare if missing",
-        description="Prepare the avatar when it is not cached; off: fail with avatar_not_prepared.",
+        description="Prepare the avatar if it is not cached. Off: fail with avatar_not_prepared.",
     )
     refresh: bool = Field(
-        default=False, title="Prepare again", description="Rebuild the avatar even if it is in the cache."
+        default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE
     output: Output = OUTPUT
 
 
 class PortraitJob(Job):
-    """Make the person in a still picture say the given speech, with a little life in the head."""
+    """Animate a portrait photo so that the person speaks the given speech, with subtle head motion."""
 
     image: MediaUri = Field(
-        title="Picture",
-        description="A portrait: png, jpeg or webp.",
+        title="Image",
+        description="Portrait photo: PNG, JPEG or WebP.",
         examples=["s3://media/portraits/anna.png"],
     )
     audio: MediaUri | None = Field(
         default=None,
         title="Speech",
-        description="What they shall say: any audio file, or a video whose sound is taken. Empty: the text is"
-        " spoken.",
+        description="Audio file with the speech, or a video whose audio track is used. Empty: the"
+        " text is synthesized.",
         examples=["s3://media/speech/hello.wav"],
     )
     text: str | None = Field(
         default=None,
         max_length=100_000,
         title="Text",
-        description="Without speech: what to say. With speech: its words, if known (English): better lips.",
+        description="Without audio: the text to speak. With audio: its words (English), if known;"
+        " improves the lip movements.",
         examples=["My mother bought five big blue balloons."],
     )
     voice: VoiceOptions = VOICE
@@ -176,28 +185,28 @@ class PortraitJob(Job):
     fps: FrameRate = Field(
         default="25",
         title="Frame rate",
-        description="Frames per second of the result.",
+        description="Frames per second of the output.",
         examples=["25", "30000/1001"],
     )
     idle_motion: bool = Field(
         default=True,
         title="Idle motion",
-        description="Blinks and a slight sway of the head; off: only the mouth moves.",
+        description="Blinking and a slight head sway. Off: only the mouth moves.",
     )
     seed: int = Field(
         default=0,
         ge=0,
         le=2**31 - 1,
         title="Seed",
-        description="Chooses the blinks and the sway; same seed, same motion.",
+        description="Random seed of blinking and sway; the same seed gives the same motion.",
         examples=[7],
     )
-    engine: Engine = Field(default="auto", title="Engine", description="What makes the mouth.")
+    engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
     version: Version = VERSION
     musetalk: MuseTalkOptions = OPTIONS
-    face: FaceChoice = Field(default="largest", title="Face", description="Whose lips move.")
+    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
     refresh: bool = Field(
-        default=False, title="Prepare again", description="Rebuild the avatar even if cached."
+        default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE
     output: Output = OUTPUT
@@ -205,36 +214,38 @@ class PortraitJob(Job):
     @model_validator(mode="after")
     def _something_to_say(self) -> Self:
         if self.audio is None and not (self.text or "").strip():
-            raise ValueError("a portrait needs audio, or a text to speak")
+            raise ValueError("a portrait needs audio or a text to speak")
         return self
 
 
 class FaceCoverage(BaseModel):
-    """How much of the avatar shows the chosen face."""
+    """The number of source frames that show the chosen face."""
 
-    frames: int = Field(description="Frames of the source.")
-    with_face: int = Field(description="Frames in which the face was found.")
-    gaps: list[tuple[int, int]] = Field(description="Runs of frames without it, half-open.")
+    frames: int = Field(description="Number of source frames.")
+    with_face: int = Field(description="Number of frames in which the face was detected.")
+    gaps: list[tuple[int, int]] = Field(description="Ranges of frames without the face, half-open.")
 
 
 class Rendering(BaseModel):
-    """How an engine rendered."""
+    """Device and batch statistics of a rendering."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    device: str = Field(description="Device and precision; empty for engines that know no devices.")
-    batch_size: int = Field(description="Frames rendered at once; 0 for engines without batches.")
-    out_of_memory: int = Field(description="How often the device's memory ended and the batch was halved.")
-    fp32_retries: int = Field(description="Batches rendered again in full precision.")
+    device: str = Field(description="Device and precision; empty if the engine uses no device.")
+    batch_size: int = Field(description="Frames per batch; 0 if the engine uses no batches.")
+    out_of_memory: int = Field(
+        description="Number of times the device ran out of memory and the batch size was halved."
+    )
+    fp32_retries: int = Field(description="Number of batches that were rendered again in full precision.")
 
 
 class VideoResult(BaseModel):
-    """A finished talking video."""
+    """A finished talking-head video."""
 
     video: ObjectRef
     name: str
     engine: str
-    version: Version | None = Field(description="Of MuseTalk, when that was the engine.")
+    version: Version | None = Field(description="MuseTalk version, if MuseTalk was the engine.")
     width: int
     height: int
     fps: str
@@ -242,36 +253,38 @@ class VideoResult(BaseModel):
     duration_s: float
     speech_s: float
     phones: Literal["given", "aligned", "recognised", "energy", "none"] = Field(
-        description="Where the sounds and their times came from."
+        description="Source of the phonemes and their times."
     )
-    avatar: str = Field(description="Key of the prepared avatar.")
+    avatar: str = Field(description="Key of the avatar.")
     faces: FaceCoverage
-    rendering: Rendering | None = Field(
-        description="How the engine rendered; null when nothing was rendered."
-    )
-    cached: list[str] = Field(description="Steps that were taken from the cache.")
+    rendering: Rendering | None = Field(description="Rendering statistics; null if nothing was rendered.")
+    cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
-    speech: Artefact | None = Field(default=None, description="The spoken text, when one was spoken for it.")
+    speech: Artefact | None = Field(default=None, description="Synthesized speech, if the job spoke a text.")
     warnings: list[str] = []
 
 
 class PrepareAvatarJob(Job):
-    """Prepare a face ahead of time, so that later jobs on it start at once."""
+    """Prepare an avatar ahead of time, so that later jobs start without that delay."""
 
     video: MediaUri = Field(
-        title="Video or picture", description="The person.", examples=["s3://media/avatars/anna.mp4"]
+        title="Video or image",
+        description="Video or image of the person.",
+        examples=["s3://media/avatars/anna.mp4"],
     )
-    engine: Engine = Field(default="auto", title="Engine", description="The engine to prepare for.")
+    engine: Engine = Field(default="auto", title="Engine", description="Rendering engine to prepare for.")
     version: Version = VERSION
     musetalk: MuseTalkOptions = OPTIONS
-    face: FaceChoice = Field(default="largest", title="Face", description="Whose lips will move.")
-    refresh: bool = Field(default=False, title="Prepare again", description="Rebuild even if cached.")
+    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips will be moved.")
+    refresh: bool = Field(
+        default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
+    )
 
 
 class PrepareAvatarResult(BaseModel):
     """A prepared avatar."""
 
-    avatar: str = Field(description="Key of the prepared avatar.")
+    avatar: str = Field(description="Key of the avatar.")
     engine: str
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""The steps that every job takes which speaks a text: a voice, its sentences, the whole."""
+"""Text-to-speech steps shared by the speech and portrait flows: split into sentences, synthesize, join."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ from tasks.voice_prompt import prompt_key, voice_prompt
 from tasks.voices import VoiceSpec, pinned_voice
 
 _AHEAD = 2
-"""Sentences of the starter voice in work beside the one that is waited for; csm speaks one at a time."""
+"""Sentences that the starter voice synthesizes ahead in parallel; csm synthesizes one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
     """
-    A spoken text and how it came about.
+    A synthesized text.
 
     Attributes:
-        spec:      who spoke.
-        sentences: the pieces it was spoken in.
-        made:      the sound.
-        spoken:    how many pieces were spoken now.
-        warnings:  for people.
+        spec:              voice.
+        sentences:         pieces in which the text was synthesized.
+        audio:             audio.
+        synthesized_count: number of pieces that were synthesized and not taken from the cache.
+        warnings:          warnings for the caller.
     """
 
     spec: VoiceSpec
@@ -52,15 +52,15 @@ class Speech:
 
 def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:
     """
-    Speak texts one after the other.
+    Synthesize texts one after the other and join them.
 
     Args:
-        parts: texts of any length.
-        voice: who speaks.
-        steps: the books of the run.
+        texts:   texts of any length.
+        voice:   voice options.
+        context: context of the run.
 
     Raises:
-        InputError: there is nothing to say, or the voice cannot be had.
+        InputError: the text holds no words, or the requested voice is unavailable.
     """
     return steps.run_with_pinned_models(lambda: _spoken(parts, voice, steps))
 
@@ -72,7 +72,7 @@ def _spoken(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:
     steps.settled(voice=spec.model_dump())
     texts = [piece for part in parts for piece in sentences(part, spec.longest_text)]
     if not texts:
-        raise InputError("The text to speak holds no words.")
+        raise InputError("The text to speak contains no words.")
     prompt = _prompt(spec, voice, steps) if spec.engine == "csm" else None
     done, spoken = _sentences(texts, spec, prompt, steps)
     files = [one.artefact for one in done]
@@ -95,7 +95,7 @@ def _prompt(spec: VoiceSpec, voice: VoiceOptions, steps: Steps) -> Artefact:
 def _sentences(
     texts: Sequence[str], spec: VoiceSpec, prompt: Artefact | None, steps: Steps
 ) -> tuple[list[SpokenSentence], int]:
-    """Speak them in order; those that hear others wait for these."""
+    """Synthesize the sentences in order; a sentence with context waits for the sentences before it."""
     waiting: deque[PrefectFuture[SpokenSentence]] = deque()
     done: list[SpokenSentence] = []
     spoken = 0

@@ -1,4 +1,4 @@
-"""speech: speak a text."""
+"""The `speech` flow: text to speech."""
 
 from prefect import flow
 
@@ -17,7 +17,7 @@ from tasks.voice import encode_speech, file_key
 
 @flow(name="speech", **JOB)
 def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
-    """Speak the text sentence by sentence, join the sentences, and upload the sound."""
+    """Synthesize the text sentence by sentence, join the sentences, and upload the audio."""
     with job_steps(job, speak=(5, 92)) as steps:
         name, kind = sound_name(job.output.name, job.format)
         check_output_location(name, job.output)

@@ -1,4 +1,4 @@
-"""What the speech job takes and gives; its voice is a group of other jobs, too. As `flows.schemas`."""
+"""Request and result schemas of the speech job; other jobs use its voice options. As `flows.schemas`."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,45 +14,45 @@ _Words = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 
 
 class VoiceOptions(BaseModel):
-    """Who speaks, and how."""
+    """Voice engine, voice, and synthesis parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: SpeechEngine = Field(
         default="auto",
         title="Voice engine",
-        description="csm: a neural voice that can be cloned; starter: one small English voice whose sound"
-        " times are exact; auto: csm if it is installed.",
+        description="csm: a neural voice that can be cloned; starter: one small English voice"
+        " with exact phoneme times; auto: csm if it is installed.",
     )
     voice: VoiceName = Field(
         default="random",
         title="Voice",
-        description="random: one of chance, the same for the same seed; clone: that of a recording. The"
-        " starter engine has one voice of its own.",
+        description="random: a voice chosen by the seed; clone: the voice of a recording. The"
+        " starter engine has only its own voice.",
     )
     reference_audio: MediaUri | None = Field(
         default=None,
-        title="Reference",
-        description="clone only: a recording of the voice, 2 to 60 seconds; a video will do.",
+        title="Reference audio",
+        description="clone only: recording of the voice, 2 to 60 seconds; may be a video.",
         examples=["s3://media/voices/anna.wav"],
     )
     reference_text: _Words | None = Field(
         default=None,
-        title="Text of the reference",
-        description="clone only: what is said in the recording, word by word.",
+        title="Reference text",
+        description="clone only: exact words of the recording.",
         examples=["We met at the station and walked home along the river."],
     )
     consent: bool = Field(
         default=False,
         title="Consent",
-        description="clone only: say that the speaker agreed to have this voice cloned.",
+        description="clone only: confirms that the speaker agreed to the cloning of this voice.",
     )
     temperature: float = Field(
         default=0.9,
         ge=0,
         le=2,
         title="Temperature",
-        description="csm only: how freely it chooses; 0 always takes the likeliest.",
+        description="csm only: sampling temperature; 0 always takes the most probable token.",
         examples=[0.7],
     )
     topk: int = Field(
@@ -60,24 +60,24 @@ class VoiceOptions(BaseModel):
         ge=1,
         le=100,
         title="Top k",
-        description="csm only: among how many sounds it chooses.",
+        description="csm only: number of most probable tokens to sample from.",
         examples=[50],
     )
     max_audio_length: int = Field(
         default=10_000,
         ge=1000,
         le=30_000,
-        title="Longest piece (ms)",
-        description="csm only: text is cut into pieces that fit; nothing is lost.",
+        title="Maximum piece length (ms)",
+        description="csm only: the text is split into pieces that fit; nothing is cut off.",
         examples=[10_000],
     )
     context_sentences: int = Field(
         default=0,
         ge=0,
         le=2,
-        title="Sentences heard",
-        description="csm only: how many sentences before it each one hears. More: a livelier flow; but what"
-        " follows an edit is spoken anew.",
+        title="Context sentences",
+        description="csm only: number of previous sentences used as context. More context sounds"
+        " more fluent, but after an edit the following sentences are synthesized again.",
         examples=[1],
     )
     pause_duration: int = Field(
@@ -93,7 +93,7 @@ class VoiceOptions(BaseModel):
         ge=0.5,
         le=2.0,
         title="Speed",
-        description="starter only: 1 is the voice's own pace.",
+        description="starter only: speaking rate; 1 is the normal rate.",
         examples=[0.9, 1.2],
     )
     seed: int = Field(
@@ -101,7 +101,7 @@ class VoiceOptions(BaseModel):
         ge=0,
         le=2**31 - 1,
         title="Seed",
-        description="Same seed, same sound.",
+        description="The same seed gives the same audio.",
         examples=[7],
     )
 
@@ -110,7 +110,7 @@ class VoiceOptions(BaseModel):
         if self.voice != "clone":
             return self
         if self.engine == "starter":
-            raise ValueError("the starter engine has one voice of its own and cannot clone: take engine csm")
+            raise ValueError("the starter engine cannot clone a voice: use engine csm")
         if self.reference_audio is None:
             raise ValueError("reference_audio is required for voice cloning")
         if self.reference_text is None:
@@ -118,28 +118,28 @@ class VoiceOptions(BaseModel):
         if not self.reference_text.strip():
             raise ValueError("reference_text cannot be empty")
         if not self.consent:
-            raise ValueError("cloning a voice needs consent: true, which says that its speaker agreed")
+            raise ValueError("voice cloning requires consent: true, which confirms that the speaker agreed")
         return self
 
 
 VOICE: Any = Field(
-    default=VoiceOptions(), title="Voice", description="Who speaks the text, when there is no sound."
+    default=VoiceOptions(), title="Voice", description="Voice for the text, if there is no audio."
 )
 
 
 class SpeechText(Job):
-    """What to say: a text, or several."""
+    """The text to speak: one text, or a list of texts."""
 
     text: _Words | None = Field(
         default=None,
         title="Text",
-        description="What to say (English); of any length. Either this or a monologue.",
+        description="Text to speak (English), of any length. Set either text or monologue.",
         examples=["Hello, I am a talking picture."],
     )
     monologue: _Words | list[_Words] | None = Field(
         default=None,
         title="Monologue",
-        description="The same as one text or as a list of them, said one after the other.",
+        description="One text, or a list of texts that are spoken one after the other.",
         examples=[["Hello.", "I am a talking picture."]],
     )
 
@@ -155,24 +155,24 @@ class SpeechText(Job):
 
     @property
     def parts(self) -> list[str]:
-        """Texts that are said one after the other; a sentence never spans two."""
+        """Texts that are spoken one after the other; a sentence never spans two of them."""
         given = self.text if self.monologue is None else self.monologue
         return [given] if isinstance(given, str) else list(given or [])
 
 
 class SpeechJob(VoiceOptions, SpeechText):
-    """Speak a text."""
+    """Synthesize speech from a text."""
 
     format: SoundFormat | None = Field(
         default=None,
         title="Format",
-        description="Of the sound file; empty: by the ending of its name, else mp3.",
+        description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
     output: Output = OUTPUT
 
 
 class SpeechResult(BaseModel):
-    """A spoken text. A lip-sync job that takes it as `job://<id>` uses its exact sound times."""
+    """A synthesized text. A lip-sync job that uses it as `job://<id>` gets exact phoneme times."""
 
     audio: ObjectRef
     name: str
@@ -180,8 +180,8 @@ class SpeechResult(BaseModel):
     engine: Literal["csm", "starter"]
     voice: str
     duration_s: float
-    sentences: int = Field(description="How many pieces the text was spoken in.")
-    spoken: int = Field(description="How many of them were spoken now; the others came from the cache.")
+    sentences: int = Field(description="Number of pieces in which the text was synthesized.")
+    spoken: int = Field(description="Number of pieces that were synthesized; the others came from the cache.")
     speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]

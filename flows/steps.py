@@ -1,4 +1,4 @@
-"""Run tasks side by side and remember which of them came from the cache."""
+"""Context of a media job: waits for tasks, tracks cache hits, and records provenance and timings."""
 
 import logging
 from collections.abc import Callable, Generator
@@ -26,50 +26,50 @@ from tasks.tenancy import on_behalf_of
 T = TypeVar("T")
 
 _MAX_STARTS: Final = 3
-"""Attempts at work whose models are replaced while it runs."""
+"""Maximum number of attempts if models are replaced while the work runs."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of one flow run."""
+    """The context of one flow run: report, provenance facts and cache hits."""
 
     report: Report
     origins: Origins
     cached: list[str] = field(default_factory=list[str])
     afterwards: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
-    """What is done for people once the result is there; raises nothing."""
+    """Called after the result is published, for example to write the preview page. They must not raise."""
 
     def result(self, step: str, future: PrefectFuture[T]) -> T:
-        """Wait for a task; raises what it raised."""
+        """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
         value, was_cached = self.outcome(future)
         if was_cached:
             self.cached.append(step)
         return value
 
     def outcome(self, future: PrefectFuture[T]) -> tuple[T, bool]:
-        """Wait for a task and tell whether it came from the cache; raises what it raised."""
+        """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
         value: Any = future.result()
         return value, future.state.name == "Cached"
 
     def fetched(self, future: PrefectFuture[Fetched]) -> Fetched:
-        """Wait for an input, and remember it."""
+        """Wait for an input file and record it for the provenance manifest."""
         found = self.result("fetch", future)
         if found.given is not None:
             self.took(found.given, found.source)
         return found
 
     def took(self, given: str, file: SourceFile) -> None:
-        """Remember an input by its reference in the job."""
+        """Record an input file by its reference in the request."""
         self.origins.took(given, file)
 
     def stored(self, output: Published) -> ObjectRef:
-        """Remember an output."""
+        """Record an output file and return its location."""
         self.origins.outputs.append(output)
         return output.ref
 
     def used(self, *models: PinnedModel) -> None:
-        """Remember models that took part, by their content."""
+        """Record models that took part, pinned by content."""
         self.origins.models |= {model.name: model for model in models}
 
     def run_with_pinned_models(self, work: Callable[[], T]) -> T:
@@ -77,7 +77,7 @@ class Steps:
         Run work that pins models, and repeat it if a model is replaced before it is loaded (ADR 21).
 
         Raises:
-            ModelChanged: that happened in three attempts.
+            ModelChanged: models were replaced during each of three attempts.
         """
         cached = list(self.cached)
         for _ in range(_MAX_STARTS - 1):
@@ -89,15 +89,15 @@ class Steps:
         return work()
 
     def settled(self, **facts: Any) -> None:
-        """Remember what was left open, and what that came to be."""
+        """Record values chosen for what the request left open."""
         self.origins.settled |= facts
 
     def timings(self) -> dict[str, float]:
-        """Seconds per phase so far."""
+        """Return the seconds per phase so far."""
         return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
 
     def finish(self, result: BaseModel) -> None:
-        """Publish the result of the run, then where it came from, and what people like to see."""
+        """Publish the result, then write the provenance manifest, then run the finalizers."""
         finish(self.report, result.model_dump(mode="json"))
         record(self.origins, self.report, self.cached)
         for show in self.afterwards:
@@ -107,11 +107,11 @@ class Steps:
 @contextmanager
 def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     """
-    Open a run's books; at the end let go of the cached files it used.
+    Open the context of a run, and release the cache entries in use when it ends.
 
     Args:
-        job:    what the run was asked to do.
-        shares: see `tasks.reports.reported`.
+        job:    request of the job.
+        shares: share of the progress per phase, see `tasks.reports.reported`.
 
     Raises:
         BucketNotAllowed, LocalPathDisabled, InputError: the job may not use an input or output location.

@@ -1,4 +1,4 @@
-"""The steps that `lip_sync` and `portrait` share: a face and a speech in, a finished video out."""
+"""Render steps shared by `lip_sync` and `portrait`: from an avatar source and speech to a finished video."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -38,13 +38,14 @@ from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_p
 from tasks.weights import pin_known
 
 STILL_RATE = "25"
+"""Frame rate of a video made from a still image, in frames per second."""
 _AHEAD = 2
-"""Rendered chunks that may wait for the encoder: bounds the disk that crops take."""
+"""Rendered chunks that may wait for the encoder; limits the disk space that crops take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job of either kind, in the words of the steps."""
+    """A video to render: inputs, engine and output of a lip_sync or portrait job."""
 
     picture: str | InternalFile
     audio: str | InternalFile
@@ -59,16 +60,16 @@ class Order:
     refresh: bool = False
     idle_seed: int | None = None
     called: str | None = None
-    """What people call the picture, where it is one that a step made."""
+    """Name of the image for output names, if the image was produced by an earlier step."""
     speech: Artefact | None = None
-    """The text that was spoken for this, if one was."""
+    """Synthesized speech, if the job spoke a text."""
     warnings: tuple[str, ...] = ()
     tenant: str | None = None
-    """For whom it is."""
+    """Tenant of the job."""
 
 
 def talking_video(order: Order, steps: Steps) -> VideoResult:
-    """Fetch, prepare, hear, render, encode, join, upload; all with one set of weights."""
+    """Fetch, prepare, render, encode, mux and upload a talking-head video, with one pinned set of models."""
     return steps.run_with_pinned_models(
         lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps)
     )
@@ -110,7 +111,7 @@ def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
 
 
 def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
-    """Before any work: a name that cannot be used should fail at once."""
+    """Return the output name. It is computed before any work, so that an invalid name fails at once."""
     try:
         return output_name(order.called or picture.source.name, audio.source.name, order.output.name)
     except ValueError as error:
@@ -120,7 +121,7 @@ def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
 def _prepare(
     order: Order, steps: Steps, picture: Fetched, audio: Fetched, rate: str
 ) -> tuple[PreparedAvatar, SpeechFeatures, Artefact]:
-    """Everything that can be done side by side before the first frame is rendered."""
+    """Prepare the avatar, the speech features and the audio track in parallel."""
     key = avatar_key(picture.source, order.engine, order.face)
     if not (order.preparation or order.refresh):
         require_prepared(key, picture.source)
@@ -158,7 +159,7 @@ def _video(talk: Talk, audio: Fetched, sound: Artefact, steps: Steps) -> Artefac
 def _chunks(
     talk: Talk, chunks: tuple[plan.Chunk, ...], crops: list[str], clips: list[str], steps: Steps
 ) -> list[Artefact]:
-    """Render in this thread while the encoder works on the chunks before."""
+    """Render chunks in this thread while the encoder works on the previous ones."""
     encoding: deque[PrefectFuture[Artefact]] = deque()
     made: list[Artefact] = []
     for chunk, crop, clip in zip(chunks, crops, clips, strict=True):
@@ -204,11 +205,11 @@ def _result(
 
 
 def _unlisted(noted: PrefectFuture[None]) -> list[str]:
-    """Return a warning if the avatar's note could not be written: the video does not depend on it."""
+    """Return a warning if the avatar could not be added to the list of avatars; the video is not affected."""
     noted.wait()
     if noted.state.is_completed():
         return []
-    return [f"the avatar is not in the list of avatars: {noted.state.message or noted.state.name}"]
+    return [f"the avatar was not added to the list of avatars: {noted.state.message or noted.state.name}"]
 
 
 def _warnings(prepared: PreparedAvatar) -> list[str]:

@@ -1,4 +1,4 @@
-"""transcribe: write down what is said."""
+"""The `transcribe` flow: speech to text with Whisper."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from tasks.transcribers import language_code
 
 @flow(name="transcribe", **JOB)
 def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
-    """Hear the speech with Whisper and upload the transcript as text, JSON, subtitles and a table."""
+    """Transcribe the speech with Whisper and upload it as text, JSON, SRT, VTT and TSV."""
     with job_steps(job) as steps:
         check_output_location("transcript.txt", job.output)
         choice = model_for(job)
@@ -75,9 +75,9 @@ def _warnings(job: TranscribeJob, choice: Choice, found: dict[str, Any]) -> list
     if choice.instead_of:
         out.append(f"model_substituted: {choice.instead_of} is not installed; {choice.size} was used")
     if choice.is_english_only and not job.language:
-        out.append(f"language_not_detected: {choice.size} takes everything for English")
+        out.append(f"language_not_detected: {choice.size} supports English only")
     if job.word_timestamps and job.task == "translate":
-        out.append("no_word_times: words of a translation have none")
+        out.append("no_word_times: translations have no word timestamps")
     if not found["segments"]:
-        out.append("no_speech: nobody was heard to speak")
+        out.append("no_speech: no speech was detected")
     return out

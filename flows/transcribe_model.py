@@ -1,4 +1,4 @@
-"""Which model a transcription gets on this computer; looks at files, loads nothing."""
+"""Selection of the Whisper model for a job. Checks files only and loads no model."""
 
 from flows.transcribe_schemas import TranscribeJob
 from musetalk_core.transcription.choice import Choice
@@ -7,9 +7,9 @@ from tasks.transcribers import chosen
 
 def model_for(job: TranscribeJob) -> Choice:
     """
-    Choose.
+    Return the Whisper model for a job.
 
     Raises:
-        ModelNotInstalled: none that is installed can do it.
+        ModelNotInstalled: no installed model can run the job.
     """
     return chosen(job.model, job.task, job.language, job.if_missing)

@@ -1,4 +1,4 @@
-"""What the transcribe job takes and gives. Pure pydantic, as `flows.schemas`."""
+"""Request and result schemas of the transcribe job. Pure pydantic, as `flows.schemas`."""
 
 from typing import Annotated, Literal
 
@@ -12,60 +12,61 @@ Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z -]{0,30}$
 
 
 class TranscribeJob(Job):
-    """Write down what is said in a sound or video file."""
+    """Transcribe or translate the speech in an audio or video file."""
 
     audio: MediaUri = Field(
         title="Speech",
-        description="Any sound file, or a video whose sound is taken.",
+        description="Audio file, or a video whose audio track is used.",
         examples=["s3://media/speech/hello.wav"],
     )
     model: WhisperSize | None = Field(
         default=None,
         title="Model",
-        description="Whisper's size. Empty: the largest that is installed, up to medium.",
+        description="Whisper model size. Empty: the largest installed one up to medium.",
         examples=["medium"],
     )
     if_missing: Literal["fail", "substitute"] = Field(
         default="fail",
-        title="If that model is missing",
-        description="fail: with model_not_installed; substitute: the largest up to medium, and a warning.",
+        title="Missing model",
+        description="fail: fail with model_not_installed; substitute: use the largest installed"
+        " model up to medium, and add a warning.",
     )
     task: Literal["transcribe", "translate"] = Field(
         default="transcribe",
         title="Task",
-        description="transcribe: in the language that is spoken; translate: into English.",
+        description="transcribe: in the spoken language; translate: into English.",
     )
     language: Language = Field(
         default="",
         title="Language",
-        description="That is spoken: a code or an English name. Empty: as it sounds.",
+        description="Spoken language as a code or an English name. Empty: detected.",
         examples=["en", "german"],
     )
     word_timestamps: bool = Field(
-        default=True, title="Times of words", description="Also say when each word is spoken, and how surely."
+        default=True, title="Word timestamps", description="Add the time and the probability of each word."
     )
     beam_size: int = Field(
         default=5,
         ge=1,
         le=10,
-        title="Beams",
-        description="Ways that are followed at once; more are slower and a little better.",
+        title="Beam size",
+        description="Number of hypotheses in the beam search; more are slower and slightly more accurate.",
         examples=[5],
     )
     skip_silence: bool = Field(
         default=True,
         title="Skip silence and music",
-        description="Listen to no more than two seconds in which nobody speaks; off: to everything.",
+        description="Skip passages longer than two seconds without speech. Off: transcribe everything.",
     )
     output: Output = OUTPUT
 
 
 class TranscriptSegment(BaseModel):
-    """A line of a transcript; words with times are in the JSON file."""
+    """A segment of a transcript. Word timestamps are in the JSON file."""
 
     model_config = ConfigDict(extra="ignore")
 
-    start: float = Field(description="Seconds.")
+    start: float = Field(description="Start in seconds.")
     end: float
     text: str
     confidence: float = Field(description="0 to 1: mean probability of its words.")
@@ -75,21 +76,23 @@ class TranscriptSegment(BaseModel):
 
 
 class TranscribeResult(BaseModel):
-    """What was said."""
+    """A transcript."""
 
-    text: str = Field(description="One line a segment.")
+    text: str = Field(description="Text, one line per segment.")
     segments: list[TranscriptSegment]
-    language: str | None = Field(description="Code; null when nobody speaks and none was given.")
-    language_probability: float | None = Field(
-        description="Null when it was given, or is the model's only one."
+    language: str | None = Field(
+        description="Language code; null if there is no speech and the request sets none."
     )
-    model: str = Field(description="Whisper's size.")
+    language_probability: float | None = Field(
+        description="Null if the request sets the language, or the model supports one language only."
+    )
+    model: str = Field(description="Whisper model size.")
     task: Literal["transcribe", "translate"]
     duration_s: float
-    speech_s: float = Field(description="What was listened to.")
-    confidence: float | None = Field(description="0 to 1, over all lines; null without any.")
-    name: str = Field(description="Of the plain text among the files.")
-    files: dict[str, ObjectRef] = Field(description="Text, JSON, SRT, VTT and TSV by name.")
-    cached: list[str] = Field(description="Steps that were taken from the cache.")
+    speech_s: float = Field(description="Seconds of audio that were transcribed.")
+    confidence: float | None = Field(description="0 to 1, over all segments; null without segments.")
+    name: str = Field(description="Name of the plain-text file.")
+    files: dict[str, ObjectRef] = Field(description="Text, JSON, SRT, VTT and TSV files by name.")
+    cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     warnings: list[str] = []

@@ -1,4 +1,4 @@
-"""From the words of a job to the voice that its tasks use. Imports nothing of Prefect."""
+"""Selection of the voice for a job. Imports nothing of Prefect."""
 
 from flows.speech_schemas import VoiceOptions
 from tasks.voices import VoiceSpec, chosen_voice
@@ -6,10 +6,10 @@ from tasks.voices import VoiceSpec, chosen_voice
 
 def settled_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
     """
-    Decide who speaks; `auto` is settled here, once.
+    Return the voice for a job. `auto` is resolved here and nowhere else.
 
     Returns:
-        The voice, and what in the job has no effect on it, in words.
+        The voice, and a warning for each field of the job that has no effect on it.
 
     Raises:
         ModelNotInstalled, InputError: see `tasks.voices.chosen_voice`.

@@ -1,8 +1,8 @@
 """
-The body of a webhook: the envelope of Standard Webhooks, and beside it the older service's fields.
+Payload of a webhook: the Standard Webhooks envelope, and the fields of the older service beside it.
 
-Thin: links to the API, which asks for a key, but no presigned ones; no addresses of inputs, nothing of how
-it is made here.
+The payload is thin: it links to the API, which requires an API key, and contains no presigned links, no input
+addresses and no internal details.
 """
 
 import json
@@ -19,6 +19,7 @@ from flows.control import Event
 from flows.outcome import NO_PROGRESS, TEXT_JOBS, JobError, Progress, Status, media_of, seed_word
 
 MOST_BYTES: Final = 20_000
+"""Maximum size of a payload in bytes."""
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LONGEST_MESSAGE = 1000
 _QUOTED = len('{"":""}')
@@ -27,12 +28,12 @@ _QUOTED = len('{"":""}')
 @dataclass(frozen=True, slots=True)
 class Told:
     """
-    A job, as far as webhooks tell of it.
+    The state of a job, as far as webhooks report it.
 
     Attributes:
-        ended_as: why it was stopped, in a word.
-        result:   what it returned, when it succeeded.
-        progress: how far it is, while it runs.
+        ended_as: reason why it was stopped.
+        result:   result, if it succeeded.
+        progress: progress, while it runs.
     """
 
     id: UUID
@@ -53,14 +54,14 @@ _UNDERWAY: Final = frozenset[Event]({"started", "progress"})
 
 def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     """
-    Write the body; the same job gives the same bytes, so that all attempts of a message agree.
+    Return the payload. Equal jobs give equal bytes, so that all attempts of a webhook agree.
 
-    Progress is told once, as it is at that moment.
+    The timestamp of a progress event is the current time; such an event is sent once.
 
     Args:
-        event: what is told.
-        job:   of which job.
-        base:  the API's public address; None makes links paths.
+        event:    webhook event.
+        job:      state of the job.
+        base_url: public URL of the API; None makes the links relative.
 
     Returns:
         JSON in UTF-8, under 20 kB.
@@ -76,7 +77,7 @@ def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     body = _json(envelope | legacy)
     if len(body) < MOST_BYTES or "text" not in legacy:
         return body
-    # an older receiver finds its field, and a newer one that there is more
+    # keep the text field for older receivers; text_cut tells newer ones that it is truncated
     room = MOST_BYTES - len(_json(envelope | legacy | {"text": "", "text_cut": True})) - 1
     return _json(envelope | legacy | {"text": _cut(legacy["text"], room), "text_cut": True})
 
@@ -101,7 +102,7 @@ def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
 
 
 def _counts(event: Event, job: Told) -> dict[str, dict[str, int]]:
-    """What a batch tells: how its rows did, and not which."""
+    """Return the row counts of a batch; the rows themselves are not included."""
     result = job.result or {}
     if event != "completed" or "succeeded" not in result:
         return {}
@@ -109,7 +110,7 @@ def _counts(event: Event, job: Told) -> dict[str, dict[str, int]]:
 
 
 def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:
-    """Fields at the top, where receivers of the older service look for them."""
+    """Return the top-level fields that receivers of the older service read."""
     if event in _UNDERWAY:
         return {"id": str(job.id), "status": "running"}
     word = seed_word(job.status, job.ended_as, overdue=job.error is not None)
@@ -137,7 +138,7 @@ def _error(error: JobError) -> dict[str, Any]:
 
 
 def _message(text: str) -> str:
-    """Leave out addresses: whoever receives webhooks need not know where inputs are."""
+    """Remove URLs from a message: receivers of webhooks do not need the locations of inputs."""
     return _ADDRESS.sub("[address]", text)[:_LONGEST_MESSAGE]
 
 
@@ -150,7 +151,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def _cut(text: str, room: int) -> str:
-    """Cut to so many bytes of JSON, which may need several for one letter."""
+    """Truncate a text to a number of bytes of JSON, where one character may take several."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2

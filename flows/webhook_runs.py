@@ -1,8 +1,8 @@
 """
-Webhooks on Prefect's server: attempts are flow runs of `notify`, and these functions make and find them.
+Webhook deliveries on Prefect's server: each attempt is a flow run of `notify`.
 
-Whoever sees that somebody is to be told calls `announce_run`; the idempotency key of an attempt makes that
-safe for any number of callers, at any time, after any crash.
+Any observer of a due webhook event may call `enqueue_webhooks`. The idempotency key of an attempt makes this
+safe for any number of callers, at any time and after any crash.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 LOOK_BACK: Final = timedelta(days=4)
-"""A little longer than the schedule of attempts."""
+"""How far back missed webhooks are searched; slightly longer than the retry schedule."""
 SETTLE_S: Final = 3.0
-"""A run that failed or crashed may yet be started again, or turn out to have been stopped."""
+"""Delay of a `failed` webhook in seconds: the run may be restarted, or turn out to have been stopped."""
 
 _ENDS: Final[dict[StateType, Event]] = {
     StateType.COMPLETED: "completed",
@@ -52,33 +52,33 @@ _ENDS: Final[dict[StateType, Event]] = {
 
 def happened(run: FlowRun) -> list[Event]:
     """
-    Say what there is to tell of a run by now, in order.
+    Return the webhook events of a run that have occurred so far, in order.
 
     Args:
-        run: as the server has it.
+        run: flow run as read from the server.
     """
-    # a run that was cancelled before it began has a time of start, but was never run
+    # a run that was canceled before it started has a start time, but a run count of 0
     began: list[Event] = ["started"] if run.run_count > 0 else []
     end = _ENDS.get(run.state_type) if run.state_type else None
     return [*began, end] if end else began
 
 
 def due_events(run: FlowRun) -> list[Event]:
-    """Say what somebody wants to be told of a run by now."""
+    """Return the events that have occurred and that the job's webhook subscribes to."""
     notify = read_control(run.parameters).notify
     return [event for event in happened(run) if event in notify.events] if notify else []
 
 
 def announce_run(client: "SyncPrefectClient", run: FlowRun) -> list[str]:
     """
-    Set going what is to be told of a run by now.
+    Create the first delivery attempt for each due event of a run.
 
     Args:
-        client: of the server.
-        run:    the job's.
+        client: client of the Prefect server.
+        run:    flow run of the job.
 
     Returns:
-        Ids of the messages, new or known.
+        Webhook ids, including those that were created earlier.
     """
     told: list[str] = []
     for event in due_events(run):
@@ -89,24 +89,24 @@ def announce_run(client: "SyncPrefectClient", run: FlowRun) -> list[str]:
 
 
 def first_due(event: Event) -> datetime:
-    """Return when a message is sent first."""
+    """Return the time of the first attempt for an event."""
     return datetime.now(UTC) + timedelta(seconds=SETTLE_S if event == "failed" else 0)
 
 
 def tenant_of(run: FlowRun) -> str | None:
-    """Return whose job it is, so that one tenant's slow receiver does not hold up the others."""
+    """Return the tenant of a run; tenants' deliveries take turns, so a slow receiver delays its own only."""
     return read_control(run.parameters).tenant
 
 
 def make_attempt(client: "SyncPrefectClient", job: NotifyJob, due: datetime, tenant: str | None) -> FlowRun:
     """
-    Make the run of an attempt, or find it when it was made before.
+    Create the flow run of a delivery attempt, or return the existing one.
 
     Args:
-        client: of the server.
-        job:    the attempt.
-        due:    when it is to run.
-        tenant: whose turn it takes.
+        client:         client of the Prefect server.
+        job:            the attempt.
+        scheduled_time: scheduled start.
+        tenant:         tenant of the job.
     """
     deployment = client.read_deployment_by_name(INTERNAL["notify"].deployment)
     wishes = (
@@ -124,11 +124,11 @@ def make_attempt(client: "SyncPrefectClient", job: NotifyJob, due: datetime, ten
 
 def read_told(client: "SyncPrefectClient", run: FlowRun) -> Told:
     """
-    Read what a webhook tells of a run.
+    Read the state of a job for its webhook.
 
     Args:
-        client: of the server.
-        run:    the job's.
+        client: client of the Prefect server.
+        run:    flow run of the job.
     """
     wanted = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=[*NOTES, PROGRESS])
@@ -152,11 +152,11 @@ def read_told(client: "SyncPrefectClient", run: FlowRun) -> Told:
 
 def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowRun]:
     """
-    Find all attempts at telling of some jobs.
+    Return all delivery attempts for the given jobs.
 
     Args:
-        client: of the server.
-        jobs:   any number.
+        client: client of the Prefect server.
+        jobs:   any number of job ids.
     """
     flow = FlowFilter(name=FlowFilterName(any_=["notify"]))
 
@@ -174,21 +174,21 @@ def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowR
 
 
 def is_delivered(client: "SyncPrefectClient", job: NotifyJob) -> bool:
-    """Tell whether a message has arrived by now."""
+    """Return whether a webhook has been delivered."""
     wanted = {event_tag(job.event), DELIVERED}
     return any(wanted <= set(run.tags) for run in attempts_of(client, [job.run]))
 
 
 def missed(client: "SyncPrefectClient", now: datetime) -> list[tuple[NotifyJob, FlowRun]]:
     """
-    Find messages that nobody has set going, and such that came to a halt between two attempts.
+    Find webhooks that were never enqueued, or whose retries stopped between two attempts.
 
     Args:
-        client: of the server.
-        now:    jobs that ended up to `LOOK_BACK` before it are looked at.
+        client: client of the Prefect server.
+        now:    current time; jobs that ended within `MISSED_SEARCH_PERIOD` before it are checked.
 
     Returns:
-        The attempts that should be made, each with its job's run.
+        The missing attempts, each with the flow run of its job.
     """
     ended = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[NOTIFY_TAG]),
@@ -197,7 +197,7 @@ def missed(client: "SyncPrefectClient", now: datetime) -> list[tuple[NotifyJob, 
     )
     jobs = all_pages(client, ended)
     found: list[tuple[NotifyJob, FlowRun]] = []
-    for start in range(0, len(jobs), MOST_VALUES):  # attempts of a few jobs at a time: a bound on memory
+    for start in range(0, len(jobs), MOST_VALUES):  # in groups, to limit memory
         page = jobs[start : start + MOST_VALUES]
         attempts = attempts_of(client, [run.id for run in page])
         found += [(wanted, run) for run in page for wanted in _missing(run, attempts)]
@@ -216,10 +216,10 @@ def _missing(run: FlowRun, attempts: Sequence[FlowRun]) -> list[NotifyJob]:
 
 def next_number(attempts: Sequence[FlowRun]) -> int | None:
     """
-    Say which attempt at a message is missing; None when all is as it should be.
+    Return the number of the missing attempt; None if no attempt is missing.
 
     Args:
-        attempts: all there are at it.
+        attempts: all attempts for one webhook.
     """
     chain = [run for run in attempts if REPLAY not in run.tags or DELIVERED in run.tags]
     if any(SETTLED & set(run.tags) or run.state_type not in TERMINAL_STATES for run in chain):
@@ -228,12 +228,12 @@ def next_number(attempts: Sequence[FlowRun]) -> int | None:
     if last is None:
         return 1
     if last.state_type == StateType.CANCELLED:
-        return None  # somebody wants no more of it
+        return None  # canceled by a person: no further attempts
     return attempt_of(last) + 1 if attempt_of(last) < len(DELAYS_S) else None
 
 
 def attempt_of(run: FlowRun) -> int:
-    """Return the number of an attempt; 0 for a run that somebody made by hand without one."""
+    """Return the number of an attempt; 0 for a run that was started by hand without one."""
     parameters: Any = run.parameters.get("job") or {}
     return int(parameters.get("attempt") or 0)
 
@@ -242,12 +242,12 @@ def all_pages(
     client: "SyncPrefectClient", wanted: FlowRunFilter, flow: FlowFilter | None = None
 ) -> list[FlowRun]:
     """
-    Read all runs that fit, however many.
+    Read all flow runs that match a filter, page by page.
 
     Args:
-        client: of the server.
-        wanted: what fits.
-        flow:   of which flows; None: of any.
+        client:     client of the Prefect server.
+        run_filter: filter of the runs.
+        flow:       filter of their flows; None: any flow.
     """
     found: list[FlowRun] = []
     while page := client.read_flow_runs(
@@ -264,5 +264,5 @@ def all_pages(
 
 
 def notify_of(run: FlowRun) -> Notify | None:
-    """Return whom to tell of a run."""
+    """Return the webhook of a run; None if it has none."""
     return read_control(run.parameters).notify

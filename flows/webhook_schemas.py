@@ -1,4 +1,4 @@
-"""Shapes and names of webhooks: ids, tags, the parameters of the flows that send them. Pure pydantic."""
+"""Webhook schemas, ids and tags, and the parameters of the flows that deliver them. Pure pydantic."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -10,102 +10,114 @@ from flows.control import Event
 from flows.job import Job
 
 DELIVERY: Final = "delivery"
-"""Key of the artifact in which an attempt says what was sent and answered."""
+"""Key of the artifact that records the request and the response of an attempt."""
 
 DELIVERED: Final = "delivered"
+"""Tag of an attempt that the receiver accepted."""
 DEAD: Final = "dead"
+"""Tag of the last failed attempt (dead letter)."""
 DROPPED: Final = "dropped"
+"""Tag of an attempt that was no longer due."""
 SETTLED: Final = frozenset({DELIVERED, DEAD, DROPPED})
-"""Tags of attempts after which nobody tries again."""
+"""Tags of attempts that are not followed by another one."""
 REPLAY: Final = "replay"
+"""Tag of a redelivery that a person requested."""
 JOB_TAG: Final = "job:"
-"""Before a job's id, as a tag of whatever tells of it."""
+"""Prefix of the tag with the job id on delivery attempts."""
 
 Outcome = Literal["delivered", "refused", "unreachable", "gone", "dropped"]
 
 
 def job_tag(job: UUID) -> str:
-    """Return the tag that all attempts for a job carry."""
+    """Return the tag of all delivery attempts for a job."""
     return f"{JOB_TAG}{job}"
 
 
 def event_tag(event: Event) -> str:
-    """Return the tag that all attempts for an event carry."""
+    """Return the tag of all delivery attempts for an event."""
     return f"event:{event}"
 
 
 def webhook_id(job: UUID, event: Event, number: int = 0) -> str:
     """
-    Name a message: the same for every attempt, whoever makes it and after whatever crash.
+    Return the id of a webhook, which is the same for all its attempts.
 
     Args:
-        job:    the job.
-        event:  what is told of it.
-        number: of several messages about one event, which; 0 where there is but one.
+        job:    job id.
+        event:  webhook event.
+        number: number of the webhook if the event occurs several times; 0 otherwise.
     """
     which = f"{event}.{number}" if number else event
     return f"msg_{uuid5(job, f'musetalk.webhook.{which}').hex}"
 
 
 class AnnounceJob(Job):
-    """See who is to be told of a job, and have it done."""
+    """Enqueue the due webhooks of a job."""
 
     run: UUID = Field(
-        title="Job", description="Its flow run.", examples=["6f1c2f9e-3f0e-4c07-8a6f-4a4c5f3f8f55"]
+        title="Job", description="Flow run id of the job.", examples=["6f1c2f9e-3f0e-4c07-8a6f-4a4c5f3f8f55"]
     )
 
 
 class AnnounceResult(BaseModel):
-    """What was set going."""
+    """The enqueued webhooks."""
 
-    webhooks: list[str] = Field(description="Ids of the messages, new or already on their way.")
+    webhooks: list[str] = Field(description="Webhook ids, including those that were enqueued earlier.")
 
 
 class NotifyJob(Job):
-    """One attempt at delivering one message."""
+    """One attempt to deliver one webhook."""
 
     run: UUID = Field(
-        title="Job", description="Its flow run.", examples=["6f1c2f9e-3f0e-4c07-8a6f-4a4c5f3f8f55"]
+        title="Job", description="Flow run id of the job.", examples=["6f1c2f9e-3f0e-4c07-8a6f-4a4c5f3f8f55"]
     )
-    event: Event = Field(title="Event", description="What is told of it.")
+    event: Event = Field(title="Event", description="Webhook event.")
     attempt: int = Field(
-        default=1, ge=1, le=100_000, title="Attempt", description="Number, from 1.", examples=[1]
+        default=1,
+        ge=1,
+        le=100_000,
+        title="Attempt",
+        description="Number of the attempt, from 1.",
+        examples=[1],
     )
     number: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
         title="Number",
-        description="Of a message about progress: its number, from 1.",
+        description="Number of a progress webhook, from 1; 0 for other events.",
         examples=[1],
     )
     replay: bool = Field(
-        default=False, title="Replay", description="Asked for by somebody: delivered again, tried once."
+        default=False,
+        title="Replay",
+        description="Redelivery requested by a person: sent even if it was delivered before, and"
+        " not retried.",
     )
 
     @property
     def webhook_id(self) -> str:
-        """The message's id."""
+        """Webhook id."""
         return webhook_id(self.run, self.event, self.number)
 
     @property
     def key(self) -> str:
-        """Idempotency key of the attempt's run: however many ask for it, it is made once."""
+        """Idempotency key of the attempt's flow run: it is created once, however many callers request it."""
         return f"{self.webhook_id}:{'replay-' if self.replay else ''}{self.attempt}"
 
     @property
     def tags(self) -> list[str]:
-        """Tags of the attempt's run."""
+        """Tags of the attempt's flow run."""
         return [job_tag(self.run), event_tag(self.event), *([REPLAY] if self.replay else [])]
 
     @property
     def name(self) -> str:
-        """Name of the attempt's run, for people."""
+        """Name of the attempt's flow run in Prefect's pages."""
         return f"{self.event} {str(self.run)[:8]} {'replay' if self.replay else 'attempt'} {self.attempt}"
 
 
 class NotifyResult(BaseModel):
-    """How an attempt went; also what its `delivery` artifact holds."""
+    """The outcome of a delivery attempt; also the content of its `delivery` artifact."""
 
     webhook_id: str
     job: UUID
@@ -113,11 +125,13 @@ class NotifyResult(BaseModel):
     attempt: int
     replay: bool = False
     outcome: Outcome
-    sent_at: datetime | None = Field(default=None, description="Empty: nothing was sent.")
+    sent_at: datetime | None = Field(default=None, description="Time of the request; null if none was sent.")
     status_code: int | None = None
-    signatures: int = Field(default=0, description="One a secret; 0: unsigned.")
+    signatures: int = Field(default=0, description="Number of signatures, one per secret; 0 if unsigned.")
     next_attempt_at: datetime | None = None
-    dead: bool = Field(default=False, description="It was given up.")
-    reason: str | None = Field(default=None, description="Why it was not delivered.")
-    sent: str | None = Field(default=None, description="The body.")
-    answer: str | None = Field(default=None, description="The first 4 kB of the answer.")
+    dead: bool = Field(
+        default=False, description="Whether this was the last attempt and it failed (dead letter)."
+    )
+    reason: str | None = Field(default=None, description="Reason why it was not delivered.")
+    sent: str | None = Field(default=None, description="Payload.")
+    answer: str | None = Field(default=None, description="First 4 kB of the response.")

@@ -1,7 +1,7 @@
 """
-Which objects a scheduled task has to look at: those that came within some spans of time.
+Time windows that a run of a bucket watch has to process, derived from its schedule.
 
-Pure, like `flows.catch_up`, whose times it turns into spans.
+Pure functions, like `flows.catch_up`.
 """
 
 from collections.abc import Sequence
@@ -13,34 +13,34 @@ from flows.batch_schemas import RenderNewJob
 from flows.catch_up import Schedule, before, due
 
 LOOK_BACK: Final = timedelta(days=1)
-"""An object may show up later than its own time says: large uploads carry that of their beginning."""
+"""Overlap with the previous window: a large upload appears late, because its time is that of its start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of time: after its start, up to and with its end."""
+    """A time window: start exclusive, end inclusive."""
 
     start: datetime | None
-    """None: from ever."""
+    """None: no lower limit."""
     end: datetime
 
     def holds(self, time: datetime) -> bool:
-        """Tell whether a time lies in it."""
+        """Return whether a time is inside the window."""
         return (self.start is None or time > self.start) and time <= self.end
 
 
 def spans(job: RenderNewJob, now: datetime, last: datetime | None) -> list[Span]:
     """
-    Say what a run has to look at.
+    Return the time windows that a run has to process.
 
     Args:
-        job:  what is to be done.
-        now:  when the run began, with a time zone.
-        last: up to when an earlier run looked; None where none ever did.
+        job:  request of the watch.
+        now:  start of the run, with a time zone.
+        last: time up to which an earlier run processed objects; None if there was none.
 
     Returns:
-        Spans, oldest first. With `all` they reach back a day further than that, for what came late: what was
-        done before is known by its name.
+        Time windows, oldest first. With catch-up `all` they overlap the previous window by a day, for objects
+        that appeared late; objects that were processed already are recognized by their idempotency key.
     """
     if job.since is not None:
         just_before = timedelta(microseconds=1)
@@ -57,7 +57,7 @@ def spans(job: RenderNewJob, now: datetime, last: datetime | None) -> list[Span]
 
 
 def looked_until(job: RenderNewJob, found: Sequence[Span]) -> datetime | None:
-    """Return up to when a run has looked; None for a backfill, which says nothing of the present."""
+    """Return the time up to which a run processes objects; None for a backfill, which keeps the watermark."""
     return found[-1].end if found and job.since is None else None
 
 

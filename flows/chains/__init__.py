@@ -1,1 +1,1 @@
-"""Flows that make other jobs and wait for them."""
+"""Orchestration: flows that create child jobs and wait for them."""

@@ -1,4 +1,4 @@
-"""What a run that waits says about itself: progress, result or error, however often it starts anew."""
+"""Artifacts of a batch or pipeline run: progress, result and error, kept across restarts of the run."""
 
 import json
 from collections.abc import Generator
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 _PHASE: Final = "steps"
+"""Phase of a batch or pipeline in its progress artifact."""
 
 
 class Books:
-    """The artifacts of one run."""
+    """The progress, result and error artifacts of one run."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun) -> None:
-        """Find those that it wrote before it last went to sleep."""
+        """Find or create the progress artifact of the run, which may have been started before."""
         self.client, self.run = client, run
         self._shown = ""
         self._percent = 0.0
@@ -56,21 +57,22 @@ class Books:
 
     def show(self, done: int, total: int, percent: float | None = None) -> None:
         """
-        Say how far it is; never backwards.
+        Update the progress; it never decreases.
 
         Args:
-            done:    parts that have ended.
-            total:   parts there are.
-            percent: more exactly, where that is known.
+            done:    child jobs that have ended.
+            total:   number of child jobs.
+            percent: more precise progress, if known.
         """
         share = 100.0 * done / max(total, 1) if percent is None else percent
-        self._percent = max(self._percent, min(share, 99.0))
+        self._percent = max(self._percent, min(share, 99.0))  # 100 only after the result is written
         text = json.dumps({"phase": _PHASE, "done": done, "total": total})
         said = f"{self._percent:.0f} {text}"
         if said == self._shown:
             return
         self._shown = said
         self._update(text)
+        # one progress event per 5 percent
         if self._telling and self._percent >= self._told + 5:
             self._told = self._percent
             tell_progress(max(1, int(self._percent)))
@@ -80,13 +82,13 @@ class Books:
         patiently(lambda: self.client.update_artifact(self._progress, update))
 
     def finish(self, result: BaseModel, done: int, total: int) -> None:
-        """Write the result, then say 100 percent: never the other way round."""
+        """Write the result, then set the progress to 100 percent, in this order."""
         self._write("result", result.model_dump(mode="json"))
         self._percent = 100.0
         self._update(json.dumps({"phase": _PHASE, "done": done, "total": total}))
 
     def fail(self, error: RenderError) -> None:
-        """Write why it failed."""
+        """Write the error artifact."""
         details = {name: str(value) for name, value in error.details.items()}
         data = {"code": error.code, "message": str(error), "retryable": error.retryable, "details": details}
         self._write("error", data)
@@ -100,14 +102,14 @@ class Books:
 @contextmanager
 def books() -> Generator[Books]:
     """
-    Open the books of this flow run; an error raised on purpose becomes its `error` artifact.
+    Open the report of this flow run; a `RenderError` becomes its `error` artifact.
 
-    The body works for the job's tenant.
+    The body runs on behalf of the job's tenant.
     """
     with get_client(sync_client=True) as client:
         run = patiently(lambda: client.read_flow_run(UUID(str(flow_run.id))))
         open_books = Books(client, run)
-        get_settings()  # a fault of the settings is told before anything is begun
+        get_settings()  # report invalid settings before any work starts
         try:
             with on_behalf_of(read_control(run.parameters).tenant):
                 yield open_books

@@ -1,4 +1,4 @@
-"""A bounded number of parts at work at a time."""
+"""Dispatcher of child jobs: submits them up to a limit and tracks them."""
 
 from collections import defaultdict
 from collections.abc import Generator
@@ -14,15 +14,15 @@ from tasks.stopping import Stopped
 
 
 class Crew:
-    """Hands out work, and knows how far each piece is. All it knows can be read from the server again."""
+    """Submits child jobs up to a limit and tracks them. Its state can be rebuilt from the server."""
 
     def __init__(self, parts: Parts, limit: int) -> None:
         """
-        Find out what was begun before.
+        Load the child jobs that were created before.
 
         Args:
-            parts: of the run.
-            limit: how many may be unfinished at a time.
+            children: child jobs of the run.
+            limit:    maximum number of unfinished child jobs.
         """
         self._parts, self._limit = parts, limit
         self._newest: dict[str, Part] = {}
@@ -34,19 +34,19 @@ class Crew:
 
     @property
     def unfinished(self) -> list[Part]:
-        """Parts that have not ended."""
+        """Child jobs that have not ended."""
         return [self._newest[key] for key in self._open.values()]
 
     def part(self, key: str) -> Part | None:
-        """Return the newest part that does some work; None when nobody has begun with it."""
+        """Return the newest child job for some work; None if there is none."""
         return self._newest.get(key)
 
     def take(self, work: Work) -> Part | None:
         """
-        See that somebody does a piece of work.
+        Submit a child job, unless one for the same work exists and is not to be retried.
 
         Returns:
-            Who does it, or did it; None when there is no room for it yet.
+            The child job; None if the limit is reached.
         """
         known = self._newest.get(work.key)
         if known is not None and not known.is_told:
@@ -54,7 +54,7 @@ class Crew:
         if len(self._open) >= self._limit:
             return None
         part = self._newest[work.key] = self._begin(work)
-        if not part.is_over:  # under a name that is shared it may have been done long ago
+        if not part.is_over:  # with a shared scope it may have ended earlier
             self._open[part.id] = work.key
         return part
 
@@ -62,15 +62,16 @@ class Crew:
         while True:
             self._attempts[work.key] += 1
             part = self._parts.start(work, self._attempts[work.key])
-            if not part.is_told:  # else somebody else's earlier attempt
+            if not part.is_told:  # otherwise it is an earlier attempt of another run
                 return part
 
     def look(self) -> list[Part]:
         """
-        See who has finished.
+        Poll the unfinished child jobs.
 
         Returns:
-            Those that ended since the last look; work whose part was deleted is done anew when it is taken.
+            Those that have ended since the last poll. If a child job was deleted, its work is submitted
+            again.
         """
         seen = {part.id: part for part in self._parts.read(list(self._open))}
         ended: list[Part] = []
@@ -88,17 +89,17 @@ class Crew:
     @contextmanager
     def at_work(self) -> Generator[None]:
         """
-        Stop the parts, too, when their run is stopped or has had its time.
+        Cancel the unfinished child jobs if the parent is canceled or exceeds its time limit.
 
-        There is little time for that, and a run that has no place at the moment hears nothing: what is left
-        is the janitor's to stop.
+        This is best effort: there is little time, and a parent without a worker slot receives no signal. The
+        janitor cancels the remaining child jobs.
         """
         try:
             yield
         except DeadlineExceeded:
             self._parts.cancel(self.unfinished, MAX_TIME)
             raise
-        except (Stopped, TerminationSignal):  # also how a worker that leaves puts a run down
+        except (Stopped, TerminationSignal):  # also raised when a worker shuts down
             word = self._parts.why_ended()
             if word:
                 self._parts.cancel(self.unfinished, word)

@@ -1,4 +1,4 @@
-"""The steps of a pipeline: which can begin, which never will, and what they take in."""
+"""Dependency graph of a pipeline: which steps are ready, blocked or finished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,16 @@ from flows.pipeline_schemas import Step, resolved
 
 @dataclass(slots=True)
 class Graph:
-    """Where a pipeline stands."""
+    """The steps of a pipeline and their state."""
 
     steps: Sequence[Step]
     done: dict[str, UUID] = field(default_factory=dict[str, UUID])
-    """The jobs of the steps that ended well, by step."""
+    """Job of each step that succeeded, by step name."""
     failed: set[str] = field(default_factory=set[str])
+    """Names of the steps whose job failed."""
 
     def ready(self) -> list[Work]:
-        """Return the work of all steps whose inputs are there and that have not ended."""
+        """Return the child jobs of all steps that have not ended and whose inputs are available."""
         return [
             work(step.name, step.type, resolved(step.job, self.done.__getitem__))
             for step in self.steps
@@ -27,19 +28,19 @@ class Graph:
 
     @property
     def is_over(self) -> bool:
-        """True when nothing is under way and nothing can begin any more."""
+        """True if no step is running and none can start."""
         return all(self._has_ended(step) or self._is_blocked(step) for step in self.steps)
 
     @property
     def ended(self) -> int:
-        """How many steps have ended."""
+        """Number of steps that have ended."""
         return len(self.done) + len(self.failed)
 
     def _has_ended(self, step: Step) -> bool:
         return step.name in self.done or step.name in self.failed
 
     def _is_blocked(self, step: Step) -> bool:
-        """What it takes in will never be there."""
+        """Return whether a step depends, directly or indirectly, on a failed step."""
         by_name: Mapping[str, Step] = {one.name: one for one in self.steps}
         open_needs, seen = set(step.needs), set[str]()
         while open_needs:

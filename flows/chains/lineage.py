@@ -1,4 +1,4 @@
-"""Where what a pipeline or batch made came from: this leads to the lineages of its jobs."""
+"""Provenance manifest of a pipeline or batch; it refers to the manifests of the child jobs."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from flows.chains.steps import StepMade
 
 MOST_PARTS: Final = 100
-"""Of a batch that its lineage names."""
+"""Maximum number of child jobs of a batch in its provenance manifest."""
 _log = logging.getLogger(__name__)
 
 
 def record_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], reused: Iterable[str]) -> None:
     """
-    Write down what went into a pipeline's steps from outside, and what its last one made.
+    Write the provenance manifest of a pipeline: external inputs of its steps, and outputs of the last step.
 
     Args:
-        client: of the server.
-        made:   by step, in the order of the request; the last one stands for the whole.
-        reused: steps that had been done before.
+        client:  client of the Prefect server.
+        results: result by step, in the order of the request; the last one stands for the pipeline.
+        reused:  steps whose earlier results were reused.
     """
     _write(lambda: _of_steps(client, made, reused))
 
 
 def record_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> None:
     """
-    Write down where a batch's table came from, beside it too.
+    Write the provenance manifest of a batch, as an artifact and beside its result table.
 
     Args:
-        stored:   the table.
-        parts:    jobs of the first rows.
-        left_out: jobs that are not among them.
+        stored:   result table.
+        children: child jobs of the first rows.
+        left_out: number of child jobs that are not among them.
     """
 
     def write() -> Lineage:
@@ -65,12 +65,12 @@ def record_table(stored: Published, parts: Sequence[PartJob], left_out: int) -> 
 
 
 def _write(write: Callable[[], Lineage]) -> None:
-    """Take nothing from a result that is there: a note that cannot be written is a line in the log."""
+    """Write a manifest as an artifact; log an error instead of failing the job, whose result is stored."""
     try:
         found = write()
         note(LINEAGE, found.model_dump(mode="json"), page(found))
     except Exception as error:
-        _log.warning("where the result came from was not written down: %s", error)
+        _log.warning("the provenance manifest was not written: %s", error)
 
 
 def _of_steps(client: "SyncPrefectClient", made: Mapping[str, "StepMade"], reused: Iterable[str]) -> Lineage:
@@ -102,7 +102,7 @@ def _read(client: "SyncPrefectClient", jobs: Sequence[UUID]) -> dict[UUID, Linea
     for artifact in read_any_of(jobs, read):
         try:
             one = Lineage.model_validate(read_data(artifact))
-        except ValidationError:  # of another version
+        except ValidationError:  # written by another version
             continue
         found[one.job] = one
     return found
@@ -115,7 +115,7 @@ def _from_outside(step: str, one: Lineage) -> Iterator[InputFile]:
 
 
 def _models(told: Iterable[Lineage]) -> list[UsedModel]:
-    """Return all models; a model that was replaced between two steps is listed once per content."""
+    """Return all models used; a model that was replaced between two steps is listed once per content."""
     found = {(model.name, model.digest or ""): model for one in told for model in one.models}
     return [found[key] for key in sorted(found)]
 

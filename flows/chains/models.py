@@ -1,4 +1,4 @@
-"""Whether the models of this computer can do all that a chain of jobs asks for."""
+"""Check that the models for all steps of a pipeline are installed."""
 
 from flows.job_types import WORK_TYPES
 from flows.pipeline_schemas import PipelineJob, placeholder, resolved
@@ -6,10 +6,10 @@ from flows.pipeline_schemas import PipelineJob, placeholder, resolved
 
 def require_for_pipeline(job: PipelineJob) -> None:
     """
-    See that every step's model is installed.
+    Check that the models of every step are installed.
 
     Raises:
-        ModelNotInstalled: one is not.
+        ModelNotInstalled: a model is missing.
     """
     for step in job.steps:
         job_type = WORK_TYPES[step.type]

@@ -1,4 +1,4 @@
-"""The jobs that a batch or pipeline makes, on Prefect's server: made once each, found again by anybody."""
+"""Child jobs of a batch or pipeline on Prefect's server: idempotent creation, lookup, cancellation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,47 +31,50 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 _NOTES_AT_ONCE: Final = 50
+"""Number of runs whose artifacts are read per request."""
 _GENERATIONS: Final = 20
+"""Maximum length of a chain of retried runs."""
 _EARLIER: Final = datetime.min.replace(tzinfo=UTC)
+"""Stands for an unknown time; earlier than all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One job that is to be done."""
+    """The specification of a child job."""
 
     name: str
-    """Of the step or row."""
+    """Name of the step, or id of the row."""
     type: str
     job: Mapping[str, Any]
-    """Its fields as JSON."""
+    """Request fields as JSON."""
     key: str
-    """A hash of what it is to do."""
+    """Hash of the work; equal work has equal keys."""
 
 
 def work(name: str, job_type: str, job: Mapping[str, Any]) -> Work:
-    """Describe a job that is to be done; two that are to do the same have the same key."""
+    """Return the specification of a child job; equal work has equal keys."""
     return Work(name, job_type, job, content_key(type=job_type, job=dict(job)))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A job that does some work: what is kept of its run in memory."""
+    """A child job: the fields of its flow run that are kept in memory."""
 
     id: UUID
     key: str
-    """Of its work."""
+    """Hash of its work."""
     is_over: bool
     is_done: bool
-    """It ended well."""
+    """Whether it succeeded."""
     is_own: bool
-    """The run that asks made it."""
+    """Whether the current run created it."""
     is_told: bool
-    """It failed, and whoever started this run knew that: it is to be done again."""
+    """It failed before this run was (re)started, so retry it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a part ended."""
+    """The outcome of a child job."""
 
     status: Status
     result: Mapping[str, Any]
@@ -82,7 +85,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Dated:
-    """A part and its creation time."""
+    """A child job with its creation time."""
 
     id: UUID
     created: datetime
@@ -90,17 +93,17 @@ class _Dated:
 
 
 class Parts:
-    """The parts of one run, those of the runs that it does again included."""
+    """The child jobs of one run and of the runs that it retries."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun, scope: str | None = None) -> None:
         """
-        Look up whom this run does again.
+        Look up the runs that this run retries.
 
         Args:
-            client: of the server.
-            run:    this very flow run.
-            scope:  parts are made once under this name, whoever asks for them; None: once for this run and
-                those that it does again.
+            client: client of the Prefect server.
+            run:    the current flow run.
+            scope:  child jobs are created once per scope, whichever run requests them. None: once for this
+                run and the runs that it retries.
         """
         self._client, self._run = client, run
         self._control = read_control(run.parameters)
@@ -111,7 +114,7 @@ class Parts:
 
     @property
     def root(self) -> UUID:
-        """The run that was there first, of those that do each other again."""
+        """Id of the first run in the chain of retries."""
         return self._ancestors[-1] if self._ancestors else self._run.id
 
     def _find_ancestors(self) -> list[UUID]:
@@ -127,12 +130,12 @@ class Parts:
         return found
 
     def _find_told_until(self) -> datetime:
-        """When this run last ended: failures up to then were told, and are tried again."""
+        """Return the time at which this run last ended; child jobs that failed before it are retried."""
         states = patiently(lambda: self._client.read_flow_run_states(self._run.id))
         return max((state.timestamp for state in states if state.type in TERMINAL_STATES), default=_EARLIER)
 
     def all(self) -> list[Part]:
-        """Read all parts there are, oldest first."""
+        """Return all child jobs, oldest first."""
 
         def read(chunk: list[str], limit: int, offset: int) -> list[_Dated]:
             wanted = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
@@ -148,7 +151,7 @@ class Parts:
         return [one.part for one in read_any_of(marks, read, order=lambda one: one.created)]
 
     def read(self, ids: Sequence[UUID]) -> list[Part]:
-        """Read some of them again."""
+        """Return the current state of some child jobs."""
         return [self._part(run) for run in self._runs(ids)]
 
     def _runs(self, ids: Sequence[UUID]) -> list[FlowRun]:
@@ -182,11 +185,11 @@ class Parts:
 
     def start(self, wanted: Work, attempt: int) -> Part:
         """
-        Make a part, or find it when it was made before.
+        Create a child job, or return the existing one with the same idempotency key.
 
         Args:
-            wanted:  what it is to do.
-            attempt: from 1.
+            spec:    specification.
+            attempt: number of the attempt, from 1.
         """
         theirs = self._control
         own = Control(tenant=theirs.tenant, priority=theirs.priority, gpu_id=theirs.gpu_id)
@@ -214,13 +217,13 @@ class Parts:
         return self._deployments[job_type]
 
     def why_ended(self) -> str | None:
-        """Return the word for why this very run is being stopped; None when it is not, and goes on later."""
+        """Return the reason why the current run is being stopped; None if it is not and will resume."""
         run = self._client.read_flow_run(self._run.id)
         ending = run.state_type in (StateType.CANCELLING, StateType.CANCELLED)
         return str(run.labels.get(ENDED_AS, CANCELLED)) if ending else None
 
     def cancel(self, parts: Iterable[Part], word: str) -> None:
-        """Ask parts of this run's own to stop."""
+        """Request cancellation of child jobs that the current run created."""
         for part in parts:
             if part.is_over or not part.is_own:
                 continue
@@ -228,7 +231,7 @@ class Parts:
             patiently(lambda part=part: self._client.set_flow_run_state(part.id, Cancelling()))
 
     def ended(self, ids: Sequence[UUID]) -> dict[UUID, Ended]:
-        """Read how parts ended: their results and errors."""
+        """Return the outcomes of child jobs: results and errors."""
         found: dict[UUID, Ended] = {}
         for some in chunks_of(ids, _NOTES_AT_ONCE):
             runs, notes = self._runs(some), self._notes(some)
@@ -246,7 +249,7 @@ class Parts:
 
         found = read_any_of(ids, read)
         notes: dict[UUID, dict[str, Any]] = {}
-        for note in sorted(found, key=lambda note: str(note.updated)):  # the newest of each
+        for note in sorted(found, key=lambda note: str(note.updated)):  # keep the newest per key
             if note.flow_run_id:
                 notes.setdefault(note.flow_run_id, {})[str(note.key)] = note
         return notes

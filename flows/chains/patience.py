@@ -1,4 +1,4 @@
-"""Asking the server again while it is away: who waits for others must outlive it."""
+"""Retries of requests to the Prefect server during an outage, so that a waiting parent run survives it."""
 
 import random
 import time
@@ -13,21 +13,22 @@ from tasks.stopping import stop_if_asked
 T = TypeVar("T")
 
 LIMIT_S: Final = 900.0
+"""Default time limit for retries in seconds."""
 _BUSY: Final = 429
 _OWN_FAULT: Final = 500
 
 
 def patiently(call: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     """
-    Do something on the server, however long it is away.
+    Call a function, and repeat it with exponential backoff while the Prefect server is unavailable.
 
     Args:
-        call:    makes the request; must be harmless to repeat.
-        limit_s: when to give up, in seconds.
+        call:    makes the request; must be safe to repeat.
+        limit_s: time limit in seconds.
 
     Raises:
-        Stopped: the run is to end.
-        Whatever the call raises, when it is no outage or the limit has passed.
+        Stopped: the run was asked to stop.
+        Any error of the call, if it is not caused by an outage or the time limit has passed.
     """
     deadline, pause = time.monotonic() + limit_s, 0.3
     while True:

@@ -1,9 +1,9 @@
 """
-Waiting without being in the way: a run that waits for others leaves its place to whoever needs one.
+Worker slot of a waiting parent run, which gives it up while other runs are queued, by rescheduling itself.
 
-The pool of such runs has few places. As long as nobody else wants one, a run waits in it and sees at once
-what happens; when somebody does, it goes to sleep as a scheduled run of the server's, and starts again later.
-Nothing is lost by that: all it knows is on the server.
+The work pool of parent runs has few slots. While no other run is queued, a parent waits in its slot and polls
+its child jobs every second. If another run is queued, the parent sets itself to a scheduled state and is
+started again later. Its whole state is on the server, so nothing is lost.
 """
 
 import time
@@ -35,38 +35,40 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 LOOK_S: Final = 1.0
-"""Between two looks at what a run waits for."""
+"""Interval between two polls in seconds."""
 _POLITE_S: Final = 1.5
-"""Somebody who waits longer than that has found no free place."""
+"""Seconds after which a queued run counts as waiting for a slot."""
 _SLICE_S: Final = 0.1
+"""Interval between two checks for a stop request in seconds."""
 _SHORTEST_S, _LONGEST_S = 2.0, 15.0
+"""Minimum and maximum delay of a rescheduled run in seconds."""
 
 
 class Place:
-    """The place in its pool that a waiting run has for now."""
+    """The worker slot that a waiting parent run currently holds."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun) -> None:
         """
-        Describe it.
+        Remember the run and the time at which it started to wait.
 
         Args:
-            client: of the server.
-            run:    the one that waits: this very flow run.
+            client: client of the Prefect server.
+            run:    the waiting run, which is the current flow run.
         """
         self._client, self._run = client, run
         self._began = time.monotonic()
 
     def rest(self) -> FlowRun:
         """
-        Let some time pass.
+        Wait for one poll interval; give up the slot if another run is queued.
 
         Returns:
-            This run as the server has it now.
+            This run as read from the server after waiting.
 
         Raises:
-            Abort:            this run has to leave; it goes on later, or has been ended or paused.
-            Stopped:          it was asked to stop.
-            DeadlineExceeded: it has had its time, the time in which it slept included.
+            Abort:            this run has been rescheduled, or was ended or paused from outside.
+            Stopped:          this run was asked to stop.
+            DeadlineExceeded: this run has exceeded its maximum running time, which includes rescheduled time.
         """
         until = time.monotonic() + LOOK_S
         while time.monotonic() < until:
@@ -101,17 +103,17 @@ class Place:
         return any(run.id != own for run in others)
 
     def _leave(self, run: FlowRun) -> None:
-        """Go to sleep; who has waited long already sleeps longer."""
+        """Reschedule this run; a run that has waited longer gets a longer delay."""
         waited = time.monotonic() - self._began
-        pause = min(_LONGEST_S, _SHORTEST_S + waited / 20)
+        pause = min(_LONGEST_S, _SHORTEST_S + waited / 20)  # one second more per 20 s of waiting
         count = int(str(run.labels.get(YIELDS, 0))) + 1
         patiently(lambda: self._client.update_flow_run_labels(run.id, {YIELDS: count}))
         asleep = Scheduled(
             name=WAITING,
             scheduled_time=now("UTC") + timedelta(seconds=pause),
-            message="Waits for its parts; another run has its place meanwhile.",
+            message="Waiting for child jobs; the worker slot was given to another run.",
         )
-        # not by force: what is to stop must not be queued again
+        # no force: a run that is being canceled must not be queued again
         answer = patiently(lambda: self._client.set_flow_run_state(run.id, asleep))
         if answer.status == SetStateStatus.ACCEPT:
-            raise Abort("This run has left its place to another and goes on later.")
+            raise Abort("This run has yielded its worker slot and will resume later.")

@@ -1,4 +1,4 @@
-"""Do the rows of a batch: each is a job of its own, a bounded number at a time."""
+"""Batch runner: run each row as a child job, a limited number at a time, and write the result table."""
 
 import tempfile
 from collections import Counter
@@ -30,41 +30,45 @@ from tasks.output_locations import check_output_location
 from tasks.publish import store_table
 
 _PROBLEMS: Final = 100
+"""Maximum number of unsuccessful rows in the result."""
 _SHOWN: Final = 200
+"""Maximum number of rows in the table artifact."""
 _TOGETHER: Final = 50
+"""Rows whose outcomes are read per request."""
 _ENDING: Final = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A batch of either kind."""
+    """The specification of a batch run."""
 
     type: str
     look: Callable[[], "Found"]
-    """Asked once: what it gives is kept, and gone by when the run starts anew or is done again."""
+    """Called once. Its rows are stored, and used again when the run is restarted or retried."""
     parallel: int
+    """Maximum number of unfinished child jobs."""
     output: Output
     all_good: bool = False
-    """Nothing is begun when a row is no job."""
+    """Start no child job if any row is invalid."""
     scope: str | None = None
-    """What was done under this name before is not done again, and not told of either."""
+    """Work that was done under this name before is not repeated, and not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is to do."""
+    """The rows of a batch."""
 
     rows: Iterable[Row]
     until: datetime | None = None
-    """Up to when it was looked for; comes back in the result."""
+    """Time up to which objects were listed; returned in the result."""
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Rows counted by what became of them, the first that went wrong, and the first jobs."""
+    """Row counts by status, the first unsuccessful rows, and the first child jobs."""
 
     type: str
-    """Of jobs."""
+    """Job type of the rows."""
     counts: Counter[str] = field(default_factory=Counter[str])
     problems: list[RowView] = field(default_factory=list[RowView])
     parts: list[PartJob] = field(default_factory=list[PartJob])
@@ -82,14 +86,14 @@ class _Tally:
 
 def run_rows(order: Order, books: Books) -> BatchResult:
     """
-    Do all rows that are jobs, and write the table of results.
+    Run all valid rows and write the result table.
 
     Args:
-        order: the batch.
-        books: of this run.
+        plan:   specification of the batch.
+        report: report of this run.
 
     Raises:
-        ManifestInvalid: there is no row, or none that is a job, or one is not where all have to be.
+        ManifestInvalid: there are no rows, no valid rows, or an invalid row although all must be valid.
     """
     parts = Parts(books.client, books.run, order.scope)
     name = _table_name(order.output, parts.root)
@@ -113,7 +117,7 @@ def _rows(key: str) -> Iterator[dict[str, Any]]:
 
 
 def _checked(order: Order, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    """Yield the rows as they are kept; nothing is kept when they make no batch."""
+    """Yield the rows as records to store; raise errors of the whole batch before any record is stored."""
     jobs, faulty = 0, 0
     first: str | None = None
     for row in rows:
@@ -123,7 +127,7 @@ def _checked(order: Order, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
             first = f"Row {row.id}: {row.faults[0].detail} ({row.faults[0].pointer})."
         yield _kept(row)
     if faulty and (order.all_good or not jobs):
-        raise ManifestInvalid(f"{faulty} of {jobs + faulty} rows are no {order.type} jobs. {first}")
+        raise ManifestInvalid(f"{faulty} of {jobs + faulty} rows are not valid {order.type} jobs. {first}")
     if not jobs and order.scope is None:
         raise ManifestInvalid("The batch has no rows.")
 
@@ -141,7 +145,7 @@ def _kept(row: Row) -> dict[str, Any]:
 def _work(
     order: Order, key: str, total: int, crew: Crew, place: Place, books: Books, known: set[int]
 ) -> None:
-    """Hand out all rows and wait for those that do them."""
+    """Submit all rows and wait for their child jobs."""
     waiting = (line for line in _rows(key) if line["job"] is not None)
     row = next(waiting, None)
     begun = 0
@@ -161,7 +165,7 @@ def _work(
 
 
 def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts: Parts) -> BatchResult:
-    """Write the table of results: a line a row, in their order."""
+    """Write the result table: one line per row, in row order."""
     tally = _Tally(order.type)
     shown: list[dict[str, Any]] = []
     lines = (line for line in _rows(key) if line["row"] not in known)
@@ -177,7 +181,7 @@ def _told(order: Order, key: str, name: str, known: set[int], crew: Crew, parts:
         stored = store_table(path, name, order.output)
         record_table(stored, tally.parts, tally.jobs - len(tally.parts))
     if shown:
-        create_table_artifact(key="rows", table=shown, description="What became of each row (the first 200)")
+        create_table_artifact(key="rows", table=shown, description="Outcome of each row (the first 200)")
     counts = tally.counts
     return BatchResult(
         total=counts.total(),
@@ -207,7 +211,7 @@ def _views(lines: list[Any], crew: Crew, parts: Parts) -> Iterator[RowView]:
 def _view(line: Mapping[str, Any], part: Part | None, ended: Mapping[UUID, Ended]) -> RowView:
     how = ended.get(part.id) if part else None
     if part is None or how is None:
-        return RowView(row=line["row"], id=line["id"], status="canceled", message="Its job was removed.")
+        return RowView(row=line["row"], id=line["id"], status="canceled", message="Its job was deleted.")
     stored = media_of(how.result) or {}
     if not stored and how.result.get("name") in (files := how.result.get("files") or {}):
         stored = files[how.result["name"]]

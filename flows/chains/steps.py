@@ -1,4 +1,4 @@
-"""Do the steps of a pipeline: each is a job of its own, begun as soon as what it takes in is there."""
+"""Pipeline runner: run each step as a child job as soon as its inputs are available."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from tasks.refs import ObjectRef
 
 
 class StepMade(BaseModel):
-    """What a step's job made, as the step's task gives it."""
+    """The result of a step's job, and the return value of the step's task."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,26 +41,26 @@ class StepMade(BaseModel):
 @task(name="step", task_run_name="{step}", **BY_CONTENT)
 def take_step(key: str, step: str, made: StepMade) -> StepMade:
     """
-    Note what a step made. It is found in the cache when the pipeline starts anew or is done again.
+    Record the result of a step, so that a restarted or retried pipeline finds it in the cache.
 
     Args:
-        key:  names the step's work and job.
-        step: its name, for people.
-        made: what its job says.
+        key:  hash of the step's work and job.
+        step: step name, shown in Prefect's pages.
+        made: result of the step's job.
     """
     return made
 
 
 def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
     """
-    Do all steps and write the result.
+    Run all steps and write the result.
 
     Args:
-        steps: of the pipeline.
-        books: of this run.
+        steps:  steps of the pipeline.
+        report: report of this run.
 
     Raises:
-        StepFailed: a step's job did not end well; all that do not need it have been done.
+        StepFailed: the job of a step failed; all steps that do not depend on it have been run.
     """
     parts = Parts(books.client, books.run)
     going = _Going(Graph(steps), parts, Crew(parts, MOST_STEPS))
@@ -85,7 +85,7 @@ def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
 
 @dataclass(slots=True)
 class _Going:
-    """A pipeline under way."""
+    """The state of a running pipeline."""
 
     graph: Graph
     parts: Parts
@@ -95,7 +95,7 @@ class _Going:
     failed: dict[str, Part] = field(default_factory=dict[str, Part])
 
     def advance(self) -> None:
-        """Begin all that can begin, and take in what has ended, until neither changes anything."""
+        """Submit all ready steps and record finished ones, until nothing changes."""
         while any([self._advance(work) for work in self.graph.ready()]):
             pass
 
@@ -121,7 +121,7 @@ class _Going:
             self.reused.add(work.name)
 
     def percent(self, books: Books) -> float:
-        """How far all steps are, those under way by their own word."""
+        """Return the progress over all steps; running steps count with their own progress."""
         running = [part.id for part in self.crew.unfinished]
 
         def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
@@ -136,20 +136,20 @@ class _Going:
         return (100.0 * len(self.graph.done) + shares) / len(self.graph.steps)
 
     def failure(self) -> StepFailed:
-        """Say which steps failed and why, and which were not begun for that."""
+        """Return the error with the failed steps, their reasons, and the steps that were not started."""
         ended = self.parts.ended([part.id for part in self.failed.values()])
         told = [
-            f"Step {name} {how.status} ({how.code or how.status}): {how.message or 'no reason given.'}"
+            f"Step {name} {how.status} ({how.code or how.status}): {how.message or 'no error message.'}"
             for name, part in self.failed.items()
             if (how := ended.get(part.id))
         ]
         begun = self.graph.done.keys() | self.graph.failed
         if left := [step.name for step in self.graph.steps if step.name not in begun]:
-            told.append(f"Not begun: {', '.join(left)}.")
+            told.append(f"Not started: {', '.join(left)}.")
         return StepFailed(" ".join(told), steps=", ".join(self.failed))
 
     def result(self) -> PipelineResult:
-        """Put together what all steps made; the last one's file stands for the whole."""
+        """Return the pipeline result; the output file of the last step is the main one."""
         steps = self.graph.steps
         views = {step.name: self._view(step.name) for step in steps}
         last, result = views[steps[-1].name], self.made[steps[-1].name].result
@@ -193,4 +193,4 @@ def _show_steps(result: PipelineResult) -> None:
         }
         for name, step in result.steps.items()
     ]
-    create_table_artifact(key="steps", table=rows, description="What each step's job made")
+    create_table_artifact(key="steps", table=rows, description="Output of each step's job")

@@ -1,1 +1,1 @@
-"""What jobs are on the Prefect server: queries that both its databases answer."""
+"""Queries to the Prefect server that work on both of its databases, SQLite and PostgreSQL."""

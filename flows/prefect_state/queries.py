@@ -1,10 +1,10 @@
 """
-Any-of queries to the Prefect server in chunks, merged into one answer.
+Any-of queries to the Prefect server, split into chunks and merged into one result.
 
 SQLite 3.40 (Debian 12) passes at most 127 arguments to a function, and Prefect writes a filter on tags as one
-call of `json_array`: a filter with more values is answered with status 500. One answer has at most 200 rows.
-A filter that excludes values (`not_any_`) or demands all of them (`all_`) cannot be cut into chunks: leave
-unwanted rows out of the answer instead. Nothing of Prefect is imported here, so the API may use it.
+call of `json_array`: the server answers a filter with more values with status 500. A response has at most 200
+rows. A filter that excludes values (`not_any_`) or requires all of them (`all_`) cannot be split into chunks:
+remove unwanted rows from the result instead. This module imports nothing of Prefect, so the API may use it.
 """
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
@@ -12,17 +12,17 @@ from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 MOST_VALUES: Final = 100
-"""Values in one filter."""
+"""Maximum number of values in one filter."""
 PAGE: Final = 200
-"""Rows in one answer: the server's default limit."""
+"""Maximum number of rows in one response: the server's default limit."""
 
 
 class Row(Protocol):
-    """A record of the server, known by its id."""
+    """A record of the server with an id."""
 
     @property
     def id(self) -> UUID:
-        """The record's id."""
+        """Id of the record."""
         ...
 
 
@@ -32,14 +32,14 @@ R = TypeVar("R", bound=Row)
 
 def chunks_of(values: Iterable[V], size: int = MOST_VALUES) -> Iterator[list[V]]:
     """
-    Cut values into lists that fit one filter.
+    Split values into lists that fit one filter.
 
     Args:
-        values: repeated ones are used once.
-        size:   most in a list.
+        values: duplicates are used once.
+        size:   maximum length of a list.
 
     Yields:
-        lists of 1 to `size` values in their first order; nothing for no values.
+        Lists of 1 to `size` values in the order of their first occurrence; nothing if there are no values.
     """
     distinct = list(dict.fromkeys(values))
     for start in range(0, len(distinct), size):
@@ -54,17 +54,17 @@ def read_any_of(
     limit: int | None = None,
 ) -> list[R]:
     """
-    Read the rows that match any of the values, however many values and rows there are.
+    Read the rows that match any of the values, independent of the number of values and rows.
 
     Args:
-        values: what one filter would have listed. No values match no rows; the server is not asked.
-        read:   makes one request: `read(chunk, limit, offset)`. Its filter holds `chunk`.
-        order:  sort key of the answer; with a limit, it must agree with the sort order that `read` asks for.
-            None = the order of the chunks, and within one that of the server.
-        limit:  most rows, the first by `order`; None = all.
+        values: values of the filter. If there are none, no request is made and no rows are returned.
+        read:   makes one request, `read(chunk, limit, offset)`, with a filter on the values in `chunk`.
+        order:  sort key of the result; with a limit, it must agree with the sort order that `read` requests.
+            None: the order of the chunks, and within one that of the server.
+        limit:  maximum number of rows, the first by `order`; None: all.
 
     Returns:
-        each row once, although it may match values of several chunks.
+        Each row once, even if it matches values of several chunks.
 
     Raises:
         ValueError: a limit without an order: which rows come first would depend on the chunks.
@@ -98,13 +98,13 @@ async def read_any_of_async(
 def _reading(
     values: Iterable[V], order: Callable[[R], Any] | None, limit: int | None
 ) -> Generator[tuple[list[V], int, int], Sequence[R], list[R]]:
-    """Yield requests, receive their answers, return the merged rows."""
+    """Yield requests, receive their responses, and return the merged rows."""
     if limit is not None and order is None:
-        raise ValueError("a limit needs an order")
+        raise ValueError("a limit requires an order")
     found: dict[UUID, R] = {}
     for chunk in chunks_of(values):
         offset = 0
-        # every chunk may hold all of the first `limit` rows
+        # any one chunk may contain all of the first `limit` rows
         while (size := PAGE if limit is None else min(PAGE, limit - offset)) > 0:
             page = yield chunk, size, offset
             found.update((row.id, row) for row in page)

@@ -1,1 +1,1 @@
-"""What the janitor does, one kind a file: first what is to go, as pure functions, then its going."""
+"""Maintenance tasks of the janitor: pure functions select the items, a generator removes them."""

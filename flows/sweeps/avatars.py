@@ -1,4 +1,4 @@
-"""Notes of avatars that were prepared long ago and whose artefacts are gone: they only tell of what was."""
+"""Maintenance task: delete notes of avatars that are no longer cached and past their retention."""
 
 import re
 from collections.abc import Container, Iterable, Iterator
@@ -13,18 +13,19 @@ from tasks.mirror import complete_keys
 from tasks.objects import ObjectInfo
 from tasks.storage import home_store, store_is_remote
 
-FORGOTTEN: Final = "Note of an avatar that is gone"
+FORGOTTEN: Final = "Avatar note without an avatar"
+"""Kind of action: a note was deleted."""
 _KEY = re.compile(rf"{re.escape(NOTES)}[^/]+/([0-9a-f]{{64}})\.json")
 
 
 def forgotten(notes: Iterable[ObjectInfo], kept: Container[str], before: datetime) -> Iterator[ObjectInfo]:
     """
-    Yield the notes that are old and tell of nothing that is there.
+    Yield the notes that are old and whose avatar is no longer stored.
 
     Args:
-        notes:  objects of our store.
-        kept:   keys of the avatars that are there.
-        before: younger ones stay: the avatar may be prepared again.
+        notes:          objects of the system's own store.
+        stored_avatars: keys of the stored avatars.
+        cutoff:         notes modified later are kept, because the avatar may be prepared again.
     """
     for note in notes:
         match = _KEY.fullmatch(note.key)
@@ -33,7 +34,7 @@ def forgotten(notes: Iterable[ObjectInfo], kept: Container[str], before: datetim
 
 
 def remove_notes(look: Look) -> Iterator[Deed]:
-    """Remove them."""
+    """Delete the notes and yield one action per note."""
     before = look.before(look.retention.results_days)
     if before is None:
         return

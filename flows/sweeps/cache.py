@@ -1,4 +1,4 @@
-"""The cache of this machine: artefacts over its quota, and what dead processes left half-made."""
+"""Maintenance task: evict cache entries over the quota, and incomplete entries left by dead processes."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,12 +6,14 @@ from typing import Final
 from flows.sweeps.look import Deed, Look
 from tasks.artefacts import artefacts
 
-OVER_QUOTA: Final = "Artefact was over the cache's quota"
-LEFT: Final = "Left half-made in the cache"
+OVER_QUOTA: Final = "Cache entry over the quota"
+"""Kind of action: a cache entry was evicted."""
+LEFT: Final = "Incomplete cache entry"
+"""Kind of action: an incomplete cache entry was deleted."""
 
 
 def tidy_cache(look: Look) -> Iterator[Deed]:
-    """Remove the least recently used above the quota, then leftovers; what is in use stays."""
+    """Evict the least recently used entries over the quota, then incomplete ones; entries in use are kept."""
     cache = artefacts()
     for gone in cache.remove_surplus(dry_run=look.dry_run):
         yield Deed(OVER_QUOTA, gone.name, gone.size)

@@ -1,4 +1,4 @@
-"""Which finished runs go from Prefect's database. Pure: what is known of them is given."""
+"""Selection of the finished runs that may be deleted from Prefect's database. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from flows.webhook_runs import LOOK_BACK
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What holds runs that are past their retention."""
+    """References that keep runs beyond their retention."""
 
     there: frozenset[UUID]
-    """Of the runs that they name as their owners: those that exist."""
+    """Existing runs among the owners of the candidates."""
     needed: frozenset[UUID]
-    """Those that a younger run names, or one that has not ended."""
+    """Runs that are referenced by a younger run, or by one that has not ended."""
 
 
 def needed_by(unfinished: Iterable[FlowRun]) -> set[UUID]:
     """
-    Return the runs that somebody still works for, or with.
+    Return the runs that unfinished runs refer to.
 
     Args:
-        unfinished: runs that have not ended; attempts at telling of a job are among them.
+        unfinished: runs that have not ended, including webhook delivery attempts.
     """
     return {named for run in unfinished for named in owners_of(run.tags) | jobs_in(run.parameters)}
 
 
 def removable(page: Sequence[FlowRun], ties: Ties, now: datetime) -> list[FlowRun]:
     """
-    Choose those that may go, in order: an owner goes before what it owns, and never after.
+    Return the runs that may be deleted, in order: an owner is deleted before the runs that it owns.
 
     Args:
-        page: finished runs past their retention, the oldest first.
-        ties: what holds some of them.
-        now:  the time.
+        page:  finished runs past their retention, oldest first.
+        holds: references that keep some of them.
+        now:   current time.
     """
     going: dict[UUID, FlowRun] = {}
     for run in page:
@@ -50,5 +50,5 @@ def removable(page: Sequence[FlowRun], ties: Ties, now: datetime) -> list[FlowRu
 
 
 def _is_owed(run: FlowRun, now: datetime) -> bool:
-    """Tell whether somebody may yet have to be told of a run: attempts are looked for that long."""
+    """Return whether a webhook of a run may still be due; missed webhooks are searched for that long."""
     return NOTIFY_TAG in run.tags and (run.end_time is None or now - run.end_time < LOOK_BACK)

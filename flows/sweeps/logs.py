@@ -1,4 +1,4 @@
-"""Log files of processes that have ended. What runs said is kept by Prefect, and goes with them."""
+"""Maintenance task: delete log files of ended processes. Logs of flow runs are stored by Prefect."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -8,16 +8,17 @@ from typing import Final
 from flows.sweeps.look import Deed, Look
 from tasks.settings import get_settings
 
-OLD_LOG: Final = "Log file was past its retention"
+OLD_LOG: Final = "Log file past its retention"
+"""Kind of action: a log file was deleted."""
 
 
 def old(files: Iterable[Path], before: datetime) -> Iterator[tuple[Path, int]]:
     """
-    Yield the files that were last written to before a time, with their sizes.
+    Yield the files that were last modified before a time, with their sizes in bytes.
 
     Args:
-        files:  of which some may just be going.
-        before: the time.
+        files:  log files; some may be deleted concurrently.
+        cutoff: time limit.
     """
     for path in files:
         try:
@@ -29,7 +30,7 @@ def old(files: Iterable[Path], before: datetime) -> Iterator[tuple[Path, int]]:
 
 
 def remove_logs(look: Look) -> Iterator[Deed]:
-    """Remove the logs of earlier processes; one that runs may be silent and still hold its own."""
+    """Delete rotated log files only; a running process may still have its current log file open."""
     before = look.before(look.retention.logs_days)
     if before is None:
         return

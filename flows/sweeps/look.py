@@ -1,4 +1,4 @@
-"""What every sweep is given, and what it gives back."""
+"""Context and result types of the maintenance tasks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 MOST: Final = 500
-"""Things of one kind that one run of the janitor removes; the next run goes on."""
+"""Maximum number of items of one kind that one run of the janitor removes; the next run continues."""
 LEFTOVER: Final = timedelta(days=1)
-"""What was begun so long ago and is not finished never will be."""
+"""Age after which an unfinished upload or write counts as abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that was done; with a dry run, that would be."""
+    """One action that was taken, or in a dry run would be taken."""
 
     what: str
     which: str
     size: int = 0
-    """Bytes that it took up."""
+    """Freed bytes."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """The server, the time and the rules of one run of the janitor."""
+    """The Prefect client, time and retention rules of one run of the janitor."""
 
     client: "SyncPrefectClient"
     now: datetime
@@ -42,24 +42,24 @@ class Look:
 
     @cached_property
     def unfinished(self) -> list[FlowRun]:
-        """Every run that has not ended, as of the first time that somebody asked."""
+        """All flow runs that have not ended, read once at first use."""
         return read_unfinished(self.client)
 
     def before(self, days: int) -> datetime | None:
-        """Return the time before which things are past their retention; None: they are kept for ever."""
+        """Return the time before which items are past their retention; None: they are kept forever."""
         return self.now - timedelta(days=days) if days else None
 
 
 SweepOf: TypeAlias = Callable[[Look], Iterator[Deed]]
-"""Yields each deed once it is done, so that one that fails later takes nothing from the report."""
+"""A maintenance task. It yields each action after taking it, so that actions before an error are reported."""
 
 
 def read_unfinished(client: "SyncPrefectClient") -> list[FlowRun]:
     """
-    Read every run that has not ended.
+    Read all flow runs that have not ended.
 
     Args:
-        client: of the server.
+        client: client of the Prefect server.
     """
     state = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
     return all_pages(client, FlowRunFilter(state=state))

@@ -1,4 +1,4 @@
-"""What runs refer to: their parents, the jobs they tell of, and inputs that are other jobs' or assets."""
+"""References of a run: its parents, the job that it reports, and other jobs and assets used as inputs."""
 
 import json
 import re
@@ -15,32 +15,32 @@ _ASSETS: Final = re.compile(r"asset://([A-Za-z0-9_-]{1,64})")
 
 def parents_of(tags: Iterable[str]) -> set[UUID]:
     """
-    Return the runs that a run says it is part of.
+    Return the runs that a run is a child job of, from its tags.
 
     Args:
-        tags: of the run, anybody's.
+        tags: tags of the run, which may be set by users.
     """
     return _ids(tags, PART_OF)
 
 
 def owners_of(tags: Iterable[str]) -> set[UUID]:
     """
-    Return the runs that a run is kept as long as: its parents, and the job that it tells of.
+    Return the runs that a run is kept with: its parents, and the job that it reports.
 
     Args:
-        tags: of the run, anybody's.
+        tags: tags of the run, which may be set by users.
     """
     known = list(tags)
     return _ids(known, PART_OF) | _ids(known, JOB_TAG)
 
 
 def jobs_in(parameters: Mapping[str, Any]) -> set[UUID]:
-    """Return the jobs whose files a run takes as inputs."""
+    """Return the jobs whose outputs a run uses as inputs."""
     return {UUID(found) for found in _JOBS.findall(_text(parameters))}
 
 
 def assets_in(parameters: Mapping[str, Any]) -> set[str]:
-    """Return the ids of the assets that a run takes as inputs."""
+    """Return the ids of the assets that a run uses as inputs."""
     return set(_ASSETS.findall(_text(parameters)))
 
 
@@ -50,7 +50,7 @@ def _ids(tags: Iterable[str], prefix: str) -> set[UUID]:
         if tag.startswith(prefix):
             try:
                 found.add(UUID(tag.removeprefix(prefix)))
-            except ValueError:  # anybody may write tags
+            except ValueError:  # tags may be set by users
                 continue
     return found
 

@@ -1,4 +1,4 @@
-"""Parts of a batch or a pipeline that go on although it was cancelled: nobody was left to stop them."""
+"""Maintenance task: cancel child jobs that are still active although their parent was canceled."""
 
 from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -22,27 +22,28 @@ from flows.sweeps.named import parents_of
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ORPHANED: Final = "What it was part of was cancelled"
+ORPHANED: Final = "Its parent job was canceled"
+"""Kind of action, and message of the state that is set."""
 
 
 def orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[FlowRun]:
     """
-    Return the runs that are to end with their parent.
+    Return the runs whose parent was canceled and that are not being canceled yet.
 
     Args:
         unfinished: runs that have not ended.
-        cancelled:  runs that were cancelled.
+        cancelled:  runs that were canceled.
     """
     return [
         run
         for run in unfinished
-        if run.state_type != StateType.CANCELLING  # asked to already
+        if run.state_type != StateType.CANCELLING  # already being canceled
         and any(parent in cancelled for parent in parents_of(run.tags))
     ]
 
 
 def end_orphans(look: Look) -> Iterator[Deed]:
-    """Ask them to stop: one that waits ends at once, one that runs is stopped by its worker."""
+    """Request cancellation: a queued run ends at once, a running one is stopped by its worker."""
     parents = {parent for run in look.unfinished for parent in parents_of(run.tags)}
     for run in orphans(look.unfinished, _cancelled(look.client, sorted(parents))):
         if not look.dry_run:
@@ -52,11 +53,11 @@ def end_orphans(look: Look) -> Iterator[Deed]:
 
 def end(client: "SyncPrefectClient", run: FlowRun) -> None:
     """
-    Ask a part to stop.
+    Request cancellation of a child job.
 
     Args:
-        client: of the server.
-        run:    the part's.
+        client: client of the Prefect server.
+        run:    flow run of the child job.
     """
     client.update_flow_run_labels(run.id, {ENDED_AS: CANCELLED})
     client.set_flow_run_state(run.id, Cancelling(message=ORPHANED))

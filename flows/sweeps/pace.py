@@ -1,4 +1,4 @@
-"""Working on a server that others use: after each question a pause twice as long as it took, and an end."""
+"""Throttle for a shared server: after each request sleep twice its duration; stop after a time budget."""
 
 import time
 from collections.abc import Generator
@@ -6,26 +6,26 @@ from contextlib import contextmanager
 
 
 class Pace:
-    """How fast somebody may go, and until when."""
+    """Limits the rate of requests and their total time."""
 
     def __init__(self, limit_s: float, rest: float = 2.0) -> None:
         """
-        Begin now.
+        Start the time budget now.
 
         Args:
-            limit_s: seconds after which it is enough.
-            rest:    length of a pause, in times of the step before it.
+            budget_s:     time budget in seconds.
+            pause_factor: length of a pause, as a multiple of the duration of the step before it.
         """
         self._until, self._rest = time.monotonic() + limit_s, rest
 
     @property
     def is_over(self) -> bool:
-        """Whether it is enough."""
+        """Whether the time budget is spent."""
         return time.monotonic() >= self._until
 
     @contextmanager
     def step(self) -> Generator[None]:
-        """Do something, then rest."""
+        """Run the body, then sleep for a multiple of its duration."""
         began = time.monotonic()
         yield
         time.sleep(self._rest * (time.monotonic() - began))

@@ -1,4 +1,8 @@
-"""Finished files and rows of batches past their retention, in our own store; clients' buckets are theirs."""
+"""
+Maintenance task: delete results and batch rows past their retention from the system's own store.
+
+Objects in clients' buckets are never deleted.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,25 +17,26 @@ from tasks.storage import home_store
 from tasks.stored_results import OUTPUTS
 
 GRACE: Final = timedelta(days=1)
-"""A result is stored before its job ends, and a restarted job finds it again."""
-OLD_RESULT: Final = "Result was past its retention"
+"""A result is stored before its job ends, and a restarted job uses it again."""
+OLD_RESULT: Final = "Result past its retention"
+"""Kind of action: a result was deleted."""
 _OURS = re.compile(rf"{re.escape(OUTPUTS)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES)}[0-9a-f-]{{36}}\.jsonl")
 
 
 def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo]:
     """
-    Yield the results that nobody may count on any more.
+    Yield the results that are past their retention.
 
     Args:
-        objects: of our store.
-        before:  the results of jobs that ended earlier are past their retention.
+        objects: objects of the system's own store.
+        cutoff:  results of jobs that ended earlier are past their retention.
     """
     limit = before - GRACE
     return (found for found in objects if _OURS.fullmatch(found.key) and found.modified < limit)
 
 
 def remove_results(look: Look) -> Iterator[Deed]:
-    """Remove them."""
+    """Delete the results and yield one action per object."""
     before = look.before(look.retention.results_days)
     if before is None:
         return

@@ -1,8 +1,9 @@
 """
-Finished runs past their retention, taken out of Prefect's database through its API.
+Maintenance task: delete finished runs past their retention from Prefect's database, through its API.
 
-The server deletes a run's task runs and states with it, and its logs a little later; artifacts it leaves, so
-they go first, one by one: there is no other way. A run that was left without them is found again.
+The server deletes the task runs and states of a run with it, and its logs a little later, but not its
+artifacts. They are deleted first, one request each, because the API has no bulk request for them. If the task
+stops in between, a later run finds the same flow run again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,22 +40,24 @@ from flows.webhook_schemas import job_tag
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-OLD_RUN: Final = "Run was past its retention"
+OLD_RUN: Final = "Run past its retention"
+"""Kind of action: a run was deleted."""
 LIMIT_S: Final = 15.0
-"""The light pool may have one child, and webhooks wait for it."""
+"""Time budget in seconds: the light work pool may have one worker slot, and webhooks wait for it."""
 MOST_RUNS: Final = 2000
+"""Maximum number of runs that one run of the janitor deletes."""
 
 _AT_ONCE = 50
-"""Runs that one request deletes; the server takes no more."""
+"""Maximum number of runs in one delete request; the server accepts no more."""
 _ENDED = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
 _CHORES = ("announce", "end_parts", "janitor")
-"""Flows whose runs are nobody's job and tell nothing later."""
+"""Internal flows whose runs are not jobs and which no later run refers to."""
 
 
 def remove_runs(look: Look) -> Iterator[Deed]:
-    """Remove the oldest, as many as a run of the janitor may; what others run on this server is theirs."""
+    """Delete the oldest runs of this project's flows, up to the limits; runs of other flows are kept."""
     pace = Pace(LIMIT_S)
-    needed = needed_by(read_unfinished(look.client))  # anew: earlier sweeps set webhooks going
+    needed = needed_by(read_unfinished(look.client))  # read again: earlier tasks enqueued webhooks
     left = MOST_RUNS
     for flows, days in (
         (_CHORES, look.retention.chores_days),
@@ -97,13 +100,13 @@ class _Past:
         self._flows = FlowFilter(name=FlowFilterName(any_=list(flows)))
 
     def page(self, offset: int) -> list[FlowRun]:
-        """Read some, the oldest first."""
+        """Read one page of runs, oldest first."""
         return self._client.read_flow_runs(
             flow_filter=self._flows,
             flow_run_filter=FlowRunFilter(
                 state=_ENDED,
                 end_time=FlowRunFilterEndTime(before_=self._before),  # pyright: ignore[reportArgumentType]
-                # a subflow's run is kept as long as its parent's, which is then taken out of it
+                # a subflow run is kept until its parent run is deleted
                 parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
@@ -112,7 +115,7 @@ class _Past:
         )
 
     def ties(self, page: Sequence[FlowRun], needed: set[UUID]) -> Ties:
-        """See what holds them."""
+        """Return the references that keep runs of a page."""
         named = {owner for run in page for owner in owners_of(run.tags)}
         younger = self._named_by_younger({run.id for run in page} - needed)
         return Ties(frozenset(self._existing(sorted(named))), frozenset(needed | younger))
@@ -127,18 +130,20 @@ class _Past:
         return {run.id for run in read_any_of(ids, read)}
 
     def _named_by_younger(self, ids: set[UUID]) -> set[UUID]:
-        """Return those of which a run that ended later is a part, or tells."""
+        """Return the runs that a later run is a child job of, or reports."""
         named: set[UUID] = set()
         for some in chunks_of(sorted(ids), MOST_VALUES // 2):  # two tags each
             while asked := [run for run in some if run not in named]:
                 page = self._tagged([tag for run in asked for tag in (f"{PART_OF}{run}", job_tag(run))])
                 named |= {owner for run in page for owner in owners_of(run.tags)}
-                if len(page) < PAGE:  # else one with many children may have hidden the others
+                if (
+                    len(page) < PAGE
+                ):  # a full page may hold the children of one run only: ask again without it
                     break
         return named
 
     def _tagged(self, chunk: list[str]) -> list[FlowRun]:
-        """Read some runs that ended later and have one of these tags, at most a page."""
+        """Read up to one page of later finished runs that have one of the tags."""
         wanted = FlowRunFilter(
             tags=FlowRunFilterTags(any_=chunk),
             state=_ENDED,
@@ -148,7 +153,7 @@ class _Past:
 
 
 def _delete(client: "SyncPrefectClient", chunk: list[UUID], pace: Pace) -> list[UUID]:
-    """Delete runs and what belongs to them; returns those that are gone, none when time is up before."""
+    """Delete runs with their artifacts; return the deleted ones, none if the time budget ends before."""
     own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=chunk))
     while True:
         with pace.step():
@@ -160,7 +165,7 @@ def _delete(client: "SyncPrefectClient", chunk: list[UUID], pace: Pace) -> list[
                 return []
             with pace.step():
                 _delete_artifact(client, note.id)
-    # one that was set going again meanwhile is none of those
+    # the filter on final states excludes runs that were restarted meanwhile
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk), state=_ENDED)
     with pace.step():
         answer: Any = client.request(

@@ -1,4 +1,8 @@
-"""Uploads to our own store that broke off: parts in a bucket, files in a folder, that nobody will finish."""
+"""
+Maintenance task: abort uploads to the system's own store that were interrupted.
+
+They are multipart uploads in a bucket, or partial files in a folder.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -9,22 +13,23 @@ from flows.sweeps.look import LEFTOVER, MOST, Deed, Look
 from tasks.objects import Unfinished
 from tasks.storage import home_store
 
-BROKEN_OFF: Final = "Upload broke off"
+BROKEN_OFF: Final = "Interrupted upload"
+"""Kind of action: an upload was aborted."""
 
 
 def broken_off(uploads: Iterable[Unfinished], now: datetime) -> Iterator[Unfinished]:
     """
-    Yield the uploads that were begun too long ago to be under way.
+    Yield the uploads that started too long ago to be still in progress.
 
     Args:
-        uploads: of our store.
-        now:     the time.
+        uploads: unfinished uploads of the system's own store.
+        now:     current time.
     """
     return (upload for upload in uploads if now - upload.begun > LEFTOVER)
 
 
 def give_up_uploads(look: Look) -> Iterator[Deed]:
-    """Give them up."""
+    """Abort the uploads and yield one action per upload."""
     store = home_store()
     for upload in list(islice(broken_off(store.unfinished(), look.now), MOST)):
         size = store.size_of(upload)

@@ -1,4 +1,4 @@
-"""Assets: announced and never sent, half-written, or past their retention."""
+"""Maintenance task: delete assets that were never uploaded, are incomplete, or are past their retention."""
 
 import re
 from collections.abc import Container, Iterable, Iterator
@@ -13,16 +13,19 @@ from tasks.assets import ASSETS, delete_asset
 from tasks.objects import ObjectInfo
 from tasks.storage import home_store
 
-NEVER_SENT: Final = "Asset was announced and never sent"
-HALF_WRITTEN: Final = "Asset was half-written"
-OLD_ASSET: Final = "Asset was past its retention"
+NEVER_SENT: Final = "Asset never uploaded"
+"""Kind of action: an announced asset without data was deleted."""
+HALF_WRITTEN: Final = "Incomplete asset"
+"""Kind of action: an incomplete asset was deleted."""
+OLD_ASSET: Final = "Asset past its retention"
+"""Kind of action: an asset past its retention was deleted."""
 
 _KEY = re.compile(rf"{re.escape(ASSETS)}([A-Za-z0-9_-]{{1,64}})/(data|asset\.json)")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An asset as the store has it."""
+    """An asset in the store: its data object and its description object."""
 
     asset: str
     data: ObjectInfo | None = None
@@ -31,10 +34,10 @@ class Upload:
 
 def uploads(objects: Iterable[ObjectInfo]) -> Iterator[Upload]:
     """
-    Put together what belongs together.
+    Group the objects of each asset.
 
     Args:
-        objects: of our store, ordered by key.
+        objects: objects of the system's own store, ordered by key.
     """
     current: Upload | None = None
     for found in objects:
@@ -52,16 +55,16 @@ def uploads(objects: Iterable[ObjectInfo]) -> Iterator[Upload]:
 
 def why(upload: Upload, needed: Container[str], now: datetime, before: datetime | None) -> str | None:
     """
-    Say why an asset is to go; None: it stays.
+    Return the reason why an asset is to be deleted; None: it is kept.
 
     Args:
-        upload: the asset.
-        needed: ids of assets that jobs wait for.
-        now:    the time.
-        before: what was uploaded earlier is past its retention; None: nothing is.
+        stored:     asset.
+        referenced: ids of assets that unfinished jobs use.
+        now:        current time.
+        cutoff:     assets uploaded earlier are past their retention; None: assets are kept forever.
     """
     if upload.data is None:
-        # the link to send it to has long ceased to work
+        # the upload link has expired by then
         return NEVER_SENT if upload.note and now - upload.note.modified > LEFTOVER else None
     if upload.asset in needed:
         return None
@@ -71,7 +74,7 @@ def why(upload: Upload, needed: Container[str], now: datetime, before: datetime 
 
 
 def remove_assets(look: Look) -> Iterator[Deed]:
-    """Remove them."""
+    """Delete the assets and yield one action per asset."""
     before = look.before(look.retention.assets_days)
     needed = {asset for run in look.unfinished for asset in assets_in(run.parameters)}
     found = ((upload, why(upload, needed, look.now, before)) for upload in uploads(home_store().list(ASSETS)))

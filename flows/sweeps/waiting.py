@@ -1,4 +1,8 @@
-"""Jobs that waited past their deadline. Workers end them too, but only while they are looking."""
+"""
+Maintenance task: cancel queued jobs past their deadline.
+
+Workers do this too, but only while they poll the queue.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +15,7 @@ from flows.sweeps.look import Deed, Look
 
 def late(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
     """
-    Return the jobs that were to be finished by now and have not begun.
+    Return the jobs that have passed their deadline and have not started.
 
     Args:
         unfinished: runs that have not ended.
@@ -27,7 +31,7 @@ def late(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
 
 
 def expire_waiting(look: Look) -> Iterator[Deed]:
-    """End them."""
+    """Cancel the jobs and yield one action per job."""
     for run in late(look.unfinished):
         if not look.dry_run:
             look.client.update_flow_run_labels(run.id, {ENDED_AS: ABORTED})

@@ -1,9 +1,10 @@
 """
-Runs that say they run although no worker has them: the net below reapers and the server's automation.
+Maintenance task: end runs in a running state whose worker is gone.
 
-Either needs what may be missing: the one another worker of the pool, the other a first heartbeat, which a
-run that was taken and not begun never sent. After the server itself was away all signs of life are old, so
-a silent run is first marked, and ended only if nothing was heard by the next look either.
+It backs up the reapers and the server's automation. A reaper requires another worker of the work pool; the
+automation requires a first heartbeat of the run, which a claimed run that never started has not sent. After
+an outage of the server all heartbeats are old. Therefore a silent run is first marked, and ended only if it
+is still silent in a later run of this task.
 """
 
 from collections.abc import Iterator
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 SILENCE: Final = timedelta(minutes=5)
-"""Of a run's worker, before it is suspected: far above what the reaper and the automation wait."""
+"""Time without a heartbeat before a worker is suspected; far above the limits of reaper and automation."""
 PROOF: Final = timedelta(minutes=2)
-"""Of further silence: a worker that lives sends a dozen signs in it."""
+"""Further silence required after the mark; a live worker sends a dozen heartbeats in that time."""
 SILENT_SINCE: Final = "musetalk.silent_since"
-"""Label of a suspected run: when it was first found silent."""
+"""Label of a suspected run: time at which it was first found silent."""
 WORKER: Final = "prefect.worker.name"
-"""Label of a run: who executes it."""
-LOST: Final = "Nothing was heard of its worker"
+"""Label of a run: name of the worker that executes it."""
+LOST: Final = "No heartbeat from its worker"
+"""Kind of action, and start of the state message."""
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _CLAIMED = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
@@ -45,17 +47,18 @@ Verdict = Literal["alive", "suspect", "watched", "lost"]
 
 def judge(run: FlowRun, heard: datetime | None, now: datetime) -> Verdict:
     """
-    Say whether a run's worker is to be taken for gone.
+    Decide whether the worker of a run is gone.
 
     Args:
-        run:   one that a worker has taken.
-        heard: when its worker was last heard of; None: there is no such worker.
-        now:   the time.
+        run:            a run that a worker has claimed.
+        last_heartbeat: last heartbeat of its worker; None: there is no such worker.
+        now:            current time.
 
     Returns:
-        suspect: mark it; watched: it is marked, and it is too early to end it; lost: end it.
+        alive: nothing to do; suspect: mark the run; watched: it is marked, and it is too early to end it;
+        lost: end it.
     """
-    # one that has just been taken may not carry its worker's name yet
+    # a run that was just claimed may not have the label with its worker's name yet
     signs = [sign for sign in (heard, run.state.timestamp if run.state else None) if sign is not None]
     last = max(signs, default=datetime.fromtimestamp(0, UTC))
     if now - last < SILENCE:
@@ -67,8 +70,8 @@ def judge(run: FlowRun, heard: datetime | None, now: datetime) -> Verdict:
 
 
 def end_zombies(look: Look) -> Iterator[Deed]:
-    """Mark those that are silent, and end those that stayed so."""
-    pools = {job_type.pool for job_type in FLOWS.values()}  # what others run on this server is theirs
+    """Mark silent runs, end those that stayed silent, and yield one action per ended run."""
+    pools = {job_type.pool for job_type in FLOWS.values()}  # ignore other projects' runs
     claimed = [run for run in look.unfinished if run.state_type in _CLAIMED and run.work_pool_name in pools]
     heard = {pool: _heard(look.client, pool) for pool in {str(run.work_pool_name) for run in claimed}}
     for run in claimed:
@@ -83,7 +86,7 @@ def end_zombies(look: Look) -> Iterator[Deed]:
 
 
 def _heard(client: "SyncPrefectClient", pool: str) -> dict[str, datetime]:
-    """When each worker of a pool was last heard of."""
+    """Return the last heartbeat of each worker of a work pool by worker name."""
     try:
         workers = client.read_workers_for_work_pool(pool)
     except ObjectNotFound:
@@ -92,7 +95,7 @@ def _heard(client: "SyncPrefectClient", pool: str) -> dict[str, datetime]:
 
 
 def _is_still(client: "SyncPrefectClient", run: FlowRun) -> bool:
-    """Tell whether a run is in the state it was seen in."""
+    """Return whether a run is still in the state in which it was read."""
     try:
         return client.read_flow_run(run.id).state_id == run.state_id
     except ObjectNotFound:
@@ -100,7 +103,7 @@ def _is_still(client: "SyncPrefectClient", run: FlowRun) -> bool:
 
 
 def _beats(look: Look, run: FlowRun) -> bool:
-    """Tell whether the run itself was heard of lately: its process may outlive its worker."""
+    """Return whether the run itself sent a heartbeat lately: its process may outlive its worker."""
     wanted = EventFilter(
         occurred=EventOccurredFilter(since=look.now - SILENCE, until=look.now),  # pyright: ignore[reportArgumentType]
         event=EventNameFilter(name=[_HEARTBEAT]),
@@ -111,7 +114,7 @@ def _beats(look: Look, run: FlowRun) -> bool:
 
 def _end(client: "SyncPrefectClient", run: FlowRun) -> None:
     if run.state_type == StateType.CANCELLING:
-        state = Cancelled(message="Stopped on request; its worker had ended.")
+        state = Cancelled(message="Canceled on request; its worker had already ended.")
     else:
         starts = count_attempts(client.read_flow_run_states(run.id))
         silent = f"{LOST} for {SILENCE.total_seconds() / 60:.0f} minutes"

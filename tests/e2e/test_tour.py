@@ -66,7 +66,7 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
     tab.shot("1-deployments")
     row.locator("a[href*='/deployments/deployment/']").first.click()
     page.get_by_text("Description", exact=True).first.click()
-    page.get_by_text("Make the person in a video say the given speech").wait_for()
+    page.get_by_text("Lip-sync the person in a video to the given speech").wait_for()
     tab.shot("2-deployment")
 
     page.goto(f"{page.url.split('?')[0]}/run")

@@ -51,7 +51,7 @@ def test_a_store_that_refuses_the_note_costs_a_warning_and_no_video(job, monkeyp
 
     assert result.video.size > 0
     assert len(result.warnings) == 1
-    assert "not in the list of avatars" in result.warnings[0]
+    assert "not added to the list of avatars" in result.warnings[0]
     assert "refused to write" in result.warnings[0]
 
 

@@ -255,7 +255,7 @@ def test_a_job_succeeds_whose_file_cannot_be_written(home, monkeypatch, caplog):
     monkeypatch.setattr(FolderObjects, "put_bytes", refuse)
     result, found, state = ran(speech, SpeechJob(text="Good morning."))
     assert state.is_completed() and result.name == found.outputs[0].name
-    assert "was not written down" in caplog.text
+    assert "manifest was not written" in caplog.text
 
 
 def test_a_bucket_gets_it_beside_the_output(home, s3_endpoint, monkeypatch):

@@ -98,5 +98,5 @@ def test_a_video_as_the_picture_cannot_be_cropped(home, clip_file, speech_file):
 
 @pytest.mark.parametrize("fields", [{}, {"text": " "}])
 def test_something_must_be_said(fields):
-    with pytest.raises(ValidationError, match="needs audio, or a text"):
+    with pytest.raises(ValidationError, match="needs audio or a text"):
         PortraitJob(image="asset://a", **fields)

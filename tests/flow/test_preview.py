@@ -80,7 +80,7 @@ def test_a_page_that_cannot_be_made_costs_the_job_nothing(home, job, monkeypatch
     monkeypatch.setattr(flows.preview, "preview", fail)
     result, notes = ran(job.model_copy(update={"engine": "fake"}))
     assert result.name and "preview" not in notes and "lineage" in notes
-    assert "was not shown" in caplog.text
+    assert "was not written" in caplog.text
 
 
 def test_it_can_be_switched_off(home, job, monkeypatch):

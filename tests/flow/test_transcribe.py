@@ -45,7 +45,7 @@ def test_speech_becomes_text_with_times_and_figures(starter_only, speech_file):
     words = json.loads(stored(result.files["chapter.json"]))["segments"][0]["words"]
     assert words[3]["word"] == "Dashwood" and 0.9 < words[3]["start"] < 1.4
     assert 0.7 < result.confidence <= 1 and result.segments[0].confidence == result.confidence
-    assert result.warnings == ["language_not_detected: tiny.en takes everything for English"]
+    assert result.warnings == ["language_not_detected: tiny.en supports English only"]
     assert result.cached == []
 
     state = transcribe(job_for(speech_file, output=Output(name="again")), return_state=True)
@@ -66,7 +66,7 @@ def test_silence_is_no_text(starter_only):
     result = transcribe(job_for(path, language="en"))
 
     assert (result.text, result.segments, result.speech_s, result.confidence) == ("", [], 0, None)
-    assert result.warnings == ["no_speech: nobody was heard to speak"]
+    assert result.warnings == ["no_speech: no speech was detected"]
 
 
 def test_a_substitute_is_told(starter_only, speech_file):

@@ -42,11 +42,11 @@ def test_good_rows_and_bad_ones_stand_side_by_side():
     assert [row.id for row in rows[:3]] == ["row-1", "hello", "row-3"]
     assert rows[1].job.output.name == "hello" and rows[1].faults == ()
     assert faults(rows[2]) == {"#": "the line is not JSON"}
-    assert faults(rows[3]) == {"#": "the line is no object"}
+    assert faults(rows[3]) == {"#": "the line is not a JSON object"}
     wrong = faults(rows[4])
     assert set(wrong) == {"#/video", "#/fps"} and "plain path" in wrong["#/video"]
     assert set(faults(rows[5])) == {"#/colour"}
-    assert faults(rows[6]) == {"#/id": "another row is called hello"}
+    assert faults(rows[6]) == {"#/id": "another row has the id hello"}
     assert set(faults(rows[7])) == {"#/id"}
 
 

@@ -37,15 +37,15 @@ def test_every_fault_has_its_place():
     ("steps", "said"),
     [
         ([], "at least one step"),
-        ([SPEAK, SPEAK], "two steps are called speak"),
-        ([TALK], "no step is called so"),
-        ([{**SPEAK, "job": {"text": "job://speak"}}], "wait for each other"),
+        ([SPEAK, SPEAK], "two steps have the name speak"),
+        ([TALK], "no step has that name"),
+        ([{**SPEAK, "job": {"text": "job://speak"}}], "depend on each other"),
         (
             [
                 {"name": "a", "type": "transcribe", "job": {"audio": "job://b"}},
                 {"name": "b", "type": "transcribe", "job": {"audio": "job://a"}},
             ],
-            "wait for each other",
+            "depend on each other",
         ),
     ],
 )
