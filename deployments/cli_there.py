@@ -21,7 +21,7 @@ KeyOption = Annotated[
 
 
 def api_of(server: str | None, key: str | None) -> "Api":
-    """Return an API client for the server and key options, with the defaults from the running stack and the settings."""
+    """Return an API client for the server and key options; the running stack and the settings give the defaults."""
     from api.client import Api
     from deployments.lock import running
 

@@ -1,4 +1,4 @@
-"""Storage of Prefect task results: an S3 block if the artifact store is in S3, else a local folder."""
+"""Storage of Prefect task results: an S3 block if the store of the jobs is in S3, else a local folder."""
 
 from typing import Any
 
