@@ -26,7 +26,9 @@ def batch(
     job_type: Annotated[str, typer.Option("--type", help="Job type of every row.")] = "lip_sync",
     more: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of every job, for example video=s3://media/anna.mp4; repeatable."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Parameter of every job: video=s3://media/anna.mp4; repeatable."
+        ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Concurrent jobs.")] = 4,
     dry_run: DryRunOption = False,
@@ -34,7 +36,7 @@ def batch(
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Submit a batch with one job per row of a manifest, and print its id. Invalid rows are reported; others still run."""
+    """Submit a batch, one job per row of a manifest, and print its id. Invalid rows do not stop other rows."""
     from deployments.parameters import job_parameters
 
     with plain_errors():
@@ -52,7 +54,9 @@ def batch(
 
 
 def pipeline(
-    file: Annotated[Path, typer.Argument(help="JSON file with steps, each with name, type and job; - reads standard input.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON file with steps, each with name, type and job; -: standard input.")
+    ],
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
     server: ServerOption = None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-_TITLES = {"job": "Job", "control": "Control: priority, limits, tags and webhook"}
+_TITLES = {"job": "Job", "control": "Control options"}
 
 
 def as_form(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def settle_leftovers() -> list[str]:
     with get_client(sync_client=True) as client:
         for run in all_pages(client, wanted):
             if run.state_type == StateType.CANCELLING:
-                state = Cancelled(message="Cancelled while the stack was stopped.")
+                state = Cancelled(message="Cancelled when the stack stopped.")
             else:
                 history = client.read_flow_run_states(run.id)
                 state = state_after_loss(history, "the stack or the machine went down", max_starts)
