@@ -1,4 +1,4 @@
-"""Graceful shutdown of a worker: the first SIGTERM drains it, the second requeues running jobs, the third exits at once."""
+"""Graceful shutdown: the first SIGTERM drains a worker, the second requeues its runs, the third exits."""
 
 import asyncio
 import contextlib

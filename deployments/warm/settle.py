@@ -1,4 +1,4 @@
-"""Write run states on behalf of a run's process: cancelled, crashed, failed or requeued, with retries during outages."""
+"""Write the state of a run whose own process cannot: cancelled, crashed, failed or requeued."""
 
 import asyncio
 import random
