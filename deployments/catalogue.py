@@ -56,7 +56,7 @@ def declared(path: Path | None = None) -> list[Deployed]:
         path: the file; None: the one of this package.
 
     Raises:
-        ValueError: an entry's flow is not in the registry, or a schedule's parameters are invalid for its flow.
+        ValueError: an entry's flow is not in the registry, or the parameters of a schedule are invalid.
     """
     import yaml
 
@@ -79,7 +79,8 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         triggers=tuple(entry.get("triggers", ())),
         schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
     )
-    for timed in deployed.schedules:  # inactive schedules too: Prefect does not validate them when they are activated
+    # inactive schedules too: Prefect does not validate them when they are activated
+    for timed in deployed.schedules:
         _require_runnable(deployed, timed)
     return deployed
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from api.client import Api
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")
-]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")]
 
 
 def batch(
@@ -27,7 +25,9 @@ def batch(
     more: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Parameter of every job: video=s3://media/anna.mp4; repeatable."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Parameter of every job: video=s3://media/anna.mp4; repeatable.",
         ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Concurrent jobs.")] = 4,
@@ -36,7 +36,7 @@ def batch(
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Submit a batch, one job per row of a manifest, and print its id. Invalid rows do not stop other rows."""
+    """Submit a batch, one job per manifest row, and print its id. Invalid rows do not stop other rows."""
     from deployments.parameters import job_parameters
 
     with plain_errors():

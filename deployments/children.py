@@ -1,4 +1,4 @@
-"""Processes of a stack: each runs in its own session, logs to a file and is terminated with its process group."""
+"""Processes of a stack: each has its own session and log file, and is stopped with its process group."""
 
 import os
 import signal

@@ -42,7 +42,9 @@ def up(
     ] = 4200,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False),
+        typer.Option(
+            min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Run the Prefect server, the workers and the API on this computer until Ctrl-C."""
@@ -124,8 +126,8 @@ def server(
         require_redis(settings.redis)
         own = server_environment(settings) | own_pages(port)
     own["PREFECT_HOME"] = str(settings.prefect_home)
-    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # the address at which browsers reach the server
-    _become(server_command(host, port), own | os.environ)  # noqa: TID251  the operator's variables take precedence
+    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # for the browsers of the UI
+    _become(server_command(host, port), own | os.environ)  # noqa: TID251  operator first
 
 
 @app.command()
@@ -133,7 +135,9 @@ def worker(
     pool: Annotated[str, typer.Option(help="Work pool to take jobs from.")] = "gpu",
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False),
+        typer.Option(
+            min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False
+        ),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -141,7 +145,9 @@ def worker(
     ] = None,
     health_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Serve the health check /health on this port.", show_default=False),
+        typer.Option(
+            min=1, max=65535, help="Serve the health check /health on this port.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Run only a worker. PREFECT_API_URL sets the Prefect server."""
@@ -206,12 +212,16 @@ def submit(  # noqa: PLR0913  one option each
     ] = None,
     more: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter, for example encode.crf=20; repeatable."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other parameter, for example encode.crf=20; repeatable."
+        ),
     ] = None,
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag of the job; repeatable.")] = None,
     notify: Annotated[str | None, typer.Option(help="Webhook URL, called when the job ends.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")
+    ] = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
@@ -240,9 +250,13 @@ def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> No
 
 @app.command()
 def jobs(
-    status: Annotated[list[str] | None, typer.Option(help="Status: queued, running, failed, …; repeatable.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Status: queued, running, failed, …; repeatable.")
+    ] = None,
     job_type: Annotated[list[str] | None, typer.Option("--type", help="Job type; repeatable.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Only jobs with all of these tags; repeatable.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only jobs with all of these tags; repeatable.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of jobs.")] = 20,
     server: ServerOption = None,
     key: KeyOption = None,

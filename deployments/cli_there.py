@@ -1,4 +1,4 @@
-"""API options of the command line: server address, API key, the client made from them, and waiting for a job."""
+"""API options of the command line (server URL and API key), their client, and waiting for a job."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ KeyOption = Annotated[
 
 
 def api_of(server: str | None, key: str | None) -> "Api":
-    """Return an API client for the server and key options; the running stack and the settings give the defaults."""
+    """Return an API client for the options; the running stack and the settings give the defaults."""
     from api.client import Api
     from deployments.lock import running
 

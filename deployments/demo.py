@@ -1,4 +1,4 @@
-"""The `musetalk demo` command: render a talking portrait and a lip-synced video through the public job API."""
+"""The `musetalk demo` command: render a talking portrait and a lip-synced video through the job API."""
 
 import time
 from collections.abc import Callable, Generator, Mapping

@@ -119,9 +119,7 @@ def _ffmpeg(settings: Settings) -> str:
         binary = find_ffmpeg(settings.media.ffmpeg)
     except EncodeError as error:
         named = settings.media.ffmpeg is not None
-        mend = (
-            "set MUSETALK_MEDIA__FFMPEG to an existing ffmpeg, or unset it" if named else "./run setup"
-        )
+        mend = "set MUSETALK_MEDIA__FFMPEG to an existing ffmpeg, or unset it" if named else "./run setup"
         raise _Fault(str(error), mend) from error
     encoders = subprocess.run(
         [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=180, check=True
@@ -129,7 +127,8 @@ def _ffmpeg(settings: Settings) -> str:
     lacking = [name for name in ("libx264", " aac ") if name not in encoders]
     if lacking:
         raise _Fault(
-            f"{binary} has no encoder {', '.join(lacking)}", "install a full build, or set MUSETALK_MEDIA__FFMPEG"
+            f"{binary} has no encoder {', '.join(lacking)}",
+            "install a full build, or set MUSETALK_MEDIA__FFMPEG",
         )
     return str(binary)
 
@@ -168,8 +167,12 @@ def _weights(settings: Settings) -> str:
         if not lacking:
             return f"{name} and the models it requires are in {here.folder}"
         if looks[0].state != "missing":
-            raise _Fault(f"{name} requires {', '.join(lacking)}, not found in {here.folder}", mend(name), "note")
-    raise _Fault(f"no MuseTalk models in {here.folder}: jobs use the viseme engine", mend("musetalk-v15"), "note")
+            raise _Fault(
+                f"{name} requires {', '.join(lacking)}, not found in {here.folder}", mend(name), "note"
+            )
+    raise _Fault(
+        f"no MuseTalk models in {here.folder}: jobs use the viseme engine", mend("musetalk-v15"), "note"
+    )
 
 
 def _store(settings: Settings) -> str:
@@ -198,7 +201,9 @@ def _disk(settings: Settings) -> str:
         folder = folder.parent
     free, least = shutil.disk_usage(folder).free, settings.store.min_free_bytes
     if free < least:
-        raise _Fault(f"{free / GB:.1f} GB free, {least / GB:.1f} GB required", "free disk space, or move MUSETALK_HOME")
+        raise _Fault(
+            f"{free / GB:.1f} GB free, {least / GB:.1f} GB required", "free disk space, or move MUSETALK_HOME"
+        )
     return f"{free / GB:.1f} GB free"
 
 

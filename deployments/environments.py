@@ -33,7 +33,9 @@ def scratch(settings: Settings) -> Path:
 
 def server_environment(settings: Settings) -> dict[str, str]:
     """
-    Return the environment variables of every Prefect server, except the database, which Prefect's own variable sets.
+    Return the environment variables of every Prefect server, except for its database.
+
+    Prefect's own variable sets the database.
 
     Args:
         settings: Prefect's home folder and the Redis settings.
@@ -46,7 +48,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # every page of the V2 UI contacts its vendor's analytics service, even with telemetry disabled
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        # with the default, *, any web page in a browser that reaches the port can read all jobs and start runs
+        # with the default, *, any web page in a browser that reaches the port could read jobs and start runs
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
         # a server writes its UI files once, and the folder of the installed packages may be read-only
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),

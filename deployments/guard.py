@@ -1,11 +1,11 @@
 """
 Find and terminate leftover processes of a stack by a marker in their environment.
 
-All processes that a supervisor starts, and their descendants, inherit the environment variable RENDER_STACK_ID.
-Run as a script with the marker as its argument, this module waits for end-of-file on its standard input, which the
-supervisor holds open until it ends, even by SIGKILL. It then terminates all processes that still carry the marker.
-It uses the standard library only, to start within a few milliseconds. Markers are read from /proc, so on systems
-other than Linux no process is found.
+All processes that a supervisor starts, and their descendants, inherit the environment variable
+RENDER_STACK_ID. Run as a script with the marker as its argument, this module waits for end-of-file on its
+standard input, which the supervisor holds open until it ends, even by SIGKILL. It then terminates all
+processes that still carry the marker. It uses the standard library only, to start within a few milliseconds.
+Markers are read from /proc, so on systems other than Linux no process is found.
 """
 
 import os

@@ -1,7 +1,8 @@
 """
 Health check of a service on this computer, for containers: exit status 0 if it is healthy, else 1.
 
-Run as a module without arguments, it requests /healthz of the API on the configured port; with a URL, that URL.
+Run as a module without arguments, it requests /healthz of the API on the configured port; with a URL, that
+URL.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The `musetalk keys` commands: create, list and revoke API keys with their tenant, scopes and expiry date."""
+"""The `musetalk keys` commands: create, list and revoke API keys with tenant, scopes and expiry date."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,9 @@ def create(
         list[str] | None,
         typer.Option(help=f"{', '.join(get_args(Scope))}; repeatable. No route requires admin yet."),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Days until the key expires; default: never.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until the key expires; default: never.")
+    ] = None,
 ) -> None:
     """Create an API key and print it once. Only its hash is stored."""
     from api.key_file import Key, KeyFileError, digest, new_key, read_keys, write_keys
@@ -68,7 +70,9 @@ def list_() -> None:
         end = key.expires.strftime("%Y-%m-%d") if key.expires else "never"
         state = " (expired)" if key.is_expired else ""
         scopes = ",".join(sorted(key.scopes))
-        console().print(f"{key.name}  tenant {key.tenant or '-'}  {scopes}  expires {end}{state}", markup=False)
+        console().print(
+            f"{key.name}  tenant {key.tenant or '-'}  {scopes}  expires {end}{state}", markup=False
+        )
 
 
 @app.command()

@@ -2,8 +2,8 @@
 Run a Python module and log the progress of its imports.
 
 `python -m deployments.launch NAME MODULE ARGUMENT…`
-The first line is written before any large import, so the log of a slow start is never empty. Later lines make the
-log grow, which is the sign of progress where /proc is not available. Uses the standard library only.
+The first line is written before any large import, so the log of a slow start is never empty. Later lines make
+the log grow, which is the sign of progress where /proc is not available. Uses the standard library only.
 """
 
 import os

@@ -2,8 +2,8 @@
 Requeue jobs that were interrupted when a stack stopped, before its workers start again.
 
 Only for a stack with its own Prefect server: before its workers start, no run can be executing, even if the
-server's records say so. Where several machines share a server, other workers may be alive; there, an automation and
-the workers' reaper detect lost runs.
+server's records say so. Where several machines share a server, other workers may be alive; there, an
+automation and the workers' reaper detect lost runs.
 """
 
 

@@ -1,8 +1,8 @@
 """
 File lock that allows one stack per home folder, and a record of the running stack's addresses.
 
-The lock is an `flock` on `up.lock`, which the kernel releases when its process ends. `up.json` holds the process
-id and the URLs of the API and of Prefect once the stack is ready.
+The lock is an `flock` on `up.lock`, which the kernel releases when its process ends. `up.json` holds the
+process id and the URLs of the API and of Prefect once the stack is ready.
 """
 
 import fcntl

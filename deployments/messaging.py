@@ -1,8 +1,8 @@
 """
 Redis as Prefect's message broker, configured by the REDIS_* variables of the older services.
 
-Without Redis, a Prefect server keeps its event queue in memory, which is sufficient for a single server. Several
-servers on one database need a shared Redis.
+Without Redis, a Prefect server keeps its event queue in memory, which is sufficient for a single server.
+Several servers on one database need a shared Redis.
 """
 
 from importlib.util import find_spec
@@ -42,7 +42,7 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
         "PASSWORD": password,
         "DB": str(redis.db),
         "SSL": str(redis.ssl).lower(),
-        "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; the default of 10 would delay worker events for subscribers
+        "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; the default of 10 would delay workers' events
     }
     return {
         "PREFECT_MESSAGING_BROKER": f"{PACKAGE}.messaging",
@@ -58,7 +58,8 @@ def require_redis(redis: RedisSettings) -> None:
     Check that the configured Redis responds; do nothing if no host is set.
 
     Raises:
-        RedisUnusable: it does not respond within 5 s, refuses the password, or prefect-redis is not installed.
+        RedisUnusable: it does not respond within 5 s, refuses the password, or prefect-redis is not
+                       installed.
     """
     if redis.host is None:
         return

@@ -15,10 +15,10 @@ def job_parameters(job_type: str, given: Mapping[str, str | None], more: Sequenc
 
     Args:
         job_type:      job type.
-        option_values: parameters with their own command-line option; None for options that were not used. A `text`
-                       that starts with `@` is read from that file.
-        assignments:   `name=value` items. Dots in the name address nested objects; a value that is valid JSON is
-                       parsed, any other is a string.
+        option_values: parameters with their own command-line option; None for options that were not used. A
+                       `text` that starts with `@` is read from that file.
+        assignments:   `name=value` items. Dots in the name address nested objects; a value that is valid JSON
+                       is parsed, any other is a string.
 
     Raises:
         ApiError: the job type is unknown, it has no such parameter, or an assignment is not `name=value`.

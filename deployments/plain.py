@@ -48,7 +48,7 @@ def _said(error: Exception) -> list[str]:
             places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
             faults = [fault["msg"] for fault in error.errors()]
             return [f"MUSETALK_{place}: {fault}" for place, fault in zip(places, faults, strict=True)]
-        case OSError() if error.filename is not None:  # for example a folder without write permission, or a full disk
+        case OSError() if error.filename is not None:  # for example no write permission, or a full disk
             return [f"{error.filename} cannot be used: {error.strerror}."]
         case _:
             return []

@@ -10,7 +10,7 @@ QUEUES: Final = {name: place for place, name in enumerate(PRIORITIES, start=1)}
 """Work queues of every pool with their Prefect priority; 1 is the most urgent."""
 DEFAULT_QUEUE: Final = "normal"
 LIGHT: Final = "light"
-"""Work pool of pipelines, batches, webhooks and maintenance tasks, so that these never occupy a GPU worker's slot."""
+"""Work pool of pipelines, batches, webhooks and maintenance tasks, which must not occupy a GPU slot."""
 
 
 def worker_command(pool: str, name: str, limit: int | None, *, tells_health: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""Quality figures of a rendered video: stream durations, lip-sync correlation and closed lips on p, b and m."""
+"""Quality figures of a rendered video: stream durations, lip-sync correlation, closed lips on p, b, m."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Quality:
         picture_s:   duration of the video stream in seconds.
         sound_s:     duration of the audio stream in seconds.
         rate:        frames per second.
-        correlation: correlation of the measured lip aperture with the one expected from the phones, -1..1; None
-                     without phones.
+        correlation: correlation of the measured lip aperture with the one expected from the phones, -1..1;
+                     None without phones.
         backwards:   the same for the phones in reverse order: the baseline of any moving mouth.
         lag_frames:  lag in frames at which the correlation was found; positive if the lips are late.
         closed:      share 0..1 of the bilabial phones (p, b, m) on which the lips close.

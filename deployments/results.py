@@ -36,7 +36,7 @@ def save_results_block(settings: Settings) -> None:
 
 
 def _credentials(settings: Settings, library: Any) -> Any:
-    """Load the credentials block; without one use the AWS default chain, so that Prefect's database holds no secret."""
+    """Load the credentials block; else use the AWS default chain, which stores no secret in Prefect."""
     s3 = settings.s3
     if s3.credentials_block:
         kind, _, name = s3.credentials_block.partition("/")

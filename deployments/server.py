@@ -1,10 +1,10 @@
 """
-The Prefect server of `musetalk up` and `musetalk server`: Prefect's application with two changes for performance.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's own, with two performance changes.
 
-SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then writes
-fails at once if another one has committed in between, the request is answered with 503, and the client sleeps two
-seconds or more before it retries. An immediate transaction waits for the lock instead, a few milliseconds.
-PostgreSQL is not affected. Measurements: docs/LOG.md.
+SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
+writes fails at once if another one has committed in between, the request is answered with 503, and the client
+sleeps two seconds or more before it retries. An immediate transaction waits for the lock instead, a few
+milliseconds. PostgreSQL is not affected. Measurements: docs/LOG.md.
 
 The queue of the background services is polled once a second. Prefect polls this in-memory queue four times a
 second, although no service runs more often than every few seconds.

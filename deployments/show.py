@@ -1,4 +1,4 @@
-"""Terminal output: job progress, waits, job lists and result summaries, with plain lines where there is no terminal."""
+"""Terminal output: job progress, waits, job lists and result summaries; plain lines without a terminal."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ def progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[
     Show a job's progress while the block runs.
 
     Args:
-        out:   console; a terminal gets a progress bar, any other output a line at each stage and every 10 percent.
+        out:   console; a terminal gets a progress bar, any other output a line per stage and per 10 percent.
         title: name of the job in the output; empty: its job type.
 
     Returns:

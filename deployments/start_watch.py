@@ -1,7 +1,7 @@
 """
 Progress monitor of starting processes: distinguishes a slow start from a hang.
 
-Progress is CPU time, bytes read, major page faults, or a change of a value from the caller such as a log's size.
+Progress is CPU time, bytes read, major page faults, or a change of a caller's value such as a log's size.
 """
 
 import os
@@ -16,7 +16,7 @@ from tasks.settings import StartSettings
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CPU_S: Final = 0.2
 _BYTES: Final = 1 << 16
-"""Thresholds of progress in CPU seconds and bytes read; idle threads that only send reports stay below them."""
+"""Thresholds of progress in CPU seconds and bytes read; idle threads that send reports stay below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Work:
         return Work(self.cpu_s + other.cpu_s, self.bytes + other.bytes, self.faults + other.faults)
 
     def is_beyond(self, before: "Work") -> bool:
-        """Return whether this is progress over an earlier value; the end of a descendant counts as progress."""
+        """Return whether this is progress over an earlier value; the end of a descendant counts too."""
         cpu_s, count = self.cpu_s - before.cpu_s, self.bytes - before.bytes
         return cpu_s >= _CPU_S or count >= _BYTES or min(cpu_s, count) < 0 or self.faults != before.faults
 
@@ -53,7 +53,8 @@ def work_of(root: int) -> Work:
             continue
         pid = int(folder.name)
         parents[pid] = int(fields[1])
-        cpu = sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime: the process and its reaped children
+        # utime, stime, cutime, cstime: the process and its reaped children
+        cpu = sum(map(int, fields[11:15]))
         done[pid] = Work(cpu / _TICKS, 0, int(fields[9]))
     tree = [pid for pid in done if _descends(pid, root, parents)]
     return sum((done[pid] + Work(bytes=_read_bytes(pid)) for pid in tree), Work())
@@ -83,7 +84,7 @@ class StartWatch:
         Start measuring.
 
         Args:
-            limits: `stall_s`, the longest time without progress, and `limit_s`, the longest start, in seconds.
+            limits: in seconds: `stall_s`, the longest time without progress; `limit_s`, the longest start.
         """
         self._limits = limits
         self._began = self._moved = time.monotonic()

@@ -1,4 +1,4 @@
-"""Supervisor of a one-machine stack: starts the Prefect server, the workers and the API, restarts and stops them."""
+"""Supervisor of a one-machine stack: starts, restarts and stops the Prefect server, workers and API."""
 
 import signal
 import socket
@@ -45,7 +45,7 @@ class StackStopped(Exception):
 
 class Supervisor:
     """
-    The supervisor of one stack: starts its processes in order, restarts workers, and stops all in reverse order.
+    The supervisor of one stack: starts its processes, restarts workers, and stops all in reverse order.
 
     It is a context manager: entering starts the stack, leaving stops it.
     """
@@ -99,7 +99,8 @@ class Supervisor:
         Start all processes and return when the API accepts jobs.
 
         Raises:
-            StackError:         another stack uses this home folder, a port is taken, or a process exited or hung.
+            StackError:         another stack uses this home folder, a port is taken, or a process exited or
+                                hung.
             RedisUnusable:      the configured Redis cannot be used.
             StackStopRequested: `request_stop` was called meanwhile.
         """
@@ -170,7 +171,8 @@ class Supervisor:
             is_done:           whether to stop waiting.
             pending_processes: returns the processes that are not ready; their progress extends the wait.
             required:          processes that must not exit meanwhile.
-            other_reasons:     returns further reasons for waiting, one per line; a change of these counts as progress.
+            other_reasons:     returns further reasons for waiting, one per line; a change of these counts as
+                               progress.
 
         Raises:
             StackError:         a process exited, made no progress for `start.stall_s`, or took longer than
@@ -271,8 +273,8 @@ def _require_free(host: str, port: int, use: str, option: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise StackError(
-                f"Port {port} on {host}, required by {use}, cannot be used ({error.strerror}). Stop the program"
-                f" that listens on it, or choose another port with {option} N."
+                f"Port {port} on {host}, required by {use}, cannot be used ({error.strerror}). Stop the"
+                f" program that listens on it, or choose another port with {option} N."
             ) from error
 
 
@@ -340,8 +342,8 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
 @contextmanager
 def signals_ask(supervisor: Supervisor) -> Generator[None]:
     """Stop a stack on SIGINT (Ctrl-C), SIGTERM and SIGHUP (closed terminal) while the block runs."""
-    # set a handler even if the shell ignores SIGINT: otherwise child processes inherit that, and a Prefect worker
-    # that ignores SIGINT ignores SIGTERM too
+    # set a handler even if the shell ignores SIGINT: otherwise child processes inherit that, and a Prefect
+    # worker that ignores SIGINT ignores SIGTERM too
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def ask(*_: object) -> None:

@@ -86,7 +86,9 @@ def pull(
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option("--from", help="Copy the files from this folder instead of downloading them.", show_default=False),
+        typer.Option(
+            "--from", help="Copy the files from this folder instead of downloading them.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
@@ -127,7 +129,9 @@ def _see_starter() -> None:
     for name in GROUPS["starter"]:
         bad = [one for one in verified(here, name) if one.is_bad]
         if bad:
-            raise PullFailed(f"{name}: {bad[0].path} {bad[0].detail}. It is part of a package. Run: ./run setup")
+            raise PullFailed(
+                f"{name}: {bad[0].path} {bad[0].detail}. It is part of a package. Run: ./run setup"
+            )
         console().print(f"{name}: complete, installed {_source(MODELS[name])}.", markup=False)
 
 

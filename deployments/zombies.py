@@ -1,4 +1,4 @@
-"""Prefect automation that marks runs without a heartbeat as Crashed, for the case that no worker is left to do so."""
+"""Prefect automation that sets runs without a heartbeat to Crashed, in case no worker is left to do so."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final

@@ -1,4 +1,4 @@
-"""One attempt to execute a run in a child process: time limits, cancellation, and the final state on the server."""
+"""One attempt to execute a run in a child process: time limits, cancellation, and its final state."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ _WORDS: Final = {"time": MAX_TIME, "deadline": COMPLETE_IN}
 
 
 class Attempt:
-    """One execution of a run. `stop` may be called at any time, also before the run has a slot, and repeatedly."""
+    """One execution of a run. `stop` may be called repeatedly and at any time, also before `execute`."""
 
     def __init__(
         self,
@@ -144,7 +144,9 @@ class Attempt:
                 return None
             case "hand_back":
                 if ended.state not in _FINAL:
-                    await self._settler.give_back(self._run.id, "Its worker was shut down; the run is queued again.")
+                    await self._settler.give_back(
+                        self._run.id, "Its worker was shut down; the run is queued again."
+                    )
                 return None
             case "cancel":
                 state = await self._settler.cancelled(self._run.id, "Stopped on request.")

@@ -35,7 +35,8 @@ def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str,
     Return the environment variables of each child process, one per GPU or as many as configured on the CPU.
 
     Args:
-        settings: worker settings; `gpus` lists GPU ids, where a repeated id means several children on that GPU.
+        settings: worker settings; `gpus` lists GPU ids, where a repeated id means several children on that
+                  GPU.
         limit:    maximum number of children (`--limit`); without a GPU and `children` setting, their number.
     """
     base: Mapping[str, str] = os.environ  # noqa: TID251  children inherit the worker's variables
@@ -70,8 +71,8 @@ def _manners(base: Mapping[str, str]) -> dict[str, str]:
     """
     Return the Prefect variables in which a child differs from its worker.
 
-    Its client retries for some minutes, with doubled delays, when the server is unavailable. It serves no metrics,
-    since the worker uses the port.
+    Its client retries for some minutes, with doubled delays, when the server is unavailable. It serves no
+    metrics, since the worker uses the port.
     """
     retries = "PREFECT_CLIENT_MAX_RETRIES"
     return {retries: base.get(retries, "8"), "PREFECT_CLIENT_METRICS_ENABLED": "false"}

@@ -1,8 +1,8 @@
 """
-Entry point of a child process: imports modules once, then executes flow runs one after another on its main thread.
+Entry point of a child process: import modules once, then execute flow runs on the main thread.
 
-Arguments: FD MODULE…, where FD is the child's end of a socket pair. The child leads its own process group, so that
-the processes it starts end with it, and it ends when its worker ends.
+Arguments: FD MODULE…, where FD is the child's end of a socket pair. The child executes one run at a time. It
+leads its own process group, so that the processes it starts end with it, and it ends when its worker ends.
 """
 
 import contextlib
@@ -151,8 +151,8 @@ def execute(line: Line, order: Order) -> Done:
         request:    the run and its environment.
 
     Returns:
-        The outcome. No exception of the flow leaves this function; `retire_reason` is set if this process should not
-        execute another run.
+        The outcome. No exception of the flow leaves this function; `retire_reason` is set if this process
+        should not execute another run.
     """
     from deployments.warm.seams import set_intent
     from tasks.stopping import start_anew
@@ -262,7 +262,7 @@ def error_text(error: BaseException) -> str:
 
 @contextmanager
 def _surroundings(order: Order) -> Generator[None]:
-    """Set a run's environment variables and temporary folder, and restore the previous ones after the block."""
+    """Set a run's environment variables and temporary folder, and restore the previous ones afterwards."""
     before = dict(os.environ)  # noqa: TID251
     folder = tempfile.tempdir
     os.environ.update({**order.env, "TMPDIR": order.scratch})  # noqa: TID251

@@ -56,8 +56,8 @@ async def _pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
     """
     Propose the state Pending and return whether this worker's proposal was accepted.
 
-    The server's response may be lost after it accepted the proposal. The state's message, which is unique, then
-    shows whose Pending it is.
+    The server's response may be lost after it accepted the proposal. The state's message, which is unique,
+    then shows whose Pending it is.
     """
     try:
         state = await propose_state(client, Pending(message=message), run_id)

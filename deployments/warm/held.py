@@ -25,7 +25,7 @@ def beat() -> Beat:
 
 
 def card_fault() -> str | None:
-    """Return the failure of the CUDA context, which its process cannot recover from; None if it works or is unused."""
+    """Return why the CUDA context has failed, which is permanent; None if it works or is unused."""
     torch = _cuda()
     if torch is None:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def process_mark(pid: int) -> str | None:
     """
-    Return the token `boot-id/namespace/pid/start-time` of a running process; None if there is none with this id.
+    Return the token `boot-id/namespace/pid/start-time` of a running process; None if there is none.
 
     Two containers on one machine have different process namespaces and therefore different tokens.
     """

@@ -57,7 +57,9 @@ class Leaving:
         await self._signalled.wait()
         if count := len(self._running()):
             limit = f"{self._drain_s:.0f} s"
-            self._say(f"Draining: {count} runs may continue for at most {limit}; a second signal requeues them.")
+            self._say(
+                f"Draining: {count} runs may continue for at most {limit}; a second signal requeues them."
+            )
         await self._wait(self._drain_s, lambda: self._signals < 2)
         for run_id in self._running():
             self._hand_back(run_id)

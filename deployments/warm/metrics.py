@@ -45,8 +45,12 @@ class _Collector:
         state = GaugeMetricFamily(
             "musetalk_child_state", "1 for the current state of the child", labels=[*_LABELS, "state"]
         )
-        rss = GaugeMetricFamily("musetalk_child_resident_bytes", "Resident memory of the child", labels=_LABELS)
-        device = GaugeMetricFamily("musetalk_child_device_bytes", "GPU memory reserved by the child", labels=_LABELS)
+        rss = GaugeMetricFamily(
+            "musetalk_child_resident_bytes", "Resident memory of the child", labels=_LABELS
+        )
+        device = GaugeMetricFamily(
+            "musetalk_child_device_bytes", "GPU memory reserved by the child", labels=_LABELS
+        )
         models = GaugeMetricFamily("musetalk_child_models", "Number of loaded models", labels=_LABELS)
         runs = CounterMetricFamily("musetalk_child_runs", "Flow runs executed", labels=_LABELS)
         restarts = CounterMetricFamily(

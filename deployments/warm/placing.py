@@ -28,12 +28,12 @@ def warm_names(run: "FlowRun") -> tuple[str, ...]:
 
 
 def is_worth_a_wait(run: "FlowRun") -> bool:
-    """Return whether waiting for a child with loaded data can pay off, which is known only for runs of jobs."""
+    """Return whether waiting for a child with loaded data can pay off; only runs of jobs have such data."""
     return isinstance(run.parameters.get("job"), Mapping)
 
 
 def score(slot: "Slot", run: "FlowRun", names: Sequence[str]) -> int:
-    """Rate a child for a run: a loaded face counts most, then loaded models, then the GPU requested as `gpu_id`."""
+    """Return the score of a slot for a run: face loaded counts most, then models, then the GPU `gpu_id`."""
     points = sum(2 ** (place + 1) for place, name in enumerate(names) if name in slot.known)
     wanted = read_control(run.parameters).gpu_id
     return points + (wanted is not None and slot.card == str(wanted))
@@ -49,7 +49,7 @@ def best(slots: Sequence["Slot"], run: "FlowRun", names: Sequence[str]) -> "Slot
         keys:  affinity keys of the run.
 
     Returns:
-        The slot with the highest score. Among equals a free one, then the one with the fewest warm keys, so that
-        loaded data of other slots is kept.
+        The slot with the highest score. Among equals a free one, then the one with the fewest warm keys, so
+        that loaded data of other slots is kept.
     """
     return max(slots, key=lambda slot: (score(slot, run, names), slot.is_free, -len(slot.known)))

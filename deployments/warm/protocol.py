@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 Why = Literal["cancel", "time", "deadline", "hand_back", "taken_away"]
-"""Why a run is stopped: cancelled, `max_time`, `complete_in`, worker shutdown, or claimed by another worker."""
+"""Why a run is stopped: cancelled, `max_time`, `complete_in`, worker shutdown, claimed by another worker."""
 
 T = TypeVar("T")
 

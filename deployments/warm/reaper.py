@@ -1,9 +1,9 @@
 """
 Reaper: requeues runs whose worker has ended. Every worker of a pool runs one.
 
-A run is lost if its worker's process has ended, where that can be checked on this machine; otherwise if the worker
-has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for that long,
-because all heartbeats are old then.
+A run is lost if its worker's process has ended, where that can be checked on this machine; otherwise if the
+worker has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for
+that long, because all heartbeats are old then.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """
 The private Prefect APIs that the warm worker uses; no other module imports private names of Prefect.
 
-The unit tests of this module fail if a new Prefect version changes any of them. The other modules use public APIs
-only: `BaseWorker`, job configurations, the client, events, `load_flow` and `run_flow`.
+The unit tests of this module fail if a new Prefect version changes any of them. The other modules use public
+APIs only: `BaseWorker`, job configurations, the client, events, `load_flow` and `run_flow`.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def drive(flow: Flow[..., Any], started: Any) -> Any:
 @contextmanager
 def run_settings() -> Generator[None]:
     """
-    Use settings read from the current PREFECT_* variables within the block, without the engine's heartbeat thread.
+    Use settings from the current PREFECT_* variables in the block, without the engine's heartbeat thread.
 
-    The engine joins that thread at the end of each run, which takes up to a second. The worker sends the heartbeats
-    of its children's runs instead.
+    The engine joins that thread at the end of each run, which takes up to a second. The worker sends the
+    heartbeats of its children's runs instead.
     """
     from prefect.context import SettingsContext, get_settings_context
 

@@ -28,7 +28,7 @@ CRASHES: Final = "musetalk.crashes"
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error means that the server is unavailable or overloaded, not that it rejected the request."""
+    """Return whether an error means that the server is unavailable or overloaded (429 or 5xx)."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code == 429
     return isinstance(error, httpx.TransportError | OSError)
@@ -94,11 +94,11 @@ class Settler:
         return await self._set(run_id, Cancelled(message=message), force=True)
 
     async def crashed(self, run_id: UUID, message: str) -> "State | None":
-        """Set a run to Crashed, or to Cancelled if its cancellation was requested meanwhile."""
+        """Set a run to Crashed, or to Cancelled if that was requested meanwhile."""
         return await self._end(run_id, Crashed(message=message))
 
     async def failed(self, run_id: UUID, message: str) -> "State | None":
-        """Set a run that cannot be started to Failed, or to Cancelled if its cancellation was requested meanwhile."""
+        """Set a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
         return await self._end(run_id, Failed(message=message))
 
     async def _end(self, run_id: UUID, state: "State") -> "State | None":

@@ -56,8 +56,8 @@ class Slot:
     """
     A child process with its status, warm data and restarts.
 
-    `execute` runs one flow run in it. The slot owns the child's process group. All methods must be called in one event
-    loop.
+    `execute` runs one flow run in it. The slot owns the child's process group. All methods must be called in
+    one event loop.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Slot:
                 self._fruitless += 1
 
     async def _until_silent(self) -> None:
-        """Read the child's messages until it disconnects; an unreadable message ends the child, not the worker."""
+        """Wait until the child disconnects; an unreadable message ends the child, not the worker."""
         if self._reading is None:
             return
         try:
@@ -195,7 +195,9 @@ class Slot:
                 raise TimeoutError(f"process {self.pid} {trouble}")
             if int(watch.seconds // 30) > told:
                 told = int(watch.seconds // 30)
-                self._say(f"child {self.number}, process {self.pid}, has been starting for {watch.seconds:.0f} s")
+                self._say(
+                    f"child {self.number}, process {self.pid}, has been starting for {watch.seconds:.0f} s"
+                )
         return ready.result()
 
     async def _read(self, reader: asyncio.StreamReader, ready: asyncio.Future[Ready]) -> None:
@@ -307,7 +309,7 @@ class Slot:
                 return
             if rules.memory_bytes and self.beat.rss > rules.memory_bytes:
                 self.end(
-                    f"it used {self.beat.rss >> 20} MiB, more than the limit of {rules.memory_bytes >> 20} MiB"
+                    f"it used {self.beat.rss >> 20} MiB, over the limit of {rules.memory_bytes >> 20} MiB"
                 )
                 return
 

@@ -50,7 +50,7 @@ class WarmJobConfiguration(BaseJobConfiguration):
         worker_name: str | None = None,
         worker_id: "UUID | None" = None,
     ) -> None:
-        """Add the run's variables; the entrypoint of an installed flow saves the child a request to the server."""
+        """Add the run's variables; the entrypoint of an installed flow saves the child a server request."""
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
         entrypoint = deployment.entrypoint if deployment and not deployment.pull_steps else None
         if entrypoint and ":" not in entrypoint:

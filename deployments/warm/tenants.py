@@ -1,8 +1,8 @@
 """
-Limits of concurrent jobs per tenant: Prefect's global concurrency limits named `tenant:NAME`, where they exist.
+Limits of concurrent jobs per tenant, by Prefect's global concurrency limits named `tenant:NAME`.
 
-A worker renews a lease for each concurrency slot; the lease of a dead worker expires within `LEASE_S`. If a lease
-expires because the server is unavailable, the job continues, and a new lease is acquired later.
+A worker renews a lease for each concurrency slot; the lease of a dead worker expires within `LEASE_S`. If a
+lease expires because the server is unavailable, the job continues, and a new lease is acquired later.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ class TenantLimits:
         Acquire a concurrency slot of a tenant for a run.
 
         Returns:
-            False if all slots of the tenant are in use. True if one was acquired, and for runs without a tenant or
-            of a tenant without a limit.
+            False if all slots of the tenant are in use. True if one was acquired, and for runs without a
+            tenant or of a tenant without a limit.
         """
         if tenant is None or run_id in self._leases:
             return True
@@ -78,7 +78,7 @@ class TenantLimits:
             return
 
     async def keep(self) -> None:
-        """Renew all leases until cancelled; replace a lease that expired during an outage if a slot is free."""
+        """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
         while True:
             await asyncio.sleep(LEASE_S / 4)
             for run_id, (name, lease) in list(self._leases.items()):

@@ -1,8 +1,9 @@
 """
 Order in which a worker claims queued runs: by priority, then round-robin between tenants, then by due time.
 
-Prefect returns the oldest due runs of a pool, highest-priority queue first, one page at a time. If a tenant fills
-the whole page, the runs of other tenants are read by their tags, so that they need not wait for all of its jobs.
+Prefect returns the oldest due runs of a pool, highest-priority queue first, one page at a time. If a tenant
+fills the whole page, the runs of other tenants are read by their tags, so that they need not wait for all of
+its jobs.
 """
 
 from collections import Counter
@@ -73,7 +74,7 @@ class Waiting:
             self.tenants[tenant] = None
 
     async def look(self) -> "list[FlowRun]":
-        """Read queued runs that are due: a page of the oldest, and some runs of every tenant missing from it."""
+        """Read queued runs that are due: a page of the oldest, and some of each tenant missing from it."""
         found = await self.client.get_scheduled_flow_runs_for_work_pool(
             work_pool_name=self.pool,
             work_queue_names=list(self.queues) or None,
@@ -152,8 +153,8 @@ class Waiting:
             running: number of running jobs per tenant in this worker; None: jobs without a tenant.
 
         Returns:
-            At most PAGE_SIZE runs: by priority; within a priority, first the tenant with the fewest running or
-            already chosen jobs, then by round-robin order, then by due time.
+            At most PAGE_SIZE runs: by priority; within a priority, first the tenant with the fewest running
+            or already chosen jobs, then by round-robin order, then by due time.
         """
         turns = {name: place for place, name in enumerate(self.tenants)}
         ahead: Counter[str | None] = Counter(running)

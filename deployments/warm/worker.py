@@ -1,4 +1,4 @@
-"""The worker type `warm-process`: claims runs and executes them in long-lived child processes with loaded models."""
+"""The worker type `warm-process`: executes runs in long-lived child processes with loaded models."""
 
 import asyncio
 import contextlib
@@ -132,7 +132,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._waiting = Waiting(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Stop the child processes and disconnect; another worker's reaper requeues runs that did not finish."""
+        """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
         try:
             self._task_group().cancel_scope.cancel()
             await super().teardown(*exc_info)
@@ -152,7 +152,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._scope.cancel()
 
     async def sync_with_backend(self) -> None:
-        """Send a heartbeat; log an outage of the server instead of raising it, and start the services once connected."""
+        """Send a heartbeat, and start the services after the first one; outages are only logged."""
         try:
             await super().sync_with_backend()
         except (httpx.HTTPError, OSError) as error:
@@ -356,7 +356,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
 
     async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
-        """Wait up to `placement_wait_s` for the best slot, then take any free one; None if the run was stopped."""
+        """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""
         names = warm_names(run)
         patience = self._rules.placement_wait_s if is_worth_a_wait(run) else 0.0
         waited = anyio.current_time() + patience
@@ -382,7 +382,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             taken.attempt.stop(why)
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
-        """Return the worker's metadata with its children; Prefect Cloud stores it, a self-hosted server does not."""
+        """Return the worker's metadata with its children; only Prefect Cloud stores it."""
         known = await super()._worker_metadata()
         children = [metrics.describe(slot) for slot in self.slots]
         return WorkerMetadata(
@@ -392,7 +392,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         )
 
     def _show_children(self) -> None:
-        """Emit the children's state as an event, which a self-hosted server stores and shows in its event feed."""
+        """Emit the children's state as an event; a self-hosted server stores it and shows it in its feed."""
         emit_event(
             CHILDREN_EVENT,
             resource=self._event_resource(),
