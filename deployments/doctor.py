@@ -168,7 +168,7 @@ def _weights(settings: Settings) -> str:
             return f"{name} and the models it requires are in {here.folder}"
         if looks[0].state != "missing":
             raise _Fault(
-                f"{name} requires {', '.join(lacking)}, not found in {here.folder}", mend(name), "note"
+                f"{name} is incomplete: missing {', '.join(lacking)} in {here.folder}", mend(name), "note"
             )
     raise _Fault(
         f"no MuseTalk models in {here.folder}: jobs use the viseme engine", mend("musetalk-v15"), "note"

@@ -195,7 +195,7 @@ def test_the_doctor_says_how_to_get_the_models(home):
 
     assert (said().state, said().mend) == ("note", "musetalk weights pull musetalk")
     put("musetalkV15/musetalk.json")
-    assert "musetalk-v15 lacks musetalk-v15, sd-vae" in said().detail
+    assert "musetalk-v15 is incomplete: missing musetalk-v15, sd-vae" in said().detail
     for file in (
         "musetalkV15/unet.pth",
         "sd-vae/config.json",
@@ -206,7 +206,7 @@ def test_the_doctor_says_how_to_get_the_models(home):
         "s3fd.pth",
     ):
         put(file)
-    assert said().state == "ok" and "musetalk-v15 and what it needs" in said().detail
+    assert said().state == "ok" and "musetalk-v15 and the models it requires" in said().detail
 
 
 # --- interruptions
