@@ -28,7 +28,7 @@ CRASHES: Final = "musetalk.crashes"
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error means that the server is unavailable or overloaded (429 or 5xx)."""
+    """Return whether an error means an unavailable or overloaded server: no connection, 429 or 5xx."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code == 429
     return isinstance(error, httpx.TransportError | OSError)

@@ -152,7 +152,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._scope.cancel()
 
     async def sync_with_backend(self) -> None:
-        """Send a heartbeat, and start the services after the first one; outages are only logged."""
+        """Send a heartbeat, and start the services after the first one; later outages are only logged."""
         try:
             await super().sync_with_backend()
         except (httpx.HTTPError, OSError) as error:
