@@ -142,7 +142,7 @@ def test_a_key_is_presented(environment, server, runs):
         ("dub", {}, [], "Unknown job type dub. Job types: lip_sync"),
         ("speech", {"video": "x"}, [], "speech has no parameter video. Parameters: text"),
         ("speech", {}, ["seed"], "NAME=VALUE"),
-        ("speech", {}, ["output=1", "output.name=hi"], "output was already set to a value that is not an object"),
+        ("speech", {}, ["output=1", "output.name=hi"], "output was already set to a value"),
         ("speech", {"text": "@/nowhere/words.txt"}, [], "cannot be read"),
     ],
 )
