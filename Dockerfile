@@ -1,9 +1,9 @@
-# One wheel, three images. Build one with --target; the last is the default:
-#   docker build --target api    -t musetalk-flows-api .       the REST API, Prefect's server, `musetalk deploy`
-#   docker build --target worker -t musetalk-flows-worker .    what renders
-#   docker build                 -t musetalk-flows .           everything in one container, as `musetalk up`
-# deployments/compose.yaml puts the first two together with PostgreSQL and S3; docs/docker.md says more.
-# A public address asks for MUSETALK_API__KEYS. Read and tested by its parts where no Docker was at hand.
+# Three images from one wheel. Select one with --target; the last is the default:
+#   docker build --target api    -t musetalk-flows-api .       REST API, Prefect server, `musetalk deploy`
+#   docker build --target worker -t musetalk-flows-worker .    worker that renders
+#   docker build                 -t musetalk-flows .           all services in one container, as `musetalk up`
+# deployments/compose.yaml combines the first two with PostgreSQL and S3; see docs/docker.md.
+# Listening on a public address requires MUSETALK_API__KEYS. Its parts were tested one by one, without Docker.
 
 ARG PYTHON=3.11-slim-bookworm
 
@@ -22,48 +22,48 @@ FROM python:${PYTHON} AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false \
     MUSETALK_HOME=/home/musetalk/data PREFECT_HOME=/home/musetalk/data/prefect \
     XDG_CACHE_HOME=/home/musetalk/data/.cache TMPDIR=/home/musetalk/data/tmp
-# the names with the lowest precedence: API_PORT, API_HOST or MUSETALK_API__* of an env file win over them
+# lowest precedence: API_PORT, API_HOST or MUSETALK_API__* in an env file override these
 ARG PORT=8080
 ENV API_HOST=0.0.0.0 PORT=${PORT}
-# all that is written lies in one folder, so that the rest can be read-only; nothing importable lies in it
+# all written files go into one folder, so that the rest can be read-only; it contains no importable modules
 RUN useradd --create-home --uid 10001 musetalk \
     && mkdir -p /home/musetalk/data/tmp && chown -R musetalk /home/musetalk/data
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)"
-# ai-edge-litert asks for a backport that refuses Python 3.11, rapidocr for a second OpenCV: their real needs are
-# among ours
+# --no-deps: ai-edge-litert requires a backport that rejects Python 3.11, and rapidocr a second OpenCV; what they
+# need is among this project's dependencies
 RUN pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime
 WORKDIR /home/musetalk/data
 USER musetalk
 
 
-# Small on purpose: no torch, no weights. `musetalk deploy` in this image brings a Prefect server up to date.
+# Small image: no torch, no weights. `musetalk deploy` in this image updates a Prefect server.
 FROM base AS api
-# tells which port is published by -P; the port in force is that of the environment
+# for `docker run -P` only; the environment sets the port that the API listens on
 EXPOSE ${PORT}
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]
 CMD ["musetalk", "api"]
 
 
-# Renders, on cards if there are any. ffmpeg comes with the wheel's dependencies. TORCH_INDEX names the package index
-# of a torch build: https://download.pytorch.org/whl/cpu saves gigabytes where there is no card; empty: PyPI's, for CUDA.
+# Worker that renders, on GPUs if available. ffmpeg is part of the wheel's dependencies. TORCH_INDEX: package index of
+# the torch build; https://download.pytorch.org/whl/cpu saves gigabytes without a GPU; empty: PyPI, with CUDA.
 FROM base AS worker
 ARG TORCH_INDEX=
 USER root
 RUN if [ -n "$TORCH_INDEX" ]; then \
       pip install --no-deps -c /tmp/constraints.txt --index-url "$TORCH_INDEX" torch; fi
 RUN pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)"
-# silero-vad asks for torchaudio where its weights are all that is used
+# --no-deps: silero-vad requires torchaudio, but only its weights are used
 RUN pip install --no-deps -c /tmp/constraints.txt silero-vad
 USER musetalk
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m \
     CMD ["python", "-m", "deployments.healthy", "http://127.0.0.1:8081/health"]
-# `exec` form: signals reach the worker itself
+# exec form, so that signals reach the worker
 CMD ["musetalk", "worker", "--pool", "gpu", "--health-port", "8081"]
 
 
-# The whole system in one container, on SQLite and a folder: docker run -p 5000:5000 --env-file .env IMAGE
+# All services in one container, with SQLite and a folder as store: docker run -p 5000:5000 --env-file .env IMAGE
 FROM worker AS all
 EXPOSE ${PORT}
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]

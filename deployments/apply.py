@@ -1,4 +1,8 @@
-"""Bring a Prefect server to what prefect.yaml says: pools and deployments, written only where they differ."""
+"""
+Create and update the work pools, queues, deployments and automations of prefect.yaml on a Prefect server.
+
+Objects that already match are not written; what a person has changed on Prefect's pages is kept.
+"""
 
 import time
 from contextlib import suppress
@@ -21,18 +25,18 @@ if TYPE_CHECKING:
 
 def apply(settings: Settings, wait_s: float | None = None, show: Waiting | None = None) -> list[str]:
     """
-    Create or update every pool and deployment on the server that PREFECT_API_URL names.
+    Create or update every work pool, deployment and automation on the server of PREFECT_API_URL.
 
     Args:
-        settings: where runs start and where results are stored.
-        wait_s:   how long the server may take to answer at all, in seconds; None: `start.stall_s`.
-        show:     receives progress while waiting.
+        settings: settings of the stack: home folder, result storage and start limits.
+        wait_s:   how long to wait for the server to respond, in seconds; None: `start.stall_s`.
+        show:     called with the elapsed time and a message while waiting.
 
     Returns:
-        One line per thing that was written; empty when all was as declared.
+        One line per object that was written; empty if everything was up to date.
 
     Raises:
-        TimeoutError: the server did not become ready in time.
+        TimeoutError: the server did not respond in time.
     """
     from prefect.client.orchestration import get_client
 
@@ -57,7 +61,7 @@ def _wait_until_ready(client: "SyncPrefectClient", wait_s: float, show: Waiting 
         waited_s = time.monotonic() - began
         if waited_s > wait_s:
             raise TimeoutError(
-                f"the Prefect server at {client.api_url} did not answer for {waited_s:.0f} s: {trouble}"
+                f"the Prefect server at {client.api_url} did not respond for {waited_s:.0f} s: {trouble}"
             )
         if show:
             show(waited_s, f"waiting for the Prefect server at {client.api_url}")
@@ -77,16 +81,16 @@ def _apply_pool(client: "SyncPrefectClient", name: str) -> str:
     if pool.type != WORKER_TYPE:
         raise ValueError(
             f"work pool {name} is of type {pool.type}, not {WORKER_TYPE}: delete it with"
-            f" `prefect work-pool delete {name}` and start again"
+            f" `prefect work-pool delete {name}`, then run this command again"
         )
     if pool.base_job_template.get("variables", {}).get("properties"):
-        return ""  # a person may have edited it
+        return ""  # a person may have edited the template
     client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     return f"updated work pool {name}"
 
 
 def job_template() -> dict[str, Any]:
-    """Return the base job template of a work pool; a person may edit it on the pool's page."""
+    """Return the base job template of a work pool, which can be edited on the pool's page in Prefect."""
     from deployments.warm.worker import WarmWorker
 
     template: dict[str, Any] = WarmWorker.get_default_base_job_template()
@@ -114,13 +118,13 @@ def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
         found = client.read_deployment_by_name(full_name)
     except ObjectNotFound:
         found = None
-    # what a person has set stays theirs
+    # parameters that a person has set take precedence
     parameters = {**item.parameters, **(found.parameters if found else {})}
     wanted: dict[str, Any] = {**_fields(item), "parameters": parameters}
     if found is not None and all(_plain(getattr(found, name)) == value for name, value in wanted.items()):
         return ""
     flow_id = client.create_flow_from_name(item.job_type.name)
-    # a schedule that a person has changed or paused is theirs
+    # schedules are created with the deployment only: a person may have changed or paused them since
     schedules = None if found else _schedules(item)
     client.create_deployment(flow_id=flow_id, name=item.name, schedules=schedules, **wanted)
     return f"{'updated' if found else 'created'} deployment {full_name}"
@@ -162,11 +166,11 @@ def _plain(value: Any) -> Any:
 
 def parameters_schema(job: type[Job], default: Job | None = None) -> dict[str, Any]:
     """
-    Return the schema of a flow with the parameters `job` and `control`, as Prefect makes it.
+    Return the parameter schema, as Prefect generates it, of a flow with the parameters `job` and `control`.
 
     Args:
-        job:     the job's model. Taken from the registry, so that no flow code is imported here.
-        default: the job of a run that names none; None: `job` is required.
+        job:     pydantic model of the job. It comes from the registry, so that no flow code is imported here.
+        default: default value of `job`; None makes `job` required.
     """
     from prefect.utilities.callables import parameter_schema
 

@@ -1,4 +1,4 @@
-"""What prefect.yaml and the registry say shall exist on a Prefect server."""
+"""The deployments of prefect.yaml, parsed and validated against the flow registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A schedule of a deployment: every so many seconds, or as cron says."""
+    """A schedule of a deployment: an interval in seconds or a cron expression."""
 
     every_s: int | None = None
     cron: str | None = None
@@ -27,7 +27,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """One deployment as prefect.yaml declares it."""
+    """A deployment as declared in prefect.yaml."""
 
     job_type: JobType
     name: str
@@ -36,27 +36,27 @@ class Deployed:
     tags: tuple[str, ...]
     pool: str
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Default parameters of runs; those of a schedule take precedence."""
+    """Default parameters of runs; the parameters of a schedule take precedence."""
     schedules: tuple["Timed", ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
-    """Events that start it, as Prefect spells them in this file."""
+    """Event triggers that start a run, in the format of prefect.yaml."""
 
 
 def declaration_file() -> Path:
-    """Return prefect.yaml: beside this module in an installed wheel, above it in a checkout."""
+    """Return the path of prefect.yaml: inside the package in an installed wheel, above it in a checkout."""
     shipped = HERE / "prefect.yaml"
     return shipped if shipped.is_file() else HERE.parent / "prefect.yaml"
 
 
 def declared(path: Path | None = None) -> list[Deployed]:
     """
-    Read the deployments of prefect.yaml.
+    Read and validate the deployments of prefect.yaml.
 
     Args:
-        path: the file; None takes the one that came with this package.
+        path: the file; None: the one of this package.
 
     Raises:
-        ValueError: an entry names no registered job type, or its flow refuses the runs of a schedule.
+        ValueError: an entry's flow is not in the registry, or the parameters of a schedule are invalid.
     """
     import yaml
 
@@ -79,13 +79,14 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         triggers=tuple(entry.get("triggers", ())),
         schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
     )
-    for timed in deployed.schedules:  # inactive ones too: activating one is not checked
+    # inactive schedules too: Prefect does not validate them when they are activated
+    for timed in deployed.schedules:
         _require_runnable(deployed, timed)
     return deployed
 
 
 def _require_runnable(deployed: Deployed, timed: Timed) -> None:
-    """Validate the parameters of a schedule's runs; Prefect's scheduler does not."""
+    """Validate the parameters of a schedule's runs, which Prefect's scheduler does not do."""
     job_type = deployed.job_type
     accepted = create_model(
         job_type.name,
@@ -100,8 +101,8 @@ def _require_runnable(deployed: Deployed, timed: Timed) -> None:
             f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise ValueError(
-            f"prefect.yaml: a schedule of {job_type.name} makes runs that its flow refuses ({faults})."
-            " Give the schedule, or the deployment, the missing `parameters`."
+            f"prefect.yaml: a schedule of {job_type.name} has invalid parameters ({faults})."
+            " Correct the `parameters` of the schedule or of the deployment."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`musetalk batch` and `musetalk pipeline`: many jobs as one."""
+"""The `musetalk batch` and `musetalk pipeline` commands: submit a job that consists of several child jobs."""
 
 import json
 import sys
@@ -13,28 +13,30 @@ from deployments.plain import plain_errors
 if TYPE_CHECKING:
     from api.client import Api
 
-WaitOption = Annotated[bool, typer.Option("--wait", help="Watch it to its end.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only check it and say how long it would take.")
-]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")]
 
 
 def batch(
     manifest: Annotated[
-        str, typer.Argument(help="JSON Lines or CSV: a file of this computer, or a reference such as s3://…")
+        str, typer.Argument(help="JSON Lines or CSV: local file, or a media reference such as s3://…")
     ],
-    job_type: Annotated[str, typer.Option("--type", help="Of every job.")] = "lip_sync",
+    job_type: Annotated[str, typer.Option("--type", help="Job type of every row.")] = "lip_sync",
     more: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A field of every job: video=s3://media/anna.mp4."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Parameter of every job: video=s3://media/anna.mp4; repeatable.",
+        ),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=256, help="Jobs at a time.")] = 4,
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Concurrent jobs.")] = 4,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Do many jobs, a row each, and print the batch's id; a row that is no job harms no other."""
+    """Submit a batch, one job per manifest row, and print its id. Invalid rows do not stop other rows."""
     from deployments.parameters import job_parameters
 
     with plain_errors():
@@ -52,13 +54,15 @@ def batch(
 
 
 def pipeline(
-    file: Annotated[Path, typer.Argument(help="JSON: steps, each with name, type and job; - is the input.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON file with steps, each with name, type and job; -: standard input.")
+    ],
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Do several jobs that take in each other's results, and print the pipeline's id."""
+    """Submit a pipeline, in which jobs use the results of earlier jobs, and print its id."""
     with plain_errors():
         there = api_of(server, key)
         body = _read(file)
@@ -85,12 +89,12 @@ def _read(file: Path) -> dict[str, Any]:
     if isinstance(found, list):
         found = {"steps": found}
     if not isinstance(found, dict):
-        raise ApiError(f"{file} holds neither steps nor an object with them.")
+        raise ApiError(f"{file} must contain a list of steps, or an object with `steps`.")
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
 def _show_estimate(told: dict[str, Any]) -> None:
-    typer.echo(f"{told['jobs']} jobs of {told['total']} rows")
+    typer.echo(f"{told['jobs']} jobs from {told['total']} rows")
     for row in told["bad_rows"]:
         for fault in row["faults"]:
             typer.echo(f"row {row['row']} ({row['id']}) {fault['pointer']}: {fault['detail']}")
@@ -98,7 +102,7 @@ def _show_estimate(told: dict[str, Any]) -> None:
         typer.echo(f"warning: {warning}")
     if told["eta"]:
         typer.echo(
-            f"about {told['eta']['p50_s']:.0f} s, nine times of ten within {told['eta']['p90_s']:.0f} s"
+            f"estimated duration: {told['eta']['p50_s']:.0f} s (90th percentile {told['eta']['p90_s']:.0f} s)"
         )
     if not told["valid"]:
         raise typer.Exit(1)

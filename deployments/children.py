@@ -1,4 +1,4 @@
-"""One process of a stack: started in its own session, its output in a log file, ended for certain."""
+"""Processes of a stack: each has its own session and log file, and is stopped with its process group."""
 
 import os
 import signal
@@ -14,20 +14,20 @@ _BETWEEN_TERMS_S = 0.2
 
 
 class Child:
-    """A process that a supervisor owns."""
+    """A process that the supervisor starts and stops."""
 
     def __init__(
         self, name: str, command: list[str], environment: Mapping[str, str], logs: Path, terms: int = 1
     ) -> None:
         """
-        Describe a process; nothing is started yet.
+        Configure a process without starting it.
 
         Args:
-            name:        word for messages and the log file.
-            command:     absolute program and arguments.
-            environment: all of its environment.
-            logs:        folder of the log files; the last log is kept as `NAME.log.1`.
-            terms:       how many SIGTERMs make it leave at once.
+            name:          name in messages and of the log file.
+            command:       absolute path of the program, and its arguments.
+            environment:   complete environment.
+            logs:          folder of the log files; the previous log is kept as `NAME.log.1`.
+            sigterm_count: number of SIGTERMs after which the process exits at once.
         """
         self.name = name
         self.log = logs / f"{name}.log"
@@ -38,10 +38,10 @@ class Child:
 
     def start(self, cwd: Path) -> None:
         """
-        Start it.
+        Start the process with a new log file.
 
         Args:
-            cwd: its working directory.
+            cwd: working directory.
         """
         if self.log.exists():
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
@@ -53,26 +53,26 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal reaches the supervisor alone
+                start_new_session=True,  # Ctrl-C in the terminal must reach the supervisor only
             )
         self.started_at = time.monotonic()
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
+        """Process id; None unless the process is running."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def exit_status(self) -> int | None:
-        """Its exit status once it has ended; None while it runs or before it was started."""
+        """Exit status; None before the start and while the process runs."""
         return self._process.poll() if self._process else None
 
     def stop(self, grace_s: float) -> None:
         """
-        End it and its process group: SIGTERM, then SIGKILL.
+        Stop the process and its process group: SIGTERM, then SIGKILL.
 
         Args:
-            grace_s: seconds it may take to end by itself.
+            grace_s: seconds between the last SIGTERM and SIGKILL.
         """
         if self._process is None:
             return
@@ -82,23 +82,23 @@ class Child:
         deadline = time.monotonic() + grace_s
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        self._signal(signal.SIGKILL)  # also what its children left in the group
+        self._signal(signal.SIGKILL)  # also reaches descendants that remain in the group
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         try:
             if self._process is not None:
                 os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
+        except (ProcessLookupError, PermissionError):  # macOS raises EPERM for a group of zombies
             return
 
     @property
     def log_bytes(self) -> int:
-        """How large its log is."""
+        """Size of the log file in bytes."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def tail(self, lines: int = 20) -> str:
-        """Return the last lines of its log."""
+        """Return the last lines of the log file, from at most its last 20 kB."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -107,17 +107,17 @@ class Child:
 
 
 def describe(child: Child) -> str:
-    """Name a process for people, with the last line of its log."""
+    """Return a process's name, id and last log line, for messages."""
     last = child.tail(1).strip()
     return f"{child.name} (process {child.pid})" + (f": {last[:160]}" if last else "")
 
 
 class Guard:
-    """A process that ends a stack's processes when its supervisor is gone, however that happened."""
+    """A helper process that terminates a stack's processes when the supervisor ends, even by SIGKILL."""
 
     def __init__(self, marker: str) -> None:
         """
-        Start it.
+        Start the helper process.
 
         Args:
             marker: value of the marker variable of the stack's processes.
@@ -133,7 +133,7 @@ class Guard:
         )
 
     def sweep(self, grace_s: float) -> None:
-        """End what is left of the stack now, then the guard itself."""
+        """Terminate the remaining processes of the stack, then the helper process."""
         guard.sweep(self._marker, grace_s)
         if self._process.stdin:
             self._process.stdin.close()

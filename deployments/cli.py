@@ -1,4 +1,8 @@
-"""The `musetalk` command. Everything heavy is imported by the command that needs it."""
+"""
+The `musetalk` command line: run the stack or one of its services, and submit and inspect jobs.
+
+Large modules are imported inside the commands that need them, so that `--help` stays fast.
+"""
 
 import os
 import sys
@@ -13,7 +17,7 @@ from deployments.plain import plain_errors, read_settings
 from deployments.show import console, waiting
 
 app = typer.Typer(
-    help="Rendering of talking people: run it, send jobs, look after it.",
+    help="Render talking-head video: run the services, submit jobs and manage them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,22 +29,25 @@ app.command()(chains_cli.pipeline)
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of everything that is kept; MUSETALK_HOME else.", show_default=False),
+    typer.Option(help="Folder of all stored data; default: MUSETALK_HOME.", show_default=False),
 ]
 
 
 @app.command()
 def up(
     home: HomeOption = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; default: MUSETALK_API__PORT.")] = None,
     prefect_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of the Prefect server, on this computer only.")
+        int, typer.Option(min=1, max=65535, help="Port of the Prefect server, on 127.0.0.1 only.")
     ] = 4200,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at a time; else one a card, or one.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Run everything on this computer until Ctrl-C: Prefect server, worker and API."""
+    """Run the Prefect server, the workers and the API on this computer until Ctrl-C."""
     from api.keys import require_keys_when_public
     from deployments.stack import Plan
     from deployments.up import run_until_signalled
@@ -53,7 +60,7 @@ def up(
 
 @app.command()
 def api() -> None:
-    """Serve the API alone, for a Prefect server that PREFECT_API_URL names."""
+    """Run only the API. PREFECT_API_URL sets the Prefect server."""
     import signal
 
     import uvicorn
@@ -64,9 +71,9 @@ def api() -> None:
     with plain_errors():
         settings = read_settings()
         configure(settings.api.log_format)
-        # uvicorn leaves first, then raises the signal again: asked to end is no failure
+        # uvicorn shuts down and then raises SIGTERM again: exit with status 0, a requested stop is no failure
         signal.signal(signal.SIGTERM, _leave)
-        # proxy headers only from a proxy on this computer: links in answers depend on them
+        # trust proxy headers from 127.0.0.1 only: links in responses are built from them
         uvicorn.run(
             create_app(),
             host=settings.api.host,
@@ -86,20 +93,20 @@ def _leave(*_: object) -> NoReturn:
 def deploy(
     home: HomeOption = None,
     settle: Annotated[
-        bool, typer.Option(help="Also start interrupted jobs again. Only while no worker runs.", hidden=True)
+        bool, typer.Option(help="Also requeue interrupted jobs. Only while no worker runs.", hidden=True)
     ] = False,
 ) -> None:
-    """Bring the Prefect server that PREFECT_API_URL names to what prefect.yaml says."""
+    """Create or update everything in prefect.yaml on the Prefect server of PREFECT_API_URL."""
     from deployments.apply import apply
     from deployments.leftovers import settle_leftovers
 
     with plain_errors():
         here = read_settings(home)
         with waiting(console()) as show:
-            # with --settle the supervisor monitors the start of the server itself
+            # with --settle, the supervisor itself checks that the starting server makes progress
             lines = apply(here, here.start.limit_s if settle else None, show)
         lines += settle_leftovers() if settle else []
-        for line in lines or ["nothing to do"]:
+        for line in lines or ["already up to date"]:
             console().print(line, markup=False)
 
 
@@ -108,7 +115,7 @@ def server(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
 ) -> None:
-    """Run a Prefect server alone; PREFECT_API_DATABASE_CONNECTION_URL names its database."""
+    """Run only a Prefect server. PREFECT_API_DATABASE_CONNECTION_URL sets its database."""
     from deployments.environments import own_pages, server_environment
     from deployments.messaging import require_redis
     from deployments.stack import server_command
@@ -119,25 +126,31 @@ def server(
         require_redis(settings.redis)
         own = server_environment(settings) | own_pages(port)
     own["PREFECT_HOME"] = str(settings.prefect_home)
-    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # where browsers find it
-    _become(server_command(host, port), own | os.environ)  # noqa: TID251  what the operator set wins
+    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # for the browsers of the UI
+    _become(server_command(host, port), own | os.environ)  # noqa: TID251  operator first
 
 
 @app.command()
 def worker(
     pool: Annotated[str, typer.Option(help="Work pool to take jobs from.")] = "gpu",
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at a time; else one a card, or one.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Concurrent jobs; default: one per GPU, 1 without a GPU.", show_default=False
+        ),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Serve Prometheus metrics there.", show_default=False)
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve Prometheus metrics on this port.", show_default=False),
     ] = None,
     health_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Say at /health there whether it is well.", show_default=False),
+        typer.Option(
+            min=1, max=65535, help="Serve the health check /health on this port.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Run a worker alone, for a Prefect server that PREFECT_API_URL names."""
+    """Run only a worker. PREFECT_API_URL sets the Prefect server."""
     import platform
 
     from deployments import environments
@@ -151,21 +164,21 @@ def worker(
     command = worker_command(pool, name, jobs, tells_health=health_port is not None)
     own = pool_environment(pool) | environments.metrics_environment(metrics_port)
     own |= environments.health_environment(health_port)
-    env = environments.worker_environment(settings) | os.environ  # noqa: TID251  what the operator set wins
+    env = environments.worker_environment(settings) | os.environ  # noqa: TID251  operator first
     _become(command, env | own)
 
 
 def _become(command: list[str], env: dict[str, str]) -> NoReturn:
-    """Turn this process into another: signals reach it, nobody stands between."""
+    """Replace this process by a command (execve), so that signals reach the command directly."""
     os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
 
 
 @app.command()
 def doctor(
     home: HomeOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check what is needed to run, and say how to mend what is missing."""
+    """Check the installation and the services, and print how to fix each problem."""
     import json
 
     from deployments.doctor import examine
@@ -190,23 +203,29 @@ def submit(  # noqa: PLR0913  one option each
             help="lip_sync, portrait, speech, transcribe, analyze, caption or prepare_avatar.",
         ),
     ],
-    video: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
-    audio: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
-    image: Annotated[str | None, typer.Option(help="File of this computer, or a reference.")] = None,
-    text: Annotated[str | None, typer.Option(help="Words; @FILE reads them from a file.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Recording of a voice to clone, as --audio.")] = None,
+    video: Annotated[str | None, typer.Option(help="Local file or media reference.")] = None,
+    audio: Annotated[str | None, typer.Option(help="Local file or media reference.")] = None,
+    image: Annotated[str | None, typer.Option(help="Local file or media reference.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text; @FILE reads it from a file.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Recording of a voice to clone: local file or media reference.")
+    ] = None,
     more: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter: encode.crf=20."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other parameter, for example encode.crf=20; repeatable."
+        ),
     ] = None,
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be repeated.")] = None,
-    notify: Annotated[str | None, typer.Option(help="Address that is told of its end.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag of the job; repeatable.")] = None,
+    notify: Annotated[str | None, typer.Option(help="Webhook URL, called when the job ends.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")
+    ] = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Send a job and print its id; local files are uploaded first."""
+    """Submit a job and print its id. Local files are uploaded first."""
     from deployments.parameters import job_parameters
 
     with plain_errors():
@@ -224,21 +243,25 @@ def submit(  # noqa: PLR0913  one option each
 
 @app.command()
 def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
-    """Show a job until it has ended; exit status 0 when it succeeded."""
+    """Show the progress of a job until it ends. The exit status is 0 if the job succeeded, else 1."""
     with plain_errors():
         watch_job(api_of(server, key), job_id)
 
 
 @app.command()
 def jobs(
-    status: Annotated[list[str] | None, typer.Option(help="queued, running, failed, …; repeatable.")] = None,
-    job_type: Annotated[list[str] | None, typer.Option("--type", help="A job type; repeatable.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="All of these.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Status: queued, running, failed, …; repeatable.")
+    ] = None,
+    job_type: Annotated[list[str] | None, typer.Option("--type", help="Job type; repeatable.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only jobs with all of these tags; repeatable.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of jobs.")] = 20,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     from deployments.show import row
 
     filters = {"status": status or [], "type": job_type or [], "tag": tag or []}
@@ -250,11 +273,11 @@ def jobs(
 @app.command()
 def logs(
     job_id: str,
-    level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    level: Annotated[str, typer.Option(help="Minimum level: debug, info, warning or error.")] = "info",
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Show what a job said."""
+    """Print the log of a job."""
     from api.logs import said
 
     with plain_errors():
@@ -265,12 +288,12 @@ def logs(
 @app.command()
 def lineage(
     job_id: str,
-    depth: Annotated[int, typer.Option(min=0, max=20, help="Follow jobs that it builds on so far.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    depth: Annotated[int, typer.Option(min=0, max=20, help="Levels of input jobs to include.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Say what went into a job's output: files with hashes, models, parameters, other jobs."""
+    """Show the provenance of a job's output: files with hashes, models, parameters and other jobs."""
     import json
 
     from deployments.show_lineage import lines
@@ -283,14 +306,14 @@ def lineage(
 
 @app.command()
 def retry(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
-    """Do a failed or stopped job again and print the new job's id."""
+    """Submit a failed or cancelled job again and print the id of the new job."""
     with plain_errors():
         typer.echo(api_of(server, key).retry(job_id)["id"])
 
 
 @app.command()
 def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
-    """Ask a job to stop."""
+    """Request the cancellation of a job."""
     with plain_errors():
         job = api_of(server, key).cancel(job_id)
     typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
@@ -299,27 +322,27 @@ def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> N
 @app.command()
 def result(
     job_id: str,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File or folder to write.")] = Path(),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Destination file or folder.")] = Path(),
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Fetch the file that a job made."""
+    """Download the output file of a job."""
     with plain_errors():
         typer.echo(str(api_of(server, key).download(job_id, output)))
 
 
 @app.command()
 def demo(
-    video: Annotated[Path | None, typer.Option(help="A video of your own, instead of the demo's.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Speech of your own for that video.")] = None,
-    text: Annotated[str | None, typer.Option(help="Words to speak; with --audio: its transcript.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Video to lip-sync instead of the bundled one.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech for that video.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to speak; with --audio: its transcript.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the services running until Ctrl-C.")] = False,
     home: HomeOption = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; MUSETALK_API__PORT else.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; default: MUSETALK_API__PORT.")] = None,
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
 ) -> None:
-    """Start everything, make a talking portrait and a lip-synced video, stop everything."""
+    """Start the services, render a talking portrait and a lip-synced video, and stop the services."""
     from deployments.demo import Wishes, run_demo
     from deployments.stack import Plan
 

@@ -1,4 +1,4 @@
-"""Which API the commands speak with, and how they watch a job there."""
+"""API options of the command line (server URL and API key), their client, and waiting for a job."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 ServerOption = Annotated[
     str | None,
-    typer.Option(help="Address of the API; else the one running on this computer.", show_default=False),
+    typer.Option(help="URL of the API; default: the API of this computer.", show_default=False),
 ]
 KeyOption = Annotated[
     str | None,
-    typer.Option(help="Key for the API; else the first of MUSETALK_API__KEYS.", show_default=False),
+    typer.Option(help="API key; default: the first of MUSETALK_API__KEYS.", show_default=False),
 ]
 
 
 def api_of(server: str | None, key: str | None) -> "Api":
-    """Return the API that a command speaks with."""
+    """Return an API client for the options; the running stack and the settings give the defaults."""
     from api.client import Api
     from deployments.lock import running
 
@@ -35,7 +35,7 @@ def api_of(server: str | None, key: str | None) -> "Api":
 
 
 def watch_job(there: "Api", job_id: str) -> None:
-    """Show a job until it has ended; leaves with status 1 when it did not succeed."""
+    """Show a job's progress until it ends, then its summary; exit with status 1 if it did not succeed."""
     from deployments.show import progress, summary
 
     out = console()

@@ -1,4 +1,4 @@
-"""`musetalk demo`: from nothing to a talking portrait and a lip-synced video, by the public doors alone."""
+"""The `musetalk demo` command: render a talking portrait and a lip-synced video through the job API."""
 
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -37,7 +37,7 @@ _LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the caller brings; the demo has something of its own for everything."""
+    """Options of the demo; bundled inputs replace those that are None."""
 
     video: Path | None = None
     audio: Path | None = None
@@ -47,7 +47,7 @@ class Wishes:
 
 
 class _Desk:
-    """Sends jobs and waits for them while looking after the stack and telling people how far it is."""
+    """Submits jobs and waits for them, while checking that the stack runs and showing progress."""
 
     def __init__(self, api: Api, look: Callable[[], None], out: "Console") -> None:
         self._api = api
@@ -70,7 +70,7 @@ class _Desk:
 
             job = self._api.wait(job_id, look, every_s=0.25)
         if job["status"] != "succeeded":
-            error = job["error"] or {"message": "nobody said why", "code": job["status"]}
+            error = job["error"] or {"message": "no error message", "code": job["status"]}
             raise ApiError(f"{job['type']} {job['status']}: {error['message']} [{error['code']}]")
         return job
 
@@ -78,7 +78,7 @@ class _Desk:
         return self._api.download(job["id"], path)
 
     def meanwhile(self, text: str, work: Callable[[], T]) -> T:
-        """Do long work of our own in a thread, so that Ctrl-C and a dying stack are noticed during it."""
+        """Run long local work in a thread, while Ctrl-C and the end of a stack process are still noticed."""
         done: Future[T] = Future()
         Thread(target=_settle, args=(done, work), daemon=True).start()
         with busy(self._out, text):
@@ -97,44 +97,44 @@ def _settle(done: Future[T], work: Callable[[], T]) -> None:
 
 def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
     """
-    Make the demo's videos and say what came out.
+    Render the demo's videos into a folder and print their quality figures.
 
     Args:
-        plan:   the stack to start, unless one runs on its home already.
-        wishes: what the caller brings.
-        out:    where people read.
+        plan:    the stack to start if none is running on its home folder.
+        options: inputs and output folder.
+        out:     console for progress and results.
 
     Raises:
-        ApiError:   a job failed.
-        StackError: the stack did not start or ended.
+        ApiError:   an input file does not exist, or a job failed.
+        StackError: the stack did not start, or one of its processes ended.
     """
     began = time.monotonic()
     for given in (wishes.video, wishes.audio):
         if given is not None and not given.is_file():
-            raise ApiError(f"There is no file {given}.")
+            raise ApiError(f"No such file: {given}.")
     wishes.out.mkdir(parents=True, exist_ok=True)
     with _stack(plan, wishes.keep, out) as (desk, prefect_url, stay):
         films = _with_own_files(desk, wishes) if wishes.video or wishes.audio else _from_words(desk, wishes)
         for film in films:
             for line in desk.meanwhile(f"measuring {film.title}", partial(demo_report.lines, film)):
                 out.print(line, markup=False)
-        later = "" if wishes.keep else " (after this: while `./run musetalk up` runs)"
+        later = "" if wishes.keep else " (available while `./run musetalk up` runs)"
         out.print(f"runs, tasks and logs: {prefect_url}/runs{later}", markup=False)
-        out.print(f"all done after {time.monotonic() - began:.0f} s", markup=False)
+        out.print(f"finished after {time.monotonic() - began:.0f} s", markup=False)
         stay()
 
 
 _STARTER = {"engine": "starter", "format": "wav"}
-"""Lips are measured against the exact times that this voice knows."""
+"""Speech options: this voice reports exact phone times, against which the lips are measured."""
 
 
 def _from_words(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
-    """Speak a text, let a still say it, and put it into the mouth of a clip that says something else."""
+    """Synthesize a text, render it as a talking portrait, and lip-sync it onto a clip of other speech."""
     speech = desk.send(
         "speech", "speech", {"text": wishes.text or WORDS, "engine": "starter", "format": "wav"}
     )
     other_speech = desk.send(
-        "other words", "speech", {"text": OTHER_WORDS, "speed": 0.9, "engine": "starter"}
+        "clip speech", "speech", {"text": OTHER_WORDS, "speed": 0.9, "engine": "starter"}
     )
     spoken = desk.result(speech)
     portrait = desk.send("portrait", "portrait", {"image": str(FACE), "audio": f"job://{speech}"})
@@ -152,13 +152,13 @@ def _from_words(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
 
 
 def _with_own_files(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
-    """Lip-sync the caller's video to the caller's speech, or to spoken words; both are uploaded."""
+    """Lip-sync the caller's video to the caller's audio, or to synthesized text. Files are uploaded."""
     from deployments.quality import heard_phones
 
     job: dict[str, Any] = {"video": str(wishes.video or FACE)}
     if wishes.audio is not None:
         job |= {"audio": str(wishes.audio)} | ({"text": wishes.text} if wishes.text else {})
-        phones = desk.meanwhile("listening", partial(heard_phones, wishes.audio, wishes.text))
+        phones = desk.meanwhile("recognizing the speech", partial(heard_phones, wishes.audio, wishes.text))
     else:
         speech = desk.send(
             "speech", "speech", {"text": wishes.text or WORDS, "engine": "starter", "format": "wav"}
@@ -171,12 +171,12 @@ def _with_own_files(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
 
 @contextmanager
 def _stack(plan: Plan, keep: bool, out: "Console") -> Generator[tuple[_Desk, str, Callable[[], None]]]:
-    """Use the stack that runs on this home, or start one and stop it afterwards."""
+    """Use the running stack of this home folder, or start one and stop it afterwards."""
     keys = plan.settings.api.keys
     key = keys[0].get_secret_value() if keys else None
     here = running(plan.home)
     if here is not None:
-        out.print(f"using the stack that runs at {here.api_url}", markup=False)
+        out.print(f"using the running stack at {here.api_url}", markup=False)
         yield _Desk(Api(here.api_url, key), lambda: None, out), here.prefect_url, lambda: None
         return
     supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(waiting, out))

@@ -1,4 +1,4 @@
-"""What the demo says about a video it made."""
+"""Text report of the demo about each rendered video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from musetalk_core.speech.phones import Phone, load_phones
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A finished video, its job as the API describes it, and the sounds it should show."""
+    """A rendered video with its job (as in the API) and the phones of its speech."""
 
     title: str
     job: dict[str, Any]
@@ -22,10 +22,10 @@ class Film:
 
 def spoken_phones(speech: dict[str, Any]) -> list[Phone]:
     """
-    Read the voice's own sound times.
+    Load the phone times that the bundled voice reported for a speech job.
 
     Args:
-        speech: a finished speech job of a stack on this machine.
+        speech: a successful speech job, as in the API, of a stack on this computer.
     """
     from tasks.artefacts import artefacts
     from tasks.refs import Artefact
@@ -34,6 +34,6 @@ def spoken_phones(speech: dict[str, Any]) -> list[Phone]:
 
 
 def lines(film: Film) -> list[str]:
-    """Say where a video is, how it was made and how good it is."""
+    """Return the path, job summary and quality figures of a video, as lines of text."""
     made = [*summary(film.job)[:1], *measure(film.path, film.phones).lines(), *summary(film.job)[1:]]
     return [f"{film.title}: {film.path.resolve()}", *(f"  {line}" for line in made)]

@@ -1,4 +1,4 @@
-"""What is needed to run, looked at one by one, each with what mends it."""
+"""Checks of the `musetalk doctor` command: installation, settings and services, each with a suggested fix."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ TESTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check; its fields are the keys of `musetalk doctor --json`."""
 
     name: str
     state: State
@@ -27,17 +27,17 @@ class Finding:
 
     @property
     def is_fatal(self) -> bool:
-        """Nothing can be rendered without it."""
+        """Whether rendering is impossible until this is fixed."""
         return self.state == "missing"
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Return the result as one line of text."""
         mend = f" -> {self.mend}" if self.mend else ""
         word = {"ok": "OK", "note": "note", "missing": "MISSING"}[self.state]
         return f"{word:<8}{self.name}: {self.detail}{mend}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Say it for programs."""
+        """Return the result as a JSON-compatible dictionary."""
         return asdict(self)
 
 
@@ -50,13 +50,13 @@ class _Fault(Exception):
 
 def examine(settings: Settings) -> list[Finding]:
     """
-    Look at everything.
+    Run all checks.
 
     Args:
-        settings: as they are now.
+        settings: current settings.
 
     Returns:
-        One finding per thing, in the order in which to mend them.
+        One result per check, in the order in which problems should be fixed.
     """
     checks: dict[str, Callable[[Settings], str]] = {
         "python": _python,
@@ -81,7 +81,7 @@ def _examined(name: str, check: Callable[[Settings], str], settings: Settings) -
         return Finding(name, "ok", check(settings))
     except _Fault as fault:
         return Finding(name, fault.state, str(fault), fault.mend)
-    except Exception as error:  # whatever it is, that thing does not work
+    except Exception as error:  # an unexpected error also means that the check failed
         return Finding(name, "missing", f"{type(error).__name__}: {error}", "./run setup")
 
 
@@ -95,8 +95,8 @@ def _python(_: Settings) -> str:
 def _settings(settings: Settings) -> str:
     unknown = unknown_variables()
     if unknown:
-        raise _Fault(f"nothing reads {', '.join(unknown)}", "compare deployments/env.example", "note")
-    return "MUSETALK_* variables are understood"
+        raise _Fault(f"unknown variables: {', '.join(unknown)}", "see deployments/env.example", "note")
+    return "all MUSETALK_* variables are known"
 
 
 def _home(settings: Settings) -> str:
@@ -106,9 +106,9 @@ def _home(settings: Settings) -> str:
             pass
     except OSError as error:
         raise _Fault(
-            f"{settings.home} cannot be written: {error.strerror}", "set MUSETALK_HOME to a folder of yours"
+            f"{settings.home} is not writable: {error.strerror}", "set MUSETALK_HOME to a writable folder"
         ) from error
-    return f"{settings.home} can be written"
+    return f"{settings.home} is writable"
 
 
 def _ffmpeg(settings: Settings) -> str:
@@ -119,9 +119,7 @@ def _ffmpeg(settings: Settings) -> str:
         binary = find_ffmpeg(settings.media.ffmpeg)
     except EncodeError as error:
         named = settings.media.ffmpeg is not None
-        mend = (
-            "name an ffmpeg that is there in MUSETALK_MEDIA__FFMPEG, or unset it" if named else "./run setup"
-        )
+        mend = "set MUSETALK_MEDIA__FFMPEG to an existing ffmpeg, or unset it" if named else "./run setup"
         raise _Fault(str(error), mend) from error
     encoders = subprocess.run(
         [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=180, check=True
@@ -129,7 +127,8 @@ def _ffmpeg(settings: Settings) -> str:
     lacking = [name for name in ("libx264", " aac ") if name not in encoders]
     if lacking:
         raise _Fault(
-            f"{binary} lacks {', '.join(lacking)}", "install a full build, or set MUSETALK_MEDIA__FFMPEG"
+            f"{binary} has no encoder {', '.join(lacking)}",
+            "install a full build, or set MUSETALK_MEDIA__FFMPEG",
         )
     return str(binary)
 
@@ -146,7 +145,7 @@ def _voice(_: Settings) -> str:
     from musetalk_core.speech.voice import speak
 
     spoken = speak("Hello.")
-    return f"speaks ({len(spoken.samples) / spoken.rate:.1f} s of sound for one word)"
+    return f"synthesizes speech ({len(spoken.samples) / spoken.rate:.1f} s of audio for one word)"
 
 
 def _aligner(_: Settings) -> str:
@@ -166,10 +165,14 @@ def _weights(settings: Settings) -> str:
         looks = [here.look(model.name) for model in models([name])]
         lacking = [look.model.name for look in looks if look.missing]
         if not lacking:
-            return f"{name} and what it needs are in {here.folder}"
+            return f"{name} and the models it requires are in {here.folder}"
         if looks[0].state != "missing":
-            raise _Fault(f"{name} lacks {', '.join(lacking)} in {here.folder}", mend(name), "note")
-    raise _Fault(f"no MuseTalk in {here.folder}: jobs use viseme", mend("musetalk-v15"), "note")
+            raise _Fault(
+                f"{name} is incomplete: missing {', '.join(lacking)} in {here.folder}", mend(name), "note"
+            )
+    raise _Fault(
+        f"no MuseTalk models in {here.folder}: jobs use the viseme engine", mend("musetalk-v15"), "note"
+    )
 
 
 def _store(settings: Settings) -> str:
@@ -188,8 +191,8 @@ def _store(settings: Settings) -> str:
     except Exception as error:
         raise _Fault(f"{settings.store_url}: {error}", mend) from error
     if found != b"ok":
-        raise _Fault(f"{settings.store_url} gave back something else than was written", mend)
-    return f"{settings.store_url} can be written and read"
+        raise _Fault(f"{settings.store_url} returned other data than was written", mend)
+    return f"{settings.store_url} is readable and writable"
 
 
 def _disk(settings: Settings) -> str:
@@ -198,7 +201,9 @@ def _disk(settings: Settings) -> str:
         folder = folder.parent
     free, least = shutil.disk_usage(folder).free, settings.store.min_free_bytes
     if free < least:
-        raise _Fault(f"{free / GB:.1f} GB free, {least / GB:.1f} wanted", "make room, or move MUSETALK_HOME")
+        raise _Fault(
+            f"{free / GB:.1f} GB free, {least / GB:.1f} GB required", "free disk space, or move MUSETALK_HOME"
+        )
     return f"{free / GB:.1f} GB free"
 
 
@@ -208,10 +213,10 @@ def _redis(settings: Settings) -> str:
     try:
         require_redis(settings.redis)
     except RedisUnusable as error:
-        raise _Fault("cannot be used", str(error)) from error
+        raise _Fault("not usable", str(error)) from error
     if settings.redis.host is None:
-        return "not used: Prefect's messages stay in the server's memory"
-    return f"{settings.redis.host}:{settings.redis.port} takes Prefect's messages"
+        return "not used: the Prefect server keeps its messages in memory"
+    return f"{settings.redis.host}:{settings.redis.port} is Prefect's message broker"
 
 
 def _keys(settings: Settings) -> str:
@@ -223,7 +228,7 @@ def _keys(settings: Settings) -> str:
     except (PublicWithoutKeys, KeyFileError) as error:
         raise _Fault(f"host {settings.api.host} without keys", str(error)) from error
     if is_loopback(settings.api.host):
-        return f"not needed: the API listens on {settings.api.host} alone"
+        return f"not required: the API listens on {settings.api.host} only"
     return f"{len(settings.api.keys)} set"
 
 
@@ -236,8 +241,8 @@ def _stack(settings: Settings) -> str:
     try:
         checks: dict[str, str] = Api(server).ready()["checks"]
     except (ApiError, ValueError, KeyError) as error:
-        raise _Fault(f"no API answers at {server}", "musetalk up", "note") from error
+        raise _Fault(f"no API responds at {server}", "musetalk up", "note") from error
     bad = [f"{name}: {text}" for name, text in checks.items() if text != "ok"]
     if bad:
         raise _Fault("; ".join(bad), f"see the logs in {settings.logs}")
-    return f"API, Prefect server and worker answer at {server}"
+    return f"API, Prefect server and worker are ready at {server}"

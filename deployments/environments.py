@@ -1,4 +1,4 @@
-"""What the processes of a system have set, on one machine or many."""
+"""Environment variables of Prefect servers, workers and runs, on one machine or several."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SILENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
 }
-"""No process of ours reports to anybody."""
+"""Variables that switch off telemetry in every process."""
 
 SERVICE_INTERVALS = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "60",
@@ -23,36 +23,38 @@ SERVICE_INTERVALS = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "15",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT15S",
 }
-"""Intervals of the server's background services, in seconds; none of them is on the path of a job."""
+"""Intervals of the server's background services; no job waits for any of these services."""
 
 
 def scratch(settings: Settings) -> Path:
-    """Return the folder of temporary files: must exist, or the system's is used."""
+    """Return the folder of temporary files. It must exist, or Python falls back to the system's folder."""
     return settings.home / "tmp"
 
 
 def server_environment(settings: Settings) -> dict[str, str]:
     """
-    Return what every Prefect server has set; its database is named by Prefect's own variable.
+    Return the environment variables of every Prefect server, except for its database.
+
+    Prefect's own variable sets the database.
 
     Args:
-        settings: where it keeps its files, and the Redis it may use.
+        settings: Prefect's home folder and the Redis settings.
 
     Raises:
-        RedisNotInstalled: a Redis is named, but what speaks to it is missing.
+        RedisNotInstalled: a Redis host is set, but prefect-redis is not installed.
     """
     return {
         **SILENT,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # every page of the second one asks its makers' analytics for settings, whatever is switched off
+        # every page of the V2 UI contacts its vendor's analytics service, even with telemetry disabled
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        # the default, *, lets every page in a browser that reaches the port read all jobs and start runs
+        # with the default, *, any web page in a browser that reaches the port could read jobs and start runs
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
-        # a server writes its pages once; where the packages lie may not be its to write
+        # a server writes its UI files once, and the folder of the installed packages may be read-only
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # writes a state per queued job, for nothing
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # would write one unused state per queued job
         **SERVICE_INTERVALS,
-        # the janitor removes runs, by our rules; what it may leave behind goes here
+        # the janitor deletes runs by the retention settings; Prefect only vacuums events and orphaned records
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -62,48 +64,48 @@ def server_environment(settings: Settings) -> dict[str, str]:
 
 def own_pages(port: int) -> dict[str, str]:
     """
-    Let a server's own pages use it by either name of this computer.
+    Return the CORS setting that lets Prefect's UI call its server as 127.0.0.1 and as localhost.
 
-    They ask for 127.0.0.1 where they are opened as localhost, too.
+    The UI sends its requests to 127.0.0.1, also when it was opened as localhost.
 
     Args:
-        port: the server's.
+        port: port of the server.
     """
     return {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}"}
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
     """
-    Return what every worker and run needs to have set.
+    Return the environment variables of every worker and run.
 
     Args:
-        settings: where results are stored.
+        settings: home folder and result storage.
     """
     block = results_block(settings)
     return {
         **SILENT,
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
-        # fallback only: the warm worker receives events and knows when the next run is due
+        # fallback only: the warm worker subscribes to events and reads when the next run is due
         "PREFECT_WORKER_QUERY_SECONDS": "15",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
-        # the default, pickle, runs code of whoever can write there
+        # unpickling (the default serializer) executes code from anyone who can write to the storage
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
-        # of its own: what several users of a computer keep in /tmp gets into each other's way
+        # not /tmp, where files of several users of a computer conflict
         "TMPDIR": str(scratch(settings)),
         **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
     }
 
 
 def metrics_environment(port: int | None) -> dict[str, str]:
-    """Return what has a worker serve metrics on this port; nothing for none."""
+    """Return the variables that make a worker serve Prometheus metrics on a port; empty for None."""
     if port is None:
         return {}
     return {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
 
 
 def health_environment(port: int | None) -> dict[str, str]:
-    """Return where a worker says whether it is well: on this port, to its own computer; nothing for none."""
+    """Return the variables that set the port of a worker's health check, on 127.0.0.1; empty for None."""
     if port is None:
         return {}
     return {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", "PREFECT_WORKER_WEBSERVER_PORT": str(port)}

@@ -1,11 +1,11 @@
 """
-Leave no process of a stack behind.
+Find and terminate leftover processes of a stack by a marker in their environment.
 
-Every process that a supervisor starts, and all their descendants, inherit one marked environment variable.
-Run as a script with a marker as its argument, this waits for its standard input to close, which happens when
-the supervisor ends in whatever way, even by SIGKILL, and then ends what still carries the marker. Standard
-library only: it starts in a few milliseconds. The marks are read from /proc; elsewhere than on Linux nothing
-is found.
+All processes that a supervisor starts, and their descendants, inherit the environment variable
+RENDER_STACK_ID. Run as a script with the marker as its argument, this module waits for end-of-file on its
+standard input, which the supervisor holds open until it ends, even by SIGKILL. It then terminates all
+processes that still carry the marker. It uses the standard library only, to start within a few milliseconds.
+Markers are read from /proc, so on systems other than Linux no process is found.
 """
 
 import os
@@ -19,13 +19,13 @@ MARKER_VARIABLE = "RENDER_STACK_ID"
 
 def marked(marker: str) -> list[int]:
     """
-    Find the processes of a stack.
+    Return the ids of a stack's processes.
 
     Args:
-        marker: the value their marker variable carries.
+        marker: value of their RENDER_STACK_ID.
 
     Returns:
-        Process ids, without the caller's own and without zombies.
+        Process ids, without the caller and without zombies.
     """
     wanted = f"{MARKER_VARIABLE}={marker}".encode()
     return [
@@ -38,20 +38,20 @@ def marked(marker: str) -> list[int]:
 def _carries(folder: Path, wanted: bytes) -> bool:
     try:
         return wanted in (folder / "environ").read_bytes().split(b"\0")
-    except OSError:  # ended meanwhile, or another user's
+    except OSError:  # the process has ended, or belongs to another user
         return False
 
 
 def sweep(marker: str, grace_s: float) -> list[int]:
     """
-    End every process of a stack: SIGTERM first, SIGKILL to what is left after a while.
+    Terminate every process of a stack: first SIGTERM, then SIGKILL after a grace period.
 
     Args:
-        marker:  the value their marker variable carries.
+        marker:  value of their RENDER_STACK_ID.
         grace_s: seconds between the two signals.
 
     Returns:
-        Process ids that were found.
+        The process ids that received SIGTERM.
     """
     found = marked(marker)
     _signal(found, signal.SIGTERM)

@@ -1,7 +1,8 @@
 """
-Whether a service of this computer is well, for the health checks of containers: exit status 0 or 1.
+Health check of a service on this computer, for containers: exit status 0 if it is healthy, else 1.
 
-`python -m deployments.healthy` asks the API, on the port in force; with an address it asks there.
+Run as a module without arguments, it requests /healthz of the API on the configured port; with a URL, that
+URL.
 """
 
 import sys
@@ -17,10 +18,10 @@ LIMIT_S = 4.0
 
 def own_address(api: "ApiSettings") -> str:
     """
-    Return the address at which this computer reaches the API.
+    Return the URL of the API on this computer.
 
     Args:
-        api: where it listens.
+        api: host and port on which the API listens.
     """
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(api.host, api.host)  # noqa: S104  compared, not bound
     return f"http://{host}:{api.port}"
@@ -28,14 +29,14 @@ def own_address(api: "ApiSettings") -> str:
 
 def is_healthy(url: str) -> bool:
     """
-    Tell whether something answers with success.
+    Return whether a URL responds with a status below 400 within 4 s.
 
     Args:
-        url: where to ask.
+        url: URL to request.
     """
-    ask = build_opener(ProxyHandler({})).open  # a proxy is for others, not for this computer
+    ask = build_opener(ProxyHandler({})).open  # never use a proxy for this computer
     try:
-        with ask(url, timeout=LIMIT_S):  # 400 and above raise
+        with ask(url, timeout=LIMIT_S):  # raises for status 400 and above
             return True
     except (URLError, OSError):
         return False
@@ -43,10 +44,10 @@ def is_healthy(url: str) -> bool:
 
 def main(words: list[str]) -> int:
     """
-    Ask, and return the exit status.
+    Run the health check and return the exit status.
 
     Args:
-        words: of the command line.
+        arguments: command-line arguments: none, or the URL to request.
     """
     if words:
         return 0 if is_healthy(words[0]) else 1

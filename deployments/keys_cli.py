@@ -1,4 +1,4 @@
-"""`musetalk keys`: keys of the API, each with its tenant, its scopes and its end."""
+"""The `musetalk keys` commands: create, list and revoke API keys with tenant, scopes and expiry date."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +9,12 @@ import typer
 from deployments.plain import plain_errors, read_settings
 from deployments.show import console
 
-app = typer.Typer(help="Keys of the API: create, list, revoke.", no_args_is_help=True)
+app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
 Scope = Literal["submit", "read", "cancel", "admin"]
 _USUAL = ("submit", "read", "cancel")
 
-NameArgument = Annotated[str, typer.Argument(help="What to call it; one name, one key.")]
+NameArgument = Annotated[str, typer.Argument(help="Unique name of the key.")]
 
 
 def _file() -> Path:
@@ -26,22 +26,24 @@ def _file() -> Path:
 def create(
     name: NameArgument,
     tenant: Annotated[
-        str | None, typer.Option(help="Whose jobs it makes and sees; without: everybody's.")
+        str | None, typer.Option(help="Tenant of the key; default: access to the jobs of all tenants.")
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help=f"May be repeated: {', '.join(get_args(Scope))}; admin opens no route yet."),
+        typer.Option(help=f"{', '.join(get_args(Scope))}; repeatable. No route requires admin yet."),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Until it expires; without: never.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until the key expires; default: never.")
+    ] = None,
 ) -> None:
-    """Make a key and print it, once: only its hash is kept."""
+    """Create an API key and print it once. Only its hash is stored."""
     from api.key_file import Key, KeyFileError, digest, new_key, read_keys, write_keys
 
     with plain_errors():
         path, made = _file(), new_key()
         known = read_keys(path) if path.exists() else ()
         if any(key.name == name for key in known):
-            raise KeyFileError(f"There is a key named {name} already.")
+            raise KeyFileError(f"A key named {name} already exists.")
         key = Key.model_validate(
             {
                 "name": name,
@@ -54,12 +56,12 @@ def create(
         write_keys(path, (*known, key))
     typer.echo(made)
     if read_settings().api.keys_file is None:
-        console().print(f"Set MUSETALK_API__KEYS_FILE={path} for the API to ask for it.", markup=False)
+        console().print(f"Set MUSETALK_API__KEYS_FILE={path} to make the API require a key.", markup=False)
 
 
 @app.command("list")
 def list_() -> None:
-    """Show the keys that there are."""
+    """List the API keys with their tenant, scopes and expiry date."""
     from api.key_file import read_keys
 
     with plain_errors():
@@ -68,12 +70,14 @@ def list_() -> None:
         end = key.expires.strftime("%Y-%m-%d") if key.expires else "never"
         state = " (expired)" if key.is_expired else ""
         scopes = ",".join(sorted(key.scopes))
-        console().print(f"{key.name}  tenant {key.tenant or '-'}  {scopes}  ends {end}{state}", markup=False)
+        console().print(
+            f"{key.name}  tenant {key.tenant or '-'}  {scopes}  expires {end}{state}", markup=False
+        )
 
 
 @app.command()
 def revoke(name: NameArgument) -> None:
-    """Take a key out of the file; the API refuses it from now on."""
+    """Delete a key from the key file. The API rejects it from then on."""
     from api.key_file import KeyFileError, read_keys, write_keys
 
     with plain_errors():

@@ -2,8 +2,8 @@
 Run a Python module and log the progress of its imports.
 
 `python -m deployments.launch NAME MODULE ARGUMENT…`
-The first line is written before anything large is imported, so the log of a slow start is never empty, and it
-grows where /proc is not available. Standard library only.
+The first line is written before any large import, so the log of a slow start is never empty. Later lines make
+the log grow, which is the sign of progress where /proc is not available. Uses the standard library only.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Final
 
 _LOG_INTERVAL_S: Final = 2.0
 _QUIET_INTERVALS: Final = 5
-"""Intervals without a new module after which logging ends."""
+"""Number of intervals without a new module after which logging stops."""
 
 
 def with_start_log(name: str, command: list[str]) -> list[str]:
@@ -23,7 +23,7 @@ def with_start_log(name: str, command: list[str]) -> list[str]:
     Return a command line that runs through this module.
 
     Args:
-        name:    what the log calls the process.
+        name:    name of the process in the log.
         command: `[PYTHON, "-m", MODULE, ARGUMENT…]`.
     """
     python, option, *module = command
@@ -52,9 +52,9 @@ def main(name: str, module: str, arguments: list[str]) -> None:
     Run a module as `python -m MODULE ARGUMENT…`, and log its imports.
 
     Args:
-        name:      what the log calls the process.
-        module:    its dotted name.
-        arguments: its command line.
+        name:      name of the process in the log.
+        module:    dotted module name.
+        arguments: command-line arguments of the module.
     """
     _log(name, f"process {os.getpid()} starts: importing {module}")
     threading.Thread(target=_log_imports, args=(name, time.monotonic()), daemon=True).start()

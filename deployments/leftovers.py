@@ -1,17 +1,18 @@
 """
-Jobs that were interrupted when a stack ended: set going again when it starts.
+Requeue jobs that were interrupted when a stack stopped, before its workers start again.
 
-Only for a stack that owns its server: before its workers start, nothing can be running, whatever the server's
-records say. A fleet has automations for this, for there other workers may be alive.
+Only for a stack with its own Prefect server: before its workers start, no run can be executing, even if the
+server's records say so. Where several machines share a server, other workers may be alive; there, an
+automation and the workers' reaper detect lost runs.
 """
 
 
 def settle_leftovers() -> list[str]:
     """
-    Bring every run that claims to be running to a state that is true.
+    Requeue, crash or cancel every run that the server still records as Pending, Running or Cancelling.
 
-    A run is queued again under its own id unless it has used up its attempts (`flows.attempts`,
-    MUSETALK_WORKER__MAX_STARTS) or was being cancelled. Finished steps come from the cache.
+    A run is requeued under its own id, unless its attempts are used up (`flows.attempts`,
+    MUSETALK_WORKER__MAX_STARTS) or it was being cancelled. Finished steps come from the cache.
 
     Returns:
         One line per run.
@@ -32,7 +33,7 @@ def settle_leftovers() -> list[str]:
     with get_client(sync_client=True) as client:
         for run in all_pages(client, wanted):
             if run.state_type == StateType.CANCELLING:
-                state = Cancelled(message="Stopped with the machine's stack.")
+                state = Cancelled(message="Cancelled when the stack stopped.")
             else:
                 history = client.read_flow_run_states(run.id)
                 state = state_after_loss(history, "the stack or the machine went down", max_starts)

@@ -1,4 +1,9 @@
-"""One stack per home folder: a lock that the kernel releases, and a note on where the running one listens."""
+"""
+File lock that allows one stack per home folder, and a record of the running stack's addresses.
+
+The lock is an `flock` on `up.lock`, which the kernel releases when its process ends. `up.json` holds the
+process id and the URLs of the API and of Prefect once the stack is ready.
+"""
 
 import fcntl
 import json
@@ -10,7 +15,7 @@ from typing import IO
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A stack that is up."""
+    """The process id and the addresses of a running stack, as stored in `up.json`."""
 
     pid: int
     api_url: str
@@ -18,21 +23,21 @@ class Running:
 
 
 class HomeLock:
-    """Held by the supervisor of a home folder for as long as it lives."""
+    """The lock of a home folder, held by the supervisor of its stack until that process ends."""
 
     def __init__(self, home: Path) -> None:
         """
-        Describe the lock of a home folder; nothing is taken yet.
+        Prepare the lock of a home folder without acquiring it.
 
         Args:
-            home: the folder.
+            home: the home folder.
         """
         self._path = home / "up.lock"
         self._note = home / "up.json"
         self._file: IO[bytes] | None = None
 
     def take(self) -> bool:
-        """Take the lock; False when another process holds it."""
+        """Acquire the lock; return False if another process holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("ab")
         try:
@@ -45,14 +50,14 @@ class HomeLock:
         return True
 
     def announce(self, api_url: str, prefect_url: str) -> None:
-        """Tell other commands where the stack listens, now that it is ready."""
+        """Write `up.json`, in which other commands find the addresses of the stack."""
         note = Running(pid=os.getpid(), api_url=api_url, prefect_url=prefect_url)
         draft = self._note.with_suffix(".tmp")
         draft.write_text(json.dumps(asdict(note)))
         draft.replace(self._note)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock and delete `up.json`; a lock that is not held is left as it is."""
         if self._file is not None:
             self._note.unlink(missing_ok=True)
             self._file.close()
@@ -61,10 +66,10 @@ class HomeLock:
 
 def running(home: Path) -> Running | None:
     """
-    Find the stack of a home folder.
+    Find the running stack of a home folder.
 
     Returns:
-        Where it listens; None when none runs, or one is only starting.
+        Its process id and addresses; None if no stack runs or if it is still starting.
     """
     lock = HomeLock(home)
     note = home / "up.json"
@@ -73,5 +78,5 @@ def running(home: Path) -> Running | None:
         return None
     try:
         return Running(**json.loads(note.read_text()))
-    except (OSError, ValueError, TypeError):  # it is stopping at this moment
+    except (OSError, ValueError, TypeError):  # the stack is stopping at this moment
         return None

@@ -1,8 +1,8 @@
 """
-Prefect's messages through Redis: what the older services' REDIS_* variables are good for here.
+Redis as Prefect's message broker, configured by the REDIS_* variables of the older services.
 
-Without it a Prefect server keeps events on their way in its own memory, which is right for one server.
-Several on one database need a Redis between them.
+Without Redis, a Prefect server keeps its event queue in memory, which is sufficient for a single server.
+Several servers on one database need a shared Redis.
 """
 
 from importlib.util import find_spec
@@ -14,19 +14,19 @@ LIMIT_S = 5.0
 
 
 class RedisUnusable(Exception):
-    """The Redis that the settings name cannot be used; the message says what to do about it."""
+    """The configured Redis cannot be used; the message says how to fix it."""
 
 
 class RedisNotInstalled(RedisUnusable):
-    """What speaks to Redis is not installed."""
+    """REDIS_HOST is set, but the package prefect-redis is not installed."""
 
 
 def messaging_environment(redis: RedisSettings) -> dict[str, str]:
     """
-    Return what has a Prefect server send its messages through Redis; nothing without one.
+    Return the environment variables that make a Prefect server use Redis as its message broker.
 
     Args:
-        redis: where it is.
+        redis: Redis settings; without a host the result is empty.
 
     Raises:
         RedisNotInstalled: the extra `redis` is missing.
@@ -42,7 +42,7 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
         "PASSWORD": password,
         "DB": str(redis.db),
         "SSL": str(redis.ssl).lower(),
-        "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; ten would have watchers hear late what workers say
+        "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; the default of 10 would delay workers' events
     }
     return {
         "PREFECT_MESSAGING_BROKER": f"{PACKAGE}.messaging",
@@ -55,10 +55,11 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
 
 def require_redis(redis: RedisSettings) -> None:
     """
-    See that the Redis of the settings answers; nothing to see where none is named.
+    Check that the configured Redis responds; do nothing if no host is set.
 
     Raises:
-        RedisUnusable: it does not, or what speaks to it is not installed.
+        RedisUnusable: it does not respond within 5 s, refuses the password, or prefect-redis is not
+                       installed.
     """
     if redis.host is None:
         return
@@ -91,7 +92,7 @@ def require_redis(redis: RedisSettings) -> None:
         raise RedisUnusable(
             f"Redis at {redis.host}:{redis.port}, database {redis.db}, cannot be used"
             f" ({type(error).__name__}). Start it, check REDIS_HOST, REDIS_PORT and REDIS_DB, or unset"
-            " REDIS_HOST to do without."
+            " REDIS_HOST to run without Redis."
         ) from None
     finally:
         client.close()
@@ -101,5 +102,5 @@ def _require_package() -> None:
     if find_spec(PACKAGE) is None:
         raise RedisNotInstalled(
             "REDIS_HOST is set, but prefect-redis is not installed: pip install 'musetalk-flows[redis]', or"
-            " unset REDIS_HOST to do without."
+            " unset REDIS_HOST to run without Redis."
         )

@@ -1,4 +1,4 @@
-"""Job parameters out of command line words."""
+"""Build job parameters from command-line options and `--set NAME=VALUE` assignments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,30 +11,32 @@ from flows.registry import JOB_TYPES
 
 def job_parameters(job_type: str, given: Mapping[str, str | None], more: Sequence[str]) -> dict[str, Any]:
     """
-    Collect the parameters of a job.
+    Return the parameters of a job as a nested dictionary.
 
     Args:
-        job_type: its type.
-        given:    parameters with an option of their own; None where it was not used.
-        more:     `name=value`, where dots lead into groups and a value is JSON if it can be read as such.
+        job_type:      job type.
+        option_values: parameters with their own command-line option; None for options that were not used. A
+                       `text` that starts with `@` is read from that file.
+        assignments:   `name=value` items. Dots in the name address nested objects; a value that is valid JSON
+                       is parsed, any other is a string.
 
     Raises:
-        ApiError: the type is unknown, a parameter is not one of its, or `name=value` is not written so.
+        ApiError: the job type is unknown, it has no such parameter, or an assignment is not `name=value`.
     """
     if job_type not in JOB_TYPES:
-        raise ApiError(f"There is no job type {job_type}; there are {', '.join(JOB_TYPES)}.")
+        raise ApiError(f"Unknown job type {job_type}. Job types: {', '.join(JOB_TYPES)}.")
     parameters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if str(parameters.get("text", "")).startswith("@"):
         parameters["text"] = _read_text(Path(parameters["text"][1:]))
     for item in more:
         name, separator, value = item.partition("=")
         if not separator or not name:
-            raise ApiError(f"--set takes NAME=VALUE, not {item!r}.")
+            raise ApiError(f"--set {item!r}: expected NAME=VALUE.")
         _put(parameters, name, _value(value))
     known = JOB_TYPES[job_type].job.model_fields
     for name in parameters:
         if name not in known:
-            raise ApiError(f"{job_type} has no parameter {name}; it has {', '.join(known)}.")
+            raise ApiError(f"{job_type} has no parameter {name}. Parameters: {', '.join(known)}.")
     return parameters
 
 
@@ -42,7 +44,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ApiError(f"The words in {path} cannot be read ({type(error).__name__}).") from error
+        raise ApiError(f"The text file {path} cannot be read ({type(error).__name__}).") from error
 
 
 def _put(parameters: dict[str, Any], name: str, value: Any) -> None:
@@ -51,7 +53,7 @@ def _put(parameters: dict[str, Any], name: str, value: Any) -> None:
     for part in groups:
         inside = inside.setdefault(part, {})
         if not isinstance(inside, dict):
-            raise ApiError(f"--set {name}: {part} was given a value of its own before.")
+            raise ApiError(f"--set {name}: {part} was already set to a value that is not an object.")
     inside[last] = value
 
 

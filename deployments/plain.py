@@ -1,4 +1,4 @@
-"""What every command does: read the settings, and say in one line what people can act on."""
+"""Error handling and settings of the command line: expected errors become one line and exit status 1."""
 
 import os
 from collections.abc import Generator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plain_errors() -> Generator[None]:
-    """Turn what people can act on into one line and exit status 1."""
+    """Print expected errors without a traceback and exit with status 1; let all others propagate."""
     try:
         yield
     except Exception as error:
@@ -29,7 +29,7 @@ def plain_errors() -> Generator[None]:
 
 
 def _said(error: Exception) -> list[str]:
-    """Return what to tell of an error; nothing when people cannot act on it."""
+    """Return the lines to print for an error; empty for an unexpected error, which keeps its traceback."""
     from pydantic import ValidationError
 
     from api.client import ApiError
@@ -48,17 +48,17 @@ def _said(error: Exception) -> list[str]:
             places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
             faults = [fault["msg"] for fault in error.errors()]
             return [f"MUSETALK_{place}: {fault}" for place, fault in zip(places, faults, strict=True)]
-        case OSError() if error.filename is not None:  # a folder that is not ours, a full disk
+        case OSError() if error.filename is not None:  # for example no write permission, or a full disk
             return [f"{error.filename} cannot be used: {error.strerror}."]
         case _:
             return []
 
 
 def read_settings(home: Path | None = None, port: int | None = None) -> "Settings":
-    """Read the settings, with what the command line says instead."""
+    """Read the settings; the command line's home folder and port take precedence over the environment."""
     from tasks.settings import get_settings
 
-    # whatever reads the settings from here on, in this process or a child, must see the same
+    # set the variables too, so that later reads in this process and its children give the same settings
     chosen = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})  # noqa: TID251
     return get_settings()

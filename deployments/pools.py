@@ -1,4 +1,4 @@
-"""Which kind of worker runs jobs, and what its work pool looks like: the one place to change it."""
+"""Work pools and their workers: worker type, queues, worker command line and environment."""
 
 import sys
 from typing import Final
@@ -7,10 +7,10 @@ from flows.control import PRIORITIES
 
 WORKER_TYPE: Final = "warm-process"
 QUEUES: Final = {name: place for place, name in enumerate(PRIORITIES, start=1)}
-"""Work queues of every pool, with their priorities."""
+"""Work queues of every pool with their Prefect priority; 1 is the most urgent."""
 DEFAULT_QUEUE: Final = "normal"
 LIGHT: Final = "light"
-"""The pool of flows that wait, notify and tidy up: they never take a card's place."""
+"""Work pool of pipelines, batches, webhooks and maintenance tasks, which must not occupy a GPU slot."""
 
 
 def worker_command(pool: str, name: str, limit: int | None, *, tells_health: bool = False) -> list[str]:
@@ -18,10 +18,10 @@ def worker_command(pool: str, name: str, limit: int | None, *, tells_health: boo
     Return the command line of a worker.
 
     Args:
-        pool:         work pool to poll.
-        name:         name shown in Prefect; unique per worker.
-        limit:        runs at a time; None: one a card, or one.
-        tells_health: whether it answers at /health.
+        pool:          work pool to poll.
+        name:          name shown in Prefect; unique per worker.
+        limit:         concurrent runs; None: one per GPU, or 1 without a GPU.
+        serves_health: whether the worker serves the health check /health.
     """
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--install-policy", "never"]
     bound = [] if limit is None else ["--limit", str(limit)]
@@ -31,9 +31,9 @@ def worker_command(pool: str, name: str, limit: int | None, *, tells_health: boo
 
 def pool_environment(pool: str) -> dict[str, str]:
     """
-    Return what a pool's worker has set beside what all have.
+    Return the additional environment variables of a pool's workers; workers of the light pool see no GPU.
 
     Args:
-        pool: its name.
+        pool: name of the work pool.
     """
     return {"CUDA_VISIBLE_DEVICES": "", "MUSETALK_WORKER__GPUS": ""} if pool == LIGHT else {}

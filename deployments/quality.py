@@ -1,4 +1,4 @@
-"""How good a rendered video is, in a few honest figures."""
+"""Quality figures of a rendered video: stream durations, lip-sync correlation, closed lips on p, b, m."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from musetalk_core.speech.phones import Phone
 @dataclass(frozen=True, slots=True)
 class Quality:
     """
-    What was measured on one video.
+    Measurements of one video.
 
     Attributes:
-        picture_s:   length of the picture, in seconds.
-        sound_s:     length of the sound, in seconds.
+        picture_s:   duration of the video stream in seconds.
+        sound_s:     duration of the audio stream in seconds.
         rate:        frames per second.
-        correlation: of lip opening with what the sounds ask for, -1..1; None without phones.
-        backwards:   the same figure for the sounds played backwards: what any moving mouth gets.
-        lag_frames:  where the correlation was found; positive when the mouth is late.
-        closed:      share 0..1 of the p, b, m on which the lips meet.
-        bilabials:   how many p, b, m there are.
+        correlation: correlation of the measured lip aperture with the one expected from the phones, -1..1;
+                     None without phones.
+        backwards:   the same for the phones in reverse order: the baseline of any moving mouth.
+        lag_frames:  lag in frames at which the correlation was found; positive if the lips are late.
+        closed:      share 0..1 of the bilabial phones (p, b, m) on which the lips close.
+        bilabials:   number of bilabial phones.
     """
 
     picture_s: float
@@ -37,30 +38,30 @@ class Quality:
     bilabials: int
 
     def lines(self) -> list[str]:
-        """Say it for people."""
+        """Return the measurements as lines of text."""
         apart = abs(self.picture_s - self.sound_s) * float(self.rate)
-        lengths = f"picture {self.picture_s:.3f} s, sound {self.sound_s:.3f} s: {apart:.1f} frames apart"
+        lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {apart:.1f} frames"
         if self.correlation is None:
             return [lengths]
         met = round(self.closed * self.bilabials)
         return [
             lengths,
-            f"lips follow the sounds: correlation {self.correlation:.2f} at {self.lag_frames:+d} frames,"
-            f" {self.backwards:.2f} with the sounds played backwards",
-            f"lips meet on {met} of {self.bilabials} p, b, m ({self.closed:.0%})",
+            f"lip-sync correlation {self.correlation:.2f} at a lag of {self.lag_frames:+d} frames,"
+            f" {self.backwards:.2f} with the speech reversed",
+            f"lips closed on {met} of {self.bilabials} p, b, m ({self.closed:.0%})",
         ]
 
 
 def measure(video: Path, phones: Sequence[Phone]) -> Quality:
     """
-    Measure a rendered video against the sounds it should show.
+    Measure the quality of a rendered video, and its lip sync against the phones of its speech.
 
     Args:
-        video:  the file.
-        phones: of its speech, with times; empty leaves the lips out.
+        video:  video file.
+        phones: timed phones of the speech; empty skips the lip-sync measurements.
 
     Raises:
-        MediaUnreadable: it is no video.
+        MediaUnreadable: the file is not a readable video.
     """
     from musetalk_core import sync
     from musetalk_core.media.probe import probe, require_picture, require_sound
@@ -102,14 +103,14 @@ def _pictures(video: Path) -> Iterator[Picture]:
 
 def heard_phones(audio: Path, text: str | None) -> list[Phone]:
     """
-    Listen to a sound file.
+    Recognize the phones of an audio file.
 
     Args:
-        audio: the file.
-        text:  its words, if known.
+        audio: audio file.
+        text:  transcript, if known.
 
     Returns:
-        Its phones with times; none when nothing could be recognised.
+        Timed phones; empty if no speech was recognized.
     """
     from musetalk_core.media.audio import decode_speech
     from musetalk_core.speech.align import phones_of

@@ -1,4 +1,4 @@
-"""Where Prefect keeps task results: beside the store they speak of, in S3 when that is in S3."""
+"""Storage of Prefect task results: an S3 block if the store of the jobs is in S3, else a local folder."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _NAME = "musetalk-results"
 
 def results_block(settings: Settings) -> str | None:
     """
-    Name the Prefect block that stores task results.
+    Return the name of the Prefect block that stores task results.
 
     Returns:
-        `kind/name` for a store in S3, None for a folder of this machine.
+        `block-type/name` if the store is in S3; None if results go to a local folder.
     """
     url = settings.store_url
     if url.startswith("s3://"):
@@ -21,7 +21,7 @@ def results_block(settings: Settings) -> str | None:
 
 
 def save_results_block(settings: Settings) -> None:
-    """Save the block that `results_block` names, when it is ours to make."""
+    """Save the S3 block named by `results_block_name`; do nothing for an existing block or a local folder."""
     if not settings.store_url.startswith("s3://"):
         return
     import prefect_aws
@@ -36,7 +36,7 @@ def save_results_block(settings: Settings) -> None:
 
 
 def _credentials(settings: Settings, library: Any) -> Any:
-    """Without a block: the AWS default chain. No secret is written into Prefect's database."""
+    """Load the credentials block; else use the AWS default chain, which stores no secret in Prefect."""
     s3 = settings.s3
     if s3.credentials_block:
         kind, _, name = s3.credentials_block.partition("/")

@@ -1,13 +1,13 @@
 """
-The Prefect server that `musetalk up` starts: Prefect's own, with a SQLite that waits for its turn.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's own, with two performance changes.
 
-Prefect begins most of its transactions on SQLite deferred. One that reads first and writes then fails at once
-when another has committed in between: the request is answered with 503, and whoever asked sleeps two seconds
-and more before trying again. Begun immediate, such a transaction waits for the lock: some milliseconds.
-PostgreSQL is not concerned. Measured in docs/LOG.md.
+SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
+writes fails at once if another one has committed in between, the request is answered with 503, and the client
+sleeps two seconds or more before it retries. An immediate transaction waits for the lock instead, a few
+milliseconds. PostgreSQL is not affected. Measurements: docs/LOG.md.
 
-Prefect runs its background services from an in-memory queue that it polls four times a second. No service
-runs more often than every few seconds, so one poll per second is enough.
+The queue of the background services is polled once a second. Prefect polls this in-memory queue four times a
+second, although no service runs more often than every few seconds.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 SERVICE_POLL_INTERVAL: Final = timedelta(seconds=1)
-"""Interval of the polls of that queue."""
+"""Poll interval of the background services' queue."""
 
 
 def create_app() -> "FastAPI":
-    """Make the server's application, for `uvicorn --factory deployments.server:create_app`."""
+    """Return the ASGI application of the server, for `uvicorn --factory`."""
     from prefect.server.api.server import create_app as prefect_app
 
     begin_immediately()
@@ -34,7 +34,7 @@ def create_app() -> "FastAPI":
 
 
 def begin_immediately() -> None:
-    """Have every transaction of this process on Prefect's SQLite take the write lock when it begins."""
+    """Make every SQLite transaction of Prefect in this process take the write lock when it begins."""
     from prefect.server.database.configurations import AioSqliteConfiguration as Sqlite
 
     begin = Sqlite.begin_transaction
@@ -50,7 +50,7 @@ def begin_immediately() -> None:
 
 
 def slow_service_polling() -> None:
-    """Set the poll interval of the queue of Prefect's background services to one second."""
+    """Poll the queue of Prefect's background services once a second."""
     from docket import Worker
     from prefect.server.api import background_workers
 

@@ -1,4 +1,4 @@
-"""What a job looks like on a terminal, and in a plain log."""
+"""Terminal output: job progress, waits, job lists and result summaries; plain lines without a terminal."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -9,23 +9,23 @@ import rich.console
 Job = Mapping[str, Any]
 
 Waiting = Callable[[float, str], None]
-"""Receives the elapsed seconds and a description of what is awaited."""
+"""Callback with the elapsed seconds and a message about what is awaited."""
 
 _STEP = 10
-"""Percent between two lines of a plain log."""
+"""Percent of progress between two lines of a plain log."""
 _SHOW_AFTER_S: Final = 3.0
-"""Shorter waits are not shown."""
+"""Seconds; shorter waits are not shown."""
 _LINE_TIMES_S: Final = (5.0, 15.0, 30.0, 60.0)
-"""Elapsed times at which a plain log gets a line; then every minute."""
+"""Elapsed times in seconds at which a plain log gets a line; then every minute."""
 
 
 def console() -> rich.console.Console:
-    """Return where people read: a terminal, or whatever standard output is."""
+    """Return a console on standard output."""
     return rich.console.Console(highlight=False, soft_wrap=True)
 
 
 def errors() -> rich.console.Console:
-    """Return where errors go."""
+    """Return a console on standard error."""
     return rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -35,11 +35,11 @@ def progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[
     Show a job's progress while the block runs.
 
     Args:
-        out:   a terminal gets a bar; anything else a line now and then.
-        title: what people call the job; its type when empty.
+        out:   console; a terminal gets a progress bar, any other output a line per stage and per 10 percent.
+        title: name of the job in the output; empty: its job type.
 
     Returns:
-        A function to call with the job after each look.
+        A function to call with the job, as in the API, after each poll.
     """
     if not out.is_terminal:
         yield _plain_lines(out, title)
@@ -74,11 +74,11 @@ def _plain_lines(out: rich.console.Console, title: str) -> Callable[[Job], None]
 @contextmanager
 def busy(out: rich.console.Console, text: str) -> Generator[None]:
     """
-    Say what is being done while the block runs, where its end cannot be foretold.
+    Show an activity of unknown duration while the block runs.
 
     Args:
-        out:  a terminal gets something that moves; anything else one line.
-        text: what is being done.
+        out:  console; a terminal gets a spinner, any other output one line.
+        text: description of the activity.
     """
     if not out.is_terminal:
         out.print(text, markup=False)
@@ -96,7 +96,7 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
     Show what is awaited, and for how long, while the block runs.
 
     Args:
-        out: a terminal gets one updating line, other outputs a line at growing intervals.
+        out: console; a terminal gets one updating line, any other output a line at growing intervals.
 
     Returns:
         A function to call about once a second.
@@ -118,7 +118,7 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
 
 
 def waiting_lines(say: Callable[[str], None]) -> Waiting:
-    """Return a `Waiting` for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
+    """Return a wait callback for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
     said = 0
 
     def show(seconds: float, text: str) -> None:
@@ -140,7 +140,7 @@ def _where(job: Job) -> str:
 
 
 def row(job: Job) -> str:
-    """Return a job as a line of a list."""
+    """Format a job as one line of a list: id, creation time, type, status and tags."""
     created = str(job["created_at"] or "")[:19].replace("T", " ")
     where = (
         f"{_where(job)} {job['progress']['percent']:.0f} %" if job["status"] == "running" else job["status"]
@@ -151,13 +151,13 @@ def row(job: Job) -> str:
 
 def summary(job: Job) -> list[str]:
     """
-    Say how a job ended.
+    Summarize how a job ended.
 
     Args:
-        job: a job that has ended.
+        job: a finished job, as in the API.
 
     Returns:
-        Lines for people.
+        Lines of text: result or error, cached steps, timings and warnings.
     """
     if job["status"] != "succeeded":
         error = job["error"]
@@ -167,7 +167,7 @@ def summary(job: Job) -> list[str]:
     result: Mapping[str, Any] = job["result"] or {}
     facts = [f"{result['duration_s']:.2f} s"] if "duration_s" in result else []
     if "width" in result:
-        moves = f" at {result['fps']} frames per second" if "fps" in result else ""  # a picture does not
+        moves = f" at {result['fps']} frames per second" if "fps" in result else ""  # absent for still images
         facts.append(f"{result['width']}x{result['height']}{moves}")
     if "engine" in result:
         facts.append(f"engine {result['engine']}")
@@ -177,7 +177,7 @@ def summary(job: Job) -> list[str]:
     if job["type"] == "transcribe":
         lines += str(result.get("text", "")).splitlines()
     if job["type"] == "analyze":
-        lines += [result["text"], f"written by {result['model']}"]
+        lines += [result["text"], f"model: {result['model']}"]
     lines.append("cached: " + (", ".join(result.get("cached", [])) or "nothing"))
     lines.append(
         "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())

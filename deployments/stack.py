@@ -1,4 +1,4 @@
-"""The processes of a one-machine stack: their commands, environment and addresses."""
+"""Processes of a one-machine stack: their command lines, environment variables and addresses."""
 
 import os
 import sys
@@ -18,43 +18,43 @@ from tasks.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where a stack lives and how big it is."""
+    """Configuration of a stack: settings, ports and number of concurrent jobs."""
 
     settings: Settings
     prefect_port: int = 4200
     jobs: int | None = None
-    """Jobs at a time in the pool of the cards; None: one a card, or one."""
+    """Concurrent jobs in the GPU pool; None: one per GPU, or 1 without a GPU."""
 
     @property
     def home(self) -> Path:
-        """Folder of everything the stack keeps."""
+        """Folder of all data that the stack stores."""
         return self.settings.home
 
     @property
     def work(self) -> Path:
-        """Neutral working directory of every process: nothing importable lies in it."""
+        """Working directory of every process; it contains no importable modules."""
         return self.home / "work"
 
     @property
     def prefect_url(self) -> str:
-        """Address of Prefect's pages; its API is below /api."""
+        """URL of Prefect's pages; its API is under /api."""
         return f"http://127.0.0.1:{self.prefect_port}"
 
     @property
     def api_url(self) -> str:
-        """Address at which this machine reaches the API."""
+        """URL of the API on this computer."""
         return own_address(self.settings.api)
 
 
 def environment(plan: Plan, marker: str) -> dict[str, str]:
     """
-    Return the whole environment of the stack's processes.
+    Return the environment variables of the stack's processes.
 
     Args:
-        plan:   the stack.
-        marker: what tells its processes from all others.
+        plan:   configuration of the stack.
+        marker: value of RENDER_STACK_ID, by which leftover processes of this stack are found.
     """
-    inherited: Mapping[str, str] = os.environ  # noqa: TID251  children inherit the shell's variables
+    inherited: Mapping[str, str] = os.environ  # noqa: TID251  processes inherit the shell's variables
     return {
         **{name: value for name, value in inherited.items() if name != "PREFECT_PROFILE"},
         MARKER_VARIABLE: marker,
@@ -72,8 +72,8 @@ def environment(plan: Plan, marker: str) -> dict[str, str]:
 
 
 def server(plan: Plan, env: Mapping[str, str]) -> Child:
-    """Describe the Prefect server, on SQLite below the home folder."""
-    # the block need not exist yet when the server starts, and the server stores no results
+    """Return the Prefect server, with its SQLite database in the home folder."""
+    # the block may not exist yet when the server starts, and the server stores no results
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
     env |= own_pages(plan.prefect_port)
     command = with_start_log("prefect", server_command("127.0.0.1", plan.prefect_port))
@@ -86,23 +86,23 @@ def server_command(host: str, port: int) -> list[str]:
 
     Args:
         host: address to listen on.
-        port: likewise.
+        port: port to listen on.
     """
-    # all but what `prefect server start` runs in the end, without loading its command line first
+    # what `prefect server start` runs, without first importing its command line
     command = [sys.executable, "-m", "uvicorn", "--factory", "deployments.server:create_app"]
     command += ["--host", host, "--port", str(port), "--timeout-keep-alive", "5"]
     return [*command, "--log-level", "warning"]
 
 
 def deployer(plan: Plan, env: Mapping[str, str]) -> Child:
-    """Describe the process that brings pools and deployments up to date, then ends."""
+    """Return the process that updates work pools and deployments, requeues interrupted jobs, and exits."""
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
     command = with_start_log("deploy", [sys.executable, "-m", "deployments.cli", "deploy", "--settle"])
     return Child("deploy", command, env, plan.settings.logs)
 
 
 def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
-    """Describe one worker per work pool of prefect.yaml."""
+    """Return one worker per work pool of prefect.yaml."""
     return [
         Child(
             f"worker-{pool}",
@@ -112,13 +112,13 @@ def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
             ),
             {**env, **pool_environment(pool)},
             plan.settings.logs,
-            terms=2,  # the first only drains
+            terms=2,  # the first SIGTERM only drains the worker
         )
         for pool in sorted({item.pool for item in declared()})
     ]
 
 
 def api(plan: Plan, env: Mapping[str, str]) -> Child:
-    """Describe the REST API."""
+    """Return the process of the REST API."""
     command = with_start_log("api", [sys.executable, "-m", "deployments.cli", "api"])
     return Child("api", command, env, plan.settings.logs)

@@ -1,7 +1,7 @@
 """
-Detect whether starting processes make progress, so that a slow start is waited for and a hang is reported.
+Progress monitor of starting processes: distinguishes a slow start from a hang.
 
-Progress is CPU time, bytes read, major page faults, or a sign from the caller such as the size of a log.
+Progress is CPU time, bytes read, major page faults, or a change of a caller's value such as a log's size.
 """
 
 import os
@@ -16,18 +16,18 @@ from tasks.settings import StartSettings
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CPU_S: Final = 0.2
 _BYTES: Final = 1 << 16
-"""Thresholds of progress: idle threads that only report use less."""
+"""Thresholds of progress in CPU seconds and bytes read; idle threads that send reports stay below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """
-    Resource use of a process and its descendants so far.
+    The cumulative resource use of a process and its descendants.
 
     Attributes:
-        cpu_s:  CPU time in seconds.
-        bytes:  bytes read from files.
-        faults: major page faults.
+        cpu_s:        CPU time in seconds.
+        read_bytes:   bytes read from files.
+        major_faults: number of major page faults.
     """
 
     cpu_s: float = 0.0
@@ -38,22 +38,23 @@ class Work:
         return Work(self.cpu_s + other.cpu_s, self.bytes + other.bytes, self.faults + other.faults)
 
     def is_beyond(self, before: "Work") -> bool:
-        """Tell whether this is progress over an earlier value; a process that ended counts as progress."""
+        """Return whether this is progress over an earlier value; the end of a descendant counts too."""
         cpu_s, count = self.cpu_s - before.cpu_s, self.bytes - before.bytes
         return cpu_s >= _CPU_S or count >= _BYTES or min(cpu_s, count) < 0 or self.faults != before.faults
 
 
 def work_of(root: int) -> Work:
-    """Return the resource use of a process tree; zero where there is no /proc."""
+    """Return the resource use of a process and its descendants; zero where /proc is not available."""
     parents, done = dict[int, int](), dict[int, Work]()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # ended meanwhile
+        except OSError:  # the process has ended
             continue
         pid = int(folder.name)
         parents[pid] = int(fields[1])
-        cpu = sum(map(int, fields[11:15]))  # its own and of children it has waited for
+        # utime, stime, cutime, cstime: the process and its reaped children
+        cpu = sum(map(int, fields[11:15]))
         done[pid] = Work(cpu / _TICKS, 0, int(fields[9]))
     tree = [pid for pid in done if _descends(pid, root, parents)]
     return sum((done[pid] + Work(bytes=_read_bytes(pid)) for pid in tree), Work())
@@ -70,20 +71,20 @@ def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
 def _read_bytes(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    except OSError:  # ended meanwhile, or another user's
+    except OSError:  # the process has ended, or belongs to another user
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("rchar:")), 0)
 
 
 class StartWatch:
-    """Tracks the progress of starting processes against two limits."""
+    """Tracks the progress of starting processes against a stall limit and a total limit."""
 
     def __init__(self, limits: StartSettings) -> None:
         """
-        Start the clocks.
+        Start measuring.
 
         Args:
-            limits: limits of the start and of a stall.
+            limits: in seconds: `stall_s`, the longest time without progress; `limit_s`, the longest start.
         """
         self._limits = limits
         self._began = self._moved = time.monotonic()
@@ -92,16 +93,16 @@ class StartWatch:
 
     @property
     def seconds(self) -> float:
-        """Elapsed time."""
+        """Seconds since the start of the measurement."""
         return time.monotonic() - self._began
 
     def update(self, pids: Iterable[int], signs: Hashable = None) -> None:
         """
-        Record progress; call it about once a second.
+        Record progress; call this about once a second.
 
         Args:
-            pids:  the starting processes.
-            signs: any value; a change of it is progress.
+            pids:           ids of the starting processes.
+            progress_token: any value; a change of it counts as progress.
         """
         moved = signs != self._signs
         self._signs = signs
@@ -113,11 +114,11 @@ class StartWatch:
             self._moved = time.monotonic()
 
     def failure(self) -> str | None:
-        """Return why to stop waiting, as the end of a sentence; None to go on."""
+        """Return why to stop waiting, as the predicate of a sentence; None to continue waiting."""
         still_s = time.monotonic() - self._moved
         if still_s > self._limits.stall_s:
             return (
-                f"made no progress for {still_s:.0f} s: no processor time, nothing read, nothing logged"
+                f"made no progress for {still_s:.0f} s: no CPU time, no reads, no log output"
                 " (MUSETALK_START__STALL_S sets the limit)"
             )
         if self.seconds > self._limits.limit_s:

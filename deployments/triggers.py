@@ -1,4 +1,4 @@
-"""What starts jobs by itself: events of other flows, as prefect.yaml says under `triggers`."""
+"""Automations that start deployments on events, from the `triggers` of prefect.yaml."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 def apply_triggers(client: "SyncPrefectClient", item: Deployed) -> list[str]:
     """
-    Create the automations of a deployment's triggers, or point them to the deployment that is there now.
+    Create the automations of a deployment's triggers, and recreate those that run an outdated deployment.
 
-    One that a person has changed or switched off is theirs.
+    An automation of the current deployment is left as it is, since a person may have edited or disabled it.
 
     Args:
-        client: of the server to write to.
-        item:   a deployment, which is there.
+        client: client of the server.
+        item:   a deployment that already exists on the server.
 
     Returns:
-        What was done, empty for nothing.
+        One line per created automation.
     """
     if not item.triggers:
         return []

@@ -1,4 +1,4 @@
-"""One machine, one command: Prefect server, deployments, workers and API as supervised processes."""
+"""Supervisor of a one-machine stack: starts, restarts and stops the Prefect server, workers and API."""
 
 import signal
 import socket
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
-"""A worker that ends sooner than this after its start is not started again."""
+"""Seconds; a worker that exits sooner than this after its start is not restarted, and the stack stops."""
 WORKER_STEADY_S = 300.0
-"""A worker that ran for this long is restarted without a delay."""
+"""Seconds; a worker that ran for this long is restarted without a delay."""
 _RESTART_PAUSES_S = (0.0, 5.0, 15.0, 60.0)
-"""Delays before a restart, by the number of earlier runs in a row shorter than WORKER_STEADY_S."""
+"""Delays before a restart, by the number of preceding consecutive runs shorter than WORKER_STABLE_AFTER_S."""
 _LOOK_S = 0.1
 _WATCH_S = 0.5
-"""Interval of the checks on running processes; signals are handled at once."""
+"""Seconds between checks of the running processes; signals are handled at once."""
 _PROGRESS_S = 1.0
 
 
 class StackError(Exception):
-    """The stack could not start or had to end; the message says what to do about it."""
+    """The stack could not start, or had to stop; the message says how to fix it."""
 
 
 class StackStopped(Exception):
-    """Somebody asked the stack to stop while it was starting."""
+    """A stop was requested while the stack was starting or being checked."""
 
 
 class Supervisor:
     """
-    The processes of one stack: started in order, watched, stopped in reverse.
+    The supervisor of one stack: starts its processes, restarts workers, and stops all in reverse order.
 
-    Use it as a context manager: leaving the block stops everything. `say` receives progress for people.
+    It is a context manager: entering starts the stack, leaving stops it.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Supervisor:
         show_waiting: Callable[[], AbstractContextManager[Waiting]] | None = None,
     ) -> None:
         """
-        Describe a stack; nothing is started yet.
+        Configure a stack without starting it.
 
         Args:
-            plan:         where it lives and how big it is.
-            say:          receives one line at a time.
-            show_waiting: opens a progress display; None: lines through `say`.
+            plan:         configuration of the stack.
+            log:          called with each line of progress.
+            show_waiting: opens a progress display; None: lines through `log`.
         """
         self.plan = plan
         self._say = say
@@ -72,9 +72,9 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._ends: dict[str, int] = {}
-        """Number of short runs in a row of each worker."""
+        """Number of consecutive short runs of each worker."""
         self._due: dict[str, float] = {}
-        """When each ended worker is due for its restart."""
+        """Monotonic time of the restart of each worker that has exited."""
         self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
@@ -91,17 +91,18 @@ class Supervisor:
         self.stop()
 
     def ask_to_stop(self) -> None:
-        """Make `start` or `watch` return soon; safe in a signal handler."""
+        """Make `start` raise and `watch` return soon; safe in a signal handler."""
         self._stopping.set()
 
     def start(self) -> None:
         """
-        Start everything and return when jobs can be sent.
+        Start all processes and return when the API accepts jobs.
 
         Raises:
-            StackError:    another stack runs on this home, a port is taken, or a process ended or hung.
-            RedisUnusable: a Redis is named and cannot be used.
-            StackStopped:  `ask_to_stop` was called meanwhile.
+            StackError:         another stack uses this home folder, a port is taken, or a process exited or
+                                hung.
+            RedisUnusable:      the configured Redis cannot be used.
+            StackStopRequested: `request_stop` was called meanwhile.
         """
         began = time.monotonic()
         self._claim()
@@ -114,7 +115,7 @@ class Supervisor:
             stack.deployer(self.plan, env)
         )  # loads while the server does, then waits for it
         self._wait(lambda: _answers(f"{self.plan.prefect_url}/api/ready"), lambda: [server], server, deployer)
-        self._say("bringing work pools and deployments up to date")
+        self._say("updating work pools and deployments")
         self._wait(lambda: deployer.exit_status == 0, lambda: [deployer], server, deployer)
         self._children.remove(deployer)
         self._say("starting the worker and the API")
@@ -139,7 +140,7 @@ class Supervisor:
             other = running(home)
             where = f" (process {other.pid}, API at {other.api_url})" if other else ""
             raise StackError(
-                f"A stack is already running on {home}{where}. Use that one, stop it, or choose another"
+                f"A stack is already running on {home}{where}. Use it, stop it, or choose another"
                 " folder with --home."
             )
         settings = self.plan.settings
@@ -147,7 +148,7 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         api = settings.api
         if api.port == self.plan.prefect_port:
-            raise StackError("The API and the Prefect server need two ports: give another --port.")
+            raise StackError("The API and the Prefect server need different ports: set another --port.")
         _require_free("127.0.0.1", self.plan.prefect_port, "the Prefect server", "--prefect-port")
         _require_free(api.host, api.port, "the API", "--port")
 
@@ -164,17 +165,19 @@ class Supervisor:
         why: Callable[[], str] = lambda: "",
     ) -> None:
         """
-        Wait while there is progress.
+        Wait for a condition while the starting processes make progress.
 
         Args:
-            done:    tells whether to stop waiting.
-            awaited: returns the processes that are not ready; their progress counts.
-            needed:  processes that must not end meanwhile.
-            why:     returns other reasons, one per line; a change of these is progress too.
+            is_done:           whether to stop waiting.
+            pending_processes: returns the processes that are not ready; their progress extends the wait.
+            required:          processes that must not exit meanwhile.
+            other_reasons:     returns further reasons for waiting, one per line; a change of these counts as
+                               progress.
 
         Raises:
-            StackError:   a process ended, hung or took longer than the last limit.
-            StackStopped: `ask_to_stop` was called.
+            StackError:         a process exited, made no progress for `start.stall_s`, or took longer than
+                                `start.limit_s`.
+            StackStopRequested: `request_stop` was called.
         """
         watch, looked_at = StartWatch(self.plan.settings.start), 0.0
         with self._show_waiting() as show:
@@ -197,11 +200,11 @@ class Supervisor:
 
     def look(self) -> None:
         """
-        Look after the processes once: a worker that ended is started again.
+        Check all processes once and restart workers that have exited.
 
         Raises:
-            StackError:   the server, the API or a worker that had just been started has ended.
-            StackStopped: `ask_to_stop` was called.
+            StackError:         the server, the API or a worker younger than WORKER_MIN_LIFE_S has exited.
+            StackStopRequested: `request_stop` was called.
         """
         if self._stopping.is_set():
             raise StackStopped
@@ -216,7 +219,7 @@ class Supervisor:
                 child.start(cwd=self.plan.work)
 
     def _pause_after(self, child: Child) -> float:
-        """Return the delay before an ended worker is restarted, in seconds, and report the restart."""
+        """Return the delay in seconds before an exited worker is restarted, and log the restart."""
         lived = time.monotonic() - child.started_at
         if child not in self._workers or lived < WORKER_MIN_LIFE_S:
             raise _ended(child)
@@ -225,22 +228,22 @@ class Supervisor:
         pause = _RESTART_PAUSES_S[min(early, len(_RESTART_PAUSES_S) - 1)]
         when = f"in {pause:.0f} s" if pause else "now"
         self._say(
-            f"{child.name} ended with status {child.exit_status} and is started again {when}.\n{child.tail()}"
+            f"{child.name} exited with status {child.exit_status} and is restarted {when}.\n{child.tail()}"
         )
         return pause
 
     def watch(self) -> None:
         """
-        Look after the processes until `ask_to_stop`.
+        Check the processes and restart workers until `request_stop` is called.
 
         Raises:
-            StackError: see `look`.
+            StackError: see `check`.
         """
         while not self._stopping.wait(_WATCH_S):
             self._restart_workers()
 
     def stop(self) -> None:
-        """Stop everything in reverse order; nothing is left behind, not even what ignores SIGTERM."""
+        """Stop all processes in reverse order; those that ignore SIGTERM are killed."""
         while self._children:
             self._children.pop().stop(STOP_GRACE_S)
         if self._guard is not None:
@@ -251,14 +254,14 @@ class Supervisor:
 
 def _ended(child: Child) -> StackError:
     return StackError(
-        f"{child.name} ended with status {child.exit_status}. The end of {child.log}:\n{child.tail()}"
+        f"{child.name} exited with status {child.exit_status}. Last lines of {child.log}:\n{child.tail()}"
     )
 
 
 def _start_failure(trouble: str, awaited: list[Child], reasons: str) -> StackError:
     names = " and ".join(f"{child.name} (process {child.pid})" for child in awaited) or "The API"
-    logs = [f"The end of {child.log}:\n{child.tail() or '(empty)'}" for child in awaited]
-    step = "Run `musetalk doctor`, fix what it or the log reports, and start again."
+    logs = [f"Last lines of {child.log}:\n{child.tail() or '(empty)'}" for child in awaited]
+    step = "Run `musetalk doctor`, fix the reported problems, and start again."
     return StackError("\n".join(part for part in (f"{names} {trouble}.", reasons, *logs, step) if part))
 
 
@@ -270,8 +273,8 @@ def _require_free(host: str, port: int, use: str, option: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise StackError(
-                f"Port {port} on {host}, wanted for {use}, cannot be used ({error.strerror}). End the program"
-                f" that listens there, or choose another port with {option} N."
+                f"Port {port} on {host}, required by {use}, cannot be used ({error.strerror}). Stop the"
+                f" program that listens on it, or choose another port with {option} N."
             ) from error
 
 
@@ -285,7 +288,7 @@ def _answers(url: str) -> bool:
 
 
 def _checks(url: str) -> dict[str, str] | None:
-    """Return the API's readiness checks; None while it does not answer."""
+    """Return the API's readiness checks as `{name: "ok" or error}`; None while it does not respond."""
     import httpx
 
     try:
@@ -296,13 +299,13 @@ def _checks(url: str) -> dict[str, str] | None:
 
 
 def _trouble(url: str) -> str:
-    """Say what the API's own look at the system found wrong, for example a store that does not answer."""
+    """Return the failed readiness checks, one per line, for example an unreachable store."""
     checks = _checks(url) or {}
     return "\n".join(f"{name}: {text}" for name, text in checks.items() if text != "ok")
 
 
 def _not_ready(checks: dict[str, str] | None, api: Child, workers: list[Child]) -> list[Child]:
-    """Return the processes that are still starting; empty if all run and another check fails."""
+    """Return the processes that are still starting; empty if all are ready and another check fails."""
     if checks is None:
         return [api]
     bad = {name.replace(" ", "-") for name, text in checks.items() if text != "ok"}
@@ -314,8 +317,8 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
     Run a stack until Ctrl-C or SIGTERM.
 
     Args:
-        plan: the stack.
-        out:  where people read.
+        plan: configuration of the stack.
+        out:  console for progress messages.
 
     Raises:
         StackError: see `Supervisor`.
@@ -338,9 +341,9 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
 
 @contextmanager
 def signals_ask(supervisor: Supervisor) -> Generator[None]:
-    """Make Ctrl-C, SIGTERM and a closed terminal ask a stack to stop while the block runs."""
-    # a handler, even where a shell had SIGINT ignored: children then start with the default, and a
-    # Prefect worker that ignores SIGINT ignores SIGTERM too
+    """Stop a stack on SIGINT (Ctrl-C), SIGTERM and SIGHUP (closed terminal) while the block runs."""
+    # set a handler even if the shell ignores SIGINT: otherwise child processes inherit that, and a Prefect
+    # worker that ignores SIGINT ignores SIGTERM too
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def ask(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What our own flows look out for: automations of Prefect's that run them on what jobs do."""
+"""Prefect automations that run internal flows on job events: send webhooks, cancel child jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Watch:
     """
-    One automation.
+    An automation that runs an internal flow when a job's run emits one of several events.
 
     Attributes:
-        name:   in Prefect's list of automations.
-        events: names of the events that it waits for, all of them about a job's run.
-        tag:    of the runs that it is about; None where only such runs have these events.
-        flow:   what it runs then.
-        more:   parameters of that, beside the job's run.
+        name:             name in Prefect's list of automations.
+        events:           names of the triggering events.
+        tag:              tag that a run must carry; None: any run with these events.
+        flow:             internal flow to run.
+        extra_parameters: parameters of that flow beside the id of the job's run.
     """
 
     name: str
@@ -44,7 +44,7 @@ def _states(*names: str) -> frozenset[str]:
 _NUMBER: Final = {"__prefect_kind": "jinja", "template": "{{ event.payload.number }}"}
 
 WATCHES: Final = (
-    # the janitor finds those who end in another state
+    # the janitor handles jobs that end in a custom state
     Watch(
         "musetalk: somebody is to be told of a job's end",
         _states("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
@@ -54,23 +54,23 @@ WATCHES: Final = (
     Watch(
         "musetalk: somebody is to be told how far a job is",
         frozenset({PROGRESSED}),
-        flow="notify",  # said once, and not worth a look at who else saw it
+        flow="notify",  # progress is delivered directly, without the lookup of earlier attempts in `announce`
         more={"event": "progress", "number": {"__prefect_kind": "json", "value": _NUMBER}},
     ),
-    # one that sleeps, or whose worker is gone, cannot stop its parts itself
+    # a suspended parent, or one whose worker has died, cannot cancel its child jobs itself
     Watch("musetalk: a batch or pipeline is cancelled", _states("Cancelled"), CHAIN_TAG, flow="end_parts"),
 )
 
 
 def apply_automations(client: "SyncPrefectClient") -> list[str]:
     """
-    Create the automations, or point them to the deployments that are there now.
+    Create missing automations, and recreate those that run an outdated deployment.
 
     Args:
-        client: of the server to write to; the flows are deployed there.
+        client: client of the server; the internal flows must already be deployed there.
 
     Returns:
-        What was done, empty for nothing.
+        One line per created automation.
     """
     deployments = {
         flow: client.read_deployment_by_name(INTERNAL[flow].deployment).id

@@ -1,4 +1,4 @@
-"""`musetalk weights`: what models there are, whether they are whole, and how they get here."""
+"""The `musetalk weights` commands: list, locate, verify and download model files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from musetalk_core.weights.layout import Layout, Look
     from musetalk_core.weights.records import Model
 
-app = typer.Typer(help="Models of this computer: list, pull, verify.", no_args_is_help=True)
+app = typer.Typer(help="Models on this computer: list, pull, verify.", no_args_is_help=True)
 
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or groups, as `list` shows them.")
@@ -22,8 +22,8 @@ _MB = 1e6
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show every model that is known here, and whether it is installed."""
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List all known models with their state, size, source and licence."""
     import json
 
     with plain_errors():
@@ -43,9 +43,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
 
 @app.command()
 def path(
-    name: Annotated[str | None, typer.Argument(help="A model; without: the folder of all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Model name; default: the folder of all models.")] = None,
 ) -> None:
-    """Print where models are: their folder, or the files of one."""
+    """Print the folder of the models, or the paths of one model's files."""
     with plain_errors():
         here = _layout()
         for line in [here.folder] if name is None else here.find(name).values():
@@ -54,7 +54,7 @@ def path(
 
 @app.command()
 def verify(names: NamesArgument = None) -> None:
-    """Read every file and compare it with what is known; exit status 1 when one is wrong or missing."""
+    """Compare every file with its known checksum. The exit status is 1 if a file is wrong or missing."""
     from deployments.weights_show import watching
     from musetalk_core.weights.manifest import models
     from musetalk_core.weights.verify import verify as verified
@@ -74,7 +74,7 @@ def verify(names: NamesArgument = None) -> None:
                 )
             bad = bad or any(one.is_bad for one in checked)
     if bad:
-        console().print("Delete what is wrong, then: musetalk weights pull NAME", markup=False)
+        console().print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
         raise typer.Exit(1)
 
 
@@ -82,16 +82,18 @@ def verify(names: NamesArgument = None) -> None:
 def pull(
     names: NamesArgument = None,
     starter: Annotated[
-        bool, typer.Option("--starter", help="See that the models of the installation are whole.")
+        bool, typer.Option("--starter", help="Verify the models that are part of the installation.")
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option("--from", help="Take the files from this folder, not from the net.", show_default=False),
+        typer.Option(
+            "--from", help="Copy the files from this folder instead of downloading them.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Get models and what they need; what is there stays. Interrupted, it goes on where it was."""
+    """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
     if not names and not starter:
-        raise typer.BadParameter("say which: musetalk, say, or --starter")
+        raise typer.BadParameter("name at least one model or group, for example musetalk, or use --starter")
     with plain_errors():
         read_settings()
         if starter:
@@ -109,16 +111,16 @@ def _get(names: list[str], folder: Path | None) -> None:
 
     wanted = [model.name for model in models(names)]
     if folder is not None and not folder.is_dir():
-        raise NotADirectoryError(20, "There is no such folder", str(folder))
+        raise NotADirectoryError(20, "no such folder", str(folder))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     with watching(console()) as watch:
         came = pull(names, watch) if folder is None else take(names, folder.absolute(), watch)
-    fresh = f"{len(came)} files came" if came else "Nothing was missing"
+    fresh = f"{len(came)} files added" if came else "No file was missing"
     console().print(f"{fresh}; installed in {layout().folder}: {', '.join(wanted)}.", markup=False)
 
 
 def _see_starter() -> None:
-    """Check what came with the installation."""
+    """Verify the models that are part of the installation."""
     from musetalk_core.weights.manifest import GROUPS, MODELS
     from musetalk_core.weights.verify import verify as verified
     from tasks.errors import PullFailed
@@ -127,8 +129,10 @@ def _see_starter() -> None:
     for name in GROUPS["starter"]:
         bad = [one for one in verified(here, name) if one.is_bad]
         if bad:
-            raise PullFailed(f"{name}: {bad[0].path} {bad[0].detail}. It comes with a package: ./run setup")
-        console().print(f"{name}: whole; it came {_source(MODELS[name])}.", markup=False)
+            raise PullFailed(
+                f"{name}: {bad[0].path} {bad[0].detail}. It is part of a package. Run: ./run setup"
+            )
+        console().print(f"{name}: complete, installed {_source(MODELS[name])}.", markup=False)
 
 
 def _layout() -> "Layout":
@@ -168,7 +172,7 @@ def _row(look: "Look") -> dict[str, Any]:
 
 
 def _bytes(look: "Look") -> int:
-    """Bytes of a model's own files: as they are, and as they are said to be."""
+    """Return the size of a model's own files in bytes; the registry's size is used for missing files."""
     there = sum(file.stat().st_size for file in look.found.values())
     return there + sum(file.about for file in look.missing)
 

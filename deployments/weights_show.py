@@ -1,4 +1,4 @@
-"""Files that come, on a terminal and in a plain log."""
+"""Download progress of model files: a progress bar on a terminal, lines in a plain log."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from tasks.placing import Watch
 
 _STEP = 10
-"""Percent between two lines of a plain log."""
+"""Percent of a file between two lines of a plain log."""
 _LARGE = 50_000_000
-"""Smaller files have no lines on their way."""
+"""Bytes; smaller files are reported only when complete."""
 
 
 @contextmanager
 def watching(out: rich.console.Console) -> Generator["Watch"]:
     """
-    Show files that come while the block runs.
+    Return a reporter of download progress for the duration of the block.
 
     Args:
-        out: a terminal gets a bar; anything else a line now and then.
+        out: console; a terminal gets a progress bar, any other output gets lines.
     """
     if not out.is_terminal:
         yield PlainWatch(out)
@@ -43,18 +43,18 @@ def watching(out: rich.console.Console) -> Generator["Watch"]:
 
 
 class PlainWatch:
-    """A line when a file is there, and some on the way of a large one."""
+    """Prints a line for each complete file, and one every 10 percent of a large file."""
 
     def __init__(self, out: rich.console.Console) -> None:
         self._out = out
         self._file, self._size, self._done, self._said = "", 0, 0, 0
 
     def begin(self, file: str, size: int | None) -> None:
-        """Take note of the file."""
+        """Start a file of `size` bytes; None: unknown."""
         self._file, self._size, self._done, self._said = file, size or 0, 0, 0
 
     def advance(self, n: int, /) -> None:
-        """Say how far it is, when that is news."""
+        """Add `n` bytes, and print a line at each further 10 percent."""
         self._done += n
         step = 100 * self._done // self._size // _STEP * _STEP if self._size >= _LARGE else 0
         if self._said < step < 100:
@@ -62,28 +62,28 @@ class PlainWatch:
         self._said = step
 
     def end(self, file: str, how: str) -> None:
-        """Say that it is there."""
+        """Print that the file is complete, and how it was obtained."""
         self._out.print(f"{file}: {how}", markup=False)
 
 
 class BarWatch:
-    """A bar for the file that is coming."""
+    """Shows a progress bar for the current file."""
 
     def __init__(self, bars: "Progress", out: rich.console.Console) -> None:
         self._bars, self._out = bars, out
         self._bar: TaskID | None = None
 
     def begin(self, file: str, size: int | None) -> None:
-        """Draw a bar."""
+        """Start a progress bar for a file of `size` bytes; None: unknown."""
         if self._bar is not None:
             self._bars.remove_task(self._bar)
         self._bar = self._bars.add_task(file, total=size)
 
     def advance(self, n: int, /) -> None:
-        """Move the bar."""
+        """Advance the progress bar by `n` bytes."""
         if self._bar is not None:
             self._bars.advance(self._bar, n)
 
     def end(self, file: str, how: str) -> None:
-        """Say that it is there."""
+        """Print that the file is complete, and how it was obtained."""
         self._out.print(f"{file}: {how}", markup=False)

@@ -1,4 +1,4 @@
-"""The last resort for runs whose worker vanished with nobody there to notice: an automation of Prefect's."""
+"""Prefect automation that sets runs without a heartbeat to Crashed, in case no worker is left to do so."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "musetalk: runs without a heartbeat have crashed"
 SILENCE_S: Final = 120
-"""Eight heartbeats: a server that is away for a minute crashes nobody."""
+"""Seconds, eight heartbeats: a server outage of one minute must not crash runs."""
 
 _SIGNS: Final = (
     "heartbeat",
@@ -21,7 +21,7 @@ _SIGNS: Final = (
     "TimedOut",
     "Crashed",
     "Cancelled",
-    # queued again: no heartbeat is expected until it is claimed
+    # the run is queued again: no heartbeat is expected until a worker claims it
     "Scheduled",
     RETRY,
     RESCHEDULED,
@@ -35,13 +35,13 @@ _SIGNS: Final = (
 
 def apply_automation(client: "SyncPrefectClient") -> str:
     """
-    Create the automation, or add missing signs of life to an existing one; other edits are kept.
+    Create the automation, or add missing expected events to an existing one; other edits are kept.
 
     Args:
-        client: of the server to write to.
+        client: client of the server.
 
     Returns:
-        What was done, empty for nothing.
+        A line about the change; empty if there was none.
     """
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
@@ -62,7 +62,7 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     action = ChangeFlowRunState(
         state=StateType.CRASHED,
         name="Crashed",
-        message=f"Nothing was heard of its worker for {SILENCE_S} s.",
+        message=f"Its worker sent no heartbeat for {SILENCE_S} s.",
         force=False,
     )
     client.create_automation(AutomationCore(name=NAME, trigger=trigger, actions=[action]))

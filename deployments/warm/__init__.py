@@ -1,1 +1,1 @@
-"""The warm worker: a Prefect worker type whose runs share long-lived processes with loaded models."""
+"""Warm worker: a Prefect worker type that executes runs in long-lived child processes with loaded models."""

@@ -1,4 +1,4 @@
-"""One attempt at a run in one child: executed, stopped when it must be, and left in a true state."""
+"""One attempt to execute a run in a child process: time limits, cancellation, and its final state."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _LEFT: Final = frozenset({"SCHEDULED", "PAUSED"})
-"""The engine has put the run off by itself: suspended, or waiting for a retry."""
+"""State types with which the engine itself has ended the attempt: suspended, or waiting for a retry."""
 _CLAIMED: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 _OWN_FAULT: Final = frozenset({-4, -6, -7, -8, -11})
-"""Signals that a program brings upon itself: ILL, ABRT, BUS, FPE, SEGV."""
+"""Exit codes of processes that crashed by themselves: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 _NAMES: Final = {
     -4: "SIGILL",
     -6: "SIGABRT",
@@ -37,7 +37,7 @@ _WORDS: Final = {"time": MAX_TIME, "deadline": COMPLETE_IN}
 
 
 class Attempt:
-    """Executes a run once. `stop` may be called at any time, also before it is placed, and more than once."""
+    """One execution of a run. `stop` may be called repeatedly and at any time, also before `execute`."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class Attempt:
         log: "logging.Logger | logging.LoggerAdapter[Any]",
     ) -> None:
         """
-        Prepare it.
+        Prepare the execution of a claimed run.
 
         Args:
-            run:           the run, claimed.
-            configuration: its job configuration.
-            settler:       sets states.
-            max_starts:    limit of attempts.
-            log:           of the run.
+            run:           the claimed run.
+            configuration: job configuration of the run.
+            state_writer:  writes the run's states to the server.
+            max_starts:    maximum number of attempts of a run.
+            log:           logger of the run.
         """
         self.placed = False
         self._run, self._configuration, self._settler = run, configuration, settler
@@ -65,32 +65,32 @@ class Attempt:
         self._limit: Limit | None = None
 
     def stop(self, why: Why) -> None:
-        """End the run soon; the first reason counts."""
+        """Request the end of the run; the first reason is kept."""
         if self._why is None:
             self._why = why
             self._asked.set()
 
     @property
     def is_stopped(self) -> bool:
-        """True once it has been asked to stop."""
+        """Whether `stop` has been called."""
         return self._why is not None
 
     async def give_up(self) -> None:
-        """Bring a run that was stopped before it had a child to a true end."""
+        """Write the final state of a run that was stopped before it had a slot."""
         await self._settle(Ended(None, 0))
 
     async def execute(self, slot: Slot, scratch: Path) -> "State | None":
         """
-        Execute it in a free child, to a true end.
+        Execute the run in a free slot, and make sure that its final state is on the server.
 
         Args:
-            slot:    where.
-            scratch: folder for its temporary files.
+            slot:    the free slot.
+            scratch: folder for temporary files of the run.
 
         Returns:
-            A state whose hooks no process has run yet.
+            A final state whose hooks still have to run, because the run's process could not; else None.
         """
-        if is_expired(self._run):  # between being claimed and now
+        if is_expired(self._run):  # the deadline may have passed since the claim
             await self._settler.cancelled(self._run.id, EXPIRED, ABORTED)
             return None
         self._limit = limit_of(self._run, self._configuration.max_time)
@@ -114,7 +114,7 @@ class Attempt:
             if limit is None:
                 return
             self.stop(limit.why)
-            # the server knows first: its clients should not take a stopped run for a failed one
+            # inform the server first, so that clients do not see the stopped run as failed
             asking = asyncio.create_task(
                 self._settler.cancelling(self._run.id, limit.message, _WORDS[limit.why])
             )
@@ -129,14 +129,14 @@ class Attempt:
             case "time" | "deadline" if self._limit:
                 return self._limit.message
             case "hand_back":
-                return "this worker is leaving"
+                return "this worker is shutting down"
             case "taken_away":
-                return "the run was ended or taken over elsewhere"
+                return "the run was ended, or claimed by another worker"
             case _:
                 return "no reason given"
 
     async def _settle(self, ended: Ended) -> "State | None":
-        """See that the run's state is true; returns one whose hooks have not run."""
+        """Write the run's final state if the engine did not; return a state whose hooks have not run."""
         match self._why:
             case None:
                 return None if ended.state in _FINAL | _LEFT else await self._lost(ended)
@@ -144,12 +144,14 @@ class Attempt:
                 return None
             case "hand_back":
                 if ended.state not in _FINAL:
-                    await self._settler.give_back(self._run.id, "Its worker was shut down; it starts again.")
+                    await self._settler.give_back(
+                        self._run.id, "Its worker was shut down; the run is queued again."
+                    )
                 return None
             case "cancel":
                 state = await self._settler.cancelled(self._run.id, "Stopped on request.")
             case "time" | "deadline":
-                message = self._limit.message if self._limit else "Its time is over."
+                message = self._limit.message if self._limit else "The time limit was exceeded."
                 word = _WORDS[self._why]
                 state = await self._settler.cancelled(self._run.id, message, word)
         return _cancelling_of(state)
@@ -162,7 +164,7 @@ class Attempt:
         """
         run = await self._settler.read(self._run.id)
         if run is None or run.state_type not in _CLAIMED:
-            return None  # deleted, or the engine did reach the server
+            return None  # the run was deleted, or the engine wrote a state after all
         if ended.fault is not None and run.state_type != StateType.CANCELLING:
             self._log.error("The run could not be started: %s", ended.fault)
             await self._settler.failed(run.id, ended.fault)
@@ -178,7 +180,7 @@ class Attempt:
 
     async def _has_crashed_too_often(self, ended: Ended) -> bool:
         if ended.killed_for is None and ended.code not in _OWN_FAULT:
-            return False  # killed from outside, or disconnected from the server: not the run's fault
+            return False  # killed from outside, or disconnected from the server: not counted as a crash
         return await self._settler.count_crash(self._run.id) > self._configuration.crash_retries
 
 
@@ -187,11 +189,11 @@ def _story(ended: Ended) -> str:
         return ended.killed_for
     if ended.code < 0:
         return f"it was killed by {_NAMES.get(ended.code, f'signal {-ended.code}')}"
-    return f"it left with status {ended.code}"
+    return f"it exited with status {ended.code}"
 
 
 def _cancelling_of(state: "State | None") -> "State | None":
-    """Return the state that a flow's on_cancellation hooks expect."""
+    """Return the Cancelled state, which a flow's on_cancellation hooks expect, with the same message."""
     from prefect.states import Cancelling
 
     return Cancelling(message=state.message) if state is not None else None

@@ -1,4 +1,4 @@
-"""How many children a worker has, and which card or how many processor threads each gets."""
+"""Number of child processes of a worker, and the GPU or the CPU threads of each."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def found_cards() -> list[str]:
-    """Return the ids of this machine's NVIDIA cards, as CUDA_VISIBLE_DEVICES takes them."""
+    """Return the ids of this machine's NVIDIA GPUs, in the format of CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251  CUDA's own variable
     if visible is not None:
         return [card.strip() for card in visible.split(",") if card.strip() and card.strip() != "-1"]
@@ -32,11 +32,12 @@ def found_cards() -> list[str]:
 
 def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str, str]]:
     """
-    Return the environment of every child.
+    Return the environment variables of each child process, one per GPU or as many as configured on the CPU.
 
     Args:
-        settings: what the operator says.
-        limit:    most children, as `--limit` of the command says it; also their number without a card.
+        settings: worker settings; `gpus` lists GPU ids, where a repeated id means several children on that
+                  GPU.
+        limit:    maximum number of children (`--limit`); without a GPU and `children` setting, their number.
     """
     base: Mapping[str, str] = os.environ  # noqa: TID251  children inherit the worker's variables
     cards = list(settings.gpus) or found_cards()
@@ -57,7 +58,7 @@ def _on_processor(base: Mapping[str, str], children: int) -> dict[str, str]:
 
 
 def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
-    """Divide the memory budget of models among the children of one card."""
+    """Divide the memory budget of loaded models among the children of one GPU."""
     name = "MUSETALK_MODELS__MEMORY_BYTES"
     if of == 1:
         return {}
@@ -68,10 +69,10 @@ def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
 
 def _manners(base: Mapping[str, str]) -> dict[str, str]:
     """
-    Return what a child does otherwise than its worker.
+    Return the Prefect variables in which a child differs from its worker.
 
-    Its client outlasts a server that is away for some minutes, doubling its pauses; and the port for metrics
-    is the worker's.
+    Its client retries for some minutes, with doubled delays, when the server is unavailable. It serves no
+    metrics, since the worker uses the port.
     """
     retries = "PREFECT_CLIENT_MAX_RETRIES"
     return {retries: base.get(retries, "8"), "PREFECT_CLIENT_METRICS_ENABLED": "false"}

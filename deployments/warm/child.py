@@ -1,8 +1,8 @@
 """
-The child process: imports once, then executes one flow run after another on its main thread.
+Entry point of a child process: import modules once, then execute flow runs on the main thread.
 
-`python -m deployments.warm.child FD MODULE…`; FD is its end of a socket pair. It leads a process group of its
-own, so that what it starts ends with it, and it ends when the worker does.
+Arguments: FD MODULE…, where FD is the child's end of a socket pair. The child executes one run at a time. It
+leads its own process group, so that the processes it starts end with it, and it ends when its worker ends.
 """
 
 import contextlib
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 BEAT_S = 1.0
 MAX_ERROR_CHARS = 2000
-"""Limit of an error in the message of a state."""
+"""Maximum length of an error in a state's message."""
 _PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(BaseException):
-    """A stop that came while no engine was there to take it: the flow was still being loaded."""
+    """A stop was requested while the flow was still being loaded, before the engine could handle it."""
 
 
 class CannotStart(Exception):
-    """A run that cannot be started by any attempt; the message says why."""
+    """The run cannot be started, and no further attempt can succeed; the message says why."""
 
 
 class Line:
-    """Our end of the socket: reads in a thread, writes from any."""
+    """The child's connection to its worker: receives messages in a thread, sends from any thread."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
@@ -53,7 +53,7 @@ class Line:
         threading.Thread(target=self._beat, name="worker-beat", daemon=True).start()
 
     def send(self, message: Message) -> None:
-        """Tell the worker; when it is gone, so are we."""
+        """Send a message to the worker; if the worker has ended, kill this process group."""
         with self._sending:
             try:
                 self._socket.sendall(encode(message))
@@ -70,7 +70,7 @@ class Line:
                         self.orders.put(order)
                     case _:
                         continue
-        end_group()  # the worker has ended: nobody would look after what runs here
+        end_group()  # the worker has ended, so nothing supervises this run any more
 
     def _stop(self, stop: Stop) -> None:
         if not self.busy:
@@ -78,7 +78,7 @@ class Line:
         from deployments.warm.seams import set_intent
         from tasks.stopping import ask_to_stop
 
-        # in this order: the flow must be on its way out before a task of it fails for having been stopped
+        # in this order: SIGTERM must reach the flow before one of its tasks fails because of the stop request
         set_intent("reschedule" if stop.why == "hand_back" else "cancel")
         os.kill(os.getpid(), signal.SIGTERM)
         ask_to_stop()
@@ -90,24 +90,24 @@ class Line:
 
 
 def end_group() -> None:
-    """End this process and all that it started, at once."""
+    """Kill this process and all processes that it started."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def main(fd: int, preload: list[str]) -> None:
     """
-    Serve until told to leave.
+    Import modules, then execute runs until the worker sends `Shutdown`.
 
     Args:
-        fd:      our end of the socket pair.
+        fd:      file descriptor of the child's end of the socket pair.
         preload: modules to import before the first run.
     """
     began = time.monotonic()
     _end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker handles Ctrl-C
     line = Line(fd)
     _take_sigterm(line)
-    # who ends a run from outside also sets its state and has its hooks run
+    # the worker sets the state of a run that it stops, and has its hooks run
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)
@@ -132,7 +132,7 @@ def _take_sigterm(line: Line) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end us with the worker, even where Python cannot notice (Linux)."""
+    """Make the kernel kill this process when the worker ends, even while Python code is blocked (Linux)."""
     import ctypes
 
     parent = os.getppid()
@@ -147,11 +147,12 @@ def execute(line: Line, order: Order) -> Done:
     Execute one flow run through Prefect's engine.
 
     Args:
-        line:  where a stop may come from.
-        order: what to run.
+        connection: connection to the worker; a stop request arrives on it.
+        request:    the run and its environment.
 
     Returns:
-        How it ended; whatever the flow does, this process goes on or says that it should not.
+        The outcome. No exception of the flow leaves this function; `retire_reason` is set if this process
+        should not execute another run.
     """
     from deployments.warm.seams import set_intent
     from tasks.stopping import start_anew
@@ -165,30 +166,30 @@ def execute(line: Line, order: Order) -> Done:
             state = _run(UUID(order.run_id), line)
         except CannotStart as error:
             code, fault = 1, str(error)
-        except SystemExit as left:  # how Prefect's engine leaves
+        except SystemExit as left:  # Prefect's engine exits with it
             code = left.code if isinstance(left.code, int) else 1
         except Interrupted:
             code, tainted = 128 + signal.SIGTERM, "stopped while loading"
         except BaseException as error:
-            code, tainted = 1, f"left by {type(error).__name__}"
+            code, tainted = 1, f"ended by {type(error).__name__}"
             print(f"run {order.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  the worker's log
         finally:
             line.busy = False
     _take_sigterm(line)
     if state != "COMPLETED":
-        gc.collect()  # Prefect's state, the exception and its traceback are a cycle that may hold arrays
+        gc.collect()  # state, exception and traceback form a reference cycle that may hold arrays
     return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat(), fault)
 
 
 def _run(run_id: UUID, line: Line) -> str | None:
     """
-    Run it.
+    Execute a run with Prefect's engine.
 
     Returns:
-        The type of the state it ended in, None when the engine left in another way.
+        The type of the final state; None if the engine ended without one.
 
     Raises:
-        CannotStart: the flow cannot be loaded, or does not take the run's parameters.
+        RunStartError: the flow cannot be loaded, or does not accept the run's parameters.
     """
     from prefect.client.schemas.objects import State
     from prefect.engine import handle_engine_signals
@@ -210,7 +211,7 @@ def _run(run_id: UUID, line: Line) -> str | None:
 
 
 def _run_flow(run: "FlowRun", line: Line) -> object:
-    """Load the flow of a run and execute it; returns the engine's result."""
+    """Load the flow of a run, execute it and return the engine's result."""
     from prefect.flow_engine import load_flow, run_flow
     from prefect.logging.loggers import flow_run_logger
 
@@ -228,15 +229,15 @@ def _run_flow(run: "FlowRun", line: Line) -> object:
     try:
         started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
         return drive(flow, started)
-    except Exception as error:  # from the engine; errors of the flow end in a state
-        # once the run is Running, an engine error may not occur in another attempt
+    except Exception as error:  # raised by the engine; errors of the flow become a state
+        # an engine error after the start may not occur again in another attempt
         if is_transient(error) or not (run.state and run.state.is_pending()):
             raise
         raise CannotStart(start_error_message(error)) from error
 
 
 def start_error_message(error: Exception) -> str:
-    """Return the message of the Failed state for a run that the engine could not start."""
+    """Return the message of the Failed state of a run that the engine could not start."""
     from prefect.exceptions import ParameterBindError, ParameterTypeError, SignatureMismatchError
 
     from flows.outcome import BAD_PARAMETERS
@@ -247,7 +248,7 @@ def start_error_message(error: Exception) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether another attempt may succeed, for example because the server was unavailable."""
+    """Return whether another attempt may succeed, for example because the server was unavailable."""
     from deployments.warm.settle import is_outage
 
     missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -255,13 +256,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """Format an error as one line."""
+    """Return an error's type and message, shortened to MAX_ERROR_CHARS."""
     return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
 
 
 @contextmanager
 def _surroundings(order: Order) -> Generator[None]:
-    """Give a run its own variables and its own folder for temporary files, and take them back."""
+    """Set a run's environment variables and temporary folder, and restore the previous ones afterwards."""
     before = dict(os.environ)  # noqa: TID251
     folder = tempfile.tempdir
     os.environ.update({**order.env, "TMPDIR": order.scratch})  # noqa: TID251
@@ -275,7 +276,7 @@ def _surroundings(order: Order) -> Generator[None]:
 
 
 def run_hooks(hooks: Hooks) -> None:
-    """Run the hooks of a run that ended in a child that is no more."""
+    """Run the crash or cancellation hooks of a run whose child process has ended."""
     import asyncio
 
     from prefect.client.schemas.objects import State
@@ -294,7 +295,7 @@ def run_hooks(hooks: Hooks) -> None:
 
 
 def flush() -> None:
-    """Send what Prefect still holds back of logs and events."""
+    """Send Prefect's buffered logs and events, for at most 2 s each."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

@@ -1,4 +1,4 @@
-"""Making a waiting run ours: of many workers only one succeeds."""
+"""Claim a queued run for a worker: of several competing workers, exactly one succeeds."""
 
 import contextlib
 import os
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 WORKER_NAME: Final = "prefect.worker.name"
 WORKER_TYPE: Final = "prefect.worker.type"
 PROCESS: Final = "musetalk.worker.process"
-"""Labels of a run: who executes it."""
+"""Labels of a run that name the worker executing it, its type and its process."""
 
 
 async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
     """
-    Bring a run from Scheduled to Submitting, in this worker's name.
+    Claim a Scheduled run: set it to Pending, label it with the worker, and set it to Submitting.
 
     Args:
-        client:      of the caller's.
-        run_id:      the run.
+        client:      client of the server.
+        run_id:      id of the run.
         worker:      name of the worker.
-        worker_type: its type.
+        worker_type: type of the worker.
 
     Returns:
-        False when somebody else has the run, or it was cancelled or deleted, or the server is away.
+        False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
     """
     labels: dict[str, Any] = {
         WORKER_NAME: worker,
@@ -42,7 +42,7 @@ async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type:
         PROCESS: process_mark(os.getpid()) or "",
     }
     try:
-        if not await _pending(client, run_id, f"Taken by {worker}, attempt {uuid4().hex[:8]}."):
+        if not await _pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
             return False
         await patiently(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):
@@ -54,9 +54,10 @@ async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type:
 
 async def _pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
     """
-    Win or lose the race for a run.
+    Propose the state Pending and return whether this worker's proposal was accepted.
 
-    An answer may get lost after the server has decided in our favour: the message tells whose Pending it is.
+    The server's response may be lost after it accepted the proposal. The state's message, which is unique,
+    then shows whose Pending it is.
     """
     try:
         state = await propose_state(client, Pending(message=message), run_id)

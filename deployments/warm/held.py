@@ -1,4 +1,4 @@
-"""What a child process holds: memory, loaded models, a healthy card."""
+"""Resource use of a child process: resident memory, GPU memory, loaded models and GPU health."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def rss() -> int:
-    """Return the resident bytes of this process; 0 where /proc is not at hand."""
+    """Return the resident memory of this process in bytes; 0 where /proc is not available."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     except OSError:
@@ -19,20 +19,20 @@ def rss() -> int:
 
 
 def beat() -> Beat:
-    """Look at this process. Imports nothing: what is not loaded holds nothing."""
+    """Return a heartbeat with the resource use of this process, without importing torch or any model."""
     counted = _loads()
     return Beat(rss=rss(), device=_device_bytes(), models=tuple(sorted(_loaded())), loads=counted)
 
 
 def card_fault() -> str | None:
-    """Say what is wrong with the card; a failed CUDA context never recovers within its process."""
+    """Return why the CUDA context has failed, which is permanent; None if it works or is unused."""
     torch = _cuda()
     if torch is None:
         return None
     try:
         torch.cuda.synchronize()
     except Exception as error:
-        return f"the card failed: {type(error).__name__}"
+        return f"the GPU failed: {type(error).__name__}"
     return None
 
 

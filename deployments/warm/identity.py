@@ -1,4 +1,4 @@
-"""Which process is which, across restarts: told apart by machine boot, process id and start time."""
+"""Unique process identity across restarts, from the machine's boot id, the process id and its start time."""
 
 import os
 import socket
@@ -8,9 +8,9 @@ from pathlib import Path
 
 def process_mark(pid: int) -> str | None:
     """
-    Return what names a process of this machine for good; None when there is no such process (any more).
+    Return the token `boot-id/namespace/pid/start-time` of a running process; None if there is none.
 
-    Two containers on one machine have different process namespaces and so different marks.
+    Two containers on one machine have different process namespaces and therefore different tokens.
     """
     start = _start_time(pid)
     return None if start is None else f"{machine()}/{pid}/{start}"
@@ -18,7 +18,7 @@ def process_mark(pid: int) -> str | None:
 
 @lru_cache
 def machine() -> str:
-    """Return what names this boot of this machine, and this process namespace on it."""
+    """Return the boot id of this machine and the id of this process namespace; else the host name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116  a link of the kernel's
@@ -28,13 +28,13 @@ def machine() -> str:
 
 def is_gone(mark: str) -> bool | None:
     """
-    Tell whether a process has ended.
+    Return whether a process has ended.
 
     Args:
-        mark: of `process_mark`.
+        token: token from `process_token`.
 
     Returns:
-        None when it belongs to another machine, container or boot, of which nothing is known here.
+        None if the process belongs to another machine, container or boot, so that its state is unknown.
     """
     where, _, rest = mark.rpartition("/")
     where, _, pid = where.rpartition("/")
@@ -45,7 +45,7 @@ def is_gone(mark: str) -> bool | None:
 
 def _start_time(pid: int) -> str | None:
     try:
-        # the name, in brackets, may hold anything
+        # split after the process name in parentheses, which may contain spaces
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""How a worker leaves: SIGTERM has it finish what runs, another hands that back, a third is not discussed."""
+"""Graceful shutdown: the first SIGTERM drains a worker, the second requeues its runs, the third exits."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _LOOK_S: Final = 0.05
 
 
 class Leaving:
-    """Listens for signals and sees a worker off."""
+    """Handles SIGTERM and SIGINT of a worker: drain, requeue, exit."""
 
     def __init__(
         self,
@@ -23,14 +23,14 @@ class Leaving:
         say: Callable[[str], None],
     ) -> None:
         """
-        Describe it.
+        Configure the shutdown; `install_signal_handlers` and `run` start it.
 
         Args:
-            drain_s:   how long runs may go on after the first signal.
-            running:   the worker's runs of this moment.
-            hand_back: stops a run, which is then queued again for another worker.
-            leave:     ends the worker.
-            say:       receives a line for the log.
+            drain_s:      seconds for which runs may continue after the first signal.
+            list_running: returns the ids of the worker's current runs.
+            requeue:      stops a run and queues it again for another worker.
+            stop_worker:  ends the worker.
+            log:          called with each log line.
         """
         self.has_begun = False
         self._drain_s, self._running, self._hand_back = drain_s, running, hand_back
@@ -39,7 +39,7 @@ class Leaving:
         self._signalled = asyncio.Event()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT from now on, whoever had them before."""
+        """Handle SIGTERM and SIGINT from now on, instead of earlier handlers."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
@@ -53,11 +53,13 @@ class Leaving:
             self._leave()
 
     async def see_off(self) -> None:
-        """Wait for a signal, then for the runs, then end the worker."""
+        """Wait for a signal, drain or requeue the runs, then end the worker."""
         await self._signalled.wait()
         if count := len(self._running()):
             limit = f"{self._drain_s:.0f} s"
-            self._say(f"Draining: {count} runs go on for at most {limit}; another signal hands them back.")
+            self._say(
+                f"Draining: {count} runs may continue for at most {limit}; a second signal requeues them."
+            )
         await self._wait(self._drain_s, lambda: self._signals < 2)
         for run_id in self._running():
             self._hand_back(run_id)

@@ -1,4 +1,4 @@
-"""When a run has had its time: how long it may run, and by when it must be finished."""
+"""Time limits of a run: maximum running time and completion deadline."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The limit that a run meets first."""
+    """A time limit of a run."""
 
     seconds: float
-    """From now."""
+    """Seconds from now until the run is stopped."""
     why: Why
     message: str
 
 
 def is_expired(run: "FlowRun") -> bool:
-    """Tell whether a waiting run has missed its deadline. One that has begun before is not judged here."""
+    """Return whether a run that has never started has missed its deadline."""
     return run.run_count == 0 and is_past(read_control(run.parameters), run.created or datetime.now(UTC))
 
 
 def limit_of(run: "FlowRun", pool_max_time: int | None) -> Limit | None:
     """
-    Return what will stop a run that starts now.
+    Return the time limit that a run starting now reaches first; None if it has none.
 
     Args:
         run:           the run.
-        pool_max_time: seconds that its work pool allows to runs that name no limit.
+        pool_max_time: maximum running time, in seconds, of the work pool for runs without `max_time`.
     """
     control = read_control(run.parameters)
     found: list[Limit] = []

@@ -1,7 +1,7 @@
 """
-What a worker and its children are doing, for Prometheus and for Prefect's page of the worker.
+Prometheus metrics and status description of a worker's child processes.
 
-Prefect's own metrics server shows it: PREFECT_CLIENT_METRICS_ENABLED and PREFECT_CLIENT_METRICS_PORT.
+Prefect's own metrics server serves them: PREFECT_CLIENT_METRICS_ENABLED and PREFECT_CLIENT_METRICS_PORT.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _LABELS = ["worker", "child"]
 
 
 def describe(slot: "Slot") -> dict[str, Any]:
-    """Return what there is to know about a child, in JSON."""
+    """Return the status of a child process as a JSON-compatible dictionary."""
     return {
         "child": slot.number,
         "card": slot.card or "cpu",
@@ -34,26 +34,30 @@ def describe(slot: "Slot") -> dict[str, Any]:
 
 
 class _Collector:
-    """Reads the workers of this process when it is asked; keeps nothing."""
+    """Collects the current metrics of this process's workers on each scrape."""
 
     def __init__(self) -> None:
         self.workers: list[WarmWorker] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family a figure."""
+        """Yield one metric family per metric."""
         slots = [(worker.name, slot) for worker in self.workers for slot in worker.slots]
         state = GaugeMetricFamily(
-            "musetalk_child_state", "1 for the state it is in", labels=[*_LABELS, "state"]
+            "musetalk_child_state", "1 for the current state of the child", labels=[*_LABELS, "state"]
         )
-        rss = GaugeMetricFamily("musetalk_child_resident_bytes", "Memory of the child", labels=_LABELS)
-        device = GaugeMetricFamily("musetalk_child_device_bytes", "Memory taken on its card", labels=_LABELS)
-        models = GaugeMetricFamily("musetalk_child_models", "Models that are loaded", labels=_LABELS)
-        runs = CounterMetricFamily("musetalk_child_runs", "Flow runs served", labels=_LABELS)
+        rss = GaugeMetricFamily(
+            "musetalk_child_resident_bytes", "Resident memory of the child", labels=_LABELS
+        )
+        device = GaugeMetricFamily(
+            "musetalk_child_device_bytes", "GPU memory reserved by the child", labels=_LABELS
+        )
+        models = GaugeMetricFamily("musetalk_child_models", "Number of loaded models", labels=_LABELS)
+        runs = CounterMetricFamily("musetalk_child_runs", "Flow runs executed", labels=_LABELS)
         restarts = CounterMetricFamily(
-            "musetalk_child_restarts", "Times the child was replaced", labels=_LABELS
+            "musetalk_child_restarts", "Number of times the child was replaced", labels=_LABELS
         )
         loads = CounterMetricFamily(
-            "musetalk_model_loads", "Times a model was loaded", labels=[*_LABELS, "model"]
+            "musetalk_model_loads", "Number of times a model was loaded", labels=[*_LABELS, "model"]
         )
         for name, slot in slots:
             labels = [name, str(slot.number)]
@@ -73,14 +77,14 @@ _collector = _Collector()
 
 
 def register(worker: "WarmWorker") -> None:
-    """Show a worker's children from now on."""
+    """Add a worker's children to the metrics."""
     if not _collector.workers:
         REGISTRY.register(_collector)
     _collector.workers.append(worker)
 
 
 def unregister(worker: "WarmWorker") -> None:
-    """Show them no more."""
+    """Remove a worker's children from the metrics."""
     if worker in _collector.workers:
         _collector.workers.remove(worker)
         if not _collector.workers:

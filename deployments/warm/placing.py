@@ -1,4 +1,4 @@
-"""Which child gets which run: one that has its models and avatar warm, if that does not take long."""
+"""Choice of a child process for a run: prefer one that already has the run's models and avatar loaded."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ _FACES = ("video", "image")
 
 def warm_names(run: "FlowRun") -> tuple[str, ...]:
     """
-    Name what a run loads, least important first: its flow with its engine, then its face.
+    Return keys of what a run loads, least important first: its flow with its engine, then its video or image.
 
-    Two runs that share a name share what is loaded for it.
+    Runs with a common key can use the same loaded data.
     """
     job: Any = run.parameters.get("job")
     if not isinstance(job, Mapping):
@@ -28,12 +28,12 @@ def warm_names(run: "FlowRun") -> tuple[str, ...]:
 
 
 def is_worth_a_wait(run: "FlowRun") -> bool:
-    """Say whether a run loads anything that would pay for waiting: of a flow that is no job nobody knows."""
+    """Return whether waiting for a child with loaded data can pay off; only runs of jobs have such data."""
     return isinstance(run.parameters.get("job"), Mapping)
 
 
 def score(slot: "Slot", run: "FlowRun", names: Sequence[str]) -> int:
-    """Say how well a child suits a run: the face most, then the models, then the card it hinted at."""
+    """Return the score of a slot for a run: face loaded counts most, then models, then the GPU `gpu_id`."""
     points = sum(2 ** (place + 1) for place, name in enumerate(names) if name in slot.known)
     wanted = read_control(run.parameters).gpu_id
     return points + (wanted is not None and slot.card == str(wanted))
@@ -41,15 +41,15 @@ def score(slot: "Slot", run: "FlowRun", names: Sequence[str]) -> int:
 
 def best(slots: Sequence["Slot"], run: "FlowRun", names: Sequence[str]) -> "Slot":
     """
-    Choose among children.
+    Return the best of several slots for a run.
 
     Args:
-        slots: at least one.
-        run:   the run to place.
-        names: what it loads.
+        slots: candidates, at least one.
+        run:   the run to execute.
+        keys:  affinity keys of the run.
 
     Returns:
-        The best suited; of equals one that is free, then the one that holds least, so that what others have
-        loaded stays loaded.
+        The slot with the highest score. Among equals a free one, then the one with the fewest warm keys, so
+        that loaded data of other slots is kept.
     """
     return max(slots, key=lambda slot: (score(slot, run, names), slot.is_free, -len(slot.known)))

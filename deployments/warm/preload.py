@@ -1,4 +1,4 @@
-"""What a child imports before its first run: its pool's flows, and the engine their jobs will ask for."""
+"""Modules that a child process imports before its first run: its pool's flows and the default engine."""
 
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ _NEEDS_ENGINE = frozenset({"lip_sync", "portrait", "prepare_avatar"})
 
 def modules_of(pool: str, settings: "WorkerSettings") -> tuple[str, ...]:
     """
-    Name the modules of a pool.
+    Return the modules to import for a work pool: flows, then the engine, then the configured modules.
 
     Args:
-        pool:     a pool of prefect.yaml, or one of somebody else's, which has none of our flows.
-        settings: the operator's own wishes come last.
+        pool:     name of the work pool; a pool that is not in prefect.yaml has no flows.
+        settings: worker settings; its `preload` modules come last.
     """
     items = [item for item in declared() if item.pool == pool]
     flows = [item.entrypoint.rpartition(".")[0] for item in items]

@@ -1,35 +1,35 @@
-"""What a worker and its child processes say to each other: one JSON object a line, over a socket pair."""
+"""Messages between a worker and its child processes: one JSON object per line, over a socket pair."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 Why = Literal["cancel", "time", "deadline", "hand_back", "taken_away"]
-"""Why a run is stopped: its owner, `max_time`, `complete_in`, our own shutdown, or another worker has it."""
+"""Why a run is stopped: cancelled, `max_time`, `complete_in`, worker shutdown, claimed by another worker."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Worker to child: run this."""
+    """Worker to child: execute a run."""
 
     run_id: str
     env: dict[str, str]
     scratch: str
-    """Folder for temporary files, removed by the worker afterwards."""
+    """Folder for temporary files; the worker deletes it after the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Worker to child: end the run that is going on."""
+    """Worker to child: stop the current run."""
 
     why: Why
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Worker to child: run the hooks a flow has for a run that ended in another child."""
+    """Worker to child: run the flow's hooks for a run that ended in another child."""
 
     run_id: str
     state: dict[str, Any]
@@ -37,12 +37,12 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Worker to child: end yourself."""
+    """Worker to child: exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Child to worker: everything is imported."""
+    """Child to worker: all modules are imported."""
 
     pid: int
     seconds: float
@@ -53,36 +53,36 @@ class Loaded:
     """Child to worker: the flow is imported and about to run."""
 
     hooks: bool
-    """Whether it wants to be told of a crash or a cancellation."""
+    """Whether the flow has crash or cancellation hooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Child to worker, once a second: I live, and this is what I hold."""
+    """Child to worker, once a second: the child is alive; its memory and loaded models."""
 
     rss: int
-    """Resident bytes of the process."""
+    """Resident memory of the process in bytes."""
     device: int = 0
-    """Bytes taken on its card."""
+    """GPU memory reserved by the process in bytes."""
     models: tuple[str, ...] = ()
     loads: dict[str, int] = field(default_factory=dict[str, int])
-    """How often each model was loaded since the child began."""
+    """Number of loads per model since the child started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Child to worker: the run has ended, and whether the engine told the server how."""
+    """Child to worker: the run has ended, with the state that the engine reported to the server."""
 
     run_id: str
     code: int
-    """Exit status that a process of its own would have had."""
+    """Exit status that a separate process for this run would have had."""
     state: str | None
-    """Type of the state that the engine reported last."""
+    """Type of the last state that the engine reported; None if it reported none."""
     tainted: str | None
-    """Why the child should not serve another run."""
+    """Why the child should not execute another run; None if it may."""
     beat: Beat
     fault: str | None = None
-    """Why no attempt can start the run; None if it was started or another attempt may succeed."""
+    """Why no attempt can start the run; None if it was started, or if another attempt may succeed."""
 
 
 Message = Order | Stop | Hooks | Leave | Ready | Loaded | Beat | Done
@@ -93,16 +93,16 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def encode(message: Message) -> bytes:
-    """Return a message as one line."""
+    """Return a message as one line of JSON, with the class name under `kind`."""
     return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
     """
-    Read a line.
+    Parse one line into a message.
 
     Raises:
-        ValueError: it is no message.
+        ValueError: the line is not a valid message.
     """
     said: dict[str, Any] = json.loads(line)
     try:

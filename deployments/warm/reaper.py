@@ -1,8 +1,9 @@
 """
-Runs whose worker is no more: set going again by its successor or by any other worker of the pool.
+Reaper: requeues runs whose worker has ended. Every worker of a pool runs one.
 
-A worker is gone when its process is, where that can be seen; else when it has sent no heartbeat for
-`LOST_AFTER_S`. After the server itself was away nobody is judged for that long: all heartbeats are old.
+A run is lost if its worker's process has ended, where that can be checked on this machine; otherwise if the
+worker has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for
+that long, because all heartbeats are old then.
 """
 
 import asyncio
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 LOST_AFTER_S: Final = 45.0
 LOOK_EVERY_S: Final = 10.0
 _TRUSTED_S: Final = 15.0
-"""How long the server is taken to have been up when a worker starts."""
+"""Seconds for which the server is assumed to have been up when a worker starts."""
 
 _PAGE: Final = 200
 _CLAIMED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 class Reaper:
-    """Looks after the runs of workers that cannot do so themselves."""
+    """Finds and requeues the lost runs of a work pool."""
 
     def __init__(
         self,
@@ -53,15 +54,15 @@ class Reaper:
         say: Callable[[str], None],
     ) -> None:
         """
-        Describe it.
+        Configure the reaper; `run_forever` starts it.
 
         Args:
-            client:     of the caller's.
-            pool:       work pool to look after.
-            name:       of the worker that asks; runs of an earlier worker of that name are its own to settle.
-            max_starts: limit of attempts.
-            mine:       the runs that this very worker is executing.
-            say:        receives a line for the worker's log.
+            client:     client of the server.
+            pool:       name of the work pool.
+            name:       name of this worker; claimed runs of an earlier worker with the same name are lost.
+            max_starts: maximum number of attempts of a run.
+            own_runs:   returns the ids of the runs that this worker is executing.
+            log:        called with each log line.
         """
         self._client, self._pool, self._name = client, pool, name
         self._max_starts, self._mine, self._say = max_starts, mine, say
@@ -69,7 +70,7 @@ class Reaper:
         self._server_since = time.monotonic() - _TRUSTED_S
 
     async def watch(self) -> None:
-        """Look every few seconds, for ever."""
+        """Requeue lost runs every POLL_INTERVAL_S, until cancelled."""
         while True:
             try:
                 await self.look()
@@ -79,10 +80,10 @@ class Reaper:
 
     async def look(self) -> list[UUID]:
         """
-        Look once.
+        Find lost runs once, and requeue, crash or cancel them.
 
         Returns:
-            The runs that were brought to another state.
+            The ids of the lost runs.
         """
         claimed = await self._claimed()
         strangers = [run for run in claimed if run.id not in self._mine()]
@@ -95,7 +96,7 @@ class Reaper:
         return [run.id for run in lost]
 
     async def _claimed(self) -> "list[FlowRun]":
-        """Read all runs of the pool that a worker has claimed."""
+        """Read all runs of the pool that are Pending, Running or Cancelling."""
         found: dict[UUID, FlowRun] = {}
         offset = 0
         while True:
@@ -114,7 +115,7 @@ class Reaper:
             offset += _PAGE
 
     async def _seen(self) -> dict[str, float]:
-        """Seconds since each worker of the pool was heard of."""
+        """Return the seconds since the last heartbeat of each worker of the pool."""
         now = datetime.now(UTC)
         workers = await self._client.read_workers_for_work_pool(self._pool)
         return {
@@ -133,12 +134,12 @@ class Reaper:
         silent = seen.get(owner, float("inf"))
         in_state = (datetime.now(UTC) - run.state.timestamp).total_seconds() if run.state else float("inf")
         server_up = time.monotonic() - self._server_since
-        # a run that has just been claimed may not carry its worker's name yet
+        # a run that was just claimed may not have its worker's label yet
         return min(silent, in_state, server_up) > LOST_AFTER_S
 
     async def _settle(self, run: "FlowRun") -> None:
         if run.state_type == StateType.CANCELLING:
-            state = await self._settler.cancelled(run.id, "Stopped on request; its worker had ended.")
+            state = await self._settler.cancelled(run.id, "Cancelled on request after its worker had ended.")
         else:
             state = await self._settler.lost(run, "its worker ended", self._max_starts)
         if state is not None:

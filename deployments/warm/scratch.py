@@ -1,4 +1,4 @@
-"""Folders for the temporary files of runs: gone when the run is, at the latest when a worker starts."""
+"""Temporary folders of runs: deleted after the run, or by the next worker that starts on the machine."""
 
 import shutil
 import tempfile
@@ -14,13 +14,13 @@ _OWNER = "owner"
 
 
 class Scratch:
-    """One folder of a worker, with one inside for each of its runs."""
+    """The temporary folder of a worker, with a subfolder for each of its runs."""
 
     def __init__(self) -> None:
         self._root: Path | None = None
 
     def open(self) -> None:
-        """Make the worker's folder, and remove those of workers that were killed."""
+        """Create the worker's folder, and delete the folders of workers that were killed."""
         for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
             if _is_orphan(left):
                 shutil.rmtree(left, ignore_errors=True)
@@ -29,7 +29,7 @@ class Scratch:
 
     @contextmanager
     def folder(self, name: str) -> Generator[Path]:
-        """Give a run a folder for the block."""
+        """Create a run's folder, and delete it after the block."""
         if self._root is None:
             raise RuntimeError("not open")
         folder = self._root / name
@@ -40,7 +40,7 @@ class Scratch:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove everything."""
+        """Delete the worker's folder."""
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)
 

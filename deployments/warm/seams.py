@@ -1,8 +1,8 @@
 """
-Everything of Prefect that is not public and that the warm worker leans on; nothing else imports such names.
+The private Prefect APIs that the warm worker uses; no other module imports private names of Prefect.
 
-tests/unit/deployments/test_seams.py fails when a new Prefect changes any of it. What the rest needs besides
-is public: `BaseWorker`, job configurations, the client, events, `load_flow`, `run_flow`.
+The unit tests of this module fail if a new Prefect version changes any of them. The other modules use public
+APIs only: `BaseWorker`, job configurations, the client, events, `load_flow` and `run_flow`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from prefect.settings.models.root import Settings
 
 Intent = Literal["cancel", "reschedule"]
-"""Why SIGTERM comes: with `cancel` or `reschedule` the engine leaves the state to its supervisor."""
+"""Meaning of a SIGTERM; for both values the engine leaves the run's state to its supervisor."""
 
 
 def set_intent(intent: Intent | None) -> None:
-    """Tell the engine of this process what a SIGTERM that follows means; None forgets it."""
+    """Set what a following SIGTERM means to the engine of this process; None resets it."""
     from prefect._internal import control_listener
 
     if intent is None:
@@ -34,11 +34,11 @@ def set_intent(intent: Intent | None) -> None:
 
 def drive(flow: Flow[..., Any], started: Any) -> Any:
     """
-    Finish what `run_flow` returned, for flows that are coroutines or generators.
+    Run the result of `run_flow` to completion if the flow is a coroutine or a generator.
 
     Args:
         flow:    the flow.
-        started: what run_flow gave back.
+        started: return value of `run_flow`.
     """
     import asyncio
     import inspect
@@ -54,9 +54,9 @@ def drive(flow: Flow[..., Any], started: Any) -> Any:
 @contextmanager
 def run_settings() -> Generator[None]:
     """
-    Read PREFECT_* again for the block, without the engine's own heartbeat thread.
+    Use settings from the current PREFECT_* variables in the block, without the engine's heartbeat thread.
 
-    The engine joins that thread at the end of each run, which costs up to a second; the worker sends the
+    The engine joins that thread at the end of each run, which takes up to a second. The worker sends the
     heartbeats of its children's runs instead.
     """
     from prefect.context import SettingsContext, get_settings_context
@@ -68,7 +68,7 @@ def run_settings() -> Generator[None]:
 
 @lru_cache(maxsize=4)
 def _settings(_: frozenset[tuple[str, str]]) -> Settings:
-    """Read the settings once per set of variables: that takes a twentieth of a second."""
+    """Load the settings; cached per set of variables, because it takes about 50 ms."""
     from prefect.settings.models.root import Settings
 
     settings = Settings()
@@ -77,8 +77,8 @@ def _settings(_: frozenset[tuple[str, str]]) -> Settings:
 
 
 def _prefect_variables() -> dict[str, str]:
-    variables = dict(os.environ)  # noqa: TID251  Prefect's, not ours
-    # those of two underscores are about one run and no settings
+    variables = dict(os.environ)  # noqa: TID251  Prefect's own variables
+    # variables with two underscores concern a single run and are not settings
     return {
         name: value
         for name, value in variables.items()
@@ -87,7 +87,7 @@ def _prefect_variables() -> dict[str, str]:
 
 
 async def run_hooks(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    """Run a flow's hooks for a state that its own process could not report."""
+    """Run a flow's cancellation and crash hooks for a state that its own process could not report."""
     from prefect.runner._hook_runner import HookRunner
 
     async def resolve(_: FlowRun) -> Flow[..., Any]:
@@ -99,7 +99,7 @@ async def run_hooks(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> No
 
 
 def heartbeat(run: FlowRun) -> None:
-    """Say that a run is alive, in the very event that the engine itself would send."""
+    """Emit a run's heartbeat, the same event that the engine would send."""
     from prefect import __version__
     from prefect.events import RelatedResource, emit_event
     from prefect.events.related import tags_as_related_resources

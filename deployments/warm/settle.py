@@ -1,4 +1,4 @@
-"""Bring a run to a state that is true when its own process could not."""
+"""Write the state of a run whose own process cannot: cancelled, crashed, failed or requeued."""
 
 import asyncio
 import random
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 900.0
 CRASHES: Final = "musetalk.crashes"
-"""Label: how often the run's process has crashed."""
+"""Label with the number of crashes of the run's process."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell a server that is away or overrun from one that says no."""
+    """Return whether an error means an unavailable or overloaded server: no connection, 429 or 5xx."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code == 429
     return isinstance(error, httpx.TransportError | OSError)
@@ -36,14 +36,14 @@ def is_outage(error: BaseException) -> bool:
 
 async def patiently(call: Callable[[], Awaitable[T]], limit_s: float = PATIENCE_S) -> T:
     """
-    Do something on the server, however long it is away.
+    Make a request, and retry it with growing delays (0.2 to 5 s) while the server is unavailable.
 
     Args:
-        call:    makes the request; must be harmless to repeat.
-        limit_s: when to give up.
+        call:    makes the request; it must be idempotent.
+        limit_s: seconds after which the last error is raised.
 
     Raises:
-        Whatever the call raises, when it is no outage or the limit has passed.
+        The error of the call, if it is not an outage or if the limit has passed.
     """
     deadline, pause = time.monotonic() + limit_s, 0.2
     while True:
@@ -57,35 +57,34 @@ async def patiently(call: Callable[[], Awaitable[T]], limit_s: float = PATIENCE_
 
 
 class Settler:
-    """Sets final states, patiently; a run that has ended or is gone is left alone."""
+    """Writes the states of runs, with retries; runs that have ended or were deleted are not changed."""
 
     def __init__(self, client: "PrefectClient") -> None:
-        """Use a client of the caller's."""
         self._client = client
 
     async def read(self, run_id: UUID) -> "FlowRun | None":
-        """Read a run; None when it has been deleted."""
+        """Return a run; None if it was deleted."""
         try:
             return await patiently(lambda: self._client.read_flow_run(run_id))
         except ObjectNotFound:
             return None
 
     async def cancelling(self, run_id: UUID, message: str, word: str) -> None:
-        """Say that a run is being stopped by us, and why."""
+        """Set a run to Cancelling and label it with the reason, `ended_as`."""
         await self._label(run_id, {ENDED_AS: word})
         await self._set(run_id, Cancelling(message=message))
 
     async def cancelled(self, run_id: UUID, message: str, word: str | None = None) -> "State | None":
         """
-        Bring a stopped run to Cancelled.
+        Set a stopped run to Cancelled.
 
         Args:
-            run_id:  the run.
-            message: for people and, for limits, for the older API's clients.
-            word:    value of the `ended_as` label; None leaves what is there.
+            run_id:   id of the run.
+            message:  message of the state; the compatibility routes return it for exceeded time limits.
+            ended_as: value of the `ended_as` label; None keeps the present one.
 
         Returns:
-            The state that was set; None when the run had ended by itself.
+            The new state; None if the run was deleted, or already Completed or Cancelled.
         """
         run = await self.read(run_id)
         if run is None or _is_over(run, but={StateType.FAILED, StateType.CRASHED}):
@@ -95,11 +94,11 @@ class Settler:
         return await self._set(run_id, Cancelled(message=message), force=True)
 
     async def crashed(self, run_id: UUID, message: str) -> "State | None":
-        """Bring a run to Crashed, or to Cancelled if that was requested meanwhile."""
+        """Set a run to Crashed, or to Cancelled if that was requested meanwhile."""
         return await self._end(run_id, Crashed(message=message))
 
     async def failed(self, run_id: UUID, message: str) -> "State | None":
-        """Bring a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
+        """Set a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
         return await self._end(run_id, Failed(message=message))
 
     async def _end(self, run_id: UUID, state: "State") -> "State | None":
@@ -112,16 +111,16 @@ class Settler:
 
     async def lost(self, judged: "FlowRun", why: str, max_starts: int) -> "State | None":
         """
-        Bring a run whose attempt was lost to its next state: queued again after a delay, or Crashed.
+        Requeue a run whose attempt was lost, after a delay, or set it to Crashed if its attempts are used up.
 
         Args:
-            judged:     the run in the state in which its attempt was found lost.
-            why:        what happened to the attempt, as the end of a sentence.
-            max_starts: limit of attempts.
+            observed:   the run in the state in which its attempt was found lost.
+            reason:     what happened to the attempt, as the end of a sentence.
+            max_starts: maximum number of attempts of a run.
 
         Returns:
-            The state that was set; None if the run has left the judged state, for example because another
-            worker has claimed it.
+            The new state; None if the run has left the observed state, for example because another worker has
+            claimed it.
         """
         run = await self.read(judged.id)
         if run is None or _is_over(run):
@@ -135,7 +134,7 @@ class Settler:
         return await self._set(run.id, state, force=state.is_scheduled())
 
     async def give_back(self, run_id: UUID, message: str) -> "State | None":
-        """Return a run to the queue at a graceful shutdown; the attempt is not counted."""
+        """Queue a run again at a graceful shutdown; this attempt is not counted."""
         run = await self.read(run_id)
         if run is None or _is_over(run):
             return None
@@ -147,21 +146,21 @@ class Settler:
 
     async def not_prepared(self, run_id: UUID, error: Exception, max_starts: int) -> None:
         """
-        End or requeue a claimed run whose job configuration could not be resolved.
+        Fail or requeue a claimed run whose job configuration could not be resolved.
 
         Args:
-            run_id:     the run.
-            error:      an outage requeues the run; any other error ends it Failed.
-            max_starts: attempts after which the run ends Crashed.
+            run_id:     id of the run.
+            error:      an outage requeues the run; any other error sets it to Failed.
+            max_starts: maximum number of attempts, after which the run is set to Crashed.
         """
         why = f"{type(error).__name__}: {error}"
-        if not is_outage(error):  # its deployment is gone, or a job variable is wrong
+        if not is_outage(error):  # for example, its deployment was deleted or a job variable is invalid
             await self.failed(run_id, f"The run could not be started: {why}")
         elif claimed := await self.read(run_id):
-            await self.lost(claimed, f"the Prefect server was away ({why})", max_starts)
+            await self.lost(claimed, f"the Prefect server was unavailable ({why})", max_starts)
 
     async def count_crash(self, run_id: UUID) -> int:
-        """Count one more crash of a run's process; returns how many there were."""
+        """Increment the crash count of a run, stored as a label, and return it."""
         run = await self.read(run_id)
         known = int(str(run.labels.get(CRASHES, 0))) + 1 if run else 1
         await self._label(run_id, {CRASHES: known})

@@ -1,4 +1,4 @@
-"""One place of a worker where runs execute: a child process that is there again when it has died."""
+"""A worker's slot: one child process that executes runs, and is restarted whenever it ends."""
 
 import asyncio
 import contextlib
@@ -34,29 +34,30 @@ State = Literal["starting", "idle", "busy", "ending", "gone"]
 
 _PROGRESS_S: Final = 1.0
 _PAUSES_S: Final = (0.0, 0.5, 2.0, 8.0, 30.0)
-"""Delays before the next start, by the number of children in a row that received no run."""
+"""Delays before the next start, by the number of consecutive children that received no run."""
 _REMEMBERED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended, as far as its process is concerned."""
+    """The outcome of a run from the view of its process."""
 
     state: str | None
-    """Type of the state that the engine reported; None when the engine did not get to it."""
+    """Type of the last state that the engine reported; None if it reported none."""
     code: int
-    """Exit status: negative is a signal, as with subprocesses."""
+    """Exit status; negative for a signal, as in `subprocess`."""
     killed_for: str | None = None
-    """Our own reason for ending the process, in words."""
+    """Why the slot killed the process, as text; None if it did not."""
     fault: str | None = None
-    """Why no worker can start the run; the message of its Failed state."""
+    """Why no worker can start the run, as message of its Failed state; None if the run was started."""
 
 
 class Slot:
     """
-    A child process and what is known about it.
+    A child process with its status, warm data and restarts.
 
-    Give it a run with `execute`; it owns the process group in between. All methods belong to one event loop.
+    `execute` runs one flow run in it. The slot owns the child's process group. All methods must be called in
+    one event loop.
     """
 
     def __init__(
@@ -70,33 +71,33 @@ class Slot:
         limits: StartSettings = StartSettings(),  # noqa: B008  frozen
     ) -> None:
         """
-        Describe a child; nothing is started yet.
+        Configure the slot without starting its child.
 
         Args:
-            number:      place in the worker, from 0.
-            environment: all of the child's environment, its card included.
-            preload:     modules it imports before its first run.
-            rules:       when it is ended, among other things.
-            on_free:     called whenever it can take a run.
-            say:         receives a line for the worker's log.
-            limits:      how long a child may take to start.
+            number:      index of the slot in the worker, from 0.
+            environment: complete environment of the child, including its GPU.
+            preload:     modules that the child imports before its first run.
+            rules:       worker settings, with the limits at which a child is replaced.
+            on_free:     called whenever the slot becomes free.
+            log:         called with each log line.
+            limits:      limits for the start of a child.
         """
         self.number = number
         self.card = environment.get("CUDA_VISIBLE_DEVICES", "")
         self.state: State = "gone"
         self.run_id: str | None = None
         self.has_hooks = False
-        """Whether the flow that it runs, or ran last, has hooks for a crash or a cancellation."""
+        """Whether the current flow, or the last one, has crash or cancellation hooks."""
         self.beat = Beat(rss=0)
         self.runs = 0
-        """Runs that this child has served."""
+        """Number of runs of the present child."""
         self.served = 0
-        """Runs that this place has served, whatever the child."""
+        """Number of runs of all children of this slot."""
         self.restarts = 0
         self.loads: dict[str, int] = {}
-        """Loads per model of all children this place has had."""
+        """Number of loads per model, of all children of this slot."""
         self.known: OrderedDict[str, None] = OrderedDict()
-        """What its recent runs worked on: models and avatars that are warm here."""
+        """Affinity keys of recent runs: models and avatars that are loaded in the child; oldest first."""
         self._environment, self._preload, self._rules = dict(environment), preload, rules
         self._on_free, self._say, self._limits = on_free, say, limits
         self._process: asyncio.subprocess.Process | None = None
@@ -116,16 +117,16 @@ class Slot:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child while there is one."""
+        """Process id of the child; None while there is none."""
         return self._process.pid if self._process else None
 
     @property
     def is_free(self) -> bool:
-        """True when it can take a run."""
+        """Whether the slot can execute a run."""
         return self.state == "idle"
 
     def open(self) -> None:
-        """Start the child, and again whenever it has died, until `close`."""
+        """Start the child, and restart it whenever it ends, until `close`."""
         self._keeping = asyncio.create_task(self._keep(), name=f"child {self.number}")
 
     async def _keep(self) -> None:
@@ -142,17 +143,17 @@ class Slot:
             await self._until_silent()
             await self._reap()
             self.restarts += 1
-            if not self._was_used:  # it ended without a run: the next one may do the same
+            if not self._was_used:  # it ended without a run, and so may the next child
                 self._fruitless += 1
 
     async def _until_silent(self) -> None:
-        """Wait for the end of what the child says; a fault in reading it ends the child, not the worker."""
+        """Wait until the child disconnects; an unreadable message ends the child, not the worker."""
         if self._reading is None:
             return
         try:
             await self._reading
         except Exception as error:
-            self._say(f"child {self.number} said what could not be read: {error!r}")
+            self._say(f"child {self.number} sent a message that cannot be read: {error!r}")
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -194,7 +195,9 @@ class Slot:
                 raise TimeoutError(f"process {self.pid} {trouble}")
             if int(watch.seconds // 30) > told:
                 told = int(watch.seconds // 30)
-                self._say(f"child {self.number}, process {self.pid}, is starting for {watch.seconds:.0f} s")
+                self._say(
+                    f"child {self.number}, process {self.pid}, has been starting for {watch.seconds:.0f} s"
+                )
         return ready.result()
 
     async def _read(self, reader: asyncio.StreamReader, ready: asyncio.Future[Ready]) -> None:
@@ -206,7 +209,7 @@ class Slot:
             return
         finally:
             if not ready.done():
-                ready.set_exception(OSError("it ended while it was starting"))
+                ready.set_exception(OSError("it ended during its start"))
 
     def _hear(self, message: Message, ready: asyncio.Future[Ready]) -> None:
         match message:
@@ -236,14 +239,17 @@ class Slot:
 
     async def execute(self, order: Order, warm: tuple[str, ...]) -> Ended:
         """
-        Run one order; the child is busy meanwhile, and replaced afterwards when it should be.
+        Execute one run in the child, and replace the child afterwards if necessary.
 
         Args:
-            order: what to run. The slot must be free.
-            warm:  names of what will be warm here afterwards.
+            request:   the run. The slot must be free.
+            warm_keys: affinity keys of the run, whose data is loaded in the child afterwards.
 
         Returns:
-            How it ended. Never raises for what happens to the child.
+            The outcome, also if the child crashes or is killed.
+
+        Raises:
+            RuntimeError: the slot is not free.
         """
         if not self.is_free:
             raise RuntimeError(f"child {self.number} is {self.state}")
@@ -289,29 +295,29 @@ class Slot:
         if rules.growth_bytes and grown > rules.growth_bytes:
             return f"its memory has grown by {grown >> 20} MiB since its first run"
         if rules.memory_bytes and told.beat.rss > rules.memory_bytes:
-            return f"it holds {told.beat.rss >> 20} MiB"
+            return f"it uses {told.beat.rss >> 20} MiB"
         return None
 
     async def _watch(self) -> None:
-        """End a child in a run that says nothing any more, or holds too much."""
+        """Kill the busy child if it sends no messages for `hang_s`, or exceeds `memory_bytes`."""
         rules = self._rules
         while True:
             await asyncio.sleep(0.5)
             silent = time.monotonic() - self._heard_at
             if silent > rules.hang_s:
-                self.end(f"it has not been heard of for {silent:.0f} s")
+                self.end(f"it sent no heartbeat for {silent:.0f} s")
                 return
             if rules.memory_bytes and self.beat.rss > rules.memory_bytes:
                 self.end(
-                    f"it held {self.beat.rss >> 20} MiB, more than the {rules.memory_bytes >> 20} allowed"
+                    f"it used {self.beat.rss >> 20} MiB, over the limit of {rules.memory_bytes >> 20} MiB"
                 )
                 return
 
     async def stop(self, why: Why) -> None:
         """
-        End the run that is going on: asked first, killed with all its processes after `stop_grace_s`.
+        Stop the current run: request it first, and kill the process group after `stop_grace_s`.
 
-        The child is replaced in any case: what a run leaves half-way is not trusted.
+        The child is always replaced, because an interrupted run may leave it in an inconsistent state.
         """
         if self.state != "busy" or self._done is None:
             return
@@ -323,7 +329,7 @@ class Slot:
             self.end(f"its run did not stop within {self._rules.stop_grace_s:.0f} s ({why})")
 
     def hooks(self, run_id: str, state: dict[str, object]) -> None:
-        """Have a child run the hooks of a run that another could not finish: this one or its successor."""
+        """Let the present or the next child run the hooks of a run that another child could not finish."""
         order = Hooks(run_id, state)
         if self.state in ("idle", "busy"):
             self._send(order)
@@ -331,7 +337,7 @@ class Slot:
             self._later.append(order)
 
     def end(self, reason: str) -> None:
-        """Kill the child and all it has started; another one follows."""
+        """Kill the child and all processes it started; a new child is started."""
         if self.state in ("gone", "ending"):
             return
         self._killed_for = self._killed_for or reason
@@ -345,14 +351,14 @@ class Slot:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _reap(self) -> None:
-        """Wait for the process, sweep its group, and say that it is gone."""
+        """Wait for the end of the process, kill the rest of its group, and publish the outcome."""
         process = self._process
         if process is None:
             return
         self._kill()
         code = await process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it started and did not end
+            os.killpg(process.pid, signal.SIGKILL)  # processes that the child started and did not stop
         if self._writer:
             self._writer.close()
         self.state, self._writer, self._process = "gone", None, None
@@ -365,7 +371,7 @@ class Slot:
             self._writer.write(encode(message))
 
     async def close(self) -> None:
-        """End the child for good; an idle one may first send what Prefect holds back."""
+        """Stop the child without a restart; an idle child first sends Prefect's buffered logs and events."""
         self._closing = True
         if self.state == "idle" and self._reading:
             self._send(Leave())

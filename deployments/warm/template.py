@@ -1,4 +1,4 @@
-"""What a person can set on a work pool of warm workers, or on a deployment that uses one."""
+"""Job configuration of the warm worker: the variables of its work pools and deployments."""
 
 from typing import TYPE_CHECKING
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 class WarmVariables(BaseVariables):
-    """The form of the pool's page."""
+    """The job variables, as shown in the form of a work pool's page."""
 
     max_time: int | None = Field(
         default=None,
         ge=1,
-        title="Longest running time",
-        description="Seconds after which a run is stopped that names no max_time of its own.",
+        title="Maximum running time",
+        description="Seconds after which a run is stopped, unless its job sets max_time.",
     )
     crash_retries: int = Field(
         default=1,
         ge=0,
         le=10,
         title="Retries after a crash",
-        description="How often a run is tried again whose process crashed, hung or took too much memory.",
+        description="Number of retries of a run whose process crashed, hung or exceeded its memory limit.",
     )
 
 
 class WarmJobConfiguration(BaseJobConfiguration):
-    """The form, filled in for one run."""
+    """The job variables resolved for one run."""
 
     max_time: int | None = Field(default=None)
     crash_retries: int = Field(default=1)
 
     @classmethod
     def _base_environment(cls) -> dict[str, str]:
-        """Children have the worker's own variables already, and not its impatience with the server."""
+        """Return no variables: children inherit the worker's, except for its own client settings."""
         return {}
 
     def prepare_for_flow_run(
@@ -50,7 +50,7 @@ class WarmJobConfiguration(BaseJobConfiguration):
         worker_name: str | None = None,
         worker_id: "UUID | None" = None,
     ) -> None:
-        """Fill in what belongs to the run; a flow in an installed module needs no look-up in the child."""
+        """Add the run's variables; the entrypoint of an installed flow saves the child a server request."""
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
         entrypoint = deployment.entrypoint if deployment and not deployment.pull_steps else None
         if entrypoint and ":" not in entrypoint:
@@ -58,4 +58,4 @@ class WarmJobConfiguration(BaseJobConfiguration):
 
 
 class WarmResult(BaseWorkerResult):
-    """What the worker says of a run's process."""
+    """The result that the worker reports for a run's process."""

@@ -1,8 +1,8 @@
 """
-Limits on a tenant's jobs at a time: Prefect's global concurrency limits named `tenant:NAME`, if they exist.
+Limits of concurrent jobs per tenant, by Prefect's global concurrency limits named `tenant:NAME`.
 
-A slot is held by a lease that the worker renews; a worker that dies lets it go within `LEASE_S`. A lease that
-could not be renewed while the server was away costs the job nothing: it runs on, and is counted again later.
+A worker renews a lease for each concurrency slot; the lease of a dead worker expires within `LEASE_S`. If a
+lease expires because the server is unavailable, the job continues, and a new lease is acquired later.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ _LOOK_AGAIN_S: Final = 10.0
 
 
 class TenantLimits:
-    """The leases that one worker holds for its runs."""
+    """The concurrency leases of one worker's runs."""
 
     def __init__(self, client: "PrefectClient") -> None:
-        """Use a client of the caller's."""
         self._client = client
         self._limited: dict[str, tuple[float, bool]] = {}
         self._leases: dict[UUID, tuple[str, UUID]] = {}
 
     async def admit(self, run_id: UUID, tenant: str | None) -> bool:
         """
-        Take a slot of a tenant for a run.
+        Acquire a concurrency slot of a tenant for a run.
 
         Returns:
-            False when all its slots are taken. True as well for a tenant without a limit, or without a name.
+            False if all slots of the tenant are in use. True if one was acquired, and for runs without a
+            tenant or of a tenant without a limit.
         """
         if tenant is None or run_id in self._leases:
             return True
@@ -68,7 +68,7 @@ class TenantLimits:
         return known[1]
 
     async def release(self, run_id: UUID) -> None:
-        """Give a run's slot back; if the server cannot be reached the lease ends by itself."""
+        """Release a run's concurrency slot; if the server is unavailable, the lease expires."""
         held = self._leases.pop(run_id, None)
         if held is None:
             return
@@ -78,7 +78,7 @@ class TenantLimits:
             return
 
     async def keep(self) -> None:
-        """Renew all leases for ever; one that was lost during an outage is taken anew, if a slot is free."""
+        """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
         while True:
             await asyncio.sleep(LEASE_S / 4)
             for run_id, (name, lease) in list(self._leases.items()):

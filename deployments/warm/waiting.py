@@ -1,8 +1,9 @@
 """
-Which waiting runs to take next: by priority, then by turns between tenants, then by age.
+Order in which a worker claims queued runs: by priority, then round-robin between tenants, then by due time.
 
-Prefect hands out the oldest runs of a pool, most urgent queue first, a page at a time. When one tenant fills
-the whole page, the others are asked for by their tags, so that nobody waits behind a thousand jobs of others.
+Prefect returns the oldest due runs of a pool, highest-priority queue first, one page at a time. If a tenant
+fills the whole page, the runs of other tenants are read by their tags, so that they need not wait for all of
+its jobs.
 """
 
 from collections import Counter
@@ -39,41 +40,41 @@ if TYPE_CHECKING:
 PAGE: Final = 200
 _TENANTS_A_LOOK: Final = 50
 _OF_A_TENANT: Final = 5
-"""Runs to read of each tenant that is missing from the page."""
+"""Number of runs to read of each tenant that is missing from the page."""
 _LAST: Final = len(PRIORITIES)
 
 
 def tenant_of(tags: Iterable[str]) -> str | None:
-    """Read the tenant out of a run's tags."""
+    """Return the tenant from a run's tags; None if it has none."""
     return next((tag.removeprefix(TENANT_TAG) for tag in tags if tag.startswith(TENANT_TAG)), None)
 
 
 @dataclass(slots=True)
 class Waiting:
-    """The runs of one pool that wait, and who is known to have any."""
+    """The queued runs of a work pool, and the tenants that have submitted runs."""
 
     client: "PrefectClient"
     pool: str
     queues: tuple[str, ...] = ()
-    """Names of the queues to serve; none: all of the pool's."""
+    """Names of the queues to serve; empty: all queues of the pool."""
     tenants: dict[str, None] = field(default_factory=dict[str, None])
     """Tenants seen so far, least recently served first."""
     _ranks: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
     def met(self, tags: Iterable[str]) -> None:
-        """Remember a tenant."""
+        """Record the tenant of a run's tags."""
         tenant = tenant_of(tags)
         if tenant is not None:
             self.tenants.setdefault(tenant, None)
 
     def served(self, tenant: str | None) -> None:
-        """Put a tenant last in the order of turns."""
+        """Move a tenant to the end of the round-robin order."""
         if tenant is not None:
             self.tenants.pop(tenant, None)
             self.tenants[tenant] = None
 
     async def look(self) -> "list[FlowRun]":
-        """Ask the server who waits: at most a page of the oldest, and some of every other tenant."""
+        """Read queued runs that are due: a page of the oldest, and some of each tenant missing from it."""
         found = await self.client.get_scheduled_flow_runs_for_work_pool(
             work_pool_name=self.pool,
             work_queue_names=list(self.queues) or None,
@@ -88,7 +89,7 @@ class Waiting:
         return runs
 
     async def next_due(self) -> datetime | None:
-        """Return when the next queued run is due, which may be in the past; None if none is queued."""
+        """Return the due time of the next queued run, which may be in the past; None if no run is queued."""
         if self.queues:
             first = await read_any_of_async(list(self.queues), self._first_due, order=_due, limit=1)
         else:
@@ -96,7 +97,7 @@ class Waiting:
         return _due(first[0]) if first else None
 
     async def _first_due(self, chunk: list[str] | None, limit: int, offset: int) -> "list[FlowRun]":
-        """Read scheduled runs of some queues of the pool, or of all, by their due time."""
+        """Read scheduled runs of some queues of the pool, or of all, ordered by their due time."""
         return await self.client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
@@ -109,7 +110,7 @@ class Waiting:
         )
 
     async def _of_others(self, shown: set[str | None], known: set[UUID]) -> "list[FlowRun]":
-        """Read the oldest runs of tenants that the page has none of, and of nobody's."""
+        """Read the oldest runs of known tenants that are missing from the page."""
         queues = await self._open_queues()
         hidden = [name for name in self.tenants if name not in shown][:_TENANTS_A_LOOK]
         more: list[FlowRun] = []
@@ -119,12 +120,12 @@ class Waiting:
         return [run for run in more if run.id not in known]
 
     async def _of_tenant(self, name: str, chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
-        """Read the oldest runs of a tenant that are due in some queues."""
+        """Read the oldest due runs of a tenant in some queues."""
         return await self.client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
                 tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
-                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  pendulum stays out of it
+                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  annotated as a pendulum type
             ),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
             work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=chunk)),
@@ -145,14 +146,15 @@ class Waiting:
 
     def in_order(self, runs: "Iterable[FlowRun]", running: Mapping[str | None, int]) -> "list[FlowRun]":
         """
-        Put waiting runs in the order in which they should start.
+        Sort queued runs into the order in which they should start.
 
         Args:
-            runs:    the waiting.
-            running: how many jobs of each tenant run here now; None counts those of nobody's.
+            runs:    queued runs.
+            running: number of running jobs per tenant in this worker; None: jobs without a tenant.
 
         Returns:
-            All of them: by priority; within one, first who has fewest running, then whose turn it is.
+            At most PAGE_SIZE runs: by priority; within a priority, first the tenant with the fewest running
+            or already chosen jobs, then by round-robin order, then by due time.
         """
         turns = {name: place for place, name in enumerate(self.tenants)}
         ahead: Counter[str | None] = Counter(running)
@@ -174,14 +176,14 @@ class Waiting:
         return chosen
 
     def _rank(self, run: "FlowRun") -> int:
-        """0 is most urgent. The parameter speaks first, for whoever made the run in the default queue."""
+        """Return the priority, 0 for the highest; the `priority` parameter overrides the queue of the run."""
         if isinstance(run.parameters.get("control"), Mapping) and "priority" in run.parameters["control"]:
             return PRIORITIES.index(read_control(run.parameters).priority)
         return self._ranks.get(run.work_queue_id, _rank_of_name("normal")) if run.work_queue_id else _LAST
 
 
 def _rank_of_name(queue: str) -> int:
-    """Queues of other names, such as Prefect's `default`, are normal."""
+    """Return the priority of a queue; other queues, such as Prefect's `default`, have normal priority."""
     return PRIORITIES.index(queue) if queue in PRIORITIES else PRIORITIES.index("normal")
 
 

@@ -1,4 +1,4 @@
-"""What happens to runs on the server: told by its event stream, and asked for every few seconds."""
+"""Watch of the server for a worker: events of queued and cancelled runs, and polling of its runs' states."""
 
 import asyncio
 import time
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 ASK_EVERY_S: Final = 1.5
 _TAKEN_AWAY_AFTER_S: Final = 10.0
-"""Our own child may have ended the run a moment ago and not told us yet."""
+"""Seconds; this worker's child may have ended the run without having reported it yet."""
 
 _WAKING: Final = tuple(
     f"prefect.flow-run.{name}" for name in ("Scheduled", RETRY, RESCHEDULED, WAITING, "Resuming")
 )
-"""Events of runs that become due now or later; a later due time has to be known too."""
+"""Events of runs that were queued, for now or a later time."""
 _CANCELLING: Final = "prefect.flow-run.Cancelling"
 
 
 class Watch:
-    """Looks at the server for a worker."""
+    """Reports queued runs, cancellations and reassigned runs to a worker."""
 
     def __init__(
         self,
@@ -45,23 +45,23 @@ class Watch:
         on_stop: Callable[[UUID, Why], None],
     ) -> None:
         """
-        Describe it; `listen` and `ask` do the work.
+        Configure the watch; `listen_for_events` and `poll_states` start it.
 
         Args:
-            client:     of the caller's.
-            pool_id:    work pool whose events matter.
-            in_flight:  the worker's runs of this moment.
-            on_waiting: called with the tags of a run that has become ready to start.
-            on_stop:    called, perhaps more than once, for a run of the worker that should end.
+            client:    client of the server.
+            pool_id:   id of the work pool.
+            in_flight: returns the ids of the worker's current runs.
+            on_queued: called with the tags of a run that was queued.
+            on_stop:   called, possibly repeatedly, for a run of the worker that should stop.
         """
         self._client, self._pool = client, pool_id
         self._in_flight, self._on_waiting, self._on_stop = in_flight, on_waiting, on_stop
         self._strange_since: dict[UUID, float] = {}
         self.is_listening = False
-        """Whether the event stream is open; otherwise the worker has to poll."""
+        """Whether the event stream is connected; otherwise the worker has to poll."""
 
     async def listen(self) -> None:
-        """Follow the event stream for ever, reconnecting."""
+        """Process the event stream until cancelled, and reconnect after errors."""
         pause = 1.0
         wanted = EventFilter(
             event=EventNameFilter(name=[*_WAKING, _CANCELLING]),
@@ -71,11 +71,11 @@ class Watch:
             try:
                 async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
                     self.is_listening = True
-                    self._on_waiting([])  # runs that were queued before the stream was open
+                    self._on_waiting([])  # runs may have been queued before the stream was connected
                     async for event in events:
                         pause = 1.0
                         self._heard(event)
-            except Exception:  # noqa: S110  the stream's many ways to break all mean the same
+            except Exception:  # noqa: S110  any error of the stream leads to a reconnect
                 pass
             finally:
                 self.is_listening = False
@@ -93,7 +93,7 @@ class Watch:
         )
 
     async def ask(self) -> None:
-        """Look at the states of the worker's runs, for ever."""
+        """Poll the states of the worker's runs every POLL_INTERVAL_S, until cancelled."""
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             ids = list(self._in_flight())
@@ -120,7 +120,7 @@ class Watch:
             self._on_stop(run_id, "cancel")
         elif state in (StateType.PENDING, StateType.RUNNING, StateType.PAUSED):
             self._strange_since.pop(run_id, None)
-        else:  # deleted, ended or queued again by somebody else
+        else:  # the run was deleted, ended or requeued elsewhere
             since = self._strange_since.setdefault(run_id, time.monotonic())
             if time.monotonic() - since > _TAKEN_AWAY_AFTER_S:
                 self._on_stop(run_id, "taken_away")

@@ -1,4 +1,4 @@
-"""The worker type `warm-process`: runs execute in long-lived child processes whose models stay loaded."""
+"""The worker type `warm-process`: executes runs in long-lived child processes with loaded models."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 15.0
 CHILDREN_EVENT = "musetalk.worker.children"
-"""Sent with every heartbeat of a worker: what each of its children does and holds."""
+"""Event emitted with every heartbeat of a worker: state, memory and models of its children."""
 _LOOK_WITHOUT_EVENTS_S = 1.0
 """Poll interval while the event stream is down."""
 _LOOK_AT_LEAST_S = 15.0
@@ -66,21 +66,21 @@ class _Taken:
 
 
 class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
-    """Takes runs while a child is free, and looks after them to a true end."""
+    """A Prefect worker that claims runs while a child process is free, and executes them to a final state."""
 
     type: ClassVar[str] = WORKER_TYPE  # pyright: ignore[reportIncompatibleVariableOverride]
     job_configuration = WarmJobConfiguration
     job_configuration_variables = WarmVariables
-    _description = "Runs flows in long-lived processes that keep imports and models loaded, one a GPU."
+    _description = "Executes flows in long-lived processes that keep imports and models loaded, one per GPU."
     _display_name = "Warm process"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """
-        Make a worker; children start with `start`.
+        Create the worker; `start` starts its children.
 
         Args:
-            args:   of Prefect's BaseWorker.
-            kwargs: likewise; `limit` bounds the children that take runs at a time.
+            args:   arguments of Prefect's BaseWorker.
+            kwargs: keyword arguments of BaseWorker; `limit` is the maximum number of children.
         """
         super().__init__(*args, **kwargs)
         self._rules = get_settings().worker
@@ -103,13 +103,13 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._watching = False
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
-        """Work until stopped; see Prefect's BaseWorker for the arguments. Returns after a drain."""
-        # our own patience is finer than the client's, which sleeps two seconds and more while nothing happens
+        """Execute runs until stopped; returns after draining. For the arguments see Prefect's BaseWorker."""
+        # requests are retried here, with shorter delays than the client's of two seconds and more
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._scope:
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
-        """Start the children and connect."""
+        """Start the child processes and connect to the server."""
         self._leaving.listen()
         self._scratch.open()
         for number, environment in enumerate(children_of(self._rules, self._limit)):
@@ -132,7 +132,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._waiting = Waiting(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
 
     async def teardown(self, *exc_info: Any) -> None:
-        """End the children and disconnect; what still runs is left to the next worker's reaper."""
+        """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
         try:
             self._task_group().cancel_scope.cancel()
             await super().teardown(*exc_info)
@@ -152,7 +152,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._scope.cancel()
 
     async def sync_with_backend(self) -> None:
-        """Send a heartbeat; a server that is away is waited for, whatever time it takes."""
+        """Send a heartbeat, and start the services after the first one; later outages are only logged."""
         try:
             await super().sync_with_backend()
         except (httpx.HTTPError, OSError) as error:
@@ -190,9 +190,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
 
     async def _poll_when_woken(self) -> None:
         """
-        Poll as soon as a child is free or a run is due.
+        Poll for runs as soon as a child is free or a run is due.
 
-        The event stream announces runs that are due now; for later ones the due time is read.
+        Events announce runs that are due now; for later runs, the due time is read from the server.
         """
         while True:
             with anyio.move_on_after(await self._seconds_to_next_poll()):
@@ -201,7 +201,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             await self.get_and_submit_flow_runs()
 
     async def _seconds_to_next_poll(self) -> float:
-        """Return the time until the next poll in seconds; an event ends it early."""
+        """Return the seconds until the next poll; an event triggers it earlier."""
         if self._watch is None or not self._watch.is_listening:
             return _LOOK_WITHOUT_EVENTS_S
         if self._waiting is None or self._free_children() <= 0:
@@ -223,16 +223,16 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
         """
-        Take as many runs as there are free children.
+        Claim as many runs as there are free children.
 
         Returns:
-            What was taken. A server that is away means nothing was.
+            The claimed runs; empty if the server is unavailable.
         """
         async with self._polling:
-            self._last_polled_time = now("UTC")  # what Prefect's health check looks at
+            self._last_polled_time = now("UTC")  # read by Prefect's health check
             try:
                 return await self._take_some()
-            except ObjectNotFound:  # the pool; the next heartbeat makes it
+            except ObjectNotFound:  # the work pool does not exist yet; the next heartbeat creates it
                 return []
             except (httpx.HTTPError, OSError) as error:
                 if not is_outage(error):
@@ -263,14 +263,14 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         return chosen
 
     def _free_children(self) -> int:
-        """Children that are idle, less the runs that are on their way to one."""
+        """Return the number of idle children minus the claimed runs that have no child yet."""
         if self._leaving.has_begun:
             return 0
         placed = sum(1 for taken in self._taken.values() if taken.attempt and taken.attempt.placed)
         return sum(1 for slot in self.slots if slot.is_free) - (len(self._taken) - placed)
 
     async def _see_through(self, run: "FlowRun") -> None:
-        """Claim a run, execute it, and see that its last state is true."""
+        """Claim a run, execute it, and make sure that its final state is on the server."""
         log = self.get_flow_run_logger(run)
         try:
             if not await claim(self.client, run.id, self.name, self.type):
@@ -296,7 +296,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._wake.set()
 
     async def _prepared(self, run: "FlowRun") -> WarmJobConfiguration | None:
-        """Resolve the job configuration of a run; None if that failed and the run was ended or requeued."""
+        """Return the job configuration of a run; None if that failed, and the run was failed or requeued."""
         try:
             return await patiently(partial(self._configure, run), 120)
         except Exception as error:
@@ -324,11 +324,11 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
 
         Args:
             flow_run:      the run, in state Pending.
-            configuration: the pool's form, filled in.
-            task_status:   told the child's process id once the run has one.
+            configuration: resolved job configuration.
+            task_status:   receives the child's process id once the run has a slot.
 
         Returns:
-            Exit status 0: its last state is on the server, whichever that is.
+            Always status 0, since the final state of the run is on the server.
         """
         taken = self._taken.setdefault(flow_run.id, _Taken(flow_run))
         attempt = taken.attempt = Attempt(
@@ -348,7 +348,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             task_status.started(slot.pid)
         with self._scratch.folder(str(flow_run.id)) as folder:
             unhooked = await attempt.execute(slot, folder)
-        if slot.state != "idle":  # its child was ended and may have left something half-made
+        if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
             await asyncio.to_thread(sweep_drafts, get_settings().cache_folder)
         if unhooked is not None:
             ready = [slot for slot in self.slots if slot.state in ("idle", "busy")]
@@ -356,7 +356,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
 
     async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
-        """Choose a child: the best, waited for a little, else any that is free; None when it was stopped."""
+        """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""
         names = warm_names(run)
         patience = self._rules.placement_wait_s if is_worth_a_wait(run) else 0.0
         waited = anyio.current_time() + patience
@@ -382,7 +382,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             taken.attempt.stop(why)
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
-        """Add the children to what the worker says of itself; Prefect Cloud keeps that, a server does not."""
+        """Return the worker's metadata with its children; only Prefect Cloud stores it."""
         known = await super()._worker_metadata()
         children = [metrics.describe(slot) for slot in self.slots]
         return WorkerMetadata(
@@ -392,7 +392,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         )
 
     def _show_children(self) -> None:
-        """Put them into an event, which a server does keep and shows in its feed."""
+        """Emit the children's state as an event; a self-hosted server stores it and shows it in its feed."""
         emit_event(
             CHILDREN_EVENT,
             resource=self._event_resource(),

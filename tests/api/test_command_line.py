@@ -139,10 +139,10 @@ def test_a_key_is_presented(environment, server, runs):
 @pytest.mark.parametrize(
     ("job_type", "given", "more", "text"),
     [
-        ("dub", {}, [], "There is no job type dub; there are lip_sync"),
-        ("speech", {"video": "x"}, [], "speech has no parameter video; it has text"),
+        ("dub", {}, [], "Unknown job type dub. Job types: lip_sync"),
+        ("speech", {"video": "x"}, [], "speech has no parameter video. Parameters: text"),
         ("speech", {}, ["seed"], "NAME=VALUE"),
-        ("speech", {}, ["output=1", "output.name=hi"], "output was given a value of its own"),
+        ("speech", {}, ["output=1", "output.name=hi"], "output was already set to a value"),
         ("speech", {"text": "@/nowhere/words.txt"}, [], "cannot be read"),
     ],
 )
@@ -180,7 +180,7 @@ def test_two_servers_on_one_port_are_refused(environment):
 
     assert command("up") == (
         1,
-        "musetalk: The API and the Prefect server need two ports: give another --port.\n",
+        "musetalk: The API and the Prefect server need different ports: set another --port.\n",
     )
     assert command("up", "--prefect-port", "99999")[0] == 2
 
@@ -199,7 +199,7 @@ def test_the_demo_looks_for_your_files_before_it_starts_anything(environment, tm
 
     assert command("demo", option, missing, "--out", tmp_path / "out") == (
         1,
-        f"musetalk: There is no file {missing}.\n",
+        f"musetalk: No such file: {missing}.\n",
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -227,7 +227,7 @@ def test_a_summary_of_a_picture_knows_no_rate():
 
     lines = summary({"type": "analyze", "status": "succeeded", "result": result, "error": None})
 
-    assert lines[:3] == ["analyze succeeded: a.jpg (40x30)", "A cat.", "written by starter"]
+    assert lines[:3] == ["analyze succeeded: a.jpg (40x30)", "A cat.", "model: starter"]
 
 
 def test_a_summary_names_the_engine():

@@ -62,7 +62,7 @@ def test_a_plain_log_tells_how_far_the_jobs_are(on_server, runs, finish, wishes)
     said = demo_output(wishes, is_terminal=False).splitlines()
 
     wanted = [
-        "listening",
+        "recognizing the speech",
         "lip sync: render 30/100 55 %",
         "lip sync: render 60/100 70 %",
         "lip sync: succeeded 100 %",

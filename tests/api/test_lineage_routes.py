@@ -167,10 +167,10 @@ def test_the_command_shows_it(server, app_of_server, finished):
     status, out, _ = musetalk(server, "lineage", second.id, "--depth", "3")
     assert status == 0 and "\x1b" not in out and "\nforged" not in out
     assert out.startswith(f"{second.id} portrait by musetalk-flows 1.2.3")
-    assert f"made   {'a' * 64}" in out and f"model  {'b' * 64}  face-mesh" in out
-    assert f"after  {first.id}" in out and f"{gone} unknown" in out
+    assert f"output {'a' * 64}" in out and f"model  {'b' * 64}  face-mesh" in out
+    assert f"source {first.id}" in out and f"{gone} unknown" in out
     _, short, _ = musetalk(server, "lineage", second.id)
-    assert "further back" in short
+    assert "more ancestors exist" in short
     _, text, _ = musetalk(server, "lineage", second.id, "--json")
     assert json.loads(text)["lineage"]["job"] == str(second.id)
     status, _, error = musetalk(server, "lineage", uuid4())

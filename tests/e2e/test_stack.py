@@ -98,7 +98,7 @@ def test_a_picture_is_looked_at_by_command(stack, tmp_path):
     assert first[0].startswith("analyze: ")
     assert "analyze succeeded: page_analysed.jpg (1000x420)" in first
     told = "\n".join(first)
-    assert pictures.PAGE[0] in told and "written by starter" in told
+    assert pictures.PAGE[0] in told and "model: starter" in told
     assert "cached: nothing" in first
     assert next(line for line in again if line.startswith("cached: ")) != "cached: nothing"
 

@@ -113,14 +113,14 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
 
 
 FORM = ["Video", "Speech", "Transcript", "Engine", "Encoding", "Result", "MuseTalk (", "Tenant", "Priority"]
-"""What matters first; how it is treated comes last."""
+"""The most important fields come first; the control options come last."""
 
 
 @pytest.mark.parametrize("kind", ["portrait", "prepare_avatar", "speech", "transcribe", "analyze"])
 def test_every_form_opens(stack, tab, kind):
     found = httpx.get(f"{stack.prefect_url}/api/deployments/name/{kind}/gpu").json()
     tab.page.goto(f"{stack.prefect_url}/deployments/deployment/{found['id']}/run")
-    tab.page.get_by_text("How it is treated").wait_for()
+    tab.page.get_by_text("Control options").wait_for()
     tab.page.get_by_role("button", name="Submit").wait_for()
     tab.shot(f"form-{kind}")
     assert tab.elsewhere() == [] and tab.errors == []

