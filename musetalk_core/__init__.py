@@ -1,5 +1,5 @@
 """
-Talking-head rendering as a plain Python library: decoding, face tracking, lip-sync engines, compositing, encoding.
+Talking-head rendering as a plain Python library: media, face tracking, lip-sync engines, compositing.
 
 Functions take and return arrays and local files. The package uses no Prefect, no S3, no web framework and no
 environment variables.

@@ -43,8 +43,9 @@ def _without_collision(read: Any) -> Any:
     Call `read` under a lock and retry when it collides with another thread's header parsing.
 
     NumPy parses array headers with `ast`, whose recursion depth CPython 3.11 counts per interpreter, not per
-    thread. Two threads that parse at the same time occasionally get `SystemError: AST constructor recursion depth
-    mismatch`. The lock serializes the calls of this module; the retry covers parsers in other libraries.
+    thread. Two threads that parse at the same time occasionally get `SystemError: AST constructor recursion
+    depth mismatch`. The lock serializes the calls of this module; the retry covers parsers in other
+    libraries.
     """
     for _ in range(_TRIES - 1):
         with _reading:

@@ -1,9 +1,9 @@
 """
 Prepared avatar on disk: manifest, frame index, landmarks, crop boxes and engine features of one source clip.
 
-An avatar holds everything about a clip that does not depend on the speech, as a folder of small files beside the
-content-addressed source. The source's frames are not copied, except into a lossless proxy if the source cannot be
-read backwards. No file is a pickle.
+An avatar holds everything about a clip that does not depend on the speech, as a folder of small files beside
+the content-addressed source. The source's frames are not copied, except into a lossless proxy if the source
+cannot be read backwards. No file is a pickle.
 """
 
 import json

@@ -1,7 +1,8 @@
 """
 Blend a rendered face into its frame: blend square, feathered mask and 8-bit alpha compositing.
 
-All engines use MuseTalk's geometry and the integer arithmetic of its image libraries, whichever mask they supply.
+All engines use MuseTalk's geometry and the integer arithmetic of its image libraries, whichever mask they
+supply.
 """
 
 from typing import Final
@@ -19,7 +20,7 @@ _UPPER_SHARE: Final = 0.5
 
 
 def paste_square(box: Box) -> Box:
-    """Return the square around the box's center in which blending happens; its side is 1.5 times the longer side."""
+    """Return the square in which a face is blended: centered on the box, with 1.5 times its longer side."""
     width, height = box.size
     x, y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
     half = int(max(width, height) // 2 * _EXPAND)
@@ -37,8 +38,9 @@ def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE)
     """
     Blur the edge of a mask.
 
-    The soft edge extends out of the box and into the upper half of the square, as in the original MuseTalk. The
-    result equals a blur of the whole square, but only the non-zero part is computed here and in `composite`.
+    The soft edge extends out of the box and into the upper half of the square, as in the original MuseTalk.
+    The result equals a blur of the whole square, but only the non-zero part is computed here and in
+    `composite`.
 
     Args:
         mask:       (h, w) uint8 over `area`. Not modified.
@@ -47,14 +49,15 @@ def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE)
         blur_share: width of the soft edge over the side of the square.
 
     Returns:
-        (mh, mw) uint8 mask and its position: the smallest box that contains all non-zero pixels; may be empty.
+        (mh, mw) uint8 mask and its position: the smallest box that contains all non-zero pixels; may be
+        empty.
     """
     mask, area = _trimmed(mask, area)
     if area.is_empty:
         return mask, area
     size = int(blur_share * (square.x2 - square.x1) // 2 * 2) + 1
-    # GaussianBlur mirrors pixels at the border. One zero more than half the kernel makes the mirrored pixels zeros;
-    # at the border of the square the same pixels are mirrored as in the original.
+    # GaussianBlur mirrors pixels at the border. One zero more than half the kernel makes the mirrored pixels
+    # zeros; at the border of the square the same pixels are mirrored as in the original.
     around = area.grown(size // 2 + 1).shared(square)
     wide = np.zeros((around.y2 - around.y1, around.x2 - around.x1), np.uint8)
     wide[area.within(around).slices()] = mask
@@ -65,8 +68,8 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
     """
     Blend a face into a part of a frame.
 
-    All boxes are in pixels of the frame. The face and the mask may extend beyond the part; what lies outside is
-    ignored. Outside the face's box the mask has no effect.
+    All boxes are in pixels of the frame. The face and the mask may extend beyond the part; what lies outside
+    is ignored. Outside the face's box the mask has no effect.
 
     Args:
         frame:     (h, w, 3) uint8 BGR, the part `area` of the frame. Not modified.
@@ -92,7 +95,8 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
         before = frame[here.slices()].astype(np.uint16)
         over = face[shared.within(box).slices()].astype(np.uint16)
         weight = mask[shared.within(mask_area).slices()][..., None].astype(np.uint16)
-        # Rounded division by 255 in uint16: ((t >> 8) + t) >> 8 with t = 255 * value + 128, which stays below 2 ** 16.
+        # Rounded division by 255 in uint16: ((t >> 8) + t) >> 8 with t = 255 * value + 128, which stays below
+        # 2 ** 16.
         total = before * (255 - weight) + over * weight + 128
         out[here.slices()] = ((total >> 8) + total) >> 8
     return out

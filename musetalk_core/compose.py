@@ -39,7 +39,8 @@ def compose(
         engine:    the engine that rendered the crops; supplies the blend masks.
         crops:     the crops it rendered for this chunk.
         chunk:     the range of output frames.
-        idle_seed: seed of the idle motion of a still. With None, or if the source is a video, only the mouth moves.
+        idle_seed: seed of the idle motion of a still. With None, or if the source is a video, only the mouth
+            moves.
         masks:     mask cache of this avatar under this engine, to share between chunks; None = a new one.
     """
     avatar = scene.avatar
@@ -63,7 +64,7 @@ class Paste:
         self._avatar, self._engine, self._masks = scene.avatar, engine, masks
 
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
-        """Return a copy of `picture` (source frame `source`) with the crop, (h, w, 3) uint8 BGR, blended in."""
+        """Return a copy of `picture` (source frame `source`) with the crop, uint8 BGR, blended in."""
         box = self._avatar.box(source)
         placed = self._masks.get(source, lambda: self._mask(source, box))
         if placed is None:
@@ -83,21 +84,21 @@ class Paste:
 
 
 def fitted(crop: Image, box: Box) -> Image:
-    """Scale a rendered crop to the size of its box by bilinear interpolation, as the original MuseTalk does."""
+    """Scale a rendered crop to the size of its box, bilinearly as the original MuseTalk does."""
     if crop.shape[1::-1] == box.size:
         return crop
     return np.asarray(cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 class StillWithIdle:
-    """A still with a talking mouth and idle motion: the crop is pasted first, then blinks and sway are applied."""
+    """A still with idle motion: the rendered mouth is pasted first, then blinks and sway are applied."""
 
     def __init__(self, scene: Scene, paste: Paste, seed: int) -> None:
         self._avatar, self._paste, self._seed = scene.avatar, paste, seed
         self._idle: Idle | None = None
 
     def at(self, picture: Picture, crop: Image | None, time_s: float) -> Picture:
-        """Return the frame at `time_s` seconds of the output. With `crop` None the still keeps its own mouth."""
+        """Return the frame at `time_s` seconds of the output; with `crop` None the mouth stays unchanged."""
         if self._idle is None:
             size = picture.width, picture.height
             self._idle = Idle(size, self._mesh(picture), self._seed)
@@ -106,6 +107,6 @@ class StillWithIdle:
         return picture.pasted(self._idle.apply(talking.bgr(region), time_s), picture.bgr(region), region)
 
     def _mesh(self, picture: Picture) -> Float:
-        """Return 468 mesh landmarks for the eyelids, from the avatar or, if it has other landmarks, detected anew."""
+        """Return mesh landmarks, which the eyelids need; detect them if the avatar has other landmarks."""
         landmarks = self._avatar.landmarks(0)
         return landmarks if len(landmarks) == MESH_POINTS else mesh_at(picture, landmarks)

@@ -23,7 +23,11 @@ _PIXELS, _TABLE = "crops.bin", "crops.npz"
 
 @dataclass(slots=True)
 class CropWriter:
-    """Writer of one crop, or none, per output frame. Use it in a `with` block; the table is written on a clean exit."""
+    """
+    A writer of one crop, or none, per output frame.
+
+    Use it in a `with` block. The table is written only if the block ends without an exception.
+    """
 
     folder: Path
     _sources: list[int] = field(default_factory=list[int])
@@ -35,7 +39,7 @@ class CropWriter:
         return self
 
     def write(self, source: int, crop: Image | None) -> None:
-        """Append the next output frame's crop, (h, w, 3) uint8 BGR; None shows source frame `source` unchanged."""
+        """Append the crop of the next output frame, (h, w, 3) uint8 BGR; None = show `source` unchanged."""
         self._sources.append(source)
         self._shapes.append((0, 0) if crop is None else (crop.shape[0], crop.shape[1]))
         if crop is not None:

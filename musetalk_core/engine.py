@@ -26,8 +26,8 @@ class FaceFrame:
         index:     number of the source frame.
         shot:      number of the shot (between two scene cuts).
         box:       position of `crop` in pixels, inside the frame; coordinates of any parity.
-        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Read-only. Empty while an engine renders whose
-            capabilities say that it needs no crops.
+        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Read-only. Empty while an engine renders
+            whose capabilities say that it needs no crops.
         landmarks: (K, 2) float32 in pixels of the frame, from the engine's face tracker, smoothed over time.
         picture:   the whole frame during avatar preparation; None during rendering.
     """
@@ -78,8 +78,8 @@ class Traits:
 
     Attributes:
         needs_crops:      `render` reads the source pixels. If False, the source is not decoded for rendering.
-        thread_safe:      `render` may run in several threads at once. If False, all calls run in one thread, because
-            the engine owns a device.
+        thread_safe:      `render` may run in several threads at once. If False, all calls run in one thread,
+            because the engine owns a device.
         feature_size:     R, the number of features per frame.
         smooth_landmarks: smooth landmarks over time before the engine uses them.
     """
@@ -140,8 +140,8 @@ class Engine(Protocol):
         """
         Return everything of this engine that determines the result of a stage, as JSON values for cache keys.
 
-        That is code versions, digests of the weights and all parameters. A stage's cache key also contains the keys
-        of the stages before it.
+        That is code versions, digests of the weights and all parameters. A stage's cache key also contains
+        the keys of the stages before it.
         """
         ...
 
@@ -172,7 +172,7 @@ class Engine(Protocol):
         ...
 
     def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Return shot number -> source frame whose teeth the shot copies. Shots without a reference are left out."""
+        """Return shot number -> source frame whose teeth the shot copies; shots may be left out."""
         ...
 
     def encode_speech(
@@ -226,8 +226,8 @@ class Engine(Protocol):
         Return the blend mask of a source frame. Called about once per source frame.
 
         Returns:
-            (mh, mw) uint8 mask, where 255 shows the rendered face, and its position, which may extend beyond the
-            frame. None if rendered crops already equal the source at their borders and their boxes have even
-            coordinates.
+            (mh, mw) uint8 mask, where 255 shows the rendered face, and its position, which may extend beyond
+            the frame. None if rendered crops already equal the source at their borders and their boxes have
+            even coordinates.
         """
         ...

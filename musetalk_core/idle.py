@@ -23,13 +23,12 @@ from musetalk_core.faces.topology import (
 from musetalk_core.types import Box, Float, Image, Ints
 
 _GROWN, _SOFT, _EDGE = 1.25, 0.22, 0.15
-"""The moving area: scale of the face oval, sigma of its soft edge (in H), fade at the picture's border (in H)."""
+"""The moving area: scale of the face oval, sigma of its soft edge (H), fade at the picture's border (H)."""
 _LEAST_WEIGHT: Final = 0.02
 _GRID_PER_H: Final = 40.0
 """Nodes of the displacement grid per face height."""
 _CUBIC_MOST_PX: Final = 1_000_000
-"""Largest region sampled with cubic interpolation. Above it the difference to linear, which is three times as fast, is
-not visible."""
+"""Pixels of the largest region sampled with cubic interpolation; above, linear looks the same, 3 times as fast."""
 
 _SLOT_S, _JITTER_S, _FIRST_S = 3.75, 1.25, 1.0
 """One blink per slot, at a random moment of its first part, so that blinks are 2.5 to 5 s apart."""
@@ -38,7 +37,7 @@ _EYES: Final = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LO
 _LEAST_EYE: Final = 0.012
 """Eyes that are open less than this (in H) do not blink."""
 _SWAY: Final = ((0.008, 0.17), (0.005, 0.23), (float(np.radians(0.7)), 0.13), (0.004, 0.11))
-"""(amplitude, frequency in Hz) of the shift to the right (H), shift down (H), rotation (radians) and zoom (factor)."""
+"""(amplitude, frequency in Hz) of the shift right (H), the shift down (H), the rotation (radians) and zoom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +60,7 @@ class _Eye:
 
 class Idle:
     """
-    The idle motion of one still. Stateless after construction: times may come in any order and from any thread.
+    The idle motion of one still. Stateless after construction and thread-safe; times may come in any order.
 
     Attributes:
         region: the part of the picture that moves, with even coordinates. Nothing outside it changes.
@@ -96,7 +95,8 @@ class Idle:
         Apply the motion of one moment to the region.
 
         Args:
-            region_bgr: (h, w, 3) uint8 BGR, the pixels of `region` with the mouth already rendered. Not modified.
+            region_bgr: (h, w, 3) uint8 BGR, the pixels of `region` with the mouth already rendered. Not
+                modified.
             time_s:     seconds from the start.
 
         Returns:
@@ -161,7 +161,8 @@ def _maps(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Box, 
     """
     Return the moving region and three maps on a coarse grid over it.
 
-    The maps are (rows, columns) float32: the motion weight w, and w * x and w * y with x, y in pixels from the pivot.
+    The maps are (rows, columns) float32: the motion weight w, and w * x and w * y with x, y in pixels from
+    the pivot.
     """
     weight, scale = _weight(size, landmarks, height)
     rows, columns = np.flatnonzero(weight.any(axis=1)), np.flatnonzero(weight.any(axis=0))

@@ -31,8 +31,8 @@ def load_engine(
         name:    name of the engine.
         options: options of `musetalk`; other engines ignore them.
         runtime: models folder, device and precision. Required by `musetalk`; other engines need none.
-        pinned:  pinned content of the engine's models. A model that is not pinned uses the files that are installed
-            when it is first loaded.
+        pinned:  pinned content of the engine's models. A model that is not pinned uses the files that are
+            installed when it is first loaded.
 
     Raises:
         ModelNotInstalled: weights are missing.
@@ -43,7 +43,7 @@ def load_engine(
             from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 
             if machine is None:
-                raise InputError("the engine musetalk requires a runtime configuration with the folder of its weights")
+                raise InputError("the engine musetalk requires a runtime configuration (models folder)")
             return MuseTalkEngine(options, machine, pinned)
         case "viseme":
             from musetalk_core.engines.viseme.engine import VisemeEngine

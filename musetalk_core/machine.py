@@ -1,4 +1,4 @@
-"""Runtime configuration of neural models: models folder, device, precision, memory limits. Does not import torch."""
+"""Runtime configuration of neural models: models folder, device, precision, memory. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,8 +23,8 @@ class Machine:
         precision:     `auto` is fp16 on GPUs and fp32 on CPUs.
         memory_bytes:  memory limit of the model cache; the least recently used models are unloaded first.
         idle_s:        unload models that have been idle for this many seconds; 0 = never.
-        landmarks:     `dwpose` as in the original MuseTalk, `mesh` = the bundled face mesh; `auto` = dwpose if it is
-            installed.
+        landmarks:     `dwpose` as in the original MuseTalk, `mesh` = the bundled face mesh; `auto` = dwpose
+            if it is installed.
         batch:         maximum number of frames rendered at once; the best size up to it is measured.
         channels_last: use the channels-last memory format for images.
         compile:       compile the networks with torch.compile, which delays the first job.

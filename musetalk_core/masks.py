@@ -19,7 +19,7 @@ Placed = tuple[Mask, Box] | None
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The position of a mask in the buffer. A frame without a mask takes one byte, so that all entries have an order."""
+    """Position of a mask in the buffer. A frame without a mask takes one byte, so that it has an age, too."""
 
     start: int
     stop: int
@@ -31,8 +31,8 @@ class MaskCache:
     """
     A cache of masks that evicts the oldest first. Thread-safe.
 
-    All masks are stored in one ring buffer. As separate arrays they would take about twice their size, because small
-    long-lived blocks between large short-lived ones fragment the heap.
+    All masks are stored in one ring buffer. As separate arrays they would take about twice their size,
+    because small long-lived blocks between large short-lived ones fragment the heap.
     """
 
     def __init__(self, budget_bytes: int = BUDGET) -> None:
@@ -88,6 +88,6 @@ class MaskCache:
         self._kept[frame] = _Kept(start, stop, mask.shape, box)
 
     def _drop(self, is_in_the_way: Callable[[_Kept], bool]) -> None:
-        """Evict entries from the oldest on while the condition holds. Entries are stored in the order of their age."""
+        """Evict the oldest entries while the condition holds; the buffer stores them in order of age."""
         while self._kept and is_in_the_way(next(iter(self._kept.values()))):
             self._kept.popitem(last=False)

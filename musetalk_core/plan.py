@@ -42,8 +42,8 @@ def plan(samples: int, rate: Fraction, chunk_s: float) -> Plan:
     Split a job into chunks.
 
     Args:
-        samples: S, speech samples at 16 kHz. The video gets floor(S * rate / 16000) frames, so it ends within one
-            frame of the audio.
+        samples: S, speech samples at 16 kHz. The video gets floor(S * rate / 16000) frames, so it ends within
+            one frame of the audio.
         rate:    output frames per second.
         chunk_s: target length of a chunk in seconds.
 

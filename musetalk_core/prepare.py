@@ -125,7 +125,7 @@ def _find_faces(request: Request, engine: Engine, folder: Path, on_frames: OnFra
 
 
 class _Encoding:
-    """The second pass: crop the frames with a face, encode them and write the engine's data into the folder."""
+    """The second pass: crop the frames with a face, encode them, write the engine's data into the folder."""
 
     def __init__(
         self,

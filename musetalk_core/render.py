@@ -43,8 +43,8 @@ class Scene:
         avatar:  the prepared avatar.
         source:  file of the avatar's source clip.
         rate:    output frames per second.
-        no_face: what to do with source frames without a face: `passthrough` shows them unchanged, `hold` shows the
-            nearest frame with a face, `fail` raises `NoFaceFound`.
+        no_face: what to do with source frames without a face: `passthrough` shows them unchanged, `hold`
+            shows the nearest frame with a face, `fail` raises `NoFaceFound`.
     """
 
     avatar: Avatar
@@ -108,8 +108,8 @@ def _device_thread() -> ThreadPoolExecutor:
     """
     Return the executor of the one thread of this process that uses the device, shared by all chunks.
 
-    PyTorch caches cuDNN's choice of algorithm per convolution and per thread. In a new thread every choice is made
-    again, which takes longer than rendering a chunk (docs/LOG.md).
+    PyTorch caches cuDNN's choice of algorithm per convolution and per thread. In a new thread every choice is
+    made again, which takes longer than rendering a chunk (docs/LOG.md).
     """
     return ThreadPoolExecutor(1, thread_name_prefix="device")
 
@@ -135,9 +135,9 @@ class _Work:
         """
         Yield (source frame, crop) in order. The next batches are rendered while the caller writes.
 
-        One thread that reads, renders and writes uses 25 % less CPU time than two threads that alternate. Therefore
-        a thread-safe engine gets a thread pool only if `threads` is above 1; an engine that owns a device always
-        renders in the device thread.
+        One thread that reads, renders and writes uses 25 % less CPU time than two threads that alternate.
+        Therefore a thread-safe engine gets a thread pool only if `threads` is above 1; an engine that owns a
+        device always renders in the device thread.
         """
         if self.engine.traits.in_threads and threads <= 1:
             for batch in self._batches():

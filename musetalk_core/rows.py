@@ -29,7 +29,7 @@ class RowReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """A table in a folder. It is not memory-mapped, because pages that were read would count as process memory."""
+    """A table in a folder. Not memory-mapped: pages that were read would count as memory of the process."""
 
     folder: Path
     count: int

@@ -4,8 +4,9 @@ Shared types: array aliases, sample rates and the pixel rectangle `Box`.
 Axis letters in all docstrings:
     B batch   T video frames   H W image   h w crop   C channels   K landmarks
     S audio samples   D feature size
-Color images are (H, W, 3) uint8 BGR. Between decoder and encoder a frame is a `Picture` (8-bit 4:2:0, BT.709).
-Boxes are integer pixels, xyxy, half-open: `frame[y1:y2, x1:x2]`. Frame rates are `fractions.Fraction`, never floats.
+Color images are (H, W, 3) uint8 BGR. Between decoder and encoder a frame is a `Picture` (8-bit 4:2:0,
+BT.709). Boxes are integer pixels, xyxy, half-open: `frame[y1:y2, x1:x2]`. Frame rates are
+`fractions.Fraction`, never floats.
 """
 
 from dataclasses import dataclass
