@@ -28,7 +28,7 @@ _LEAST_WEIGHT: Final = 0.02
 _GRID_PER_H: Final = 40.0
 """Nodes of the displacement grid per face height."""
 _CUBIC_MOST_PX: Final = 1_000_000
-"""Pixels of the largest region sampled with cubic interpolation; above, linear looks the same, 3 times as fast."""
+"""Largest region sampled with cubic interpolation; above it linear looks the same and is three times as fast."""
 
 _SLOT_S, _JITTER_S, _FIRST_S = 3.75, 1.25, 1.0
 """One blink per slot, at a random moment of its first part, so that blinks are 2.5 to 5 s apart."""
@@ -37,7 +37,7 @@ _EYES: Final = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LO
 _LEAST_EYE: Final = 0.012
 """Eyes that are open less than this (in H) do not blink."""
 _SWAY: Final = ((0.008, 0.17), (0.005, 0.23), (float(np.radians(0.7)), 0.13), (0.004, 0.11))
-"""(amplitude, frequency in Hz) of the shift right (H), the shift down (H), the rotation (radians) and zoom."""
+"""(amplitude, frequency in Hz) of the shift right (H), shift down (H), rotation (radians) and zoom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
