@@ -28,7 +28,7 @@ _LEAST_WEIGHT: Final = 0.02
 _GRID_PER_H: Final = 40.0
 """Nodes of the displacement grid per face height."""
 _CUBIC_MOST_PX: Final = 1_000_000
-"""Largest region sampled with cubic interpolation; above it linear looks the same and is three times as fast."""
+"""Largest region sampled with cubic interpolation; above it, linear looks the same and is 3 times as fast."""
 
 _SLOT_S, _JITTER_S, _FIRST_S = 3.75, 1.25, 1.0
 """One blink per slot, at a random moment of its first part, so that blinks are 2.5 to 5 s apart."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16
 GAP_S = Fraction(1, 10)
-"""Shortest gap (filled with silence) or overlap (dropped) in an audio track; muxing uses the same value."""
+"""Seconds of the shortest gap (filled with silence) or overlap (dropped); muxing uses the same value."""
 _BYTES = 4
 
 

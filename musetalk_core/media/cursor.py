@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from musetalk_core.media.decoder import FrameDecoder
 
 _LEADS_S = (Fraction(0), Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))
-"""Seconds to seek ahead of a key frame, tried in order: containers that seek by decoding time land late at 0."""
+"""Seconds to seek ahead of a key frame, tried in order: seeking by decoding time lands too late with 0."""
 
 
 class Cursor:

@@ -13,7 +13,7 @@ _SQUARE_ENOUGH = Fraction(1, 200)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A rotation by a multiple of 90 degrees with mirroring: transpose, then flip left-right, then up-down."""
+    """A rotation by 90-degree steps and mirroring: transpose, then flip left-right, then flip up-down."""
 
     transpose: bool = False
     flip_x: bool = False
@@ -40,7 +40,7 @@ class Turn:
         return 180 if self.flip_y else 0
 
     def applied(self, plane: Image) -> Image:
-        """Apply the orientation to a (h, w) uint8 plane or (h, w, C) image; returns the input if it is upright."""
+        """Orient an (h, w) uint8 plane or (h, w, C) image; returns the input itself if nothing changes."""
         if self.transpose:
             plane = np.asarray(cv2.transpose(plane), np.uint8)
         if self.flip_x or self.flip_y:

@@ -124,7 +124,7 @@ def encode_sound(
 
 
 def _filters(codec: str) -> str:
-    """Return the audio filters to apply before encoding: the same changes as in `decode_speech`, to stay in sync."""
+    """Return ffmpeg's audio filters; they match `decode_speech`, so that the audio fits the lips."""
     # Late starts and gaps become silence.
     steps = [f"aresample=async=1:first_pts=0:min_hard_comp={float(GAP_S)}"]
     if codec.startswith("pcm_f"):
@@ -134,7 +134,7 @@ def _filters(codec: str) -> str:
 
 
 def _is_plain(speech: Path) -> bool:
-    """Tell whether AAC packets form the whole track: no late start, no gaps, nothing hidden by an edit list."""
+    """Tell whether an AAC track has no late start, no gaps and nothing hidden by an edit list."""
     sniffed = sniff(speech)
     if sniffed.demuxer != "mov":
         return False

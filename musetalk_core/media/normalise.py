@@ -1,4 +1,4 @@
-"""Convert decoded frames to `Picture`: upright, square pixels, even sides, 8-bit 4:2:0, BT.709 limited range."""
+"""Convert decoded frames to `Picture`: upright, square pixels, even sides, 8-bit 4:2:0, BT.709."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def colour_space(frame: VideoFrame) -> int:
 
 
 def is_full_range(frame: VideoFrame) -> bool:
-    """Tell whether luma has the full range 0..255: tagged so, implied by the format, RGB, or untagged gray."""
+    """Tell whether luma has the full range 0..255: by tag, by pixel format, RGB, or untagged gray."""
     name = frame.format.name
     if _is_rgb(frame) or name.startswith("yuvj"):
         return True
@@ -145,7 +145,7 @@ def _grown(plane: Image, shape: tuple[int, ...]) -> Image:
 
 
 def _on_white(planes: list[Image]) -> list[Image]:
-    """Blend Y, U, V, A planes over white. Blending in YUV equals blending in RGB, as the conversion is linear."""
+    """Blend Y, U, V, A planes over white; equal to blending in RGB, because the conversion is linear."""
     *colours, alpha = planes
     if alpha.min() == 255:
         return colours

@@ -10,7 +10,7 @@ DEFAULT_RATE = Fraction(25)
 """Frames per second for a still and for video of unknown rate."""
 _LOWEST_GUESS = Fraction(10)
 _FEW_DROPPED = Fraction(4, 5)
-"""A clip with dropped frames counts as having its full rate if at least this share of the frames is present."""
+"""A clip with dropped frames gets its full rate if at least this share of its frames is present."""
 
 
 def snapped(rate: Fraction) -> Fraction:
@@ -48,5 +48,5 @@ def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -
 
 
 def variable_rate(average: Fraction) -> Fraction:
-    """Choose a constant rate for a source with a variable rate: the standard rate nearest to its average."""
+    """Choose a constant rate for variable-rate video: the standard rate nearest its average, at least 10."""
     return nearest_standard(average, _LOWEST_GUESS)
