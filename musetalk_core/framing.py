@@ -60,7 +60,7 @@ def framed(path: Path, target: Path, frame: Frame, face: FaceChoice, limits: Lim
     """
     sniffed = sniff(path)
     if not sniffed.is_still:
-        raise MediaUnreadable("Only a still picture can be cropped or made smaller; this is a video.")
+        raise MediaUnreadable("Only a still picture can be cropped or scaled down; this is not an image.")
     picture = read_still(path, sniffed, limits)
     box = Box(0, 0, picture.width, picture.height)
     if frame.crop != "none":

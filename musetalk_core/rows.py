@@ -47,7 +47,7 @@ class RowFile:
             width = int(json.loads((folder / _SHAPE).read_text())["width"])
             size = (folder / _DATA).stat().st_size
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"rows of numbers are missing or damaged: {error}") from error
+            raise InputError(f"the table of float32 rows is missing or damaged: {error}") from error
         if width <= 0 or size % (4 * width):
             raise InputError(f"{size} bytes are not whole rows of {width} numbers")
         return cls(folder, size // (4 * width), width)

@@ -77,7 +77,7 @@ def _resampled(blocks: Iterator[Float], rate: int, rate_hz: int, file: BinaryIO)
     if heard == 0:
         raise NoAudioFound("The sound track is empty; send one that carries the speech.")
     count = -(-heard * rate_hz // rate)
-    # The resampler may round the length differently than documented. truncate() also extends a file with
+    # The resampler rounds the length in its own way, but S is exact. truncate() also extends a file with
     # zeros.
     file.truncate(count * _BYTES)
     return count
@@ -187,7 +187,7 @@ def write_wav(path: Path, samples: Float, rate: int) -> None:
         DiskFull: the disk is full.
     """
     if samples.ndim != 1 or rate <= 0:
-        raise InputError(f"samples of shape {samples.shape} at {rate} Hz are no mono sound")
+        raise InputError(f"samples of shape {samples.shape} at {rate} Hz are not mono audio")
     finite = np.clip(np.nan_to_num(samples, nan=0.0), -1, 1)
     pcm = np.rint(finite * 32767).astype("<i2")
     with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:

@@ -138,7 +138,7 @@ class VideoEncoder:
             EncodeError: ffmpeg failed.
         """
         if (picture.width, picture.height) != self._size:
-            raise InputError(f"a {picture.width}x{picture.height} picture in a {self._size} video")
+            raise InputError(f"a {picture.width}x{picture.height} picture does not fit a {self._size} video")
         process = self._running()
         try:
             _feed(process, picture)

@@ -127,7 +127,7 @@ class Process:
         status = self._process.returncode
         if status is not None and status < 0 and not self._killed:
             return EncoderKilled(
-                f"ffmpeg was ended by signal {-status}: perhaps the memory was full; try again.",
+                f"ffmpeg was killed by signal {-status}, possibly because memory ran out; try again.",
                 returncode=status,
             )
         return EncodeError(f"ffmpeg failed: {cause}", returncode=status)

@@ -99,7 +99,7 @@ class FrameReader:
 
     def _picture(self, number: int) -> Picture:
         if not 0 <= number < self._index.frames:
-            raise InputError(f"frame {number} was asked of a clip of {self._index.frames} frames")
+            raise InputError(f"frame {number} was requested from a clip of {self._index.frames} frames")
         kept = self._kept.get(number)
         if kept is not None:
             return kept

@@ -49,7 +49,7 @@ def source_slice(start: int, stop: int, rate: Fraction, index: VideoIndex, mode:
         InputError: the rate is not positive, or not 0 <= start <= stop.
     """
     if rate <= 0 or not 0 <= start <= stop:
-        raise InputError(f"frames {start} to {stop} at {rate} per second cannot be placed")
+        raise InputError(f"frames {start} to {stop} at {rate} frames per second are not a valid range")
     if index.frames == 1:
         return np.zeros(stop - start, np.int64)
     if index.is_constant:

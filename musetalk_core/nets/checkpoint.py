@@ -143,8 +143,7 @@ class _StandIn:
 
 def _stand_ins(path: Path) -> list[Any]:
     """
-    Return stand-ins for the objects that training programs store beside the tensors: histories, numpy
-    scalars, dates.
+    Return stand-ins for the training log in a checkpoint: histories, numpy scalars, dates.
 
     None of these libraries is imported or called. All other names in the file stay forbidden.
     """

@@ -19,7 +19,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        """Device type and precision, such as `cuda:float16`; in cache keys, because precision changes pixels."""
+        """Device type and precision, such as `cuda:float16`; part of cache keys: it changes pixels."""
         return f"{self.place.type}:{str(self.dtype).removeprefix('torch.')}"
 
 

@@ -105,7 +105,7 @@ class WholeBodyPose:
             return bins.cpu().numpy() / _BINS_PER_PX, scores.cpu().numpy()
 
     def _activations(self, view: Image) -> tuple[Tensor, Tensor]:
-        """Return (133, 576), (133, 768) activations of a view, with `flip_test` averaged with its mirror's."""
+        """Return (133, 576), (133, 768) activations of a view; `flip_test` averages both orientations."""
         pixels = torch.from_numpy(view.copy()).to(self._place).permute(2, 0, 1)[None].flip(1).float()
         plain = (pixels - self._mean) / self._deviation
         if not self._flip_test:

@@ -70,8 +70,7 @@ def fold_time(unet: UNet2DConditionModel) -> None:
 
 class DoublingConv(nn.Module):
     """
-    Nearest-neighbor 2x upsampling fused with a 3x3 convolution, computed at low resolution with 4/9 of the
-    work.
+    Nearest-neighbor 2x upsampling fused with a 3x3 convolution, computed at low resolution: 4/9 of the work.
 
     Three rows of the upsampled picture cover two rows of the input, one of them twice. Each of the four
     output pixels of an input pixel (its phases) is therefore a 2x2 convolution of the input with summed

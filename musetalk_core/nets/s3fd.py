@@ -90,7 +90,7 @@ class FaceDetector:
         return Box(*(int(v) for v in found[0].box.clip(min=0))) if found else None
 
     def _scaled(self, image: Image) -> tuple[Image, float]:
-        """Return the picture scaled down to `max_side`, and the factor from its coordinates to the input's."""
+        """Return the picture scaled down to `max_side`, and the factor back to the input's coordinates."""
         height, width = image.shape[:2]
         scale = max(height, width) / self._max_side if self._max_side else 1.0
         if scale <= 1:
