@@ -153,6 +153,7 @@ def blink(time_s: float, seed: int) -> float:
 
 
 def _slow(time_s: float, frequency: float, phases: Float) -> float:
+    # Two sines with frequencies 1 : 2.3, so that the motion does not repeat visibly.
     turn = 2 * np.pi * frequency * time_s
     return float(np.sin(turn + phases[0]) + 0.5 * np.sin(2.3 * turn + phases[1]))
 
@@ -234,13 +235,16 @@ def _with_lids(picture: Image, eyes: list[_Eye], shut: float) -> Image:
 
 def _lid(patch: Image, eye: _Eye, shut: float) -> Image:
     """Stretch the skin above the upper lid down towards the lower lid and darken the lash line; BGR uint8."""
-    y = np.arange(patch.shape[0], dtype=np.float32)[:, None]
+    y = np.arange(patch.shape[0], dtype=np.float32)[:, None]  # (h, 1), against (w,) edges below
     upper, lower = eye.upper - eye.area.y1, eye.lower - eye.area.y1
     lid = upper + shut * np.maximum(lower - upper, 0)
+    # The skin down to just above the upper lid's edge (6 % of the opening) is stretched to the closing lid.
     stretched = y * ((upper - 0.06 * eye.opening) / np.maximum(lid, 1))
     shift = np.zeros((*patch.shape[:2], 2), np.float32)
     shift[..., 1] = np.where(y < lid, stretched - y, 0)
     moved = _sampled(patch, shift, cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP)
+    # A dark line at the lid's edge: about 10 % of the opening wide, up to 55 % darker, fading at the eye's
+    # corners.
     lashes = np.exp(-np.square((y - lid) / (0.10 * eye.opening + 0.5)))
     lashes *= 0.55 * shut * np.clip((lower - upper) / eye.opening * 2, 0, 1)
     return (moved * (1 - lashes)[..., None] + 0.5).astype(np.uint8)

@@ -213,6 +213,6 @@ def _lagged(measured: Float, openness: Float, lag: int) -> tuple[Float, Float]:
 def _correlation(a: Float, b: Float) -> float:
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
-    if len(a) < _LEAST_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:
+    if len(a) < _LEAST_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:  # undefined for constant signals
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

@@ -17,7 +17,7 @@ _KR, _KG, _KB = 0.2126, 0.7152, 0.0722  # ITU-R BT.709-6
 
 def _bgr_from_yuv() -> Float:
     """Return the (3, 4) float32 matrix from limited-range [Y U V 1], 0..255, to BGR, 0..255."""
-    luma, chroma = 255 / 219, 255 / 224
+    luma, chroma = 255 / 219, 255 / 224  # limited range: Y is 16..235, U and V are 16..240 around 128
     blue, red = 2 * (1 - _KB) * chroma, 2 * (1 - _KR) * chroma
     green_u, green_v = -blue * _KB / _KG, -red * _KR / _KG
     rows = [[luma, blue, 0.0], [luma, green_u, green_v], [luma, 0.0, red]]

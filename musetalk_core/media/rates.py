@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 _TOLERANCE = Fraction(1, 1000)
+# 24000/1001 (23.976), 30000/1001 (29.97) and so on.
 _NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
 _WHOLE = tuple(map(Fraction, (5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120)))
 STANDARD_RATES = tuple(sorted((*_WHOLE, *_NTSC, Fraction(25, 2))))
