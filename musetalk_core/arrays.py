@@ -1,4 +1,4 @@
-"""Read numpy files safely: never a pickle, and from several threads at once."""
+"""Read .npz and .npy files without pickle and from several threads."""
 
 import threading
 from pathlib import Path
@@ -15,20 +15,20 @@ Array = npt.NDArray[Any]
 
 def load_arrays(path: Path) -> dict[str, Array]:
     """
-    Read all arrays of an .npz file.
+    Read all arrays of an .npz file into memory.
 
     Raises:
-        OSError, ValueError: it is missing or damaged, or holds objects.
+        OSError, ValueError: the file is missing or damaged, or contains pickled objects.
     """
     return _without_collision(lambda: _all(path))
 
 
 def open_array(path: Path) -> Array:
     """
-    Map an .npy file: rows are read from disk when they are used.
+    Memory-map an .npy file. Rows are read from disk when they are used.
 
     Raises:
-        OSError, ValueError: it is missing or damaged, or holds objects.
+        OSError, ValueError: the file is missing or damaged, or contains pickled objects.
     """
     return _without_collision(lambda: np.load(path, mmap_mode="r", allow_pickle=False))
 
@@ -40,10 +40,12 @@ def _all(path: Path) -> dict[str, Array]:
 
 def _without_collision(read: Any) -> Any:
     """
-    Numpy parses headers with `ast`, which in CPython 3.11 counts its depth per interpreter, not per thread.
+    Call `read` under a lock and retry when it collides with another thread's header parsing.
 
-    Two threads that parse at once get `SystemError: AST constructor recursion depth mismatch` now and then.
-    The lock keeps our own threads apart; the retry answers to everybody else's.
+    NumPy parses array headers with `ast`, whose recursion depth CPython 3.11 counts per interpreter, not per
+    thread. Two threads that parse at the same time occasionally get `SystemError: AST constructor recursion
+    depth mismatch`. The lock serializes the calls of this module; the retry covers parsers in other
+    libraries.
     """
     for _ in range(_TRIES - 1):
         with _reading:

@@ -1,8 +1,9 @@
 """
-A prepared avatar on disk: everything about a clip that does not depend on the speech.
+Prepared avatar on disk: manifest, frame index, landmarks, crop boxes and engine features of one source clip.
 
-A folder of small files beside the (content-addressed) source; the source's pictures are never copied, except
-as a lossless proxy where it cannot be read backwards. Nothing in it is a pickle.
+An avatar holds everything about a clip that does not depend on the speech, as a folder of small files beside
+the content-addressed source. The source's frames are not copied, except into a lossless proxy if the source
+cannot be read backwards. No file is a pickle.
 """
 
 import json
@@ -35,7 +36,25 @@ MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an avatar was made from and what it holds; stored as JSON."""
+    """
+    Provenance and summary of an avatar, stored as manifest.json.
+
+    Attributes:
+        source_sha256: SHA-256 of the source file.
+        engine:        name of the engine it was prepared for.
+        made_by:       the engine's cache fingerprint of the stage `avatar`.
+        core_version:  `CORE_VERSION` at the time of preparation.
+        face:          which face was tracked, as requested.
+        points:        K, landmarks per frame.
+        width, height: of the frames, in pixels.
+        rate:          frames per second as a fraction, for example "30000/1001".
+        frames:        T, number of source frames.
+        with_face:     number of frames that show the face.
+        gaps:          half-open ranges of frames without a face.
+        is_still:      the source is an image.
+        has_proxy:     frames are read from the proxy instead of the source.
+        detections:    how often the face detector ran.
+    """
 
     source_sha256: str
     engine: str
@@ -57,15 +76,15 @@ class Manifest:
 @dataclass(frozen=True, slots=True, eq=False)
 class Avatar:
     """
-    One entry per source frame, all arrays aligned on T.
+    A loaded avatar. All arrays have one entry per source frame (T).
 
     Attributes:
-        folder:   where it lies.
-        manifest: what it is.
-        index:    times and key frames of the source.
-        shots:    (T,) int32, shot number; -1 where there is no face.
-        boxes:    (T, 4) int32 xyxy, the engine's crop box; zeros where there is no face.
-        conditioning: what the engine stored.
+        folder:   folder of the avatar's files.
+        manifest: provenance and summary.
+        index:    timestamps and key frames of the source or its proxy.
+        shots:    (T,) int32, shot number; -1 for frames without a face.
+        boxes:    (T, 4) int32 xyxy in pixels, the engine's crop box; zeros for frames without a face.
+        conditioning: per-frame features and blobs that the engine stored.
     """
 
     folder: Path
@@ -77,23 +96,23 @@ class Avatar:
 
     @property
     def rate(self) -> Fraction:
-        """The source's own frame rate."""
+        """The source's frame rate in frames per second."""
         return Fraction(self.manifest.rate)
 
     def box(self, frame: int) -> Box:
-        """The crop box of a source frame."""
+        """Return the crop box of a source frame, in pixels."""
         return Box(*(int(v) for v in self.boxes[frame]))
 
     def landmarks(self, frame: int) -> Float:
-        """(K, 2) float32 landmarks of one source frame, read from disk."""
+        """Read the (K, 2) float32 landmarks of one source frame from disk, in pixels of the frame."""
         return read_landmarks(self.folder, self.manifest.points, frame)
 
     def source_path(self, source: Path) -> Path:
-        """The file to read pictures from: the source, or its proxy."""
+        """Return the file to read frames from: the proxy if the avatar has one, else the source."""
         return self.folder / PROXY if self.manifest.has_proxy else source
 
     def nearest_with_face(self, frames: Ints) -> Ints:
-        """(N,) source frames -> the nearest ones that show the face."""
+        """Map (N,) int64 source frames to the nearest frames that show the face; the earlier one on a tie."""
         faces = np.flatnonzero(self.shots >= 0)
         after = np.searchsorted(faces, frames).clip(0, len(faces) - 1)
         before = (after - 1).clip(0)
@@ -109,7 +128,7 @@ def save(
     boxes: npt.NDArray[np.int32],
     conditioning: Conditioning,
 ) -> None:
-    """Write all but the landmarks, which preparation streams into their file itself."""
+    """Write all files of an avatar except the landmarks, which preparation streams into their file."""
     index.save(folder / INDEX)
     plates = conditioning.plates
     offsets = plates.offsets if isinstance(plates, PlateFile) else np.zeros(len(shots) + 1, np.int64)
@@ -120,10 +139,10 @@ def save(
 
 def load(folder: Path) -> Avatar:
     """
-    Read what `save` wrote.
+    Load an avatar written by `save_avatar`.
 
     Raises:
-        InputError: a file is missing or the arrays disagree about T.
+        InputError: a file is missing or damaged, or the arrays differ in length.
     """
     try:
         manifest = _manifest(json.loads((folder / MANIFEST).read_text()))
@@ -148,13 +167,17 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
 
 
 def read_landmarks(folder: Path, points: int, frame: int) -> Float:
-    """(K, 2) float32 landmarks of one frame out of an avatar's folder, which may still be in the making."""
+    """
+    Read the (K, 2) float32 landmarks of one frame from an avatar's folder.
+
+    Works during preparation, when only the landmarks file exists.
+    """
     flat = np.fromfile(folder / LANDMARKS, "<f4", points * 2, offset=frame * points * 8)
     return flat.astype(np.float32, copy=False).reshape(points, 2)
 
 
 def gaps_of(shots: npt.NDArray[np.int32]) -> tuple[tuple[int, int], ...]:
-    """Runs of frames without a face, half-open."""
+    """Return the half-open ranges of frames without a face."""
     missing = np.concatenate([[False], shots < 0, [False]]).astype(np.int8)
     edges = np.flatnonzero(np.diff(missing))
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
@@ -183,5 +206,5 @@ def _donor(arrays: dict[str, Array], shot: int) -> FaceFrame:
 
 
 def shots_list(shots: npt.NDArray[np.int32]) -> Sequence[int]:
-    """Plain ints, as the engine protocol wants them."""
+    """Convert shot numbers to the plain ints that the engine protocol takes."""
     return [int(shot) for shot in shots]

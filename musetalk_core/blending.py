@@ -1,7 +1,8 @@
 """
-How a rendered face is put over its frame: in which square, with how soft an edge, by which formula.
+Blend a rendered face into its frame: blend square, feathered mask and 8-bit alpha compositing.
 
-All of it in MuseTalk's geometry and in the integers of its image libraries, whoever draws the mask.
+All engines use MuseTalk's geometry and the integer arithmetic of its image libraries, whichever mask they
+supply.
 """
 
 from typing import Final
@@ -13,13 +14,13 @@ from musetalk_core.errors import InputError
 from musetalk_core.types import Box, Image, Mask
 
 BLUR_SHARE: Final = 0.05
-"""Width of a mask's soft edge over the side of its square; MuseTalk's live script takes 0.1."""
+"""Width of a mask's soft edge over the side of its square. MuseTalk's live script uses 0.1."""
 _EXPAND: Final = 1.5
 _UPPER_SHARE: Final = 0.5
 
 
 def paste_square(box: Box) -> Box:
-    """Give the square around a box, 1.5 times as large, in which the blending happens."""
+    """Return the square in which a face is blended: centered on the box, with 1.5 times its longer side."""
     width, height = box.size
     x, y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
     half = int(max(width, height) // 2 * _EXPAND)
@@ -27,7 +28,7 @@ def paste_square(box: Box) -> Box:
 
 
 def visible_part(box: Box, square: Box) -> Box:
-    """Give what a hard mask may show: the part of the box in the lower half of its square."""
+    """Return the part of the box that a hard mask may show: the part in the lower half of its square."""
     upper = int((square.y2 - square.y1) * _UPPER_SHARE)
     part = box.shared(Box(square.x1, square.y1 + upper, square.x2, square.y2))
     return Box(part.x1, part.y1, max(part.x1, part.x2), max(part.y1, part.y2))
@@ -35,25 +36,28 @@ def visible_part(box: Box, square: Box) -> Box:
 
 def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE) -> tuple[Mask, Box]:
     """
-    Soften the edge of a mask; it leaks out of the box and into the upper half, as in the original.
+    Blur the edge of a mask.
 
-    The same as to blur the whole square, for a fraction of the work, here and in `composite`.
+    The soft edge extends out of the box and into the upper half of the square, as in the original MuseTalk.
+    The result equals a blur of the whole square, but only the non-zero part is computed here and in
+    `composite`.
 
     Args:
         mask:       (h, w) uint8 over `area`. Not modified.
-        area:       where it lies; elsewhere in the square the mask is 0.
-        square:     see `paste_square`; the width of the blur depends on its size.
+        area:       position of the mask in pixels; elsewhere in the square the mask is 0.
+        square:     see `blend_square`; the width of the blur depends on its size.
         blur_share: width of the soft edge over the side of the square.
 
     Returns:
-        (mh, mw) uint8 and where it lies: the smallest box that holds all of the mask but zeros; may be empty.
+        (mh, mw) uint8 mask and its position: the smallest box that contains all non-zero pixels; may be
+        empty.
     """
     mask, area = _trimmed(mask, area)
     if area.is_empty:
         return mask, area
     size = int(blur_share * (square.x2 - square.x1) // 2 * 2) + 1
-    # With one zero more than the blur reaches, what it mirrors at its border is zeros; at the border of the
-    # square it mirrors what the original mirrors there.
+    # GaussianBlur mirrors pixels at the border. One zero more than half the kernel makes the mirrored pixels
+    # zeros; at the border of the square the same pixels are mirrored as in the original.
     around = area.grown(size // 2 + 1).shared(square)
     wide = np.zeros((around.y2 - around.y1, around.x2 - around.x1), np.uint8)
     wide[area.within(around).slices()] = mask
@@ -64,22 +68,22 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
     """
     Blend a face into a part of a frame.
 
-    All boxes are in pixels of the frame; the face and the mask may stick out of the part, which shows of
-    them what it can. Outside the face's box the mask has no effect, because there both sides agree.
+    All boxes are in pixels of the frame. The face and the mask may extend beyond the part; what lies outside
+    is ignored. Outside the face's box the mask has no effect.
 
     Args:
         frame:     (h, w, 3) uint8 BGR, the part `area` of the frame. Not modified.
-        area:      where `frame` lies.
+        area:      position of `frame`.
         face:      (fh, fw, 3) uint8 BGR, of the size of `box`.
-        box:       where the face lies.
+        box:       position of the face.
         mask:      (mh, mw) uint8, 0 keeps the frame, 255 takes the face.
-        mask_area: where the mask lies; outside it counts as 0.
+        mask_area: position of the mask; outside it the mask is 0.
 
     Returns:
         (h, w, 3) uint8 BGR, a new array.
 
     Raises:
-        InputError: an array has not the size of its box.
+        InputError: the size of an array differs from its box.
     """
     for array, its in ((frame, area), (face, box), (mask, mask_area)):
         if array.shape[1::-1] != its.size:
@@ -91,7 +95,8 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
         before = frame[here.slices()].astype(np.uint16)
         over = face[shared.within(box).slices()].astype(np.uint16)
         weight = mask[shared.within(mask_area).slices()][..., None].astype(np.uint16)
-        # 255 * 255 + 128 and its carry stay below 2 ** 16.
+        # Rounded division by 255 in uint16: ((t >> 8) + t) >> 8 with t = 255 * value + 128, which stays below
+        # 2 ** 16.
         total = before * (255 - weight) + over * weight + 128
         out[here.slices()] = ((total >> 8) + total) >> 8
     return out

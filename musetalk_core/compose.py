@@ -1,4 +1,4 @@
-"""Put rendered crops back into their pictures: what is not the face keeps the source's bytes."""
+"""Composite rendered face crops into source frames. Pixels outside the face keep the source's bytes."""
 
 from collections.abc import Generator
 
@@ -19,7 +19,7 @@ from musetalk_core.render import Scene
 from musetalk_core.types import Box, Float, Image
 
 _CHROMA_REACH = 2
-"""Pixels around a mask that are read with it: where the read area ends, chroma is not interpolated."""
+"""Pixels read around a mask, because chroma is not interpolated at the border of the area that is read."""
 _UNREAD = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -32,15 +32,16 @@ def compose(
     masks: MaskCache | None = None,
 ) -> Generator[Picture]:
     """
-    The finished pictures of one chunk, in order; close it if it is not read to the end.
+    Yield the finished frames of one chunk in order. Close the generator if it is not read to the end.
 
     Args:
-        scene:     the avatar and how it is played.
-        engine:    the one that rendered; says how its crops blend.
-        crops:     what it rendered for this chunk.
-        chunk:     which output frames.
-        idle_seed: moves a still gently; None, or a source that is no still: nothing but the mouth moves.
-        masks:     of this avatar under this engine, to share with other chunks.
+        scene:     the avatar, its source file and the output frame rate.
+        engine:    the engine that rendered the crops; supplies the blend masks.
+        crops:     the crops it rendered for this chunk.
+        chunk:     the range of output frames.
+        idle_seed: seed of the idle motion of a still. With None, or if the source is a video, only the mouth
+            moves.
+        masks:     mask cache of this avatar under this engine, to share between chunks; None = a new one.
     """
     avatar = scene.avatar
     paste = Paste(scene, engine, MaskCache() if masks is None else masks)
@@ -57,13 +58,13 @@ def compose(
 
 
 class Paste:
-    """Gets a crop into a picture."""
+    """Pastes rendered crops into the frames of one avatar, with the engine's blend masks."""
 
     def __init__(self, scene: Scene, engine: Engine, masks: MaskCache) -> None:
         self._avatar, self._engine, self._masks = scene.avatar, engine, masks
 
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
-        """A copy of `picture` (source frame `source`) that shows the crop."""
+        """Return a copy of `picture` (source frame `source`) with the crop, uint8 BGR, blended in."""
         box = self._avatar.box(source)
         placed = self._masks.get(source, lambda: self._mask(source, box))
         if placed is None:
@@ -83,21 +84,21 @@ class Paste:
 
 
 def fitted(crop: Image, box: Box) -> Image:
-    """Scale a rendered crop to its box, as the original does."""
+    """Scale a rendered crop to the size of its box, bilinearly as the original MuseTalk does."""
     if crop.shape[1::-1] == box.size:
         return crop
     return np.asarray(cv2.resize(crop, box.size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 class StillWithIdle:
-    """For a still: the mouth first, then blinks and sway over the region they reach."""
+    """A still with idle motion: the rendered mouth is pasted first, then blinks and sway are applied."""
 
     def __init__(self, scene: Scene, paste: Paste, seed: int) -> None:
         self._avatar, self._paste, self._seed = scene.avatar, paste, seed
         self._idle: Idle | None = None
 
     def at(self, picture: Picture, crop: Image | None, time_s: float) -> Picture:
-        """The picture at a time of the result, moved; `crop` None keeps its own mouth."""
+        """Return the frame at `time_s` seconds of the output; with `crop` None the mouth stays unchanged."""
         if self._idle is None:
             size = picture.width, picture.height
             self._idle = Idle(size, self._mesh(picture), self._seed)
@@ -106,6 +107,6 @@ class StillWithIdle:
         return picture.pasted(self._idle.apply(talking.bgr(region), time_s), picture.bgr(region), region)
 
     def _mesh(self, picture: Picture) -> Float:
-        """Eyelids are moved by the mesh, whatever landmarks the engine works on."""
+        """Return mesh landmarks, which the eyelids need; detect them if the avatar has other landmarks."""
         landmarks = self._avatar.landmarks(0)
         return landmarks if len(landmarks) == MESH_POINTS else mesh_at(picture, landmarks)

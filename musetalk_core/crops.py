@@ -1,8 +1,9 @@
 """
-Rendered face crops of one chunk on disk: raw bytes, because a chunk is read once, soon, and then deleted.
+Rendered face crops of one chunk on disk, as raw BGR bytes and a table of their sizes.
 
-Writing 300x300 crops costs 0.4 ms a frame this way; the quickest lossless codec tried took 2 ms to write and
-3 ms to read (docs/LOG.md).
+Crops are not compressed, because a chunk is read once, soon after it is written, and then deleted. Writing a
+300x300 crop takes 0.4 ms; the fastest lossless codec that was tried took 2 ms to write and 3 ms to read
+(docs/LOG.md).
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +23,11 @@ _PIXELS, _TABLE = "crops.bin", "crops.npz"
 
 @dataclass(slots=True)
 class CropWriter:
-    """Write one crop, or nothing, for each output frame; the table is complete only on a clean exit."""
+    """
+    A writer of one crop, or none, per output frame.
+
+    Use it in a `with` block. The table is written only if the block ends without an exception.
+    """
 
     folder: Path
     _sources: list[int] = field(default_factory=list[int])
@@ -34,7 +39,7 @@ class CropWriter:
         return self
 
     def write(self, source: int, crop: Image | None) -> None:
-        """Add the crop for the next output frame; None passes source frame `source` through."""
+        """Append the crop of the next output frame, (h, w, 3) uint8 BGR; None = show `source` unchanged."""
         self._sources.append(source)
         self._shapes.append((0, 0) if crop is None else (crop.shape[0], crop.shape[1]))
         if crop is not None:
@@ -55,11 +60,12 @@ class CropWriter:
 @dataclass(frozen=True, slots=True, eq=False)
 class Crops:
     """
-    What `CropWriter` wrote.
+    The crops of one chunk, as `CropWriter` wrote them.
 
     Attributes:
+        path:    file of the pixels.
         sources: (N,) int64, the source frame of each output frame.
-        shapes:  (N, 2) int32, (h, w) of each crop; zeros where the frame passes through.
+        shapes:  (N, 2) int32, (h, w) of each crop; zeros for frames without a crop.
     """
 
     path: Path
@@ -70,10 +76,10 @@ class Crops:
     @classmethod
     def open(cls, folder: Path) -> "Crops":
         """
-        Read the table; the pixels stay on disk.
+        Read the table of crops in a folder; the pixels stay on disk.
 
         Raises:
-            EncodeError: the file does not hold what the table promises.
+            EncodeError: the size of the pixel file differs from the table.
         """
         table = load_arrays(folder / _TABLE)
         sources, shapes = table["sources"], table["shapes"]
@@ -84,7 +90,7 @@ class Crops:
         return cls(folder / _PIXELS, sources, shapes, offsets)
 
     def crop(self, number: int) -> Image | None:
-        """(h, w, 3) uint8 BGR of an output frame, or None where it passes through."""
+        """Read the crop of an output frame, (h, w, 3) uint8 BGR; None if the frame has no crop."""
         height, width = (int(v) for v in self.shapes[number])
         if height == 0:
             return None

@@ -1,4 +1,4 @@
-"""What an engine is: the protocol that every way of making a mouth satisfies."""
+"""Protocol of lip-sync engines, and the records that pass between an engine and the rendering pipeline."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,22 +14,22 @@ from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Box, Float, Image, Mask
 
 Stage = Literal["avatar", "features", "crops", "blend"]
-"""What is cached apart: prepared avatars, heard speech, rendered crops, crops put into their pictures."""
+"""Stages with cache entries of their own: prepared avatar, audio features, rendered crops, blended frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceFrame:
     """
-    The face of one source frame, as an engine gets it.
+    The face of one source frame, as it is passed to an engine.
 
     Attributes:
         index:     number of the source frame.
-        shot:      number of the shot (between two scene cuts) it belongs to.
-        box:       where `crop` sits in the frame; even coordinates, inside the frame.
-        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Not to be modified. Without pixels while
-            an engine renders that does not need them.
-        landmarks: (K, 2) float32 in frame pixels, smoothed over time; of the engine's own follower.
-        picture:   the whole frame, while the avatar is prepared; None afterwards.
+        shot:      number of the shot (between two scene cuts).
+        box:       position of `crop` in pixels, inside the frame; coordinates of any parity.
+        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Read-only. Empty while an engine renders
+            whose capabilities say that it needs no crops.
+        landmarks: (K, 2) float32 in pixels of the frame, from the engine's face tracker, smoothed over time.
+        picture:   the whole frame during avatar preparation; None during rendering.
     """
 
     index: int
@@ -43,11 +43,12 @@ class FaceFrame:
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """
-    What an engine keeps of one face.
+    An encoded face: the data that an engine stores for one source frame.
 
     Attributes:
-        record: (R,) float32: small, of all frames at once in memory, smoothed by `Engine.settle`.
-        plate:  anything larger, as bytes; stays on disk and is read back frame by frame.
+        frame_features: (R,) float32. Small; the features of all frames are held in memory and smoothed by
+            `Engine.smooth_features`.
+        blob:           larger data as bytes. Stays on disk and is read back frame by frame.
     """
 
     record: Float
@@ -57,12 +58,12 @@ class Encoded:
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
     """
-    What an engine knows about a clip before it hears anything.
+    The data of a clip that rendering depends on, apart from the audio.
 
     Attributes:
-        records: (T, R) float32, one row per source frame, frames without a face included (zeros).
-        donors:  shot number -> the frame whose teeth (or texture) that shot borrows.
-        plates:  what the engine kept on disk, by source frame.
+        frame_features:   (T, R) float32, one row per source frame; zeros for frames without a face.
+        teeth_references: shot number -> the frame whose teeth (or texture) that shot copies.
+        blobs:            the engine's data on disk, by source frame.
     """
 
     records: Float
@@ -73,13 +74,14 @@ class Conditioning:
 @dataclass(frozen=True, slots=True)
 class Traits:
     """
-    How an engine wants to be treated.
+    The requirements of an engine.
 
     Attributes:
-        needs_crops: `render` looks at the source's pixels. Else these are not even decoded for it.
-        in_threads:  `render` may run in several threads at once. Else it has a device to itself.
-        record_size: R, the width of a record.
-        smooths:     landmarks are smoothed over time before they are used.
+        needs_crops:      `render` reads the source pixels. If False, the source is not decoded for rendering.
+        thread_safe:      `render` may run in several threads at once. If False, all calls run in one thread,
+            because the engine owns a device.
+        feature_size:     R, the number of features per frame.
+        smooth_landmarks: smooth landmarks over time before the engine uses them.
     """
 
     needs_crops: bool
@@ -91,13 +93,13 @@ class Traits:
 @dataclass(frozen=True, slots=True)
 class Counts:
     """
-    What happened while an engine rendered.
+    Counters of an engine's rendering in this process.
 
     Attributes:
-        device:        where and in which precision; empty for engines that know no devices.
-        batch_size:    frames rendered at once, as found by measuring; 0 for engines without batches.
-        out_of_memory: how often the device's memory ended and the batch was halved.
-        fp32_retries:  batches rendered again in full precision, because half of it overflowed.
+        device:        device and precision, for example `cuda:float16`; empty for engines that use no device.
+        batch_size:    frames rendered at once, as determined by measurement; 0 for engines without batches.
+        out_of_memory: how often the device ran out of memory and the batch was halved.
+        fp32_retries:  batches rendered again in float32 because half precision overflowed.
     """
 
     device: str = ""
@@ -106,7 +108,7 @@ class Counts:
     fp32_retries: int = 0
 
     def since(self, before: "Counts") -> "Counts":
-        """Only what was counted after `before`."""
+        """Return the difference to an earlier snapshot `before`."""
         return replace(
             self,
             out_of_memory=self.out_of_memory - before.out_of_memory,
@@ -115,50 +117,54 @@ class Counts:
 
 
 class Engine(Protocol):
-    """Turns faces and speech into new faces. Stateless between calls: any order, any process."""
+    """
+    A lip-sync engine: renders face crops from source faces and speech.
+
+    Engines are stateless between calls; calls may come in any order and in any process.
+    """
 
     name: str
     traits: Traits
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names in the table of models of all that takes part, by any stage."""
+        """Registry names of all models that any stage uses."""
         ...
 
     @property
     def counts(self) -> Counts:
-        """What happened so far in this process."""
+        """Counters since the start of this process."""
         ...
 
     def made_by(self, stage: Stage) -> Mapping[str, object]:
         """
-        Name everything of this engine that decides the content of a stage, in JSON, for cache keys.
+        Return everything of this engine that determines the result of a stage, as JSON values for cache keys.
 
-        Versions of the code, digests of the weights and every parameter; a stage's key also holds the keys
-        of the stages before it.
+        That is code versions, digests of the weights and all parameters. A stage's cache key also contains
+        the keys of the stages before it.
         """
         ...
 
     def follow_faces(self, choice: FaceChoice) -> Follower:
-        """Start looking for one person's face in a clip, with the landmarks this engine works on."""
+        """Return a tracker of one person's face in a clip that gives the landmarks this engine uses."""
         ...
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
-        """The box this engine wants for its (K, 2) landmarks; clipped to the picture, not evened."""
+        """Return the crop box for (K, 2) float32 landmarks in pixels, clipped to the frame, of any parity."""
         ...
 
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
-        """What to keep of each face, in order; lazily, few faces at a time."""
+        """Yield the data to store for each face, in order. Consumes the faces lazily, a few at a time."""
         ...
 
     def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
-        Smooth records over time, once all are known.
+        Smooth per-frame features over time. Called once, with the features of all frames.
 
         Args:
-            records: (T, R) float32; rows of frames without a face are NaN.
-            shots:   shot number per frame, -1 where there is no face.
-            rate:    average source frames per second.
+            frame_features: (T, R) float32; rows of frames without a face are NaN.
+            shots:          shot number per frame, -1 for frames without a face.
+            rate:           average source frames per second.
 
         Returns:
             (T, R) float32.
@@ -166,35 +172,35 @@ class Engine(Protocol):
         ...
 
     def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Shot number -> index of the source frame it borrows from; shots may be left out."""
+        """Return shot number -> source frame whose teeth the shot copies; shots may be left out."""
         ...
 
     def encode_speech(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
         """
-        Hear the whole speech once.
+        Encode the whole speech once per job.
 
         Args:
-            samples: the speech.
-            frames:  T, output frames wanted.
+            samples: the speech, 16 kHz mono float32.
+            frames:  T, number of output frames.
             rate:    output frames per second.
-            phones:  the phones when they are known (starter voice, forced alignment), else None.
+            phones:  the phones if they are known (starter voice, forced alignment), else None.
 
         Yields:
-            (n, D) float32 rows on a time base of the engine's own; all have the same D.
+            (n, D) float32 rows on a time base that the engine chooses; D is the same for all blocks.
         """
         ...
 
     def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
         """
-        Give what some output frames need.
+        Return the audio features of a range of output frames.
 
         Args:
-            heard: the rows of `encode_speech`.
-            start: first output frame.
-            stop:  the one after the last.
-            rate:  output frames per second.
+            encoded_audio: the rows of `encode_audio`.
+            start:         first output frame.
+            stop:          one past the last output frame.
+            rate:          output frames per second.
 
         Returns:
             (stop - start, ...) float32.
@@ -203,24 +209,25 @@ class Engine(Protocol):
 
     def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
         """
-        New crops for B frames.
+        Render the crops of B output frames.
 
         Args:
-            faces:        B source faces; the same object may occur several times.
-            conditioning: of the whole clip; row `face.index` belongs to a face.
-            features:     (B, ...) float32, of `features`.
+            faces:          B source faces; the same object may occur several times.
+            conditioning:   of the whole clip; row `face.index` belongs to a face.
+            audio_features: (B, ...) float32, from `audio_features`.
 
         Returns:
-            B crops (h, w, 3) uint8 BGR of any size; shown in their boxes, scaled to them where they differ.
+            B crops (h, w, 3) uint8 BGR of any size; the caller scales them to their boxes.
         """
         ...
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box] | None:
         """
-        Say how much of a rendered crop shows; asked about once per source frame.
+        Return the blend mask of a source frame. Called about once per source frame.
 
         Returns:
-            (mh, mw) uint8, 255 shows the rendered face, and where it lies, which may leave the picture;
-            or None: rendered crops already end in the source's pixels, and their boxes have even coordinates.
+            (mh, mw) uint8 mask, where 255 shows the rendered face, and its position, which may extend beyond
+            the frame. None if rendered crops already equal the source at their borders and their boxes have
+            even coordinates.
         """
         ...

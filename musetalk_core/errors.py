@@ -1,5 +1,5 @@
 """
-Every error raised on purpose, here and in the layers above.
+Error classes of musetalk_core and the layers above: code and retryability of every expected error.
 
 * RenderError               internal             no    (each line: class, code, retryable)
   + InputError              invalid_input        no    the caller must change something
@@ -8,10 +8,10 @@ Every error raised on purpose, here and in the layers above.
     - MediaUnreadable       unsupported_media    no
     - MediaTooLarge         input_too_large      no
     - ManifestInvalid       manifest_invalid     no    (tasks.errors)
-    - ModelNotInstalled     model_not_installed  no    (also, when pulling: tasks.errors)
+    - ModelNotInstalled     model_not_installed  no    (also raised while pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
-  + ModelChanged            model_changed        yes   flows retry it a few times by themselves
-  + EngineError             engine_failed        yes   another attempt may do better
+  + ModelChanged            model_changed        yes   flows retry it a few times
+  + EngineError             engine_failed        yes   another attempt may succeed
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
     - EncoderKilled         encode_failed        yes
@@ -26,21 +26,21 @@ Every error raised on purpose, here and in the layers above.
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
   + StepFailed              step_failed          no    (pipelines)
-  + PartFailed              part_failed          no    (for flows that call jobs)
-  + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for others; others are stopped)
+  + PartFailed              part_failed          no    (a child job failed)
+  + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for child jobs; other jobs are stopped)
   + SignatureInvalid        signature_invalid    no    (webhooks)
-  + DeliveryFailed          delivery_failed      no    (webhooks; the end of a notify run, of no job)
-  + SweepFailed             sweep_failed         no    (the end of a janitor run, of no job)
+  + DeliveryFailed          delivery_failed      no    (webhook deliveries; ends a notify run, not a job)
+  + SweepFailed             sweep_failed         no    (maintenance tasks; ends a janitor run, not a job)
   + Stopped                 canceled             no    (tasks.stopping; never reaches a caller)
 
-The codes are public: they appear in job results and HTTP answers and are never renamed.
+The codes are public: they appear in job results and HTTP responses and are never renamed.
 """
 
 from typing import Any, ClassVar
 
 
 class RenderError(Exception):
-    """Base of every error this system raises on purpose."""
+    """Base class of all expected errors."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -50,7 +50,7 @@ class RenderError(Exception):
         self.details = details
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep `details` when the error crosses a process border."""
+        """Keep `details` when the error is pickled into another process."""
         return _rebuild, (type(self), str(self), self.details)
 
 
@@ -59,80 +59,80 @@ def _rebuild(cls: type[RenderError], message: str, details: dict[str, Any]) -> R
 
 
 class InputError(RenderError):
-    """The submitted media or parameters cannot be rendered; retrying is pointless."""
+    """The submitted media or parameters cannot be rendered. A retry cannot succeed."""
 
     code = "invalid_input"
 
 
 class NoFaceFound(InputError):
-    """No frame of the avatar shows a usable face."""
+    """No usable face was found in a picture or in any frame of a video."""
 
     code = "no_face"
 
 
 class NoAudioFound(InputError):
-    """The file that should carry the speech has no sound track."""
+    """The speech file has no audio track, or the track is empty."""
 
     code = "no_audio"
 
 
 class MediaUnreadable(InputError):
-    """A file is not the kind of media its field asks for, or is damaged."""
+    """A file is damaged or is not of an accepted media type."""
 
     code = "unsupported_media"
 
 
 class MediaTooLarge(InputError):
-    """A file is over one of the limits on bytes, pixels, seconds, frames or streams."""
+    """A file exceeds a limit on bytes, pixels, seconds, frames or streams."""
 
     code = "input_too_large"
 
 
 class ModelNotInstalled(InputError):
-    """A named model has no weights on this machine; the message names what installs it."""
+    """The weights of a model are not installed; the message names the command that installs them."""
 
     code = "model_not_installed"
 
 
 class WeightsInvalid(InputError):
-    """A weight file is damaged or belongs to another model; the message names it."""
+    """A weight file is damaged or belongs to another model; the message names the file."""
 
     code = "model_invalid"
 
 
 class ModelChanged(RenderError):
-    """The files of a model were replaced after the job had pinned their content."""
+    """The files of a model were replaced after the job pinned their content."""
 
     code = "model_changed"
     retryable = True
 
 
 class EngineError(RenderError):
-    """The model runtime failed; another attempt, perhaps elsewhere, may succeed."""
+    """The model runtime failed. A retry, possibly on another machine, may succeed."""
 
     code = "engine_failed"
     retryable = True
 
 
 class EngineOutOfMemory(EngineError):
-    """The device ran out of memory even at the smallest batch."""
+    """The device ran out of memory at the smallest batch size."""
 
     code = "gpu_oom"
 
 
 class EncodeError(RenderError):
-    """The finished frames could not be written as a video."""
+    """The video or its sound could not be encoded or written."""
 
     code = "encode_failed"
 
 
 class EncoderKilled(EncodeError):
-    """Somebody ended the encoder, most likely the system for want of memory."""
+    """The encoder was killed by a signal, most likely by the system because memory was exhausted."""
 
     retryable = True
 
 
 class DiskFull(EncodeError):
-    """A file could not be written because the disk or a size limit is exhausted."""
+    """A file could not be written because the disk is full or a file size limit or quota is reached."""
 
     code = "disk_full"

@@ -1,4 +1,4 @@
-"""Cutting a still picture around a face, and making it smaller."""
+"""Crop a still picture around a face and scale it down."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,22 +20,22 @@ from musetalk_core.types import Box, Float
 Crop = Literal["none", "face", "square", "portrait", "landscape"]
 
 _SHAPES: Final = {"square": Fraction(1), "portrait": Fraction(9, 16), "landscape": Fraction(16, 9)}
-"""Width over height."""
+"""Aspect ratio, width over height, by crop shape."""
 _HEAD: Final = 2.6
-"""Side of the square of head and shoulders, in heights of the face from brows to chin."""
+"""Side of the head-and-shoulders square, in face heights (brows to chin)."""
 _UP: Final = 0.06
-"""The face sits this share of the crop above its middle."""
+"""The face center lies this share of the crop's height above the crop's center."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """
-    What of a picture is shown.
+    Options for cropping and scaling a still picture.
 
     Attributes:
-        crop:       which part.
-        max_width:  in pixels, or None; a picture is never made larger.
-        max_height: in pixels, or None.
+        crop:       shape of the crop; `none` keeps the whole picture.
+        max_width:  in pixels, None = unlimited. A picture is never enlarged.
+        max_height: in pixels, None = unlimited.
     """
 
     crop: Crop = "none"
@@ -45,22 +45,22 @@ class Frame:
 
 def framed(path: Path, target: Path, frame: Frame, face: FaceChoice, limits: Limits) -> None:
     """
-    Write the wanted part of a still picture as PNG.
+    Crop and scale a still picture and write it as PNG.
 
     Args:
-        path:   the picture, any kind that `read_still` knows.
-        target: the .png to write.
-        frame:  what to show.
-        face:   whose face it is cut around.
-        limits: on the picture.
+        path:    the picture, in any format that `read_still` accepts.
+        target:  the .png to write.
+        options: crop shape and maximum size.
+        face:    which face to crop around.
+        limits:  limits on the picture.
 
     Raises:
-        NoFaceFound: it shall be cut around a face and shows none.
+        NoFaceFound: a crop is requested, but the picture shows no face.
         MediaUnreadable, MediaTooLarge: see `read_still`.
     """
     sniffed = sniff(path)
     if not sniffed.is_still:
-        raise MediaUnreadable("Only a still picture can be cropped or made smaller; this is a video.")
+        raise MediaUnreadable("Only a still picture can be cropped or scaled down; this is not an image.")
     picture = read_still(path, sniffed, limits)
     box = Box(0, 0, picture.width, picture.height)
     if frame.crop != "none":
@@ -75,10 +75,10 @@ def framed(path: Path, target: Path, frame: Frame, face: FaceChoice, limits: Lim
 
 def crop_box(picture: Picture, crop: Crop, face: FaceChoice) -> Box:
     """
-    Find the part of a picture that a crop shows, with even sides.
+    Detect the selected face and return the crop box around it, with even coordinates.
 
     Raises:
-        NoFaceFound: it shows none.
+        NoFaceFound: the picture shows no face.
     """
     found = chosen(find_faces(picture), face, picture.width, picture.height)
     if found is None:
@@ -88,13 +88,13 @@ def crop_box(picture: Picture, crop: Crop, face: FaceChoice) -> Box:
 
 def placed(face: Float, width: int, height: int, crop: Crop) -> Box:
     """
-    Lay a crop around a face, inside the picture.
+    Return the crop box around a face, with even coordinates inside the picture.
 
     Args:
-        face:   (4,) xyxy of the face.
-        width:  of the picture.
-        height: of the picture.
-        crop:   not none.
+        face:   (4,) float32 xyxy of the face in pixels.
+        width:  of the picture in pixels.
+        height: of the picture in pixels.
+        crop:   the shape; not `none`.
     """
     if crop == "face":
         side = min(float(face[3] - face[1]) * _HEAD, width, height)

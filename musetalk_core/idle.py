@@ -1,4 +1,8 @@
-"""Idle motion of a still portrait: slow sway and blinks; only the region around the head ever changes."""
+"""
+Idle motion of a still portrait: slow head sway and blinks. Only the region around the head changes.
+
+H in this module is the face height in pixels, the unit of all constants whose names end in _H.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,26 +23,34 @@ from musetalk_core.faces.topology import (
 from musetalk_core.types import Box, Float, Image, Ints
 
 _GROWN, _SOFT, _EDGE = 1.25, 0.22, 0.15
-"""The moving area: the face's oval enlarged, softened (in H), and fading before the picture's edge (in H)."""
+"""The moving area: scale of the face oval, sigma of its soft edge (H), fade at the picture's border (H)."""
 _LEAST_WEIGHT: Final = 0.02
 _GRID_PER_H: Final = 40.0
-"""Nodes of the smooth displacement grid per face height."""
+"""Nodes of the displacement grid per face height."""
 _CUBIC_MOST_PX: Final = 1_000_000
-"""Above this many pixels nobody sees the difference, and linear is three times as fast."""
+"""Largest region sampled with cubic interpolation; above it, linear looks the same and is 3 times as fast."""
 
 _SLOT_S, _JITTER_S, _FIRST_S = 3.75, 1.25, 1.0
-"""A blink every 2.5 to 5 s: one in each slot, somewhere in its first part."""
+"""One blink per slot, at a random moment of its first part, so that blinks are 2.5 to 5 s apart."""
 _DOWN_S, _SHUT_S, _UP_S = 0.08, 0.04, 0.14
 _EYES: Final = ((LEFT_EYE_UPPER, LEFT_EYE_LOWER), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER))
 _LEAST_EYE: Final = 0.012
-"""Eyes open less than this (in H) do not blink."""
+"""Eyes that are open less than this (in H) do not blink."""
 _SWAY: Final = ((0.008, 0.17), (0.005, 0.23), (float(np.radians(0.7)), 0.13), (0.004, 0.11))
-"""Amplitude and frequency (Hz) of: right (H), down (H), turn (radians), zoom."""
+"""(amplitude, frequency in Hz) of the shift right (H), shift down (H), rotation (radians) and zoom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Eye:
-    """One eye, in pixels of the region: where it is drawn and the lid's edges over its columns."""
+    """
+    One eye, in pixels of the region.
+
+    Attributes:
+        area:    box that is redrawn.
+        upper:   (w,) float32, y of the upper lid's edge per column of `area`.
+        lower:   (w,) float32, y of the lower lid's edge per column of `area`.
+        opening: largest distance between both edges.
+    """
 
     area: Box
     upper: Float
@@ -48,28 +60,28 @@ class _Eye:
 
 class Idle:
     """
-    Moves one still. Stateless after construction: any time, any order, any thread.
+    The idle motion of one still. Stateless after construction and thread-safe; times may come in any order.
 
     Attributes:
-        region: the part of the picture that moves; even coordinates, nothing outside it changes.
+        region: the part of the picture that moves, with even coordinates. Nothing outside it changes.
     """
 
     region: Box
 
     def __init__(self, size: tuple[int, int], landmarks: Float, seed: int) -> None:
         """
-        Prepare the maps of a still.
+        Compute the motion maps of a still.
 
         Args:
             size:      (w, h) of the picture in pixels.
-            landmarks: (468, 2) float32, mesh in pixels of the picture.
-            seed:      chooses the rhythm of sway and blinks; not negative.
+            landmarks: (468, 2) float32 mesh landmarks in pixels of the picture.
+            seed:      seed of the sway and the blink times; not negative.
 
         Raises:
             InputError: the picture is empty.
         """
         if min(size) < 2:
-            raise InputError("The still needs at least two pixels each way.", size=size)
+            raise InputError("The still must be at least 2x2 pixels.", size=size)
         height = max(face_height(landmarks), 1.0)
         self._height, self._seed = height, seed
         self._phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, 8).astype(np.float32)
@@ -80,17 +92,18 @@ class Idle:
 
     def apply(self, region_bgr: Image, time_s: float) -> Image:
         """
-        Move the region to a moment.
+        Apply the motion of one moment to the region.
 
         Args:
-            region_bgr: (h, w, 3) uint8 BGR, the still's `region`, mouth already drawn. Not modified.
+            region_bgr: (h, w, 3) uint8 BGR, the pixels of `region` with the mouth already rendered. Not
+                modified.
             time_s:     seconds from the start.
 
         Returns:
-            (h, w, 3) uint8 BGR, a new array; its border pixels are the source's own.
+            (h, w, 3) uint8 BGR, a new array; its border pixels equal the source's.
 
         Raises:
-            InputError: the picture is not of the region's size.
+            InputError: the array does not have the region's size.
         """
         width, depth = self.region.size
         if region_bgr.shape != (depth, width, 3):
@@ -102,7 +115,7 @@ class Idle:
         return _sampled(blinked, np.asarray(shift, np.float32), smooth | cv2.WARP_RELATIVE_MAP)
 
     def _shift(self, time_s: float) -> Float:
-        """(rows, columns, 2) float32: from each node to its source, pixels."""
+        """Return (rows, columns, 2) float32, the displacement in pixels from each grid node to its source."""
         right, down, turn, zoom = (
             amplitude * _slow(time_s, frequency, self._phases[2 * k : 2 * k + 2])
             for k, (amplitude, frequency) in enumerate(_SWAY)
@@ -121,11 +134,13 @@ class Idle:
 
 def blink(time_s: float, seed: int) -> float:
     """
-    Give how far the lids are closed, 0..1: 80 ms down, 40 ms shut, 140 ms up, every 2.5 to 5 s.
+    Return how far the eyelids are closed, 0 (open) to 1 (closed).
+
+    A blink takes 80 ms to close, 40 ms closed and 140 ms to open. Blinks are 2.5 to 5 s apart.
 
     Args:
         time_s: seconds from the start.
-        seed:   chooses the moments; not negative.
+        seed:   seed of the blink times; not negative.
     """
     slot, since = divmod(time_s - _FIRST_S, _SLOT_S)
     if slot < 0:
@@ -138,12 +153,18 @@ def blink(time_s: float, seed: int) -> float:
 
 
 def _slow(time_s: float, frequency: float, phases: Float) -> float:
+    # Two sines with frequencies 1 : 2.3, so that the motion does not repeat visibly.
     turn = 2 * np.pi * frequency * time_s
     return float(np.sin(turn + phases[0]) + 0.5 * np.sin(2.3 * turn + phases[1]))
 
 
 def _maps(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Box, tuple[Float, Float, Float]]:
-    """Give the region and, on a coarse grid over it, the weight, bare and times x and y from the pivot."""
+    """
+    Return the moving region and three maps on a coarse grid over it.
+
+    The maps are (rows, columns) float32: the motion weight w, and w * x and w * y with x, y in pixels from
+    the pivot.
+    """
     weight, scale = _weight(size, landmarks, height)
     rows, columns = np.flatnonzero(weight.any(axis=1)), np.flatnonzero(weight.any(axis=0))
     if len(rows) == 0:
@@ -160,6 +181,7 @@ def _maps(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Box, 
     on_grid = np.asarray(cv2.remap(weight, at.astype(np.float32), None, cv2.INTER_LINEAR), np.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
     on_grid[[0, -1]] = 0
     on_grid[:, [0, -1]] = 0
+    # The head turns and zooms around a point below the chin, about the top of the neck.
     pivot = landmarks[CHIN] + np.array([0, 0.25 * height], np.float32)
     away_x, away_y = x + np.float32(region.x1 - pivot[0]), y + np.float32(region.y1 - pivot[1])
     by_x, by_y = on_grid * away_x, on_grid * away_y[:, None]
@@ -172,7 +194,7 @@ def _nodes(region: Box, height: float) -> tuple[int, int]:
 
 
 def _weight(size: tuple[int, int], landmarks: Float, height: float) -> tuple[Float, float]:
-    """(h, w) float32 on a reduced picture, 1 on the face .. 0 away from it, and the reduction."""
+    """Return (h, w) float32 on a scaled-down picture, 1 on the face to 0 away from it, and the scale."""
     scale = min(1.0, _GRID_PER_H / height)
     width, depth = (max(2, round(side * scale)) for side in size)
     mask = np.zeros((depth, width), np.uint8)
@@ -212,14 +234,17 @@ def _with_lids(picture: Image, eyes: list[_Eye], shut: float) -> Image:
 
 
 def _lid(patch: Image, eye: _Eye, shut: float) -> Image:
-    """Pull the skin above the upper lid down towards the lower lid; the eye below the lid stays."""
-    y = np.arange(patch.shape[0], dtype=np.float32)[:, None]
+    """Stretch the skin above the upper lid down towards the lower lid and darken the lash line; BGR uint8."""
+    y = np.arange(patch.shape[0], dtype=np.float32)[:, None]  # (h, 1), against (w,) edges below
     upper, lower = eye.upper - eye.area.y1, eye.lower - eye.area.y1
     lid = upper + shut * np.maximum(lower - upper, 0)
+    # The skin down to just above the upper lid's edge (6 % of the opening) is stretched to the closing lid.
     stretched = y * ((upper - 0.06 * eye.opening) / np.maximum(lid, 1))
     shift = np.zeros((*patch.shape[:2], 2), np.float32)
     shift[..., 1] = np.where(y < lid, stretched - y, 0)
     moved = _sampled(patch, shift, cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP)
+    # A dark line at the lid's edge: about 10 % of the opening wide, up to 55 % darker, fading at the eye's
+    # corners.
     lashes = np.exp(-np.square((y - lid) / (0.10 * eye.opening + 0.5)))
     lashes *= 0.55 * shut * np.clip((lower - upper) / eye.opening * 2, 0, 1)
     return (moved * (1 - lashes)[..., None] + 0.5).astype(np.uint8)

@@ -1,4 +1,8 @@
-"""Get an engine by its name; apart from the protocol, so that engines do not import each other through it."""
+"""
+Engine registry: create an engine by name.
+
+It is separate from the engine protocol, so that engines do not import each other through the protocol.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, assert_never
@@ -21,24 +25,25 @@ def load_engine(
     pinned: Sequence[PinnedModel] = (),
 ) -> Engine:
     """
-    Build one engine. Imports are local so that a process pays only for the one it runs.
+    Create an engine. Imports are local, so that a process imports only the engine it runs.
 
     Args:
-        name:    which.
-        options: of `musetalk`.
-        machine: where its weights are; the other engines need none.
-        pinned:  the content of its weights; of models that it lacks, what is there at first use.
+        name:    name of the engine.
+        options: options of `musetalk`; other engines ignore them.
+        runtime: models folder, device and precision. Required by `musetalk`; other engines need none.
+        pinned:  pinned content of the engine's models. A model that is not pinned uses the files that are
+            installed when it is first loaded.
 
     Raises:
         ModelNotInstalled: weights are missing.
-        InputError: options that do not go together.
+        InputError: the options contradict each other, or `musetalk` is requested without `runtime`.
     """
     match name:
         case "musetalk":
             from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 
             if machine is None:
-                raise InputError("the engine musetalk needs to know where its weights are")
+                raise InputError("the engine musetalk requires a runtime configuration (models folder)")
             return MuseTalkEngine(options, machine, pinned)
         case "viseme":
             from musetalk_core.engines.viseme.engine import VisemeEngine

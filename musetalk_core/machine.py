@@ -1,4 +1,4 @@
-"""What an operator says about the machine that neural engines run on. Imports nothing heavy."""
+"""Runtime configuration of neural models: models folder, device, precision, memory. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,18 +15,19 @@ GIB = 1024**3
 @dataclass(frozen=True, slots=True)
 class Machine:
     """
-    Where the weights are and how they run.
+    Runtime configuration of neural models on one machine.
 
     Attributes:
-        layout:       the models folder.
-        device:       `auto` takes the best there is.
-        precision:    `auto` is fp16 on cards and fp32 on processors.
-        memory_bytes: networks above this are let go, least recently used first.
-        idle_s:       networks nobody asked for that long are let go; 0: never.
-        landmarks:    `dwpose` as the original, `mesh` the packaged one; `auto`: dwpose if it is installed.
-        batch:        most frames rendered at once; the good number below it is found by measuring.
-        channels_last: lay images out channels last.
-        compile:      compile the networks with torch.compile; the first job waits for it.
+        local_models:  the models folder.
+        device:        `auto` selects the best available device.
+        precision:     `auto` is fp16 on GPUs and fp32 on CPUs.
+        memory_bytes:  memory limit of the model cache; the least recently used models are unloaded first.
+        idle_s:        unload models that have been idle for this many seconds; 0 = never.
+        landmarks:     `dwpose` as in the original MuseTalk, `mesh` = the bundled face mesh; `auto` = dwpose
+            if it is installed.
+        batch:         maximum number of frames rendered at once; the best size up to it is measured.
+        channels_last: use the channels-last memory format for images.
+        compile:       compile the networks with torch.compile, which delays the first job.
     """
 
     layout: Layout

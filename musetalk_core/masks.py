@@ -1,4 +1,4 @@
-"""The masks of an avatar's frames: made once per source frame and kept while there is room."""
+"""Memory-bounded cache of an avatar's blend masks, one per source frame."""
 
 import math
 import threading
@@ -12,14 +12,14 @@ import numpy as np
 from musetalk_core.types import Box, Mask
 
 BUDGET: Final = 32 * 1024 * 1024
-"""Bytes of masks kept: some 1,200 frames of a face 300 pixels high, 48 seconds of a clip."""
+"""Default size of the cache in bytes: about 1,200 frames of a face 300 pixels high, 48 seconds of a clip."""
 
 Placed = tuple[Mask, Box] | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Where a mask lies in the room; a frame that has none takes a byte, so that all have an order."""
+    """Position of a mask in the buffer. A frame without a mask takes one byte, so that it has an age, too."""
 
     start: int
     stop: int
@@ -29,30 +29,30 @@ class _Kept:
 
 class MaskCache:
     """
-    The oldest masks go first; safe to use from several threads.
+    A cache of masks that evicts the oldest first. Thread-safe.
 
-    All lie in one piece of memory, in turn. As arrays of their own they cost about twice their bytes: small
-    pieces that live long, between large ones that do not, are what a heap cannot give back.
+    All masks are stored in one ring buffer. As separate arrays they would take about twice their size,
+    because small long-lived blocks between large short-lived ones fragment the heap.
     """
 
     def __init__(self, budget_bytes: int = BUDGET) -> None:
         self.made = 0
-        """Masks that were made so far."""
-        self._room = np.empty(budget_bytes, np.uint8)  # memory is taken when it is written
+        """Number of masks computed so far."""
+        self._room = np.empty(budget_bytes, np.uint8)  # the system assigns pages on the first write
         self._next = 0
         self._kept = OrderedDict[int, _Kept]()
         self._lock = threading.Lock()
 
     def get(self, frame: int, make: Callable[[], Placed]) -> Placed:
         """
-        Return the mask of a source frame.
+        Return the mask of a source frame, computing it if it is not cached.
 
         Args:
-            frame: which.
-            make:  gives it cut to what is not zero, so that it takes little.
+            frame:        number of the source frame.
+            compute_mask: computes the mask, cropped to its non-zero part to save memory.
 
         Returns:
-            (h, w) uint8 and its place, the caller's own; None where `make` gave none.
+            (h, w) uint8 mask, a copy, and its position; None if `compute_mask` returned None.
         """
         with self._lock:
             if frame in self._kept:
@@ -74,7 +74,7 @@ class MaskCache:
         size = 1 if placed is None else max(1, placed[0].size)
         if size > len(self._room):
             return
-        if self._next + size > len(self._room):  # round again: what is left of the last round goes
+        if self._next + size > len(self._room):  # wrap around; entries behind the write offset are the oldest
             self._drop(lambda kept: kept.start >= self._next)
             self._next = 0
         start, stop = self._next, self._next + size
@@ -88,6 +88,6 @@ class MaskCache:
         self._kept[frame] = _Kept(start, stop, mask.shape, box)
 
     def _drop(self, is_in_the_way: Callable[[_Kept], bool]) -> None:
-        """Forget the oldest ones, as far as they are in the way: they lie in the order of their age."""
+        """Evict the oldest entries while the condition holds; the buffer stores them in order of age."""
         while self._kept and is_in_the_way(next(iter(self._kept.values()))):
             self._kept.popitem(last=False)

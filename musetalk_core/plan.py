@@ -1,4 +1,4 @@
-"""How many frames a job has and how they are cut into chunks: exact arithmetic, no floats."""
+"""Split a job's output frames into chunks, in exact integer and fraction arithmetic."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +9,7 @@ from musetalk_core.types import SPEECH_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of output frames, half-open: the unit of caching, retry and bounded memory."""
+    """A half-open range of output frames: the unit of caching, of retries and of memory use."""
 
     number: int
     start: int
@@ -18,7 +18,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Frames of a whole job."""
+    """
+    The chunks of a whole job.
+
+    Attributes:
+        rate:   output frames per second.
+        frames: number of output frames.
+        chunks: in order, without gaps.
+    """
 
     rate: Fraction
     frames: int
@@ -26,19 +33,19 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
-        """Seconds of picture."""
+        """Length of the video in seconds."""
         return float(self.frames / self.rate)
 
 
 def plan(samples: int, rate: Fraction, chunk_s: float) -> Plan:
     """
-    Cut a job into chunks.
+    Split a job into chunks.
 
     Args:
-        samples: S, speech samples at 16 kHz; the picture gets floor(S * rate / 16000) frames, so it ends
-            within one frame of the sound.
+        samples: S, speech samples at 16 kHz. The video gets floor(S * rate / 16000) frames, so it ends within
+            one frame of the audio.
         rate:    output frames per second.
-        chunk_s: wanted seconds per chunk.
+        chunk_s: target length of a chunk in seconds.
 
     Raises:
         InputError: the speech is shorter than one frame.

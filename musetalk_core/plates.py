@@ -1,4 +1,4 @@
-"""What an engine keeps of each source frame and is too large for memory: bytes on disk, by frame number."""
+"""Per-frame binary data of an engine that is too large for memory: bytes on disk, read by frame number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ FILE = "plates.bin"
 
 
 class Plates(Protocol):
-    """Bytes by source frame."""
+    """Random access to one blob of bytes per source frame."""
 
     def read(self, frame: int) -> bytes:
-        """What was kept of a frame; empty where nothing was."""
+        """Return the blob of a frame; empty if the frame has none."""
         ...
 
 
@@ -32,24 +32,24 @@ NO_PLATES: Plates = _NoPlates()
 
 
 class PlateList:
-    """In memory, for tests and short clips."""
+    """Frame blobs in memory, for tests and short clips."""
 
     def __init__(self, plates: Sequence[bytes]) -> None:
         self._plates = plates
 
     def read(self, frame: int) -> bytes:
-        """See `Plates`."""
+        """Return the blob of a frame; see `FrameBlobs`."""
         return self._plates[frame]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlateFile:
     """
-    On disk; safe to read from several threads.
+    Frame blobs in a file. Thread-safe.
 
     Attributes:
-        path:    the bytes of all frames, one after another.
-        offsets: (T + 1,) int64, where each frame's begin and end.
+        path:    file with the blobs of all frames in order.
+        offsets: (T + 1,) int64; the blob of frame t is at offsets[t]..offsets[t + 1].
     """
 
     path: Path
@@ -57,10 +57,10 @@ class PlateFile:
 
     def read(self, frame: int) -> bytes:
         """
-        See `Plates`.
+        Read the blob of a frame; see `FrameBlobs`.
 
         Raises:
-            InputError: the file is shorter than its table says.
+            InputError: the file is shorter than its offsets say.
         """
         start, size = int(self.offsets[frame]), int(self.offsets[frame + 1] - self.offsets[frame])
         if not size:
@@ -75,7 +75,7 @@ class PlateFile:
 
 @dataclass(slots=True)
 class PlateWriter:
-    """Write plates in rising order of their frames; frames left out get none."""
+    """A writer of frame blobs, in ascending order of frames. Frames that are left out have an empty blob."""
 
     folder: Path
     frames: int
@@ -88,7 +88,7 @@ class PlateWriter:
         return self
 
     def write(self, frame: int, plate: bytes) -> None:
-        """Keep the plate of a frame."""
+        """Append the blob of a frame."""
         self._file.write(plate)
         self._sizes[frame] = len(plate)
 
@@ -101,5 +101,5 @@ class PlateWriter:
 
     @property
     def plates(self) -> PlateFile:
-        """What was written."""
+        """Reader of the blobs that were written."""
         return PlateFile(self.folder / FILE, np.concatenate([[0], np.cumsum(self._sizes)]))

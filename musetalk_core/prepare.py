@@ -1,4 +1,8 @@
-"""Prepare an avatar: one pass that finds the face, one that lets the engine encode it. Memory stays flat."""
+"""
+Prepare an avatar in two passes over the source: track the face, then let the engine encode each frame.
+
+Memory use does not grow with the length of the source.
+"""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -21,14 +25,22 @@ from musetalk_core.media.scan import open_scan
 from musetalk_core.plates import PlateFile, PlateWriter
 
 OnFrames = Callable[[int], None]
-"""Told how many frames are done; may raise to cancel."""
+"""Progress callback with the number of finished frames. It may raise to cancel."""
 
 _RAW = "landmarks.raw"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to prepare: the file, its content hash, whose face, for which limits."""
+    """
+    A request to prepare an avatar.
+
+    Attributes:
+        source: the video or image file.
+        sha256: SHA-256 of the file.
+        face:   which face to track.
+        limits: limits on the source.
+    """
 
     source: Path
     sha256: str
@@ -46,13 +58,13 @@ class _Found:
 
 def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames = lambda _: None) -> None:
     """
-    Write a prepared avatar into an empty folder.
+    Prepare an avatar and write it into an empty folder.
 
     Args:
         request:   the source.
-        engine:    whose crops and records are made.
-        folder:    receives the files; the caller makes it appear atomically.
-        on_frames: progress, over both passes.
+        engine:    the engine to prepare for; encodes the faces.
+        folder:    receives the files; the caller publishes it atomically.
+        on_frames: progress callback; counts the frames of both passes.
 
     Raises:
         NoFaceFound: no frame shows a usable face.
@@ -113,7 +125,7 @@ def _find_faces(request: Request, engine: Engine, folder: Path, on_frames: OnFra
 
 
 class _Encoding:
-    """The second pass: crops of the frames with a face, into the engine, into the folder."""
+    """The second pass: crop the frames with a face, encode them, write the engine's data into the folder."""
 
     def __init__(
         self,
@@ -151,7 +163,7 @@ class _Encoding:
         return plates.plates
 
     def _faces(self, frames: npt.NDArray[np.int64]) -> Generator[FaceFrame]:
-        """Read the faces of these frames; fills their rows of `boxes`."""
+        """Yield the faces of these frames and set their rows of `boxes`."""
         width, height = self._index.width, self._index.height
         with FrameReader(self._source, self._index) as reader:
             for frame, picture in zip(frames.tolist(), reader.read(frames.tolist()), strict=True):

@@ -1,4 +1,4 @@
-"""Render one chunk: source frames and features in, face crops out, batch by batch."""
+"""Render the face crops of one chunk from source frames and audio features, batch by batch."""
 
 from collections import deque
 from collections.abc import Callable, Generator
@@ -25,18 +25,27 @@ from musetalk_core.types import Image, Ints
 
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
 OnFrames = Callable[[int], None]
-"""Told how many frames of the chunk are done; may raise to cancel."""
+"""Progress callback with the number of finished frames of the chunk. It may raise to cancel."""
 
 _BATCH: Final = 8
-"""Frames handed to an engine that runs in threads."""
+"""Frames per call of a thread-safe engine."""
 _DEVICE_BATCH: Final = 32
-"""Frames handed to an engine that has a device to itself; it divides them as its memory allows."""
+"""Frames per call of an engine that owns a device; the engine splits them as its memory allows."""
 _UNREAD: Final = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What every chunk of a job shares."""
+    """
+    The inputs that all chunks of a job share.
+
+    Attributes:
+        avatar:  the prepared avatar.
+        source:  file of the avatar's source clip.
+        rate:    output frames per second.
+        no_face: what to do with source frames without a face: `passthrough` shows them unchanged, `hold`
+            shows the nearest frame with a face, `fail` raises `NoFaceFound`.
+    """
 
     avatar: Avatar
     source: Path
@@ -45,10 +54,12 @@ class Scene:
 
     def sources(self, chunk: Chunk) -> Ints:
         """
-        (N,) int64 source frame of each output frame; plays forwards, then backwards.
+        Return the source frame of each output frame of a chunk, (N,) int64.
+
+        The source plays forwards, then backwards, and so on.
 
         Raises:
-            NoFaceFound: the policy is `fail` and one of them shows no face.
+            NoFaceFound: the policy is `fail` and one of the frames shows no face.
         """
         frames = source_slice(chunk.start, chunk.stop, self.rate, self.avatar.index)
         if self.no_face == "hold":
@@ -56,7 +67,7 @@ class Scene:
         if self.no_face == "fail" and (self.avatar.shots[frames] < 0).any():
             missing = int(frames[self.avatar.shots[frames] < 0][0])
             raise NoFaceFound(
-                f"source frame {missing} shows no face and the job asks to fail then", frame=missing
+                f"source frame {missing} shows no face and the job's no_face policy is fail", frame=missing
             )
         return frames
 
@@ -71,14 +82,16 @@ def render_chunk(
     on_frames: OnFrames = lambda _: None,
 ) -> None:
     """
-    Write the crops of one chunk (see `musetalk_core.crops`) into a folder.
+    Render the crops of one chunk and write them into a folder (see `CropWriter`).
 
     Args:
-        scene:   the avatar and how it is played.
-        engine:  renders; called from `threads` threads at once if it can be.
-        heard:   what `engine.encode_speech` made of the whole job's speech.
-        chunk:   which output frames.
-        folder:  existing, empty.
+        scene:         the avatar, its source file and the output frame rate.
+        engine:        the engine; called from up to `threads` threads at once if it is thread-safe.
+        encoded_audio: the rows that `engine.encode_audio` yielded for the whole job.
+        chunk:         the range of output frames.
+        folder:        existing and empty.
+        threads:       number of rendering threads of a thread-safe engine.
+        on_frames:     progress callback.
 
     Raises:
         InputError: the speech is too short for the chunk.
@@ -93,10 +106,10 @@ def render_chunk(
 @cache
 def _device_thread() -> ThreadPoolExecutor:
     """
-    Give the one thread of this process that works with a device, kept from chunk to chunk.
+    Return the executor of the one thread of this process that uses the device, shared by all chunks.
 
-    PyTorch keeps by thread what cuDNN chose for each convolution; a new thread chooses everything anew, which
-    takes longer than a chunk's frames (docs/LOG.md).
+    PyTorch caches cuDNN's choice of algorithm per convolution and per thread. In a new thread every choice is
+    made again, which takes longer than rendering a chunk (docs/LOG.md).
     """
     return ThreadPoolExecutor(1, thread_name_prefix="device")
 
@@ -120,10 +133,11 @@ class _Work:
 
     def rendered(self, threads: int) -> Generator[tuple[int, Image | None]]:
         """
-        Batches in order. Whoever takes them writes while the next ones are made.
+        Yield (source frame, crop) in order. The next batches are rendered while the caller writes.
 
-        One thread that does everything takes a quarter less of the processor than two that take turns; so
-        only an engine with a device to itself gets a thread of its own without being asked, always the same.
+        One thread that reads, renders and writes uses 25 % less CPU time than two threads that alternate.
+        Therefore a thread-safe engine gets a thread pool only if `threads` is above 1; an engine that owns a
+        device always renders in the device thread.
         """
         if self.engine.traits.in_threads and threads <= 1:
             for batch in self._batches():
@@ -140,7 +154,7 @@ class _Work:
                         yield from waiting.popleft().result()
                 while waiting:
                     yield from waiting.popleft().result()
-            finally:  # whoever stops early leaves nothing behind in a thread that goes on
+            finally:  # if the caller stops early, no work may stay queued in the shared device thread
                 for left in waiting:
                     left.cancel()
                 wait(waiting)
@@ -154,7 +168,7 @@ class _Work:
                 yield _Batch(self.chunk.start + start, part, list(islice(faces, len(part))))
 
     def _faces(self, sources: Ints) -> Generator[FaceFrame | None]:
-        """The face of each output frame; the same object while the source frame stays the same."""
+        """Yield the face of each output frame; the same object while the source frame stays the same."""
         last, face = -1, None
         with closing(self._pixels(sources)) as pixels:
             for frame in sources.tolist():

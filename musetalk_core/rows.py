@@ -1,4 +1,4 @@
-"""Many rows of numbers on disk, written as they come and read in slices: nothing is mapped or kept."""
+"""Tables of float32 rows on disk: written in blocks and read in slices, without memory mapping."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _DATA, _SHAPE = "rows.f32", "rows.json"
 
 
 class RowReader(Protocol):
-    """Random access to (N, D) float32."""
+    """Random access to the rows of an (N, D) float32 table."""
 
     @property
     def count(self) -> int:
@@ -23,13 +23,13 @@ class RowReader(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Float:
-        """(n, D) float32: rows start..stop as far as they exist."""
+        """Return rows start..stop-1 as (n, D) float32; rows that do not exist are left out."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """Rows in a folder; a memory-mapped file would count as memory of the process once it was read."""
+    """A table in a folder. Not memory-mapped: pages that were read would count as memory of the process."""
 
     folder: Path
     count: int
@@ -38,22 +38,22 @@ class RowFile:
     @classmethod
     def open(cls, folder: Path) -> "RowFile":
         """
-        Find the rows that `write_rows` wrote.
+        Open the table that `write_float32_rows` wrote into a folder.
 
         Raises:
-            InputError: the files are missing or disagree.
+            InputError: the files are missing or contradict each other.
         """
         try:
             width = int(json.loads((folder / _SHAPE).read_text())["width"])
             size = (folder / _DATA).stat().st_size
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"rows of numbers are missing or damaged: {error}") from error
+            raise InputError(f"the table of float32 rows is missing or damaged: {error}") from error
         if width <= 0 or size % (4 * width):
             raise InputError(f"{size} bytes are not whole rows of {width} numbers")
         return cls(folder, size // (4 * width), width)
 
     def read(self, start: int, stop: int) -> Float:
-        """See `RowReader`."""
+        """Return rows start..stop-1 as (n, D) float32; see `Float32RowReader`."""
         first = min(max(start, 0), self.count)
         rows = max(0, min(stop, self.count) - first)
         flat = np.fromfile(
@@ -64,14 +64,14 @@ class RowFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowArray:
-    """The same over an array in memory, for short clips and tests."""
+    """A table in memory, for short clips and tests."""
 
     rows: Float
     """(N, D) float32."""
 
     @classmethod
     def collected(cls, blocks: Iterable[Float]) -> "RowArray":
-        """Keep all blocks, (n, D) float32 each."""
+        """Concatenate blocks of (n, D) float32."""
         return cls(np.concatenate(list(blocks)))
 
     @property
@@ -80,17 +80,17 @@ class RowArray:
         return len(self.rows)
 
     def read(self, start: int, stop: int) -> Float:
-        """See `RowReader`."""
+        """Return rows start..stop-1 as (n, D) float32; see `Float32RowReader`."""
         return self.rows[max(start, 0) : max(stop, 0)]
 
 
 def write_rows(folder: Path, blocks: Iterable[Float]) -> RowFile:
     """
-    Write blocks of rows one after another.
+    Write blocks of rows into a table.
 
     Args:
-        folder: existing; the caller makes it appear atomically.
-        blocks: (n, D) float32 each, at least one block, all of one width.
+        folder: existing; the caller publishes it atomically.
+        blocks: (n, D) float32 each, at least one block, all with the same D.
 
     Raises:
         InputError: the widths differ, or there is no block.

@@ -1,10 +1,12 @@
 """
-Whether the mouth of a video follows its speech: lip aperture against the opening the speech asks for.
+Lip-sync score of a video: correlation of the measured lip aperture with the mouth opening of the speech.
 
-A regression check of our own renderers, not a published metric: no SyncNet, no LSE. The mesh underrates dark
-synthetic mouths and reads smiling shut lips as slightly open; the curve it is compared with is mostly the one
-the renderer was given, and on real talking clips plain loudness does as well. So judge by the margin over
-wrong speech, never by the absolute number.
+This is a regression check for the renderers of this package, not a published metric (neither SyncNet nor
+LSE).
+Known limits: the face mesh underestimates dark synthetic mouths and measures closed smiling lips as slightly
+    open;
+the reference curve is mostly the one that the renderer was given; on real talking clips plain loudness scores
+as well. Compare the margin over wrong speech, not absolute values.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,10 +28,10 @@ from musetalk_core.speech.visemes import BILABIALS, SILENCE, arpabet
 from musetalk_core.types import Float
 
 SHUT_BOUND: Final = 0.012
-"""Apertures up to this much over the shut level count as closed; in face heights."""
+"""Apertures up to this much above the closed level count as closed, in face heights."""
 _SHUT_PERCENTILE: Final = 5
 _LEAD_S: Final = 0.03
-"""Lips may close this much before the sound does."""
+"""Lips may close this many seconds before the phone starts."""
 _LEAST_SILENCE_S, _SILENCE_MARGIN_S = 0.3, 0.1
 _LEAST_FRAMES: Final = 5
 
@@ -37,11 +39,11 @@ _LEAST_FRAMES: Final = 5
 @dataclass(frozen=True, slots=True)
 class SyncScore:
     """
-    How well a mouth follows a curve.
+    The correlation of a mouth with a curve.
 
     Attributes:
-        correlation: -1..1, the best within the allowed lags; 0 where either does not move.
-        lag_frames:  where it was found; positive when the mouth is late.
+        correlation: -1..1, the highest within the allowed lags; 0 if either signal is constant.
+        lag_frames:  lag of that correlation in frames; positive if the mouth is late.
     """
 
     correlation: float
@@ -51,12 +53,12 @@ class SyncScore:
 @dataclass(frozen=True, slots=True)
 class Contrast:
     """
-    The right speech against wrong ones.
+    The score of the right speech compared with the scores of wrong speech.
 
     Attributes:
-        right:      score of the right one.
-        wrong_mean: mean correlation of the wrong ones.
-        wrong_max:  their highest.
+        right:      score of the right speech.
+        wrong_mean: mean correlation of the wrong speech curves.
+        wrong_max:  highest correlation of the wrong speech curves.
     """
 
     right: SyncScore
@@ -65,19 +67,19 @@ class Contrast:
 
     @property
     def margin(self) -> float:
-        """Right over mean wrong; above 0.4 is good."""
+        """Correlation of the right speech minus the mean of the wrong ones; above 0.4 is good."""
         return self.right.correlation - self.wrong_mean
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedShare:
     """
-    How often the lips meet where they should.
+    How often the lips are closed where they should be.
 
     Attributes:
-        bilabials: share 0..1 of the p, b, m whose narrowest frame is closed; 1 where there are none.
-        silences:  share 0..1 of the frames well inside pauses that are closed; 1 where there are none.
-        shut:      aperture taken as the shut mouth of this face, in face heights.
+        bilabials: share 0..1 of the phones p, b, m whose narrowest frame is closed; 1 if there are none.
+        silences:  share 0..1 of the frames well inside pauses that are closed; 1 if there are none.
+        shut:      aperture of this face's closed mouth that was used, in face heights.
     """
 
     bilabials: float
@@ -87,10 +89,10 @@ class ClosedShare:
 
 def aperture(landmarks: Float) -> float:
     """
-    Give the gap between the lips over the face height.
+    Return the gap between the inner lips divided by the face height.
 
     Args:
-        landmarks: (468, 2) float32, mesh in pixels.
+        landmarks: (468, 2) float32 mesh landmarks in pixels.
     """
     gap = float(np.linalg.norm(landmarks[UPPER_LIP_INSIDE] - landmarks[LOWER_LIP_INSIDE]))
     return gap / max(face_height(landmarks), 1e-6)
@@ -98,14 +100,14 @@ def aperture(landmarks: Float) -> float:
 
 def apertures(pictures: Iterable[Picture], choice: FaceChoice = "largest") -> Float:
     """
-    Measure the lips of every frame of a video.
+    Measure the lip aperture in every frame of a video.
 
     Args:
         pictures: the frames in order; consumed one at a time.
-        choice:   whose lips.
+        choice:   which face to measure.
 
     Returns:
-        (T,) float32 in face heights; NaN in frames without a face.
+        (T,) float32 in face heights; NaN for frames without a face.
 
     Raises:
         ModelNotInstalled: a face network is missing or damaged.
@@ -117,15 +119,15 @@ def apertures(pictures: Iterable[Picture], choice: FaceChoice = "largest") -> Fl
 
 def sync_score(measured: Float, openness: Float, max_lag: int = 2) -> SyncScore:
     """
-    Correlate measured lips with the opening that the speech asks for.
+    Correlate the measured lip aperture with the mouth opening of the speech.
 
     Args:
-        measured: (T,) float32, see `apertures`; NaN frames are left out.
-        openness: (T,) float32, column 0 of `musetalk_core.speech.curves.curves`.
-        max_lag:  frames to either side within which the best match counts.
+        measured: (T,) float32, see `lip_apertures`; NaN frames are left out.
+        openness: (T,) float32, the mouth opening: column 0 of the speech's mouth curves.
+        max_lag:  maximum shift in frames to either side; the best match counts.
 
     Raises:
-        InputError: the lengths differ by more than a frame.
+        InputError: the lengths differ by more than one frame.
     """
     if abs(len(measured) - len(openness)) > 1:
         raise InputError(f"{len(measured)} measured frames do not match {len(openness)} frames of speech.")
@@ -141,13 +143,15 @@ def score_against_wrong(
     measured: Float, openness: Float, wrong: Sequence[Float], max_lag: int = 2
 ) -> Contrast:
     """
-    Tell a mouth that follows its speech from one that just moves.
+    Compare the score of the right speech with the scores of other speech.
+
+    A mouth that moves without following its speech scores about the same for both.
 
     Args:
-        measured: (T,) float32, see `apertures`.
-        openness: (T,) float32 of the right speech.
-        wrong:    curves of other speech, of any length; repeated or cut to T.
-        max_lag:  the same freedom for all.
+        measured: (T,) float32, see `lip_apertures`.
+        openness: (T,) float32, the mouth opening of the right speech.
+        wrong:    mouth openings of other speech, of any length; repeated or cut to T.
+        max_lag:  maximum shift in frames, the same for all curves.
 
     Raises:
         InputError: no wrong curve, or the lengths of `measured` and `openness` differ.
@@ -166,14 +170,14 @@ def closed_share(
     shut: float | None = None,
 ) -> ClosedShare:
     """
-    Count how often the lips meet on p, b, m and in pauses.
+    Measure how often the lips are closed on p, b, m and in pauses.
 
     Args:
-        measured: (T,) float32, see `apertures`.
-        phones:   of the speech, from the first frame on.
+        measured: (T,) float32, see `lip_apertures`.
+        phones:   phones of the speech, starting at the first frame.
         rate:     frames per second.
-        bound:    highest aperture over the shut level that is closed, in face heights.
-        shut:     aperture of this face with its mouth shut; None = the 5th percentile of `measured`.
+        bound:    highest aperture above the closed level that counts as closed, in face heights.
+        shut:     aperture of this face's closed mouth; None = the 5th percentile of `measured`.
     """
     seen = measured[~np.isnan(measured)]
     level = shut if shut is not None else float(np.percentile(seen, _SHUT_PERCENTILE)) if len(seen) else 0.0
@@ -209,6 +213,6 @@ def _lagged(measured: Float, openness: Float, lag: int) -> tuple[Float, Float]:
 def _correlation(a: Float, b: Float) -> float:
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
-    if len(a) < _LEAST_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:
+    if len(a) < _LEAST_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:  # undefined for constant signals
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

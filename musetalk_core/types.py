@@ -1,12 +1,12 @@
 """
-The vocabulary of the core: array aliases and small frozen records.
+Shared types: array aliases, sample rates and the pixel rectangle `Box`.
 
-Axis letters used in every docstring:
+Axis letters in all docstrings:
     B batch   T video frames   H W image   h w crop   C channels   K landmarks
     S audio samples   D feature size
-Colour images are (H, W, 3) uint8 BGR; what travels between decoder and encoder is a
-`musetalk_core.media.picture.Picture` (8-bit 4:2:0, BT.709). Boxes are integer pixels, xyxy, half-open:
-`frame[y1:y2, x1:x2]`. Frame rates are `fractions.Fraction`, never floats.
+Color images are (H, W, 3) uint8 BGR. Between decoder and encoder a frame is a `Picture` (8-bit 4:2:0,
+BT.709). Boxes are integer pixels, xyxy, half-open: `frame[y1:y2, x1:x2]`. Frame rates are
+`fractions.Fraction`, never floats.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ Float = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 SPEECH_RATE_HZ = 16_000
-"""Every engine hears 16 kHz mono float32."""
+"""Sample rate of the speech that engines take: mono float32."""
 
 VOICE_RATE_HZ = 24_000
-"""Every voice speaks 24 kHz mono."""
+"""Sample rate of synthesized speech: mono."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ class Box:
 
     @property
     def is_empty(self) -> bool:
-        """True when it holds no pixel."""
+        """True if the box contains no pixel."""
         return 0 in self.size
 
     def slices(self) -> tuple[slice, slice]:
-        """Index with it: `frame[box.slices()]`."""
+        """Return the (rows, columns) slices of the box, for `frame[box.slices()]`."""
         return slice(self.y1, self.y2), slice(self.x1, self.x2)
 
     def clipped(self, width: int, height: int) -> "Box":
-        """The part inside a picture of this size; may be empty."""
+        """Return the part of the box inside a picture of this size; may be empty."""
         return Box(
             min(max(self.x1, 0), width),
             min(max(self.y1, 0), height),
@@ -59,23 +59,23 @@ class Box:
         )
 
     def grown(self, pixels: int) -> "Box":
-        """The same with so many pixels more on every side; may leave the picture."""
+        """Return the box enlarged by `pixels` on every side; it may extend beyond the picture."""
         return Box(self.x1 - pixels, self.y1 - pixels, self.x2 + pixels, self.y2 + pixels)
 
     def evened(self) -> "Box":
-        """Grown outwards to even coordinates, so that it lies on whole 4:2:0 chroma samples."""
+        """Return the box enlarged to even coordinates, so that it covers whole 4:2:0 chroma samples."""
         return Box(self.x1 & ~1, self.y1 & ~1, (self.x2 + 1) & ~1, (self.y2 + 1) & ~1)
 
     def shared(self, other: "Box") -> "Box":
-        """The part that lies in both; may be empty."""
+        """Return the overlap of both boxes; may be empty."""
         return Box(
             max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2)
         )
 
     def within(self, area: "Box") -> "Box":
-        """The same box in the coordinates of an area that holds it."""
+        """Return the box in the coordinates of `area`, whose top left corner becomes (0, 0)."""
         return Box(self.x1 - area.x1, self.y1 - area.y1, self.x2 - area.x1, self.y2 - area.y1)
 
     def contains(self, other: "Box") -> bool:
-        """True when no pixel of `other` lies outside."""
+        """Tell whether `other` lies completely inside this box."""
         return self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2

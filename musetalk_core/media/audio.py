@@ -1,4 +1,4 @@
-"""Sound from any file as mono float32 at one rate, streamed; and small wav files."""
+"""Decode the audio track of any media file to mono float32 PCM at one sample rate; write small WAV files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16
 GAP_S = Fraction(1, 10)
-"""Holes in a track from this length on become silence and overlaps are dropped; the same when muxing."""
+"""Seconds of the shortest gap (filled with silence) or overlap (dropped); muxing uses the same value."""
 _BYTES = 4
 
 
@@ -38,22 +38,22 @@ def decode_speech(
     rate_hz: int = SPEECH_RATE_HZ,
 ) -> int:
     """
-    Decode a file's first sound track; memory does not grow with its length.
+    Decode the first audio track of a file. Memory use does not grow with its length.
 
     Args:
-        path:    a sound or video file. Sound that starts after the picture begins with silence.
-        target:  the headerless little-endian float32 file to write, mono, -1..1; whole or not at all.
-        limits:  on what headers promise and on what is really decoded.
-        rate_hz: of the file to write.
+        path:    an audio or video file. Audio that starts after the video is padded with silence.
+        target:  the headerless little-endian float32 file to write, mono, -1..1; written atomically.
+        limits:  checked against the headers and against the decoded samples.
+        rate_hz: sample rate of the file to write.
 
     Returns:
-        the number of samples S: the length of the track, rounded up.
+        The number of samples S: the length of the track, rounded up.
 
     Raises:
-        NoAudioFound: there is no sound track, or no sample in it.
-        MediaUnreadable: it is damaged.
-        MediaTooLarge: it is over a limit.
-        DiskFull: there is no room.
+        NoAudioFound: the file has no audio track, or the track has no samples.
+        MediaUnreadable: the file is damaged.
+        MediaTooLarge: the file exceeds a limit.
+        DiskFull: the disk is full.
     """
     require_sound(probe(path, limits))
     sniffed = sniff(path)
@@ -77,13 +77,14 @@ def _resampled(blocks: Iterator[Float], rate: int, rate_hz: int, file: BinaryIO)
     if heard == 0:
         raise NoAudioFound("The sound track is empty; send one that carries the speech.")
     count = -(-heard * rate_hz // rate)
-    # The resampler rounds its own way; the length is a promise. truncate() also grows a file, with zeros.
+    # The resampler rounds the length in its own way, but S is exact. truncate() also extends a file with
+    # zeros.
     file.truncate(count * _BYTES)
     return count
 
 
 def _gathered(blocks: Iterator[Float]) -> Iterator[Float]:
-    """Coders hand out a thousand samples at a time; larger blocks cost a fraction of the calls."""
+    """Merge blocks of about a thousand samples, as decoders give them, into blocks of at least 65,536."""
     waiting: list[Float] = []
     count = 0
     for block in blocks:
@@ -107,7 +108,7 @@ def _put(samples: Float, file: BinaryIO) -> None:
 def _mono(
     container: InputContainer, stream: AudioStream, sniffed: Sniffed, limits: Limits
 ) -> Generator[Float]:
-    """Blocks of mono samples at the track's own rate, from the start of the file on."""
+    """Yield blocks of mono float32 samples at the track's own sample rate, from the start of the file."""
     rate, heard = stream.sample_rate, 0
     origin = (container.start_time or 0) * MICROSECOND
     for frame in _frames(container, stream, sniffed):
@@ -141,9 +142,10 @@ def _frames(container: InputContainer, stream: AudioStream, sniffed: Sniffed) ->
 
 def _shift(frame: AudioFrame, heard: int, origin: Fraction) -> int:
     """
-    Count the samples of silence to put before a frame, or, negative, to drop from it.
+    Return the samples of silence to insert before a frame; if negative, the samples to drop from it.
 
-    A track that starts late is moved into place exactly; later on only real holes count, not jitter.
+    A track that starts late is aligned exactly. Later only gaps of at least `MIN_GAP_S` count, not timestamp
+    jitter.
     """
     if frame.pts is None or frame.time_base is None:
         return 0
@@ -159,10 +161,10 @@ def _blocks_of_silence(samples: int) -> Iterator[Float]:
 
 
 def mono_samples(frame: AudioFrame) -> Float:
-    """Return the (S,) float32 mean of a frame's channels; integers scaled to -1..1, floats as they are."""
+    """Return the (S,) float32 mean of a frame's channels; integers are scaled to -1..1, floats unchanged."""
     raw: npt.NDArray[Any] = frame.to_ndarray()
     planar = raw if frame.format.is_planar else raw.reshape(frame.samples, -1).T
-    with np.errstate(invalid="ignore", over="ignore"):  # broken floats are mended later
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are replaced later
         mean = planar.astype(np.float32).mean(axis=0, dtype=np.float32)
     if raw.dtype.kind == "u":
         mean = (mean - 128) / 128
@@ -173,19 +175,19 @@ def mono_samples(frame: AudioFrame) -> Float:
 
 def write_wav(path: Path, samples: Float, rate: int) -> None:
     """
-    Write 16-bit mono PCM; whole or not at all.
+    Write a 16-bit mono PCM WAV file atomically.
 
     Args:
         path:    the .wav to write.
-        samples: (S,) float in -1..1; beyond is clipped, what is not a number is silence.
-        rate:    in Hz.
+        samples: (S,) float in -1..1; values beyond are clipped, NaN becomes silence.
+        rate:    sample rate in Hz.
 
     Raises:
-        InputError: the samples are not one channel or the rate not positive.
-        DiskFull: there is no room.
+        InputError: `samples` is not one-dimensional or the rate is not positive.
+        DiskFull: the disk is full.
     """
     if samples.ndim != 1 or rate <= 0:
-        raise InputError(f"samples of shape {samples.shape} at {rate} Hz are no mono sound")
+        raise InputError(f"samples of shape {samples.shape} at {rate} Hz are not mono audio")
     finite = np.clip(np.nan_to_num(samples, nan=0.0), -1, 1)
     pcm = np.rint(finite * 32767).astype("<i2")
     with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:

@@ -1,4 +1,4 @@
-"""Captions: read from SubRip or WebVTT, drawn into a picture by libass, or laid beside it as a track."""
+"""Captions: read SubRip or WebVTT, burn into a video with libass, or add as a subtitle track."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from musetalk_core.media.info import MediaInfo, VideoInfo
 from musetalk_core.media.sniff import sniff
 
 FONTS: Final = Path(__file__).parent / "fonts"
-"""DejaVu Sans, so that captions look the same everywhere; what it lacks comes from the system's fonts."""
+"""Bundled DejaVu Sans, so that captions look the same everywhere; missing glyphs come from system fonts."""
 _FONT: Final = "DejaVu Sans"
 MOST_BYTES, MOST_LINES = 5_000_000, 20_000
 _DEADLINE_S: Final = 6 * 3600.0
@@ -25,37 +25,37 @@ Side = Literal["bottom", "top"]
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A text that is shown for a while."""
+    """A text and the time it is shown, in milliseconds from the start of the video."""
 
     start_ms: int
     end_ms: int
     text: str
-    """Plain; lines are parted by a line feed."""
+    """Plain text; lines are separated by line feeds."""
 
 
 def read_captions(path: Path) -> list[Caption]:
     """
-    Read a SubRip or WebVTT file; colours, positions and other markup are left out.
+    Read a SubRip or WebVTT file. Colors, positions and other markup are ignored.
 
     Args:
-        path: UTF-8, at most `MOST_BYTES`.
+        path: UTF-8 text of at most `MAX_CAPTIONS_BYTES`.
 
     Returns:
-        Captions that are shown at all, by their beginning.
+        The captions with text and a positive duration, sorted by start; at most `MAX_CAPTIONS`.
 
     Raises:
-        MediaUnreadable: it is neither, or no text.
-        InputError:      it is too large, or holds no caption.
+        MediaUnreadable: the file is neither SubRip nor WebVTT, or is not UTF-8 text.
+        InputError:      the file is too large or contains no caption.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"A file of captions has at most {MOST_BYTES // 1_000_000} MB.")
+        raise InputError(f"The caption file is larger than {MOST_BYTES // 1_000_000} MB.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise MediaUnreadable("The captions are not text in UTF-8.") from None
+        raise MediaUnreadable("The caption file is not UTF-8 text.") from None
     found = _parsed(text.replace("\0", ""))
     if not found:
-        raise InputError("The file holds no captions: .srt and .vtt are read.")
+        raise InputError("The file contains no captions. Send an .srt or .vtt file.")
     return found[:MOST_LINES]
 
 
@@ -66,7 +66,7 @@ def _parsed(text: str) -> list[Caption]:
     try:
         events = pysubs2.SSAFile.from_string(text, format_=kind).events
     except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
-        raise MediaUnreadable("The captions are neither SubRip nor WebVTT.") from error
+        raise MediaUnreadable("The caption file is neither SubRip nor WebVTT.") from error
     plain = [Caption(event.start, event.end, event.plaintext.strip()) for event in events]
     return sorted(
         (one for one in plain if one.text and one.end_ms > one.start_ms), key=lambda one: one.start_ms
@@ -85,21 +85,24 @@ def burn(
     ffmpeg: Path | None = None,
 ) -> None:
     """
-    Draw captions into a video. Its picture is encoded again, its sound only where an mp4 would not take it.
+    Burn captions into a video.
+
+    The video is encoded again as H.264. The audio is copied if it is AAC or MP3, else encoded as AAC at 192
+    kbit/s.
 
     Args:
-        video:    a file with a moving picture.
-        info:     what probing it told.
-        captions: what to draw.
-        target:   the .mp4 to write; whole or not at all.
-        size:     height of a line in percent of the picture's height.
-        side:     where they stand.
-        crf:      quality of the picture, H.264.
-        ffmpeg:   the program; None = search.
+        video:    a video file.
+        info:     result of `probe` for it.
+        captions: the captions to draw.
+        target:   the .mp4 to write; written atomically.
+        size:     height of a text line in percent of the video's height.
+        side:     edge of the picture at which the captions are drawn.
+        crf:      x264 quality, 0 (lossless) to 51.
+        ffmpeg:   the ffmpeg program; None = search for it.
 
     Raises:
-        EncodeError, DiskFull: it could not be written.
-        MediaUnreadable: there is no moving picture.
+        EncodeError, DiskFull: the video could not be written.
+        MediaUnreadable: the file has no video track.
     """
     import ffmpeg as graph
 
@@ -132,18 +135,18 @@ def add_track(
     ffmpeg: Path | None = None,
 ) -> None:
     """
-    Lay captions beside a video as a track of text; its picture is not touched.
+    Add captions to a video as a subtitle track (mov_text). The video track is copied.
 
     Args:
-        video:    a file with a moving picture that an mp4 takes as it is.
-        info:     what probing it told.
-        captions: the track.
-        target:   the .mp4 to write; whole or not at all.
-        ffmpeg:   the program; None = search.
+        video:    a video file whose codec an mp4 can contain.
+        info:     result of `probe` for it.
+        captions: the captions of the track.
+        target:   the .mp4 to write; written atomically.
+        ffmpeg:   the ffmpeg program; None = search for it.
 
     Raises:
-        EncodeError, DiskFull: it could not be written.
-        MediaUnreadable: there is no moving picture.
+        EncodeError, DiskFull: the video could not be written.
+        MediaUnreadable: the file has no video track.
     """
     import ffmpeg as graph
 
@@ -163,7 +166,7 @@ def add_track(
 
 def _moving(info: MediaInfo) -> VideoInfo:
     if info.video is None or info.kind != "video":
-        raise MediaUnreadable("Captions are for a video; this is none.")
+        raise MediaUnreadable("Captions can only be added to a video; this file has no video track.")
     return info.video
 
 
@@ -199,7 +202,7 @@ def _words(
 def _write_script(
     path: Path, captions: Sequence[Caption], width: int, height: int, size: float, side: Side
 ) -> None:
-    """Write what libass draws: white on a dark rim, at most as wide as nine tenths of the picture."""
+    """Write an ASS script: white text with a dark outline, margins of 5 % of the picture on each side."""
     import pysubs2
 
     script = pysubs2.SSAFile()
@@ -223,7 +226,7 @@ def _write_script(
 
 
 def _escaped(text: str) -> str:
-    """Braces and backslashes command libass; look-alikes do not."""
+    """Replace braces and backslashes, which are commands to libass, by similar characters."""
     plain = text.replace("\\", "\u2216").replace("{", "\u2774").replace("}", "\u2775")
     return plain.replace("\r", "").replace("\n", "\\N")
 

@@ -1,4 +1,4 @@
-"""The decoders foreign files may reach: common ones, so that rarely tested code stays out of reach."""
+"""Allowed codecs of input files: common ones only, to keep untrusted files from rarely tested decoders."""
 
 PICTURE_CODECS = frozenset(
     [
@@ -28,7 +28,7 @@ PICTURE_CODECS = frozenset(
         "vc1",
     ]
 )
-"""Names as FFmpeg lists them for formats, whichever decoder serves them."""
+"""FFmpeg's names of the codecs (not of their decoders) of video and images."""
 
 SOUND_CODECS = frozenset(
     [
@@ -57,7 +57,7 @@ SOUND_CODECS = frozenset(
 _OTHER_NAMES = frozenset(
     ["libdav1d", "aac_latm", "mp3float", "mp2float", "libvorbis", "libopus", "libvpx", "libvpx-vp9", "dca"]
 )
-"""Decoders that are not called like their format."""
+"""Decoders whose names differ from their codec."""
 
 WHITELIST = ",".join(sorted(PICTURE_CODECS | SOUND_CODECS | _OTHER_NAMES))
-"""FFmpeg's `codec_whitelist`, for what it decodes while it only looks at a file."""
+"""Value of FFmpeg's `codec_whitelist`, which also restricts decoding while FFmpeg probes a file."""

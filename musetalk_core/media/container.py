@@ -1,4 +1,4 @@
-"""Opening foreign containers with one demuxer, local files only, and choosing their streams."""
+"""Open untrusted media containers with one demuxer and local files only, and select their streams."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _PROBE_BYTES = 5_000_000
 _PROBE_US = 5_000_000
 _OPEN_TIMEOUT_S = 30.0
 MICROSECOND = Fraction(1, 1_000_000)
+"""FFmpeg's unit of container-wide times, in seconds."""
 _DURATION = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
-"""Nothing else is reckoned with: 1e9999999999 seconds are a number nobody can hold."""
-"""The unit of container-wide times in FFmpeg."""
+"""Bounded digits, because a value such as 1e9999999999 seconds would exhaust memory as a Fraction."""
 
 
 @contextmanager
 def media_errors(name: str) -> Generator[None]:
     """
-    Turn FFmpeg's errors inside the block into one that names the format.
+    Translate FFmpeg's errors inside the block into `MediaUnreadable` with the format's name.
 
     Raises:
-        MediaUnreadable: FFmpeg could not go on.
+        MediaUnreadable: FFmpeg failed.
     """
     from av.error import FFmpegError
 
@@ -51,15 +51,15 @@ def media_errors(name: str) -> Generator[None]:
 @contextmanager
 def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputContainer]:
     """
-    Open a container with the demuxer its first bytes ask for, and nothing else.
+    Open a container with the demuxer of its detected file type and no other.
 
     Args:
-        path:    a local file.
-        sniffed: what `sniff(path)` said.
-        limits:  decoders refuse larger pictures even where a header lies.
+        path:      a local file.
+        file_type: result of `sniff(path)`.
+        limits:    decoders reject frames over `video_pixels`, whatever the header says.
 
     Raises:
-        MediaUnreadable: it cannot be opened.
+        MediaUnreadable: the file cannot be opened, or reading it inside the block fails.
     """
     import av
 
@@ -85,7 +85,7 @@ def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputConta
 
 
 def picture_stream(container: InputContainer) -> VideoStream | None:
-    """Return the first moving picture; attached cover art does not count."""
+    """Return the first video stream; cover art and thumbnails do not count."""
     from av.stream import Disposition
 
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -93,12 +93,12 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
-    """Return the first sound track."""
+    """Return the first audio stream."""
     return next(iter(container.streams.audio), None)
 
 
 def stream_seconds(container: InputContainer, stream: Stream) -> Fraction | None:
-    """Tell how long a stream lasts by its container's word, None where it does not."""
+    """Return the duration of a stream in seconds as the container states it; None if it does not."""
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
     tagged = _tagged_seconds(stream.metadata.get("DURATION", ""))
@@ -108,7 +108,7 @@ def stream_seconds(container: InputContainer, stream: Stream) -> Fraction | None
 
 
 def _tagged_seconds(text: str) -> Fraction | None:
-    """Read Matroska's per-track tag, `00:01:02.345000000`."""
+    """Parse Matroska's per-track DURATION tag, for example `00:01:02.345000000`."""
     found = _DURATION.fullmatch(text)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Walking a video by frame number: on to the next one, or straight to any key frame."""
+"""Cursor over the frames of a video by frame number: advance to the next frame or seek to a key frame."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
     from musetalk_core.media.decoder import FrameDecoder
 
 _LEADS_S = (Fraction(0), Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))
-"""How long before a key frame to aim: containers that search by decoding time land too late otherwise."""
+"""Seconds to seek ahead of a key frame, tried in order: seeking by decoding time lands too late with 0."""
 
 
 class Cursor:
     """
-    A place in a video that moves frame by frame.
+    A position in a video that moves frame by frame.
 
     Attributes:
-        position: number of the frame that `advance` gives next.
+        position: number of the frame that `advance` returns next.
     """
 
     def __init__(self, decoder: FrameDecoder, index: VideoIndex) -> None:
         """
         Start before the first frame.
 
-        Close it when it is no longer needed: until then it keeps the decoder's threads and buffers.
+        Close the cursor when it is no longer needed; until then the decoder's threads and buffers stay
+        allocated.
 
         Args:
-            decoder: freshly opened on the file the index was made of.
-            index:   of that file.
+            decoder: just opened on the file of the index.
+            index:   frame index of that file.
         """
         self.position = 0
         self._decoder, self._index = decoder, index
@@ -53,13 +54,13 @@ class Cursor:
         self._waiting = self._normaliser = None
 
     def advance(self) -> VideoFrame | None:
-        """Return the frame at `position` and step on; None where the file has no more."""
+        """Return the frame at `position` and increment `position`; None at the end of the file."""
         frame, self._waiting = self._waiting, None
         while frame is None:
             number, frame = next(self._walk, (self._index.frames, None))
             if frame is None:
                 return None
-            if number < self.position:  # cannot happen going on; leftovers of a jump
+            if number < self.position:  # only after a seek: a frame before the target
                 frame = None
             else:
                 self.position = number
@@ -68,20 +69,20 @@ class Cursor:
 
     def jump(self, key: int, wanted: int) -> bool:
         """
-        Move to a key frame, so that `advance` gives it next.
+        Seek to a key frame, so that `advance` returns it next.
 
         Args:
-            key:    number of a key frame.
-            wanted: number of the first frame that matters, in the same group; `advance` may leave out others
-                between both.
+            key:          number of a key frame.
+            first_needed: number of the first frame the caller needs, in the same group. `advance` may skip
+                frames between `key` and it.
 
         Returns:
-            False where no seek leads there; the place is undefined then.
+            False if no seek reaches the key frame; the position is undefined then.
         """
         self._decoder.wanted = int(self._index.pts[wanted])
         for lead in list(self._leads):
             if self._jumped(key, int(lead / self._index.time_base)):
-                # What worked once works again: try it first next time.
+                # The same lead usually works for the whole file, so try it first next time.
                 self._leads.remove(lead)
                 self._leads.insert(0, lead)
                 return True
@@ -98,25 +99,25 @@ class Cursor:
         return False
 
     def picture(self, frame: VideoFrame) -> Picture:
-        """Convert a frame of this video."""
+        """Convert a decoded frame of this video to a `Picture`."""
         if self._normaliser is None:
             size = self._index.width, self._index.height
             self._normaliser = Normaliser(frame, self._decoder.stream.sample_aspect_ratio, size)
         return self._normaliser.picture(frame)
 
 
-# Functions, not methods: a generator that refers to the cursor which stores it would be a reference cycle,
+# Functions, not methods: a generator that references the cursor that stores it would form a reference cycle
 # and keep a closed decoder's threads and buffers until the next garbage collection.
 
 
 def _counted(decoder: FrameDecoder) -> Generator[tuple[int, VideoFrame]]:
-    """Number the frames from the start of the file by counting them."""
+    """Number the frames by counting them from the start of the file."""
     with closing(decoder.frames()) as frames:
         yield from enumerate(frames)
 
 
 def _timed(decoder: FrameDecoder, index: VideoIndex) -> Generator[tuple[int, VideoFrame]]:
-    """Number the frames after a seek by their timestamps; leave out frames that the index does not have."""
+    """Number the frames after a seek by their timestamps; skip frames that are not in the index."""
     pts = index.pts
     with closing(decoder.frames()) as frames:
         for frame in frames:

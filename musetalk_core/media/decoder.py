@@ -1,4 +1,4 @@
-"""Decoding one picture stream frame by frame, skipping what is damaged and counting it."""
+"""Decode one video stream frame by frame. Damaged packets are skipped and counted."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ if TYPE_CHECKING:
 
 
 _SKIPPING = frozenset({"h264", "mpeg2video"})
-"""Codecs in which a frame marked as no reference can be left out without any other frame changing."""
+"""Codecs in which non-reference frames can be skipped without changing any other frame."""
 
 
 class FrameDecoder:
     """
-    The frames of one open picture stream in display order.
+    A decoder of one open video stream. Frames are returned in display order.
 
     Attributes:
-        stream:  FFmpeg's stream.
-        damaged: packets that could not be read or decoded so far.
-        keys:    timestamps of key packets met so far; whoever uses one may remove it.
-        wanted:  frames before this time need not be shown; None = all are wanted.
+        stream:          FFmpeg's stream.
+        damaged_packets: packets that could not be read or decoded so far.
+        key_timestamps:  timestamps of the key packets read so far; the caller may remove those it has used.
+        skip_before:     frames before this timestamp may be skipped; None = decode all.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, threads: int = 0) -> None:
         """
-        Take over an open stream.
+        Wrap an open stream.
 
         Args:
-            container: stays open for the life of this object.
+            container: must stay open as long as the decoder is used.
             stream:    one of its streams.
-            threads:   of the decoder; 0 = one a core.
+            threads:   decoder threads; 0 = one per core.
         """
         self.stream, self.damaged = stream, 0
         self.keys = set[int]()
         self.wanted: int | None = None
         self._container = container
         self._can_skip = stream.codec_context.name in _SKIPPING
-        # Frame threads double the speed of slices alone; slices only help streams cut into them.
+        # AUTO allows frame threading, twice as fast as slice threading, which needs streams with several
+        # slices.
         stream.thread_type, stream.thread_count = "AUTO", threads
 
     def frames(self) -> Generator[VideoFrame]:
-        """Decode from here to the end of the file; close it if it is not read to the end."""
+        """Yield frames from the current position to the end; close the generator if not read to the end."""
         from av.error import FFmpegError
 
         try:
@@ -63,7 +64,7 @@ class FrameDecoder:
             yield from self._decoded(None)
 
     def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
-        """Decode one packet, or what the decoder still holds."""
+        """Decode one packet; None flushes the frames that the decoder still buffers."""
         from av.error import FFmpegError
 
         if packet is not None and packet.is_keyframe and packet.pts is not None:
@@ -78,11 +79,11 @@ class FrameDecoder:
             return []
 
     def close(self) -> None:
-        """Release the stream, and with it the decoder's threads and buffers; nothing can be decoded then."""
+        """Release the stream and the decoder's threads and buffers. The decoder cannot be used afterwards."""
         del self.stream, self._container
 
     def seek(self, pts: int) -> None:
-        """Move to a key frame at or before a time in the stream's units; ends earlier `frames()`."""
+        """Seek to the key frame at or before a timestamp in the stream's units; earlier `frames()` end."""
         from av.error import FFmpegError
 
         try:
@@ -94,15 +95,15 @@ class FrameDecoder:
 @contextmanager
 def opened_decoder(path: Path, limits: Limits, threads: int = 0) -> Generator[FrameDecoder]:
     """
-    Open the first picture stream of a video file.
+    Open the first video stream of a file.
 
     Args:
         path:    a local video file.
-        limits:  bound what a decoder may allocate.
-        threads: of the decoder; 0 = one a core.
+        limits:  bound the memory that a decoder may allocate.
+        threads: decoder threads; 0 = one per core.
 
     Raises:
-        MediaUnreadable: it cannot be opened or has no picture.
+        MediaUnreadable: the file cannot be opened or has no video stream.
     """
     sniffed = sniff(path)
     with (

@@ -1,4 +1,4 @@
-"""Encoding pictures into H.264: one ffmpeg fed with raw frames, exact times, BT.709 tags, whole files."""
+"""Encode frames as H.264 in an mp4 with one ffmpeg process: exact timestamps, BT.709 tags, atomic files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from musetalk_core.media.picture import Picture
 DEFAULT_CRF = 18
 DEFAULT_PRESET = "fast"
 _LOOKAHEAD = {"veryfast": 10, "faster": 20, "fast": 30, "medium": 40, "slow": 50, "slower": 60}
-"""Frames that x264 keeps to plan its bits, by preset; none in the quicker ones."""
+"""Frames that x264 buffers for its lookahead, by preset; faster presets buffer none."""
 _LOOKAHEAD_BYTES = 64_000_000
 _LEAST_LOOKAHEAD = 10
 _FINISH_S = 600.0
@@ -34,13 +34,13 @@ _BT709 = {
 
 
 def timescale(rate: Fraction) -> int:
-    """Return ticks per second in which every frame of a rate lasts a whole number of ticks."""
+    """Return a time scale (ticks per second) at which each frame lasts a whole number of ticks."""
     return rate.numerator * -(-_LEAST_TIMESCALE // rate.numerator)
 
 
 class VideoEncoder:
     """
-    Writes one mp4 without sound. Leaving the block by an exception leaves no file.
+    A writer of one mp4 without audio. If the `with` block ends with an exception, no file is written.
 
         with VideoEncoder(path, width, height, rate) as encoder:
             for picture in pictures:
@@ -60,20 +60,20 @@ class VideoEncoder:
         threads: int | None = None,
     ) -> None:
         """
-        Describe the video; ffmpeg starts with the block.
+        Describe the video. ffmpeg is started on entering the `with` block.
 
         Args:
             path:    the .mp4 to write.
-            width:   of every picture, even.
-            height:  of every picture, even.
+            width:   of every frame in pixels, even.
+            height:  of every frame in pixels, even.
             rate:    frames per second.
-            crf:     x264's quality, 0 (lossless) to 51.
-            preset:  x264's speed.
-            ffmpeg:  the program; None = search.
-            threads: of the encoder; None = one a core.
+            crf:     x264 quality, 0 (lossless) to 51.
+            preset:  x264 speed preset.
+            ffmpeg:  the ffmpeg program; None = search for it.
+            threads: encoder threads; None = one per core.
 
         Raises:
-            InputError: a side is odd or the rate not positive.
+            InputError: a side is odd or the rate is not positive.
         """
         if width % 2 or height % 2 or rate <= 0:
             raise InputError(f"a video of {width}x{height} at {rate} frames per second cannot be encoded")
@@ -82,12 +82,12 @@ class VideoEncoder:
         if threads is not None:
             self._options["threads"] = threads
         lookahead = max(_LEAST_LOOKAHEAD, _LOOKAHEAD_BYTES // (width * height * 3 // 2))
-        if _LOOKAHEAD.get(preset, 0) > lookahead:  # at 1080p 20 frames are left of any more, at 4K 10
+        if _LOOKAHEAD.get(preset, 0) > lookahead:  # bounds memory: 20 frames at 1080p, 10 at 4K
             self._options["rc-lookahead"] = lookahead
         self._ffmpeg, self._stack = ffmpeg, ExitStack()
         self._process: Process | None = None
         self.frames = 0
-        """Pictures written so far."""
+        """Number of frames written so far."""
 
     def _words(self, target: Path) -> list[str]:
         import ffmpeg
@@ -121,7 +121,7 @@ class VideoEncoder:
         return self
 
     def _settle(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
-        """Let ffmpeg finish when all went well; otherwise the stack kills it."""
+        """Wait for ffmpeg to finish if the block ended without an error; else the exit stack kills it."""
         if error is not None:
             return
         if self.frames == 0:
@@ -130,15 +130,15 @@ class VideoEncoder:
 
     def write(self, picture: Picture) -> None:
         """
-        Append one picture.
+        Append one frame.
 
         Raises:
-            InputError: it has another size.
-            DiskFull: there is no room for the video.
+            InputError: the frame has another size.
+            DiskFull: the disk is full.
             EncodeError: ffmpeg failed.
         """
         if (picture.width, picture.height) != self._size:
-            raise InputError(f"a {picture.width}x{picture.height} picture in a {self._size} video")
+            raise InputError(f"a {picture.width}x{picture.height} picture does not fit a {self._size} video")
         process = self._running()
         try:
             _feed(process, picture)
@@ -158,11 +158,11 @@ class VideoEncoder:
 
 
 def _widen(process: Process) -> None:
-    """Let the pipe hold more than the usual 64 kB, so that both sides wait less often."""
+    """Enlarge the pipe from 64 kB to 1 MB, so that both processes block less often."""
     size = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
     if size is None or process.stdin is None:
         return
-    with suppress(OSError):  # refused where an unprivileged user has used up his share
+    with suppress(OSError):  # refused if an unprivileged user has exceeded the pipe memory limit
         fcntl.fcntl(process.stdin.fileno(), size, _PIPE_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""Finding and running the ffmpeg program: argument lists, its own words in the error, never left behind."""
+"""Find and run the ffmpeg program: argument lists, error messages from its stderr, guaranteed termination."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _KILL_WAIT_S = 10.0
 
 def find_ffmpeg(explicit: Path | None = None) -> Path:
     """
-    Find the ffmpeg program: the one named, else the one on the PATH, else the one the Python package brings.
+    Find the ffmpeg program: the explicit one, else the one on the PATH, else imageio-ffmpeg's.
 
     Raises:
-        EncodeError: there is none.
+        EncodeError: no ffmpeg program was found.
     """
     if explicit is not None:
         if not explicit.is_file():
-            raise EncodeError(f"There is no ffmpeg program at the configured place ({explicit.name}).")
+            raise EncodeError(f"There is no ffmpeg program at the configured path ({explicit.name}).")
         return explicit
     on_path = shutil.which("ffmpeg")
     if on_path:
@@ -45,43 +45,43 @@ def find_ffmpeg(explicit: Path | None = None) -> Path:
 
 def command(binary: Path, stream: Any) -> list[str]:
     """
-    Build the argument list of an ffmpeg-python graph.
+    Build the argument list for an ffmpeg-python graph.
 
     Args:
         binary: the ffmpeg program.
-        stream: what `ffmpeg.output(...)` gave.
+        stream: result of `ffmpeg.output(...)`.
     """
     words: list[str] = stream.compile(cmd=str(binary))
     return [words[0], *_GLOBAL, *words[1:]]
 
 
 def file_url(path: Path) -> str:
-    """Name a file so that no character of its name means anything to ffmpeg."""
+    """Return a `file:` URL, so that ffmpeg does not interpret any character of the path."""
     return f"file:{path.absolute()}"
 
 
 class Process:
     """
-    A running ffmpeg in its own process group; leaving the `with` block early kills it and waits for it.
+    A running ffmpeg process. Leaving the `with` block kills it, if it still runs, and waits for it.
 
     Attributes:
-        stdin: where to write, None unless asked for.
+        stdin: pipe to the process; None without `has_stdin`.
     """
 
     def __init__(self, words: list[str], *, feeds: bool = False) -> None:
         """
-        Start it.
+        Start the process.
 
         Args:
-            words: the argument list, the program first.
-            feeds: True to get a `stdin`.
+            arguments: the argument list, the program first.
+            has_stdin: True to open a pipe to its standard input.
         """
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            bufsize=0,  # in our process group: who ends that ends it too
+            bufsize=0,  # no new session: a signal to this process group also ends ffmpeg
         )
         self.stdin = self._process.stdin
         self._said: list[str] = []
@@ -97,11 +97,11 @@ class Process:
 
     def finish(self, deadline_s: float) -> None:
         """
-        Close its input and wait for it to end well.
+        Close the process's input and wait until it exits successfully.
 
         Raises:
-            DiskFull: it ran out of room.
-            EncodeError: it failed or did not end in time.
+            DiskFull: the disk is full.
+            EncodeError: ffmpeg failed or did not finish in time.
         """
         try:
             if self.stdin is not None:
@@ -115,9 +115,9 @@ class Process:
             raise self.failure()
 
     def failure(self) -> RenderError:
-        """Describe why it ended or broke its pipe; kills it first if it still runs."""
+        """Return the error that describes why ffmpeg ended or closed its pipe; kills it if it still runs."""
         self.kill()
-        # The first line names the cause; those after it say what came of that.
+        # The first line names the cause; the lines after it are consequences.
         cause = next((line for line in self._said if line), "no message")
         is_full = any(words in line for line in self._said for words in _FULL_WORDS)
         if is_full or self._process.returncode == -signal.SIGXFSZ:
@@ -127,16 +127,16 @@ class Process:
         status = self._process.returncode
         if status is not None and status < 0 and not self._killed:
             return EncoderKilled(
-                f"ffmpeg was ended by signal {-status}: perhaps the memory was full; try again.",
+                f"ffmpeg was killed by signal {-status}, possibly because memory ran out; try again.",
                 returncode=status,
             )
         return EncodeError(f"ffmpeg failed: {cause}", returncode=status)
 
     def kill(self) -> None:
-        """End it, and wait until it is gone."""
+        """Kill the process, if it runs, and wait until it has ended."""
         if self._process.poll() is None:
             try:
-                # Give a dying process the time to say why before it is killed.
+                # Give a process that is exiting the time to write its error message.
                 self._process.wait(0.2)
             except subprocess.TimeoutExpired:
                 self._killed = True
@@ -158,15 +158,15 @@ class Process:
 
 def run(words: list[str], *, deadline_s: float = 3600.0) -> None:
     """
-    Run ffmpeg to its end.
+    Run ffmpeg until it exits.
 
     Args:
-        words:      the argument list, the program first.
-        deadline_s: it is killed after so many seconds.
+        arguments: the argument list, the program first.
+        timeout_s: ffmpeg is killed after this many seconds.
 
     Raises:
-        DiskFull: it ran out of room.
-        EncodeError: it failed or took too long.
+        DiskFull: the disk is full.
+        EncodeError: ffmpeg failed or did not finish in time.
     """
     with Process(words) as process:
         process.finish(deadline_s)

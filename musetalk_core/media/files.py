@@ -1,4 +1,4 @@
-"""Writing a file so that it is either whole or absent, and saying plainly when the disk is full."""
+"""Atomic file writes through a temporary sibling, and detection of a full disk."""
 
 import errno
 from collections.abc import Generator
@@ -12,12 +12,12 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error means that a disk, quota or file size limit is exhausted."""
+    """Tell whether an error means that the disk is full or a quota or file size limit is reached."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
 def disk_full(target: Path) -> DiskFull:
-    """Build the error for a file that found no room."""
+    """Return the error for a file that could not be written because the disk is full."""
     return DiskFull(
         f"{target.name} could not be written: the disk or a file size limit is full; free some space."
     )
@@ -26,14 +26,14 @@ def disk_full(target: Path) -> DiskFull:
 @contextmanager
 def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
     """
-    Give a temporary sibling of a file that vanishes with the block.
+    Yield a temporary path beside a file; the file at it is deleted when the block ends.
 
     Args:
-        target: an existing folder's file, present or not.
-        suffix: of the sibling; None = the target's.
+        target: a file, existing or not, in an existing folder.
+        suffix: of the temporary path; None = the suffix of `target`.
 
     Yields:
-        a path that no other thread, process or machine uses; the block may create it.
+        A path that no other thread, process or machine uses. The block may create the file.
     """
     temporary = target.with_name(f".{target.stem}.{uuid4().hex[:12]}.part{suffix or target.suffix}")
     try:
@@ -45,16 +45,16 @@ def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
 @contextmanager
 def replacing(target: Path) -> Generator[Path]:
     """
-    Give a temporary sibling that becomes `target` when the block ends well and vanishes when it does not.
+    Yield a temporary path that replaces `target` when the block succeeds and is deleted when it fails.
 
     Args:
-        target: the file wanted; its folder must exist.
+        target: the file to write; its folder must exist.
 
     Yields:
-        a path in the same folder with the same suffix; the block creates it.
+        A path in the same folder with the same suffix. The block creates the file.
 
     Raises:
-        DiskFull: the block met a full disk, quota or file size limit.
+        DiskFull: the disk is full, or a quota or file size limit is reached.
     """
     with scratch_beside(target) as temporary:
         try:

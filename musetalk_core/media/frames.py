@@ -1,4 +1,4 @@
-"""One door to everything about the frames of a clip: scanning, indexing, reading and timing them."""
+"""Re-exports of the modules about the frames of a clip: scan, index, reader, proxy and timeline."""
 
 from musetalk_core.media.index import VideoIndex
 from musetalk_core.media.proxy import write_proxy

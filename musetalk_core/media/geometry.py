@@ -1,4 +1,4 @@
-"""How a stored frame becomes an upright one with square pixels and even sides."""
+"""Frame geometry: rotation and mirroring from display matrices, pixel aspect ratio, even sides."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +13,7 @@ _SQUARE_ENOUGH = Fraction(1, 200)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn by quarters: transpose first, then flip left-right, then flip up-down."""
+    """A rotation by 90-degree steps and mirroring: transpose, then flip left-right, then flip up-down."""
 
     transpose: bool = False
     flip_x: bool = False
@@ -22,10 +22,10 @@ class Turn:
     @classmethod
     def from_matrix(cls, matrix: bytes) -> "Turn":
         """
-        Read an FFmpeg display matrix.
+        Return the orientation that an FFmpeg display matrix describes.
 
         Args:
-            matrix: nine native int32 a b u c d v x y w; a stored point goes to (ax + cy, bx + dy).
+            matrix: nine native int32 a b u c d v x y w; a stored point (x, y) is shown at (ax + cy, bx + dy).
         """
         a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).tolist()
         if abs(b) + abs(c) > abs(a) + abs(d):
@@ -34,13 +34,13 @@ class Turn:
 
     @property
     def clockwise(self) -> int:
-        """Degrees 0, 90, 180 or 270 of the turn; mirroring alone counts as none."""
+        """Clockwise rotation in degrees: 0, 90, 180 or 270. Mirroring alone is 0."""
         if self.transpose:
             return 90 if self.flip_x else 270
         return 180 if self.flip_y else 0
 
     def applied(self, plane: Image) -> Image:
-        """Turn a (h, w) uint8 plane or (h, w, C) image; a copy unless nothing is to be done."""
+        """Orient an (h, w) uint8 plane or (h, w, C) image; returns the input itself if nothing changes."""
         if self.transpose:
             plane = np.asarray(cv2.transpose(plane), np.uint8)
         if self.flip_x or self.flip_y:
@@ -49,18 +49,19 @@ class Turn:
         return plane
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height after the turn."""
+        """Return width and height after the rotation."""
         return (height, width) if self.transpose else (width, height)
 
 
 def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """
-    Return width and height with square pixels, stretching the short side so that no pixel is lost.
+    Return width and height with square pixels, enlarging one side so that no detail is lost.
 
     Args:
         width:  stored pixels.
         height: stored pixels.
-        aspect: width divided by height of one stored pixel; None or 0 = square.
+        aspect: pixel aspect ratio, width over height of one stored pixel; None or 0 = square. A deviation of
+            up to 0.5 % counts as square.
     """
     if not aspect or aspect < 0 or abs(aspect - 1) <= _SQUARE_ENOUGH:
         return width, height
@@ -70,5 +71,5 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
 
 
 def evened_size(width: int, height: int) -> tuple[int, int]:
-    """Return both sides rounded up to even, as 4:2:0 needs."""
+    """Return both sides rounded up to even, as 4:2:0 requires."""
     return (width + 1) & ~1, (height + 1) & ~1

@@ -1,4 +1,4 @@
-"""The table of a clip's frames: when each is shown and where decoding may start. It holds no pixels."""
+"""Frame index of a clip: presentation timestamp of every frame, key frames, size and frame rate."""
 
 import zipfile
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from musetalk_core.media.files import replacing
 from musetalk_core.types import Ints
 
 MAX_GROUP = 600
-"""Frames that may have to be decoded to reach one; longer groups need a proxy."""
+"""Longest group of pictures, in frames, that is decoded to reach one frame; longer groups need a proxy."""
 _FORMAT = 1
 _UNEVENNESS = 4
-"""Jitter of less than a frame divided by this still counts as a constant rate."""
+"""Timestamp jitter of less than one frame divided by this counts as a constant rate."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -25,17 +25,17 @@ Bools = npt.NDArray[np.bool_]
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoIndex:
     """
-    Every frame of one clip, in the order shown. A still is a clip of one frame.
+    The frames of one clip in display order. A still is a clip of one frame.
 
     Attributes:
-        pts:           (T,) int64, strictly rising, in units of `time_base`, as the decoder gives them.
-        keys:          (T,) bool, True where decoding may start; the first is always True.
+        pts:           (T,) int64 presentation timestamps, strictly rising, in units of `time_base`.
+        keys:          (T,) bool, True for key frames, at which decoding may start; the first is always True.
         time_base:     seconds per unit.
-        duration:      of the whole clip in units of `time_base`, the last frame's included.
-        width, height: of the pictures, in pixels; even.
-        rate:          frames per second to render at; the exact rate where `is_constant`.
-        is_seekable:   False: reading backwards needs a proxy (`write_proxy`).
-        is_still:      True: an image file.
+        duration:      of the whole clip in units of `time_base`, including the last frame's duration.
+        width, height: of the frames in pixels; even.
+        rate:          frames per second to render at; the exact rate if `is_constant`.
+        is_seekable:   if False, reading backwards requires a proxy (`write_proxy`).
+        is_still:      the source is an image.
     """
 
     pts: Ints
@@ -55,28 +55,28 @@ class VideoIndex:
 
     @property
     def duration_s(self) -> Fraction:
-        """Length in seconds, the last frame's duration included."""
+        """Duration in seconds, including the last frame's duration."""
         return self.duration * self.time_base
 
     @property
     def is_constant(self) -> bool:
-        """True where every frame lies within a quarter of a frame of an even grid at `rate`."""
+        """True if every timestamp is less than a quarter of a frame off a constant grid of `rate`."""
         return not self.is_still and is_even(self.pts, self.time_base, self.rate)
 
     def group_start(self, index: int) -> int:
-        """Return the last frame at or before `index` where decoding may start."""
+        """Return the number of the last key frame at or before frame `index`."""
         return int(np.flatnonzero(self.keys[: index + 1])[-1])
 
     def frame_at(self, time: Fraction) -> int:
-        """Return the frame on screen at a time in seconds after the first frame; clipped to the clip."""
+        """Return the frame shown at a time in seconds after the first frame, clipped to 0..T-1."""
         return int(self.frames_at(np.array([time // self.time_base]))[0])
 
     def frames_at(self, ticks: Ints) -> Ints:
         """
-        Find the frames on screen at many times.
+        Return the frames shown at many times.
 
         Args:
-            ticks: (K,) int64, whole units of `time_base` after the first frame, rounded down.
+            ticks: (K,) int64, times after the first frame in units of `time_base`, rounded down.
 
         Returns:
             (K,) int64 in 0..T-1.
@@ -86,10 +86,10 @@ class VideoIndex:
 
     def save(self, path: Path) -> None:
         """
-        Write about 8 bytes a frame as .npz; whole or not at all.
+        Write the index as .npz, about 8 bytes per frame; written atomically.
 
         Raises:
-            DiskFull: there is no room.
+            DiskFull: the disk is full.
         """
         numbers = [_FORMAT, self.frames, self.duration, self.width, self.height]
         fractions = [*self.time_base.as_integer_ratio(), *self.rate.as_integer_ratio()]
@@ -105,10 +105,10 @@ class VideoIndex:
     @classmethod
     def load(cls, path: Path) -> "VideoIndex":
         """
-        Read what `save` wrote.
+        Load an index written by `save`.
 
         Raises:
-            MediaUnreadable: it is damaged or of another version.
+            MediaUnreadable: the file is damaged or of another format version.
         """
         try:
             file = load_arrays(path)
@@ -125,10 +125,10 @@ class VideoIndex:
 
 def is_even(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
     """
-    Tell whether timestamps lie within a quarter of a frame of an even grid.
+    Tell whether all timestamps are less than a quarter of a frame off a constant-rate grid.
 
     Args:
-        pts:       (T,) int64.
+        pts:       (T,) int64 timestamps in units of `time_base`.
         time_base: seconds per unit.
         rate:      frames per second of the grid, which starts at `pts[0]`.
     """
@@ -139,6 +139,6 @@ def is_even(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
 
 
 def still_index(width: int, height: int, rate: Fraction) -> VideoIndex:
-    """Build the index of a one-frame clip that lasts one frame."""
+    """Return the index of a still: a clip of one frame that lasts 1 / `rate` seconds."""
     base, one = 1 / rate, np.zeros(1, np.int64)
     return VideoIndex(one, np.ones(1, bool), base, 1, width, height, rate, True, True)

@@ -1,4 +1,4 @@
-"""What probing a media file tells: plain frozen records."""
+"""Records that describe a probed media file: container, video or image, audio."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,15 +10,15 @@ Kind = Literal["video", "still", "audio"]
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """
-    The moving or still picture of a file.
+    The first video stream of a file, or the image of a still.
 
     Attributes:
-        width, height: as shown: upright, square pixels, even.
-        rotation:      degrees clockwise from the stored to the shown picture: 0, 90, 180 or 270.
-        rate:          frames per second to render at: the source's own where it is constant.
-        codec:         FFmpeg's name, or the format of a still.
-        pix_fmt:       FFmpeg's name, or Pillow's mode of a still.
-        frames:        how many there should be; None where the container gives no hint.
+        width, height: as shown, in pixels: upright, with square pixels, even.
+        rotation:      clockwise rotation from the stored to the shown picture in degrees: 0, 90, 180 or 270.
+        rate:          frames per second to render at: the source's rate if it is constant.
+        codec:         FFmpeg's codec name, or the format of a still.
+        pix_fmt:       FFmpeg's pixel format, or Pillow's mode of a still.
+        frames:        number of frames according to the container; None if unknown.
     """
 
     width: int
@@ -33,13 +33,13 @@ class VideoInfo:
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
     """
-    The first sound track of a file.
+    The first audio track of a file.
 
     Attributes:
-        codec:       FFmpeg's name.
+        codec:       FFmpeg's codec name.
         sample_rate: in Hz.
-        channels:    how many.
-        duration_s:  in seconds, None where the container gives no hint.
+        channels:    number of channels.
+        duration_s:  in seconds; None if the container does not state it.
     """
 
     codec: str
@@ -51,14 +51,14 @@ class AudioInfo:
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
     """
-    A recognised file within its limits.
+    A media file that was recognized and is within its limits.
 
     Attributes:
-        kind:       video, still, or audio; a video may carry sound too.
+        kind:       video, still or audio. A video may also have audio.
         container:  mp4, mov, webm, matroska, mpegts, wav, mp3, flac, ogg, aac, png, jpeg or webp.
-        duration_s: of the picture, or of the sound where there is no picture; None for a still or if unknown.
-        video:      None for sound alone; cover art is no picture.
-        audio:      None where there is no sound track.
+        duration_s: of the video, or of the audio if there is no video; None for a still or if unknown.
+        video:      None for an audio file; cover art does not count as video.
+        audio:      None if there is no audio track.
     """
 
     kind: Kind

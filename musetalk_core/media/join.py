@@ -1,4 +1,4 @@
-"""Joining encoded chunks into one video by exact frame numbers, and laying the sound under it."""
+"""Mux encoded chunks into one mp4 with exact frame timestamps, and add the audio track."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AAC_RATES = (44_100, 48_000)
 _DEADLINE_S = 3600.0
 _LATE_US = 1000
 _PRIMING_PACKETS = 3
-"""Packets an encoder may put before the first audible sample; edit lists hide them."""
+"""Packets of encoder delay (priming) at the start of an AAC track, which edit lists hide."""
 
 
 def join(
@@ -42,26 +42,26 @@ def join(
     ffmpeg: Path | None = None,
 ) -> int:
     """
-    Put chunks one after the other without encoding them again, and add the sound.
+    Concatenate chunks without encoding them again, and add the audio.
 
     Args:
-        chunks:        mp4 files of `VideoEncoder`, all of one size, rate and quality.
-        speech:        any file with sound, or None for a silent video.
-        target:        the .mp4 to write; whole or not at all.
+        chunks:        mp4 files written by `VideoEncoder`, all with the same size, rate and quality.
+        speech:        any file with an audio track; None = a silent video.
+        target:        the .mp4 to write; written atomically.
         rate:          frames per second of the chunks.
-        audio_bitrate: of the AAC track.
-        ffmpeg:        the program; None = search.
+        audio_bitrate: of the AAC track, if the audio has to be encoded.
+        ffmpeg:        the ffmpeg program; None = search for it.
 
     Returns:
-        how many frames the video has.
+        Number of frames of the video.
 
     Raises:
-        EncodeError: the chunks do not fit together, or ffmpeg failed.
-        DiskFull: there is no room.
-        NoAudioFound, MediaUnreadable: the speech has no usable sound.
+        EncodeError: the chunks differ in their encoding, or ffmpeg failed.
+        DiskFull: the disk is full.
+        NoAudioFound, MediaUnreadable: the speech file has no usable audio.
     """
     if not chunks:
-        raise EncodeError("There is nothing to join: the list of chunks is empty.")
+        raise EncodeError("There are no chunks to join: the list is empty.")
     with scratch_beside(target, ".m4a") as encoded, replacing(target) as temporary:
         sound = speech
         if speech is not None and not _may_be_copied(speech):
@@ -71,7 +71,7 @@ def join(
 
 
 def _may_be_copied(speech: Path) -> bool:
-    """Tell whether the sound is AAC that players take and needs no encoding."""
+    """Tell whether the audio can be copied: AAC that players support, on a simple timeline."""
     audio = require_sound(probe(speech))
     usual = audio.codec == "aac" and audio.sample_rate in _AAC_RATES and audio.channels <= 2
     return usual and _is_plain(speech)
@@ -81,20 +81,20 @@ def encode_sound(
     speech: Path, target: Path, *, audio_bitrate: str = "192k", ffmpeg: Path | None = None
 ) -> None:
     """
-    Write the sound of any file as an .m4a that `join` copies: AAC at 44.1 or 48 kHz, mono or stereo.
+    Write the audio of any file as an .m4a that `join_chunks` can copy: AAC at 44.1 or 48 kHz, mono or stereo.
 
-    Sound that is such AAC already is copied. Done ahead of `join`, it runs beside the rendering.
+    Audio that is already in this form is copied. The caller can run this in parallel with rendering.
 
     Args:
-        speech:        any file with sound.
+        speech:        any file with an audio track.
         target:        the .m4a to write.
         audio_bitrate: of the AAC track.
-        ffmpeg:        the program; None = search.
+        ffmpeg:        the ffmpeg program; None = search for it.
 
     Raises:
         EncodeError: ffmpeg failed.
-        DiskFull: there is no room.
-        NoAudioFound, MediaUnreadable: there is no usable sound.
+        DiskFull: the disk is full.
+        NoAudioFound, MediaUnreadable: the file has no usable audio.
     """
     import ffmpeg as graph
 
@@ -124,17 +124,17 @@ def encode_sound(
 
 
 def _filters(codec: str) -> str:
-    """Name what is done to sound before it is encoded: as in `decode_speech`, so that lips agree with it."""
-    # Late starts and holes become silence.
+    """Return ffmpeg's audio filters; they match `decode_speech`, so that the audio fits the lips."""
+    # Late starts and gaps become silence.
     steps = [f"aresample=async=1:first_pts=0:min_hard_comp={float(GAP_S)}"]
     if codec.startswith("pcm_f"):
-        # Only raw floats can be beyond -1..1 or no numbers at all, on which the AAC encoder gives up.
+        # Only float PCM can exceed -1..1 or contain NaN, on which the AAC encoder fails.
         steps.insert(0, r"aeval=if(isnan(val(ch))\,0\,clip(val(ch)\,-1\,1)):c=same")
     return ",".join(steps)
 
 
 def _is_plain(speech: Path) -> bool:
-    """Tell whether AAC packets are the whole track: no late start, holes, or parts an edit list hides."""
+    """Tell whether an AAC track has no late start, no gaps and nothing hidden by an edit list."""
     sniffed = sniff(speech)
     if sniffed.demuxer != "mov":
         return False
@@ -175,10 +175,10 @@ def _mux(chunks: Sequence[Path], sound: Path | None, target: Path, rate: Fractio
 
 class _Pictures:
     """
-    The packets of all chunks with timestamps counted in frames, and the time each is due in seconds.
+    Video packets of all chunks with timestamps in frames, each with its decoding time in seconds.
 
     Attributes:
-        frames: counted so far.
+        frames: number of frames so far.
     """
 
     def __init__(self, chunks: Sequence[Path], output: OutputContainer, rate: Fraction) -> None:
@@ -220,7 +220,7 @@ def _opened_chunk(path: Path) -> AbstractContextManager[InputContainer]:
 
 
 def _header(container: InputContainer) -> tuple[Any, ...]:
-    """Collect what must agree between chunks: size, and the decoder's parameter sets."""
+    """Return what must be equal in all chunks: codec, size and the decoder's parameter sets."""
     if not container.streams.video:
         raise EncodeError("A chunk without a picture cannot be joined.")
     context = container.streams.video[0].codec_context

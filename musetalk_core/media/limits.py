@@ -1,4 +1,4 @@
-"""How large foreign media may be: plain numbers that bound every later cost before anything is decoded."""
+"""Limits on input media, checked against file headers before anything is decoded."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    Upper bounds on one input file.
+    Upper limits on one input file.
 
     Attributes:
-        video_pixels:  stored or displayed pixels of one video frame.
+        video_pixels:  pixels of one video frame, as stored and as shown.
         still_pixels:  pixels of a still image.
-        seconds:       duration of a video or a sound track.
-        frame_pixels:  frames times pixels, about 27 minutes of 1080p at 60 frames per second.
-        streams:       streams in one container.
+        seconds:       duration of a video or an audio track in seconds.
+        frame_pixels:  frames times pixels per frame; the default is about 27 minutes of 1080p at 60 frames
+            per second.
+        streams:       decodable streams in one container.
         rate_hz:       frames per second.
-        video_bytes:   size of a video file.
-        audio_bytes:   size of a sound file.
-        still_bytes:   size of an image file.
+        video_bytes:   size of a video file in bytes.
+        audio_bytes:   size of an audio file in bytes.
+        still_bytes:   size of an image file in bytes.
     """
 
     video_pixels: int = 4096 * 4096

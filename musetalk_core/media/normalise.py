@@ -1,4 +1,4 @@
-"""Any decoded frame becomes a `Picture`: upright, square pixels, even, 8-bit 4:2:0 BT.709, converted once."""
+"""Convert decoded frames to `Picture`: upright, square pixels, even sides, 8-bit 4:2:0, BT.709."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _SCALER_SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-"""AVColorSpace to swscale's own numbering; both are part of FFmpeg's ABI."""
+"""AVColorSpace -> swscale's color space number; both are part of FFmpeg's ABI."""
 _SCALER_BT709, _SCALER_BT601 = 1, 5
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _HD_LINES = 720
-"""Untagged content of fewer lines is BT.601, from here on BT.709."""
+"""Untagged video with fewer lines is taken as BT.601, from this height on as BT.709."""
 _SCALER_THREADS = 2
 _WHITE_LUMA, _NO_CHROMA = 235, 128
 
 
 def frame_turn(frame: VideoFrame) -> Turn:
-    """Read the turn a frame's display matrix asks for."""
+    """Return the orientation from a frame's display matrix."""
     entries: Any = frame.side_data  # typed as a dict of motion vectors, is a sequence of all
     for data in entries:
         if data.type.name == "DISPLAYMATRIX":
@@ -35,7 +35,7 @@ def frame_turn(frame: VideoFrame) -> Turn:
 
 
 def colour_space(frame: VideoFrame) -> int:
-    """Return swscale's number of a frame's matrix, guessed by its lines where it does not say."""
+    """Return swscale's number of a frame's color matrix; guessed from its height if the frame is untagged."""
     if _is_rgb(frame):
         return _SCALER_BT709
     guess = _SCALER_BT601 if frame.height < _HD_LINES else _SCALER_BT709
@@ -43,7 +43,7 @@ def colour_space(frame: VideoFrame) -> int:
 
 
 def is_full_range(frame: VideoFrame) -> bool:
-    """Tell whether luma runs 0..255: said so, implied by the format, RGB, or untagged grey."""
+    """Tell whether luma has the full range 0..255: by tag, by pixel format, RGB, or untagged gray."""
     name = frame.format.name
     if _is_rgb(frame) or name.startswith("yuvj"):
         return True
@@ -60,22 +60,22 @@ def _has_alpha(frame: VideoFrame) -> bool:
 
 class Normaliser:
     """
-    Converts the frames of one stream; keeps swscale's tables between calls, so use one per thread.
+    A converter of the frames of one stream. It reuses swscale's tables between calls, so use one per thread.
 
     Attributes:
-        width, height: of every picture it makes.
+        width, height: of every converted frame, in pixels.
     """
 
     def __init__(
         self, first: VideoFrame, aspect: Fraction | None, size: tuple[int, int] | None = None
     ) -> None:
         """
-        Learn the geometry from any frame.
+        Take the geometry from any frame of the stream.
 
         Args:
             first:  a frame of the stream.
-            aspect: width / height of one stored pixel; None = square.
-            size:   width and height wanted, when they were settled earlier; None = those of `first`.
+            aspect: pixel aspect ratio, width / height of one stored pixel; None = square.
+            size:   output width and height if they are already fixed; None = the shown size of `first`.
         """
         from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -93,9 +93,9 @@ class Normaliser:
         return evened_size(*self._turn.size(*square_size(frame.width, frame.height, self._aspect)))
 
     def picture(self, frame: VideoFrame) -> Picture:
-        """Convert one frame; a plain 8-bit 4:2:0 BT.709 one keeps its bytes."""
+        """Convert one frame. An upright 8-bit 4:2:0 BT.709 limited-range frame keeps its bytes."""
         size = square_size(frame.width, frame.height, self._aspect)
-        if self._shown(frame) != (self.width, self.height):  # the stream changed its size
+        if self._shown(frame) != (self.width, self.height):  # the stream changed its size midway
             size = self._turn.size(self.width, self.height)
         is_plain = frame.format.name == "yuv420p" and size == (frame.width, frame.height)
         if is_plain and colour_space(frame) == _SCALER_BT709 and not is_full_range(frame):
@@ -130,8 +130,8 @@ class Normaliser:
 
 
 def _planes(frame: VideoFrame) -> list[Image]:
-    """(h, w) uint8 views of a frame's 8-bit planes, without the padding of their lines."""
-    planes: list[Any] = list(frame.planes)  # buffers, which their types do not say
+    """Return (h, w) uint8 views of a frame's 8-bit planes, without line padding."""
+    planes: list[Any] = list(frame.planes)  # buffers, which PyAV's type stubs do not declare
     return [
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in planes
@@ -139,13 +139,13 @@ def _planes(frame: VideoFrame) -> list[Image]:
 
 
 def _grown(plane: Image, shape: tuple[int, ...]) -> Image:
-    """Repeat the last column and line of an odd plane."""
+    """Pad a plane to a shape by repeating its last column and line."""
     below, beside = shape[0] - plane.shape[0], shape[1] - plane.shape[1]
     return np.pad(plane, ((0, below), (0, beside)), mode="edge") if below or beside else plane
 
 
 def _on_white(planes: list[Image]) -> list[Image]:
-    """Y, U, V over white: mixing commutes with the linear step from RGB to YUV."""
+    """Blend Y, U, V, A planes over white; equal to blending in RGB, because the conversion is linear."""
     *colours, alpha = planes
     if alpha.min() == 255:
         return colours

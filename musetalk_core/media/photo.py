@@ -1,4 +1,4 @@
-"""Pictures to look at, not to animate: more formats than a still for video, and every pixel kept."""
+"""Read images for analysis: more formats than stills for rendering, at full resolution."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ACCEPTED: Final = "Send png, jpeg, webp, gif, bmp, tiff or avif."
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
     """
-    A picture as a person sees it.
+    A decoded image.
 
     Attributes:
-        bgr:     (H, W, 3) uint8 BGR, upright (EXIF), transparency on white; every pixel of the file.
+        bgr:     (H, W, 3) uint8 BGR, upright (EXIF), transparency on white, at full resolution.
         format:  png, jpeg, webp, gif, bmp, tiff or avif.
-        is_part: the file holds more frames or pages; this is the first.
+        is_part: the file contains more frames or pages; this is the first one.
     """
 
     bgr: Image
@@ -52,10 +52,10 @@ class Photo:
 
 def sniff_photo(path: Path) -> Sniffed:
     """
-    Recognise a picture by its content; names and content types are never believed.
+    Detect the format of an image from its content. File names and content types are ignored.
 
     Raises:
-        MediaUnreadable: it is something else, or a format that is not accepted.
+        MediaUnreadable: the file is no image, or its format is not accepted.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -68,7 +68,7 @@ def sniff_photo(path: Path) -> Sniffed:
         what = described(head) if head else "empty (0 bytes)"
         raise MediaUnreadable(f"The file is {what}. {_ACCEPTED}") from error
     if not found.is_still:
-        raise MediaUnreadable(f"The file is {found.name}, video or sound, and no picture. {_ACCEPTED}")
+        raise MediaUnreadable(f"The file is {found.name} (video or audio), not a picture. {_ACCEPTED}")
     return found
 
 
@@ -88,11 +88,11 @@ def _by_header(head: bytes) -> Sniffed | None:
 
 def check_photo(path: Path, limits: Limits) -> Sniffed:
     """
-    Recognise a picture and compare what its header promises with the limits; nothing is decoded.
+    Detect the format of an image and check its header against the limits, without decoding it.
 
     Raises:
-        MediaUnreadable: it is no picture, of a format that is not accepted, or its header is damaged.
-        MediaTooLarge: the header promises too many pixels.
+        MediaUnreadable: the file is no image, its format is not accepted, or its header is damaged.
+        MediaTooLarge: the header states too many pixels.
     """
     sniffed = sniff_photo(path)
     with opened_still(path, sniffed, limits):
@@ -101,20 +101,20 @@ def check_photo(path: Path, limits: Limits) -> Sniffed:
 
 def read_photo(path: Path, limits: Limits) -> Photo:
     """
-    Decode a picture; of an animation or several pages the first.
+    Decode an image. Of an animation or a multi-page file only the first frame is decoded.
 
     Args:
         path:   a local file.
-        limits: `still_pixels` is compared with the header before anything is decoded.
+        limits: `still_pixels` is checked against the header before anything is decoded.
 
     Raises:
-        MediaUnreadable: it is no picture, cut off, damaged, or its colours cannot be read.
-        MediaTooLarge: the header promises too many pixels.
+        MediaUnreadable: the file is no image, truncated or damaged, or has an unsupported color mode.
+        MediaTooLarge: the header states too many pixels.
     """
     sniffed = sniff_photo(path)
     with opened_still(path, sniffed, limits) as image:
         is_part = bool(getattr(image, "is_animated", False))
-        image.load()  # a TIFF turns itself upright here, and then says that it is
+        image.load()  # Pillow rotates a TIFF while loading and then resets its EXIF orientation
         _refuse_colours(image, sniffed)
         bgr = turn_of(image).applied(opaque_bgr(image))
     return Photo(bgr, sniffed.name, is_part)

@@ -1,8 +1,8 @@
 """
-One video frame as it travels between decoder and encoder: 8-bit 4:2:0, BT.709, limited range.
+Video frame between decoder and encoder: planar YUV, 8-bit 4:2:0, BT.709, limited range.
 
-Only the crop an engine works on is ever converted to BGR, and only what it changed is converted back, so
-everything else reaches the encoder byte for byte as it was decoded.
+Only the crop that an engine uses is converted to BGR, and only the pixels that it changed are converted back.
+All other pixels reach the encoder byte for byte as they were decoded.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _KR, _KG, _KB = 0.2126, 0.7152, 0.0722  # ITU-R BT.709-6
 
 
 def _bgr_from_yuv() -> Float:
-    """(3, 4) float32: [Y U V 1] in 0..255 limited range to BGR."""
-    luma, chroma = 255 / 219, 255 / 224
+    """Return the (3, 4) float32 matrix from limited-range [Y U V 1], 0..255, to BGR, 0..255."""
+    luma, chroma = 255 / 219, 255 / 224  # limited range: Y is 16..235, U and V are 16..240 around 128
     blue, red = 2 * (1 - _KB) * chroma, 2 * (1 - _KR) * chroma
     green_u, green_v = -blue * _KB / _KG, -red * _KR / _KG
     rows = [[luma, blue, 0.0], [luma, green_u, green_v], [luma, 0.0, red]]
@@ -25,7 +25,7 @@ def _bgr_from_yuv() -> Float:
 
 
 def _yuv_from_bgr() -> Float:
-    """(3, 4) float32: [B G R 1] in 0..255 to limited-range YUV."""
+    """Return the (3, 4) float32 matrix from [B G R 1], 0..255, to limited-range YUV, 0..255."""
     weights = np.array([_KB, _KG, _KR])
     u = (np.array([1.0, 0, 0]) - weights) / (2 * (1 - _KB))
     v = (np.array([0, 0, 1.0]) - weights) / (2 * (1 - _KR))
@@ -47,7 +47,7 @@ def _halved(plane: Image) -> Image:
 
 
 def _changed(crop: Image, source: Image) -> Mask:
-    """Mark with 255, in (h, w) uint8, the pixels that differ in any channel."""
+    """Return an (h, w) uint8 mask with 255 for pixels that differ in any channel, else 0."""
     same = cv2.inRange(cv2.bitwise_xor(crop, source), _NOTHING, _NOTHING)
     return np.asarray(cv2.bitwise_not(same), np.uint8)
 
@@ -55,17 +55,17 @@ def _changed(crop: Image, source: Image) -> Mask:
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """
-    An immutable frame.
+    An immutable video frame.
 
     Attributes:
-        i420: (H * 3 / 2, W) uint8: H rows of Y, then the (H/2, W/2) planes U and V, packed. H, W even.
+        i420: (H * 3 / 2, W) uint8: H rows of Y, then the (H/2, W/2) planes U and V, packed. H and W are even.
     """
 
     i420: Image
 
     @classmethod
     def from_bgr(cls, bgr: Image) -> "Picture":
-        """Convert a whole (H, W, 3) uint8 BGR image; H and W even."""
+        """Convert a (H, W, 3) uint8 BGR image with even H and W."""
         height, width = bgr.shape[:2]
         yuv = _yuv444(np.ascontiguousarray(bgr))
         out = np.empty((height * 3 // 2, width), np.uint8)
@@ -76,12 +76,12 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """H in pixels."""
+        """Height H in pixels."""
         return self.i420.shape[0] * 2 // 3
 
     @property
     def width(self) -> int:
-        """W in pixels."""
+        """Width W in pixels."""
         return self.i420.shape[1]
 
     @property
@@ -91,12 +91,12 @@ class Picture:
 
     @property
     def u(self) -> Image:
-        """(H/2, W/2) uint8 view of the first chroma plane."""
+        """(H/2, W/2) uint8 view of the chroma plane U (Cb)."""
         return self._chroma(0)
 
     @property
     def v(self) -> Image:
-        """(H/2, W/2) uint8 view of the second chroma plane."""
+        """(H/2, W/2) uint8 view of the chroma plane V (Cr)."""
         return self._chroma(1)
 
     def _chroma(self, number: int) -> Image:
@@ -106,7 +106,7 @@ class Picture:
 
     def bgr(self, box: Box | None = None) -> Image:
         """
-        Convert one box to (h, w, 3) uint8 BGR, a new array.
+        Return the pixels of a box as (h, w, 3) uint8 BGR, a new array.
 
         Args:
             box: even coordinates inside the picture; None = the whole picture.
@@ -122,7 +122,7 @@ class Picture:
 
     def window(self, area: Box) -> Image:
         """
-        Convert any area to (h, w, 3) uint8 BGR, a new array; black where it leaves the picture.
+        Return the pixels of any area as (h, w, 3) uint8 BGR, a new array; black outside the picture.
 
         Args:
             area: coordinates of any parity, inside the picture or not.
@@ -138,12 +138,12 @@ class Picture:
 
     def pasted(self, crop: Image, source: Image, box: Box) -> "Picture":
         """
-        Copy the picture with a changed crop in it.
+        Return a copy of the picture with a changed crop in it.
 
         Args:
-            crop:   (h, w, 3) uint8 BGR, what the box shall show.
-            source: (h, w, 3) uint8 BGR, what `self.bgr(box)` gave. Where both agree the picture keeps its
-                bytes, so an engine that leaves its border alone leaves no trace there.
+            crop:   (h, w, 3) uint8 BGR, the new pixels of the box.
+            source: (h, w, 3) uint8 BGR, the result of `self.bgr(box)`. Pixels that are equal in `crop` and
+                `source` keep their bytes, so an engine that does not change its border leaves no trace there.
             box:    even coordinates inside the picture.
         """
         changed = _changed(crop, source)
@@ -153,7 +153,7 @@ class Picture:
         y, u, v = cv2.split(_yuv444(np.ascontiguousarray(crop)))
         rows, columns = box.slices()
         cv2.copyTo(y, changed, out.y[rows, columns])
-        blocks = _halved(changed)  # 255 / 4 and more where any of the four pixels changed
+        blocks = _halved(changed)  # non-zero (at least 255 / 4) if any of a block's four pixels changed
         half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
         for plane, channel in ((out.u, u), (out.v, v)):
             cv2.copyTo(_halved(np.asarray(channel, np.uint8)), blocks, plane[half])

@@ -1,4 +1,4 @@
-"""Say what a file is; refuse what is no media, damaged or too large before anything is spent on it."""
+"""Probe media files: detect the type, check limits and describe streams before anything is decoded."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _RATE_SLACK = Fraction(1001, 1000)
 
 def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:  # noqa: B008  frozen, so sharing it is safe
     """
-    Recognise a file, check it against the limits, and describe what it shows and sounds like.
+    Detect the type of a file, check it against the limits and describe its video and audio.
 
     Args:
-        path:   a local file; its name is not believed.
-        limits: checked on what the headers promise, before any frame is decoded.
+        path:   a local file; its name is ignored.
+        limits: checked against the headers, before any frame is decoded.
 
     Raises:
-        MediaUnreadable: it is empty, not media, a playlist, cut off, or cannot be decoded at all.
-        MediaTooLarge: it is over a limit.
+        MediaUnreadable: the file is empty, not media, a playlist, truncated, or cannot be decoded.
+        MediaTooLarge: the file exceeds a limit.
     """
     sniffed = sniff(path)
     if sniffed.is_still:
@@ -61,10 +61,10 @@ def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:  # noqa: B008  fr
 
 def require_picture(info: MediaInfo) -> VideoInfo:
     """
-    Return the picture of a file that must have one.
+    Return the video or image of a file.
 
     Raises:
-        MediaUnreadable: it is sound only.
+        MediaUnreadable: the file has only audio.
     """
     if info.video is None:
         raise MediaUnreadable(f"The {info.container} file has no picture; send a video or an image.")
@@ -73,10 +73,10 @@ def require_picture(info: MediaInfo) -> VideoInfo:
 
 def require_sound(info: MediaInfo) -> AudioInfo:
     """
-    Return the sound of a file that must have some.
+    Return the audio track of a file.
 
     Raises:
-        NoAudioFound: it has no sound track.
+        NoAudioFound: the file has no audio track.
     """
     if info.audio is None:
         raise NoAudioFound(f"The {info.container} file has no sound track; send one that carries the speech.")
@@ -96,7 +96,7 @@ def _media(path: Path, sniffed: Sniffed, container: InputContainer, limits: Limi
     if picture is None and sound is None:
         raise MediaUnreadable(f"The {sniffed.name} file holds neither picture nor sound.")
     _refuse_bytes(path, limits.video_bytes if picture else limits.audio_bytes)
-    # Phones add several tracks of measurements, which cost nothing: only what can be decoded counts.
+    # Phone cameras add several data tracks, which cost nothing; only streams that can be decoded count.
     decodable = [stream for stream in container.streams if stream.type in _DECODABLE]
     _refuse_over("streams", len(decodable), limits.streams)
     audio = _audio(container, sound, limits) if sound else None
@@ -132,7 +132,7 @@ def _audio(container: InputContainer, stream: AudioStream, limits: Limits) -> Au
 
 def _codec(stream: VideoStream | AudioStream, what: str) -> str:
     context: Any = stream.codec_context  # None where no decoder exists
-    name = "something unknown" if context is None else str(context.codec.canonical_name)
+    name = "an unknown codec" if context is None else str(context.codec.canonical_name)
     if name not in PICTURE_CODECS | SOUND_CODECS:
         raise MediaUnreadable(
             f"The {what} is coded as {name}, which is not accepted; export it as H.264 and AAC."

@@ -1,4 +1,4 @@
-"""A lossless copy of a clip that can be read backwards, for sources that cannot."""
+"""Proxy: a lossless copy of a clip with frequent key frames, for sources that cannot be read backwards."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 GROUP = 32
-"""Frames from one key frame to the next."""
+"""Frames from one key frame of a proxy to the next."""
 _SHARE = Fraction(1, 2)
-"""Bytes of a lossless frame against a raw one: noisy camera footage; clean footage needs a third of it."""
+"""Size of a lossless frame relative to raw, for noisy camera footage; clean footage needs a third of it."""
 _RESERVE = 256 * 1024 * 1024
-"""Bytes left free for everybody else."""
+"""Bytes of free disk space that a proxy must leave for other programs."""
 _LOSSLESS = {
     "qp": "0",
     "preset": "ultrafast",
@@ -51,16 +51,16 @@ def write_proxy(
     Copy a clip losslessly into a file that can be read in any direction.
 
     Args:
-        source: the file the index was made of.
-        target: the .mp4 to write; whole or not at all.
-        index:  of the source.
-        limits: bound what a decoder may allocate.
+        source: the file of the index.
+        target: the .mp4 to write; written atomically.
+        index:  frame index of the source.
+        limits: bound the memory that a decoder may allocate.
 
     Returns:
-        the index of the copy: the same frames at the same times, counted from zero.
+        Frame index of the copy: the same frames and times, with timestamps that start at 0.
 
     Raises:
-        DiskFull: the estimated copy does not fit, or the disk fills up meanwhile.
+        DiskFull: the estimated copy does not fit on the disk, or the disk fills up while it is written.
         MediaUnreadable: the source changed since it was indexed.
     """
     _refuse_full(target, proxy_bytes(index))
@@ -85,7 +85,7 @@ def _refuse_full(target: Path, wanted: int) -> None:
     if wanted + _RESERVE > free:
         raise DiskFull(
             f"Reading this video backwards needs about {wanted / 1e9:.1f} GB of scratch space, but only "
-            f"{free / 1e9:.1f} GB are free; free some or send a video with key frames.",
+            f"{free / 1e9:.1f} GB are free; free some space or send a video with more key frames.",
             needed=wanted,
             free=free,
         )

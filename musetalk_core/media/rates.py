@@ -1,20 +1,21 @@
-"""Frame rates as exact fractions: what a container says, snapped to what cameras really do."""
+"""Frame rates as exact fractions: snap a container's rate to standard rates, choose a rate to render at."""
 
 from fractions import Fraction
 
 _TOLERANCE = Fraction(1, 1000)
+# 24000/1001 (23.976), 30000/1001 (29.97) and so on.
 _NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
 _WHOLE = tuple(map(Fraction, (5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120)))
 STANDARD_RATES = tuple(sorted((*_WHOLE, *_NTSC, Fraction(25, 2))))
 DEFAULT_RATE = Fraction(25)
-"""For a still, and for video whose rate nobody can tell."""
+"""Frames per second for a still and for video of unknown rate."""
 _LOWEST_GUESS = Fraction(10)
 _FEW_DROPPED = Fraction(4, 5)
-"""From this share of its frames on, a clip that lacks some still counts as one of its full rate."""
+"""A clip with dropped frames gets its full rate if at least this share of its frames is present."""
 
 
 def snapped(rate: Fraction) -> Fraction:
-    """Return the nearest standard rate within 0.1 %, else the rate itself with a small denominator."""
+    """Return the nearest standard rate within 0.1 %, else the rate with a denominator of at most 1001."""
     nearest = nearest_standard(rate)
     if abs(nearest - rate) <= rate * _TOLERANCE:
         return nearest
@@ -29,12 +30,12 @@ def nearest_standard(rate: Fraction, lowest: Fraction = Fraction(1)) -> Fraction
 
 def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -> Fraction:
     """
-    Choose the rate to render a source at from what its container promises.
+    Choose the rate to render a source at, from the rates its container states.
 
     Args:
-        average: frames divided by duration, None when unknown.
-        base:    the slowest rate on whose grid all timestamps lie; equals `average` for constant rates.
-        highest: frames per second never exceeded.
+        average: frames divided by duration; None if unknown.
+        base:    the lowest rate whose grid contains all timestamps; equals `average` for constant rates.
+        highest: maximum frames per second.
     """
     if not average or average <= 0:
         return DEFAULT_RATE
@@ -48,5 +49,5 @@ def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -
 
 
 def variable_rate(average: Fraction) -> Fraction:
-    """Choose a sensible constant rate for a source whose frames come unevenly."""
+    """Choose a constant rate for variable-rate video: the standard rate nearest its average, at least 10."""
     return nearest_standard(average, _LOWEST_GUESS)

@@ -1,4 +1,4 @@
-"""Reading the pictures of a clip in any order that mostly walks on or back, in bounded memory."""
+"""Read the frames of a clip by number with bounded memory, efficient for forward and backward playback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from musetalk_core.media.sniff import sniff
 from musetalk_core.media.still import read_still
 
 DEFAULT_BUDGET = 192 * 1024 * 1024
-"""Bytes of pictures kept."""
+"""Default limit on the bytes of cached frames."""
 
 _ANY = 2**31 - 1
 _TRUSTED = Limits(video_pixels=_ANY, still_pixels=_ANY)
@@ -26,11 +26,11 @@ _TRUSTED = Limits(video_pixels=_ANY, still_pixels=_ANY)
 
 class FrameReader:
     """
-    Pictures by number; use it as a context manager, from one thread.
+    A reader of frames by number. Use it as a context manager and from one thread.
 
-    Going on, it decodes on. Going back, it decodes a group of frames from its key frame and keeps the part in
-    front of the wanted frame that fits the budget; a group larger than that is decoded several times. A clip
-    that fits as a whole is decoded once.
+    Forwards, it decodes the next frames. Backwards, it decodes a group of pictures from its key frame and
+    caches the frames before the requested one that fit the budget; a larger group is decoded several times. A
+    clip that fits into the budget as a whole is decoded once.
     """
 
     def __init__(
@@ -42,14 +42,15 @@ class FrameReader:
         limits: Limits = _TRUSTED,
     ) -> None:
         """
-        Name the clip; it is opened by `with`.
+        Set the clip to read. The file is opened on entering the `with` block.
 
         Args:
-            path:         the file the index was made of.
-            index:        of that file.
-            budget_bytes: bounds the pictures kept; at least one always is.
-            threads:      of the decoder; 0 = one a core.
-            limits:       bound what a decoder may allocate; a scan has already held them.
+            path:         the file of the index.
+            index:        frame index of that file.
+            budget_bytes: limit on the bytes of cached frames; at least one frame is cached.
+            threads:      decoder threads; 0 = one per core.
+            limits:       bound the memory that a decoder may allocate. The default has no limits, because the
+                scan that made the index has already checked them.
         """
         self._path, self._index, self._threads, self._limits = path, index, threads, limits
         self._capacity = max(1, budget_bytes // (index.width * index.height * 3 // 2))
@@ -59,12 +60,12 @@ class FrameReader:
 
     @property
     def retained(self) -> int:
-        """How many pictures are kept right now."""
+        """Number of frames that are cached now."""
         return len(self._kept)
 
     @property
     def capacity(self) -> int:
-        """How many pictures may be kept."""
+        """Maximum number of cached frames."""
         return self._capacity
 
     def __enter__(self) -> Self:
@@ -81,14 +82,14 @@ class FrameReader:
 
     def read(self, indices: Iterable[int]) -> Iterator[Picture]:
         """
-        Hand out pictures.
+        Yield frames by number.
 
         Args:
-            indices: frame numbers, taken one by one; a repeated number gives the same object again.
+            indices: frame numbers, consumed one by one; consecutive equal numbers give the same object.
 
         Raises:
-            InputError: a number outside the clip.
-            MediaUnreadable: the file no longer holds what its index says.
+            InputError: a number is outside the clip.
+            MediaUnreadable: the file no longer matches its index.
         """
         last, picture = -1, None
         for number in map(int, indices):
@@ -98,7 +99,7 @@ class FrameReader:
 
     def _picture(self, number: int) -> Picture:
         if not 0 <= number < self._index.frames:
-            raise InputError(f"frame {number} was asked of a clip of {self._index.frames} frames")
+            raise InputError(f"frame {number} was requested from a clip of {self._index.frames} frames")
         kept = self._kept.get(number)
         if kept is not None:
             return kept
@@ -113,7 +114,7 @@ class FrameReader:
         return picture
 
     def _fill(self, number: int) -> None:
-        """Decode up to a frame, keeping it and what is likely wanted next."""
+        """Decode up to a frame and cache it with the frames that are likely to be read next."""
         cursor, index = self._opened(), self._index
         first = number
         key = index.group_start(number) if index.is_seekable else 0

@@ -1,4 +1,4 @@
-"""One pass over a source that hands out every picture and, at its end, the index of the clip."""
+"""Scan a source in one pass: yield every frame and, at the end, the frame index of the clip."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
-"""How far a container's promise may be missed: edit lists and open starts drop a frame or two."""
+"""Frames that may be missing of those the container states: edit lists and open starts drop one or two."""
 _TEST_SEEKS = 8
 _CHECKED_LINES = 16
 _ALL_CHECKED = 64
-"""Groups whose fingerprints are all kept; of later ones each so many-th, so that memory stays small."""
+"""Groups of pictures whose fingerprints are all stored; of later groups every 64th, to bound memory."""
 _SAME_RATE = Fraction(1, 200)
 
 
 class Scan:
     """
-    A forward pass; iterate it once.
+    A forward pass over the frames of a source. It can be iterated once.
 
     Attributes:
-        info: what probing told.
+        info: result of `probe`.
     """
 
     def __init__(self, path: Path, info: MediaInfo, limits: Limits, threads: int) -> None:
-        """Prepare a pass; use `open_scan`."""
+        """Prepare a pass. Callers use `open_scan`."""
         self.info = info
         self._path, self._limits, self._threads = path, limits, threads
         self._index: VideoIndex | None = None
@@ -62,10 +62,10 @@ class Scan:
     @property
     def index(self) -> VideoIndex:
         """
-        The index of the clip.
+        The frame index of the clip.
 
         Raises:
-            InputError: the pass has not reached the end.
+            InputError: the pass has not reached the end of the clip.
         """
         if self._index is None:
             raise InputError("the index exists only after every picture has been read")
@@ -73,11 +73,11 @@ class Scan:
 
     def __iter__(self) -> Iterator[Picture]:
         """
-        Hand out every picture in the order shown.
+        Yield every frame in display order.
 
         Raises:
-            MediaUnreadable: there are clearly fewer frames than promised, or none.
-            MediaTooLarge: there are more frames, or more seconds, than allowed.
+            MediaUnreadable: no frame can be decoded, or clearly fewer than the container states.
+            MediaTooLarge: the clip has more frames or more seconds than allowed.
         """
         if self.info.kind == "still":
             yield from self._still()
@@ -159,16 +159,16 @@ class Scan:
 
 def measured_rate(pts: Ints, time_base: Fraction, promised: Fraction, highest: int) -> Fraction:
     """
-    Choose the rate of a clip whose timestamps are all known.
+    Choose the frame rate of a clip from all its timestamps.
 
     Args:
-        pts:       (T,) int64, rising.
+        pts:       (T,) int64, rising, in units of `time_base`.
         time_base: seconds per unit.
-        promised:  what the container says; kept where the timestamps agree.
-        highest:   frames per second never exceeded.
+        promised:  rate according to the container; used if the timestamps agree with it.
+        highest:   maximum frames per second.
 
     Returns:
-        frames per second; exact where the clip is constant, else a standard rate near the average.
+        Frames per second; exact if the clip has a constant rate, else a standard rate near the average.
     """
     if len(pts) < 2:
         return promised
@@ -182,23 +182,23 @@ def measured_rate(pts: Ints, time_base: Fraction, promised: Fraction, highest: i
 
 
 def largest_group(keys: Bools) -> int:
-    """Return the most frames from one key frame up to the next or the end."""
+    """Return the length in frames of the longest group, from a key frame to the next or the end."""
     return int(np.diff(np.append(np.flatnonzero(keys), len(keys))).max())
 
 
 def fingerprint(picture: Picture) -> int:
-    """Sum up some lines of a picture; equal pictures have equal sums."""
+    """Return a CRC-32 of every 16th line of a frame; equal frames have equal fingerprints."""
     return zlib.crc32(picture.i420[::_CHECKED_LINES].tobytes())
 
 
 def seeks(decoder: FrameDecoder, index: VideoIndex, checks: Mapping[int, int]) -> bool:
     """
-    Try whether seeking to key frames shows what decoding from the start showed.
+    Test whether seeking to key frames gives the same frames as decoding from the start.
 
     Args:
-        decoder: open on the file; its place is lost.
-        index:   of that file.
-        checks:  frame number -> fingerprint, for key frames and those right after them.
+        decoder:      open on the file; its position is lost.
+        index:        frame index of that file.
+        fingerprints: frame number -> fingerprint, of key frames and the frames right after them.
     """
     tried = [number for number in checks if index.keys[number]]
     with closing(Cursor(decoder, index)) as cursor:
@@ -220,7 +220,7 @@ def _seeks_to(cursor: Cursor, key: int, checks: Mapping[int, int]) -> bool:
 @contextmanager
 def open_scan(path: Path, limits: Limits = Limits(), threads: int = 0) -> Generator[Scan]:  # noqa: B008  frozen
     """
-    Probe a video or image and prepare one pass over its pictures.
+    Probe a video or image and prepare one pass over its frames.
 
         with open_scan(path) as scan:
             for picture in scan:
@@ -229,12 +229,12 @@ def open_scan(path: Path, limits: Limits = Limits(), threads: int = 0) -> Genera
 
     Args:
         path:    a local file.
-        limits:  on what headers promise and on what is really decoded.
-        threads: of the decoder; 0 = one a core.
+        limits:  checked against the headers and against the decoded frames.
+        threads: decoder threads; 0 = one per core.
 
     Raises:
-        MediaUnreadable: it has no picture or is damaged.
-        MediaTooLarge: it is over a limit.
+        MediaUnreadable: the file has no video or is damaged.
+        MediaTooLarge: the file exceeds a limit.
     """
     info = probe(path, limits)
     require_picture(info)

@@ -1,4 +1,4 @@
-"""What kind of file this is by its first bytes alone; names and content types are never believed."""
+"""Detect media file types from their first bytes. File names and content types are ignored."""
 
 import re
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _ACCEPTED = "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, png, jpeg o
 @dataclass(frozen=True, slots=True)
 class Sniffed:
     """
-    A recognised file.
+    A detected file type.
 
     Attributes:
-        is_still: True for an image, False for anything a demuxer opens.
-        name:     what people call the format: mp4, mov, webm, wav, png ...
-        demuxer:  the FFmpeg demuxer, or the Pillow format for an image, that alone may open it.
+        is_still: True for an image, False for a video or audio container.
+        name:     common name of the format: mp4, mov, webm, wav, png ...
+        demuxer:  the only FFmpeg demuxer, or Pillow format for an image, that may open the file.
     """
 
     is_still: bool
@@ -55,10 +55,10 @@ _REFUSED = (
 
 def sniff(path: Path) -> Sniffed:
     """
-    Recognise a file by its content.
+    Detect the type of a file from its content.
 
     Raises:
-        MediaUnreadable: it is empty, text, a playlist or a format that is not accepted.
+        MediaUnreadable: the file is empty, text, a playlist or of a format that is not accepted.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -97,7 +97,7 @@ def _mpegts(head: bytes) -> Sniffed | None:
 
 
 def _raw_audio(head: bytes) -> Sniffed | None:
-    """Headerless MPEG audio: 11 sync bits, then version, layer, bit rate and sample rate that exist."""
+    """Detect MPEG audio frames: 11 sync bits, then a valid version, layer, bit rate and sample rate."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     if head[1] & 0xF6 == 0xF0:
@@ -108,7 +108,7 @@ def _raw_audio(head: bytes) -> Sniffed | None:
 
 
 def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
-    """Look past an ID3v2 tag, whose size is four 7-bit bytes; padding may follow it."""
+    """Detect the type after an ID3v2 tag, whose size is stored in four 7-bit bytes; padding may follow it."""
     if len(head) < 10:
         return None
     size = 0
@@ -122,7 +122,7 @@ def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
 
 
 def described(head: bytes) -> str:
-    """Say what a file is that nobody here reads, by its first bytes: the end of `The file is ...`."""
+    """Describe an unsupported file by its first bytes, to complete the sentence `The file is ...`."""
     for pattern, words in _REFUSED:
         if re.match(pattern, head.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
             return words

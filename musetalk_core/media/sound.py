@@ -1,4 +1,4 @@
-"""Sound files of the usual kinds, made by one ffmpeg."""
+"""Convert WAV files to MP3, FLAC or Ogg Vorbis with ffmpeg."""
 
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,17 +18,19 @@ _OPTIONS: Final[dict[SoundKind, dict[str, Any]]] = {
 
 def convert_wav(source: Path, target: Path, kind: SoundKind, *, ffmpeg: Path | None = None) -> None:
     """
-    Write a wav file of ours as another kind, at its own rate; ffmpeg streams, whatever the length.
+    Convert a WAV file that this program wrote to another format, at the same sample rate.
+
+    Memory use does not grow with the length.
 
     Args:
-        source: the wav.
-        target: the file to write; whole or not at all.
-        kind:   what to write. Lossy kinds carry the delay of their encoder, which players cut off.
-        ffmpeg: the program; None = search.
+        source: the .wav file.
+        target: the file to write; written atomically.
+        kind:   output format. Lossy formats start with the encoder's delay, which players skip.
+        ffmpeg: the ffmpeg program; None = search for it.
 
     Raises:
         EncodeError: ffmpeg failed.
-        DiskFull: there is no room.
+        DiskFull: the disk is full.
     """
     import ffmpeg as graph
 

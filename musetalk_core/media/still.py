@@ -1,4 +1,4 @@
-"""Still images: size from the header first, then one upright, opaque, 8-bit picture."""
+"""Read still images: check the size in the header, then decode to an upright, opaque, 8-bit picture."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def opened_still(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[Pill
     Open an image without decoding it.
 
     Args:
-        path:    a local file.
-        sniffed: what `sniff(path)` said; only that format may open it.
-        limits:  `still_pixels` is compared with the header. Pillow's own 89 Mpixel stay an upper bound.
+        path:      a local file.
+        file_type: result of `sniff(path)`; Pillow may use only this format.
+        limits:    `still_pixels` is checked against the header. Pillow's limit of 89 megapixels also applies.
 
     Raises:
-        MediaTooLarge: the header promises too many pixels.
-        MediaUnreadable: it is damaged, here or while the block decodes it.
+        MediaTooLarge: the header states too many pixels.
+        MediaUnreadable: the file is damaged; also raised for errors while the block decodes it.
     """
     from PIL import Image as Pillow
 
@@ -82,37 +82,37 @@ def _too_large(what: str, limits: Limits) -> MediaTooLarge:
 
 
 def turn_of(image: PillowImage) -> Turn:
-    """Read how EXIF says the image must be turned, without decoding it."""
+    """Return the orientation from an image's EXIF data, without decoding the image."""
     from PIL import Image as Pillow
 
-    # PNG's own getexif() decodes everything to look for a late chunk.
+    # PngImageFile.getexif() decodes the whole image to look for a late EXIF chunk; the base method does not.
     return _TURNS.get(Pillow.Image.getexif(image).get(_ORIENTATION, 1), Turn())
 
 
 def shown_size(image: PillowImage, limits: Limits) -> tuple[int, int]:
-    """Return width and height of the picture made of it: upright, at most a video frame's pixels, even."""
+    """Return the decoded width and height: upright, at most the pixels of a video frame, even."""
     return evened_size(*turn_of(image).size(*_fitted(image.size, limits)))
 
 
 def _fitted(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
-    """Shrink, since a still becomes video, what is larger than a video frame may be."""
+    """Scale a size down to the pixel limit of a video frame, because a still becomes a video."""
     scale = min(1.0, (limits.video_pixels / (size[0] * size[1])) ** 0.5)
     return size if scale == 1 else (max(2, int(size[0] * scale) & ~1), max(2, int(size[1] * scale) & ~1))
 
 
 def read_still(path: Path, sniffed: Sniffed, limits: Limits, size: tuple[int, int] | None = None) -> Picture:
     """
-    Decode one image: EXIF-upright, transparency on white, any depth or colour mode.
+    Decode one image of any bit depth or color mode: upright by EXIF, transparency on white.
 
     Args:
-        path:    a local file.
-        sniffed: what `sniff(path)` said.
-        limits:  on its pixels; decide how far it is shrunk where no size is given.
-        size:    width and height settled earlier, even; None = `shown_size`.
+        path:      a local file.
+        file_type: result of `sniff(path)`.
+        limits:    pixel limits; without `size` they also determine how far the image is scaled down.
+        size:      output width and height if they are already fixed, even; None = `shown_size`.
 
     Raises:
-        MediaTooLarge: the header promises too many pixels; nothing is decoded then.
-        MediaUnreadable: it is damaged.
+        MediaTooLarge: the header states too many pixels; nothing is decoded then.
+        MediaUnreadable: the file is damaged.
     """
     with opened_still(path, sniffed, limits) as image:
         turn, size = turn_of(image), size or shown_size(image, limits)
@@ -130,7 +130,7 @@ def _evened(bgr: Image) -> Image:
 
 
 def opaque_bgr(image: PillowImage) -> Image:
-    """Decode any depth and colour mode to (H, W, 3) uint8 BGR, transparency on white; not turned."""
+    """Decode any bit depth and color mode to (H, W, 3) uint8 BGR, transparency on white; not rotated."""
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_grey(image)
     if image.has_transparency_data:
@@ -139,7 +139,7 @@ def opaque_bgr(image: PillowImage) -> Image:
 
 
 def _deep_grey(image: PillowImage) -> Image:
-    """Grey of more than 8 bits; Pillow's own conversion to 8 bits clips instead of scaling."""
+    """Scale gray of more than 8 bits to 8 bits; Pillow's own conversion clips instead of scaling."""
     deep = np.nan_to_num(np.asarray(image).astype(np.float32))
     grey = np.clip(deep * (255 if image.mode == "F" and deep.max() <= 1 else 1 / 257), 0, 255)
     return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)

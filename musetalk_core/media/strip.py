@@ -1,4 +1,4 @@
-"""A few pictures of a video on one sheet, for people who want to see at a glance what is in it."""
+"""Contact sheet of a video: thumbnails from evenly spaced times on one image."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _JUMP_S: Final = 10.0
-"""Pictures nearer to each other than this are reached by decoding what is between."""
+"""Shortest distance in seconds that is skipped by seeking; over shorter distances all frames are decoded."""
 
 
 def strip(path: Path, count: int = 8, columns: int = 4, width: int = 240, limit_s: float = 1.0) -> Image:
     """
-    Put pictures from evenly over a video in rows, from left to right.
+    Return thumbnails from evenly spaced times of a video, arranged in rows from left to right.
 
     Args:
-        path:    a video that this program encoded; its frames are upright.
-        count:   how many at most.
-        columns: pictures in a row.
-        width:   pixels of each.
-        limit_s: longest time that this takes, about; then there are fewer, or the nearest key frames.
+        path:          a video that this program encoded; its frames are upright.
+        count:         maximum number of thumbnails.
+        columns:       thumbnails per row.
+        width:         of each thumbnail in pixels.
+        time_budget_s: approximate time limit in seconds. When it is reached, the sheet has fewer thumbnails
+            or thumbnails of the nearest key frames.
 
     Returns:
-        (rows * h, columns * width, 3) uint8 BGR; what is left of the last row is black.
+        (rows * h, columns * width, 3) uint8 BGR; unused cells of the last row are black.
 
     Raises:
-        MediaUnreadable: there is no picture in it.
+        MediaUnreadable: the video has no frame.
     """
     deadline = time.monotonic() + limit_s
     shown: list[Image] = []

@@ -1,4 +1,4 @@
-"""Noticing at once that the end of a file is missing, from what its own header or table promises."""
+"""Detect truncated files early, from the lengths in their headers and sample tables."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 4096
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _RIFF_UNKNOWN = 0x7FFF0000
-"""Writers that cannot go back leave sizes from here on."""
+"""RIFF sizes from here on mean unknown: writers that cannot seek back leave them."""
 _RIFF_SLACK = 4096
 
 
 def refuse_cut_file(path: Path, sniffed: Sniffed) -> None:
     """
-    Compare the length a Matroska or wav header promises with the file.
+    Compare the length in a Matroska or WAV header with the size of the file.
 
     Raises:
-        MediaUnreadable: bytes are missing; names both counts.
+        MediaUnreadable: bytes are missing; the message names both counts.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -41,10 +41,10 @@ def refuse_cut_file(path: Path, sniffed: Sniffed) -> None:
 
 def refuse_cut_table(path: Path, stream: Stream, sniffed: Sniffed) -> None:
     """
-    Compare an mp4's table of contents with the bytes that are really there.
+    Compare an mp4's sample table with the size of the file.
 
     Raises:
-        MediaUnreadable: samples the table promises lie beyond the end of the file; names both counts.
+        MediaUnreadable: samples of the table lie beyond the end of the file; the message names both counts.
     """
     if sniffed.demuxer != "mov":
         return
@@ -55,7 +55,7 @@ def refuse_cut_table(path: Path, stream: Stream, sniffed: Sniffed) -> None:
 
 
 def promised_frames(stream: VideoStream) -> int | None:
-    """Count the frames a container promises to show, None where it keeps no count."""
+    """Return the number of frames that a container states are shown; None if it has no count."""
     entries = stream.index_entries
     if stream.frames and len(entries) >= stream.frames:
         return sum(not entry.is_discard for entry in entries)
@@ -72,13 +72,18 @@ def _cut(sniffed: Sniffed, what: str, promised: int, present: int) -> MediaUnrea
 
 
 def _matroska_bytes(head: bytes) -> int | None:
-    """Find where the segment ends, None where it is of unknown length, as in live recordings."""
+    """Return the end of the Matroska segment in bytes; None if unknown, as in live recordings."""
     after = _element_end(head, 0, _EBML)
     return None if after is None else _element_end(head, after, _SEGMENT)
 
 
 def _element_end(head: bytes, start: int, name: bytes) -> int | None:
-    """Read an element's length: as many leading zero bits as further bytes; all ones = unknown."""
+    """
+    Return the end of an EBML element in bytes; None if it is another element or its length is unknown.
+
+    The number of leading zero bits of the length is the number of further bytes. All data bits set = unknown
+    length.
+    """
     first = start + len(name)
     if head[start:first] != name or first >= len(head) or head[first] == 0:
         return None

@@ -1,1 +1,1 @@
-"""Neural networks as plain torch modules, and how official weight files get into them. Imports torch."""
+"""Neural networks as plain torch modules, and loaders for their official weight files. Imports torch."""

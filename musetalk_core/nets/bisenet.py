@@ -1,9 +1,9 @@
 """
-BiSeNet: which of 19 classes (skin, nose, lips, neck, hair ...) each pixel of a face square belongs to.
+BiSeNet face parsing: classify each pixel of a face square into 19 classes (skin, nose, lips, neck, hair ...).
 
 A ResNet-18 with a context path, feature fusion and one head. Attribute names are the keys of the official
-file, which holds two heads more, for training: they are here for the check of the keys, never computed, and
-dropped by `load_parser` after it.
+weight file. The file has two more heads, for training; they are defined here only so that all keys can be
+checked, and `load_parser` deletes them.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _BATCH: Final = 8
 
 
 class FaceParser:
-    """Class maps of face squares."""
+    """A face parser: computes class maps of face squares."""
 
     def __init__(self, net: "BiSeNet", device: Device) -> None:
         self._net = net
@@ -41,16 +41,16 @@ class FaceParser:
 
     def label_maps(self, squares: Sequence[Image]) -> list[Mask]:
         """
-        Say for each pixel what it shows.
+        Classify the pixels of face squares.
 
         Args:
-            squares: each (n, n, 3) uint8 BGR, of any sizes. Memory grows with at most eight of them.
+            squares: each (n, n, 3) uint8 BGR, of any sizes. They are computed in batches of at most eight.
 
         Returns:
-            For each a (512, 512) uint8 map of classes 0 to 18.
+            For each square a (512, 512) uint8 map of classes 0 to 18.
 
         Raises:
-            InputError: one is not a colour square.
+            InputError: an array is not a square color image.
         """
         inputs = [_resized(square) for square in squares]
         maps: list[Mask] = []
@@ -62,17 +62,17 @@ class FaceParser:
         return maps
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """(B, 512, 512, 3) uint8 RGB -> (B, 3, 512, 512) float32 about -2..3, channels last as it comes."""
+        """Convert (B, 512, 512, 3) uint8 RGB to (B, 3, 512, 512) float32, about -2..3, channels last."""
         return (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
 
 
 def load_parser(path: Path, device: Device) -> FaceParser:
     """
-    Read `79999_iter.pth`; the net runs in float32 whatever the device record says.
+    Load the face parser from `79999_iter.pth`. The network always runs in float32.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or of another net.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or belongs to another network.
     """
     net = load_net(BiSeNet, path, device)
     del net.conv_out16, net.conv_out32
@@ -80,7 +80,7 @@ def load_parser(path: Path, device: Device) -> FaceParser:
 
 
 def _resized(square: Image) -> Image:
-    """The square as (512, 512, 3) uint8 RGB; Pillow's filter averages where it shrinks."""
+    """Resize a BGR square to (512, 512, 3) uint8 RGB; Pillow's filter averages when it scales down."""
     if square.ndim != 3 or square.shape[0] != square.shape[1] or square.shape[2] != 3 or square.size == 0:
         raise InputError(f"a face square must be (n, n, 3), not {square.shape}")
     rgb = Pil.fromarray(cv2.cvtColor(square, cv2.COLOR_BGR2RGB))
@@ -88,7 +88,7 @@ def _resized(square: Image) -> Image:
 
 
 class BiSeNet(nn.Module):
-    """The whole net: (B, 3, 512, 512) float32 normalised RGB -> (B, 19, 512, 512) logits."""
+    """The whole network: (B, 3, 512, 512) float32 normalized RGB -> (B, 19, 512, 512) logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _Head(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions around a shortcut, which is convolved too where the shape changes."""
+    """A residual block: two convolutions and a shortcut, which is a convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _ResNet(nn.Module):
         self.layer4 = nn.Sequential(_Block(256, 512, 2), _Block(512, 512, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features at 1/8 (128 channels), 1/16 (256) and 1/32 (512) of the input's size."""
+        """Return features at 1/8 (128 channels), 1/16 (256) and 1/32 (512) of the input's size."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
         at8 = self.layer2(self.layer1(x))
         at16 = self.layer3(at8)
@@ -164,7 +164,7 @@ class _ResNet(nn.Module):
 
 
 class _Refinement(nn.Module):
-    """Features weighted by what the whole picture says about each channel."""
+    """Attention refinement: features weighted per channel by a gate from their global average."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class _ContextPath(nn.Module):
         self.conv_avg = _ConvNormRelu(512, 128, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Two maps of 128 channels at 1/8: of the backbone, and of its coarser levels."""
+        """Return two maps of 128 channels at 1/8: of the backbone, and the context of its coarser levels."""
         at8, at16, at32 = self.resnet(x)
         context = self.arm32(at32) + self.conv_avg(_average(at32))
         context = self.conv_head32(F.interpolate(context, at16.shape[2:], mode="nearest"))

@@ -1,4 +1,4 @@
-"""Weight files: read without running code from them, checked against the module they are for."""
+"""Read weight files without executing code from them, and load them into torch modules with checked keys."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,30 +14,32 @@ Tensors = dict[str, torch.Tensor]
 
 _NAMED = 5
 _LOG_KEEPERS = ("numpy", "mmengine", "mmcv", "datetime")
-"""Libraries whose objects the official checkpoints may carry as notes of their training."""
+"""Packages whose objects official checkpoints contain in their training logs."""
 
 
 def read_tensors(path: Path) -> Tensors:
     """
-    Read a state dict whole. Nothing is mapped: a file that is overwritten later changes no loaded network.
+    Read a state dict into memory.
+
+    Nothing is memory-mapped, so overwriting the file later does not change a loaded network.
 
     Args:
-        path: `.safetensors`, or what `torch.save` wrote (`.bin`, `.pth`, `.pt`), bare or under `state_dict`
-            or `model_state_dict`. Only tensors and plain containers are read: a file that wants to run
-            code is refused.
+        path: `.safetensors`, or a file of `torch.save` (`.bin`, `.pth`, `.pt`) with the state dict at the top
+            or under `state_dict` or `model_state_dict`. Only tensors and plain containers are read; a file
+            that would execute code is rejected.
 
     Returns:
-        Key -> tensor on the CPU, as stored.
+        Key -> tensor on the CPU, with the stored dtype.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged, or holds something else.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or contains no tensors.
     """
     if not path.is_file():
         raise ModelNotInstalled(f"the weight file {path} is missing", file=path.name)
     try:
         content = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
-    except Exception as error:  # torch answers a damaged file with any of a dozen kinds
+    except Exception as error:  # torch raises a dozen different types for damaged files
         raise WeightsInvalid(f"the weight file {path} cannot be read: {error}", file=path.name) from error
     for wrapper in ("state_dict", "model_state_dict"):
         content = content.get(wrapper, content)
@@ -54,16 +56,16 @@ def fill(
     shown: Callable[[str], str] = str,
 ) -> None:
     """
-    Put tensors into a module that was built on the meta device, without a second copy of them.
+    Assign tensors to a module that was built on the meta device, without copying them.
 
     Args:
-        module:  its parameters are replaced by the tensors themselves.
-        tensors: exactly the module's keys and shapes.
-        path:    where they came from, for the message.
-        shown:   turns a key into what the file calls it, for the message.
+        module:       its parameters are replaced by the tensors themselves.
+        tensors:      must have exactly the module's keys and shapes.
+        path:         the weight file, for the error message.
+        display_name: maps a module key to the file's name of it, for the error message.
 
     Raises:
-        WeightsInvalid: keys or shapes differ; the message names the first ones.
+        WeightsInvalid: keys or shapes differ; the message names the first five of each kind.
     """
     wanted = module.state_dict()
     missing, surplus = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
@@ -97,12 +99,12 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 def release_files(net: nn.Module) -> None:
     """
-    Copy the tensors of a module that may be mapped from files into memory of their own, one at a time.
+    Copy tensors of a module that may be memory-mapped from files into own memory, one at a time.
 
-    Tensors that are shared, as tied weights are, stay shared.
+    Shared tensors, such as tied weights, stay shared.
 
     Args:
-        net: on the CPU; on other devices nothing is mapped and nothing is done.
+        net: only its tensors on the CPU are copied; tensors on other devices are never memory-mapped.
     """
     copies = dict[tuple[int, ...], torch.Tensor]()
 
@@ -118,7 +120,7 @@ def release_files(net: nn.Module) -> None:
                 parameter.data = copied(parameter)
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.device.type == "cpu":
-                setattr(module, name, copied(buffer))  # its data alone would leave its base mapped
+                setattr(module, name, copied(buffer))  # setting .data would keep the mapped base alive
 
 
 def _torch_file(path: Path) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def _torch_file(path: Path) -> dict[str, Any]:
 
 
 class _StandIn:
-    """Takes the place of an object of a training log: it can be made and does nothing."""
+    """A stand-in for an object of a training log: it can be constructed and unpickled, and does nothing."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -141,9 +143,9 @@ class _StandIn:
 
 def _stand_ins(path: Path) -> list[Any]:
     """
-    Stand-ins for what training programs leave beside the tensors: histories, numpy numbers, dates.
+    Return stand-ins for the training log in a checkpoint: histories, numpy scalars, dates.
 
-    Nothing of these libraries is imported or called; every other name that a file asks for stays forbidden.
+    None of these libraries is imported or called. All other names in the file stay forbidden.
     """
     if not zipfile.is_zipfile(path):
         return []

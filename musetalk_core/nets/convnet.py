@@ -1,4 +1,4 @@
-"""What the convolutional nets share: loading in float32, and folding of BatchNorm."""
+"""Load convolutional networks in float32 and fold their BatchNorm layers."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,19 +16,20 @@ Net = TypeVar("Net", bound=nn.Module)
 
 def load_net(make: Callable[[], Net], path: Path, device: Device) -> Net:
     """
-    Build a net, fill it from its official file and make it ready to run.
+    Build a network, load its official weights and prepare it for inference.
 
     Args:
-        make:   the module class; built without memory, then given the file's tensors.
-        path:   the weight file.
-        device: only its place counts: these nets decide (argmax, thresholds) and are small, so float32.
+        build_net: the module class; built on the meta device, then given the file's tensors.
+        path:      the weight file.
+        device:    where to run. Its precision is ignored: these networks are small and their results are
+            decisions (argmax, thresholds), so they run in float32.
 
     Returns:
-        The net in eval mode, folded, channels last, on the device.
+        The network in eval mode, with folded BatchNorm, in channels-last format, on the device.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or of another net.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or belongs to another network.
     """
     with torch.device("meta"):
         net = make()
@@ -40,9 +41,9 @@ def load_net(make: Callable[[], Net], path: Path, device: Device) -> Net:
 
 def fold(net: nn.Module) -> None:
     """
-    Merge every BatchNorm into the convolution registered just before it, in place.
+    Fold every BatchNorm into the convolution registered directly before it, in place.
 
-    All nets here apply such a pair directly one after the other; computed in float64, rounded once.
+    All networks of this package apply such a pair in direct succession. Computed in float64 and rounded once.
     """
     for module in net.modules():
         children = list(module.named_children())

@@ -1,4 +1,4 @@
-"""Where networks run and in which precision: one record for a whole process."""
+"""Select the torch device and the precision of neural networks."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,28 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A torch device and the precision that its large networks compute in."""
+    """A torch device and the precision of large networks on it."""
 
     place: torch.device
     dtype: torch.dtype
 
     @property
     def name(self) -> str:
-        """Such as `cuda:float16`; part of cache keys, since precision changes pixels."""
+        """Device type and precision, such as `cuda:float16`; part of cache keys: it changes pixels."""
         return f"{self.place.type}:{str(self.dtype).removeprefix('torch.')}"
 
 
 def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") -> Device:
     """
-    Find the device to use.
+    Select the device and precision to use.
 
-    Choosing a card also ends, for the whole process, CUDA's habit to shorten float32 to TF32 (10 bits) in
-    convolutions: full precision shall mean the same on every device. Half precision is not concerned.
+    Selecting CUDA also disables TF32 (10-bit mantissa) for float32 convolutions and matrix products in the
+    whole process, so that float32 means the same on every device. Half precision is not affected.
 
     Args:
-        word:      `auto` takes the best there is. Which card of several is not said here:
-                   CUDA_VISIBLE_DEVICES decides before the process starts.
-        precision: `auto` is fp16 on cards and fp32 on processors, where half precision is slower.
+        name:      `auto` selects CUDA, else MPS, else the CPU. To select one of several GPUs, set
+            CUDA_VISIBLE_DEVICES before the process starts.
+        precision: `auto` is fp16 on GPUs and fp32 on the CPU, where half precision is slower.
 
     Raises:
         InputError: the machine has no such device.

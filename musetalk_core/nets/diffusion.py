@@ -1,4 +1,4 @@
-"""MuseTalk's two image networks from their official files: a UNet that is called once, and a VAE."""
+"""Load MuseTalk's UNet (run in a single step) and Stable Diffusion VAE from their official weight files."""
 
 import json
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ def load_unet(weights: Path, config: Path, device: Device) -> UNet2DConditionMod
 
     Args:
         weights: `unet.pth` of v1.5 or `pytorch_model.bin` of v1.
-        config:  `musetalk.json`, the UNet's measures.
-        device:  where it computes, and in which precision.
+        config:  `musetalk.json`, the UNet's dimensions.
+        device:  device and precision.
 
     Returns:
-        (B, 8, 32, 32) latents and (B, 50, 384) tokens at time step 0 -> (B, 4, 32, 32) latents.
+        A UNet: (B, 8, 32, 32) latents and (B, 50, 384) audio tokens at time step 0 -> (B, 4, 32, 32) latents.
 
     Raises:
         ModelNotInstalled: a file is missing.
@@ -40,12 +40,12 @@ def load_unet(weights: Path, config: Path, device: Device) -> UNet2DConditionMod
 
 def load_vae(weights: Path, config: Path, device: Device) -> AutoencoderKL:
     """
-    Load the VAE; files with the old names of the attention layers do as well as those with the new ones.
+    Load the VAE. Files with old and with current names of the attention layers are accepted.
 
     Args:
         weights: `diffusion_pytorch_model.bin` or `.safetensors`.
         config:  `config.json` beside it.
-        device:  where it computes, and in which precision.
+        device:  device and precision.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `load_unet`.
@@ -56,7 +56,7 @@ def load_vae(weights: Path, config: Path, device: Device) -> AutoencoderKL:
 
 
 def modern_names(tensors: Tensors) -> Tensors:
-    """Rename `query`, `key`, `value` and `proj_attn` of attention layers as today's diffusers calls them."""
+    """Rename `query`, `key`, `value`, `proj_attn` of attention layers to the names of current diffusers."""
     return {_modern(key): value for key, value in tensors.items()}
 
 
@@ -71,12 +71,13 @@ def _load(kind: type[Any], tensors: Tensors, weights: Path, config: Path, device
     with torch.device("meta"):
         module = cast(nn.Module, kind.from_config(_config(config)))
     fill(module, tensors, weights)
-    # Module.to itself: diffusers' own wrapper only adds a warning about layers that these models do not have
+    # nn.Module.to directly: diffusers' override only adds a warning about layers that these models do not
+    # have.
     return nn.Module.to(module.eval().requires_grad_(False), device.place, device.dtype)
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    """Fields with a leading underscore only say who wrote the file."""
+    """Read a diffusers config, without the fields with a leading underscore, which describe its writer."""
     try:
         fields = json.loads(path.read_text())
     except FileNotFoundError as error:

@@ -1,7 +1,8 @@
 """
-DWPose: 133 key points of a whole body, 68 of them on the face, from a picture or from a box in it.
+DWPose whole-body pose estimation: 133 key points, 68 of them on the face, from a picture or a box in it.
 
-The student of the DWPose paper, an RTMPose-l at 288x384, with the pre- and post-processing of mmpose 1.1.
+The student network of the DWPose paper, an RTMPose-l at 288x384, with the pre- and postprocessing of mmpose
+1.1.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ from musetalk_core.types import Box, Float, Image
 INPUT_WIDTH: Final = 288
 INPUT_HEIGHT: Final = 384
 FACE: Final = slice(23, 91)
-"""The face among the key points, in the order of iBUG-68."""
+"""Indices of the face key points, in the order of iBUG-68."""
 
 _PADDING: Final = 1.25
 _ASPECT: Final = INPUT_WIDTH / INPUT_HEIGHT
@@ -32,11 +33,11 @@ _MEAN: Final = (123.675, 116.28, 103.53)
 _DEVIATION: Final = (58.395, 57.12, 57.375)
 
 Points = Float
-"""(133, 2) float32 pixels x, y of the picture; may lie outside."""
+"""(133, 2) float32 key points x, y in pixels of the picture; may lie outside the picture."""
 
 
 class RTMPose(nn.Module):
-    """(B, 3, 384, 288) float32 normalised RGB -> (B, 133, 576), (B, 133, 768) activations over x and y."""
+    """RTMPose-l: (B, 3, 384, 288) float32 RGB, normalized -> (B, 133, 576), (B, 133, 768) over x and y."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,17 +50,17 @@ class RTMPose(nn.Module):
 
 
 class WholeBodyPose:
-    """Finds the key points of one person."""
+    """A pose estimator for one person."""
 
     def __init__(self, net: RTMPose, device: Device, flip_test: bool = True) -> None:
         """
-        Wrap a loaded net.
+        Wrap a loaded network.
 
         Args:
             net:       in eval mode, on the device.
-            device:    where it is.
-            flip_test: look at the mirrored picture, too, and take the mean, as the original does. Without,
-                       the points come in half the time.
+            device:    the device of `net`.
+            flip_test: average the activations with those of the mirrored picture, as the original does. False
+                takes half the time.
         """
         self._net = net
         self._place = device.place
@@ -70,12 +71,12 @@ class WholeBodyPose:
 
     def points(self, image: Image, box: Box | None = None) -> tuple[Points, Float]:
         """
-        Find the key points of the person in a picture.
+        Return the key points of the person in a picture.
 
         Args:
             image: (H, W, 3) uint8 BGR.
-            box:   around the person; a quarter is added in width and height, as mmpose does. None, as
-                   in the original: the whole picture.
+            box:   around the person; enlarged by 25 % in width and height, as in mmpose. None = the whole
+                picture, as in the original MuseTalk.
 
         Returns:
             (133, 2) float32 pixels and (133,) float32 scores, which are activations, not probabilities.
@@ -90,13 +91,21 @@ class WholeBodyPose:
         return scaled.astype(np.float32), scores
 
     def places(self, view: Image) -> tuple[npt.NDArray[np.float64], Float]:
-        """In a (384, 288, 3) uint8 BGR view: (133, 2) float64 pixels of it, (133,) float32 scores."""
+        """
+        Return the key points in a network input.
+
+        Args:
+            view: (384, 288, 3) uint8 BGR.
+
+        Returns:
+            (133, 2) float64 pixels of the view and (133,) float32 scores.
+        """
         with torch.inference_mode():
             bins, scores = decode(*self._activations(view))
             return bins.cpu().numpy() / _BINS_PER_PX, scores.cpu().numpy()
 
     def _activations(self, view: Image) -> tuple[Tensor, Tensor]:
-        """(133, 576) and (133, 768) activations of one view, the mean of both ways to look at it."""
+        """Return (133, 576), (133, 768) activations of a view; `flip_test` averages both orientations."""
         pixels = torch.from_numpy(view.copy()).to(self._place).permute(2, 0, 1)[None].flip(1).float()
         plain = (pixels - self._mean) / self._deviation
         if not self._flip_test:
@@ -109,24 +118,24 @@ class WholeBodyPose:
 
 def load_pose(path: Path, device: Device, flip_test: bool = True) -> WholeBodyPose:
     """
-    Read `dw-ll_ucoco_384.pth`; the net runs in float32 whatever the device record says.
+    Load DWPose from `dw-ll_ucoco_384.pth`. The network always runs in float32.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or of another net.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or belongs to another network.
     """
     return WholeBodyPose(load_net(RTMPose, path, device), device, flip_test)
 
 
 def face68(points: Points) -> Float:
-    """The (68, 2) points of the face, in the order of iBUG-68."""
+    """Return the (68, 2) face points, in the order of iBUG-68."""
     return points[FACE]
 
 
 def framed(box: Box) -> tuple[Float, Float]:
-    """Centre and size (width, height) of the view on a box, padded and grown to the aspect of the input."""
+    """Return center and size (w, h) of a box, enlarged by 25 % and to the input's aspect ratio."""
     if box.is_empty:
-        raise InputError("an empty box shows nobody", box=(box.x1, box.y1, box.x2, box.y2))
+        raise InputError("the box for pose estimation is empty", box=(box.x1, box.y1, box.x2, box.y2))
     centre = np.array(((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2), np.float32)
     width, height = (side * _PADDING for side in box.size)
     if width > height * _ASPECT:
@@ -137,7 +146,7 @@ def framed(box: Box) -> tuple[Float, Float]:
 
 
 def warped(image: Image, centre: Float, size: Float) -> Image:
-    """The view of that centre and size as (384, 288, 3) uint8 BGR, black outside the picture."""
+    """Return the view with a center and size as (384, 288, 3) uint8 BGR, black outside the picture."""
     half = size[0] / 2
     source = np.array((centre, centre - (0, half), centre - (half, half)), np.float32)
     x, y = INPUT_WIDTH / 2, INPUT_HEIGHT / 2

@@ -1,7 +1,7 @@
 """
-CSPNeXt, the convolutional part of the pose net. Attribute names are the keys of the official file.
+CSPNeXt, the convolutional backbone of DWPose. Attribute names are the keys of the official weight file.
 
-BatchNorm's epsilon is torch's 1e-5, which this net was trained with, not the 1e-3 that is usual for CSPNeXt.
+The network was trained with torch's BatchNorm epsilon of 1e-5, not with the 1e-3 that is usual for CSPNeXt.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class CSPNeXt(nn.Module):
-    """(B, 3, 384, 288) float32 normalised RGB -> (B, 1024, 12, 9) features."""
+    """CSPNeXt-l: (B, 3, 384, 288) float32 normalized RGB -> (B, 1024, 12, 9) features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class CSPNeXt(nn.Module):
         self.stage4 = nn.Sequential(_Conv(512, 1024, 3, 2), _Pyramid(), _Stage(1024, 3, shortcut=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the five stages."""
+        """Compute the features."""
         return self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
 
 
@@ -36,7 +36,7 @@ class _Conv(nn.Module):
 
 
 class _Separable(nn.Module):
-    """A convolution within each channel, then one across them."""
+    """A depthwise-separable convolution: 5x5 per channel, then 1x1 across channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Channels weighted by what the whole picture says about each."""
+    """Channel attention: features weighted per channel by a gate from their global average."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Attention(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Half of the channels goes through the blocks, the other half past them."""
+    """A cross-stage-partial stage: half of the channels pass through the blocks, half bypass them."""
 
     def __init__(self, channels: int, n_blocks: int, shortcut: bool = True) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Stage(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """The largest values around each place, in four sizes of surroundings."""
+    """Spatial pyramid pooling: the input concatenated with max pooling of sizes 5, 9 and 13."""
 
     def __init__(self) -> None:
         super().__init__()

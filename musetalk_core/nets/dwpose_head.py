@@ -1,7 +1,7 @@
 """
-RTMPose's head: features to one vector over x and one over y for each key point, and what these say.
+RTMPose's SimCC head: one activation vector over x and one over y per key point, and their decoding.
 
-Attribute names are the keys of the official file.
+Attribute names are the keys of the official weight file.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 POINTS: Final = 133
 X_BINS: Final = 576
 Y_BINS: Final = 768
-"""Half a pixel of the input a bin."""
+"""A bin is half a pixel of the 288x384 input."""
 
 _CELLS: Final = 12 * 9
 _WIDTH: Final = 256
@@ -36,11 +36,11 @@ PARTNERS: Final = (
     *range(112, 133),  # hands
     *range(91, 112),
 )
-"""Which key point each one becomes in a mirror."""
+"""Index of each key point's counterpart in a mirrored picture."""
 
 
 class SimccHead(nn.Module):
-    """(B, 1024, 12, 9) features -> (B, 133, 576) and (B, 133, 768) activations over x and over y."""
+    """SimCC head: (B, 1024, 12, 9) features -> (B, 133, 576) and (B, 133, 768) activations over x and y."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class SimccHead(nn.Module):
         self.cls_y = nn.Linear(_WIDTH, Y_BINS, bias=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the key points attend to each other, then place them."""
+        """Apply self-attention across the key points, then classify their x and y bins."""
         x = self.gau(self.mlp(self.final_layer(features).flatten(2)))
         return self.cls_x(x), self.cls_y(x)
 
 
 class _ScaleNorm(nn.Module):
-    """Vectors divided by their root mean square, times one learned number."""
+    """Scale normalization: vectors divided by their root mean square, times one learned factor."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Scale(nn.Module):
 
 
 class _GatedAttention(nn.Module):
-    """Attention with squared ReLU in place of softmax, gated, then added to the scaled input."""
+    """Gated attention unit: attention with squared ReLU instead of softmax, gated, plus the scaled input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,22 +98,22 @@ class _GatedAttention(nn.Module):
 
 
 def unmirrored(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 133, bins) activations of mirrored inputs as those of the inputs: reversed, left for right."""
+    """Convert (B, 133, bins) activations of mirrored inputs: reverse x, swap left and right key points."""
     partners = list(PARTNERS)
     return x.flip(2)[:, partners], y[:, partners]
 
 
 def decode(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Where the vectors peak.
+    Return the positions and scores of the activation peaks.
 
     Args:
         x: (..., K, 576) activations over x.
         y: (..., K, 768) activations over y.
 
     Returns:
-        (..., K, 2) int64 bins, of equal ones the first, -1 where nothing is active; (..., K) scores,
-        the lower of the two peaks.
+        (..., K, 2) int64 bins x, y: the first of equal peaks, -1 if the score is not positive; and (..., K)
+        scores: the lower of both peaks.
     """
     (peak_x, bin_x), (peak_y, bin_y) = x.max(dim=-1), y.max(dim=-1)
     score = torch.minimum(peak_x, peak_y)

@@ -1,4 +1,8 @@
-"""Diffusion networks without what is constant or wasted when MuseTalk calls them; the same numbers."""
+"""
+Faster diffusion networks for MuseTalk: folded time-step embedding and fused upsampling convolutions.
+
+The results are equal up to rounding.
+"""
 
 from typing import Any, cast
 
@@ -11,10 +15,10 @@ from torch import nn
 
 
 class LeanUNet(nn.Module):
-    """A UNet at time step 0, whose time embedding is folded into the biases of its residual blocks."""
+    """A UNet at time step 0 whose time-step embedding is folded into the biases of its residual blocks."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
-        """Take a UNet over; it is changed and must not be used on its own any more."""
+        """Wrap a UNet. It is modified in place and must not be called directly afterwards."""
         super().__init__()
         fold_time(unet)
         self.unet = unet
@@ -24,11 +28,11 @@ class LeanUNet(nn.Module):
         Predict latents.
 
         Args:
-            sample:  (B, 8, h, w).
-            context: (B, N, 384).
+            sample:  (B, 8, h, w) latents.
+            context: (B, N, 384) audio tokens.
 
         Returns:
-            (B, 4, h, w).
+            (B, 4, h, w) latents.
         """
         unet = cast(Any, self.unet)
         hidden = unet.conv_in(sample)
@@ -50,9 +54,9 @@ def _called(block: Any, hidden: torch.Tensor, context: torch.Tensor, **more: Any
     return block(hidden_states=hidden, temb=None, **more)
 
 
-@torch.no_grad()  # no inference mode: what it makes can never be converted to another precision
+@torch.no_grad()  # not inference_mode, whose tensors cannot be converted to another precision later
 def fold_time(unet: UNet2DConditionModel) -> None:
-    """Add to each residual block's first bias what time step 0 adds to its result."""
+    """Add the contribution of time step 0 to the bias of each residual block's first convolution."""
     parts = cast(Any, unet)
     weight = parts.conv_in.weight
     step = torch.zeros(1, dtype=torch.int64, device=weight.device)
@@ -66,20 +70,22 @@ def fold_time(unet: UNet2DConditionModel) -> None:
 
 class DoublingConv(nn.Module):
     """
-    A 3x3 convolution of a picture doubled by repetition, computed on the small picture: 4/9 of the work.
+    Nearest-neighbor 2x upsampling fused with a 3x3 convolution, computed at low resolution: 4/9 of the work.
 
-    Three of the large picture's rows are two of the small one's, one of them twice; so each of the four
-    pixels that one becomes is a 2x2 convolution with summed weights.
+    Three rows of the upsampled picture cover two rows of the input, one of them twice. Each of the four
+    output pixels of an input pixel (its phases) is therefore a 2x2 convolution of the input with summed
+    weights.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        """Take over the weights of a 3x3 convolution with a border of one."""
+        """Convert the weights of a 3x3 convolution with padding 1."""
         super().__init__()
-        w = conv.weight.detach().float()  # sums are rounded once
+        w = conv.weight.detach().float()  # (out, in, 3, 3); sums in float32 are rounded once
         rows = torch.stack([w[:, :, 0], w[:, :, 1] + w[:, :, 2], w[:, :, 0] + w[:, :, 1], w[:, :, 2]])
         left = torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], dim=-1)
         right = torch.stack([rows[..., 0] + rows[..., 1], rows[..., 2]], dim=-1)
-        # (vertical half, row of two, out, in, column of two) a side; then all four phases as output channels
+        # Per side: (vertical half, row of two, out, in, column of two). Then the four phases as output
+        # channels.
         phases = [side.unflatten(0, (2, 2))[half] for half in (0, 1) for side in (left, right)]
         weight = torch.stack([phase.permute(1, 2, 0, 3) for phase in phases]).flatten(0, 1)
         self.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
@@ -98,7 +104,7 @@ class DoublingConv(nn.Module):
 
 
 class _Doubling(nn.Module):
-    """Stands where diffusers has an `Upsample2D`."""
+    """A replacement for diffusers' `Upsample2D`, with the same call signature."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -109,7 +115,7 @@ class _Doubling(nn.Module):
 
 
 def fold_doubling(net: nn.Module) -> int:
-    """Replace every doubling layer of a diffusion network; says how many there were."""
+    """Replace the `Upsample2D` layers with 3x3 convolutions of a network, in place; return their number."""
     count = 0
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):

@@ -1,9 +1,9 @@
 """
-S3FD: a face detector that reads whole pictures at their own size, as the original does.
+S3FD face detector, run on whole pictures at full resolution as in the original MuseTalk.
 
-A VGG-16 with heads at six strides. Attribute names are the keys of the official file. The first three stages
-hold nearly all the memory, so they run in horizontal strips: a strip carries the rows of its neighbours that
-its convolutions reach, and gives what the whole picture would give.
+A VGG-16 with heads at six strides. Attribute names are the keys of the official weight file. The first three
+stages use nearly all the memory, so they run in horizontal strips. Each strip includes the rows of its
+neighbors that its convolutions reach, so the result equals that of the whole picture.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from musetalk_core.types import Box, Float, Image
 
 STRIDES: Final = (4, 8, 16, 32, 64, 128)
 SMALLEST_PX: Final = 32
-"""Pictures with a shorter side vanish in the net; no face is found in them."""
+"""Shortest side of a picture that the network can process; in smaller pictures no face is found."""
 
-_MEANS: Final = (104.0, 117.0, 123.0)  # parity: the blue, green and red means, taken from red, green and blue
+_MEANS: Final = (104.0, 117.0, 123.0)  # parity: the original subtracts the B, G, R means from R, G, B
 _SCORE: Final = 0.5
 _SAME_FACE_IOU: Final = 0.3
 _STRIP_PX: Final = 1 << 20
@@ -33,17 +33,17 @@ _REACH_ROWS: Final = 24
 """1 + 1 (stage 1) + 2 * 2 (stage 2) + 4 * 3 (stage 3) + 4 (head) = 22 rows, up to the next multiple of 8."""
 
 Maps = Sequence[tuple[Tensor, Tensor]]
-"""For each stride: (1, 2, h, w) logits of background and face, (1, 4, h, w) box offsets."""
+"""Per stride: (1, 2, h, w) logits of background and face, (1, 4, h, w) box offsets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
     """
-    One face found in a picture.
+    A detected face.
 
     Attributes:
         box:   (4,) float32 x1, y1, x2, y2 in pixels, not clipped to the picture.
-        score: 0.5..1.
+        score: confidence, 0.5..1.
     """
 
     box: Float
@@ -51,17 +51,17 @@ class Detection:
 
 
 class FaceDetector:
-    """Finds faces in single pictures."""
+    """A face detector for single pictures."""
 
     def __init__(self, net: "S3FD", device: Device, max_side: int | None = None) -> None:
         """
-        Wrap a loaded net.
+        Wrap a loaded network.
 
         Args:
             net:      in eval mode, on the device.
-            device:   where it is.
-            max_side: pictures with a longer side are scaled down to it first, which saves time and memory and
-                      loses faces of less than some twenty pixels then. None, as in the original: never.
+            device:   the device of `net`.
+            max_side: scale pictures with a longer side down to it, which saves time and memory but loses
+                faces below about 20 pixels in the scaled picture. None = never, as in the original.
         """
         self._net = net
         self._place = device.place
@@ -70,26 +70,27 @@ class FaceDetector:
 
     def detect(self, image: Image) -> list[Detection]:
         """
-        Find all faces of an image (H, W, 3) uint8 BGR, best score first.
+        Return all faces of an (H, W, 3) uint8 BGR image, best score first.
 
-        Without `max_side` time grows with the pixels; memory too, but slowly (under 2 GB at 4096x4096).
+        Without `max_side` the time grows with the number of pixels; memory grows slowly (under 2 GB at
+        4096x4096).
         """
         smaller, scale = self._scaled(image)
         if min(smaller.shape[:2]) < SMALLEST_PX:
             return []
-        # parity: the original suppresses among scores over 0.05 and drops those up to 0.5 afterwards. A box
-        # suppresses lower scores only, so that dropping first gives the same boxes.
+        # parity: the original suppresses overlaps among scores over 0.05 and drops those up to 0.5
+        # afterwards. A box only suppresses lower scores, so dropping first gives the same boxes.
         found = suppress(candidates(self._maps(smaller), _SCORE))
         found[:, :4] *= scale
         return [Detection(row[:4], float(row[4])) for row in found]
 
     def first_box(self, image: Image) -> Box | None:
-        """The best face's box as the original takes it: clipped below at 0 only, fractions dropped."""
+        """Return the best face's box as the original uses it: clipped at 0 only, truncated to integers."""
         found = self.detect(image)
         return Box(*(int(v) for v in found[0].box.clip(min=0))) if found else None
 
     def _scaled(self, image: Image) -> tuple[Image, float]:
-        """A smaller picture, and what its coordinates are to be multiplied by."""
+        """Return the picture scaled down to `max_side`, and the factor back to the input's coordinates."""
         height, width = image.shape[:2]
         scale = max(height, width) / self._max_side if self._max_side else 1.0
         if scale <= 1:
@@ -105,21 +106,22 @@ class FaceDetector:
 
 def load_detector(path: Path, device: Device, max_side: int | None = None) -> FaceDetector:
     """
-    Read `s3fd-619a316812.pth`; the net runs in float32 whatever the device record says.
+    Load S3FD from `s3fd-619a316812.pth`. The network always runs in float32.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or of another net.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or belongs to another network.
     """
     return FaceDetector(load_net(S3FD, path, device), device, max_side)
 
 
 def candidates(maps: Maps, above: float) -> Float:
-    """All boxes with a score over `above`, of every stride: (n, 5) float32 x1, y1, x2, y2, score."""
+    """Return the boxes of all strides with a score over `min_score`: (n, 5) float32 x1, y1, x2, y2, score."""
     found = [np.empty((0, 5), np.float32)]
     for stride, (logits, offsets) in zip(STRIDES, maps, strict=True):
         scores = torch.softmax(logits[0], dim=0)[1]
         y, x = torch.nonzero(scores > above, as_tuple=True)
+        # SSD box coding: anchors of 4 strides, center offsets times 0.1, log sizes times 0.2 (the variances).
         shift = offsets[0, :, y, x].T.cpu().numpy()
         cells = torch.stack((x, y), dim=1).cpu().numpy()
         side = 4 * stride
@@ -133,7 +135,7 @@ def candidates(maps: Maps, above: float) -> Float:
 
 
 def suppress(boxes: Float) -> Float:
-    """Of boxes (n, 5) that overlap by over 0.3 only the best, best score first; edges count as pixels."""
+    """Apply non-maximum suppression at an IoU of 0.3 to (n, 5) boxes; best score first, inclusive edges."""
     left = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     kept: list[Float] = []
     while len(left):
@@ -147,7 +149,7 @@ def suppress(boxes: Float) -> Float:
 
 
 class S3FD(nn.Module):
-    """The whole net: (1, 3, H, W) float32 RGB less the means, both sides at least 32 -> maps a stride."""
+    """The whole network: (1, 3, H, W) float32 RGB minus the means, H and W at least 32 -> maps per stride."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +171,7 @@ class S3FD(nn.Module):
         self.conv7_2_mbox_conf, self.conv7_2_mbox_loc = _conv(256, 2), _conv(256, 4)
 
     def forward(self, x: Tensor, strip_px: int = _STRIP_PX) -> list[tuple[Tensor, Tensor]]:
-        """Compute the maps; pictures of more than `strip_px` pixels go through the fine stages in strips."""
+        """Compute the maps; pictures over `max_strip_px` pixels run through the fine stages in strips."""
         x, logits, offsets = self._fine(x, strip_px)
         maps = [(logits, offsets)]
         x = _through(x, self.conv4_1, self.conv4_2, self.conv4_3)
@@ -187,7 +189,7 @@ class S3FD(nn.Module):
         return maps
 
     def _fine(self, x: Tensor, strip_px: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Stages 1 to 3: what stage 4 reads, at 1/8, and the maps of the first head, at 1/4."""
+        """Run stages 1 to 3: return the input of stage 4, at 1/8, and the maps of the first head, at 1/4."""
         height, width = x.shape[2:]
         if height * width <= strip_px:
             return self._strip(x)
@@ -208,13 +210,13 @@ class S3FD(nn.Module):
         x = _through(x, self.conv3_1, self.conv3_2, self.conv3_3)
         y = self.conv3_3_norm(x)
         logits = self.conv3_3_norm_mbox_conf(y)
-        # three backgrounds compete at the finest level, where false faces are most
+        # The finest level has three background classes (max-out), because it has the most false positives.
         logits = torch.cat((logits[:, :3].amax(dim=1, keepdim=True), logits[:, 3:]), dim=1)
         return F.max_pool2d(x, 2), logits, self.conv3_3_norm_mbox_loc(y)
 
 
 class _Norm(nn.Module):
-    """Features of each pixel scaled to length one, then by channel."""
+    """L2 normalization of each pixel's features, then a learned scale per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

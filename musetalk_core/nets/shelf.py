@@ -1,7 +1,7 @@
 """
-Cache of the loaded models of a process, by content: least recently used first out, and after an idle time.
+Cache of the models that a process has loaded, with LRU eviction by memory and an idle timeout.
 
-A model is identified by the content of its files (`ModelKey`), not by their paths; see `loaded_model`.
+A model is identified by the content of its files (`ModelKey`), not by their paths; see `get_loaded_model`.
 """
 
 import gc
@@ -29,11 +29,11 @@ _shelves = weakref.WeakSet["Shelf"]()
 
 class ModelKey(NamedTuple):
     """
-    Identity of a loaded model: equal keys give equal results.
+    The identity of a loaded model. Equal keys give equal results.
 
     Attributes:
-        name:    in the table of models.
-        digest:  of the content of its files, see `PinnedModel`.
+        name:    registry name of the model.
+        digest:  digest of the content of its files, see `PinnedModel`.
         variant: device, precision and other options that affect loading.
     """
 
@@ -51,21 +51,22 @@ class _Item:
 
 class Shelf:
     """
-    Networks by key, under a budget of bytes. Safe to use from several threads.
+    A cache of models by key with a memory limit. Thread-safe.
 
-    What is let go stays alive while somebody still holds it, so a running step never loses its networks.
+    An evicted model stays alive as long as it is referenced, so a running step never loses its models.
     """
 
     def __init__(self, budget_bytes: int = BUDGET, idle_s: float = IDLE_S) -> None:
         """
-        Make an empty shelf.
+        Create an empty cache.
 
         Args:
-            budget_bytes: the newest network stays even when it alone is larger.
-            idle_s:       networks that were not asked for that long are let go; 0: never.
+            budget_bytes: memory limit of all models; the newest model stays even if it alone exceeds the
+                limit.
+            idle_s:       unload models that have been idle for this many seconds; 0 = never.
         """
         self.loads = Counter[Hashable]()
-        """How often each key was loaded."""
+        """Number of loads per key."""
         self._budget, self._idle_s = budget_bytes, idle_s
         self._items = OrderedDict[Hashable, _Item]()
         self._lock = threading.RLock()
@@ -74,12 +75,12 @@ class Shelf:
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
         """
-        Give a network, loading it if it is not there; others wait meanwhile, so that none is loaded twice.
+        Return a model, loading it if it is not cached. Concurrent calls wait, so no model is loaded twice.
 
         Args:
-            key:  names its content, device and precision. A new content of a model (`ModelKey`) releases the
-                old one first, so that a device need not hold both.
-            load: makes it; what it raises reaches the caller.
+            key:  identifies content, device and precision. If a `ModelKey` has a new digest, the old content
+                of that model is evicted first, so that the device need not hold both.
+            load: loads the model; its exceptions are passed on.
         """
         with self._lock:
             item = self._items.get(key)
@@ -96,13 +97,13 @@ class Shelf:
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
-        """What is loaded, least recently used first."""
+        """Keys of the cached models, least recently used first."""
         with self._lock:
             return tuple(self._items)
 
     @property
     def bytes(self) -> int:
-        """What the loaded networks take."""
+        """Bytes of all cached models."""
         with self._lock:
             return sum(item.size for item in self._items.values())
 
@@ -145,13 +146,13 @@ class Shelf:
 
 
 def shelves() -> tuple[Shelf, ...]:
-    """Return the shelves of this process, for who wants to know what is loaded."""
+    """Return all model caches of this process, for metrics about loaded models."""
     return tuple(_shelves)
 
 
 @lru_cache(maxsize=4)
 def shelf(budget_bytes: int, idle_s: float) -> Shelf:
-    """The shelf of this process, shared by everything that loads networks."""
+    """Return the model cache of this process with these limits, shared by everything that loads models."""
     return Shelf(budget_bytes, idle_s)
 
 
@@ -164,13 +165,13 @@ def loaded_model(
     A loaded model is returned even if its files have changed since.
 
     Args:
-        machine: where the files are, and how much may stay loaded.
-        pinned:  the content.
-        variant: what else affects the result of `load`: device, precision, options.
-        load:    see `Layout.load`.
+        runtime: models folder and memory limits.
+        pinned:  the content of the model.
+        variant: everything else that affects the result of `load`: device, precision, options.
+        load:    see `LocalModels.load`.
 
     Raises:
-        ModelChanged, ModelNotInstalled, WeightsInvalid: see `Layout.load`.
+        ModelChanged, ModelNotInstalled, WeightsInvalid: see `LocalModels.load`.
     """
     key = ModelKey(pinned.name, pinned.digest, variant)
     cache = shelf(machine.memory_bytes, machine.idle_s)
@@ -178,14 +179,14 @@ def loaded_model(
 
 
 def size_of(net: object) -> int:
-    """Bytes of the parameters and buffers of a module, or of the modules an object holds."""
+    """Return the bytes of parameters and buffers of a module, or of the modules in an object's attributes."""
     torch = _torch()
     if torch is None:
         return 0
     modules: list[Any] = [part for part in (net, *_parts(net)) if isinstance(part, torch.nn.Module)]
     modules = modules[:1] if modules and modules[0] is net else modules
     tensors = (t for m in modules for t in (*m.parameters(), *m.buffers()))
-    dense = {t.data_ptr(): t.nbytes for t in tensors if t.layout == torch.strided}  # sparse ones: a few bytes
+    dense = {t.data_ptr(): t.nbytes for t in tensors if t.layout == torch.strided}  # sparse tensors are tiny
     return sum(dense.values())
 
 
@@ -195,7 +196,7 @@ def _parts(net: object) -> list[object]:
 
 
 def _torch() -> Any:
-    """Return PyTorch if it is imported; models that need it have imported it."""
+    """Return torch if it is imported, else None: then no torch model is loaded."""
     return sys.modules.get("torch")
 
 

@@ -1,4 +1,8 @@
-"""How networks are made quicker without other numbers; docs/LOG.md has what helps on which device."""
+"""
+Optimizations of diffusion networks that keep their results: fused upsampling, channels-last, torch.compile.
+
+docs/LOG.md has the measurements per device.
+"""
 
 from dataclasses import dataclass
 
@@ -11,12 +15,12 @@ from musetalk_core.nets.device import Device
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """
-    What is done to a diffusion network once it is loaded.
+    The optimizations to apply to a loaded diffusion network.
 
     Attributes:
-        folds_doubling: doubling layers work on the small picture.
-        channels_last:  images lie in memory with their channels together.
-        compiles:       torch.compile, at the first call.
+        fuses_upsampling: fuse upsampling layers with their convolutions.
+        channels_last:    use the channels-last memory format.
+        compiles:         compile the network with torch.compile at the first call.
     """
 
     folds_doubling: bool
@@ -25,12 +29,12 @@ class Tuning:
 
 
 def tuning_for(device: Device, channels_last: bool, compiles: bool) -> Tuning:
-    """Fold where that was measured to pay: on processors in memory, on cards in time."""
+    """Choose the optimizations for a device: fused upsampling saves memory on CPUs and time on CUDA GPUs."""
     return Tuning(device.place.type in ("cpu", "cuda"), channels_last, compiles)
 
 
 def tune(net: nn.Module, tuning: Tuning) -> None:
-    """Change a network in place; it gives the same numbers up to rounding."""
+    """Apply the optimizations to a network in place. Its results stay equal up to rounding."""
     from musetalk_core.nets.lean import fold_doubling  # imports diffusers
 
     if tuning.folds_doubling:

@@ -1,7 +1,8 @@
 """
-Speech as MuseTalk hears it: the hidden states of Whisper-tiny's encoder, a 30-second piece at a time.
+Whisper-tiny encoder: MuseTalk's audio features are its hidden states, computed in segments of 30 seconds.
 
-The encoder is the one of openai-whisper; its weights come in Hugging Face's or in OpenAI's naming.
+The network is openai-whisper's encoder. Weight files with Hugging Face's and with OpenAI's key names are
+accepted.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from musetalk_core.types import Float
 
 PIECE_ROWS: Final = 1500
 PIECE_SAMPLES: Final = PIECE_ROWS * ROW_SAMPLES
-"""30 s, what the encoder takes at once."""
+"""Samples of one segment: 30 s, the encoder's input length."""
 STATES: Final = 5
 WIDTH: Final = 384
 LONGEST_OVERLAP_S: Final = 15.0
@@ -32,7 +33,7 @@ _LAYERS: Final = STATES - 1
 _MELS: Final = 80
 _HEADS: Final = 6
 _INNER_WIDTH: Final = 4 * WIDTH
-"""openai-whisper fixes the width of the feed-forward layers."""
+"""Width of the feed-forward layers, fixed in openai-whisper."""
 _FILES: Final = ("model.safetensors", "pytorch_model.bin", "tiny.pt")
 _THEIRS: Final = {
     "positional_embedding": "embed_positions.weight",
@@ -47,17 +48,17 @@ _THEIRS: Final = {
     ".mlp.2.": ".fc2.",
     ".mlp_ln.": ".final_layer_norm.",
 }
-"""Parts of openai-whisper's names and what Hugging Face calls them."""
+"""Parts of openai-whisper's key names -> Hugging Face's names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhisperStates:
     """
-    A loaded encoder.
+    A loaded Whisper encoder.
 
     Attributes:
-        net:    in float32; its layers cast their weights to what flows through them.
-        device: where it lies, and the precision of what flows.
+        net:    weights in float32; its layers cast them to the dtype of their input.
+        device: device, and precision of the activations.
     """
 
     net: AudioEncoder
@@ -70,23 +71,23 @@ class WhisperStates:
         overlap_s: float = 0.0,
     ) -> Iterator[Float]:
         """
-        Encode speech of any length; memory does not grow with it.
+        Encode speech of any length. Memory use does not grow with it.
 
         Args:
-            samples:   the speech; read piece by piece.
-            on_rows:   told after every piece how many rows are done.
-            overlap_s: 0 encodes pieces side by side, as MuseTalk does, so that the states jump at 30 s,
-                60 s and so on. More lets pieces share this much and fades from one into the other.
+            samples:   the speech, 16 kHz mono float32; read segment by segment.
+            on_rows:   callback with the number of finished rows after every segment.
+            overlap_s: overlap of consecutive segments in seconds, in which they are crossfaded. With 0, as in
+                MuseTalk, the states jump at 30 s, 60 s and so on.
 
         Yields:
-            (n, 5, 384) float32, in order; `row_count(samples.count)` rows in all. States 0 to 3 enter the
-            encoder's layers, state 4 leaves it.
+            (n, 5, 384) float32, in order; `row_count(samples.count)` rows in total, 50 per second. States 0
+            to 3 are the inputs of the encoder's layers, state 4 is its output.
 
         Raises:
             InputError: the overlap is not in 0..15 s.
         """
         if not 0 <= overlap_s <= LONGEST_OVERLAP_S:
-            raise InputError(f"pieces of speech share 0 to {LONGEST_OVERLAP_S:g} s, not {overlap_s}")
+            raise InputError(f"speech segments share 0 to {LONGEST_OVERLAP_S:g} s, not {overlap_s}")
         total, shared = row_count(samples.count), round(overlap_s * ROWS_PER_S)
         start, fading = 0, np.zeros((0, STATES, WIDTH), np.float32)
         while start < total:
@@ -102,23 +103,23 @@ class WhisperStates:
 
     def piece(self, samples: Float) -> Float:
         """
-        Encode up to 30 s by themselves.
+        Encode one segment of up to 30 s.
 
         Args:
-            samples: (S,) float32, S <= 480000; zeros are added.
+            samples: (S,) float32, S <= 480000; padded with zeros.
 
         Returns:
             (1500, 5, 384) float32.
 
         Raises:
-            InputError: the piece is longer.
+            InputError: the segment is longer.
         """
         sound = mel(samples).to(self.device.place, self.device.dtype)
         with torch.inference_mode():
             return self._states(sound[None])[0].float().cpu().numpy()
 
     def _states(self, sound: torch.Tensor) -> torch.Tensor:
-        """(B, 80, 3000) to (B, 1500, 5, 384): what openai-whisper's own `forward` passes through."""
+        """Map (B, 80, 3000) to (B, 1500, 5, 384): the intermediate results of openai-whisper's `forward`."""
         net = self.net
         x = functional.gelu(net.conv1(sound))
         x = functional.gelu(net.conv2(x)).permute(0, 2, 1)
@@ -130,46 +131,47 @@ class WhisperStates:
 
 
 def _faded(before: Float, after: Float) -> Float:
-    """(n, 5, 384) float32: from one into the other in even steps."""
+    """Crossfade linearly between two (n, 5, 384) float32 arrays."""
     weight = np.linspace(0, 1, len(before) + 2, dtype=np.float32)[1:-1, None, None]
     return (before + weight * (after - before)).astype(np.float32, copy=False)
 
 
 def mel(samples: Float) -> torch.Tensor:
     """
-    Compute the log-mel spectrogram of one piece, always on the CPU: the same for every device.
+    Compute the log-mel spectrogram of one segment, on the CPU, so that it is the same for every device.
 
     Args:
-        samples: (S,) float32, S <= 480000; zeros are added.
+        samples: (S,) float32, S <= 480000; padded with zeros.
 
     Returns:
-        (80, 3000) float32, ten milliseconds a column; the loudest part of the piece sets its floor.
+        (80, 3000) float32, 10 ms per column; values are clamped relative to the segment's maximum.
 
     Raises:
-        InputError: the piece is longer.
+        InputError: the segment is longer.
     """
     if samples.ndim != 1 or len(samples) > PIECE_SAMPLES:
-        raise InputError(f"a piece has up to {PIECE_SAMPLES} mono samples, not {samples.shape}")
+        raise InputError(f"a speech segment has up to {PIECE_SAMPLES} mono samples, not {samples.shape}")
     whole = np.pad(samples, (0, PIECE_SAMPLES - len(samples)))
     return log_mel_spectrogram(whole, _MELS)
 
 
 def load_whisper(path: Path, device: Device) -> WhisperStates:
     """
-    Load the encoder; what the file holds of a decoder stays unread.
+    Load the encoder of Whisper-tiny. The decoder's weights in the file are ignored.
 
     Args:
         path:   a folder with `model.safetensors`, `pytorch_model.bin` (both Hugging Face) or `tiny.pt`
             (OpenAI), or one such file.
-        device: where it shall run.
+        device: device and precision.
 
     Raises:
-        ModelNotInstalled: there is no such file.
-        WeightsInvalid: it is damaged or is not Whisper-tiny; the message names what is missing or wrong.
+        ModelNotInstalled: the file is missing.
+        WeightsInvalid: the file is damaged or is not Whisper-tiny; the message names missing and wrong keys.
     """
     file = _weight_file(path)
     prefix, tensors = _encoder_tensors(read_tensors(file), file)
-    # Not on the meta device: its table of positions would import two seconds of torch's compiler there.
+    # Not on the meta device: computing the positional embedding there imports torch's compiler, which takes 2
+    # s.
     net = AudioEncoder(_MELS, PIECE_ROWS, WIDTH, _HEADS, _LAYERS)
     is_openai = any(key.startswith("blocks.") for key in tensors)
     theirs = {key: key if is_openai else _their_name(key) for key in net.state_dict()}
@@ -189,7 +191,7 @@ def _weight_file(path: Path) -> Path:
 
 
 def _encoder_tensors(tensors: Tensors, file: Path) -> tuple[str, Tensors]:
-    """The prefix that the encoder's names have in the file, and its tensors without it."""
+    """Return the prefix of the encoder's keys in the file, and its tensors without the prefix."""
     for prefix in ("model.encoder.", "encoder."):
         inside = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         if inside:
@@ -204,7 +206,7 @@ def _their_name(key: str) -> str:
 
 
 def _widened(tensors: Tensors) -> Tensors:
-    """Fill up narrower feed-forward layers with zeros, which changes no result."""
+    """Pad narrower feed-forward layers with zeros, which does not change results."""
     out = dict(tensors)
     for key, value in tensors.items():
         axis = 1 if key.endswith(".mlp.2.weight") else 0

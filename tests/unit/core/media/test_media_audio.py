@@ -136,7 +136,7 @@ def test_a_wav_can_be_read_by_anyone_and_clips(tmp_path):
 
 
 def test_a_wav_has_one_channel(tmp_path):
-    with pytest.raises(InputError, match="no mono sound"):
+    with pytest.raises(InputError, match="not mono audio"):
         write_wav(tmp_path / "a.wav", np.zeros((10, 2), np.float32), 16000)
 
 

@@ -134,7 +134,7 @@ def test_going_back_decodes_each_group_about_once(clips, monkeypatch):
 def test_numbers_outside_the_clip_are_refused(clips):
     path = clips.moving("a.mp4", *X264)
     _, index = scanned(path)
-    with FrameReader(path, index) as reader, pytest.raises(InputError, match="frame 50 was asked"):
+    with FrameReader(path, index) as reader, pytest.raises(InputError, match="frame 50 was requested"):
         list(reader.read([50]))
 
 

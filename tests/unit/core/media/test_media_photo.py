@@ -151,7 +151,7 @@ REFUSED = {
     "a photo of another kind": (heic(), "HEIC"),
     "a page": (b"<html><img src='file:///etc/passwd'></html>", "web page"),
     "a document": (b"%PDF-1.7 " + b"\1" * 50, "PDF"),
-    "sound": (b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 60, "video or sound"),
+    "sound": (b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 60, "video or audio"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text"),
 }
 
