@@ -119,7 +119,7 @@ def _spelled(host: str) -> str:
 
 
 def _is_plain(host: str) -> bool:
-    """Tell whether a host is a name or an IPv4 address in dotted form, not `2130706433`, `0x7f.1` or `127.1`."""
+    """Tell whether a host is a name or a full dotted IPv4 address, not `2130706433`, `0x7f.1` or `127.1`."""
     if host.startswith("["):
         return True
     if not _NUMBER.fullmatch(host.rstrip(".").rsplit(".", 1)[-1]):

@@ -234,7 +234,7 @@ class Artefacts:
         return {path.name for path in (self.folder / "artefacts" / kind).glob("*/*/")}
 
     def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
-        """Evict entries until the cache is under its limit and the disk has its reserve, as far as possible."""
+        """Evict entries until the cache is under its limit and the disk has its reserve, if possible."""
         return self._evictor.remove_surplus(dry_run=dry_run)
 
     def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:

@@ -120,8 +120,8 @@ def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...
         return
     if key_is_inside(key, store.prefix) or (mode == "write" and key_is_above(key, store.prefix)):
         raise BucketNotAllowed(
-            f"This part of bucket {bucket} is the service's own store. Refer to an upload as asset://ID and to"
-            " an output of a job as job://ID. To store a result there, name no bucket.",
+            f"This part of bucket {bucket} is the service's own store. Refer to an upload as asset://ID and"
+            " to an output of a job as job://ID. To store a result there, name no bucket.",
             bucket=bucket,
         )
 

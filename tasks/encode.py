@@ -1,4 +1,4 @@
-"""Prefect tasks that encode video: one encode per chunk, one for the audio, then a join without re-encoding."""
+"""Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
 from contextlib import closing
 from fractions import Fraction

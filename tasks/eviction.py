@@ -77,8 +77,9 @@ class Evictor:
             lacking = self._lacking()
         if lacking > 0:
             raise DiskFull(
-                f"The worker's disk has less free space than its reserve of {self._min_free_bytes / 1e9:.1f} GB."
-                " Free some space or lower MUSETALK_STORE__MIN_FREE_BYTES.",
+                "The worker's disk has less free space than its reserve of"
+                f" {self._min_free_bytes / 1e9:.1f} GB. Free some space or lower"
+                " MUSETALK_STORE__MIN_FREE_BYTES.",
                 lacking_bytes=lacking,
             )
 

@@ -1,4 +1,4 @@
-"""Prefect task that fetches and checks the video and audio inputs; unchanged inputs are not downloaded again."""
+"""Prefect task that fetches and checks video and audio inputs; unchanged inputs come from the cache."""
 
 from fractions import Fraction
 from typing import Literal

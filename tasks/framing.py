@@ -17,7 +17,7 @@ FRAMED, PNG = "framed", "picture.png"
 
 
 def framed_key(source: SourceFile, frame: framing.Frame, face: FaceChoice) -> str:
-    """Return the cache key of a cropped picture: the source, the crop, the size and the choice of the face."""
+    """Return the cache key of a cropped picture: the source, the crop, the size and the choice of face."""
     return content_key(
         kind=FRAMED,
         core=CORE_VERSION,

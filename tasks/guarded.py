@@ -41,7 +41,7 @@ def _resolvers() -> ThreadPoolExecutor:
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """A network backend that resolves hosts itself, connects only to allowed addresses, and has a deadline."""
+    """A network backend that resolves hosts, connects only to allowed addresses, and has a deadline."""
 
     def __init__(
         self, resolve: Resolve, trusted: Callable[[str, int], bool], denied: Iterable[str], deadline: float
@@ -135,7 +135,7 @@ def _left(deadline: float, timeout: float | None) -> float:
 
 
 def guarded_client(backend: GuardedBackend, timeout: httpx.Timeout) -> httpx.Client:
-    """Create a client on a guarded backend: it ignores proxies and the environment, and follows no redirects."""
+    """Create a client on a guarded backend, without proxies, environment variables or redirects."""
     transport = httpx.HTTPTransport(verify=_tls(), trust_env=False)
     transport._pool.close()  # pyright: ignore[reportPrivateUsage]  see the module's docstring
     transport._pool = httpcore.ConnectionPool(  # pyright: ignore[reportPrivateUsage]

@@ -108,7 +108,8 @@ class HubClient:
             found = get_hf_file_metadata(url, token=self._auth, endpoint=self._endpoint, headers=dict(_WHO))
         if not found.etag or not found.commit_hash:
             raise PullFailed(
-                f"{self._name} is not a model hub: its response has no version of {source.repo}/{source.file}."
+                f"{self._name} is not a model hub: its response lacks the version of"
+                f" {source.repo}/{source.file}."
             )
         return Offer(source, found.commit_hash, found.etag, found.size)
 
@@ -208,8 +209,8 @@ class HubClient:
         if status in (401, 403):
             return NotOffered(
                 f"{self._name} denied access to {what} (status {status}): it is gated, private, or does not"
-                f" exist. Accept its license on the page of {source.repo}, and set MUSETALK_WEIGHTS__TOKEN to a"
-                " token that may read it."
+                f" exist. Accept its license on the page of {source.repo}, and set MUSETALK_WEIGHTS__TOKEN"
+                " to a token that may read it."
             )
         if status == 404:
             return NotOffered(f"{self._name} has no {what} (revision {source.revision}).")

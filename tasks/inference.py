@@ -85,7 +85,7 @@ def crops_key(talk: Talk, chunk: Chunk) -> str:
 
 
 def _fair_share() -> int:
-    """Return half of the cores, 1 to 4: the previous chunk is encoded meanwhile, and the GIL limits the gain."""
+    """Return half of the cores, 1 to 4: the previous chunk is encoded meanwhile, and the GIL limits gains."""
     return min(4, max(1, (os.cpu_count() or 1) // 2))
 
 

@@ -112,7 +112,7 @@ def _result(job: str) -> dict[str, Any]:
 
 
 def _may_see(client: Any, run: UUID) -> bool:
-    """Tell whether the current tenant may use a run. Checked here too: references may come from a manifest."""
+    """Tell whether the current tenant may use a run. The API's check does not cover rows of manifests."""
     found = client.read_flow_run(run)
     owners = {tag.removeprefix(TENANT_TAG) for tag in found.tags if tag.startswith(TENANT_TAG)}
     control: Any = (found.parameters or {}).get("control")

@@ -16,8 +16,9 @@ class Mirror:
     """
     Shared cache entries below `artefacts/` of a store.
 
-    Each upload has a folder of its own, and `manifest.json` refers to it once it is complete. So an incomplete
-    upload is never visible, and two workers that upload the same entry at once cannot mix their files.
+    Each upload has a folder of its own, and `manifest.json` refers to it once it is complete. So an
+    incomplete upload is never visible, and two workers that upload the same entry at once cannot mix their
+    files.
     """
 
     def __init__(self, objects: Objects) -> None:

@@ -155,8 +155,8 @@ def checked_key(key: str) -> str:
     parts = key.split("/")
     if _BAD_KEY.search(key) or len(key.encode()) > 1024 or any(part in ("", ".", "..") for part in parts):
         raise BucketNotAllowed(
-            f"{key[:100]!r} cannot be used as a key: it has a control character, an empty segment, '.' or '..',"
-            " or more than 1024 bytes"
+            f"{key[:100]!r} cannot be used as a key: it has a control character, a segment that is empty, '.'"
+            " or '..', or more than 1024 bytes"
         )
     return key
 
@@ -306,7 +306,7 @@ class FolderObjects:
         metadata: Mapping[str, str] | None,
         overwrite: bool,
     ) -> ObjectInfo:
-        """Let `fill` write a temporary file, then rename it. `pending_uploads` lists files that crashes left."""
+        """Let `fill` write a temporary file, then rename it. `pending_uploads` lists leftovers of crashes."""
         target, incoming = self.path(key), self.root / _TEMPORARY / uuid4().hex
         note = incoming.with_suffix(".json")
         for folder in (incoming.parent, self._note(key).parent):
@@ -396,7 +396,7 @@ class FolderObjects:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise ObjectMissing(f"there is no file {key} in the store", key=key) from error
         except PermissionError as error:
-            raise BucketNotAllowed(f"this service may not read {key}; check the file's permissions") from error
+            raise BucketNotAllowed(f"this service may not read {key}; check its permissions") from error
 
 
 def _version(stat: os.stat_result) -> str:

@@ -152,8 +152,8 @@ class ObjectRef(Ref):
 
     uri: str
     version: str = Field(
-        description="`v:` and the VersionId in a versioned bucket, `e:` and the ETag in other buckets, `f:` and"
-        " inode, time and size in a folder."
+        description="`v:` and the VersionId in a versioned bucket, `e:` and the ETag in other buckets, `f:`"
+        " and inode, time and size in a folder."
     )
     size: int = Field(ge=0, description="Size in bytes.")
     sha256: str | None = Field(
@@ -162,13 +162,13 @@ class ObjectRef(Ref):
 
 
 class SourceFile(Ref):
-    """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it where it is missing."""
+    """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it where needed."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="Size in bytes.")
     name: str = Field(description="Last part of the reference, for display and output names; never a path.")
     uri: str = Field(repr=False, description="Original reference; may contain a signed query.")
-    version: str | None = Field(description="Version of the content at its origin, if the origin has versions.")
+    version: str | None = Field(description="Version of the content at its origin, if it has versions.")
     stored: ObjectRef | None = Field(
         default=None, description="The pinned output, if the input is the output of another job."
     )

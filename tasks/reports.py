@@ -109,7 +109,7 @@ class Report:
             tell_progress(told)
 
     def _tell_at(self, now: float) -> int:
-        """Return the number of the progress event that is due now, 0 if none is; the caller holds the lock."""
+        """Return the number of the progress event that is due, 0 if none is; the caller holds the lock."""
         if not self.telling or now - self._told_at < get_settings().webhook.progress_every_s:
             return 0
         self._told_at, self._told = now, self._told + 1
@@ -180,7 +180,7 @@ def reported(**shares: tuple[float, float]) -> Generator[Report]:
 
 
 def finish(report: Report, result: dict[str, Any]) -> None:
-    """Write the `result` artifact, then set the progress to 100 percent; in this order, for readers of both."""
+    """Write the `result` artifact and then 100 percent progress: a finished job must have its result."""
     _write("result", result)
     report.percent = 100.0
     if report.artifact is not None:

@@ -52,7 +52,7 @@ def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
 
 
 def version_of(answer: Mapping[str, Any]) -> str:
-    """Return the version in a response: `v:` and the VersionId in a versioned bucket, else `e:` and the ETag."""
+    """Return the version in a response: `v:VERSION_ID` in a versioned bucket, else `e:ETAG`."""
     version = answer.get("VersionId")
     if version and version != "null":
         return f"v:{version}"

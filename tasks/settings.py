@@ -55,7 +55,7 @@ class StoreSettings(Group, frozen=True):
 class S3Settings(Group, frozen=True):
     """Access to s3:// references. Without a credentials block: the AWS default credential chain."""
 
-    endpoint_url: str | None = Field(default=None, description="Endpoint of MinIO and other stores. Empty: AWS.")
+    endpoint_url: str | None = Field(default=None, description="URL of MinIO or another store. Empty: AWS.")
     region: str | None = Field(default=None, description="Region. Empty: from the credential chain.")
     credentials_block: str | None = Field(
         default=None, description="A prefect-aws block: aws-credentials/NAME or minio-credentials/NAME."
@@ -81,7 +81,9 @@ class S3Settings(Group, frozen=True):
 class MediaSettings(Group, frozen=True):
     """Limits on input media, and the ffmpeg binary. All fields but `ffmpeg` are the core's `Limits`."""
 
-    ffmpeg: Folder | None = Field(default=None, description="Path of the ffmpeg binary. Empty: from PATH, or bundled.")
+    ffmpeg: Folder | None = Field(
+        default=None, description="Path of the ffmpeg binary. Empty: from PATH, else the bundled one."
+    )
     video_pixels: int = Field(default=4096 * 4096, gt=0, description="Maximum pixels of a video frame.")
     still_pixels: int = Field(default=50_000_000, gt=0, description="Maximum pixels of a still image.")
     seconds: int = Field(default=3600, gt=0, description="Maximum duration of video or audio.")
@@ -169,8 +171,8 @@ class WorkerSettings(Group, frozen=True):
 
     gpus: Words = Field(
         default=(),
-        description="GPUs of this worker, with one worker process each. A GPU that is listed twice is shared by"
-        " two processes. Empty: all GPUs, or the CPU if there is none.",
+        description="GPUs of this worker, with one worker process each. A GPU that is listed twice is shared"
+        " by two processes. Empty: all GPUs, or the CPU if there is none.",
     )
     children: int = Field(default=0, ge=0, description="Worker processes without a GPU. 0: one.")
     preload: Words = Field(
@@ -188,7 +190,9 @@ class WorkerSettings(Group, frozen=True):
     drain_s: float = Field(
         default=600.0, ge=0, description="How long runs may continue after SIGTERM before they are requeued."
     )
-    hang_s: float = Field(default=120.0, gt=0, description="A process without heartbeat for so long is killed.")
+    hang_s: float = Field(
+        default=120.0, gt=0, description="Kill a worker process that sends no heartbeat for this long."
+    )
     memory_bytes: int = Field(
         default=0,
         ge=0,
@@ -213,19 +217,23 @@ class EgressSettings(Group, frozen=True):
     allow_http: bool = Field(default=False, description="Allow http:// besides https://.")
     allowed_hosts: Words = Field(
         default=(),
-        description="host or host:port, such as a private object store, that may have a private IP address and"
-        " any port.",
+        description="host or host:port, such as a private object store, that may have a private IP address"
+        " and any port.",
     )
     denied_networks: Words = Field(
         default=(),
-        description="IP addresses or networks that are always denied, allowed_hosts included. List Prefect and"
-        " databases.",
+        description="IP addresses or networks that are always denied, allowed_hosts included. List Prefect"
+        " and databases.",
     )
     ports: Numbers = Field(default=(80, 443, 8443), description="Allowed ports of public hosts.")
     connect_timeout_s: float = Field(default=5.0, gt=0)
-    first_byte_timeout_s: float = Field(default=10.0, gt=0, description="Also the timeout for each later read.")
+    first_byte_timeout_s: float = Field(
+        default=10.0, gt=0, description="Timeout for the first byte and for each later read."
+    )
     total_timeout_s: float = Field(default=300.0, gt=0)
-    min_bytes_per_s: int = Field(default=1000, ge=0, description="Abort downloads slower than this over 30 s.")
+    min_bytes_per_s: int = Field(
+        default=1000, ge=0, description="Downloads that are slower than this over 30 s are aborted."
+    )
     max_redirects: int = Field(default=3, ge=0, le=10)
     per_host: int = Field(default=8, ge=1, description="Concurrent downloads per host and process.")
 

@@ -10,7 +10,9 @@ from tasks.settings_types import GB, Address, Folder, Group, Origins, Rates, Sec
 class ApiSettings(Group, frozen=True):
     """The REST API."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; also API_HOST. A public one needs keys.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; also API_HOST. A public one needs keys."
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port; also API_PORT and PORT.")
     inference_wait_s: float | None = Field(
         default=None,
@@ -25,7 +27,8 @@ class ApiSettings(Group, frozen=True):
     )
     submit_rate: Rates = Field(
         default="",
-        description="Rate limit of submissions per tenant, such as 60/minute or 5/second;500/hour. Empty: none.",
+        description="Rate limit of submissions per tenant, such as 60/minute or 5/second;500/hour. Empty:"
+        " none.",
     )
     max_jobs: int = Field(
         default=0,
@@ -38,12 +41,10 @@ class ApiSettings(Group, frozen=True):
     )
     models_here: bool = Field(
         default=False,
-        description="The workers use the models of this computer: refuse jobs at submission if their models are"
-        " not installed. `musetalk up` sets this.",
+        description="The workers use the models of this computer: refuse jobs at submission if their models"
+        " are not installed. `musetalk up` sets this.",
     )
-    keys: Secrets = Field(
-        default=(), description="API keys with full access. See also keys_file."
-    )
+    keys: Secrets = Field(default=(), description="API keys with full access. See also keys_file.")
     keys_file: Folder | None = Field(
         default=None,
         description="File of API keys with tenants, scopes and expiry, as `musetalk keys` writes it. With"
@@ -64,8 +65,8 @@ class WebhookSettings(Group, frozen=True):
 
     secrets: SigningSecrets = Field(
         default=(),
-        description="Signing secrets: whsec_ and base64 of 24 to 64 random bytes; two during a rotation. Empty:"
-        " unsigned.",
+        description="Signing secrets: whsec_ and base64 of 24 to 64 random bytes; two during a rotation."
+        " Empty: unsigned.",
     )
     timeout_s: float = Field(default=10.0, gt=0, le=30, description="Timeout to connect, and for each read.")
     progress_every_s: float = Field(default=10, ge=5, description="Minimum time between progress webhooks.")
@@ -76,8 +77,8 @@ class CompatSettings(Group, frozen=True):
 
     deadline_word: Literal["failed", "timed_out"] = Field(
         default="failed",
-        description="Status of a job that exceeded its time limit. The original's clients stop polling only at"
-        " failed.",
+        description="Status of a job that exceeded its time limit. The original's clients stop polling only"
+        " at failed.",
     )
     max_time: int = Field(
         default=1200,

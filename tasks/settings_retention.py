@@ -18,9 +18,12 @@ class RetentionSettings(Group, frozen=True):
         default=30,
         ge=0,
         le=36500,
-        description="Results in the system's own store, not in clients' buckets, and notes of deleted avatars.",
+        description="Results in the system's own store, not in clients' buckets, and notes of deleted"
+        " avatars.",
     )
-    assets_days: int = Field(default=7, ge=0, le=36500, description="Uploaded files, counted from the upload.")
+    assets_days: int = Field(
+        default=7, ge=0, le=36500, description="Uploaded files, counted from their upload."
+    )
     logs_days: int = Field(
         default=30, ge=0, le=36500, description="Log files of earlier processes in MUSETALK_HOME."
     )

@@ -55,8 +55,8 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(
-                f"{origin[:80]!r} is not an origin as browsers write it: https://host or https://host:port, in"
-                " lowercase, without a path; * is not allowed"
+                f"{origin[:80]!r} is not an origin as browsers write it: https://host or https://host:port,"
+                " in lowercase, without a path; * is not allowed"
             )
     return origins
 

@@ -47,7 +47,7 @@ class Glimpse:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Version and size of an input at its origin. Without a version the input must be downloaded every time."""
+    """Version and size of an input at its origin. An input without a version is always downloaded."""
 
     version: str | None
     size: int | None
@@ -363,7 +363,8 @@ def _public(uri: str) -> _Origin:
             return _Stored(uri, objects, key)
         case _:
             raise InputError(
-                f"{uri[:100]!r} is not a media reference: use s3://bucket/key, https://…, asset://ID or job://ID"
+                f"{uri[:100]!r} is not a media reference: use s3://bucket/key, https://…, asset://ID or"
+                " job://ID"
             )
 
 
@@ -386,8 +387,8 @@ def _local(path: str) -> tuple[FolderObjects, str]:
                 break
             return FolderObjects(root), real.relative_to(root).as_posix()
     raise LocalPathDisabled(
-        "Local files are not allowed as inputs. Upload the file, or use s3:// or https://. An operator can allow"
-        " folders with MUSETALK_STORE__LOCAL_ROOTS."
+        "Local files are not allowed as inputs. Upload the file, or use s3:// or https://. An operator can"
+        " allow folders with MUSETALK_STORE__LOCAL_ROOTS."
     )
 
 

@@ -1,7 +1,7 @@
 """
 Cooperative cancellation: a flag that stops the running job, which its long loops check between batches.
 
-One job runs in a process at a time, so there is one flag. The worker process sets it; the tasks only check it.
+One job runs in a process at a time, so there is one flag. The worker process sets it and tasks check it.
 """
 
 import threading

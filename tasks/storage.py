@@ -55,7 +55,7 @@ __all__ = [
 
 
 def home_store() -> Objects:
-    """Return the system's own store: uploads below `assets/`, results below `outputs/`, shared cache entries."""
+    """Return the system's own store: uploads in `assets/`, results in `outputs/`, shared cache entries."""
     return _opened_store(get_settings().store_url)
 
 
@@ -81,8 +81,8 @@ def _opened_store(url: str) -> Objects:
 def _own_bucket(bucket: str) -> str:
     if is_bucket_alias(bucket):
         raise BucketNotAllowed(
-            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: otherwise jobs could"
-            " access the store by the bucket's own name.",
+            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: otherwise jobs"
+            " could access the store by the bucket's own name.",
             bucket=bucket,
         )
     return bucket
@@ -139,7 +139,7 @@ class S3Objects:
         return uri.removeprefix(root) if uri.startswith(root) else None
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
-        """Return the metadata of an object; its version is the VersionId in a versioned bucket, else the ETag."""
+        """Return the metadata of an object; its version is the VersionId if it has one, else the ETag."""
         with self._errors(key, "read"):
             try:
                 answer = self._client().head_object(**self._where(key), **pinned_by(version))
@@ -313,7 +313,7 @@ class S3Objects:
             self._client().delete_object(**self._where(key))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with `prefix`, ordered by key. Their versions are always ETags."""
+        """Yield the objects whose key starts with `prefix`, ordered by key. The versions are always ETags."""
         if self._check:
             self._check(self.prefix + prefix)
         with self._errors(prefix, "read"):

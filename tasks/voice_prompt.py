@@ -49,7 +49,7 @@ def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None)
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> Artefact:
     """
-    Create a voice prompt: a random voice, one of the model's recordings, or a clone of the caller's recording.
+    Create a voice prompt: a random voice, a recording of the model, or a clone of the caller's recording.
 
     Args:
         key:       `prompt_key` of the other arguments.

@@ -128,7 +128,7 @@ def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
     if voice.name == "random":
         return []
     return [
-        f"voice {voice.name} needs the engine csm (musetalk weights pull csm): the starter voice was used instead"
+        f"voice {voice.name} needs the engine csm (musetalk weights pull csm); the starter voice was used"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sending of one webhook: a POST with SSRF protection. The URL is checked each time; redirects are refused."""
+"""Sending of one webhook: a POST with SSRF protection, a fresh check of the URL, and no redirects."""
 
 import logging
 import time

@@ -108,8 +108,8 @@ def _require_room(folder: Path, missing: int) -> None:
     free, margin = shutil.disk_usage(there).free, get_settings().store.min_free_bytes
     if free < missing + margin:
         raise DiskFull(
-            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {there} has"
-            f" {free / _GB:.1f} GB. Free some space, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
+            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {there}"
+            f" has {free / _GB:.1f} GB. Free some space, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
             missing=missing,
             free=free,
         )
