@@ -137,7 +137,7 @@ def judged_answers(
     Check all addresses that a host name resolved to.
 
     Args:
-        answers:         IP addresses as text, with or without a zone.
+        addresses:       IP addresses as text, with or without a zone.
         trusted:         whether the operator allowed this host. If so, only `METADATA_NETWORKS` and
             `denied_networks` are denied.
         denied_networks: networks that the settings deny for every host.

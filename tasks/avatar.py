@@ -66,7 +66,7 @@ def prepare_avatar(
 
     Raises:
         AvatarNotPrepared: the avatar is not in the cache, and `may_prepare` is False.
-        NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.prepare`.
+        NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see the core's `prepare_avatar`.
     """
     if not (may_prepare or refresh) and not artefacts().has(KIND, key):
         raise _not_prepared(source)

@@ -40,10 +40,10 @@ class WebFile:
     A file on a web server, as the response headers describe it.
 
     Attributes:
-        url:     the requested URL, not the target of a redirect.
-        version: the ETag, or modification time and size; None if the server sends neither.
-        size:    size in bytes; None if unknown.
-        strong:  whether the ETag is strong, so that an interrupted download can be resumed.
+        url:             the requested URL, not the target of a redirect.
+        version:         the ETag, or modification time and size; None if the server sends neither.
+        size:            size in bytes; None if unknown.
+        has_strong_etag: whether the ETag is strong, so that an interrupted download can be resumed.
     """
 
     url: str
@@ -85,10 +85,10 @@ class Egress:
         Download the rest of a file into `part`, with retries.
 
         Args:
-            part:     the partial file. It is resumed if `seen` has a strong ETag that still matches, else
+            part:     the partial file. It is resumed if `expected` has a strong ETag that still matches, else
                 it is restarted.
             url:      URL of the file.
-            seen:     what `probe` returned when the part was started.
+            expected: what `probe` returned when the part was started.
             on_bytes: called with the number of bytes that arrived.
 
         Returns:

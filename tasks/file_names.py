@@ -96,7 +96,7 @@ def output_name(video_name: str, audio_name: str, given: str | None = None) -> s
     Args:
         video_name: name or key of the avatar's file.
         audio_name: name or key of the speech file.
-        given:      the requested name, with or without `.mp4`, or None.
+        requested:  the requested name, with or without `.mp4`, or None.
 
     Returns:
         The name, at most 255 bytes. A longer one is truncated and gets eight hexadecimal digits of its hash.
@@ -122,9 +122,9 @@ def fit_name(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
     Join a stem and an ending; a stem that is too long is truncated and gets eight digits of its hash.
 
     Args:
-        stem:   the stem, truncated between graphemes if the name is too long.
-        ending: the ending, never truncated.
-        room:   limit of the name in bytes of UTF-8.
+        stem:      the stem, truncated between graphemes if the name is too long.
+        ending:    the ending, never truncated.
+        max_bytes: limit of the name in bytes of UTF-8.
     """
     if len(stem.encode()) + len(ending.encode()) <= room:
         return stem + ending
@@ -137,9 +137,9 @@ def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> 
     Add the same suffix before the extension of each name of a set.
 
     Args:
-        names: names of files that belong together; their stems are truncated alike.
-        mark:  the suffix without its `_`; empty for none.
-        room:  limit of a name in bytes of UTF-8.
+        names:     names of files that belong together; their stems are truncated alike.
+        suffix:    the suffix without its `_`; empty for none.
+        max_bytes: limit of a name in bytes of UTF-8.
     """
     split = [split_name(name) for name in names]
     tail = f"_{mark}" if mark else ""

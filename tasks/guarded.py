@@ -50,10 +50,10 @@ class GuardedBackend(httpcore.NetworkBackend):
         Create a backend for one request and its redirects.
 
         Args:
-            resolve:  returns the IP addresses of a host.
-            trusted:  tells whether the operator allowed a host and port by name.
-            denied:   networks that are denied for every host.
-            deadline: time of `time.monotonic()` after which nothing is read or written.
+            resolve:         returns the IP addresses of a host.
+            is_trusted:      tells whether the operator allowed a host and port by name.
+            denied_networks: networks that are denied for every host.
+            deadline:        time of `time.monotonic()` after which nothing is read or written.
         """
         self._resolve, self._trusted, self._denied = resolve, trusted, tuple(denied)
         self._deadline = deadline

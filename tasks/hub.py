@@ -119,7 +119,7 @@ class HubClient:
 
         Args:
             part:     a partial file of the same content, or an empty one.
-            offer:    the file, from `probe`.
+            hub_file: the file, from `probe`.
             on_bytes: called with the number of bytes that arrived; negative if the part is restarted.
 
         Raises:

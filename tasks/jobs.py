@@ -28,8 +28,8 @@ class Found:
     The location of an input after `job://` was resolved.
 
     Attributes:
-        where:  a media reference, or an internal file.
-        speech: cache key of the spoken text, if the input is speech that one of our jobs made.
+        location: a media reference, or an internal file.
+        speech:   cache key of the spoken text, if the input is speech that one of our jobs made.
     """
 
     where: str | InternalFile
@@ -41,7 +41,7 @@ def resolve(given: str | InternalFile) -> Found:
     Resolve a `job://` reference. Other references are returned unchanged, with the key of spoken text.
 
     Args:
-        given: the job's reference, or a file that another step made.
+        reference: the job's reference, or a file that another step made.
 
     Raises:
         InputError:    the id in the reference is not a UUID.

@@ -89,11 +89,11 @@ def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | Non
     Let one of several callers compute a result while the others wait for it.
 
     Args:
-        path: lock file of the computation; removed after use.
-        done: returns the result if it exists, else None. Called while waiting, and again under the lock.
+        path:        lock file of the computation; removed after use.
+        find_result: returns the result if it exists, else None. Called while waiting and under the lock.
 
     Yields:
-        The result of `done`. If it is None, the lock is held and the `with` block must compute the result.
+        The result of `find_result`. If it is None, the lock is held and the `with` block must compute the result.
     """
     result, fd = done(), None
     while result is None:

@@ -30,9 +30,9 @@ def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
     Choose the engine of a job.
 
     Args:
-        asked:   the engine that the job names; `auto` is the engine of the settings, or else the best
+        requested: the engine that the job names; `auto` is the engine of the settings, or else the best
             installed one.
-        options: options of MuseTalk; other engines have none.
+        options:   options of MuseTalk; other engines have none.
     """
     wanted = get_settings().render.engine if asked == "auto" else asked
     name: EngineName = _best(options) if wanted == "auto" else wanted

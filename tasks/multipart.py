@@ -31,10 +31,10 @@ def upload_in_parts(
     Upload a file and return when it is stored.
 
     Args:
-        client: S3 client of boto3.
-        path:   the file.
-        where:  the arguments Bucket and Key.
-        about:  the other arguments of the object: content type and metadata.
+        client:     S3 client of boto3.
+        path:       the file.
+        target:     the arguments Bucket and Key.
+        attributes: the other arguments of the object: content type and metadata.
 
     Returns:
         The store's response, with the ETag and, in a versioned bucket, the VersionId.

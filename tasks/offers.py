@@ -61,8 +61,8 @@ class Sources:
         A model may have several alternative sets of files. They are tried in the order of completeness.
 
         Args:
-            model: the model.
-            here:  the installed models.
+            model:            the model.
+            installed_models: the installed models.
 
         Returns:
             The missing files of the first set that can be completed.

@@ -53,8 +53,8 @@ def check_output_location(name: str, where: OutputLocation) -> None:
     Raise the errors that `tasks.publish.upload` would raise for a location. Sends nothing.
 
     Args:
-        name:  the public name, with extension.
-        where: the output location, as for `upload`.
+        name:     the public name, with extension.
+        location: the output location, as for `upload`.
 
     Raises:
         BucketNotAllowed: the grants do not allow writing there.

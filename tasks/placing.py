@@ -45,10 +45,10 @@ def unfit(file: File, path: Path, sha256: str, told: str | None = None) -> str |
     Check a file before it is installed: hash, size and format.
 
     Args:
-        file:   the file's entry in the model registry.
-        path:   the file to install.
-        sha256: SHA-256 of its content.
-        told:   SHA-256 that the source announced, if any.
+        file:             the file's entry in the model registry.
+        path:             the file to install.
+        sha256:           SHA-256 of its content.
+        announced_sha256: SHA-256 that the source announced, if any.
 
     Returns:
         The problem, as the end of a sentence that starts with the file's name; None if the file is valid.

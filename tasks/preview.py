@@ -110,7 +110,7 @@ def _followed(source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceC
 
 
 def _pictures(source: Path, first: int, most: int) -> Iterator[Picture]:
-    """Yield at most `most` pictures from index `first` on, until the time limit passes."""
+    """Yield at most `max_frames` pictures from index `first` on, until the time limit passes."""
     deadline = time.monotonic() + LIPS_S
     with opened_decoder(source, Limits()) as decoder:
         normaliser: Normaliser | None = None

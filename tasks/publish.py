@@ -45,12 +45,12 @@ class Published:
     A published file.
 
     Attributes:
-        key:    identity of the content: the key of its cache entry, or a key of the job alone.
-        name:   public name, including the suffix.
-        where:  requested output location.
-        job:    id of the job that published the file.
-        ref:    reference to the stored object.
-        sha256: SHA-256 of its bytes.
+        key:      identity of the content: the key of its cache entry, or a key of the job alone.
+        name:     public name, including the suffix.
+        location: requested output location.
+        job:      id of the job that published the file.
+        ref:      reference to the stored object.
+        sha256:   SHA-256 of its bytes.
     """
 
     key: str
@@ -129,9 +129,9 @@ def store_table(path: Path, name: str, where: OutputLocation) -> Published:
     Store a file about the job itself, such as a result table, which is not in the cache.
 
     Args:
-        path:  the local file.
-        name:  its public name, with extension.
-        where: the output location, as for `upload`.
+        path:     the local file.
+        name:     its public name, with extension.
+        location: the output location, as for `upload`.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
@@ -146,9 +146,9 @@ def write_beside(output: Published, ending: str, content: str) -> None:
     Store a JSON note beside a published file, unless there is one for the same content.
 
     Args:
-        output:  the published file.
-        ending:  suffix that the note's name adds to the name of the file.
-        content: the note as JSON text.
+        output:      the published file.
+        note_suffix: suffix that the note's name adds to the name of the file.
+        content:     the note as JSON text.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.

@@ -141,9 +141,9 @@ def phase(name: Phase, total: int = 1, *, beside: bool = False) -> Generator[Rep
     Measure the time of the `with` block as one phase of the current run.
 
     Args:
-        name:   the phase.
-        total:  number of items in the phase, for progress.
-        beside: the phase runs concurrently with an earlier phase, whose progress is shown.
+        name:       the phase.
+        total:      number of items in the phase, for progress.
+        concurrent: the phase runs concurrently with an earlier phase, whose progress is shown.
     """
     report, began = current(), time.monotonic()
     if not beside:

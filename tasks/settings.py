@@ -79,7 +79,11 @@ class S3Settings(Group, frozen=True):
 
 
 class MediaSettings(Group, frozen=True):
-    """Limits on input media, and the ffmpeg binary. All fields but `ffmpeg` are the core's `Limits`."""
+    """
+    Limits on input media, and the ffmpeg binary.
+
+    All fields but `ffmpeg` are those of the core's `MediaLimits`.
+    """
 
     ffmpeg: Folder | None = Field(
         default=None, description="Path of the ffmpeg binary. Empty: from PATH, else the bundled one."

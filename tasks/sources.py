@@ -71,10 +71,10 @@ def fetch_source(
     call resumes an interrupted download.
 
     Args:
-        where:    `s3://`, `https://`, `asset://`, or `file://` below an allowed folder and outside the
+        reference: `s3://`, `https://`, `asset://`, or `file://` below an allowed folder and outside the
             system's own store; or an internal file. The caller resolves `job://` references.
-        kind:     selects the size limit.
-        on_bytes: called with the number of bytes that just arrived.
+        kind:      selects the size limit.
+        on_bytes:  called with the number of bytes that just arrived.
 
     Returns:
         The source; `source_path` returns its file.

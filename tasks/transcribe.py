@@ -152,7 +152,7 @@ def show_transcript(found: Mapping[str, Any]) -> None:
     Create the table artifact `transcript` of the current run; an error of Prefect does not fail the job.
 
     Args:
-        found: the document of `read_transcript`.
+        transcript: the document of `read_transcript`.
     """
     segments = found["segments"]
     rows = [

@@ -23,7 +23,7 @@ def chosen(asked: Size | None, task: Task, language: str, if_missing: IfMissing)
     Choose a Whisper model among the installed ones.
 
     Args:
-        asked:      size that the job names; None for the default.
+        requested:  size that the job names; None for the default.
         task:       transcribe or translate.
         language:   language of the speech; empty to detect it.
         if_missing: what to do if the model of that size is not installed.

@@ -112,8 +112,8 @@ def turn_of(said: Artefact, text: str | None = None) -> "Turn":
     Return a spoken cache entry as context for the model.
 
     Args:
-        said: cache entry of a voice prompt or a sentence.
-        text: its words; None to read them from the entry of a voice prompt.
+        artefact: cache entry of a voice prompt or a sentence.
+        text:     its words; None to read them from the entry of a voice prompt.
     """
     from musetalk_core.csm.model import Turn
 

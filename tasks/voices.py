@@ -95,8 +95,8 @@ def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> 
     Choose the engine and voice of a job.
 
     Args:
-        asked: engine that the job names; `auto` is csm if it is installed, else the starter voice.
-        spec:  the other fields of a `VoiceSpec`.
+        requested: engine that the job names; `auto` is csm if it is installed, else the starter voice.
+        spec:      the other fields of a `VoiceSpec`.
 
     Returns:
         The voice, and notes on options of the job that have no effect on it.

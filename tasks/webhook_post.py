@@ -24,9 +24,9 @@ class Answer:
     The result of one attempt to deliver a webhook.
 
     Attributes:
-        answered: the status and the Retry-After header of the response.
+        response: the status and the Retry-After header of the response.
         body:     the first 4 KiB of the response body; for the operator, not for callers.
-        trouble:  why there is no status, worded alike for a closed port and a denied address.
+        failure:  why there is no status, worded alike for a closed port and a denied address.
     """
 
     answered: Answered

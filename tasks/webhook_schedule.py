@@ -41,11 +41,11 @@ def next_attempt(
     Return the time of the next attempt after a failure.
 
     Args:
-        attempt:  number of the failed attempt, from 1.
-        answered: its response.
-        now:      time of the failure.
-        dice:     returns a random number in a range. It adds jitter, so that deliveries that failed together
-            are not retried together.
+        attempt:        number of the failed attempt, from 1.
+        response:       its response.
+        now:            time of the failure.
+        random_between: returns a random number in a range. It adds jitter, so that deliveries that
+            failed together are not retried together.
 
     Returns:
         The time; None if this was the last attempt, or the receiver responded with 410 Gone.

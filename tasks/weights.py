@@ -62,8 +62,8 @@ def pull(names: Iterable[str], watch: Watch) -> list[Path]:
     Download the missing files of models, and of the models that they need.
 
     Args:
-        names: names of models and groups.
-        watch: receives the progress of each file.
+        names:    names of models and groups.
+        listener: receives the progress of each file.
 
     Returns:
         Paths of the files that this call installed, without those that were installed before.
@@ -148,10 +148,10 @@ def take(names: Iterable[str], folder: Path, watch: Watch) -> list[Path]:
     Install the missing files of models from a local folder: by hard link where possible, else by copying.
 
     Args:
-        names:  names of models and groups.
-        folder: a folder with the layout of the original MuseTalk's `models/`, or with the files side by side
-            as far as their names are unique.
-        watch:  receives the progress of each file.
+        names:    names of models and groups.
+        folder:   a folder with the layout of the original MuseTalk's `models/`, or with the files side by
+            side as far as their names are unique.
+        listener: receives the progress of each file.
 
     Returns:
         Paths of the files that this call installed.
