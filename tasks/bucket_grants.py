@@ -67,7 +67,8 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
     if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
         setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
         raise BucketNotAllowed(
-            f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what they may.", bucket=bucket
+            f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what is allowed.",
+            bucket=bucket,
         )
 
 

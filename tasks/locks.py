@@ -93,7 +93,8 @@ def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | Non
         find_result: returns the result if it exists, else None. Called while waiting and under the lock.
 
     Yields:
-        The result of `find_result`. If it is None, the lock is held and the `with` block must compute the result.
+        The result of `find_result`. If it is None, the lock is held and the `with` block
+        must compute the result.
     """
     result, fd = done(), None
     while result is None:

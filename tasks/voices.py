@@ -112,7 +112,7 @@ def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> 
     if voice.engine == "starter":
         return voice, _starter_notes(voice, asked)
     if not can_run:
-        raise ModelNotInstalled("The voice csm needs the packages of the extra neural.", model=_CSM)
+        raise ModelNotInstalled("The engine csm requires the packages of the extra neural.", model=_CSM)
     layout().find(_CSM)
     if voice.is_recorded:
         layout().find(RECORDINGS)
