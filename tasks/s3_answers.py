@@ -38,7 +38,7 @@ def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
     if code in _REFUSED:
         action = "s3:GetObject and s3:ListBucket" if mode == "read" else "s3:PutObject"
         return BucketNotAllowed(
-            f"The storage denied the request to {mode} {uri}. Grant this service {action} on bucket {bucket}.",
+            f"The storage refused to {mode} {uri}. Grant this service {action} on bucket {bucket}.",
             **details,
         )
     if code in _CREDENTIALS:
