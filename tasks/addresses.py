@@ -1,8 +1,8 @@
 """
-Which web addresses we may talk to: by their spelling, and by the number really dialled.
+SSRF rules for outgoing requests: validation of URLs, and of the IP addresses that their hosts resolve to.
 
-`security.md` section 2 in short: deny by explicit networks, judge every answer of the resolver, decide at
-connect time. Nothing here sends anything.
+Implements `security.md` section 2: deny explicit networks, check every address that DNS returns, and decide
+at connect time. Nothing here sends a request.
 """
 
 import ipaddress
@@ -30,10 +30,10 @@ DENIED = _networks(
     "::/96 ::1/128 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16",
     "3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8",
 )
-"""Not public, or leading to what is not: no input comes from here unless its host is allowed by name."""
+"""Private, reserved and translated networks. Connections are refused unless the host is allowed by name."""
 
 METADATA = _networks("169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::/32")
-"""Where clouds keep a machine's credentials: denied to allowed hosts too."""
+"""Metadata services of cloud providers, which hand out credentials. Denied for allowed hosts too."""
 
 _LOCAL_NAMES = (".localhost", ".local", ".internal")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -45,11 +45,11 @@ _PORTS = {"http": 80, "https": 443}
 @dataclass(frozen=True, slots=True)
 class Destination:
     """
-    A web address that is spelled acceptably.
+    A URL that passed `validate_url`.
 
     Attributes:
-        url:     parsed, IDNA applied.
-        trusted: the operator allowed this host (and port) by name.
+        url:     the parsed URL, with IDNA applied.
+        trusted: whether the operator allowed this host (or this port of it) by name.
     """
 
     url: httpx.URL
@@ -57,26 +57,30 @@ class Destination:
 
     @property
     def shown(self) -> str:
-        """The address without its query, which may be a signature; for messages and logs."""
+        """Return the URL for messages and logs: without its query, which may be a signature."""
         return f"{self.url.scheme}://{self.url.netloc.decode('ascii')}{self.url.path}"[:200]
 
 
 def blocked(shown: str) -> InputBlocked:
-    """Make the error for an address we do not talk to."""
+    """Return the error for a URL that is not allowed."""
     return InputBlocked(unreachable_text(shown))
 
 
 def unreachable_text(shown: str) -> str:
-    """Say that an address gave nothing, in the same words whatever the reason."""
-    return f"{shown} could not be fetched: it does not answer, or it is not an address this service may use."
+    """Return the message for a failed fetch. It is the same for blocked and for unreachable URLs."""
+    return f"{shown} could not be fetched: it does not respond, or this service may not connect to it."
 
 
 def judged_url(text: str, rules: EgressSettings) -> Destination:
     """
-    Judge the spelling of a web address.
+    Parse a URL and check its spelling. Sends nothing and resolves nothing.
+
+    Args:
+        text:  the URL.
+        rules: the egress settings.
 
     Raises:
-        InputBlocked: scheme, user name, fragment, port, host name or characters are not acceptable.
+        InputBlocked: the scheme, user name, fragment, port, host name or a character is not allowed.
     """
     shown = text.split("?", 1)[0].split("#", 1)[0].rsplit("@", 1)[-1][:200]
     if _UNSAFE.search(text) or "#" in text:
@@ -98,12 +102,12 @@ def judged_url(text: str, rules: EgressSettings) -> Destination:
 
 def is_trusted(host: str, port: int, rules: EgressSettings) -> bool:
     """
-    Tell whether the operator allowed a host, or this port of it, by name.
+    Tell whether the operator allowed a host, or one port of it, by name.
 
     Args:
-        host:  as it was asked for; an IPv6 address with or without its brackets.
-        port:  that is dialled.
-        rules: of the settings.
+        host:  the host as requested; an IPv6 address with or without brackets.
+        port:  the port to connect to.
+        rules: the egress settings.
     """
     host = _spelled(host)
     return bool({host, f"{host}:{port}"} & {name.lower() for name in rules.allowed_hosts})
@@ -115,7 +119,7 @@ def _spelled(host: str) -> str:
 
 
 def _is_plain(host: str) -> bool:
-    """Refuse numbers in disguise (2130706433, 0x7f.1, 127.1): a last number is for IPv4 addresses."""
+    """Tell whether a host is a name or a full dotted IPv4 address, not `2130706433`, `0x7f.1` or `127.1`."""
     if host.startswith("["):
         return True
     if not _NUMBER.fullmatch(host.rstrip(".").rsplit(".", 1)[-1]):
@@ -130,15 +134,16 @@ def judged_answers(
     answers: Iterable[str], *, trusted: bool, denied_networks: Iterable[str] = ()
 ) -> list[str]:
     """
-    Judge all addresses that a name resolved to.
+    Check all addresses that a host name resolved to.
 
     Args:
-        answers:         addresses as text, perhaps with a zone.
-        trusted:         the operator allowed this host: only `METADATA` and `denied_networks` count.
-        denied_networks: of the settings.
+        addresses:       IP addresses as text, with or without a zone.
+        trusted:         whether the operator allowed this host. If so, only `METADATA_NETWORKS` and
+            `denied_networks` are denied.
+        denied_networks: networks that the settings deny for every host.
 
     Returns:
-        The addresses, in order; empty when one of them is denied or there is none.
+        The addresses, in order. Empty if one of them is denied, or if there are none.
     """
     networks = [ipaddress.ip_network(text, strict=False) for text in denied_networks]
     networks.extend(METADATA if trusted else DENIED + METADATA)

@@ -1,4 +1,8 @@
-"""Looking at a picture: each look is a step, cached by content, so that asking for more only adds to it."""
+"""
+Prefect tasks of image analysis: OCR, tags, faces, objects, descriptions and answers.
+
+Each analysis step is cached by content, so a job that requests more steps runs only the missing ones.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,14 +32,14 @@ from tasks.weights import layout, pin
 
 ANALYSED, JPEG = "analysed", "picture.jpg"
 SHOWN_PX, PREVIEW_PX = 1600, 640
-"""Longer side of the stored picture with boxes, and of the small one in Prefect's pages."""
+"""Longer side in pixels: of the stored picture with boxes, and of the preview in Prefect's pages."""
 
 Kind = Literal["face", "text", "object"]
 Length = Literal["short", "normal", "long"]
 
 
 class Mark(BaseModel):
-    """A box to draw."""
+    """A labeled box to draw: x0, y0, x1, y1 in pixels of the source picture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +49,7 @@ class Mark(BaseModel):
 
 
 class Seen(BaseModel):
-    """The facts of a picture that was decoded."""
+    """Size and format of a decoded picture; `is_part` marks a picture that was cut out of a larger one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,31 +60,31 @@ class Seen(BaseModel):
 
 
 class Look(BaseModel):
-    """One thing to find out, and who does it."""
+    """One question about a picture, and the model that answers it."""
 
     model_config = ConfigDict(frozen=True)
 
     what: Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
     by: str = ""
-    """Name of a model in the manifest; empty where none is needed."""
+    """Name of a model in the registry; empty for steps that need no model."""
     length: Length = "normal"
     question: str = ""
     weights: PinnedModel | None = Field(default=None, exclude=True)
-    """The content of that model; None: what is there now."""
+    """The pinned files of that model; None for the files that are installed now."""
 
     @property
     def pinned(self) -> PinnedModel:
         """
-        The content of its model.
+        Return the pinned files of the step's model; pin the installed ones if the job has pinned none.
 
         Raises:
-            ModelNotInstalled, WeightsInvalid: it is not pinned, and cannot be.
+            ModelNotInstalled, WeightsInvalid: the model is not pinned and cannot be pinned.
         """
         return self.weights or pin(self.by)[0]
 
 
 class Sight(BaseModel):
-    """What a look gave; only its own field is filled."""
+    """The result of one analysis step; only the field of that step is filled."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,10 +98,10 @@ class Sight(BaseModel):
 @task(**ALWAYS, **RETRY_IO)
 def fetch_picture(uri: str) -> SourceFile:
     """
-    Fetch a picture and check what its header promises; nothing is decoded.
+    Fetch a picture and check its header without decoding the pixels.
 
     Raises:
-        InputError: it is missing, too large, or no picture that can be read.
+        InputError: the picture is missing, too large, or not in a supported format.
     """
     with phase("fetch"):
         source = fetch_source(jobs.resolve(uri).where, kind="image")
@@ -106,7 +110,7 @@ def fetch_picture(uri: str) -> SourceFile:
 
 
 def look_key(picture: SourceFile, look: Look) -> str:
-    """Name a look by everything that decides what it gives."""
+    """Return the cache key of an analysis step: the picture, the model and every parameter."""
     weights = digest_of([look.pinned]) if look.by else None
     return content_key(
         kind="look",
@@ -121,16 +125,18 @@ def look_key(picture: SourceFile, look: Look) -> str:
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
     """
-    Find one thing out about a picture.
+    Run one analysis step on a picture.
 
     Args:
-        key: `look_key` of the rest.
+        key:     `analysis_step_key` of the other arguments.
+        picture: the fetched picture.
+        look:    the analysis step.
 
     Raises:
-        MediaUnreadable: it is cut off or damaged.
-        ModelNotInstalled, WeightsInvalid: the model of the look cannot be used.
+        MediaUnreadable: the picture is truncated or damaged.
+        ModelNotInstalled, WeightsInvalid: the model of the step cannot be used.
     """
-    with phase("render"):  # a stop between looks
+    with phase("render"):  # also checks for cancellation between two steps
         photo = read_photo(source_path(picture), limits())
         match look.what:
             case "size":
@@ -178,7 +184,7 @@ def _tags(photo: Photo, look: Look) -> tuple[Tag, ...]:
 
 
 def marks_key(picture: SourceFile, marks: Sequence[Mark]) -> str:
-    """Name a picture with boxes by the picture and the boxes."""
+    """Return the cache key of a picture with boxes."""
     return content_key(
         kind=ANALYSED,
         core=CORE_VERSION,
@@ -190,10 +196,12 @@ def marks_key(picture: SourceFile, marks: Sequence[Mark]) -> str:
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def draw(key: str, picture: SourceFile, marks: Sequence[Mark]) -> Artefact:
     """
-    Draw boxes into a picture; the artefact holds it as `picture.jpg`.
+    Draw labeled boxes into a picture and store it as `picture.jpg` in the cache entry.
 
     Args:
-        key: `marks_key` of the rest.
+        key:     `annotations_key` of the other arguments.
+        picture: the fetched picture.
+        marks:   the boxes with their labels.
     """
     with phase("encode", beside=True):
 
@@ -204,7 +212,7 @@ def draw(key: str, picture: SourceFile, marks: Sequence[Mark]) -> Artefact:
 
 
 def preview(picture: SourceFile, marks: Sequence[Mark]) -> bytes:
-    """Return a small JPEG of the picture with its boxes, for Prefect's pages."""
+    """Return a JPEG of the picture with its boxes, at most 640 pixels wide or high, for Prefect's pages."""
     return jpeg(drawn(_photo(picture).bgr, _boxes(marks), PREVIEW_PX))
 
 

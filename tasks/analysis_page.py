@@ -1,4 +1,4 @@
-"""What a person sees of an analysis in Prefect's pages: the picture with its boxes, and a table."""
+"""Prefect artifacts of an image analysis: the picture with its boxes, the text, and a table of findings."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """
-    Write the artifacts `analysis`, the text and the picture, and `findings`.
+    Create the Markdown artifact `analysis` and the table artifact `findings`.
 
     Args:
-        picture: a small JPEG; it is kept inside the artifact.
-        text:    the answer or description.
-        model:   what wrote it.
-        rows:    one a finding.
+        picture: a small JPEG, which is embedded in the artifact as a data URL.
+        text:    the answer or the description.
+        model:   name of the model that wrote the text.
+        rows:    one row per finding; without rows no table is created.
     """
     link = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     quoted = "\n".join(f"> {_plain(line)}" for line in text.splitlines() or [""])
-    # no image artifact: below a picture Prefect prints its address, and here that is all its data
+    # not an image artifact: Prefect prints the URL below the picture, and a data URL is the whole picture
     create_markdown_artifact(
         markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n",
         key="analysis",
@@ -30,7 +30,7 @@ def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]
 
 
 def _plain(text: str) -> str:
-    """Take the meaning from what could be markup: text in a picture is foreign text."""
+    """Escape Markdown and HTML: text that was read in a picture is untrusted."""
     for sign in "\\`*_[]<>#|!":
         text = text.replace(sign, f"\\{sign}")
     return text

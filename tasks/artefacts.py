@@ -1,8 +1,8 @@
 """
-The content-addressed cache of everything that is made: one folder of files per (kind, key).
+Content-addressed cache of intermediate and final files: one folder per cache entry (kind, key).
 
-Below the cache folder: `artefacts/{kind}/{key[:2]}/{key}/`, `tmp/` (being made), `locks/`, `leases/`,
-`parts/` and `identities/` (of `tasks.sources`), `evict.lock`.
+Layout of the cache folder: `artefacts/{kind}/{key[:2]}/{key}/` (entries), `tmp/` (entries being created),
+`locks/`, `leases/`, `parts/` and `identities/` (downloads of inputs), `evict.lock`.
 """
 
 import itertools
@@ -31,7 +31,7 @@ _count = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where one artefact lies in one cache."""
+    """The paths of one entry in one cache folder."""
 
     kind: str
     key: str
@@ -62,7 +62,7 @@ class _Place:
             return None
 
     def local(self) -> Artefact | None:
-        """Return the artefact if it lies here, and note that it was used."""
+        """Return the entry if this machine has it, and update its time of use."""
         try:
             os.utime(self.folder)
             return _described(self.kind, self.key, self.folder)
@@ -72,9 +72,10 @@ class _Place:
 
 class Artefacts:
     """
-    One cache folder, shared by all processes and threads of a machine.
+    A cache folder that all processes and threads of a machine share.
 
-    What a process asks for stays until it calls `release()`; otherwise the least recently used goes first.
+    An entry that a process uses is not evicted until that process calls `release()`. Other entries are
+    evicted in the order of their last use, oldest first.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class Artefacts:
         mirror: Callable[[], Mirror | None] = lambda: None,
     ) -> None:
         """
-        Open (and make) a cache.
+        Open a cache folder, and create it if it does not exist.
 
         Args:
-            folder:         on a local file system.
-            cache_bytes:    size above which artefacts are evicted.
-            min_free_bytes: disk space below which nothing new is begun.
-            mirror:         gives the copy in the object store, or None; called when needed.
+            folder:         a folder on a local file system.
+            cache_bytes:    size in bytes above which entries are evicted.
+            min_free_bytes: free disk space in bytes below which no new entry is created.
+            mirror:         returns the mirror in the object store, or None; called when it is needed.
         """
         self.folder = folder
         for name in ("artefacts", "tmp", "locks"):
@@ -110,21 +111,21 @@ class Artefacts:
         refresh: bool = False,
     ) -> Artefact:
         """
-        Return an artefact, making it if it is nowhere yet.
+        Return a cache entry, creating it if neither this machine nor the object store has it.
 
-        Any number of threads and processes of this machine may ask at once: one makes it, the others wait;
-        when the maker dies, the next one begins anew.
+        Threads and processes of this machine that request the same entry at the same time create it once:
+        one creates it and the others wait. If that process dies, the next one starts again.
 
         Args:
-            kind:    word for the sort of artefact, [a-z][a-z0-9_-]*.
+            kind:    sort of entry, matching [a-z][a-z0-9_-]*.
             key:     64 hexadecimal digits, see `content_key`.
-            make:    writes at least one file into the empty folder it is given. What it writes must depend
-                on nothing but what is in the key.
-            shared:  also keep it in the object store, if our store is one, for other machines.
-            refresh: make it anew though it is there.
+            make:    writes at least one file into the empty folder that it receives. The content must
+                depend only on what is in the key.
+            shared:  also store the entry for other machines, if the system's own store is in S3.
+            refresh: create the entry again even if it exists.
 
         Raises:
-            DiskFull:     the disk or a size limit is exhausted.
+            DiskFull:     the disk is full or a size limit was reached.
             StorageError: the copy in the object store could not be read or written.
         """
         place = self._place(kind, key)
@@ -149,11 +150,11 @@ class Artefacts:
 
     def path(self, artefact: Artefact) -> Path:
         """
-        Return the folder of an artefact, fetching it from the object store if it is not on this machine.
+        Return the folder of an entry, downloading it from the object store if this machine lacks it.
 
         Raises:
-            ObjectMissing: it is nowhere (any more).
-            DiskFull, StorageError: it could not be fetched.
+            ObjectMissing: neither this machine nor the object store has the entry.
+            DiskFull, StorageError: the download failed.
         """
         place = self._place(artefact.kind, artefact.key)
         self._leases.hold(place.name)
@@ -162,7 +163,7 @@ class Artefacts:
                 mirror = self._mirror()
                 if mirror is None:
                     raise ObjectMissing(
-                        f"the {place.kind} artefact {place.key[:12]}… is not in the cache any more",
+                        f"the {place.kind} cache entry {place.key[:12]}… is no longer in the cache",
                         kind=place.kind,
                         key=place.key,
                     )
@@ -172,19 +173,19 @@ class Artefacts:
 
     def file(self, artefact: Artefact, name: str) -> Path:
         """
-        Return the path of one file of an artefact.
+        Return the path of one file of an entry.
 
         Raises:
-            ObjectMissing: as `path`, or the artefact has no such file.
+            ObjectMissing: the entry is missing (see `path`), or it has no such file.
         """
         if name not in artefact.files:
             raise ObjectMissing(
-                f"the {artefact.kind} artefact has no file {name}", files=list(artefact.files)
+                f"the {artefact.kind} cache entry has no file {name}", files=list(artefact.files)
             )
         return self.path(artefact) / name
 
     def find(self, kind: str, key: str) -> Artefact | None:
-        """Return an artefact if it is here or in the object store; if here, it stays until `release()`."""
+        """Return an entry of this machine or of the object store; a local one is leased until `release()`."""
         place = self._place(kind, key)
         self._leases.hold(place.name)
         found = place.local()
@@ -194,11 +195,11 @@ class Artefacts:
         return found
 
     def has(self, kind: str, key: str) -> bool:
-        """Tell whether `find` finds it."""
+        """Tell whether the entry exists; a local one is leased until `release()`, as by `find`."""
         return self.find(kind, key) is not None
 
     def knows(self, kind: str, key: str) -> bool:
-        """Tell whether an artefact is here or in the object store, without making it stay."""
+        """Tell whether this machine or the object store has an entry, without leasing it."""
         place = self._place(kind, key)
         if place.folder.is_dir():
             return True
@@ -207,10 +208,10 @@ class Artefacts:
 
     def forget(self, kind: str, key: str) -> bool:
         """
-        Remove an artefact here and in the object store.
+        Delete an entry on this machine and in the object store.
 
         Returns:
-            False when another process uses it: then it stays on this machine for now.
+            False if another process of this machine uses the entry: the local copy is kept for now.
         """
         place = self._place(kind, key)
         mirror = self._mirror()
@@ -225,27 +226,27 @@ class Artefacts:
         return True
 
     def release(self) -> None:
-        """Let what this process used be evicted when room is needed; called at the end of a run."""
+        """Allow eviction of the entries that this process used; called at the end of a run."""
         self._leases.release()
 
     def keys_here(self, kind: str) -> set[str]:
-        """Name the artefacts of a kind that lie on this machine."""
+        """Return the keys of the entries of a kind on this machine."""
         return {path.name for path in (self.folder / "artefacts" / kind).glob("*/*/")}
 
     def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
-        """Bring the cache under its limit, and the disk to its reserve, as far as that goes."""
+        """Evict entries until the cache is under its limit and the disk has its reserve, if possible."""
         return self._evictor.remove_surplus(dry_run=dry_run)
 
     def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:
-        """Remove what dead processes left half-made."""
+        """Remove the unfinished files of processes that died."""
         return self._evictor.remove_leftovers(dry_run=dry_run)
 
     def evict(self) -> int:
-        """Bring the cache under its limit now; returns the bytes removed."""
+        """Evict entries until the cache is under its limit; return the bytes removed."""
         return self._evictor.evict()
 
     def make_room(self) -> None:
-        """Evict until the disk has its reserve; raises DiskFull."""
+        """Evict entries until the disk has its reserve; raise DiskFull if that is not possible."""
         self._evictor.make_room()
 
     def _place(self, kind: str, key: str) -> _Place:
@@ -253,14 +254,14 @@ class Artefacts:
         return _Place(kind, key, self.folder)
 
     def _make(self, place: _Place, make: Callable[[Path], None], *, anew: bool) -> Artefact:
-        """Make what is not here; what is here only has to be mirrored."""
+        """Create the entry unless this machine has it: a local entry may only lack its copy in the mirror."""
         found = None if anew else place.local()
         return found or self._build(place, make)
 
     def _build(self, place: _Place, make: Callable[[Path], None]) -> Artefact:
-        """Fill a temporary folder and give it its name; with the key's lock held."""
+        """Fill a temporary folder and rename it to the entry's path; the caller holds the entry's lock."""
         self._evictor.make_room()
-        for folder in place.left_over():  # of makers that died: the lock is ours
+        for folder in place.left_over():  # of processes that died: this process holds the lock
             shutil.rmtree(folder, ignore_errors=True)
         temporary = place.temporary()
         try:
@@ -269,7 +270,7 @@ class Artefacts:
                 make(temporary)
                 artefact = _described(place.kind, place.key, temporary)
                 if not artefact.files:
-                    raise ValueError(f"the maker of a {place.kind} artefact wrote no file")
+                    raise ValueError(f"nothing was written for a {place.kind} cache entry")
                 self._install(temporary, place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -298,10 +299,10 @@ def _fetched(mirror: Mirror, place: _Place, folder: Path) -> None:
 
 
 def _described(kind: str, key: str, folder: Path) -> Artefact:
-    """Look at a folder. No validation: it would ask whether the artefact exists."""
+    """Describe the files of a folder. Not validated: validation checks that the entry already exists."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
     if not all(refs.is_file_name(name) for name in sizes):
-        raise ValueError(f"the files of a {kind} artefact need plain names: {sorted(sizes)}")
+        raise ValueError(f"the files of a {kind} cache entry need plain names: {sorted(sizes)}")
     return Artefact.model_construct(kind=kind, key=key, size=sum(sizes.values()), files=tuple(sorted(sizes)))
 
 
@@ -314,7 +315,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def artefacts() -> Artefacts:
-    """Return the cache of this machine, as the settings say."""
+    """Return the cache of this machine, opened according to the settings."""
     settings = get_settings()
     return _opened(settings.cache_folder, settings.store.cache_bytes, settings.store.min_free_bytes)
 
@@ -325,7 +326,7 @@ def _opened(folder: Path, cache_bytes: int, min_free_bytes: int) -> Artefacts:
 
 
 def _store_mirror() -> Mirror | None:
-    """Give the mirror if our own store is in S3; a folder store needs none."""
+    """Return the mirror if the system's own store is in S3; a folder store needs none."""
     from tasks.storage import home_store, store_is_remote
 
     return Mirror(home_store()) if store_is_remote() else None

@@ -1,9 +1,9 @@
 """
-Files that clients upload to us: `asset://ID`, kept in our own store. Light: the REST shim imports it.
+Uploaded files (`asset://ID`) in the system's own store. Imports no torch: the REST API uses this module.
 
 An asset belongs to the tenant that uploaded it; its note holds the tenant's name. An asset without an owner
-was uploaded with a key without a tenant, or by a version that recorded none. Other tenants get the same error
-as for an asset that does not exist.
+was uploaded with an API key without a tenant, or by a version that recorded none. Other tenants get the same
+error as for an asset that does not exist.
 """
 
 import json
@@ -24,32 +24,32 @@ from tasks.storage import S3Objects, home_store
 from tasks.tenancy import current_tenant, may_use
 
 ASSETS: Final = "assets/"
-"""Where they lie in our own store."""
+"""Key prefix of assets in the system's own store."""
 
 _TENANT: Final = "tenant"
-"""Field of an asset's note: its owner."""
+"""Field of an asset's note that holds its owner."""
 _ONE_PUT_BYTES = 5 << 30
-"""What S3 takes in one PUT."""
+"""Limit of S3 for one PUT request."""
 _PUT_LIFE_S = 3600
-"""How long the link to send an asset to works."""
+"""Lifetime of the URL for a direct upload."""
 
 
 def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None) -> str:
     """
-    Store an upload as it streams in; it belongs to the current tenant.
+    Store a streamed upload as an asset of the current tenant.
 
     Args:
-        chunks:    its bytes, in order.
-        name:      what the client calls it; kept for people, never used as a path.
-        max_bytes: limit; None for the one of the settings.
+        chunks:    the bytes of the file, in order.
+        name:      the client's file name; shown to people, never used as a path.
+        max_bytes: size limit; None for the limit of the settings.
 
     Returns:
-        The id, for `asset://ID`.
+        The asset's id, for `asset://ID`.
 
     Raises:
-        MediaUnreadable: there are no bytes.
-        MediaTooLarge: there are too many.
-        DiskFull, StorageError: it could not be kept.
+        MediaUnreadable: the upload is empty.
+        MediaTooLarge: the upload exceeds the limit.
+        DiskFull, StorageError: the upload could not be stored.
     """
     asset = uuid4().hex
     limit = get_settings().api.max_upload_bytes if max_bytes is None else max_bytes
@@ -66,7 +66,7 @@ def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An asset whose bytes its client sends to the store itself."""
+    """An asset that its client uploads directly to the object store, by PUT to `url` within `seconds`."""
 
     asset: str
     url: str
@@ -75,25 +75,23 @@ class Expected:
 
 def expect_asset(name: str, size: int, content_type: str) -> Expected:
     """
-    Make a place for an upload that goes to the object store without passing through us.
-
-    It belongs to the current tenant.
+    Create an asset of the current tenant and return a presigned URL for its upload.
 
     Args:
-        name:         what the client calls it.
-        size:         bytes; the link takes exactly so many.
-        content_type: what the client will say it is.
+        name:         the client's file name.
+        size:         size in bytes; the URL accepts exactly this size.
+        content_type: the Content-Type that the client will send.
 
     Raises:
-        MediaTooLarge:   it is over the limit of the settings, or of what one PUT may carry.
-        DirectNotOffered: our store is a folder.
-        StorageError:    the store does not answer.
+        MediaTooLarge: the size exceeds the limit of the settings, or of one PUT request.
+        DirectUploadUnavailable: the system's own store is a folder.
+        StorageError: the store does not respond.
     """
     store, limit = home_store(), min(get_settings().api.max_upload_bytes, _ONE_PUT_BYTES)
     if size > limit:
         raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
     if not isinstance(store, S3Objects):
-        raise DirectNotOffered("The store here takes no direct uploads; send the file to POST /v1/assets.")
+        raise DirectNotOffered("This store accepts no direct uploads. Send the file to POST /v1/assets.")
     asset = uuid4().hex
     url = store.presigned_put(asset_key(asset), size, content_type, _PUT_LIFE_S)
     _note(asset, {"name": plain_name(name), "size": size, "sha256": None})
@@ -102,10 +100,10 @@ def expect_asset(name: str, size: int, content_type: str) -> Expected:
 
 def asset_name(asset: str) -> str:
     """
-    Return what the client called an asset.
+    Return the client's file name of an asset.
 
     Raises:
-        ObjectMissing: there is no such asset, or it belongs to another tenant.
+        ObjectMissing: the asset does not exist, or it belongs to another tenant.
     """
     try:
         about: Any = json.loads(read_small(home_store(), _note_key(asset)))
@@ -118,20 +116,20 @@ def asset_name(asset: str) -> str:
 
 
 def asset_missing(asset: str) -> ObjectMissing:
-    """Return the error for an asset that does not exist or that the tenant may not use."""
+    """Return the error for an asset that does not exist or that the current tenant may not use."""
     return ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.")
 
 
 def delete_asset(asset: str) -> None:
-    """Remove an asset; it may be gone already."""
+    """Delete an asset and its note. Missing objects are ignored."""
     for key in (_note_key(asset), asset_key(asset)):
         home_store().delete(key)
 
 
 def asset_key(asset: str) -> str:
-    """Return the key of an asset's bytes in our own store; raises InputError for what is no id."""
+    """Return the key of an asset's bytes in the system's own store; raise InputError for a malformed id."""
     if not asset.replace("-", "").replace("_", "").isalnum() or not asset.isascii() or len(asset) > 64:
-        raise InputError("an asset:// reference is asset://ID with the id that the upload answered")
+        raise InputError("an asset:// reference is asset://ID with the id that the upload returned")
     return f"{ASSETS}{asset}/data"
 
 

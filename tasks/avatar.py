@@ -1,4 +1,4 @@
-"""Avatar preparation: the slow part, which depends on the video alone and is done once."""
+"""Prefect tasks of avatar preparation: find and encode the face in every frame, once per video and engine."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tasks.tenancy import current_tenant
 
 
 class PreparedAvatar(BaseModel):
-    """A prepared avatar and what a flow must know of it."""
+    """A prepared avatar: its cache entry, size in pixels, frame rate, and frames with and without a face."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +35,7 @@ class PreparedAvatar(BaseModel):
 
 
 def avatar_key(source: SourceFile, spec: EngineSpec, face: FaceChoice) -> str:
-    """Name an avatar by everything that decides its content."""
+    """Return the cache key of an avatar: the source, the engine and the choice of the face."""
     return content_key(
         kind=KIND, core=CORE_VERSION, source=source.sha256, face=face, made_by=engine(spec).made_by("avatar")
     )
@@ -55,14 +55,18 @@ def prepare_avatar(
     Find and encode the face in every frame of the source.
 
     Args:
-        key:         `avatar_key` of the rest.
-        frames:      about how many frames the source has, for progress.
-        may_prepare: False demands that it was prepared before.
-        refresh:     makes it anew though it is there; call with `refresh_cache` then.
+        key:         `avatar_key` of the other arguments.
+        source:      the fetched video or still picture.
+        spec:        the engine.
+        face:        which face to use if there are several.
+        frames:      approximate number of frames in the source, for progress.
+        may_prepare: False to fail unless the avatar is in the cache.
+        refresh:     prepare the avatar again even if it is in the cache. Also set the task's
+            `refresh_cache` option then.
 
     Raises:
-        AvatarNotPrepared: it was not, and may not be.
-        NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.prepare`.
+        AvatarNotPrepared: the avatar is not in the cache, and `may_prepare` is False.
+        NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see the core's `prepare_avatar`.
     """
     if not (may_prepare or refresh) and not artefacts().has(KIND, key):
         raise _not_prepared(source)
@@ -94,14 +98,17 @@ def _summary(made: Artefact) -> PreparedAvatar:
 
 def require_prepared(key: str, source: SourceFile) -> None:
     """
-    Raise if an avatar was prepared for other tenants only: the cache is shared, its contents are private.
+    Raise an error if an avatar was prepared for other tenants only.
+
+    The cache is shared by all tenants, but its contents are private to them.
 
     Args:
         key:    `avatar_key` of the avatar.
-        source: what it would be made of.
+        source: the file that the avatar is made from.
 
     Raises:
-        AvatarNotPrepared: it was not prepared for the current tenant. Work without a tenant passes.
+        AvatarNotPrepared: the avatar was not prepared for the current tenant. Never raised for work without
+            a tenant.
     """
     tenant = current_tenant()
     if tenant is not None and not is_noted(key, tenant):
@@ -109,7 +116,7 @@ def require_prepared(key: str, source: SourceFile) -> None:
 
 
 def _not_prepared(source: SourceFile) -> AvatarNotPrepared:
-    return AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true")
+    return AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true to prepare it")
 
 
 @task(**ALWAYS, **RETRY_IO)
@@ -121,17 +128,17 @@ def note_avatar(
     called: str | None = None,
 ) -> None:
     """
-    Write down that an avatar was prepared, for those who list avatars; jobs do not need the note.
+    Store the note of a prepared avatar, so that it appears in the list of avatars. Jobs do not need it.
 
     Args:
         made:   the avatar.
-        source: what it was made of.
-        spec:   for which engine.
-        tenant: for whom; None for nobody in particular.
-        called: what people call the source, where a step of ours made it.
+        source: the file that the avatar is made from.
+        spec:   the engine of the avatar.
+        tenant: owner of the note; None for no tenant.
+        called: display name of the source, for a source that another task made.
 
     Raises:
-        StorageError, DiskFull: it could not be written, by any attempt.
+        StorageError, DiskFull: all attempts to write the note failed.
     """
     note = AvatarNote(
         avatar=made.artefact.key,

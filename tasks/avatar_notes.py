@@ -1,7 +1,8 @@
 """
-Which avatars were prepared, and for whom: a note each in our own store. Light: the REST shim imports it.
+Catalog of prepared avatars: one JSON note per avatar and tenant in the system's own store.
 
-The note is for people; jobs find an avatar by its content and need none.
+Notes are for people; jobs find an avatar by its cache key and need no note. Imports no torch: the REST API
+uses this module.
 """
 
 import json
@@ -19,20 +20,20 @@ from tasks.storage import home_store
 
 KIND = "avatar"
 NOTES: Final = "avatars/"
-"""Where they lie in our own store."""
+"""Key prefix of the notes in the system's own store."""
 _NOBODY = "_"
-"""Folder of what was prepared for nobody in particular: no tenant is called so."""
+"""Folder of the notes without a tenant. It is not a valid tenant name."""
 
 
 class AvatarNote(BaseModel):
-    """A prepared avatar, for people."""
+    """The catalog entry of a prepared avatar."""
 
     model_config = ConfigDict(frozen=True)
 
-    avatar: str = Field(description="Its key: the same video, engine and choice of face have the same one.")
+    avatar: str = Field(description="Cache key: the same for the same video, engine and choice of face.")
     engine: str
-    source: str = Field(description="What its file was called.")
-    sha256: str = Field(description="Of its file.")
+    source: str = Field(description="Name of the source file.")
+    sha256: str = Field(description="SHA-256 of the source file.")
     width: int
     height: int
     fps: str
@@ -44,14 +45,14 @@ class AvatarNote(BaseModel):
 
 def remember(note: AvatarNote, tenant: str | None) -> None:
     """
-    Write an avatar down, unless it is.
+    Store the note of an avatar, unless there is one for this tenant.
 
     Args:
-        note:   what to write.
-        tenant: for whom it was prepared; None for nobody in particular.
+        note:   the note.
+        tenant: owner of the note; None for no tenant.
 
     Raises:
-        StorageError, DiskFull: it could not be.
+        StorageError, DiskFull: the note could not be written.
     """
     key = _key(note.avatar, tenant)
     if home_store().find(key) is not None:
@@ -61,14 +62,14 @@ def remember(note: AvatarNote, tenant: str | None) -> None:
 
 def read(avatar: str, tenant: str | None) -> AvatarNote:
     """
-    Look an avatar up.
+    Return the note of an avatar.
 
     Args:
-        avatar: its key.
-        tenant: who asks; None sees everybody's.
+        avatar: cache key of the avatar.
+        tenant: the tenant whose notes are searched; None for all notes.
 
     Raises:
-        ObjectMissing: there is none that the tenant may see.
+        ObjectMissing: there is no note that the tenant may see.
     """
     for key in _keys_of(avatar, tenant):
         note = _read(key)
@@ -79,26 +80,26 @@ def read(avatar: str, tenant: str | None) -> AvatarNote:
 
 def is_noted(avatar: str, tenant: str | None) -> bool:
     """
-    Tell whether a note says that an avatar was prepared for a tenant.
+    Tell whether a note records that an avatar was prepared for a tenant.
 
     Args:
-        avatar: its key.
-        tenant: owner of the note; None for work without a tenant.
+        avatar: cache key of the avatar.
+        tenant: owner of the note; None for no tenant.
     """
     return home_store().find(_key(avatar, tenant)) is not None
 
 
 def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[AvatarNote], str | None]:
     """
-    List avatars in the order of their names in the store.
+    Return one page of avatar notes, ordered by key in the store.
 
     Args:
-        tenant: whose; None for everybody's.
-        after:  where the page before ended, or None.
-        limit:  most that are wanted.
+        tenant: the tenant whose notes are listed; None for all notes.
+        after:  cursor that the previous page returned; None for the first page.
+        limit:  maximum number of notes.
 
     Returns:
-        The page, and where the next one begins; None at the end.
+        The notes, and the cursor of the next page; None on the last page.
     """
     prefix = NOTES if tenant is None else f"{NOTES}{tenant}/"
     keys = (info.key for info in home_store().list(prefix))
@@ -109,23 +110,23 @@ def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[Avat
 
 
 def is_ready(avatar: str) -> bool:
-    """Tell whether it is still in the cache; if not, the next job that needs it prepares it again."""
+    """Tell whether an avatar is still in the cache. If not, the next job that needs it prepares it again."""
     return artefacts().knows(KIND, avatar)
 
 
 def forget(avatar: str, tenant: str | None) -> bool:
     """
-    Delete an avatar: its note, and what was prepared once nobody else has a note of it.
+    Delete a tenant's note of an avatar, and the prepared avatar if no other tenant has a note of it.
 
     Args:
-        avatar: its key.
-        tenant: who asks; None deletes everybody's.
+        avatar: cache key of the avatar.
+        tenant: owner of the note; None deletes the notes of all tenants.
 
     Returns:
-        False when a job of this computer works with it: its note stays, to be deleted later.
+        False if a job on this machine uses the avatar: its note is kept, so delete it again later.
 
     Raises:
-        ObjectMissing: there is none that the tenant may see.
+        ObjectMissing: there is no note that the tenant may see.
     """
     own = _keys_of(avatar, tenant)
     if not own:
@@ -154,7 +155,7 @@ def _key(avatar: str, tenant: str | None) -> str:
 
 
 def _read(key: str) -> AvatarNote | None:
-    """Read a note; one that was deleted meanwhile, or is none, is as good as not there."""
+    """Return a note, or None if it was deleted in the meantime or is not a valid note."""
     try:
         return AvatarNote.model_validate(json.loads(read_small(home_store(), key)))
     except (ObjectMissing, ValueError):

@@ -1,4 +1,4 @@
-"""Grants: the buckets and keys that jobs may read or write by name, which never include the own store."""
+"""Grants: the S3 buckets and keys that jobs may read or write by name. They never include the own store."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,12 +13,12 @@ from tasks.storage import S3Objects, home_store
 from tasks.tenancy import current_tenant
 
 _TENANT_PLACEHOLDER = "{tenant}"
-"""Replaced by the job's tenant in a grant; such a grant matches no job without a tenant."""
+"""Placeholder for the job's tenant in a grant. Such a grant matches no job without a tenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An object by its store and its key there."""
+    """A store and the key of one object in it."""
 
     objects: Objects
     key: str
@@ -26,14 +26,14 @@ class Place:
 
 def locate(uri: str, mode: Mode) -> Place:
     """
-    Find the store and key behind an `s3://bucket/key` reference, if the grants allow it.
+    Return the store and the key of an `s3://bucket/key` reference, if the grants allow access.
 
     Sends nothing. The system's own store is refused whatever the grants say. Every operation on
-    `Place.objects` is checked the same way.
+    `ObjectLocation.objects` is checked in the same way.
 
     Raises:
-        InputError:       it is not such a reference.
-        BucketNotAllowed: the bucket or prefix is not on the list, or it is part of our own store.
+        InputError:       the reference does not have this form.
+        BucketNotAllowed: no grant covers the key, or the key is part of the system's own store.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
@@ -45,10 +45,10 @@ def locate(uri: str, mode: Mode) -> Place:
 
 def bucket(name: str, mode: Mode) -> Objects:
     """
-    Open a bucket that a job named. Every key is checked against the grants before it is used.
+    Return a store for a bucket that a job names. Every key is checked against the grants before each use.
 
     Raises:
-        BucketNotAllowed: on use, for a key outside the grants.
+        BucketNotAllowed: raised by the store's methods for a key outside the grants.
     """
     return _granted(name, mode)
 
@@ -67,7 +67,8 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
     if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
         setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
         raise BucketNotAllowed(
-            f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what they may.", bucket=bucket
+            f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what is allowed.",
+            bucket=bucket,
         )
 
 
@@ -86,10 +87,10 @@ def _matches(pattern: str, bucket: str, key: str) -> bool:
 
 def _has_dots(key: str) -> bool:
     """
-    Tell whether a key has `.` or `..` as a part.
+    Tell whether a key has a segment `.` or `..`.
 
-    S3 takes such a key as it is. A gateway in front of a file system may not, and would then lead out of a
-    prefix: where only a prefix is granted, and in our own bucket, these keys are refused.
+    S3 does not interpret such a key. A gateway in front of a file system may resolve it and leave the prefix.
+    Therefore these keys are refused where only a prefix is granted, and in the own bucket.
     """
     return any(part in (".", "..") for part in key.split("/"))
 
@@ -97,31 +98,31 @@ def _has_dots(key: str) -> bool:
 def _refuse_dots_in_own(bucket: str, key: str) -> None:
     store = home_store() if _has_dots(key) else None
     if isinstance(store, S3Objects) and store.bucket == bucket:
-        raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} has '.' or '..' as a part", bucket=bucket)
+        raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} has a segment '.' or '..'", bucket=bucket)
 
 
 def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...] | None) -> None:
     """
-    Refuse names of objects in the own store, whatever the grants say.
+    Refuse keys of the system's own store, whatever the grants say.
 
-    Endpoints are not compared, because one bucket has many. A bucket of the same name at another endpoint is
-    refused too.
+    Endpoints are not compared, because one bucket has several. A bucket of the same name at another endpoint
+    is refused too.
     """
     store = home_store()
     if not isinstance(store, S3Objects):
         return
     if is_bucket_alias(bucket) and bucket not in {_bucket_of(pattern) for pattern in allowed or ()}:
         raise BucketNotAllowed(
-            f"{bucket} is another name of some bucket (an access point). Name the bucket itself, or have the"
-            f" operator list {bucket} in MUSETALK_S3__{mode.upper()}_BUCKETS.",
+            f"{bucket} is an access point, which is an alias of a bucket. Name the bucket itself, or ask the"
+            f" operator to list {bucket} in MUSETALK_S3__{mode.upper()}_BUCKETS.",
             bucket=bucket,
         )
     if bucket.casefold() != store.bucket.casefold():
         return
     if key_is_inside(key, store.prefix) or (mode == "write" and key_is_above(key, store.prefix)):
         raise BucketNotAllowed(
-            f"This part of bucket {bucket} is the service's own store. Name an upload as asset://ID and an"
-            " output of a job as job://ID; a result without a bucket is kept there.",
+            f"This part of bucket {bucket} is the service's own store. Refer to an upload as asset://ID and"
+            " to an output of a job as job://ID. To store a result there, name no bucket.",
             bucket=bucket,
         )
 

@@ -1,4 +1,4 @@
-"""Captions into a video: both fetched, one artefact made."""
+"""Prefect tasks that add captions (SubRip or WebVTT) to a video: burned in, or as a subtitle track."""
 
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ CAPTIONED_FILE = "video.mp4"
 
 
 class Look(BaseModel):
-    """How captions are shown."""
+    """How captions are shown: burned into the picture or as a track, their size and side, and the CRF."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class Look(BaseModel):
 
 
 class FetchedCaptions(BaseModel):
-    """Captions that lie on this machine and were read."""
+    """A captions file that was fetched and parsed; `lines` is its number of captions."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,10 +45,10 @@ class FetchedCaptions(BaseModel):
 @task(**ALWAYS, **RETRY_IO)
 def fetch_captions(uri: str) -> FetchedCaptions:
     """
-    Fetch and read captions.
+    Fetch and parse a captions file.
 
     Raises:
-        InputError: they are missing, or neither SubRip nor WebVTT.
+        InputError: the file is missing, or is neither SubRip nor WebVTT.
     """
     with phase("fetch"):
         source = fetch_source(jobs.resolve(uri).where, kind="text")
@@ -56,7 +56,7 @@ def fetch_captions(uri: str) -> FetchedCaptions:
 
 
 def captioned_key(video: SourceFile, captions: SourceFile, look: Look) -> str:
-    """Name a captioned video by everything that decides its content."""
+    """Return the cache key of a captioned video."""
     shown = look.model_dump() if look.how == "burned" else {"how": look.how}
     return content_key(
         kind=CAPTIONED, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **shown
@@ -66,14 +66,17 @@ def captioned_key(video: SourceFile, captions: SourceFile, look: Look) -> str:
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Look) -> Artefact:
     """
-    Make the captioned video.
+    Add captions to a video and store it as `video.mp4` in the cache entry.
 
     Args:
-        key: `captioned_key` of the rest.
+        key:      `captioned_key` of the other arguments.
+        video:    the fetched video.
+        captions: the fetched captions.
+        look:     how to show them.
 
     Raises:
-        InputError:  the video has no moving picture.
-        EncodeError: it could not be written.
+        InputError:  the file has no video stream.
+        EncodeError: the video could not be written.
     """
 
     def make(folder: Path) -> None:

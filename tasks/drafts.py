@@ -1,4 +1,4 @@
-"""Half-made artefacts of processes that were killed: removed when nobody holds their lock."""
+"""Removal of unfinished cache entries that killed processes left behind."""
 
 import shutil
 from pathlib import Path
@@ -8,12 +8,13 @@ from tasks.locks import give_back, try_take
 
 def sweep_drafts(cache: Path) -> list[Path]:
     """
-    Remove what killed makers left in a cache.
+    Remove the unfinished entries of killed processes from a cache.
 
-    A maker holds its artefact's lock, which the kernel drops when it dies: so whose lock is free is nobody's.
+    A process that creates an entry holds the entry's lock, and the kernel releases the lock when the process
+    dies. Therefore an unfinished entry whose lock is free is abandoned.
 
     Args:
-        cache: folder of a cache on this machine.
+        cache: a cache folder on this machine.
 
     Returns:
         The folders that were removed.

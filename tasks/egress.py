@@ -1,8 +1,8 @@
 """
-The only outgoing HTTP: fetches files from web addresses that callers name.
+Downloads of files from URLs that callers name, with SSRF protection, size limits and resumption.
 
-Every hop is judged twice (its spelling in `tasks.addresses`, the address dialled in `tasks.guarded`), bytes
-are counted as they arrive, and *blocked* and *unreachable* read the same to the caller.
+Every hop is checked twice: its URL in `tasks.addresses`, and the IP address to connect to in
+`tasks.guarded`. Bytes are counted as they arrive. The errors for *blocked* and *unreachable* are the same.
 """
 
 import logging
@@ -28,7 +28,7 @@ _TRIES = 3
 _SPEED_WINDOW_S = 30.0
 _SPAN = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _BYTES = re.compile(r"[0-9]{1,18}")
-"""What a server may say: more digits are no number that a file has, and thousands none that can be read."""
+"""A size in a header: at most 18 digits, because int() refuses thousands of digits."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 _slots: dict[str, threading.BoundedSemaphore] = {}
 _slots_guard = threading.Lock()
@@ -37,13 +37,13 @@ _slots_guard = threading.Lock()
 @dataclass(frozen=True, slots=True)
 class WebFile:
     """
-    What a server said about a file.
+    A file on a web server, as the response headers describe it.
 
     Attributes:
-        url:     the address asked for, not where it was redirected to.
-        version: ETag, or modification time and size; None when the server tells neither.
-        size:    bytes, if told.
-        strong:  the ETag is strong: a broken download can be continued.
+        url:             the requested URL, not the target of a redirect.
+        version:         the ETag, or modification time and size; None if the server sends neither.
+        size:            size in bytes; None if unknown.
+        has_strong_etag: whether the ETag is strong, so that an interrupted download can be resumed.
     """
 
     url: str
@@ -53,21 +53,21 @@ class WebFile:
 
 
 class Egress:
-    """Fetches web files under one set of rules."""
+    """Downloads web files under one set of egress rules."""
 
     def __init__(self, rules: EgressSettings, resolve: Resolve = resolve) -> None:
-        """Keep the rules; `resolve` is for tests, which never ask a real resolver."""
+        """Create a downloader; tests pass a `resolve` that sends no DNS queries."""
         self._rules, self._resolve = rules, resolve
 
     def look(self, url: str) -> WebFile:
         """
-        Ask what is there without fetching it.
+        Return version and size of a file without downloading it.
 
-        It is a GET for one byte and not a HEAD, which signed links and many servers refuse.
+        Sends a GET for one byte, because signed URLs and many servers refuse HEAD.
 
         Raises:
-            InputUnreachable: it gave nothing, or may not be used (then the subclass InputBlocked).
-            ObjectMissing:    the server says 404 or 410.
+            InputUnreachable: the file cannot be fetched. InputBlocked, a subclass: its URL is not allowed.
+            ObjectMissing:    the server responds with 404 or 410.
         """
         try:
             with self._answer(url, {"Range": "bytes=0-0"}, self._deadline()) as answer:
@@ -82,20 +82,21 @@ class Egress:
         self, part: Part, url: str, seen: WebFile | None = None, on_bytes: OnBytes | None = None
     ) -> WebFile:
         """
-        Append to `part` what it lacks of a file.
+        Download the rest of a file into `part`, with retries.
 
         Args:
-            part:     continued when `seen` has a strong ETag that still holds, else begun anew.
-            url:      the file.
-            seen:     what `look` said when the part was begun.
+            part:     the partial file. It is resumed if `expected` has a strong ETag that still matches, else
+                it is restarted.
+            url:      URL of the file.
+            expected: what `probe` returned when the part was started.
             on_bytes: called with the number of bytes that arrived.
 
         Returns:
-            What the server said when it sent the bytes.
+            The file as described by the response that sent the bytes.
 
         Raises:
-            InputUnreachable, ObjectMissing: as `look`.
-            MediaTooLarge: the part's limit was reached.
+            InputUnreachable, ObjectMissing: as `probe`.
+            MediaTooLarge: the limit of the part was exceeded.
         """
         tries, deadline = _TRIES, self._deadline()
         while True:
@@ -120,11 +121,11 @@ class Egress:
             found = _described(url, answer)
             same = seen is not None and seen.version == found.version
             if answer.status_code == 416 and same and part.size == found.size:
-                return found  # the part was complete
+                return found  # the part was already complete
             if _start(answer) != part.size or (part.size and not same):
                 part.restart()
                 if _start(answer) != 0:
-                    raise _Broken("the server sent another range than asked for")
+                    raise _Broken("the server sent another range than requested")
             if found.size is not None:
                 part.expect(found.size)
             self._receive(part, answer, on_bytes)
@@ -134,7 +135,7 @@ class Egress:
 
     def _receive(self, part: Part, answer: httpx.Response, on_bytes: OnBytes | None) -> None:
         window_began, window_bytes = time.monotonic(), 0
-        for block in answer.iter_raw():  # no block size: a chunker would lose its rest when the line breaks
+        for block in answer.iter_raw():  # no block size: httpx drops an incomplete block on disconnect
             part.write(block)
             if on_bytes:
                 on_bytes(len(block))
@@ -142,13 +143,13 @@ class Egress:
             elapsed = time.monotonic() - window_began
             if elapsed > _SPEED_WINDOW_S:
                 if window_bytes < self._rules.min_bytes_per_s * elapsed:
-                    _log.warning("gave up: %d bytes in %.0f s", window_bytes, elapsed)
+                    _log.warning("download too slow, aborted: %d bytes in %.0f s", window_bytes, elapsed)
                     raise InputUnreachable(unreachable_text(_without_query(str(answer.request.url))))
                 window_began, window_bytes = time.monotonic(), 0
 
     @contextmanager
     def _answer(self, url: str, headers: dict[str, str], deadline: float) -> Generator[httpx.Response]:
-        """Send one GET, following judged redirects; the body is read inside the block."""
+        """Send one GET and follow redirects that pass the checks; read the body inside the `with` block."""
         destination, rules = _judged(url, self._rules), self._rules
         asked = {"Accept-Encoding": "identity", "User-Agent": "musetalk-flows", **headers}
         backend = GuardedBackend(self._resolve, self._is_trusted, rules.denied_networks, deadline)
@@ -188,17 +189,17 @@ class Egress:
 
 
 def egress() -> Egress:
-    """Return the way out, as the settings say."""
+    """Return a downloader with the egress rules of the settings."""
     return Egress(get_settings().egress)
 
 
 def is_usable_address(url: str, rules: EgressSettings) -> bool:
     """
-    Tell whether an address may be used as far as its spelling tells; what it resolves to is judged when used.
+    Tell whether the spelling of a URL is allowed. IP addresses are checked when a connection is opened.
 
     Args:
-        url:   a web address.
-        rules: of the settings.
+        url:   the URL.
+        rules: the egress settings.
     """
     try:
         judged_url(url, rules)
@@ -208,21 +209,21 @@ def is_usable_address(url: str, rules: EgressSettings) -> bool:
 
 
 def _judged(url: str, rules: EgressSettings, shown: str | None = None) -> Destination:
-    """Judge an address; log the refusal, and name only `shown` (the first hop) to the caller."""
+    """Validate a URL and log a refusal. The error names only `display_url`, the first hop, if it is given."""
     try:
         return judged_url(url, rules)
     except InputBlocked as error:
-        _log.warning("refused by its spelling: %s", error)
+        _log.warning("URL refused: %s", error)
         raise blocked(shown) if shown else error from None
 
 
 class _Broken(Exception):
-    """The transfer ended early; with a strong ETag it can be continued."""
+    """The transfer ended early; with a strong ETag it can be resumed."""
 
 
 @contextmanager
 def _said(destination: Destination) -> Generator[None]:
-    """Say in our words what httpx raises; the reason goes to the log only."""
+    """Translate errors of httpx to `tasks.errors`; the reason is only logged."""
     try:
         yield
     except httpx.ConnectError as error:
@@ -250,10 +251,10 @@ def _check(answer: httpx.Response, destination: Destination) -> None:
     if status in (404, 410):
         raise ObjectMissing(f"There is no file at {destination.shown} (status {status}).")
     if status not in (200, 206, 416):
-        _log.warning("%s answered %d", destination.shown, status)
+        _log.warning("%s responded with status %d", destination.shown, status)
         raise InputUnreachable(unreachable_text(destination.shown))
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
-        _log.warning("%s answered compressed though asked not to", destination.shown)
+        _log.warning("%s sent a compressed body despite Accept-Encoding: identity", destination.shown)
         raise InputUnreachable(unreachable_text(destination.shown))
 
 
@@ -271,7 +272,7 @@ def _described(url: str, answer: httpx.Response) -> WebFile:
 
 
 def _size(answer: httpx.Response) -> int | None:
-    """Size of the whole file."""
+    """Return the size of the whole file in bytes; None if the response does not say."""
     if answer.status_code == 200:
         length = answer.headers.get("content-length", "")
         return int(length) if _BYTES.fullmatch(length) else None
@@ -280,7 +281,7 @@ def _size(answer: httpx.Response) -> int | None:
 
 
 def _start(answer: httpx.Response) -> int:
-    """Position of the answer's first byte; -1 when the server does not say."""
+    """Return the offset of the response's first byte in the file; -1 if the server does not say."""
     if answer.status_code == 200:
         return 0
     span = _SPAN.fullmatch(answer.headers.get("content-range", ""))

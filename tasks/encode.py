@@ -1,4 +1,4 @@
-"""From crops to a finished file: one picture encode a chunk, then a join that copies it."""
+"""Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
 from contextlib import closing
 from fractions import Fraction
@@ -29,7 +29,7 @@ CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
 
 
 def clip_key(crops: str, talk: Talk) -> str:
-    """Name an encoded chunk by its crops and how it is encoded."""
+    """Return the cache key of an encoded chunk: its crops and the encoding parameters."""
     return content_key(
         kind=CLIP,
         core=CORE_VERSION,
@@ -42,24 +42,26 @@ def clip_key(crops: str, talk: Talk) -> str:
 
 
 def video_key(clips: list[str], audio: SourceFile) -> str:
-    """Name a finished video by its chunks and its sound."""
+    """Return the cache key of a finished video: its encoded chunks and its audio."""
     return content_key(kind=VIDEO, core=CORE_VERSION, clips=clips, audio=audio.sha256)
 
 
 @task(**BY_CONTENT, **RETRY_IO)
 def encode_chunk(key: str, talk: Talk, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
     """
-    Put the crops of one chunk into their pictures and encode these; the crops are dropped afterwards.
+    Paste the crops of one chunk into the frames and encode them as `clip.mp4`; then delete the crops.
 
     Args:
-        key:   `clip_key` of the rest.
-        crops: what `render_chunk` made; None when the encoded chunk is known to exist.
+        key:   `clip_key` of the other arguments.
+        talk:  the render job.
+        chunk: the chunk.
+        crops: the cache entry from `render_chunk`; None if the encoded chunk is known to exist.
     """
     with phase("encode", talk.features.frames):
 
         def make(folder: Path) -> None:
             if crops is None:
-                raise EncodeError(f"chunk {chunk.number} vanished from the cache while it was used")
+                raise EncodeError(f"chunk {chunk.number} was removed from the cache while it was in use")
             _encode(talk, chunk, artefacts().path(crops), folder / CLIP_FILE)
 
         made = artefacts().made_once(CLIP, key, make)
@@ -97,23 +99,24 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
 
 @lru_cache(maxsize=2)
 def _masks(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
-    """The masks of an avatar, shared by all its chunks; see `tasks.inference` for the inode."""
+    """Return the mask cache of an avatar, shared by all its chunks. The inode detects a replaced folder."""
     del avatar, inode, spec
     return MaskCache()
 
 
 def sound_key(audio: SourceFile) -> str:
-    """Name an encoded sound track by its source."""
+    """Return the cache key of an encoded audio track."""
     return content_key(kind=SOUND, core=CORE_VERSION, audio=audio.sha256)
 
 
 @task(**BY_CONTENT, **RETRY_IO)
 def encode_sound(key: str, audio: SourceFile) -> Artefact:
     """
-    Encode the sound, beside everything that is done for the picture; one serves any number of videos.
+    Encode the audio as `sound.m4a`, concurrently with rendering. Videos with the same audio share it.
 
     Args:
-        key: `sound_key` of the rest.
+        key:   `sound_key` of the other arguments.
+        audio: the fetched audio.
     """
     with phase("encode", beside=True):
 
@@ -126,12 +129,13 @@ def encode_sound(key: str, audio: SourceFile) -> Artefact:
 @task(**BY_CONTENT, **RETRY_IO)
 def join(key: str, talk: Talk, clips: list[Artefact], sound: Artefact) -> Artefact:
     """
-    Join the chunks without encoding them again and add the sound.
+    Concatenate the encoded chunks and add the audio, without re-encoding, as `video.mp4`.
 
     Args:
-        key:   `video_key` of the rest.
-        clips: in order; may be empty when the video is known to exist.
-        sound: what `encode_sound` made.
+        key:   `video_key` of the other arguments.
+        talk:  the render job.
+        clips: cache entries of the encoded chunks, in order; may be empty if the video is known to exist.
+        sound: cache entry from `encode_sound`.
     """
     with phase("join"):
 

@@ -1,7 +1,7 @@
 """
-The commented list of all settings, deployments/env.example.
+Generator of deployments/env.example, the commented list of all settings.
 
-`python -m tasks.env_example > deployments/env.example` writes it anew.
+Regenerate the file with `python -m tasks.env_example > deployments/env.example`.
 """
 
 import json
@@ -17,7 +17,7 @@ from tasks.settings_seeds import SEED_NAMES
 
 
 def env_example() -> str:
-    """Return every setting as a commented-out variable with its default and its meaning."""
+    """Return every setting as a commented-out variable with its default and its description."""
     parts = ["# Every setting, with its default. Remove the # of a line to change it. Lists: a,b\n"]
     for name, field in Settings.model_fields.items():
         kind = field.annotation

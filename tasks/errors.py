@@ -1,35 +1,35 @@
 """
-Errors of the outside world: object storage, foreign web servers, this machine's folders.
+Errors of storage, downloads, model installation, webhooks and orchestration.
 
-The codes and their place in the tree are listed in `musetalk_core/errors.py`.
+`musetalk_core/errors.py` lists all problem codes and the tree of error classes.
 """
 
 from musetalk_core.errors import InputError, ModelNotInstalled, RenderError
 
 
 class StorageError(RenderError):
-    """Object storage did not answer, or answered with a failure of its own."""
+    """Object storage did not respond, or responded with a server error."""
 
     code = "storage_unavailable"
     retryable = True
 
 
 class ObjectMissing(StorageError):
-    """The referenced object does not exist (any more)."""
+    """The referenced object does not exist, or was deleted."""
 
     code = "input_not_found"
     retryable = False
 
 
 class ResultReplaced(StorageError):
-    """A result was replaced by another job's output (`overwrite: true`) or by a foreign object."""
+    """A result was replaced by the output of another job (`overwrite: true`) or by another program."""
 
     code = "result_replaced"
     retryable = False
 
 
 class BucketNotAllowed(StorageError):
-    """The bucket or prefix is outside the grants, or the storage itself refused."""
+    """The bucket or prefix is not covered by the grants, or the storage refused access."""
 
     code = "bucket_not_allowed"
     retryable = False
@@ -42,90 +42,90 @@ class UploadFailed(StorageError):
 
 
 class OutputExists(UploadFailed):
-    """The key is taken and overwriting was not asked for."""
+    """An object with this key exists, and the job does not overwrite."""
 
     retryable = False
 
 
 class InputUnreachable(RenderError):
-    """A web address gave no file."""
+    """A URL could not be fetched."""
 
     code = "input_unreachable"
 
 
 class InputBlocked(InputUnreachable):
     """
-    A web address leads where we do not go.
+    A URL is not allowed by the egress rules.
 
-    Code and text equal those of `InputUnreachable` on purpose, so that a caller cannot map our network
-    with it; the reason is in the log.
+    Code and message equal those of `InputUnreachable` on purpose, so that a caller cannot scan the internal
+    network; the reason is logged.
     """
 
 
 class LocalPathDisabled(RenderError):
-    """A reference names a file of this machine outside the folders that the operator opened."""
+    """A reference names a local file outside the folders that the operator allowed."""
 
     code = "local_path_disabled"
 
 
 class AvatarNotPrepared(RenderError):
-    """The avatar is not in the cache and the job forbids preparing it."""
+    """The avatar is not in the cache, and the job does not allow preparing it."""
 
     code = "avatar_not_prepared"
 
 
 class PullFailed(ModelNotInstalled):
-    """Weights could not be had from where the manifest says; the message says why and what to do."""
+    """Model files could not be downloaded; the message states the reason and the next step."""
 
 
 class NotOffered(PullFailed):
-    """The source has no such file, or keeps it from us; another source may do."""
+    """The source has no such file, or denies access to it; another source may have it."""
 
 
 class SignatureInvalid(RenderError):
-    """A webhook was not signed with one of our secrets, was changed, or is not of this time."""
+    """The signature of a webhook does not match, or its timestamp is out of range."""
 
     code = "signature_invalid"
 
 
 class DeliveryFailed(RenderError):
-    """A webhook was given up: its receiver is gone, or did not take it in any of the attempts."""
+    """All attempts to deliver a webhook failed, or its receiver responded with 410 Gone."""
 
     code = "delivery_failed"
 
 
 class SweepFailed(RenderError):
-    """Part of the janitor's work could not be done; the rest was."""
+    """One or more maintenance tasks of the janitor failed; the others were completed."""
 
     code = "sweep_failed"
 
 
 class DirectNotOffered(StorageError):
-    """Our store takes no direct uploads."""
+    """The system's own store accepts no direct uploads."""
 
     code = "direct_not_offered"
     retryable = False
 
 
 class DeadlineExceeded(RenderError):
-    """A job that waits for others has had its time."""
+    """The deadline of a job that waits for child jobs passed."""
 
     code = "deadline_exceeded"
 
 
 class StepFailed(RenderError):
-    """A step of a pipeline failed; what the others made is kept."""
+    """A step of a pipeline failed; the outputs of the other steps are kept."""
 
     code = "step_failed"
 
 
 class PartFailed(RenderError):
-    """A job that another flow asked for did not end well."""
+    """A child job failed, crashed or was canceled."""
 
     code = "part_failed"
 
 
 class ManifestInvalid(InputError):
-    """A batch has no rows, too many, or such that are no jobs where all have to be."""
+    """A batch has no rows, too many rows, or invalid rows where every row must be valid."""
 
     code = "manifest_invalid"

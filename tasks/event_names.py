@@ -1,8 +1,8 @@
-"""Names that runs, automations and the API agree on. Constants alone, so that everything may import it."""
+"""Names of tags and events that runs, automations and the API share. Constants only, without imports."""
 
 from typing import Final
 
 NOTIFY_PROGRESS_TAG: Final = "notify-progress"
-"""Tag of runs that say now and then how far they are: the others say nothing."""
+"""Tag of runs that emit progress events; other runs emit none."""
 PROGRESSED: Final = "musetalk.job.progressed"
-"""Event in which they say so; its payload has a `number`, from 1."""
+"""Name of the progress event; its payload has a `number`, counted from 1."""

@@ -1,4 +1,4 @@
-"""Keeps the artefact cache small enough: the least recently used goes first, what is in use never."""
+"""LRU eviction of the cache, and removal of leftovers. Entries in use are never evicted."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ _GONE = "gone-"
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Something that was removed from a cache, or would be."""
+    """An entry or leftover that was removed, or that a dry run would remove; `size` is in bytes."""
 
     name: str
     size: int
@@ -41,10 +41,10 @@ class _Entry:
 
 class Evictor:
     """
-    Removes artefacts of one cache folder.
+    Evicts entries of one cache folder.
 
-    Walking a big cache takes time, so a process walks it only when its own estimate says it is needed: it
-    went over the limit, added 2 % of it, or has not looked for 30 s.
+    Scanning a big cache takes time. Therefore a process scans it only if its own estimate of the size exceeds
+    the limit, if it added 2 % of the limit, or if its last scan is more than 30 s ago.
     """
 
     def __init__(self, folder: Path, leases: Leases, cache_bytes: int, min_free_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Evictor:
         self._total, self._added, self._looked_at = 0, 0, float("-inf")
 
     def added(self, size: int) -> None:
-        """Count a new artefact, and evict if the cache has grown too large."""
+        """Count a new entry of `size` bytes, and evict if the cache may have grown too large."""
         with self._mutex:
             self._total += size
             self._added += size
@@ -66,10 +66,10 @@ class Evictor:
 
     def make_room(self) -> None:
         """
-        Evict until the disk has its reserve.
+        Evict entries until the disk has its reserve of free space.
 
         Raises:
-            DiskFull: nothing more can be evicted.
+            DiskFull: no more entries can be evicted.
         """
         lacking = self._lacking()
         if lacking > 0:
@@ -77,8 +77,9 @@ class Evictor:
             lacking = self._lacking()
         if lacking > 0:
             raise DiskFull(
-                f"The worker's disk has less than the {self._min_free_bytes / 1e9:.1f} GB that must stay"
-                " free; free some space or lower MUSETALK_STORE__MIN_FREE_BYTES.",
+                "The worker's disk has less free space than its reserve of"
+                f" {self._min_free_bytes / 1e9:.1f} GB. Free some space or lower"
+                " MUSETALK_STORE__MIN_FREE_BYTES.",
                 lacking_bytes=lacking,
             )
 
@@ -87,10 +88,10 @@ class Evictor:
 
     def evict(self, also_free: int = 0) -> int:
         """
-        Remove what is not in use until the limit holds and `also_free` bytes more are free.
+        Evict unused entries until the cache is under its limit and `also_free` more bytes are free.
 
         Returns:
-            Bytes removed.
+            The number of bytes removed.
         """
         removed = self._remove(also_free)
         self.remove_leftovers()
@@ -98,10 +99,10 @@ class Evictor:
 
     def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
         """
-        Remove what is not in use until the limit holds and the disk has its reserve, as far as that goes.
+        Evict unused entries until the cache is under its limit and the disk has its reserve, if possible.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: list the entries without removing them.
         """
         return self._remove(max(0, self._lacking()), dry_run=dry_run)
 
@@ -128,7 +129,7 @@ class Evictor:
         return removed
 
     def take_away(self, folder: Path) -> Path:
-        """Rename an artefact's folder out of the way at once; the caller deletes it afterwards."""
+        """Move an entry's folder to `tmp/` with one rename; the caller deletes it afterwards."""
         gone = self._folder / "tmp" / f"{_GONE}{uuid4().hex}"
         gone.parent.mkdir(parents=True, exist_ok=True)
         mirrored_mark(folder).unlink(missing_ok=True)
@@ -137,10 +138,10 @@ class Evictor:
 
     def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:
         """
-        Remove what dead processes left: half-made folders, old parts, old identities.
+        Remove the leftovers of dead processes: unfinished entries, old partial files, old identities.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: list the leftovers without removing them.
         """
         now = time.time()
         removed: list[Removed] = []
@@ -166,7 +167,7 @@ class Evictor:
 
 
 def remove_unlocked(folder: Path, lock: Path, *, dry_run: bool = False) -> bool:
-    """Remove a maker's temporary folder if nobody holds its lock; tells whether nobody does."""
+    """Remove a temporary folder if no process holds its lock; return whether the lock was free."""
     fd = try_take(lock)
     if fd is None:
         return False
@@ -177,7 +178,7 @@ def remove_unlocked(folder: Path, lock: Path, *, dry_run: bool = False) -> bool:
 
 
 def mirrored_mark(folder: Path) -> Path:
-    """Name the empty file that says an artefact is in the object store too."""
+    """Return the path of the empty file that marks an entry as uploaded to the object store."""
     return folder.with_name(f"{folder.name}.mirrored")
 
 
@@ -190,7 +191,7 @@ def _entries(root: Path) -> Iterator[_Entry]:
 
 
 def folder_size(folder: Path) -> int:
-    """Add up the bytes of all files below a folder."""
+    """Return the total size in bytes of all files below a folder."""
     size = 0
     with os.scandir(folder) as entries:
         for entry in entries:

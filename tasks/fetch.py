@@ -1,4 +1,4 @@
-"""Bring an input here: one look at the outside world per job, a download only when it changed."""
+"""Prefect task that fetches and checks video and audio inputs; unchanged inputs come from the cache."""
 
 from fractions import Fraction
 from typing import Literal
@@ -18,19 +18,19 @@ from tasks.sources import fetch_source, source_path
 
 
 class Fetched(BaseModel):
-    """An input that lies on this machine and was looked at."""
+    """An input that was fetched to this machine and probed."""
 
     model_config = ConfigDict(frozen=True)
 
     given: str | None = Field(repr=False)
-    """The reference as the job has it; may carry a signed query. None for what a step of the job made."""
+    """The job's reference, perhaps with a signed query. None for a file that a step of the job made."""
     source: SourceFile
     duration_s: float | None
     rate: str | None
     frames: int
-    """About how many frames the picture has."""
+    """Approximate number of video frames."""
     phones_of: str | None = None
-    """Key of the spoken text this sound came from, when one of our speech jobs made it."""
+    """Cache key of the spoken text of this audio, if one of our speech jobs made it."""
 
 
 @task(**ALWAYS, **RETRY_IO)
@@ -39,11 +39,11 @@ def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> Fetch
     Fetch and check one input.
 
     Args:
-        given:  a reference as the job has it, or what another step made.
-        wanted: what it must have.
+        given:  the job's reference, or a file that another step made.
+        wanted: the kind of stream that the input must have.
 
     Raises:
-        InputError: it is missing, unreachable, too large, damaged, or lacks the picture or sound asked for.
+        InputError: the input is missing, unreachable, too large or damaged, or lacks the stream.
     """
     with phase("fetch"):
         found = jobs.resolve(given)

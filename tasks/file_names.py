@@ -1,5 +1,5 @@
 """
-Rules for file names: keep what callers wrote, except for characters that a path, key or header cannot carry.
+Sanitizing of file names: callers' names are kept, except for characters unsafe in paths, keys and headers.
 
 Covers generated names, names from callers, suffixes and HTTP headers. Uses only the standard library.
 """
@@ -26,10 +26,10 @@ _VIRAMA: Final = 9
 
 def plain_name(name: str) -> str:
     """
-    Return the last part of a name, path or key, without characters that mislead or break a line.
+    Return the last part of a name, path or key, without control and direction characters.
 
     Args:
-        name: what a client or a store calls a file; `/` and a backslash separate folders.
+        name: file name from a client or a store; `/` and a backslash separate folders.
 
     Returns:
         At most 255 bytes in UTF-8, NFC. Never empty, and never only dots and spaces.
@@ -44,15 +44,16 @@ def plain_name(name: str) -> str:
 
 def safe_stem(name: str) -> str:
     """
-    Return a file's basename without its last extension, fit for a key and a file name.
+    Return a file's basename without its last extension, safe in a key and in a file name.
 
-    Separators and control characters become `_`; letters of all scripts, digits, spaces and other signs stay.
+    Separators and control characters become `_`. Letters of all scripts, digits, spaces and other signs are
+    kept.
 
     Args:
-        name: a name, path or key; only what follows the last `/` counts.
+        name: a name, path or key; only the part after the last `/` is used.
 
     Returns:
-        The stem in NFC, without leading dots, of any length; `file` when nothing is left.
+        The stem in NFC, without leading dots, of any length; `file` if nothing is left.
     """
     base = name.rsplit("/", 1)[-1]
     stem, dot, _ = base.rpartition(".")
@@ -62,18 +63,18 @@ def safe_stem(name: str) -> str:
 
 def checked_name(name: str) -> str:
     """
-    Check a file name that a caller gives.
+    Check a file name from a caller.
 
     Returns:
         The name in NFC.
 
     Raises:
-        ValueError: it is empty or blank, starts with a dot, is longer than 255 bytes, or has a separator, a
-            control character, a direction mark or a zero-width character that joins nothing.
+        ValueError: the name is empty or blank, starts with a dot, is longer than 255 bytes, or contains a
+            separator, a control character, a direction mark or a zero-width character that joins nothing.
     """
     normal = unicodedata.normalize("NFC", name)
     if not _has_content(_clean(normal)):
-        raise ValueError("an output name needs at least one letter, digit or sign beside dots and spaces")
+        raise ValueError("an output name needs at least one letter, digit or sign besides dots and spaces")
     if normal.startswith("."):
         raise ValueError("an output name cannot start with a dot")
     if _clean(normal) != normal:
@@ -81,7 +82,7 @@ def checked_name(name: str) -> str:
         called = unicodedata.name(bad, "a control character")
         raise ValueError(
             f"an output name cannot contain U+{ord(bad):04X} ({called}):"
-            " separators, control characters, direction marks and stray zero-width characters are refused"
+            " separators, control characters, direction marks and stray zero-width characters are not allowed"
         )
     if len(normal.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"an output name has at most {MAX_NAME_BYTES} bytes in UTF-8")
@@ -90,18 +91,18 @@ def checked_name(name: str) -> str:
 
 def output_name(video_name: str, audio_name: str, given: str | None = None) -> str:
     """
-    Return the name of a rendered video: the given one, or `<video stem>_<audio stem>`, with `.mp4`.
+    Return the name of a rendered video: the requested one or `<video stem>_<audio stem>`, with `.mp4`.
 
     Args:
         video_name: name or key of the avatar's file.
-        audio_name: name or key of the speech's file.
-        given:      the wanted name, with or without `.mp4`, or None.
+        audio_name: name or key of the speech file.
+        requested:  the requested name, with or without `.mp4`, or None.
 
     Returns:
-        The name, at most 255 bytes; a longer one is cut and gets eight digits of its hash.
+        The name, at most 255 bytes. A longer one is truncated and gets eight hexadecimal digits of its hash.
 
     Raises:
-        ValueError: see `checked_name`.
+        ValueError: see `validate_name`.
     """
     if given is None:
         return fit_name(f"{safe_stem(video_name)}_{safe_stem(audio_name)}", ".mp4")
@@ -111,19 +112,19 @@ def output_name(video_name: str, audio_name: str, given: str | None = None) -> s
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split a name into its stem and its last extension with the dot; a name without one has an empty one."""
+    """Split a name into its stem and its last extension with the dot; the extension may be empty."""
     stem, dot, ending = name.rpartition(".")
     return (stem, f".{ending}") if dot and stem.strip(".") and len(ending.encode()) <= 16 else (name, "")
 
 
 def fit_name(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
     """
-    Join a stem and an ending; a stem that is too long is cut and gets eight digits of its hash.
+    Join a stem and an ending; a stem that is too long is truncated and gets eight digits of its hash.
 
     Args:
-        stem:   cut between graphemes if the name is too long.
-        ending: never cut.
-        room:   limit of the name in bytes of UTF-8.
+        stem:      the stem, truncated between graphemes if the name is too long.
+        ending:    the ending, never truncated.
+        max_bytes: limit of the name in bytes of UTF-8.
     """
     if len(stem.encode()) + len(ending.encode()) <= room:
         return stem + ending
@@ -136,9 +137,9 @@ def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> 
     Add the same suffix before the extension of each name of a set.
 
     Args:
-        names: of files that belong together; their stems are cut alike.
-        mark:  the suffix without its `_`; empty for none.
-        room:  limit of a name in bytes of UTF-8.
+        names:     names of files that belong together; their stems are truncated alike.
+        suffix:    the suffix without its `_`; empty for none.
+        max_bytes: limit of a name in bytes of UTF-8.
     """
     split = [split_name(name) for name in names]
     tail = f"_{mark}" if mark else ""
@@ -148,10 +149,10 @@ def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> 
 
 def key_prefix_and_room(prefix: str) -> tuple[str, int]:
     """
-    Return the key prefix of the files below a prefix, and the bytes that remain for a name.
+    Return a folder's key prefix with its slash, and the number of bytes that remain for a file name.
 
     Args:
-        prefix: folder in a bucket, with or without slashes around it; empty for none.
+        prefix: folder in a bucket, with or without slashes around it; empty for the root.
     """
     folder = f"{prefix.strip('/')}/".removeprefix("/")
     return folder, min(MAX_NAME_BYTES, MAX_KEY_BYTES - len(folder.encode()))
@@ -159,9 +160,9 @@ def key_prefix_and_room(prefix: str) -> tuple[str, int]:
 
 def content_disposition(name: str) -> str:
     """
-    Return the header that tells a browser a file's name (RFC 6266).
+    Return the Content-Disposition header for a file name (RFC 6266).
 
-    Clients that do not know `filename*` (RFC 5987) read an ASCII form, in which other characters are `_`.
+    Clients without support for `filename*` (RFC 5987) read an ASCII form, in which other characters are `_`.
     """
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
@@ -213,7 +214,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Tell whether a position is a grapheme boundary: the rules of UAX 29 that occur in names."""
+    """Tell whether a position is a grapheme boundary, by the rules of UAX 29 that matter in names."""
     if at >= len(text):
         return True
     before, after = text[at - 1], text[at]

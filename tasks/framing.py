@@ -1,4 +1,4 @@
-"""A still picture as a job wants it shown."""
+"""Prefect task that crops and scales a still picture around a face, for portraits."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FRAMED, PNG = "framed", "picture.png"
 
 
 def framed_key(source: SourceFile, frame: framing.Frame, face: FaceChoice) -> str:
-    """Name a framed picture by everything that decides its pixels."""
+    """Return the cache key of a cropped picture: the source, the crop, the size and the choice of face."""
     return content_key(
         kind=FRAMED,
         core=CORE_VERSION,
@@ -32,14 +32,17 @@ def framed_key(source: SourceFile, frame: framing.Frame, face: FaceChoice) -> st
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def frame_picture(key: str, source: SourceFile, frame: framing.Frame, face: FaceChoice) -> Artefact:
     """
-    Cut a still picture around a face and make it smaller; the artefact holds `picture.png`.
+    Crop a still picture around a face, scale it down, and store it as `picture.png` in the cache entry.
 
     Args:
-        key: `framed_key` of the rest.
+        key:    `framed_key` of the other arguments.
+        source: the fetched picture.
+        frame:  the crop and the maximum width and height in pixels.
+        face:   which face to use if there are several.
 
     Raises:
-        NoFaceFound: it shall be cut around a face and shows none.
-        MediaUnreadable, MediaTooLarge: it is no still picture, damaged or too large.
+        NoFaceFound: the crop needs a face, and the picture shows none.
+        MediaUnreadable, MediaTooLarge: the file is not a still picture, or is damaged or too large.
     """
     with phase("fetch"):
 

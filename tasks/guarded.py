@@ -1,8 +1,8 @@
 """
-An HTTP client that dials only addresses that were judged.
+HTTP client with SSRF protection: it connects only to IP addresses that passed the egress rules.
 
-The pool of httpx's transport is private (httpx is pinned below 0.29, and a test guards it): this is the one
-place that touches it.
+The connection pool of httpx's transport is private. httpx is pinned below 0.29, and a test checks the access;
+this is the only module that uses it.
 """
 
 import socket
@@ -19,18 +19,18 @@ import httpx
 from tasks.addresses import judged_answers
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Host and port to addresses; raises OSError."""
+"""Returns the IP addresses of a host and port; raises OSError if the host does not resolve."""
 
 RESOLVE_S = 5.0
 _REFUSED = "destination not allowed"
 
 
 class DestinationDenied(httpcore.ConnectError):
-    """The name resolves to an address we do not talk to."""
+    """The host resolves to a denied IP address."""
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver, at most 5 s, eight questions at a time."""
+    """Resolve a host with the system's resolver: a timeout of 5 s, at most eight lookups at a time."""
     question = _resolvers().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     return [str(answer[4][0]) for answer in question.result(RESOLVE_S)]
 
@@ -41,19 +41,19 @@ def _resolvers() -> ThreadPoolExecutor:
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Resolve, judge every answer, dial exactly an address that was judged, and stop at a deadline."""
+    """A network backend that resolves hosts, connects only to allowed addresses, and has a deadline."""
 
     def __init__(
         self, resolve: Resolve, trusted: Callable[[str, int], bool], denied: Iterable[str], deadline: float
     ) -> None:
         """
-        Build a backend for one request and its redirects.
+        Create a backend for one request and its redirects.
 
         Args:
-            resolve:  gives the addresses of a name.
-            trusted:  tells whether the operator allowed this host and port by name.
-            denied:   networks denied to all.
-            deadline: on `time.monotonic()`, after which nothing is read or written.
+            resolve:         returns the IP addresses of a host.
+            is_trusted:      tells whether the operator allowed a host and port by name.
+            denied_networks: networks that are denied for every host.
+            deadline:        time of `time.monotonic()` after which nothing is read or written.
         """
         self._resolve, self._trusted, self._denied = resolve, trusted, tuple(denied)
         self._deadline = deadline
@@ -67,7 +67,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Open a connection to one of the judged addresses."""
+        """Connect to the first allowed address that accepts; raise DestinationDenied if one is denied."""
         try:
             answers = self._resolve(host, port)
         except (OSError, TimeoutError, UnicodeError) as error:
@@ -89,22 +89,22 @@ class GuardedBackend(httpcore.NetworkBackend):
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
-        """Refuse: no web address means a socket of this machine."""
+        """Raise DestinationDenied: no URL may lead to a Unix socket of this machine."""
         raise DestinationDenied(_REFUSED)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep."""
+        """Sleep for some seconds."""
         self._real.sleep(seconds)
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection on which no wait goes beyond the deadline, however slowly bytes drip."""
+    """A connection whose timeouts never exceed the deadline, even if bytes arrive slowly."""
 
     def __init__(self, real: httpcore.NetworkStream, deadline: float) -> None:
         self._real, self._deadline = real, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read some bytes."""
+        """Read at most `max_bytes` bytes."""
         return self._real.read(max_bytes, _left(self._deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -112,30 +112,30 @@ class _TimedStream(httpcore.NetworkStream):
         self._real.write(buffer, _left(self._deadline, timeout))
 
     def close(self) -> None:
-        """Close."""
+        """Close the connection."""
         self._real.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """Go on in TLS, for the host's name and not the address dialled."""
+        """Start TLS; the certificate is verified for the host name, not for the IP address."""
         real = self._real.start_tls(ssl_context, server_hostname, _left(self._deadline, timeout))
         return _TimedStream(real, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """Pass on."""
+        """Return extra information of the wrapped connection."""
         return self._real.get_extra_info(info)
 
 
 def _left(deadline: float, timeout: float | None) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout("the time for this request is over")
+        raise httpcore.ReadTimeout("the deadline of this request passed")
     return left if timeout is None else min(left, timeout)
 
 
 def guarded_client(backend: GuardedBackend, timeout: httpx.Timeout) -> httpx.Client:
-    """Build a client on a guarded pool: no proxies, no environment, no redirects of its own."""
+    """Create a client on a guarded backend, without proxies, environment variables or redirects."""
     transport = httpx.HTTPTransport(verify=_tls(), trust_env=False)
     transport._pool.close()  # pyright: ignore[reportPrivateUsage]  see the module's docstring
     transport._pool = httpcore.ConnectionPool(  # pyright: ignore[reportPrivateUsage]

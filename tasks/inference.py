@@ -1,4 +1,4 @@
-"""The engine's work, one chunk at a time."""
+"""Prefect task that renders the face crops of a video with an engine, one chunk at a time."""
 
 import os
 from fractions import Fraction
@@ -27,7 +27,7 @@ CROPS = "crops"
 
 
 class Talk(BaseModel):
-    """What all chunks of one job share."""
+    """The parameters that all chunks of one lip-sync job share."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Talk(BaseModel):
     preset: str
 
     def scene(self) -> Scene:
-        """Open the avatar."""
+        """Open the avatar and the source, for rendering."""
         folder = artefacts().path(self.avatar.artefact)
         prepared = _avatar(folder, folder.stat().st_ino)
         return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
@@ -50,13 +50,13 @@ class Talk(BaseModel):
 
 @lru_cache(maxsize=2)
 def _avatar(folder: Path, inode: int) -> avatar.Avatar:
-    """Read an avatar once for all its chunks; one that was prepared anew is another folder of that name."""
+    """Load an avatar once for all its chunks. The inode differs if the avatar was prepared again."""
     del inode
     return avatar.load(folder)
 
 
 class ChunkRef(BaseModel):
-    """Which chunk, in JSON."""
+    """A chunk as JSON: its number, and its frames from `start` up to but not including `stop`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,12 +65,12 @@ class ChunkRef(BaseModel):
     stop: int
 
     def chunk(self) -> Chunk:
-        """The core's record."""
+        """Return the chunk as the core's type."""
         return Chunk(self.number, self.start, self.stop)
 
 
 def crops_key(talk: Talk, chunk: Chunk) -> str:
-    """Name rendered crops by everything that decides their pixels."""
+    """Return the cache key of rendered crops: avatar, speech features, engine, rate and frame range."""
     return content_key(
         kind=CROPS,
         core=CORE_VERSION,
@@ -85,17 +85,19 @@ def crops_key(talk: Talk, chunk: Chunk) -> str:
 
 
 def _fair_share() -> int:
-    """The encoder of the chunk before works at the same time; and Python lets few threads be of use."""
+    """Return half of the cores, 1 to 4: the previous chunk is encoded meanwhile, and the GIL limits gains."""
     return min(4, max(1, (os.cpu_count() or 1) // 2))
 
 
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
     """
-    Render the face crops of one chunk.
+    Render the face crops of one chunk into a cache entry.
 
     Args:
-        key: `crops_key` of the rest.
+        key:   `crops_key` of the other arguments.
+        talk:  the render job.
+        chunk: the chunk.
     """
     total = talk.features.frames
     with phase("render", total) as report:

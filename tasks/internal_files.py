@@ -1,8 +1,8 @@
 """
-References to internal files, which only our own steps can create.
+References to internal files, which only the steps of a flow can create.
 
-Inputs of a job are text, checked by `tasks.refs`, and never become one of these. Steps use them to pass files
-of the own store and of the cache to other steps.
+The inputs of a job are text, checked by `tasks.refs`, and are never converted to internal references. Steps
+use them to pass files of the own store and of the cache to other steps.
 """
 
 from pydantic import Field
@@ -20,12 +20,12 @@ class StoredFile(Ref):
 
     @property
     def uri(self) -> str:
-        """Return a name for people and records, without the path of a folder store."""
+        """Return a URI for messages and records, without the path of a folder store."""
         return self.ref.uri if self.key is None else f"store://{self.key}"
 
 
 class ArtefactFile(Ref):
-    """A file of a cached artefact, which another step takes as its input."""
+    """A file of a cache entry that another step uses as its input."""
 
     kind: str
     key: str
@@ -33,7 +33,7 @@ class ArtefactFile(Ref):
 
     @property
     def uri(self) -> str:
-        """Return a name for records."""
+        """Return a URI for records."""
         return f"artefact://{self.kind}/{self.key}/{self.file}"
 
 
@@ -41,15 +41,15 @@ InternalFile = StoredFile | ArtefactFile
 
 
 def artefact_file(made: Artefact, file: str) -> ArtefactFile:
-    """Return the reference to a file of an artefact."""
+    """Return the reference to a file of a cache entry."""
     return ArtefactFile(kind=made.kind, key=made.key, file=file)
 
 
 def parse_artefact_uri(uri: str) -> ArtefactFile | None:
     """
-    Parse the `uri` of an ArtefactFile; None for any other reference.
+    Parse the `uri` of an ArtefactFile; return None for any other reference.
 
-    Only for records of our own steps (`SourceFile.uri`), never for text of a job.
+    Only for records of internal steps (`SourceFile.uri`), never for text from a job.
     """
     scheme, _, rest = uri.partition("://")
     match scheme:

@@ -1,4 +1,4 @@
-"""`job://id`: another job's finished output as an input."""
+"""Resolution of `job://ID` references: the finished output of another job as an input."""
 
 import json
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from tasks.stored_results import home_store_key
 from tasks.tenancy import TENANT_TAG, may_use
 
 _SPOKEN = "speech"
-"""Kind of the artefact of a spoken text."""
+"""Cache kind of a spoken text."""
 _FIELDS = ("video", "audio", "picture")
-"""Of results: the file that stands for the job, the likeliest first."""
+"""Fields of a result that may hold the main output, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    Where an input really is.
+    The location of an input after `job://` was resolved.
 
     Attributes:
-        where:  a reference as a job spells it, or a file that only our own steps can name.
-        speech: key of the spoken text that it is, if one of our jobs made it.
+        location: a media reference, or an internal file.
+        speech:   cache key of the spoken text, if the input is speech that one of our jobs made.
     """
 
     where: str | InternalFile
@@ -38,13 +38,13 @@ class Found:
 
 def resolve(given: str | InternalFile) -> Found:
     """
-    Follow a `job://` reference; every other reference is returned as it is, a spoken text known as such.
+    Resolve a `job://` reference. Other references are returned unchanged, with the key of spoken text.
 
     Args:
-        given: as a job spells it, or what another step made.
+        reference: the job's reference, or a file that another step made.
 
     Raises:
-        InputError:    what should be a job's id is none.
+        InputError:    the id in the reference is not a UUID.
         ObjectMissing: the job is unknown, unfinished, or has no such file.
     """
     if isinstance(given, ArtefactFile) and given.kind == _SPOKEN:
@@ -57,7 +57,7 @@ def resolve(given: str | InternalFile) -> Found:
     stored = named_file(_files(result), name) if name else _main(result)
     if stored is None:
         what = f"file {name}" if name else "audio, video or picture"
-        raise ObjectMissing(f"job {job} has made no {what}")
+        raise ObjectMissing(f"job {job} has no {what}")
     speech = result.get("speech")
     is_sound = stored == (result.get("video") or result.get("audio"))
     ref = ObjectRef.model_validate({name: stored.get(name) for name in ObjectRef.model_fields})
@@ -68,14 +68,14 @@ def resolve(given: str | InternalFile) -> Found:
 
 def named_file(files: Mapping[str, Any], name: str) -> Any:
     """
-    Find a file of a job.
+    Return one file of a job's result.
 
     Args:
-        files: all of them by name.
-        name:  a file's, or the ending that only one of them has: srt.
+        files: all files by name.
+        name:  a file name, or an extension that only one file has, such as srt.
 
     Returns:
-        What is known of it; None when there is none, or several end so.
+        The record of the file; None if no file or several files match.
     """
     if name in files:
         return files[name]
@@ -97,7 +97,7 @@ def _result(job: str) -> dict[str, Any]:
     try:
         run = UUID(job)
     except ValueError:
-        raise InputError(f"job://{job} does not name a job: its id should be a UUID") from None
+        raise InputError(f"job://{job} is not a valid reference: the id of a job is a UUID") from None
     wanted = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[run]), key=ArtifactFilterKey(any_=["result"])
     )
@@ -112,7 +112,7 @@ def _result(job: str) -> dict[str, Any]:
 
 
 def _may_see(client: Any, run: UUID) -> bool:
-    """A tenant's jobs take in its own jobs' outputs only: what the API looks at may come from a manifest."""
+    """Tell whether the current tenant may use a run. The API's check does not cover rows of manifests."""
     found = client.read_flow_run(run)
     owners = {tag.removeprefix(TENANT_TAG) for tag in found.tags if tag.startswith(TENANT_TAG)}
     control: Any = (found.parameters or {}).get("control")

@@ -1,4 +1,4 @@
-"""What makes two pieces of work the same: the key of an artefact."""
+"""Content keys: the cache key of a result, hashed from everything that decides its content."""
 
 import hashlib
 import json
@@ -10,10 +10,10 @@ from typing import Any
 
 def content_key(**parts: Any) -> str:
     """
-    Hash everything that decides a result: content hashes, parameters, versions.
+    Return the cache key of a result from everything that decides it: content hashes, parameters, versions.
 
-    The hash is SHA-256 over JSON with sorted names, no blanks and ASCII only. 1, 1.0, "1" and True give four
-    different keys; a tuple equals a list; a Fraction is written {"fraction": "24000/1001"}.
+    The key is the SHA-256 of JSON with sorted names, no blanks and ASCII only. 1, 1.0, "1" and True give four
+    different keys. A tuple equals a list. A Fraction is written {"fraction": "24000/1001"}.
 
     Args:
         parts: None, bool, int, str, finite float, Fraction, and lists, tuples and dicts (str keys) of them.
@@ -22,9 +22,9 @@ def content_key(**parts: Any) -> str:
         64 hexadecimal digits.
 
     Raises:
-        TypeError:  a part has another type. A Path is refused: where a file lies does not decide a result,
-            give the hash of its content.
-        ValueError: a float is infinite or not a number, or nothing was given.
+        TypeError:  a part has another type. A Path is refused, because the location of a file does not decide
+            a result: pass the hash of its content.
+        ValueError: a float is infinite or NaN, or there are no parts.
     """
     if not parts:
         raise ValueError("a key needs at least one part")
@@ -50,7 +50,7 @@ def _plain(value: Any) -> Any:
             return [_plain(part) for part in _items(value)]
         case _:
             raise TypeError(
-                f"a {type(value).__name__} cannot be part of a key; give its content hash or text"
+                f"a {type(value).__name__} cannot be part of a key; pass its content hash or text"
             )
 
 

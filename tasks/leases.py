@@ -1,9 +1,9 @@
 """
-Which artefacts are in use, by all processes of this machine.
+Leases: which cache entries the processes of this machine use.
 
-Each process has one lease file, locked with flock as long as the process lives, that lists what it touched
-since `release()`. Names are added under the shared `evict.lock`; who evicts holds it alone. So a name is
-either listed before the evictor reads the leases, or looked up after it has finished.
+Each process has one lease file, locked with flock while the process lives, that lists the entries it has used
+since `release()`. Names are added under the shared `evict.lock`; eviction holds that lock exclusively. So a
+name is either listed before the evictor reads the leases, or looked up after the eviction has finished.
 """
 
 import os
@@ -16,7 +16,7 @@ from tasks.locks import close_lock, open_lock, shared, try_lock
 
 
 class Leases:
-    """The lease file of this process, and a look at everybody's."""
+    """The lease file of this process, and access to the lease files of all processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "leases"
@@ -26,14 +26,14 @@ class Leases:
         _all.add(self)
 
     def _forget(self) -> None:
-        """Start without a file; also what a forked child does, for its parent keeps the old one."""
+        """Reset to no lease file; also called in a forked child, because its parent keeps the old file."""
         self._mutex = threading.Lock()
         self._names: set[str] = set()
         self._fd = -1
         self._path: Path | None = None
 
     def hold(self, name: str) -> None:
-        """Keep an artefact from being evicted until `release()`; look for it only afterwards."""
+        """Protect an entry from eviction until `release()`. Call this before looking the entry up."""
         with self._mutex:
             if name in self._names:
                 return
@@ -42,7 +42,7 @@ class Leases:
             self._names.add(name)
 
     def release(self) -> None:
-        """Let everything go that this process held."""
+        """Release all leases of this process."""
         with self._mutex:
             if self._fd >= 0:
                 with shared(self.evict_lock):
@@ -52,9 +52,9 @@ class Leases:
 
     def live(self, *, others_only: bool = False) -> set[str]:
         """
-        Collect what living processes hold, and remove the files of dead ones.
+        Return the entries that live processes use, and remove the lease files of dead processes.
 
-        Call it with `evict_lock` held alone.
+        The caller must hold `evict_lock` exclusively.
         """
         names: set[str] = set()
         for path in self._folder.iterdir():
@@ -71,7 +71,7 @@ class Leases:
         return names
 
     def _own(self) -> int:
-        """Open this process's file; with `evict_lock` held, or an evictor could take it for a dead one's."""
+        """Open this process's file. The caller holds `evict_lock`, else an evictor could remove the file."""
         if self._fd < 0:
             self._path = self._folder / f"{os.getpid()}-{uuid4().hex}"
             self._fd = open_lock(self._path)

@@ -1,4 +1,8 @@
-"""Lines of JSON in our own store, written once: what a long job goes by whenever it starts anew. Light."""
+"""
+JSON Lines in the system's own store, written once: the rows of a batch, which a restarted job reads again.
+
+Imports no torch: the REST API uses this module.
+"""
 
 import json
 import tempfile
@@ -10,19 +14,19 @@ from tasks.errors import OutputExists
 from tasks.storage import home_store
 
 BATCHES: Final = "batches/"
-"""Where the rows of batches lie in our own store."""
+"""Key prefix of the rows of batches in the system's own store."""
 
 
 def write_lines(key: str, lines: Iterable[Any]) -> None:
     """
-    Store some lines, unless somebody has; nothing is there until all are.
+    Store JSON lines under a key, unless the key exists. The object appears only when it is complete.
 
     Args:
-        key:   where.
-        lines: JSON each.
+        key:   key in the system's own store.
+        lines: JSON values, one per line.
 
     Raises:
-        StorageError, UploadFailed: they could not be stored.
+        StorageError, UploadFailed: the lines could not be stored.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines"
@@ -31,20 +35,20 @@ def write_lines(key: str, lines: Iterable[Any]) -> None:
         try:
             home_store().upload(path, key, "application/x-ndjson", overwrite=False)
         except OutputExists:
-            return  # another start of the same job was quicker: what it wrote counts
+            return  # another attempt of the same job wrote them first
 
 
 def has_lines(key: str) -> bool:
-    """Tell whether lines were written there."""
+    """Tell whether lines were stored under a key."""
     return home_store().find(key) is not None
 
 
 def read_lines(key: str) -> Iterator[Any]:
     """
-    Yield the lines of a key, streamed.
+    Yield the JSON values that were stored under a key; the object is streamed.
 
     Raises:
-        ObjectMissing, StorageError: they cannot be had.
+        ObjectMissing, StorageError: the object cannot be read.
     """
     rest = b""
     for block in home_store().read(key):

@@ -1,4 +1,4 @@
-"""What lies in a folder of a bucket: asked for by scheduled batches. Light."""
+"""Listing of S3 folders within the grants, for scheduled batches. Imports no torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ MOST: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object."""
+    """An object in a bucket that jobs may read."""
 
     uri: str
     stem: str
-    """Its key below the folder, without the last extension."""
+    """Key relative to the folder, without the last extension."""
     version: str
     modified: datetime
 
 
 def list_folder(uri: str) -> Iterator[Listed]:
     """
-    Yield the objects of a folder and of those in it, by key; those that stand for folders are none.
+    Yield the objects of a folder and its subfolders, ordered by key. Keys that end in a slash are skipped.
 
     Args:
         uri: `s3://bucket/folder/`.
 
     Raises:
-        BucketNotAllowed: jobs may not read there.
-        StorageError:     the storage did not answer.
-        ManifestInvalid:  there are more than `MOST`.
+        BucketNotAllowed: the grants do not allow reading the folder.
+        StorageError:     the storage did not respond.
+        ManifestInvalid:  the folder has more than `MAX_OBJECTS` objects.
     """
     place = locate(uri, "read")
     folder = place.key if place.key.endswith("/") else f"{place.key}/"
@@ -50,10 +50,10 @@ def list_folder(uri: str) -> Iterator[Listed]:
 
 def look_at(uri: str) -> Listed:
     """
-    Look at one object.
+    Return version and modification time of one object.
 
     Raises:
-        ObjectMissing, BucketNotAllowed, StorageError: it cannot be had.
+        ObjectMissing, BucketNotAllowed, StorageError: the object cannot be read.
     """
     place = locate(uri, "read")
     info = place.objects.head(place.key)

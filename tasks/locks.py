@@ -1,8 +1,8 @@
 """
-Locks between processes and threads on flock(2): the kernel drops them when their holder dies.
+File locks between processes and threads, on flock(2): the kernel releases them when their holder dies.
 
-Local file systems only. Open lock files are closed in forked children, so that a child that outlives its
-parent does not keep the parent's locks.
+They work on local file systems only. Lock files are closed in forked children, so that a child that outlives
+its parent does not keep the parent's locks.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ _guard = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Close the copies of the parent's locks; closing one of several copies releases nothing."""
+    """Close the child's copies of lock files; the parent's locks stay, because the parent has them open."""
     global _guard
     _guard = threading.Lock()
     for fd in _held:
@@ -35,7 +35,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def open_lock(path: Path) -> int:
-    """Open (and make) a lock file; give the descriptor back to `close_lock`."""
+    """Open a lock file, creating it if needed; close the descriptor with `close_lock`."""
     with _guard:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _held.add(fd)
@@ -51,7 +51,7 @@ def close_lock(fd: int) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock without waiting; False when somebody has it."""
+    """Acquire an exclusive lock without waiting; return False if it is held elsewhere."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -61,14 +61,14 @@ def try_lock(fd: int) -> bool:
 
 @contextmanager
 def shared(path: Path) -> Generator[None]:
-    """Hold a lock that others may share; waits for an exclusive holder."""
+    """Hold a shared lock inside the `with` block; waits for an exclusive holder."""
     with _locked(path, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
 def exclusive(path: Path) -> Generator[None]:
-    """Hold a lock alone; waits for everybody."""
+    """Hold an exclusive lock inside the `with` block; waits for all other holders."""
     with _locked(path, fcntl.LOCK_EX):
         yield
 
@@ -86,14 +86,15 @@ def _locked(path: Path, how: int) -> Generator[None]:
 @contextmanager
 def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | None]:
     """
-    Let one of many do a piece of work while the others wait for its result.
+    Let one of several callers compute a result while the others wait for it.
 
     Args:
-        path: lock file of this work; removed after use.
-        done: the result if it is there, else None. Asked while waiting, and again with the lock held.
+        path:        lock file of the computation; removed after use.
+        find_result: returns the result if it exists, else None. Called while waiting and under the lock.
 
     Yields:
-        What `done` gave, or None: then the lock is held and the body must do the work.
+        The result of `find_result`. If it is None, the lock is held and the `with` block
+        must compute the result.
     """
     result, fd = done(), None
     while result is None:
@@ -111,7 +112,7 @@ def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | Non
 
 
 def try_take(path: Path) -> int | None:
-    """Take the lock file at `path` without waiting; give it back with `give_back`."""
+    """Acquire the lock file at `path` without waiting; return None if it is held. Use with `release_lock`."""
     fd = open_lock(path)
     if try_lock(fd) and _is_current(fd, path):
         return fd
@@ -120,13 +121,13 @@ def try_take(path: Path) -> int | None:
 
 
 def give_back(fd: int, path: Path) -> None:
-    """Remove a lock file while it is held (who waits for it sees that it went), then release it."""
+    """Remove a lock file while it is held, which tells waiters to reopen it, and then release the lock."""
     path.unlink(missing_ok=True)
     close_lock(fd)
 
 
 def _is_current(fd: int, path: Path) -> bool:
-    """Tell whether the file behind the descriptor still has the name (its last holder removes it)."""
+    """Tell whether the descriptor's file is still at `path`: its previous holder removes it on release."""
     try:
         return os.fstat(fd).st_ino == path.stat().st_ino
     except FileNotFoundError:

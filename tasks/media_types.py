@@ -1,4 +1,4 @@
-"""What a finished file is, by its name's ending: told to object stores and to browsers alike."""
+"""Media types (Content-Type) of output files by extension, for object stores and HTTP responses."""
 
 from typing import Final
 
@@ -20,9 +20,9 @@ _TYPES: Final = {
 
 def media_type(name: str) -> str:
     """
-    Return the media type of a file that a job made.
+    Return the media type of an output file.
 
     Args:
-        name: its name; one that no job gives is bytes and nothing more.
+        name: file name; an unknown extension gives `application/octet-stream`.
     """
     return _TYPES.get("." + name.rpartition(".")[2], "application/octet-stream")

@@ -1,4 +1,4 @@
-"""The copy of shared artefacts in the object store, where other workers find them."""
+"""Remote mirror of the cache: copies of shared entries in the object store, for other workers."""
 
 import json
 from pathlib import Path
@@ -14,22 +14,23 @@ _MANIFEST = "manifest.json"
 
 class Mirror:
     """
-    Shared artefacts below `artefacts/` of a store.
+    Shared cache entries below `artefacts/` of a store.
 
-    Each upload has a folder of its own and `manifest.json` names it at the end: half an upload is never
-    seen, and two workers that made the same artefact at once cannot mix their files.
+    Each upload has a folder of its own, and `manifest.json` refers to it once it is complete. So an
+    incomplete upload is never visible, and two workers that upload the same entry at once cannot mix their
+    files.
     """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
     def find(self, kind: str, key: str) -> Artefact | None:
-        """Return the artefact if it was uploaded completely."""
+        """Return the entry if it was uploaded completely, else None."""
         manifest = self._manifest(kind, key)
         return None if manifest is None else _artefact(kind, key, manifest[1])
 
     def put(self, artefact: Artefact, folder: Path) -> None:
-        """Upload the files of `folder`, then the manifest; does nothing when it is there."""
+        """Upload the files of `folder`, then the manifest; do nothing if the entry is in the mirror."""
         if self.find(artefact.kind, artefact.key) is not None:
             return
         base, upload = _base(artefact.kind, artefact.key), uuid4().hex
@@ -41,24 +42,24 @@ class Mirror:
 
     def fetch(self, kind: str, key: str, into: Path) -> Artefact:
         """
-        Download all files into an empty folder.
+        Download all files of an entry into an empty folder.
 
         Raises:
-            ObjectMissing: there is no such artefact.
-            StorageError:  a file has another size than its manifest says, or the store failed.
+            ObjectMissing: the mirror has no such entry.
+            StorageError:  a file does not have the size in its manifest, or the store failed.
         """
         manifest = self._manifest(kind, key)
         if manifest is None:
-            raise ObjectMissing(f"the {kind} artefact {key[:12]}… is not in the store any more", key=key)
+            raise ObjectMissing(f"the {kind} cache entry {key[:12]}… is no longer in the store", key=key)
         upload, sizes = manifest
         for name, size in sizes.items():
             found = self._objects.download(f"{_base(kind, key)}/{upload}/{name}", None, into / name)
             if found.size != size:
-                raise StorageError(f"the {kind} artefact {key[:12]}… in the store is damaged", key=key)
+                raise StorageError(f"the {kind} cache entry {key[:12]}… in the store is damaged", key=key)
         return _artefact(kind, key, sizes)
 
     def remove(self, kind: str, key: str) -> None:
-        """Delete the manifest, then everything else."""
+        """Delete an entry: the manifest first, then the files."""
         base = _base(kind, key)
         self._objects.delete(f"{base}/{_MANIFEST}")
         for info in list(self._objects.list(f"{base}/")):
@@ -74,19 +75,19 @@ class Mirror:
         except ObjectMissing:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(f"the manifest of the {kind} artefact {key[:12]}… is damaged") from error
+            raise StorageError(f"the manifest of the {kind} cache entry {key[:12]}… is damaged") from error
         if not upload.isalnum() or not all(is_file_name(name) for name in sizes):
-            raise StorageError(f"the manifest of the {kind} artefact {key[:12]}… has unsafe names")
+            raise StorageError(f"the manifest of the {kind} cache entry {key[:12]}… has unsafe names")
         return upload, sizes
 
 
 def complete_keys(objects: Objects, kind: str) -> set[str]:
     """
-    Name the artefacts of a kind that were uploaded completely.
+    Return the keys of the entries of a kind that were uploaded completely.
 
     Args:
         objects: the store.
-        kind:    word for the sort of artefact.
+        kind:    sort of entry.
     """
     found = (info.key.split("/") for info in objects.list(f"{_ROOT}{kind}/"))
     return {parts[2] for parts in found if parts[3:] == [_MANIFEST]}
@@ -97,5 +98,5 @@ def _base(kind: str, key: str) -> str:
 
 
 def _artefact(kind: str, key: str, sizes: dict[str, int]) -> Artefact:
-    # no validation: it would ask the store once more whether the artefact is there
+    # not validated: validation would ask the store once more whether the entry exists
     return Artefact.model_construct(kind=kind, key=key, size=sum(sizes.values()), files=tuple(sorted(sizes)))

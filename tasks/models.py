@@ -1,4 +1,4 @@
-"""The models of this process: each is loaded on first use and kept."""
+"""Rendering engines of this process: selection, pinned weights, and instances that are built once."""
 
 from dataclasses import asdict
 from functools import lru_cache
@@ -17,21 +17,22 @@ from tasks.weights import layout, pin
 
 
 class EngineSpec(BaseModel, frozen=True):
-    """An engine with nothing left open; travels between tasks."""
+    """A fully resolved engine: name, options and pinned weights. Passed between tasks."""
 
     name: EngineName
     options: Options = Options()
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
-    """The content of its models, see `pinned_engine`; parts of it are in the cache keys of what it makes."""
+    """The pinned models, see `pin_engine`; the cache keys of the engine's outputs contain parts of it."""
 
 
 def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
     """
-    Decide which engine a job gets.
+    Choose the engine of a job.
 
     Args:
-        asked:   the job's word; `auto` is what the operator set, or else the best that is installed.
-        options: of MuseTalk; other engines have none.
+        requested: the engine that the job names; `auto` is the engine of the settings, or else the best
+            installed one.
+        options:   options of MuseTalk; other engines have none.
     """
     wanted = get_settings().render.engine if asked == "auto" else asked
     name: EngineName = _best(options) if wanted == "auto" else wanted
@@ -56,13 +57,13 @@ def pinned_engine(spec: EngineSpec) -> EngineSpec:
 
 
 def engine(spec: EngineSpec) -> Engine:
-    """Return an engine, built once per process and set of weights."""
+    """Return an engine, which is built once per process and set of weights."""
     return built_engine(spec if spec.weights else pinned_engine(spec))
 
 
 @lru_cache(maxsize=8)
 def built_engine(spec: EngineSpec) -> Engine:
-    """Build an engine, and leave the threads to the tasks: each renders in its own."""
+    """Build an engine. Limits OpenCV to one thread, because the tasks render in threads of their own."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -70,14 +71,14 @@ def built_engine(spec: EngineSpec) -> Engine:
 
 
 def engine_facts(spec: EngineSpec) -> dict[str, Any]:
-    """Say everything that decides what an engine makes: versions, weights and options, by stage."""
+    """Return everything that decides an engine's output: versions, weights and options, by stage."""
     made = engine(spec)
     stages = {stage: dict(made.made_by(stage)) for stage in get_args(Stage)}
     return {"name": spec.name, "options": asdict(spec.options) if spec.name == "musetalk" else {}} | stages
 
 
 def machine() -> Machine:
-    """What the settings say about this machine."""
+    """Return the core's runtime configuration of this machine, from the settings."""
     models = get_settings().models
     return Machine(
         layout=layout(),

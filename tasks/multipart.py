@@ -1,8 +1,8 @@
 """
-A big file goes to S3 in parts, and nothing of it stays there when it does not arrive whole.
+Multipart upload to S3: big files are sent in parallel parts, and an incomplete upload is aborted.
 
-The calls are made in threads of their own: a job that is stopped lets go of them at once, and the upload is
-given up while parts are still under way.
+The requests are sent in separate threads, so a canceled job returns at once and the upload is aborted while
+parts are still in flight.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 from tasks.stopping import Stopped, stop_if_asked
 
 PART_BYTES = 16 << 20
-"""Of one part; a file up to this size goes in one piece."""
+"""Size of one part; a file up to this size is sent in one request."""
 
 _MOST_PARTS = 10_000
 _AT_A_TIME = 6
@@ -28,20 +28,20 @@ def upload_in_parts(
     client: Any, path: Path, where: Mapping[str, str], about: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """
-    Send a file, and return when it is stored.
+    Upload a file and return when it is stored.
 
     Args:
-        client: boto3's.
-        path:   the file.
-        where:  Bucket and Key.
-        about:  what else is said of the object: its type and metadata.
+        client:     S3 client of boto3.
+        path:       the file.
+        target:     the arguments Bucket and Key.
+        attributes: the other arguments of the object: content type and metadata.
 
     Returns:
-        The store's answer, with the ETag and, where versions are kept, the VersionId.
+        The store's response, with the ETag and, in a versioned bucket, the VersionId.
 
     Raises:
-        Stopped:   the job is to end.
-        Exception: whatever boto3 raised for the part that failed.
+        Cancelled: the job was canceled.
+        Exception: the error that boto3 raised for the part that failed.
     """
     upload = _Upload(client, path, where, about)
     pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
@@ -50,7 +50,7 @@ def upload_in_parts(
     try:
         while not wait([work], _EVERY_S).done:
             stop_if_asked()
-    except BaseException:  # a signal's, too
+    except BaseException:  # including exceptions that signal handlers raise
         upload.let_go(work)
         raise
     return work.result()
@@ -68,7 +68,7 @@ class _Upload:
         self._failed = threading.Event()
 
     def carry(self) -> Mapping[str, Any]:
-        """Do it all; what was begun and cannot be finished is given up."""
+        """Upload all parts and complete the upload; abort it on any error."""
         begun = self._client.create_multipart_upload(**self._where, **self._about, **self._checksums)
         upload = {**self._where, "UploadId": str(begun["UploadId"])}
         pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="part")
@@ -85,18 +85,18 @@ class _Upload:
         return stored
 
     def let_go(self, work: "Future[Mapping[str, Any]]") -> None:
-        """Have it given up, and wait for that; not for parts that are under way."""
+        """Request the abort and wait at most 10 s for it, without waiting for parts in flight."""
         self._stop.set()
         wait([work], _LET_GO_S)
 
     def _all(self, sending: "list[Future[dict[str, Any]]]") -> list[dict[str, Any]]:
-        """Wait for all parts, or for the first that fails, or for the stop."""
+        """Wait for all parts, the first failed part or the abort; return ETags and part numbers in order."""
         while True:
             done, missing = wait(sending, _EVERY_S, FIRST_EXCEPTION)
             for part in done:
                 part.result()
             if self._stop.is_set():
-                raise Stopped("the job was asked to stop")
+                raise Stopped("the job was canceled")
             if not missing:
                 return [part.result() for part in sending]
 
@@ -108,12 +108,12 @@ class _Upload:
             sent = self._client.upload_part(**upload, **self._checksums, PartNumber=number, Body=body)
         finally:
             if self._failed.is_set():
-                self._give_up(upload)  # S3 may keep a part that arrives while its upload is given up
+                self._give_up(upload)  # S3 may keep a part that arrives while its upload is aborted
         told = {name: value for name, value in sent.items() if name.startswith("Checksum")}
         return {"PartNumber": number, "ETag": sent["ETag"]} | told
 
     def _give_up(self, upload: Mapping[str, str]) -> None:
         try:
             self._client.abort_multipart_upload(**upload)
-        except Exception as error:  # the first reason is the one to tell
-            _log.info("an upload was not given up: %s", type(error).__name__)
+        except Exception as error:  # the error that caused the abort is the one to raise
+            _log.info("a multipart upload was not aborted: %s", type(error).__name__)

@@ -1,4 +1,4 @@
-"""What an object store is to us, and the one that is a folder of this machine."""
+"""Interface of object stores, and the implementation on a local folder."""
 
 import contextlib
 import hashlib
@@ -23,12 +23,12 @@ _BAD_KEY = re.compile(r"[\x00-\x1f\x7f]")
 _TEMPORARY, _METADATA = ".incoming", ".metadata"
 
 OnBytes = Callable[[int], None]
-"""Called with the number of bytes that just arrived."""
+"""Callback that receives the number of bytes that just arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says about one object."""
+    """Metadata of one object: URI, key, size in bytes, version and modification time."""
 
     uri: str
     key: str
@@ -36,12 +36,12 @@ class ObjectInfo:
     version: str
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
-    """What the uploader added; not filled in by `list`."""
+    """User metadata of the uploader; not filled in by `list`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An upload that was begun and has not ended, or has broken off."""
+    """An upload that was started and not completed: in progress, or interrupted."""
 
     key: str
     upload: str
@@ -49,35 +49,35 @@ class Unfinished:
 
 
 class Objects(Protocol):
-    """An object store, or one prefix of it: keys are relative to that prefix."""
+    """An object store, or one prefix of it. Keys are relative to that prefix."""
 
     def uri(self, key: str) -> str:
-        """Name an object for people and other systems."""
+        """Return the URI of an object."""
         ...
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
         """
-        Look at an object; raises ObjectMissing.
+        Return the metadata of an object; raise ObjectMissing if there is none.
 
-        Where older versions are kept, `version` selects one; elsewhere the newest is returned, and callers
+        In a versioned bucket `version` selects a version. Elsewhere the newest is returned, and callers
         compare `ObjectInfo.version`.
         """
         ...
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Look at an object that may not be there."""
+        """Return the metadata of an object, or None if it does not exist."""
         ...
 
     def download_into(
         self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """Append to `part` what it lacks; an object that was replaced is read from its beginning."""
+        """Download the rest of an object into `part`; restart the part if the object was replaced."""
         ...
 
     def download(
         self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """Write an object to `target`, going on with the part that an interrupted call left beside it."""
+        """Download an object to `target`, resuming the partial file that an interrupted call left."""
         ...
 
     def upload(
@@ -89,9 +89,9 @@ class Objects(Protocol):
         overwrite: bool = True,
     ) -> ObjectInfo:
         """
-        Store a file; it appears whole or not at all. Raises OutputExists when not to overwrite.
+        Store a file atomically. Without `overwrite`, raise OutputExists if the key exists.
 
-        Returns what this call stored, even where another call has replaced it meanwhile.
+        Returns the metadata of what this call stored, even if another call has replaced it meanwhile.
         """
         ...
 
@@ -103,15 +103,15 @@ class Objects(Protocol):
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a small object from memory, on the terms of `upload`; many may write one key at once."""
+        """Store a small object from memory, as `upload` does; concurrent writes to one key are safe."""
         ...
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield an object's bytes in blocks of at most 1 MiB; errors come with the first block."""
+        """Yield an object's bytes in blocks of at most 1 MiB; errors are raised with the first block."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; it may be gone already."""
+        """Delete an object; a missing object is ignored."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -119,47 +119,50 @@ class Objects(Protocol):
         ...
 
     def unfinished(self) -> Iterator[Unfinished]:
-        """Yield the uploads that are under way, or have broken off and left something."""
+        """Yield the uploads that are in progress, or were interrupted and left data."""
         ...
 
     def size_of(self, unfinished: Unfinished) -> int:
-        """Add up the bytes that have arrived of an upload."""
+        """Return the number of bytes that have arrived of an upload."""
         ...
 
     def give_up(self, unfinished: Unfinished) -> None:
-        """End an upload and remove what has arrived; it may be gone already."""
+        """Abort an upload and remove its data; a missing upload is ignored."""
         ...
 
     def presigned_url(
         self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
     ) -> str | None:
         """
-        Make a link that works without credentials for a while; None where there are no such links.
+        Return a URL that gives access without credentials for a while; None if the store has no such URLs.
 
         Args:
-            key:         the object.
-            seconds:     how long the link works.
-            version:     where versions are kept, the one to give whatever is stored later.
-            disposition: Content-Disposition of the answer.
+            key:         key of the object.
+            seconds:     lifetime of the URL in seconds.
+            version:     in a versioned bucket, the version to serve whatever is stored later.
+            disposition: Content-Disposition of the response.
         """
         ...
 
 
 def checked_key(key: str) -> str:
     """
-    Return the key if it is fit for every store: no empty part, no `.` or `..`, at most 1024 bytes.
+    Return a key if it is valid in every store: no empty segment, no `.` or `..`, at most 1024 bytes.
 
     Raises:
-        BucketNotAllowed: it is not.
+        BucketNotAllowed: the key is not valid.
     """
     parts = key.split("/")
     if _BAD_KEY.search(key) or len(key.encode()) > 1024 or any(part in ("", ".", "..") for part in parts):
-        raise BucketNotAllowed(f"{key[:100]!r} cannot be used as a key: it has empty, '.' or '..' parts")
+        raise BucketNotAllowed(
+            f"{key[:100]!r} cannot be used as a key: it has a control character, a segment that is empty, '.'"
+            " or '..', or more than 1024 bytes"
+        )
     return key
 
 
 def found(objects: Objects, key: str) -> ObjectInfo | None:
-    """Look at an object that may not be there: `Objects.find` for every store."""
+    """Return the metadata of an object or None: the implementation of `ObjectStore.find` for every store."""
     try:
         return objects.head(key)
     except ObjectMissing:
@@ -167,7 +170,7 @@ def found(objects: Objects, key: str) -> ObjectInfo | None:
 
 
 def read_small(objects: Objects, key: str, limit: int = BLOCK) -> bytes:
-    """Return a whole small object; raises StorageError above `limit` bytes."""
+    """Return the content of a small object; raise StorageError if it has more than `limit` bytes."""
     data = b""
     for block in objects.read(key, 0, limit + 1):
         data += block
@@ -179,7 +182,7 @@ def read_small(objects: Objects, key: str, limit: int = BLOCK) -> bytes:
 def download(
     objects: Objects, key: str, version: str | None, target: Path, on_bytes: OnBytes | None
 ) -> ObjectInfo:
-    """Write an object to `target`: `Objects.download` for every store."""
+    """Download an object to `target`: the implementation of `ObjectStore.download` for every store."""
     with Part.beside(target, version or "latest") as part:
         info = objects.download_into(part, key, version, on_bytes)
         part.move_to(target)
@@ -188,9 +191,9 @@ def download(
 
 class FolderObjects:
     """
-    A store in a folder. Keys are relative paths and never lead out of it.
+    An object store in a local folder. Keys are relative paths and never lead out of the folder.
 
-    Metadata lies in `.metadata/`, content types are not kept.
+    Metadata is stored in `.metadata/`; content types are not stored.
     """
 
     def __init__(self, root: Path) -> None:
@@ -198,7 +201,7 @@ class FolderObjects:
 
     def path(self, key: str) -> Path:
         """
-        Return where an object lies.
+        Return the path of an object.
 
         Raises:
             BucketNotAllowed: the key leads out of the folder.
@@ -209,11 +212,11 @@ class FolderObjects:
         return path
 
     def uri(self, key: str) -> str:
-        """Name an object by its path, percent-encoded."""
+        """Return the file URI of an object, percent-encoded."""
         return self.path(key).as_uri()
 
     def key_of(self, uri: str) -> str | None:
-        """Return the key that `uri` gave a name to; None for what lies elsewhere."""
+        """Return the key of a URI from `uri`; None for a URI outside this store."""
         path = uri.removeprefix("file://")
         for known in (unquote(path), path):  # references written before names were encoded
             if uri.startswith("file://") and known.startswith(f"{self.root.as_posix()}/"):
@@ -221,7 +224,7 @@ class FolderObjects:
         return None
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
-        """Look at an object; its version is made of inode, time and size."""
+        """Return the metadata of an object; its version consists of inode, time and size."""
         with self._errors(key):
             path = self.path(key)
             if not path.is_file():
@@ -229,7 +232,7 @@ class FolderObjects:
             return self._info(key, path.stat())
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Look at an object that may not be there."""
+        """Return the metadata of an object, or None if it does not exist."""
         return found(self, key)
 
     def _info(self, key: str, stat: os.stat_result) -> ObjectInfo:
@@ -241,7 +244,7 @@ class FolderObjects:
         return self.root / _METADATA / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
     def _metadata(self, key: str, version: str) -> Mapping[str, str]:
-        """Read the metadata of this version; what belongs to another one is as good as none."""
+        """Return the user metadata of this version; empty if the note belongs to another version."""
         try:
             note = json.loads(self._note(key).read_bytes())
         except (OSError, ValueError):
@@ -251,7 +254,7 @@ class FolderObjects:
     def download_into(
         self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """Append to `part` what it lacks of an object."""
+        """Copy the rest of an object into `part`."""
         with self._errors(key), self.path(key).open("rb") as file:
             info = self._info(key, os.fstat(file.fileno()))
             if info.version != version:
@@ -263,7 +266,7 @@ class FolderObjects:
                     on_bytes(len(block))
         if part.size != info.size:
             part.restart()
-            raise StorageError(f"{info.uri} was being written while it was read; try again")
+            raise StorageError(f"{info.uri} changed while it was read; try again")
         return info
 
     def download(
@@ -280,7 +283,7 @@ class FolderObjects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Copy a file in and give it its name at the end."""
+        """Copy a file into the store under a temporary name, then rename it."""
         del content_type
         return self._put(key, lambda incoming: shutil.copyfile(path, incoming), metadata, overwrite)
 
@@ -292,7 +295,7 @@ class FolderObjects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Write an object and give it its name at the end."""
+        """Write an object under a temporary name, then rename it."""
         del content_type
         return self._put(key, lambda incoming: incoming.write_bytes(data), metadata, overwrite)
 
@@ -303,7 +306,7 @@ class FolderObjects:
         metadata: Mapping[str, str] | None,
         overwrite: bool,
     ) -> ObjectInfo:
-        """Let `fill` write a file of its own, then rename it; what a crash leaves, `unfinished` lists."""
+        """Let `fill` write a temporary file, then rename it. `pending_uploads` lists leftovers of crashes."""
         target, incoming = self.path(key), self.root / _TEMPORARY / uuid4().hex
         note = incoming.with_suffix(".json")
         for folder in (incoming.parent, self._note(key).parent):
@@ -312,7 +315,7 @@ class FolderObjects:
             with disk_errors():
                 fill(incoming)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                stat = incoming.stat()  # the version stays when the file gets its name
+                stat = incoming.stat()  # a rename does not change the version
                 about = {"version": _version(stat), "metadata": dict(metadata or {})}
                 note.write_text(json.dumps(about))
                 if overwrite:
@@ -322,7 +325,7 @@ class FolderObjects:
                 if metadata:
                     note.replace(self._note(key))
         except FileExistsError as error:
-            raise OutputExists(f"{self.uri(key)} exists and is not to be overwritten", key=key) from error
+            raise OutputExists(f"{self.uri(key)} exists and must not be overwritten", key=key) from error
         finally:
             incoming.unlink(missing_ok=True)
             note.unlink(missing_ok=True)
@@ -336,7 +339,7 @@ class FolderObjects:
         )
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield an object's bytes."""
+        """Yield an object's bytes in blocks of at most 1 MiB."""
         with self._errors(key), self.path(key).open("rb") as file:
             file.seek(start)
             left = length
@@ -348,7 +351,7 @@ class FolderObjects:
                 yield block
 
     def delete(self, key: str) -> None:
-        """Remove an object; its folder stays, somebody may be about to write into it."""
+        """Delete an object. Its folder is kept, because another process may be about to write into it."""
         self.path(key).unlink(missing_ok=True)
         self._note(key).unlink(missing_ok=True)
 
@@ -363,27 +366,27 @@ class FolderObjects:
                 yield self.head(key)
 
     def unfinished(self) -> Iterator[Unfinished]:
-        """Yield the files that have not got their names."""
+        """Yield the files that still have a temporary name."""
         folder = self.root / _TEMPORARY
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
                 yield Unfinished(path.name, path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
     def size_of(self, unfinished: Unfinished) -> int:
-        """Return how much of a file was copied."""
+        """Return the number of bytes that were copied of an upload."""
         try:
             return (self.root / _TEMPORARY / unfinished.upload).stat().st_size
         except FileNotFoundError:
             return 0
 
     def give_up(self, unfinished: Unfinished) -> None:
-        """Remove a file that has not got its name."""
+        """Remove a file that still has a temporary name."""
         (self.root / _TEMPORARY / unfinished.upload).unlink(missing_ok=True)
 
     def presigned_url(
         self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
     ) -> str | None:
-        """Return None: a folder has no links."""
+        """Return None: a folder store has no URLs."""
         return None
 
     @contextmanager
@@ -393,7 +396,7 @@ class FolderObjects:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise ObjectMissing(f"there is no file {key} in the store", key=key) from error
         except PermissionError as error:
-            raise BucketNotAllowed(f"this service may not read {key}; check the file's rights") from error
+            raise BucketNotAllowed(f"this service may not read {key}; check its permissions") from error
 
 
 def _version(stat: os.stat_result) -> str:

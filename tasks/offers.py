@@ -1,4 +1,4 @@
-"""What the sources of the manifest have of what is missing: asked before a byte is fetched."""
+"""Lookup of missing model files at their sources (hubs and web servers), before any download starts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from tasks.partial import Part
 from tasks.settings import Settings
 
 _PATIENCE_S = 24 * 3600.0
-"""For one file from a web address; the limit that inputs of jobs have is far shorter."""
+"""Timeout for one model file from a web server; far longer than the timeout for inputs of jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
     """
-    A file that a source has for us.
+    A model file that a source can deliver.
 
     Attributes:
-        file:    its record.
-        version: of the content; a part of the same version is continued.
-        name:    what it is, for notes and messages.
-        size:    bytes, if told.
-        sha256:  of the content, if told.
-        fetch:   appends to a part what it lacks.
+        file:    the file's entry in the model registry.
+        version: version of the content; a partial file of the same version is resumed.
+        name:    display name, for records and messages.
+        size:    size in bytes; None if unknown.
+        sha256:  SHA-256 of the content; None if unknown.
+        fetch:   downloads the rest of the file into a partial file.
     """
 
     file: File
@@ -40,35 +40,37 @@ class Offered:
     fetch: Callable[[Part, OnBytes], None]
 
     def missing(self, target: Path) -> int:
-        """Bytes that are still to come, as far as known, beside the part that is there."""
+        """Return the bytes left to download, given the partial file; estimated if the size is unknown."""
         part = Part.path_beside(target, self.version)
         have = part.stat().st_size if part.is_file() else 0
         return max(0, (self.file.about if self.size is None else self.size) - have)
 
 
 class Sources:
-    """Asks hubs and web servers."""
+    """The sources of model files: model hubs and web servers."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep the settings; nothing is asked yet."""
+        """Create the clients; sends nothing."""
         self._hub = HubClient(settings.weights)
         self._web = Egress(settings.egress.model_copy(update={"total_timeout_s": _PATIENCE_S}))
 
     def offered(self, model: Model, here: Layout) -> list[Offered]:
         """
-        Ask for what a model lacks.
+        Look up the missing files of a model.
+
+        A model may have several alternative sets of files. They are tried in the order of completeness.
 
         Args:
-            model: which.
-            here:  what is there already.
+            model:            the model.
+            installed_models: the installed models.
 
         Returns:
-            The missing files of the first set that can be completed, the most complete one tried first.
+            The missing files of the first set that can be completed.
 
         Raises:
-            NotOffered: there is no such set.
-            PullFailed: a source does not answer.
-            WeightsInvalid: a source has something else.
+            NotAvailable:   no set can be completed.
+            PullFailed:     a source does not respond.
+            WeightsInvalid: a source has a different file under this name.
         """
         look = here.look(model.name)
         if not look.missing:
@@ -88,7 +90,7 @@ class Sources:
             case Web(url):
                 offered = self._of_web(file, url, _otherwise(file, model))
             case _:
-                raise NotOffered(f"{file.path} comes with a package: run ./run setup.", model=model)
+                raise NotOffered(f"{file.path} is installed with a package. Run: ./run setup", model=model)
         _require_same(offered)
         return offered
 
@@ -119,7 +121,7 @@ class Sources:
 
 
 def _otherwise(file: File, model: str) -> str:
-    """Say how to get a file without us."""
+    """Return instructions for a manual download."""
     return (
         f"If you have {file.name}, put it into a folder and run: musetalk weights pull {model} --from FOLDER."
         f" {file.by_hand}"
@@ -127,7 +129,7 @@ def _otherwise(file: File, model: str) -> str:
 
 
 def _require_same(offered: Offered) -> None:
-    """Refuse before gigabytes are fetched what says itself that it is another file."""
+    """Refuse a file whose announced size or hash is wrong, before gigabytes are downloaded."""
     file = offered.file
     if file.bytes is not None and offered.size not in (None, file.bytes):
         fault = f"has {offered.size} bytes instead of {file.bytes}"
@@ -135,4 +137,4 @@ def _require_same(offered: Offered) -> None:
         fault = f"has the SHA-256 {offered.sha256} instead of {file.sha256}"
     else:
         return
-    raise WeightsInvalid(f"{offered.name} {fault}: it is another file.", file=file.path)
+    raise WeightsInvalid(f"{offered.name} {fault}: it is a different file.", file=file.path)

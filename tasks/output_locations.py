@@ -1,4 +1,8 @@
-"""Output locations in clients' buckets, checked before any work. Light: the REST shim imports it."""
+"""
+Checks of output locations in clients' buckets, before any work starts.
+
+Imports no torch: the REST API uses this module.
+"""
 
 from typing import Final, Protocol
 
@@ -7,15 +11,15 @@ from tasks.bucket_grants import locate
 from tasks.file_names import MAX_KEY_BYTES, key_prefix_and_room, with_suffix
 
 _MIN_NAME_BYTES: Final = 80
-"""Bytes that a prefix must leave for names: a short stem, a hash, the longest suffix and an extension."""
+"""Bytes that a prefix must leave for a name: a short stem, a hash, the longest suffix and an extension."""
 
 
 class OutputLocation(Protocol):
-    """Destination of a job's files; see `flows.job.Output`."""
+    """The destination of a job's files; see the schema `Output` of a job's parameters."""
 
     @property
     def bucket(self) -> str | None:
-        """S3 bucket; None or empty is the system's own store."""
+        """S3 bucket; None or empty for the system's own store."""
         ...
 
     @property
@@ -31,15 +35,15 @@ class OutputLocation(Protocol):
 
 def output_folder(prefix: str) -> tuple[str, int]:
     """
-    Return the key prefix of a job's files, and the bytes that remain for a name.
+    Return the key prefix of a job's files, and the number of bytes that remain for a name.
 
     Raises:
-        InputError: the prefix leaves no room for a name.
+        InputError: the prefix is too long.
     """
     folder, room = key_prefix_and_room(prefix)
     if room < _MIN_NAME_BYTES:
         raise InputError(
-            f"The prefix is too long: it may take {MAX_KEY_BYTES - _MIN_NAME_BYTES} bytes in UTF-8."
+            f"The prefix is too long: it may have at most {MAX_KEY_BYTES - _MIN_NAME_BYTES} bytes in UTF-8."
         )
     return folder, room
 
@@ -49,12 +53,12 @@ def check_output_location(name: str, where: OutputLocation) -> None:
     Raise the errors that `tasks.publish.upload` would raise for a location. Sends nothing.
 
     Args:
-        name:  the public name, with extension.
-        where: as of `upload`.
+        name:     the public name, with extension.
+        location: the output location, as for `upload`.
 
     Raises:
-        BucketNotAllowed: jobs may not write there.
-        InputError:       the prefix leaves no room for a name.
+        BucketNotAllowed: the grants do not allow writing there.
+        InputError:       the prefix is too long.
     """
     if where.bucket:
         folder, room = output_folder(where.prefix)

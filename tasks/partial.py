@@ -1,4 +1,4 @@
-"""A file that is being fetched: appended to, hashed on the way, and continued after an interruption."""
+"""Partial files of downloads: appended to, hashed while written, and resumed after an interruption."""
 
 import errno
 import hashlib
@@ -15,32 +15,32 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def disk_errors() -> Generator[None]:
-    """Turn "no space", "file too large" and "over quota" of the system into DiskFull."""
+    """Translate the system errors "no space", "file too large" and "over quota" to DiskFull."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise DiskFull(
-            "The worker's disk is full or a size limit of the system was reached; free some space and retry."
+            "The worker's disk is full or a size limit of the system was reached. Free some space and retry."
         ) from error
 
 
 class Part:
     """
-    The beginning of a file, on disk, with its SHA-256.
+    The downloaded beginning of a file, on disk, with the SHA-256 of its bytes.
 
-    Use it as a context manager: an interruption leaves the file for the next try to continue; what is too
-    large is removed.
+    Use it as a context manager. An interruption keeps the file, so that the next attempt can resume. The file
+    is removed if it exceeds its limit or the disk is full.
     """
 
     def __init__(self, path: Path, limit: int | None = None) -> None:
         """
-        Open the part, reading what is there already.
+        Open or create the partial file, and hash the bytes that it already has.
 
         Args:
-            path:  the part's file.
-            limit: bytes above which `write` raises MediaTooLarge; None for no limit.
+            path:  path of the partial file.
+            limit: size in bytes above which `write` raises MediaTooLarge; None for no limit.
         """
         self.path, self.limit = path, limit
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,12 +53,12 @@ class Part:
 
     @classmethod
     def beside(cls, target: Path, version: str, limit: int | None = None) -> Self:
-        """Open the part of one version of a file that is to be `target`."""
+        """Open the partial file of one version of `target`, in the same folder."""
         return cls(cls.path_beside(target, version), limit)
 
     @staticmethod
     def path_beside(target: Path, version: str) -> Path:
-        """Return where the part of one version of `target` lies, begun or not."""
+        """Return the path of the partial file of one version of `target`, whether it exists or not."""
         mark = hashlib.sha256(version.encode()).hexdigest()[:12]
         return target.with_name(f"{target.name}.{mark}.part")
 
@@ -68,10 +68,10 @@ class Part:
 
     def expect(self, size: int) -> None:
         """
-        Refuse a file that announces more bytes than the limit.
+        Check an announced size in bytes against the limit.
 
         Raises:
-            MediaTooLarge: it does.
+            MediaTooLarge: the size exceeds the limit.
         """
         if self.limit is not None and size > self.limit:
             raise MediaTooLarge(
@@ -80,11 +80,11 @@ class Part:
 
     def write(self, block: bytes) -> None:
         """
-        Append.
+        Append a block of bytes.
 
         Raises:
-            MediaTooLarge: the part would exceed its limit.
-            DiskFull:      the disk or a size limit of the system is exhausted.
+            MediaTooLarge: the file would exceed its limit.
+            DiskFull:      the disk is full, or a size limit of the system was reached.
         """
         self.expect(self.size + len(block))
         with disk_errors():
@@ -94,18 +94,18 @@ class Part:
         self._count(block)
 
     def restart(self) -> None:
-        """Throw away what is there: it belongs to another content."""
+        """Discard the bytes, which belong to other content, and start at zero."""
         if self.size:
             self._file.seek(0)
             self._file.truncate()
             self._hash, self.size = hashlib.sha256(), 0
 
     def sha256(self) -> str:
-        """Return the hash of what is there, 64 hexadecimal digits."""
+        """Return the SHA-256 of the bytes so far, 64 hexadecimal digits."""
         return self._hash.hexdigest()
 
     def move_to(self, target: Path) -> None:
-        """Give the finished file its name, replacing what had it."""
+        """Move the finished file to `target`, replacing a file of that name."""
         target.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(target)
 

@@ -1,4 +1,4 @@
-"""How a weight file gets its name: by one process at a time, whole, checked and on the disk for good."""
+"""Atomic installation of model files: by one process at a time, verified, complete and synced to disk."""
 
 import os
 from contextlib import AbstractContextManager
@@ -12,27 +12,28 @@ from tasks.locks import single_flight
 
 
 class Watch(Protocol):
-    """Sees files come."""
+    """Receives the progress of model files that are downloaded or copied."""
 
     def begin(self, file: str, size: int | None) -> None:
-        """Be told that a file is begun: its path below the models folder, its bytes if known."""
+        """Handle the start of a file: its path below the models folder, and its size in bytes if known."""
         ...
 
     def advance(self, n: int, /) -> None:
-        """Be told that bytes of that file are there; negative when it begins anew."""
+        """Handle `n` more bytes of that file; negative if it is restarted."""
         ...
 
     def end(self, file: str, how: str) -> None:
-        """Be told that the file is in its place, and how it came there."""
+        """Handle the end of a file: it is installed, and `how` says by which way."""
         ...
 
 
 def alone(here: Layout, file: File) -> AbstractContextManager[Path | None]:
     """
-    Let one process bring a file while the others wait for it.
+    Let one process install a file while the others wait for it.
 
     Returns:
-        Gives the file's path when it is there, by whoever; None: then the block must bring it.
+        A context manager that yields the file's path if it is installed. If it yields None, the `with` block
+        must install the file.
     """
     target = here.target(file)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,21 +42,21 @@ def alone(here: Layout, file: File) -> AbstractContextManager[Path | None]:
 
 def unfit(file: File, path: Path, sha256: str, told: str | None = None) -> str | None:
     """
-    Say why a file cannot become one of ours.
+    Check a file before it is installed: hash, size and format.
 
     Args:
-        file:   the record.
-        path:   what would become it.
-        sha256: of its content.
-        told:   what its source says the hash is.
+        file:             the file's entry in the model registry.
+        path:             the file to install.
+        sha256:           SHA-256 of its content.
+        announced_sha256: SHA-256 that the source announced, if any.
 
     Returns:
-        The end of a sentence that begins with the file's name; None when it is fit.
+        The problem, as the end of a sentence that starts with the file's name; None if the file is valid.
     """
     if not file.is_known_as(sha256):
         return f"has the SHA-256 {sha256} instead of {file.sha256}"
     if told is not None and told != sha256:
-        return f"came with the SHA-256 {sha256} instead of {told}"
+        return f"has the SHA-256 {sha256} instead of the announced {told}"
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
         return f"has {size} bytes instead of {file.bytes}"
@@ -63,7 +64,7 @@ def unfit(file: File, path: Path, sha256: str, told: str | None = None) -> str |
 
 
 def place(draft: Path, target: Path) -> None:
-    """Give a finished file its name: even after a power cut it is whole or absent."""
+    """Rename a finished file to its target and sync it: after a power failure it is complete or absent."""
     _flush(draft)
     draft.replace(target)
     _flush(target.parent)

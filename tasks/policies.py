@@ -1,4 +1,4 @@
-"""Retry and cache rules, named once. A task says which it follows; nobody restates numbers."""
+"""Retry and cache options of Prefect tasks. Every task uses these names instead of its own numbers."""
 
 from collections.abc import Callable
 from typing import Any, TypedDict
@@ -12,7 +12,7 @@ from musetalk_core.errors import RenderError
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may heal; errors raised on purpose say so themselves."""
+    """Tell whether an error is worth a retry: an OSError, or a RenderError that is marked as retryable."""
     error = state.result(raise_on_failure=False)
     return error.retryable if isinstance(error, RenderError) else isinstance(error, OSError)
 
@@ -39,12 +39,12 @@ BY_CONTENT: _Cache = {
     "result_serializer": "json",
 }
 """
-The task's `key` argument, made of content hashes, parameters and versions, is the whole cache key. Results
-are models that hold an `Artefact`, which refuses to load when the artefact is gone: then the task runs again.
+Cache by the task's `key` argument alone, which is made of content hashes, parameters and versions. Results
+are models that hold an `Artefact`. It fails to load if its cache entry is gone, and then the task runs again.
 """
 
 ALWAYS: _Cache = {"cache_policy": NO_CACHE, "persist_result": False, "result_serializer": "json"}
-"""For steps that look at the outside world and must look again each time."""
+"""For tasks that read external state and must run every time."""
 
 RETRY_IO: _Retry = {
     "retries": 3,

@@ -1,4 +1,4 @@
-"""What a finished video looks like at a glance, and whether its lips follow: in bounded time."""
+"""Preview of a finished video: a contact sheet and a lip-sync score, computed within a time limit."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -27,20 +27,20 @@ PREVIEW: Final = "preview"
 _STRIP, _FACTS = "strip.jpg", "facts.json"
 _VERSION: Final = 1
 STRIP_S, LIPS_S = 1.0, 1.5
-"""Longest times that looking takes, about."""
+"""Approximate time limits: of the contact sheet, and of reading frames for the lip-sync score."""
 _LEAST_S, _MOST_S = 2.0, 8.0
-"""Of speech: below it a correlation says nothing, above it no more."""
+"""Seconds of speech to measure: a correlation is meaningless below the minimum; more add nothing."""
 
 
 class Followed(BaseModel):
     """
-    How well the lips follow the sounds, over the first seconds that are spoken.
+    Lip-sync score of the first seconds of speech in a video.
 
     Attributes:
-        correlation: -1..1, see `musetalk_core.sync`.
-        backwards:   the same for the sounds played backwards: what any moving mouth gets.
-        lag_frames:  positive when the mouth is late.
-        seconds:     what was looked at.
+        correlation: correlation of lip aperture and phonemes, -1 to 1; see the core's lip-sync score.
+        backwards:   correlation with the phonemes reversed in time: the baseline of any moving mouth.
+        lag_frames:  delay of the mouth in frames; positive if the mouth is late.
+        seconds:     duration of the measured part.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,7 +52,7 @@ class Followed(BaseModel):
 
 
 class Preview(BaseModel):
-    """A sheet of pictures as a JPEG, and the figure: None without sounds or without time for it."""
+    """A contact sheet as JPEG, and the lip-sync score; None without phonemes or if the time limit passed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,16 +62,16 @@ class Preview(BaseModel):
 
 def preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, face: FaceChoice) -> Preview:
     """
-    Look at a finished video; the same video is looked at once.
+    Create the preview of a finished video; cached by the video.
 
     Args:
-        video:  the artefact that holds it.
-        phones: of its speech; none leaves the lips out.
+        video:  cache entry of the video.
+        phones: the timed phonemes of its speech; empty to skip the lip-sync score.
         rate:   frames per second.
-        face:   whose lips.
+        face:   which face to measure.
 
     Raises:
-        MediaUnreadable: it cannot be read.
+        MediaUnreadable: the video cannot be read.
     """
 
     def make(folder: Path) -> None:
@@ -110,7 +110,7 @@ def _followed(source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceC
 
 
 def _pictures(source: Path, first: int, most: int) -> Iterator[Picture]:
-    """Yield pictures from one on, as many as there is time for."""
+    """Yield at most `max_frames` pictures from index `first` on, until the time limit passes."""
     deadline = time.monotonic() + LIPS_S
     with opened_decoder(source, Limits()) as decoder:
         normaliser: Normaliser | None = None

@@ -1,4 +1,4 @@
-"""How a run says that it got on, for those who are told by webhook. Light until it is said."""
+"""Progress events of a run, which an automation turns into webhooks. Imports Prefect only when called."""
 
 import logging
 
@@ -9,10 +9,10 @@ _log = logging.getLogger(__name__)
 
 def tell_progress(number: int) -> None:
     """
-    Say in an event of Prefect's that this run got on; an automation makes a webhook of it.
+    Emit a Prefect event for the progress of the current run.
 
     Args:
-        number: how often it was said, this time included.
+        number: number of this event in the run, counted from 1.
     """
     from prefect.events import emit_event
     from prefect.runtime import flow_run
@@ -27,4 +27,4 @@ def tell_progress(number: int) -> None:
             payload={"number": number},
         )
     except Exception as error:
-        _log.warning("nobody was told of the progress: %s", error)
+        _log.warning("the progress event was not emitted: %s", error)

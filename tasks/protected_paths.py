@@ -1,4 +1,4 @@
-"""Detect keys and paths that lead to protected files, however they are spelled. Sends nothing."""
+"""Detection of keys and paths that lead to protected files, in any spelling. Sends nothing."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Final
 from urllib.parse import unquote
 
 _DECODINGS: Final = 8
-"""Rounds of percent-decoding to check."""
+"""Maximum number of rounds of percent-decoding."""
 _ALIASES: Final = ("-s3alias", "--ol-s3", ".mrap")
-"""Suffixes of bucket aliases: access points, Object Lambda and multi-region access points."""
+"""Suffixes of bucket aliases: access points, Object Lambda access points, multi-region access points."""
 
 
 def is_bucket_alias(bucket: str) -> bool:
-    """Tell whether a name is an access point, that is, an alias of a bucket with a name of its own."""
+    """Tell whether a name is an access point, which is an alias of a bucket."""
     return bucket.startswith("arn:") or bucket.endswith(_ALIASES)
 
 
@@ -21,11 +21,11 @@ def key_is_inside(key: str, prefix: str) -> bool:
     Tell whether a key can name an object below a prefix.
 
     S3 does not interpret keys. Proxies and gateways may decode them again, merge slashes or resolve `.` and
-    `..`. A key is inside if any of these interpretations is.
+    `..`. A key is inside the prefix if any of these interpretations is.
 
     Args:
-        key:    as a job spells it.
-        prefix: of the store, with or without its slash; empty for a whole bucket.
+        key:    key from a job's reference.
+        prefix: prefix of the store, with or without its slash; empty for a whole bucket.
     """
     store = _parts(prefix)
     return any(parts[: len(store)] == store for parts in _readings(key))
@@ -33,13 +33,13 @@ def key_is_inside(key: str, prefix: str) -> bool:
 
 def key_is_above(key: str, prefix: str) -> bool:
     """
-    Tell whether an object of this name would replace a parent folder of the prefix.
+    Tell whether an object with this key would replace a parent folder of the prefix.
 
-    Stores that keep objects as files cannot have both.
+    A store on a file system cannot have a file and a folder of the same name.
 
     Args:
-        key:    as a job spells it.
-        prefix: of the store.
+        key:    key from a job's reference.
+        prefix: prefix of the store.
     """
     store = _parts(prefix)
     return any(parts == store[: len(parts)] for parts in _readings(key))
@@ -66,14 +66,14 @@ def _parts(key: str) -> list[str]:
 
 def path_is_inside(path: Path, folders: Iterable[Path]) -> bool:
     """
-    Tell whether a path is one of some folders or lies in one.
+    Tell whether a path is one of the folders or is inside one.
 
-    Compares device and inode numbers besides spellings, so links, bind mounts and case-insensitive file
-    systems are covered.
+    Compares device and inode numbers as well as spellings, which covers links, bind mounts and
+    case-insensitive file systems.
 
     Args:
-        path:    absolute, links followed as far as it exists.
-        folders: may be missing.
+        path:    absolute path, with links resolved as far as it exists.
+        folders: the folders; they may be missing.
     """
     known = [folder.resolve() for folder in folders]
     if any(path.is_relative_to(folder) for folder in known):

@@ -1,9 +1,9 @@
 """
-Publish the finished files of a job, and notes beside them.
+Publication of a job's output files in the object store, and of notes beside them.
 
 By default no object of another job or another program is replaced. In the system's own store every job has a
-folder of its own. In a client's bucket, a name that is taken gets a suffix of the job's id, the same for all
-files of the job. An object with the same artefact and the same bytes is shared, because neither jobs nor
+folder of its own. In a client's bucket, an existing name gets a suffix from the job's id, the same for all
+files of the job. An object with the same cache key and the same bytes is shared, because neither jobs nor
 retention delete finished results in clients' buckets.
 """
 
@@ -45,12 +45,12 @@ class Published:
     A published file.
 
     Attributes:
-        key:    identity of the content: the key of its artefact, or a key of the job alone.
-        name:   public name, including the suffix.
-        where:  requested location.
-        job:    the job that published it.
-        ref:    the stored object.
-        sha256: of its bytes.
+        key:      identity of the content: the key of its cache entry, or a key of the job alone.
+        name:     public name, including the suffix.
+        location: requested output location.
+        job:      id of the job that published the file.
+        ref:      reference to the stored object.
+        sha256:   SHA-256 of its bytes.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to publish."""
+    """A local file to publish."""
 
     path: Path
     name: str
@@ -74,7 +74,7 @@ class _File:
     """Whether the key belongs to one job alone, so that a restarted job replaces its earlier file."""
 
     def is_in(self, found: ObjectInfo) -> bool:
-        """Tell whether an object is this file, whichever job stored it."""
+        """Tell whether an object has the content of this file, whichever job stored it."""
         about = found.metadata
         return (about.get(MADE_OF), about.get(SHA256), found.size) == (self.key, self.sha256, self.size)
 
@@ -86,16 +86,16 @@ class _File:
 @task(**ALWAYS, **RETRY_IO)
 def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Published:
     """
-    Store one file of an artefact under its public name, with a suffix if the name is taken.
+    Store one file of a cache entry under its public name, with a suffix if the name is taken.
 
     Args:
-        made:  the artefact.
-        file:  which of its files.
+        made:  the cache entry.
+        file:  name of the file in the entry.
         name:  the public name, with extension.
         where: bucket and prefix, or the system's own store; and whether to overwrite.
 
     Returns:
-        The file, stored now or found to be stored already.
+        The published file, whether this call stored it or it was stored before.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
@@ -107,15 +107,15 @@ def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Publi
 @task(**ALWAYS, **RETRY_IO)
 def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) -> list[Published]:
     """
-    Store several files of an artefact that belong together; all get the same suffix.
+    Store several files of a cache entry that belong together; all get the same suffix.
 
     Args:
-        made:  the artefact.
-        files: public name, with extension, by file of the artefact.
-        where: as of `upload`.
+        made:  the cache entry.
+        files: public name, with extension, by file name in the entry.
+        where: the output location, as for `upload`.
 
     Returns:
-        In the order of `files`.
+        The published files in the order of `files`.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
@@ -126,12 +126,12 @@ def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) 
 
 def store_table(path: Path, name: str, where: OutputLocation) -> Published:
     """
-    Store a file about the job itself, which is not an artefact.
+    Store a file about the job itself, such as a result table, which is not in the cache.
 
     Args:
-        path:  the file.
-        name:  its public name, with extension.
-        where: as of `upload`.
+        path:     the local file.
+        name:     its public name, with extension.
+        location: the output location, as for `upload`.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
@@ -143,12 +143,12 @@ def store_table(path: Path, name: str, where: OutputLocation) -> Published:
 
 def write_beside(output: Published, ending: str, content: str) -> None:
     """
-    Store a note beside a finished file, unless there is one on the same content already.
+    Store a JSON note beside a published file, unless there is one for the same content.
 
     Args:
-        output:  the finished file.
-        ending:  what the note's name adds to that of the file.
-        content: JSON.
+        output:      the published file.
+        note_suffix: suffix that the note's name adds to the name of the file.
+        content:     the note as JSON text.
 
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
@@ -226,7 +226,7 @@ def _store_all_or_none(
     if fits and not any(_has_foreign_note(objects, key, file) for key, file in zip(keys, files, strict=True)):
         try:
             return [_put(objects, key, file, job) for key, file in zip(keys, files, strict=True)]
-        except OutputExists:  # another job was quicker
+        except OutputExists:  # another job wrote the same key first
             pass
     _remove_own(objects, keys, files, job)
     return None

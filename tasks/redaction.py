@@ -1,4 +1,4 @@
-"""What is kept, or shown to others, without the secrets that addresses carry."""
+"""Redaction of secrets in URLs, for logs, records and API responses."""
 
 import re
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ _USER: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
 
 def without_secrets(value: Any) -> Any:
     """
-    Leave out of all web addresses what may be a secret: user names, passwords, queries and fragments.
+    Remove the parts of URLs that may be secret: user names, passwords, queries and fragments.
 
     Args:
-        value: a text, or JSON of texts; addresses are found inside longer texts, too.
+        value: a string, or JSON that contains strings. URLs inside longer strings are redacted too.
 
     Returns:
-        The same, with `?…` where a query was. Keys of objects in a store have none and stay whole.
+        The same value, with `?…` in place of a query or fragment. Keys of objects in a store are unchanged.
     """
     if isinstance(value, str):
         return _USER.sub(r"\1", _QUERY.sub(r"\1?…", value))

@@ -1,7 +1,7 @@
 """
-Small immutable references that travel between tasks, and the rules for their spelling.
+Media references, pinned outputs and cache entries: small immutable models that tasks pass to each other.
 
-Bytes, frames and local paths never travel. Pure pydantic: imports `tasks.file_names` only.
+Tasks never pass bytes, frames or local paths. Imports only pydantic and `tasks.file_names`.
 """
 
 import re
@@ -33,10 +33,10 @@ def checked_media_uri(text: str) -> str:
 
     Args:
         text: `s3://bucket/key`, `https://…`, `http://…`, `asset://ID`, `job://ID[/name]` or
-            `file:///absolute/path`. Whether it may be read is decided later, by `tasks.sources`.
+            `file:///absolute/path`. Access is checked later, by `tasks.sources`.
 
     Returns:
-        The same reference, its scheme in small letters.
+        The same reference with its scheme in lowercase.
 
     Raises:
         PydanticCustomError: a ValueError whose `type` is `media_uri`, or `local_path_disabled` for a
@@ -52,7 +52,7 @@ def checked_media_uri(text: str) -> str:
         )
     check = _CHECKS.get(scheme)
     if check is None:
-        raise _refused(f"{scheme[:20]}:// is not a scheme we read; {_EXPECTED}.")
+        raise _refused(f"{scheme[:20]}:// is not a supported scheme; {_EXPECTED}.")
     if _CONTROL.search(text):
         raise _refused("A media reference cannot contain control characters.")
     check(rest)
@@ -66,7 +66,9 @@ def _refused(message: str) -> PydanticCustomError:
 def _check_s3(rest: str) -> None:
     bucket, _, key = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise _refused("The bucket in an s3:// reference is 3 to 63 small letters, digits, dots and hyphens.")
+        raise _refused(
+            "The bucket in an s3:// reference has 3 to 63 lowercase letters, digits, dots and hyphens."
+        )
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         raise _refused("An s3:// reference needs a key of 1 to 1024 bytes after the bucket: s3://bucket/key.")
 
@@ -74,14 +76,14 @@ def _check_s3(rest: str) -> None:
 def _check_web(rest: str) -> None:
     host = re.split(r"[/?]", rest, maxsplit=1)[0]
     if not host or len(rest) > MAX_URL_CHARS:
-        raise _refused(f"A web address needs a host and at most {MAX_URL_CHARS} characters.")
+        raise _refused(f"A URL needs a host and has at most {MAX_URL_CHARS} characters.")
     if "@" in host or "\\" in rest or "#" in rest or " " in rest:
-        raise _refused("A web address cannot have a user name, a backslash, a space or a fragment.")
+        raise _refused("A URL cannot have a user name, a backslash, a space or a fragment.")
 
 
 def _check_asset(rest: str) -> None:
     if not _ASSET.fullmatch(rest):
-        raise _refused("An asset:// reference is asset://ID with the id that the upload answered.")
+        raise _refused("An asset:// reference is asset://ID with the id that the upload returned.")
 
 
 def _check_job(rest: str) -> None:
@@ -89,8 +91,8 @@ def _check_job(rest: str) -> None:
         raise _refused("A job:// reference is job://ID or job://ID/name with the id of a job.")
     if "/" in rest and not _is_plain(job_file(rest)):
         raise _refused(
-            f"The name in a job:// reference is that of one file, at most {MAX_NAME_BYTES} bytes,"
-            " percent-encoded where need be: job://ID/take%201.mp4."
+            f"The name in a job:// reference is one file name of at most {MAX_NAME_BYTES} bytes,"
+            " percent-encoded where necessary: job://ID/take%201.mp4."
         )
 
 
@@ -105,12 +107,12 @@ def _is_plain(name: str) -> bool:
 
 
 def job_uri(job: object, name: str | None = None) -> str:
-    """Name a job's output, or one file of it, as other jobs take it in: the name percent-encoded."""
+    """Return the `job://` reference to a job's main output or to one of its files, percent-encoded."""
     return f"job://{job}/{quote(name, safe='')}" if name else f"job://{job}"
 
 
 def job_file(rest: str) -> str:
-    """Return the decoded name of the file in what follows `job://`; empty for the job's main output."""
+    """Return the decoded file name in the part after `job://`; empty for the job's main output."""
     return unicodedata.normalize("NFC", unquote(rest.partition("/")[2]))
 
 
@@ -132,11 +134,11 @@ MediaUri = Annotated[
     str,
     AfterValidator(checked_media_uri),
     Field(
-        description="Where a file is: s3://bucket/key, https://…, asset://ID or job://ID.",
+        description="Media reference: s3://bucket/key, https://…, asset://ID or job://ID.",
         examples=["s3://media/anna.mp4"],
     ),
 ]
-"""A media reference, checked for spelling only."""
+"""A media reference, of which only the spelling is checked."""
 
 
 class Ref(BaseModel):
@@ -146,52 +148,52 @@ class Ref(BaseModel):
 
 
 class ObjectRef(Ref):
-    """A stored output, pinned to one version."""
+    """A stored output of a job, pinned to one version."""
 
     uri: str
     version: str = Field(
-        description="v: and the VersionId in a bucket that keeps versions, e: and the ETag in another, f: and"
-        " inode, time and size in a folder."
+        description="`v:` and the VersionId in a versioned bucket, `e:` and the ETag in other buckets, `f:`"
+        " and inode, time and size in a folder."
     )
-    size: int = Field(ge=0, description="Bytes.")
+    size: int = Field(ge=0, description="Size in bytes.")
     sha256: str | None = Field(
-        default=None, description="Of its bytes; null in results written before it was recorded."
+        default=None, description="SHA-256 of the bytes; null in results written before it was recorded."
     )
 
 
 class SourceFile(Ref):
-    """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it again if need be."""
+    """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it where needed."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0, description="Bytes.")
-    name: str = Field(description="Last part of the reference, for people and output names; never a path.")
-    uri: str = Field(repr=False, description="Where it came from; may carry a signed query.")
-    version: str | None = Field(description="What told this content from others there, if anything did.")
+    size: int = Field(ge=0, description="Size in bytes.")
+    name: str = Field(description="Last part of the reference, for display and output names; never a path.")
+    uri: str = Field(repr=False, description="Original reference; may contain a signed query.")
+    version: str | None = Field(description="Version of the content at its origin, if it has versions.")
     stored: ObjectRef | None = Field(
-        default=None, description="The pinned output that this is, when another job made it."
+        default=None, description="The pinned output, if the input is the output of another job."
     )
 
 
 class Artefact(Ref):
     """
-    A folder of files in the artefact cache, named by what made it.
+    A reference to a cache entry: a folder of files, identified by kind and content key.
 
-    Building one (reading a stored result included) fails when the artefact is gone: the orchestrator
-    takes a result that cannot be read for a cache miss and makes it again.
+    Validation fails if the entry no longer exists, also when a stored task result is read. Prefect treats a
+    result that cannot be read as a cache miss and runs the task again.
     """
 
     kind: str
     key: str
-    size: int = Field(ge=0, description="Bytes of all files.")
+    size: int = Field(ge=0, description="Total size of all files in bytes.")
     files: tuple[str, ...]
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
         check_artefact_name(self.kind, self.key)
         if not all(is_file_name(name) for name in self.files):
-            raise ValueError("an artefact's files have plain relative names")
+            raise ValueError("the files of a cache entry have plain relative names")
         if _artefact_exists is not None and not _artefact_exists(self.kind, self.key):
-            raise ValueError(f"the {self.kind} artefact {self.key[:12]}… is not in the store any more")
+            raise ValueError(f"the {self.kind} cache entry {self.key[:12]}… is no longer in the store")
         return self
 
 
@@ -199,22 +201,24 @@ _artefact_exists: Callable[[str, str], bool] | None = None
 
 
 def register_artefact_check(exists: Callable[[str, str], bool] | None) -> None:
-    """Set what `Artefact` asks whether (kind, key) exists; None asks nobody. Set by `tasks.artefacts`."""
+    """Set the function by which `Artefact` checks that (kind, key) exists; None disables the check."""
     global _artefact_exists
     _artefact_exists = exists
 
 
 def check_artefact_name(kind: str, key: str) -> None:
     """
-    Check what names an artefact, for it becomes a path.
+    Check the kind and the key of a cache entry, because they become a path.
 
     Raises:
-        ValueError: the kind is no small word, or the key not 64 hexadecimal digits.
+        ValueError: the kind is not a lowercase word, or the key is not 64 hexadecimal digits.
     """
     if not _KIND.fullmatch(kind) or not _SHA256.fullmatch(key):
-        raise ValueError(f"{kind[:40]!r}, {key[:80]!r} do not name an artefact: a word and 64 hex digits do")
+        raise ValueError(
+            f"{kind[:40]!r}, {key[:80]!r} is not a cache entry: expected a lowercase word and 64 hex digits"
+        )
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether a file of an artefact may be called this: plain words, at most five levels."""
+    """Tell whether a name is allowed for a file of a cache entry: plain words, at most five levels."""
     return bool(_FILE_NAME.fullmatch(name)) and ".." not in name

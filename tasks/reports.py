@@ -1,8 +1,8 @@
 """
-What a run says about itself while it runs and at its end, as Prefect artifacts.
+Reports of a flow run as Prefect artifacts: progress, timings, result and error.
 
-Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, what
-the flow returns) or `error` (JSON: code, message, retryable, details). The REST shim reads these and
+Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, the
+return value of the flow) or `error` (JSON: code, message, retryable, details). The REST API reads these and
 nothing else.
 """
 
@@ -35,10 +35,10 @@ from tasks.stopping import Stopped, stop_if_asked
 Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
 
 _SHARES: dict[str, tuple[float, float]] = {
-    # where a phase begins and ends in percent; render and encode overlap, so render carries both
+    # start and end of each phase in percent; render and encode overlap and share one range
     "fetch": (0, 5),
-    "speak": (5, 30),  # a job that only speaks gives it more
-    "features": (5, 5),  # beside prepare, which is longer and tells the progress of both
+    "speak": (5, 30),  # a speech job gives it a larger range
+    "features": (5, 5),  # concurrent with prepare, which is longer and shows the progress of both
     "prepare": (5, 40),
     "render": (40, 92),
     "encode": (40, 92),
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """The books of one flow run in this process."""
+    """Progress, timings and render statistics of one flow run in this process."""
 
     artifact: UUID | None = None
     seconds: dict[str, float] = field(default_factory=dict[str, float])
@@ -59,9 +59,9 @@ class Report:
     rendering: Counts | None = None
     shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _SHARES)
     closed: bool = False
-    """The run is over: a step that still works in another thread should stop."""
+    """The run has ended: a step that still works in another thread should stop."""
     telling: bool = False
-    """Somebody is to be told how far it is."""
+    """Whether the run emits progress events for webhooks."""
     _told: int = 0
     _told_at: float = field(default_factory=time.monotonic)
     _shown_at: float = 0.0
@@ -69,12 +69,12 @@ class Report:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def spend(self, phase: Phase, seconds: float) -> None:
-        """Add running time to a phase."""
+        """Add running time in seconds to a phase."""
         with self._lock:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     def rendered(self, counts: Counts) -> None:
-        """Add what happened while a chunk was rendered."""
+        """Add the statistics of a rendered chunk: batch size, out-of-memory retries, fp32 retries."""
         with self._lock:
             known = self.rendering or Counts()
             self.rendering = replace(
@@ -85,17 +85,19 @@ class Report:
 
     def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
         """
-        Show progress; never backwards, at most once a second unless forced.
+        Update the progress: it never decreases, and is sent at most once a second unless `force` is set.
+
+        Every long loop calls this method, so it also checks for cancellation.
 
         Raises:
-            Stopped: the job is to end; every long loop comes by here.
+            Cancelled: the job was canceled.
         """
         stop_if_asked()
         low, high = self.shares[phase]
         with self._lock:
             self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
             now = time.monotonic()
-            force = force or phase != self._shown_phase  # a new phase may be the one that takes for ever
+            force = force or phase != self._shown_phase  # show a new phase at once: it may take long
             if self.artifact is None or (not force and now - self._shown_at < _EVERY_S):
                 return
             self._shown_at, self._shown_phase = now, phase
@@ -107,7 +109,7 @@ class Report:
             tell_progress(told)
 
     def _tell_at(self, now: float) -> int:
-        """Return the number of the message that is due now, 0 for none; with the lock held."""
+        """Return the number of the progress event that is due, 0 if none is; the caller holds the lock."""
         if not self.telling or now - self._told_at < get_settings().webhook.progress_every_s:
             return 0
         self._told_at, self._told = now, self._told + 1
@@ -116,7 +118,7 @@ class Report:
 
 def _show(artifact: UUID, percent: float, text: str) -> None:
     try:
-        # rendering does not wait for a server that is away
+        # no retries: rendering must not wait for an unavailable server
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
     except Exception as error:
@@ -128,7 +130,7 @@ _nobody = Report()
 
 
 def current() -> Report:
-    """The report of the flow run this code runs in; a silent one outside any run."""
+    """Return the report of the current flow run; outside of a run, a report that sends nothing."""
     run = flow_run.id
     return _reports.get(str(run), _nobody) if run else _nobody
 
@@ -136,12 +138,12 @@ def current() -> Report:
 @contextmanager
 def phase(name: Phase, total: int = 1, *, beside: bool = False) -> Generator[Report]:
     """
-    Time the body as one phase of the current run.
+    Measure the time of the `with` block as one phase of the current run.
 
     Args:
-        name:   the phase.
-        total:  parts it has, for progress.
-        beside: it runs beside an earlier phase, whose progress goes on being shown.
+        name:       the phase.
+        total:      number of items in the phase, for progress.
+        concurrent: the phase runs concurrently with an earlier phase, whose progress is shown.
     """
     report, began = current(), time.monotonic()
     if not beside:
@@ -155,10 +157,10 @@ def phase(name: Phase, total: int = 1, *, beside: bool = False) -> Generator[Rep
 @contextmanager
 def reported(**shares: tuple[float, float]) -> Generator[Report]:
     """
-    Open the books for a flow run; an error raised on purpose becomes its `error` artifact.
+    Open the report of a flow run. A RenderError in the `with` block becomes the `error` artifact.
 
     Args:
-        shares: percent at which phases begin and end, where this kind of job differs.
+        shares: start and end of phases in percent, where this job type differs from the default.
     """
     report, run = Report(shares=_SHARES | shares), str(flow_run.id)
     _reports[run] = report
@@ -178,7 +180,7 @@ def reported(**shares: tuple[float, float]) -> Generator[Report]:
 
 
 def finish(report: Report, result: dict[str, Any]) -> None:
-    """Write the result, then say 100 percent: never the other way round."""
+    """Write the `result` artifact and then 100 percent progress: a finished job must have its result."""
     _write("result", result)
     report.percent = 100.0
     if report.artifact is not None:
@@ -193,10 +195,10 @@ def _start_progress() -> UUID:
 
 def note(key: str, data: dict[str, Any], description: str) -> None:
     """
-    Write an artifact of the current run.
+    Create a JSON artifact of the current run.
 
     Args:
-        key:         its key.
+        key:         key of the artifact.
         data:        JSON, for programs.
         description: Markdown, for people.
     """

@@ -1,4 +1,4 @@
-"""What S3's answers mean in our words. Knows botocore's exceptions, sends nothing."""
+"""Translation of S3 responses and botocore exceptions to versions, sizes and errors. Sends nothing."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,20 +11,20 @@ _REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
 NO_VERSION = {"400", "BadRequest", "InvalidArgument", "405", "MethodNotAllowed"}
-"""Beside "missing", when one version is asked for: an id of no known form, or that of a delete marker."""
+"""Codes, besides "missing", for a request of one version: a malformed id, or the id of a delete marker."""
 UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
 _TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
 def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
     """
-    Say what a failed call means.
+    Translate the error of a failed request.
 
     Args:
-        error:  what botocore or boto3 raised.
-        bucket: its bucket.
-        key:    its full key.
-        mode:   what was tried.
+        error:  the exception of botocore or boto3.
+        bucket: bucket of the request.
+        key:    full key of the request.
+        mode:   whether the request was reading or writing.
 
     Returns:
         The error to raise.
@@ -32,27 +32,27 @@ def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
     code, uri = code_of(error), f"s3://{bucket}/{key}"
     details = {"bucket": bucket, "key": key, "answer": code}
     if code == "NoSuchBucket" and mode == "write":
-        return BucketNotAllowed(f"There is no bucket {bucket}; make it or name another.", **details)
+        return BucketNotAllowed(f"There is no bucket {bucket}. Create it, or name another.", **details)
     if code in _MISSING or code == "NoSuchBucket":
         return ObjectMissing(f"There is no object {uri}.", **details)
     if code in _REFUSED:
         action = "s3:GetObject and s3:ListBucket" if mode == "read" else "s3:PutObject"
         return BucketNotAllowed(
-            f"The storage refused to {mode} {uri}: allow this service {action} on bucket {bucket}.",
+            f"The storage refused to {mode} {uri}. Grant this service {action} on bucket {bucket}.",
             **details,
         )
     if code in _CREDENTIALS:
         return BucketNotAllowed(
-            f"The storage did not accept our credentials for bucket {bucket} ({code}).", **details
+            f"The storage rejected this service's credentials for bucket {bucket} ({code}).", **details
         )
     if mode == "write" and code in _TAKEN:
-        return OutputExists(f"{uri} exists and is not to be overwritten.", **details)
+        return OutputExists(f"{uri} exists and must not be overwritten.", **details)
     family = UploadFailed if mode == "write" else StorageError
     return family(f"The storage could not {mode} {uri} ({code}); try again later.", **details)
 
 
 def version_of(answer: Mapping[str, Any]) -> str:
-    """Name the version in an answer: its VersionId where the bucket keeps versions, else its ETag."""
+    """Return the version in a response: `v:VERSION_ID` in a versioned bucket, else `e:ETAG`."""
     version = answer.get("VersionId")
     if version and version != "null":
         return f"v:{version}"
@@ -60,7 +60,7 @@ def version_of(answer: Mapping[str, Any]) -> str:
 
 
 def condition(version: str | None) -> dict[str, str]:
-    """Return the arguments of a GET that must find this version of `version_of`."""
+    """Return the arguments of a GET that succeeds only for this version from `version_of`."""
     kind, _, value = (version or "").partition(":")
     match kind:
         case "v":
@@ -72,19 +72,19 @@ def condition(version: str | None) -> dict[str, str]:
 
 
 def pinned_by(version: str | None) -> dict[str, str]:
-    """Return the argument that selects a kept version of `version_of`; none for what is not kept."""
+    """Return the argument that selects a version from `version_of`; empty unless the bucket is versioned."""
     kind, _, value = (version or "").partition(":")
     return {"VersionId": value} if kind == "v" else {}
 
 
 def total_of(answer: Mapping[str, Any]) -> int:
-    """Return the size of the whole object, from the answer to a GET of it or its rest."""
+    """Return the size of the whole object in bytes, from the response to a GET of all or part of it."""
     span = answer.get("ContentRange")
     return int(str(span).rsplit("/", 1)[1]) if span else int(answer["ContentLength"])
 
 
 def code_of(error: BaseException | None) -> str:
-    """Find the storage's error code; boto3 wraps what fails in an upload."""
+    """Return the S3 error code in an exception or its causes, because boto3 wraps errors of uploads."""
     from botocore.exceptions import ClientError
 
     while error is not None:

@@ -1,4 +1,4 @@
-"""Clients of S3: built once for each way of reaching it, from the settings or from a Prefect block."""
+"""S3 clients of boto3, from the settings or from a prefect-aws block; one per process and configuration."""
 
 import threading
 from functools import lru_cache
@@ -8,12 +8,19 @@ from tasks.errors import StorageError
 from tasks.settings import S3Settings
 
 _building = threading.Lock()
-"""Building a client is not safe in threads; using one is."""
+"""Creating a boto3 client is not thread-safe; using one is."""
 
 
 @lru_cache(maxsize=16)
 def client(s3: S3Settings, only_new: bool, pid: int) -> Any:
-    """Give the client that the settings describe; `pid` because none survives a fork."""
+    """
+    Return the client for the S3 settings.
+
+    Args:
+        s3:       the settings.
+        only_new: make every write conditional: it fails if the key exists.
+        pid:      id of this process, part of the cache key: a client must not be used after a fork.
+    """
     import boto3
 
     library: Any = boto3
@@ -26,21 +33,21 @@ def client(s3: S3Settings, only_new: bool, pid: int) -> Any:
 
 @lru_cache(maxsize=16)
 def block_client(s3: S3Settings, credentials: Any, only_new: bool, pid: int) -> Any:
-    """Give the client of a loaded prefect-aws credentials block."""
+    """Return the client of a loaded prefect-aws credentials block; arguments as for `client`."""
     with _building:
         own: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
         return _built(credentials.get_boto3_session(), s3, own, only_new)
 
 
 def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) -> Any:
-    """Build a client: the block's own parameters, then the settings where the block says nothing."""
+    """Create a client. Parameters of the block take precedence over the settings."""
     from botocore.config import Config
 
     checksums = "when_required" if s3.endpoint_url or "endpoint_url" in own else "when_supported"
     config = Config(
-        request_checksum_calculation=checksums,  # many S3-compatible stores know no trailing checksums
+        request_checksum_calculation=checksums,  # many S3-compatible stores reject trailing checksums
         response_checksum_validation=checksums,
-        # links of the older kind do not sign what is sent, and newer regions know none
+        # version 2 URLs do not sign the size and type of uploads, and newer regions reject them
         signature_version="s3v4",
         connect_timeout=s3.connect_timeout_s,
         read_timeout=s3.read_timeout_s,
@@ -61,7 +68,7 @@ def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) ->
 
 
 def _if_none_match(params: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Write only where nothing is; boto3's transfers take no such argument."""
+    """Make a write conditional with `If-None-Match: *`."""
     return params | {"IfNoneMatch": "*"}
 
 
@@ -76,10 +83,10 @@ def load_block(reference: str) -> Any:
         "minio-credentials": prefect_aws.MinIOCredentials,
     }
     if kind not in kinds or not name:
-        raise StorageError(f"{reference!r} is not a block we know; use {', '.join(kinds)} and /NAME.")
+        raise StorageError(f"{reference!r} is not a supported block; use KIND/NAME with {', '.join(kinds)}.")
     try:
         return kinds[kind].load(name, _sync=True)
     except ValueError as error:
         raise StorageError(
-            f"Prefect has no block {reference}; make it, or change the setting that names it."
+            f"Prefect has no block {reference}. Create it, or change the setting that names it."
         ) from error

@@ -1,7 +1,7 @@
 """
-All configuration, read from MUSETALK_* environment variables. The only reader of the environment.
+Settings, read from MUSETALK_* environment variables. The only module that reads the environment.
 
-Nothing is read at import: `get_settings()` reads once per process.
+Nothing is read at import: `get_settings()` reads the environment once per process.
 """
 
 import os
@@ -23,22 +23,24 @@ PREFIX = "MUSETALK_"
 
 
 class StoreSettings(Group, frozen=True):
-    """Our own store (uploads, outputs, shared artefacts) and this machine's cache of artefacts."""
+    """The system's own store (uploads, outputs, shared cache entries) and the cache of this machine."""
 
     url: str | None = Field(
         default=None,
-        description="Empty: the folder store in MUSETALK_HOME. Else a folder, s3://bucket/prefix, or a"
-        " prefect-aws block, s3-bucket/NAME.",
+        description="A folder, s3://bucket/prefix, or a prefect-aws block, s3-bucket/NAME. Empty: the folder"
+        " store in MUSETALK_HOME.",
     )
     cache_folder: Folder | None = Field(
-        default=None, description="A fast local disk for artefacts. Empty: the folder cache in MUSETALK_HOME."
+        default=None, description="Cache folder on a fast local disk. Empty: cache in MUSETALK_HOME."
     )
     cache_bytes: int = Field(
-        default=50 * GB, ge=0, description="Above this the least recently used artefacts are removed."
+        default=50 * GB,
+        ge=0,
+        description="Size in bytes above which the least recently used cache entries are removed.",
     )
     local_roots: Folders = Field(
         default=(),
-        description="Folders whose files may be read as file:///… inputs, except the system's own store and"
+        description="Folders whose files jobs may read as file:///… inputs, except the system's own store and"
         " files. Empty: none.",
     )
     lineage_files: bool = Field(
@@ -46,189 +48,220 @@ class StoreSettings(Group, frozen=True):
         description="Write NAME.lineage.json beside each output: inputs, parameters and models, with hashes.",
     )
     min_free_bytes: int = Field(
-        default=2 * GB, ge=0, description="Disk space left alone: no work starts that would begin below it."
+        default=2 * GB, ge=0, description="Free disk space in bytes to keep: no new work starts below it."
     )
 
 
 class S3Settings(Group, frozen=True):
-    """How s3:// references are read and written. Without a block: the AWS default credential chain."""
+    """Access to s3:// references. Without a credentials block: the AWS default credential chain."""
 
-    endpoint_url: str | None = Field(default=None, description="Set for MinIO and others; empty for AWS.")
-    region: str | None = Field(default=None, description="Empty: what the credential chain says.")
+    endpoint_url: str | None = Field(default=None, description="URL of MinIO or another store. Empty: AWS.")
+    region: str | None = Field(default=None, description="Region. Empty: from the credential chain.")
     credentials_block: str | None = Field(
         default=None, description="A prefect-aws block: aws-credentials/NAME or minio-credentials/NAME."
     )
     force_path_style: bool = Field(
-        default=False, description="endpoint/bucket/key instead of bucket.endpoint/key; MinIO needs it."
+        default=False, description="Use endpoint/bucket/key, not bucket.endpoint/key. MinIO requires it."
     )
     read_buckets: Words | None = Field(
         default=None,
-        description="Buckets or bucket/prefix to read; * matches any, {tenant} theirs. Empty: any.",
+        description="bucket or bucket/prefix that jobs may read; * is a wildcard, {tenant} the job's tenant."
+        " Empty: any.",
     )
     write_buckets: Words | None = Field(
         default=None,
-        description="Buckets or bucket/prefix to write; * matches any, {tenant} theirs. Empty: any.",
+        description="bucket or bucket/prefix that jobs may write; * is a wildcard, {tenant} the job's tenant."
+        " Empty: any.",
     )
     connect_timeout_s: float = Field(default=5.0, gt=0)
     read_timeout_s: float = Field(default=30.0, gt=0)
-    max_attempts: int = Field(default=4, ge=1, description="Tries per call, the first included.")
+    max_attempts: int = Field(default=4, ge=1, description="Attempts per request, including the first.")
 
 
 class MediaSettings(Group, frozen=True):
-    """Limits on inputs, and the ffmpeg that reads them. All but `ffmpeg` are the core's `Limits`."""
+    """
+    Limits on input media, and the ffmpeg binary.
 
-    ffmpeg: Folder | None = Field(default=None, description="Path of the binary. Empty: the one found.")
-    video_pixels: int = Field(default=4096 * 4096, gt=0, description="Pixels of one video frame.")
-    still_pixels: int = Field(default=50_000_000, gt=0, description="Pixels of a still image.")
-    seconds: int = Field(default=3600, gt=0, description="Duration of a video or a sound track.")
-    frame_pixels: int = Field(
-        default=200_000_000_000, gt=0, description="Frames times pixels: 27 minutes of 1080p at 60 fps."
+    All fields but `ffmpeg` are those of the core's `MediaLimits`.
+    """
+
+    ffmpeg: Folder | None = Field(
+        default=None, description="Path of the ffmpeg binary. Empty: from PATH, else the bundled one."
     )
-    streams: int = Field(default=8, gt=0, description="Streams in one file.")
-    rate_hz: int = Field(default=120, gt=0, description="Frames per second.")
+    video_pixels: int = Field(default=4096 * 4096, gt=0, description="Maximum pixels of a video frame.")
+    still_pixels: int = Field(default=50_000_000, gt=0, description="Maximum pixels of a still image.")
+    seconds: int = Field(default=3600, gt=0, description="Maximum duration of video or audio.")
+    frame_pixels: int = Field(
+        default=200_000_000_000,
+        gt=0,
+        description="Maximum of frames times pixels. The default is 27 minutes of 1080p at 60 fps.",
+    )
+    streams: int = Field(default=8, gt=0, description="Maximum number of streams in one file.")
+    rate_hz: int = Field(default=120, gt=0, description="Maximum frames per second.")
     video_bytes: int = Field(default=2 * GB, gt=0)
     audio_bytes: int = Field(default=GB // 5, gt=0)
     still_bytes: int = Field(default=30_000_000, gt=0)
 
 
 class RenderSettings(Group, frozen=True):
-    """How videos are rendered and encoded."""
+    """Rendering and encoding of videos."""
 
     engine: Literal["auto", "musetalk", "viseme", "fake"] = Field(
         default="auto",
-        description="What `auto` jobs get. auto: musetalk if it is installed, else viseme.",
+        description="Engine of jobs with engine `auto`. auto: musetalk if it is installed, else viseme.",
     )
     chunk_seconds: float = Field(
-        default=10.0, gt=0, le=120, description="Length of the unit of caching, retry and memory."
+        default=10.0,
+        gt=0,
+        le=120,
+        description="Length of a chunk: the unit of caching, retries and memory use.",
     )
     preview: bool = Field(
         default=True,
-        description="Show videos in Prefect's pages: pictures, lips, times. Up to 3 s after the result.",
+        description="Show a contact sheet, a lip-sync score and timings in Prefect's pages. Takes up to 3 s"
+        " after the result.",
     )
     threads: int = Field(
-        default=0, ge=0, description="Threads that render a chunk; 0: half the cores, 1 to 4."
+        default=0, ge=0, description="Threads that render a chunk. 0: half of the cores, 1 to 4."
     )
 
 
 class ModelSettings(Group, frozen=True):
-    """How neural networks run."""
+    """Execution of neural networks."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        default="auto", description="Which card of several is said by CUDA_VISIBLE_DEVICES."
+        default="auto", description="Device type. CUDA_VISIBLE_DEVICES selects one of several GPUs."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        default="auto", description="auto: fp16 on cards, fp32 on processors."
+        default="auto", description="Numeric precision. auto: fp16 on GPUs, fp32 on CPUs."
     )
     memory_bytes: int = Field(
         default=6 * 1024**3,
         gt=0,
-        description="Loaded networks above this are let go, oldest use first.",
+        description="Memory in bytes for loaded models. Above it the least recently used are unloaded.",
     )
     idle_s: float = Field(
-        default=600.0, ge=0, description="Networks that nobody asked for that long are let go; 0: never."
+        default=600.0, ge=0, description="Unload models that have been idle for this long. 0: never."
     )
     landmarks: Literal["auto", "dwpose", "mesh"] = Field(
         default="auto",
-        description="What MuseTalk finds faces with. auto: dwpose if installed, else mesh.",
+        description="Face landmark model of MuseTalk. auto: dwpose if it is installed, else mesh.",
     )
     batch: int = Field(
-        default=32, ge=1, le=256, description="Most frames at once; the best number below it is measured."
+        default=32,
+        ge=1,
+        le=256,
+        description="Maximum batch size in frames. The best size up to it is measured.",
     )
-    channels_last: bool = Field(default=False, description="Memory layout of images; measure before use.")
-    compile: bool = Field(default=False, description="torch.compile: slow at first, faster later.")
+    channels_last: bool = Field(default=False, description="channels_last memory format. Measure before use.")
+    compile: bool = Field(default=False, description="Use torch.compile: slow start, faster rendering.")
 
 
 class StartSettings(Group, frozen=True):
-    """Limits of the start of servers, workers and worker processes."""
+    """Timeouts for the start of servers, workers and worker processes."""
 
     limit_s: float = Field(
-        default=1800.0, gt=0, description="Limit of a start, in seconds, whatever progress it makes."
+        default=1800.0, gt=0, description="Timeout for a start in seconds, whatever its progress."
     )
     stall_s: float = Field(
         default=180.0,
         gt=0,
-        description="Limit of a start without progress, in seconds: no CPU time, no reads, no log lines.",
+        description="Timeout for a start without progress in seconds: no CPU time, no reads, no log lines.",
     )
 
 
 class WorkerSettings(Group, frozen=True):
-    """The warm worker and its child processes."""
+    """The warm worker and its worker processes."""
 
     gpus: Words = Field(
         default=(),
-        description="Cards of this worker, one child each; a card named twice is shared by two children."
-        " Empty: all that are found, or else the processor.",
+        description="GPUs of this worker, with one worker process each. A GPU that is listed twice is shared"
+        " by two processes. Empty: all GPUs, or the CPU if there is none.",
     )
-    children: int = Field(default=0, ge=0, description="Children where there is no card; 0: one.")
+    children: int = Field(default=0, ge=0, description="Worker processes without a GPU. 0: one.")
     preload: Words = Field(
-        default=(), description="Modules that a child imports before its first run, besides its pool's flows."
+        default=(),
+        description="Modules that a worker process imports before its first run, besides its pool's flows.",
     )
     placement_wait_s: float = Field(
-        default=1.0, ge=0, description="How long a run waits for the child that has its models and face warm."
+        default=1.0,
+        ge=0,
+        description="How long a run waits for a worker process that has its models and avatar loaded.",
     )
     stop_grace_s: float = Field(
-        default=1.5, ge=0, description="Between asking a run to stop and killing its process."
+        default=1.5, ge=0, description="Time between canceling a run and killing its process."
     )
     drain_s: float = Field(
-        default=600.0, ge=0, description="How long runs may go on after SIGTERM before they are handed back."
+        default=600.0, ge=0, description="How long runs may continue after SIGTERM before they are requeued."
     )
-    hang_s: float = Field(default=120.0, gt=0, description="A child silent for so long is killed.")
+    hang_s: float = Field(
+        default=120.0, gt=0, description="Kill a worker process that sends no heartbeat for this long."
+    )
     memory_bytes: int = Field(
-        default=0, ge=0, description="A child that holds more is killed, as crashed; 0: no limit."
+        default=0,
+        ge=0,
+        description="Memory in bytes above which a worker process is killed; its run crashes. 0: no limit.",
     )
     growth_bytes: int = Field(
         default=4 * GB,
         ge=0,
-        description="A child that grew by more since its first run is replaced; 0: no.",
+        description="Replace a worker process whose memory grew by more bytes since its first run. 0: never.",
     )
-    max_runs: int = Field(default=0, ge=0, description="Runs after which a child is replaced; 0: never.")
+    max_runs: int = Field(default=0, ge=0, description="Replace a process after this many runs. 0: never.")
     max_starts: int = Field(
         default=5,
         ge=1,
-        description="Attempts of a run, counted when a worker claims it; see docs/workers.md.",
+        description="Maximum attempts of a run, counted when a worker claims it. See docs/workers.md.",
     )
 
 
 class EgressSettings(Group, frozen=True):
-    """Rules for web addresses that jobs name."""
+    """Egress rules: which URLs of jobs may be fetched."""
 
-    allow_http: bool = Field(default=False, description="Also fetch http://, not only https://.")
+    allow_http: bool = Field(default=False, description="Allow http:// besides https://.")
     allowed_hosts: Words = Field(
         default=(),
-        description="host or host:port of private object stores: may have a private address, any port.",
+        description="host or host:port, such as a private object store, that may have a private IP address"
+        " and any port.",
     )
     denied_networks: Words = Field(
         default=(),
-        description="Addresses or networks never dialled, allowed_hosts or not: put Prefect and databases.",
+        description="IP addresses or networks that are always denied, allowed_hosts included. List Prefect"
+        " and databases.",
     )
-    ports: Numbers = Field(default=(80, 443, 8443), description="Ports that a public address may have.")
+    ports: Numbers = Field(default=(80, 443, 8443), description="Allowed ports of public hosts.")
     connect_timeout_s: float = Field(default=5.0, gt=0)
-    first_byte_timeout_s: float = Field(default=10.0, gt=0, description="Also the longest silence later on.")
+    first_byte_timeout_s: float = Field(
+        default=10.0, gt=0, description="Timeout for the first byte and for each later read."
+    )
     total_timeout_s: float = Field(default=300.0, gt=0)
-    min_bytes_per_s: int = Field(default=1000, ge=0, description="Slower than this over 30 s: given up.")
+    min_bytes_per_s: int = Field(
+        default=1000, ge=0, description="Downloads that are slower than this over 30 s are aborted."
+    )
     max_redirects: int = Field(default=3, ge=0, le=10)
-    per_host: int = Field(default=8, ge=1, description="Downloads at a time from one host, per process.")
+    per_host: int = Field(default=8, ge=1, description="Concurrent downloads per host and process.")
 
 
 class WeightsSettings(Group, frozen=True):
-    """Where models are and where `musetalk weights pull` gets them."""
+    """Model files, and the source of `musetalk weights pull`."""
 
     folder: Folder | None = Field(
         default=None,
-        description="A folder laid out like the original's models/, used as it is. Empty: models in"
+        description="Models folder with the layout of the original MuseTalk's models/. Empty: models in"
         " MUSETALK_HOME.",
     )
     endpoint: Address | None = Field(
-        default=None, description="Address of a model hub or a mirror. Empty: the hub library's own."
+        default=None, description="URL of a model hub or mirror. Empty: the default of huggingface_hub."
     )
     token: SecretStr | None = Field(
         default=None,
-        description="For gated models. Empty: what the hub library is logged in with, on its own hub only.",
+        description="Access token for gated models. Empty: the login of huggingface_hub, on its default hub"
+        " only.",
     )
 
 
 class Settings(BaseSettings):
-    """Root of all settings; nest with a double underscore, e.g. MUSETALK_STORE__URL."""
+    """All settings; groups and fields are joined by a double underscore, e.g. MUSETALK_STORE__URL."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -236,11 +269,11 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,
-        hide_input_in_errors=True,  # what is wrong with a secret is told without it
+        hide_input_in_errors=True,  # an error about a secret must not print the secret
     )
 
     home: Folder = Field(
-        default=Path("~/.musetalk"), description="Holds the store, the cache, Prefect's files and the logs."
+        default=Path("~/.musetalk"), description="Folder of the store, the cache, Prefect's files and logs."
     )
     store: StoreSettings = StoreSettings()
     s3: S3Settings = S3Settings()
@@ -259,27 +292,27 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str:
-        """Where our own store is, never empty."""
+        """Return the URL or folder of the system's own store; never empty."""
         return self.store.url or str(self.home / "store")
 
     @property
     def cache_folder(self) -> Path:
-        """Where this machine keeps artefacts."""
+        """Return the cache folder of this machine."""
         return self.store.cache_folder or self.home / "cache"
 
     @property
     def models_folder(self) -> Path:
-        """Where the models are."""
+        """Return the models folder."""
         return self.weights.folder or self.home / "models"
 
     @property
     def prefect_home(self) -> Path:
-        """Prefect's own files, when we start its server."""
+        """Return the folder of Prefect's files, for a server that `musetalk up` starts."""
         return self.home / "prefect"
 
     @property
     def logs(self) -> Path:
-        """Log files of the processes we start."""
+        """Return the folder of the log files of the processes that `musetalk up` starts."""
         return self.home / "logs"
 
     @classmethod
@@ -291,7 +324,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then MUSETALK_*, then the seeds' names; no .env file, no secrets folder."""
+        """Return the sources: arguments, MUSETALK_*, legacy names. No .env file, no secrets folder."""
         return init_settings, env_settings, SeedNames(settings_cls, _environment())
 
 
@@ -306,7 +339,7 @@ def get_settings() -> Settings:
 
 
 def torch_hub_folder() -> Path:
-    """Return where torch keeps the weight files that its hub fetched, by torch's own variables."""
+    """Return the folder of checkpoints that torch.hub downloaded, by torch's own variables."""
     known = _environment()
     cache = known.get("XDG_CACHE_HOME") or "~/.cache"
     home = known.get("TORCH_HOME") or f"{cache}/torch"
@@ -314,12 +347,12 @@ def torch_hub_folder() -> Path:
 
 
 def whisper_folder() -> Path:
-    """Return where openai-whisper keeps the checkpoints that it fetched, by its own variable."""
+    """Return the folder of checkpoints that openai-whisper downloaded, by its own variable."""
     return Path(_environment().get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
 
 
 def unknown_variables() -> tuple[str, ...]:
-    """Name the MUSETALK_* variables that no setting takes: most likely typing errors."""
+    """Return the MUSETALK_* variables that match no setting, most likely typos."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     names = (name.upper() for name in _environment())
     return tuple(

@@ -1,4 +1,4 @@
-"""How long things are kept that nobody asks to remove."""
+"""Settings of retention: how long jobs, results, uploads and logs are kept."""
 
 from pydantic import Field
 
@@ -6,21 +6,24 @@ from tasks.settings_types import Group
 
 
 class RetentionSettings(Group, frozen=True):
-    """Days that things are kept before the janitor removes them; 0: for ever. docs/retention.md says more."""
+    """Retention in days, after which the janitor deletes; 0: forever. See docs/retention.md."""
 
     jobs_days: int = Field(
         default=30, ge=0, le=36500, description="Finished jobs, with their tasks, logs and reports."
     )
     chores_days: int = Field(
-        default=3, ge=0, le=36500, description="Finished runs of janitor and announce; never above jobs_days."
+        default=3, ge=0, le=36500, description="Finished runs of janitor and announce; at most jobs_days."
     )
     results_days: int = Field(
         default=30,
         ge=0,
         le=36500,
-        description="Results in our own store, not in clients' buckets, and notes of avatars that are gone.",
+        description="Results in the system's own store, not in clients' buckets, and notes of deleted"
+        " avatars.",
     )
-    assets_days: int = Field(default=7, ge=0, le=36500, description="Uploaded files, from their upload.")
+    assets_days: int = Field(
+        default=7, ge=0, le=36500, description="Uploaded files, counted from their upload."
+    )
     logs_days: int = Field(
         default=30, ge=0, le=36500, description="Log files of earlier processes in MUSETALK_HOME."
     )

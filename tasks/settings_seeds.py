@@ -1,4 +1,4 @@
-"""Settings by the names that the two older services had for them."""
+"""Legacy variable names: settings under the names that the two older services used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,29 +17,29 @@ SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("redis", "password"): ("REDIS_PASSWORD",),
     ("redis", "db"): ("REDIS_DB",),
 }
-"""(group, field) -> names, the first one set wins."""
+"""(group, field) -> legacy names; the first one that is set is used."""
 
 
 class SeedNames(PydanticBaseSettingsSource):
-    """What the older names give."""
+    """A settings source that reads the legacy names."""
 
     def __init__(self, settings_cls: type[BaseSettings], environment: Mapping[str, str]) -> None:
         """
-        Take an environment; it is read when the settings are.
+        Create a source; the environment is read when the settings are created.
 
         Args:
-            settings_cls: root of the settings.
-            environment:  where to look.
+            settings_cls: class of the settings.
+            environment:  the environment variables.
         """
         super().__init__(settings_cls)
         self._environment = environment
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return nothing field by field: `__call__` gives all at once."""
+        """Return no value: `__call__` returns all values at once."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Collect the values that are set."""
+        """Return the values of the legacy names that are set, by group and field."""
         found: dict[str, dict[str, str]] = {}
         for (group, field), names in SEED_NAMES.items():
             if value := next(filter(None, map(self._value, names)), ""):
@@ -47,7 +47,7 @@ class SeedNames(PydanticBaseSettingsSource):
         return dict(found)
 
     def _value(self, name: str) -> str:
-        """Give a variable's value."""
+        """Return a variable's value; empty if it is not usable."""
         value = self._environment.get(name, "")
-        # Kubernetes sets REDIS_PORT=tcp://… by itself where a service is called redis
+        # Kubernetes sets REDIS_PORT=tcp://… in every pod if a service is named redis
         return "" if name.endswith("PORT") and "://" in value else value

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, read from text."""
+"""Field types of settings: lists, folders, URLs, rates and secrets, parsed from text."""
 
 import json
 import re
@@ -14,13 +14,13 @@ GB = 10**9
 
 
 class Group(BaseModel, frozen=True):
-    """Base of all groups."""
+    """Base class of all groups of settings."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
 def _split(value: object) -> object:
-    """Take `a,b` as well as `["a", "b"]` from one variable."""
+    """Parse a list from one variable, written as `a,b` or as `["a", "b"]`."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -41,7 +41,7 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 def _address(url: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise ValueError("begins with http:// or https://")
+        raise ValueError("must start with http:// or https://")
     return url.rstrip("/")
 
 
@@ -55,8 +55,8 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(
-                f"{origin[:80]!r} is no origin as browsers write it: https://host or https://host:port, in"
-                " small letters, without a path; * is not taken"
+                f"{origin[:80]!r} is not an origin as browsers write it: https://host or https://host:port,"
+                " in lowercase, without a path; * is not allowed"
             )
     return origins
 
@@ -70,7 +70,7 @@ _RATE = re.compile(r"[1-9]\d{0,5}/([1-9]\d{0,3} ?)?(second|minute|hour|day)s?")
 def _checked_rates(rates: str) -> str:
     for rate in rates.split(";") if rates else ():
         if not _RATE.fullmatch(rate.strip()):
-            raise ValueError("is a number, a slash and second, minute, hour or day, such as 60/minute")
+            raise ValueError("must be a number, a slash and second, minute, hour or day, such as 60/minute")
     return rates
 
 

@@ -1,4 +1,4 @@
-"""What people see of a run's result in Prefect's pages, beside the JSON that programs read."""
+"""Prefect artifacts of a speech job: the waveform and a table of sentences."""
 
 import base64
 import logging
@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 
 def show_speech(made: SpokenText, texts: Sequence[str], voice: str) -> None:
     """
-    Show a spoken text: its wave with a line where each sentence begins, and a table of the sentences.
+    Create the artifacts of a spoken text: a waveform with a line at each sentence start, and a table.
 
-    A page that cannot be written is no reason to fail a job.
+    Errors of Prefect are logged and do not fail the job.
     """
     starts = [start for start, _ in made.spans_s]
     picture = png(waveform(artefacts().path(made.artefact) / WAV_FILE, starts))
@@ -28,12 +28,12 @@ def show_speech(made: SpokenText, texts: Sequence[str], voice: str) -> None:
         for (start, end), text in zip(made.spans_s[:_ROWS], texts, strict=False)
     ]
     try:
-        # no image artifact: below a picture Prefect prints its address, and here that is all its data
+        # not an image artifact: Prefect prints the URL below the picture, and a data URL is the whole picture
         create_markdown_artifact(
-            markdown=f"![the wave](data:image/png;base64,{base64.b64encode(picture).decode()})\n",
+            markdown=f"![waveform](data:image/png;base64,{base64.b64encode(picture).decode()})\n",
             key="waveform",
-            description=f"{made.duration_s:.1f} s spoken by {voice}; a line where a sentence begins",
+            description=f"{made.duration_s:.1f} s spoken by {voice}; a line marks the start of a sentence",
         )
         create_table_artifact(table=rows, key="sentences", description=f"Spoken by {voice}")
     except Exception as error:
-        _log.warning("the speech was not shown: %s", error)
+        _log.warning("the artifacts of the speech were not created: %s", error)

@@ -1,8 +1,9 @@
 """
-Inputs: looked at once per job, fetched only when their content is new here, kept by content.
+Fetching of inputs from S3, the web, assets, other jobs and local folders, with a cache by content.
 
-An identity (reference, version, size) remembers the SHA-256 it had; the bytes are an artefact of kind
-`source` named by that hash. Names and keys of the outside never become paths.
+Each input is probed once per job and downloaded only if its content is not in the cache. An identity file
+maps (reference, version, size) to a SHA-256, and the bytes are a cache entry of kind `source` with that hash
+as its key. External names and keys never become paths.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,22 +32,22 @@ from tasks.stored_results import StoredOutput, find_pinned
 
 MediaKind = Literal["video", "audio", "image", "text"]
 TEXT_BYTES = 50_000_000
-"""Of a manifest or of captions."""
+"""Size limit of manifests and captions."""
 _FILE = "data"
 
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """An input that was looked at and not fetched."""
+    """Name and size of an input that was probed but not downloaded."""
 
     name: str
     size: int | None
-    """Bytes, where the outside says so."""
+    """Size in bytes; None if the origin does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the outside says is there now; without a version it has to be fetched to be known."""
+    """Version and size of an input at its origin. An input without a version is always downloaded."""
 
     version: str | None
     size: int | None
@@ -64,27 +65,27 @@ def fetch_source(
     where: str | InternalFile, *, kind: MediaKind, on_bytes: OnBytes | None = None
 ) -> SourceFile:
     """
-    Bring an input to this machine, unless its content is here already.
+    Fetch an input to this machine, unless its content is in the cache.
 
-    The outside is asked once; nothing is fetched while the answer and our copy are the same. An interrupted
-    download is continued by the next call.
+    The origin is probed once, and nothing is downloaded if the cached copy has the same version. The next
+    call resumes an interrupted download.
 
     Args:
-        where:    `s3://`, `https://`, `asset://`, or `file://` below an allowed folder, outside of our own
-            store; or what `tasks.jobs.resolve` found, or another step made. A `job://` is resolved by the
-            caller.
-        kind:     which size limit holds.
-        on_bytes: called with the number of bytes that just arrived.
+        reference: `s3://`, `https://`, `asset://`, or `file://` below an allowed folder and outside the
+            system's own store; or an internal file. The caller resolves `job://` references.
+        kind:      selects the size limit.
+        on_bytes:  called with the number of bytes that just arrived.
 
     Returns:
-        The source; `source_path` gives its file.
+        The source; `source_path` returns its file.
 
     Raises:
-        ResultReplaced: something else is where the pinned output was.
-        ObjectMissing, BucketNotAllowed, InputUnreachable, LocalPathDisabled, StorageError: it cannot be had.
-        MediaTooLarge: it is over the limit of its kind.
-        InputError:    the reference is of no known form.
-        DiskFull:      there is no room for it.
+        ResultReplaced: the pinned output was replaced by another object.
+        ObjectMissing, BucketNotAllowed, InputUnreachable, LocalPathDisabled, StorageError: the input cannot
+            be read.
+        MediaTooLarge: the input exceeds the size limit of its kind.
+        InputError:    the reference has no supported form.
+        DiskFull:      the disk is full.
     """
     source = _fetched(_origin(where), _limit(kind), on_bytes)
     return source.model_copy(update={"stored": where.ref}) if isinstance(where, StoredFile) else source
@@ -92,11 +93,11 @@ def fetch_source(
 
 def look(uri: str, kind: MediaKind) -> Glimpse:
     """
-    Ask what is behind a reference, as `fetch_source` does before it fetches, and with the same errors.
+    Return name and size of an input without downloading it; raises the errors of `fetch_source`.
 
     Args:
-        uri:  a reference as a job spells it.
-        kind: which size limit holds.
+        uri:  a media reference.
+        kind: selects the size limit.
     """
     origin = _origin(uri)
     seen = origin.look()
@@ -112,11 +113,12 @@ def check_reference(uri: str) -> None:
     Assets, jobs and web addresses are checked when they are fetched.
 
     Args:
-        uri: a reference as a job spells it, or a folder.
+        uri: a media reference, or a folder.
 
     Raises:
-        BucketNotAllowed:  it is outside the grants, or part of our own store.
-        LocalPathDisabled: it is outside the folders that the operator opened, or part of our own store.
+        BucketNotAllowed:  the grants do not allow reading it, or it is part of the system's own store.
+        LocalPathDisabled: it is outside the folders that the operator allowed, or part of the system's own
+            store.
     """
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
@@ -136,10 +138,10 @@ def _limit(kind: MediaKind) -> int:
 
 def source_path(source: SourceFile) -> Path:
     """
-    Return the file of a source, fetching it anew when this machine has it not (any more).
+    Return the local file of a source, fetching it again if this machine does not have it.
 
     Raises:
-        ObjectMissing: the content behind the reference is another one now.
+        ObjectMissing: the reference now leads to other content.
     """
     wanted = _artefact(source.sha256, source.size)
     if not artefacts().has(wanted.kind, wanted.key):
@@ -180,7 +182,7 @@ def _fetched(origin: _Origin, limit: int, on_bytes: OnBytes | None) -> SourceFil
 
 
 def _kept(origin: _Origin, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> SourceFile:
-    """Download into `part`, keep it by its content and remember the identity it really had."""
+    """Download into `part`, store it in the cache by content, and save the identity that was downloaded."""
     really = origin.fetch_into(part, seen, on_bytes)
     if not part.size:
         part.path.unlink()
@@ -194,7 +196,7 @@ def _kept(origin: _Origin, part: Part, seen: _Seen, on_bytes: OnBytes | None) ->
     )
     store = artefacts()
     store.made_once("source", source.sha256, lambda folder: part.move_to(folder / _FILE), shared=False)
-    part.path.unlink(missing_ok=True)  # another reference had brought the same bytes
+    part.path.unlink(missing_ok=True)  # the same bytes were already in the cache, from another reference
     if really.version is not None:
         identity = content_key(uri=origin.uri, version=really.version, size=really.size)
         _remember(store.folder / "identities" / f"{identity}.json", source)
@@ -209,7 +211,7 @@ def _check_size(size: int, limit: int) -> None:
 
 
 def _remembered(note: Path, uri: str) -> SourceFile | None:
-    """Return the source of an identity if we know it and have its bytes."""
+    """Return the source of a saved identity if its bytes are in the cache, else None."""
     try:
         source = SourceFile.model_validate_json(note.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -222,7 +224,7 @@ def _remembered(note: Path, uri: str) -> SourceFile | None:
 
 def _remember(note: Path, source: SourceFile) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note) as draft:  # several jobs may learn the same at once
+    with replacing(note) as draft:  # several jobs may save the same identity at once
         draft.write_text(source.model_dump_json())
 
 
@@ -231,7 +233,7 @@ def _artefact(sha256: str, size: int) -> Artefact:
 
 
 class _Stored:
-    """An object of some store."""
+    """An input in an object store."""
 
     def __init__(self, uri: str, objects: Objects, key: str, name: Callable[[], str] | None = None) -> None:
         self.uri, self._objects, self._key = uri, objects, key
@@ -252,7 +254,7 @@ def _seen(info: ObjectInfo) -> _Seen:
 
 
 class _Pinned:
-    """A pinned output of a job."""
+    """An input that is the pinned output of another job."""
 
     def __init__(self, ref: ObjectRef, uri: str) -> None:
         self.uri, self._ref = uri, ref
@@ -273,12 +275,12 @@ class _Pinned:
         really = found.objects.download_into(part, found.key, found.info.version, on_bytes)
         if really.version != found.info.version:
             part.restart()
-            raise ResultReplaced(f"{plain_name(found.key)} was replaced while it was read")
+            raise ResultReplaced(f"{plain_name(found.key)} was replaced while it was downloaded")
         return _seen(really)
 
 
 class _Web:
-    """A file on a web server."""
+    """An input on a web server."""
 
     def __init__(self, url: str) -> None:
         self.uri = url
@@ -297,13 +299,13 @@ class _Web:
 
 
 class _Made:
-    """A file of one of our artefacts: what one step made is what another takes in."""
+    """An input in the cache, made by another step."""
 
     def __init__(self, made: ArtefactFile) -> None:
         self.uri, self._file = made.uri, made.file
         found = artefacts().find(made.kind, made.key)
         if found is None:
-            raise ObjectMissing(f"the {made.kind} artefact {made.key[:12]}… is not in the cache any more")
+            raise ObjectMissing(f"the {made.kind} cache entry {made.key[:12]}… is no longer in the cache")
         self._artefact = found
 
     def look(self) -> _Seen:
@@ -321,10 +323,10 @@ class _Made:
 
 
 class _Uploaded(_Stored):
-    """An asset."""
+    """An input that is an asset."""
 
     def __init__(self, asset: str) -> None:
-        name = asset_name(asset)  # says so if there is none that the tenant may use
+        name = asset_name(asset)  # raises ObjectMissing if the tenant may not use the asset
         super().__init__(f"asset://{asset}", home_store(), asset_key(asset), lambda: name)
         self._asset = asset
 
@@ -346,7 +348,7 @@ def _origin(where: str | InternalFile) -> _Origin:
 
 
 def _public(uri: str) -> _Origin:
-    """Resolve a reference that a job may spell."""
+    """Return the origin of a media reference from a job."""
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
         case "s3":
@@ -361,18 +363,19 @@ def _public(uri: str) -> _Origin:
             return _Stored(uri, objects, key)
         case _:
             raise InputError(
-                f"{uri[:100]!r} is no media reference: use s3://bucket/key, https://…, asset://ID or job://ID"
+                f"{uri[:100]!r} is not a media reference: use s3://bucket/key, https://…, asset://ID or"
+                " job://ID"
             )
 
 
 def _local(path: str) -> tuple[FolderObjects, str]:
     """
-    Find the allowed folder a file lies in, after following links.
+    Return the allowed folder that contains a file, and the file's key in it, after resolving links.
 
-    The own store, cache, database, logs and keys are excluded, even below an allowed folder.
+    The system's own store, cache, database, logs and keys are excluded, even below an allowed folder.
 
     Raises:
-        LocalPathDisabled: none.
+        LocalPathDisabled: no allowed folder contains the file, or it is excluded.
     """
     try:
         real = Path(path).resolve() if Path(path).is_absolute() else None
@@ -384,13 +387,13 @@ def _local(path: str) -> tuple[FolderObjects, str]:
                 break
             return FolderObjects(root), real.relative_to(root).as_posix()
     raise LocalPathDisabled(
-        "Files of this machine are not read; upload the file or use s3:// or https://. An operator can open"
-        " folders with MUSETALK_STORE__LOCAL_ROOTS."
+        "Local files are not allowed as inputs. Upload the file, or use s3:// or https://. An operator can"
+        " allow folders with MUSETALK_STORE__LOCAL_ROOTS."
     )
 
 
 def _private_folders() -> Iterator[Path]:
-    """Yield the folders and files that no job may read by path, including separately mounted parts."""
+    """Yield the folders and files that no job may read by path, including subfolders that are mounts."""
     settings, store = get_settings(), home_store()
     if isinstance(store, FolderObjects):
         yield store.root

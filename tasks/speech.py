@@ -1,4 +1,4 @@
-"""Speech: from a sound file, or a text, to what an engine needs per frame."""
+"""Prefect task that computes an engine's audio features per frame, with phoneme times where needed."""
 
 import json
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 _EARS = "pocketsphinx"
 SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
-"""Files of a spoken text; phones only where its voice knows their times."""
+"""Files in the cache entry of a spoken text; phonemes only if its voice reports their times."""
 
 
 class SpeechFeatures(BaseModel):
-    """The speech of a whole job as its engine heard it: see `musetalk_core.rows`."""
+    """The audio features of a whole job: one row of float32 per frame, for one engine."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,7 +44,7 @@ class SpeechFeatures(BaseModel):
 
 
 def features_key(audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str) -> str:
-    """Name features by everything that decides their content."""
+    """Return the cache key of audio features: audio, text, spoken text, engine and frame rate."""
     return content_key(
         kind=FEATURES,
         core=CORE_VERSION,
@@ -61,16 +61,19 @@ def speech_features(
     key: str, audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str
 ) -> SpeechFeatures:
     """
-    Hear the speech, as the engine does.
+    Compute the audio features of a job for its engine.
 
     Args:
-        key:    `features_key` of the rest.
-        text:   the words, if known; they are aligned with the sound.
-        spoken: key of the text one of our speech jobs spoke; its own sound times are used.
+        key:    `features_key` of the other arguments.
+        audio:  the fetched audio.
+        text:   the words of the speech, if known; they are aligned with the audio.
+        spoken: cache key of the spoken text, if one of our speech jobs made the audio; its phoneme times
+            are used.
+        spec:   the engine.
         rate:   output frames per second, as a fraction.
 
     Raises:
-        InputError: the speech is shorter than one frame, or has no sound.
+        InputError: the speech is shorter than one frame, or the file has no audio.
     """
     with phase("features"):
         samples = decoded(audio)
@@ -86,7 +89,7 @@ def speech_features(
 
 
 def models_of_phones(origin: PhonesFrom) -> tuple[str, ...]:
-    """Name the models, in the table of them, that found phones: the words of a text are read by the voice."""
+    """Return the registry names of the models that found the phonemes; alignment uses the voice's G2P too."""
     match origin:
         case "aligned":
             return _EARS, STARTER
@@ -98,10 +101,10 @@ def models_of_phones(origin: PhonesFrom) -> tuple[str, ...]:
 
 def decoded(audio: SourceFile) -> PcmFile:
     """
-    Decode the sound of a file once: 16 kHz mono, on disk.
+    Decode the audio of a file to 16 kHz mono float32 on disk, once per file.
 
     Raises:
-        InputError: it has no sound, is damaged, or is over a limit.
+        InputError: the file has no audio, is damaged, or exceeds a limit.
     """
 
     def make(folder: Path) -> None:
@@ -113,11 +116,11 @@ def decoded(audio: SourceFile) -> PcmFile:
 
 def known_phones(audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom) -> list[Phone]:
     """
-    Return phones that `speech_features` found or was given, out of the cache; none where there are none.
+    Return the timed phonemes that `speech_features` used, from the cache; empty if there are none.
 
     Args:
-        audio, text, spoken: as there.
-        origin: what it said about them.
+        audio, text, spoken: as for `speech_features`.
+        origin: the field `phones` of its result.
     """
     if origin == "given" and spoken:
         known = artefacts().find(SPEECH, spoken)
@@ -133,7 +136,7 @@ def _phones_key(audio: SourceFile, text: str | None) -> str:
 
 
 def _words(spoken: str | None) -> str | None:
-    """Return the words of a spoken text, None when it is not in the cache."""
+    """Return the words of a spoken text; None if it is not in the cache."""
     known = artefacts().find(SPEECH, spoken) if spoken else None
     return artefacts().file(known, TEXT_FILE).read_text() if known else None
 
@@ -146,7 +149,7 @@ def _phones(
     known = artefacts().find(SPEECH, spoken) if spoken else None
     if known is not None and PHONES_FILE in known.files:
         return load_phones(artefacts().file(known, PHONES_FILE)), "given"
-    text = _words(spoken) or text  # a voice that does not know when it says what; but what, we know
+    text = _words(spoken) or text  # a voice without phoneme times, but with known words
 
     def make(folder: Path) -> None:
         phones, origin = phones_of(samples, text)

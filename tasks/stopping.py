@@ -1,7 +1,7 @@
 """
-A running job is asked to stop here, and its long loops look here between two batches.
+Cooperative cancellation: a flag that stops the running job, which its long loops check between batches.
 
-One job runs in a process at a time, so there is one flag. Whoever runs the job sets it; the tasks only look.
+One job runs in a process at a time, so there is one flag. The worker process sets it and tasks check it.
 """
 
 import threading
@@ -12,27 +12,27 @@ _asked = threading.Event()
 
 
 class Stopped(RenderError):
-    """The job was asked to stop: nothing is wrong, and nothing is tried again."""
+    """The job was canceled. This is not a failure, and the job is not retried."""
 
     code = "canceled"
 
 
 def ask_to_stop() -> None:
-    """Make the job's loops end; from any thread."""
+    """Cancel the running job; may be called from any thread."""
     _asked.set()
 
 
 def start_anew() -> None:
-    """Forget an earlier request, before another job begins."""
+    """Clear an earlier cancellation before another job starts."""
     _asked.clear()
 
 
 def stop_if_asked() -> None:
     """
-    End the caller's work when the job is to stop.
+    Raise Cancelled if the job was canceled.
 
     Raises:
-        Stopped: it is.
+        Cancelled: the job was canceled.
     """
     if _asked.is_set():
-        raise Stopped("the job was asked to stop")
+        raise Stopped("the job was canceled")

@@ -1,7 +1,7 @@
 """
-S3 in and out, and where our own store is. boto3 is imported at first use.
+Object store on S3, and the system's own store. boto3 is imported at first use.
 
-Stores that are folders are in `tasks.objects`; both look the same from outside.
+The interface and the folder store are in `tasks.objects`.
 """
 
 import os
@@ -55,12 +55,12 @@ __all__ = [
 
 
 def home_store() -> Objects:
-    """Return our own store: uploads under `assets/`, results under `outputs/`, shared artefacts."""
+    """Return the system's own store: uploads in `assets/`, results in `outputs/`, shared cache entries."""
     return _opened_store(get_settings().store_url)
 
 
 def store_is_remote() -> bool:
-    """Tell whether our own store is in S3 rather than a folder of this machine."""
+    """Tell whether the system's own store is in S3 and not in a local folder."""
     return get_settings().store_url.startswith(("s3://", "s3-bucket/"))
 
 
@@ -81,15 +81,15 @@ def _opened_store(url: str) -> Objects:
 def _own_bucket(bucket: str) -> str:
     if is_bucket_alias(bucket):
         raise BucketNotAllowed(
-            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: jobs could reach"
-            " the store by the bucket's own name.",
+            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: otherwise jobs"
+            " could access the store by the bucket's own name.",
             bucket=bucket,
         )
     return bucket
 
 
 class S3Objects:
-    """A bucket, or what lies under one prefix of it."""
+    """An object store in an S3 bucket, or below one prefix of it."""
 
     def __init__(
         self,
@@ -99,13 +99,13 @@ class S3Objects:
         check: Callable[[str], None] | None = None,
     ) -> None:
         """
-        Name a bucket; nothing is sent yet.
+        Create a store; sends nothing.
 
         Args:
-            bucket:      its name.
-            prefix:      goes before every key, with a slash between.
-            credentials: a loaded prefect-aws credentials block; None for what the settings say.
-            check:       raises BucketNotAllowed for a full key that may not be used; `list` leaves those out.
+            bucket:      name of the bucket.
+            prefix:      prefix of every key, joined by a slash.
+            credentials: a loaded prefect-aws credentials block; None for the credentials of the settings.
+            check:       raises BucketNotAllowed for a full key that may not be used; `list` omits such keys.
         """
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -130,16 +130,16 @@ class S3Objects:
         return True
 
     def uri(self, key: str) -> str:
-        """Name an object."""
+        """Return the `s3://` URI of an object."""
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
     def key_of(self, uri: str) -> str | None:
-        """Return the key that `uri` gave a name to; None for what lies elsewhere."""
+        """Return the key of a URI from `uri`; None for a URI outside this store."""
         root = f"s3://{self.bucket}/{self.prefix}"
         return uri.removeprefix(root) if uri.startswith(root) else None
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
-        """Look at an object; its version is its VersionId where the bucket keeps versions, else its ETag."""
+        """Return the metadata of an object; its version is the VersionId if it has one, else the ETag."""
         with self._errors(key, "read"):
             try:
                 answer = self._client().head_object(**self._where(key), **pinned_by(version))
@@ -150,7 +150,7 @@ class S3Objects:
             return self._info(key, answer)
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Look at an object that may not be there."""
+        """Return the metadata of an object, or None if it does not exist."""
         return found(self, key)
 
     def _info(self, key: str, answer: Mapping[str, Any], size: int | None = None) -> ObjectInfo:
@@ -162,7 +162,7 @@ class S3Objects:
     def download_into(
         self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """Append to `part` what it lacks of an object, going on after interruptions."""
+        """Download the rest of an object into `part`, with retries after interruptions."""
         tries = get_settings().s3.max_attempts
         while True:
             before = part.size
@@ -172,18 +172,18 @@ class S3Objects:
                 part.restart()
                 tries -= 1
                 if tries <= 0:
-                    raise StorageError(f"{self.uri(key)} changes faster than it can be read.") from None
+                    raise StorageError(f"{self.uri(key)} changed repeatedly while it was read.") from None
                 version = self.head(key).version
                 continue
             except StorageError as error:
-                tries -= part.size == before  # an attempt that brought something costs nothing
+                tries -= part.size == before  # count only attempts that made no progress
                 if not error.retryable or tries <= 0:
                     raise
                 continue
             return info
 
     def _get_rest(self, part: Part, key: str, version: str | None, on_bytes: OnBytes | None) -> ObjectInfo:
-        """Send one GET for what is missing; raises _Changed when the part belongs to other content."""
+        """Send one GET for the missing bytes; raise _ObjectChanged if the part belongs to other content."""
         asked = self._where(key) | condition(version)
         if part.size:
             if version is None:
@@ -198,7 +198,7 @@ class S3Objects:
                     raise
                 info = self.head(key)
                 if info.version == version and info.size == part.size:
-                    return info  # the part was complete: no byte is left to ask for
+                    return info  # the part was already complete, so the range was empty
                 raise _Changed from error
             total = total_of(answer)
             part.expect(total)
@@ -207,13 +207,13 @@ class S3Objects:
                 if on_bytes:
                     on_bytes(len(block))
         if part.size != total:
-            raise StorageError(f"the storage ended {self.uri(key)} too early")
+            raise StorageError(f"the storage sent fewer bytes of {self.uri(key)} than announced")
         return self._info(key, answer, total)
 
     def download(
         self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
-        """Write an object to `target`, going on with what an interrupted call left."""
+        """Download an object to `target`, resuming the partial file that an interrupted call left."""
         return download(self, key, version, target, on_bytes)
 
     def upload(
@@ -225,11 +225,11 @@ class S3Objects:
         overwrite: bool = True,
     ) -> ObjectInfo:
         """
-        Store a file; big ones in parts, which are given up when one fails or the job is stopped.
+        Store a file; a big one by multipart upload, which is aborted if a part fails or the job is canceled.
 
-        Without `overwrite` the write is conditional (`If-None-Match: *`). If the store answers 501 to that,
-        the object is checked before and after an ordinary write. Two concurrent writers may then both
-        succeed; the replaced one is detected when its result is read.
+        Without `overwrite` the write is conditional (`If-None-Match: *`). If the store responds with 501, the
+        key is checked before and after an unconditional write. Two concurrent writers may then both succeed;
+        the replaced object is detected when its result is read.
         """
         about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
 
@@ -246,7 +246,7 @@ class S3Objects:
         metadata: Mapping[str, str],
         overwrite: bool,
     ) -> ObjectInfo:
-        """Write an object on the terms of `upload`; `put(True)` sends it as a conditional write."""
+        """Write an object as `upload` describes; `put(True)` sends a conditional write."""
         checked_key(key)
         with self._errors(key, "write"):
             try:
@@ -263,7 +263,7 @@ class S3Objects:
         if now is not None and now.version == version:
             return now
         if not is_checked:
-            raise OutputExists(f"{self.uri(key)} was written by somebody else at the same time", key=key)
+            raise OutputExists(f"{self.uri(key)} was written by another client at the same time", key=key)
         return ObjectInfo(self.uri(key), key, size, version, datetime.now(UTC), metadata)
 
     def _put(self, path: Path, key: str, about: Mapping[str, Any], *, only_new: bool) -> Mapping[str, Any]:
@@ -275,7 +275,7 @@ class S3Objects:
 
     def _refuse_taken(self, key: str) -> None:
         if self.find(key) is not None:
-            raise OutputExists(f"{self.uri(key)} exists and is not to be overwritten.", key=key)
+            raise OutputExists(f"{self.uri(key)} exists and must not be overwritten.", key=key)
 
     def put_bytes(
         self,
@@ -285,7 +285,7 @@ class S3Objects:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> ObjectInfo:
-        """Store a small object from memory, in one request, on the terms of `upload`."""
+        """Store a small object from memory in one request, otherwise as `upload` does."""
         about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
 
         def put(only_new: bool) -> Mapping[str, Any]:
@@ -294,7 +294,7 @@ class S3Objects:
         return self._store(key, len(data), put, about["Metadata"], overwrite)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield an object's bytes."""
+        """Yield an object's bytes in blocks of at most 1 MiB."""
         asked = self._where(key)
         if start or length is not None:
             asked["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
@@ -303,17 +303,17 @@ class S3Objects:
                 answer = self._client().get_object(**asked)
             except Exception as error:
                 if code_of(error) in {"416", "InvalidRange"}:
-                    return  # nothing at and after `start`
+                    return  # `start` is at or after the end of the object
                 raise
             yield from answer["Body"].iter_chunks(BLOCK)
 
     def delete(self, key: str) -> None:
-        """Remove an object; it may be gone already."""
+        """Delete an object; a missing object is ignored."""
         with self._errors(key, "write"):
             self._client().delete_object(**self._where(key))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with `prefix`, ordered by key. Versions are ETags here."""
+        """Yield the objects whose key starts with `prefix`, ordered by key. The versions are always ETags."""
         if self._check:
             self._check(self.prefix + prefix)
         with self._errors(prefix, "read"):
@@ -325,7 +325,7 @@ class S3Objects:
                     yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
 
     def unfinished(self) -> Iterator[Unfinished]:
-        """Yield the uploads in parts that were begun, and neither completed nor given up."""
+        """Yield the multipart uploads that were neither completed nor aborted."""
         with self._errors("", "read"):
             pages = self._client().get_paginator("list_multipart_uploads")
             try:
@@ -334,18 +334,18 @@ class S3Objects:
                         key = str(entry["Key"]).removeprefix(self.prefix)
                         yield Unfinished(key, str(entry["UploadId"]), entry["Initiated"])
             except Exception as error:
-                if code_of(error) not in UNKNOWN:  # some stores cannot say what is unfinished in them
+                if code_of(error) not in UNKNOWN:  # some stores cannot list multipart uploads
                     raise
 
     def size_of(self, unfinished: Unfinished) -> int:
-        """Add up the parts that have arrived."""
+        """Return the total size of the parts that have arrived, in bytes."""
         asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
         with self._errors(unfinished.key, "read"):
             pages = self._client().get_paginator("list_parts").paginate(**asked)
             return sum(int(part["Size"]) for page in pages for part in page.get("Parts", []))
 
     def give_up(self, unfinished: Unfinished) -> None:
-        """Have the parts removed."""
+        """Abort a multipart upload, which removes its parts."""
         asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
         with self._errors(unfinished.key, "write"):
             self._client().abort_multipart_upload(**asked)
@@ -353,7 +353,7 @@ class S3Objects:
     def presigned_url(
         self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
     ) -> str | None:
-        """Make a link that works without credentials for a while."""
+        """Return a presigned URL for a GET of an object."""
         asked = self._where(key) | pinned_by(version)
         if disposition:
             asked["ResponseContentDisposition"] = disposition
@@ -362,9 +362,9 @@ class S3Objects:
 
     def presigned_put(self, key: str, size: int, content_type: str, seconds: int) -> str:
         """
-        Make a link to which anybody may PUT one object of this size and type for a while.
+        Return a presigned URL for a PUT of one object of this size and content type.
 
-        Both are signed: a client that sends other headers is refused by the store.
+        Both headers are signed: the store refuses a client that sends other values.
         """
         more = {"ContentLength": size, "ContentType": content_type}
         with self._errors(key, "write"):
@@ -373,7 +373,7 @@ class S3Objects:
 
     @contextmanager
     def _errors(self, key: str, mode: Mode) -> Generator[None]:
-        """Say in our words what boto3 raises."""
+        """Translate errors of boto3 to `tasks.errors`."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
@@ -383,11 +383,11 @@ class S3Objects:
             raise said(error, self.bucket, self.prefix + key, mode) from error
         except (BotoCoreError, HTTPClientError, ConnectionError, TimeoutError) as error:
             raise StorageError(
-                f"The storage of {self.uri(key)} does not answer or has no credentials"
-                f" ({type(error).__name__}); check the MUSETALK_S3__ settings.",
+                f"The storage of {self.uri(key)} does not respond, or there are no credentials for it"
+                f" ({type(error).__name__}). Check the MUSETALK_S3__ settings.",
                 bucket=self.bucket,
             ) from error
 
 
 class _Changed(Exception):
-    """The object is not the one whose beginning we have."""
+    """The object changed: the partial file belongs to another version."""

@@ -1,4 +1,8 @@
-"""Read outputs of jobs: exactly the object that a result pinned, or an error, never other bytes. Light."""
+"""
+Access to outputs of jobs: exactly the object that a result pinned, or an error, never other bytes.
+
+Imports no torch: the REST API uses this module.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,7 +23,7 @@ MADE_OF, SHA256, MADE_BY = "musetalk-key", "musetalk-sha256", "musetalk-job"
 
 @dataclass(frozen=True, slots=True)
 class StoredOutput:
-    """An output that was verified to be the pinned one."""
+    """A stored output that was verified to be the pinned one."""
 
     objects: Objects
     key: str
@@ -27,7 +31,7 @@ class StoredOutput:
 
     @property
     def path(self) -> Path | None:
-        """Return its file on this machine; None for an object in a bucket."""
+        """Return the local file of the output; None for an object in a bucket."""
         return self.objects.path(self.key) if isinstance(self.objects, FolderObjects) else None
 
 
@@ -35,13 +39,13 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
     """
     Find the object that a result pinned.
 
-    In a versioned bucket that version is read, whatever was stored later. Elsewhere the object must be the
-    same version, or have the same bytes if it was copied or restored.
+    In a versioned bucket that version is read, whatever was stored later. Elsewhere the object must have the
+    same version, or the same bytes if it was copied or restored.
 
     Raises:
-        ObjectMissing:  it was deleted, or its store is not configured any more.
-        ResultReplaced: another object has its name.
-        StorageError:   the store did not answer.
+        ObjectMissing:  the object was deleted, or its store is no longer configured.
+        ResultReplaced: another object has its key.
+        StorageError:   the store did not respond.
     """
     objects, key = _locate(ref.uri)
     try:
@@ -58,9 +62,9 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
 
 def home_store_key(uri: str) -> str | None:
     """
-    Return the key of an object in the own store, from its `Objects.uri`; None for any other URI.
+    Return the key of an object in the system's own store from its URI; None for any other URI.
 
-    For URIs in stored results only, never for text of a job.
+    Only for URIs in stored results, never for text from a job.
     """
     store: Any = home_store()
     return store.key_of(uri) or None
@@ -72,7 +76,7 @@ def _locate(uri: str) -> tuple[Objects, str]:
         return home_store(), key
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not key:
-        raise ObjectMissing("The file lies in a store that is not in use any more.")
+        raise ObjectMissing("The file is in a store that is no longer configured.")
     return S3Objects(bucket), key
 
 
@@ -80,7 +84,7 @@ def _is_copy(objects: Objects, key: str, info: ObjectInfo, ref: ObjectRef) -> bo
     """Tell whether an object of another version has the pinned bytes."""
     if info.size != ref.size:
         return False
-    if ref.sha256 is None:  # from versions that named folders by content
+    if ref.sha256 is None:  # written by a version that named output folders by content
         made_of = info.metadata.get(MADE_OF, "")
         return bool(made_of) and key.startswith(f"{OUTPUTS}{made_of[:32]}/")
     if isinstance(objects, FolderObjects):
@@ -101,10 +105,10 @@ def _sha256(path: Path, version: str) -> str:
 def _replaced_error(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
     name = info.key.rsplit("/", 1)[-1]
     job = info.metadata.get(MADE_BY)
-    by = f"job {job}" if job else "an object that no job is known to have stored"
+    by = f"job {job}" if job else "an object without a known job"
     details = {"replaced_by": job} if job else {}
     return ResultReplaced(
-        f"{name} is not this job's result any more: it was replaced by {by}. Run the job again, under another"
-        " name or without overwrite, to get its result back.",
+        f"{name} is no longer this job's result: it was replaced by {by}. To restore the result, run the job"
+        " again with another name or without overwrite.",
         **details,
     )

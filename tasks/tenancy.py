@@ -1,4 +1,4 @@
-"""Tenant of the current thread of work: set where work enters the system, checked where data is accessed."""
+"""Tenant of the current context: set where a request or run enters the system, checked on data access."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from enum import Enum
 from typing import Final
 
 TENANT_TAG: Final = "tenant:"
-"""Prefix of the tag of a run; the tenant's name follows."""
+"""Prefix of a run's tag that names its tenant."""
 
 
 class _Unset(Enum):
-    """No tenant was set: a plain thread, or code outside of a request and of a run."""
+    """Marker for contexts where no tenant was set: plain threads, and code outside of requests and runs."""
 
     UNSET = "unset"
 
@@ -20,18 +20,18 @@ _tenant: ContextVar[str | _Unset | None] = ContextVar("tenant", default=_Unset.U
 
 
 def current_tenant() -> str | None:
-    """Return the tenant; None for work without a tenant, and where none was set."""
+    """Return the current tenant; None for work without a tenant, and where no tenant was set."""
     tenant = _tenant.get()
     return None if isinstance(tenant, _Unset) else tenant
 
 
 def may_use(owner: str | None) -> bool:
     """
-    Tell whether the current work may use data of an owner.
+    Tell whether the current context may use an owner's data.
 
-    Work for a tenant may use that tenant's data only. Work that was explicitly started without a tenant (a
-    key without one) may use all data. Where no tenant was set, as in a plain thread, only data without an
-    owner may be used.
+    Work for a tenant may use only that tenant's data. Work that was explicitly started without a tenant (by
+    an API key without one) may use all data. Where no tenant was set, as in a plain thread, only data without
+    an owner may be used.
 
     Args:
         owner: the tenant that owns the data; None for no owner.
@@ -45,12 +45,12 @@ def may_use(owner: str | None) -> bool:
 @contextmanager
 def on_behalf_of(tenant: str | None) -> Generator[None]:
     """
-    Work for a tenant inside the body, and in the coroutines and Prefect tasks that it starts.
+    Set the tenant inside the `with` block, and in the coroutines and Prefect tasks that it starts.
 
     Plain threads do not inherit it: see `may_use`.
 
     Args:
-        tenant: its name; None for no tenant.
+        tenant: name of the tenant; None for no tenant.
     """
     token = _tenant.set(tenant)
     try:
@@ -61,9 +61,9 @@ def on_behalf_of(tenant: str | None) -> Generator[None]:
 
 def work_for(tenant: str | None) -> None:
     """
-    Work for a tenant from now on, until the current context ends: a request has a context of its own.
+    Set the tenant until the current context ends. Every request has a context of its own.
 
     Args:
-        tenant: its name; None for no tenant.
+        tenant: name of the tenant; None for no tenant.
     """
     _tenant.set(tenant)

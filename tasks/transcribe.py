@@ -1,4 +1,4 @@
-"""Speech to text: a sound that was fetched, to a transcript in the formats people use."""
+"""Prefect task of speech to text: transcribe audio with Whisper to TXT, JSON, SRT, VTT and TSV."""
 
 import json
 import logging
@@ -26,34 +26,34 @@ from tasks.weights import pin
 
 TRANSCRIPT = "transcript"
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
-"""Endings of the files of a transcript, the plainest first."""
+"""Extensions of the files of a transcript, the simplest format first."""
 _ROWS = 500
 _log = logging.getLogger(__name__)
 
 
 class Wanted(BaseModel):
-    """A transcription with nothing left open; travels between tasks."""
+    """A fully resolved transcription request. Passed between tasks."""
 
     model_config = ConfigDict(frozen=True)
 
     size: Size
     task: Task
     language: str | None
-    """Code of the spoken language; None: as it sounds."""
+    """Code of the spoken language; None to detect it."""
     beam_size: int
     words: bool
     gate: bool
-    """Whether long silence and music are left out."""
+    """Whether voice activity detection skips long silence and music."""
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
-    """The content of the models, see `pinned_transcription`."""
+    """The pinned models, see `pin_transcription`."""
 
     def pinned(self, name: str) -> PinnedModel:
-        """Return the content of one of the models."""
+        """Return one of the pinned models; pin the installed one if the job has pinned none."""
         return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
 
 
 def models_for(wanted: Wanted) -> tuple[str, ...]:
-    """Name the models that hear, in the table of them."""
+    """Return the registry names of the models of a transcription."""
     return (Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else []))
 
 
@@ -62,13 +62,13 @@ def pinned_transcription(wanted: Wanted) -> Wanted:
     Pin the current weights of a transcription for the rest of the job.
 
     Raises:
-        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+        ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
     return wanted.model_copy(update={"weights": pin(*models_for(wanted))})
 
 
 def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
-    """Name a transcript by everything that decides its content."""
+    """Return the cache key of a transcript: the audio, the models and every parameter."""
     return content_key(
         kind=TRANSCRIPT,
         core=CORE_VERSION,
@@ -81,13 +81,15 @@ def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
     """
-    Transcribe; the artefact holds `transcript.txt`, `.json`, `.srt`, `.vtt` and `.tsv`.
+    Transcribe audio to `transcript.txt`, `.json`, `.srt`, `.vtt` and `.tsv` in the cache entry.
 
     Args:
-        key: `transcript_key` of the rest.
+        key:    `transcript_key` of the other arguments.
+        audio:  the fetched audio.
+        wanted: the request.
 
     Raises:
-        InputError: there is no sound, or a model is missing or damaged.
+        InputError: the file has no audio, or a model is missing or damaged.
     """
 
     def make(folder: Path) -> None:
@@ -105,7 +107,7 @@ def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
     with phase("render") as report:
         transcript = (
             _heard(samples, worth_hearing, wanted, report)
-            if worth_hearing  # else no model is loaded
+            if worth_hearing  # without speech no model is loaded
             else Transcript.of_nothing(seconds(samples), wanted.language)
         )
     write_transcript(transcript, folder, {"model": wanted.size, "task": wanted.task})
@@ -116,7 +118,7 @@ def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: 
     from musetalk_core.transcription.listening import listen
 
     def on_seconds(done: float, total: float) -> None:
-        report.advance("render", round(done), round(total))  # ends the work when the job is to stop
+        report.advance("render", round(done), round(total))  # also checks for cancellation
 
     options = Options(wanted.task, wanted.beam_size, words=wanted.words)
     choice = Choice(wanted.size)
@@ -138,7 +140,7 @@ def _clips(samples: PcmFile, wanted: Wanted, report: Report) -> list[Span]:
 
 
 def read_transcript(made: Artefact) -> dict[str, Any]:
-    """Read a transcript back: see `musetalk_core.transcription.writing.document`."""
+    """Return the JSON document of a transcript from its cache entry."""
     content: dict[str, Any] = json.loads(
         artefacts().file(made, "transcript.json").read_text(encoding="utf-8")
     )
@@ -147,10 +149,10 @@ def read_transcript(made: Artefact) -> dict[str, Any]:
 
 def show_transcript(found: Mapping[str, Any]) -> None:
     """
-    Show a transcript in Prefect's pages, as a table; one that cannot be shown is no reason to fail a job.
+    Create the table artifact `transcript` of the current run; an error of Prefect does not fail the job.
 
     Args:
-        found: as `read_transcript` gives it.
+        transcript: the document of `read_transcript`.
     """
     segments = found["segments"]
     rows = [
@@ -158,16 +160,16 @@ def show_transcript(found: Mapping[str, Any]) -> None:
         for s in segments[:_ROWS]
     ]
     rest = (
-        f"; the first {_ROWS} of {len(segments)} lines, the files have all" if len(segments) > _ROWS else ""
+        f"; first {_ROWS} of {len(segments)} segments, all are in the files" if len(segments) > _ROWS else ""
     )
-    told = f"{found['language'] or 'no speech'}, heard by Whisper {found['model']}{rest}"
+    told = f"{found['language'] or 'no speech'}, transcribed by Whisper {found['model']}{rest}"
     try:
         create_table_artifact(key="transcript", table=rows, description=told)
     except Exception as error:
-        _log.warning("the transcript was not shown: %s", error)
+        _log.warning("the artifact of the transcript was not created: %s", error)
 
 
 def clock(seconds: float) -> str:
-    """Write a time as h:mm:ss.d."""
+    """Format a time in seconds as h:mm:ss.d."""
     tenths = round(seconds * 10)
     return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"

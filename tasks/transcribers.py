@@ -1,4 +1,4 @@
-"""Whisper in this process: which model a job gets, its checkpoint, and the loaded network."""
+"""Whisper and voice activity models of this process: choice of the model, its checkpoint, and loading."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,26 +20,32 @@ _CONVERTED = "whisper"
 
 def chosen(asked: Size | None, task: Task, language: str, if_missing: IfMissing) -> Choice:
     """
-    Choose among the models of this computer; see `musetalk_core.transcription.choice`.
+    Choose a Whisper model among the installed ones.
+
+    Args:
+        requested:  size that the job names; None for the default.
+        task:       transcribe or translate.
+        language:   language of the speech; empty to detect it.
+        if_missing: what to do if the model of that size is not installed.
 
     Raises:
-        ModelNotInstalled: none can do it.
+        ModelNotInstalled: no installed model fits.
     """
     return choose(asked, task, language, layout().installed(), if_missing)
 
 
 def hearing(choice: Choice, pinned: PinnedModel) -> "Hearing":
     """
-    Give the loaded model; it stays loaded while there is room.
+    Return a loaded Whisper model. It stays in the model cache until memory is needed or it has been idle.
 
     Args:
-        choice: which one.
-        pinned: the content of its files.
+        choice: the model.
+        pinned: its pinned files.
 
     Raises:
         ModelNotInstalled: a file is missing.
-        ModelChanged: the files are not the pinned ones any more.
-        WeightsInvalid: a file is not what the table of models says.
+        ModelChanged: the files are no longer the pinned ones.
+        WeightsInvalid: a file does not match the model registry.
         InputError: the machine lacks the device that the settings name.
     """
     from musetalk_core.nets.device import choose_device
@@ -58,7 +64,7 @@ def hearing(choice: Choice, pinned: PinnedModel) -> "Hearing":
 
 
 def _checkpoint(files: dict[str, Path], pinned: PinnedModel) -> Path:
-    """Give a model's checkpoint; what a package has in another form is converted once on this computer."""
+    """Return a model's checkpoint; files in the CTranslate2 format are converted once per machine."""
     if "weights" in files:
         return files["weights"]
     parts = [files[role] for role in sorted(files)]
@@ -73,28 +79,28 @@ def _checkpoint(files: dict[str, Path], pinned: PinnedModel) -> Path:
 
 
 def _require_published(pinned: PinnedModel) -> None:
-    """Compare the hashes of a model's files with the published ones."""
+    """Raise WeightsInvalid unless the hashes of a model's files equal the published ones."""
     files = {file.path: file for files in model(pinned.name).choices for file in files}
     for found in pinned.files:
         if not files[found.path].is_known_as(found.sha256):
             raise WeightsInvalid(
                 f"{found.path} has the SHA-256 {found.sha256} instead of {files[found.path].sha256}: it is"
-                f" damaged, or no file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
+                f" damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
                 file=found.path,
             )
 
 
 def voice_activity(pinned: PinnedModel) -> Any:
     """
-    Give the network that finds speech, for `musetalk_core.transcription.voice_activity`.
+    Return the loaded network for voice activity detection.
 
     Args:
-        pinned: the content of its file.
+        pinned: its pinned file.
 
     Raises:
         ModelNotInstalled: its package is missing.
-        ModelChanged: the file is not the pinned one any more.
-        WeightsInvalid: it is damaged.
+        ModelChanged: the file is no longer the pinned one.
+        WeightsInvalid: the file is damaged.
     """
     from musetalk_core.nets.shelf import loaded_model
     from musetalk_core.transcription.voice_activity import load_network
@@ -105,10 +111,12 @@ def voice_activity(pinned: PinnedModel) -> Any:
 
 def language_code(text: str) -> str | None:
     """
-    Read a language: a code or an English name; '' is None. The library is loaded for other ones than English.
+    Return the code of a language, given as a code or an English name; None for the empty string.
+
+    English is recognized without importing the Whisper library.
 
     Raises:
-        InputError: Whisper knows no such language.
+        InputError: Whisper does not support the language.
     """
     if is_english(text):
         return "en" if text.strip() else None

@@ -1,4 +1,4 @@
-"""Speaking a text: its sentences one by one, the whole, and the file that people get."""
+"""Prefect tasks of text to speech: synthesize sentences, join them, and encode the audio file."""
 
 import json
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ _FACTS = "facts.json"
 
 class Sentence(BaseModel):
     """
-    What is to be said, and in which context.
+    A sentence to synthesize, with its context.
 
     Attributes:
         text:   the words.
-        prompt: the voice; None for the starter engine, which has its own.
-        before: sentences it hears, the nearest last, with their words.
+        prompt: cache entry of the voice prompt; None for the starter engine, which has its own voice.
+        before: preceding sentences as context, the nearest last: text and cache entry.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,18 +47,18 @@ class Sentence(BaseModel):
 
 
 class SpokenSentence(BaseModel):
-    """A sentence that was spoken."""
+    """A synthesized sentence."""
 
     model_config = ConfigDict(frozen=True)
 
     artefact: Artefact
     tries: int
     doubt: str
-    """What is wrong with it even so, in words."""
+    """Warning about the quality of the last attempt, in words; empty if there is none."""
 
 
 class SpokenText(BaseModel):
-    """A whole text that was spoken; sentence i lies from spans_s[i][0] to spans_s[i][1]."""
+    """A synthesized text; sentence i is from second spans_s[i][0] to second spans_s[i][1]."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +68,7 @@ class SpokenText(BaseModel):
 
 
 def sentence_key(sentence: Sentence, spec: VoiceSpec) -> str:
-    """Name a spoken sentence by everything that decides its sound, what it hears included."""
+    """Return the cache key of a synthesized sentence: text, voice and context."""
     return content_key(
         kind=SENTENCE,
         text=sentence.text,
@@ -81,14 +81,16 @@ def sentence_key(sentence: Sentence, spec: VoiceSpec) -> str:
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def speak_sentence(key: str, sentence: Sentence, spec: VoiceSpec) -> SpokenSentence:
     """
-    Speak one sentence: `speech.wav` at one loudness, and its phones if the voice knows them.
+    Synthesize one sentence: `speech.wav` with normalized loudness, and timed phonemes if the voice has them.
 
     Args:
-        key: `sentence_key` of the rest.
+        key:      `sentence_key` of the other arguments.
+        sentence: the sentence with its context.
+        spec:     the voice.
 
     Raises:
-        InputError: nothing in it can be spoken, or its voice is too long for the model.
-        EngineError: the model made no sound.
+        InputError: the text has nothing to speak, or the voice prompt is too long for the model.
+        EngineError: the model generated no audio.
     """
     with phase("speak", beside=True) as report:
 
@@ -120,7 +122,7 @@ def _by_starter(text: str, spec: VoiceSpec, folder: Path) -> dict[str, Any]:
 
 
 def text_key(sentences: Sequence[Artefact], pause_ms: int) -> str:
-    """Name a spoken text by its sentences."""
+    """Return the cache key of a synthesized text: its sentences and the pause."""
     return content_key(
         kind=SPEECH, core=CORE_VERSION, sentences=[made.key for made in sentences], pause_ms=pause_ms
     )
@@ -129,12 +131,13 @@ def text_key(sentences: Sequence[Artefact], pause_ms: int) -> str:
 @task(**BY_CONTENT, **RETRY_IO)
 def join_sentences(key: str, sentences: list[Artefact], words: list[str], pause_ms: int) -> SpokenText:
     """
-    Put sentences one after the other; the artefact holds the whole sound, its words, and phones if known.
+    Concatenate sentences into one cache entry: audio, text, and timed phonemes if all sentences have them.
 
     Args:
-        key:      `text_key` of the rest.
-        words:    of each sentence.
-        pause_ms: silence between two.
+        key:       `text_key` of the other arguments.
+        sentences: cache entries of the sentences, in order.
+        words:     the text of each sentence.
+        pause_ms:  silence between two sentences in milliseconds.
     """
     with phase("join"):
 
@@ -155,17 +158,19 @@ def _part(made: Artefact) -> Part:
 
 
 def file_key(spoken: Artefact, kind: SoundKind) -> str:
-    """Name a sound file by what it holds and its kind."""
+    """Return the cache key of an audio file: the spoken text and the format."""
     return content_key(kind=SOUND_FILE, core=CORE_VERSION, speech=spoken.key, format=kind)
 
 
 @task(**BY_CONTENT, **RETRY_IO)
 def encode_speech(key: str, spoken: Artefact, kind: SoundKind) -> Artefact:
     """
-    Write a spoken text as a file of some kind, named `speech.KIND`.
+    Encode a spoken text as an audio file, named `speech.` and the format.
 
     Args:
-        key: `file_key` of the rest.
+        key:    `speech_file_key` of the other arguments.
+        spoken: cache entry of the spoken text.
+        kind:   the audio format, such as mp3.
     """
     with phase("encode"):
 

@@ -1,4 +1,4 @@
-"""What a CSM voice is made of: a recording and its words, which every sentence hears first."""
+"""Prefect task that creates the prompt of a CSM voice: a recording and its transcript, used as context."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ _REFERENCE_S = 2.0, 60.0
 
 
 def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> str:
-    """Name a voice's prompt by everything that decides it."""
+    """Return the cache key of a voice prompt."""
     return content_key(
         kind=VOICE,
         core=CORE_VERSION,
@@ -49,17 +49,18 @@ def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None)
 @task(**BY_CONTENT, **RETRY_COMPUTE)
 def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> Artefact:
     """
-    Make a voice: of chance, of the model's recordings, or of the caller's.
+    Create a voice prompt: a random voice, a recording of the model, or a clone of the caller's recording.
 
     Args:
-        key:       `prompt_key` of the rest.
-        reference: clone: the recording.
-        words:     clone: what is said in it.
+        key:       `prompt_key` of the other arguments.
+        spec:      the voice.
+        reference: the recording to clone; None for other voices.
+        words:     transcript of the recording; None for other voices.
 
     Raises:
-        InputError: the recording is too short or too long, or has no sound.
-        ModelNotInstalled: the recorded voices are missing.
-        EngineError: no voice of chance came about.
+        InputError: the recording is not 2 to 60 seconds long, or has no audio.
+        ModelNotInstalled: the recorded voices are not installed.
+        EngineError: the model generated no random voice.
     """
     with phase("speak", beside=True) as report:
 
@@ -88,7 +89,8 @@ def _prompt(
     if not _REFERENCE_S[0] <= seconds <= _REFERENCE_S[1]:
         low, high = _REFERENCE_S
         raise InputError(
-            f"The recording of the voice lasts {seconds:.1f} seconds; {low:.0f} to {high:.0f} are taken.",
+            f"The recording of the voice is {seconds:.1f} seconds long; it must have {low:.0f} to {high:.0f}"
+            " seconds.",
             seconds=round(seconds, 1),
         )
     return " ".join((words or "").split()), samples
@@ -98,7 +100,7 @@ def _recording(path: Path, folder: Path) -> Float:
     raw = folder / "recording.f32"
     try:
         count = decode_speech(path, raw, limits(), VOICE_RATE_HZ)
-        # one sample more than is taken tells that it is too long; no more of it is read
+        # read one sample more than allowed, enough to detect a recording that is too long
         most = int(_REFERENCE_S[1] * VOICE_RATE_HZ) + 1
         return levelled(PcmFile(raw).read(0, min(count, most)), VOICE_RATE_HZ)
     finally:
@@ -107,11 +109,11 @@ def _recording(path: Path, folder: Path) -> Float:
 
 def turn_of(said: Artefact, text: str | None = None) -> "Turn":
     """
-    Open something that was said.
+    Return a spoken cache entry as context for the model.
 
     Args:
-        said: a prompt, or a sentence.
-        text: its words; None: those of the prompt.
+        artefact: cache entry of a voice prompt or a sentence.
+        text:     its words; None to read them from the entry of a voice prompt.
     """
     from musetalk_core.csm.model import Turn
 
@@ -122,10 +124,12 @@ def turn_of(said: Artefact, text: str | None = None) -> "Turn":
 
 def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: Report) -> "Reading":
     """
-    Read a sentence with the model of this process, and stop within a frame once the run is over.
+    Generate the speech of a sentence with CSM; cancellation and the end of the run stop it within a frame.
 
     Raises:
-        EngineError, InputError: see `musetalk_core.csm.reading.read`.
+        EngineError: the model generated no audio.
+        InputError:  the text has nothing to speak, or the context is too long for the model.
+        Cancelled:   the job was canceled, or its run has ended.
     """
     from musetalk_core.csm.model import Sampling
     from musetalk_core.csm.reading import read
@@ -133,7 +137,7 @@ def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: R
     def go_on(_: int) -> None:
         stop_if_asked()
         if report.closed:
-            raise Stopped("the run that this was spoken for is over")
+            raise Stopped("the run of this sentence has ended")
 
     return read(
         csm_voice(spec),

@@ -1,4 +1,4 @@
-"""Which voice a job gets, settled once, and what it needs in this process."""
+"""Voices of text to speech: choice of engine and voice, pinned weights, and the loaded CSM model."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +24,7 @@ _STARTER_LONGEST = 300
 
 
 class VoiceSpec(BaseModel, frozen=True):
-    """A voice with nothing left open; travels between tasks."""
+    """A fully resolved voice: engine, name, parameters and pinned weights. Passed between tasks."""
 
     engine: VoiceEngine
     name: VoiceName = "random"
@@ -35,28 +35,28 @@ class VoiceSpec(BaseModel, frozen=True):
     speed: float = 1.0
     seed: int = 0
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
-    """The content of its models, see `pinned_voice`."""
+    """The pinned models, see `pin_voice`."""
 
     @property
     def is_recorded(self) -> bool:
-        """Whether the voice is one of the model's recordings."""
+        """Tell whether the voice is one of the model's recordings."""
         return self.name in {"conversational_a", "conversational_b"}
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names in the table of models of what speaks."""
+        """Return the registry names of the models of the voice."""
         if self.engine == "starter":
             return (STARTER,)
         return (_CSM, RECORDINGS) if self.is_recorded else (_CSM,)
 
     @property
     def called(self) -> str:
-        """What people call the voice."""
+        """Return the name of the voice for people."""
         return STARTER_VOICE if self.engine == "starter" else self.name
 
     @property
     def longest_text(self) -> int:
-        """Characters that a piece of text may have."""
+        """Return the maximum number of characters in one piece of text."""
         if self.engine == "starter":
             return _STARTER_LONGEST
         from musetalk_core.csm.reading import longest_text
@@ -65,15 +65,15 @@ class VoiceSpec(BaseModel, frozen=True):
 
     def pinned(self, name: str) -> PinnedModel:
         """
-        Return the content of one of its models.
+        Return one of the pinned models; pin the installed one if the job has pinned none.
 
         Raises:
-            ModelNotInstalled, WeightsInvalid: the voice is not pinned, and the model cannot be.
+            ModelNotInstalled, WeightsInvalid: the model is not pinned and cannot be pinned.
         """
         return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
 
     def made_by(self) -> dict[str, Any]:
-        """Everything about the voice, save its prompt, that decides how a sentence sounds; for cache keys."""
+        """Return everything but the prompt that decides how a sentence sounds, for cache keys."""
         common: dict[str, Any] = {"core": CORE_VERSION, "engine": self.engine, "seed": self.seed}
         if self.engine == "starter":
             return common | {"voice": STARTER_VOICE, "speed": self.speed}
@@ -92,18 +92,18 @@ class VoiceSpec(BaseModel, frozen=True):
 
 def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> tuple[VoiceSpec, list[str]]:
     """
-    Decide who speaks.
+    Choose the engine and voice of a job.
 
     Args:
-        asked: the job's word; `auto` is csm if it is installed, else the starter voice.
-        spec:  the other fields of a `VoiceSpec`.
+        requested: engine that the job names; `auto` is csm if it is installed, else the starter voice.
+        spec:      the other fields of a `VoiceSpec`.
 
     Returns:
-        The voice, and what in the job has no effect on it, in words.
+        The voice, and notes on options of the job that have no effect on it.
 
     Raises:
-        ModelNotInstalled: the weights or packages of csm are missing where nothing else will do.
-        InputError: the starter engine was asked for what it cannot do.
+        ModelNotInstalled: csm is required, and its weights or packages are missing.
+        InputError: the starter engine cannot do what the job requests.
     """
     can_run = find_spec("torch") is not None and find_spec("transformers") is not None
     installed = can_run and not layout().look(_CSM).missing
@@ -112,7 +112,7 @@ def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> 
     if voice.engine == "starter":
         return voice, _starter_notes(voice, asked)
     if not can_run:
-        raise ModelNotInstalled("The voice csm needs the packages of the extra neural.", model=_CSM)
+        raise ModelNotInstalled("The engine csm requires the packages of the extra neural.", model=_CSM)
     layout().find(_CSM)
     if voice.is_recorded:
         layout().find(RECORDINGS)
@@ -123,11 +123,13 @@ def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> 
 def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
     if voice.name == "clone":
         if asked == "auto":
-            layout().find(_CSM)  # says what is missing, and the command that gets it
-        raise InputError("The starter engine has one voice of its own and cannot clone: take engine csm.")
+            layout().find(_CSM)  # raises an error that names what is missing and the command to install it
+        raise InputError("The starter engine has a single voice and cannot clone voices. Use engine csm.")
     if voice.name == "random":
         return []
-    return [f"voice {voice.name} needs the engine csm (musetalk weights pull csm): the starter voice spoke"]
+    return [
+        f"voice {voice.name} needs the engine csm (musetalk weights pull csm); the starter voice was used"
+    ]
 
 
 def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
@@ -135,17 +137,17 @@ def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
     Pin the current weights of a voice for the rest of the job.
 
     Raises:
-        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+        ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
     return spec.model_copy(update={"weights": pin(*spec.models)})
 
 
 def csm_voice(spec: VoiceSpec) -> "Csm":
     """
-    Give the CSM model of this process, with the weights of a voice.
+    Return the CSM model of this process, loaded with the pinned weights of a voice.
 
     Raises:
-        ModelChanged: they are not there any more.
+        ModelChanged: the files are no longer the pinned ones.
     """
     from musetalk_core.csm.model import csm
 

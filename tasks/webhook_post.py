@@ -1,4 +1,4 @@
-"""Send one webhook: a POST through the guard of `tasks.guarded`, judged anew each time, never redirected."""
+"""Sending of one webhook: a POST with SSRF protection, a fresh check of the URL, and no redirects."""
 
 import logging
 import time
@@ -15,18 +15,18 @@ from tasks.webhook_schedule import Answered
 
 _log = logging.getLogger(__name__)
 KEPT_BYTES = 4096
-_UNREACHABLE = "The receiver does not answer, or it is not an address this service may use."
+_UNREACHABLE = "The receiver does not respond, or this service may not connect to it."
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What a receiver said.
+    The result of one attempt to deliver a webhook.
 
     Attributes:
-        answered: its status, and when it wants to be asked again.
-        body:     the first 4 kB of its answer; for the operator, not for callers.
-        trouble:  why there is no status, in words that do not tell a closed port from a forbidden address.
+        response: the status and the Retry-After header of the response.
+        body:     the first 4 KiB of the response body; for the operator, not for callers.
+        failure:  why there is no status, worded alike for a closed port and a denied address.
     """
 
     answered: Answered
@@ -43,23 +43,23 @@ def post(
     resolve: Resolve = resolve,
 ) -> Answer:
     """
-    Send a body once.
+    Send a webhook once.
 
     Args:
-        url:       where to.
-        body:      JSON.
-        headers:   beside the usual ones.
-        rules:     which addresses may be used.
-        timeout_s: for the connection, and for each wait for bytes; twice that for everything.
-        resolve:   for tests, which never ask a real resolver.
+        url:       URL of the receiver.
+        body:      JSON body.
+        headers:   additional headers.
+        rules:     egress rules for the URL.
+        timeout_s: timeout to connect and for each read, in seconds; twice that for the whole request.
+        resolve:   resolver of host names; tests pass one that sends no DNS queries.
 
     Returns:
-        What came back. Nothing is raised for whatever the other side does.
+        The result. Failures of the receiver or the network raise nothing.
     """
     try:
         destination = judged_url(url, rules)
     except InputBlocked as error:
-        _log.warning("webhook refused by its spelling: %s", error)
+        _log.warning("webhook not sent, URL refused: %s", error)
         return Answer(Answered(None), trouble=_UNREACHABLE)
     backend = GuardedBackend(
         resolve,
@@ -95,7 +95,7 @@ def _send(client: httpx.Client, destination: Destination, body: bytes, headers: 
 
 
 def _beginning(answer: httpx.Response) -> bytes:
-    """Read what is kept; a body that breaks off does not undo the status that came before it."""
+    """Read the first `MAX_KEPT_BODY_BYTES` bytes; the status stays valid if the body is interrupted."""
     kept = b""
     try:
         for block in answer.iter_raw():
@@ -103,5 +103,5 @@ def _beginning(answer: httpx.Response) -> bytes:
             if len(kept) >= KEPT_BYTES:
                 break
     except httpx.HTTPError as error:
-        _log.info("the answer to a webhook broke off: %s", type(error).__name__)
+        _log.info("the response to a webhook was interrupted: %s", type(error).__name__)
     return kept[:KEPT_BYTES]

@@ -1,4 +1,4 @@
-"""When a webhook is tried again: the schedule of Standard Webhooks, 75 h 35 min in all. Pure."""
+"""Retry schedule of webhooks, from Standard Webhooks: ten attempts in 75 h 35 min. Pure functions."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 DELAYS_S: Final = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""Seconds before each attempt, counted from the one before it."""
+"""Delay in seconds before each attempt, counted from the previous one."""
 GONE: Final = 410
 _SLOW_DOWN = frozenset({429, 502, 503, 504})
 _LONGEST_S = 86_400
@@ -18,11 +18,11 @@ _SPREAD = 0.1
 @dataclass(frozen=True, slots=True)
 class Answered:
     """
-    What an attempt brought.
+    The response to a delivery attempt.
 
     Attributes:
-        status:      HTTP status; None when nobody answered.
-        retry_after: the header of that name.
+        status:      HTTP status; None if there was no response.
+        retry_after: value of the Retry-After header.
     """
 
     status: int | None
@@ -30,7 +30,7 @@ class Answered:
 
     @property
     def is_success(self) -> bool:
-        """Only 2xx is; a redirect is not followed and is none."""
+        """Tell whether the status is 2xx; redirects are not followed and do not count as success."""
         return self.status is not None and 200 <= self.status < 300
 
 
@@ -38,16 +38,17 @@ def next_attempt(
     attempt: int, answered: Answered, now: datetime, dice: Callable[[float, float], float] = random.uniform
 ) -> datetime | None:
     """
-    Say when to try again after a failure.
+    Return the time of the next attempt after a failure.
 
     Args:
-        attempt:  number of the attempt that failed, from 1.
-        answered: what it brought.
-        now:      when it failed.
-        dice:     gives a number between two, so that many that failed together do not come back together.
+        attempt:        number of the failed attempt, from 1.
+        response:       its response.
+        now:            time of the failure.
+        random_between: returns a random number in a range. It adds jitter, so that deliveries that
+            failed together are not retried together.
 
     Returns:
-        The time; None when this was the last attempt, or the receiver is gone for good.
+        The time; None if this was the last attempt, or the receiver responded with 410 Gone.
     """
     if attempt >= len(DELAYS_S) or answered.status == GONE:
         return None
@@ -58,7 +59,7 @@ def next_attempt(
 
 
 def _asked_s(retry_after: str | None, now: datetime) -> float:
-    """Read `Retry-After`, seconds or a date; 0 when it says nothing that can be used, a day at most."""
+    """Parse `Retry-After`, given as seconds or a date: at most 86,400 seconds; 0 if it is not valid."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdecimal():
         return min(float(text[:9]), _LONGEST_S)

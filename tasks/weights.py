@@ -1,8 +1,8 @@
 """
-The models of this machine as the settings say, and how they get here: pulled, or taken from a folder.
+Installation of models: `musetalk weights pull` downloads them, or copies them from a folder.
 
-A file appears under its name only when it is whole and checked; what an interruption leaves is a `.part`
-beside it that the next pull continues.
+A file appears under its name only when it is complete and verified. An interruption leaves a `.part` file
+beside it, which the next pull resumes.
 """
 
 import os
@@ -30,7 +30,7 @@ _GB = 1e9
 
 
 def layout() -> Layout:
-    """Return where the models are, as the settings say."""
+    """Return the installed models, in the folders of the settings."""
     settings = get_settings()
     shared = torch_hub_folder(), whisper_folder()
     return Layout(settings.models_folder, settings.home / "weights.json", shared)
@@ -38,41 +38,41 @@ def layout() -> Layout:
 
 def pin(*names: str) -> tuple[PinnedModel, ...]:
     """
-    Return the content that models have now. A job does this once a model: see `docs/adr/0021`.
+    Pin the current files of models. A job does this once per model: see `docs/adr/0021`.
 
     Raises:
-        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+        ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
     return layout().pin(*names)
 
 
 def pin_known(*names: str) -> tuple[PinnedModel, ...]:
-    """Return the content of models as `pin`, and of those that this machine lacks the name alone."""
+    """Pin the current files of models as `pin` does; models that this machine lacks get only their name."""
     here, found = layout(), list[PinnedModel]()
     for name in names:
         try:
             found += here.pin(name)
-        except RenderError:  # what it made came from a worker that has it
+        except RenderError:  # the cached output was made on a worker that has the model
             found.append(PinnedModel(name))
     return tuple(found)
 
 
 def pull(names: Iterable[str], watch: Watch) -> list[Path]:
     """
-    Get what models lack, and what they need.
+    Download the missing files of models, and of the models that they need.
 
     Args:
-        names: of models and groups.
-        watch: told of each file.
+        names:    names of models and groups.
+        listener: receives the progress of each file.
 
     Returns:
-        The files that came, in their places. Nothing for what was there already.
+        Paths of the files that this call installed, without those that were installed before.
 
     Raises:
-        InputError: there is no model of a name.
-        PullFailed: a source does not answer, or refuses a file; what the others have was got first.
-        WeightsInvalid: a file is not what it should be; it was removed.
-        DiskFull: there is no room for all of it; nothing was fetched.
+        InputError: there is no model or group of a name.
+        PullFailed: a source does not respond or refuses a file; the files of other sources were installed.
+        WeightsInvalid: a file is not the expected one; it was removed.
+        DiskFull: the disk has too little space for all files; nothing was downloaded.
     """
     here = layout()
     plan, refused = _planned(models(names), here)
@@ -84,11 +84,11 @@ def pull(names: Iterable[str], watch: Watch) -> list[Path]:
 
 
 def _planned(wanted: Iterable[Model], here: Layout) -> tuple[list["Offered"], list[str]]:
-    """Ask the sources for what is missing; return what to get, and why something cannot be got."""
+    """Look up the missing files at their sources; return the files to download, and errors per model."""
     lacking = [model for model in wanted if here.look(model.name).missing]
     if not lacking:
         return [], []
-    from tasks.offers import Sources  # loads the hub's library
+    from tasks.offers import Sources  # imports huggingface_hub, which is slow
 
     sources, plan, refused = Sources(get_settings()), list["Offered"](), list[str]()
     for model in lacking:
@@ -108,15 +108,15 @@ def _require_room(folder: Path, missing: int) -> None:
     free, margin = shutil.disk_usage(there).free, get_settings().store.min_free_bytes
     if free < missing + margin:
         raise DiskFull(
-            f"{missing / _GB:.1f} GB are to come and {margin / _GB:.1f} GB shall stay free, but {there} has"
-            f" {free / _GB:.1f} GB. Make room, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
+            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {there}"
+            f" has {free / _GB:.1f} GB. Free some space, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
             missing=missing,
             free=free,
         )
 
 
 def _pulled(here: Layout, offered: "Offered", watch: Watch) -> bool:
-    """Bring a file to its place; False when another process did."""
+    """Download and install a file; return False if another process installed it meanwhile."""
     file, target = offered.file, here.target(offered.file)
     watch.begin(file.path, offered.size)
     with alone(here, file) as there:
@@ -127,7 +127,7 @@ def _pulled(here: Layout, offered: "Offered", watch: Watch) -> bool:
 
 
 def _fetched(offered: "Offered", target: Path, watch: Watch) -> str:
-    """Fetch, check, and give the file its name; return its SHA-256."""
+    """Download, verify and install a file; return its SHA-256."""
     draft = Part.path_beside(target, offered.version)
     for stale in set(target.parent.glob(f"{target.name}.*.part")) - {draft}:
         stale.unlink(missing_ok=True)
@@ -138,28 +138,28 @@ def _fetched(offered: "Offered", target: Path, watch: Watch) -> str:
     fault = unfit(offered.file, draft, sha256, offered.sha256)
     if fault:
         draft.unlink()
-        raise WeightsInvalid(f"{offered.name} {fault}; what came was removed.", file=offered.file.path)
+        raise WeightsInvalid(f"{offered.name} {fault}; the download was removed.", file=offered.file.path)
     place(draft, target)
     return sha256
 
 
 def take(names: Iterable[str], folder: Path, watch: Watch) -> list[Path]:
     """
-    Take what models lack from a folder of this machine: linked where that is possible, else copied.
+    Install the missing files of models from a local folder: by hard link where possible, else by copying.
 
     Args:
-        names:  of models and groups.
-        folder: laid out like the original's `models/`; or with the files under their own names, as far as
-                these differ.
-        watch:  told of each file.
+        names:    names of models and groups.
+        folder:   a folder with the layout of the original MuseTalk's `models/`, or with the files side by
+            side as far as their names are unique.
+        listener: receives the progress of each file.
 
     Returns:
-        The files that came, in their places.
+        Paths of the files that this call installed.
 
     Raises:
-        InputError: there is no model of a name.
-        WeightsInvalid: a file is not what it should be; it was not taken.
-        PullFailed: the folder lacks files; what it has was taken.
+        InputError: there is no model or group of a name.
+        WeightsInvalid: a file is not the expected one; it was not installed.
+        PullFailed: the folder lacks files; the files that it has were installed.
     """
     wanted, here = models(names), layout()
     unique = _unique_names(wanted)
@@ -174,19 +174,19 @@ def take(names: Iterable[str], folder: Path, watch: Watch) -> list[Path]:
             elif _taken(here, file, source, watch):
                 came.append(here.target(file))
     if lacking:
-        raise PullFailed(f"{folder} has no {', '.join(lacking)}; what it has was taken.")
+        raise PullFailed(f"{folder} has no {', '.join(lacking)}; the files that it has were installed.")
     return came
 
 
 def _unique_names(wanted: Iterable[Model]) -> set[str]:
-    """Return the names that only one file of these models has."""
+    """Return the file names that are unique among these models."""
     paths = {file.path: file.name for model in wanted for files in model.choices for file in files}
     names = list(paths.values())
     return {name for name in names if names.count(name) == 1}
 
 
 def _best(model: Model, here: Layout, folder: Path, unique: set[str]) -> dict[File, Path | None]:
-    """Choose a set that can be completed, else the fullest; return what is not here, and where it is."""
+    """Choose a set of files that can be completed, else the most complete; map missing files to sources."""
 
     def source(file: File) -> Path | None:
         places = [folder / path for path in (file.path, *file.also)]
@@ -208,7 +208,7 @@ def _taken(here: Layout, file: File, source: Path, watch: Watch) -> bool:
                 sha256 = sha256_of(draft, watch.advance)
                 fault = unfit(file, draft, sha256)
                 if fault:
-                    raise WeightsInvalid(f"{source} {fault}; it was not taken.", file=file.path)
+                    raise WeightsInvalid(f"{source} {fault}; it was not installed.", file=file.path)
                 place(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
@@ -220,6 +220,6 @@ def _taken(here: Layout, file: File, source: Path, watch: Watch) -> bool:
 def _link_or_copy(source: Path, draft: Path) -> None:
     try:
         os.link(source.resolve(), draft)
-    except OSError:  # another disk, or a file system without links
+    except OSError:  # another disk, or a file system without hard links
         with disk_errors():
             shutil.copyfile(source, draft)

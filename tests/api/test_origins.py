@@ -59,7 +59,7 @@ def test_an_operator_lets_in_one_page_and_no_other(connect, environment, runs):
      "https://user@a.b", "https://a.b\r\nX: y", "ftp://a.b", "https://"],
 )  # fmt: skip
 def test_what_is_no_origin_stops_the_start(origin):
-    with pytest.raises(ValidationError, match="no origin as browsers write it"):
+    with pytest.raises(ValidationError, match="not an origin as browsers write it"):
         Settings(api={"allowed_origins": [origin]})
 
 

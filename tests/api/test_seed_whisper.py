@@ -56,7 +56,7 @@ def test_all_faults_are_told_at_once(client):
 def test_other_schemes_are_refused(client, runs, scheme):
     answer = client.post("/whisper", json={"audio_url": f"{scheme}://host/a.wav"})
 
-    assert answer.status_code == 400 and "is not a scheme we read" in answer.json()["error"]
+    assert answer.status_code == 400 and "is not a supported scheme" in answer.json()["error"]
     assert not runs.created
 
 

@@ -139,7 +139,7 @@ def test_a_killed_run_stops_within_a_frame_and_goes_on_where_it_was(csm, said, m
         time.sleep(0.5)
 
     assert not isinstance(caught.value, AssertionError)
-    assert ended == ["the run that this was spoken for is over"]
+    assert ended == ["the run of this sentence has ended"]
     assert frames[-1] < over, "nothing is spoken any more"
     said.clear()
     rest = speech(job(text=TEXT))

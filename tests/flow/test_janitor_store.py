@@ -256,5 +256,5 @@ def test_a_store_that_does_not_answer_keeps_nothing_else_from_going(client, s3, 
 
     state = janitor(JanitorJob(), return_state=True)
 
-    assert state.is_failed() and "does not answer" in state.message
+    assert state.is_failed() and "does not respond" in state.message
     assert not log.exists()

@@ -30,6 +30,6 @@ def test_what_is_another_s_is_refused_before_anything_is_sent(granted, tenant):
 
 
 def test_what_is_its_own_is_asked_for(granted):
-    with pytest.raises(StorageError, match="does not answer"):
+    with pytest.raises(StorageError, match="does not respond"):
         prepare_avatar.with_options(retries=0)(JOB, Control(tenant="acme"))
     assert current_tenant() is None

@@ -94,7 +94,7 @@ def test_after_too_many_breaks_the_next_pull_goes_on(hub, net, watch, left):
     body, served = net
     served.cut_after = [400_000] + [0] * 6
 
-    with pytest.raises(PullFailed, match="what has arrived is kept"):
+    with pytest.raises(PullFailed, match="it resumes the download"):
         pull(["net"], watch)
     [part] = left()
     assert re.fullmatch(r"net/net\.pth\.[0-9a-f]{12}\.part", part)
@@ -235,7 +235,7 @@ def test_something_that_is_no_hub_is_told(hub, net, watch):
     hub.is_hub = False
     hub.files["someone/net/net.pth"].large = False
 
-    with pytest.raises(PullFailed, match="is no model hub"):
+    with pytest.raises(PullFailed, match="is not a model hub"):
         pull(["net"], watch)
 
 
@@ -243,7 +243,7 @@ def test_without_room_nothing_is_fetched(hub, net, watch, left, monkeypatch):
     monkeypatch.setenv("MUSETALK_STORE__MIN_FREE_BYTES", str(10**18))
     get_settings.cache_clear()
 
-    with pytest.raises(DiskFull, match="Make room, or set MUSETALK_WEIGHTS__FOLDER"):
+    with pytest.raises(DiskFull, match="Free some space, or set MUSETALK_WEIGHTS__FOLDER"):
         pull(["net"], watch)
 
     assert hub.sent == {} and left() == []

@@ -186,7 +186,7 @@ def test_missing_and_empty_inputs_are_named(bucket):
 
 @pytest.mark.parametrize("uri", ["job://x", "ftp://x/y", "concat:a|b", "/etc/passwd", "data:,x"])
 def test_other_references_are_refused(configure, uri):
-    with pytest.raises(InputError, match="no media reference"):
+    with pytest.raises(InputError, match="not a media reference"):
         fetch_source(uri, kind="video")
 
 

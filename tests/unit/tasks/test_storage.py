@@ -80,7 +80,7 @@ def test_not_overwriting_keeps_what_is_there(store, file):
     store.upload(file, "a.bin", overwrite=False)
     file.write_bytes(b"other")
 
-    with pytest.raises(OutputExists, match="not to be overwritten") as caught:
+    with pytest.raises(OutputExists, match="must not be overwritten") as caught:
         store.upload(file, "a.bin", overwrite=False)
 
     assert not caught.value.retryable
@@ -94,7 +94,7 @@ def test_small_objects_are_stored_from_memory(store):
     assert (info.key, info.size, dict(info.metadata)) == ("a/note.json", 2, {"job": "7"})
     assert read_small(store, "a/note.json") == b"{}"
     assert dict(store.put_bytes("a/note.json", b"[]").metadata) == {}
-    with pytest.raises(OutputExists, match="not to be overwritten"):
+    with pytest.raises(OutputExists, match="must not be overwritten"):
         store.put_bytes("a/note.json", b"other", overwrite=False)
     assert read_small(store, "a/note.json") == b"[]"
     assert store.put_bytes("empty", b"").size == 0
@@ -242,7 +242,7 @@ def test_an_upload_to_no_bucket_says_so(bucket, file):
 def test_a_storage_that_does_not_answer_is_worth_another_try(configure, bucket):
     configure(s3__endpoint_url="http://127.0.0.1:1", s3__max_attempts=1)
 
-    with pytest.raises(StorageError, match="does not answer") as caught:
+    with pytest.raises(StorageError, match="does not respond") as caught:
         S3Objects("media").head("a.bin")
     assert caught.value.retryable
 
@@ -482,7 +482,7 @@ def test_a_store_behind_a_block_is_closed_to_jobs_too(bucket, configure, monkeyp
 
 
 def test_an_unknown_kind_of_block_is_refused():
-    with pytest.raises(StorageError, match="not a block we know"):
+    with pytest.raises(StorageError, match="is not a supported block"):
         s3_clients.load_block("gcs-bucket/media")
 
 
