@@ -18,11 +18,11 @@ from uuid import uuid4
 
 import httpx
 
-FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
+FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
 MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _NOT_MODIFIED = 304
-_SLOW_ANSWERS = 10
+_MAX_READ_TIMEOUTS = 10
 """Consecutive read timeouts that `wait` tolerates."""
 
 
@@ -30,7 +30,7 @@ class ApiError(Exception):
     """The API rejected a request or cannot be reached; the message is one sentence for people."""
 
 
-class Api:
+class MusetalkClient:
     """A client of one API server."""
 
     def __init__(self, server: str, key: str | None = None) -> None:
@@ -68,14 +68,16 @@ class Api:
         Returns:
             The job as JSON.
         """
-        sent = {name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()}
-        body = {**sent, "control": dict(control)} if control else sent
+        parameters = {
+            name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()
+        }
+        body = {**parameters, "control": dict(control)} if control else parameters
         headers = {"Idempotency-Key": key} if key else {}
-        return self._json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
+        return self._request_json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
 
     def estimate(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
         """Validate a job and estimate its duration (dry run); nothing is queued."""
-        return self._json("POST", f"/v1/jobs/{job_type}", params={"dry_run": "true"}, json=dict(job))
+        return self._request_json("POST", f"/v1/jobs/{job_type}", params={"dry_run": "true"}, json=dict(job))
 
     def reference(self, value: str) -> str:
         """Return a media reference unchanged, or upload a local file and return its asset:// reference."""
@@ -86,8 +88,8 @@ class Api:
         if not path.is_file():
             raise ApiError(f"File not found: {path}.")
         with path.open("rb") as file:
-            blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK), b"")
-            answer = self._json(
+            blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK_BYTES), b"")
+            asset = self._request_json(
                 "POST",
                 "/v1/assets",
                 params={"name": path.name},
@@ -98,11 +100,11 @@ class Api:
                 },
                 timeout=600.0,
             )
-        return str(answer["uri"])
+        return str(asset["uri"])
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job."""
-        return self._json("GET", f"/v1/jobs/{job_id}")
+        return self._request_json("GET", f"/v1/jobs/{job_id}")
 
     def jobs(self, limit: int = 50, **filters: Any) -> Iterator[dict[str, Any]]:
         """
@@ -115,7 +117,7 @@ class Api:
         cursor: str | None = None
         while limit > 0:
             query = filters | {"limit": min(limit, 200)} | ({"cursor": cursor} if cursor else {})
-            page = self._json("GET", "/v1/jobs", params=query)
+            page = self._request_json("GET", "/v1/jobs", params=query)
             yield from page["jobs"]
             limit, cursor = limit - len(page["jobs"]), page["next_cursor"]
             if cursor is None:
@@ -135,7 +137,7 @@ class Api:
         """
         while True:
             query = {"level": level} | ({"after": after} if after else {})
-            page = self._json("GET", f"/v1/jobs/{job_id}/logs", params=query)
+            page = self._request_json("GET", f"/v1/jobs/{job_id}/logs", params=query)
             after = page["next"]
             for line in page["lines"]:
                 yield line | {"next": after}
@@ -153,18 +155,21 @@ class Api:
         Returns:
             `lineage` of the job, `ancestors`, and whether the list is `complete`.
         """
-        return self._json("GET", f"/v1/jobs/{job_id}/lineage", params={"depth": depth})
+        return self._request_json("GET", f"/v1/jobs/{job_id}/lineage", params={"depth": depth})
 
     def retry(self, job_id: str) -> dict[str, Any]:
         """Retry a failed or canceled job and return the new job."""
-        return self._json("POST", f"/v1/jobs/{job_id}/retry")
+        return self._request_json("POST", f"/v1/jobs/{job_id}/retry")
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Request cancellation of a job."""
-        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+        return self._request_json("POST", f"/v1/jobs/{job_id}/cancel")
 
     def wait(
-        self, job_id: str, on_change: Callable[[dict[str, Any]], None] | None = None, every_s: float = 0.5
+        self,
+        job_id: str,
+        on_change: Callable[[dict[str, Any]], None] | None = None,
+        min_interval_s: float = 0.5,
     ) -> dict[str, Any]:
         """
         Wait until a job has ended, by long polling (`Prefer: wait` with the job's ETag).
@@ -178,26 +183,26 @@ class Api:
             The job in its final state.
         """
         headers: dict[str, str] = {}
-        slow = 0
+        read_timeouts = 0
         while True:
-            with _errors(self.server):
+            with _translate_transport_errors(self.server):
                 try:
-                    answer = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
+                    response = self._http.get(f"/v1/jobs/{job_id}", headers=headers)
                 except httpx.ReadTimeout:  # the server accepted the connection: most likely it is busy
-                    slow += 1
-                    if slow > _SLOW_ANSWERS:
+                    read_timeouts += 1
+                    if read_timeouts > _MAX_READ_TIMEOUTS:
                         raise
                     continue
-            slow = 0
-            if answer.status_code != _NOT_MODIFIED:
-                _raise_problem(answer)
-                job: dict[str, Any] = answer.json()
+            read_timeouts = 0
+            if response.status_code != _NOT_MODIFIED:
+                _raise_for_problem(response)
+                job: dict[str, Any] = response.json()
                 if on_change:
                     on_change(job)
-                if job["status"] in FINAL:
+                if job["status"] in FINAL_STATUSES:
                     return job
-                headers = {"Prefer": "wait=20", "If-None-Match": answer.headers.get("etag", "")}
-            time.sleep(every_s)
+                headers = {"Prefer": "wait=20", "If-None-Match": response.headers.get("etag", "")}
+            time.sleep(min_interval_s)
 
     def download(self, job_id: str, target: Path) -> Path:
         """
@@ -212,20 +217,20 @@ class Api:
         """
         job = self.job(job_id)
         if job["result_url"] is None:
-            raise ApiError(_no_file(job))
-        path = target / local_name(job["result"]["name"]) if target.is_dir() else target
+            raise ApiError(_missing_file_message(job))
+        path = target / local_file_name(job["result"]["name"]) if target.is_dir() else target
         # a name of its own: the result's name may already have the maximum length of a file name
         draft = path.with_name(f".{uuid4().hex}.part")
         try:
             with (
-                _errors(self.server),
+                _translate_transport_errors(self.server),
                 self._http.stream("GET", f"/v1/jobs/{job_id}/result", follow_redirects=True) as r,
             ):
                 if r.is_error:
                     r.read()
-                _raise_problem(r)
+                _raise_for_problem(r)
                 with draft.open("wb") as file:
-                    for block in r.iter_bytes(_BLOCK):
+                    for block in r.iter_bytes(_BLOCK_BYTES):
                         file.write(block)
             return draft.replace(path)
         finally:
@@ -233,23 +238,23 @@ class Api:
 
     def ready(self) -> dict[str, Any]:
         """Return the readiness report (/readyz)."""
-        with _errors(self.server):
-            answer: dict[str, Any] = self._http.get("/readyz").json()
-        return answer
+        with _translate_transport_errors(self.server):
+            report: dict[str, Any] = self._http.get("/readyz").json()
+        return report
 
-    def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        with _errors(self.server):
-            answer = self._http.request(method, path, **more)
-        _raise_problem(answer)
-        body: dict[str, Any] = answer.json()
+    def _request_json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        with _translate_transport_errors(self.server):
+            response = self._http.request(method, path, **more)
+        _raise_for_problem(response)
+        body: dict[str, Any] = response.json()
         return body
 
 
-_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\]')
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+_WINDOWS_RESERVED_CHARACTERS = re.compile(r'[<>:"|?*\\]')
+_WINDOWS_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
 
 
-def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
+def local_file_name(name: str, *, windows: bool = os.name == "nt") -> str:
     """
     Return a file name for a result that is valid on this computer.
 
@@ -259,12 +264,12 @@ def local_name(name: str, *, windows: bool = os.name == "nt") -> str:
     """
     if not windows:
         return name
-    plain = _NOT_ON_WINDOWS.sub("_", name).rstrip(". ")
-    return f"_{plain}" if _DEVICES.match(plain) else plain
+    cleaned = _WINDOWS_RESERVED_CHARACTERS.sub("_", name).rstrip(". ")
+    return f"_{cleaned}" if _WINDOWS_DEVICE_NAMES.match(cleaned) else cleaned
 
 
 @contextmanager
-def _errors(server: str) -> Generator[None]:
+def _translate_transport_errors(server: str) -> Generator[None]:
     try:
         yield
     except httpx.TransportError as error:
@@ -274,23 +279,23 @@ def _errors(server: str) -> Generator[None]:
         ) from error
 
 
-def _raise_problem(answer: httpx.Response) -> None:
-    if answer.is_success or answer.is_redirect:
+def _raise_for_problem(response: httpx.Response) -> None:
+    if response.is_success or response.is_redirect:
         return
     try:
-        problem: dict[str, Any] = answer.json()
+        problem: dict[str, Any] = response.json()
         text = f"{problem['detail']} [{problem['code']}]"
     except (ValueError, KeyError):
         text = (
-            f"{answer.request.url} answered {answer.status_code} without a problem document: it may not be"
+            f"{response.request.url} answered {response.status_code} without a problem document: it may not be"
             " a musetalk API."
         )
     raise ApiError(text)
 
 
-def _no_file(job: Mapping[str, Any]) -> str:
+def _missing_file_message(job: Mapping[str, Any]) -> str:
     if job["error"]:
         return f"Job {job['id']} failed: {job['error']['message']} [{job['error']['code']}]"
-    if job["status"] in FINAL:
+    if job["status"] in FINAL_STATUSES:
         return f"Job {job['id']} is {job['status']} and has no output file."
     return f"Job {job['id']} is still {job['status']}. Wait for it with `musetalk watch {job['id']}`."

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.problems import Problem
 
-_LONGEST: Final = 65_536
+_MAX_CURSOR_LENGTH: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Cursor:
     time: datetime
     seen: tuple[UUID, ...]
 
-    def write(self) -> str:
+    def encode(self) -> str:
         """Return the cursor as URL-safe base64 without padding."""
-        said = json.dumps([self.time.isoformat(), [str(one) for one in self.seen]])
-        return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
+        payload = json.dumps([self.time.isoformat(), [str(one) for one in self.seen]])
+        return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
     @classmethod
-    def read(cls, text: str) -> "Cursor":
+    def decode(cls, text: str) -> "Cursor":
         """
         Decode a cursor sent by a client.
 
@@ -39,7 +39,7 @@ class Cursor:
             Problem: `invalid_input` if the text is not a valid cursor or longer than 65,536 characters.
         """
         try:
-            if len(text) > _LONGEST:
+            if len(text) > _MAX_CURSOR_LENGTH:
                 raise ValueError(len(text))  # noqa: TRY301  one message
             time, seen = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             return cls(datetime.fromisoformat(time).astimezone(), tuple(UUID(one) for one in seen))
@@ -48,10 +48,10 @@ class Cursor:
                 "invalid_input", "Invalid cursor. Send `next_cursor` or `next` of an earlier page."
             ) from error
 
-    def after(self, given: list[tuple[datetime, UUID]]) -> "Cursor":
+    def advance(self, items: list[tuple[datetime, UUID]]) -> "Cursor":
         """Return the cursor behind the items returned; ids of items with the same timestamp accumulate."""
-        if not given:
+        if not items:
             return self
-        last = given[-1][0]
-        before = self.seen if last == self.time else ()
-        return Cursor(last, (*before, *(one for time, one in given if time == last)))
+        last_time = items[-1][0]
+        already_seen = self.seen if last_time == self.time else ()
+        return Cursor(last_time, (*already_seen, *(one for time, one in items if time == last_time)))

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from api.prefect_door import patiently
+from api.prefect_door import retry_while_unavailable
 from api.problems import Problem
 from api.reports import read_data
 from flows.control import Event
 from flows.prefect_state.queries import read_any_of_async
-from flows.registry import INTERNAL
-from flows.webhook_schemas import DEAD, DELIVERED, DELIVERY, REPLAY, NotifyJob, job_tag
+from flows.registry import INTERNAL_FLOWS
+from flows.webhook_schemas import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -52,19 +52,19 @@ class Delivery:
     attempts: Sequence[Attempt]
 
 
-class Deliveries(Protocol):
+class DeliveryStore(Protocol):
     """The interface through which routes read and replay webhook deliveries; tests use a fake."""
 
-    async def of(self, job: UUID) -> list[Delivery]:
+    async def list_for_job(self, job_id: UUID) -> list[Delivery]:
         """Return the deliveries of a job in the order of their first attempts; empty for an unknown job."""
         ...
 
-    async def replay(self, job: UUID, webhook_id: str) -> Attempt:
+    async def replay(self, job_id: UUID, webhook_id: str) -> Attempt:
         """Schedule one more attempt; raises Problem `not_found` if the job has no delivery of that id."""
         ...
 
 
-class PrefectDeliveries:
+class PrefectDeliveryStore:
     """Webhook deliveries stored as flow runs on a Prefect server."""
 
     def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
@@ -76,40 +76,47 @@ class PrefectDeliveries:
         """
         self._connection = connection
 
-    async def of(self, job: UUID) -> list[Delivery]:
+    async def list_for_job(self, job_id: UUID) -> list[Delivery]:
         """Return the deliveries of a job."""
-        runs = await self._runs(job)
-        notes = await self._notes(runs)
-        chains: dict[str, list[FlowRun]] = {}
+        runs = await self._read_runs(job_id)
+        reports = await self._read_reports(runs)
+        runs_by_webhook: dict[str, list[FlowRun]] = {}
         for run in runs:
-            if (asked := _asked(run)) is not None:
-                chains.setdefault(asked.webhook_id, []).append(run)
-        return [_delivery(chain, notes) for chain in chains.values()]
+            if (parameters := _parse_parameters(run)) is not None:
+                runs_by_webhook.setdefault(parameters.webhook_id, []).append(run)
+        return [_to_delivery(chain, reports) for chain in runs_by_webhook.values()]
 
-    async def replay(self, job: UUID, webhook_id: str) -> Attempt:
+    async def replay(self, job_id: UUID, webhook_id: str) -> Attempt:
         """Schedule one attempt for now, without retries."""
-        runs = await self._runs(job)
-        chain = [asked for run in runs if (asked := _asked(run)) and asked.webhook_id == webhook_id]
-        if not chain:
+        runs = await self._read_runs(job_id)
+        earlier_attempts = [
+            parameters
+            for run in runs
+            if (parameters := _parse_parameters(run)) and parameters.webhook_id == webhook_id
+        ]
+        if not earlier_attempts:
             raise Problem("not_found", "The job has no webhook delivery with this id.")
         # the attempt number is part of the idempotency key, so concurrent requests create one run
-        wanted = NotifyJob(run=job, event=chain[0].event, attempt=len(chain) + 1, replay=True)
-        made = await patiently(lambda: self._make(wanted, runs[0]))
-        return _attempt(made, {})
+        replay_parameters = NotifyJob(
+            run=job_id, event=earlier_attempts[0].event, attempt=len(earlier_attempts) + 1, replay=True
+        )
+        replay_run = await retry_while_unavailable(lambda: self._create_replay(replay_parameters, runs[0]))
+        return _to_attempt(replay_run, {})
 
-    async def _make(self, wanted: NotifyJob, like: "FlowRun") -> "FlowRun":
+    async def _create_replay(self, parameters: NotifyJob, first_run: "FlowRun") -> "FlowRun":
         client = await self._connection()
-        deployment = await client.read_deployment_by_name(INTERNAL["notify"].deployment)
-        control = like.parameters.get("control")
+        deployment = await client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment)
+        control = first_run.parameters.get("control")
         return await client.create_flow_run_from_deployment(
             deployment.id,
-            parameters={"job": wanted.model_dump(mode="json")} | ({"control": control} if control else {}),
-            name=wanted.name,
-            idempotency_key=wanted.key,
-            tags=[*wanted.tags, *(tag for tag in like.tags if tag.startswith("tenant:"))],
+            parameters={"job": parameters.model_dump(mode="json")}
+            | ({"control": control} if control else {}),
+            name=parameters.run_name,
+            idempotency_key=parameters.idempotency_key,
+            tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
         )
 
-    async def _runs(self, job: UUID) -> "list[FlowRun]":
+    async def _read_runs(self, job_id: UUID) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (
             FlowFilter,
             FlowFilterName,
@@ -129,9 +136,9 @@ class PrefectDeliveries:
                 offset=offset,
             )
 
-        return await read_any_of_async([job_tag(job)], read, order=_due)
+        return await read_any_of_async([job_tag(job_id)], read, order=_due_time)
 
-    async def _notes(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
+    async def _read_reports(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
         if not runs:
@@ -139,17 +146,17 @@ class PrefectDeliveries:
         client = await self._connection()
 
         async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
-            wanted = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[DELIVERY])
+            artifact_filter = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[DELIVERY_KEY])
             )
-            return await client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
 
         ids = [run.id for run in runs]
-        found = await read_any_of_async(ids, read, order=lambda note: str(note.updated))
-        return {note.flow_run_id: read_data(note) for note in found if note.flow_run_id}
+        artifacts = await read_any_of_async(ids, read, order=lambda note: str(note.updated))
+        return {note.flow_run_id: read_data(note) for note in artifacts if note.flow_run_id}
 
 
-def _asked(run: "FlowRun") -> NotifyJob | None:
+def _parse_parameters(run: "FlowRun") -> NotifyJob | None:
     """Return the parameters of an attempt; None for a run created by hand with other parameters."""
     try:
         return NotifyJob.model_validate(run.parameters.get("job"))
@@ -157,40 +164,40 @@ def _asked(run: "FlowRun") -> NotifyJob | None:
         return None
 
 
-def _due(run: "FlowRun") -> datetime:
+def _due_time(run: "FlowRun") -> datetime:
     return run.expected_start_time or run.created or datetime.now(UTC)
 
 
-def _delivery(chain: "Sequence[FlowRun]", notes: dict[UUID, dict[str, Any]]) -> Delivery:
-    first = NotifyJob.model_validate(chain[0].parameters["job"])
-    tried = [run for run in chain if REPLAY not in run.tags]
-    delivered = any(DELIVERED in run.tags for run in chain)
-    waiting = [_due(run) for run in chain if run.state and run.state.is_scheduled()]
+def _to_delivery(runs: "Sequence[FlowRun]", reports: dict[UUID, dict[str, Any]]) -> Delivery:
+    first = NotifyJob.model_validate(runs[0].parameters["job"])
+    scheduled_runs = [run for run in runs if REPLAY not in run.tags]
+    delivered = any(DELIVERED in run.tags for run in runs)
+    pending_times = [_due_time(run) for run in runs if run.state and run.state.is_scheduled()]
     return Delivery(
         webhook_id=first.webhook_id,
         event=first.event,
         delivered=delivered,
-        dead=not delivered and any(DEAD in run.tags for run in tried),
-        next_attempt=min(waiting, default=None),
-        attempts=[_attempt(run, notes.get(run.id, {})) for run in chain],
+        dead=not delivered and any(DEAD_LETTER in run.tags for run in scheduled_runs),
+        next_attempt=min(pending_times, default=None),
+        attempts=[_to_attempt(run, reports.get(run.id, {})) for run in runs],
     )
 
 
-def _attempt(run: "FlowRun", note: dict[str, Any]) -> Attempt:
-    asked = NotifyJob.model_validate(run.parameters["job"])
-    sent = note.get("sent_at")
+def _to_attempt(run: "FlowRun", report: dict[str, Any]) -> Attempt:
+    parameters = NotifyJob.model_validate(run.parameters["job"])
+    sent_at = report.get("sent_at")
     return Attempt(
-        number=asked.attempt,
-        due=_due(run),
-        sent=datetime.fromisoformat(sent) if sent else None,
-        status_code=note.get("status_code"),
-        outcome=str(note.get("outcome") or _standing(run)),
-        reason=note.get("reason"),
-        replay=asked.replay,
+        number=parameters.attempt,
+        due=_due_time(run),
+        sent=datetime.fromisoformat(sent_at) if sent_at else None,
+        status_code=report.get("status_code"),
+        outcome=str(report.get("outcome") or _outcome_from_state(run)),
+        reason=report.get("reason"),
+        replay=parameters.replay,
     )
 
 
-def _standing(run: "FlowRun") -> str:
+def _outcome_from_state(run: "FlowRun") -> str:
     """Return the outcome of an attempt without a report, from the state of its run."""
     if run.state is None or run.state.is_scheduled() or run.state.is_pending():
         return "scheduled"

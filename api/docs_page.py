@@ -8,12 +8,16 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
-from api.keys import OPEN
+from api.keys import PUBLIC
 from api.problems import CODES, Problem
 
-router = APIRouter(include_in_schema=False, dependencies=[OPEN])
+router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
-_FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
+_SWAGGER_FILES = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
 
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#3b4151}"
@@ -23,7 +27,7 @@ _STYLE = (
 
 
 @lru_cache
-def _folder() -> Path:
+def _swagger_folder() -> Path:
     # only the package's static files are used, so it is located without importing it
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
@@ -34,9 +38,9 @@ def _folder() -> Path:
 @router.get("/docs/files/{name}")
 def read_docs_file(name: str) -> FileResponse:
     """Return one of Swagger UI's static files."""
-    if name not in _FILES:
+    if name not in _SWAGGER_FILES:
         raise Problem("not_found", "File not found.")
-    return FileResponse(_folder() / name, media_type=_FILES[name])
+    return FileResponse(_swagger_folder() / name, media_type=_SWAGGER_FILES[name])
 
 
 @router.get("/docs/problems")
@@ -69,4 +73,4 @@ def install(app: FastAPI) -> None:
         )
 
     app.include_router(router)
-    app.add_api_route("/docs", read_docs, include_in_schema=False, dependencies=[OPEN])
+    app.add_api_route("/docs", read_docs, include_in_schema=False, dependencies=[PUBLIC])

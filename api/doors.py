@@ -8,62 +8,62 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.deliveries import Deliveries, PrefectDeliveries
-from api.lineages import Lineages, PrefectLineages
+from api.deliveries import DeliveryStore, PrefectDeliveryStore
+from api.lineages import LineageStore, PrefectLineageStore
 from api.metrics import Metrics
-from api.new_tasks import NewTasks, PrefectNewTasks
-from api.pausing import Pausing, PrefectPausing
-from api.prefect_runs import PrefectRuns
-from api.runs import Runs
-from api.scoped_runs import ScopedRuns
+from api.new_tasks import BucketWatchStore, PrefectBucketWatchStore
+from api.pausing import JobSuspender, PrefectJobSuspender
+from api.prefect_runs import PrefectJobStore
+from api.runs import JobStore
+from api.scoped_runs import TenantJobStore
 
 
-async def get_runs(request: Request) -> Runs:
+async def get_job_store(request: Request) -> JobStore:
     """Return the app's job store, created on first use."""
-    return _prefect_runs(request)
+    return _prefect_job_store(request)
 
 
-async def get_deliveries(request: Request) -> Deliveries:
+async def get_delivery_store(request: Request) -> DeliveryStore:
     """Return the webhook deliveries, read over the job store's connection."""
-    return PrefectDeliveries(_prefect_runs(request).connection)
+    return PrefectDeliveryStore(_prefect_job_store(request).connection)
 
 
-async def get_pausing(request: Request) -> Pausing:
+async def get_job_suspender(request: Request) -> JobSuspender:
     """Return the service that pauses and resumes jobs over the job store's connection."""
-    return PrefectPausing(_prefect_runs(request).connection)
+    return PrefectJobSuspender(_prefect_job_store(request).connection)
 
 
-async def get_new_tasks(request: Request) -> NewTasks:
+async def get_bucket_watches(request: Request) -> BucketWatchStore:
     """Return the bucket watches (schedules of `render_new`), read over the job store's connection."""
-    return PrefectNewTasks(_prefect_runs(request).connection)
+    return PrefectBucketWatchStore(_prefect_job_store(request).connection)
 
 
-async def get_lineages(request: Request) -> Lineages:
+async def get_lineage_store(request: Request) -> LineageStore:
     """Return the provenance manifests, read over the job store's connection."""
-    return PrefectLineages(_prefect_runs(request).connection)
+    return PrefectLineageStore(_prefect_job_store(request).connection)
 
 
-def _prefect_runs(request: Request) -> PrefectRuns:
+def _prefect_job_store(request: Request) -> PrefectJobStore:
     state = request.app.state
     if not hasattr(state, "runs"):
         metrics: Metrics = state.metrics
-        state.runs = PrefectRuns(on_created=metrics.taken)
-    runs: PrefectRuns = state.runs
-    return runs
+        state.runs = PrefectJobStore(on_created=metrics.count_job)
+    store: PrefectJobStore = state.runs
+    return store
 
 
-AllRunsDep = Annotated[Runs, Depends(get_runs)]
+AllJobsDep = Annotated[JobStore, Depends(get_job_store)]
 """The job store without tenant restrictions."""
 
 
-async def get_scoped_runs(request: Request, runs: AllRunsDep) -> Runs:
+async def get_tenant_job_store(request: Request, jobs: AllJobsDep) -> JobStore:
     """Return the job store restricted to the caller. Fails on a public route, which has no caller."""
-    return ScopedRuns(runs, request.state.caller, request.app.state.gate)
+    return TenantJobStore(jobs, request.state.caller, request.app.state.gate)
 
 
-RunsDep = Annotated[Runs, Depends(get_scoped_runs)]
+JobsDep = Annotated[JobStore, Depends(get_tenant_job_store)]
 """The job store restricted to the caller's tenant."""
-PausingDep = Annotated[Pausing, Depends(get_pausing)]
-NewTasksDep = Annotated[NewTasks, Depends(get_new_tasks)]
-DeliveriesDep = Annotated[Deliveries, Depends(get_deliveries)]
-LineagesDep = Annotated[Lineages, Depends(get_lineages)]
+SuspenderDep = Annotated[JobSuspender, Depends(get_job_suspender)]
+BucketWatchesDep = Annotated[BucketWatchStore, Depends(get_bucket_watches)]
+DeliveriesDep = Annotated[DeliveryStore, Depends(get_delivery_store)]
+LineagesDep = Annotated[LineageStore, Depends(get_lineage_store)]

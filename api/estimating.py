@@ -8,16 +8,16 @@ from pydantic import BaseModel, Field
 
 from api import views
 from api.problems import Problem
-from api.runs import FINAL, Runs, Terms
-from api.submission_checks import Fault, location_faults, to_problem
-from flows.job_access import JOB, references
+from api.runs import FINAL_STATUSES, JobStore, SubmitOptions
+from api.submission_checks import LocationFault, location_faults, to_problem
+from flows.job_access import JOB_SCHEME, references
 from flows.registry import JobType
-from flows.schemas import Job
+from flows.schemas import JobParameters
 from tasks.errors import RenderError
-from tasks.refs import job_file
-from tasks.sources import MediaKind, look
+from tasks.refs import job_file_name
+from tasks.sources import MediaKind, probe_input
 
-_KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio", "captions": "text"}
+_MEDIA_KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio", "captions": "text"}
 
 
 class InputView(BaseModel):
@@ -42,7 +42,9 @@ class EstimateView(BaseModel):
     warnings: list[str]
 
 
-async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> EstimateView:
+async def estimate_job(
+    jobs: JobStore, job_type: JobType, job: JobParameters, options: SubmitOptions
+) -> EstimateView:
     """
     Check a job's inputs and output location, and estimate its duration from the queue.
 
@@ -57,60 +59,65 @@ async def estimated(runs: Runs, job_type: JobType, job: Job, terms: Terms) -> Es
             own code if there is one.
     """
     # first, because it counts towards the rate limit: no input is fetched for a caller over the limit
-    outlook = await runs.outlook(job_type, terms.control)
-    found = await gather(
-        *(_looked(runs, job_type, one.pointer, one.uri) for one in references(job)), return_exceptions=True
+    queue_estimate = await jobs.estimate(job_type, options.control)
+    inspections = await gather(
+        *(_inspect_input(jobs, job_type, one.pointer, one.uri) for one in references(job)),
+        return_exceptions=True,
     )
     faults = await location_faults(job)
-    told = {fault.pointer for fault in faults}
-    for one in found:
-        if isinstance(one, _Refused):
-            faults += [one.fault] if one.fault.pointer not in told else []
+    reported_pointers = {fault.pointer for fault in faults}
+    for one in inspections:
+        if isinstance(one, _UnusableInput):
+            faults += [one.fault] if one.fault.pointer not in reported_pointers else []
         elif isinstance(one, BaseException):
             raise one
     if faults:
         raise to_problem(faults)
-    unknown = "No job of this type has finished yet, so its duration cannot be estimated."
+    no_history_warning = "No job of this type has finished yet, so its duration cannot be estimated."
     return EstimateView(
         type=job_type.name,
-        inputs=[one for one in found if isinstance(one, InputView)],
-        queue_position=outlook.waiting + 1,
-        run_s=views.eta_view(outlook.took),
-        eta=views.eta_view(outlook.eta),
-        warnings=[] if outlook.took else [unknown],
+        inputs=[one for one in inspections if isinstance(one, InputView)],
+        queue_position=queue_estimate.jobs_ahead + 1,
+        run_s=views.eta_view(queue_estimate.durations),
+        eta=views.eta_view(queue_estimate.eta),
+        warnings=[] if queue_estimate.durations else [no_history_warning],
     )
 
 
-class _Refused(Exception):
+class _UnusableInput(Exception):
     """An input that the job cannot use."""
 
     def __init__(self, pointer: str, code: str, detail: str) -> None:
         super().__init__(detail)
-        self.fault = Fault(pointer, code, detail)
+        self.fault = LocationFault(pointer, code, detail)
 
 
-async def _looked(runs: Runs, job_type: JobType, pointer: str, uri: str) -> InputView:
-    if uri.startswith(JOB):
-        return await _made_by(runs, pointer, uri.removeprefix(JOB))
+async def _inspect_input(jobs: JobStore, job_type: JobType, pointer: str, uri: str) -> InputView:
+    if uri.startswith(JOB_SCHEME):
+        return await _inspect_job_output(jobs, pointer, uri.removeprefix(JOB_SCHEME))
     name = pointer.rsplit("/", 1)[-1]
-    kind = _KINDS.get(name, "image" if job_type.name == "analyze" else "video")
+    kind = _MEDIA_KINDS.get(name, "image" if job_type.name == "analyze" else "video")
     try:
-        seen = await to_thread(look, uri, kind)
+        info = await to_thread(probe_input, uri, kind)
     except RenderError as error:
-        raise _Refused(pointer, error.code, str(error)) from error
-    return InputView(pointer=pointer, name=seen.name, size=seen.size)
+        raise _UnusableInput(pointer, error.code, str(error)) from error
+    return InputView(pointer=pointer, name=info.name, size=info.size)
 
 
-async def _made_by(runs: Runs, pointer: str, rest: str) -> InputView:
+async def _inspect_job_output(jobs: JobStore, pointer: str, job_path: str) -> InputView:
     """Check an output of another job, which must have ended."""
-    job, wanted = rest.partition("/")[0], job_file(rest)
+    job_id, requested_file = job_path.partition("/")[0], job_file_name(job_path)
     try:
-        run = await runs.read(UUID(job))
+        job = await jobs.read(UUID(job_id))
     except (ValueError, Problem):
-        raise _Refused(pointer, "input_not_found", f"{JOB}{job[:64]} does not exist.") from None
-    if run.status not in FINAL:
-        raise _Refused(pointer, "input_not_found", f"{JOB}{job} is still {run.status}.")
-    for file in views.finished_files(run):
-        if wanted in {"", file.name} or file.name.endswith(f".{wanted}"):
+        raise _UnusableInput(
+            pointer, "input_not_found", f"{JOB_SCHEME}{job_id[:64]} does not exist."
+        ) from None
+    if job.status not in FINAL_STATUSES:
+        raise _UnusableInput(pointer, "input_not_found", f"{JOB_SCHEME}{job_id} is still {job.status}.")
+    for file in views.output_files(job):
+        if requested_file in {"", file.name} or file.name.endswith(f".{requested_file}"):
             return InputView(pointer=pointer, name=file.name, size=file.size)
-    raise _Refused(pointer, "input_not_found", f"{JOB}{rest[:200]}: the job has no such file.")
+    raise _UnusableInput(
+        pointer, "input_not_found", f"{JOB_SCHEME}{job_path[:200]}: the job has no such file."
+    )

@@ -7,18 +7,18 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from api import views
-from api.forecast import Eta, Took
+from api.forecast import DurationStats, Eta
 from api.models_here import require_models
 from api.output_name_warnings import OutputNameWarnings
 from api.problems import Problem
-from api.runs import Runs, Terms
+from api.runs import JobStore, SubmitOptions
 from api.submission_checks import location_faults, to_problem
 from flows.batch_rows import batch_rows
 from flows.batch_schemas import BatchJob, RowFault
 from flows.manifest import Row
 from flows.registry import JOB_TYPES
 
-_SHOWN: Final = 100
+_MAX_INVALID_ROWS_LISTED: Final = 100
 
 
 class BadRowView(BaseModel):
@@ -42,26 +42,26 @@ class BatchEstimateView(BaseModel):
     warnings: list[str]
 
 
-class _Count:
+class _RowSummary:
     def __init__(self) -> None:
-        self.total, self.keys, self.bad = 0, set[str](), list[BadRowView]()
-        self.first: Row | None = None
-        self.names = OutputNameWarnings()
+        self.total, self.job_keys, self.invalid_rows = 0, set[str](), list[BadRowView]()
+        self.first_valid_row: Row | None = None
+        self.name_warnings = OutputNameWarnings()
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self.total += 1
             if row.job is not None:
-                if row.key not in self.keys:
-                    self.names.add(row.id, row.job)
-                self.keys.add(row.key)
-                self.first = self.first or row
-            elif len(self.bad) < _SHOWN:
+                if row.key not in self.job_keys:
+                    self.name_warnings.add(row.id, row.job)
+                self.job_keys.add(row.key)
+                self.first_valid_row = self.first_valid_row or row
+            elif len(self.invalid_rows) < _MAX_INVALID_ROWS_LISTED:
                 faults = [RowFault(pointer=one.pointer, detail=one.detail) for one in row.faults]
-                self.bad.append(BadRowView(row=row.number, id=row.id, faults=faults))
+                self.invalid_rows.append(BadRowView(row=row.number, id=row.id, faults=faults))
 
 
-async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstimateView:
+async def estimate_batch(jobs: JobStore, job: BatchJob, options: SubmitOptions) -> BatchEstimateView:
     """
     Validate all rows of a batch as the flow would, and estimate how long they take.
 
@@ -76,32 +76,32 @@ async def estimated_batch(runs: Runs, job: BatchJob, terms: Terms) -> BatchEstim
     """
     job_type = JOB_TYPES[job.job_type]
     # first, because it counts towards the rate limit: nothing is fetched for a caller over the limit
-    outlook = await runs.outlook(job_type, terms.control)
+    queue_estimate = await jobs.estimate(job_type, options.control)
     if faults := await location_faults(job):
         raise to_problem(faults)
-    count = _Count()
-    await to_thread(lambda: count.add(batch_rows(job)))
-    if count.first is not None and count.first.job is not None:
-        await require_models(job_type, count.first.job)
-    valid = bool(count.keys) and not (count.bad and job.on_bad_rows == "fail")
-    unknown = "No job of this type has finished yet, so the duration cannot be estimated."
-    if not count.total:
+    summary = _RowSummary()
+    await to_thread(lambda: summary.add(batch_rows(job)))
+    if summary.first_valid_row is not None and summary.first_valid_row.job is not None:
+        await require_models(job_type, summary.first_valid_row.job)
+    valid = bool(summary.job_keys) and not (summary.invalid_rows and job.on_bad_rows == "fail")
+    no_history_warning = "No job of this type has finished yet, so the duration cannot be estimated."
+    if not summary.total:
         raise Problem("manifest_invalid", "The batch has no rows.")
-    names = await to_thread(count.names.warnings)
+    name_warnings = await to_thread(summary.name_warnings.warnings)
     return BatchEstimateView(
         valid=valid,
-        total=count.total,
-        jobs=len(count.keys),
-        bad_rows=count.bad,
-        run_s=views.eta_view(outlook.took),
-        eta=views.eta_view(_all(outlook.took, len(count.keys), job.parallel)),
-        warnings=[*([] if outlook.took else [unknown]), *names],
+        total=summary.total,
+        jobs=len(summary.job_keys),
+        bad_rows=summary.invalid_rows,
+        run_s=views.eta_view(queue_estimate.durations),
+        eta=views.eta_view(_batch_eta(queue_estimate.durations, len(summary.job_keys), job.parallel)),
+        warnings=[*([] if queue_estimate.durations else [no_history_warning]), *name_warnings],
     )
 
 
-def _all(took: Took | None, jobs: int, parallel: int) -> Eta | None:
+def _batch_eta(durations: DurationStats | None, job_count: int, parallel: int) -> Eta | None:
     """Return the time for all jobs, assuming a free worker slot for each of the parallel ones."""
-    if took is None:
+    if durations is None:
         return None
-    rounds = -(-jobs // min(parallel, max(jobs, 1)))
-    return Eta(p50=took.p50 * rounds, p90=took.p90 * rounds)
+    rounds = -(-job_count // min(parallel, max(job_count, 1)))
+    return Eta(p50=durations.p50 * rounds, p90=durations.p90 * rounds)

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from api.runs import UNFINISHED, Run, Runs, Wanted, wait_until_final
+from api.runs import UNFINISHED_STATUSES, Job, JobFilter, JobStore, wait_until_final
 
-_SETTLE_S = 3.0
-_PAGE = 200
+_STOP_WAIT_S = 3.0
+_PAGE_SIZE = 200
 
 
-async def cancel_family(runs: Runs, job_id: UUID, word: str) -> Run:
+async def cancel_with_children(jobs: JobStore, job_id: UUID, reason: str) -> Job:
     """
     Request cancellation of a batch or pipeline and of its child jobs.
 
@@ -20,20 +20,22 @@ async def cancel_family(runs: Runs, job_id: UUID, word: str) -> Run:
     Returns:
         The parent job as last read; it is waited for up to 3 seconds.
     """
-    await runs.cancel(job_id, word)
-    await _cancel_parts(runs, job_id, word)
-    run = await wait_until_final(runs, job_id, _SETTLE_S)
+    await jobs.cancel(job_id, reason)
+    await _cancel_children(jobs, job_id, reason)
+    job = await wait_until_final(jobs, job_id, _STOP_WAIT_S)
     # children created while the parent was stopping; a maintenance task cancels any later ones
-    await _cancel_parts(runs, job_id, word)
-    return run
+    await _cancel_children(jobs, job_id, reason)
+    return job
 
 
-async def _cancel_parts(runs: Runs, job_id: UUID, word: str) -> None:
+async def _cancel_children(jobs: JobStore, job_id: UUID, reason: str) -> None:
     cursor: str | None = None
     while True:
-        page = await runs.find(Wanted(part_of=job_id, statuses=UNFINISHED, limit=_PAGE, cursor=cursor))
-        for part in page.runs:
-            await runs.cancel(part.id, word)
+        page = await jobs.find(
+            JobFilter(part_of=job_id, statuses=UNFINISHED_STATUSES, limit=_PAGE_SIZE, cursor=cursor)
+        )
+        for child in page.jobs:
+            await jobs.cancel(child.id, reason)
         cursor = page.next
         if cursor is None:
             return

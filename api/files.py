@@ -6,16 +6,16 @@ from fastapi import Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from api.problems import Problem
-from api.views import FinishedFile
+from api.views import OutputFile
 from tasks.errors import ObjectMissing, RenderError, ResultReplaced
 from tasks.file_names import content_disposition
 from tasks.media_types import media_type
 from tasks.stored_results import StoredOutput, find_pinned
 
-LINK_LIFE_S = 3600
+LINK_LIFETIME_S = 3600
 
 
-def answer_with(file: FinishedFile) -> Response:
+def file_response(file: OutputFile) -> Response:
     """
     Return the HTTP response for an output file.
 
@@ -30,20 +30,20 @@ def answer_with(file: FinishedFile) -> Response:
     Raises:
         Problem: `expired` if the file was deleted, `result_replaced` if another object has replaced it.
     """
-    found = _found(file)
+    stored = _find_stored(file)
     headers = {"Content-Disposition": content_disposition(file.name)}
-    if found.path is not None:
+    if stored.path is not None:
         headers["X-Content-Type-Options"] = "nosniff"
-        return FileResponse(found.path, media_type=media_type(file.name), headers=headers)
-    link = found.objects.presigned_url(
-        found.key, LINK_LIFE_S, found.info.version, headers["Content-Disposition"]
+        return FileResponse(stored.path, media_type=media_type(file.name), headers=headers)
+    link = stored.objects.presigned_url(
+        stored.key, LINK_LIFETIME_S, stored.info.version, headers["Content-Disposition"]
     )
     if link is None:
         raise Problem("storage_unavailable", "This store cannot create presigned links.")
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
 
 
-def require_not_replaced(file: FinishedFile) -> None:
+def require_not_replaced(file: OutputFile) -> None:
     """
     Raise if another object has replaced a file. A missing file is reported when it is read.
 
@@ -57,7 +57,7 @@ def require_not_replaced(file: FinishedFile) -> None:
             raise _replaced_problem(error) from error
 
 
-def _found(file: FinishedFile) -> StoredOutput:
+def _find_stored(file: OutputFile) -> StoredOutput:
     try:
         return find_pinned(file.ref)
     except ResultReplaced as error:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-_MOSTLY: Final = 0.9
-GUESSED_FROM: Final = 100
+_P90_FRACTION: Final = 0.9
+MAX_HISTORY_JOBS: Final = 100
 """Maximum number of finished jobs of a type that estimates are based on."""
-_TRUSTED_PERCENT: Final = 5.0
+_MIN_PROGRESS_PERCENT: Final = 5.0
 """Progress below which the job's own speed is not used."""
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class DurationStats:
     """Run time of finished jobs of one type, in seconds."""
 
     p50: float
@@ -32,7 +32,7 @@ class Eta:
     """90th percentile."""
 
 
-def took(seconds: Sequence[float]) -> Took | None:
+def duration_stats(durations_s: Sequence[float]) -> DurationStats | None:
     """
     Return median, 90th percentile and mean of run times.
 
@@ -42,14 +42,16 @@ def took(seconds: Sequence[float]) -> Took | None:
     Returns:
         None for an empty sequence.
     """
-    if not seconds:
+    if not durations_s:
         return None
-    ordered = sorted(seconds)
-    late = ordered[math.ceil(_MOSTLY * len(ordered)) - 1]
-    return Took(median(ordered), late, sum(ordered) / len(ordered))
+    ordered = sorted(durations_s)
+    p90 = ordered[math.ceil(_P90_FRACTION * len(ordered)) - 1]
+    return DurationStats(median(ordered), p90, sum(ordered) / len(ordered))
 
 
-def of_waiting(own: Took | None, ahead: Sequence[Took | None], servers: int) -> Eta | None:
+def eta_for_queued(
+    history: DurationStats | None, ahead: Sequence[DurationStats | None], parallel_jobs: int
+) -> Eta | None:
     """
     Estimate when a queued job will finish.
 
@@ -61,19 +63,19 @@ def of_waiting(own: Took | None, ahead: Sequence[Took | None], servers: int) -> 
     Returns:
         None if no job of its type has finished.
     """
-    if own is None:
+    if history is None:
         return None
-    known = [one for one in ahead if one is not None]
-    usual = sum(one.mean for one in known) / len(known) if known else own.mean
-    work = sum(one.mean if one else usual for one in ahead) / max(servers, 1)
+    known_stats = [one for one in ahead if one is not None]
+    fallback_mean_s = sum(one.mean for one in known_stats) / len(known_stats) if known_stats else history.mean
+    wait_s = sum(one.mean if one else fallback_mean_s for one in ahead) / max(parallel_jobs, 1)
     # deviations of the jobs ahead average out (root of sum of squares); the error of their mean does not
-    chance = sum((one.p90 - one.mean) ** 2 for one in known) ** 0.5
-    guess = sum(abs(one.p90 - one.mean) for one in known) / GUESSED_FROM**0.5
-    spread = math.hypot(chance, guess) / max(servers, 1)
-    return Eta(work + own.p50, work + math.hypot(spread, own.p90 - own.p50) + own.p50)
+    queue_deviation = sum((one.p90 - one.mean) ** 2 for one in known_stats) ** 0.5
+    history_error = sum(abs(one.p90 - one.mean) for one in known_stats) / MAX_HISTORY_JOBS**0.5
+    spread = math.hypot(queue_deviation, history_error) / max(parallel_jobs, 1)
+    return Eta(wait_s + history.p50, wait_s + math.hypot(spread, history.p90 - history.p50) + history.p50)
 
 
-def of_running(own: Took | None, elapsed_s: float, percent: float) -> Eta | None:
+def eta_for_running(history: DurationStats | None, elapsed_s: float, percent: float) -> Eta | None:
     """
     Estimate when a running job will finish.
 
@@ -85,12 +87,18 @@ def of_running(own: Took | None, elapsed_s: float, percent: float) -> Eta | None
     Returns:
         None if there is no history and less than 5 % progress.
     """
-    paced = elapsed_s * (100 - percent) / percent if percent >= _TRUSTED_PERCENT else None
-    if own is None:
-        return Eta(paced, 1.5 * paced) if paced is not None else None
-    usual, late = max(0.0, own.p50 - elapsed_s), max(0.0, own.p90 - elapsed_s)
-    if paced is None:
-        return Eta(usual, late)
+    remaining_by_progress_s = (
+        elapsed_s * (100 - percent) / percent if percent >= _MIN_PROGRESS_PERCENT else None
+    )
+    if history is None:
+        return (
+            Eta(remaining_by_progress_s, 1.5 * remaining_by_progress_s)
+            if remaining_by_progress_s is not None
+            else None
+        )
+    remaining_p50, remaining_p90 = max(0.0, history.p50 - elapsed_s), max(0.0, history.p90 - elapsed_s)
+    if remaining_by_progress_s is None:
+        return Eta(remaining_p50, remaining_p90)
     weight = percent / 100
-    p50 = weight * paced + (1 - weight) * usual
-    return Eta(p50, max(p50, weight * paced * 1.25 + (1 - weight) * late))
+    p50 = weight * remaining_by_progress_s + (1 - weight) * remaining_p50
+    return Eta(p50, max(p50, weight * remaining_by_progress_s * 1.25 + (1 - weight) * remaining_p90))

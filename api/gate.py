@@ -8,13 +8,13 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from api.key_file import Key
+from api.key_file import ApiKey
 from api.problems import Problem
-from api.runs import Runs
+from api.runs import JobStore
 from tasks.settings import ApiSettings
 
 
-class Gate:
+class RateLimiter:
     """
     A rate limiter for submissions: one budget per tenant, or per API key for keys without a tenant.
 
@@ -33,7 +33,9 @@ class Gate:
         self._max_jobs = settings.max_jobs
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    async def admit(self, caller: Key, runs: Runs, key: str | None = None) -> None:
+    async def check_submission(
+        self, caller: ApiKey, jobs: JobStore, idempotency_key: str | None = None
+    ) -> None:
         """
         Check a submission against both limits and count it.
 
@@ -46,16 +48,18 @@ class Gate:
             Problem: `rate_limited` or `concurrency_limited`, with Retry-After.
         """
         if self._max_jobs:
-            unfinished = await runs.unfinished(caller.tenant)
-            if unfinished >= self._max_jobs and not (key and await runs.knows(key)):
+            unfinished = await jobs.count_unfinished(caller.tenant)
+            if unfinished >= self._max_jobs and not (
+                idempotency_key and await jobs.has_idempotency_key(idempotency_key)
+            ):
                 raise Problem(
                     "concurrency_limited",
                     f"{unfinished} jobs are unfinished; the limit is {self._max_jobs}.",
                     headers={"Retry-After": "10", "X-RateLimit-Limit": str(self._max_jobs)},
                 )
-        self.count(caller)
+        self.hit(caller)
 
-    def count(self, caller: Key) -> None:
+    def hit(self, caller: ApiKey) -> None:
         """
         Count one request against the rate limits.
 
@@ -65,12 +69,12 @@ class Gate:
         Raises:
             Problem: `rate_limited`, with Retry-After.
         """
-        who = _who(caller)
+        limit_key = _limit_key(caller)
         for rate in self._rates:
-            if not self._window.hit(rate, who):
-                raise self._refusal(rate, who)
+            if not self._window.hit(rate, limit_key):
+                raise self._rate_limited_problem(rate, limit_key)
 
-    def standing(self, caller: Key) -> dict[str, str]:
+    def headers_for(self, caller: ApiKey) -> dict[str, str]:
         """
         Return the X-RateLimit headers of the limit with the fewest requests left; empty without a limit.
 
@@ -79,25 +83,25 @@ class Gate:
         """
         if not self._rates:
             return {}
-        stands = [(self._window.get_window_stats(rate, _who(caller)), rate) for rate in self._rates]
-        stats, rate = min(stands, key=lambda one: one[0].remaining)
-        return _headers(rate, stats.remaining, stats.reset_time)
+        usage = [(self._window.get_window_stats(rate, _limit_key(caller)), rate) for rate in self._rates]
+        stats, rate = min(usage, key=lambda one: one[0].remaining)
+        return _format_headers(rate, stats.remaining, stats.reset_time)
 
-    def _refusal(self, rate: RateLimitItem, who: str) -> Problem:
-        reset = self._window.get_window_stats(rate, who).reset_time
+    def _rate_limited_problem(self, rate: RateLimitItem, limit_key: str) -> Problem:
+        reset = self._window.get_window_stats(rate, limit_key).reset_time
         wait_s = max(1, ceil(reset - time.time()))
         return Problem(
             "rate_limited",
             f"Rate limit exceeded: {rate.amount} jobs in {rate.get_expiry()} seconds.",
-            headers={"Retry-After": str(wait_s), **_headers(rate, 0, reset)},
+            headers={"Retry-After": str(wait_s), **_format_headers(rate, 0, reset)},
         )
 
 
-def _who(caller: Key) -> str:
+def _limit_key(caller: ApiKey) -> str:
     return f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
 
 
-def _headers(rate: RateLimitItem, remaining: int, reset: float) -> dict[str, str]:
+def _format_headers(rate: RateLimitItem, remaining: int, reset: float) -> dict[str, str]:
     return {
         "X-RateLimit-Limit": str(rate.amount),
         "X-RateLimit-Remaining": str(remaining),
@@ -105,7 +109,7 @@ def _headers(rate: RateLimitItem, remaining: int, reset: float) -> dict[str, str
     }
 
 
-def gate_headers(request: Request) -> dict[str, str]:
+def rate_limit_headers(request: Request) -> dict[str, str]:
     """Return the X-RateLimit headers of the caller, on a route that depends on `require_key`."""
-    gate: Gate = request.app.state.gate
-    return gate.standing(request.state.caller)
+    rate_limiter: RateLimiter = request.app.state.gate
+    return rate_limiter.headers_for(request.state.caller)

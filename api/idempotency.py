@@ -8,17 +8,17 @@ from fastapi import Header
 
 from api.problems import Problem
 
-KeyHeader = Annotated[
+IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         description="A request with the same key and body returns the same job and creates no second one.",
     ),
 ]
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def scoped(key: str | None, route: str, tenant: str | None = None) -> str | None:
+def scoped_key(key: str | None, route: str, tenant: str | None = None) -> str | None:
     """
     Return the idempotency key for Prefect: a SHA-256 of tenant, scope and key.
 
@@ -32,7 +32,7 @@ def scoped(key: str | None, route: str, tenant: str | None = None) -> str | None
     """
     if key is None:
         return None
-    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
-    if not _KEY.fullmatch(bare):
+    unquoted = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if not _KEY_PATTERN.fullmatch(unquoted):
         raise Problem("malformed_request", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
-    return hashlib.sha256("\0".join((tenant or "", route, bare)).encode()).hexdigest()
+    return hashlib.sha256("\0".join((tenant or "", route, unquoted)).encode()).hexdigest()

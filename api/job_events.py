@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.problems import Problem
-from api.runs import FINAL, Run
+from api.runs import FINAL_STATUSES, Job
 
-_STARTED: Final = 1
-_ENDED: Final = 2
-_MARK: Final = re.compile(r"([0-9])-([0-9]{1,6})")
+_STAGE_STARTED: Final = 1
+_STAGE_ENDED: Final = 2
+_EVENT_ID: Final = re.compile(r"([0-9])-([0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class EventPosition:
     """A position in the event stream of a job; its text form is the `id` of an event."""
 
     stage: int
@@ -26,7 +26,7 @@ class Mark:
         return f"{self.stage}-{self.permille}"
 
     @classmethod
-    def read(cls, text: str | None) -> "Mark":
+    def parse(cls, text: str | None) -> "EventPosition":
         """
         Parse a Last-Event-ID header; an empty one is the position before the first event.
 
@@ -34,25 +34,25 @@ class Mark:
             Problem: `malformed_request` if it is not an id of this stream.
         """
         if not text:
-            return BEFORE
-        found = _MARK.fullmatch(text)
-        if found is None:
+            return BEFORE_FIRST_EVENT
+        match = _EVENT_ID.fullmatch(text)
+        if match is None:
             raise Problem("malformed_request", "Last-Event-ID is not an event id of this stream.")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
 
-BEFORE: Final = Mark(-1)
+BEFORE_FIRST_EVENT: Final = EventPosition(-1)
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class JobEvent:
     """An event of a job."""
 
-    mark: Mark
+    position: EventPosition
     name: str
 
 
-def since(run: Run, last: Mark) -> list[Happened]:
+def events_after(job: Job, last_seen: EventPosition) -> list[JobEvent]:
     """
     Return the events of a job after a position.
 
@@ -64,12 +64,12 @@ def since(run: Run, last: Mark) -> list[Happened]:
         In order: `queued`, `started`, `progress` (only the latest), and the final status. A retry after a
         crash repeats no event.
     """
-    events = [Happened(Mark(0), "queued")]
-    if run.started is not None or run.status == "running":
-        events.append(Happened(Mark(_STARTED), "started"))
-    if run.status == "running" and run.progress.percent > 0:
-        permille = min(999, int(run.progress.percent * 10))
-        events.append(Happened(Mark(_STARTED, permille), "progress"))
-    if run.status in FINAL:
-        events.append(Happened(Mark(_ENDED), run.status))
-    return [event for event in events if event.mark > last]
+    events = [JobEvent(EventPosition(0), "queued")]
+    if job.started is not None or job.status == "running":
+        events.append(JobEvent(EventPosition(_STAGE_STARTED), "started"))
+    if job.status == "running" and job.progress.percent > 0:
+        permille = min(999, int(job.progress.percent * 10))
+        events.append(JobEvent(EventPosition(_STAGE_STARTED, permille), "progress"))
+    if job.status in FINAL_STATUSES:
+        events.append(JobEvent(EventPosition(_STAGE_ENDED), job.status))
+    return [event for event in events if event.position > last_seen]

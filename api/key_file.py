@@ -17,15 +17,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from flows.control import Tenant
 
 Scope = Literal["submit", "read", "cancel", "admin"]
-_PREFIX = "mk_"
-_DRAFT_LIFE_S = 24 * 3600.0
+_KEY_PREFIX = "mk_"
+_MAX_DRAFT_AGE_S = 24 * 3600.0
 
 
 class KeyFileError(Exception):
     """The key file cannot be read or is invalid; the message is one sentence for people."""
 
 
-class Key(BaseModel):
+class ApiKey(BaseModel):
     """An API key as stored in the key file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,10 +48,10 @@ class KeyFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keys: tuple[Key, ...] = ()
+    keys: tuple[ApiKey, ...] = ()
 
 
-def digest(key: str) -> str:
+def hash_key(key: str) -> str:
     """
     Return the SHA-256 of a key in hex. Keys have 256 random bits, so a fast hash cannot be reversed.
 
@@ -61,7 +61,7 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def read_keys(path: Path) -> tuple[Key, ...]:
+def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """
     Read the key file.
 
@@ -73,20 +73,22 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except OSError as error:
         raise KeyFileError(f"Cannot read the key file {path}: {error.strerror}.") from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise KeyFileError(f"Invalid key file {path}: {place or 'document'}: {fault['msg']}.") from error
+        first_error = error.errors()[0]
+        location = ".".join(str(part) for part in first_error["loc"])
+        raise KeyFileError(
+            f"Invalid key file {path}: {location or 'document'}: {first_error['msg']}."
+        ) from error
 
 
-def write_keys(path: Path, keys: Iterable[Key]) -> None:
+def write_keys(path: Path, keys: Iterable[ApiKey]) -> None:
     """Replace the key file atomically; only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_drafts(path)
-    said = json.dumps({"keys": [key.model_dump(mode="json", exclude_none=True) for key in keys]}, indent=1)
+    text = json.dumps({"keys": [key.model_dump(mode="json", exclude_none=True) for key in keys]}, indent=1)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(said + "\n")
+            file.write(text + "\n")
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -96,10 +98,10 @@ def _remove_stale_drafts(path: Path) -> None:
     """Remove drafts older than a day, left by processes that were killed while writing."""
     for draft in path.parent.glob(f".{path.name}.*"):
         with suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+            if time.time() - draft.stat().st_mtime > _MAX_DRAFT_AGE_S:
                 draft.unlink()
 
 
-def new_key() -> str:
+def generate_key() -> str:
     """Return a new key of 256 random bits. The key itself is not stored."""
-    return _PREFIX + secrets.token_urlsafe(32)
+    return _KEY_PREFIX + secrets.token_urlsafe(32)

@@ -17,16 +17,16 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.routing import BaseRoute, Route
 
-from api.key_file import Key, Scope, digest, read_keys
+from api.key_file import ApiKey, Scope, hash_key, read_keys
 from api.problems import Problem
 from tasks.settings import ApiSettings, get_settings
-from tasks.tenancy import work_for
+from tasks.tenancy import set_current_tenant
 
-EVERYTHING: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
+ALL_SCOPES: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
 _BEARER: Final = HTTPBearer(
     auto_error=False, scheme_name="bearer", description="An API key as a bearer token."
 )
-_HEADER: Final = APIKeyHeader(
+_KEY_HEADER: Final = APIKeyHeader(
     name="X-C3-RENDER-KEY",
     auto_error=False,
     scheme_name="header",
@@ -46,8 +46,8 @@ def require_keys_when_public(api: ApiSettings) -> None:
         PublicWithoutKeys: the address is not loopback and no key is set.
         KeyFileError:      the key file cannot be read or is invalid.
     """
-    known = bool(api.keys) or (api.keys_file is not None and bool(read_keys(api.keys_file)))
-    if not known and not is_loopback(api.host):
+    has_keys = bool(api.keys) or (api.keys_file is not None and bool(read_keys(api.keys_file)))
+    if not has_keys and not is_loopback(api.host):
         raise PublicWithoutKeys(
             f"The API would listen on {api.host} without requiring a key. Set MUSETALK_API__KEYS to one or"
             " more secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1."
@@ -68,7 +68,7 @@ async def require_key(
     request: Request,
     scopes: SecurityScopes,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    header: Annotated[str | None, Security(_HEADER)],
+    header: Annotated[str | None, Security(_KEY_HEADER)],
 ) -> None:
     """
     Authenticate a request and check the scopes of its key; without configured keys every request passes.
@@ -80,13 +80,13 @@ async def require_key(
     Raises:
         Problem: `unauthorized`, `forbidden`.
     """
-    caller = _caller(bearer.credentials.strip() if bearer else header or "")
+    caller = _authenticate(bearer.credentials.strip() if bearer else header or "")
     missing = [scope for scope in scopes.scopes if scope not in caller.scopes]
     if missing or not scopes.scopes:
         needed = " and ".join(missing) or "that this route should have declared"
         raise Problem("forbidden", f"This API key does not have the scope {needed}.")
     request.state.caller = caller
-    work_for(caller.tenant)
+    set_current_tenant(caller.tenant)
 
 
 READ: Final = Security(require_key, scopes=["read"])
@@ -97,11 +97,11 @@ CANCEL: Final = Security(require_key, scopes=["cancel"])
 """For routes that stop jobs or delete data."""
 
 
-async def _require_nothing() -> None:
+async def _allow_all() -> None:
     """Do nothing; marks a route as public, see `PUBLIC`."""
 
 
-OPEN: Final = Depends(_require_nothing)
+PUBLIC: Final = Depends(_allow_all)
 """For read-only routes that require no key."""
 
 
@@ -123,8 +123,8 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
         if isinstance(route, APIRoute) and scopes_of(route):
             continue
         # FastAPI adds the route of /openapi.json itself, as a plain Starlette route
-        is_open = not isinstance(route, APIRoute) or OPEN in route.dependencies
-        if not is_open or not (route.methods or set[str]()) <= {"GET", "HEAD"}:
+        is_public = not isinstance(route, APIRoute) or PUBLIC in route.dependencies
+        if not is_public or not (route.methods or set[str]()) <= {"GET", "HEAD"}:
             raise UndeclaredRoute(
                 f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT"
                 " or CANCEL to its dependencies."
@@ -143,9 +143,9 @@ def all_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
     """
     for route in routes:
         # newer versions of FastAPI keep an included router as one route
-        included = getattr(route, "original_router", None)
-        if isinstance(included, APIRouter):
-            yield from all_routes(included.routes)
+        included_router = getattr(route, "original_router", None)
+        if isinstance(included_router, APIRouter):
+            yield from all_routes(included_router.routes)
         elif isinstance(route, Route):
             yield route
         else:
@@ -160,18 +160,18 @@ def scopes_of(route: APIRoute) -> frozenset[str]:
 
 def caller_tenant(request: Request) -> str | None:
     """Return the caller's tenant, on a route that depends on `require_key`; None: it sees all tenants."""
-    caller: Key = request.state.caller
+    caller: ApiKey = request.state.caller
     return caller.tenant
 
 
-def _caller(given: str) -> Key:
+def _authenticate(presented_key: str) -> ApiKey:
     api = get_settings().api
     if not api.keys and api.keys_file is None:
-        return _EVERYBODY
-    known = (*_of_settings(api), *(_of_file(api.keys_file) if api.keys_file else ()))
+        return _ANONYMOUS
+    configured_keys = (*_keys_from_settings(api), *(_keys_from_file(api.keys_file) if api.keys_file else ()))
     # compare with every key in constant time, so that response times reveal nothing about keys
-    matches = [key for key in known if hmac.compare_digest(digest(given), key.sha256)]
-    if not given or not matches or matches[0].is_expired:
+    matches = [key for key in configured_keys if hmac.compare_digest(hash_key(presented_key), key.sha256)]
+    if not presented_key or not matches or matches[0].is_expired:
         raise Problem(
             "unauthorized",
             "Send a valid key, as `Authorization: Bearer KEY` or `X-C3-RENDER-KEY: KEY`.",
@@ -180,24 +180,26 @@ def _caller(given: str) -> Key:
     return matches[0]
 
 
-_EVERYBODY: Final = Key(name="everybody", sha256="", scopes=EVERYTHING)
+_ANONYMOUS: Final = ApiKey(name="everybody", sha256="", scopes=ALL_SCOPES)
 
 
 @lru_cache(maxsize=4)
-def _of_settings(api: ApiSettings) -> tuple[Key, ...]:
+def _keys_from_settings(api: ApiSettings) -> tuple[ApiKey, ...]:
     return tuple(
-        Key(name=f"setting {number}", sha256=digest(key.get_secret_value()), scopes=EVERYTHING)
+        ApiKey(name=f"setting {number}", sha256=hash_key(key.get_secret_value()), scopes=ALL_SCOPES)
         for number, key in enumerate(api.keys, start=1)
     )
 
 
-def _of_file(path: Path) -> tuple[Key, ...]:
+def _keys_from_file(path: Path) -> tuple[ApiKey, ...]:
     """Read the key file again if it has changed, so that a revoked key is rejected without a restart."""
-    known = path.stat() if path.exists() else None
-    return _read(path, (known.st_mtime_ns, known.st_size, known.st_ino) if known else None)
+    file_stat = path.stat() if path.exists() else None
+    return _read_keys_cached(
+        path, (file_stat.st_mtime_ns, file_stat.st_size, file_stat.st_ino) if file_stat else None
+    )
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: tuple[int, int, int] | None) -> tuple[Key, ...]:
-    del changed
+def _read_keys_cached(path: Path, file_version: tuple[int, int, int] | None) -> tuple[ApiKey, ...]:
+    del file_version
     return read_keys(path)

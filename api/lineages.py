@@ -10,27 +10,27 @@ from pydantic import ValidationError
 
 from api.problems import Problem
 from api.reports import read_data
-from api.runs import Run, Runs
-from flows.lineage_schemas import LINEAGE, Lineage
+from api.runs import Job, JobStore
+from flows.lineage_schemas import LINEAGE_KEY, Lineage
 from flows.prefect_state.queries import read_any_of_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import Artifact
 
-MOST: Final = 100
+MAX_ANCESTORS: Final = 100
 """Maximum number of ancestors in one response."""
 
 
-class Lineages(Protocol):
+class LineageStore(Protocol):
     """The interface through which routes read provenance manifests; tests use a fake."""
 
-    async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
+    async def read_many(self, job_ids: Sequence[UUID]) -> dict[UUID, Lineage]:
         """Return the manifests of up to `MAX_ANCESTORS` jobs; jobs without a manifest are left out."""
         ...
 
 
-class PrefectLineages:
+class PrefectLineageStore:
     """Provenance manifests stored as artifacts on a Prefect server."""
 
     def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
@@ -42,30 +42,30 @@ class PrefectLineages:
         """
         self._connection = connection
 
-    async def of(self, jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
+    async def read_many(self, job_ids: Sequence[UUID]) -> dict[UUID, Lineage]:
         """Return the manifests of jobs."""
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
-        if not jobs:
+        if not job_ids:
             return {}
         client = await self._connection()
 
-        async def ask(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
-            wanted = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE])
+        async def read_page(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
+            artifact_filter = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE_KEY])
             )
-            return await client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
 
-        found: dict[UUID, Lineage] = {}
-        notes = await read_any_of_async(jobs, ask, order=lambda note: str(note.updated))
-        for note in notes:  # a restarted run has several; the newest comes last
+        lineages: dict[UUID, Lineage] = {}
+        artifacts = await read_any_of_async(job_ids, read_page, order=lambda note: str(note.updated))
+        for artifact in artifacts:  # a restarted run has several; the newest comes last
             try:
-                read = Lineage.model_validate(read_data(note))
+                lineage = Lineage.model_validate(read_data(artifact))
             except ValidationError:  # an artifact with this key that the flow did not write
                 continue
-            if note.flow_run_id == read.job:
-                found[read.job] = read
-        return found
+            if artifact.flow_run_id == lineage.job:
+                lineages[lineage.job] = lineage
+        return lineages
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Ancestor:
         lineage: its own manifest; None if it has none.
     """
 
-    job: UUID
+    job_id: UUID
     depth: int
-    run: Run | None
+    job: Job | None
     lineage: Lineage | None
 
 
-async def ancestors(
-    lineage: Lineage, depth: int, runs: Runs, lineages: Lineages
+async def collect_ancestors(
+    lineage: Lineage, depth: int, jobs: JobStore, lineages: LineageStore
 ) -> tuple[list[Ancestor], bool]:
     """
     Return a job's ancestors, breadth first.
@@ -101,38 +101,38 @@ async def ancestors(
     Returns:
         The ancestors, each once, nearest first, at most `MAX_ANCESTORS`; and whether there are more.
     """
-    found: list[Ancestor] = []
-    seen, level = {lineage.job}, _behind(lineage)
-    more = lineage.parts_left_out > 0
+    collected: list[Ancestor] = []
+    seen, level = {lineage.job}, _direct_ancestors(lineage)
+    has_more = lineage.parts_left_out > 0
     for distance in range(1, depth + 1):
-        wanted = [job for job in level if job not in seen]
-        now = wanted[: MOST - len(found)]
-        seen.update(now)
-        looked = await asyncio.gather(*(_visible(runs, job) for job in now))
-        known = await lineages.of([run.id for run in looked if run is not None])
-        found += [
-            Ancestor(job, distance, run, known.get(job) if run else None)
-            for job, run in zip(now, looked, strict=True)
+        unseen = [job for job in level if job not in seen]
+        batch = unseen[: MAX_ANCESTORS - len(collected)]
+        seen.update(batch)
+        visible_jobs = await asyncio.gather(*(_read_if_visible(jobs, job) for job in batch))
+        lineages_by_job = await lineages.read_many([run.id for run in visible_jobs if run is not None])
+        collected += [
+            Ancestor(job, distance, run, lineages_by_job.get(job) if run else None)
+            for job, run in zip(batch, visible_jobs, strict=True)
         ]
-        if len(now) < len(wanted):
-            return found, True
+        if len(batch) < len(unseen):
+            return collected, True
         # follow a child job to its parent, but not on to the parent's other children
-        ways = [(one, level[job] != "part-of") for job, one in known.items()]
-        more |= any(one.parts_left_out and parts for one, parts in ways)
-        level = {job: how for one, parts in ways for job, how in _behind(one, parts).items()}
-    return found, more or any(job not in seen for job in level)
+        followed = [(one, level[job] != "part-of") for job, one in lineages_by_job.items()]
+        has_more |= any(one.parts_left_out and parts for one, parts in followed)
+        level = {job: how for one, parts in followed for job, how in _direct_ancestors(one, parts).items()}
+    return collected, has_more or any(job not in seen for job in level)
 
 
-def _behind(one: Lineage, parts: bool = True) -> dict[UUID, str]:
+def _direct_ancestors(lineage: Lineage, include_children: bool = True) -> dict[UUID, str]:
     """Return the jobs that a job is derived from (parents, children, inputs), with the kind of relation."""
-    wholes = {parent.job: parent.how for parent in one.parents if parent.how == "part-of"}
-    inputs = {parent.job: parent.how for parent in one.parents if parent.how == "input"}
-    return wholes | {part.job: "part" for part in one.parts if parts} | inputs
+    parents = {parent.job: parent.how for parent in lineage.parents if parent.how == "part-of"}
+    inputs = {parent.job: parent.how for parent in lineage.parents if parent.how == "input"}
+    return parents | {part.job: "part" for part in lineage.parts if include_children} | inputs
 
 
-async def _visible(runs: Runs, job: UUID) -> Run | None:
+async def _read_if_visible(jobs: JobStore, job_id: UUID) -> Job | None:
     try:
-        return await runs.read(job)
+        return await jobs.read(job_id)
     except Problem as problem:
         if problem.code != "not_found":
             raise

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.runs import Status, Wanted
+from api.runs import JobFilter, Status
 from flows.registry import JOB_TYPES
 
 
@@ -15,7 +15,7 @@ def _job_type(name: str) -> str:
     return name
 
 
-class PartsQuery(BaseModel):
+class ChildJobsQuery(BaseModel):
     """Filters and pagination of the child jobs of a batch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,9 +24,11 @@ class PartsQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of the last page.")
 
-    def wanted_of(self, parent: UUID) -> Wanted:
+    def to_filter(self, parent: UUID) -> JobFilter:
         """Return the filter for the child jobs of a parent job."""
-        return Wanted(statuses=frozenset(self.status), part_of=parent, limit=self.limit, cursor=self.cursor)
+        return JobFilter(
+            statuses=frozenset(self.status), part_of=parent, limit=self.limit, cursor=self.cursor
+        )
 
 
 class ListQuery(BaseModel):
@@ -45,9 +47,9 @@ class ListQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of the last page.")
 
-    def wanted(self) -> Wanted:
+    def to_filter(self) -> JobFilter:
         """Return the filter for the job store."""
-        return Wanted(
+        return JobFilter(
             statuses=frozenset(self.status),
             types=frozenset(self.type),
             tags=tuple(self.tag),

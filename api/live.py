@@ -16,36 +16,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from api.runs import FINAL, Run
+from api.runs import FINAL_STATUSES, Job
 
 if TYPE_CHECKING:
     from prefect.events import Event
 
-STALE_S: Final = 1.0
-_FINAL_STALE_S: Final = 60.0
+MAX_AGE_S: Final = 1.0
+_FINAL_MAX_AGE_S: Final = 60.0
 """An ended job changes only when it is deleted."""
-_KEPT: Final = 10_000
-_PAUSES_S: Final = (0.2, 1.0, 5.0, 15.0)
-_PROGRESS_S: Final = 0.5
+_MAX_ENTRIES: Final = 10_000
+_RECONNECT_DELAYS_S: Final = (0.2, 1.0, 5.0, 15.0)
+_MAX_CHANGE_WAIT_S: Final = 0.5
 """Prefect emits no event for progress, so a wait for a change returns at least this often."""
-_RUN = "prefect.flow-run."
+_RUN_EVENT_PREFIX = "prefect.flow-run."
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Known:
-    run: Run
-    until: float
+class _CacheEntry:
+    job: Job
+    expires_at: float
     """Monotonic time after which the entry is not used."""
-    renew_at: float
+    refresh_at: float
     """Monotonic time after which a read refreshes the entry in the background."""
 
 
-class Live:
+class JobCache:
     """A cache of jobs, at most one second old, with notification of changes."""
 
-    def __init__(self, read: Callable[[UUID], Awaitable[Run]], stale_s: float = STALE_S) -> None:
+    def __init__(self, read: Callable[[UUID], Awaitable[Job]], max_age_s: float = MAX_AGE_S) -> None:
         """
         Create an empty cache; the event stream is opened by the first read.
 
@@ -53,69 +53,69 @@ class Live:
             read:      reads a job from Prefect.
             max_age_s: maximum age of an entry, in seconds.
         """
-        self._read, self._stale_s = read, stale_s
-        self._known: OrderedDict[UUID, _Known] = OrderedDict()
-        self._asking: dict[UUID, asyncio.Task[Run]] = {}
-        self._waiting: dict[UUID, asyncio.Event] = {}
-        self._listening: asyncio.Task[None] | None = None
+        self._read, self._max_age_s = read, max_age_s
+        self._entries: OrderedDict[UUID, _CacheEntry] = OrderedDict()
+        self._requests: dict[UUID, asyncio.Task[Job]] = {}
+        self._change_events: dict[UUID, asyncio.Event] = {}
+        self._listener: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Close the event stream."""
-        if self._listening is not None:
-            self._listening.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
+                await self._listener
 
-    async def read(self, job_id: UUID) -> Run:
+    async def read(self, job_id: UUID) -> Job:
         """
         Return a job, from the cache or from Prefect.
 
         Raises:
             Problem: as raised by the read from Prefect; errors are not cached.
         """
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen(), name="events of jobs")
-        known, now = self._known.get(job_id), time.monotonic()
-        if known is not None and now < known.until:
-            self._known.move_to_end(job_id)
-            if now >= known.renew_at:
-                self._start_asking(job_id)  # in the background, so that the next reader does not wait
-            return known.run
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen(), name="events of jobs")
+        entry, now = self._entries.get(job_id), time.monotonic()
+        if entry is not None and now < entry.expires_at:
+            self._entries.move_to_end(job_id)
+            if now >= entry.refresh_at:
+                self._start_request(job_id)  # in the background, so that the next reader does not wait
+            return entry.job
         # shielded: a caller that is canceled must not cancel the request for the others
-        return await asyncio.shield(self._start_asking(job_id))
+        return await asyncio.shield(self._start_request(job_id))
 
-    def _start_asking(self, job_id: UUID) -> "asyncio.Task[Run]":
-        asking = self._asking.get(job_id)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(job_id))
-            self._asking[job_id] = asking
-            asking.add_done_callback(lambda done: self._asked(job_id, done))
-        return asking
+    def _start_request(self, job_id: UUID) -> "asyncio.Task[Job]":
+        request = self._requests.get(job_id)
+        if request is None:
+            request = asyncio.create_task(self._fetch(job_id))
+            self._requests[job_id] = request
+            request.add_done_callback(lambda done: self._on_request_done(job_id, done))
+        return request
 
-    async def _ask(self, job_id: UUID) -> Run:
-        began = time.monotonic()  # the age of an entry counts from its request
-        run = await self._read(job_id)
-        if self._asking.get(job_id) is asyncio.current_task():  # else invalidated during the request
-            kept_s = _FINAL_STALE_S if run.status in FINAL else self._stale_s
-            self._known[job_id] = _Known(run, began + kept_s, began + kept_s / 2)
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        return run
+    async def _fetch(self, job_id: UUID) -> Job:
+        started_at = time.monotonic()  # the age of an entry counts from its request
+        job = await self._read(job_id)
+        if self._requests.get(job_id) is asyncio.current_task():  # else invalidated during the request
+            max_age_s = _FINAL_MAX_AGE_S if job.status in FINAL_STATUSES else self._max_age_s
+            self._entries[job_id] = _CacheEntry(job, started_at + max_age_s, started_at + max_age_s / 2)
+            while len(self._entries) > _MAX_ENTRIES:
+                self._entries.popitem(last=False)
+        return job
 
-    def _asked(self, job_id: UUID, done: asyncio.Task[Run]) -> None:
-        if self._asking.get(job_id) is done:
-            del self._asking[job_id]
-        if not done.cancelled():
-            done.exception()  # mark as retrieved: callers that waited received it
+    def _on_request_done(self, job_id: UUID, request: asyncio.Task[Job]) -> None:
+        if self._requests.get(job_id) is request:
+            del self._requests[job_id]
+        if not request.cancelled():
+            request.exception()  # mark as retrieved: callers that waited received it
 
-    def forget(self, job_id: UUID) -> None:
+    def invalidate(self, job_id: UUID) -> None:
         """Drop the cached job after a change, and wake the requests that wait for the change."""
-        self._known.pop(job_id, None)
-        self._asking.pop(job_id, None)
-        if waiting := self._waiting.pop(job_id, None):
-            waiting.set()
+        self._entries.pop(job_id, None)
+        self._requests.pop(job_id, None)
+        if change_event := self._change_events.pop(job_id, None):
+            change_event.set()
 
-    async def changed(self, job_id: UUID, limit_s: float) -> None:
+    async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         """
         Wait until a job may have changed, at most 0.5 s.
 
@@ -123,12 +123,12 @@ class Live:
             job_id:  the job.
             limit_s: maximum wait in seconds.
         """
-        event = self._waiting.setdefault(job_id, asyncio.Event())
+        event = self._change_events.setdefault(job_id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(limit_s, _PROGRESS_S)):
+            async with asyncio.timeout(min(limit_s, _MAX_CHANGE_WAIT_S)):
                 await event.wait()
-        if not event.is_set() and self._waiting.get(job_id) is event:
-            self._waiting.pop(job_id)
+        if not event.is_set() and self._change_events.get(job_id) is event:
+            self._change_events.pop(job_id)
             event.set()  # wake the other waiters too: they share this event
 
     async def _listen(self) -> None:
@@ -137,24 +137,24 @@ class Live:
         await asyncio.to_thread(import_module, "prefect.events.clients")
         while True:
             try:
-                async for event in _job_events():
+                async for event in _subscribe_to_run_events():
                     failures = 0
-                    self._hear(event)
+                    self._on_event(event)
             except Exception as error:
                 _log.info("job event stream disconnected: %s", error or type(error).__name__)
-            await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+            await asyncio.sleep(_RECONNECT_DELAYS_S[min(failures, len(_RECONNECT_DELAYS_S) - 1)])
             failures += 1
 
-    def _hear(self, event: "Event") -> None:
+    def _on_event(self, event: "Event") -> None:
         with contextlib.suppress(ValueError):
-            self.forget(UUID(str(event.resource.id).removeprefix(_RUN)))
+            self.invalidate(UUID(str(event.resource.id).removeprefix(_RUN_EVENT_PREFIX)))
 
 
-async def _job_events() -> "AsyncGenerator[Event]":
+async def _subscribe_to_run_events() -> "AsyncGenerator[Event]":
     from prefect.events.clients import get_events_subscriber
     from prefect.events.filters import EventFilter, EventNameFilter
 
-    wanted = EventFilter(event=EventNameFilter(prefix=[_RUN]))
-    async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+    event_filter = EventFilter(event=EventNameFilter(prefix=[_RUN_EVENT_PREFIX]))
+    async with get_events_subscriber(filter=event_filter, reconnection_attempts=0) as events:
         async for event in events:
             yield event

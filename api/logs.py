@@ -6,12 +6,12 @@ import sys
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-LOGGER: Final = "musetalk.api"
-_FIELDS: Final = ("request_id", "method", "path", "status", "ms", "caller")
+LOGGER_NAME: Final = "musetalk.api"
+_REQUEST_FIELDS: Final = ("request_id", "method", "path", "status", "ms", "caller")
 """Extra fields of a log record about a request."""
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Formats a log record as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -21,14 +21,14 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: getattr(record, name) for name in _FIELDS if hasattr(record, name)},
+            **{name: getattr(record, name) for name in _REQUEST_FIELDS if hasattr(record, name)},
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
-class TextLines(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """Formats a log record as UTC time, level, message and request id."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -39,7 +39,7 @@ class TextLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(form: Literal["text", "json"]) -> None:
+def configure_logging(log_format: Literal["text", "json"]) -> None:
     """
     Send the log of this process, including uvicorn's errors, to stderr.
 
@@ -47,17 +47,17 @@ def configure(form: Literal["text", "json"]) -> None:
         log_format: format of the lines.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for name in (LOGGER, "uvicorn.error"):
+    for name in (LOGGER_NAME, "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers[:] = []
         logger.propagate = True
 
 
-def said(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape non-printable characters, newlines above all, so that client text cannot forge log lines."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -23,12 +23,12 @@ from api import (
     routes_seed,
     routes_watch,
 )
-from api.gate import Gate
+from api.gate import RateLimiter
 from api.keys import require_keys_when_public, require_scopes_on_routes
 from api.metrics import Metrics
-from api.origins import allow_origins, require_own_page
-from api.wire import Wire
-from api.writable import require_writable
+from api.origins import allow_origins, require_same_origin
+from api.wire import RequestMiddleware
+from api.writable import require_storable_json
 from tasks.settings import get_settings
 
 
@@ -60,7 +60,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         # require a JSON Content-Type: a page of another origin can send others without a CORS preflight
         strict_content_type=True,
-        dependencies=[Depends(require_own_page), Depends(require_writable)],
+        dependencies=[Depends(require_same_origin), Depends(require_storable_json)],
     )
     problems.install(app)
     for module in (
@@ -83,7 +83,9 @@ def create_app() -> FastAPI:
     openapi.install(app)
     docs_page.install(app)
     require_scopes_on_routes(app.routes)
-    app.state.metrics, app.state.gate = Metrics(), Gate(settings.api)
-    app.add_middleware(Wire, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics)
+    app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api)
+    app.add_middleware(
+        RequestMiddleware, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics
+    )
     allow_origins(app, settings.api.allowed_origins)
     return app

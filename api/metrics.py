@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
@@ -12,36 +12,36 @@ class Metrics:
 
     def __init__(self) -> None:
         """Create the metrics in a registry of their own."""
-        here = self.registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         self._requests = Counter(
             "musetalk_http_requests_total",
             "Requests answered.",
             ["method", "route", "status"],
-            registry=here,
+            registry=registry,
         )
         self._seconds = Histogram(
             "musetalk_http_request_seconds",
             "Time to the first byte of a response.",
             ["method", "route"],
-            buckets=_SECONDS,
-            registry=here,
+            buckets=_DURATION_BUCKETS_S,
+            registry=registry,
         )
         self._jobs = Counter(
-            "musetalk_jobs_submitted_total", "Jobs accepted, without replays.", ["type"], registry=here
+            "musetalk_jobs_submitted_total", "Jobs accepted, without replays.", ["type"], registry=registry
         )
         self._ready = Gauge(
-            "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=here
+            "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=registry
         )
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response and its duration; `route` is the path template, never the path itself."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def taken(self, job_type: str) -> None:
+    def count_job(self, job_type: str) -> None:
         """Count a submitted job."""
         self._jobs.labels(job_type).inc()
 
-    def found(self, part: str, *, ready: bool) -> None:
+    def set_ready(self, part: str, *, ready: bool) -> None:
         """Set the readiness of a part of the system."""
         self._ready.labels(part).set(ready)

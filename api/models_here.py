@@ -3,11 +3,11 @@
 from asyncio import to_thread
 
 from flows.registry import JobType
-from flows.schemas import Job
+from flows.schemas import JobParameters
 from tasks.settings import get_settings
 
 
-async def require_models(job_type: JobType, job: Job) -> None:
+async def require_models(job_type: JobType, job: JobParameters) -> None:
     """
     Check that a job's model is installed, if the setting `api.models_here` is on.
 

@@ -4,11 +4,11 @@ from pydantic import ValidationError
 
 from api.problems import Problem
 from flows.control import Notify
-from tasks.egress import is_usable_address
+from tasks.egress import is_allowed_url
 from tasks.settings import get_settings
 
 
-def notify_by(url: str) -> Notify | None:
+def parse_notify_url(url: str) -> Notify | None:
     """
     Parse `notify_url` of the compatibility routes.
 
@@ -22,10 +22,10 @@ def notify_by(url: str) -> Notify | None:
         notify = Notify(url=url)
     except ValidationError:
         return None
-    return notify if _is_usable(notify) else None
+    return notify if _is_allowed_address(notify) else None
 
 
-def checked_notify(notify: Notify) -> Notify:
+def validate_notify(notify: Notify) -> Notify:
     """
     Return a webhook after checking that its address is allowed.
 
@@ -35,7 +35,7 @@ def checked_notify(notify: Notify) -> Notify:
     Raises:
         Problem: `invalid_input` if the scheme, host or port of the address is not allowed.
     """
-    if not _is_usable(notify):
+    if not _is_allowed_address(notify):
         raise Problem(
             "invalid_input",
             "Webhooks cannot be sent to this address.",
@@ -50,5 +50,5 @@ def checked_notify(notify: Notify) -> Notify:
     return notify
 
 
-def _is_usable(notify: Notify) -> bool:
-    return is_usable_address(notify.url, get_settings().egress)
+def _is_allowed_address(notify: Notify) -> bool:
+    return is_allowed_url(notify.url, get_settings().egress)

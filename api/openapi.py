@@ -22,10 +22,10 @@ TAGS: Final = [
     {"name": "health", "description": "Liveness, readiness, version and metrics."},
     {"name": "older services", "description": "Compatibility routes for clients of two older services."},
 ]
-_METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
-_PROBLEM: Final = "ProblemDocument"
-_CODES: Final[list[JsonValue]] = [*sorted(CODES)]
-_REF: Final = "#/components/schemas/{model}"
+_HTTP_METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
+_PROBLEM_SCHEMA: Final = "ProblemDocument"
+_CODE_NAMES: Final[list[JsonValue]] = [*sorted(CODES)]
+_REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
 
 class Fault(BaseModel):
@@ -51,7 +51,7 @@ class ProblemDocument(BaseModel):
     )
     detail: str
     instance: str
-    code: str = Field(description="Stable error code.", json_schema_extra={"enum": _CODES})
+    code: str = Field(description="Stable error code.", json_schema_extra={"enum": _CODE_NAMES})
     request_id: str
     retryable: bool
     errors: list[Fault] | dict[str, str] = Field(
@@ -135,44 +135,46 @@ async def _job_event(body: WebhookMessage) -> None:
 def install(app: FastAPI) -> None:
     """Add problem documents and webhooks to an app's OpenAPI document."""
     app.webhooks.post("job-event", status_code=204, operation_id="job_event")(_job_event)
-    plain = app.openapi
+    generate_schema = app.openapi
 
-    def complete() -> dict[str, Any]:
+    def complete_schema() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_problems(plain())
+            app.openapi_schema = _add_problem_responses(generate_schema())
         return app.openapi_schema
 
-    app.openapi = complete
+    app.openapi = complete_schema
 
 
-def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
+def _add_problem_responses(schema: dict[str, Any]) -> dict[str, Any]:
     """Replace FastAPI's validation errors by problem documents, and make API keys optional."""
     models = schema["components"]["schemas"]
-    document = ProblemDocument.model_json_schema(ref_template=_REF)
-    models |= document.pop("$defs", {}) | {_PROBLEM: document}
+    problem_schema = ProblemDocument.model_json_schema(ref_template=_REF_TEMPLATE)
+    models |= problem_schema.pop("$defs", {}) | {_PROBLEM_SCHEMA: problem_schema}
     for unused in ("HTTPValidationError", "ValidationError"):
         models.pop(unused, None)
-    problem = {
+    problem_response = {
         "description": "A problem document.",
-        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model=_PROBLEM)}}},
+        "content": {
+            "application/problem+json": {"schema": {"$ref": _REF_TEMPLATE.format(model=_PROBLEM_SCHEMA)}}
+        },
     }
     for path in (*schema["paths"].values(), *schema.get("webhooks", {}).values()):
         for method, operation in path.items():
-            if method in _METHODS:
+            if method in _HTTP_METHODS:
                 operation["responses"].pop("422", None)
-                operation["responses"]["default"] = problem
+                operation["responses"]["default"] = problem_response
                 if "security" in operation:
                     operation["security"].append({})  # no key is required if none is configured
-                _say_streams_in_3_1(operation)
+                _describe_event_streams(operation)
     for path in schema.get("webhooks", {}).values():  # the receiver responds, not this API
         for operation in path.values():
             del operation["responses"]["default"]
     return schema
 
 
-def _say_streams_in_3_1(operation: dict[str, Any]) -> None:
+def _describe_event_streams(operation: dict[str, Any]) -> None:
     """Describe event streams in OpenAPI 3.1; FastAPI uses `itemSchema` of OpenAPI 3.2."""
-    for answer in operation["responses"].values():
-        stream = answer.get("content", {}).get("text/event-stream")
+    for response in operation["responses"].values():
+        stream = response.get("content", {}).get("text/event-stream")
         if stream and stream.pop("itemSchema", None):
             stream["schema"] = {"type": "string", "description": "Server-sent events; `data` is a JobView."}

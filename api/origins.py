@@ -10,9 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 from api.problems import Problem
 from tasks.settings import ApiSettings, get_settings
 
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
-_SENT: Final = (
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ALLOWED_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+_ALLOWED_HEADERS: Final = (
     "Authorization",
     "Cancel-After",
     "Content-Type",
@@ -24,7 +24,7 @@ _SENT: Final = (
     "X-C3-RENDER-KEY",
     "X-Request-ID",
 )
-_TOLD: Final = (
+_EXPOSED_HEADERS: Final = (
     "Content-Disposition",
     "Content-Range",
     "ETag",
@@ -39,7 +39,7 @@ _TOLD: Final = (
     "X-Request-ID",
 )
 """Request headers that pages of an allowed origin may send, and response headers that they may read."""
-_REMEMBERED_S: Final = 600
+_PREFLIGHT_MAX_AGE_S: Final = 600
 
 
 def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
@@ -56,14 +56,14 @@ def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=_METHODS,
-            allow_headers=_SENT,
-            expose_headers=_TOLD,
-            max_age=_REMEMBERED_S,
+            allow_methods=_ALLOWED_METHODS,
+            allow_headers=_ALLOWED_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=_PREFLIGHT_MAX_AGE_S,
         )
 
 
-async def require_own_page(request: Request) -> None:
+async def require_same_origin(request: Request) -> None:
     """
     Reject state-changing requests from pages of another origin if the API requires no key.
 
@@ -74,11 +74,13 @@ async def require_own_page(request: Request) -> None:
         Problem: `origin_not_allowed`.
     """
     api = get_settings().api
-    if request.method in _READING or api.keys or api.keys_file is not None:
+    if request.method in _SAFE_METHODS or api.keys or api.keys_file is not None:
         return
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    own = site in {"same-origin", "none"} if site else origin is None or _is_own(origin, request, api)
-    if not own and origin not in api.allowed_origins:
+    is_same_origin = (
+        site in {"same-origin", "none"} if site else origin is None or _is_api_origin(origin, request, api)
+    )
+    if not is_same_origin and origin not in api.allowed_origins:
         raise Problem(
             "origin_not_allowed",
             "Pages of this origin may not use the API. An operator can allow the origin with"
@@ -86,7 +88,7 @@ async def require_own_page(request: Request) -> None:
         )
 
 
-def _is_own(origin: str, request: Request, api: ApiSettings) -> bool:
+def _is_api_origin(origin: str, request: Request, api: ApiSettings) -> bool:
     """Return whether an origin is the API's own, by the Host header or, behind a proxy, by `public_url`."""
     hosts = {request.headers.get("host"), urlsplit(api.public_url).netloc if api.public_url else None}
     return origin.partition("://")[2] in hosts

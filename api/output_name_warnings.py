@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from flows.output_names import expected_object
-from flows.schemas import Job
+from flows.schemas import JobParameters
 from tasks.assets import asset_name
 from tasks.bucket_grants import locate
 from tasks.errors import RenderError
@@ -31,7 +31,7 @@ class OutputNameWarnings:
     targets: dict[str, _Target] = field(default_factory=dict[str, _Target])
     _assets: dict[str, str | None] = field(default_factory=dict[str, str | None])
 
-    def add(self, row: str, job: Job) -> None:
+    def add(self, row: str, job: JobParameters) -> None:
         """
         Add a row.
 
@@ -47,11 +47,13 @@ class OutputNameWarnings:
     def warnings(self) -> list[str]:
         """Return warnings for output names that several rows share or that already exist, 20 of each."""
         shared = [(uri, one) for uri, one in self.targets.items() if len(one.rows) > 1]
-        told = [_shared_name_warning(uri, one) for uri, one in shared[:_MAX_WARNINGS]]
+        messages = [_shared_name_warning(uri, one) for uri, one in shared[:_MAX_WARNINGS]]
         if len(shared) > _MAX_WARNINGS:
-            told.append(f"equal_names: {len(shared) - _MAX_WARNINGS} more names are shared by several rows.")
-        taken = [(uri, one) for uri, one in islice(self.targets.items(), _MAX_LOOKUPS) if _is_taken(uri)]
-        return told + [_taken_name_warning(uri, one) for uri, one in taken[:_MAX_WARNINGS]]
+            messages.append(
+                f"equal_names: {len(shared) - _MAX_WARNINGS} more names are shared by several rows."
+            )
+        existing = [(uri, one) for uri, one in islice(self.targets.items(), _MAX_LOOKUPS) if _exists(uri)]
+        return messages + [_taken_name_warning(uri, one) for uri, one in existing[:_MAX_WARNINGS]]
 
     def _name_of(self, uri: str) -> str | None:
         scheme, _, rest = uri.partition("://")
@@ -79,24 +81,24 @@ class OutputNameWarnings:
 def _shared_name_warning(uri: str, target: _Target) -> str:
     suffixed = "all but one get a suffix of their job's id."
     end = "each replaces the one before." if target.overwrites else suffixed
-    return f"equal_names: rows {_listed(target.rows)} give the same object {uri}; {end}"
+    return f"equal_names: rows {_format_rows(target.rows)} give the same object {uri}; {end}"
 
 
 def _taken_name_warning(uri: str, target: _Target) -> str:
     suffixed = "the result gets a suffix of its job's id, unless it is equal."
     end = "it is replaced." if target.overwrites else suffixed
-    return f"name_taken: {uri} exists (row {_listed(target.rows)}); {end}"
+    return f"name_taken: {uri} exists (row {_format_rows(target.rows)}); {end}"
 
 
-def _listed(rows: list[str]) -> str:
+def _format_rows(rows: list[str]) -> str:
     more = f" and {len(rows) - _MAX_ROWS_LISTED} more" if len(rows) > _MAX_ROWS_LISTED else ""
     return ", ".join(rows[:_MAX_ROWS_LISTED]) + more
 
 
-def _is_taken(uri: str) -> bool:
+def _exists(uri: str) -> bool:
     """Tell whether an object exists; an object that cannot be read counts as absent."""
     try:
-        place = locate(uri, "write")
-        return place.objects.find(place.key) is not None
+        location = locate(uri, "write")
+        return location.objects.find(location.key) is not None
     except RenderError:
         return False

@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
-from api.prefect_door import patiently
+from api.prefect_door import retry_while_unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-_FOR_EVER: Final = timedelta(days=3650)
+_PAUSE_TIMEOUT: Final = timedelta(days=3650)
 
 
-class Pausing(Protocol):
+class JobSuspender(Protocol):
     """The interface through which the batch routes pause and resume jobs; tests use a fake."""
 
     async def pause(self, job_id: UUID) -> None:
@@ -26,7 +26,7 @@ class Pausing(Protocol):
         ...
 
 
-class PrefectPausing:
+class PrefectJobSuspender:
     """Pause and resume by suspending flow runs on a Prefect server."""
 
     def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
@@ -42,10 +42,10 @@ class PrefectPausing:
         """Suspend a run: its worker process notices and exits; a scheduled run is not started."""
         from prefect.states import Suspended
 
-        state = Suspended(pause_expiration_time=datetime.now(UTC) + _FOR_EVER)
+        state = Suspended(pause_expiration_time=datetime.now(UTC) + _PAUSE_TIMEOUT)
         client = await self._connect()
         # forced, because Prefect's rules allow suspending only a run that has a process at the moment
-        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
+        await retry_while_unavailable(partial(client.set_flow_run_state, job_id, state, force=True))
 
     async def resume(self, job_id: UUID) -> None:
         """Reschedule a suspended run."""
@@ -53,4 +53,4 @@ class PrefectPausing:
 
         client = await self._connect()
         state = Scheduled(name="Resuming", scheduled_time=datetime.now(UTC))
-        await patiently(partial(client.set_flow_run_state, job_id, state, force=True))
+        await retry_while_unavailable(partial(client.set_flow_run_state, job_id, state, force=True))

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from api.reports import read_progress
-from api.runs import Run
+from api.runs import Job
 from flows.control import read_control
-from flows.family import NAME, PART_OF, RETRY_OF, WAITING
-from flows.outcome import PROGRESS, STATE_TYPES, Status, ended_as, error_of, result_of, status_of
+from flows.family import CHILD_NAME_LABEL, PARENT_TAG, RETRY_OF_LABEL, WAITING_STATE
+from flows.outcome import PROGRESS_KEY, STATUS_BY_STATE_TYPE, Status, ended_as, error_of, result_of, status_of
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-TAG: Final = "tag:"
+TAG_PREFIX: Final = "tag:"
 """Prefix of the caller's tags, which separates them from internal tags."""
-METADATA: Final = "musetalk.metadata."
+METADATA_LABEL_PREFIX: Final = "musetalk.metadata."
 """Prefix of the labels that hold the caller's metadata."""
-REMOVED: Final = "musetalk.removed"
+REMOVED_LABEL: Final = "musetalk.removed"
 """Label of a deleted job."""
 
 
 def state_types(statuses: frozenset[Status]) -> list[str]:
     """Return the types of Prefect states that can map to one of the statuses."""
-    near: Mapping[str, Status] = {"scheduled": "queued", "aborted": "canceled"}
-    wanted = {near.get(status, status) for status in statuses}
-    return [kind for kind, status in STATE_TYPES.items() if status in wanted]
+    closest_status: Mapping[str, Status] = {"scheduled": "queued", "aborted": "canceled"}
+    expected = {closest_status.get(status, status) for status in statuses}
+    return [kind for kind, status in STATUS_BY_STATE_TYPE.items() if status in expected]
 
 
 def state_filter(statuses: frozenset[Status]) -> Any:
@@ -38,21 +38,23 @@ def state_filter(statuses: frozenset[Status]) -> Any:
     )
     from prefect.client.schemas.objects import StateType
 
-    kinds = [StateType(kind) for kind in state_types(statuses)]
-    if not kinds:
+    types = [StateType(kind) for kind in state_types(statuses)]
+    if not types:
         return None
     if "running" not in statuses:
-        return FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))
+        return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
     # a waiting parent that gave up its worker slot counts as running, but its state type is SCHEDULED,
     # then PENDING
     return FlowRunFilterState(
         operator=Operator.or_,  # pyright: ignore[reportCallIssue]  from a mixin
-        type=FlowRunFilterStateType(any_=list({*kinds, StateType.PENDING})),
-        name=FlowRunFilterStateName(any_=[WAITING, "Suspended"]),
+        type=FlowRunFilterStateType(any_=list({*types, StateType.PENDING})),
+        name=FlowRunFilterStateName(any_=[WAITING_STATE, "Suspended"]),
     )
 
 
-def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replayed: bool = False) -> Run:
+def to_job(
+    flow_run: "FlowRun", job_type: str, artifacts: Mapping[str, Any], *, replayed: bool = False
+) -> Job:
     """
     Convert a flow run to a job.
 
@@ -62,41 +64,43 @@ def to_run(found: "FlowRun", job_type: str, notes: Mapping[str, Any], *, replaye
         artifacts: its artifacts by key.
         replayed:  see `Job.replayed`.
     """
-    status, word, labels = status_of(found), ended_as(found), found.labels
-    parent = labels.get(RETRY_OF)
-    return Run(
-        id=found.id,
+    status, end_reason, labels = status_of(flow_run), ended_as(flow_run), flow_run.labels
+    retried_job = labels.get(RETRY_OF_LABEL)
+    return Job(
+        id=flow_run.id,
         type=job_type,
         status=status,
-        created=found.created,
-        started=found.start_time,
-        ended=found.end_time,
-        progress=read_progress(notes.get(PROGRESS)),
-        result=result_of(status, notes),
-        error=error_of(status, word, notes, found.state),
-        cancel_requested=found.state_type == "CANCELLING",
-        paused=found.state_type == "PAUSED",
-        ended_as=word if status in {"canceled", "aborted"} else None,
-        tags=tuple(sorted(tag.removeprefix(TAG) for tag in found.tags if tag.startswith(TAG))),
+        created=flow_run.created,
+        started=flow_run.start_time,
+        ended=flow_run.end_time,
+        progress=read_progress(artifacts.get(PROGRESS_KEY)),
+        result=result_of(status, artifacts),
+        error=error_of(status, end_reason, artifacts, flow_run.state),
+        cancel_requested=flow_run.state_type == "CANCELLING",
+        paused=flow_run.state_type == "PAUSED",
+        ended_as=end_reason if status in {"canceled", "aborted"} else None,
+        tags=tuple(
+            sorted(tag.removeprefix(TAG_PREFIX) for tag in flow_run.tags if tag.startswith(TAG_PREFIX))
+        ),
         metadata={
-            name.removeprefix(METADATA): str(value)
+            name.removeprefix(METADATA_LABEL_PREFIX): str(value)
             for name, value in sorted(labels.items())
-            if name.startswith(METADATA)
+            if name.startswith(METADATA_LABEL_PREFIX)
         },
-        control=read_control(found.parameters),
-        retry_of=UUID(str(parent)) if parent else None,
+        control=read_control(flow_run.parameters),
+        retry_of=UUID(str(retried_job)) if retried_job else None,
         replayed=replayed,
-        job=dict(found.parameters.get("job") or {}),
-        part_of=_parent(found),
-        part=str(labels[NAME]) if NAME in labels else None,
+        parameters=dict(flow_run.parameters.get("job") or {}),
+        part_of=_parent_id(flow_run),
+        part=str(labels[CHILD_NAME_LABEL]) if CHILD_NAME_LABEL in labels else None,
     )
 
 
-def _parent(found: "FlowRun") -> UUID | None:
-    for tag in found.tags:
-        if tag.startswith(PART_OF):
+def _parent_id(flow_run: "FlowRun") -> UUID | None:
+    for tag in flow_run.tags:
+        if tag.startswith(PARENT_TAG):
             try:
-                return UUID(tag.removeprefix(PART_OF))
+                return UUID(tag.removeprefix(PARENT_TAG))
             except ValueError:  # a tag that this project did not set
                 continue
     return None

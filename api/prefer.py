@@ -21,13 +21,13 @@ class Preference:
     wait_s: int | None = None
 
     @classmethod
-    def read(cls, header: str | None) -> "Preference":
+    def parse(cls, header: str | None) -> "Preference":
         """Parse the header; None if it was not sent."""
         text = header or ""
         wait = _WAIT.search(text)
         return cls(_ASYNC.search(text) is not None, int(wait[1]) if wait else None)
 
-    def applied(self, waited_s: float | None = None) -> dict[str, str]:
+    def applied_headers(self, waited_s: float | None = None) -> dict[str, str]:
         """
         Return the `Vary` and `Preference-Applied` headers.
 

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.logs import LOGGER
+from api.logs import LOGGER_NAME
 from tasks.errors import RenderError
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ProblemCode:
     """A published problem code. Codes are never renamed."""
 
     status: int
@@ -24,57 +24,57 @@ class Code:
     retryable: bool = False
 
 
-CODES: Mapping[str, Code] = {
-    "invalid_input": Code(422, "Invalid input"),
-    "malformed_request": Code(400, "Malformed request"),
-    "unsupported_media": Code(422, "Unsupported media type of a file"),
-    "no_face": Code(422, "No face found"),
-    "no_audio": Code(422, "No audio found"),
-    "input_too_large": Code(422, "An input exceeds a limit"),
-    "input_not_found": Code(422, "An input does not exist"),
-    "input_unreachable": Code(422, "An input could not be fetched"),
-    "input_blocked": Code(422, "An input could not be fetched"),
-    "local_path_disabled": Code(422, "Local paths of the server are not allowed as inputs"),
-    "unknown_model": Code(422, "Unknown model"),
-    "model_not_installed": Code(422, "The model is not installed"),
-    "model_invalid": Code(422, "A weight file is damaged or belongs to another model"),
-    "bucket_not_allowed": Code(403, "Access to the bucket is not allowed"),
-    "unauthorized": Code(401, "A valid API key is required"),
-    "forbidden": Code(403, "The API key lacks the required scope"),
-    "manifest_invalid": Code(422, "Invalid batch manifest"),
-    "step_failed": Code(409, "A step of the pipeline failed"),
-    "origin_not_allowed": Code(403, "Pages of this origin may not use the API"),
-    "not_found": Code(404, "Not found"),
-    "expired": Code(410, "No longer available"),
-    "result_replaced": Code(410, "The result was replaced by another object"),
-    "not_retryable": Code(409, "The job cannot be retried"),
-    "in_use": Code(409, "In use by a job", retryable=True),
-    "direct_not_offered": Code(409, "The store does not support direct uploads"),
-    "not_ready": Code(409, "Not ready yet", retryable=True),
-    "avatar_not_prepared": Code(409, "The avatar is not prepared"),
-    "idempotency_mismatch": Code(422, "The idempotency key was used for another request"),
-    "rate_limited": Code(429, "Rate limit exceeded", retryable=True),
-    "concurrency_limited": Code(429, "Too many unfinished jobs", retryable=True),
-    "canceled": Code(409, "The job was canceled"),
-    "deadline_exceeded": Code(409, "The job exceeded its deadline"),
-    "engine_failed": Code(500, "The engine failed", retryable=True),
-    "model_changed": Code(503, "A model was replaced while the job ran", retryable=True),
-    "gpu_oom": Code(500, "The device ran out of memory", retryable=True),
-    "encode_failed": Code(500, "The video could not be encoded"),
-    "disk_full": Code(507, "The disk is full"),
-    "storage_unavailable": Code(502, "The storage is unavailable", retryable=True),
-    "upload_failed": Code(502, "The result could not be stored", retryable=True),
-    "orchestrator_unavailable": Code(503, "The job system is unavailable", retryable=True),
-    "internal": Code(500, "Internal server error"),
+CODES: Mapping[str, ProblemCode] = {
+    "invalid_input": ProblemCode(422, "Invalid input"),
+    "malformed_request": ProblemCode(400, "Malformed request"),
+    "unsupported_media": ProblemCode(422, "Unsupported media type of a file"),
+    "no_face": ProblemCode(422, "No face found"),
+    "no_audio": ProblemCode(422, "No audio found"),
+    "input_too_large": ProblemCode(422, "An input exceeds a limit"),
+    "input_not_found": ProblemCode(422, "An input does not exist"),
+    "input_unreachable": ProblemCode(422, "An input could not be fetched"),
+    "input_blocked": ProblemCode(422, "An input could not be fetched"),
+    "local_path_disabled": ProblemCode(422, "Local paths of the server are not allowed as inputs"),
+    "unknown_model": ProblemCode(422, "Unknown model"),
+    "model_not_installed": ProblemCode(422, "The model is not installed"),
+    "model_invalid": ProblemCode(422, "A weight file is damaged or belongs to another model"),
+    "bucket_not_allowed": ProblemCode(403, "Access to the bucket is not allowed"),
+    "unauthorized": ProblemCode(401, "A valid API key is required"),
+    "forbidden": ProblemCode(403, "The API key lacks the required scope"),
+    "manifest_invalid": ProblemCode(422, "Invalid batch manifest"),
+    "step_failed": ProblemCode(409, "A step of the pipeline failed"),
+    "origin_not_allowed": ProblemCode(403, "Pages of this origin may not use the API"),
+    "not_found": ProblemCode(404, "Not found"),
+    "expired": ProblemCode(410, "No longer available"),
+    "result_replaced": ProblemCode(410, "The result was replaced by another object"),
+    "not_retryable": ProblemCode(409, "The job cannot be retried"),
+    "in_use": ProblemCode(409, "In use by a job", retryable=True),
+    "direct_not_offered": ProblemCode(409, "The store does not support direct uploads"),
+    "not_ready": ProblemCode(409, "Not ready yet", retryable=True),
+    "avatar_not_prepared": ProblemCode(409, "The avatar is not prepared"),
+    "idempotency_mismatch": ProblemCode(422, "The idempotency key was used for another request"),
+    "rate_limited": ProblemCode(429, "Rate limit exceeded", retryable=True),
+    "concurrency_limited": ProblemCode(429, "Too many unfinished jobs", retryable=True),
+    "canceled": ProblemCode(409, "The job was canceled"),
+    "deadline_exceeded": ProblemCode(409, "The job exceeded its deadline"),
+    "engine_failed": ProblemCode(500, "The engine failed", retryable=True),
+    "model_changed": ProblemCode(503, "A model was replaced while the job ran", retryable=True),
+    "gpu_oom": ProblemCode(500, "The device ran out of memory", retryable=True),
+    "encode_failed": ProblemCode(500, "The video could not be encoded"),
+    "disk_full": ProblemCode(507, "The disk is full"),
+    "storage_unavailable": ProblemCode(502, "The storage is unavailable", retryable=True),
+    "upload_failed": ProblemCode(502, "The result could not be stored", retryable=True),
+    "orchestrator_unavailable": ProblemCode(503, "The job system is unavailable", retryable=True),
+    "internal": ProblemCode(500, "Internal server error"),
 }
 
-SEED_ROUTES = ("/inference", "/status/", "/result/", "/job/", "/csm", "/portrait", "/whisper", "/analyze")
+COMPAT_ROUTES = ("/inference", "/status/", "/result/", "/job/", "/csm", "/portrait", "/whisper", "/analyze")
 """Path prefixes of the compatibility routes: 422 and 409 become 400 there, and `error` repeats `detail`."""
 
-_INPUT_STATUS = 422
+_INVALID_INPUT_STATUS = 422
 
 
-_log = logging.getLogger(LOGGER)
+_log = logging.getLogger(LOGGER_NAME)
 
 
 class Problem(HTTPException):
@@ -103,7 +103,7 @@ class Problem(HTTPException):
         """
         super().__init__(status or CODES[code].status, detail, dict(headers or {}))
         self.code = code
-        self.fixed_status = status is not None
+        self.has_fixed_status = status is not None
         self.errors = list(errors)
         self.extra = dict(extra or {})
 
@@ -112,17 +112,17 @@ def install(app: FastAPI) -> None:
     """Add exception handlers that turn every error, including FastAPI's own, into a problem document."""
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(RenderError, _on_error_of_ours)
-    app.add_exception_handler(ClientDisconnect, _on_lost_client)
-    app.add_exception_handler(Exception, _on_surprise)
+    app.add_exception_handler(RenderError, _on_domain_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_unhandled)
 
 
-def is_seed_route(path: str) -> bool:
+def is_compat_route(path: str) -> bool:
     """Return whether a path belongs to the compatibility routes."""
-    return path == "/" or path.startswith(SEED_ROUTES)
+    return path == "/" or path.startswith(COMPAT_ROUTES)
 
 
-def document(problem: Problem, path: str, request_id: str) -> tuple[int, dict[str, Any]]:
+def problem_document(problem: Problem, path: str, request_id: str) -> tuple[int, dict[str, Any]]:
     """
     Return the HTTP status and the document of a problem.
 
@@ -132,36 +132,36 @@ def document(problem: Problem, path: str, request_id: str) -> tuple[int, dict[st
         request_id: id of the request, as in the log.
     """
     status = problem.status_code
-    if is_seed_route(path) and status in {_INPUT_STATUS, 409} and not problem.fixed_status:
+    if is_compat_route(path) and status in {_INVALID_INPUT_STATUS, 409} and not problem.has_fixed_status:
         status = 400
-    known = CODES[problem.code]
+    code = CODES[problem.code]
     body: dict[str, Any] = {
         "type": f"/docs/problems#{problem.code}",
-        "title": known.title,
+        "title": code.title,
         "status": status,
         "detail": problem.detail,
         "instance": path,
         "code": problem.code,
         "request_id": request_id,
-        "retryable": known.retryable,
+        "retryable": code.retryable,
     }
     if problem.errors:
         body["errors"] = problem.errors
-    if is_seed_route(path) or status in {404, 405}:
+    if is_compat_route(path) or status in {404, 405}:
         body["error"] = problem.detail
     return status, body | problem.extra
 
 
-def answer(problem: Problem, request: Request) -> JSONResponse:
+def problem_response(problem: Problem, request: Request) -> JSONResponse:
     """Return the JSON response for a problem."""
     request_id: str = getattr(request.state, "request_id", "")
-    status, body = document(problem, request.url.path, request_id)
+    status, body = problem_document(problem, request.url.path, request_id)
     return JSONResponse(body, status, dict(problem.headers or {}), "application/problem+json")
 
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, Problem):
-        return answer(error, request)
+        return problem_response(error, request)
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = error.headers if isinstance(error, HTTPException) else None
     match status:
@@ -172,55 +172,55 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         case _:
             detail = str(error.detail) if isinstance(error, HTTPException) else "the request failed"
             problem = Problem("malformed_request", detail, status=status, headers=headers)
-    return answer(problem, request)
+    return problem_response(problem, request)
 
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
-    found = error.errors() if isinstance(error, RequestValidationError) else ()
-    return answer(invalid(found), request)
+    errors = error.errors() if isinstance(error, RequestValidationError) else ()
+    return problem_response(validation_problem(errors), request)
 
 
-def invalid(found: Sequence[Any]) -> Problem:
+def validation_problem(pydantic_errors: Sequence[Any]) -> Problem:
     """
     Convert pydantic's validation errors to a problem.
 
     Args:
         pydantic_errors: pydantic's error list; each `loc` starts with `body`, `query` or `path`.
     """
-    if any(fault["type"] == "json_invalid" for fault in found):
+    if any(fault["type"] == "json_invalid" for fault in pydantic_errors):
         return Problem("malformed_request", "The body is not valid JSON.")
-    errors = [_fault(fault) for fault in found]
-    if not any(fault["loc"][0] != "path" for fault in found):
+    errors = [_to_error(fault) for fault in pydantic_errors]
+    if not any(fault["loc"][0] != "path" for fault in pydantic_errors):
         return Problem("malformed_request", errors[0]["detail"], errors=errors)
     first = errors[0]
     more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
     return Problem(first["code"], f"{first['pointer']}: {first['detail']}{more}", errors=errors)
 
 
-def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
-    place = [str(part) for part in fault["loc"]]
-    pointer = "#/" + "/".join(place[1:]) if place[0] == "body" else f"{place[0]} {place[-1]}"
+def _to_error(fault: Mapping[str, Any]) -> dict[str, str]:
+    location = [str(part) for part in fault["loc"]]
+    pointer = "#/" + "/".join(location[1:]) if location[0] == "body" else f"{location[0]} {location[-1]}"
     code = fault["type"] if fault["type"] in CODES else "invalid_input"
     return {"pointer": pointer, "code": code, "detail": fault["msg"].removeprefix("Value error, ")}
 
 
-def _on_error_of_ours(request: Request, error: Exception) -> JSONResponse:
+def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     code: str = getattr(error, "code", "internal")
-    return answer(Problem(code if code in CODES else "internal", str(error)), request)
+    return problem_response(Problem(code if code in CODES else "internal", str(error)), request)
 
 
-def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
+def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
     """Return a response that nobody receives, so that a disconnected client is not logged as an error."""
-    return answer(
+    return problem_response(
         Problem("malformed_request", "The connection closed before the whole body was received."), request
     )
 
 
-def _on_surprise(request: Request, error: Exception) -> JSONResponse:
+def _on_unhandled(request: Request, error: Exception) -> JSONResponse:
     """Log the exception and hide its text from the caller, because it may contain paths and addresses."""
     request_id: str = getattr(request.state, "request_id", "")
     _log.error("unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": request_id})
-    return answer(
+    return problem_response(
         Problem("internal", "Internal server error. The server's log has details under the request id."),
         request,
     )

@@ -3,18 +3,18 @@
 from fastapi import Request, Response
 
 from api import views
-from api.idempotency import scoped
+from api.idempotency import scoped_key
 from api.problems import Problem
-from api.runs import Run, Runs, Terms
+from api.runs import Job, JobStore, SubmitOptions
 from api.views import JobView
 from flows.registry import JOB_TYPES
 
 
-async def retried(
+async def submit_retry(
     request: Request,
     response: Response,
-    runs: Runs,
-    run: Run,
+    jobs: JobStore,
+    job: Job,
     key: str | None,
     *,
     is_incomplete: bool = False,
@@ -33,21 +33,21 @@ async def retried(
     Raises:
         Problem: `not_retryable` unless the job is failed, canceled, aborted or incomplete.
     """
-    if run.status not in {"failed", "canceled", "aborted"} and not is_incomplete:
+    if job.status not in {"failed", "canceled", "aborted"} and not is_incomplete:
         raise Problem(
-            "not_retryable", f"The job is {run.status}; only failed or canceled jobs can be retried."
+            "not_retryable", f"The job is {job.status}; only failed or canceled jobs can be retried."
         )
-    job_type = JOB_TYPES[run.type]
-    terms = Terms(
-        key=scoped(key or str(run.id), f"retry {run.id}"),
-        control=run.control,
-        tags=run.tags,
-        metadata=run.metadata,
-        retry_of=run.id,
+    job_type = JOB_TYPES[job.type]
+    options = SubmitOptions(
+        key=scoped_key(key or str(job.id), f"retry {job.id}"),
+        control=job.control,
+        tags=job.tags,
+        metadata=job.metadata,
+        retry_of=job.id,
     )
-    again = await runs.create(job_type, job_type.job.model_validate(run.job), terms)
-    if again.replayed:
+    new_job = await jobs.create(job_type, job_type.job.model_validate(job.parameters), options)
+    if new_job.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-        again = await runs.read(again.id)
-    response.headers.update(views.polling_headers(again))
-    return views.job_view(request, again)
+        new_job = await jobs.read(new_job.id)
+    response.headers.update(views.polling_headers(new_job))
+    return views.job_view(request, new_job)

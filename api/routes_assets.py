@@ -12,13 +12,13 @@ from starlette.datastructures import UploadFile
 
 from api.keys import SUBMIT
 from api.problems import Problem
-from tasks.assets import asset_name, expect_asset, save_asset
+from tasks.assets import asset_name, create_direct_upload, save_asset
 from tasks.file_names import plain_name
 
 router = APIRouter(tags=["assets"])
 
-_BLOCK = 1 << 20
-_BODY = {
+_BLOCK_BYTES = 1 << 20
+_UPLOAD_BODY = {
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -41,7 +41,9 @@ class Asset(BaseModel):
     name: str
 
 
-@router.post("/v1/assets", status_code=201, openapi_extra={"requestBody": _BODY}, dependencies=[SUBMIT])
+@router.post(
+    "/v1/assets", status_code=201, openapi_extra={"requestBody": _UPLOAD_BODY}, dependencies=[SUBMIT]
+)
 async def upload_asset(
     request: Request,
     name: Annotated[
@@ -50,16 +52,16 @@ async def upload_asset(
 ) -> Asset:
     """Upload a video, image or audio file as the form field `file` or as the raw request body."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _keep(_raw_blocks(request), name or _header_name(request))
+        return await _save_upload(_raw_blocks(request), name or _header_name(request))
     async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise Problem("malformed_request", "Send the file as the form field `file`.")
-        blocks = iter(lambda: part.file.read(_BLOCK), b"")
-        return await _keep(blocks, name or part.filename)
+        blocks = iter(lambda: part.file.read(_BLOCK_BYTES), b"")
+        return await _save_upload(blocks, name or part.filename)
 
 
-async def _keep(blocks: Iterable[bytes], name: str | None) -> Asset:
+async def _save_upload(blocks: Iterable[bytes], name: str | None) -> Asset:
     def save() -> Asset:
         asset = save_asset(blocks, name or "upload")
         return Asset(id=asset, uri=f"asset://{asset}", name=asset_name(asset))
@@ -71,10 +73,10 @@ def _raw_blocks(request: Request) -> Iterator[bytes]:
     """Yield the request body as it arrives; must run in a worker thread."""
     stream = request.stream()
 
-    async def following() -> bytes | None:
+    async def next_block() -> bytes | None:
         return await anext(stream, None)
 
-    while (block := from_thread.run(following)) is not None:
+    while (block := from_thread.run(next_block)) is not None:
         yield block
 
 
@@ -83,9 +85,9 @@ def _header_name(request: Request) -> str | None:
     header = Message()
     header["content-disposition"] = request.headers.get("content-disposition", "")
     params: list[Any] = header.get_params([], "content-disposition")  # an encoded value is a tuple
-    found = [value for name, value in params if name == "filename"]
-    plain = [_as_utf8(value) for value in found if isinstance(value, str)]
-    encoded = [collapse_rfc2231_value(value) for value in found if not isinstance(value, str)]
+    values = [value for name, value in params if name == "filename"]
+    plain = [_as_utf8(value) for value in values if isinstance(value, str)]
+    encoded = [collapse_rfc2231_value(value) for value in values if not isinstance(value, str)]
     return next(iter(encoded + plain), None)
 
 
@@ -130,11 +132,11 @@ class AnnouncedAsset(Asset):
 @router.post("/v1/assets/direct", status_code=201, name="announce_asset", dependencies=[SUBMIT])
 async def announce_asset(file: Announced) -> AnnouncedAsset:
     """Get a presigned link to upload a file to the object store directly; jobs can use it once uploaded."""
-    made = await to_thread.run_sync(expect_asset, file.name, file.size, file.content_type)
+    pending = await to_thread.run_sync(create_direct_upload, file.name, file.size, file.content_type)
     headers = {"Content-Length": str(file.size), "Content-Type": file.content_type}
     return AnnouncedAsset(
-        id=made.asset,
-        uri=f"asset://{made.asset}",
+        id=pending.asset,
+        uri=f"asset://{pending.asset}",
         name=plain_name(file.name),
-        upload=DirectUpload(url=made.url, headers=headers, expires_in_s=made.seconds),
+        upload=DirectUpload(url=pending.url, headers=headers, expires_in_s=pending.seconds),
     )

@@ -57,23 +57,23 @@ async def list_avatars(
     ] = None,
 ) -> AvatarPage:
     """List prepared avatars, in no particular order."""
-    found, onwards = await to_thread(avatar_notes.listed, caller_tenant(request), cursor, limit)
-    if onwards:
-        link = request.url.include_query_params(cursor=onwards)
+    avatars, next_cursor = await to_thread(avatar_notes.list_notes, caller_tenant(request), cursor, limit)
+    if next_cursor:
+        link = request.url.include_query_params(cursor=next_cursor)
         response.headers["Link"] = f'<{link}>; rel="next"'
-    return AvatarPage(avatars=found, next_cursor=onwards)
+    return AvatarPage(avatars=avatars, next_cursor=next_cursor)
 
 
 @router.get("/{avatar}", name="read_avatar", dependencies=[READ])
 async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
     """Return an avatar and whether it is in the cache."""
 
-    def look() -> AvatarView:
-        note = avatar_notes.read(avatar, caller_tenant(request))
-        return AvatarView(**note.model_dump(), ready=avatar_notes.is_ready(avatar))
+    def read_view() -> AvatarView:
+        note = avatar_notes.read_note(avatar, caller_tenant(request))
+        return AvatarView(**note.model_dump(), ready=avatar_notes.is_cached(avatar))
 
     try:
-        return await to_thread(look)
+        return await to_thread(read_view)
     except ObjectMissing as error:
         raise Problem("not_found", str(error)) from error
 
@@ -86,8 +86,8 @@ async def delete_avatar(request: Request, avatar: Avatar) -> None:
     Workers on other computers evict their copy when they need the disk space.
     """
     try:
-        gone = await to_thread(avatar_notes.forget, avatar, caller_tenant(request))
+        is_deleted = await to_thread(avatar_notes.delete_avatar, avatar, caller_tenant(request))
     except ObjectMissing as error:
         raise Problem("not_found", str(error)) from error
-    if not gone:
+    if not is_deleted:
         raise Problem("in_use", "A job is using this avatar. Try again when the job has ended.")

@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from api import views
-from api.doors import PausingDep, RunsDep
-from api.idempotency import KeyHeader
+from api.doors import JobsDep, SuspenderDep
+from api.idempotency import IdempotencyKeyHeader
 from api.keys import CANCEL, READ, SUBMIT
-from api.listing import PartsQuery
+from api.listing import ChildJobsQuery
 from api.problems import Problem
-from api.retrying import retried
-from api.runs import FINAL, Run, Runs
+from api.retrying import submit_retry
+from api.runs import FINAL_STATUSES, Job, JobStore
 from api.submission import request_model
 from api.submitting import add_submit_route
 from api.views import JobPage, JobView
@@ -21,7 +21,7 @@ from flows.registry import JOB_TYPES
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 _BATCH = JOB_TYPES["batch"]
-_KINDS = frozenset({"batch", "render_new"})
+_BATCH_TYPES = frozenset({"batch", "render_new"})
 
 add_submit_route(
     router,
@@ -33,77 +33,77 @@ add_submit_route(
 )
 
 
-async def _read(runs: Runs, batch_id: UUID) -> Run:
-    run = await runs.read(batch_id)
-    if run.type not in _KINDS:
+async def _read_batch(jobs: JobStore, batch_id: UUID) -> Job:
+    job = await jobs.read(batch_id)
+    if job.type not in _BATCH_TYPES:
         raise Problem("not_found", "Batch not found")
-    return run
+    return job
 
 
 @router.get("/{batch_id}", name="read_batch", dependencies=[READ])
-async def read_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
+async def read_batch(request: Request, jobs: JobsDep, batch_id: UUID) -> JobView:
     """Return a batch and its status."""
-    return views.job_view(request, await _read(runs, batch_id))
+    return views.job_view(request, await _read_batch(jobs, batch_id))
 
 
 @router.get("/{batch_id}/jobs", name="list_batch_jobs", dependencies=[READ])
 async def list_batch_jobs(
-    request: Request, runs: RunsDep, batch_id: UUID, query: Annotated[PartsQuery, Query()]
+    request: Request, jobs: JobsDep, batch_id: UUID, query: Annotated[ChildJobsQuery, Query()]
 ) -> JobPage:
     """List the child jobs of a batch, newest first; `part` is the row's id."""
-    await _read(runs, batch_id)
-    page = await runs.find(query.wanted_of(batch_id))
-    return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
+    await _read_batch(jobs, batch_id)
+    page = await jobs.find(query.to_filter(batch_id))
+    return JobPage(jobs=[views.job_view(request, run) for run in page.jobs], next_cursor=page.next)
 
 
 @router.post("/{batch_id}/pause", name="pause_batch", dependencies=[SUBMIT])
-async def pause_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
+async def pause_batch(request: Request, jobs: JobsDep, suspender: SuspenderDep, batch_id: UUID) -> JobView:
     """Pause a batch: start no more rows; rows that have started continue."""
-    run = await _read(runs, batch_id)
-    if run.status in FINAL or run.cancel_requested:
-        raise Problem("not_ready", f"The batch is {run.status} and cannot be paused.")
-    if not run.paused:
-        await pausing.pause(batch_id)
-    return views.job_view(request, await _settled(runs, batch_id, paused=True))
+    job = await _read_batch(jobs, batch_id)
+    if job.status in FINAL_STATUSES or job.cancel_requested:
+        raise Problem("not_ready", f"The batch is {job.status} and cannot be paused.")
+    if not job.paused:
+        await suspender.pause(batch_id)
+    return views.job_view(request, await _wait_for_pause_state(jobs, batch_id, paused=True))
 
 
 @router.post("/{batch_id}/resume", name="resume_batch", dependencies=[SUBMIT])
-async def resume_batch(request: Request, runs: RunsDep, pausing: PausingDep, batch_id: UUID) -> JobView:
+async def resume_batch(request: Request, jobs: JobsDep, suspender: SuspenderDep, batch_id: UUID) -> JobView:
     """Resume a paused batch; a batch that is not paused is unchanged."""
-    run = await _read(runs, batch_id)
-    if run.paused:
-        await pausing.resume(batch_id)
-        run = await _settled(runs, batch_id, paused=False)
-    return views.job_view(request, run)
+    job = await _read_batch(jobs, batch_id)
+    if job.paused:
+        await suspender.resume(batch_id)
+        job = await _wait_for_pause_state(jobs, batch_id, paused=False)
+    return views.job_view(request, job)
 
 
-async def _settled(runs: Runs, batch_id: UUID, *, paused: bool) -> Run:
+async def _wait_for_pause_state(jobs: JobStore, batch_id: UUID, *, paused: bool) -> Job:
     """Return the job once it shows the new pause state or has ended; gives up after 20 reads."""
-    run = await runs.read(batch_id)
+    job = await jobs.read(batch_id)
     for _ in range(20):
-        if run.paused is paused or run.status in FINAL:
+        if job.paused is paused or job.status in FINAL_STATUSES:
             break
-        await runs.changed(batch_id, 0.2)
-        run = await runs.read(batch_id)
-    return run
+        await jobs.wait_for_change(batch_id, 0.2)
+        job = await jobs.read(batch_id)
+    return job
 
 
 @router.post("/{batch_id}/cancel", name="cancel_batch", dependencies=[CANCEL])
-async def cancel_batch(request: Request, runs: RunsDep, batch_id: UUID) -> JobView:
+async def cancel_batch(request: Request, jobs: JobsDep, batch_id: UUID) -> JobView:
     """Cancel a batch and its unfinished child jobs."""
-    await _read(runs, batch_id)
-    return views.job_view(request, await runs.cancel(batch_id))
+    await _read_batch(jobs, batch_id)
+    return views.job_view(request, await jobs.cancel(batch_id))
 
 
 @router.post("/{batch_id}/retry", status_code=202, name="retry_batch", dependencies=[SUBMIT])
 async def retry_batch(
-    request: Request, response: Response, runs: RunsDep, batch_id: UUID, key: KeyHeader = None
+    request: Request, response: Response, jobs: JobsDep, batch_id: UUID, key: IdempotencyKeyHeader = None
 ) -> JobView:
     """Retry a batch as a new batch with all rows; rows that succeeded come from the cache."""
-    run = await _read(runs, batch_id)
-    return await retried(request, response, runs, run, key, is_incomplete=_is_incomplete(run))
+    job = await _read_batch(jobs, batch_id)
+    return await submit_retry(request, response, jobs, job, key, is_incomplete=_is_incomplete(job))
 
 
-def _is_incomplete(run: Run) -> bool:
-    result: Any = run.result or {}
+def _is_incomplete(job: Job) -> bool:
+    result: Any = job.result or {}
     return bool(result.get("failed") or result.get("canceled"))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from api.deliveries import Attempt, Delivery
-from api.doors import DeliveriesDep, RunsDep
+from api.doors import DeliveriesDep, JobsDep
 from api.keys import READ, SUBMIT
 from flows.control import Event
 
@@ -57,23 +57,25 @@ class ReplayView(BaseModel):
 
 
 @router.get("/{job_id}/deliveries", dependencies=[READ])
-async def read_deliveries(runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID) -> DeliveriesView:
+async def read_deliveries(jobs: JobsDep, deliveries: DeliveriesDep, job_id: UUID) -> DeliveriesView:
     """List a job's webhook deliveries with all attempts. Response bodies are shown only in Prefect's UI."""
-    await runs.read(job_id)
-    return DeliveriesView(deliveries=[_view(found) for found in await deliveries.of(job_id)])
+    await jobs.read(job_id)
+    return DeliveriesView(
+        deliveries=[_delivery_view(found) for found in await deliveries.list_for_job(job_id)]
+    )
 
 
 @router.post("/{job_id}/deliveries/{webhook_id}/replay", status_code=202, dependencies=[SUBMIT])
 async def replay_delivery(
-    runs: RunsDep, deliveries: DeliveriesDep, job_id: UUID, webhook_id: WebhookId
+    jobs: JobsDep, deliveries: DeliveriesDep, job_id: UUID, webhook_id: WebhookId
 ) -> ReplayView:
     """Send a webhook again under the same id, whether or not it was delivered before."""
-    await runs.read(job_id)
+    await jobs.read(job_id)
     attempt = await deliveries.replay(job_id, webhook_id)
     return ReplayView(webhook_id=webhook_id, attempt=_attempt_view(attempt))
 
 
-def _view(delivery: Delivery) -> DeliveryView:
+def _delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
         webhook_id=delivery.webhook_id,
         event=delivery.event,

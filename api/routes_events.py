@@ -9,18 +9,18 @@ from urllib.parse import unquote_plus
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from api.doors import NewTasksDep
+from api.doors import BucketWatchesDep
 from api.keys import SUBMIT, caller_tenant
 from api.problems import Problem
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
 
-_MOST_BYTES: Final = 2_000_000
-_CREATED: Final = ("ObjectCreated", "s3:ObjectCreated", "Object Created")
+_MAX_BODY_BYTES: Final = 2_000_000
+_CREATED_EVENT_PREFIXES: Final = ("ObjectCreated", "s3:ObjectCreated", "Object Created")
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class CreatedObject:
     """A created object."""
 
     bucket: str
@@ -42,7 +42,7 @@ class EventsView(BaseModel):
     note: str | None = Field(default=None, description="A manual step that is required.")
 
 
-_BODY: Final = {
+_OPENAPI_BODY: Final = {
     "requestBody": {
         "required": True,
         "content": {
@@ -69,56 +69,56 @@ _BODY: Final = {
 }
 
 
-@router.post("/s3", status_code=202, name="objects_came", openapi_extra=_BODY, dependencies=[SUBMIT])
-async def objects_came(request: Request, tasks: NewTasksDep) -> EventsView:
+@router.post("/s3", status_code=202, name="objects_came", openapi_extra=_OPENAPI_BODY, dependencies=[SUBMIT])
+async def receive_bucket_event(request: Request, watches: BucketWatchesDep) -> EventsView:
     """
     Receive an S3 event notification as sent by AWS, MinIO, SNS or EventBridge.
 
     Triggers every `render_new` watch whose folders contain one of the created objects. Each new object is
     rendered once, regardless of the number and order of notifications.
     """
-    document = _read(await _body(request))
+    document = _parse_notification(await _read_body(request))
     if document.get("Type") == "SubscriptionConfirmation":
         note = "Open the SubscribeURL of this message to confirm the subscription; it is not opened for you."
         return EventsView(objects=0, started=[], note=note)
-    came = list(_came(document))
+    created = list(_created_objects(document))
     tenant = caller_tenant(request)
     started = [
-        StartedTask(name=task.job.name, job=str(await tasks.start(task)))
-        for task in (await tasks.tasks() if came else [])
-        if tenant in {None, task.control.tenant} and any(task.wants(one.bucket, one.key) for one in came)
+        StartedTask(name=task.job.name, job=str(await watches.trigger(task)))
+        for task in (await watches.list_watches() if created else [])
+        if tenant in {None, task.control.tenant} and any(task.matches(one.bucket, one.key) for one in created)
     ]
-    return EventsView(objects=len(came), started=started)
+    return EventsView(objects=len(created), started=started)
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     """Read the body without parsing by media type, because SNS sends JSON as text/plain."""
     body = b""
     async for block in request.stream():
         body += block
-        if len(body) > _MOST_BYTES:
-            raise Problem("malformed_request", f"The notification exceeds {_MOST_BYTES} bytes.")
+        if len(body) > _MAX_BODY_BYTES:
+            raise Problem("malformed_request", f"The notification exceeds {_MAX_BODY_BYTES} bytes.")
     return body
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
-    document = _object(body)
+def _parse_notification(body: bytes) -> Mapping[str, Any]:
+    document = _parse_object(body)
     if document.get("Type") == "Notification":  # SNS wraps the document as a JSON string
-        document = _object(str(document.get("Message", "")).encode())
+        document = _parse_object(str(document.get("Message", "")).encode())
     return document
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _parse_object(body: bytes) -> Mapping[str, Any]:
     try:
-        found: Any = json.loads(body)
+        document: Any = json.loads(body)
     except (ValueError, RecursionError):
         raise Problem("malformed_request", "The notification is not valid JSON.") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise Problem("malformed_request", "The notification is not a JSON object.")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return document  # pyright: ignore[reportUnknownVariableType]
 
 
-def _came(document: Mapping[str, Any]) -> Iterator[Came]:
+def _created_objects(document: Mapping[str, Any]) -> Iterator[CreatedObject]:
     records: Any = document.get("Records", [])
     if document.get("detail-type") is not None:  # EventBridge, whose keys are not URL-encoded
         records = [{"eventName": document["detail-type"], "s3": document.get("detail"), "plain": True}]
@@ -132,5 +132,5 @@ def _came(document: Mapping[str, Any]) -> Iterator[Came]:
             raise Problem(
                 "malformed_request", "A record lacks its event name, bucket name or object key."
             ) from None
-        if event.startswith(_CREATED):
-            yield Came(str(bucket), str(key) if record.get("plain") else unquote_plus(str(key)))
+        if event.startswith(_CREATED_EVENT_PREFIXES):
+            yield CreatedObject(str(bucket), str(key) if record.get("plain") else unquote_plus(str(key)))

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from api.doors import AllRunsDep
-from api.keys import OPEN
+from api.doors import AllJobsDep
+from api.keys import PUBLIC
 from api.metrics import Metrics
 from tasks.errors import ObjectMissing
 from tasks.settings import Settings, get_settings
 from tasks.storage import home_store
 
-router = APIRouter(tags=["health"], dependencies=[OPEN])
+router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
 
 class Health(BaseModel):
@@ -51,27 +51,27 @@ async def read_metrics(request: Request) -> Response:
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
-async def read_readiness(request: Request, response: Response, runs: AllRunsDep) -> Health:
+async def read_readiness(request: Request, response: Response, jobs: AllJobsDep) -> Health:
     """Report whether jobs can be accepted and run (readiness): Prefect, workers, store and disk space."""
-    faults = await runs.faults() | {"store": await to_thread(_store_fault)}
-    ready = not any(faults.values())
-    for part, fault in faults.items():
-        request.app.state.metrics.found(part, ready=fault is None)
+    problems = await jobs.health() | {"store": await to_thread(_store_problem)}
+    ready = not any(problems.values())
+    for part, problem in problems.items():
+        request.app.state.metrics.found(part, ready=problem is None)
     response.status_code = 200 if ready else 503
-    return Health(ready=ready, checks={name: fault or "ok" for name, fault in faults.items()})
+    return Health(ready=ready, checks={name: problem or "ok" for name, problem in problems.items()})
 
 
-def _store_fault() -> str | None:
+def _store_problem() -> str | None:
     settings = get_settings()
     try:
         home_store().head("health")  # does not exist: "not found" shows that the store responds
     except ObjectMissing:
-        return _space_fault(settings)
+        return _disk_space_problem(settings)
     except Exception as error:  # any error means that the store cannot be used
         return f"the store is unavailable ({type(error).__name__})"
-    return _space_fault(settings)
+    return _disk_space_problem(settings)
 
 
-def _space_fault(settings: Settings) -> str | None:
-    free = shutil.disk_usage(settings.home if settings.home.exists() else "/").free
-    return "the disk is nearly full" if free < settings.store.min_free_bytes else None
+def _disk_space_problem(settings: Settings) -> str | None:
+    free_bytes = shutil.disk_usage(settings.home if settings.home.exists() else "/").free
+    return "the disk is nearly full" if free_bytes < settings.store.min_free_bytes else None

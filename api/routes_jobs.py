@@ -12,27 +12,27 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from api import files, views
-from api.doors import RunsDep
-from api.idempotency import KeyHeader
+from api.doors import JobsDep
+from api.idempotency import IdempotencyKeyHeader
 from api.keys import CANCEL, READ, SUBMIT
 from api.listing import ListQuery
 from api.prefer import Preference, PreferHeader
 from api.problems import Problem
-from api.retrying import retried
-from api.runs import Run, Runs
+from api.retrying import submit_retry
+from api.runs import Job, JobStore
 from api.submission import request_model
 from api.submitting import add_submit_route
 from api.views import JobPage, JobView
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
-_BYTES: Any = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-_FILE: Any = {
-    200: {"description": "The file.", **_BYTES},
-    206: {"description": "The range requested by `Range`.", **_BYTES},
+_BINARY_CONTENT: Any = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_FILE_RESPONSES: Any = {
+    200: {"description": "The file.", **_BINARY_CONTENT},
+    206: {"description": "The range requested by `Range`.", **_BINARY_CONTENT},
     307: {"description": "Redirect to the object store with a link that is valid for one hour."},
     410: {"description": "`result_replaced`: another object replaced it; `expired`: it was deleted."},
-    416: {"description": "The range is not satisfiable.", **_BYTES},
+    416: {"description": "The range is not satisfiable.", **_BINARY_CONTENT},
 }
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -60,14 +60,14 @@ add_submit_route(
 
 @router.get("", name="list_jobs", dependencies=[READ])
 async def list_jobs(
-    request: Request, response: Response, runs: RunsDep, query: Annotated[ListQuery, Query()]
+    request: Request, response: Response, jobs: JobsDep, query: Annotated[ListQuery, Query()]
 ) -> JobPage:
     """List jobs, newest first."""
-    page = await runs.find(query.wanted())
+    page = await jobs.find(query.to_filter())
     if page.next:
-        onwards = request.url.include_query_params(cursor=page.next)
-        response.headers["Link"] = f'<{onwards}>; rel="next"'
-    return JobPage(jobs=[views.job_view(request, run) for run in page.runs], next_cursor=page.next)
+        next_url = request.url.include_query_params(cursor=page.next)
+        response.headers["Link"] = f'<{next_url}>; rel="next"'
+    return JobPage(jobs=[views.job_view(request, run) for run in page.jobs], next_cursor=page.next)
 
 
 @router.get(
@@ -79,7 +79,7 @@ async def list_jobs(
 async def read_job(
     request: Request,
     response: Response,
-    runs: RunsDep,
+    jobs: JobsDep,
     job_id: UUID,
     prefer: PreferHeader = None,
     known: Annotated[str | None, Header(alias="If-None-Match")] = None,
@@ -90,53 +90,53 @@ async def read_job(
     With `Prefer: wait=SECONDS` the response is delayed until the job differs from the version in
     `If-None-Match`, or from its current version if that header is missing (long polling).
     """
-    preferred = Preference.read(prefer)
+    preferred = Preference.parse(prefer)
     wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
-    run = await runs.read(job_id)
-    view = views.job_view(request, run)
+    job = await jobs.read(job_id)
+    view = views.job_view(request, job)
     if wait_s:
-        run, view = await _when_changed(request, runs, run, known or views.etag(view), wait_s)
-    headers = {"ETag": views.etag(view), **preferred.applied(wait_s)}
-    if run.status not in views.FINAL:
+        job, view = await _wait_until_changed(request, jobs, job, known or views.etag(view), wait_s)
+    headers = {"ETag": views.etag(view), **preferred.applied_headers(wait_s)}
+    if job.status not in views.FINAL_STATUSES:
         headers["Retry-After"] = views.RETRY_AFTER_S
-    if views.is_known(known, view):
+    if views.matches_etag(known, view):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return view
 
 
-async def _when_changed(
-    request: Request, runs: Runs, run: Run, known: str, wait_s: float
-) -> tuple[Run, JobView]:
+async def _wait_until_changed(
+    request: Request, jobs: JobStore, job: Job, known_etag: str, wait_s: float
+) -> tuple[Job, JobView]:
     deadline = monotonic() + wait_s
-    view = views.job_view(request, run)
-    while run.status not in views.FINAL and views.is_known(known, view):
-        left = deadline - monotonic()
-        if left <= 0:
+    view = views.job_view(request, job)
+    while job.status not in views.FINAL_STATUSES and views.matches_etag(known_etag, view):
+        remaining_s = deadline - monotonic()
+        if remaining_s <= 0:
             break
-        await runs.changed(run.id, left)
-        run = await runs.read(run.id)
-        view = views.job_view(request, run)
-    return run, view
+        await jobs.wait_for_change(job.id, remaining_s)
+        job = await jobs.read(job.id)
+        view = views.job_view(request, job)
+    return job, view
 
 
 @router.post("/{job_id}/cancel", dependencies=[CANCEL])
 @router.delete("/{job_id}", operation_id="delete_job", name="delete_job", dependencies=[CANCEL])
-async def cancel_job(request: Request, runs: RunsDep, job_id: UUID) -> JobView:
+async def cancel_job(request: Request, jobs: JobsDep, job_id: UUID) -> JobView:
     """Request cancellation of a job; an ended job is unchanged."""
-    return views.job_view(request, await runs.cancel(job_id))
+    return views.job_view(request, await jobs.cancel(job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, dependencies=[SUBMIT])
 async def retry_job(
-    request: Request, response: Response, runs: RunsDep, job_id: UUID, key: KeyHeader = None
+    request: Request, response: Response, jobs: JobsDep, job_id: UUID, key: IdempotencyKeyHeader = None
 ) -> JobView:
     """
     Retry a failed or canceled job as a new job. Results of completed steps come from the cache.
 
     Two requests for the same job create one new job, unless they have different idempotency keys.
     """
-    return await retried(request, response, runs, await runs.read(job_id), key)
+    return await submit_retry(request, response, jobs, await jobs.read(job_id), key)
 
 
 @router.head(
@@ -150,16 +150,16 @@ async def retry_job(
     "/{job_id}/files/{name}",
     response_model=None,
     response_class=Response,
-    responses=_FILE,
+    responses=_FILE_RESPONSES,
     dependencies=[READ],
 )
-async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
+async def read_file(jobs: JobsDep, job_id: UUID, name: str) -> Response:
     """Download an output file of a job; supports Range requests."""
-    run = await runs.read(job_id)
-    for file in views.finished_files(run):
+    job = await jobs.read(job_id)
+    for file in views.output_files(job):
         if file.name == name:
-            return await to_thread(files.answer_with, file)
-    raise not_finished(run.status)
+            return await to_thread(files.file_response, file)
+    raise missing_file_problem(job.status)
 
 
 @router.head(
@@ -168,18 +168,18 @@ async def read_file(runs: RunsDep, job_id: UUID, name: str) -> Response:
 @router.get(
     "/{job_id}/result", response_model=None, response_class=Response, status_code=307, dependencies=[READ]
 )
-async def read_result_file(runs: RunsDep, job_id: UUID) -> Response:
+async def read_result_file(jobs: JobsDep, job_id: UUID) -> Response:
     """Redirect to the main output file of a job."""
-    run = await runs.read(job_id)
-    file = views.finished_file(run)
+    job = await jobs.read(job_id)
+    file = views.main_output_file(job)
     if file is None:
-        raise not_finished(run.status)
+        raise missing_file_problem(job.status)
     await to_thread(files.require_not_replaced, file)
-    own = f"/v1/jobs/{run.id}/files/{quote(file.name, safe='')}"
-    return Response(status_code=307, headers={"Location": own})
+    location = f"/v1/jobs/{job.id}/files/{quote(file.name, safe='')}"
+    return Response(status_code=307, headers={"Location": location})
 
 
-def not_finished(status: str) -> Problem:
+def missing_file_problem(status: str) -> Problem:
     """Return the problem for a missing output file: `not_ready` or `not_found`."""
     if status in {"queued", "scheduled", "running"}:
         return Problem(

@@ -6,20 +6,20 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from api.doors import LineagesDep, RunsDep
+from api.doors import JobsDep, LineagesDep
 from api.keys import READ
-from api.lineages import Ancestor, ancestors
+from api.lineages import Ancestor, collect_ancestors
 from api.problems import Problem
-from api.routes_jobs import not_finished
+from api.routes_jobs import missing_file_problem
 from api.runs import Status
 from flows.lineage_schemas import Lineage
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-DEEPEST = 20
+MAX_DEPTH = 20
 
 Depth = Annotated[
-    int, Query(ge=0, le=DEEPEST, description="Number of generations of ancestor jobs to include.")
+    int, Query(ge=0, le=MAX_DEPTH, description="Number of generations of ancestor jobs to include.")
 ]
 
 
@@ -45,26 +45,28 @@ class LineageView(BaseModel):
 
 
 @router.get("/{job_id}/lineage", dependencies=[READ])
-async def read_lineage(runs: RunsDep, lineages: LineagesDep, job_id: UUID, depth: Depth = 0) -> LineageView:
+async def read_lineage(jobs: JobsDep, lineages: LineagesDep, job_id: UUID, depth: Depth = 0) -> LineageView:
     """
     Return a job's provenance manifest: input and output files with hashes, parameters, models, program.
 
     Includes the manifests of ancestor jobs (`job://` inputs and parent jobs) up to the requested depth.
     """
-    run = await runs.read(job_id)
-    if run.status != "succeeded":
-        raise not_finished(run.status)
-    found = (await lineages.of([job_id])).get(job_id)
-    if found is None:
+    job = await jobs.read(job_id)
+    if job.status != "succeeded":
+        raise missing_file_problem(job.status)
+    lineage = (await lineages.read_many([job_id])).get(job_id)
+    if lineage is None:
         raise Problem("not_found", "The job has no provenance manifest.")
-    before, more = await ancestors(found, depth, runs, lineages)
-    return LineageView(lineage=found, ancestors=[_view(one) for one in before], complete=not more)
+    earlier, has_more = await collect_ancestors(lineage, depth, jobs, lineages)
+    return LineageView(
+        lineage=lineage, ancestors=[_ancestor_view(one) for one in earlier], complete=not has_more
+    )
 
 
-def _view(one: Ancestor) -> AncestorView:
+def _ancestor_view(ancestor: Ancestor) -> AncestorView:
     return AncestorView(
-        job=one.job,
-        depth=one.depth,
-        status=one.run.status if one.run else "unknown",
-        lineage=one.lineage,
+        job=ancestor.job_id,
+        depth=ancestor.depth,
+        status=ancestor.job.status if ancestor.job else "unknown",
+        lineage=ancestor.lineage,
     )

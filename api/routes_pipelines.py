@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from api import views
-from api.doors import RunsDep
+from api.doors import JobsDep
 from api.keys import READ
 from api.problems import Problem
-from api.runs import Run, Wanted
+from api.runs import Job, JobFilter
 from api.submission import request_model
 from api.submitting import add_submit_route
 from api.views import JobView
@@ -19,7 +19,7 @@ from flows.registry import JOB_TYPES
 router = APIRouter(prefix="/v1/pipelines", tags=["pipelines"])
 
 _PIPELINE, _PERSONA_SYNC = JOB_TYPES["pipeline"], JOB_TYPES["persona_sync"]
-_KINDS: Final = frozenset({"pipeline", "persona_sync"})
+_PIPELINE_TYPES: Final = frozenset({"pipeline", "persona_sync"})
 
 add_submit_route(
     router,
@@ -49,18 +49,18 @@ class PipelineView(BaseModel):
 
 
 @router.get("/{pipeline_id}", name="read_pipeline", dependencies=[READ])
-async def read_pipeline(request: Request, runs: RunsDep, pipeline_id: UUID) -> PipelineView:
+async def read_pipeline(request: Request, jobs: JobsDep, pipeline_id: UUID) -> PipelineView:
     """Return a pipeline and the status of each of its steps."""
-    run = await runs.read(pipeline_id)
-    if run.type not in _KINDS:
+    job = await jobs.read(pipeline_id)
+    if job.type not in _PIPELINE_TYPES:
         raise Problem("not_found", "Pipeline not found")
-    page = await runs.find(Wanted(part_of=pipeline_id, limit=200))
-    newest = {part.part: part for part in reversed(page.runs) if part.part}
-    steps: dict[str, JobView | None] = {name: None for name in _names(run)}
-    steps |= {name: views.job_view(request, part) for name, part in newest.items()}
-    return PipelineView(job=views.job_view(request, run), steps=steps)
+    page = await jobs.find(JobFilter(part_of=pipeline_id, limit=200))
+    newest_by_step = {part.part: part for part in reversed(page.jobs) if part.part}
+    steps: dict[str, JobView | None] = {name: None for name in _step_names(job)}
+    steps |= {name: views.job_view(request, part) for name, part in newest_by_step.items()}
+    return PipelineView(job=views.job_view(request, job), steps=steps)
 
 
-def _names(run: Run) -> list[str]:
-    steps: Any = run.job.get("steps") or []
+def _step_names(job: Job) -> list[str]:
+    steps: Any = job.parameters.get("steps") or []
     return [str(step["name"]) for step in steps]

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.keys import READ
 from api.problems import Problem
-from api.submission import schema_of
+from api.submission import request_schema
 from flows.registry import JOB_TYPES
 
 router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
@@ -21,7 +21,7 @@ async def list_schemas() -> dict[str, list[str]]:
 @router.get("/{job_type}", dependencies=[READ])
 async def read_schema(job_type: str) -> dict[str, Any]:
     """Return the JSON Schemas (2020-12) of a job type's request and result."""
-    known = JOB_TYPES.get(job_type)
-    if known is None:
+    entry = JOB_TYPES.get(job_type)
+    if entry is None:
         raise Problem("not_found", f"Unknown job type. Known types: {', '.join(JOB_TYPES)}.")
-    return {"type": known.name, "request": schema_of(known), "result": known.result.model_json_schema()}
+    return {"type": entry.name, "request": request_schema(entry), "result": entry.result.model_json_schema()}

@@ -10,34 +10,34 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
 from api import job_events, views
-from api.doors import RunsDep
-from api.job_events import Mark
+from api.doors import JobsDep
+from api.job_events import EventPosition
 from api.keys import READ
-from api.runs import FINAL, LogLine, Run
+from api.runs import FINAL_STATUSES, Job, LogLine
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_LOOK_S = 5.0
-_RETRY_MS = 2000
+_MAX_CHANGE_WAIT_S = 5.0
+_RECONNECT_DELAY_MS = 2000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 Level = Literal["debug", "info", "warning", "error"]
 
 
-async def _known_run(runs: RunsDep, job_id: UUID) -> Run:
+async def _require_job(jobs: JobsDep, job_id: UUID) -> Job:
     """Return the job; as a dependency, so that an unknown job is rejected before the stream starts."""
-    return await runs.read(job_id)
+    return await jobs.read(job_id)
 
 
-async def _last_mark(last: Annotated[str | None, Header(alias="Last-Event-ID")] = None) -> Mark:
-    return Mark.read(last)
+async def _last_position(last: Annotated[str | None, Header(alias="Last-Event-ID")] = None) -> EventPosition:
+    return EventPosition.parse(last)
 
 
 @router.get("/{job_id}/events", response_class=EventSourceResponse, dependencies=[READ])
 async def watch_job(
     request: Request,
-    runs: RunsDep,
-    run: Annotated[Run, Depends(_known_run)],
-    mark: Annotated[Mark, Depends(_last_mark)],
+    jobs: JobsDep,
+    job: Annotated[Job, Depends(_require_job)],
+    position: Annotated[EventPosition, Depends(_last_position)],
 ) -> AsyncGenerator[ServerSentEvent]:
     """
     Stream a job's events (SSE): `queued`, `started`, `progress` and its final status. The data is the job.
@@ -45,15 +45,18 @@ async def watch_job(
     The stream ends with the job. A client that reconnects with `Last-Event-ID` receives the missed events.
     """
     while True:
-        for event in job_events.since(run, mark):
-            mark = event.mark
+        for event in job_events.events_after(job, position):
+            position = event.position
             yield ServerSentEvent(
-                event=event.name, id=str(mark), data=views.job_view(request, run), retry=_RETRY_MS
+                event=event.name,
+                id=str(position),
+                data=views.job_view(request, job),
+                retry=_RECONNECT_DELAY_MS,
             )
-        if run.status in FINAL:
+        if job.status in FINAL_STATUSES:
             return
-        await runs.changed(run.id, _LOOK_S)
-        run = await runs.read(run.id)
+        await jobs.wait_for_change(job.id, _MAX_CHANGE_WAIT_S)
+        job = await jobs.read(job.id)
 
 
 class LogLineView(BaseModel):
@@ -73,14 +76,14 @@ class LogView(BaseModel):
 
 @router.get("/{job_id}/logs", dependencies=[READ])
 async def read_logs(
-    runs: RunsDep,
+    jobs: JobsDep,
     job_id: UUID,
     after: Annotated[str | None, Query(description="`next` of an earlier response.")] = None,
     level: Annotated[Level, Query(description="Minimum level.")] = "info",
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> LogView:
     """Return a page of a job's log; `lines` is empty at the end."""
-    page = await runs.logs(job_id, after, _LEVELS[level], limit)
+    page = await jobs.logs(job_id, after, _LEVELS[level], limit)
     return LogView(lines=[_line(line) for line in page.lines], next=page.next)
 
 
@@ -89,5 +92,5 @@ def _line(line: LogLine) -> LogLineView:
 
 
 def _level_name(number: int) -> str:
-    fitting = [name for name, least in _LEVELS.items() if number >= least]
-    return fitting[-1] if fitting else "debug"
+    names = [name for name, least in _LEVELS.items() if number >= least]
+    return names[-1] if names else "debug"

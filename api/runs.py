@@ -7,25 +7,25 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from api.forecast import Eta, Took
+from api.forecast import DurationStats, Eta
 from api.reports import Progress
-from flows.control import USUAL, Control
-from flows.outcome import FINAL, JobError, Status
+from flows.control import DEFAULT_CONTROL, Control
+from flows.outcome import FINAL_STATUSES, JobError, Status
 from flows.registry import JobType
-from flows.schemas import Job
+from flows.schemas import JobParameters
 
-__all__ = ["FINAL", "Status"]
+__all__ = ["FINAL_STATUSES", "Status"]
 
-UNFINISHED: Final[frozenset[Status]] = frozenset({"queued", "scheduled", "running"})
+UNFINISHED_STATUSES: Final[frozenset[Status]] = frozenset({"queued", "scheduled", "running"})
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SubmitOptions:
     """The options of a submission, besides the job's parameters. Defaults: no tags, metadata or key."""
 
     key: str | None = None
     """Idempotency key; a second submission with the same key and parameters returns the same job."""
-    control: Control = USUAL
+    control: Control = DEFAULT_CONTROL
     tags: tuple[str, ...] = ()
     """The caller's tags, by which lists can be filtered."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -34,11 +34,11 @@ class Terms:
     """The job that this job retries."""
 
 
-USUAL_TERMS = Terms()
+DEFAULT_SUBMIT_OPTIONS = SubmitOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Job:
     """A job and its current state."""
 
     id: UUID
@@ -57,11 +57,11 @@ class Run:
     """Reason given on a compatibility route for ending it: cancelled or timed_out."""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    control: Control = USUAL
+    control: Control = DEFAULT_CONTROL
     retry_of: UUID | None = None
     replayed: bool = False
     """Whether an earlier request with the same idempotency key created it."""
-    job: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Its parameters as JSON."""
     part_of: UUID | None = None
     """The parent: the batch or pipeline that created it."""
@@ -74,7 +74,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobFilter:
     """A filter of a job list, with pagination. Empty sets and None match all jobs."""
 
     statuses: frozenset[Status] = frozenset()
@@ -98,18 +98,18 @@ class Wanted:
 class Page:
     """A page of jobs, newest first."""
 
-    runs: tuple[Run, ...]
+    jobs: tuple[Job, ...]
     next: str | None
     """Cursor of the next page; None at the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class QueueEstimate:
     """The estimate for a job that is submitted now."""
 
-    waiting: int
+    jobs_ahead: int
     """Number of queued jobs that would start before it."""
-    took: Took | None
+    durations: DurationStats | None
     """Run times of its job type; None if no job of this type has finished."""
     eta: Eta | None
     """Estimated time until it would finish; None if unknown."""
@@ -135,10 +135,12 @@ class LogPage:
     """Cursor of the next page."""
 
 
-class Runs(Protocol):
+class JobStore(Protocol):
     """The interface through which routes create, read and cancel jobs; tests use a fake."""
 
-    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
+    async def create(
+        self, job_type: JobType, job: JobParameters, options: SubmitOptions = DEFAULT_SUBMIT_OPTIONS
+    ) -> Job:
         """
         Queue a job and return without waiting for it.
 
@@ -152,27 +154,27 @@ class Runs(Protocol):
         """
         ...
 
-    async def read(self, job_id: UUID) -> Run:
+    async def read(self, job_id: UUID) -> Job:
         """Return a job; raises Problem `not_found` if it does not exist."""
         ...
 
-    async def find(self, wanted: Wanted) -> Page:
+    async def find(self, job_filter: JobFilter) -> Page:
         """Return a page of jobs; raises Problem `invalid_input` for an invalid cursor."""
         ...
 
-    async def knows(self, key: str) -> bool:
+    async def has_idempotency_key(self, key: str) -> bool:
         """Return whether a job with this idempotency key exists."""
         ...
 
-    async def unfinished(self, tenant: str | None) -> int:
+    async def count_unfinished(self, tenant: str | None) -> int:
         """Return the number of unfinished jobs of a tenant; None counts all tenants."""
         ...
 
-    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+    async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate queue position, run time and ETA of a job submitted now."""
         ...
 
-    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+    async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:
         """Request cancellation of a job; an ended job is unchanged. `reason`: cancelled or timed_out."""
         ...
 
@@ -188,16 +190,16 @@ class Runs(Protocol):
         """Return a page of a job's log; `after` is `LogPage.next` of an earlier page."""
         ...
 
-    async def changed(self, job_id: UUID, limit_s: float) -> None:
+    async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         """Wait until a job may have changed, at most `limit_s` seconds."""
         ...
 
-    async def faults(self) -> dict[str, str | None]:
+    async def health(self) -> dict[str, str | None]:
         """Return the problem of each part of the job system; None for a healthy part."""
         ...
 
 
-async def wait_until_final(runs: Runs, job_id: UUID, limit_s: float) -> Run:
+async def wait_until_final(jobs: JobStore, job_id: UUID, limit_s: float) -> Job:
     """
     Wait until a job has ended.
 
@@ -210,9 +212,9 @@ async def wait_until_final(runs: Runs, job_id: UUID, limit_s: float) -> Run:
         The job as last read, ended or not.
     """
     deadline = time.monotonic() + limit_s
-    while (run := await runs.read(job_id)).status not in FINAL:
-        left = deadline - time.monotonic()
-        if left <= 0:
+    while (job := await jobs.read(job_id)).status not in FINAL_STATUSES:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
             break
-        await runs.changed(job_id, min(left, 1.0))
-    return run
+        await jobs.wait_for_change(job_id, min(remaining_s, 1.0))
+    return job

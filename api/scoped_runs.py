@@ -4,26 +4,37 @@ import hashlib
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from api.families import cancel_family
-from api.gate import Gate
-from api.key_file import Key
+from api.families import cancel_with_children
+from api.gate import RateLimiter
+from api.key_file import ApiKey
 from api.problems import Problem
-from api.runs import USUAL_TERMS, LogPage, Outlook, Page, Run, Runs, Terms, Wanted
+from api.runs import (
+    DEFAULT_SUBMIT_OPTIONS,
+    Job,
+    JobFilter,
+    JobStore,
+    LogPage,
+    Page,
+    QueueEstimate,
+    SubmitOptions,
+)
 from api.submission_checks import location_faults, reference_faults, to_problem
 from flows.control import Control
-from flows.registry import CHAINS, JobType
-from flows.schemas import Job
+from flows.registry import ORCHESTRATION_JOB_TYPES, JobType
+from flows.schemas import JobParameters
 
 
 @dataclass(frozen=True, slots=True)
-class ScopedRuns:
+class TenantJobStore:
     """A job store that applies a caller's tenant, rate limits and access checks."""
 
-    runs: Runs
-    caller: Key
-    gate: Gate
+    store: JobStore
+    caller: ApiKey
+    rate_limiter: RateLimiter
 
-    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
+    async def create(
+        self, job_type: JobType, job: JobParameters, options: SubmitOptions = DEFAULT_SUBMIT_OPTIONS
+    ) -> Job:
         """
         Queue a job for the caller's tenant.
 
@@ -33,37 +44,37 @@ class ScopedRuns:
         tenant = self.caller.tenant
         await self.require_inputs(job)
         if tenant is not None:
-            key = terms.key and hashlib.sha256(f"{tenant}\0{terms.key}".encode()).hexdigest()
-            control = terms.control.model_copy(update={"tenant": tenant})
-            terms = replace(terms, control=control, key=key)
-        await self.gate.admit(self.caller, self.runs, terms.key)
-        return await self.runs.create(job_type, job, terms)
+            key = options.key and hashlib.sha256(f"{tenant}\0{options.key}".encode()).hexdigest()
+            control = options.control.model_copy(update={"tenant": tenant})
+            options = replace(options, control=control, key=key)
+        await self.rate_limiter.check_submission(self.caller, self.store, options.key)
+        return await self.store.create(job_type, job, options)
 
-    async def read(self, job_id: UUID) -> Run:
+    async def read(self, job_id: UUID) -> Job:
         """Return a job; raises Problem `not_found` for a job of another tenant."""
-        run = await self.runs.read(job_id)
-        if self.caller.tenant is not None and run.control.tenant != self.caller.tenant:
+        job = await self.store.read(job_id)
+        if self.caller.tenant is not None and job.control.tenant != self.caller.tenant:
             raise Problem("not_found", "Job not found")
-        return run
+        return job
 
-    async def find(self, wanted: Wanted) -> Page:
+    async def find(self, job_filter: JobFilter) -> Page:
         """Return a page of the caller's jobs."""
-        return await self.runs.find(replace(wanted, tenant=self.caller.tenant))
+        return await self.store.find(replace(job_filter, tenant=self.caller.tenant))
 
-    async def knows(self, key: str) -> bool:
+    async def has_idempotency_key(self, key: str) -> bool:
         """Return whether a job with this idempotency key exists."""
-        return await self.runs.knows(key)
+        return await self.store.has_idempotency_key(key)
 
-    async def unfinished(self, tenant: str | None) -> int:
+    async def count_unfinished(self, tenant: str | None) -> int:
         """Return the number of the caller's unfinished jobs."""
-        return await self.runs.unfinished(self.caller.tenant or tenant)
+        return await self.store.count_unfinished(self.caller.tenant or tenant)
 
-    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
+    async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate a job among the jobs of all tenants; counts towards the rate limit."""
-        self.gate.count(self.caller)
-        return await self.runs.outlook(job_type, control)
+        self.rate_limiter.hit(self.caller)
+        return await self.store.estimate(job_type, control)
 
-    async def require_inputs(self, job: Job) -> None:
+    async def require_inputs(self, job: JobParameters) -> None:
         """
         Check that the caller may use all locations, job outputs and assets that a job names.
 
@@ -77,27 +88,27 @@ class ScopedRuns:
         if faults:
             raise to_problem(faults)
 
-    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+    async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:
         """Request cancellation of one of the caller's jobs, with its child jobs."""
-        run = await self.read(job_id)
-        if run.type in CHAINS:
-            return await cancel_family(self.runs, job_id, word)
-        return await self.runs.cancel(job_id, word)
+        job = await self.read(job_id)
+        if job.type in ORCHESTRATION_JOB_TYPES:
+            return await cancel_with_children(self.store, job_id, reason)
+        return await self.store.cancel(job_id, reason)
 
     async def remove(self, job_id: UUID) -> None:
         """Delete one of the caller's ended jobs."""
         await self.read(job_id)
-        await self.runs.remove(job_id)
+        await self.store.remove(job_id)
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
         """Return a page of the log of one of the caller's jobs."""
         await self.read(job_id)
-        return await self.runs.logs(job_id, after, level, limit)
+        return await self.store.logs(job_id, after, level, limit)
 
-    async def changed(self, job_id: UUID, limit_s: float) -> None:
+    async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         """Wait until a job may have changed."""
-        await self.runs.changed(job_id, limit_s)
+        await self.store.wait_for_change(job_id, limit_s)
 
-    async def faults(self) -> dict[str, str | None]:
+    async def health(self) -> dict[str, str | None]:
         """Return the problem of each part of the job system."""
-        return await self.runs.faults()
+        return await self.store.health()

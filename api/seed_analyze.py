@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.seed_c3 import SeedJob, media_url
+from api.seed_c3 import LegacyJob, media_url
 from flows.schemas import AnalyzeJob
 
-_OURS = ("question", "prompt", "features", "length", "model")
+_JOB_FIELDS = ("question", "prompt", "features", "length", "model")
 
 
-class SeedAnalyze(SeedJob):
+class SeedAnalyze(LegacyJob):
     """The body of POST /analyze; the newer fields are validated by the job's schema."""
 
     image_url: Annotated[str | None, media_url("image_url")] = Field(
@@ -35,6 +35,6 @@ def to_job(body: SeedAnalyze) -> AnalyzeJob:
     Raises:
         ValidationError: a field that the older service did not have is invalid.
     """
-    given = {name: getattr(body, name) for name in _OURS}
-    asked = {name: value for name, value in given.items() if value is not None}
-    return AnalyzeJob.model_validate({"image": body.image_url} | asked)
+    values = {name: getattr(body, name) for name in _JOB_FIELDS}
+    parameters = {name: value for name, value in values.items() if value is not None}
+    return AnalyzeJob.model_validate({"image": body.image_url} | parameters)

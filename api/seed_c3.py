@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from api import views
-from api.notifying import notify_by
+from api.notifying import parse_notify_url
 from api.problems import Problem
-from api.runs import Run
+from api.runs import Job
 from flows.control import Control
-from tasks.refs import checked_media_uri
+from tasks.refs import validate_media_uri
 from tasks.settings import get_settings
 
-_SHARED = ("notify_url", "max_time", "complete_in")
-_WHOLE = re.compile(r"[+-]?\d{1,9}")
+_SHARED_FIELDS = ("notify_url", "max_time", "complete_in")
+_INTEGER = re.compile(r"[+-]?\d{1,9}")
 
 
 def media_url(name: str) -> BeforeValidator:
@@ -26,7 +26,7 @@ def media_url(name: str) -> BeforeValidator:
             raise ValueError(f"Missing required field: {name}")
         if not isinstance(value, str) or not _is_url(value):
             raise ValueError(f"{name} must be a valid URL")
-        return checked_media_uri(value)
+        return validate_media_uri(value)
 
     return BeforeValidator(check)
 
@@ -36,7 +36,7 @@ def whole_number(name: str, low: int, high: int) -> BeforeValidator:
 
     def check(value: object) -> int:
         text = str(value) if isinstance(value, int | str) else ""  # booleans become words and are rejected
-        if not _WHOLE.fullmatch(text) or not low <= int(text) <= high:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
             raise ValueError(f"{name} must be an integer between {low} and {high} seconds")
         return int(text)
 
@@ -55,7 +55,7 @@ def one_of(choices: tuple[str, ...], what: str) -> BeforeValidator:
 
 
 def _notify_url(value: object) -> object:
-    if value is not None and (not isinstance(value, str) or notify_by(value) is None):
+    if value is not None and (not isinstance(value, str) or parse_notify_url(value) is None):
         raise ValueError("notify_url must be a valid URL")
     return value
 
@@ -68,7 +68,7 @@ def _is_url(text: str) -> bool:
     return bool(parts.scheme and parts.netloc)
 
 
-class SeedJob(BaseModel):
+class LegacyJob(BaseModel):
     """Body fields that all job routes of the C3 Render API share. Unknown fields give a warning."""
 
     model_config = ConfigDict(extra="allow")
@@ -87,11 +87,11 @@ class SeedJob(BaseModel):
 
     def control(self) -> Control:
         """Return the job's time limits and webhook; fields not sent take the defaults of the settings."""
-        notify = notify_by(self.notify_url) if self.notify_url is not None else None
-        given, usual = self.model_fields_set, get_settings().compat
+        notify = parse_notify_url(self.notify_url) if self.notify_url is not None else None
+        sent_fields, defaults = self.model_fields_set, get_settings().compat
         return Control(
-            max_time=self.max_time if "max_time" in given else usual.max_time,
-            complete_in=self.complete_in if "complete_in" in given else usual.complete_in,
+            max_time=self.max_time if "max_time" in sent_fields else defaults.max_time,
+            complete_in=self.complete_in if "complete_in" in sent_fields else defaults.complete_in,
             notify=notify,
         )
 
@@ -100,10 +100,10 @@ class SeedJob(BaseModel):
         return [f"unknown_field: {name[:64]}" for name in self.model_extra or {}]
 
 
-Body = TypeVar("Body", bound=SeedJob)
+Body = TypeVar("Body", bound=LegacyJob)
 
 
-def read(model: type[Body], body: object) -> Body:
+def parse_body(model: type[Body], body: object) -> Body:
     """
     Validate a body.
 
@@ -113,26 +113,26 @@ def read(model: type[Body], body: object) -> Body:
     try:
         return model.model_validate(body if isinstance(body, dict) else {})
     except ValidationError as error:
-        ours = sorted(
-            error.errors(), key=lambda fault: fault["loc"][0] in _SHARED
+        sorted_errors = sorted(
+            error.errors(), key=lambda fault: fault["loc"][0] in _SHARED_FIELDS
         )  # errors of the route's own fields first
-        errors = [_fault(fault) for fault in ours]
+        errors = [_to_error(fault) for fault in sorted_errors]
         raise Problem(errors[0]["code"], errors[0]["detail"], errors=errors) from error
 
 
-def _fault(fault: Any) -> dict[str, str]:
+def _to_error(fault: Any) -> dict[str, str]:
     code = "local_path_disabled" if fault["type"] == "local_path_disabled" else "invalid_input"
-    place = "/".join(str(part) for part in fault["loc"])
-    return {"pointer": f"#/{place}", "code": code, "detail": fault["msg"].removeprefix("Value error, ")}
+    location = "/".join(str(part) for part in fault["loc"])
+    return {"pointer": f"#/{location}", "code": code, "detail": fault["msg"].removeprefix("Value error, ")}
 
 
-def documented(model: type[BaseModel]) -> dict[str, Any]:
+def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI description of a body that the route validates itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def queued(run: Run, warnings: list[str]) -> dict[str, Any]:
+def queued_response(job: Job, warnings: list[str]) -> dict[str, Any]:
     """Return the older service's response for a queued job, with warnings if there are any."""
-    body: dict[str, Any] = {"id": str(run.id), "status": views.seed_word(run)}
+    body: dict[str, Any] = {"id": str(job.id), "status": views.legacy_status(job)}
     return body | ({"warnings": warnings} if warnings else {})

@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 from pydantic import BeforeValidator, Field
 
 from api.problems import Problem
-from api.seed_c3 import SeedJob, media_url, one_of
+from api.seed_c3 import LegacyJob, media_url, one_of
 from flows.schemas import SpeechJob
 from flows.speech_schemas import VoiceName
 
@@ -80,7 +80,7 @@ def _float(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class SeedSpeech(SeedJob):
+class SeedSpeech(LegacyJob):
     """The body of POST /csm."""
 
     text: Annotated[str | None, BeforeValidator(_text)] = Field(
@@ -125,12 +125,12 @@ def to_job(body: SeedSpeech) -> SpeechJob:
         Problem: fields that cannot be combined, with the older service's message.
         ValidationError: an invalid media reference.
     """
-    fault = _fault(body)
-    if fault is not None:
-        field, detail = fault
-        told = {"pointer": f"#/{field}", "code": "invalid_input", "detail": detail}
-        raise Problem("invalid_input", detail, errors=[told])
-    clone = {
+    error = _combination_error(body)
+    if error is not None:
+        field, detail = error
+        error_entry = {"pointer": f"#/{field}", "code": "invalid_input", "detail": detail}
+        raise Problem("invalid_input", detail, errors=[error_entry])
+    clone_fields = {
         "reference_audio": body.reference_audio_url,
         "reference_text": body.reference_text,
         "consent": True,
@@ -144,12 +144,12 @@ def to_job(body: SeedSpeech) -> SpeechJob:
             "topk": body.topk,
             "max_audio_length": body.max_audio_length,
             "pause_duration": body.pause_duration,
-            **(clone if body.is_clone else {}),
+            **(clone_fields if body.is_clone else {}),
         }
     )
 
 
-def _fault(body: SeedSpeech) -> tuple[str, str] | None:
+def _combination_error(body: SeedSpeech) -> tuple[str, str] | None:
     """Return field and message of the first invalid combination of fields; None if all are valid."""
     if body.text is None and body.monologue is None:
         return "text", "Missing required field: either text or monologue must be provided"

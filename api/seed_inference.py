@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import Problem
-from api.seed_musetalk import options_of, version_of
+from api.seed_musetalk import resolve_version, to_options
 from flows.schemas import LipSyncJob, Output
-from tasks.file_names import checked_name, output_name
+from tasks.file_names import output_name, validate_name
 from tasks.settings import get_settings
 
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 
-_IGNORED = ("ffmpeg_path", "result_dir", "skip_save_images")
+_IGNORED_FIELDS = ("ffmpeg_path", "result_dir", "skip_save_images")
 """Fields that are accepted with a warning; so is `batch_size`, because the server measures the best one."""
 
 
@@ -98,8 +98,8 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
     audio = avatar.audio_clips.get(audio_id)
     if audio is None:
         raise Problem("invalid_input", f"Audio {audio_id} not found in avatar {avatar_id} configuration")
-    version = version_of(body)
-    options, foreign = options_of(body, version, avatar.bbox_shift)
+    version = resolve_version(body)
+    options, unused_fields = to_options(body, version, avatar.bbox_shift)
     job = LipSyncJob(
         video=avatar.video_path,
         audio=audio,
@@ -110,15 +110,15 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
         refresh=body.refresh,
         output=Output(
             bucket=body.s3_bucket,
-            prefix=_prefix(body.s3_prefix),
-            name=_name(avatar.video_path, audio, body.output_vid_name),
+            prefix=_output_prefix(body.s3_prefix),
+            name=_output_name(avatar.video_path, audio, body.output_vid_name),
             overwrite=get_settings().compat.inference_overwrites,
         ),
     )
-    return job, _warnings(body, avatar, foreign)
+    return job, _warnings(body, avatar, unused_fields)
 
 
-def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple[int | str, ...]:
+def body_location(location: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple[int | str, ...]:
     """
     Map the location of an error in the job parameters to the field of the body that caused it.
 
@@ -127,18 +127,18 @@ def place_of(place: Sequence[int | str], avatar_id: str, audio_id: str) -> tuple
         avatar_id: label of the avatar.
         audio_id:  label of the audio clip.
     """
-    places: Mapping[int | str, tuple[int | str, ...]] = {
+    body_locations: Mapping[int | str, tuple[int | str, ...]] = {
         "video": ("avatars", avatar_id, "video_path"),
         "audio": ("avatars", avatar_id, "audio_clips", audio_id),
         "bucket": ("s3_bucket",),
         "prefix": ("s3_prefix",),
         "name": ("output_vid_name",),
     }
-    return places.get(place[-1], tuple(place))
+    return body_locations.get(location[-1], tuple(location))
 
 
-def _prefix(given: str | None) -> str:
-    prefix = (given or "").strip("/")
+def _output_prefix(requested_prefix: str | None) -> str:
+    prefix = (requested_prefix or "").strip("/")
     parts = prefix.split("/") if prefix else []
     if any(part in {"", ".", ".."} for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", prefix):
         raise Problem(
@@ -147,31 +147,31 @@ def _prefix(given: str | None) -> str:
     return prefix
 
 
-def _name(video: str, audio: str, given: str | None) -> str | None:
+def _output_name(video: str, audio: str, requested_name: str | None) -> str | None:
     """Return the name of the result; None if it is unknown until uploads or other jobs are read."""
     try:
-        if given is not None:
-            return output_name("", "", checked_name(given)).removesuffix(".mp4")
+        if requested_name is not None:
+            return output_name("", "", validate_name(requested_name)).removesuffix(".mp4")
         if all(uri.lower().startswith(("s3://", "https://", "http://")) for uri in (video, audio)):
-            return output_name(_last_part(video), _last_part(audio)).removesuffix(".mp4")
+            return output_name(_name_source(video), _name_source(audio)).removesuffix(".mp4")
     except ValueError as error:
-        field = "output_vid_name" if given is not None else "the names of video and audio"
+        field = "output_vid_name" if requested_name is not None else "the names of video and audio"
         raise Problem("invalid_input", f"{field}: {error}") from error
     return None
 
 
-def _last_part(uri: str) -> str:
+def _name_source(uri: str) -> str:
     # a URL's path ends at its query; an S3 key may contain any character
     return unquote(urlsplit(uri).path) if uri.lower().startswith("http") else uri
 
 
-def _warnings(body: SeedInference, avatar: SeedAvatar, foreign: list[str]) -> list[str]:
-    given = body.model_fields_set
-    ignored = [name for name in _IGNORED if name in given]
+def _warnings(body: SeedInference, avatar: SeedAvatar, unused_fields: list[str]) -> list[str]:
+    sent_fields = body.model_fields_set
+    ignored = [name for name in _IGNORED_FIELDS if name in sent_fields]
     if body.batch_size != SeedInference.model_fields["batch_size"].default:
         ignored.append("batch_size")
     unknown: Mapping[str, Any] = {**(body.model_extra or {}), **(avatar.model_extra or {})}
     return [
-        *(f"ignored_field: {name}" for name in (*ignored, *foreign)),
+        *(f"ignored_field: {name}" for name in (*ignored, *unused_fields)),
         *(f"unknown_field: {name[:64]}" for name in unknown),
     ]

@@ -25,7 +25,7 @@ KNOWN_MODELS: Mapping[str, Mapping[str, Version | None]] = {
 """Accepted model paths per field and the MuseTalk version that each selects. The paths are not opened."""
 
 
-class Body(Protocol):
+class MuseTalkBody(Protocol):
     """The fields of a body that are used here, besides model paths."""
 
     @property
@@ -43,28 +43,30 @@ class Body(Protocol):
     right_cheek_width: int
 
 
-def version_of(body: Body) -> Version:
+def resolve_version(body: MuseTalkBody) -> Version:
     """
     Return the MuseTalk version of a body; a model path takes precedence over `version`.
 
     Raises:
         Problem: an unknown model path, or two paths of different versions.
     """
-    asked: set[Version] = set()
-    for field, known in KNOWN_MODELS.items():
+    requested: set[Version] = set()
+    for field, versions in KNOWN_MODELS.items():
         value: str = getattr(body, field)
-        if value not in known:
-            names = ", ".join(known)
+        if value not in versions:
+            names = ", ".join(versions)
             raise Problem("unknown_model", f"{field} {value[:80]!r} is not a known model. Known: {names}.")
-        named = known[value]
-        if named is not None:
-            asked.add(named)
-    if len(asked) > 1:
+        path_version = versions[value]
+        if path_version is not None:
+            requested.add(path_version)
+    if len(requested) > 1:
         raise Problem("invalid_input", "unet_config and unet_model_path name different versions of MuseTalk")
-    return asked.pop() if asked else body.version
+    return requested.pop() if requested else body.version
 
 
-def options_of(body: Body, version: Version, avatar_shift: int | None) -> tuple[MuseTalkOptions, list[str]]:
+def to_options(
+    body: MuseTalkBody, version: Version, avatar_shift: int | None
+) -> tuple[MuseTalkOptions, list[str]]:
     """
     Return a body's MuseTalk options, and the fields that were sent but belong to the other version.
 
@@ -76,9 +78,9 @@ def options_of(body: Body, version: Version, avatar_shift: int | None) -> tuple[
     shift = body.bbox_shift if avatar_shift is None else avatar_shift
     left, right = body.audio_padding_length_left, body.audio_padding_length_right
     if version == "v1":
-        given = {"extra_margin", "parsing_mode", "left_cheek_width", "right_cheek_width"}
+        v15_fields = {"extra_margin", "parsing_mode", "left_cheek_width", "right_cheek_width"}
         options = MuseTalkOptions(bbox_shift=shift, audio_padding_left=left, audio_padding_right=right)
-        return options, sorted(given & body.model_fields_set)
+        return options, sorted(v15_fields & body.model_fields_set)
     options = MuseTalkOptions(
         extra_margin=body.extra_margin,
         mask_mode=body.parsing_mode,

@@ -6,17 +6,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from api.problems import Problem
-from api.seed_c3 import SeedJob, media_url, read
+from api.seed_c3 import LegacyJob, media_url, parse_body
 from flows.schemas import PortraitJob
 
 
-def _url(name: str) -> BeforeValidator:
+def _portrait_url(name: str) -> BeforeValidator:
     """Return a validator for a required reference; this route's message differs from the other routes'."""
-    usual = media_url(name).func
+    validate_url = media_url(name).func
 
     def check(value: object) -> object:
         try:
-            return usual(value)  # type: ignore[call-arg]
+            return validate_url(value)  # type: ignore[call-arg]
         except ValueError as error:
             if str(error) != f"{name} must be a valid URL":
                 raise
@@ -25,16 +25,16 @@ def _url(name: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-class SeedPortrait(SeedJob):
+class SeedPortrait(LegacyJob):
     """The body of POST /portrait."""
 
-    image_url: Annotated[str | None, _url("image_url")] = Field(
+    image_url: Annotated[str | None, _portrait_url("image_url")] = Field(
         default=None,
         validate_default=True,
         description="Required: the image.",
         examples=["https://example.org/anna.png"],
     )
-    audio_url: Annotated[str | None, _url("audio_url")] = Field(
+    audio_url: Annotated[str | None, _portrait_url("audio_url")] = Field(
         default=None,
         validate_default=True,
         description="Required: the speech, an audio file or a video with sound.",
@@ -55,13 +55,13 @@ def read_portrait(body: object) -> SeedPortrait:
     if body == {}:
         raise Problem("invalid_input", "Missing request body")
     try:
-        return read(SeedPortrait, body)
+        return parse_body(SeedPortrait, body)
     except Problem as problem:
-        named = {_named(fault): fault["detail"] for fault in reversed(problem.errors)}
-        raise Problem(problem.code, problem.detail, extra={"errors": named}) from problem
+        messages_by_field = {_field_name(fault): fault["detail"] for fault in reversed(problem.errors)}
+        raise Problem(problem.code, problem.detail, extra={"errors": messages_by_field}) from problem
 
 
-def _named(fault: Mapping[str, Any]) -> str:
+def _field_name(fault: Mapping[str, Any]) -> str:
     field = str(fault["pointer"]).removeprefix("#/")
     return "timing" if field in _TIMING else field
 

@@ -4,7 +4,7 @@ from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field
 
-from api.seed_c3 import SeedJob, media_url, one_of
+from api.seed_c3 import LegacyJob, media_url, one_of
 from flows.schemas import TranscribeJob, WhisperSize
 
 MODELS = tuple(size for size in get_args(WhisperSize) if size != "tiny.en")
@@ -17,7 +17,7 @@ def _language(value: object) -> object:
     return value
 
 
-class SeedWhisper(SeedJob):
+class SeedWhisper(LegacyJob):
     """The body of POST /whisper."""
 
     audio_url: Annotated[str | None, media_url("audio_url")] = Field(
@@ -45,11 +45,11 @@ def to_job(body: SeedWhisper) -> TranscribeJob:
     Raises:
         ValidationError: an unknown language.
     """
-    asked = body.model if "model" in body.model_fields_set else None
+    model = body.model if "model" in body.model_fields_set else None
     return TranscribeJob.model_validate(
         {
             "audio": body.audio_url,
-            "model": asked,
+            "model": model,
             "if_missing": "substitute",
             "task": body.task,
             "language": body.language,

@@ -7,19 +7,19 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from api.notifying import checked_notify
+from api.notifying import validate_notify
 from api.problems import Problem
-from api.runs import Terms
+from api.runs import SubmitOptions
 from flows.control import Control, Notify, Priority
 from flows.registry import JobType
-from flows.schemas import Job
+from flows.schemas import JobParameters
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}$")]
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MetadataText = Annotated[str, StringConstraints(max_length=500)]
 
-_DURATION = re.compile(r"(\d{1,7})\s*(s|m|h|d)?")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION_PATTERN = re.compile(r"(\d{1,7})\s*(s|m|h|d)?")
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class JobControl(BaseModel):
@@ -49,7 +49,7 @@ class JobControl(BaseModel):
     )
 
 
-class Submission(Job):
+class Submission(JobParameters):
     """The body of a submission: job parameters and `control`."""
 
     control: JobControl = Field(
@@ -68,21 +68,21 @@ def request_model(job_type: JobType, *, named: bool = False) -> type[Submission]
     """
     fields: dict[str, Any] = {"type": (Literal[job_type.name], ...)} if named else {}
     name = job_type.job.__name__ + ("OfType" if named else "Request")
-    made = create_model(name, __base__=(Submission, job_type.job), __doc__=job_type.job.__doc__, **fields)
-    return cast(type[Submission], made)
+    model = create_model(name, __base__=(Submission, job_type.job), __doc__=job_type.job.__doc__, **fields)
+    return cast(type[Submission], model)
 
 
-def job_of(job_type: JobType, asked: Submission) -> Job:
+def to_job_parameters(job_type: JobType, submission: Submission) -> JobParameters:
     """Return the job parameters of a submission, with only the fields that were sent."""
-    given = {
+    sent_fields = {
         name: value
-        for name, value in asked.model_dump(exclude_unset=True).items()
+        for name, value in submission.model_dump(exclude_unset=True).items()
         if name not in {"control", "type"}
     }
-    return job_type.job.model_validate(given)
+    return job_type.job.model_validate(sent_fields)
 
 
-def terms_of(asked: JobControl, key: str | None, cancel_after: str | None) -> Terms:
+def to_submit_options(job_control: JobControl, key: str | None, cancel_after: str | None) -> SubmitOptions:
     """
     Return the submit options of a request.
 
@@ -96,23 +96,23 @@ def terms_of(asked: JobControl, key: str | None, cancel_after: str | None) -> Te
         Problem: `malformed_request` for an invalid header; `invalid_input` for a webhook address that is
             not allowed.
     """
-    complete_in = asked.complete_in
+    complete_in = job_control.complete_in
     if cancel_after is not None:
-        seconds = _seconds(cancel_after)
+        seconds = _parse_duration(cancel_after)
         complete_in = complete_in or seconds
     control = Control(
-        priority=asked.priority,
-        max_time=asked.max_time,
+        priority=job_control.priority,
+        max_time=job_control.max_time,
         complete_in=complete_in,
-        gpu_id=asked.gpu_id,
-        notify=checked_notify(asked.notify) if asked.notify else None,
+        gpu_id=job_control.gpu_id,
+        notify=validate_notify(job_control.notify) if job_control.notify else None,
     )
-    return Terms(key=key, control=control, tags=asked.tags, metadata=dict(asked.metadata))
+    return SubmitOptions(key=key, control=control, tags=job_control.tags, metadata=dict(job_control.metadata))
 
 
-def _seconds(text: str) -> int:
-    found = _DURATION.fullmatch(text.strip())
-    seconds = int(found[1]) * _UNITS[found[2] or "s"] if found else 0
+def _parse_duration(text: str) -> int:
+    match = _DURATION_PATTERN.fullmatch(text.strip())
+    seconds = int(match[1]) * _UNIT_SECONDS[match[2] or "s"] if match else 0
     if not 1 <= seconds <= 2_592_000:
         raise Problem(
             "malformed_request", "Cancel-After must be a duration of 1 s to 30 d, for example 90, 5m or 2h."
@@ -120,7 +120,7 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def schema_of(job_type: JobType) -> Mapping[str, Any]:
+def request_schema(job_type: JobType) -> Mapping[str, Any]:
     """Return the JSON Schema (2020-12) of a job type's request."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

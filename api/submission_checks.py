@@ -7,12 +7,12 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from api.problems import Problem
-from api.runs import Run
+from api.runs import Job
 from flows.batch_schemas import BatchJob
-from flows.job import Job
-from flows.job_access import ASSET, JOB, AccessFault, Reference, access_faults, references
-from flows.job_types import WORK_TYPES
-from flows.manifest import rows_of
+from flows.job import JobParameters
+from flows.job_access import ASSET_SCHEME, JOB_SCHEME, AccessFault, Reference, access_faults, references
+from flows.job_types import MEDIA_JOB_TYPES
+from flows.manifest import validate_rows
 from tasks.assets import asset_name
 from tasks.errors import RenderError
 
@@ -23,13 +23,13 @@ _MAX_CONCURRENT_LOOKUPS: Final = 8
 class JobReader(Protocol):
     """The interface to read jobs that the caller may see."""
 
-    async def read(self, job_id: UUID) -> Run:
+    async def read(self, job_id: UUID) -> Job:
         """Return a job; raises Problem `not_found` if it does not exist or the caller may not see it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LocationFault:
     """An input or output location that a job may not use."""
 
     pointer: str
@@ -38,7 +38,7 @@ class Fault:
     detail: str
 
 
-def to_problem(faults: Sequence[Fault]) -> Problem:
+def to_problem(faults: Sequence[LocationFault]) -> Problem:
     """
     Return the problem that rejects a job.
 
@@ -55,16 +55,16 @@ def to_problem(faults: Sequence[Fault]) -> Problem:
     return Problem(code, detail, errors=errors)
 
 
-async def location_faults(job: Job) -> list[Fault]:
+async def location_faults(job: JobParameters) -> list[LocationFault]:
     """Return the inputs and output locations that the caller may not use. Sends no request."""
     return _to_faults(await to_thread(lambda: list(access_faults(job))))
 
 
-def _to_faults(found: Iterable[AccessFault]) -> list[Fault]:
-    return [Fault(one.pointer, one.error.code, str(one.error)) for one in found]
+def _to_faults(access_errors: Iterable[AccessFault]) -> list[LocationFault]:
+    return [LocationFault(one.pointer, one.error.code, str(one.error)) for one in access_errors]
 
 
-async def reference_faults(runs: JobReader, job: Job) -> list[Fault]:
+async def reference_faults(jobs: JobReader, job: JobParameters) -> list[LocationFault]:
     """
     Return the references to jobs and assets that do not exist or that the caller may not see.
 
@@ -72,39 +72,41 @@ async def reference_faults(runs: JobReader, job: Job) -> list[Fault]:
         jobs: the jobs that the caller may see.
         job:  parameters of any job type; the rows in a batch's request are checked too.
     """
-    found = await to_thread(lambda: list({one.uri: one for one in _all_references(job)}.values()))
-    free = Semaphore(_MAX_CONCURRENT_LOOKUPS)
+    unique_references = await to_thread(lambda: list({one.uri: one for one in _all_references(job)}.values()))
+    semaphore = Semaphore(_MAX_CONCURRENT_LOOKUPS)
 
-    async def looked(reference: Reference) -> Fault | None:
-        async with free:
-            return await _check_reference(runs, reference)
+    async def check(reference: Reference) -> LocationFault | None:
+        async with semaphore:
+            return await _check_reference(jobs, reference)
 
-    return [fault for fault in await gather(*map(looked, found)) if fault is not None]
+    return [fault for fault in await gather(*map(check, unique_references)) if fault is not None]
 
 
-def _all_references(job: Job) -> Iterable[Reference]:
+def _all_references(job: JobParameters) -> Iterable[Reference]:
     yield from references(job)
     if isinstance(job, BatchJob) and job.rows is not None:
-        rows = rows_of(job.rows, job.job_type, WORK_TYPES[job.job_type].job, job.defaults)
+        rows = validate_rows(job.rows, job.job_type, MEDIA_JOB_TYPES[job.job_type].job, job.defaults)
         for row in rows:
             for one in references(row.job) if row.job is not None else ():
                 yield Reference(f"#/rows/{row.number - 1}{one.pointer[1:]}", one.uri)
 
 
-async def _check_reference(runs: JobReader, reference: Reference) -> Fault | None:
-    if reference.uri.startswith(JOB):
-        job = reference.uri.removeprefix(JOB).split("/", 1)[0]
+async def _check_reference(jobs: JobReader, reference: Reference) -> LocationFault | None:
+    if reference.uri.startswith(JOB_SCHEME):
+        job_id = reference.uri.removeprefix(JOB_SCHEME).split("/", 1)[0]
         try:
-            await runs.read(UUID(job))
+            await jobs.read(UUID(job_id))
         except Problem as problem:
             if problem.code != "not_found":
                 raise
-            return Fault(reference.pointer, "input_not_found", f"{JOB}{job} does not exist.")
-    if reference.uri.startswith(ASSET):
+            return LocationFault(
+                reference.pointer, "input_not_found", f"{JOB_SCHEME}{job_id} does not exist."
+            )
+    if reference.uri.startswith(ASSET_SCHEME):
         try:
-            await to_thread(asset_name, reference.uri.removeprefix(ASSET))
+            await to_thread(asset_name, reference.uri.removeprefix(ASSET_SCHEME))
         except RenderError as error:
             if error.retryable:  # the store is unavailable; the flow checks again
                 return None
-            return Fault(reference.pointer, error.code, str(error))
+            return LocationFault(reference.pointer, error.code, str(error))
     return None

@@ -7,16 +7,16 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api import views
-from api.doors import RunsDep
-from api.estimating import EstimateView, estimated
-from api.estimating_chains import BatchEstimateView, estimated_batch
-from api.gate import gate_headers
-from api.idempotency import KeyHeader, scoped
+from api.doors import JobsDep
+from api.estimating import EstimateView, estimate_job
+from api.estimating_chains import BatchEstimateView, estimate_batch
+from api.gate import rate_limit_headers
+from api.idempotency import IdempotencyKeyHeader, scoped_key
 from api.keys import SUBMIT
 from api.models_here import require_models
 from api.prefer import Preference, PreferHeader
-from api.runs import Run, Runs, wait_until_final
-from api.submission import Submission, job_of, terms_of
+from api.runs import Job, JobStore, wait_until_final
+from api.submission import Submission, to_job_parameters, to_submit_options
 from api.views import JobView
 from flows.batch_schemas import BatchJob
 from flows.registry import JobType
@@ -28,52 +28,52 @@ CancelAfter = Annotated[
 DryRun = Annotated[bool, Query(description="Validate the job and estimate its duration; queue nothing.")]
 
 
-async def _submitted(
+async def _submit(
     request: Request,
     response: Response,
-    runs: Runs,
+    jobs: JobStore,
     job_type: JobType,
-    asked: Submission,
+    submission: Submission,
     headers: tuple[str | None, str | None, str | None],
     *,
     dry_run: bool,
 ) -> JobView | Response:
     """Submit a job and wait for it as long as the client prefers, or run a dry run."""
     key, cancel_after, prefer = headers
-    job = job_of(job_type, asked)
+    job = to_job_parameters(job_type, submission)
     await require_models(job_type, job)
-    terms = terms_of(asked.control, scoped(key, job_type.name), cancel_after)
+    options = to_submit_options(submission.control, scoped_key(key, job_type.name), cancel_after)
     if dry_run:
         estimate = (
-            await estimated_batch(runs, job, terms)
+            await estimate_batch(jobs, job, options)
             if isinstance(job, BatchJob)
-            else await estimated(runs, job_type, job, terms)
+            else await estimate_job(jobs, job_type, job, options)
         )
         return JSONResponse(estimate.model_dump(mode="json"))
-    run = await runs.create(job_type, job, terms)
-    response.headers.update(gate_headers(request))
-    if run.replayed:
+    submitted_job = await jobs.create(job_type, job, options)
+    response.headers.update(rate_limit_headers(request))
+    if submitted_job.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    return await _answer(request, response, runs, run, Preference.read(prefer))
+    return await _submission_response(request, response, jobs, submitted_job, Preference.parse(prefer))
 
 
-async def _answer(
-    request: Request, response: Response, runs: Runs, run: Run, preferred: Preference
+async def _submission_response(
+    request: Request, response: Response, jobs: JobStore, job: Job, preferred: Preference
 ) -> JobView:
     wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
-    if run.replayed or wait_s:
-        run = await wait_until_final(runs, run.id, wait_s)
-    finished = run.status in views.FINAL
-    response.status_code = 201 if finished and not run.replayed and wait_s else 202
-    response.headers.update(preferred.applied(wait_s))
-    response.headers.update(views.polling_headers(run))
-    if finished:
+    if job.replayed or wait_s:
+        job = await wait_until_final(jobs, job.id, wait_s)
+    is_final = job.status in views.FINAL_STATUSES
+    response.status_code = 201 if is_final and not job.replayed and wait_s else 202
+    response.headers.update(preferred.applied_headers(wait_s))
+    response.headers.update(views.polling_headers(job))
+    if is_final:
         del response.headers["Retry-After"]
-    return views.job_view(request, run)
+    return views.job_view(request, job)
 
 
 def add_submit_route(
-    router: APIRouter, path: str, body: Any, choose: Callable[[Any], JobType], name: str, summary: str
+    router: APIRouter, path: str, body: Any, select_type: Callable[[Any], JobType], name: str, summary: str
 ) -> None:
     """
     Add a POST route that submits jobs.
@@ -90,15 +90,15 @@ def add_submit_route(
     async def submit(
         request: Request,
         response: Response,
-        runs: RunsDep,
+        jobs: JobsDep,
         job: Submission,
-        key: KeyHeader = None,
+        key: IdempotencyKeyHeader = None,
         cancel_after: CancelAfter = None,
         prefer: PreferHeader = None,
         dry_run: DryRun = False,
     ) -> JobView | Response:
         headers = (key, cancel_after, prefer)
-        return await _submitted(request, response, runs, choose(job), job, headers, dry_run=dry_run)
+        return await _submit(request, response, jobs, select_type(job), job, headers, dry_run=dry_run)
 
     submit.__annotations__["job"] = body
     router.add_api_route(

@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Together(Generic[K, V]):
+class BatchLoader(Generic[K, V]):
     """
     A loader that batches concurrent lookups by key.
 
@@ -16,7 +16,9 @@ class Together(Generic[K, V]):
     together after it, so each waits at most for the current request and its own, up to `max_batch_size` keys.
     """
 
-    def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], most: int) -> None:
+    def __init__(
+        self, load_many: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], max_batch_size: int
+    ) -> None:
         """
         Create a loader; sends no request.
 
@@ -24,40 +26,40 @@ class Together(Generic[K, V]):
             load_many:      loads the values of several keys; keys missing in its result do not exist.
             max_batch_size: maximum number of keys in one request.
         """
-        self._ask, self._most = ask, most
-        self._waiting: dict[K, asyncio.Future[V | None]] = {}
-        self._work: asyncio.Task[None] | None = None
+        self._load_many, self._max_batch_size = load_many, max_batch_size
+        self._pending: dict[K, asyncio.Future[V | None]] = {}
+        self._task: asyncio.Task[None] | None = None
 
-    async def get(self, key: K) -> V | None:
+    async def load(self, key: K) -> V | None:
         """
         Return the value of a key; None if it does not exist.
 
         Raises:
             Exception: as raised by `load_many`.
         """
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
-        if self._work is None:
-            self._work = asyncio.create_task(self._run())
-        return await asyncio.shield(waiting)
+        future = self._pending.get(key)
+        if future is None:
+            future = self._pending[key] = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = asyncio.create_task(self._load_pending())
+        return await asyncio.shield(future)
 
-    async def _run(self) -> None:
+    async def _load_pending(self) -> None:
         try:
-            while self._waiting:
-                keys = list(self._waiting)[: self._most]
-                asked = {key: self._waiting.pop(key) for key in keys}
-                await self._answer(asked)
+            while self._pending:
+                keys = list(self._pending)[: self._max_batch_size]
+                futures = {key: self._pending.pop(key) for key in keys}
+                await self._load_batch(futures)
         finally:
-            self._work = None
+            self._task = None
 
-    async def _answer(self, asked: Mapping[K, "asyncio.Future[V | None]"]) -> None:
+    async def _load_batch(self, futures: Mapping[K, "asyncio.Future[V | None]"]) -> None:
         try:
-            found = await self._ask(list(asked))
+            values = await self._load_many(list(futures))
         except Exception as error:
-            for future in asked.values():
+            for future in futures.values():
                 future.set_exception(error)
                 future.exception()  # mark as retrieved: a waiting caller may have been canceled
         else:
-            for key, future in asked.items():
-                future.set_result(found.get(key))
+            for key, future in futures.items():
+                future.set_result(values.get(key))

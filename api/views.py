@@ -10,20 +10,20 @@ from urllib.parse import quote
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from api.forecast import Eta, Took
-from api.runs import FINAL, Run, Status
+from api.forecast import DurationStats, Eta
+from api.runs import FINAL_STATUSES, Job, Status
 from flows import outcome
 from flows.control import Notify, Priority
 from flows.output_uris import public_result
 from tasks.refs import ObjectRef
 
-__all__ = ["FINAL"]
+__all__ = ["FINAL_STATUSES"]
 
 RETRY_AFTER_S = "2"
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedFile:
+class OutputFile:
     """An output file of a job."""
 
     name: str
@@ -120,51 +120,53 @@ class JobPage(BaseModel):
 
 def etag(view: BaseModel) -> str:
     """Return the ETag of a view: a hash of its content without `eta`, which changes with time alone."""
-    said = view.model_dump_json(exclude={"eta"})
-    return '"' + hashlib.sha256(said.encode()).hexdigest()[:32] + '"'
+    content = view.model_dump_json(exclude={"eta"})
+    return '"' + hashlib.sha256(content.encode()).hexdigest()[:32] + '"'
 
 
-def is_known(header: str | None, view: BaseModel) -> bool:
+def matches_etag(header: str | None, view: BaseModel) -> bool:
     """Return whether an If-None-Match header matches the view's ETag."""
-    known = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
-    return "*" in known or etag(view) in known
+    known_etags = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
+    return "*" in known_etags or etag(view) in known_etags
 
 
-def job_view(request: Request, run: Run) -> JobView:
+def job_view(request: Request, job: Job) -> JobView:
     """Return the JSON view of a job."""
-    links = _links(request, run)
-    shown = run.progress
-    done = run.status == "succeeded"
+    links = _links(request, job)
+    progress = job.progress
+    has_succeeded = job.status == "succeeded"
     return JobView(
-        id=str(run.id),
-        type=run.type,
-        status=run.status,
-        phase=shown.phase if run.status == "running" else None,
+        id=str(job.id),
+        type=job.type,
+        status=job.status,
+        phase=progress.phase if job.status == "running" else None,
         progress=ProgressView(
-            percent=100.0 if done else min(shown.percent, 99.0), done=shown.done, total=shown.total
+            percent=100.0 if has_succeeded else min(progress.percent, 99.0),
+            done=progress.done,
+            total=progress.total,
         ),
-        created_at=run.created,
-        started_at=run.started,
-        ended_at=run.ended,
-        cancel_requested=run.cancel_requested,
-        paused=run.paused,
-        error=ErrorView(code=run.error.code, message=run.error.message, retryable=run.error.retryable)
-        if run.error
+        created_at=job.created,
+        started_at=job.started,
+        ended_at=job.ended,
+        cancel_requested=job.cancel_requested,
+        paused=job.paused,
+        error=ErrorView(code=job.error.code, message=job.error.message, retryable=job.error.retryable)
+        if job.error
         else None,
-        result=None if run.result is None else public_result(run.result, run.id),
-        queue_position=run.position,
-        eta=eta_view(run.eta),
-        tags=list(run.tags),
-        metadata=dict(run.metadata),
+        result=None if job.result is None else public_result(job.result, job.id),
+        queue_position=job.position,
+        eta=eta_view(job.eta),
+        tags=list(job.tags),
+        metadata=dict(job.metadata),
         control=ControlView(
-            priority=run.control.priority,
-            max_time=run.control.max_time,
-            complete_in=run.control.complete_in,
-            notify=run.control.notify,
+            priority=job.control.priority,
+            max_time=job.control.max_time,
+            complete_in=job.control.complete_in,
+            notify=job.control.notify,
         ),
-        retry_of=str(run.retry_of) if run.retry_of else None,
-        part_of=str(run.part_of) if run.part_of else None,
-        part=run.part,
+        retry_of=str(job.retry_of) if job.retry_of else None,
+        part_of=str(job.part_of) if job.part_of else None,
+        part=job.part,
         status_url=links.self,
         result_url=links.result,
         cancel_url=links.cancel,
@@ -172,23 +174,23 @@ def job_view(request: Request, run: Run) -> JobView:
     )
 
 
-def eta_view(times: Eta | Took | None) -> EtaView | None:
+def eta_view(times: Eta | DurationStats | None) -> EtaView | None:
     """Return the view of an ETA or of run times, rounded to 0.1 s; None if unknown."""
     return EtaView(p50_s=round(times.p50, 1), p90_s=round(times.p90, 1)) if times else None
 
 
-def _links(request: Request, run: Run) -> LinksView:
-    own = str(request.url_for("read_job", job_id=run.id))
+def _links(request: Request, job: Job) -> LinksView:
+    job_url = str(request.url_for("read_job", job_id=job.id))
     return LinksView(
-        self=own,
-        cancel=None if run.status in FINAL else str(request.url_for("cancel_job", job_id=run.id)),
-        result=file_url(request, run),
+        self=job_url,
+        cancel=None if job.status in FINAL_STATUSES else str(request.url_for("cancel_job", job_id=job.id)),
+        result=file_url(request, job),
     )
 
 
-def standing(request: Request, run: Run) -> dict[str, Any]:
+def legacy_status_fields(request: Request, job: Job) -> dict[str, Any]:
     """Return the fields that /status has in addition to those of the older service."""
-    view = job_view(request, run)
+    view = job_view(request, job)
     return {
         "type": view.type,
         "phase": view.phase,
@@ -197,21 +199,21 @@ def standing(request: Request, run: Run) -> dict[str, Any]:
     }
 
 
-def media_of(run: Run) -> Mapping[str, Any] | None:
+def media_of(job: Job) -> Mapping[str, Any] | None:
     """Return the stored audio, video or image of a result; None for a job without media output."""
-    return outcome.media_of(run.result or {})
+    return outcome.output_file_of(job.result or {})
 
 
-def finished_files(run: Run) -> list[FinishedFile]:
+def output_files(job: Job) -> list[OutputFile]:
     """Return the output files of a succeeded job, the main file first; empty for other jobs."""
-    result = run.result or {}
-    main = str(result.get("name", ""))
+    result = job.result or {}
+    main_name = str(result.get("name", ""))
     stored: dict[str, Any] = dict(result.get("files") or {})
-    media = media_of(run)
+    media = media_of(job)
     if media is not None:
-        stored[main] = media
-    names = sorted(stored, key=lambda name: name != main)
-    return [FinishedFile(name, _ref(stored[name])) for name in names]
+        stored[main_name] = media
+    names = sorted(stored, key=lambda name: name != main_name)
+    return [OutputFile(name, _ref(stored[name])) for name in names]
 
 
 def _ref(stored: Mapping[str, Any]) -> ObjectRef:
@@ -219,32 +221,32 @@ def _ref(stored: Mapping[str, Any]) -> ObjectRef:
     return ObjectRef.model_validate({"version": "", **fields})
 
 
-def finished_file(run: Run) -> FinishedFile | None:
+def main_output_file(job: Job) -> OutputFile | None:
     """Return the main output file of a succeeded job; None for a job without files."""
-    return next(iter(finished_files(run)), None)
+    return next(iter(output_files(job)), None)
 
 
-def file_url(request: Request, run: Run) -> str | None:
+def file_url(request: Request, job: Job) -> str | None:
     """Return the URL of a job's main output file; None if it has none (yet)."""
-    file = finished_file(run)
-    return named_url(request, run, file) if file else None
+    file = main_output_file(job)
+    return output_file_url(request, job, file) if file else None
 
 
-def named_url(request: Request, run: Run, file: FinishedFile) -> str:
+def output_file_url(request: Request, job: Job, file: OutputFile) -> str:
     """Return the URL of one of a job's output files."""
-    return str(request.url_for("read_file", job_id=run.id, name=quote(file.name, safe="")))
+    return str(request.url_for("read_file", job_id=job.id, name=quote(file.name, safe="")))
 
 
-def polling_headers(run: Run) -> dict[str, str]:
+def polling_headers(job: Job) -> dict[str, str]:
     """Return the Location and Retry-After headers of a response for an unfinished job."""
-    return {"Location": f"/v1/jobs/{run.id}", "Retry-After": RETRY_AFTER_S}
+    return {"Location": f"/v1/jobs/{job.id}", "Retry-After": RETRY_AFTER_S}
 
 
-def seed_word(run: Run) -> str:
+def legacy_status(job: Job) -> str:
     """Return a job's status as named by the older services."""
-    return outcome.seed_word(run.status, run.ended_as, overdue=run.error is not None)
+    return outcome.legacy_status(job.status, job.ended_as, is_over_time_limit=job.error is not None)
 
 
-def now_text() -> str:
+def legacy_timestamp() -> str:
     """Return the current time in the format of the older service."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -9,33 +9,33 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.logs import LOGGER, said
+from api.logs import LOGGER_NAME, escaped
 from api.metrics import Metrics
-from api.problems import Problem, answer
+from api.problems import Problem, problem_response
 
-JSON_LIMIT = 1_000_000
+MAX_JSON_BYTES = 1_000_000
 UPLOAD_PATH = "/v1/assets"
-_QUIET = frozenset({"/healthz", "/startupz", "/metrics"})
+_UNLOGGED_PATHS = frozenset({"/healthz", "/startupz", "/metrics"})
 """Polled every few seconds by monitoring: counted in the metrics, not logged."""
-_SAFE = {
+_SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-_PAGES = (  # Swagger UI's page has an inline script and inline styles
+_HTML_CSP = (  # Swagger UI's page has an inline script and inline styles
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-_NOTICES, _TEXT = "/v1/events/s3", "text/plain"
+_BUCKET_EVENTS_PATH, _TEXT_TYPE = "/v1/events/s3", "text/plain"
 """Amazon SNS sends JSON as text/plain to this path."""
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LENGTH_PATTERN = re.compile(r"[0-9]{1,18}")
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-_log = logging.getLogger(LOGGER)
+_log = logging.getLogger(LOGGER_NAME)
 
 
-class Wire:
+class RequestMiddleware:
     """The ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp, upload_limit: int, metrics: Metrics) -> None:
@@ -57,34 +57,34 @@ class Wire:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        client_request_id = headers.get("x-request-id", "")
+        request_id = client_request_id if _REQUEST_ID_PATTERN.fullmatch(client_request_id) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        began = time.perf_counter()
+        started_at = time.perf_counter()
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _protect(MutableHeaders(scope=message), request_id)
-                self._book(scope, message["status"], time.perf_counter() - began)
+                _add_security_headers(MutableHeaders(scope=message), request_id)
+                self._log_response(scope, message["status"], time.perf_counter() - started_at)
             await send(message)
 
         is_upload = scope["path"] == UPLOAD_PATH
-        limit = self._upload_limit if is_upload else JSON_LIMIT
-        problem = _refusal(headers, scope["path"], limit, wants_json=not is_upload)
+        limit = self._upload_limit if is_upload else MAX_JSON_BYTES
+        problem = _reject(headers, scope["path"], limit, wants_json=not is_upload)
         if problem is not None:
-            await answer(problem, Request(scope))(scope, receive, send_with_id)
+            await problem_response(problem, Request(scope))(scope, receive, send_with_headers)
             return
-        await self._app(scope, _limited(receive, limit), send_with_id)
+        await self._app(scope, _limit_body(receive, limit), send_with_headers)
 
-    def _book(self, scope: Scope, status: int, seconds: float) -> None:
+    def _log_response(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a response and write the access log."""
         route = getattr(scope.get("route"), "path", "none")  # "none": no route matches the path
-        self._metrics.answered(scope["method"], route, status, seconds)
-        path = said(scope["path"])
-        if path in _QUIET:
+        self._metrics.count_response(scope["method"], route, status, seconds)
+        path = escaped(scope["path"])
+        if path in _UNLOGGED_PATHS:
             return
         state = scope["state"]
-        books = {
+        log_fields = {
             "request_id": state["request_id"],
             "method": scope["method"],
             "path": path,
@@ -92,47 +92,47 @@ class Wire:
             "ms": round(seconds * 1000, 1),
         }
         if caller := state.get("caller"):
-            books["caller"] = caller.name
-        _log.info("%s %s %d", scope["method"], path, status, extra=books)
+            log_fields["caller"] = caller.name
+        _log.info("%s %s %d", scope["method"], path, status, extra=log_fields)
 
 
-def _protect(headers: MutableHeaders, request_id: str) -> None:
+def _add_security_headers(headers: MutableHeaders, request_id: str) -> None:
     """Add the request id and the security headers to a response."""
     headers["X-Request-ID"] = request_id
-    for name, value in _SAFE.items():
+    for name, value in _SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if headers.get("content-type", "").startswith("text/html"):
-        headers.setdefault("Content-Security-Policy", _PAGES)
+        headers.setdefault("Content-Security-Policy", _HTML_CSP)
 
 
-def _refusal(headers: Headers, path: str, limit: int, wants_json: bool) -> Problem | None:
+def _reject(headers: Headers, path: str, limit: int, wants_json: bool) -> Problem | None:
     length = headers.get("content-length", "0")
-    if not _LENGTH.fullmatch(length):
+    if not _LENGTH_PATTERN.fullmatch(length):
         return Problem("malformed_request", "Content-Length is not a number.")
     if int(length) > limit:
         return _too_large(limit)
     has_body = int(length) > 0 or "transfer-encoding" in headers
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     # text/plain needs no CORS preflight, but a page of another origin cannot send Authorization without one
-    if kind == _TEXT and "authorization" in headers and path == _NOTICES:
+    if media_type == _TEXT_TYPE and "authorization" in headers and path == _BUCKET_EVENTS_PATH:
         return None
-    if has_body and wants_json and kind != "application/json" and not kind.endswith("+json"):
+    if has_body and wants_json and media_type != "application/json" and not media_type.endswith("+json"):
         return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)
     return None
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    taken = 0
+def _limit_body(receive: Receive, limit: int) -> Receive:
+    received_bytes = 0
 
-    async def counted() -> Message:
-        nonlocal taken
+    async def receive_limited() -> Message:
+        nonlocal received_bytes
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:  # Content-Length was missing (chunked) or wrong
+        received_bytes += len(message.get("body", b""))
+        if received_bytes > limit:  # Content-Length was missing (chunked) or wrong
             raise _too_large(limit)
         return message
 
-    return counted
+    return receive_limited
 
 
 def _too_large(limit: int) -> Problem:

@@ -10,20 +10,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from deployments import triggers, watches, zombies
-from deployments.catalogue import Deployed, declared
-from deployments.forms import as_form
-from deployments.pools import DEFAULT_QUEUE, QUEUES, WORKER_TYPE
+from deployments.catalogue import DeploymentSpec, load_deployments
+from deployments.forms import ui_form
+from deployments.pools import DEFAULT_QUEUE, QUEUE_PRIORITIES, WORKER_TYPE
 from deployments.results import save_results_block
-from deployments.show import Waiting
-from flows.control import USUAL, Control
-from flows.job import Job
+from deployments.show import WaitCallback
+from flows.control import DEFAULT_CONTROL, Control
+from flows.job import JobParameters
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
-def apply(settings: Settings, wait_s: float | None = None, show: Waiting | None = None) -> list[str]:
+def apply(settings: Settings, wait_s: float | None = None, on_wait: WaitCallback | None = None) -> list[str]:
     """
     Create or update every work pool, deployment and automation on the server of PREFECT_API_URL.
 
@@ -41,30 +41,30 @@ def apply(settings: Settings, wait_s: float | None = None, show: Waiting | None 
     from prefect.client.orchestration import get_client
 
     (settings.home / "work").mkdir(parents=True, exist_ok=True)
-    wanted = declared()
-    written: list[str] = []
+    deployments = load_deployments()
+    changes: list[str] = []
     with get_client(sync_client=True) as client:
-        _wait_until_ready(client, settings.start.stall_s if wait_s is None else wait_s, show)
-        for pool in sorted({item.pool for item in wanted}):
-            written += [_apply_pool(client, pool), *_apply_queues(client, pool)]
-        written += [_apply_deployment(client, item) for item in wanted]
-        for item in wanted:
-            written += triggers.apply_triggers(client, item)
-        written += [zombies.apply_automation(client), *watches.apply_automations(client)]
+        _wait_until_ready(client, settings.start.stall_s if wait_s is None else wait_s, on_wait)
+        for pool in sorted({item.pool for item in deployments}):
+            changes += [_apply_pool(client, pool), *_apply_queues(client, pool)]
+        changes += [_apply_deployment(client, item) for item in deployments]
+        for item in deployments:
+            changes += triggers.apply_triggers(client, item)
+        changes += [zombies.apply_lost_run_automation(client), *watches.apply_job_event_automations(client)]
     save_results_block(settings)
-    return [line for line in written if line]
+    return [line for line in changes if line]
 
 
-def _wait_until_ready(client: "SyncPrefectClient", wait_s: float, show: Waiting | None) -> None:
-    began = time.monotonic()
-    while (trouble := client.api_healthcheck()) is not None:
-        waited_s = time.monotonic() - began
+def _wait_until_ready(client: "SyncPrefectClient", wait_s: float, on_wait: WaitCallback | None) -> None:
+    started_at = time.monotonic()
+    while (error := client.api_healthcheck()) is not None:
+        waited_s = time.monotonic() - started_at
         if waited_s > wait_s:
             raise TimeoutError(
-                f"the Prefect server at {client.api_url} did not respond for {waited_s:.0f} s: {trouble}"
+                f"the Prefect server at {client.api_url} did not respond for {waited_s:.0f} s: {error}"
             )
-        if show:
-            show(waited_s, f"waiting for the Prefect server at {client.api_url}")
+        if on_wait:
+            on_wait(waited_s, f"waiting for the Prefect server at {client.api_url}")
         time.sleep(0.3)
 
 
@@ -100,37 +100,39 @@ def job_template() -> dict[str, Any]:
 def _apply_queues(client: "SyncPrefectClient", pool: str) -> list[str]:
     from prefect.exceptions import ObjectAlreadyExists
 
-    known = {queue.name: queue for queue in client.read_work_queues(work_pool_name=pool, limit=200)}
-    written: list[str] = []
-    for name, priority in QUEUES.items():
-        if name not in known:
+    existing_queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=pool, limit=200)}
+    changes: list[str] = []
+    for name, priority in QUEUE_PRIORITIES.items():
+        if name not in existing_queues:
             with suppress(ObjectAlreadyExists):
                 client.create_work_queue(name=name, priority=priority, work_pool_name=pool)
-            written.append(f"created work queue {pool}/{name}")
-    return written
+            changes.append(f"created work queue {pool}/{name}")
+    return changes
 
 
-def _apply_deployment(client: "SyncPrefectClient", item: Deployed) -> str:
+def _apply_deployment(client: "SyncPrefectClient", item: DeploymentSpec) -> str:
     from prefect.exceptions import ObjectNotFound
 
     full_name = f"{item.job_type.name}/{item.name}"
     try:
-        found = client.read_deployment_by_name(full_name)
+        existing = client.read_deployment_by_name(full_name)
     except ObjectNotFound:
-        found = None
+        existing = None
     # parameters that a person has set take precedence
-    parameters = {**item.parameters, **(found.parameters if found else {})}
-    wanted: dict[str, Any] = {**_fields(item), "parameters": parameters}
-    if found is not None and all(_plain(getattr(found, name)) == value for name, value in wanted.items()):
+    parameters = {**item.parameters, **(existing.parameters if existing else {})}
+    desired_fields: dict[str, Any] = {**_deployment_fields(item), "parameters": parameters}
+    if existing is not None and all(
+        _none_to_empty_list(getattr(existing, name)) == value for name, value in desired_fields.items()
+    ):
         return ""
     flow_id = client.create_flow_from_name(item.job_type.name)
     # schedules are created with the deployment only: a person may have changed or paused them since
-    schedules = None if found else _schedules(item)
-    client.create_deployment(flow_id=flow_id, name=item.name, schedules=schedules, **wanted)
-    return f"{'updated' if found else 'created'} deployment {full_name}"
+    schedules = None if existing else _schedule_requests(item)
+    client.create_deployment(flow_id=flow_id, name=item.name, schedules=schedules, **desired_fields)
+    return f"{'updated' if existing else 'created'} deployment {full_name}"
 
 
-def _fields(item: Deployed) -> dict[str, Any]:
+def _deployment_fields(item: DeploymentSpec) -> dict[str, Any]:
     return {
         "entrypoint": item.entrypoint,
         "description": item.description,
@@ -138,12 +140,12 @@ def _fields(item: Deployed) -> dict[str, Any]:
         "work_pool_name": item.pool,
         "work_queue_name": DEFAULT_QUEUE,
         "pull_steps": [],
-        "parameter_openapi_schema": as_form(parameters_schema(item.job_type.job, item.job_type.default)),
+        "parameter_openapi_schema": ui_form(parameters_schema(item.job_type.job, item.job_type.default)),
         "enforce_parameter_schema": True,
     }
 
 
-def _schedules(item: Deployed) -> list[Any]:
+def _schedule_requests(item: DeploymentSpec) -> list[Any]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
@@ -151,7 +153,7 @@ def _schedules(item: Deployed) -> list[Any]:
         DeploymentScheduleCreate(
             schedule=CronSchedule(cron=timed.cron, timezone=timed.timezone)
             if timed.cron
-            else IntervalSchedule(interval=timedelta(seconds=timed.every_s or 3600)),
+            else IntervalSchedule(interval=timedelta(seconds=timed.interval_s or 3600)),
             active=timed.active,
             slug=timed.slug,
             parameters=dict(timed.parameters),
@@ -160,11 +162,11 @@ def _schedules(item: Deployed) -> list[Any]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def _none_to_empty_list(value: Any) -> Any:
     return [] if value is None else value
 
 
-def parameters_schema(job: type[Job], default: Job | None = None) -> dict[str, Any]:
+def parameters_schema(job: type[JobParameters], default: JobParameters | None = None) -> dict[str, Any]:
     """
     Return the parameter schema, as Prefect generates it, of a flow with the parameters `job` and `control`.
 
@@ -174,9 +176,9 @@ def parameters_schema(job: type[Job], default: Job | None = None) -> dict[str, A
     """
     from prefect.utilities.callables import parameter_schema
 
-    def run(job: Any, control: Any = USUAL) -> None: ...
+    def run(job: Any, control: Any = DEFAULT_CONTROL) -> None: ...
 
     run.__annotations__ = {"job": job, "control": Control}
     if default is not None:
-        run.__defaults__ = (default, USUAL)
+        run.__defaults__ = (default, DEFAULT_CONTROL)
     return parameter_schema(run).model_dump_for_openapi()

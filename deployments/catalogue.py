@@ -7,17 +7,17 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, create_model
 
-from flows.control import USUAL, Control
+from flows.control import DEFAULT_CONTROL, Control
 from flows.registry import FLOWS, JobType
 
-HERE = Path(__file__).parent
+PACKAGE_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class ScheduleSpec:
     """A schedule of a deployment: an interval in seconds or a cron expression."""
 
-    every_s: int | None = None
+    interval_s: int | None = None
     cron: str | None = None
     timezone: str = "UTC"
     slug: str | None = None
@@ -26,7 +26,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeploymentSpec:
     """A deployment as declared in prefect.yaml."""
 
     job_type: JobType
@@ -37,18 +37,18 @@ class Deployed:
     pool: str
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Default parameters of runs; the parameters of a schedule take precedence."""
-    schedules: tuple["Timed", ...] = ()
+    schedules: tuple["ScheduleSpec", ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
     """Event triggers that start a run, in the format of prefect.yaml."""
 
 
-def declaration_file() -> Path:
+def deployments_file() -> Path:
     """Return the path of prefect.yaml: inside the package in an installed wheel, above it in a checkout."""
-    shipped = HERE / "prefect.yaml"
-    return shipped if shipped.is_file() else HERE.parent / "prefect.yaml"
+    packaged_file = PACKAGE_FOLDER / "prefect.yaml"
+    return packaged_file if packaged_file.is_file() else PACKAGE_FOLDER.parent / "prefect.yaml"
 
 
-def declared(path: Path | None = None) -> list[Deployed]:
+def load_deployments(path: Path | None = None) -> list[DeploymentSpec]:
     """
     Read and validate the deployments of prefect.yaml.
 
@@ -60,15 +60,15 @@ def declared(path: Path | None = None) -> list[Deployed]:
     """
     import yaml
 
-    document: dict[str, Any] = yaml.safe_load((path or declaration_file()).read_text())
-    return [_deployed(entry) for entry in document["deployments"]]
+    document: dict[str, Any] = yaml.safe_load((path or deployments_file()).read_text())
+    return [_parse_deployment(entry) for entry in document["deployments"]]
 
 
-def _deployed(entry: dict[str, Any]) -> Deployed:
+def _parse_deployment(entry: dict[str, Any]) -> DeploymentSpec:
     job_type = FLOWS.get(entry["entrypoint"].rpartition(".")[2])
     if job_type is None:
         raise ValueError(f"prefect.yaml deploys {entry['entrypoint']}, which flows/registry.py does not list")
-    deployed = Deployed(
+    spec = DeploymentSpec(
         job_type=job_type,
         name=entry["name"],
         entrypoint=entry["entrypoint"],
@@ -77,38 +77,38 @@ def _deployed(entry: dict[str, Any]) -> Deployed:
         pool=entry["work_pool"]["name"],
         parameters=entry.get("parameters", {}),
         triggers=tuple(entry.get("triggers", ())),
-        schedules=tuple(_timed(schedule) for schedule in entry.get("schedules", ())),
+        schedules=tuple(_parse_schedule(schedule) for schedule in entry.get("schedules", ())),
     )
     # inactive schedules too: Prefect does not validate them when they are activated
-    for timed in deployed.schedules:
-        _require_runnable(deployed, timed)
-    return deployed
+    for schedule_spec in spec.schedules:
+        _validate_schedule(spec, schedule_spec)
+    return spec
 
 
-def _require_runnable(deployed: Deployed, timed: Timed) -> None:
+def _validate_schedule(spec: DeploymentSpec, schedule_spec: ScheduleSpec) -> None:
     """Validate the parameters of a schedule's runs, which Prefect's scheduler does not do."""
-    job_type = deployed.job_type
-    accepted = create_model(
+    job_type = spec.job_type
+    parameters_model = create_model(
         job_type.name,
         __config__=ConfigDict(extra="forbid"),
         job=(job_type.job, ... if job_type.default is None else job_type.default),
-        control=(Control, USUAL),
+        control=(Control, DEFAULT_CONTROL),
     )
     try:
-        accepted.model_validate({**deployed.parameters, **timed.parameters})
+        parameters_model.model_validate({**spec.parameters, **schedule_spec.parameters})
     except ValidationError as error:
-        faults = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise ValueError(
-            f"prefect.yaml: a schedule of {job_type.name} has invalid parameters ({faults})."
+            f"prefect.yaml: a schedule of {job_type.name} has invalid parameters ({problems})."
             " Correct the `parameters` of the schedule or of the deployment."
         ) from error
 
 
-def _timed(entry: dict[str, Any]) -> Timed:
-    return Timed(
-        every_s=int(entry["interval"]) if "interval" in entry else None,
+def _parse_schedule(entry: dict[str, Any]) -> ScheduleSpec:
+    return ScheduleSpec(
+        interval_s=int(entry["interval"]) if "interval" in entry else None,
         cron=entry.get("cron"),
         timezone=entry.get("timezone", "UTC"),
         slug=entry.get("slug"),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli_there import KeyOption, ServerOption, api_of, watch_job
-from deployments.plain import plain_errors
+from deployments.cli_there import KeyOption, ServerOption, client_for, watch_job
+from deployments.plain import user_errors
 
 if TYPE_CHECKING:
-    from api.client import Api
+    from api.client import MusetalkClient
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")]
@@ -37,20 +37,20 @@ def batch(
     key: KeyOption = None,
 ) -> None:
     """Submit a batch, one job per manifest row, and print its id. Invalid rows do not stop other rows."""
-    from deployments.parameters import job_parameters
+    from deployments.parameters import collect_job_parameters
 
-    with plain_errors():
-        there = api_of(server, key)
+    with user_errors():
+        client = client_for(server, key)
         body = {
             "job_type": job_type,
-            "manifest": there.reference(manifest),
-            "defaults": job_parameters(job_type, {}, more or []),
+            "manifest": client.reference(manifest),
+            "defaults": collect_job_parameters(job_type, {}, more or []),
             "parallel": parallel,
         }
         if dry_run:
-            _show_estimate(there.estimate("batch", body))
+            _print_estimate(client.estimate("batch", body))
         else:
-            _submit(there, "batch", body, wait=wait)
+            _submit_and_print(client, "batch", body, wait=wait)
 
 
 def pipeline(
@@ -63,46 +63,46 @@ def pipeline(
     key: KeyOption = None,
 ) -> None:
     """Submit a pipeline, in which jobs use the results of earlier jobs, and print its id."""
-    with plain_errors():
-        there = api_of(server, key)
-        body = _read(file)
+    with user_errors():
+        client = client_for(server, key)
+        body = _read_pipeline(file)
         if dry_run:
-            typer.echo(json.dumps(there.estimate("pipeline", body), indent=2))
+            typer.echo(json.dumps(client.estimate("pipeline", body), indent=2))
         else:
-            _submit(there, "pipeline", body, wait=wait)
+            _submit_and_print(client, "pipeline", body, wait=wait)
 
 
-def _submit(there: "Api", kind: str, body: dict[str, Any], *, wait: bool) -> None:
-    job = there.submit(kind, body)
+def _submit_and_print(client: "MusetalkClient", job_type: str, body: dict[str, Any], *, wait: bool) -> None:
+    job = client.submit(job_type, body)
     typer.echo(job["id"])
     if wait:
-        watch_job(there, job["id"])
+        watch_job(client, job["id"])
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_pipeline(file: Path) -> dict[str, Any]:
     from api.client import ApiError
 
     try:
-        found: Any = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+        document: Any = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ApiError(f"{file} cannot be read as JSON ({type(error).__name__}).") from error
-    if isinstance(found, list):
-        found = {"steps": found}
-    if not isinstance(found, dict):
+    if isinstance(document, list):
+        document = {"steps": document}
+    if not isinstance(document, dict):
         raise ApiError(f"{file} must contain a list of steps, or an object with `steps`.")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return document  # pyright: ignore[reportUnknownVariableType]
 
 
-def _show_estimate(told: dict[str, Any]) -> None:
-    typer.echo(f"{told['jobs']} jobs from {told['total']} rows")
-    for row in told["bad_rows"]:
-        for fault in row["faults"]:
-            typer.echo(f"row {row['row']} ({row['id']}) {fault['pointer']}: {fault['detail']}")
-    for warning in told["warnings"]:
+def _print_estimate(estimate: dict[str, Any]) -> None:
+    typer.echo(f"{estimate['jobs']} jobs from {estimate['total']} rows")
+    for row in estimate["bad_rows"]:
+        for problem in row["faults"]:
+            typer.echo(f"row {row['row']} ({row['id']}) {problem['pointer']}: {problem['detail']}")
+    for warning in estimate["warnings"]:
         typer.echo(f"warning: {warning}")
-    if told["eta"]:
+    if estimate["eta"]:
         typer.echo(
-            f"estimated duration: {told['eta']['p50_s']:.0f} s (90th percentile {told['eta']['p90_s']:.0f} s)"
+            f"estimated duration: {estimate['eta']['p50_s']:.0f} s (90th percentile {estimate['eta']['p90_s']:.0f} s)"
         )
-    if not told["valid"]:
+    if not estimate["valid"]:
         raise typer.Exit(1)

@@ -10,14 +10,19 @@ from pathlib import Path
 
 from deployments import guard
 
-_BETWEEN_TERMS_S = 0.2
+_SIGTERM_INTERVAL_S = 0.2
 
 
-class Child:
+class ManagedProcess:
     """A process that the supervisor starts and stops."""
 
     def __init__(
-        self, name: str, command: list[str], environment: Mapping[str, str], logs: Path, terms: int = 1
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        logs: Path,
+        sigterm_count: int = 1,
     ) -> None:
         """
         Configure a process without starting it.
@@ -30,10 +35,10 @@ class Child:
             sigterm_count: number of SIGTERMs after which the process exits at once.
         """
         self.name = name
-        self.log = logs / f"{name}.log"
+        self.log_path = logs / f"{name}.log"
         self.started_at = 0.0
         self._command = command
-        self._environment, self._terms = dict(environment), terms
+        self._environment, self._sigterm_count = dict(environment), sigterm_count
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cwd: Path) -> None:
@@ -43,9 +48,9 @@ class Child:
         Args:
             cwd: working directory.
         """
-        if self.log.exists():
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        with self.log.open("wb") as log:
+        if self.log_path.exists():
+            self.log_path.replace(self.log_path.with_name(f"{self.log_path.name}.1"))
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
@@ -76,16 +81,16 @@ class Child:
         """
         if self._process is None:
             return
-        for number in range(self._terms):
-            time.sleep(_BETWEEN_TERMS_S if number else 0.0)
-            self._signal(signal.SIGTERM)
+        for number in range(self._sigterm_count):
+            time.sleep(_SIGTERM_INTERVAL_S if number else 0.0)
+            self._signal_group(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        self._signal(signal.SIGKILL)  # also reaches descendants that remain in the group
+        self._signal_group(signal.SIGKILL)  # also reaches descendants that remain in the group
         self._process.wait()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal_group(self, number: signal.Signals) -> None:
         try:
             if self._process is not None:
                 os.killpg(self._process.pid, number)
@@ -95,21 +100,21 @@ class Child:
     @property
     def log_bytes(self) -> int:
         """Size of the log file in bytes."""
-        return self.log.stat().st_size if self.log.exists() else 0
+        return self.log_path.stat().st_size if self.log_path.exists() else 0
 
-    def tail(self, lines: int = 20) -> str:
+    def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of the log file, from at most its last 20 kB."""
-        if not self.log.exists():
+        if not self.log_path.exists():
             return ""
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - 20_000))
+        with self.log_path.open("rb") as file:
+            file.seek(max(0, self.log_path.stat().st_size - 20_000))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
-def describe(child: Child) -> str:
+def describe_process(process: ManagedProcess) -> str:
     """Return a process's name, id and last log line, for messages."""
-    last = child.tail(1).strip()
-    return f"{child.name} (process {child.pid})" + (f": {last[:160]}" if last else "")
+    last_line = process.log_tail(1).strip()
+    return f"{process.name} (process {process.pid})" + (f": {last_line[:160]}" if last_line else "")
 
 
 class Guard:
@@ -132,9 +137,9 @@ class Guard:
             cwd="/",
         )
 
-    def sweep(self, grace_s: float) -> None:
+    def terminate_stack(self, grace_s: float) -> None:
         """Terminate the remaining processes of the stack, then the helper process."""
-        guard.sweep(self._marker, grace_s)
+        guard.terminate_marked_processes(self._marker, grace_s)
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait()

@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from deployments import chains_cli, keys_cli, weights_cli
-from deployments.cli_there import KeyOption, ServerOption, api_of, watch_job
-from deployments.plain import plain_errors, read_settings
-from deployments.show import console, waiting
+from deployments.cli_there import KeyOption, ServerOption, client_for, watch_job
+from deployments.plain import read_settings, user_errors
+from deployments.show import output_console, show_waiting
 
 app = typer.Typer(
     help="Render talking-head video: run the services, submit jobs and manage them.",
@@ -49,13 +49,13 @@ def up(
 ) -> None:
     """Run the Prefect server, the workers and the API on this computer until Ctrl-C."""
     from api.keys import require_keys_when_public
-    from deployments.stack import Plan
-    from deployments.up import run_until_signalled
+    from deployments.stack import StackPlan
+    from deployments.up import run_until_signal
 
-    with plain_errors():
+    with user_errors():
         settings = read_settings(home, port)
         require_keys_when_public(settings.api)
-        run_until_signalled(Plan(settings, prefect_port, jobs), console())
+        run_until_signal(StackPlan(settings, prefect_port, jobs), output_console())
 
 
 @app.command()
@@ -65,14 +65,14 @@ def api() -> None:
 
     import uvicorn
 
-    from api.logs import configure
+    from api.logs import configure_logging
     from api.main import create_app
 
-    with plain_errors():
+    with user_errors():
         settings = read_settings()
-        configure(settings.api.log_format)
+        configure_logging(settings.api.log_format)
         # uvicorn shuts down and then raises SIGTERM again: exit with status 0, a requested stop is no failure
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, _exit_on_sigterm)
         # trust proxy headers from 127.0.0.1 only: links in responses are built from them
         uvicorn.run(
             create_app(),
@@ -85,7 +85,7 @@ def api() -> None:
         )
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit_on_sigterm(*_: object) -> NoReturn:
     sys.exit(0)
 
 
@@ -98,16 +98,16 @@ def deploy(
 ) -> None:
     """Create or update everything in prefect.yaml on the Prefect server of PREFECT_API_URL."""
     from deployments.apply import apply
-    from deployments.leftovers import settle_leftovers
+    from deployments.leftovers import requeue_interrupted
 
-    with plain_errors():
-        here = read_settings(home)
-        with waiting(console()) as show:
+    with user_errors():
+        settings = read_settings(home)
+        with show_waiting(output_console()) as on_wait:
             # with --settle, the supervisor itself checks that the starting server makes progress
-            lines = apply(here, here.start.limit_s if settle else None, show)
-        lines += settle_leftovers() if settle else []
+            lines = apply(settings, settings.start.limit_s if settle else None, on_wait)
+        lines += requeue_interrupted() if settle else []
         for line in lines or ["already up to date"]:
-            console().print(line, markup=False)
+            output_console().print(line, markup=False)
 
 
 @app.command()
@@ -116,18 +116,18 @@ def server(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
 ) -> None:
     """Run only a Prefect server. PREFECT_API_DATABASE_CONNECTION_URL sets its database."""
-    from deployments.environments import own_pages, server_environment
+    from deployments.environments import server_environment, ui_cors_environment
     from deployments.messaging import require_redis
-    from deployments.stack import server_command
+    from deployments.stack import prefect_server_command
 
-    with plain_errors():
+    with user_errors():
         settings = read_settings()
         settings.prefect_home.mkdir(parents=True, exist_ok=True)
         require_redis(settings.redis)
-        own = server_environment(settings) | own_pages(port)
-    own["PREFECT_HOME"] = str(settings.prefect_home)
-    own["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # for the browsers of the UI
-    _become(server_command(host, port), own | os.environ)  # noqa: TID251  operator first
+        overrides = server_environment(settings) | ui_cors_environment(port)
+    overrides["PREFECT_HOME"] = str(settings.prefect_home)
+    overrides["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # for the browsers of the UI
+    _replace_process(prefect_server_command(host, port), overrides | os.environ)  # noqa: TID251  operator first
 
 
 @app.command()
@@ -156,19 +156,19 @@ def worker(
     from deployments import environments
     from deployments.pools import pool_environment, worker_command
 
-    with plain_errors():
+    with user_errors():
         settings = read_settings()
-        for folder in (settings.home / "work", environments.scratch(settings)):
+        for folder in (settings.home / "work", environments.temp_folder(settings)):
             folder.mkdir(parents=True, exist_ok=True)
     name = f"{pool}-{platform.node()}-{os.getpid()}"
-    command = worker_command(pool, name, jobs, tells_health=health_port is not None)
-    own = pool_environment(pool) | environments.metrics_environment(metrics_port)
-    own |= environments.health_environment(health_port)
+    command = worker_command(pool, name, jobs, serves_health=health_port is not None)
+    overrides = pool_environment(pool) | environments.metrics_environment(metrics_port)
+    overrides |= environments.health_environment(health_port)
     env = environments.worker_environment(settings) | os.environ  # noqa: TID251  operator first
-    _become(command, env | own)
+    _replace_process(command, env | overrides)
 
 
-def _become(command: list[str], env: dict[str, str]) -> NoReturn:
+def _replace_process(command: list[str], env: dict[str, str]) -> NoReturn:
     """Replace this process by a command (execve), so that signals reach the command directly."""
     os.execve(command[0], command, env)  # noqa: S606  our own command line, no shell
 
@@ -181,15 +181,15 @@ def doctor(
     """Check the installation and the services, and print how to fix each problem."""
     import json
 
-    from deployments.doctor import examine
+    from deployments.doctor import run_checks
 
-    with plain_errors():
-        findings = examine(read_settings(home))
+    with user_errors():
+        findings = run_checks(read_settings(home))
     if as_json:
         typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
         for finding in findings:
-            console().print(finding.line(), markup=False)
+            output_console().print(finding.format_line(), markup=False)
     if any(finding.is_fatal for finding in findings):
         raise typer.Exit(1)
 
@@ -226,26 +226,26 @@ def submit(  # noqa: PLR0913  one option each
     key: KeyOption = None,
 ) -> None:
     """Submit a job and print its id. Local files are uploaded first."""
-    from deployments.parameters import job_parameters
+    from deployments.parameters import collect_job_parameters
 
-    with plain_errors():
-        given = {"video": video, "audio": audio, "image": image, "text": text}
-        given["reference_audio"] = reference
-        parameters = job_parameters(job_type, given, more or [])
-        there = api_of(server, key)
-        wishes = {"priority": priority, "tags": tag, "notify": {"url": notify} if notify else None}
-        control = {name: value for name, value in wishes.items() if value is not None}
-        job = there.submit(job_type, parameters, control)
+    with user_errors():
+        option_values = {"video": video, "audio": audio, "image": image, "text": text}
+        option_values["reference_audio"] = reference
+        parameters = collect_job_parameters(job_type, option_values, more or [])
+        client = client_for(server, key)
+        control_options = {"priority": priority, "tags": tag, "notify": {"url": notify} if notify else None}
+        control = {name: value for name, value in control_options.items() if value is not None}
+        job = client.submit(job_type, parameters, control)
         typer.echo(job["id"])
         if wait:
-            watch_job(there, job["id"])
+            watch_job(client, job["id"])
 
 
 @app.command()
 def watch(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Show the progress of a job until it ends. The exit status is 0 if the job succeeded, else 1."""
-    with plain_errors():
-        watch_job(api_of(server, key), job_id)
+    with user_errors():
+        watch_job(client_for(server, key), job_id)
 
 
 @app.command()
@@ -262,12 +262,12 @@ def jobs(
     key: KeyOption = None,
 ) -> None:
     """List jobs, newest first."""
-    from deployments.show import row
+    from deployments.show import job_row
 
     filters = {"status": status or [], "type": job_type or [], "tag": tag or []}
-    with plain_errors():
-        for job in api_of(server, key).jobs(limit, **filters):
-            typer.echo(row(job))
+    with user_errors():
+        for job in client_for(server, key).jobs(limit, **filters):
+            typer.echo(job_row(job))
 
 
 @app.command()
@@ -278,11 +278,11 @@ def logs(
     key: KeyOption = None,
 ) -> None:
     """Print the log of a job."""
-    from api.logs import said
+    from api.logs import escaped
 
-    with plain_errors():
-        for line in api_of(server, key).logs(job_id, level):
-            typer.echo(f"{line['time']} {line['level']} {said(line['message'])}")
+    with user_errors():
+        for line in client_for(server, key).logs(job_id, level):
+            typer.echo(f"{line['time']} {line['level']} {escaped(line['message'])}")
 
 
 @app.command()
@@ -296,26 +296,26 @@ def lineage(
     """Show the provenance of a job's output: files with hashes, models, parameters and other jobs."""
     import json
 
-    from deployments.show_lineage import lines
+    from deployments.show_lineage import lineage_lines
 
-    with plain_errors():
-        found = api_of(server, key).lineage(job_id, depth)
-        for line in [json.dumps(found, indent=2)] if as_json else lines(found):
+    with user_errors():
+        lineage_response = client_for(server, key).lineage(job_id, depth)
+        for line in [json.dumps(lineage_response, indent=2)] if as_json else lineage_lines(lineage_response):
             typer.echo(line)
 
 
 @app.command()
 def retry(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Submit a failed or cancelled job again and print the id of the new job."""
-    with plain_errors():
-        typer.echo(api_of(server, key).retry(job_id)["id"])
+    with user_errors():
+        typer.echo(client_for(server, key).retry(job_id)["id"])
 
 
 @app.command()
 def cancel(job_id: str, server: ServerOption = None, key: KeyOption = None) -> None:
     """Request the cancellation of a job."""
-    with plain_errors():
-        job = api_of(server, key).cancel(job_id)
+    with user_errors():
+        job = client_for(server, key).cancel(job_id)
     typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
 
 
@@ -327,8 +327,8 @@ def result(
     key: KeyOption = None,
 ) -> None:
     """Download the output file of a job."""
-    with plain_errors():
-        typer.echo(str(api_of(server, key).download(job_id, output)))
+    with user_errors():
+        typer.echo(str(client_for(server, key).download(job_id, output)))
 
 
 @app.command()
@@ -343,14 +343,14 @@ def demo(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
 ) -> None:
     """Start the services, render a talking portrait and a lip-synced video, and stop the services."""
-    from deployments.demo import Wishes, run_demo
-    from deployments.stack import Plan
+    from deployments.demo import DemoOptions, run_demo
+    from deployments.stack import StackPlan
 
-    with plain_errors():
+    with user_errors():
         run_demo(
-            Plan(read_settings(home, port), prefect_port, jobs=2),
-            Wishes(video, audio, text, out, keep),
-            console(),
+            StackPlan(read_settings(home, port), prefect_port, jobs=2),
+            DemoOptions(video, audio, text, out, keep),
+            output_console(),
         )
 
 

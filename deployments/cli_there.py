@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployments.plain import read_settings
-from deployments.show import console
+from deployments.show import output_console
 
 if TYPE_CHECKING:
-    from api.client import Api
+    from api.client import MusetalkClient
 
 ServerOption = Annotated[
     str | None,
@@ -20,28 +20,28 @@ KeyOption = Annotated[
 ]
 
 
-def api_of(server: str | None, key: str | None) -> "Api":
+def client_for(server: str | None, key: str | None) -> "MusetalkClient":
     """Return an API client for the options; the running stack and the settings give the defaults."""
-    from api.client import Api
-    from deployments.lock import running
+    from api.client import MusetalkClient
+    from deployments.lock import find_running_stack
 
     settings = read_settings()
     if server is None:
-        here = running(settings.home)
-        server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
+        running_stack = find_running_stack(settings.home)
+        server = running_stack.api_url if running_stack else f"http://{settings.api.host}:{settings.api.port}"
     if key is None and settings.api.keys:
         key = settings.api.keys[0].get_secret_value()
-    return Api(server, key)
+    return MusetalkClient(server, key)
 
 
-def watch_job(there: "Api", job_id: str) -> None:
+def watch_job(client: "MusetalkClient", job_id: str) -> None:
     """Show a job's progress until it ends, then its summary; exit with status 1 if it did not succeed."""
-    from deployments.show import progress, summary
+    from deployments.show import job_summary, show_progress
 
-    out = console()
-    with progress(out) as show:
-        job = there.wait(job_id, show)
-    for line in summary(job):
+    out = output_console()
+    with show_progress(out) as on_poll:
+        job = client.wait(job_id, on_poll)
+    for line in job_summary(job):
         out.print(line, markup=False)
     if job["status"] != "succeeded":
         raise typer.Exit(1)

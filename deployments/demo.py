@@ -10,33 +10,33 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from api.client import Api, ApiError
+from api.client import ApiError, MusetalkClient
 from deployments import demo_report
-from deployments.lock import running
-from deployments.show import busy, progress, waiting
-from deployments.stack import Plan
-from deployments.up import StackStopped, Supervisor, signals_ask
+from deployments.lock import find_running_stack
+from deployments.show import show_activity, show_progress, show_waiting
+from deployments.stack import StackPlan
+from deployments.up import StackStopRequested, Supervisor, stop_on_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FACE = Path(__file__).parent / "assets" / "astronaut.jpg"
-WORDS = (
+PORTRAIT_PATH = Path(__file__).parent / "assets" / "astronaut.jpg"
+SPEECH_TEXT = (
     "Hello. I am a picture that learned to speak. Every move of my lips comes from the sound of my voice."
     " My mother bought five big blue balloons."
 )
-OTHER_WORDS = (
+CLIP_SPEECH_TEXT = (
     "While I am saying something else, somebody may put quite different words into my mouth, you see."
 )
 
 Job = dict[str, Any]
 T = TypeVar("T")
 
-_LOOK_S = 0.2
+_CHECK_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DemoOptions:
     """Options of the demo; bundled inputs replace those that are None."""
 
     video: Path | None = None
@@ -46,56 +46,56 @@ class Wishes:
     keep: bool = False
 
 
-class _Desk:
+class _DemoSession:
     """Submits jobs and waits for them, while checking that the stack runs and showing progress."""
 
-    def __init__(self, api: Api, look: Callable[[], None], out: "Console") -> None:
+    def __init__(self, api: MusetalkClient, check_stack: Callable[[], None], out: "Console") -> None:
         self._api = api
-        self._look = look
+        self._check_stack = check_stack
         self._out = out
         self._titles: dict[str, str] = {}
 
-    def send(self, title: str, job_type: str, job: Mapping[str, Any]) -> str:
+    def submit(self, title: str, job_type: str, job: Mapping[str, Any]) -> str:
         job_id = str(self._api.submit(job_type, job)["id"])
         self._titles[job_id] = title
         self._out.print(f"{title}: job {job_id}", markup=False)
         return job_id
 
-    def result(self, job_id: str) -> Job:
-        with progress(self._out, self._titles[job_id]) as show:
+    def wait_for_result(self, job_id: str) -> Job:
+        with show_progress(self._out, self._titles[job_id]) as show:
 
-            def look(job: Job) -> None:
-                self._look()
+            def on_poll(job: Job) -> None:
+                self._check_stack()
                 show(job)
 
-            job = self._api.wait(job_id, look, every_s=0.25)
+            job = self._api.wait(job_id, on_poll, min_interval_s=0.25)
         if job["status"] != "succeeded":
             error = job["error"] or {"message": "no error message", "code": job["status"]}
             raise ApiError(f"{job['type']} {job['status']}: {error['message']} [{error['code']}]")
         return job
 
-    def fetch(self, job: Job, path: Path) -> Path:
+    def download(self, job: Job, path: Path) -> Path:
         return self._api.download(job["id"], path)
 
-    def meanwhile(self, text: str, work: Callable[[], T]) -> T:
+    def run_in_background(self, text: str, work: Callable[[], T]) -> T:
         """Run long local work in a thread, while Ctrl-C and the end of a stack process are still noticed."""
-        done: Future[T] = Future()
-        Thread(target=_settle, args=(done, work), daemon=True).start()
-        with busy(self._out, text):
-            while not done.done():
-                self._look()
-                wait([done], timeout=_LOOK_S)
-        return done.result()
+        future: Future[T] = Future()
+        Thread(target=_complete_future, args=(future, work), daemon=True).start()
+        with show_activity(self._out, text):
+            while not future.done():
+                self._check_stack()
+                wait([future], timeout=_CHECK_INTERVAL_S)
+        return future.result()
 
 
-def _settle(done: Future[T], work: Callable[[], T]) -> None:
+def _complete_future(future: Future[T], work: Callable[[], T]) -> None:
     try:
-        done.set_result(work())
+        future.set_result(work())
     except BaseException as error:
-        done.set_exception(error)
+        future.set_exception(error)
 
 
-def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
+def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> None:
     """
     Render the demo's videos into a folder and print their quality figures.
 
@@ -108,91 +108,118 @@ def run_demo(plan: Plan, wishes: Wishes, out: "Console") -> None:
         ApiError:   an input file does not exist, or a job failed.
         StackError: the stack did not start, or one of its processes ended.
     """
-    began = time.monotonic()
-    for given in (wishes.video, wishes.audio):
-        if given is not None and not given.is_file():
-            raise ApiError(f"No such file: {given}.")
-    wishes.out.mkdir(parents=True, exist_ok=True)
-    with _stack(plan, wishes.keep, out) as (desk, prefect_url, stay):
-        films = _with_own_files(desk, wishes) if wishes.video or wishes.audio else _from_words(desk, wishes)
-        for film in films:
-            for line in desk.meanwhile(f"measuring {film.title}", partial(demo_report.lines, film)):
+    started_at = time.monotonic()
+    for input_path in (options.video, options.audio):
+        if input_path is not None and not input_path.is_file():
+            raise ApiError(f"No such file: {input_path}.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with _running_stack_session(plan, options.keep, out) as (session, prefect_url, keep_running):
+        videos = (
+            _render_from_files(session, options)
+            if options.video or options.audio
+            else _render_from_text(session, options)
+        )
+        for video in videos:
+            for line in session.run_in_background(
+                f"measuring {video.title}", partial(demo_report.report_lines, video)
+            ):
                 out.print(line, markup=False)
-        later = "" if wishes.keep else " (available while `./run musetalk up` runs)"
-        out.print(f"runs, tasks and logs: {prefect_url}/runs{later}", markup=False)
-        out.print(f"finished after {time.monotonic() - began:.0f} s", markup=False)
-        stay()
+        availability_note = "" if options.keep else " (available while `./run musetalk up` runs)"
+        out.print(f"runs, tasks and logs: {prefect_url}/runs{availability_note}", markup=False)
+        out.print(f"finished after {time.monotonic() - started_at:.0f} s", markup=False)
+        keep_running()
 
 
-_STARTER = {"engine": "starter", "format": "wav"}
+_STARTER_VOICE_OPTIONS = {"engine": "starter", "format": "wav"}
 """Speech options: this voice reports exact phone times, against which the lips are measured."""
 
 
-def _from_words(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
+def _render_from_text(session: _DemoSession, options: DemoOptions) -> list[demo_report.RenderedVideo]:
     """Synthesize a text, render it as a talking portrait, and lip-sync it onto a clip of other speech."""
-    speech = desk.send(
-        "speech", "speech", {"text": wishes.text or WORDS, "engine": "starter", "format": "wav"}
+    speech = session.submit(
+        "speech", "speech", {"text": options.text or SPEECH_TEXT, "engine": "starter", "format": "wav"}
     )
-    other_speech = desk.send(
-        "clip speech", "speech", {"text": OTHER_WORDS, "speed": 0.9, "engine": "starter"}
+    other_speech = session.submit(
+        "clip speech", "speech", {"text": CLIP_SPEECH_TEXT, "speed": 0.9, "engine": "starter"}
     )
-    spoken = desk.result(speech)
-    portrait = desk.send("portrait", "portrait", {"image": str(FACE), "audio": f"job://{speech}"})
-    desk.result(other_speech)
-    clip = desk.send("clip", "portrait", {"image": str(FACE), "audio": f"job://{other_speech}", "seed": 7})
-    desk.result(clip)
-    lip_sync = desk.send("lip sync", "lip_sync", {"video": f"job://{clip}", "audio": f"job://{speech}"})
-    phones = demo_report.spoken_phones(spoken)
-    made = {"portrait": desk.result(portrait), "lip_sync": desk.result(lip_sync)}
-    desk.fetch(spoken, wishes.out / "speech.wav")
+    speech_job = session.wait_for_result(speech)
+    portrait = session.submit(
+        "portrait", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{speech}"}
+    )
+    session.wait_for_result(other_speech)
+    clip = session.submit(
+        "clip", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{other_speech}", "seed": 7}
+    )
+    session.wait_for_result(clip)
+    lip_sync = session.submit("lip sync", "lip_sync", {"video": f"job://{clip}", "audio": f"job://{speech}"})
+    phones = demo_report.load_spoken_phones(speech_job)
+    finished_jobs = {
+        "portrait": session.wait_for_result(portrait),
+        "lip_sync": session.wait_for_result(lip_sync),
+    }
+    session.download(speech_job, options.out / "speech.wav")
     return [
-        demo_report.Film(name, job, desk.fetch(job, wishes.out / f"{name}.mp4"), phones)
-        for name, job in made.items()
+        demo_report.RenderedVideo(name, job, session.download(job, options.out / f"{name}.mp4"), phones)
+        for name, job in finished_jobs.items()
     ]
 
 
-def _with_own_files(desk: _Desk, wishes: Wishes) -> list[demo_report.Film]:
+def _render_from_files(session: _DemoSession, options: DemoOptions) -> list[demo_report.RenderedVideo]:
     """Lip-sync the caller's video to the caller's audio, or to synthesized text. Files are uploaded."""
-    from deployments.quality import heard_phones
+    from deployments.quality import recognize_phones
 
-    job: dict[str, Any] = {"video": str(wishes.video or FACE)}
-    if wishes.audio is not None:
-        job |= {"audio": str(wishes.audio)} | ({"text": wishes.text} if wishes.text else {})
-        phones = desk.meanwhile("recognizing the speech", partial(heard_phones, wishes.audio, wishes.text))
-    else:
-        speech = desk.send(
-            "speech", "speech", {"text": wishes.text or WORDS, "engine": "starter", "format": "wav"}
+    job: dict[str, Any] = {"video": str(options.video or PORTRAIT_PATH)}
+    if options.audio is not None:
+        job |= {"audio": str(options.audio)} | ({"text": options.text} if options.text else {})
+        phones = session.run_in_background(
+            "recognizing the speech", partial(recognize_phones, options.audio, options.text)
         )
-        phones = demo_report.spoken_phones(desk.result(speech))
+    else:
+        speech = session.submit(
+            "speech", "speech", {"text": options.text or SPEECH_TEXT, "engine": "starter", "format": "wav"}
+        )
+        phones = demo_report.load_spoken_phones(session.wait_for_result(speech))
         job["audio"] = f"job://{speech}"
-    made = desk.result(desk.send("lip sync", "lip_sync", job))
-    return [demo_report.Film("lip_sync", made, desk.fetch(made, wishes.out / "lip_sync.mp4"), phones)]
+    finished_job = session.wait_for_result(session.submit("lip sync", "lip_sync", job))
+    return [
+        demo_report.RenderedVideo(
+            "lip_sync", finished_job, session.download(finished_job, options.out / "lip_sync.mp4"), phones
+        )
+    ]
 
 
 @contextmanager
-def _stack(plan: Plan, keep: bool, out: "Console") -> Generator[tuple[_Desk, str, Callable[[], None]]]:
+def _running_stack_session(
+    plan: StackPlan, keep: bool, out: "Console"
+) -> Generator[tuple[_DemoSession, str, Callable[[], None]]]:
     """Use the running stack of this home folder, or start one and stop it afterwards."""
     keys = plan.settings.api.keys
     key = keys[0].get_secret_value() if keys else None
-    here = running(plan.home)
-    if here is not None:
-        out.print(f"using the running stack at {here.api_url}", markup=False)
-        yield _Desk(Api(here.api_url, key), lambda: None, out), here.prefect_url, lambda: None
+    running_stack = find_running_stack(plan.home)
+    if running_stack is not None:
+        out.print(f"using the running stack at {running_stack.api_url}", markup=False)
+        yield (
+            _DemoSession(MusetalkClient(running_stack.api_url, key), lambda: None, out),
+            running_stack.prefect_url,
+            lambda: None,
+        )
         return
-    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(waiting, out))
-    with signals_ask(supervisor):
+    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(show_waiting, out))
+    with stop_on_signals(supervisor):
         try:
             with supervisor:
-                desk = _Desk(Api(plan.api_url, key), supervisor.look, out)
-                yield desk, plan.prefect_url, _stay(supervisor, plan, keep, out)
-        except StackStopped as error:
+                session = _DemoSession(MusetalkClient(plan.api_url, key), supervisor.check, out)
+                yield session, plan.prefect_url, _make_keep_running(supervisor, plan, keep, out)
+        except StackStopRequested as error:
             raise ApiError("stopped") from error
 
 
-def _stay(supervisor: Supervisor, plan: Plan, keep: bool, out: "Console") -> Callable[[], None]:
-    def stay() -> None:
+def _make_keep_running(
+    supervisor: Supervisor, plan: StackPlan, keep: bool, out: "Console"
+) -> Callable[[], None]:
+    def keep_running() -> None:
         if keep:
             out.print(f"still running: {plan.api_url}/docs and {plan.prefect_url}; Ctrl-C stops everything")
             supervisor.watch()
 
-    return stay
+    return keep_running

@@ -11,17 +11,17 @@ from typing import Any, Literal
 
 from tasks.settings import Settings, unknown_variables
 
-State = Literal["ok", "note", "missing"]
-GB = 10**9
+CheckState = Literal["ok", "note", "missing"]
+BYTES_PER_GB = 10**9
 TESTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of one check; its fields are the keys of `musetalk doctor --json`."""
 
     name: str
-    state: State
+    state: CheckState
     detail: str
     mend: str = ""
 
@@ -30,25 +30,25 @@ class Finding:
         """Whether rendering is impossible until this is fixed."""
         return self.state == "missing"
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the result as one line of text."""
         mend = f" -> {self.mend}" if self.mend else ""
-        word = {"ok": "OK", "note": "note", "missing": "MISSING"}[self.state]
-        return f"{word:<8}{self.name}: {self.detail}{mend}"
+        label = {"ok": "OK", "note": "note", "missing": "MISSING"}[self.state]
+        return f"{label:<8}{self.name}: {self.detail}{mend}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as a JSON-compatible dictionary."""
         return asdict(self)
 
 
-class _Fault(Exception):
-    def __init__(self, detail: str, mend: str, state: State = "missing") -> None:
+class _CheckFailed(Exception):
+    def __init__(self, detail: str, remedy: str, state: CheckState = "missing") -> None:
         super().__init__(detail)
-        self.mend = mend
-        self.state: State = state
+        self.remedy = remedy
+        self.state: CheckState = state
 
 
-def examine(settings: Settings) -> list[Finding]:
+def run_checks(settings: Settings) -> list[CheckResult]:
     """
     Run all checks.
 
@@ -59,126 +59,134 @@ def examine(settings: Settings) -> list[Finding]:
         One result per check, in the order in which problems should be fixed.
     """
     checks: dict[str, Callable[[Settings], str]] = {
-        "python": _python,
-        "settings": _settings,
-        "home": _home,
-        "ffmpeg": _ffmpeg,
-        "face networks": _faces,
-        "voice": _voice,
-        "speech aligner": _aligner,
-        "weights": _weights,
-        "store": _store,
-        "disk": _disk,
-        "redis": _redis,
-        "api keys": _keys,
-        "prefect and worker": _stack,
+        "python": _check_python,
+        "settings": _check_settings,
+        "home": _check_home,
+        "ffmpeg": _check_ffmpeg,
+        "face networks": _check_face_networks,
+        "voice": _check_voice,
+        "speech aligner": _check_aligner,
+        "weights": _check_models,
+        "store": _check_store,
+        "disk": _check_disk,
+        "redis": _check_redis,
+        "api keys": _check_api_keys,
+        "prefect and worker": _check_stack,
     }
-    return [_examined(name, check, settings) for name, check in checks.items()]
+    return [_run_check(name, check, settings) for name, check in checks.items()]
 
 
-def _examined(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+def _run_check(name: str, check: Callable[[Settings], str], settings: Settings) -> CheckResult:
     try:
-        return Finding(name, "ok", check(settings))
-    except _Fault as fault:
-        return Finding(name, fault.state, str(fault), fault.mend)
+        return CheckResult(name, "ok", check(settings))
+    except _CheckFailed as failure:
+        return CheckResult(name, failure.state, str(failure), failure.remedy)
     except Exception as error:  # an unexpected error also means that the check failed
-        return Finding(name, "missing", f"{type(error).__name__}: {error}", "./run setup")
+        return CheckResult(name, "missing", f"{type(error).__name__}: {error}", "./run setup")
 
 
-def _python(_: Settings) -> str:
+def _check_python(_: Settings) -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] not in TESTED_PYTHONS:
-        raise _Fault(f"{version} is not tested", "use Python 3.11", "note")
+        raise _CheckFailed(f"{version} is not tested", "use Python 3.11", "note")
     return version
 
 
-def _settings(settings: Settings) -> str:
+def _check_settings(settings: Settings) -> str:
     unknown = unknown_variables()
     if unknown:
-        raise _Fault(f"unknown variables: {', '.join(unknown)}", "see deployments/env.example", "note")
+        raise _CheckFailed(f"unknown variables: {', '.join(unknown)}", "see deployments/env.example", "note")
     return "all MUSETALK_* variables are known"
 
 
-def _home(settings: Settings) -> str:
+def _check_home(settings: Settings) -> str:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=settings.home):
             pass
     except OSError as error:
-        raise _Fault(
+        raise _CheckFailed(
             f"{settings.home} is not writable: {error.strerror}", "set MUSETALK_HOME to a writable folder"
         ) from error
     return f"{settings.home} is writable"
 
 
-def _ffmpeg(settings: Settings) -> str:
+def _check_ffmpeg(settings: Settings) -> str:
     from musetalk_core.errors import EncodeError
     from musetalk_core.media.ffmpeg import find_ffmpeg
 
     try:
         binary = find_ffmpeg(settings.media.ffmpeg)
     except EncodeError as error:
-        named = settings.media.ffmpeg is not None
-        mend = "set MUSETALK_MEDIA__FFMPEG to an existing ffmpeg, or unset it" if named else "./run setup"
-        raise _Fault(str(error), mend) from error
+        is_configured = settings.media.ffmpeg is not None
+        remedy = (
+            "set MUSETALK_MEDIA__FFMPEG to an existing ffmpeg, or unset it"
+            if is_configured
+            else "./run setup"
+        )
+        raise _CheckFailed(str(error), remedy) from error
     encoders = subprocess.run(
         [str(binary), "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=180, check=True
     ).stdout
-    lacking = [name for name in ("libx264", " aac ") if name not in encoders]
-    if lacking:
-        raise _Fault(
-            f"{binary} has no encoder {', '.join(lacking)}",
+    missing_encoders = [name for name in ("libx264", " aac ") if name not in encoders]
+    if missing_encoders:
+        raise _CheckFailed(
+            f"{binary} has no encoder {', '.join(missing_encoders)}",
             "install a full build, or set MUSETALK_MEDIA__FFMPEG",
         )
     return str(binary)
 
 
-def _faces(_: Settings) -> str:
-    from musetalk_core.faces.models import DETECTOR, MESH, network
+def _check_face_networks(_: Settings) -> str:
+    from musetalk_core.faces.models import DETECTOR, MESH, load_network
 
     for model in (DETECTOR, MESH):
-        network(model)
+        load_network(model)
     return f"{DETECTOR.name} and {MESH.name} load, checksums match"
 
 
-def _voice(_: Settings) -> str:
-    from musetalk_core.speech.voice import speak
+def _check_voice(_: Settings) -> str:
+    from musetalk_core.speech.voice import synthesize
 
-    spoken = speak("Hello.")
-    return f"synthesizes speech ({len(spoken.samples) / spoken.rate:.1f} s of audio for one word)"
+    speech = synthesize("Hello.")
+    return f"synthesizes speech ({len(speech.samples) / speech.rate:.1f} s of audio for one word)"
 
 
-def _aligner(_: Settings) -> str:
-    from musetalk_core.speech.recogniser import Listener, Recogniser
+def _check_aligner(_: Settings) -> str:
+    from musetalk_core.speech.recogniser import PhoneRecognizer, WordRecognizer
 
-    Recogniser()
-    Listener()
+    PhoneRecognizer()
+    WordRecognizer()
     return "pocketsphinx and its English model load"
 
 
-def _weights(settings: Settings) -> str:
-    from musetalk_core.weights.manifest import mend, models
-    from tasks.weights import layout
+def _check_models(settings: Settings) -> str:
+    from musetalk_core.weights.manifest import install_command, resolve_models
+    from tasks.weights import open_local_models
 
-    here = layout()
+    local_models = open_local_models()
     for name in ("musetalk-v15", "musetalk-v1"):
-        looks = [here.look(model.name) for model in models([name])]
-        lacking = [look.model.name for look in looks if look.missing]
-        if not lacking:
-            return f"{name} and the models it requires are in {here.folder}"
-        if looks[0].state != "missing":
-            raise _Fault(
-                f"{name} is incomplete: missing {', '.join(lacking)} in {here.folder}", mend(name), "note"
+        model_states = [local_models.status(model.name) for model in resolve_models([name])]
+        missing_models = [look.model.name for look in model_states if look.missing]
+        if not missing_models:
+            return f"{name} and the models it requires are in {local_models.folder}"
+        if model_states[0].state != "missing":
+            raise _CheckFailed(
+                f"{name} is incomplete: missing {', '.join(missing_models)} in {local_models.folder}",
+                install_command(name),
+                "note",
             )
-    raise _Fault(
-        f"no MuseTalk models in {here.folder}: jobs use the viseme engine", mend("musetalk-v15"), "note"
+    raise _CheckFailed(
+        f"no MuseTalk models in {local_models.folder}: jobs use the viseme engine",
+        install_command("musetalk-v15"),
+        "note",
     )
 
 
-def _store(settings: Settings) -> str:
+def _check_store(settings: Settings) -> str:
     from tasks.storage import home_store
 
-    mend = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
+    remedy = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
     key = "health/doctor"
     try:
         store = home_store()
@@ -186,63 +194,64 @@ def _store(settings: Settings) -> str:
             probe = Path(folder) / "probe"
             probe.write_bytes(b"ok")
             store.upload(probe, key)
-        found = b"".join(store.read(key))
+        content = b"".join(store.read(key))
         store.delete(key)
     except Exception as error:
-        raise _Fault(f"{settings.store_url}: {error}", mend) from error
-    if found != b"ok":
-        raise _Fault(f"{settings.store_url} returned other data than was written", mend)
+        raise _CheckFailed(f"{settings.store_url}: {error}", remedy) from error
+    if content != b"ok":
+        raise _CheckFailed(f"{settings.store_url} returned other data than was written", remedy)
     return f"{settings.store_url} is readable and writable"
 
 
-def _disk(settings: Settings) -> str:
+def _check_disk(settings: Settings) -> str:
     folder = settings.home
     while not folder.exists():
         folder = folder.parent
-    free, least = shutil.disk_usage(folder).free, settings.store.min_free_bytes
-    if free < least:
-        raise _Fault(
-            f"{free / GB:.1f} GB free, {least / GB:.1f} GB required", "free disk space, or move MUSETALK_HOME"
+    free_bytes, min_free_bytes = shutil.disk_usage(folder).free, settings.store.min_free_bytes
+    if free_bytes < min_free_bytes:
+        raise _CheckFailed(
+            f"{free_bytes / BYTES_PER_GB:.1f} GB free, {min_free_bytes / BYTES_PER_GB:.1f} GB required",
+            "free disk space, or move MUSETALK_HOME",
         )
-    return f"{free / GB:.1f} GB free"
+    return f"{free_bytes / BYTES_PER_GB:.1f} GB free"
 
 
-def _redis(settings: Settings) -> str:
+def _check_redis(settings: Settings) -> str:
     from deployments.messaging import RedisUnusable, require_redis
 
     try:
         require_redis(settings.redis)
     except RedisUnusable as error:
-        raise _Fault("not usable", str(error)) from error
+        raise _CheckFailed("not usable", str(error)) from error
     if settings.redis.host is None:
         return "not used: the Prefect server keeps its messages in memory"
     return f"{settings.redis.host}:{settings.redis.port} is Prefect's message broker"
 
 
-def _keys(settings: Settings) -> str:
+def _check_api_keys(settings: Settings) -> str:
     from api.key_file import KeyFileError
     from api.keys import PublicWithoutKeys, is_loopback, require_keys_when_public
 
     try:
         require_keys_when_public(settings.api)
     except (PublicWithoutKeys, KeyFileError) as error:
-        raise _Fault(f"host {settings.api.host} without keys", str(error)) from error
+        raise _CheckFailed(f"host {settings.api.host} without keys", str(error)) from error
     if is_loopback(settings.api.host):
         return f"not required: the API listens on {settings.api.host} only"
     return f"{len(settings.api.keys)} set"
 
 
-def _stack(settings: Settings) -> str:
-    from api.client import Api, ApiError
-    from deployments.lock import running
+def _check_stack(settings: Settings) -> str:
+    from api.client import ApiError, MusetalkClient
+    from deployments.lock import find_running_stack
 
-    here = running(settings.home)
-    server = here.api_url if here else f"http://{settings.api.host}:{settings.api.port}"
+    running_stack = find_running_stack(settings.home)
+    server = running_stack.api_url if running_stack else f"http://{settings.api.host}:{settings.api.port}"
     try:
-        checks: dict[str, str] = Api(server).ready()["checks"]
+        checks: dict[str, str] = MusetalkClient(server).ready()["checks"]
     except (ApiError, ValueError, KeyError) as error:
-        raise _Fault(f"no API responds at {server}", "musetalk up", "note") from error
-    bad = [f"{name}: {text}" for name, text in checks.items() if text != "ok"]
-    if bad:
-        raise _Fault("; ".join(bad), f"see the logs in {settings.logs}")
+        raise _CheckFailed(f"no API responds at {server}", "musetalk up", "note") from error
+    failed_checks = [f"{name}: {text}" for name, text in checks.items() if text != "ok"]
+    if failed_checks:
+        raise _CheckFailed("; ".join(failed_checks), f"see the logs in {settings.logs}")
     return f"API, Prefect server and worker are ready at {server}"

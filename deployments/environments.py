@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from deployments.messaging import messaging_environment
-from deployments.results import results_block
+from deployments.results import results_block_name
 from tasks.settings import Settings
 
-HEARTBEAT_S = 10
-SILENT = {
+WORKER_HEARTBEAT_S = 10
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
@@ -26,7 +26,7 @@ SERVICE_INTERVALS = {
 """Intervals of the server's background services; no job waits for any of these services."""
 
 
-def scratch(settings: Settings) -> Path:
+def temp_folder(settings: Settings) -> Path:
     """Return the folder of temporary files. It must exist, or Python falls back to the system's folder."""
     return settings.home / "tmp"
 
@@ -44,7 +44,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         RedisNotInstalled: a Redis host is set, but prefect-redis is not installed.
     """
     return {
-        **SILENT,
+        **NO_TELEMETRY,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # every page of the V2 UI contacts its vendor's analytics service, even with telemetry disabled
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
@@ -62,7 +62,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def own_pages(port: int) -> dict[str, str]:
+def ui_cors_environment(port: int) -> dict[str, str]:
     """
     Return the CORS setting that lets Prefect's UI call its server as 127.0.0.1 and as localhost.
 
@@ -81,10 +81,10 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     Args:
         settings: home folder and result storage.
     """
-    block = results_block(settings)
+    block = results_block_name(settings)
     return {
-        **SILENT,
-        "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
+        **NO_TELEMETRY,
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": str(WORKER_HEARTBEAT_S),
         # fallback only: the warm worker subscribes to events and reads when the next run is due
         "PREFECT_WORKER_QUERY_SECONDS": "15",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
@@ -92,7 +92,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
         # not /tmp, where files of several users of a computer conflict
-        "TMPDIR": str(scratch(settings)),
+        "TMPDIR": str(temp_folder(settings)),
         **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
     }
 

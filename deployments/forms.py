@@ -8,7 +8,7 @@ from typing import Any
 _TITLES = {"job": "Job", "control": "Control options"}
 
 
-def as_form(schema: Mapping[str, Any]) -> dict[str, Any]:
+def ui_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return a flow's parameter schema with field order, titles and examples for a form; validation is the same.
 
@@ -25,29 +25,31 @@ def as_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     for group in groups.values():
         fields: dict[str, Any] = group.get("properties", {})
         required = set(group.get("required", ()))
-        for place, name in enumerate(sorted(fields, key=lambda name: _rank(name, fields, required, groups))):
-            fields[name] = _described(fields[name]) | {"position": place}
+        for position, name in enumerate(
+            sorted(fields, key=lambda name: _sort_key(name, fields, required, groups))
+        ):
+            fields[name] = _with_example(fields[name]) | {"position": position}
         group["properties"] = dict(sorted(fields.items(), key=lambda item: item[1]["position"]))
     return form
 
 
-def _rank(
+def _sort_key(
     name: str, fields: Mapping[str, Any], required: set[str], groups: Mapping[str, Any]
 ) -> tuple[bool, int, int]:
-    size = len(groups.get(_group(fields[name]), {}).get("properties", ()))
+    size = len(groups.get(_referenced_group(fields[name]), {}).get("properties", ()))
     return name not in required, size, list(fields).index(name)
 
 
-def _group(field: Mapping[str, Any]) -> str:
+def _referenced_group(field: Mapping[str, Any]) -> str:
     """Return the name of the nested object that a field refers to; empty for a single value."""
-    inside = [field, *field.get("allOf", ())]
-    return next((one["$ref"].rpartition("/")[2] for one in inside if "$ref" in one), "")
+    candidates = [field, *field.get("allOf", ())]
+    return next((one["$ref"].rpartition("/")[2] for one in candidates if "$ref" in one), "")
 
 
-def _described(field: dict[str, Any]) -> dict[str, Any]:
+def _with_example(field: dict[str, Any]) -> dict[str, Any]:
     """Append the first example to the description, since Prefect's forms show descriptions only."""
-    examples, said = field.get("examples"), field.get("description")
-    if not examples or not said:
+    examples, description = field.get("examples"), field.get("description")
+    if not examples or not description:
         return field
     example = examples[0] if isinstance(examples[0], str) else json.dumps(examples[0])
-    return field | {"description": f"{said} Example: `{example}`"}
+    return field | {"description": f"{description} Example: `{example}`"}

@@ -17,7 +17,7 @@ from pathlib import Path
 MARKER_VARIABLE = "RENDER_STACK_ID"
 
 
-def marked(marker: str) -> list[int]:
+def find_marked_processes(marker: str) -> list[int]:
     """
     Return the ids of a stack's processes.
 
@@ -27,22 +27,22 @@ def marked(marker: str) -> list[int]:
     Returns:
         Process ids, without the caller and without zombies.
     """
-    wanted = f"{MARKER_VARIABLE}={marker}".encode()
+    entry = f"{MARKER_VARIABLE}={marker}".encode()
     return [
         int(folder.name)
         for folder in Path("/proc").glob("[0-9]*")
-        if int(folder.name) != os.getpid() and _carries(folder, wanted)
+        if int(folder.name) != os.getpid() and _has_marker(folder, entry)
     ]
 
 
-def _carries(folder: Path, wanted: bytes) -> bool:
+def _has_marker(folder: Path, entry: bytes) -> bool:
     try:
-        return wanted in (folder / "environ").read_bytes().split(b"\0")
+        return entry in (folder / "environ").read_bytes().split(b"\0")
     except OSError:  # the process has ended, or belongs to another user
         return False
 
 
-def sweep(marker: str, grace_s: float) -> list[int]:
+def terminate_marked_processes(marker: str, grace_s: float) -> list[int]:
     """
     Terminate every process of a stack: first SIGTERM, then SIGKILL after a grace period.
 
@@ -53,21 +53,21 @@ def sweep(marker: str, grace_s: float) -> list[int]:
     Returns:
         The process ids that received SIGTERM.
     """
-    found = marked(marker)
-    _signal(found, signal.SIGTERM)
+    process_ids = find_marked_processes(marker)
+    _send_signal(process_ids, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while marked(marker) and time.monotonic() < deadline:
+    while find_marked_processes(marker) and time.monotonic() < deadline:
         time.sleep(0.05)
-    while left := marked(marker):
-        _signal(left, signal.SIGKILL)
+    while remaining := find_marked_processes(marker):
+        _send_signal(remaining, signal.SIGKILL)
         time.sleep(0.05)
-    return found
+    return process_ids
 
 
-def _signal(processes: list[int], number: signal.Signals) -> None:
-    for process in processes:
+def _send_signal(process_ids: list[int], number: signal.Signals) -> None:
+    for process_id in process_ids:
         try:
-            os.kill(process, number)
+            os.kill(process_id, number)
         except ProcessLookupError:
             continue
 
@@ -76,4 +76,4 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    sweep(sys.argv[1], grace_s=5.0)
+    terminate_marked_processes(sys.argv[1], grace_s=5.0)

@@ -13,10 +13,10 @@ from urllib.request import ProxyHandler, build_opener
 if TYPE_CHECKING:
     from tasks.settings import ApiSettings
 
-LIMIT_S = 4.0
+TIMEOUT_S = 4.0
 
 
-def own_address(api: "ApiSettings") -> str:
+def local_api_url(api: "ApiSettings") -> str:
     """
     Return the URL of the API on this computer.
 
@@ -34,26 +34,26 @@ def is_healthy(url: str) -> bool:
     Args:
         url: URL to request.
     """
-    ask = build_opener(ProxyHandler({})).open  # never use a proxy for this computer
+    open_url = build_opener(ProxyHandler({})).open  # never use a proxy for this computer
     try:
-        with ask(url, timeout=LIMIT_S):  # raises for status 400 and above
+        with open_url(url, timeout=TIMEOUT_S):  # raises for status 400 and above
             return True
     except (URLError, OSError):
         return False
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """
     Run the health check and return the exit status.
 
     Args:
         arguments: command-line arguments: none, or the URL to request.
     """
-    if words:
-        return 0 if is_healthy(words[0]) else 1
+    if arguments:
+        return 0 if is_healthy(arguments[0]) else 1
     from tasks.settings import get_settings
 
-    return 0 if is_healthy(f"{own_address(get_settings().api)}/healthz") else 1
+    return 0 if is_healthy(f"{local_api_url(get_settings().api)}/healthz") else 1
 
 
 if __name__ == "__main__":

@@ -6,18 +6,18 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from deployments.plain import plain_errors, read_settings
-from deployments.show import console
+from deployments.plain import read_settings, user_errors
+from deployments.show import output_console
 
 app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
 Scope = Literal["submit", "read", "cancel", "admin"]
-_USUAL = ("submit", "read", "cancel")
+_DEFAULT_SCOPES = ("submit", "read", "cancel")
 
 NameArgument = Annotated[str, typer.Argument(help="Unique name of the key.")]
 
 
-def _file() -> Path:
+def _keys_path() -> Path:
     settings = read_settings()
     return settings.api.keys_file or settings.home / "keys.json"
 
@@ -37,26 +37,28 @@ def create(
     ] = None,
 ) -> None:
     """Create an API key and print it once. Only its hash is stored."""
-    from api.key_file import Key, KeyFileError, digest, new_key, read_keys, write_keys
+    from api.key_file import ApiKey, KeyFileError, generate_key, hash_key, read_keys, write_keys
 
-    with plain_errors():
-        path, made = _file(), new_key()
-        known = read_keys(path) if path.exists() else ()
-        if any(key.name == name for key in known):
+    with user_errors():
+        path, secret_key = _keys_path(), generate_key()
+        existing_keys = read_keys(path) if path.exists() else ()
+        if any(key.name == name for key in existing_keys):
             raise KeyFileError(f"A key named {name} already exists.")
-        key = Key.model_validate(
+        key = ApiKey.model_validate(
             {
                 "name": name,
-                "sha256": digest(made),
+                "sha256": hash_key(secret_key),
                 "tenant": tenant,
-                "scopes": scope or _USUAL,
+                "scopes": scope or _DEFAULT_SCOPES,
                 "expires": datetime.now(UTC) + timedelta(days=days) if days else None,
             }
         )
-        write_keys(path, (*known, key))
-    typer.echo(made)
+        write_keys(path, (*existing_keys, key))
+    typer.echo(secret_key)
     if read_settings().api.keys_file is None:
-        console().print(f"Set MUSETALK_API__KEYS_FILE={path} to make the API require a key.", markup=False)
+        output_console().print(
+            f"Set MUSETALK_API__KEYS_FILE={path} to make the API require a key.", markup=False
+        )
 
 
 @app.command("list")
@@ -64,14 +66,14 @@ def list_() -> None:
     """List the API keys with their tenant, scopes and expiry date."""
     from api.key_file import read_keys
 
-    with plain_errors():
-        keys = read_keys(_file())
+    with user_errors():
+        keys = read_keys(_keys_path())
     for key in keys:
-        end = key.expires.strftime("%Y-%m-%d") if key.expires else "never"
+        expiry = key.expires.strftime("%Y-%m-%d") if key.expires else "never"
         state = " (expired)" if key.is_expired else ""
         scopes = ",".join(sorted(key.scopes))
-        console().print(
-            f"{key.name}  tenant {key.tenant or '-'}  {scopes}  expires {end}{state}", markup=False
+        output_console().print(
+            f"{key.name}  tenant {key.tenant or '-'}  {scopes}  expires {expiry}{state}", markup=False
         )
 
 
@@ -80,10 +82,10 @@ def revoke(name: NameArgument) -> None:
     """Delete a key from the key file. The API rejects it from then on."""
     from api.key_file import KeyFileError, read_keys, write_keys
 
-    with plain_errors():
-        path = _file()
+    with user_errors():
+        path = _keys_path()
         keys = read_keys(path)
-        left = [key for key in keys if key.name != name]
-        if len(left) == len(keys):
+        remaining_keys = [key for key in keys if key.name != name]
+        if len(remaining_keys) == len(keys):
             raise KeyFileError(f"There is no key named {name}.")
-        write_keys(path, left)
+        write_keys(path, remaining_keys)

@@ -36,15 +36,15 @@ def _log(name: str, text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _log_imports(name: str, began: float) -> None:
-    known = quiet = 0
-    while quiet < _QUIET_INTERVALS:
+def _log_imports(name: str, started_at: float) -> None:
+    module_count = quiet_intervals = 0
+    while quiet_intervals < _QUIET_INTERVALS:
         time.sleep(_LOG_INTERVAL_S)
         modules = list(sys.modules)
-        quiet = quiet + 1 if len(modules) == known else 0
-        if not quiet:
-            known, elapsed = len(modules), time.monotonic() - began
-            _log(name, f"{known} modules imported after {elapsed:.0f} s, the last one {modules[-1]}")
+        quiet_intervals = quiet_intervals + 1 if len(modules) == module_count else 0
+        if not quiet_intervals:
+            module_count, elapsed = len(modules), time.monotonic() - started_at
+            _log(name, f"{module_count} modules imported after {elapsed:.0f} s, the last one {modules[-1]}")
 
 
 def main(name: str, module: str, arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ automation and the workers' reaper detect lost runs.
 """
 
 
-def settle_leftovers() -> list[str]:
+def requeue_interrupted() -> list[str]:
     """
     Requeue, crash or cancel every run that the server still records as Pending, Running or Cancelling.
 
@@ -23,15 +23,15 @@ def settle_leftovers() -> list[str]:
     from prefect.states import Cancelled
 
     from flows.attempts import state_after_loss
-    from flows.webhook_runs import all_pages
+    from flows.webhook_runs import read_all_runs
     from tasks.settings import get_settings
 
     max_starts = get_settings().worker.max_starts
-    claimed = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=claimed)))
+    unfinished_types = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    run_filter = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished_types)))
     lines: list[str] = []
     with get_client(sync_client=True) as client:
-        for run in all_pages(client, wanted):
+        for run in read_all_runs(client, run_filter):
             if run.state_type == StateType.CANCELLING:
                 state = Cancelled(message="Cancelled when the stack stopped.")
             else:

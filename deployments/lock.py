@@ -14,7 +14,7 @@ from typing import IO
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningStack:
     """The process id and the addresses of a running stack, as stored in `up.json`."""
 
     pid: int
@@ -32,39 +32,39 @@ class HomeLock:
         Args:
             home: the home folder.
         """
-        self._path = home / "up.lock"
-        self._note = home / "up.json"
-        self._file: IO[bytes] | None = None
+        self._lock_path = home / "up.lock"
+        self._record_path = home / "up.json"
+        self._lock_file: IO[bytes] | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Acquire the lock; return False if another process holds it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("ab")
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        file = self._lock_path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             return False
-        self._file = file
-        self._note.unlink(missing_ok=True)
+        self._lock_file = file
+        self._record_path.unlink(missing_ok=True)
         return True
 
-    def announce(self, api_url: str, prefect_url: str) -> None:
+    def publish_addresses(self, api_url: str, prefect_url: str) -> None:
         """Write `up.json`, in which other commands find the addresses of the stack."""
-        note = Running(pid=os.getpid(), api_url=api_url, prefect_url=prefect_url)
-        draft = self._note.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(note)))
-        draft.replace(self._note)
+        record = RunningStack(pid=os.getpid(), api_url=api_url, prefect_url=prefect_url)
+        temporary_path = self._record_path.with_suffix(".tmp")
+        temporary_path.write_text(json.dumps(asdict(record)))
+        temporary_path.replace(self._record_path)
 
     def release(self) -> None:
         """Release the lock and delete `up.json`; a lock that is not held is left as it is."""
-        if self._file is not None:
-            self._note.unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
+        if self._lock_file is not None:
+            self._record_path.unlink(missing_ok=True)
+            self._lock_file.close()
+            self._lock_file = None
 
 
-def running(home: Path) -> Running | None:
+def find_running_stack(home: Path) -> RunningStack | None:
     """
     Find the running stack of a home folder.
 
@@ -72,11 +72,11 @@ def running(home: Path) -> Running | None:
         Its process id and addresses; None if no stack runs or if it is still starting.
     """
     lock = HomeLock(home)
-    note = home / "up.json"
-    if not note.exists() or lock.take():
+    record_path = home / "up.json"
+    if not record_path.exists() or lock.acquire():
         lock.release()
         return None
     try:
-        return Running(**json.loads(note.read_text()))
+        return RunningStack(**json.loads(record_path.read_text()))
     except (OSError, ValueError, TypeError):  # the stack is stopping at this moment
         return None

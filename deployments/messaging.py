@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 from tasks.settings_redis import RedisSettings
 
-PACKAGE = "prefect_redis"
-LIMIT_S = 5.0
+REDIS_PACKAGE = "prefect_redis"
+REDIS_TIMEOUT_S = 5.0
 
 
 class RedisUnusable(Exception):
@@ -45,10 +45,10 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
         "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; the default of 10 would delay workers' events
     }
     return {
-        "PREFECT_MESSAGING_BROKER": f"{PACKAGE}.messaging",
-        "PREFECT_MESSAGING_CACHE": f"{PACKAGE}.messaging",
-        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": f"{PACKAGE}.ordering",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{PACKAGE}.lease_storage",
+        "PREFECT_MESSAGING_BROKER": f"{REDIS_PACKAGE}.messaging",
+        "PREFECT_MESSAGING_CACHE": f"{REDIS_PACKAGE}.messaging",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": f"{REDIS_PACKAGE}.ordering",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{REDIS_PACKAGE}.lease_storage",
         **{f"PREFECT_REDIS_MESSAGING_{name}": value for name, value in connection.items()},
     }
 
@@ -77,8 +77,8 @@ def require_redis(redis: RedisSettings) -> None:
         username=redis.username,
         password=password,
         ssl=redis.ssl,
-        socket_timeout=LIMIT_S,
-        socket_connect_timeout=LIMIT_S,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
     try:
@@ -99,7 +99,7 @@ def require_redis(redis: RedisSettings) -> None:
 
 
 def _require_package() -> None:
-    if find_spec(PACKAGE) is None:
+    if find_spec(REDIS_PACKAGE) is None:
         raise RedisNotInstalled(
             "REDIS_HOST is set, but prefect-redis is not installed: pip install 'musetalk-flows[redis]', or"
             " unset REDIS_HOST to run without Redis."

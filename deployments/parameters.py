@@ -9,7 +9,9 @@ from api.client import ApiError
 from flows.registry import JOB_TYPES
 
 
-def job_parameters(job_type: str, given: Mapping[str, str | None], more: Sequence[str]) -> dict[str, Any]:
+def collect_job_parameters(
+    job_type: str, option_values: Mapping[str, str | None], assignments: Sequence[str]
+) -> dict[str, Any]:
     """
     Return the parameters of a job as a nested dictionary.
 
@@ -25,18 +27,18 @@ def job_parameters(job_type: str, given: Mapping[str, str | None], more: Sequenc
     """
     if job_type not in JOB_TYPES:
         raise ApiError(f"Unknown job type {job_type}. Job types: {', '.join(JOB_TYPES)}.")
-    parameters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    parameters: dict[str, Any] = {name: value for name, value in option_values.items() if value is not None}
     if str(parameters.get("text", "")).startswith("@"):
         parameters["text"] = _read_text(Path(parameters["text"][1:]))
-    for item in more:
+    for item in assignments:
         name, separator, value = item.partition("=")
         if not separator or not name:
             raise ApiError(f"--set {item!r}: expected NAME=VALUE.")
-        _put(parameters, name, _value(value))
-    known = JOB_TYPES[job_type].job.model_fields
+        _set_nested(parameters, name, _parse_value(value))
+    known_fields = JOB_TYPES[job_type].job.model_fields
     for name in parameters:
-        if name not in known:
-            raise ApiError(f"{job_type} has no parameter {name}. Parameters: {', '.join(known)}.")
+        if name not in known_fields:
+            raise ApiError(f"{job_type} has no parameter {name}. Parameters: {', '.join(known_fields)}.")
     return parameters
 
 
@@ -47,17 +49,17 @@ def _read_text(path: Path) -> str:
         raise ApiError(f"The text file {path} cannot be read ({type(error).__name__}).") from error
 
 
-def _put(parameters: dict[str, Any], name: str, value: Any) -> None:
+def _set_nested(parameters: dict[str, Any], name: str, value: Any) -> None:
     *groups, last = name.split(".")
-    inside: Any = parameters
+    target: Any = parameters
     for part in groups:
-        inside = inside.setdefault(part, {})
-        if not isinstance(inside, dict):
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
             raise ApiError(f"--set {name}: {part} was already set to a value that is not an object.")
-    inside[last] = value
+    target[last] = value
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deployments.show import errors
+from deployments.show import error_console
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
 
 
 @contextmanager
-def plain_errors() -> Generator[None]:
+def user_errors() -> Generator[None]:
     """Print expected errors without a traceback and exit with status 1; let all others propagate."""
     try:
         yield
     except Exception as error:
-        lines = _said(error)
+        lines = _user_messages(error)
         for line in lines:
-            errors().print(f"musetalk: {line}", markup=False)
+            error_console().print(f"musetalk: {line}", markup=False)
         if not lines:
             raise
         raise typer.Exit(1) from error
 
 
-def _said(error: Exception) -> list[str]:
+def _user_messages(error: Exception) -> list[str]:
     """Return the lines to print for an error; empty for an unexpected error, which keeps its traceback."""
     from pydantic import ValidationError
 
@@ -45,9 +45,11 @@ def _said(error: Exception) -> list[str]:
         case RenderError() | TimeoutError():
             return [str(error)]
         case ValidationError():
-            places = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
-            faults = [fault["msg"] for fault in error.errors()]
-            return [f"MUSETALK_{place}: {fault}" for place, fault in zip(places, faults, strict=True)]
+            setting_names = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
+            problems = [fault["msg"] for fault in error.errors()]
+            return [
+                f"MUSETALK_{place}: {fault}" for place, fault in zip(setting_names, problems, strict=True)
+            ]
         case OSError() if error.filename is not None:  # for example no write permission, or a full disk
             return [f"{error.filename} cannot be used: {error.strerror}."]
         case _:
@@ -59,6 +61,6 @@ def read_settings(home: Path | None = None, port: int | None = None) -> "Setting
     from tasks.settings import get_settings
 
     # set the variables too, so that later reads in this process and its children give the same settings
-    chosen = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
-    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})  # noqa: TID251
+    overrides = {"MUSETALK_HOME": home, "MUSETALK_API__PORT": port}
+    os.environ.update({name: str(value) for name, value in overrides.items() if value is not None})  # noqa: TID251
     return get_settings()

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.picture import Picture
 from musetalk_core.speech.phones import Phone
 
@@ -37,22 +37,22 @@ class Quality:
     closed: float
     bilabials: int
 
-    def lines(self) -> list[str]:
+    def report_lines(self) -> list[str]:
         """Return the measurements as lines of text."""
-        apart = abs(self.picture_s - self.sound_s) * float(self.rate)
-        lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {apart:.1f} frames"
+        difference_frames = abs(self.picture_s - self.sound_s) * float(self.rate)
+        lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {difference_frames:.1f} frames"
         if self.correlation is None:
             return [lengths]
-        met = round(self.closed * self.bilabials)
+        closed_count = round(self.closed * self.bilabials)
         return [
             lengths,
             f"lip-sync correlation {self.correlation:.2f} at a lag of {self.lag_frames:+d} frames,"
             f" {self.backwards:.2f} with the speech reversed",
-            f"lips closed on {met} of {self.bilabials} p, b, m ({self.closed:.0%})",
+            f"lips closed on {closed_count} of {self.bilabials} p, b, m ({self.closed:.0%})",
         ]
 
 
-def measure(video: Path, phones: Sequence[Phone]) -> Quality:
+def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
     """
     Measure the quality of a rendered video, and its lip sync against the phones of its speech.
 
@@ -64,20 +64,23 @@ def measure(video: Path, phones: Sequence[Phone]) -> Quality:
         MediaUnreadable: the file is not a readable video.
     """
     from musetalk_core import sync
-    from musetalk_core.media.probe import probe, require_picture, require_sound
-    from musetalk_core.speech.curves import curves
-    from musetalk_core.speech.visemes import BILABIALS, arpabet
+    from musetalk_core.media.probe import probe, require_audio, require_picture
+    from musetalk_core.speech.curves import mouth_curves
+    from musetalk_core.speech.visemes import BILABIALS, to_arpabet
 
     info = probe(video)
     rate = require_picture(info).rate
-    picture_s, sound_s = float(info.duration_s or 0), float(require_sound(info).duration_s or 0)
+    picture_s, sound_s = float(info.duration_s or 0), float(require_audio(info).duration_s or 0)
     if not phones:
         return Quality(picture_s, sound_s, rate, None, 0.0, 0, 0.0, 0)
-    measured = sync.apertures(_pictures(video))
-    openness = curves(None, phones, len(measured), rate)[:, 0]
-    score, backwards = sync.sync_score(measured, openness), sync.sync_score(measured, openness[::-1])
-    closed = sync.closed_share(measured, phones, rate)
-    count = sum(arpabet(phone.name) in BILABIALS for phone in phones)
+    lip_apertures = sync.lip_apertures(_read_frames(video))
+    expected_apertures = mouth_curves(None, phones, len(lip_apertures), rate)[:, 0]
+    score, backwards = (
+        sync.sync_score(lip_apertures, expected_apertures),
+        sync.sync_score(lip_apertures, expected_apertures[::-1]),
+    )
+    closed = sync.closed_share(lip_apertures, phones, rate)
+    bilabial_count = sum(to_arpabet(phone.name) in BILABIALS for phone in phones)
     return Quality(
         picture_s,
         sound_s,
@@ -86,22 +89,22 @@ def measure(video: Path, phones: Sequence[Phone]) -> Quality:
         backwards.correlation,
         score.lag_frames,
         closed.bilabials,
-        count,
+        bilabial_count,
     )
 
 
-def _pictures(video: Path) -> Iterator[Picture]:
-    from musetalk_core.media.decoder import opened_decoder
+def _read_frames(video: Path) -> Iterator[Picture]:
+    from musetalk_core.media.decoder import open_decoder
     from musetalk_core.media.normalise import Normaliser
 
-    with opened_decoder(video, Limits()) as decoder:
+    with open_decoder(video, MediaLimits()) as decoder:
         normaliser: Normaliser | None = None
         for frame in decoder.frames():
             normaliser = normaliser or Normaliser(frame, None)
-            yield normaliser.picture(frame)
+            yield normaliser.to_picture(frame)
 
 
-def heard_phones(audio: Path, text: str | None) -> list[Phone]:
+def recognize_phones(audio: Path, text: str | None) -> list[Phone]:
     """
     Recognize the phones of an audio file.
 
@@ -113,10 +116,10 @@ def heard_phones(audio: Path, text: str | None) -> list[Phone]:
         Timed phones; empty if no speech was recognized.
     """
     from musetalk_core.media.audio import decode_speech
-    from musetalk_core.speech.align import phones_of
+    from musetalk_core.speech.align import find_phones
     from musetalk_core.speech.samples import PcmFile
 
     with TemporaryDirectory() as folder:
         pcm = Path(folder) / "speech.f32"
         decode_speech(audio, pcm)
-        return phones_of(PcmFile(pcm), text)[0]
+        return find_phones(PcmFile(pcm), text)[0]

@@ -4,10 +4,10 @@ from typing import Any
 
 from tasks.settings import Settings
 
-_NAME = "musetalk-results"
+_BLOCK_NAME = "musetalk-results"
 
 
-def results_block(settings: Settings) -> str | None:
+def results_block_name(settings: Settings) -> str | None:
     """
     Return the name of the Prefect block that stores task results.
 
@@ -16,7 +16,7 @@ def results_block(settings: Settings) -> str | None:
     """
     url = settings.store_url
     if url.startswith("s3://"):
-        return f"s3-bucket/{_NAME}"
+        return f"s3-bucket/{_BLOCK_NAME}"
     return url if url.startswith("s3-bucket/") else None
 
 
@@ -32,7 +32,7 @@ def save_results_block(settings: Settings) -> None:
     block = library.S3Bucket(
         bucket_name=bucket, bucket_folder=folder, credentials=_credentials(settings, library)
     )
-    block.save(_NAME, overwrite=True, _sync=True)
+    block.save(_BLOCK_NAME, overwrite=True, _sync=True)
 
 
 def _credentials(settings: Settings, library: Any) -> Any:
@@ -40,8 +40,8 @@ def _credentials(settings: Settings, library: Any) -> Any:
     s3 = settings.s3
     if s3.credentials_block:
         kind, _, name = s3.credentials_block.partition("/")
-        found = library.MinIOCredentials if kind == "minio-credentials" else library.AwsCredentials
-        return found.load(name, _sync=True)
+        block_class = library.MinIOCredentials if kind == "minio-credentials" else library.AwsCredentials
+        return block_class.load(name, _sync=True)
     return library.AwsCredentials(
         region_name=s3.region,
         aws_client_parameters=library.AwsClientParameters(endpoint_url=s3.endpoint_url),

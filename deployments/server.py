@@ -28,23 +28,23 @@ def create_app() -> "FastAPI":
     """Return the ASGI application of the server, for `uvicorn --factory`."""
     from prefect.server.api.server import create_app as prefect_app
 
-    begin_immediately()
+    use_immediate_transactions()
     slow_service_polling()
     return prefect_app()
 
 
-def begin_immediately() -> None:
+def use_immediate_transactions() -> None:
     """Make every SQLite transaction of Prefect in this process take the write lock when it begins."""
     from prefect.server.database.configurations import AioSqliteConfiguration as Sqlite
 
-    begin = Sqlite.begin_transaction
+    original_begin = Sqlite.begin_transaction
 
-    @wraps(begin)
+    @wraps(original_begin)
     def immediate(
         self: Sqlite, session: "AsyncSession", with_for_update: bool = True
     ) -> "AbstractAsyncContextManager[AsyncSessionTransaction]":
         del with_for_update
-        return begin(self, session, with_for_update=True)
+        return original_begin(self, session, with_for_update=True)
 
     Sqlite.begin_transaction = immediate  # pyright: ignore[reportAttributeAccessIssue]  on purpose
 

@@ -8,29 +8,29 @@ import rich.console
 
 Job = Mapping[str, Any]
 
-Waiting = Callable[[float, str], None]
+WaitCallback = Callable[[float, str], None]
 """Callback with the elapsed seconds and a message about what is awaited."""
 
-_STEP = 10
+_PROGRESS_STEP_PERCENT = 10
 """Percent of progress between two lines of a plain log."""
-_SHOW_AFTER_S: Final = 3.0
+_MIN_SHOWN_WAIT_S: Final = 3.0
 """Seconds; shorter waits are not shown."""
 _LINE_TIMES_S: Final = (5.0, 15.0, 30.0, 60.0)
 """Elapsed times in seconds at which a plain log gets a line; then every minute."""
 
 
-def console() -> rich.console.Console:
+def output_console() -> rich.console.Console:
     """Return a console on standard output."""
     return rich.console.Console(highlight=False, soft_wrap=True)
 
 
-def errors() -> rich.console.Console:
+def error_console() -> rich.console.Console:
     """Return a console on standard error."""
     return rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[Job], None]]:
+def show_progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[Job], None]]:
     """
     Show a job's progress while the block runs.
 
@@ -42,37 +42,37 @@ def progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[
         A function to call with the job, as in the API, after each poll.
     """
     if not out.is_terminal:
-        yield _plain_lines(out, title)
+        yield _plain_progress_callback(out, title)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
-        line = bar.add_task(_titled(title, "queued"), total=100)
+        task_id = bar.add_task(_with_title(title, "queued"), total=100)
         yield lambda job: bar.update(
-            line, description=_titled(title, _where(job)), completed=job["progress"]["percent"]
+            task_id, description=_with_title(title, _job_stage(job)), completed=job["progress"]["percent"]
         )
 
 
-def _titled(title: str, text: str) -> str:
+def _with_title(title: str, text: str) -> str:
     return f"{title}: {text}" if title else text
 
 
-def _plain_lines(out: rich.console.Console, title: str) -> Callable[[Job], None]:
-    last: list[tuple[str, int]] = []
+def _plain_progress_callback(out: rich.console.Console, title: str) -> Callable[[Job], None]:
+    last_shown: list[tuple[str, int]] = []
 
     def show(job: Job) -> None:
-        now = (_where(job), int(job["progress"]["percent"]) // _STEP)
-        if now not in last:
-            last[:] = [now]
-            text = f"{_where(job)} {job['progress']['percent']:.0f} %"
-            out.print(_titled(title or job["type"], text), markup=False)
+        current = (_job_stage(job), int(job["progress"]["percent"]) // _PROGRESS_STEP_PERCENT)
+        if current not in last_shown:
+            last_shown[:] = [current]
+            text = f"{_job_stage(job)} {job['progress']['percent']:.0f} %"
+            out.print(_with_title(title or job["type"], text), markup=False)
 
     return show
 
 
 @contextmanager
-def busy(out: rich.console.Console, text: str) -> Generator[None]:
+def show_activity(out: rich.console.Console, text: str) -> Generator[None]:
     """
     Show an activity of unknown duration while the block runs.
 
@@ -91,7 +91,7 @@ def busy(out: rich.console.Console, text: str) -> Generator[None]:
 
 
 @contextmanager
-def waiting(out: rich.console.Console) -> Generator[Waiting]:
+def show_waiting(out: rich.console.Console) -> Generator[WaitCallback]:
     """
     Show what is awaited, and for how long, while the block runs.
 
@@ -102,7 +102,7 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
         A function to call about once a second.
     """
     if not out.is_terminal:
-        yield waiting_lines(lambda line: out.print(line, markup=False))
+        yield plain_wait_callback(lambda line: out.print(line, markup=False))
         return
     from rich.markup import escape
 
@@ -110,46 +110,48 @@ def waiting(out: rich.console.Console) -> Generator[Waiting]:
         status.stop()
 
         def show(seconds: float, text: str) -> None:
-            if seconds >= _SHOW_AFTER_S:
+            if seconds >= _MIN_SHOWN_WAIT_S:
                 status.update(escape(f"{text} ({seconds:.0f} s)"))
                 status.start()
 
         yield show
 
 
-def waiting_lines(say: Callable[[str], None]) -> Waiting:
+def plain_wait_callback(log: Callable[[str], None]) -> WaitCallback:
     """Return a wait callback for a plain log: lines after 5, 15, 30 and 60 s, then every minute."""
-    said = 0
+    printed_count = 0
 
     def show(seconds: float, text: str) -> None:
-        nonlocal said
-        due = sum(seconds >= at for at in _LINE_TIMES_S) + max(0, int(seconds // _LINE_TIMES_S[-1]) - 1)
-        if due > said:
-            said = due
-            say(f"{text} ({seconds:.0f} s)")
+        nonlocal printed_count
+        due_count = sum(seconds >= at for at in _LINE_TIMES_S) + max(0, int(seconds // _LINE_TIMES_S[-1]) - 1)
+        if due_count > printed_count:
+            printed_count = due_count
+            log(f"{text} ({seconds:.0f} s)")
 
     return show
 
 
-def _where(job: Job) -> str:
-    shown = job["progress"]
+def _job_stage(job: Job) -> str:
+    job_progress = job["progress"]
     if job["status"] == "running" and job["phase"]:
-        frames = f" {shown['done']}/{shown['total']}" if shown["total"] > 1 else ""
+        frames = f" {job_progress['done']}/{job_progress['total']}" if job_progress["total"] > 1 else ""
         return f"{job['phase']}{frames}"
     return str(job["status"])
 
 
-def row(job: Job) -> str:
+def job_row(job: Job) -> str:
     """Format a job as one line of a list: id, creation time, type, status and tags."""
-    created = str(job["created_at"] or "")[:19].replace("T", " ")
-    where = (
-        f"{_where(job)} {job['progress']['percent']:.0f} %" if job["status"] == "running" else job["status"]
+    created_at = str(job["created_at"] or "")[:19].replace("T", " ")
+    stage = (
+        f"{_job_stage(job)} {job['progress']['percent']:.0f} %"
+        if job["status"] == "running"
+        else job["status"]
     )
     tags = " ".join(job["tags"])
-    return f"{job['id']}  {created}  {job['type']:<14}  {where:<22}  {tags}".rstrip()
+    return f"{job['id']}  {created_at}  {job['type']:<14}  {stage:<22}  {tags}".rstrip()
 
 
-def summary(job: Job) -> list[str]:
+def job_summary(job: Job) -> list[str]:
     """
     Summarize how a job ended.
 
@@ -167,8 +169,10 @@ def summary(job: Job) -> list[str]:
     result: Mapping[str, Any] = job["result"] or {}
     facts = [f"{result['duration_s']:.2f} s"] if "duration_s" in result else []
     if "width" in result:
-        moves = f" at {result['fps']} frames per second" if "fps" in result else ""  # absent for still images
-        facts.append(f"{result['width']}x{result['height']}{moves}")
+        frame_rate = (
+            f" at {result['fps']} frames per second" if "fps" in result else ""
+        )  # absent for still images
+        facts.append(f"{result['width']}x{result['height']}{frame_rate}")
     if "engine" in result:
         facts.append(f"engine {result['engine']}")
     lines = [

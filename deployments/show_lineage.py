@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from api.logs import said
+from api.logs import escaped
 
 
-def lines(found: Mapping[str, Any]) -> Iterator[str]:
+def lineage_lines(response: Mapping[str, Any]) -> Iterator[str]:
     """
     Format the lineage of a job and of its ancestors.
 
@@ -17,34 +17,34 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     Yields:
         Lines of text; the details of a job are indented.
     """
-    yield from map(said, _lines(found["lineage"]))
-    for one in found["ancestors"]:
+    yield from map(escaped, _format_lineage(response["lineage"]))
+    for ancestor in response["ancestors"]:
         yield ""
-        if one["lineage"] is None:
-            yield f"{one['job']} {one['status']}: no lineage is recorded"
+        if ancestor["lineage"] is None:
+            yield f"{ancestor['job']} {ancestor['status']}: no lineage is recorded"
         else:
-            yield from map(said, _lines(one["lineage"]))
-    if not found["complete"]:
+            yield from map(escaped, _format_lineage(ancestor["lineage"]))
+    if not response["complete"]:
         yield ""
         yield "more ancestors exist: increase --depth"
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    program = found["program"]
-    yield f"{found['job']} {found['type']} by {program['name']} {program['version']}, {found['finished']}"
-    for file in found["outputs"]:
+def _format_lineage(lineage: Mapping[str, Any]) -> Iterator[str]:
+    program = lineage["program"]
+    yield f"{lineage['job']} {lineage['type']} by {program['name']} {program['version']}, {lineage['finished']}"
+    for file in lineage["outputs"]:
         yield f"  output {file['sha256']}  {file['size']:>12,}  {file['uri']}"
-    for file in found["inputs"]:
+    for file in lineage["inputs"]:
         yield f"  input  {file['sha256']}  {file['size']:>12,}  {', '.join(file['fields'])} {file['given']}"
-    for model in found["models"]:
+    for model in lineage["models"]:
         yield f"  model  {model['digest'] or 'unknown':<64}  {model['name']}"
-    for parent in found["parents"]:
+    for parent in lineage["parents"]:
         yield f"  {'source' if parent['how'] == 'input' else 'parent':<7}{parent['job']}"
-    for part in found["parts"]:
+    for part in lineage["parts"]:
         yield f"  child  {part['job']}  {part['type']} {part['name']}"
-    if found["parts_left_out"]:
-        yield f"  child  {found['parts_left_out']:,} more, listed in the result table"
-    for name, value in found["settled"].items():
+    if lineage["parts_left_out"]:
+        yield f"  child  {lineage['parts_left_out']:,} more, listed in the result table"
+    for name, value in lineage["settled"].items():
         yield f"  {name}: {json.dumps(value)}"
-    if found["links"]["prefect"]:
-        yield f"  {found['links']['prefect']}"
+    if lineage["links"]["prefect"]:
+        yield f"  {lineage['links']['prefect']}"

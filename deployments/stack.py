@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.catalogue import declared
-from deployments.children import Child
-from deployments.environments import own_pages, server_environment, worker_environment
+from deployments.catalogue import load_deployments
+from deployments.children import ManagedProcess
+from deployments.environments import server_environment, ui_cors_environment, worker_environment
 from deployments.guard import MARKER_VARIABLE
-from deployments.healthy import own_address
+from deployments.healthy import local_api_url
 from deployments.launch import with_start_log
-from deployments.pools import LIGHT, pool_environment, worker_command
+from deployments.pools import LIGHT_POOL, pool_environment, worker_command
 from tasks.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StackPlan:
     """Configuration of a stack: settings, ports and number of concurrent jobs."""
 
     settings: Settings
@@ -31,7 +31,7 @@ class Plan:
         return self.settings.home
 
     @property
-    def work(self) -> Path:
+    def working_directory(self) -> Path:
         """Working directory of every process; it contains no importable modules."""
         return self.home / "work"
 
@@ -43,10 +43,10 @@ class Plan:
     @property
     def api_url(self) -> str:
         """URL of the API on this computer."""
-        return own_address(self.settings.api)
+        return local_api_url(self.settings.api)
 
 
-def environment(plan: Plan, marker: str) -> dict[str, str]:
+def stack_environment(plan: StackPlan, marker: str) -> dict[str, str]:
     """
     Return the environment variables of the stack's processes.
 
@@ -71,16 +71,16 @@ def environment(plan: Plan, marker: str) -> dict[str, str]:
     }
 
 
-def server(plan: Plan, env: Mapping[str, str]) -> Child:
+def prefect_server_process(plan: StackPlan, env: Mapping[str, str]) -> ManagedProcess:
     """Return the Prefect server, with its SQLite database in the home folder."""
     # the block may not exist yet when the server starts, and the server stores no results
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
-    env |= own_pages(plan.prefect_port)
-    command = with_start_log("prefect", server_command("127.0.0.1", plan.prefect_port))
-    return Child("prefect", command, env, plan.settings.logs)
+    env |= ui_cors_environment(plan.prefect_port)
+    command = with_start_log("prefect", prefect_server_command("127.0.0.1", plan.prefect_port))
+    return ManagedProcess("prefect", command, env, plan.settings.logs)
 
 
-def server_command(host: str, port: int) -> list[str]:
+def prefect_server_command(host: str, port: int) -> list[str]:
     """
     Return the command line of a Prefect server.
 
@@ -94,31 +94,31 @@ def server_command(host: str, port: int) -> list[str]:
     return [*command, "--log-level", "warning"]
 
 
-def deployer(plan: Plan, env: Mapping[str, str]) -> Child:
+def deploy_process(plan: StackPlan, env: Mapping[str, str]) -> ManagedProcess:
     """Return the process that updates work pools and deployments, requeues interrupted jobs, and exits."""
     env = {name: value for name, value in env.items() if name != "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK"}
     command = with_start_log("deploy", [sys.executable, "-m", "deployments.cli", "deploy", "--settle"])
-    return Child("deploy", command, env, plan.settings.logs)
+    return ManagedProcess("deploy", command, env, plan.settings.logs)
 
 
-def workers(plan: Plan, env: Mapping[str, str]) -> list[Child]:
+def worker_processes(plan: StackPlan, env: Mapping[str, str]) -> list[ManagedProcess]:
     """Return one worker per work pool of prefect.yaml."""
     return [
-        Child(
+        ManagedProcess(
             f"worker-{pool}",
             with_start_log(
                 f"worker-{pool}",
-                worker_command(pool, f"{pool}-{os.getpid()}", 1 if pool == LIGHT else plan.jobs),
+                worker_command(pool, f"{pool}-{os.getpid()}", 1 if pool == LIGHT_POOL else plan.jobs),
             ),
             {**env, **pool_environment(pool)},
             plan.settings.logs,
-            terms=2,  # the first SIGTERM only drains the worker
+            sigterm_count=2,  # the first SIGTERM only drains the worker
         )
-        for pool in sorted({item.pool for item in declared()})
+        for pool in sorted({item.pool for item in load_deployments()})
     ]
 
 
-def api(plan: Plan, env: Mapping[str, str]) -> Child:
+def api_process(plan: StackPlan, env: Mapping[str, str]) -> ManagedProcess:
     """Return the process of the REST API."""
     command = with_start_log("api", [sys.executable, "-m", "deployments.cli", "api"])
-    return Child("api", command, env, plan.settings.logs)
+    return ManagedProcess("api", command, env, plan.settings.logs)

@@ -13,14 +13,14 @@ from typing import Final
 
 from tasks.settings import StartSettings
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_CPU_S: Final = 0.2
-_BYTES: Final = 1 << 16
+_CLOCK_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_MIN_CPU_S: Final = 0.2
+_MIN_READ_BYTES: Final = 1 << 16
 """Thresholds of progress in CPU seconds and bytes read; idle threads that send reports stay below."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ResourceUse:
     """
     The cumulative resource use of a process and its descendants.
 
@@ -31,21 +31,30 @@ class Work:
     """
 
     cpu_s: float = 0.0
-    bytes: int = 0
-    faults: int = 0
+    read_bytes: int = 0
+    major_faults: int = 0
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.cpu_s + other.cpu_s, self.bytes + other.bytes, self.faults + other.faults)
+    def __add__(self, other: "ResourceUse") -> "ResourceUse":
+        return ResourceUse(
+            self.cpu_s + other.cpu_s,
+            self.read_bytes + other.read_bytes,
+            self.major_faults + other.major_faults,
+        )
 
-    def is_beyond(self, before: "Work") -> bool:
+    def has_progressed_since(self, earlier: "ResourceUse") -> bool:
         """Return whether this is progress over an earlier value; the end of a descendant counts too."""
-        cpu_s, count = self.cpu_s - before.cpu_s, self.bytes - before.bytes
-        return cpu_s >= _CPU_S or count >= _BYTES or min(cpu_s, count) < 0 or self.faults != before.faults
+        cpu_s, read_bytes = self.cpu_s - earlier.cpu_s, self.read_bytes - earlier.read_bytes
+        return (
+            cpu_s >= _MIN_CPU_S
+            or read_bytes >= _MIN_READ_BYTES
+            or min(cpu_s, read_bytes) < 0
+            or self.major_faults != earlier.major_faults
+        )
 
 
-def work_of(root: int) -> Work:
+def process_tree_use(root: int) -> ResourceUse:
     """Return the resource use of a process and its descendants; zero where /proc is not available."""
-    parents, done = dict[int, int](), dict[int, Work]()
+    parents, use_by_pid = dict[int, int](), dict[int, ResourceUse]()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
@@ -55,9 +64,9 @@ def work_of(root: int) -> Work:
         parents[pid] = int(fields[1])
         # utime, stime, cutime, cstime: the process and its reaped children
         cpu = sum(map(int, fields[11:15]))
-        done[pid] = Work(cpu / _TICKS, 0, int(fields[9]))
-    tree = [pid for pid in done if _descends(pid, root, parents)]
-    return sum((done[pid] + Work(bytes=_read_bytes(pid)) for pid in tree), Work())
+        use_by_pid[pid] = ResourceUse(cpu / _CLOCK_TICKS_PER_S, 0, int(fields[9]))
+    tree = [pid for pid in use_by_pid if _descends(pid, root, parents)]
+    return sum((use_by_pid[pid] + ResourceUse(read_bytes=_read_bytes(pid)) for pid in tree), ResourceUse())
 
 
 def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
@@ -76,7 +85,7 @@ def _read_bytes(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("rchar:")), 0)
 
 
-class StartWatch:
+class StartMonitor:
     """Tracks the progress of starting processes against a stall limit and a total limit."""
 
     def __init__(self, limits: StartSettings) -> None:
@@ -87,16 +96,16 @@ class StartWatch:
             limits: in seconds: `stall_s`, the longest time without progress; `limit_s`, the longest start.
         """
         self._limits = limits
-        self._began = self._moved = time.monotonic()
-        self._work = dict[int, Work]()
-        self._signs: Hashable = None
+        self._started_at = self._last_progress_at = time.monotonic()
+        self._use_by_pid = dict[int, ResourceUse]()
+        self._progress_token: Hashable = None
 
     @property
-    def seconds(self) -> float:
+    def elapsed_s(self) -> float:
         """Seconds since the start of the measurement."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started_at
 
-    def update(self, pids: Iterable[int], signs: Hashable = None) -> None:
+    def update(self, pids: Iterable[int], progress_token: Hashable = None) -> None:
         """
         Record progress; call this about once a second.
 
@@ -104,23 +113,23 @@ class StartWatch:
             pids:           ids of the starting processes.
             progress_token: any value; a change of it counts as progress.
         """
-        moved = signs != self._signs
-        self._signs = signs
+        has_progress = progress_token != self._progress_token
+        self._progress_token = progress_token
         for pid in pids:
-            work = work_of(pid)
-            if pid not in self._work or work.is_beyond(self._work[pid]):
-                self._work[pid], moved = work, True
-        if moved:
-            self._moved = time.monotonic()
+            use = process_tree_use(pid)
+            if pid not in self._use_by_pid or use.has_progressed_since(self._use_by_pid[pid]):
+                self._use_by_pid[pid], has_progress = use, True
+        if has_progress:
+            self._last_progress_at = time.monotonic()
 
-    def failure(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """Return why to stop waiting, as the predicate of a sentence; None to continue waiting."""
-        still_s = time.monotonic() - self._moved
-        if still_s > self._limits.stall_s:
+        stalled_s = time.monotonic() - self._last_progress_at
+        if stalled_s > self._limits.stall_s:
             return (
-                f"made no progress for {still_s:.0f} s: no CPU time, no reads, no log output"
+                f"made no progress for {stalled_s:.0f} s: no CPU time, no reads, no log output"
                 " (MUSETALK_START__STALL_S sets the limit)"
             )
-        if self.seconds > self._limits.limit_s:
-            return f"was not ready within {self.seconds:.0f} s (MUSETALK_START__LIMIT_S sets the limit)"
+        if self.elapsed_s > self._limits.limit_s:
+            return f"was not ready within {self.elapsed_s:.0f} s (MUSETALK_START__LIMIT_S sets the limit)"
         return None

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from deployments.catalogue import Deployed
+from deployments.catalogue import DeploymentSpec
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
-def apply_triggers(client: "SyncPrefectClient", item: Deployed) -> list[str]:
+def apply_triggers(client: "SyncPrefectClient", item: DeploymentSpec) -> list[str]:
     """
     Create the automations of a deployment's triggers, and recreate those that run an outdated deployment.
 
@@ -24,18 +24,18 @@ def apply_triggers(client: "SyncPrefectClient", item: Deployed) -> list[str]:
     if not item.triggers:
         return []
     deployment = client.read_deployment_by_name(f"{item.job_type.name}/{item.name}").id
-    return [line for trigger in item.triggers if (line := _apply(client, dict(trigger), deployment))]
+    return [line for trigger in item.triggers if (line := _ensure_trigger(client, dict(trigger), deployment))]
 
 
-def _apply(client: "SyncPrefectClient", trigger: dict[str, Any], deployment: Any) -> str:
+def _ensure_trigger(client: "SyncPrefectClient", trigger: dict[str, Any], deployment: Any) -> str:
     from prefect.events import DeploymentEventTrigger
 
-    made = DeploymentEventTrigger.model_validate(trigger)
-    known = client.read_automations_by_name(made.name or "")
-    if any(getattr(action, "deployment_id", None) == deployment for it in known for action in it.actions):
+    event_trigger = DeploymentEventTrigger.model_validate(trigger)
+    existing = client.read_automations_by_name(event_trigger.name or "")
+    if any(getattr(action, "deployment_id", None) == deployment for it in existing for action in it.actions):
         return ""
-    for outdated in known:
+    for outdated in existing:
         client.delete_automation(outdated.id)
-    made.set_deployment_id(deployment)
-    client.create_automation(made.as_automation())
-    return f"created automation {made.name!r}"
+    event_trigger.set_deployment_id(deployment)
+    client.create_automation(event_trigger.as_automation())
+    return f"created automation {event_trigger.name!r}"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from deployments import stack
-from deployments.children import Child, Guard, describe
-from deployments.environments import scratch
-from deployments.lock import HomeLock, running
+from deployments.children import Guard, ManagedProcess, describe_process
+from deployments.environments import temp_folder
+from deployments.lock import HomeLock, find_running_stack
 from deployments.messaging import require_redis
-from deployments.show import Waiting, waiting, waiting_lines
-from deployments.stack import Plan
-from deployments.start_watch import StartWatch
+from deployments.show import WaitCallback, plain_wait_callback, show_waiting
+from deployments.stack import StackPlan
+from deployments.start_watch import StartMonitor
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 STOP_GRACE_S = 8.0
 WORKER_MIN_LIFE_S = 10.0
 """Seconds; a worker that exits sooner than this after its start is not restarted, and the stack stops."""
-WORKER_STEADY_S = 300.0
+WORKER_STABLE_AFTER_S = 300.0
 """Seconds; a worker that ran for this long is restarted without a delay."""
-_RESTART_PAUSES_S = (0.0, 5.0, 15.0, 60.0)
+_RESTART_DELAYS_S = (0.0, 5.0, 15.0, 60.0)
 """Delays before a restart, by the number of preceding consecutive runs shorter than WORKER_STABLE_AFTER_S."""
-_LOOK_S = 0.1
-_WATCH_S = 0.5
+_POLL_INTERVAL_S = 0.1
+_WATCH_INTERVAL_S = 0.5
 """Seconds between checks of the running processes; signals are handled at once."""
-_PROGRESS_S = 1.0
+_PROGRESS_INTERVAL_S = 1.0
 
 
 class StackError(Exception):
     """The stack could not start, or had to stop; the message says how to fix it."""
 
 
-class StackStopped(Exception):
+class StackStopRequested(Exception):
     """A stop was requested while the stack was starting or being checked."""
 
 
@@ -52,9 +52,9 @@ class Supervisor:
 
     def __init__(
         self,
-        plan: Plan,
-        say: Callable[[str], None],
-        show_waiting: Callable[[], AbstractContextManager[Waiting]] | None = None,
+        plan: StackPlan,
+        log: Callable[[str], None],
+        show_waiting: Callable[[], AbstractContextManager[WaitCallback]] | None = None,
     ) -> None:
         """
         Configure a stack without starting it.
@@ -65,15 +65,15 @@ class Supervisor:
             show_waiting: opens a progress display; None: lines through `log`.
         """
         self.plan = plan
-        self._say = say
-        self._show_waiting = show_waiting or (lambda: nullcontext(waiting_lines(say)))
+        self._log = log
+        self._show_waiting = show_waiting or (lambda: nullcontext(plain_wait_callback(log)))
         self._lock = HomeLock(plan.home)
-        self._stopping = threading.Event()
-        self._children: list[Child] = []
-        self._workers: list[Child] = []
-        self._ends: dict[str, int] = {}
+        self._stop_requested = threading.Event()
+        self._processes: list[ManagedProcess] = []
+        self._workers: list[ManagedProcess] = []
+        self._short_run_counts: dict[str, int] = {}
         """Number of consecutive short runs of each worker."""
-        self._due: dict[str, float] = {}
+        self._restart_due_at: dict[str, float] = {}
         """Monotonic time of the restart of each worker that has exited."""
         self._guard: Guard | None = None
 
@@ -90,9 +90,9 @@ class Supervisor:
         """Stop the stack."""
         self.stop()
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Make `start` raise and `watch` return soon; safe in a signal handler."""
-        self._stopping.set()
+        self._stop_requested.set()
 
     def start(self) -> None:
         """
@@ -104,65 +104,72 @@ class Supervisor:
             RedisUnusable:      the configured Redis cannot be used.
             StackStopRequested: `request_stop` was called meanwhile.
         """
-        began = time.monotonic()
-        self._claim()
+        started_at = time.monotonic()
+        self._acquire_home()
         marker = uuid4().hex
-        env = stack.environment(self.plan, marker)
+        env = stack.stack_environment(self.plan, marker)
         self._guard = Guard(marker)
-        self._say("starting the Prefect server")
-        server = self._launch(stack.server(self.plan, env))
-        deployer = self._launch(
-            stack.deployer(self.plan, env)
+        self._log("starting the Prefect server")
+        server = self._start_process(stack.prefect_server_process(self.plan, env))
+        deployer = self._start_process(
+            stack.deploy_process(self.plan, env)
         )  # loads while the server does, then waits for it
-        self._wait(lambda: _answers(f"{self.plan.prefect_url}/api/ready"), lambda: [server], server, deployer)
-        self._say("updating work pools and deployments")
-        self._wait(lambda: deployer.exit_status == 0, lambda: [deployer], server, deployer)
-        self._children.remove(deployer)
-        self._say("starting the worker and the API")
-        self._workers = [self._launch(worker) for worker in stack.workers(self.plan, env)]
-        api = self._launch(stack.api(self.plan, env))
+        self._wait_while_progress(
+            lambda: _is_responding(f"{self.plan.prefect_url}/api/ready"), lambda: [server], server, deployer
+        )
+        self._log("updating work pools and deployments")
+        self._wait_while_progress(lambda: deployer.exit_status == 0, lambda: [deployer], server, deployer)
+        self._processes.remove(deployer)
+        self._log("starting the worker and the API")
+        self._workers = [self._start_process(worker) for worker in stack.worker_processes(self.plan, env)]
+        api = self._start_process(stack.api_process(self.plan, env))
         ready = f"{self.plan.api_url}/readyz"
-        self._wait(
-            lambda: _answers(ready),
-            lambda: _not_ready(_checks(ready), api, self._workers),
+        self._wait_while_progress(
+            lambda: _is_responding(ready),
+            lambda: _unready_processes(_read_readiness_checks(ready), api, self._workers),
             server,
             *self._workers,
             api,
-            why=lambda: _trouble(ready),
+            other_reasons=lambda: _failed_checks(ready),
         )
-        self._lock.announce(self.plan.api_url, self.plan.prefect_url)
-        self._say(f"ready after {time.monotonic() - began:.0f} s")
+        self._lock.publish_addresses(self.plan.api_url, self.plan.prefect_url)
+        self._log(f"ready after {time.monotonic() - started_at:.0f} s")
 
-    def _claim(self) -> None:
+    def _acquire_home(self) -> None:
         require_redis(self.plan.settings.redis)
         home = self.plan.home
-        if not self._lock.take():
-            other = running(home)
-            where = f" (process {other.pid}, API at {other.api_url})" if other else ""
+        if not self._lock.acquire():
+            other_stack = find_running_stack(home)
+            where = f" (process {other_stack.pid}, API at {other_stack.api_url})" if other_stack else ""
             raise StackError(
                 f"A stack is already running on {home}{where}. Use it, stop it, or choose another"
                 " folder with --home."
             )
         settings = self.plan.settings
-        for folder in (self.plan.work, scratch(settings), settings.logs, settings.prefect_home):
+        for folder in (
+            self.plan.working_directory,
+            temp_folder(settings),
+            settings.logs,
+            settings.prefect_home,
+        ):
             folder.mkdir(parents=True, exist_ok=True)
         api = settings.api
         if api.port == self.plan.prefect_port:
             raise StackError("The API and the Prefect server need different ports: set another --port.")
-        _require_free("127.0.0.1", self.plan.prefect_port, "the Prefect server", "--prefect-port")
-        _require_free(api.host, api.port, "the API", "--port")
+        _require_free_port("127.0.0.1", self.plan.prefect_port, "the Prefect server", "--prefect-port")
+        _require_free_port(api.host, api.port, "the API", "--port")
 
-    def _launch(self, child: Child) -> Child:
-        child.start(cwd=self.plan.work)
-        self._children.append(child)
-        return child
+    def _start_process(self, process: ManagedProcess) -> ManagedProcess:
+        process.start(cwd=self.plan.working_directory)
+        self._processes.append(process)
+        return process
 
-    def _wait(
+    def _wait_while_progress(
         self,
-        done: Callable[[], bool],
-        awaited: Callable[[], list[Child]],
-        *needed: Child,
-        why: Callable[[], str] = lambda: "",
+        is_done: Callable[[], bool],
+        pending_processes: Callable[[], list[ManagedProcess]],
+        *required: ManagedProcess,
+        other_reasons: Callable[[], str] = lambda: "",
     ) -> None:
         """
         Wait for a condition while the starting processes make progress.
@@ -179,26 +186,28 @@ class Supervisor:
                                 `start.limit_s`.
             StackStopRequested: `request_stop` was called.
         """
-        watch, looked_at = StartWatch(self.plan.settings.start), 0.0
+        monitor, checked_at = StartMonitor(self.plan.settings.start), 0.0
         with self._show_waiting() as show:
-            while not done():
-                if self._stopping.wait(_LOOK_S):
-                    raise StackStopped
-                for child in needed:
-                    if child.exit_status:
-                        raise _ended(child)
-                if time.monotonic() - looked_at < _PROGRESS_S:
+            while not is_done():
+                if self._stop_requested.wait(_POLL_INTERVAL_S):
+                    raise StackStopRequested
+                for process in required:
+                    if process.exit_status:
+                        raise _exit_error(process)
+                if time.monotonic() - checked_at < _PROGRESS_INTERVAL_S:
                     continue
-                left, reasons = awaited(), why()
-                pids = [child.pid for child in left if child.pid is not None]
-                watch.update(pids, (reasons, tuple(child.log_bytes for child in left)))
-                looked_at = time.monotonic()
-                if trouble := watch.failure():
-                    raise _start_failure(trouble, left, reasons)
-                awaits = "; ".join(describe(child) for child in left) or reasons.replace("\n", "; ")
-                show(watch.seconds, f"waiting for {awaits}")
+                pending, reasons = pending_processes(), other_reasons()
+                pids = [process.pid for process in pending if process.pid is not None]
+                monitor.update(pids, (reasons, tuple(process.log_bytes for process in pending)))
+                checked_at = time.monotonic()
+                if failure := monitor.failure_reason():
+                    raise _start_error(failure, pending, reasons)
+                pending_text = "; ".join(describe_process(process) for process in pending) or reasons.replace(
+                    "\n", "; "
+                )
+                show(monitor.elapsed_s, f"waiting for {pending_text}")
 
-    def look(self) -> None:
+    def check(self) -> None:
         """
         Check all processes once and restart workers that have exited.
 
@@ -206,31 +215,31 @@ class Supervisor:
             StackError:         the server, the API or a worker younger than WORKER_MIN_LIFE_S has exited.
             StackStopRequested: `request_stop` was called.
         """
-        if self._stopping.is_set():
-            raise StackStopped
+        if self._stop_requested.is_set():
+            raise StackStopRequested
         self._restart_workers()
 
     def _restart_workers(self) -> None:
-        for child in [child for child in self._children if child.exit_status is not None]:
-            if child.name not in self._due:
-                self._due[child.name] = time.monotonic() + self._pause_after(child)
-            if time.monotonic() >= self._due[child.name]:
-                del self._due[child.name]
-                child.start(cwd=self.plan.work)
+        for process in [process for process in self._processes if process.exit_status is not None]:
+            if process.name not in self._restart_due_at:
+                self._restart_due_at[process.name] = time.monotonic() + self._restart_delay(process)
+            if time.monotonic() >= self._restart_due_at[process.name]:
+                del self._restart_due_at[process.name]
+                process.start(cwd=self.plan.working_directory)
 
-    def _pause_after(self, child: Child) -> float:
+    def _restart_delay(self, process: ManagedProcess) -> float:
         """Return the delay in seconds before an exited worker is restarted, and log the restart."""
-        lived = time.monotonic() - child.started_at
-        if child not in self._workers or lived < WORKER_MIN_LIFE_S:
-            raise _ended(child)
-        early = 0 if lived > WORKER_STEADY_S else self._ends.get(child.name, 0)
-        self._ends[child.name] = early + 1
-        pause = _RESTART_PAUSES_S[min(early, len(_RESTART_PAUSES_S) - 1)]
-        when = f"in {pause:.0f} s" if pause else "now"
-        self._say(
-            f"{child.name} exited with status {child.exit_status} and is restarted {when}.\n{child.tail()}"
+        uptime_s = time.monotonic() - process.started_at
+        if process not in self._workers or uptime_s < WORKER_MIN_LIFE_S:
+            raise _exit_error(process)
+        short_runs = 0 if uptime_s > WORKER_STABLE_AFTER_S else self._short_run_counts.get(process.name, 0)
+        self._short_run_counts[process.name] = short_runs + 1
+        delay_s = _RESTART_DELAYS_S[min(short_runs, len(_RESTART_DELAYS_S) - 1)]
+        when = f"in {delay_s:.0f} s" if delay_s else "now"
+        self._log(
+            f"{process.name} exited with status {process.exit_status} and is restarted {when}.\n{process.log_tail()}"
         )
-        return pause
+        return delay_s
 
     def watch(self) -> None:
         """
@@ -239,33 +248,33 @@ class Supervisor:
         Raises:
             StackError: see `check`.
         """
-        while not self._stopping.wait(_WATCH_S):
+        while not self._stop_requested.wait(_WATCH_INTERVAL_S):
             self._restart_workers()
 
     def stop(self) -> None:
         """Stop all processes in reverse order; those that ignore SIGTERM are killed."""
-        while self._children:
-            self._children.pop().stop(STOP_GRACE_S)
+        while self._processes:
+            self._processes.pop().stop(STOP_GRACE_S)
         if self._guard is not None:
-            self._guard.sweep(grace_s=1.0)
+            self._guard.terminate_stack(grace_s=1.0)
             self._guard = None
         self._lock.release()
 
 
-def _ended(child: Child) -> StackError:
+def _exit_error(process: ManagedProcess) -> StackError:
     return StackError(
-        f"{child.name} exited with status {child.exit_status}. Last lines of {child.log}:\n{child.tail()}"
+        f"{process.name} exited with status {process.exit_status}. Last lines of {process.log_path}:\n{process.log_tail()}"
     )
 
 
-def _start_failure(trouble: str, awaited: list[Child], reasons: str) -> StackError:
-    names = " and ".join(f"{child.name} (process {child.pid})" for child in awaited) or "The API"
-    logs = [f"Last lines of {child.log}:\n{child.tail() or '(empty)'}" for child in awaited]
-    step = "Run `musetalk doctor`, fix the reported problems, and start again."
-    return StackError("\n".join(part for part in (f"{names} {trouble}.", reasons, *logs, step) if part))
+def _start_error(failure: str, pending: list[ManagedProcess], reasons: str) -> StackError:
+    names = " and ".join(f"{child.name} (process {child.pid})" for child in pending) or "The API"
+    logs = [f"Last lines of {child.log_path}:\n{child.log_tail() or '(empty)'}" for child in pending]
+    next_step = "Run `musetalk doctor`, fix the reported problems, and start again."
+    return StackError("\n".join(part for part in (f"{names} {failure}.", reasons, *logs, next_step) if part))
 
 
-def _require_free(host: str, port: int, use: str, option: str) -> None:
+def _require_free_port(host: str, port: int, use: str, option: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -278,7 +287,7 @@ def _require_free(host: str, port: int, use: str, option: str) -> None:
             ) from error
 
 
-def _answers(url: str) -> bool:
+def _is_responding(url: str) -> bool:
     import httpx
 
     try:
@@ -287,7 +296,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _checks(url: str) -> dict[str, str] | None:
+def _read_readiness_checks(url: str) -> dict[str, str] | None:
     """Return the API's readiness checks as `{name: "ok" or error}`; None while it does not respond."""
     import httpx
 
@@ -298,21 +307,23 @@ def _checks(url: str) -> dict[str, str] | None:
     return checks
 
 
-def _trouble(url: str) -> str:
+def _failed_checks(url: str) -> str:
     """Return the failed readiness checks, one per line, for example an unreachable store."""
-    checks = _checks(url) or {}
+    checks = _read_readiness_checks(url) or {}
     return "\n".join(f"{name}: {text}" for name, text in checks.items() if text != "ok")
 
 
-def _not_ready(checks: dict[str, str] | None, api: Child, workers: list[Child]) -> list[Child]:
+def _unready_processes(
+    checks: dict[str, str] | None, api: ManagedProcess, workers: list[ManagedProcess]
+) -> list[ManagedProcess]:
     """Return the processes that are still starting; empty if all are ready and another check fails."""
     if checks is None:
         return [api]
-    bad = {name.replace(" ", "-") for name, text in checks.items() if text != "ok"}
-    return [worker for worker in workers if worker.name in bad]
+    failed_names = {name.replace(" ", "-") for name, text in checks.items() if text != "ok"}
+    return [worker for worker in workers if worker.name in failed_names]
 
 
-def run_until_signalled(plan: Plan, out: "Console") -> None:
+def run_until_signal(plan: StackPlan, out: "Console") -> None:
     """
     Run a stack until Ctrl-C or SIGTERM.
 
@@ -323,8 +334,8 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
     Raises:
         StackError: see `Supervisor`.
     """
-    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(waiting, out))
-    with signals_ask(supervisor):
+    supervisor = Supervisor(plan, lambda line: out.print(line, markup=False), partial(show_waiting, out))
+    with stop_on_signals(supervisor):
         try:
             with supervisor:
                 out.print(f"jobs:    {plan.api_url}/docs")
@@ -333,25 +344,25 @@ def run_until_signalled(plan: Plan, out: "Console") -> None:
                 out.print("Ctrl-C stops everything.")
                 supervisor.watch()
                 out.print("stopping")
-        except StackStopped:
+        except StackStopRequested:
             out.print("stopped while starting")
             return
     out.print("stopped")
 
 
 @contextmanager
-def signals_ask(supervisor: Supervisor) -> Generator[None]:
+def stop_on_signals(supervisor: Supervisor) -> Generator[None]:
     """Stop a stack on SIGINT (Ctrl-C), SIGTERM and SIGHUP (closed terminal) while the block runs."""
     # set a handler even if the shell ignores SIGINT: otherwise child processes inherit that, and a Prefect
     # worker that ignores SIGINT ignores SIGTERM too
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def ask(*_: object) -> None:
-        supervisor.ask_to_stop()
+    def on_signal(*_: object) -> None:
+        supervisor.request_stop()
 
-    before = {number: signal.signal(number, ask) for number in numbers}
+    previous_handlers = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flows.control import NOTIFY_START_TAG, NOTIFY_TAG
 from flows.family import CHAIN_TAG
-from flows.registry import INTERNAL
-from tasks.event_names import PROGRESSED
+from flows.registry import INTERNAL_FLOWS
+from tasks.event_names import PROGRESS_EVENT
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class AutomationSpec:
     """
     An automation that runs an internal flow when a job's run emits one of several events.
 
@@ -34,35 +34,42 @@ class Watch:
     events: frozenset[str]
     tag: str | None = None
     flow: str = "announce"
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra_parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def _states(*names: str) -> frozenset[str]:
+def _state_events(*names: str) -> frozenset[str]:
     return frozenset(f"prefect.flow-run.{name}" for name in names)
 
 
-_NUMBER: Final = {"__prefect_kind": "jinja", "template": "{{ event.payload.number }}"}
+_PROGRESS_NUMBER_TEMPLATE: Final = {"__prefect_kind": "jinja", "template": "{{ event.payload.number }}"}
 
-WATCHES: Final = (
+AUTOMATIONS: Final = (
     # the janitor handles jobs that end in a custom state
-    Watch(
+    AutomationSpec(
         "musetalk: somebody is to be told of a job's end",
-        _states("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
+        _state_events("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
         NOTIFY_TAG,
     ),
-    Watch("musetalk: somebody is to be told of a job's start", _states("Running"), NOTIFY_START_TAG),
-    Watch(
+    AutomationSpec(
+        "musetalk: somebody is to be told of a job's start", _state_events("Running"), NOTIFY_START_TAG
+    ),
+    AutomationSpec(
         "musetalk: somebody is to be told how far a job is",
-        frozenset({PROGRESSED}),
+        frozenset({PROGRESS_EVENT}),
         flow="notify",  # progress is delivered directly, without the lookup of earlier attempts in `announce`
-        more={"event": "progress", "number": {"__prefect_kind": "json", "value": _NUMBER}},
+        extra_parameters={
+            "event": "progress",
+            "number": {"__prefect_kind": "json", "value": _PROGRESS_NUMBER_TEMPLATE},
+        },
     ),
     # a suspended parent, or one whose worker has died, cannot cancel its child jobs itself
-    Watch("musetalk: a batch or pipeline is cancelled", _states("Cancelled"), CHAIN_TAG, flow="end_parts"),
+    AutomationSpec(
+        "musetalk: a batch or pipeline is cancelled", _state_events("Cancelled"), CHAIN_TAG, flow="end_parts"
+    ),
 )
 
 
-def apply_automations(client: "SyncPrefectClient") -> list[str]:
+def apply_job_event_automations(client: "SyncPrefectClient") -> list[str]:
     """
     Create missing automations, and recreate those that run an outdated deployment.
 
@@ -73,40 +80,42 @@ def apply_automations(client: "SyncPrefectClient") -> list[str]:
         One line per created automation.
     """
     deployments = {
-        flow: client.read_deployment_by_name(INTERNAL[flow].deployment).id
-        for flow in {watch.flow for watch in WATCHES}
+        flow: client.read_deployment_by_name(INTERNAL_FLOWS[flow].deployment).id
+        for flow in {watch.flow for watch in AUTOMATIONS}
     }
-    return [line for watch in WATCHES if (line := _apply(client, watch, deployments[watch.flow]))]
+    return [
+        line for watch in AUTOMATIONS if (line := _ensure_automation(client, watch, deployments[watch.flow]))
+    ]
 
 
-def _apply(client: "SyncPrefectClient", watch: Watch, deployment: "UUID") -> str:
-    known = client.read_automations_by_name(watch.name)
-    if any(getattr(action, "deployment_id", None) == deployment for it in known for action in it.actions):
+def _ensure_automation(client: "SyncPrefectClient", spec: AutomationSpec, deployment: "UUID") -> str:
+    existing = client.read_automations_by_name(spec.name)
+    if any(getattr(action, "deployment_id", None) == deployment for it in existing for action in it.actions):
         return ""
-    for outdated in known:
+    for outdated in existing:
         client.delete_automation(outdated.id)
-    client.create_automation(_automation(watch, deployment))
-    return f"created automation {watch.name!r}"
+    client.create_automation(_build_automation(spec, deployment))
+    return f"created automation {spec.name!r}"
 
 
-def _automation(watch: Watch, deployment: "UUID") -> "AutomationCore":
+def _build_automation(spec: AutomationSpec, deployment: "UUID") -> "AutomationCore":
     from prefect.events.actions import RunDeployment
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    tagged = {"prefect.resource.id": f"prefect.tag.{watch.tag}", "prefect.resource.role": "tag"}
+    tag_resource = {"prefect.resource.id": f"prefect.tag.{spec.tag}", "prefect.resource.role": "tag"}
     trigger = EventTrigger(
-        expect=set(watch.events),
+        expect=set(spec.events),
         match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
-        match_related=tagged if watch.tag else {},  # pyright: ignore[reportArgumentType]
+        match_related=tag_resource if spec.tag else {},  # pyright: ignore[reportArgumentType]
         posture=Posture.Reactive,
         threshold=1,
         within=timedelta(0),
     )
-    run = {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}
+    run_id_template = {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}
     action = RunDeployment(
         source="selected",
         deployment_id=deployment,
-        parameters={"job": {"run": run, **watch.more}},
+        parameters={"job": {"run": run_id_template, **spec.extra_parameters}},
         job_variables=None,
     )
-    return AutomationCore(name=watch.name, trigger=trigger, actions=[action])
+    return AutomationCore(name=spec.name, trigger=trigger, actions=[action])

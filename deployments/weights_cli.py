@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.plain import plain_errors, read_settings
-from deployments.show import console
+from deployments.plain import read_settings, user_errors
+from deployments.show import output_console
 
 if TYPE_CHECKING:
-    from musetalk_core.weights.layout import Layout, Look
+    from musetalk_core.weights.layout import LocalModels, ModelStatus
     from musetalk_core.weights.records import Model
 
 app = typer.Typer(help="Models on this computer: list, pull, verify.", no_args_is_help=True)
@@ -18,7 +18,7 @@ app = typer.Typer(help="Models on this computer: list, pull, verify.", no_args_i
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or groups, as `list` shows them.")
 ]
-_MB = 1e6
+_BYTES_PER_MB = 1e6
 
 
 @app.command("list")
@@ -26,19 +26,21 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     """List all known models with their state, size, source and licence."""
     import json
 
-    with plain_errors():
-        here = _layout()
-        rows = [_row(here.look(name)) for name in _known()]
+    with user_errors():
+        local_models = _local_models()
+        rows = [_table_row(local_models.status(name)) for name in _known_model_names()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    head = {"name": "NAME", "state": "STATE", "size": "SIZE", "source": "SOURCE", "licence": "LICENCE"}
-    shown = [head, *({**row, "size": _size(row["bytes"])} for row in rows)]
-    width = {key: max(len(str(row[key])) for row in shown) for key in head}
-    for row in shown:
-        line = "  ".join(str(row[key]).ljust(width[key]) for key in head)
-        console().print(line.rstrip(), markup=False)
-    console().print(f"\nFolder: {here.folder}. Groups: {', '.join(_groups())}.", markup=False)
+    header = {"name": "NAME", "state": "STATE", "size": "SIZE", "source": "SOURCE", "licence": "LICENCE"}
+    table_rows = [header, *({**row, "size": _format_size(row["bytes"])} for row in rows)]
+    width = {key: max(len(str(row[key])) for row in table_rows) for key in header}
+    for row in table_rows:
+        line = "  ".join(str(row[key]).ljust(width[key]) for key in header)
+        output_console().print(line.rstrip(), markup=False)
+    output_console().print(
+        f"\nFolder: {local_models.folder}. Groups: {', '.join(_group_labels())}.", markup=False
+    )
 
 
 @app.command()
@@ -46,35 +48,38 @@ def path(
     name: Annotated[str | None, typer.Argument(help="Model name; default: the folder of all models.")] = None,
 ) -> None:
     """Print the folder of the models, or the paths of one model's files."""
-    with plain_errors():
-        here = _layout()
-        for line in [here.folder] if name is None else here.find(name).values():
+    with user_errors():
+        local_models = _local_models()
+        for line in [local_models.folder] if name is None else local_models.find(name).values():
             typer.echo(str(line))
 
 
 @app.command()
 def verify(names: NamesArgument = None) -> None:
     """Compare every file with its known checksum. The exit status is 1 if a file is wrong or missing."""
-    from deployments.weights_show import watching
-    from musetalk_core.weights.manifest import models
-    from musetalk_core.weights.verify import verify as verified
+    from deployments.weights_show import show_downloads
+    from musetalk_core.weights.manifest import resolve_models
+    from musetalk_core.weights.verify import verify_model as verified
 
-    bad = False
-    with plain_errors():
-        here = _layout()
-        chosen = [model.name for model in models(names)] if names else _there(here)
-        for name in chosen:
-            with watching(console()) as watch:
-                watch.begin(name, _bytes(here.look(name)))
-                checked = verified(here, name, on_bytes=watch.advance)
-            for one in checked:
-                sha256 = f" (SHA-256 {one.sha256})" if one.verdict == "unknown" else ""
-                console().print(
-                    f"{one.verdict.upper():<8}{name}: {one.path} {one.detail}{sha256}", markup=False
+    has_bad_files = False
+    with user_errors():
+        local_models = _local_models()
+        model_names = (
+            [model.name for model in resolve_models(names)] if names else _installed_model_names(local_models)
+        )
+        for name in model_names:
+            with show_downloads(output_console()) as progress:
+                progress.begin(name, _total_bytes(local_models.status(name)))
+                file_checks = verified(local_models, name, on_bytes=progress.advance)
+            for file_check in file_checks:
+                sha256 = f" (SHA-256 {file_check.sha256})" if file_check.verdict == "unknown" else ""
+                output_console().print(
+                    f"{file_check.verdict.upper():<8}{name}: {file_check.path} {file_check.detail}{sha256}",
+                    markup=False,
                 )
-            bad = bad or any(one.is_bad for one in checked)
-    if bad:
-        console().print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
+            has_bad_files = has_bad_files or any(file_check.is_bad for file_check in file_checks)
+    if has_bad_files:
+        output_console().print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
         raise typer.Exit(1)
 
 
@@ -94,104 +99,110 @@ def pull(
     """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
     if not names and not starter:
         raise typer.BadParameter("name at least one model or group, for example musetalk, or use --starter")
-    with plain_errors():
+    with user_errors():
         read_settings()
         if starter:
-            _see_starter()
+            _verify_starter_models()
         if names:
-            _get(names, folder)
+            _pull_models(names, folder)
 
 
-def _get(names: list[str], folder: Path | None) -> None:
+def _pull_models(names: list[str], folder: Path | None) -> None:
     import logging
 
-    from deployments.weights_show import watching
-    from musetalk_core.weights.manifest import models
-    from tasks.weights import layout, pull, take
+    from deployments.weights_show import show_downloads
+    from musetalk_core.weights.manifest import resolve_models
+    from tasks.weights import install_from_folder, open_local_models, pull
 
-    wanted = [model.name for model in models(names)]
+    model_names = [model.name for model in resolve_models(names)]
     if folder is not None and not folder.is_dir():
         raise NotADirectoryError(20, "no such folder", str(folder))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    with watching(console()) as watch:
-        came = pull(names, watch) if folder is None else take(names, folder.absolute(), watch)
-    fresh = f"{len(came)} files added" if came else "No file was missing"
-    console().print(f"{fresh}; installed in {layout().folder}: {', '.join(wanted)}.", markup=False)
+    with show_downloads(output_console()) as progress:
+        pulled_files = (
+            pull(names, progress)
+            if folder is None
+            else install_from_folder(names, folder.absolute(), progress)
+        )
+    result_text = f"{len(pulled_files)} files added" if pulled_files else "No file was missing"
+    output_console().print(
+        f"{result_text}; installed in {open_local_models().folder}: {', '.join(model_names)}.", markup=False
+    )
 
 
-def _see_starter() -> None:
+def _verify_starter_models() -> None:
     """Verify the models that are part of the installation."""
     from musetalk_core.weights.manifest import GROUPS, MODELS
-    from musetalk_core.weights.verify import verify as verified
+    from musetalk_core.weights.verify import verify_model as verified
     from tasks.errors import PullFailed
 
-    here = _layout()
+    local_models = _local_models()
     for name in GROUPS["starter"]:
-        bad = [one for one in verified(here, name) if one.is_bad]
-        if bad:
+        bad_files = [one for one in verified(local_models, name) if one.is_bad]
+        if bad_files:
             raise PullFailed(
-                f"{name}: {bad[0].path} {bad[0].detail}. It is part of a package. Run: ./run setup"
+                f"{name}: {bad_files[0].path} {bad_files[0].detail}. It is part of a package. Run: ./run setup"
             )
-        console().print(f"{name}: complete, installed {_source(MODELS[name])}.", markup=False)
+        output_console().print(f"{name}: complete, installed {_source_label(MODELS[name])}.", markup=False)
 
 
-def _layout() -> "Layout":
-    from tasks.weights import layout
+def _local_models() -> "LocalModels":
+    from tasks.weights import open_local_models
 
     read_settings()
-    return layout()
+    return open_local_models()
 
 
-def _known() -> Iterable[str]:
+def _known_model_names() -> Iterable[str]:
     from musetalk_core.weights.manifest import MODELS
 
     return MODELS
 
 
-def _groups() -> list[str]:
+def _group_labels() -> list[str]:
     from musetalk_core.weights.manifest import GROUPS
 
     return [f"{name} ({', '.join(members)})" for name, members in GROUPS.items()]
 
 
-def _there(here: "Layout") -> list[str]:
-    return [name for name in _known() if here.look(name).state != "missing"]
+def _installed_model_names(local_models: "LocalModels") -> list[str]:
+    return [name for name in _known_model_names() if local_models.status(name).state != "missing"]
 
 
-def _row(look: "Look") -> dict[str, Any]:
-    model = look.model
+def _table_row(model_state: "ModelStatus") -> dict[str, Any]:
+    model = model_state.model
     return {
         "name": model.name,
         "title": model.title,
-        "state": look.state,
-        "bytes": _bytes(look),
-        "source": _source(model),
+        "state": model_state.state,
+        "bytes": _total_bytes(model_state),
+        "source": _source_label(model),
         "licence": model.licence,
         "needs": list(model.needs),
     }
 
 
-def _bytes(look: "Look") -> int:
+def _total_bytes(model_state: "ModelStatus") -> int:
     """Return the size of a model's own files in bytes; the registry's size is used for missing files."""
-    there = sum(file.stat().st_size for file in look.found.values())
-    return there + sum(file.about for file in look.missing)
+    installed_bytes = sum(file.stat().st_size for file in model_state.paths.values())
+    return installed_bytes + sum(file.approx_bytes for file in model_state.missing)
 
 
-def _size(count: int) -> str:
-    return f"{count / _MB:.0f} MB" if count >= _MB else f"{count / 1000:.0f} kB"
+def _format_size(count: int) -> str:
+    return f"{count / _BYTES_PER_MB:.0f} MB" if count >= _BYTES_PER_MB else f"{count / 1000:.0f} kB"
 
 
-def _source(model: "Model") -> str:
-    from musetalk_core.weights.records import Hub, Shipped, Web, Wheel
+def _source_label(model: "Model") -> str:
+    from musetalk_core.weights.records import Bundled, Hub, Web, Wheel
 
-    match model.choices[0][-1].source:
+    match model.file_sets[0][-1].source:
         case Hub(repo):
             return f"hub {repo}"
         case Web(url):
             return url.split("/")[2]
         case Wheel(name):
             return f"with the package {name}"
-        case Shipped():
+        case Bundled():
             return "with this project"
         case None:
             return "by hand"

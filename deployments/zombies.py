@@ -3,18 +3,18 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from flows.attempts import RESCHEDULED, RETRY
-from flows.family import WAITING
+from flows.attempts import RESCHEDULED_STATE, RETRY_STATE
+from flows.family import WAITING_STATE
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.schemas.automations import Automation
 
-NAME: Final = "musetalk: runs without a heartbeat have crashed"
-SILENCE_S: Final = 120
+LOST_RUN_AUTOMATION_NAME: Final = "musetalk: runs without a heartbeat have crashed"
+HEARTBEAT_TIMEOUT_S: Final = 120
 """Seconds, eight heartbeats: a server outage of one minute must not crash runs."""
 
-_SIGNS: Final = (
+_EXPECTED_EVENTS: Final = (
     "heartbeat",
     "Completed",
     "Failed",
@@ -23,9 +23,9 @@ _SIGNS: Final = (
     "Cancelled",
     # the run is queued again: no heartbeat is expected until a worker claims it
     "Scheduled",
-    RETRY,
-    RESCHEDULED,
-    WAITING,
+    RETRY_STATE,
+    RESCHEDULED_STATE,
+    WAITING_STATE,
     "AwaitingConcurrencySlot",
     "Resuming",
     "Suspended",
@@ -33,7 +33,7 @@ _SIGNS: Final = (
 )
 
 
-def apply_automation(client: "SyncPrefectClient") -> str:
+def apply_lost_run_automation(client: "SyncPrefectClient") -> str:
     """
     Create the automation, or add missing expected events to an existing one; other edits are kept.
 
@@ -47,38 +47,40 @@ def apply_automation(client: "SyncPrefectClient") -> str:
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    signs = {f"prefect.flow-run.{name}" for name in _SIGNS}
-    if known := client.read_automations_by_name(NAME):
-        return _extend(client, known[0], signs)
+    expected_events = {f"prefect.flow-run.{name}" for name in _EXPECTED_EVENTS}
+    if existing := client.read_automations_by_name(LOST_RUN_AUTOMATION_NAME):
+        return _add_missing_events(client, existing[0], expected_events)
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
-        expect=signs,
+        expect=expected_events,
         match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
-        within=timedelta(seconds=SILENCE_S),
+        within=timedelta(seconds=HEARTBEAT_TIMEOUT_S),
     )
     action = ChangeFlowRunState(
         state=StateType.CRASHED,
         name="Crashed",
-        message=f"Its worker sent no heartbeat for {SILENCE_S} s.",
+        message=f"Its worker sent no heartbeat for {HEARTBEAT_TIMEOUT_S} s.",
         force=False,
     )
-    client.create_automation(AutomationCore(name=NAME, trigger=trigger, actions=[action]))
-    return f"created automation {NAME!r}"
+    client.create_automation(AutomationCore(name=LOST_RUN_AUTOMATION_NAME, trigger=trigger, actions=[action]))
+    return f"created automation {LOST_RUN_AUTOMATION_NAME!r}"
 
 
-def _extend(client: "SyncPrefectClient", known: "Automation", signs: set[str]) -> str:
+def _add_missing_events(
+    client: "SyncPrefectClient", existing: "Automation", expected_events: set[str]
+) -> str:
     from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
-    trigger = known.trigger
-    if not isinstance(trigger, EventTrigger) or signs <= trigger.expect:
+    trigger = existing.trigger
+    if not isinstance(trigger, EventTrigger) or expected_events <= trigger.expect:
         return ""
-    wanted = known.model_copy(
-        update={"trigger": trigger.model_copy(update={"expect": signs | trigger.expect})}
+    updated = existing.model_copy(
+        update={"trigger": trigger.model_copy(update={"expect": expected_events | trigger.expect})}
     )
     client.update_automation(
-        known.id, AutomationCore.model_validate(wanted.model_dump(exclude={"id", "owner_resource"}))
+        existing.id, AutomationCore.model_validate(updated.model_dump(exclude={"id", "owner_resource"}))
     )
-    return f"updated automation {NAME!r}"
+    return f"updated automation {LOST_RUN_AUTOMATION_NAME!r}"

@@ -2,73 +2,81 @@
 
 from prefect import flow
 
-from flows.analyze_cast import cast_of
-from flows.analyze_report import marks_of, rows_of
+from flows.analyze_cast import select_analysis_models
+from flows.analyze_report import overlay_boxes, table_rows
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
-from flows.control import USUAL, Control
-from flows.looking import Looking
-from flows.options import JOB
-from flows.output_names import analysis_name
-from flows.steps import Steps, job_steps
-from musetalk_core.analysis.choosing import Cast
-from tasks.analysis import JPEG, draw, fetch_picture, marks_key, preview
-from tasks.analysis_page import show
+from flows.control import DEFAULT_CONTROL, Control
+from flows.looking import ImageAnalysis
+from flows.options import FLOW_OPTIONS
+from flows.output_names import annotated_image_name
+from flows.steps import JobContext, job_context
+from musetalk_core.analysis.choosing import ModelAssignment
+from tasks.analysis import ANNOTATED_FILE, annotations_key, draw, draw_preview, fetch_picture
+from tasks.analysis_page import show_analysis
 from tasks.output_locations import check_output_location
 from tasks.publish import upload
 from tasks.refs import SourceFile
 
 
-@flow(name="analyze", **JOB)
-def analyze(job: AnalyzeJob, control: Control = USUAL) -> AnalyzeResult:
+@flow(name="analyze", **FLOW_OPTIONS)
+def analyze(job: AnalyzeJob, control: Control = DEFAULT_CONTROL) -> AnalyzeResult:
     """Analyze an image with the installed models, describe it, and draw the detected boxes."""
-    with job_steps(job) as steps:
-        check_output_location(analysis_name(job.output, "picture"), job.output)
-        cast = cast_of(job)
+    with job_context(job) as context:
+        check_output_location(annotated_image_name(job.output, "picture"), job.output)
+        assignment = select_analysis_models(job)
         picture = fetch_picture(job.image)
-        steps.took(job.image, picture)
-        looking, result = steps.run_with_pinned_models(lambda: _looked(job, cast, picture, steps))
-        show(preview(picture, marks_of(looking)), result.text, result.model, rows_of(looking))
-        steps.finish(result)
+        context.record_input(job.image, picture)
+        analysis, result = context.run_with_pinned_models(
+            lambda: _analyze_image(job, assignment, picture, context)
+        )
+        show_analysis(
+            draw_preview(picture, overlay_boxes(analysis)), result.text, result.model, table_rows(analysis)
+        )
+        context.finish(result)
     return result
 
 
-def _looked(job: AnalyzeJob, cast: Cast, picture: SourceFile, steps: Steps) -> tuple[Looking, AnalyzeResult]:
-    looking = Looking(job, cast, picture, steps)
-    return looking, _result(job, looking, steps, analysis_name(job.output, picture.name))
+def _analyze_image(
+    job: AnalyzeJob, assignment: ModelAssignment, picture: SourceFile, context: JobContext
+) -> tuple[ImageAnalysis, AnalyzeResult]:
+    analysis = ImageAnalysis(job, assignment, picture, context)
+    return analysis, _build_result(job, analysis, context, annotated_image_name(job.output, picture.name))
 
 
-def _result(job: AnalyzeJob, looking: Looking, steps: Steps, name: str) -> AnalyzeResult:
-    seen, cast = looking.seen(), looking.cast
-    asked = set[Feature](job.features)
-    text = looking.text()
-    caption = looking.description("short") if "caption" in asked else None
-    detailed = looking.description("long") if "detailed" in asked else None
-    lines = looking.lines() if "ocr" in asked else None
-    faces = looking.faces() if "faces" in asked else None
-    tags = looking.tags() if "tags" in asked else None
-    objects = looking.objects() if "objects" in asked and cast.finds else None
-    marks = marks_of(looking)
-    made = steps.result("draw", draw.submit(marks_key(looking.picture, marks), looking.picture, marks))
-    stored = upload(made, JPEG, name, job.output)
-    steps.used(*looking.used.values())
-    steps.settled(writer=looking.writer, made_by=looking.made_by)
+def _build_result(job: AnalyzeJob, analysis: ImageAnalysis, context: JobContext, name: str) -> AnalyzeResult:
+    image_info, assignment = analysis.image_info(), analysis.assignment
+    features = set[Feature](job.features)
+    text = analysis.text()
+    caption = analysis.description("short") if "caption" in features else None
+    detailed = analysis.description("long") if "detailed" in features else None
+    lines = analysis.lines() if "ocr" in features else None
+    faces = analysis.faces() if "faces" in features else None
+    tags = analysis.tags() if "tags" in features else None
+    objects = analysis.objects() if "objects" in features and assignment.detector else None
+    marks = overlay_boxes(analysis)
+    annotated = context.wait_for(
+        "draw", draw.submit(annotations_key(analysis.picture, marks), analysis.picture, marks)
+    )
+    stored = upload(annotated, ANNOTATED_FILE, name, job.output)
+    context.record_models(*analysis.used_models.values())
+    context.record_choice(writer=analysis.text_model, made_by=analysis.made_by)
     return AnalyzeResult(
         text=text,
-        model=looking.writer,
-        answered=None if job.question is None else cast.answers is not None,
+        model=analysis.text_model,
+        answered=None if job.question is None else assignment.answerer is not None,
         caption=caption,
         detailed=detailed,
-        ocr=None if lines is None else [FoundText.of(line) for line in lines],
-        objects=None if objects is None else [FoundThing.of(thing) for thing in objects],
-        faces=None if faces is None else [FoundThing.of(thing) for thing in faces],
-        tags=None if tags is None else [FoundTag.of(tag) for tag in tags],
-        made_by=looking.made_by,
-        width=seen.width,
-        height=seen.height,
-        format=seen.format,
-        picture=steps.stored(stored),
+        ocr=None if lines is None else [FoundText.from_record(line) for line in lines],
+        objects=None if objects is None else [FoundThing.from_record(thing) for thing in objects],
+        faces=None if faces is None else [FoundThing.from_record(thing) for thing in faces],
+        tags=None if tags is None else [FoundTag.from_record(tag) for tag in tags],
+        made_by=analysis.made_by,
+        width=image_info.width,
+        height=image_info.height,
+        format=image_info.format,
+        picture=context.record_output(stored),
         name=stored.name,
-        cached=steps.cached,
-        timings_s=steps.timings(),
-        warnings=looking.warnings(),
+        cached=context.cached,
+        timings_s=context.timings(),
+        warnings=analysis.warnings(),
     )

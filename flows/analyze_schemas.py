@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flows.job import OUTPUT, Job, Output
+from flows.job import OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import MediaUri, ObjectRef
 
 if TYPE_CHECKING:
@@ -17,22 +17,22 @@ AnalyzeModel = Literal[
 ]
 
 
-def _once(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+def _without_duplicates(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     return tuple(dict.fromkeys(features))
 
 
-def _alias(values: Any) -> Any:
+def _resolve_prompt_alias(values: Any) -> Any:
     """Accept `prompt` as an alias of `question`."""
     if not isinstance(values, dict) or "prompt" not in values:
         return values
-    named: dict[str, Any] = {**cast(dict[str, Any], values)}
-    prompt = named.pop("prompt")
-    if named.get("question") not in (None, prompt):
+    fields: dict[str, Any] = {**cast(dict[str, Any], values)}
+    prompt = fields.pop("prompt")
+    if fields.get("question") not in (None, prompt):
         raise ValueError("question and prompt are two names of one field; give one of them")
-    return named | {"question": prompt}
+    return fields | {"question": prompt}
 
 
-class AnalyzeJob(Job):
+class AnalyzeJob(JobParameters):
     """Analyze an image: describe it, answer a question, read text, and detect objects and faces."""
 
     image: MediaUri = Field(
@@ -49,7 +49,7 @@ class AnalyzeJob(Job):
         " cannot answer questions; the result then says so.",
         examples=["How many people are in the picture?"],
     )
-    features: Annotated[tuple[Feature, ...], AfterValidator(_once)] = Field(
+    features: Annotated[tuple[Feature, ...], AfterValidator(_without_duplicates)] = Field(
         default=(),
         max_length=12,
         title="Features",
@@ -67,29 +67,29 @@ class AnalyzeJob(Job):
         description="Model that writes the text. auto: the best installed model; starter: the"
         " small models of the installation.",
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
     @model_validator(mode="before")
     @classmethod
-    def _take_alias(cls, values: Any) -> Any:
-        return _alias(values)
+    def _accept_prompt_alias(cls, values: Any) -> Any:
+        return _resolve_prompt_alias(values)
 
 
-_BOX: Any = Field(
+_BOX_FIELD: Any = Field(
     description="Bounding box x1, y1, x2, y2 in pixels of the original, half-open, inside the"
     " image, after the rotation from its EXIF orientation."
 )
-_SCORE: Any = Field(ge=0, le=1, description="Confidence, 0 to 1; null if the model reports none.")
-_Pixels = tuple[int, int, int, int]
+_SCORE_FIELD: Any = Field(ge=0, le=1, description="Confidence, 0 to 1; null if the model reports none.")
+_BoxCorners = tuple[int, int, int, int]
 
 
-class Found(BaseModel):
+class Detection(BaseModel):
     """Base class of detections."""
 
     model_config = ConfigDict(frozen=True)
 
     @classmethod
-    def of(cls, record: "DataclassInstance") -> Self:
+    def from_record(cls, record: "DataclassInstance") -> Self:
         """Build the detection from the core's record with the same fields."""
         fields = asdict(record)
         if "box" in fields:
@@ -97,31 +97,31 @@ class Found(BaseModel):
         return cls.model_validate(fields)
 
 
-class FoundTag(Found):
+class FoundTag(Detection):
     """A class of the whole image."""
 
     label: str
-    score: float | None = _SCORE
+    score: float | None = _SCORE_FIELD
 
 
-class FoundThing(Found):
+class FoundThing(Detection):
     """A detected object or face with its bounding box."""
 
     label: str
-    box: _Pixels = _BOX
-    score: float | None = _SCORE
+    box: _BoxCorners = _BOX_FIELD
+    score: float | None = _SCORE_FIELD
 
 
-class FoundText(Found):
+class FoundText(Detection):
     """A recognized line of text."""
 
     text: str
-    box: _Pixels = _BOX
+    box: _BoxCorners = _BOX_FIELD
     corners: tuple[tuple[int, int], ...] = Field(
         description="Four corners as x, y, clockwise from the top left of the text in its reading"
         " direction; same pixels as the box."
     )
-    score: float | None = _SCORE
+    score: float | None = _SCORE_FIELD
 
 
 class AnalyzeResult(BaseModel):

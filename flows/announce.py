@@ -3,14 +3,14 @@
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.control import USUAL, Control
-from flows.options import JOB
-from flows.webhook_runs import announce_run
+from flows.control import DEFAULT_CONTROL, Control
+from flows.options import FLOW_OPTIONS
+from flows.webhook_runs import enqueue_webhooks
 from flows.webhook_schemas import AnnounceJob, AnnounceResult
 
 
-@flow(name="announce", **JOB)
-def announce(job: AnnounceJob, control: Control = USUAL) -> AnnounceResult:
+@flow(name="announce", **FLOW_OPTIONS)
+def announce(job: AnnounceJob, control: Control = DEFAULT_CONTROL) -> AnnounceResult:
     """
     Create the first delivery attempt for each due webhook event of a job. Repeating it changes nothing.
 
@@ -18,4 +18,4 @@ def announce(job: AnnounceJob, control: Control = USUAL) -> AnnounceResult:
     the key of the delivery attempt prevents two observers of the same event from delivering it twice.
     """
     with get_client(sync_client=True) as client:
-        return AnnounceResult(webhooks=announce_run(client, client.read_flow_run(job.run)))
+        return AnnounceResult(webhooks=enqueue_webhooks(client, client.read_flow_run(job.run)))

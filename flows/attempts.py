@@ -16,15 +16,15 @@ from prefect.types._datetime import now
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-RETRY: Final = "AwaitingRetry"
+RETRY_STATE: Final = "AwaitingRetry"
 """Name of the state of a run whose last attempt was lost; the name is Prefect's."""
-RESCHEDULED: Final = "Rescheduled"
+RESCHEDULED_STATE: Final = "Rescheduled"
 """Name of the state of a run that its worker returned to the queue at a graceful shutdown."""
 FIRST_PAUSE_S: Final = 1.0
 """Delay before the second attempt, in seconds."""
-LONGEST_PAUSE_S: Final = 60.0
+MAX_PAUSE_S: Final = 60.0
 """Upper limit of the delay between attempts, in seconds."""
-_FACTOR: Final = 4.0
+_BACKOFF_FACTOR: Final = 4.0
 
 
 def count_attempts(history: "Iterable[State[Any]]") -> int:
@@ -38,28 +38,28 @@ def count_attempts(history: "Iterable[State[Any]]") -> int:
         Claims since the run was created, or since a finished run was started again. An attempt that returned
         the run to the queue is not counted: a pipeline that yielded its slot, a graceful shutdown, a pause.
     """
-    starts, claimed = 0, False
+    attempts, is_claimed = 0, False
     for state in history:
         if state.is_final():
-            starts, claimed = 0, False
+            attempts, is_claimed = 0, False
         elif state.is_pending():
-            starts, claimed = starts + (not claimed), True
-        elif claimed and (state.is_scheduled() or state.is_paused()):
-            starts, claimed = starts - (state.name != RETRY), False
-    return starts
+            attempts, is_claimed = attempts + (not is_claimed), True
+        elif is_claimed and (state.is_scheduled() or state.is_paused()):
+            attempts, is_claimed = attempts - (state.name != RETRY_STATE), False
+    return attempts
 
 
-def backoff_s(starts: int) -> float:
+def backoff_s(attempts: int) -> float:
     """
     Return the delay before the next attempt, in seconds: 1, 4, 16, then 60.
 
     Args:
         attempts: attempts so far, at least one.
     """
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * _FACTOR ** (min(starts, 8) - 1))
+    return min(MAX_PAUSE_S, FIRST_PAUSE_S * _BACKOFF_FACTOR ** (min(attempts, 8) - 1))
 
 
-def state_after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int) -> "State[Any]":
+def state_after_loss(history: "Iterable[State[Any]]", reason: str, max_attempts: int) -> "State[Any]":
     """
     Return the next state of a run whose attempt was lost.
 
@@ -71,17 +71,17 @@ def state_after_loss(history: "Iterable[State[Any]]", why: str, max_starts: int)
     Returns:
         AwaitingRetry with a time in the future, or Crashed with the number of attempts and the last reason.
     """
-    starts = max(1, count_attempts(history))
-    if starts >= max_starts:
-        times = "once" if starts == 1 else f"{starts} times"
-        return Crashed(message=f"Started {times} and ended early each time; the last time {why}.")
-    pause = backoff_s(starts)
+    attempts = max(1, count_attempts(history))
+    if attempts >= max_attempts:
+        times = "once" if attempts == 1 else f"{attempts} times"
+        return Crashed(message=f"Started {times} and ended early each time; the last time {reason}.")
+    delay_s = backoff_s(attempts)
     return AwaitingRetry(
-        scheduled_time=now("UTC") + timedelta(seconds=pause),
-        message=f"Attempt {starts} of {max_starts} was lost: {why}. Next attempt in {pause:.0f} s.",
+        scheduled_time=now("UTC") + timedelta(seconds=delay_s),
+        message=f"Attempt {attempts} of {max_attempts} was lost: {reason}. Next attempt in {delay_s:.0f} s.",
     )
 
 
-def state_after_return(why: str) -> "State[Any]":
+def state_after_return(reason: str) -> "State[Any]":
     """Return the state of a run that its worker returns to the queue: due at once, attempt not counted."""
-    return Scheduled(name=RESCHEDULED, message=why)
+    return Scheduled(name=RESCHEDULED_STATE, message=reason)

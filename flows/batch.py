@@ -4,23 +4,23 @@ from prefect import flow
 
 from flows.batch_rows import batch_rows
 from flows.batch_schemas import BatchJob, BatchResult
-from flows.chains.books import books
-from flows.chains.rows import Found, Order, run_rows
-from flows.control import USUAL, Control
+from flows.chains.books import run_report
+from flows.chains.rows import BatchPlan, DiscoveredRows, run_batch
+from flows.control import DEFAULT_CONTROL, Control
 from flows.job_access import check_access
-from flows.options import JOB
+from flows.options import FLOW_OPTIONS
 
 
-@flow(name="batch", **JOB)
-def batch(job: BatchJob, control: Control = USUAL) -> BatchResult:
+@flow(name="batch", **FLOW_OPTIONS)
+def batch(job: BatchJob, control: Control = DEFAULT_CONTROL) -> BatchResult:
     """Run one child job per row. The batch succeeds when all rows have ended; its result reports each row."""
-    order = Order(
+    plan = BatchPlan(
         type=job.job_type,
-        look=lambda: Found(batch_rows(job)),
+        discover_rows=lambda: DiscoveredRows(batch_rows(job)),
         parallel=job.parallel,
         output=job.output,
-        all_good=job.on_bad_rows == "fail",
+        requires_valid_rows=job.on_bad_rows == "fail",
     )
-    with books() as open_books:
+    with run_report() as report:
         check_access(job)
-        return run_rows(order, open_books)
+        return run_batch(plan, report)

@@ -7,46 +7,46 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints, model_validator
 
 from flows.catch_up import CatchUp, Schedule
-from flows.job import OUTPUT, Job, Output
-from flows.job_types import WORK_TYPES
+from flows.job import OUTPUT_FIELD, JobParameters, Output
+from flows.job_types import MEDIA_JOB_TYPES
 from flows.pipeline_schemas import StepType
-from tasks.refs import MediaUri, ObjectRef, checked_media_uri
+from tasks.refs import MediaUri, ObjectRef, validate_media_uri
 
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 """Maximum number of rows of a batch."""
-MOST_INLINE = 1_000
+MAX_INLINE_ROWS = 1_000
 """Maximum number of rows inside a request; larger batches use a manifest."""
 WatchName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
-def _from_s3(uri: str) -> str:
+def _check_s3_source(uri: str) -> str:
     """Check the source of a field: a bucket folder (one object per row) or one object for all rows."""
     if not uri.startswith("s3://"):
         raise ValueError(
             "expected s3://bucket/folder/ for one object per row, or s3://bucket/key for all rows"
         )
-    checked_media_uri(uri if not uri.endswith("/") else f"{uri}any")
+    validate_media_uri(uri if not uri.endswith("/") else f"{uri}any")
     return uri
 
 
-Place = Annotated[str, AfterValidator(_from_s3)]
-Places = Annotated[dict[str, Place], Field(min_length=1, max_length=8)]
+FolderUri = Annotated[str, AfterValidator(_check_s3_source)]
+FolderUris = Annotated[dict[str, FolderUri], Field(min_length=1, max_length=8)]
 
-_PLACES: Any = Field(
+_PLACES_FIELD: Any = Field(
     default=None,
     title="Folders",
     description="For each field of the jobs either a folder, s3://bucket/folder/, whose objects are paired by"
     " name (hello.mp4 with hello.wav), or one object for all rows.",
     examples=[{"video": "s3://media/avatars/anna.mp4", "audio": "s3://media/speech/today/"}],
 )
-_TYPE: Any = Field(title="Job type", description="Job type of every row.", examples=["lip_sync"])
-_DEFAULTS: Any = Field(
+_JOB_TYPE_FIELD: Any = Field(title="Job type", description="Job type of every row.", examples=["lip_sync"])
+_DEFAULTS_FIELD: Any = Field(
     default={},
     title="Default fields",
     description="Fields of every job, unless its row sets them.",
     examples=[{"output": {"bucket": "my-renders"}, "engine": "auto"}],
 )
-_PARALLEL: Any = Field(
+_PARALLEL_FIELD: Any = Field(
     default=4,
     ge=1,
     le=256,
@@ -56,36 +56,36 @@ _PARALLEL: Any = Field(
 )
 
 
-def _check_places(type_name: str, places: dict[str, str] | None) -> None:
-    for field in places or {}:
-        if field not in WORK_TYPES[type_name].job.model_fields:
+def _check_folder_fields(type_name: str, folders: dict[str, str] | None) -> None:
+    for field in folders or {}:
+        if field not in MEDIA_JOB_TYPES[type_name].job.model_fields:
             raise ValueError(f"{type_name} has no field {field}")
-    if places and not any(place.endswith("/") for place in places.values()):
+    if folders and not any(place.endswith("/") for place in folders.values()):
         raise ValueError("at least one folder must end with /: its objects become the rows")
 
 
-def _check_apart(places: dict[str, str], defaults: dict[str, Any]) -> None:
+def _check_output_outside_inputs(folders: dict[str, str], defaults: dict[str, Any]) -> None:
     """Reject results in an input folder: they would be taken for new inputs again and again."""
     output: Any = defaults.get("output")
     bucket = output.get("bucket") if isinstance(output, dict) else None
     if not bucket:
         return
     target = f"s3://{bucket}/{str(output.get('prefix') or '').strip('/')}".rstrip("/") + "/"
-    for field, place in places.items():
-        if place.endswith("/") and target.startswith(place):
+    for field, folder in folders.items():
+        if folder.endswith("/") and target.startswith(folder):
             raise ValueError(
                 f"the output folder lies inside the folder of {field}: results would be taken for new inputs"
             )
 
 
-class BatchJob(Job):
+class BatchJob(JobParameters):
     """Run many jobs of one type, one per row; an invalid row does not stop the others."""
 
-    job_type: StepType = _TYPE
+    job_type: StepType = _JOB_TYPE_FIELD
     rows: tuple[dict[str, Any], ...] | None = Field(
         default=None,
         min_length=1,
-        max_length=MOST_INLINE,
+        max_length=MAX_INLINE_ROWS,
         title="Rows",
         description="The fields of one job per row, and optionally an `id`.",
         examples=[[{"id": "monday", "video": "s3://media/anna.mp4", "audio": "s3://media/monday.wav"}]],
@@ -96,26 +96,26 @@ class BatchJob(Job):
         description="File of rows, instead of `rows`: JSON Lines, or CSV with a header line.",
         examples=["s3://media/batches/today.csv"],
     )
-    places: Places | None = _PLACES
-    defaults: dict[str, Any] = _DEFAULTS
-    parallel: int = _PARALLEL
+    places: FolderUris | None = _PLACES_FIELD
+    defaults: dict[str, Any] = _DEFAULTS_FIELD
+    parallel: int = _PARALLEL_FIELD
     on_bad_rows: Literal["skip", "fail"] = Field(
         default="skip",
         title="Invalid rows",
         description="skip: run the other rows; fail: run no row at all.",
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("rows", "manifest", "places") if getattr(self, name) is not None]
-        if len(given) != 1:
+    def _require_one_source(self) -> Self:
+        sources = [name for name in ("rows", "manifest", "places") if getattr(self, name) is not None]
+        if len(sources) != 1:
             raise ValueError("a batch takes its rows from exactly one of: rows, manifest, places")
-        _check_places(self.job_type, self.places)
+        _check_folder_fields(self.job_type, self.places)
         return self
 
 
-class RenderNewJob(Job):
+class RenderNewJob(JobParameters):
     """Run a job for each new object in a bucket folder, once per object."""
 
     name: WatchName = Field(
@@ -125,9 +125,11 @@ class RenderNewJob(Job):
         examples=["morning-news"],
     )
     job_type: StepType = Field(default="lip_sync", title="Job type", description="Job type of every row.")
-    places: Places = Field(title="Folders", description=_PLACES.description, examples=_PLACES.examples)
-    defaults: dict[str, Any] = _DEFAULTS
-    parallel: int = _PARALLEL
+    places: FolderUris = Field(
+        title="Folders", description=_PLACES_FIELD.description, examples=_PLACES_FIELD.examples
+    )
+    defaults: dict[str, Any] = _DEFAULTS_FIELD
+    parallel: int = _PARALLEL_FIELD
     schedule: Schedule | None = Field(
         default=None,
         title="Schedule",
@@ -152,12 +154,12 @@ class RenderNewJob(Job):
         description="Backfill: process objects before this time.",
         examples=["2026-11-08T00:00:00Z"],
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        _check_places(self.job_type, self.places)
-        _check_apart(self.places, self.defaults)
+    def _validate_folders_and_backfill(self) -> Self:
+        _check_folder_fields(self.job_type, self.places)
+        _check_output_outside_inputs(self.places, self.defaults)
         if self.until is not None and (self.since is None or self.until <= self.since):
             raise ValueError("until requires since, and must be later than since")
         return self

@@ -22,8 +22,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from pydantic import BaseModel
 
-from flows.control import USUAL, Control, tags
-from flows.outcome import NOTES, ended_as, error_of, result_of, status_of
+from flows.control import DEFAULT_CONTROL, Control, tags_for
+from flows.outcome import RESULT_KEYS, ended_as, error_of, result_of, status_of
 from flows.output_uris import public_result
 from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
 from flows.registry import JOB_TYPES, JobType
@@ -32,7 +32,7 @@ from flows.schemas import (
     AnalyzeResult,
     CaptionJob,
     CaptionResult,
-    Job,
+    JobParameters,
     LipSyncJob,
     PortraitJob,
     PrepareAvatarJob,
@@ -46,7 +46,7 @@ from flows.schemas import (
 from tasks.errors import PartFailed
 
 R = TypeVar("R", bound=BaseModel)
-_TYPES: Final = {job_type.job: job_type for job_type in JOB_TYPES.values()}
+_JOB_TYPE_BY_SCHEMA: Final = {job_type.job: job_type for job_type in JOB_TYPES.values()}
 
 
 @overload
@@ -63,7 +63,7 @@ def run_job(job: CaptionJob, **options: Any) -> CaptionResult: ...
 def run_job(job: PrepareAvatarJob, **options: Any) -> PrepareAvatarResult: ...
 @overload
 def run_job(job: PipelineJob | PersonaSyncJob, **options: Any) -> PipelineResult: ...
-def run_job(job: Job, **options: Any) -> BaseModel:
+def run_job(job: JobParameters, **options: Any) -> BaseModel:
     """
     Run a job, wait for it and return its result.
 
@@ -78,12 +78,16 @@ def run_job(job: Job, **options: Any) -> BaseModel:
         PartFailed: the job failed, was stopped, or exceeded a time limit; `details` has its id and error
             code.
     """
-    run = _started(job, None, options)
-    return _result(_type_of(job), run)
+    run = _create_run(job, None, options)
+    return _read_result(_type_of(job), run)
 
 
 def start_job(
-    job: Job, *, control: Control = USUAL, idempotency_key: str | None = None, tags: Iterable[str] = ()
+    job: JobParameters,
+    *,
+    control: Control = DEFAULT_CONTROL,
+    idempotency_key: str | None = None,
+    tags: Iterable[str] = (),
 ) -> UUID:
     """
     Start a job and return its id without waiting.
@@ -98,42 +102,44 @@ def start_job(
         Job id; `job://ID` refers to the job's output as an input of other jobs.
     """
     options = {"control": control, "idempotency_key": idempotency_key, "tags": tags}
-    return _started(job, 0, options).id
+    return _create_run(job, 0, options).id
 
 
-def _type_of(job: Job) -> JobType:
-    return _TYPES[type(job)]
+def _type_of(job: JobParameters) -> JobType:
+    return _JOB_TYPE_BY_SCHEMA[type(job)]
 
 
-def _started(job: Job, timeout: float | None, options: dict[str, Any]) -> FlowRun:
-    control: Control = options.get("control") or USUAL
+def _create_run(job: JobParameters, timeout: float | None, options: dict[str, Any]) -> FlowRun:
+    control: Control = options.get("control") or DEFAULT_CONTROL
     parameters: dict[str, Any] = {"job": job.model_dump(mode="json", exclude_unset=True)}
-    if wishes := control.model_dump(mode="json", exclude_defaults=True):
-        parameters["control"] = wishes
-    made: Any = run_deployment(
+    if control_json := control.model_dump(mode="json", exclude_defaults=True):
+        parameters["control"] = control_json
+    run: Any = run_deployment(
         _type_of(job).deployment,
         parameters=parameters,
         timeout=timeout,
         poll_interval=1,
-        tags=[*tags(control), *options.get("tags", ())],
+        tags=[*tags_for(control), *options.get("tags", ())],
         idempotency_key=options.get("idempotency_key"),
         work_queue_name=control.priority,
     )
-    return made
+    return run
 
 
-def _result(job_type: JobType, run: FlowRun) -> BaseModel:
-    wanted = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=list(NOTES))
+def _read_result(job_type: JobType, run: FlowRun) -> BaseModel:
+    artifact_filter = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=list(RESULT_KEYS))
     )
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run.id)
-        found = sorted(client.read_artifacts(artifact_filter=wanted), key=lambda note: str(note.updated))
-    notes = {str(note.key): note for note in found}
+        artifacts = sorted(
+            client.read_artifacts(artifact_filter=artifact_filter), key=lambda note: str(note.updated)
+        )
+    artifact_by_key = {str(note.key): note for note in artifacts}
     status = status_of(run)
-    result = result_of(status, notes)
+    result = result_of(status, artifact_by_key)
     if result is None:
-        error = error_of(status, ended_as(run), notes, run.state)
-        code, said = (error.code, error.message) if error else (status, f"The job is {status}.")
-        raise PartFailed(f"{job_type.name} job {run.id}: {said}", job=str(run.id), code=code)
+        error = error_of(status, ended_as(run), artifact_by_key, run.state)
+        code, message = (error.code, error.message) if error else (status, f"The job is {status}.")
+        raise PartFailed(f"{job_type.name} job {run.id}: {message}", job=str(run.id), code=code)
     return job_type.result.model_validate(public_result(result, run.id))

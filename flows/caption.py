@@ -2,38 +2,38 @@
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.options import JOB
+from flows.control import DEFAULT_CONTROL, Control
+from flows.options import FLOW_OPTIONS
 from flows.output_names import captioned_name
 from flows.schemas import CaptionJob, CaptionResult
-from flows.steps import job_steps
-from tasks.caption import CAPTIONED_FILE, Look, captioned_key, fetch_captions, put_captions
+from flows.steps import job_context
+from tasks.caption import CAPTIONED_FILE, CaptionStyle, captioned_key, fetch_captions, put_captions
 from tasks.fetch import fetch
 from tasks.output_locations import check_output_location
 from tasks.publish import upload
 
 
-@flow(name="caption", **JOB)
-def caption(job: CaptionJob, control: Control = USUAL) -> CaptionResult:
+@flow(name="caption", **FLOW_OPTIONS)
+def caption(job: CaptionJob, control: Control = DEFAULT_CONTROL) -> CaptionResult:
     """Fetch the video and its captions in parallel, burn or add the captions, and upload the result."""
-    with job_steps(job, encode=(5, 96)) as steps:
-        coming = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
-        video, text = steps.fetched(coming[0]), steps.result("fetch", coming[1])
-        steps.took(job.captions, text.source)
+    with job_context(job, encode=(5, 96)) as context:
+        pending = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions)
+        video, captions = context.wait_for_input(pending[0]), context.wait_for("fetch", pending[1])
+        context.record_input(job.captions, captions.source)
         name = captioned_name(job.output, video.source.name)
         check_output_location(name, job.output)
-        look = Look(how=job.how, size=job.size, side=job.place, crf=job.crf)
-        key = captioned_key(video.source, text.source, look)
-        made = steps.result("encode", put_captions.submit(key, video.source, text.source, look))
-        stored = upload(made, CAPTIONED_FILE, name, job.output)
+        style = CaptionStyle(how=job.how, size=job.size, side=job.place, crf=job.crf)
+        key = captioned_key(video.source, captions.source, style)
+        captioned = context.wait_for("encode", put_captions.submit(key, video.source, captions.source, style))
+        stored = upload(captioned, CAPTIONED_FILE, name, job.output)
         result = CaptionResult(
-            video=steps.stored(stored),
+            video=context.record_output(stored),
             name=stored.name,
             how=job.how,
-            lines=text.lines,
+            lines=captions.lines,
             duration_s=video.duration_s or 0.0,
-            cached=steps.cached,
-            timings_s=steps.timings(),
+            cached=context.cached,
+            timings_s=context.timings(),
         )
-        steps.finish(result)
+        context.finish(result)
     return result

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from flows.job import OUTPUT, Job, Output
+from flows.job import OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import MediaUri, ObjectRef
 
 
-class CaptionJob(Job):
+class CaptionJob(JobParameters):
     """Caption a video: burn captions into the picture, or add a subtitle track."""
 
     video: MediaUri = Field(
@@ -45,7 +45,7 @@ class CaptionJob(Job):
         " larger file.",
         examples=[18],
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
 
 class CaptionResult(BaseModel):

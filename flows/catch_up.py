@@ -15,13 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 CatchUp = Literal["skip", "latest", "all"]
 
-ON_TIME_S: Final = 300.0
+ON_TIME_TOLERANCE_S: Final = 300.0
 """Seconds within which a time still counts as on time; the scheduler runs about once a minute."""
-MOST: Final = 1000
+MAX_DUE_TIMES: Final = 1000
 """Maximum number of times in one plan; the newest are kept."""
 
 
-def _cron(text: str) -> str:
+def _check_cron(text: str) -> str:
     try:
         CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
@@ -29,7 +29,7 @@ def _cron(text: str) -> str:
     return text
 
 
-def _zone(name: str) -> str:
+def _check_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -42,12 +42,12 @@ class Schedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cron: Annotated[str, AfterValidator(_cron)] = Field(
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
         title="Cron",
         description="Five cron fields: minute, hour, day, month, weekday.",
         examples=["30 2 * * *"],
     )
-    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+    timezone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
         default="UTC",
         title="Time zone",
         description="IANA time zone of the cron fields.",
@@ -55,7 +55,7 @@ class Schedule(BaseModel):
     )
 
 
-def due(
+def due_times(
     now: datetime, last: datetime | None, schedule: Schedule, policy: CatchUp = "latest"
 ) -> list[datetime]:
     """
@@ -74,14 +74,14 @@ def due(
     Returns:
         Times in UTC, oldest first, after `last` and not after `now`; at most `MAX_DUE_TIMES`, the newest.
     """
-    on_time = now - timedelta(seconds=ON_TIME_S)
-    since = on_time if last is None else last
+    on_time = now - timedelta(seconds=ON_TIME_TOLERANCE_S)
+    after = on_time if last is None else last
     if policy == "skip":
-        since = max(since, on_time)
-    return sorted(islice(_backwards(schedule, now, since), 1 if policy == "latest" else MOST))
+        after = max(after, on_time)
+    return sorted(islice(_times_descending(schedule, now, after), 1 if policy == "latest" else MAX_DUE_TIMES))
 
 
-def between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime]:
+def times_between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime]:
     """
     Return the times of a schedule in a time range, for a backfill.
 
@@ -96,14 +96,14 @@ def between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime
     Raises:
         ValueError: the range has more than `MAX_DUE_TIMES` times.
     """
-    just_before = timedelta(microseconds=1)
-    found = sorted(islice(_backwards(schedule, end - just_before, start - just_before), MOST + 1))
-    if len(found) > MOST:
-        raise ValueError(f"the range has more than {MOST} scheduled times; choose a shorter range")
-    return found
+    tick = timedelta(microseconds=1)
+    times = sorted(islice(_times_descending(schedule, end - tick, start - tick), MAX_DUE_TIMES + 1))
+    if len(times) > MAX_DUE_TIMES:
+        raise ValueError(f"the range has more than {MAX_DUE_TIMES} scheduled times; choose a shorter range")
+    return times
 
 
-def before(time: datetime, schedule: Schedule) -> datetime | None:
+def time_before(time: datetime, schedule: Schedule) -> datetime | None:
     """
     Return the last scheduled time before another time; None if there is none within four years.
 
@@ -112,11 +112,11 @@ def before(time: datetime, schedule: Schedule) -> datetime | None:
         schedule: cron schedule.
     """
     four_years = timedelta(days=4 * 366)
-    just_before = timedelta(microseconds=1)
-    return next(_backwards(schedule, time - just_before, time - four_years), None)
+    tick = timedelta(microseconds=1)
+    return next(_times_descending(schedule, time - tick, time - four_years), None)
 
 
-def _backwards(schedule: Schedule, newest: datetime, after: datetime) -> Iterator[datetime]:
+def _times_descending(schedule: Schedule, newest: datetime, after: datetime) -> Iterator[datetime]:
     """
     Yield the scheduled times in descending order, from `newest` (inclusive) down to `after` (exclusive).
 
@@ -126,9 +126,9 @@ def _backwards(schedule: Schedule, newest: datetime, after: datetime) -> Iterato
     if newest.tzinfo is None or after.tzinfo is None:
         raise ValueError("the time has no time zone")
     # CronSim starts before the given time and ignores its seconds: begin a minute later and filter
-    begin = newest.astimezone(ZoneInfo(schedule.timezone)) + timedelta(minutes=1)
-    for found in CronSim(schedule.cron, begin, reverse=True):
-        time = found.astimezone(UTC)
+    search_start = newest.astimezone(ZoneInfo(schedule.timezone)) + timedelta(minutes=1)
+    for local_time in CronSim(schedule.cron, search_start, reverse=True):
+        time = local_time.astimezone(UTC)
         if time <= after:
             return
         if time <= newest:

@@ -19,26 +19,26 @@ PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
-ENDED_AS: Final = "musetalk.ended_as"
+ENDED_AS_LABEL: Final = "musetalk.ended_as"
 """Label of a stopped run: the reason. One of the constants below, or a reason given by the caller."""
-MAX_TIME: Final = "max_time"
-COMPLETE_IN: Final = "complete_in"
-ABORTED: Final = "aborted"
-CANCELLED: Final = "cancelled"
-EXPIRED: Final = "Job expired before processing could begin"
+REASON_MAX_TIME: Final = "max_time"
+REASON_COMPLETE_IN: Final = "complete_in"
+REASON_ABORTED: Final = "aborted"
+REASON_CANCELLED: Final = "cancelled"
+EXPIRED_MESSAGE: Final = "Job expired before processing could begin"
 
 Event = Literal["started", "progress", "completed", "failed", "canceled"]
 """Webhook events of a job."""
-AT_THE_END: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
+END_EVENTS: Final[tuple[Event, ...]] = ("completed", "failed", "canceled")
 """Default webhook events: all that end a job."""
 NOTIFY_TAG: Final = "notify"
 """Tag of runs that have a webhook."""
 NOTIFY_START_TAG: Final = "notify-start"
 """Tag of runs whose webhook includes the `started` event; other starts trigger no automation."""
-_UNSAFE = re.compile(r"[\x00-\x20\x7f\\#]")
+_UNSAFE_URL_CHARACTERS = re.compile(r"[\x00-\x20\x7f\\#]")
 
 
-def _web_address(text: str) -> str:
+def _check_url(text: str) -> str:
     """Check the syntax only; whether the address is allowed is checked at every delivery."""
     try:
         parts = urlsplit(text)
@@ -46,7 +46,7 @@ def _web_address(text: str) -> str:
         _ = parts.port  # raises for an invalid port
     except ValueError:
         raise ValueError("not a valid URL") from None
-    if parts.scheme not in {"http", "https"} or not host or _UNSAFE.search(text):
+    if parts.scheme not in {"http", "https"} or not host or _UNSAFE_URL_CHARACTERS.search(text):
         raise ValueError("expected http(s)://host/path without spaces, backslashes and fragments")
     if "@" in parts.netloc:
         raise ValueError("the URL must not contain a user name or a password")
@@ -58,14 +58,14 @@ class Notify(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_web_address)] = Field(
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_url)] = Field(
         title="URL",
         description="Receives a signed POST request. The URL is visible in Prefect's pages: do"
         " not put secrets into it.",
         examples=["https://example.org/hooks/render"],
     )
     events: tuple[Event, ...] = Field(
-        default=AT_THE_END,
+        default=END_EVENTS,
         min_length=1,
         max_length=5,
         title="Events",
@@ -121,7 +121,7 @@ class Control(BaseModel):
     )
 
 
-USUAL: Final = Control()
+DEFAULT_CONTROL: Final = Control()
 """Defaults: no tenant, normal priority, no limits, no webhook."""
 
 
@@ -138,7 +138,7 @@ def read_control(parameters: Mapping[str, Any]) -> Control:
     try:
         return Control.model_validate(parameters.get("control") or {})
     except ValidationError:
-        return USUAL
+        return DEFAULT_CONTROL
 
 
 def deadline(control: Control, created: datetime) -> datetime | None:
@@ -152,22 +152,22 @@ def deadline(control: Control, created: datetime) -> datetime | None:
     return created + timedelta(seconds=control.complete_in) if control.complete_in else None
 
 
-def is_past(control: Control, created: datetime) -> bool:
+def is_deadline_passed(control: Control, created: datetime) -> bool:
     """Return whether the deadline of a job has passed."""
-    due = deadline(control, created)
-    return due is not None and due <= datetime.now(UTC)
+    deadline_time = deadline(control, created)
+    return deadline_time is not None and deadline_time <= datetime.now(UTC)
 
 
-_EXTRA_TAGS: Final[Mapping[Event, str]] = {
+_TAG_BY_EVENT: Final[Mapping[Event, str]] = {
     "started": NOTIFY_START_TAG,
     "progress": NOTIFY_PROGRESS_TAG,
 }
 
 
-def tags(control: Control) -> list[str]:
+def tags_for(control: Control) -> list[str]:
     """Return the tags of a run with this control."""
-    found = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
+    run_tags = [f"{TENANT_TAG}{control.tenant}"] if control.tenant else []
     if control.notify:
-        found.append(NOTIFY_TAG)
-        found += [tag for event, tag in _EXTRA_TAGS.items() if event in control.notify.events]
-    return found
+        run_tags.append(NOTIFY_TAG)
+        run_tags += [tag for event, tag in _TAG_BY_EVENT.items() if event in control.notify.events]
+    return run_tags

@@ -10,28 +10,28 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
-from flows.control import USUAL, Control
-from flows.family import part_of
+from flows.control import DEFAULT_CONTROL, Control
+from flows.family import parent_tag
 from flows.janitor_schemas import EndPartsJob, EndPartsResult
-from flows.options import JOB
-from flows.sweeps.orphans import end
-from flows.webhook_runs import all_pages
+from flows.options import FLOW_OPTIONS
+from flows.sweeps.orphans import request_cancel
+from flows.webhook_runs import read_all_runs
 
 
-@flow(name="end_parts", **JOB)
-def end_parts(job: EndPartsJob, control: Control = USUAL) -> EndPartsResult:
+@flow(name="end_parts", **FLOW_OPTIONS)
+def end_parts(job: EndPartsJob, control: Control = DEFAULT_CONTROL) -> EndPartsResult:
     """Request cancellation of all unfinished child jobs; jobs that are already being canceled are skipped."""
-    ended: list[str] = []
+    canceled: list[str] = []
     with get_client(sync_client=True) as client:
-        whole = client.read_flow_run(job.run)
-        if whole.state_type == StateType.CANCELLED:  # otherwise it was started again meanwhile
+        parent = client.read_flow_run(job.run)
+        if parent.state_type == StateType.CANCELLED:  # otherwise it was started again meanwhile
             unfinished = FlowRunFilter(
-                tags=FlowRunFilterTags(any_=[part_of(whole.id)]),
+                tags=FlowRunFilterTags(any_=[parent_tag(parent.id)]),
                 state=FlowRunFilterState(
                     type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES, StateType.CANCELLING])
                 ),
             )
-            for run in all_pages(client, unfinished):
-                end(client, run)
-                ended.append(str(run.id))
-    return EndPartsResult(ended=ended)
+            for run in read_all_runs(client, unfinished):
+                request_cancel(client, run)
+                canceled.append(str(run.id))
+    return EndPartsResult(ended=canceled)

@@ -4,11 +4,11 @@ from typing import Protocol
 
 from flows.musetalk_options import MuseTalkOptions, Version
 from flows.schemas import Engine
-from musetalk_core.engines.musetalk.options import Options, settled
-from tasks.models import EngineSpec, chosen
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
+from tasks.models import EngineSpec, choose_engine
 
 
-class Asks(Protocol):
+class EngineRequest(Protocol):
     """A job that selects a rendering engine."""
 
     @property
@@ -27,7 +27,7 @@ class Asks(Protocol):
         ...
 
 
-def engine_of(job: Asks) -> EngineSpec:
+def resolve_engine(job: EngineRequest) -> EngineSpec:
     """
     Return the engine for a job. `auto` is resolved here and nowhere else.
 
@@ -35,6 +35,6 @@ def engine_of(job: Asks) -> EngineSpec:
         InputError:        the options are incompatible with each other.
         ModelNotInstalled: the weights of the requested engine are not installed.
     """
-    options = Options(version=job.version, **job.musetalk.model_dump())
-    settled(options)
-    return chosen(job.engine, options)
+    options = MuseTalkEngineOptions(version=job.version, **job.musetalk.model_dump())
+    resolve_options(options)
+    return choose_engine(job.engine, options)

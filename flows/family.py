@@ -4,20 +4,20 @@ from typing import Final
 
 CHAIN_TAG: Final = "chain"
 """Tag of every run that creates child jobs and waits for them; prefect.yaml sets it on their deployments."""
-PART_OF: Final = "part-of:"
+PARENT_TAG: Final = "part-of:"
 """Prefix of the tag of a child job; the id of the parent's run follows."""
-RETRY_OF: Final = "musetalk.retry_of"
+RETRY_OF_LABEL: Final = "musetalk.retry_of"
 """Label of a run: id of the run that it retries."""
-WORK: Final = "musetalk.work"
+CHILD_KEY_LABEL: Final = "musetalk.work"
 """Label of a child job: hash of its work. Equal work has equal hashes."""
-NAME: Final = "musetalk.part"
+CHILD_NAME_LABEL: Final = "musetalk.part"
 """Label of a child job: its step or row."""
-YIELDS: Final = "musetalk.yields"
+YIELD_COUNT: Final = "musetalk.yields"
 """Label of a parent run: how often it has yielded its worker slot so far."""
-WAITING: Final = "Waiting"
+WAITING_STATE: Final = "Waiting"
 """Name of the state of a parent run that has yielded its slot: it has started, and continues by itself."""
 
 
-def part_of(parent: object) -> str:
+def parent_tag(parent: object) -> str:
     """Return the tag of the child jobs of a run."""
-    return f"{PART_OF}{parent}"
+    return f"{PARENT_TAG}{parent}"

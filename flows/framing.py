@@ -36,6 +36,6 @@ class Framing(BaseModel):
     )
 
 
-FRAMING: Any = Field(
+FRAMING_FIELD: Any = Field(
     default=Framing(), title="Crop and size", description="Crop of the image, and its maximum size."
 )

@@ -8,97 +8,97 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 
-from flows.control import EXPIRED, USUAL, Control
-from flows.janitor_schemas import USUAL_WORK, JanitorJob, JanitorResult, Sweep
-from flows.options import JOB
-from flows.sweeps.avatars import remove_notes
-from flows.sweeps.cache import tidy_cache
-from flows.sweeps.logs import remove_logs
-from flows.sweeps.look import Deed, Look, SweepOf
-from flows.sweeps.missed import MISSED, announce_missed
-from flows.sweeps.orphans import end_orphans
-from flows.sweeps.results import remove_results
-from flows.sweeps.runs import remove_runs
-from flows.sweeps.unfinished import give_up_uploads
-from flows.sweeps.uploads import remove_assets
-from flows.sweeps.waiting import expire_waiting
-from flows.sweeps.zombies import end_zombies
-from tasks.errors import SweepFailed
+from flows.control import DEFAULT_CONTROL, EXPIRED_MESSAGE, Control
+from flows.janitor_schemas import DEFAULT_JANITOR_JOB, JanitorJob, JanitorResult, SweepSummary
+from flows.options import FLOW_OPTIONS
+from flows.sweeps.avatars import delete_stale_notes
+from flows.sweeps.cache import evict_cache_entries
+from flows.sweeps.logs import delete_old_logs
+from flows.sweeps.look import SweepAction, SweepContext, SweepFunction
+from flows.sweeps.missed import MISSED_WEBHOOK, enqueue_missed_webhooks
+from flows.sweeps.orphans import cancel_orphans
+from flows.sweeps.results import delete_expired_results
+from flows.sweeps.runs import delete_old_runs
+from flows.sweeps.unfinished import abort_abandoned_uploads
+from flows.sweeps.uploads import delete_assets
+from flows.sweeps.waiting import cancel_expired_jobs
+from flows.sweeps.zombies import end_lost_runs
+from tasks.errors import MaintenanceFailed
 from tasks.settings import get_settings
-from tasks.stopping import Stopped
+from tasks.stopping import Cancelled
 
-SWEEPS: Final[Mapping[str, SweepOf]] = {
-    "deadlines": expire_waiting,
-    "webhooks": announce_missed,
-    "orphans": end_orphans,
-    "zombies": end_zombies,
-    "cache": tidy_cache,
-    "uploads": give_up_uploads,
-    "assets": remove_assets,
-    "results": remove_results,
-    "avatars": remove_notes,
-    "logs": remove_logs,
-    "runs": remove_runs,
+SWEEPS: Final[Mapping[str, SweepFunction]] = {
+    "deadlines": cancel_expired_jobs,
+    "webhooks": enqueue_missed_webhooks,
+    "orphans": cancel_orphans,
+    "zombies": end_lost_runs,
+    "cache": evict_cache_entries,
+    "uploads": abort_abandoned_uploads,
+    "assets": delete_assets,
+    "results": delete_expired_results,
+    "avatars": delete_stale_notes,
+    "logs": delete_old_logs,
+    "runs": delete_old_runs,
 }
 """Maintenance tasks in order of execution; those that affect waiting users come first."""
 
-_EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
 
-@flow(name="janitor", **JOB)
-def janitor(job: JanitorJob = USUAL_WORK, control: Control = USUAL) -> JanitorResult:
+@flow(name="janitor", **FLOW_OPTIONS)
+def janitor(job: JanitorJob = DEFAULT_JANITOR_JOB, control: Control = DEFAULT_CONTROL) -> JanitorResult:
     """
     Stop expired and orphaned jobs, enqueue missed webhooks, and delete what is past its retention.
 
     Raises:
         SweepFailed: at least one maintenance task failed; all the others were run.
     """
-    deeds: list[Deed] = []
+    actions: list[SweepAction] = []
     failed: dict[str, str] = {}
     with get_client(sync_client=True) as client:
-        look = Look(client, datetime.now(UTC), get_settings().retention, job.dry_run)
+        context = SweepContext(client, datetime.now(UTC), get_settings().retention, job.dry_run)
         for name, sweep in SWEEPS.items():
             try:
-                deeds.extend(sweep(look))  # a generator: actions before an error are still reported
-            except Stopped:
+                actions.extend(sweep(context))  # a generator: actions before an error are still reported
+            except Cancelled:
                 raise
             except Exception as error:
                 get_run_logger().exception("The maintenance task %s failed.", name)
                 failed[name] = f"{type(error).__name__}: {error}"
-    sweeps = summed(deeds)
-    _report(sweeps, failed, dry_run=job.dry_run)
+    sweeps = summarize(actions)
+    _write_table_artifact(sweeps, failed, dry_run=job.dry_run)
     if failed:
-        told = "; ".join(f"{name}: {reason[:200]}" for name, reason in failed.items())
-        raise SweepFailed(f"At least one maintenance task failed. {told}", sweeps=sorted(failed))
+        messages = "; ".join(f"{name}: {reason[:200]}" for name, reason in failed.items())
+        raise MaintenanceFailed(f"At least one maintenance task failed. {messages}", sweeps=sorted(failed))
     return JanitorResult(
-        expired=[deed.which for deed in deeds if deed.what == EXPIRED],
-        announced=[deed.which for deed in deeds if deed.what == MISSED],
+        expired=[deed.item for deed in actions if deed.kind == EXPIRED_MESSAGE],
+        announced=[deed.item for deed in actions if deed.kind == MISSED_WEBHOOK],
         sweeps=sweeps,
     )
 
 
-def summed(deeds: list[Deed]) -> list[Sweep]:
+def summarize(actions: list[SweepAction]) -> list[SweepSummary]:
     """
     Summarize the actions by kind.
 
     Args:
         actions: actions in the order in which they were taken.
     """
-    kinds: dict[str, list[Deed]] = {}
-    for deed in deeds:
-        kinds.setdefault(deed.what, []).append(deed)
+    actions_by_kind: dict[str, list[SweepAction]] = {}
+    for deed in actions:
+        actions_by_kind.setdefault(deed.kind, []).append(deed)
     return [
-        Sweep(
+        SweepSummary(
             what=what,
             count=len(done),
-            bytes=sum(deed.size for deed in done),
-            examples=tuple(deed.which for deed in done[:_EXAMPLES]),
+            bytes=sum(deed.freed_bytes for deed in done),
+            examples=tuple(deed.item for deed in done[:_MAX_EXAMPLES]),
         )
-        for what, done in kinds.items()
+        for what, done in actions_by_kind.items()
     ]
 
 
-def _report(sweeps: list[Sweep], failed: Mapping[str, str], *, dry_run: bool) -> None:
+def _write_table_artifact(sweeps: list[SweepSummary], failed: Mapping[str, str], *, dry_run: bool) -> None:
     table = [sweep.model_dump() | {"examples": ", ".join(sweep.examples)} for sweep in sweeps]
     table += [
         {"what": f"Failed: {name}", "count": 0, "bytes": 0, "examples": reason[:500]}

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.job import Job
+from flows.job import JobParameters
 
 
-class JanitorJob(Job):
+class JanitorJob(JobParameters):
     """Run the maintenance tasks."""
 
     dry_run: bool = Field(
@@ -16,11 +16,11 @@ class JanitorJob(Job):
     )
 
 
-USUAL_WORK: Final = JanitorJob()
+DEFAULT_JANITOR_JOB: Final = JanitorJob()
 """Default parameters, used by the schedule."""
 
 
-class Sweep(BaseModel):
+class SweepSummary(BaseModel):
     """The actions of one kind: their number, the freed space, and examples."""
 
     model_config = ConfigDict(frozen=True)
@@ -38,10 +38,10 @@ class JanitorResult(BaseModel):
     announced: list[str] = Field(
         default=[], description="Webhooks that had not been enqueued, or whose retries had stopped."
     )
-    sweeps: list[Sweep] = Field(default=[], description="All actions by kind, including those two.")
+    sweeps: list[SweepSummary] = Field(default=[], description="All actions by kind, including those two.")
 
 
-class EndPartsJob(Job):
+class EndPartsJob(JobParameters):
     """Cancel the child jobs of a canceled batch or pipeline."""
 
     run: UUID = Field(title="Flow run", description="Flow run id of the canceled batch or pipeline.")

@@ -4,15 +4,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from tasks.file_names import MAX_NAME_BYTES, checked_name
+from tasks.file_names import MAX_NAME_BYTES, validate_name
 
 OutputName = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(checked_name)
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(validate_name)
 ]
 BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
 
 
-class Job(BaseModel):
+class JobParameters(BaseModel):
     """Base class of all job requests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,4 +52,6 @@ class Output(BaseModel):
     )
 
 
-OUTPUT: Any = Field(default=Output(), title="Output", description="Location and name of the output file.")
+OUTPUT_FIELD: Any = Field(
+    default=Output(), title="Output", description="Location and name of the output file."
+)

@@ -13,21 +13,21 @@ from typing import Any, Final, get_args
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from flows.batch_schemas import BatchJob, RenderNewJob
-from flows.job import Job, Output
-from flows.job_types import WORK_TYPES
-from flows.pipeline_schemas import PipelineJob, placeholder, resolved
+from flows.job import JobParameters, Output
+from flows.job_types import MEDIA_JOB_TYPES
+from flows.pipeline_schemas import PipelineJob, placeholder_id, resolve_step_references
 from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core.errors import InputError, RenderError
 from tasks.file_names import output_name
 from tasks.output_locations import check_output_location
-from tasks.refs import checked_media_uri
+from tasks.refs import validate_media_uri
 from tasks.sources import check_reference
 
-JOB: Final = "job://"
+JOB_SCHEME: Final = "job://"
 """URI scheme of another job's output."""
-ASSET: Final = "asset://"
+ASSET_SCHEME: Final = "asset://"
 """URI scheme of an uploaded asset."""
-_PLACEHOLDER: Final = "result"
+_PLACEHOLDER_NAME: Final = "result"
 """Output name to check if the real one depends on inputs that are not known yet."""
 
 
@@ -47,37 +47,39 @@ class AccessFault:
     error: RenderError
 
 
-def references(job: Job) -> Iterator[Reference]:
+def references(job: JobParameters) -> Iterator[Reference]:
     """
     Yield the media references of a job; for a pipeline those of its steps, without references to other steps.
 
     Args:
         job: of any type. Rows of a batch are excluded; they are jobs of their own.
     """
-    later = {placeholder(step.name) for step in job.steps} if isinstance(job, PipelineJob) else ()
-    made = tuple(f"{JOB}{one}" for one in later)
-    for part, place in _jobs_in(job):
-        yield from (found for found in _references(part, place) if not found.uri.startswith(made))
+    step_ids = {placeholder_id(step.name) for step in job.steps} if isinstance(job, PipelineJob) else ()
+    step_prefixes = tuple(f"{JOB_SCHEME}{one}" for one in step_ids)
+    for part_job, pointer in _jobs_with_pointers(job):
+        yield from (
+            found for found in _references_in(part_job, pointer) if not found.uri.startswith(step_prefixes)
+        )
 
 
-def access_faults(job: Job) -> Iterator[AccessFault]:
+def access_faults(job: JobParameters) -> Iterator[AccessFault]:
     """
     Yield the inputs and output locations that a job may not use. Sends no requests.
 
     Args:
         job: of any type. Rows of a batch are excluded; they are jobs of their own.
     """
-    for part, place in _jobs_in(job):
-        for field, output in _outputs(part):
-            yield from _faults_of(f"{place}/{field}", _check_output, part, output)
+    for part_job, pointer in _jobs_with_pointers(job):
+        for field, output in _output_fields(part_job):
+            yield from _run_check(f"{pointer}/{field}", _check_output, part_job, output)
     for reference in references(job):
-        yield from _faults_of(reference.pointer, check_reference, reference.uri)
+        yield from _run_check(reference.pointer, check_reference, reference.uri)
     if isinstance(job, BatchJob | RenderNewJob):
-        for field, place in (job.places or {}).items():
-            yield from _faults_of(f"#/places/{field}", check_reference, place)
+        for field, pointer in (job.places or {}).items():
+            yield from _run_check(f"#/places/{field}", check_reference, pointer)
 
 
-def check_access(job: Job) -> None:
+def check_access(job: JobParameters) -> None:
     """
     Raise if a job refers to an input or output location that it may not use.
 
@@ -91,43 +93,46 @@ def check_access(job: Job) -> None:
         raise fault.error
 
 
-def _faults_of(pointer: str, check: Callable[..., None], *values: Any) -> Iterator[AccessFault]:
+def _run_check(pointer: str, check: Callable[..., None], *values: Any) -> Iterator[AccessFault]:
     try:
         check(*values)
     except RenderError as error:
         yield AccessFault(pointer, error)
 
 
-def _check_output(job: Job, output: Output) -> None:
+def _check_output(job: JobParameters, output: Output) -> None:
     name = output.name
     if name is not None and isinstance(job, LipSyncJob | PortraitJob):
         try:
             name = output_name("", "", name)
         except ValueError as error:
             raise InputError(str(error)) from error
-    check_output_location(name or _PLACEHOLDER, output)
+    check_output_location(name or _PLACEHOLDER_NAME, output)
 
 
-def _jobs_in(job: Job) -> Iterator[tuple[Job, str]]:
+def _jobs_with_pointers(job: JobParameters) -> Iterator[tuple[JobParameters, str]]:
     """Yield the job, or the jobs of a pipeline's steps, each with its JSON pointer."""
     if not isinstance(job, PipelineJob):
         yield job, "#"
         return
     for number, step in enumerate(job.steps):
-        schema = WORK_TYPES[step.type].job
-        yield schema.model_validate(resolved(step.job, placeholder)), f"#/steps/{number}/job"
+        schema = MEDIA_JOB_TYPES[step.type].job
+        yield (
+            schema.model_validate(resolve_step_references(step.job, placeholder_id)),
+            f"#/steps/{number}/job",
+        )
 
 
-def _references(part: BaseModel, place: str) -> Iterator[Reference]:
-    for name in type(part).model_fields:
-        value: Any = getattr(part, name)
+def _references_in(model: BaseModel, pointer: str) -> Iterator[Reference]:
+    for name in type(model).model_fields:
+        value: Any = getattr(model, name)
         if isinstance(value, BaseModel):
-            yield from _references(value, f"{place}/{name}")
-        elif isinstance(value, str) and name in _media_fields(type(part)):
-            yield Reference(f"{place}/{name}", value)
+            yield from _references_in(value, f"{pointer}/{name}")
+        elif isinstance(value, str) and name in _media_fields(type(model)):
+            yield Reference(f"{pointer}/{name}", value)
 
 
-def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
+def _output_fields(job: JobParameters) -> Iterator[tuple[str, Output]]:
     """Yield the `output` fields of a job; for a batch also the default output of its rows."""
     for name in type(job).model_fields:
         value: Any = getattr(job, name)
@@ -146,15 +151,15 @@ def _media_fields(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(
         name
         for name, field in model.model_fields.items()
-        if any(_is_check(one) for one in (*field.metadata, *_metadata(field.annotation)))
+        if any(_is_media_check(one) for one in (*field.metadata, *_nested_metadata(field.annotation)))
     )
 
 
-def _metadata(annotation: Any) -> Iterator[Any]:
+def _nested_metadata(annotation: Any) -> Iterator[Any]:
     for part in get_args(annotation):
         yield part
-        yield from _metadata(part)
+        yield from _nested_metadata(part)
 
 
-def _is_check(one: Any) -> bool:
-    return isinstance(one, AfterValidator) and one.func is checked_media_uri
+def _is_media_check(metadata: Any) -> bool:
+    return isinstance(metadata, AfterValidator) and metadata.func is validate_media_uri

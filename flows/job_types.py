@@ -18,12 +18,12 @@ class JobType:
     """A job type: its name, request and result schemas, and work pool."""
 
     name: str
-    job: type[schemas.Job]
+    job: type[schemas.JobParameters]
     result: type[BaseModel]
     pool: str = "gpu"
-    needs: str | None = None
+    model_check: str | None = None
     """Module path of a function that takes a job and raises if the installed models cannot run it."""
-    default: schemas.Job | None = None
+    default: schemas.JobParameters | None = None
     """Default of the flow parameter `job`, as in the flow's signature; None: the parameter is required."""
 
     @property
@@ -43,25 +43,29 @@ class JobType:
         Raises:
             ModelNotInstalled: a model is missing.
         """
-        if self.needs is not None:  # imported by name to keep the registry's imports light
-            module, _, name = self.needs.rpartition(".")
+        if self.model_check is not None:  # imported by name to keep the registry's imports light
+            module, _, name = self.model_check.rpartition(".")
             getattr(import_module(module), name)(job)
 
 
-WORK_TYPES: Final = {
+MEDIA_JOB_TYPES: Final = {
     job_type.name: job_type
     for job_type in (
         JobType("lip_sync", schemas.LipSyncJob, schemas.VideoResult),
         JobType("portrait", schemas.PortraitJob, schemas.VideoResult),
         JobType("prepare_avatar", schemas.PrepareAvatarJob, schemas.PrepareAvatarResult),
-        JobType("speech", schemas.SpeechJob, schemas.SpeechResult, needs="flows.voice_choice.settled_voice"),
+        JobType(
+            "speech", schemas.SpeechJob, schemas.SpeechResult, model_check="flows.voice_choice.resolve_voice"
+        ),
         JobType(
             "transcribe",
             schemas.TranscribeJob,
             schemas.TranscribeResult,
-            needs="flows.transcribe_model.model_for",
+            model_check="flows.transcribe_model.resolve_transcription_model",
         ),
-        JobType("analyze", schemas.AnalyzeJob, schemas.AnalyzeResult, needs="flows.analyze_cast.cast_of"),
+        JobType(
+            "analyze", schemas.AnalyzeJob, schemas.AnalyzeResult, model_check="flows.analyze_cast.select_analysis_models"
+        ),
         JobType("caption", schemas.CaptionJob, schemas.CaptionResult),
     )
 }

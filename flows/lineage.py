@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from uuid import UUID
 
-from flows.job import Job
-from flows.lineage_page import page
-from flows.lineage_run import about_run, wholes
-from flows.lineage_schemas import LINEAGE, InputFile, Lineage, OutputFile, ParentJob, UsedModel
+from flows.job import JobParameters
+from flows.lineage_page import to_markdown
+from flows.lineage_run import describe_run, parent_jobs
+from flows.lineage_schemas import LINEAGE_KEY, InputFile, Lineage, OutputFile, ParentJob, UsedModel
 from flows.output_uris import public_uri
 from musetalk_core.weights.pins import PinnedModel
-from tasks.publish import LINEAGE_ENDING, Published, write_beside
-from tasks.redaction import without_secrets
-from tasks.refs import SourceFile, job_file
-from tasks.reports import Report, note
+from tasks.publish import LINEAGE_SUFFIX, PublishedFile, publish_note
+from tasks.redaction import redact_secrets
+from tasks.refs import SourceFile, job_file_name
+from tasks.reports import Report, write_artifact
 from tasks.settings import get_settings
 
-_JOB: Final = "job://"
+_JOB_SCHEME: Final = "job://"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Origins:
+class ProvenanceFacts:
     """
     Provenance facts collected during a run.
 
@@ -36,19 +36,19 @@ class Origins:
         choices: values chosen for what the request left open, such as engine and voice.
     """
 
-    job: Job
+    job: JobParameters
     tenant: str | None = None
     inputs: dict[str, SourceFile] = field(default_factory=dict[str, SourceFile])
-    outputs: list[Published] = field(default_factory=list[Published])
+    outputs: list[PublishedFile] = field(default_factory=list[PublishedFile])
     models: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
-    settled: dict[str, Any] = field(default_factory=dict[str, Any])
+    choices: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def took(self, given: str, file: SourceFile) -> None:
+    def record_input(self, reference: str, file: SourceFile) -> None:
         """Record an input file by its reference in the request."""
-        self.inputs[given] = file
+        self.inputs[reference] = file
 
 
-def record(origins: Origins, report: Report, cached: list[str]) -> None:
+def write_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) -> None:
     """
     Write the provenance manifest of a run: as an artifact, and as a file beside each output.
 
@@ -60,37 +60,37 @@ def record(origins: Origins, report: Report, cached: list[str]) -> None:
         cached: steps whose results came from the cache.
     """
     try:
-        found = _described(origins, report, cached)
-        note(LINEAGE, found.model_dump(mode="json"), page(found))
+        manifest = _build_manifest(facts, report, cached)
+        write_artifact(LINEAGE_KEY, manifest.model_dump(mode="json"), to_markdown(manifest))
         if get_settings().store.lineage_files:
-            content = found.model_dump_json(indent=1)
-            for output in origins.outputs:
-                write_beside(output, LINEAGE_ENDING, content)
+            content = manifest.model_dump_json(indent=1)
+            for output in facts.outputs:
+                publish_note(output, LINEAGE_SUFFIX, content)
     except Exception as error:
         _log.warning("the provenance manifest was not written: %s", error)
 
 
-def _described(origins: Origins, report: Report, cached: list[str]) -> Lineage:
-    asked = origins.job.model_dump(mode="json")
-    run = about_run(asked, origins.tenant)
+def _build_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) -> Lineage:
+    request = facts.job.model_dump(mode="json")
+    run = describe_run(request, facts.tenant)
     return Lineage(
         **run,
-        inputs=tuple(_input(given, file, asked) for given, file in origins.inputs.items()),
-        outputs=tuple(_output(output, run["job"]) for output in origins.outputs),
-        parents=(*_sources(origins), *wholes()),
-        settled=without_secrets(origins.settled),
-        models=tuple(_model(origins.models[name]) for name in sorted(origins.models)),
+        inputs=tuple(_input_file(given, file, request) for given, file in facts.inputs.items()),
+        outputs=tuple(_output_file(output, run["job"]) for output in facts.outputs),
+        parents=(*_input_jobs(facts), *parent_jobs()),
+        settled=redact_secrets(facts.choices),
+        models=tuple(_used_model(facts.models[name]) for name in sorted(facts.models)),
         rendering=report.rendering,  # pyright: ignore[reportArgumentType]  a record of the same shape
         cached=tuple(cached),
         timings_s={name: round(seconds, 3) for name, seconds in report.seconds.items()},
     )
 
 
-def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
+def _input_file(reference: str, file: SourceFile, request: dict[str, Any]) -> InputFile:
     return InputFile(
-        fields=tuple(_places(asked, given)),
-        given=without_secrets(given),
-        resolved=without_secrets(file.uri),
+        fields=tuple(_fields_holding(request, reference)),
+        given=redact_secrets(reference),
+        resolved=redact_secrets(file.uri),
         version=file.version,
         name=file.name,
         sha256=file.sha256,
@@ -98,35 +98,37 @@ def _input(given: str, file: SourceFile, asked: dict[str, Any]) -> InputFile:
     )
 
 
-def _places(asked: dict[str, Any], given: str, inside: str = "") -> list[str]:
+def _fields_holding(request: dict[str, Any], reference: str, prefix: str = "") -> list[str]:
     """Return the dotted names of the fields that hold a reference."""
-    found: list[str] = []
-    for name, value in asked.items():
-        if value == given:
-            found.append(f"{inside}{name}")
+    field_names: list[str] = []
+    for name, value in request.items():
+        if value == reference:
+            field_names.append(f"{prefix}{name}")
         elif isinstance(value, dict):
-            found += _places(cast(dict[str, Any], value), given, f"{inside}{name}.")
-    return found
+            field_names += _fields_holding(cast(dict[str, Any], value), reference, f"{prefix}{name}.")
+    return field_names
 
 
-def _output(output: Published, own: UUID) -> OutputFile:
+def _output_file(output: PublishedFile, job_id: UUID) -> OutputFile:
     return OutputFile(
         name=output.name,
-        uri=public_uri(output.ref.uri, own, output.name),
+        uri=public_uri(output.ref.uri, job_id, output.name),
         version=output.ref.version,
         sha256=output.sha256,
         size=output.ref.size,
     )
 
 
-def _sources(origins: Origins) -> Iterator[ParentJob]:
-    for given in origins.inputs:
-        if given.startswith(_JOB):
-            rest = given.removeprefix(_JOB)
-            yield ParentJob(job=UUID(rest.partition("/")[0]), how="input", file=job_file(rest) or None)
+def _input_jobs(facts: ProvenanceFacts) -> Iterator[ParentJob]:
+    for reference in facts.inputs:
+        if reference.startswith(_JOB_SCHEME):
+            job_path = reference.removeprefix(_JOB_SCHEME)
+            yield ParentJob(
+                job=UUID(job_path.partition("/")[0]), how="input", file=job_file_name(job_path) or None
+            )
 
 
-def _model(used: PinnedModel) -> UsedModel:
+def _used_model(model: PinnedModel) -> UsedModel:
     return UsedModel(
-        name=used.name, digest=used.digest, files={file.path: file.sha256 for file in used.files}
+        name=model.name, digest=model.digest, files={file.path: file.sha256 for file in model.files}
     )

@@ -3,36 +3,38 @@
 from flows.lineage_schemas import Lineage
 
 
-def page(found: Lineage) -> str:
+def to_markdown(manifest: Lineage) -> str:
     """
     Format a provenance manifest as Markdown.
 
     Args:
         manifest: provenance manifest.
     """
-    names = ", ".join(_cell(file.name) for file in found.outputs) or "an avatar"
-    parts = [
+    names = ", ".join(_cell(file.name) for file in manifest.outputs) or "an avatar"
+    sections = [
         f"Inputs, models and outputs of {names}. Hashes are shortened; the JSON below has them in full.",
         _table(
             ("input", "reference", "bytes", "SHA-256"),
             [
                 (", ".join(file.fields) or file.name, file.given, f"{file.size:,}", file.sha256[:16])
-                for file in found.inputs
+                for file in manifest.inputs
             ],
         ),
         _table(
             ("output", "location", "bytes", "SHA-256"),
-            [(file.name, file.uri, f"{file.size:,}", file.sha256[:16]) for file in found.outputs],
+            [(file.name, file.uri, f"{file.size:,}", file.sha256[:16]) for file in manifest.outputs],
         ),
-        _table(("model", "digest"), [(model.name, (model.digest or "")[:16]) for model in found.models]),
+        _table(("model", "digest"), [(model.name, (model.digest or "")[:16]) for model in manifest.models]),
         _table(
             ("parent job", "relation", "file"),
-            [(str(parent.job), parent.how, parent.file or "") for parent in found.parents],
+            [(str(parent.job), parent.how, parent.file or "") for parent in manifest.parents],
         ),
-        _table(("child job", "type", "id"), [(part.name, part.type, str(part.job)) for part in found.parts]),
-        f"{found.program.name} {found.program.version}, core {found.program.core}",
+        _table(
+            ("child job", "type", "id"), [(part.name, part.type, str(part.job)) for part in manifest.parts]
+        ),
+        f"{manifest.program.name} {manifest.program.version}, core {manifest.program.core}",
     ]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part for part in sections if part)
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -45,5 +47,5 @@ def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _cell(text: str) -> str:
     """Format text as inline code, because names from users may contain Markdown."""
-    plain = text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
-    return f"`{plain}`" if plain else ""
+    escaped = text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    return f"`{escaped}`" if escaped else ""

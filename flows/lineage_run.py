@@ -11,16 +11,16 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from flows.family import PART_OF
+from flows.family import PARENT_TAG
 from flows.lineage_schemas import LineageLinks, ParentJob, Program
 from musetalk_core import CORE_VERSION
-from tasks.redaction import without_secrets
+from tasks.redaction import redact_secrets
 from tasks.settings import get_settings
 
-_PROGRAM: Final = "musetalk-flows"
+_PACKAGE_NAME: Final = "musetalk-flows"
 
 
-def about_run(asked: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
+def describe_run(request: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
     """
     Return the fields of a provenance manifest that describe the current flow run.
 
@@ -30,39 +30,39 @@ def about_run(asked: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    own = UUID(str(flow_run.id))
+    run_id = UUID(str(flow_run.id))
     return {
-        "job": own,
+        "job": run_id,
         "type": str(flow_run.flow_name),
         "tenant": tenant,
         "created": run.created if run else None,
         "started": run.start_time if run else None,
         "finished": datetime.now(UTC),
-        "program": Program(name=_PROGRAM, version=_version(), core=CORE_VERSION),
-        "parameters": without_secrets(dict(asked)),
-        "links": _links(own),
+        "program": Program(name=_PACKAGE_NAME, version=_package_version(), core=CORE_VERSION),
+        "parameters": redact_secrets(dict(request)),
+        "links": _run_links(run_id),
     }
 
 
-def wholes() -> Iterator[ParentJob]:
+def parent_jobs() -> Iterator[ParentJob]:
     """Yield the batch or pipeline that the current run is a child job of."""
     for tag in sorted(flow_run.tags):
         with suppress(ValueError):  # tags may be set by users
-            if tag.startswith(PART_OF):
-                yield ParentJob(job=UUID(tag.removeprefix(PART_OF)), how="part-of")
+            if tag.startswith(PARENT_TAG):
+                yield ParentJob(job=UUID(tag.removeprefix(PARENT_TAG)), how="part-of")
 
 
-def _version() -> str:
+def _package_version() -> str:
     try:
-        return version(_PROGRAM)
+        return version(_PACKAGE_NAME)
     except PackageNotFoundError:  # run from a source folder, not installed
         return "unknown"
 
 
-def _links(own: UUID) -> LineageLinks:
-    public = get_settings().api.public_url
-    pages = url_for("flow-run", obj_id=str(own))
+def _run_links(run_id: UUID) -> LineageLinks:
+    public_url = get_settings().api.public_url
+    run_url = url_for("flow-run", obj_id=str(run_id))
     return LineageLinks(
-        job=f"{public.rstrip('/')}/v1/jobs/{own}" if public else None,
-        prefect=without_secrets(pages) if pages else None,
+        job=f"{public_url.rstrip('/')}/v1/jobs/{run_id}" if public_url else None,
+        prefect=redact_secrets(run_url) if run_url else None,
     )

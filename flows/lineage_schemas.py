@@ -8,17 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.schemas import Rendering
 
-LINEAGE: Final = "lineage"
+LINEAGE_KEY: Final = "lineage"
 """Key of the artifact that holds the provenance manifest."""
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     """Base class of all parts of the manifest; it ignores fields added by later versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
 
-class InputFile(_Part):
+class InputFile(_ManifestPart):
     """An input file."""
 
     fields: tuple[str, ...] = Field(
@@ -34,7 +34,7 @@ class InputFile(_Part):
     size: int = Field(description="Size in bytes.")
 
 
-class OutputFile(_Part):
+class OutputFile(_ManifestPart):
     """An output file."""
 
     name: str
@@ -44,7 +44,7 @@ class OutputFile(_Part):
     size: int = Field(description="Size in bytes.")
 
 
-class UsedModel(_Part):
+class UsedModel(_ManifestPart):
     """A model used by the job, or by a step whose result came from the cache."""
 
     name: str = Field(description="Name in the model table.")
@@ -55,7 +55,7 @@ class UsedModel(_Part):
     files: dict[str, str] = Field(description="SHA-256 by path in the upstream layout.")
 
 
-class ParentJob(_Part):
+class ParentJob(_ManifestPart):
     """A job that this job depends on."""
 
     job: UUID
@@ -65,7 +65,7 @@ class ParentJob(_Part):
     file: str | None = Field(default=None, description="File used, if the request names one.")
 
 
-class PartJob(_Part):
+class PartJob(_ManifestPart):
     """A child job of a pipeline or batch."""
 
     job: UUID
@@ -73,7 +73,7 @@ class PartJob(_Part):
     type: str = Field(description="Job type.")
 
 
-class Program(_Part):
+class Program(_ManifestPart):
     """The program that ran the job."""
 
     name: str
@@ -81,14 +81,14 @@ class Program(_Part):
     core: str = Field(description="Version of the model code; another version may produce other pixels.")
 
 
-class LineageLinks(_Part):
+class LineageLinks(_ManifestPart):
     """Links to the job and its flow run."""
 
     job: str | None = Field(description="Job in the REST API; null if no public API address is set.")
     prefect: str | None = Field(description="Flow run in Prefect's pages; null if their address is not set.")
 
 
-class Lineage(_Part):
+class Lineage(_ManifestPart):
     """A provenance manifest: inputs, models, parameters and outputs of a job."""
 
     format: Literal[1] = 1

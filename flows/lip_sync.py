@@ -2,25 +2,25 @@
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.engines import engine_of
-from flows.options import JOB
+from flows.control import DEFAULT_CONTROL, Control
+from flows.engines import resolve_engine
+from flows.options import FLOW_OPTIONS
 from flows.schemas import LipSyncJob, VideoResult
-from flows.steps import job_steps
-from flows.talking_video import Order, talking_video
+from flows.steps import job_context
+from flows.talking_video import RenderRequest, render_talking_video
 
 
-@flow(name="lip_sync", **JOB)
-def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
+@flow(name="lip_sync", **FLOW_OPTIONS)
+def lip_sync(job: LipSyncJob, control: Control = DEFAULT_CONTROL) -> VideoResult:
     """Prepare the avatar and the speech features in parallel, then render, encode, mux and upload."""
-    with job_steps(job) as steps:
-        result = talking_video(
-            Order(
+    with job_context(job) as context:
+        result = render_talking_video(
+            RenderRequest(
                 picture=job.video,
                 audio=job.audio,
                 text=job.text,
                 fps=job.fps,
-                engine=engine_of(job),
+                engine=resolve_engine(job),
                 face=job.face,
                 encode=job.encode,
                 output=job.output,
@@ -29,7 +29,7 @@ def lip_sync(job: LipSyncJob, control: Control = USUAL) -> VideoResult:
                 refresh=job.refresh,
                 tenant=control.tenant,
             ),
-            steps,
+            context,
         )
-        steps.finish(result)
+        context.finish(result)
     return result

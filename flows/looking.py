@@ -4,20 +4,27 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flows.analyze_schemas import AnalyzeJob
-from flows.steps import Steps
+from flows.steps import JobContext
 from musetalk_core.analysis import describing
-from musetalk_core.analysis.choosing import STARTER, Cast
-from musetalk_core.analysis.findings import Tag, TextLine, Thing
+from musetalk_core.analysis.choosing import STARTER, ModelAssignment
+from musetalk_core.analysis.findings import DetectedObject, Tag, TextLine
 from musetalk_core.weights.pins import PinnedModel
-from tasks.analysis import Length, Look, Seen, Sight, look_at, look_key
+from tasks.analysis import (
+    AnalysisStep,
+    AnalysisStepResult,
+    ImageFacts,
+    TextLength,
+    analysis_step_key,
+    look_at,
+)
 from tasks.refs import SourceFile
 from tasks.weights import pin
 
-What = Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
+AnalysisPart = Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
 
 
 @dataclass(slots=True)
-class Looking:
+class ImageAnalysis:
     """
     The analysis of one image; each step runs at most once.
 
@@ -30,76 +37,86 @@ class Looking:
     """
 
     job: AnalyzeJob
-    cast: Cast
+    assignment: ModelAssignment
     picture: SourceFile
-    steps: Steps
+    context: JobContext
     made_by: dict[str, str] = field(default_factory=dict[str, str])
-    used: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
+    used_models: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
     """Models used so far by name, pinned at first use."""
-    _known: dict[Look, Sight] = field(default_factory=dict[Look, Sight])
+    _results: dict[AnalysisStep, AnalysisStepResult] = field(
+        default_factory=dict[AnalysisStep, AnalysisStepResult]
+    )
 
-    def seen(self) -> Seen:
+    def image_info(self) -> ImageFacts:
         """Decode the image and return its size and format."""
-        seen = self._look("size", "").seen
-        if seen is None:
+        image_info = self._run("size", "").seen
+        if image_info is None:
             raise RuntimeError("the size step returned no size")
-        return seen
+        return image_info
 
     def lines(self) -> tuple[TextLine, ...]:
         """Return the lines of text; empty if no installed model reads text."""
-        return self._look("ocr", self.cast.reads).lines if self.cast.reads else ()
+        return self._run("ocr", self.assignment.reader).lines if self.assignment.reader else ()
 
     def tags(self) -> tuple[Tag, ...]:
         """Return the classes of the whole image; empty if no installed model classifies."""
-        return self._look("tags", self.cast.tags).tags if self.cast.tags else ()
+        return self._run("tags", self.assignment.tagger).tags if self.assignment.tagger else ()
 
-    def faces(self) -> tuple[Thing, ...]:
+    def faces(self) -> tuple[DetectedObject, ...]:
         """Return all detected faces."""
-        return self._look("faces", self.cast.faces).things
+        return self._run("faces", self.assignment.face_finder).things
 
-    def objects(self) -> tuple[Thing, ...]:
+    def objects(self) -> tuple[DetectedObject, ...]:
         """Return all detected objects; empty if no installed model detects them."""
-        return self._look("objects", self.cast.finds).things if self.cast.finds else ()
+        return self._run("objects", self.assignment.detector).things if self.assignment.detector else ()
 
     def text(self) -> str:
         """Return the answer to the question, or a description if no question can be answered."""
-        if self.job.question is not None and self.cast.answers is not None:
-            return self._look("answer", self.cast.answers, self.job.length, self.job.question).text
-        said = self.description("long" if "detailed" in self.job.features else self.job.length)
-        return said if self.job.question is None else describing.unanswered(said)
+        if self.job.question is not None and self.assignment.answerer is not None:
+            return self._run("answer", self.assignment.answerer, self.job.length, self.job.question).text
+        description = self.description("long" if "detailed" in self.job.features else self.job.length)
+        return description if self.job.question is None else describing.unanswered_text(description)
 
-    def description(self, length: Length) -> str:
+    def description(self, length: TextLength) -> str:
         """Return a description of the image."""
-        if self.cast.describes != STARTER:
-            return self._look("describe", self.cast.describes, length).text
-        seen = self.seen()
-        return describing.describe((seen.width, seen.height), self.tags(), self.faces(), self.lines(), length)
+        if self.assignment.describer != STARTER:
+            return self._run("describe", self.assignment.describer, length).text
+        image_info = self.image_info()
+        return describing.compose_description(
+            (image_info.width, image_info.height), self.tags(), self.faces(), self.lines(), length
+        )
 
     @property
-    def writer(self) -> str:
+    def text_model(self) -> str:
         """Name of the model that wrote the text."""
-        return self.cast.answers or self.cast.describes
+        return self.assignment.answerer or self.assignment.describer
 
-    def found(self, what: What) -> Sight:
+    def result_of(self, part: AnalysisPart) -> AnalysisStepResult:
         """Return the result of a step that has already run; an empty result if it has not run."""
-        return next((sight for look, sight in self._known.items() if look.what == what), Sight())
+        return next(
+            (sight for look, sight in self._results.items() if look.what == part), AnalysisStepResult()
+        )
 
     def warnings(self) -> list[str]:
         """Return the warnings for the caller."""
-        part = ["first_frame_only: the file holds more frames or pages"] if self.seen().is_part else []
-        return [*self.cast.warnings, *part]
+        frame_warnings = (
+            ["first_frame_only: the file holds more frames or pages"] if self.image_info().is_part else []
+        )
+        return [*self.assignment.warnings, *frame_warnings]
 
-    def _look(self, what: What, by: str, length: Length = "normal", question: str = "") -> Sight:
-        weights = self._pinned(by) if by else None
-        look = Look(what=what, by=by, length=length, question=question, weights=weights)
-        if look not in self._known:
-            key = look_key(self.picture, look)
-            self._known[look] = self.steps.result(what, look_at.submit(key, self.picture, look))
-            if by:
-                self.made_by[what] = by
-        return self._known[look]
+    def _run(
+        self, part: AnalysisPart, model: str, length: TextLength = "normal", question: str = ""
+    ) -> AnalysisStepResult:
+        weights = self._pin_model(model) if model else None
+        request = AnalysisStep(what=part, by=model, length=length, question=question, weights=weights)
+        if request not in self._results:
+            key = analysis_step_key(self.picture, request)
+            self._results[request] = self.context.wait_for(part, look_at.submit(key, self.picture, request))
+            if model:
+                self.made_by[part] = model
+        return self._results[request]
 
-    def _pinned(self, name: str) -> PinnedModel:
-        if name not in self.used:
-            (self.used[name],) = pin(name)
-        return self.used[name]
+    def _pin_model(self, name: str) -> PinnedModel:
+        if name not in self.used_models:
+            (self.used_models[name],) = pin(name)
+        return self.used_models[name]

@@ -14,21 +14,21 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import ValidationError
 
-from flows.job import Job
+from flows.job import JobParameters
 from tasks.keys import content_key
 
-Format = Literal["jsonl", "csv"]
+ManifestFormat = Literal["jsonl", "csv"]
 
-LONGEST_LINE: Final = 200_000
+MAX_LINE_CHARS: Final = 200_000
 """Maximum line length in characters; a job text has at most 100,000."""
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ID_FIELD: Final = "id"
-_TOO_LONG: Final = "\0"
+_TOO_LONG_MARK: Final = "\0"
 """Stands for a line that is too long; the CSV parser passes it through as a single cell."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldFault:
     """An error in one field of a row."""
 
     pointer: str
@@ -44,14 +44,18 @@ class Row:
     """Row number from 1; blank lines and the CSV header are not counted."""
     id: str
     """Its `id` field, or `row-` and its number."""
-    job: Job | None
-    faults: tuple[Fault, ...] = ()
+    job: JobParameters | None
+    faults: tuple[FieldFault, ...] = ()
     key: str = field(default="", compare=False)
     """SHA-256 of job type and content: equal work has equal keys, independent of position."""
 
 
 def read_rows(
-    lines: Iterable[str], form: Format, name: str, job: type[Job], defaults: Mapping[str, Any] | None = None
+    lines: Iterable[str],
+    manifest_format: ManifestFormat,
+    job_type: str,
+    schema: type[JobParameters],
+    defaults: Mapping[str, Any] | None = None,
 ) -> Iterator[Row]:
     """
     Parse a manifest and yield its rows.
@@ -67,14 +71,14 @@ def read_rows(
     Yields:
         Rows in their order. A row that repeats an earlier `id` is invalid.
     """
-    records = _json_records(lines) if form == "jsonl" else _csv_records(lines)
-    return rows_of(records, name, job, defaults)
+    records = _json_records(lines) if manifest_format == "jsonl" else _csv_records(lines)
+    return validate_rows(records, job_type, schema, defaults)
 
 
-def rows_of(
-    records: Iterable[Mapping[str, Any] | Fault],
-    name: str,
-    job: type[Job],
+def validate_rows(
+    records: Iterable[Mapping[str, Any] | FieldFault],
+    job_type: str,
+    schema: type[JobParameters],
     defaults: Mapping[str, Any] | None = None,
 ) -> Iterator[Row]:
     """
@@ -89,56 +93,64 @@ def rows_of(
     Yields:
         As `read_rows`.
     """
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for number, record in enumerate(records, start=1):
-        row = _row(number, record, name, job, defaults or {})
-        if row.id in seen:
-            row = Row(number, row.id, None, (Fault(f"#/{_ID_FIELD}", f"another row has the id {row.id}"),))
-        seen.add(row.id)
+        row = _validate_row(number, record, job_type, schema, defaults or {})
+        if row.id in seen_ids:
+            row = Row(
+                number, row.id, None, (FieldFault(f"#/{_ID_FIELD}", f"another row has the id {row.id}"),)
+            )
+        seen_ids.add(row.id)
         yield row
 
 
-def _row(
-    number: int, record: Mapping[str, Any] | Fault, name: str, job: type[Job], defaults: Mapping[str, Any]
+def _validate_row(
+    number: int,
+    record: Mapping[str, Any] | FieldFault,
+    job_type: str,
+    schema: type[JobParameters],
+    defaults: Mapping[str, Any],
 ) -> Row:
-    own = f"row-{number}"
-    if isinstance(record, Fault):
-        return Row(number, own, None, (record,))
-    wanted = record.get(_ID_FIELD)
+    row_id = f"row-{number}"
+    if isinstance(record, FieldFault):
+        return Row(number, row_id, None, (record,))
+    requested_id = record.get(_ID_FIELD)
     fields = {field: value for field, value in record.items() if field != _ID_FIELD}
-    if wanted is not None:
-        if not _ID.fullmatch(str(wanted)):
+    if requested_id is not None:
+        if not _ID_PATTERN.fullmatch(str(requested_id)):
             detail = "expected an id of up to 64 letters, digits, dots, hyphens and underscores"
-            return Row(number, own, None, (Fault(f"#/{_ID_FIELD}", detail),))
-        own = str(wanted)
+            return Row(number, row_id, None, (FieldFault(f"#/{_ID_FIELD}", detail),))
+        row_id = str(requested_id)
     try:
-        made = job.model_validate(_merged(defaults, fields))
+        job = schema.model_validate(_merge_defaults(defaults, fields))
     except ValidationError as error:
-        return Row(number, own, None, tuple(_fault(one) for one in error.errors(include_url=False)))
-    return Row(number, own, made, key=row_key(name, made))
+        return Row(
+            number, row_id, None, tuple(_to_field_fault(one) for one in error.errors(include_url=False))
+        )
+    return Row(number, row_id, job, key=work_key(job_type, job))
 
 
-def _fault(error: Any) -> Fault:
-    place = "/".join(str(part) for part in error["loc"])
-    return Fault(f"#/{place}" if place else "#", str(error["msg"]).removeprefix("Value error, "))
+def _to_field_fault(error: Any) -> FieldFault:
+    pointer = "/".join(str(part) for part in error["loc"])
+    return FieldFault(f"#/{pointer}" if pointer else "#", str(error["msg"]).removeprefix("Value error, "))
 
 
-def row_key(name: str, job: Job) -> str:
+def work_key(job_type: str, job: JobParameters) -> str:
     """Return the hash of a row's work: equal work has equal keys, independent of position."""
-    return content_key(type=name, job=job.model_dump(mode="json", exclude_unset=True))
+    return content_key(type=job_type, job=job.model_dump(mode="json", exclude_unset=True))
 
 
-def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    both = dict(defaults)
-    for name, value in given.items():
-        old = both.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _merged(cast(Mapping[str, Any], old), cast(Mapping[str, Any], value))
-        both[name] = value
-    return both
+def _merge_defaults(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for name, value in overrides.items():
+        default = merged.get(name)
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            value = _merge_defaults(cast(Mapping[str, Any], default), cast(Mapping[str, Any], value))
+        merged[name] = value
+    return merged
 
 
-def _json_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
+def _json_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | FieldFault]:
     for line in lines:
         text = line.strip().removeprefix("\ufeff")
         if not text:
@@ -146,28 +158,28 @@ def _json_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
         yield _json_record(text)
 
 
-def _json_record(text: str) -> dict[str, Any] | Fault:
-    if len(text) > LONGEST_LINE:
-        return Fault("#", f"a line has at most {LONGEST_LINE} characters")
+def _json_record(text: str) -> dict[str, Any] | FieldFault:
+    if len(text) > MAX_LINE_CHARS:
+        return FieldFault("#", f"a line has at most {MAX_LINE_CHARS} characters")
     try:
-        found: Any = json.loads(text)
+        parsed: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return Fault("#", "the line is not JSON")
+        return FieldFault("#", "the line is not JSON")
     return (
-        cast(dict[str, Any], found)
-        if isinstance(found, dict)
-        else Fault("#", "the line is not a JSON object")
+        cast(dict[str, Any], parsed)
+        if isinstance(parsed, dict)
+        else FieldFault("#", "the line is not a JSON object")
     )
 
 
-def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
-    reader = csv.reader(_short(lines), strict=True)
+def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | FieldFault]:
+    reader = csv.reader(_replace_long_lines(lines), strict=True)
     heading: list[str] | None = None
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:  # the reader continues with the next line
-            yield Fault("#", f"the line is not CSV: {error}")
+            yield FieldFault("#", f"the line is not CSV: {error}")
             continue
         if cells is None:
             return
@@ -179,34 +191,34 @@ def _csv_records(lines: Iterable[str]) -> Iterator[dict[str, Any] | Fault]:
             yield _csv_record(heading, cells)
 
 
-def _short(lines: Iterable[str]) -> Iterator[str]:
+def _replace_long_lines(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines, replacing each one that is too long by a marker."""
     for line in lines:
-        yield line if len(line) <= LONGEST_LINE else _TOO_LONG
+        yield line if len(line) <= MAX_LINE_CHARS else _TOO_LONG_MARK
 
 
-def _csv_record(heading: list[str], cells: list[str]) -> dict[str, Any] | Fault:
-    if cells == [_TOO_LONG]:
-        return Fault("#", f"a line has at most {LONGEST_LINE} characters")
+def _csv_record(heading: list[str], cells: list[str]) -> dict[str, Any] | FieldFault:
+    if cells == [_TOO_LONG_MARK]:
+        return FieldFault("#", f"a line has at most {MAX_LINE_CHARS} characters")
     if len(cells) > len(heading):
-        return Fault("#", f"the row has {len(cells)} cells, but the header line has {len(heading)}")
+        return FieldFault("#", f"the row has {len(cells)} cells, but the header line has {len(heading)}")
     record: dict[str, Any] = {}
     for name, cell in zip(heading, cells, strict=False):
         if cell == "":
             continue
         *path, last = name.split(".")
-        place = record
+        target = record
         for part in path:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                return Fault("#", f"the header line has both {part} and {name}")
-        if isinstance(place.get(last), dict):
-            return Fault("#", f"the header line has both {last} and a field inside it")
-        place[last] = _value(cell)
+            target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                return FieldFault("#", f"the header line has both {part} and {name}")
+        if isinstance(target.get(last), dict):
+            return FieldFault("#", f"the header line has both {last} and a field inside it")
+        target[last] = _parse_cell(cell)
     return record
 
 
-def _value(cell: str) -> Any:
+def _parse_cell(cell: str) -> Any:
     if cell.startswith(("[", "{")):
         try:
             return json.loads(cell)

@@ -10,10 +10,10 @@ from typing import Any
 
 from prefect.variables import Variable
 
-from flows.chains.patience import patiently
+from flows.chains.patience import retry_while_unavailable
 
 
-def variable(name: str, tenant: str | None) -> str:
+def variable_name(name: str, tenant: str | None) -> str:
     """
     Return the name of the Prefect variable of a watch.
 
@@ -25,18 +25,20 @@ def variable(name: str, tenant: str | None) -> str:
     return f"musetalk_new{owner}_{name.replace('-', '_')}"
 
 
-def recall(name: str, tenant: str | None) -> datetime | None:
+def load(name: str, tenant: str | None) -> datetime | None:
     """Return the stored watermark; None if there is none or it is not a time with a time zone."""
-    known: Any = patiently(lambda: Variable.get(variable(name, tenant), default=None))
+    stored: Any = retry_while_unavailable(lambda: Variable.get(variable_name(name, tenant), default=None))
     try:
-        found = datetime.fromisoformat(str(known))
+        watermark = datetime.fromisoformat(str(stored))
     except ValueError:
         return None
-    return found if found.tzinfo else None
+    return watermark if watermark.tzinfo else None
 
 
-def note(name: str, tenant: str | None, until: datetime) -> None:
+def save(name: str, tenant: str | None, until: datetime) -> None:
     """Store the watermark, unless a later one is already stored."""
-    known = recall(name, tenant)
-    if known is None or known < until:
-        patiently(lambda: Variable.set(variable(name, tenant), until.isoformat(), overwrite=True))
+    stored = load(name, tenant)
+    if stored is None or stored < until:
+        retry_while_unavailable(
+            lambda: Variable.set(variable_name(name, tenant), until.isoformat(), overwrite=True)
+        )

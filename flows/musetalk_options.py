@@ -112,11 +112,11 @@ class MuseTalkOptions(BaseModel):
     )
 
 
-VERSION: Any = Field(
+VERSION_FIELD: Any = Field(
     default="v15",
     title="MuseTalk version",
     description="MuseTalk weights, and the face geometry that belongs to them.",
 )
-OPTIONS: Any = Field(
+MUSETALK_FIELD: Any = Field(
     default=MuseTalkOptions(), title="MuseTalk options", description="Used by the MuseTalk engine only."
 )

@@ -3,14 +3,14 @@
 from typing import TypedDict
 
 
-class _Flow(TypedDict):
+class _FlowOptions(TypedDict):
     persist_result: bool
     result_serializer: str
     validate_parameters: bool
     log_prints: bool
 
 
-JOB: _Flow = {
+FLOW_OPTIONS: _FlowOptions = {
     "persist_result": False,
     "result_serializer": "json",
     "validate_parameters": True,

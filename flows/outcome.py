@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from flows.control import ABORTED, COMPLETE_IN, ENDED_AS, MAX_TIME
-from flows.family import YIELDS
+from flows.control import ENDED_AS_LABEL, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
+from flows.family import YIELD_COUNT
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 Status = Literal["queued", "scheduled", "running", "succeeded", "failed", "canceled", "aborted"]
 """Job status in the v1 API."""
-FINAL: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
+FINAL_STATUSES: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
 """Statuses of jobs that have ended."""
 FILE_FIELDS: Final = ("video", "audio", "picture")
 """Fields of results that hold the output file of a job."""
 TEXT_JOBS: Final = frozenset({"transcribe", "analyze"})
 """Job types whose result is a text in the compatibility routes."""
-NOTES: Final = ("result", "error")
+RESULT_KEYS: Final = ("result", "error")
 """Keys of the artifacts that `error_of` and `result_of` read."""
 
-PROGRESS: Final = "progress"
+PROGRESS_KEY: Final = "progress"
 """Key of the artifact that `read_progress` reads."""
 
-_OVERDUE = frozenset({MAX_TIME, COMPLETE_IN, ABORTED})
-STATE_TYPES: Final[Mapping[str, Status]] = {
+_TIME_LIMIT_REASONS = frozenset({REASON_MAX_TIME, REASON_COMPLETE_IN, REASON_ABORTED})
+STATUS_BY_STATE_TYPE: Final[Mapping[str, Status]] = {
     "SCHEDULED": "queued",
     "PENDING": "queued",
     "PAUSED": "queued",
@@ -68,7 +68,7 @@ class JobError:
     retryable: bool
 
 
-def read_data(note: Any) -> dict[str, Any]:
+def read_data(artifact: Any) -> dict[str, Any]:
     """
     Parse the data of a JSON artifact, which Prefect stores as text.
 
@@ -78,19 +78,19 @@ def read_data(note: Any) -> dict[str, Any]:
     Returns:
         The object; empty if the artifact is missing or does not hold a JSON object.
     """
-    data: Any = getattr(note, "data", None)
+    data: Any = getattr(artifact, "data", None)
     try:
-        found: Any = json.loads(data) if isinstance(data, str) else data
+        parsed: Any = json.loads(data) if isinstance(data, str) else data
     except ValueError:
         return {}
-    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    return cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
 
 
-BAD_PARAMETERS: Final = "Validation of flow parameters failed"
+INVALID_PARAMETERS_MESSAGE: Final = "Validation of flow parameters failed"
 """Start of Prefect's message for a run that was started past the API with invalid parameters."""
 
 
-def read_error(note: Any, state: Any) -> JobError:
+def read_error(artifact: Any, state: Any) -> JobError:
     """
     Return the error of a failed run from its `error` artifact, or derive it from the run's state.
 
@@ -98,13 +98,13 @@ def read_error(note: Any, state: Any) -> JobError:
         artifact: artifact with code, message and retryable as data; None if there is none.
         state:    Prefect state of the run.
     """
-    data = read_data(note)
+    data = read_data(artifact)
     if {"code", "message", "retryable"} <= data.keys():
         return JobError(str(data["code"]), str(data["message"]), bool(data["retryable"]))
-    said = str(getattr(state, "message", None) or "")
-    if said.startswith(BAD_PARAMETERS):
-        faults = [line.removeprefix(" - ") for line in said.splitlines() if line.startswith(" - ")]
-        return JobError("invalid_input", "; ".join(faults) or f"{BAD_PARAMETERS}.", False)
+    message = str(getattr(state, "message", None) or "")
+    if message.startswith(INVALID_PARAMETERS_MESSAGE):
+        faults = [line.removeprefix(" - ") for line in message.splitlines() if line.startswith(" - ")]
+        return JobError("invalid_input", "; ".join(faults) or f"{INVALID_PARAMETERS_MESSAGE}.", False)
     if getattr(state, "type", None) == "CRASHED":
         return JobError(
             "internal", "The worker process ended while the job was running. Submit the job again.", True
@@ -114,19 +114,19 @@ def read_error(note: Any, state: Any) -> JobError:
     )
 
 
-def read_progress(note: Any) -> Progress:
+def read_progress(artifact: Any) -> Progress:
     """
     Parse the `progress` artifact of a run.
 
     Args:
         artifact: artifact with percent as data and JSON `{phase, done, total}` as description, or None.
     """
-    if note is None:
+    if artifact is None:
         return Progress()
     try:
-        detail: dict[str, Any] = json.loads(note.description or "{}")
+        detail: dict[str, Any] = json.loads(artifact.description or "{}")
         return Progress(
-            percent=float(note.data or 0.0),
+            percent=float(artifact.data or 0.0),
             phase=detail.get("phase"),
             done=int(detail.get("done", 0)),
             total=int(detail.get("total", 0)),
@@ -143,23 +143,25 @@ def status_of(run: "FlowRun") -> Status:
         run: flow run as read from the server.
     """
     if run.state_type is not None and run.state_type.value == "CANCELLED":
-        return "aborted" if run.labels.get(ENDED_AS) == ABORTED else "canceled"
-    status = STATE_TYPES.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
+        return "aborted" if run.labels.get(ENDED_AS_LABEL) == REASON_ABORTED else "canceled"
+    status = STATUS_BY_STATE_TYPE.get(run.state_type.value if run.state_type else "SCHEDULED", "queued")
     # a started run may have yielded its worker slot, or be suspended
-    if status == "queued" and (YIELDS in run.labels or (run.state_name == "Suspended" and run.run_count)):
+    if status == "queued" and (
+        YIELD_COUNT in run.labels or (run.state_name == "Suspended" and run.run_count)
+    ):
         return "running"
-    due = run.next_scheduled_start_time
+    scheduled_start = run.next_scheduled_start_time
     # a run without delay is due shortly after its creation, by the server's clock
-    later = due is not None and due > datetime.now(UTC) + timedelta(seconds=5)
-    return "scheduled" if status == "queued" and run.state_name == "Scheduled" and later else status
+    is_in_future = scheduled_start is not None and scheduled_start > datetime.now(UTC) + timedelta(seconds=5)
+    return "scheduled" if status == "queued" and run.state_name == "Scheduled" and is_in_future else status
 
 
 def ended_as(run: "FlowRun") -> str | None:
     """Return the reason why a run was stopped; None if no reason was recorded."""
-    return str(run.labels.get(ENDED_AS, "")) or None
+    return str(run.labels.get(ENDED_AS_LABEL, "")) or None
 
 
-def error_of(status: Status, word: str | None, notes: Mapping[str, Any], state: Any) -> JobError | None:
+def error_of(status: Status, reason: str | None, artifacts: Mapping[str, Any], state: Any) -> JobError | None:
     """
     Return the error of a job that failed or exceeded a time limit; None for other jobs.
 
@@ -170,18 +172,18 @@ def error_of(status: Status, word: str | None, notes: Mapping[str, Any], state: 
         state:     Prefect state of the run.
     """
     if status == "failed":
-        return read_error(notes.get("error"), state)
-    if status in {"canceled", "aborted"} and word in _OVERDUE:
+        return read_error(artifacts.get("error"), state)
+    if status in {"canceled", "aborted"} and reason in _TIME_LIMIT_REASONS:
         return JobError("deadline_exceeded", str(getattr(state, "message", None) or ""), retryable=False)
     return None
 
 
-def result_of(status: Status, notes: Mapping[str, Any]) -> dict[str, Any] | None:
+def result_of(status: Status, artifacts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the result of a succeeded job; None if there is none."""
-    return (read_data(notes.get("result")) or None) if status == "succeeded" else None
+    return (read_data(artifacts.get("result")) or None) if status == "succeeded" else None
 
 
-def seed_word(status: Status, word: str | None, *, overdue: bool) -> str:
+def legacy_status(status: Status, reason: str | None, *, is_over_time_limit: bool) -> str:
     """
     Translate a status into the status of the compatibility routes.
 
@@ -195,15 +197,15 @@ def seed_word(status: Status, word: str | None, *, overdue: bool) -> str:
             return "queued"
         case "succeeded":
             return "success"
-        case "canceled" | "aborted" if overdue:
+        case "canceled" | "aborted" if is_over_time_limit:
             return get_settings().compat.deadline_word
         case "canceled" | "aborted":
-            return word if word in {"cancelled", "timed_out"} else "cancelled"
+            return reason if reason in {"cancelled", "timed_out"} else "cancelled"
         case _:
             return status
 
 
-def media_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def output_file_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the stored output file of a job; None if the job produces no audio, video or image."""
     stored = next((result[field] for field in FILE_FIELDS if result.get(field)), None)
     return cast(Mapping[str, Any], stored) if isinstance(stored, Mapping) and "name" in result else None

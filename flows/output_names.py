@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import Final, get_args
 
-from flows.job import Job, Output
+from flows.job import JobParameters, Output
 from flows.schemas import AnalyzeJob, CaptionJob, LipSyncJob, PortraitJob, SpeechJob, TranscribeJob
-from flows.speech_schemas import SoundFormat
-from tasks.file_names import fit_name, key_prefix_and_room, output_name, safe_stem, with_suffix
+from flows.speech_schemas import AudioFormat
+from tasks.file_names import fit_name, key_prefix_and_name_limit, output_name, safe_stem, with_suffix
 
 TRANSCRIPT_FORMATS: Final = ("txt", "json", "srt", "vtt", "tsv")
-SPOKEN_FILE: Final = "speech.wav"
+SPEECH_FILE_NAME: Final = "speech.wav"
 """File name of the speech that a portrait job synthesizes."""
-_SOUND_FORMATS: Final[tuple[SoundFormat, ...]] = get_args(SoundFormat)
+_AUDIO_FORMATS: Final[tuple[AudioFormat, ...]] = get_args(AudioFormat)
 
-NameOf = Callable[[str], str | None]
+NameLookup = Callable[[str], str | None]
 """Returns the file name of a media reference; None if it is not known before the job runs."""
 
 
@@ -23,7 +23,7 @@ def captioned_name(output: Output, video: str) -> str:
     return fit_name(name[:-4] if name.lower().endswith(".mp4") else name, ".mp4")
 
 
-def analysis_name(output: Output, picture: str) -> str:
+def annotated_image_name(output: Output, picture: str) -> str:
     """Return the file name of the annotated JPEG, derived from the source name if the job sets none."""
     if output.name:
         return fit_name(output.name.removesuffix(".jpg"), ".jpg")
@@ -37,15 +37,17 @@ def transcript_stem(output: Output, audio: str) -> str:
     return stem if stem and ending in TRANSCRIPT_FORMATS else name
 
 
-def sound_name(given: str | None, kind: SoundFormat | None) -> tuple[str, SoundFormat]:
+def speech_file_name(requested_name: str | None, audio_format: AudioFormat | None) -> tuple[str, AudioFormat]:
     """Return the name and format of a speech file; an unknown extension stays part of the name."""
-    stem, _, ending = (given or "speech").rpartition(".")
-    known: SoundFormat | None = next((one for one in _SOUND_FORMATS if stem and one == ending.lower()), None)
-    chosen: SoundFormat = kind or known or "mp3"
-    return fit_name(stem if known else given or "speech", f".{chosen}"), chosen
+    stem, _, ending = (requested_name or "speech").rpartition(".")
+    format_from_name: AudioFormat | None = next(
+        (one for one in _AUDIO_FORMATS if stem and one == ending.lower()), None
+    )
+    chosen: AudioFormat = audio_format or format_from_name or "mp3"
+    return fit_name(stem if format_from_name else requested_name or "speech", f".{chosen}"), chosen
 
 
-def expected_object(job: Job, name_of: NameOf) -> str | None:
+def expected_object(job: JobParameters, name_of: NameLookup) -> str | None:
     """
     Return the object URI of a job's main output file, assuming that the name is free.
 
@@ -63,34 +65,38 @@ def expected_object(job: Job, name_of: NameOf) -> str | None:
     name = _expected_name(job, output, name_of)
     if name is None:
         return None
-    folder, room = key_prefix_and_room(output.prefix)
+    folder, room = key_prefix_and_name_limit(output.prefix)
     return f"s3://{output.bucket}/{folder}{with_suffix([name], '', room)[0]}"
 
 
-def _expected_name(job: Job, output: Output, name_of: NameOf) -> str | None:
+def _expected_name(job: JobParameters, output: Output, name_of: NameLookup) -> str | None:
     match job:
         case LipSyncJob():
-            return _of_two(output, name_of(job.video), name_of(job.audio))
+            return _name_from_sources(output, name_of(job.video), name_of(job.audio))
         case PortraitJob():
-            return _of_two(output, name_of(job.image), name_of(job.audio) if job.audio else SPOKEN_FILE)
+            return _name_from_sources(
+                output, name_of(job.image), name_of(job.audio) if job.audio else SPEECH_FILE_NAME
+            )
         case SpeechJob():
-            return sound_name(output.name, job.format)[0]
+            return speech_file_name(output.name, job.format)[0]
         case CaptionJob():
-            return _of_one(captioned_name, output, name_of(job.video))
+            return _name_from_source(captioned_name, output, name_of(job.video))
         case AnalyzeJob():
-            return _of_one(analysis_name, output, name_of(job.image))
+            return _name_from_source(annotated_image_name, output, name_of(job.image))
         case TranscribeJob():
-            stem = _of_one(transcript_stem, output, name_of(job.audio))
+            stem = _name_from_source(transcript_stem, output, name_of(job.audio))
             return f"{stem}.txt" if stem else None
         case _:
             return None
 
 
-def _of_one(name: Callable[[Output, str], str], output: Output, source: str | None) -> str | None:
-    return name(output, source or "") if output.name or source else None
+def _name_from_source(
+    build_name: Callable[[Output, str], str], output: Output, source: str | None
+) -> str | None:
+    return build_name(output, source or "") if output.name or source else None
 
 
-def _of_two(output: Output, picture: str | None, sound: str | None) -> str | None:
-    if output.name or (picture and sound):
-        return output_name(picture or "", sound or "", output.name)
+def _name_from_sources(output: Output, picture: str | None, audio: str | None) -> str | None:
+    if output.name or (picture and audio):
+        return output_name(picture or "", audio or "", output.name)
     return None

@@ -33,18 +33,18 @@ def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:
         result: result as stored.
         job:    id of the job.
     """
-    shown = dict(result)
+    public = dict(result)
     for field in FILE_FIELDS:
-        if isinstance(shown.get(field), Mapping):
-            shown[field] = _with_public_uri(shown[field], job, str(shown.get("name", "")))
-    if isinstance(shown.get("files"), Mapping):
-        shown["files"] = _with_public_uris(shown["files"], job)
-    if isinstance(shown.get("steps"), Mapping):  # pipeline: each step is a child job
-        shown["steps"] = {name: _step(step) for name, step in shown["steps"].items()}
-    return shown
+        if isinstance(public.get(field), Mapping):
+            public[field] = _with_public_uri(public[field], job, str(public.get("name", "")))
+    if isinstance(public.get("files"), Mapping):
+        public["files"] = _with_public_uris(public["files"], job)
+    if isinstance(public.get("steps"), Mapping):  # pipeline: each step is a child job
+        public["steps"] = {name: _with_step_public_uris(step) for name, step in public["steps"].items()}
+    return public
 
 
-def _step(step: Any) -> Any:
+def _with_step_public_uris(step: Any) -> Any:
     if not isinstance(step, Mapping) or not isinstance(step.get("files"), Mapping):  # pyright: ignore
         return step  # pyright: ignore[reportUnknownVariableType]
     return {**step, "files": _with_public_uris(step["files"], step.get("job"))}

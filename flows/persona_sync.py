@@ -5,65 +5,67 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chains.books import books
-from flows.chains.steps import run_steps
-from flows.control import USUAL, Control
+from flows.chains.books import run_report
+from flows.chains.steps import run_pipeline
+from flows.control import DEFAULT_CONTROL, Control
 from flows.job_access import check_access
-from flows.options import JOB
+from flows.options import FLOW_OPTIONS
 from flows.pipeline_schemas import PersonaSyncJob, PipelineResult, Step
 
-VIDEO, WORDS, CAPTIONED = "lip_sync", "transcript", "captioned"
-_OF_LIP_SYNC = {"video", "audio", "text", "engine", "version", "musetalk", "face", "encode"}
+VIDEO_STEP, TRANSCRIPT_STEP, CAPTIONED_STEP = "lip_sync", "transcript", "captioned"
+_LIP_SYNC_FIELDS = {"video", "audio", "text", "engine", "version", "musetalk", "face", "encode"}
 
 
-@flow(name="persona_sync", **JOB)
-def persona_sync(job: PersonaSyncJob, control: Control = USUAL) -> PipelineResult:
+@flow(name="persona_sync", **FLOW_OPTIONS)
+def persona_sync(job: PersonaSyncJob, control: Control = DEFAULT_CONTROL) -> PipelineResult:
     """
     Lip-sync the video, transcribe it, and add captions as files or to the video.
 
     Output names follow the names of the inputs.
     """
-    with books() as open_books:
+    with run_report() as report:
         check_access(job)
-        return run_steps(tuple(steps_of(job)), open_books)
+        return run_pipeline(tuple(pipeline_steps(job)), report)
 
 
-def steps_of(job: PersonaSyncJob) -> Iterator[Step]:
+def pipeline_steps(job: PersonaSyncJob) -> Iterator[Step]:
     """
     Yield the pipeline steps of a job; the step that makes the final video is the last.
 
     If no captions are added to the video, the lip-synced video is final: it gets the job's output location,
     and sidecar captions are stored beside it. Otherwise the captioned video is final and gets that name.
     """
-    given = job.model_dump(mode="json", exclude_unset=True)
-    place = given.get("output", {})
-    talk = {name: value for name, value in given.items() if name in _OF_LIP_SYNC}
+    request = job.model_dump(mode="json", exclude_unset=True)
+    output = request.get("output", {})
+    lip_sync_fields = {name: value for name, value in request.items() if name in _LIP_SYNC_FIELDS}
     if job.captions in {"none", "sidecar"}:
         if job.captions == "sidecar":
-            yield Step(name=WORDS, type="transcribe", job=_words(job, _without_name(place)))
-        yield Step(name=VIDEO, type="lip_sync", job={**talk, "output": place})
+            yield Step(
+                name=TRANSCRIPT_STEP, type="transcribe", job=_transcribe_fields(job, _without_name(output))
+            )
+        yield Step(name=VIDEO_STEP, type="lip_sync", job={**lip_sync_fields, "output": output})
         return
-    named = {"name": place["name"]} if place.get("name") else {}
-    yield Step(name=VIDEO, type="lip_sync", job={**talk, "output": named})
-    yield Step(name=WORDS, type="transcribe", job=_words(job, {}))
+    named_output = {"name": output["name"]} if output.get("name") else {}
+    yield Step(name=VIDEO_STEP, type="lip_sync", job={**lip_sync_fields, "output": named_output})
+    yield Step(name=TRANSCRIPT_STEP, type="transcribe", job=_transcribe_fields(job, {}))
     yield Step(
-        name=CAPTIONED,
+        name=CAPTIONED_STEP,
         type="caption",
         job={
-            "video": f"job://{VIDEO}",
-            "captions": f"job://{WORDS}/srt",
+            "video": f"job://{VIDEO_STEP}",
+            "captions": f"job://{TRANSCRIPT_STEP}/srt",
             "how": job.captions,
             "crf": job.encode.crf,
-            "output": place,
+            "output": output,
         },
     )
 
 
-def _words(job: PersonaSyncJob, place: dict[str, Any]) -> dict[str, Any]:
+def _transcribe_fields(job: PersonaSyncJob, output: dict[str, Any]) -> dict[str, Any]:
     """Build the transcribe job for the lip-synced video, whose name the caption files inherit."""
     model = {"model": job.model} if job.model else {}
-    return {"audio": f"job://{VIDEO}", "language": job.language, "output": place, **model}
+    return {"audio": f"job://{VIDEO_STEP}", "language": job.language, "output": output, **model}
 
 
-def _without_name(place: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in place.items() if name != "name"}
+def _without_name(output: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in output.items() if name != "name"}

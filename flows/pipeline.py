@@ -2,17 +2,17 @@
 
 from prefect import flow
 
-from flows.chains.books import books
-from flows.chains.steps import run_steps
-from flows.control import USUAL, Control
+from flows.chains.books import run_report
+from flows.chains.steps import run_pipeline
+from flows.control import DEFAULT_CONTROL, Control
 from flows.job_access import check_access
-from flows.options import JOB
+from flows.options import FLOW_OPTIONS
 from flows.pipeline_schemas import PipelineJob, PipelineResult
 
 
-@flow(name="pipeline", **JOB)
-def pipeline(job: PipelineJob, control: Control = USUAL) -> PipelineResult:
+@flow(name="pipeline", **FLOW_OPTIONS)
+def pipeline(job: PipelineJob, control: Control = DEFAULT_CONTROL) -> PipelineResult:
     """Run each step as a child job as soon as its inputs are ready; reuse steps that already succeeded."""
-    with books() as open_books:
+    with run_report() as report:
         check_access(job)
-        return run_steps(job.steps, open_books)
+        return run_pipeline(job.steps, report)

@@ -9,18 +9,18 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from flows.job import OUTPUT, Job, Output
-from flows.job_types import WORK_TYPES
-from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
+from flows.job import OUTPUT_FIELD, JobParameters, Output
+from flows.job_types import MEDIA_JOB_TYPES
+from flows.musetalk_options import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas import Engine, FaceChoice, VideoOptions, WhisperSize
 from tasks.refs import MediaUri, ObjectRef
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 StepType = Literal["lip_sync", "portrait", "prepare_avatar", "speech", "transcribe", "analyze", "caption"]
 
-MOST_STEPS: Final = 50
+MAX_STEPS: Final = 50
 """Maximum number of steps of a pipeline."""
-_REFERENCE: Final = re.compile(r"job://([a-z][a-z0-9_]{0,31})(/[^/]{1,765})?")
+_STEP_REFERENCE: Final = re.compile(r"job://([a-z][a-z0-9_]{0,31})(/[^/]{1,765})?")
 """Reference to a step. It never matches a job id, because UUIDs contain hyphens."""
 
 
@@ -42,23 +42,25 @@ class Step(BaseModel):
 
     @field_validator("job")
     @classmethod
-    def _is_a_job(cls, job: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _validate_job(cls, job: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "type" in info.data:
             # pydantic merges a ValidationError raised here, so each error keeps its field location
-            WORK_TYPES[info.data["type"]].job.model_validate(resolved(job, placeholder))
+            MEDIA_JOB_TYPES[info.data["type"]].job.model_validate(
+                resolve_step_references(job, placeholder_id)
+            )
         return job
 
     @property
     def needs(self) -> frozenset[str]:
         """Names of the steps whose outputs this step uses."""
-        return frozenset(match[1] for match in _references(self.job))
+        return frozenset(match[1] for match in _find_step_references(self.job))
 
 
-class PipelineJob(Job):
+class PipelineJob(JobParameters):
     """Run several jobs that use each other's outputs as one pipeline."""
 
     steps: tuple[Step, ...] = Field(
-        max_length=MOST_STEPS,
+        max_length=MAX_STEPS,
         title="Steps",
         description="In any order: a step starts when the steps it refers to have succeeded;"
         " independent steps run in parallel.",
@@ -76,12 +78,12 @@ class PipelineJob(Job):
     )
 
     @model_validator(mode="after")
-    def _is_a_graph(self) -> Self:
+    def _validate_graph(self) -> Self:
         if not self.steps:
             raise ValueError("a pipeline needs at least one step")
         names = [step.name for step in self.steps]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two steps have the name {twice}")
+        if duplicate := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two steps have the name {duplicate}")
         for step in self.steps:
             if unknown := sorted(step.needs - set(names)):
                 raise ValueError(f"step {step.name} refers to job://{unknown[0]}, but no step has that name")
@@ -94,12 +96,12 @@ class PipelineJob(Job):
         return self
 
 
-def placeholder(name: str) -> UUID:
+def placeholder_id(name: str) -> UUID:
     """Return the id of a job that does not exist, for a step that has no job yet."""
     return uuid5(NAMESPACE_OID, f"step {name}")
 
 
-def resolved(value: Any, job_of: Any) -> Any:
+def resolve_step_references(value: Any, job_of: Any) -> Any:
     """
     Replace references to steps by references to their jobs.
 
@@ -109,32 +111,32 @@ def resolved(value: Any, job_of: Any) -> Any:
     """
     match value:
         case str():
-            found = _REFERENCE.fullmatch(value)
-            return f"job://{job_of(found[1])}{found[2] or ''}" if found else value
+            reference = _STEP_REFERENCE.fullmatch(value)
+            return f"job://{job_of(reference[1])}{reference[2] or ''}" if reference else value
         case Mapping():
-            return {name: resolved(part, job_of) for name, part in value.items()}  # pyright: ignore
+            return {name: resolve_step_references(part, job_of) for name, part in value.items()}  # pyright: ignore
         case list() | tuple():
-            return [resolved(part, job_of) for part in value]  # pyright: ignore
+            return [resolve_step_references(part, job_of) for part in value]  # pyright: ignore
         case _:
             return value
 
 
-def _references(value: Any) -> Iterator[re.Match[str]]:
+def _find_step_references(value: Any) -> Iterator[re.Match[str]]:
     match value:
         case str():
-            if found := _REFERENCE.fullmatch(value):
-                yield found
+            if reference := _STEP_REFERENCE.fullmatch(value):
+                yield reference
         case Mapping():
             for part in value.values():  # pyright: ignore
-                yield from _references(part)
+                yield from _find_step_references(part)
         case list() | tuple():
             for part in value:  # pyright: ignore
-                yield from _references(part)
+                yield from _find_step_references(part)
         case _:
             return
 
 
-class PersonaSyncJob(Job):
+class PersonaSyncJob(JobParameters):
     """Lip-sync a video to a voice recording and caption it: video, transcript and captions in one job."""
 
     video: MediaUri = Field(
@@ -169,13 +171,13 @@ class PersonaSyncJob(Job):
         default=None, title="Caption model", description="Whisper model size. Empty: the best installed one."
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
-    version: Version = VERSION
-    musetalk: MuseTalkOptions = OPTIONS
+    version: Version = VERSION_FIELD
+    musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
     encode: VideoOptions = Field(
         default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
 
 class StepView(BaseModel):

@@ -4,67 +4,73 @@ from dataclasses import replace
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.engines import engine_of
+from flows.control import DEFAULT_CONTROL, Control
+from flows.engines import resolve_engine
 from flows.framing import Framing
-from flows.options import JOB
+from flows.options import FLOW_OPTIONS
 from flows.schemas import PortraitJob, VideoResult
-from flows.speaking import speak_text
-from flows.steps import Steps, job_steps
-from flows.talking_video import Order, talking_video
+from flows.speaking import synthesize_text
+from flows.steps import JobContext, job_context
+from flows.talking_video import RenderRequest, render_talking_video
 from musetalk_core.faces.models import FACE_MESH
-from musetalk_core.framing import Frame
+from musetalk_core.framing import CropOptions
 from tasks.fetch import fetch
-from tasks.framing import PNG, frame_picture, framed_key
+from tasks.framing import FRAMED_FILE, frame_picture, framed_key
 from tasks.internal_files import artefact_file
 from tasks.output_locations import check_output_location
 from tasks.speech import WAV_FILE
 from tasks.weights import pin
 
 
-@flow(name="portrait", **JOB)
-def portrait(job: PortraitJob, control: Control = USUAL) -> VideoResult:
+@flow(name="portrait", **FLOW_OPTIONS)
+def portrait(job: PortraitJob, control: Control = DEFAULT_CONTROL) -> VideoResult:
     """Run the lip_sync steps on a one-frame avatar with subtle idle motion; a text is synthesized first."""
-    with job_steps(job) as steps:
-        where = job.output
-        check_output_location(f"{where.name or 'portrait'}.mp4", where)
-        order = Order(
+    with job_context(job) as context:
+        output = job.output
+        check_output_location(f"{output.name or 'portrait'}.mp4", output)
+        request = RenderRequest(
             picture=job.image,
             audio=job.audio or "",
             text=job.text,
             fps=job.fps,
-            engine=engine_of(job),
+            engine=resolve_engine(job),
             face=job.face,
             encode=job.encode,
-            output=where,
+            output=output,
             refresh=job.refresh,
             tenant=control.tenant,
             idle_seed=job.seed if job.idle_motion else None,
         )
-        result = talking_video(_with_speech(job, _framed(job, order, steps), steps), steps)
-        steps.finish(result)
+        result = render_talking_video(
+            _with_speech(job, _with_framing(job, request, context), context), context
+        )
+        context.finish(result)
     return result
 
 
-def _framed(job: PortraitJob, order: Order, steps: Steps) -> Order:
+def _with_framing(job: PortraitJob, request: RenderRequest, context: JobContext) -> RenderRequest:
     if job.framing == Framing():
-        return order
-    source = steps.fetched(fetch.submit(job.image, "video")).source
-    frame = Frame(**job.framing.model_dump())
+        return request
+    source = context.wait_for_input(fetch.submit(job.image, "video")).source
+    frame = CropOptions(**job.framing.model_dump())
     if frame.crop != "none":
-        steps.used(*pin(FACE_MESH))
-    made = steps.result(
+        context.record_models(*pin(FACE_MESH))
+    framed = context.wait_for(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )
-    return replace(order, picture=artefact_file(made, PNG), called=source.name)
+    return replace(request, picture=artefact_file(framed, FRAMED_FILE), source_name=source.name)
 
 
-def _with_speech(job: PortraitJob, order: Order, steps: Steps) -> Order:
+def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) -> RenderRequest:
     """Synthesize the text if there is no audio; the job uses the speech artifact at full quality."""
     if job.audio is not None:
-        return order
-    spoken = speak_text([job.text or ""], job.voice, steps)
-    made = spoken.made.artefact
+        return request
+    spoken = synthesize_text([job.text or ""], job.voice, context)
+    speech = spoken.audio.artefact
     return replace(
-        order, audio=artefact_file(made, WAV_FILE), speech=made, text=None, warnings=tuple(spoken.warnings)
+        request,
+        audio=artefact_file(speech, WAV_FILE),
+        speech=speech,
+        text=None,
+        warnings=tuple(spoken.warnings),
     )

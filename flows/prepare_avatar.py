@@ -2,46 +2,48 @@
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.engines import engine_of
-from flows.options import JOB
+from flows.control import DEFAULT_CONTROL, Control
+from flows.engines import resolve_engine
+from flows.options import FLOW_OPTIONS
 from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
-from flows.steps import Steps, job_steps
+from flows.steps import JobContext, job_context
 from tasks import avatar
-from tasks.fetch import Fetched, fetch
-from tasks.models import EngineSpec, engine_facts, pinned_engine
+from tasks.fetch import FetchedInput, fetch
+from tasks.models import EngineSpec, describe_engine, pin_engine
 
 
-@flow(name="prepare_avatar", **JOB)
-def prepare_avatar(job: PrepareAvatarJob, control: Control = USUAL) -> PrepareAvatarResult:
+@flow(name="prepare_avatar", **FLOW_OPTIONS)
+def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) -> PrepareAvatarResult:
     """Fetch a video or image and prepare its avatar, so that later jobs start without that delay."""
-    with job_steps(job) as steps:
-        spec = engine_of(job)
-        picture = steps.fetched(fetch.submit(job.video, "video"))
-        made = steps.run_with_pinned_models(lambda: _prepared(job, picture, pinned_engine(spec), steps))
-        avatar.note_avatar(made, picture.source, spec, control.tenant)
+    with job_context(job) as context:
+        spec = resolve_engine(job)
+        picture = context.wait_for_input(fetch.submit(job.video, "video"))
+        prepared = context.run_with_pinned_models(lambda: _prepare(job, picture, pin_engine(spec), context))
+        avatar.note_avatar(prepared, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
-            avatar=made.artefact.key,
+            avatar=prepared.artefact.key,
             engine=spec.name,
-            width=made.width,
-            height=made.height,
-            fps=made.rate,
-            frames=made.frames,
-            faces=FaceCoverage(frames=made.frames, with_face=made.with_face, gaps=list(made.gaps)),
-            cached=steps.cached,
-            timings_s=steps.timings(),
+            width=prepared.width,
+            height=prepared.height,
+            fps=prepared.rate,
+            frames=prepared.frames,
+            faces=FaceCoverage(
+                frames=prepared.frames, with_face=prepared.with_face, gaps=list(prepared.gaps)
+            ),
+            cached=context.cached,
+            timings_s=context.timings(),
         )
-        steps.finish(result)
+        context.finish(result)
     return result
 
 
-def _prepared(
-    job: PrepareAvatarJob, picture: Fetched, spec: EngineSpec, steps: Steps
+def _prepare(
+    job: PrepareAvatarJob, picture: FetchedInput, spec: EngineSpec, context: JobContext
 ) -> avatar.PreparedAvatar:
-    steps.used(*spec.weights)
-    steps.settled(engine=engine_facts(spec))
+    context.record_models(*spec.weights)
+    context.record_choice(engine=describe_engine(spec))
     key = avatar.avatar_key(picture.source, spec, job.face)
     step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
-    return steps.result(
+    return context.wait_for(
         "prepare", step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh)
     )

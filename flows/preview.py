@@ -12,16 +12,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows.output_uris import public_uri
-from flows.preview_chart import chart
+from flows.preview_chart import bar_chart
 from flows.schemas import FaceChoice, VideoResult
 from musetalk_core.speech.phones import Phone
-from tasks.preview import Followed, preview
+from tasks.preview import LipSyncScore, create_preview
 from tasks.refs import Artefact, job_uri
 from tasks.settings import get_settings
 
-KEY: Final = "preview"
+PREVIEW_KEY: Final = "preview"
 """Key of the preview artifact."""
-_CLEAR, _WEAK = 0.4, 0.2
+_CLEAR_MARGIN, _WEAK_MARGIN = 0.4, 0.2
 """
 Minimum correlation above that with reversed phonemes, for the grades "clearly" and "weakly".
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PreviewData:
     """
     A finished video and the data for its preview page.
 
@@ -50,7 +50,7 @@ class Shown:
     seconds: Callable[[], Mapping[str, float]]
 
 
-def show_video(shown: Shown) -> None:
+def write_preview(data: PreviewData) -> None:
     """
     Write the preview page of a finished video: eight frames, a lip-sync check, timings and links.
 
@@ -59,10 +59,10 @@ def show_video(shown: Shown) -> None:
     if not get_settings().render.preview:
         return
     try:
-        result = shown.result
-        seen = preview(shown.video, shown.phones(), Fraction(result.fps), shown.face)
-        page = write(result, seen.jpeg, seen.followed, shown.seconds(), UUID(str(flow_run.id)))
-        create_markdown_artifact(markdown=page, key=KEY, description=summary(result))
+        result = data.result
+        measured = create_preview(data.video, data.phones(), Fraction(result.fps), data.face)
+        page = to_markdown(result, measured.jpeg, measured.followed, data.seconds(), UUID(str(flow_run.id)))
+        create_markdown_artifact(markdown=page, key=PREVIEW_KEY, description=summary(result))
     except Exception as error:
         _log.warning("the preview page was not written: %s", error)
 
@@ -73,8 +73,12 @@ def summary(result: VideoResult) -> str:
     return f"`{result.name}`, {result.duration_s:.2f} s, {frames}, engine {result.engine}"
 
 
-def write(
-    result: VideoResult, picture: bytes, followed: Followed | None, seconds: Mapping[str, float], run: UUID
+def to_markdown(
+    result: VideoResult,
+    picture: bytes,
+    followed: LipSyncScore | None,
+    seconds: Mapping[str, float],
+    run: UUID,
 ) -> str:
     """
     Return the preview page as Markdown.
@@ -87,45 +91,54 @@ def write(
         run:      job id.
     """
     faces = result.faces
-    parts = [
+    sections = [
         _image("frames of the video", "jpeg", picture),
-        _lips(followed),
+        _lip_sync_sentence(followed),
         f"The face was detected in {faces.with_face:,} of {faces.frames:,} source frames.",
         *(f"**Warning:** {text}" for text in result.warnings),
         "### Timings",
-        _image("seconds per phase", "svg+xml", chart(seconds).encode()),
+        _image("seconds per phase", "svg+xml", bar_chart(seconds).encode()),
         f"Steps from the cache: {', '.join(dict.fromkeys(result.cached)) or 'none'}.",
         "### Links",
-        *_links(result, run),
+        *_link_section(result, run),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in sections if part) + "\n"
 
 
 def _image(alt: str, kind: str, content: bytes) -> str:
     return f"![{alt}](data:image/{kind};base64,{base64.b64encode(content).decode()})"
 
 
-def _lips(found: Followed | None) -> str:
-    if found is None:
+def _lip_sync_sentence(followed: LipSyncScore | None) -> str:
+    if followed is None:
         return ""
-    margin = found.correlation - found.backwards
-    sure = "clearly" if margin > _CLEAR else "weakly" if margin > _WEAK else "no better than by chance"
-    late = f"{abs(found.lag_frames)} frames {'late' if found.lag_frames > 0 else 'early'}"
+    margin = followed.correlation - followed.backwards
+    grade = (
+        "clearly"
+        if margin > _CLEAR_MARGIN
+        else "weakly"
+        if margin > _WEAK_MARGIN
+        else "no better than by chance"
+    )
+    timing = f"{abs(followed.lag_frames)} frames {'late' if followed.lag_frames > 0 else 'early'}"
     return (
-        f"The lips follow the sounds {sure}: correlation **{found.correlation:.2f}**"
-        f" {late if found.lag_frames else 'in time'}, {found.backwards:.2f} with the sounds played backwards"
-        f" (the first {found.seconds:.1f} s of speech; compares the lips with the requested mouth movement;"
+        f"The lips follow the sounds {grade}: correlation **{followed.correlation:.2f}**"
+        f" {timing if followed.lag_frames else 'in time'}, {followed.backwards:.2f} with the sounds played backwards"
+        f" (the first {followed.seconds:.1f} s of speech; compares the lips with the requested mouth movement;"
         " not comparable with published lip-sync scores)."
     )
 
 
-def _links(result: VideoResult, run: UUID) -> list[str]:
-    public = get_settings().api.public_url
-    own = job_uri(run, result.name)
-    lines = [f"* as an input of another job: `{own}`", f"* on the command line: `musetalk result {run}`"]
-    if (place := public_uri(result.video.uri, run, result.name)) != own:
+def _link_section(result: VideoResult, run: UUID) -> list[str]:
+    public_url = get_settings().api.public_url
+    job_reference = job_uri(run, result.name)
+    lines = [
+        f"* as an input of another job: `{job_reference}`",
+        f"* on the command line: `musetalk result {run}`",
+    ]
+    if (place := public_uri(result.video.uri, run, result.name)) != job_reference:
         lines.append(f"* in the bucket: `{place}`")
-    if public:
-        job = f"{public}/v1/jobs/{run}"
+    if public_url:
+        job = f"{public_url}/v1/jobs/{run}"
         lines.append(f"* [the video]({job}/result), [the job]({job}), [provenance]({job}/lineage)")
     return ["\n".join(lines)]

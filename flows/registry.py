@@ -2,16 +2,16 @@
 
 from flows import schemas
 from flows.batch_schemas import BatchJob, BatchResult, RenderNewJob
-from flows.janitor_schemas import USUAL_WORK
-from flows.job_types import WORK_TYPES, JobType
+from flows.janitor_schemas import DEFAULT_JANITOR_JOB
+from flows.job_types import MEDIA_JOB_TYPES, JobType
 from flows.pipeline_schemas import PersonaSyncJob, PipelineJob, PipelineResult
 
-__all__ = ["CHAINS", "FLOWS", "INTERNAL", "JOB_TYPES", "WORK_TYPES", "JobType"]
+__all__ = ["FLOWS", "INTERNAL_FLOWS", "JOB_TYPES", "MEDIA_JOB_TYPES", "ORCHESTRATION_JOB_TYPES", "JobType"]
 
-CHAINS = {
+ORCHESTRATION_JOB_TYPES = {
     job_type.name: job_type
     for job_type in (
-        JobType("pipeline", PipelineJob, PipelineResult, "light", "flows.chains.models.require_for_pipeline"),
+        JobType("pipeline", PipelineJob, PipelineResult, "light", "flows.chains.models.require_pipeline_models"),
         JobType("persona_sync", PersonaSyncJob, PipelineResult, "light"),
         JobType("batch", BatchJob, BatchResult, "light"),
         JobType("render_new", RenderNewJob, BatchResult, "light"),
@@ -19,13 +19,13 @@ CHAINS = {
 }
 """Job types that create child jobs and wait for them."""
 
-JOB_TYPES = {**WORK_TYPES, **CHAINS}
+JOB_TYPES = {**MEDIA_JOB_TYPES, **ORCHESTRATION_JOB_TYPES}
 """Job types that clients may submit."""
 
-INTERNAL = {
+INTERNAL_FLOWS = {
     job_type.name: job_type
     for job_type in (
-        JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light", default=USUAL_WORK),
+        JobType("janitor", schemas.JanitorJob, schemas.JanitorResult, "light", default=DEFAULT_JANITOR_JOB),
         JobType("end_parts", schemas.EndPartsJob, schemas.EndPartsResult, "light"),
         JobType("announce", schemas.AnnounceJob, schemas.AnnounceResult, "light"),
         JobType("notify", schemas.NotifyJob, schemas.NotifyResult, "light"),
@@ -33,5 +33,5 @@ INTERNAL = {
 }
 """Flows that clients cannot submit; automations, schedules and the system start them."""
 
-FLOWS = {**JOB_TYPES, **INTERNAL}
+FLOWS = {**JOB_TYPES, **INTERNAL_FLOWS}
 """All flows by name."""

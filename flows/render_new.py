@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows.batch_rows import placed_rows
+from flows.batch_rows import rows_from_folders
 from flows.batch_schemas import BatchResult, RenderNewJob
-from flows.chains.books import books
-from flows.chains.rows import Found, Order, run_rows
-from flows.control import USUAL, Control
+from flows.chains.books import run_report
+from flows.chains.rows import BatchPlan, DiscoveredRows, run_batch
+from flows.control import DEFAULT_CONTROL, Control
 from flows.job_access import check_access
 from flows.manifest import Row
-from flows.memory import note, recall
-from flows.options import JOB
-from flows.windows import Span, looked_until, spans
+from flows.memory import load, save
+from flows.options import FLOW_OPTIONS
+from flows.windows import TimeWindow, watermark_after, windows_to_process
 
 
-@flow(name="render_new", **JOB)
-def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
+@flow(name="render_new", **FLOW_OPTIONS)
+def render_new(job: RenderNewJob, control: Control = DEFAULT_CONTROL) -> BatchResult:
     """
     List the objects created since the last run and process them as a batch.
 
@@ -26,29 +26,29 @@ def render_new(job: RenderNewJob, control: Control = USUAL) -> BatchResult:
     and the versions of its inputs. The watermark is stored after all rows have ended, so a failed run skips
     nothing.
     """
-    order = Order(
+    plan = BatchPlan(
         type=job.job_type,
-        look=lambda: _look(job, control),
+        discover_rows=lambda: _discover_rows(job, control),
         parallel=job.parallel,
         output=job.output,
         scope=f"render_new {control.tenant or ''} {job.name}",
     )
-    with books() as open_books:
+    with run_report() as report:
         check_access(job)
-        result = run_rows(order, open_books)
+        result = run_batch(plan, report)
         if result.until is not None:
-            note(job.name, control.tenant, result.until)
+            save(job.name, control.tenant, result.until)
     return result
 
 
-def _look(job: RenderNewJob, control: Control) -> Found:
-    found = spans(job, datetime.now(UTC), recall(job.name, control.tenant))
-    return Found(_new_rows(job, found), looked_until(job, found))
+def _discover_rows(job: RenderNewJob, control: Control) -> DiscoveredRows:
+    windows = windows_to_process(job, datetime.now(UTC), load(job.name, control.tenant))
+    return DiscoveredRows(_new_rows(job, windows), watermark_after(job, windows))
 
 
-def _new_rows(job: RenderNewJob, found: Sequence[Span]) -> Iterator[Row]:
-    if not found:
+def _new_rows(job: RenderNewJob, windows: Sequence[TimeWindow]) -> Iterator[Row]:
+    if not windows:
         return
-    for placed in placed_rows(job.job_type, job.places, job.defaults):
-        if any(span.holds(placed.modified) for span in found):
+    for placed in rows_from_folders(job.job_type, job.places, job.defaults):
+        if any(span.contains(placed.modified) for span in windows):
             yield placed.row

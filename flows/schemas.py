@@ -8,11 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from flows.analyze_schemas import AnalyzeJob, AnalyzeResult
 from flows.caption_schemas import CaptionJob, CaptionResult
-from flows.framing import FRAMING, Framing
+from flows.framing import FRAMING_FIELD, Framing
 from flows.janitor_schemas import EndPartsJob, EndPartsResult, JanitorJob, JanitorResult
-from flows.job import OUTPUT, Job, Output
-from flows.musetalk_options import OPTIONS, VERSION, MuseTalkOptions, Version
-from flows.speech_schemas import VOICE, SpeechJob, SpeechResult, VoiceOptions
+from flows.job import OUTPUT_FIELD, JobParameters, Output
+from flows.musetalk_options import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
+from flows.speech_schemas import VOICE_FIELD, SpeechJob, SpeechResult, VoiceOptions
 from flows.transcribe_schemas import TranscribeJob, TranscribeResult, WhisperSize
 from flows.webhook_schemas import AnnounceJob, AnnounceResult, NotifyJob, NotifyResult
 from tasks.refs import Artefact, MediaUri, ObjectRef
@@ -28,7 +28,7 @@ __all__ = [
     "EndPartsResult",
     "JanitorJob",
     "JanitorResult",
-    "Job",
+    "JobParameters",
     "NotifyJob",
     "NotifyResult",
     "Output",
@@ -45,26 +45,26 @@ NoFacePolicy = Literal["passthrough", "hold", "fail"]
 Engine = Literal["auto", "musetalk", "viseme", "fake"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
 
-_RATE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?|[0-9]{1,9}/[0-9]{1,9}")
+_FRAME_RATE_PATTERN = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?|[0-9]{1,9}/[0-9]{1,9}")
 """Checked before any arithmetic: 1e9999999999 has twelve characters and would exhaust the memory."""
-_NTSC = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
+_NTSC_RATES = {24: "24000/1001", 30: "30000/1001", 60: "60000/1001", 48: "48000/1001", 120: "120000/1001"}
 """Exact NTSC rates by nominal rate in frames per second."""
 
 
-def _rational(value: Any) -> Any:
+def _parse_frame_rate(value: Any) -> Any:
     """Parse 25, 29.97, "25" or "30000/1001" into an exact fraction as text; 29.97 becomes 30000/1001."""
     if value is None or isinstance(value, bool):
         return value
     try:
         text = str(value).strip()
-        if not _RATE.fullmatch(text):
+        if not _FRAME_RATE_PATTERN.fullmatch(text):
             raise ValueError(text)  # noqa: TRY301  one message
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError(
             'expected a frame rate as a number or a fraction, for example 25 or "30000/1001"'
         ) from None
-    for whole, exact in _NTSC.items():
+    for whole, exact in _NTSC_RATES.items():
         if rate.denominator != 1001 and abs(rate - Fraction(exact)) < Fraction(1, 200) and rate != whole:
             return exact
     if not 1 <= rate <= 120:
@@ -72,7 +72,7 @@ def _rational(value: Any) -> Any:
     return str(rate.limit_denominator(1001))
 
 
-FrameRate = Annotated[str, BeforeValidator(_rational)]
+FrameRate = Annotated[str, BeforeValidator(_parse_frame_rate)]
 """Frames per second as an exact fraction in text form: "25", "30000/1001"."""
 
 
@@ -96,12 +96,12 @@ class VideoOptions(BaseModel):
     )
 
 
-_ENCODE: Any = Field(
+_ENCODE_FIELD: Any = Field(
     default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
 )
 
 
-class LipSyncJob(Job):
+class LipSyncJob(JobParameters):
     """Lip-sync the person in a video to the given speech."""
 
     video: MediaUri = Field(
@@ -133,8 +133,8 @@ class LipSyncJob(Job):
         title="Engine",
         description="Rendering engine. auto: the best installed engine; fake: for tests.",
     )
-    version: Version = VERSION
-    musetalk: MuseTalkOptions = OPTIONS
+    version: Version = VERSION_FIELD
+    musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(
         default="largest",
         title="Face",
@@ -153,11 +153,11 @@ class LipSyncJob(Job):
     refresh: bool = Field(
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
-    encode: VideoOptions = _ENCODE
-    output: Output = OUTPUT
+    encode: VideoOptions = _ENCODE_FIELD
+    output: Output = OUTPUT_FIELD
 
 
-class PortraitJob(Job):
+class PortraitJob(JobParameters):
     """Animate a portrait photo so that the person speaks the given speech, with subtle head motion."""
 
     image: MediaUri = Field(
@@ -180,8 +180,8 @@ class PortraitJob(Job):
         " improves the lip movements.",
         examples=["My mother bought five big blue balloons."],
     )
-    voice: VoiceOptions = VOICE
-    framing: Framing = FRAMING
+    voice: VoiceOptions = VOICE_FIELD
+    framing: Framing = FRAMING_FIELD
     fps: FrameRate = Field(
         default="25",
         title="Frame rate",
@@ -202,17 +202,17 @@ class PortraitJob(Job):
         examples=[7],
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
-    version: Version = VERSION
-    musetalk: MuseTalkOptions = OPTIONS
+    version: Version = VERSION_FIELD
+    musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
     refresh: bool = Field(
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
-    encode: VideoOptions = _ENCODE
-    output: Output = OUTPUT
+    encode: VideoOptions = _ENCODE_FIELD
+    output: Output = OUTPUT_FIELD
 
     @model_validator(mode="after")
-    def _something_to_say(self) -> Self:
+    def _require_audio_or_text(self) -> Self:
         if self.audio is None and not (self.text or "").strip():
             raise ValueError("a portrait needs audio or a text to speak")
         return self
@@ -264,7 +264,7 @@ class VideoResult(BaseModel):
     warnings: list[str] = []
 
 
-class PrepareAvatarJob(Job):
+class PrepareAvatarJob(JobParameters):
     """Prepare an avatar ahead of time, so that later jobs start without that delay."""
 
     video: MediaUri = Field(
@@ -273,8 +273,8 @@ class PrepareAvatarJob(Job):
         examples=["s3://media/avatars/anna.mp4"],
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine to prepare for.")
-    version: Version = VERSION
-    musetalk: MuseTalkOptions = OPTIONS
+    version: Version = VERSION_FIELD
+    musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips will be moved.")
     refresh: bool = Field(
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."

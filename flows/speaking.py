@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from prefect.futures import PrefectFuture
 
 from flows.speech_schemas import VoiceOptions
-from flows.steps import Steps
-from flows.voice_choice import settled_voice
+from flows.steps import JobContext
+from flows.voice_choice import resolve_voice
 from musetalk_core.errors import InputError
-from musetalk_core.speech.sentences import sentences
+from musetalk_core.speech.sentences import split_sentences
 from tasks.fetch import fetch
 from tasks.refs import Artefact
 from tasks.showing import show_speech
@@ -24,14 +24,14 @@ from tasks.voice import (
     text_key,
 )
 from tasks.voice_prompt import prompt_key, voice_prompt
-from tasks.voices import VoiceSpec, pinned_voice
+from tasks.voices import VoiceSpec, pin_voice
 
-_AHEAD = 2
+_MAX_PENDING_SENTENCES = 2
 """Sentences that the starter voice synthesizes ahead in parallel; csm synthesizes one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SynthesizedSpeech:
     """
     A synthesized text.
 
@@ -45,12 +45,12 @@ class Speech:
 
     spec: VoiceSpec
     sentences: list[str]
-    made: SpokenText
-    spoken: int
+    audio: SpokenText
+    synthesized_count: int
     warnings: list[str]
 
 
-def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:
+def synthesize_text(texts: Sequence[str], voice: VoiceOptions, context: JobContext) -> SynthesizedSpeech:
     """
     Synthesize texts one after the other and join them.
 
@@ -62,61 +62,67 @@ def speak_text(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speec
     Raises:
         InputError: the text holds no words, or the requested voice is unavailable.
     """
-    return steps.run_with_pinned_models(lambda: _spoken(parts, voice, steps))
+    return context.run_with_pinned_models(lambda: _synthesize(texts, voice, context))
 
 
-def _spoken(parts: Sequence[str], voice: VoiceOptions, steps: Steps) -> Speech:
-    chosen, notes = settled_voice(voice)
-    spec = pinned_voice(chosen)
-    steps.used(*spec.weights)
-    steps.settled(voice=spec.model_dump())
-    texts = [piece for part in parts for piece in sentences(part, spec.longest_text)]
-    if not texts:
+def _synthesize(parts: Sequence[str], voice: VoiceOptions, context: JobContext) -> SynthesizedSpeech:
+    voice_spec, notes = resolve_voice(voice)
+    spec = pin_voice(voice_spec)
+    context.record_models(*spec.weights)
+    context.record_choice(voice=spec.model_dump())
+    pieces = [piece for part in parts for piece in split_sentences(part, spec.max_text_chars)]
+    if not pieces:
         raise InputError("The text to speak contains no words.")
-    prompt = _prompt(spec, voice, steps) if spec.engine == "csm" else None
-    done, spoken = _sentences(texts, spec, prompt, steps)
-    files = [one.artefact for one in done]
+    prompt = _voice_prompt(spec, voice, context) if spec.engine == "csm" else None
+    spoken_sentences, synthesized_count = _synthesize_sentences(pieces, spec, prompt, context)
+    files = [one.artefact for one in spoken_sentences]
     key = text_key(files, voice.pause_duration)
-    made = steps.result("join", join_sentences.submit(key, files, texts, voice.pause_duration))
-    show_speech(made, texts, spec.called)
-    doubts = [f"sentence {n}: {one.doubt}" for n, one in enumerate(done, 1) if one.doubt]
-    return Speech(spec, texts, made, spoken, notes + doubts)
+    joined = context.wait_for("join", join_sentences.submit(key, files, pieces, voice.pause_duration))
+    show_speech(joined, pieces, spec.display_name)
+    sentence_warnings = [
+        f"sentence {n}: {one.doubt}" for n, one in enumerate(spoken_sentences, 1) if one.doubt
+    ]
+    return SynthesizedSpeech(spec, pieces, joined, synthesized_count, notes + sentence_warnings)
 
 
-def _prompt(spec: VoiceSpec, voice: VoiceOptions, steps: Steps) -> Artefact:
-    source = words = None
+def _voice_prompt(spec: VoiceSpec, voice: VoiceOptions, context: JobContext) -> Artefact:
+    source = reference_text = None
     if spec.name == "clone" and voice.reference_audio:
-        source = steps.fetched(fetch.submit(voice.reference_audio, "audio")).source
-        words = voice.reference_text
-    key = prompt_key(spec, source, words)
-    return steps.result("voice", voice_prompt.submit(key, spec, source, words))
+        source = context.wait_for_input(fetch.submit(voice.reference_audio, "audio")).source
+        reference_text = voice.reference_text
+    key = prompt_key(spec, source, reference_text)
+    return context.wait_for("voice", voice_prompt.submit(key, spec, source, reference_text))
 
 
-def _sentences(
-    texts: Sequence[str], spec: VoiceSpec, prompt: Artefact | None, steps: Steps
+def _synthesize_sentences(
+    texts: Sequence[str], spec: VoiceSpec, prompt: Artefact | None, context: JobContext
 ) -> tuple[list[SpokenSentence], int]:
     """Synthesize the sentences in order; a sentence with context waits for the sentences before it."""
-    waiting: deque[PrefectFuture[SpokenSentence]] = deque()
-    done: list[SpokenSentence] = []
-    spoken = 0
-    hears, ahead = (spec.context_sentences, 0) if spec.engine == "csm" else (0, _AHEAD)
+    pending: deque[PrefectFuture[SpokenSentence]] = deque()
+    results: list[SpokenSentence] = []
+    synthesized_count = 0
+    context_size, max_pending = (
+        (spec.context_sentences, 0) if spec.engine == "csm" else (0, _MAX_PENDING_SENTENCES)
+    )
 
-    def take() -> None:
-        nonlocal spoken
-        one, was_cached = steps.outcome(waiting.popleft())
-        spoken += not was_cached
-        done.append(one)
-        steps.report.advance("speak", len(done), len(texts))
+    def collect_next() -> None:
+        nonlocal synthesized_count
+        one, was_cached = context.wait_with_cache_flag(pending.popleft())
+        synthesized_count += not was_cached
+        results.append(one)
+        context.report.advance("speak", len(results), len(texts))
 
     for number, text in enumerate(texts):
-        before = tuple((texts[n], done[n].artefact) for n in range(max(0, number - hears), number))
-        sentence = Sentence(text=text, prompt=prompt, before=before)
+        preceding = tuple(
+            (texts[n], results[n].artefact) for n in range(max(0, number - context_size), number)
+        )
+        sentence = Sentence(text=text, prompt=prompt, before=preceding)
         step = speak_sentence.with_options(task_run_name=f"sentence {number + 1} of {len(texts)}")
-        waiting.append(step.submit(sentence_key(sentence, spec), sentence, spec))
-        if len(waiting) > ahead:
-            take()
-    while waiting:
-        take()
-    if not spoken:
-        steps.cached.append("speak")
-    return done, spoken
+        pending.append(step.submit(sentence_key(sentence, spec), sentence, spec))
+        if len(pending) > max_pending:
+            collect_next()
+    while pending:
+        collect_next()
+    if not synthesized_count:
+        context.cached.append("speak")
+    return results, synthesized_count

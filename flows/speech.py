@@ -2,48 +2,52 @@
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.options import JOB
-from flows.output_names import sound_name
+from flows.control import DEFAULT_CONTROL, Control
+from flows.options import FLOW_OPTIONS
+from flows.output_names import speech_file_name
 from flows.schemas import SpeechJob, SpeechResult
-from flows.speaking import Speech, speak_text
-from flows.speech_schemas import SoundFormat
-from flows.steps import Steps, job_steps
+from flows.speaking import SynthesizedSpeech, synthesize_text
+from flows.speech_schemas import AudioFormat
+from flows.steps import JobContext, job_context
 from tasks.output_locations import check_output_location
-from tasks.publish import Published, upload
+from tasks.publish import PublishedFile, upload
 from tasks.speech import WAV_FILE
-from tasks.voice import encode_speech, file_key
+from tasks.voice import encode_speech, speech_file_key
 
 
-@flow(name="speech", **JOB)
-def speech(job: SpeechJob, control: Control = USUAL) -> SpeechResult:
+@flow(name="speech", **FLOW_OPTIONS)
+def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
     """Synthesize the text sentence by sentence, join the sentences, and upload the audio."""
-    with job_steps(job, speak=(5, 92)) as steps:
-        name, kind = sound_name(job.output.name, job.format)
+    with job_context(job, speak=(5, 92)) as context:
+        name, audio_format = speech_file_name(job.output.name, job.format)
         check_output_location(name, job.output)
-        spoken = speak_text(job.parts, job, steps)
-        stored = _stored(spoken, name, kind, job, steps)
+        spoken = synthesize_text(job.parts, job, context)
+        stored = _store(spoken, name, audio_format, job, context)
         result = SpeechResult(
-            audio=steps.stored(stored),
+            audio=context.record_output(stored),
             name=stored.name,
             text=" ".join(job.parts),
             engine=spoken.spec.engine,
-            voice=spoken.spec.called,
-            duration_s=round(spoken.made.duration_s, 6),
+            voice=spoken.spec.display_name,
+            duration_s=round(spoken.audio.duration_s, 6),
             sentences=len(spoken.sentences),
-            spoken=spoken.spoken,
-            speech=spoken.made.artefact,
-            cached=steps.cached,
-            timings_s=steps.timings(),
+            spoken=spoken.synthesized_count,
+            speech=spoken.audio.artefact,
+            cached=context.cached,
+            timings_s=context.timings(),
             warnings=spoken.warnings,
         )
-        steps.finish(result)
+        context.finish(result)
     return result
 
 
-def _stored(spoken: Speech, name: str, kind: SoundFormat, job: SpeechJob, steps: Steps) -> Published:
-    sound = spoken.made.artefact
-    if kind == "wav":
-        return upload(sound, WAV_FILE, name, job.output)
-    made = steps.result("encode", encode_speech.submit(file_key(sound, kind), sound, kind))
-    return upload(made, f"speech.{kind}", name, job.output)
+def _store(
+    spoken: SynthesizedSpeech, name: str, audio_format: AudioFormat, job: SpeechJob, context: JobContext
+) -> PublishedFile:
+    audio = spoken.audio.artefact
+    if audio_format == "wav":
+        return upload(audio, WAV_FILE, name, job.output)
+    encoded = context.wait_for(
+        "encode", encode_speech.submit(speech_file_key(audio, audio_format), audio, audio_format)
+    )
+    return upload(encoded, f"speech.{audio_format}", name, job.output)

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.job import OUTPUT, Job, Output
+from flows.job import OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
 SpeechEngine = Literal["auto", "csm", "starter"]
-SoundFormat = Literal["mp3", "wav", "flac", "ogg"]
-_Words = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
+AudioFormat = Literal["mp3", "wav", "flac", "ogg"]
+_NonEmptyText = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 
 
 class VoiceOptions(BaseModel):
@@ -36,7 +36,7 @@ class VoiceOptions(BaseModel):
         description="clone only: recording of the voice, 2 to 60 seconds; may be a video.",
         examples=["s3://media/voices/anna.wav"],
     )
-    reference_text: _Words | None = Field(
+    reference_text: _NonEmptyText | None = Field(
         default=None,
         title="Reference text",
         description="clone only: exact words of the recording.",
@@ -106,7 +106,7 @@ class VoiceOptions(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _clone_is_whole(self) -> Self:
+    def _validate_clone(self) -> Self:
         if self.voice != "clone":
             return self
         if self.engine == "starter":
@@ -122,21 +122,21 @@ class VoiceOptions(BaseModel):
         return self
 
 
-VOICE: Any = Field(
+VOICE_FIELD: Any = Field(
     default=VoiceOptions(), title="Voice", description="Voice for the text, if there is no audio."
 )
 
 
-class SpeechText(Job):
+class SpeechText(JobParameters):
     """The text to speak: one text, or a list of texts."""
 
-    text: _Words | None = Field(
+    text: _NonEmptyText | None = Field(
         default=None,
         title="Text",
         description="Text to speak (English), of any length. Set either text or monologue.",
         examples=["Hello, I am a talking picture."],
     )
-    monologue: _Words | list[_Words] | None = Field(
+    monologue: _NonEmptyText | list[_NonEmptyText] | None = Field(
         default=None,
         title="Monologue",
         description="One text, or a list of texts that are spoken one after the other.",
@@ -144,7 +144,7 @@ class SpeechText(Job):
     )
 
     @model_validator(mode="after")
-    def _one_text(self) -> Self:
+    def _require_one_text(self) -> Self:
         if self.text is None and self.monologue is None:
             raise ValueError("Missing required field: either text or monologue must be provided")
         if self.text is not None and self.monologue is not None:
@@ -156,19 +156,19 @@ class SpeechText(Job):
     @property
     def parts(self) -> list[str]:
         """Texts that are spoken one after the other; a sentence never spans two of them."""
-        given = self.text if self.monologue is None else self.monologue
-        return [given] if isinstance(given, str) else list(given or [])
+        texts = self.text if self.monologue is None else self.monologue
+        return [texts] if isinstance(texts, str) else list(texts or [])
 
 
 class SpeechJob(VoiceOptions, SpeechText):
     """Synthesize speech from a text."""
 
-    format: SoundFormat | None = Field(
+    format: AudioFormat | None = Field(
         default=None,
         title="Format",
         description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
 
 class SpeechResult(BaseModel):

@@ -11,66 +11,66 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from flows.control import read_control
-from flows.job import Job
+from flows.job import JobParameters
 from flows.job_access import check_access
-from flows.lineage import Origins, record
+from flows.lineage import ProvenanceFacts, write_manifest
 from musetalk_core.errors import ModelChanged
 from musetalk_core.weights.pins import PinnedModel
-from tasks.artefacts import artefacts
-from tasks.fetch import Fetched
-from tasks.publish import Published
+from tasks.artefacts import artefact_cache
+from tasks.fetch import FetchedInput
+from tasks.publish import PublishedFile
 from tasks.refs import ObjectRef, SourceFile
-from tasks.reports import Report, finish, reported
+from tasks.reports import Report, finish_report, open_report
 from tasks.tenancy import on_behalf_of
 
 T = TypeVar("T")
 
-_MAX_STARTS: Final = 3
+_MAX_ATTEMPTS: Final = 3
 """Maximum number of attempts if models are replaced while the work runs."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Steps:
+class JobContext:
     """The context of one flow run: report, provenance facts and cache hits."""
 
     report: Report
-    origins: Origins
+    facts: ProvenanceFacts
     cached: list[str] = field(default_factory=list[str])
-    afterwards: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    finalizers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Called after the result is published, for example to write the preview page. They must not raise."""
 
-    def result(self, step: str, future: PrefectFuture[T]) -> T:
+    def wait_for(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
-        value, was_cached = self.outcome(future)
+        value, was_cached = self.wait_with_cache_flag(future)
         if was_cached:
             self.cached.append(step)
         return value
 
-    def outcome(self, future: PrefectFuture[T]) -> tuple[T, bool]:
+    def wait_with_cache_flag(self, future: PrefectFuture[T]) -> tuple[T, bool]:
         """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
         value: Any = future.result()
         return value, future.state.name == "Cached"
 
-    def fetched(self, future: PrefectFuture[Fetched]) -> Fetched:
+    def wait_for_input(self, future: PrefectFuture[FetchedInput]) -> FetchedInput:
         """Wait for an input file and record it for the provenance manifest."""
-        found = self.result("fetch", future)
+        found = self.wait_for("fetch", future)
         if found.given is not None:
-            self.took(found.given, found.source)
+            self.record_input(found.given, found.source)
         return found
 
-    def took(self, given: str, file: SourceFile) -> None:
+    def record_input(self, reference: str, file: SourceFile) -> None:
         """Record an input file by its reference in the request."""
-        self.origins.took(given, file)
+        self.facts.record_input(reference, file)
 
-    def stored(self, output: Published) -> ObjectRef:
+    def record_output(self, output: PublishedFile) -> ObjectRef:
         """Record an output file and return its location."""
-        self.origins.outputs.append(output)
+        self.facts.outputs.append(output)
         return output.ref
 
-    def used(self, *models: PinnedModel) -> None:
+    def record_models(self, *models: PinnedModel) -> None:
         """Record models that took part, pinned by content."""
-        self.origins.models |= {model.name: model for model in models}
+        self.facts.models |= {model.name: model for model in models}
 
     def run_with_pinned_models(self, work: Callable[[], T]) -> T:
         """
@@ -79,18 +79,18 @@ class Steps:
         Raises:
             ModelChanged: models were replaced during each of three attempts.
         """
-        cached = list(self.cached)
-        for _ in range(_MAX_STARTS - 1):
+        cached_before = list(self.cached)
+        for _ in range(_MAX_ATTEMPTS - 1):
             try:
                 return work()
             except ModelChanged as error:
                 _log.warning("%s Starting again with the new files.", error)
-                self.cached[:] = cached
+                self.cached[:] = cached_before
         return work()
 
-    def settled(self, **facts: Any) -> None:
+    def record_choice(self, **facts: Any) -> None:
         """Record values chosen for what the request left open."""
-        self.origins.settled |= facts
+        self.facts.choices |= facts
 
     def timings(self) -> dict[str, float]:
         """Return the seconds per phase so far."""
@@ -98,14 +98,14 @@ class Steps:
 
     def finish(self, result: BaseModel) -> None:
         """Publish the result, then write the provenance manifest, then run the finalizers."""
-        finish(self.report, result.model_dump(mode="json"))
-        record(self.origins, self.report, self.cached)
-        for show in self.afterwards:
-            show()
+        finish_report(self.report, result.model_dump(mode="json"))
+        write_manifest(self.facts, self.report, self.cached)
+        for finalizer in self.finalizers:
+            finalizer()
 
 
 @contextmanager
-def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
+def job_context(job: JobParameters, **shares: tuple[float, float]) -> Generator[JobContext]:
     """
     Open the context of a run, and release the cache entries in use when it ends.
 
@@ -118,8 +118,8 @@ def job_steps(job: Job, **shares: tuple[float, float]) -> Generator[Steps]:
     """
     try:
         tenant = read_control(flow_run.parameters or {}).tenant
-        with on_behalf_of(tenant), reported(**shares) as report:
+        with on_behalf_of(tenant), open_report(**shares) as report:
             check_access(job)
-            yield Steps(report, Origins(job, tenant))
+            yield JobContext(report, ProvenanceFacts(job, tenant))
     finally:
-        artefacts().release()
+        artefact_cache().release()

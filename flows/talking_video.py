@@ -7,17 +7,17 @@ from functools import partial
 
 from prefect.futures import PrefectFuture
 
-from flows.preview import Shown, show_video
+from flows.preview import PreviewData, write_preview
 from flows.schemas import FaceChoice, FaceCoverage, NoFacePolicy, Output, VideoOptions, VideoResult
-from flows.steps import Steps
+from flows.steps import JobContext
 from musetalk_core import plan
 from musetalk_core.errors import InputError
-from tasks.artefacts import artefacts
+from tasks.artefacts import artefact_cache
 from tasks.avatar import PreparedAvatar, avatar_key, note_avatar, prepare_avatar, require_prepared
 from tasks.encode import (
-    CLIP,
-    VIDEO,
+    CLIP_KIND,
     VIDEO_FILE,
+    VIDEO_KIND,
     clip_key,
     encode_chunk,
     encode_sound,
@@ -25,26 +25,26 @@ from tasks.encode import (
     sound_key,
     video_key,
 )
-from tasks.fetch import Fetched, fetch
+from tasks.fetch import FetchedInput, fetch
 from tasks.file_names import output_name
-from tasks.inference import ChunkRef, Talk, crops_key, render_chunk
+from tasks.inference import ChunkRef, RenderJob, crops_key, render_chunk
 from tasks.internal_files import InternalFile
-from tasks.models import EngineSpec, engine_facts, pinned_engine
+from tasks.models import EngineSpec, describe_engine, pin_engine
 from tasks.output_locations import check_output_location
-from tasks.publish import Published, upload
+from tasks.publish import PublishedFile, upload
 from tasks.refs import Artefact
 from tasks.settings import get_settings
-from tasks.speech import SpeechFeatures, features_key, known_phones, models_of_phones, speech_features
-from tasks.weights import pin_known
+from tasks.speech import SpeechFeatures, features_key, load_cached_phones, phone_models, speech_features
+from tasks.weights import pin_where_installed
 
-STILL_RATE = "25"
+DEFAULT_STILL_FPS = "25"
 """Frame rate of a video made from a still image, in frames per second."""
-_AHEAD = 2
+_MAX_PENDING_CHUNKS = 2
 """Rendered chunks that may wait for the encoder; limits the disk space that crops take."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RenderRequest:
     """A video to render: inputs, engine and output of a lip_sync or portrait job."""
 
     picture: str | InternalFile
@@ -59,7 +59,7 @@ class Order:
     preparation: bool = True
     refresh: bool = False
     idle_seed: int | None = None
-    called: str | None = None
+    source_name: str | None = None
     """Name of the image for output names, if the image was produced by an earlier step."""
     speech: Artefact | None = None
     """Synthesized speech, if the job spoke a text."""
@@ -68,123 +68,139 @@ class Order:
     """Tenant of the job."""
 
 
-def talking_video(order: Order, steps: Steps) -> VideoResult:
+def render_talking_video(request: RenderRequest, context: JobContext) -> VideoResult:
     """Fetch, prepare, render, encode, mux and upload a talking-head video, with one pinned set of models."""
-    return steps.run_with_pinned_models(
-        lambda: _made(replace(order, engine=pinned_engine(order.engine)), steps)
+    return context.run_with_pinned_models(
+        lambda: _render_request(replace(request, engine=pin_engine(request.engine)), context)
     )
 
 
-def _made(order: Order, steps: Steps) -> VideoResult:
-    picture, audio = _fetch(order, steps)
-    steps.used(*order.engine.weights)
-    steps.settled(engine=engine_facts(order.engine))
-    name = _name(order, picture, audio)
-    check_output_location(name, order.output)
-    rate = order.fps or picture.rate or STILL_RATE
-    prepared, features, sound = _prepare(order, steps, picture, audio, rate)
-    steps.used(*pin_known(*models_of_phones(features.phones)))
-    steps.settled(fps=rate, phones=features.phones)
-    noted = note_avatar.submit(prepared, picture.source, order.engine, order.tenant, order.called)
-    talk = Talk(
+def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
+    picture, audio = _fetch_inputs(request, context)
+    context.record_models(*request.engine.weights)
+    context.record_choice(engine=describe_engine(request.engine))
+    name = _output_name(request, picture, audio)
+    check_output_location(name, request.output)
+    rate = request.fps or picture.rate or DEFAULT_STILL_FPS
+    prepared, features, audio_track = _prepare(request, context, picture, audio, rate)
+    context.record_models(*pin_where_installed(*phone_models(features.phones)))
+    context.record_choice(fps=rate, phones=features.phones)
+    avatar_note = note_avatar.submit(
+        prepared, picture.source, request.engine, request.tenant, request.source_name
+    )
+    talk = RenderJob(
         source=picture.source,
         avatar=prepared,
         features=features,
-        engine=order.engine,
+        engine=request.engine,
         rate=rate,
-        no_face=order.no_face,
-        idle_seed=order.idle_seed if prepared.is_still else None,
-        crf=order.encode.crf,
-        preset=order.encode.preset,
+        no_face=request.no_face,
+        idle_seed=request.idle_seed if prepared.is_still else None,
+        crf=request.encode.crf,
+        preset=request.encode.preset,
     )
-    made = _video(talk, audio, sound, steps)
-    result = _result(talk, order, upload(made, VIDEO_FILE, name, order.output), steps, noted)
-    phones = partial(known_phones, audio.source, order.text, audio.phones_of, features.phones)
-    shown = Shown(made, result, order.face, phones, steps.timings)
-    steps.afterwards.append(partial(show_video, shown))
+    video = _render_video(talk, audio, audio_track, context)
+    result = _build_result(
+        talk, request, upload(video, VIDEO_FILE, name, request.output), context, avatar_note
+    )
+    phones = partial(load_cached_phones, audio.source, request.text, audio.phones_of, features.phones)
+    preview_data = PreviewData(video, result, request.face, phones, context.timings)
+    context.finalizers.append(partial(write_preview, preview_data))
     return result
 
 
-def _fetch(order: Order, steps: Steps) -> tuple[Fetched, Fetched]:
-    picture, audio = fetch.submit(order.picture, "video"), fetch.submit(order.audio, "audio")
-    return steps.fetched(picture), steps.fetched(audio)
+def _fetch_inputs(request: RenderRequest, context: JobContext) -> tuple[FetchedInput, FetchedInput]:
+    picture, audio = fetch.submit(request.picture, "video"), fetch.submit(request.audio, "audio")
+    return context.wait_for_input(picture), context.wait_for_input(audio)
 
 
-def _name(order: Order, picture: Fetched, audio: Fetched) -> str:
+def _output_name(request: RenderRequest, picture: FetchedInput, audio: FetchedInput) -> str:
     """Return the output name. It is computed before any work, so that an invalid name fails at once."""
     try:
-        return output_name(order.called or picture.source.name, audio.source.name, order.output.name)
+        return output_name(request.source_name or picture.source.name, audio.source.name, request.output.name)
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
 def _prepare(
-    order: Order, steps: Steps, picture: Fetched, audio: Fetched, rate: str
+    request: RenderRequest, context: JobContext, picture: FetchedInput, audio: FetchedInput, rate: str
 ) -> tuple[PreparedAvatar, SpeechFeatures, Artefact]:
     """Prepare the avatar, the speech features and the audio track in parallel."""
-    key = avatar_key(picture.source, order.engine, order.face)
-    if not (order.preparation or order.refresh):
+    key = avatar_key(picture.source, request.engine, request.face)
+    if not (request.preparation or request.refresh):
         require_prepared(key, picture.source)
-    step = prepare_avatar.with_options(refresh_cache=order.refresh)
+    step = prepare_avatar.with_options(refresh_cache=request.refresh)
     prepared = step.submit(
-        key, picture.source, order.engine, order.face, picture.frames, order.preparation, order.refresh
+        key,
+        picture.source,
+        request.engine,
+        request.face,
+        picture.frames,
+        request.preparation,
+        request.refresh,
     )
-    heard = speech_features.submit(
-        features_key(audio.source, order.text, audio.phones_of, order.engine, rate),
+    features = speech_features.submit(
+        features_key(audio.source, request.text, audio.phones_of, request.engine, rate),
         audio.source,
-        order.text,
+        request.text,
         audio.phones_of,
-        order.engine,
+        request.engine,
         rate,
     )
-    sound = encode_sound.submit(sound_key(audio.source), audio.source)
+    audio_track = encode_sound.submit(sound_key(audio.source), audio.source)
     return (
-        steps.result("prepare", prepared),
-        steps.result("features", heard),
-        steps.result("sound", sound),
+        context.wait_for("prepare", prepared),
+        context.wait_for("features", features),
+        context.wait_for("sound", audio_track),
     )
 
 
-def _video(talk: Talk, audio: Fetched, sound: Artefact, steps: Steps) -> Artefact:
+def _render_video(
+    talk: RenderJob, audio: FetchedInput, audio_track: Artefact, context: JobContext
+) -> Artefact:
     rate = Fraction(talk.rate)
-    chunks = plan.plan(talk.features.samples, rate, get_settings().render.chunk_seconds).chunks
+    chunks = plan.plan_chunks(talk.features.samples, rate, get_settings().render.chunk_seconds).chunks
     crops = [crops_key(talk, chunk) for chunk in chunks]
     clips = [clip_key(key, talk) for key in crops]
     key = video_key(clips, audio.source)
-    known = artefacts().has(VIDEO, key)
-    made = [] if known else _chunks(talk, chunks, crops, clips, steps)
-    return steps.result("join", join.submit(key, talk, made, sound))
+    is_cached = artefact_cache().has(VIDEO_KIND, key)
+    encoded_chunks = [] if is_cached else _render_chunks(talk, chunks, crops, clips, context)
+    return context.wait_for("join", join.submit(key, talk, encoded_chunks, audio_track))
 
 
-def _chunks(
-    talk: Talk, chunks: tuple[plan.Chunk, ...], crops: list[str], clips: list[str], steps: Steps
+def _render_chunks(
+    talk: RenderJob, chunks: tuple[plan.Chunk, ...], crops: list[str], clips: list[str], context: JobContext
 ) -> list[Artefact]:
     """Render chunks in this thread while the encoder works on the previous ones."""
     encoding: deque[PrefectFuture[Artefact]] = deque()
-    made: list[Artefact] = []
+    encoded_chunks: list[Artefact] = []
     for chunk, crop, clip in zip(chunks, crops, clips, strict=True):
         ref = ChunkRef(number=chunk.number, start=chunk.start, stop=chunk.stop)
         rendered = None
-        if not artefacts().has(CLIP, clip):
-            rendered = steps.result("render", render_chunk.submit(crop, talk, ref))
+        if not artefact_cache().has(CLIP_KIND, clip):
+            rendered = context.wait_for("render", render_chunk.submit(crop, talk, ref))
         encoding.append(encode_chunk.submit(clip, talk, ref, rendered))
-        if len(encoding) > _AHEAD:
-            made.append(steps.result("encode", encoding.popleft()))
-    made.extend(steps.result("encode", future) for future in encoding)
-    return made
+        if len(encoding) > _MAX_PENDING_CHUNKS:
+            encoded_chunks.append(context.wait_for("encode", encoding.popleft()))
+    encoded_chunks.extend(context.wait_for("encode", future) for future in encoding)
+    return encoded_chunks
 
 
-def _result(
-    talk: Talk, order: Order, stored: Published, steps: Steps, noted: PrefectFuture[None]
+def _build_result(
+    talk: RenderJob,
+    request: RenderRequest,
+    stored: PublishedFile,
+    context: JobContext,
+    avatar_note: PrefectFuture[None],
 ) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     return VideoResult.model_validate(
         {
-            "video": steps.stored(stored),
+            "video": context.record_output(stored),
             "name": stored.name,
             "engine": talk.engine.name,
             "version": talk.engine.options.version if talk.engine.name == "musetalk" else None,
-            "rendering": steps.report.rendering,
+            "rendering": context.report.rendering,
             "width": prepared.width,
             "height": prepared.height,
             "fps": talk.rate,
@@ -196,22 +212,28 @@ def _result(
             "faces": FaceCoverage(
                 frames=prepared.frames, with_face=prepared.with_face, gaps=list(prepared.gaps)
             ),
-            "cached": steps.cached,
-            "timings_s": steps.timings(),
-            "speech": order.speech,
-            "warnings": [*order.warnings, *_warnings(prepared), *_unlisted(noted)],
+            "cached": context.cached,
+            "timings_s": context.timings(),
+            "speech": request.speech,
+            "warnings": [
+                *request.warnings,
+                *_coverage_warnings(prepared),
+                *_avatar_note_warnings(avatar_note),
+            ],
         }
     )
 
 
-def _unlisted(noted: PrefectFuture[None]) -> list[str]:
+def _avatar_note_warnings(avatar_note: PrefectFuture[None]) -> list[str]:
     """Return a warning if the avatar could not be added to the list of avatars; the video is not affected."""
-    noted.wait()
-    if noted.state.is_completed():
+    avatar_note.wait()
+    if avatar_note.state.is_completed():
         return []
-    return [f"the avatar was not added to the list of avatars: {noted.state.message or noted.state.name}"]
+    return [
+        f"the avatar was not added to the list of avatars: {avatar_note.state.message or avatar_note.state.name}"
+    ]
 
 
-def _warnings(prepared: PreparedAvatar) -> list[str]:
+def _coverage_warnings(prepared: PreparedAvatar) -> list[str]:
     missing = prepared.frames - prepared.with_face
     return [f"{missing} of {prepared.frames} source frames show no face"] if missing else []

@@ -4,21 +4,21 @@ from typing import Any
 
 from prefect import flow
 
-from flows.control import USUAL, Control
-from flows.options import JOB
+from flows.control import DEFAULT_CONTROL, Control
+from flows.options import FLOW_OPTIONS
 from flows.output_names import TRANSCRIPT_FORMATS, transcript_stem
 from flows.schemas import TranscribeJob, TranscribeResult
-from flows.steps import Steps, job_steps
-from flows.transcribe_model import model_for
-from musetalk_core.transcription.choice import Choice
+from flows.steps import JobContext, job_context
+from flows.transcribe_model import resolve_transcription_model
+from musetalk_core.transcription.choice import ModelChoice
 from tasks.fetch import fetch
 from tasks.output_locations import check_output_location
-from tasks.publish import Published, upload_set
+from tasks.publish import PublishedFile, upload_set
 from tasks.refs import Artefact, SourceFile
 from tasks.transcribe import (
-    Wanted,
+    TranscriptionRequest,
     hear,
-    pinned_transcription,
+    pin_transcription,
     read_transcript,
     show_transcript,
     transcript_key,
@@ -26,13 +26,13 @@ from tasks.transcribe import (
 from tasks.transcribers import language_code
 
 
-@flow(name="transcribe", **JOB)
-def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult:
+@flow(name="transcribe", **FLOW_OPTIONS)
+def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> TranscribeResult:
     """Transcribe the speech with Whisper and upload it as text, JSON, SRT, VTT and TSV."""
-    with job_steps(job) as steps:
+    with job_context(job) as context:
         check_output_location("transcript.txt", job.output)
-        choice = model_for(job)
-        wanted = Wanted(
+        choice = resolve_transcription_model(job)
+        request = TranscriptionRequest(
             size=choice.size,
             task=job.task,
             language=language_code(job.language),
@@ -40,44 +40,46 @@ def transcribe(job: TranscribeJob, control: Control = USUAL) -> TranscribeResult
             words=job.word_timestamps and job.task == "transcribe",
             gate=job.skip_silence,
         )
-        audio = steps.fetched(fetch.submit(job.audio, "audio")).source
-        steps.settled(transcription=wanted.model_dump())
-        made = steps.run_with_pinned_models(lambda: _heard(audio, pinned_transcription(wanted), steps))
-        found = read_transcript(made)
-        stem = transcript_stem(job.output, audio.name)
-        stored = _uploaded(made, stem, job)
-        result = TranscribeResult(
-            **found,
-            speech_s=round(sum(span["end"] - span["start"] for span in found["speech"]), 3),
-            name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
-            files={one.name: steps.stored(one) for one in stored},
-            cached=steps.cached,
-            timings_s=steps.timings(),
-            warnings=_warnings(job, choice, found),
+        audio = context.wait_for_input(fetch.submit(job.audio, "audio")).source
+        context.record_choice(transcription=request.model_dump())
+        transcript_artifact = context.run_with_pinned_models(
+            lambda: _transcribe(audio, pin_transcription(request), context)
         )
-        show_transcript(found)
-        steps.finish(result)
+        transcript = read_transcript(transcript_artifact)
+        stem = transcript_stem(job.output, audio.name)
+        stored = _upload(transcript_artifact, stem, job)
+        result = TranscribeResult(
+            **transcript,
+            speech_s=round(sum(span["end"] - span["start"] for span in transcript["speech"]), 3),
+            name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
+            files={one.name: context.record_output(one) for one in stored},
+            cached=context.cached,
+            timings_s=context.timings(),
+            warnings=_warnings(job, choice, transcript),
+        )
+        show_transcript(transcript)
+        context.finish(result)
     return result
 
 
-def _heard(audio: SourceFile, wanted: Wanted, steps: Steps) -> Artefact:
-    steps.used(*wanted.weights)
-    return steps.result("hear", hear.submit(transcript_key(audio, wanted), audio, wanted))
+def _transcribe(audio: SourceFile, request: TranscriptionRequest, context: JobContext) -> Artefact:
+    context.record_models(*request.weights)
+    return context.wait_for("hear", hear.submit(transcript_key(audio, request), audio, request))
 
 
-def _uploaded(made: Artefact, stem: str, job: TranscribeJob) -> list[Published]:
+def _upload(transcript_artifact: Artefact, stem: str, job: TranscribeJob) -> list[PublishedFile]:
     names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
-    return upload_set(made, names, job.output)
+    return upload_set(transcript_artifact, names, job.output)
 
 
-def _warnings(job: TranscribeJob, choice: Choice, found: dict[str, Any]) -> list[str]:
-    out: list[str] = []
+def _warnings(job: TranscribeJob, choice: ModelChoice, transcript: dict[str, Any]) -> list[str]:
+    warnings: list[str] = []
     if choice.instead_of:
-        out.append(f"model_substituted: {choice.instead_of} is not installed; {choice.size} was used")
+        warnings.append(f"model_substituted: {choice.instead_of} is not installed; {choice.size} was used")
     if choice.is_english_only and not job.language:
-        out.append(f"language_not_detected: {choice.size} supports English only")
+        warnings.append(f"language_not_detected: {choice.size} supports English only")
     if job.word_timestamps and job.task == "translate":
-        out.append("no_word_times: translations have no word timestamps")
-    if not found["segments"]:
-        out.append("no_speech: no speech was detected")
-    return out
+        warnings.append("no_word_times: translations have no word timestamps")
+    if not transcript["segments"]:
+        warnings.append("no_speech: no speech was detected")
+    return warnings

@@ -1,15 +1,15 @@
 """Selection of the Whisper model for a job. Checks files only and loads no model."""
 
 from flows.transcribe_schemas import TranscribeJob
-from musetalk_core.transcription.choice import Choice
-from tasks.transcribers import chosen
+from musetalk_core.transcription.choice import ModelChoice
+from tasks.transcribers import choose_whisper
 
 
-def model_for(job: TranscribeJob) -> Choice:
+def resolve_transcription_model(job: TranscribeJob) -> ModelChoice:
     """
     Return the Whisper model for a job.
 
     Raises:
         ModelNotInstalled: no installed model can run the job.
     """
-    return chosen(job.model, job.task, job.language, job.if_missing)
+    return choose_whisper(job.model, job.task, job.language, job.if_missing)

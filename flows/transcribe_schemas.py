@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from flows.job import OUTPUT, Job, Output
+from flows.job import OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import MediaUri, ObjectRef
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z -]{0,30}$|^$")]
 
 
-class TranscribeJob(Job):
+class TranscribeJob(JobParameters):
     """Transcribe or translate the speech in an audio or video file."""
 
     audio: MediaUri = Field(
@@ -58,7 +58,7 @@ class TranscribeJob(Job):
         title="Skip silence and music",
         description="Skip passages longer than two seconds without speech. Off: transcribe everything.",
     )
-    output: Output = OUTPUT
+    output: Output = OUTPUT_FIELD
 
 
 class TranscriptSegment(BaseModel):

@@ -1,10 +1,10 @@
 """Selection of the voice for a job. Imports nothing of Prefect."""
 
 from flows.speech_schemas import VoiceOptions
-from tasks.voices import VoiceSpec, chosen_voice
+from tasks.voices import VoiceSpec, choose_voice
 
 
-def settled_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
+def resolve_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
     """
     Return the voice for a job. `auto` is resolved here and nowhere else.
 
@@ -14,7 +14,7 @@ def settled_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
     Raises:
         ModelNotInstalled, InputError: see `tasks.voices.chosen_voice`.
     """
-    return chosen_voice(
+    return choose_voice(
         voice.engine,
         {
             "name": voice.voice,

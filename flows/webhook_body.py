@@ -16,17 +16,17 @@ from uuid import UUID
 
 from flows.batch_schemas import ROW_COUNTS
 from flows.control import Event
-from flows.outcome import NO_PROGRESS, TEXT_JOBS, JobError, Progress, Status, media_of, seed_word
+from flows.outcome import NO_PROGRESS, TEXT_JOBS, JobError, Progress, Status, legacy_status, output_file_of
 
-MOST_BYTES: Final = 20_000
+MAX_BODY_BYTES: Final = 20_000
 """Maximum size of a payload in bytes."""
-_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_LONGEST_MESSAGE = 1000
-_QUOTED = len('{"":""}')
+_URL_PATTERN = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_MAX_MESSAGE_CHARS = 1000
+_EMPTY_OBJECT_CHARS = len('{"":""}')
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JobSnapshot:
     """
     The state of a job, as far as webhooks report it.
 
@@ -48,11 +48,11 @@ class Told:
     progress: Progress = NO_PROGRESS
 
 
-_UNDERWAY: Final = frozenset[Event]({"started", "progress"})
+_NON_FINAL_EVENTS: Final = frozenset[Event]({"started", "progress"})
 """Events of jobs that have not ended."""
 
 
-def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
+def build_payload(event: Event, job: JobSnapshot, base_url: str | None = None) -> bytes:
     """
     Return the payload. Equal jobs give equal bytes, so that all attempts of a webhook agree.
 
@@ -66,42 +66,44 @@ def body_of(event: Event, job: Told, base: str | None = None) -> bytes:
     Returns:
         JSON in UTF-8, under 20 kB.
     """
-    when = datetime.now(UTC) if event == "progress" else job.started if event == "started" else job.ended
-    own = f"{base or ''}/v1/jobs/{job.id}"
+    occurred_at = (
+        datetime.now(UTC) if event == "progress" else job.started if event == "started" else job.ended
+    )
+    job_url = f"{base_url or ''}/v1/jobs/{job.id}"
     envelope = {
         "type": f"job.{event}",
-        "timestamp": _text(when or job.created),
-        "data": _data(event, job, own),
+        "timestamp": _to_timestamp(occurred_at or job.created),
+        "data": _build_data(event, job, job_url),
     }
-    legacy = _legacy(event, job, own)
-    body = _json(envelope | legacy)
-    if len(body) < MOST_BYTES or "text" not in legacy:
+    legacy = _legacy_fields(event, job, job_url)
+    body = _to_json(envelope | legacy)
+    if len(body) < MAX_BODY_BYTES or "text" not in legacy:
         return body
     # keep the text field for older receivers; text_cut tells newer ones that it is truncated
-    room = MOST_BYTES - len(_json(envelope | legacy | {"text": "", "text_cut": True})) - 1
-    return _json(envelope | legacy | {"text": _cut(legacy["text"], room), "text_cut": True})
+    max_text_bytes = MAX_BODY_BYTES - len(_to_json(envelope | legacy | {"text": "", "text_cut": True})) - 1
+    return _to_json(envelope | legacy | {"text": _truncate(legacy["text"], max_text_bytes), "text_cut": True})
 
 
-def _data(event: Event, job: Told, own: str) -> dict[str, Any]:
-    links = {"self": own}
-    if event not in _UNDERWAY and _has_file(job):
-        links["result"] = f"{own}/result"
-    ended = event not in _UNDERWAY
+def _build_data(event: Event, job: JobSnapshot, job_url: str) -> dict[str, Any]:
+    links = {"self": job_url}
+    if event not in _NON_FINAL_EVENTS and _has_output_file(job):
+        links["result"] = f"{job_url}/result"
+    ended = event not in _NON_FINAL_EVENTS
     return {
         **({"progress": asdict(job.progress)} if event == "progress" else {}),
-        **_counts(event, job),
+        **_row_counts(event, job),
         "id": str(job.id),
         "type": job.type,
         "status": job.status if ended else "running",
-        "created_at": _text(job.created),
-        "started_at": _text(job.started),
-        "ended_at": _text(job.ended) if ended else None,
-        "error": _error(job.error) if ended and job.error else None,
+        "created_at": _to_timestamp(job.created),
+        "started_at": _to_timestamp(job.started),
+        "ended_at": _to_timestamp(job.ended) if ended else None,
+        "error": _error_data(job.error) if ended and job.error else None,
         "links": links,
     }
 
 
-def _counts(event: Event, job: Told) -> dict[str, dict[str, int]]:
+def _row_counts(event: Event, job: JobSnapshot) -> dict[str, dict[str, int]]:
     """Return the row counts of a batch; the rows themselves are not included."""
     result = job.result or {}
     if event != "completed" or "succeeded" not in result:
@@ -109,51 +111,55 @@ def _counts(event: Event, job: Told) -> dict[str, dict[str, int]]:
     return {"counts": {name: result.get(name, 0) for name in ROW_COUNTS}}
 
 
-def _legacy(event: Event, job: Told, own: str) -> dict[str, Any]:
+def _legacy_fields(event: Event, job: JobSnapshot, job_url: str) -> dict[str, Any]:
     """Return the top-level fields that receivers of the older service read."""
-    if event in _UNDERWAY:
+    if event in _NON_FINAL_EVENTS:
         return {"id": str(job.id), "status": "running"}
-    word = seed_word(job.status, job.ended_as, overdue=job.error is not None)
-    fields: dict[str, Any] = {"id": str(job.id), "status": word}
+    status = legacy_status(job.status, job.ended_as, is_over_time_limit=job.error is not None)
+    fields: dict[str, Any] = {"id": str(job.id), "status": status}
     match event:
         case "completed" if job.type in TEXT_JOBS:
             return fields | {"text": str((job.result or {}).get("text", ""))}
-        case "completed" if media_of(job.result or {}) is not None:
+        case "completed" if output_file_of(job.result or {}) is not None:
             name = quote(str((job.result or {})["name"]), safe="")
-            return fields | {"result_url": f"{own}/files/{name}"}
+            return fields | {"result_url": f"{job_url}/files/{name}"}
         case "completed":
             return fields
         case _:
-            text = _message(job.error.message) if job.error else f"Job marked as {word} by client"
+            text = _without_urls(job.error.message) if job.error else f"Job marked as {status} by client"
             return fields | {"error": text}
 
 
-def _has_file(job: Told) -> bool:
+def _has_output_file(job: JobSnapshot) -> bool:
     result = job.result or {}
-    return media_of(result) is not None or bool(result.get("files"))
+    return output_file_of(result) is not None or bool(result.get("files"))
 
 
-def _error(error: JobError) -> dict[str, Any]:
-    return {"code": error.code, "message": _message(error.message), "retryable": error.retryable}
+def _error_data(error: JobError) -> dict[str, Any]:
+    return {"code": error.code, "message": _without_urls(error.message), "retryable": error.retryable}
 
 
-def _message(text: str) -> str:
+def _without_urls(text: str) -> str:
     """Remove URLs from a message: receivers of webhooks do not need the locations of inputs."""
-    return _ADDRESS.sub("[address]", text)[:_LONGEST_MESSAGE]
+    return _URL_PATTERN.sub("[address]", text)[:_MAX_MESSAGE_CHARS]
 
 
-def _text(when: datetime | None) -> str | None:
+def _to_timestamp(when: datetime | None) -> str | None:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if when else None
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def _to_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _cut(text: str, room: int) -> str:
+def _truncate(text: str, max_bytes: int) -> str:
     """Truncate a text to a number of bytes of JSON, where one character may take several."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(_json({"": text[:middle]})) - _QUOTED <= room else (low, middle - 1)
+        low, high = (
+            (middle, high)
+            if len(_to_json({"": text[:middle]})) - _EMPTY_OBJECT_CHARS <= max_bytes
+            else (low, middle - 1)
+        )
     return text[:low]

@@ -7,22 +7,22 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, Field
 
 from flows.control import Event
-from flows.job import Job
+from flows.job import JobParameters
 
-DELIVERY: Final = "delivery"
+DELIVERY_KEY: Final = "delivery"
 """Key of the artifact that records the request and the response of an attempt."""
 
 DELIVERED: Final = "delivered"
 """Tag of an attempt that the receiver accepted."""
-DEAD: Final = "dead"
+DEAD_LETTER: Final = "dead"
 """Tag of the last failed attempt (dead letter)."""
 DROPPED: Final = "dropped"
 """Tag of an attempt that was no longer due."""
-SETTLED: Final = frozenset({DELIVERED, DEAD, DROPPED})
+FINAL_OUTCOME_TAGS: Final = frozenset({DELIVERED, DEAD_LETTER, DROPPED})
 """Tags of attempts that are not followed by another one."""
 REPLAY: Final = "replay"
 """Tag of a redelivery that a person requested."""
-JOB_TAG: Final = "job:"
+JOB_TAG_PREFIX: Final = "job:"
 """Prefix of the tag with the job id on delivery attempts."""
 
 Outcome = Literal["delivered", "refused", "unreachable", "gone", "dropped"]
@@ -30,7 +30,7 @@ Outcome = Literal["delivered", "refused", "unreachable", "gone", "dropped"]
 
 def job_tag(job: UUID) -> str:
     """Return the tag of all delivery attempts for a job."""
-    return f"{JOB_TAG}{job}"
+    return f"{JOB_TAG_PREFIX}{job}"
 
 
 def event_tag(event: Event) -> str:
@@ -47,11 +47,11 @@ def webhook_id(job: UUID, event: Event, number: int = 0) -> str:
         event:  webhook event.
         number: number of the webhook if the event occurs several times; 0 otherwise.
     """
-    which = f"{event}.{number}" if number else event
-    return f"msg_{uuid5(job, f'musetalk.webhook.{which}').hex}"
+    event_name = f"{event}.{number}" if number else event
+    return f"msg_{uuid5(job, f'musetalk.webhook.{event_name}').hex}"
 
 
-class AnnounceJob(Job):
+class AnnounceJob(JobParameters):
     """Enqueue the due webhooks of a job."""
 
     run: UUID = Field(
@@ -65,7 +65,7 @@ class AnnounceResult(BaseModel):
     webhooks: list[str] = Field(description="Webhook ids, including those that were enqueued earlier.")
 
 
-class NotifyJob(Job):
+class NotifyJob(JobParameters):
     """One attempt to deliver one webhook."""
 
     run: UUID = Field(
@@ -101,7 +101,7 @@ class NotifyJob(Job):
         return webhook_id(self.run, self.event, self.number)
 
     @property
-    def key(self) -> str:
+    def idempotency_key(self) -> str:
         """Idempotency key of the attempt's flow run: it is created once, however many callers request it."""
         return f"{self.webhook_id}:{'replay-' if self.replay else ''}{self.attempt}"
 
@@ -111,7 +111,7 @@ class NotifyJob(Job):
         return [job_tag(self.run), event_tag(self.event), *([REPLAY] if self.replay else [])]
 
     @property
-    def name(self) -> str:
+    def run_name(self) -> str:
         """Name of the attempt's flow run in Prefect's pages."""
         return f"{self.event} {str(self.run)[:8]} {'replay' if self.replay else 'attempt'} {self.attempt}"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_reading = threading.Lock()
-_TRIES = 5
+_read_lock = threading.Lock()
+_MAX_ATTEMPTS = 5
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
     Raises:
         OSError, ValueError: the file is missing or damaged, or contains pickled objects.
     """
-    return _without_collision(lambda: _all(path))
+    return _read_exclusively(lambda: _read_npz(path))
 
 
 def open_array(path: Path) -> Array:
@@ -30,15 +30,15 @@ def open_array(path: Path) -> Array:
     Raises:
         OSError, ValueError: the file is missing or damaged, or contains pickled objects.
     """
-    return _without_collision(lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+    return _read_exclusively(lambda: np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _all(path: Path) -> dict[str, Array]:
+def _read_npz(path: Path) -> dict[str, Array]:
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _without_collision(read: Any) -> Any:
+def _read_exclusively(read: Any) -> Any:
     """
     Call `read` under a lock and retry when it collides with another thread's header parsing.
 
@@ -47,11 +47,11 @@ def _without_collision(read: Any) -> Any:
     depth mismatch`. The lock serializes the calls of this module; the retry covers parsers in other
     libraries.
     """
-    for _ in range(_TRIES - 1):
-        with _reading:
+    for _ in range(_MAX_ATTEMPTS - 1):
+        with _read_lock:
             try:
                 return read()
             except SystemError:
                 continue
-    with _reading:
+    with _read_lock:
         return read()

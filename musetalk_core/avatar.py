@@ -20,11 +20,11 @@ from musetalk_core.arrays import Array, load_arrays
 from musetalk_core.engine import Conditioning, FaceFrame
 from musetalk_core.errors import InputError
 from musetalk_core.media.index import VideoIndex
-from musetalk_core.plates import FILE as PLATES
-from musetalk_core.plates import PlateFile
+from musetalk_core.plates import BLOB_FILE as PLATES
+from musetalk_core.plates import FrameBlobFile
 from musetalk_core.types import Box, Float, Ints
 
-MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
+MANIFEST_FILE, INDEX_FILE, LANDMARKS_FILE, FRAMES_FILE, TEETH_REFERENCES_FILE, PROXY_FILE = (
     "manifest.json",
     "index.npz",
     "landmarks.f32",
@@ -35,7 +35,7 @@ MANIFEST, INDEX, LANDMARKS, FRAMES, DONORS, PROXY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class AvatarManifest:
     """
     Provenance and summary of an avatar, stored as manifest.json.
 
@@ -88,7 +88,7 @@ class Avatar:
     """
 
     folder: Path
-    manifest: Manifest
+    manifest: AvatarManifest
     index: VideoIndex
     shots: npt.NDArray[np.int32]
     boxes: npt.NDArray[np.int32]
@@ -109,7 +109,7 @@ class Avatar:
 
     def source_path(self, source: Path) -> Path:
         """Return the file to read frames from: the proxy if the avatar has one, else the source."""
-        return self.folder / PROXY if self.manifest.has_proxy else source
+        return self.folder / PROXY_FILE if self.manifest.has_proxy else source
 
     def nearest_with_face(self, frames: Ints) -> Ints:
         """Map (N,) int64 source frames to the nearest frames that show the face; the earlier one on a tie."""
@@ -120,24 +120,26 @@ class Avatar:
         return np.where(closer, faces[before], faces[after])
 
 
-def save(
+def save_avatar(
     folder: Path,
-    manifest: Manifest,
+    manifest: AvatarManifest,
     index: VideoIndex,
     shots: npt.NDArray[np.int32],
     boxes: npt.NDArray[np.int32],
     conditioning: Conditioning,
 ) -> None:
     """Write all files of an avatar except the landmarks, which preparation streams into their file."""
-    index.save(folder / INDEX)
-    plates = conditioning.plates
-    offsets = plates.offsets if isinstance(plates, PlateFile) else np.zeros(len(shots) + 1, np.int64)
-    np.savez(folder / FRAMES, shots=shots, boxes=boxes, records=conditioning.records, plates=offsets)
-    _save_donors(conditioning, folder / DONORS)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1))
+    index.save(folder / INDEX_FILE)
+    blobs = conditioning.blobs
+    offsets = blobs.offsets if isinstance(blobs, FrameBlobFile) else np.zeros(len(shots) + 1, np.int64)
+    np.savez(
+        folder / FRAMES_FILE, shots=shots, boxes=boxes, records=conditioning.frame_features, plates=offsets
+    )
+    _save_teeth_references(conditioning, folder / TEETH_REFERENCES_FILE)
+    (folder / MANIFEST_FILE).write_text(json.dumps(asdict(manifest), indent=1))
 
 
-def load(folder: Path) -> Avatar:
+def load_avatar(folder: Path) -> Avatar:
     """
     Load an avatar written by `save_avatar`.
 
@@ -145,25 +147,27 @@ def load(folder: Path) -> Avatar:
         InputError: a file is missing or damaged, or the arrays differ in length.
     """
     try:
-        manifest = _manifest(json.loads((folder / MANIFEST).read_text()))
-        index = VideoIndex.load(folder / INDEX)
-        arrays = load_arrays(folder / FRAMES)
-        shots, boxes, records = arrays["shots"], arrays["boxes"], arrays["records"]
-        plates = PlateFile(folder / PLATES, arrays["plates"])
-        conditioning = Conditioning(records, _load_donors(folder / DONORS), plates)
-        points = (folder / LANDMARKS).stat().st_size / (manifest.points * 8)
+        manifest = _parse_manifest(json.loads((folder / MANIFEST_FILE).read_text()))
+        index = VideoIndex.load(folder / INDEX_FILE)
+        arrays = load_arrays(folder / FRAMES_FILE)
+        shots, boxes, frame_features = arrays["shots"], arrays["boxes"], arrays["records"]
+        blobs = FrameBlobFile(folder / PLATES, arrays["plates"])
+        conditioning = Conditioning(
+            frame_features, _load_teeth_references(folder / TEETH_REFERENCES_FILE), blobs
+        )
+        landmark_frames = (folder / LANDMARKS_FILE).stat().st_size / (manifest.points * 8)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"the prepared avatar is incomplete or damaged: {error}") from error
-    per_frame = (index.pts, shots, boxes, records, plates.offsets[1:])
-    lengths = {manifest.frames, points, *map(len, per_frame)}
+    per_frame_arrays = (index.pts, shots, boxes, frame_features, blobs.offsets[1:])
+    lengths = {manifest.frames, landmark_frames, *map(len, per_frame_arrays)}
     if len(lengths) != 1:
         raise InputError(f"the prepared avatar disagrees about its length: {sorted(lengths)}")
     return Avatar(folder, manifest, index, shots, boxes, conditioning)
 
 
-def _manifest(fields: dict[str, Any]) -> Manifest:
+def _parse_manifest(fields: dict[str, Any]) -> AvatarManifest:
     gaps = tuple((int(a), int(b)) for a, b in fields.pop("gaps"))
-    return Manifest(gaps=gaps, **fields)
+    return AvatarManifest(gaps=gaps, **fields)
 
 
 def read_landmarks(folder: Path, points: int, frame: int) -> Float:
@@ -172,20 +176,20 @@ def read_landmarks(folder: Path, points: int, frame: int) -> Float:
 
     Works during preparation, when only the landmarks file exists.
     """
-    flat = np.fromfile(folder / LANDMARKS, "<f4", points * 2, offset=frame * points * 8)
+    flat = np.fromfile(folder / LANDMARKS_FILE, "<f4", points * 2, offset=frame * points * 8)
     return flat.astype(np.float32, copy=False).reshape(points, 2)
 
 
-def gaps_of(shots: npt.NDArray[np.int32]) -> tuple[tuple[int, int], ...]:
+def find_gaps(shots: npt.NDArray[np.int32]) -> tuple[tuple[int, int], ...]:
     """Return the half-open ranges of frames without a face."""
     missing = np.concatenate([[False], shots < 0, [False]]).astype(np.int8)
     edges = np.flatnonzero(np.diff(missing))
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
-def _save_donors(conditioning: Conditioning, path: Path) -> None:
+def _save_teeth_references(conditioning: Conditioning, path: Path) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for shot, face in conditioning.donors.items():
+    for shot, face in conditioning.teeth_references.items():
         arrays[f"{shot}.crop"] = face.crop
         arrays[f"{shot}.landmarks"] = face.landmarks
         arrays[f"{shot}.place"] = np.array(
@@ -194,13 +198,13 @@ def _save_donors(conditioning: Conditioning, path: Path) -> None:
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]  numpy types its flag as **kwargs
 
 
-def _load_donors(path: Path) -> dict[int, FaceFrame]:
+def _load_teeth_references(path: Path) -> dict[int, FaceFrame]:
     arrays = load_arrays(path)
     shots = sorted({int(name.split(".")[0]) for name in arrays})
-    return {shot: _donor(arrays, shot) for shot in shots}
+    return {shot: _teeth_reference(arrays, shot) for shot in shots}
 
 
-def _donor(arrays: dict[str, Array], shot: int) -> FaceFrame:
+def _teeth_reference(arrays: dict[str, Array], shot: int) -> FaceFrame:
     index, *box = (int(v) for v in arrays[f"{shot}.place"])
     return FaceFrame(index, shot, Box(*box), arrays[f"{shot}.crop"], arrays[f"{shot}.landmarks"])
 

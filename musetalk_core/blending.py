@@ -15,26 +15,26 @@ from musetalk_core.types import Box, Image, Mask
 
 BLUR_SHARE: Final = 0.05
 """Width of a mask's soft edge over the side of its square. MuseTalk's live script uses 0.1."""
-_EXPAND: Final = 1.5
-_UPPER_SHARE: Final = 0.5
+_EXPAND_RATIO: Final = 1.5
+_UPPER_BOUNDARY_RATIO: Final = 0.5
 
 
-def paste_square(box: Box) -> Box:
+def blend_square(box: Box) -> Box:
     """Return the square in which a face is blended: centered on the box, with 1.5 times its longer side."""
     width, height = box.size
     x, y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
-    half = int(max(width, height) // 2 * _EXPAND)
+    half = int(max(width, height) // 2 * _EXPAND_RATIO)
     return Box(x - half, y - half, x + half, y + half)
 
 
-def visible_part(box: Box, square: Box) -> Box:
+def lower_half(box: Box, square: Box) -> Box:
     """Return the part of the box that a hard mask may show: the part in the lower half of its square."""
-    upper = int((square.y2 - square.y1) * _UPPER_SHARE)
-    part = box.shared(Box(square.x1, square.y1 + upper, square.x2, square.y2))
-    return Box(part.x1, part.y1, max(part.x1, part.x2), max(part.y1, part.y2))
+    upper_height = int((square.y2 - square.y1) * _UPPER_BOUNDARY_RATIO)
+    visible = box.intersection(Box(square.x1, square.y1 + upper_height, square.x2, square.y2))
+    return Box(visible.x1, visible.y1, max(visible.x1, visible.x2), max(visible.y1, visible.y2))
 
 
-def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE) -> tuple[Mask, Box]:
+def feather(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE) -> tuple[Mask, Box]:
     """
     Blur the edge of a mask.
 
@@ -52,16 +52,18 @@ def softened(mask: Mask, area: Box, square: Box, blur_share: float = BLUR_SHARE)
         (mh, mw) uint8 mask and its position: the smallest box that contains all non-zero pixels; may be
         empty.
     """
-    mask, area = _trimmed(mask, area)
+    mask, area = _trim_zeros(mask, area)
     if area.is_empty:
         return mask, area
-    size = int(blur_share * (square.x2 - square.x1) // 2 * 2) + 1
+    kernel_size = int(blur_share * (square.x2 - square.x1) // 2 * 2) + 1
     # GaussianBlur mirrors pixels at the border. One zero more than half the kernel makes the mirrored pixels
     # zeros; at the border of the square the same pixels are mirrored as in the original.
-    around = area.grown(size // 2 + 1).shared(square)
-    wide = np.zeros((around.y2 - around.y1, around.x2 - around.x1), np.uint8)
-    wide[area.within(around).slices()] = mask
-    return _trimmed(np.asarray(cv2.GaussianBlur(wide, (size, size), 0), np.uint8), around)
+    padded_area = area.expand(kernel_size // 2 + 1).intersection(square)
+    padded_mask = np.zeros((padded_area.y2 - padded_area.y1, padded_area.x2 - padded_area.x1), np.uint8)
+    padded_mask[area.relative_to(padded_area).slices()] = mask
+    return _trim_zeros(
+        np.asarray(cv2.GaussianBlur(padded_mask, (kernel_size, kernel_size), 0), np.uint8), padded_area
+    )
 
 
 def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_area: Box) -> Image:
@@ -85,26 +87,28 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
     Raises:
         InputError: the size of an array differs from its box.
     """
-    for array, its in ((frame, area), (face, box), (mask, mask_area)):
-        if array.shape[1::-1] != its.size:
-            raise InputError(f"An array of {array.shape[1::-1]} pixels does not fit its box of {its.size}.")
+    for array, expected_box in ((frame, area), (face, box), (mask, mask_area)):
+        if array.shape[1::-1] != expected_box.size:
+            raise InputError(
+                f"An array of {array.shape[1::-1]} pixels does not fit its box of {expected_box.size}."
+            )
     out = frame.copy()
-    shared = area.shared(box).shared(mask_area)
-    if not shared.is_empty:
-        here = shared.within(area)
-        before = frame[here.slices()].astype(np.uint16)
-        over = face[shared.within(box).slices()].astype(np.uint16)
-        weight = mask[shared.within(mask_area).slices()][..., None].astype(np.uint16)
+    overlap = area.intersection(box).intersection(mask_area)
+    if not overlap.is_empty:
+        target = overlap.relative_to(area)
+        background = frame[target.slices()].astype(np.uint16)
+        foreground = face[overlap.relative_to(box).slices()].astype(np.uint16)
+        weight = mask[overlap.relative_to(mask_area).slices()][..., None].astype(np.uint16)
         # Rounded division by 255 in uint16: ((t >> 8) + t) >> 8 with t = 255 * value + 128, which stays below
         # 2 ** 16.
-        total = before * (255 - weight) + over * weight + 128
-        out[here.slices()] = ((total >> 8) + total) >> 8
+        total = background * (255 - weight) + foreground * weight + 128
+        out[target.slices()] = ((total >> 8) + total) >> 8
     return out
 
 
-def _trimmed(mask: Mask, area: Box) -> tuple[Mask, Box]:
+def _trim_zeros(mask: Mask, area: Box) -> tuple[Mask, Box]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return mask[:0, :0], Box(area.x1, area.y1, area.x1, area.y1)
-    inner = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return mask[inner.slices()], inner.within(Box(-area.x1, -area.y1, 0, 0))
+    tight_box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return mask[tight_box.slices()], tight_box.relative_to(Box(-area.x1, -area.y1, 0, 0))

@@ -18,7 +18,7 @@ from musetalk_core.arrays import load_arrays
 from musetalk_core.errors import EncodeError
 from musetalk_core.types import Image, Ints
 
-_PIXELS, _TABLE = "crops.bin", "crops.npz"
+_PIXELS_FILE, _TABLE_FILE = "crops.bin", "crops.npz"
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class CropWriter:
     _file: BinaryIO = field(init=False)
 
     def __enter__(self) -> Self:
-        self._file = (self.folder / _PIXELS).open("wb")
+        self._file = (self.folder / _PIXELS_FILE).open("wb")
         return self
 
     def write(self, source: int, crop: Image | None) -> None:
@@ -51,14 +51,14 @@ class CropWriter:
         self._file.close()
         if error is None:
             np.savez(
-                self.folder / _TABLE,
+                self.folder / _TABLE_FILE,
                 sources=np.array(self._sources, np.int64),
                 shapes=np.array(self._shapes, np.int32).reshape(-1, 2),
             )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crops:
+class CropReader:
     """
     The crops of one chunk, as `CropWriter` wrote them.
 
@@ -74,20 +74,20 @@ class Crops:
     _offsets: Ints
 
     @classmethod
-    def open(cls, folder: Path) -> "Crops":
+    def open(cls, folder: Path) -> "CropReader":
         """
         Read the table of crops in a folder; the pixels stay on disk.
 
         Raises:
             EncodeError: the size of the pixel file differs from the table.
         """
-        table = load_arrays(folder / _TABLE)
+        table = load_arrays(folder / _TABLE_FILE)
         sources, shapes = table["sources"], table["shapes"]
         offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1, dtype=np.int64) * 3)])
-        size = (folder / _PIXELS).stat().st_size
+        size = (folder / _PIXELS_FILE).stat().st_size
         if size != offsets[-1]:
             raise EncodeError(f"rendered crops are incomplete: {size} of {offsets[-1]} bytes")
-        return cls(folder / _PIXELS, sources, shapes, offsets)
+        return cls(folder / _PIXELS_FILE, sources, shapes, offsets)
 
     def crop(self, number: int) -> Image | None:
         """Read the crop of an output frame, (h, w, 3) uint8 BGR; None if the frame has no crop."""

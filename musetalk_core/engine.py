@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, Protocol
 
-from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.following import FaceChoice, FaceTracker
 from musetalk_core.media.picture import Picture
-from musetalk_core.plates import NO_PLATES, Plates
-from musetalk_core.rows import RowReader
+from musetalk_core.plates import NO_BLOBS, FrameBlobs
+from musetalk_core.rows import Float32RowReader
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Box, Float, Image, Mask
@@ -41,7 +41,7 @@ class FaceFrame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class EncodedFace:
     """
     An encoded face: the data that an engine stores for one source frame.
 
@@ -51,8 +51,8 @@ class Encoded:
         blob:           larger data as bytes. Stays on disk and is read back frame by frame.
     """
 
-    record: Float
-    plate: bytes = b""
+    frame_features: Float
+    blob: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +66,13 @@ class Conditioning:
         blobs:            the engine's data on disk, by source frame.
     """
 
-    records: Float
-    donors: Mapping[int, FaceFrame] = field(default_factory=dict[int, FaceFrame])
-    plates: Plates = NO_PLATES
+    frame_features: Float
+    teeth_references: Mapping[int, FaceFrame] = field(default_factory=dict[int, FaceFrame])
+    blobs: FrameBlobs = NO_BLOBS
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class EngineCapabilities:
     """
     The requirements of an engine.
 
@@ -85,13 +85,13 @@ class Traits:
     """
 
     needs_crops: bool
-    in_threads: bool
-    record_size: int
-    smooths: bool = True
+    thread_safe: bool
+    feature_size: int
+    smooth_landmarks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RenderStats:
     """
     Counters of an engine's rendering in this process.
 
@@ -107,7 +107,7 @@ class Counts:
     out_of_memory: int = 0
     fp32_retries: int = 0
 
-    def since(self, before: "Counts") -> "Counts":
+    def since(self, before: "RenderStats") -> "RenderStats":
         """Return the difference to an earlier snapshot `before`."""
         return replace(
             self,
@@ -124,7 +124,7 @@ class Engine(Protocol):
     """
 
     name: str
-    traits: Traits
+    capabilities: EngineCapabilities
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -132,11 +132,11 @@ class Engine(Protocol):
         ...
 
     @property
-    def counts(self) -> Counts:
+    def render_stats(self) -> RenderStats:
         """Counters since the start of this process."""
         ...
 
-    def made_by(self, stage: Stage) -> Mapping[str, object]:
+    def cache_fingerprint(self, stage: Stage) -> Mapping[str, object]:
         """
         Return everything of this engine that determines the result of a stage, as JSON values for cache keys.
 
@@ -145,7 +145,7 @@ class Engine(Protocol):
         """
         ...
 
-    def follow_faces(self, choice: FaceChoice) -> Follower:
+    def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Return a tracker of one person's face in a clip that gives the landmarks this engine uses."""
         ...
 
@@ -153,11 +153,11 @@ class Engine(Protocol):
         """Return the crop box for (K, 2) float32 landmarks in pixels, clipped to the frame, of any parity."""
         ...
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
         """Yield the data to store for each face, in order. Consumes the faces lazily, a few at a time."""
         ...
 
-    def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
+    def smooth_features(self, frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
         Smooth per-frame features over time. Called once, with the features of all frames.
 
@@ -171,11 +171,11 @@ class Engine(Protocol):
         """
         ...
 
-    def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
+    def choose_teeth_references(self, frame_features: Float, shots: Sequence[int]) -> dict[int, int]:
         """Return shot number -> source frame whose teeth the shot copies; shots may be left out."""
         ...
 
-    def encode_speech(
+    def encode_audio(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
         """
@@ -192,7 +192,7 @@ class Engine(Protocol):
         """
         ...
 
-    def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
+    def audio_features(self, encoded_audio: Float32RowReader, start: int, stop: int, rate: Fraction) -> Float:
         """
         Return the audio features of a range of output frames.
 
@@ -207,7 +207,9 @@ class Engine(Protocol):
         """
         ...
 
-    def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
+    def render(
+        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+    ) -> list[Image]:
         """
         Render the crops of B output frames.
 

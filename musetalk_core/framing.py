@@ -9,26 +9,26 @@ import cv2
 import numpy as np
 
 from musetalk_core.errors import MediaUnreadable, NoFaceFound
-from musetalk_core.faces.finding import chosen, find_faces
+from musetalk_core.faces.finding import find_faces, select_face
 from musetalk_core.faces.following import FaceChoice
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.picture import Picture
 from musetalk_core.media.sniff import sniff
 from musetalk_core.media.still import read_still
 from musetalk_core.types import Box, Float
 
-Crop = Literal["none", "face", "square", "portrait", "landscape"]
+CropShape = Literal["none", "face", "square", "portrait", "landscape"]
 
-_SHAPES: Final = {"square": Fraction(1), "portrait": Fraction(9, 16), "landscape": Fraction(16, 9)}
+_ASPECT_RATIOS: Final = {"square": Fraction(1), "portrait": Fraction(9, 16), "landscape": Fraction(16, 9)}
 """Aspect ratio, width over height, by crop shape."""
-_HEAD: Final = 2.6
+_HEAD_SCALE: Final = 2.6
 """Side of the head-and-shoulders square, in face heights (brows to chin)."""
-_UP: Final = 0.06
+_FACE_RAISE_SHARE: Final = 0.06
 """The face center lies this share of the crop's height above the crop's center."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class CropOptions:
     """
     Options for cropping and scaling a still picture.
 
@@ -38,12 +38,14 @@ class Frame:
         max_height: in pixels, None = unlimited.
     """
 
-    crop: Crop = "none"
+    crop: CropShape = "none"
     max_width: int | None = None
     max_height: int | None = None
 
 
-def framed(path: Path, target: Path, frame: Frame, face: FaceChoice, limits: Limits) -> None:
+def write_cropped_still(
+    path: Path, target: Path, options: CropOptions, face: FaceChoice, limits: MediaLimits
+) -> None:
     """
     Crop and scale a still picture and write it as PNG.
 
@@ -63,30 +65,30 @@ def framed(path: Path, target: Path, frame: Frame, face: FaceChoice, limits: Lim
         raise MediaUnreadable("Only a still picture can be cropped or scaled down; this is not an image.")
     picture = read_still(path, sniffed, limits)
     box = Box(0, 0, picture.width, picture.height)
-    if frame.crop != "none":
-        box = crop_box(picture, frame.crop, face)
-    cut = picture.bgr()[box.y1 : box.y2, box.x1 : box.x2]
-    width, height = _fitted(*box.size, frame)
+    if options.crop != "none":
+        box = crop_box(picture, options.crop, face)
+    cropped = picture.bgr()[box.y1 : box.y2, box.x1 : box.x2]
+    width, height = _fit_within_limits(*box.size, options)
     if (width, height) != box.size:
-        cut = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA)
-    if not cv2.imwrite(str(target), cut):
+        cropped = cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA)
+    if not cv2.imwrite(str(target), cropped):
         raise OSError(f"{target.name} could not be written")
 
 
-def crop_box(picture: Picture, crop: Crop, face: FaceChoice) -> Box:
+def crop_box(picture: Picture, crop: CropShape, face: FaceChoice) -> Box:
     """
     Detect the selected face and return the crop box around it, with even coordinates.
 
     Raises:
         NoFaceFound: the picture shows no face.
     """
-    found = chosen(find_faces(picture), face, picture.width, picture.height)
-    if found is None:
+    selected_face = select_face(find_faces(picture), face, picture.width, picture.height)
+    if selected_face is None:
         raise NoFaceFound("The picture shows no face to crop around.")
-    return placed(found.bounds, picture.width, picture.height, crop)
+    return crop_around_face(selected_face.bounding_box, picture.width, picture.height, crop)
 
 
-def placed(face: Float, width: int, height: int, crop: Crop) -> Box:
+def crop_around_face(face: Float, width: int, height: int, crop: CropShape) -> Box:
     """
     Return the crop box around a face, with even coordinates inside the picture.
 
@@ -97,25 +99,25 @@ def placed(face: Float, width: int, height: int, crop: Crop) -> Box:
         crop:   the shape; not `none`.
     """
     if crop == "face":
-        side = min(float(face[3] - face[1]) * _HEAD, width, height)
+        side = min(float(face[3] - face[1]) * _HEAD_SCALE, width, height)
         w = h = side
     else:
-        shape = _SHAPES[crop]
-        w, h = min(width, float(height * shape)), min(height, float(width / shape))
+        aspect_ratio = _ASPECT_RATIOS[crop]
+        w, h = min(width, float(height * aspect_ratio)), min(height, float(width / aspect_ratio))
     w, h = int(w) // 2 * 2, int(h) // 2 * 2
-    x = _inside((face[0] + face[2]) / 2 - w / 2, width - w)
-    y = _inside((face[1] + face[3]) / 2 - h / 2 + _UP * h, height - h)
+    x = _clamp_to_even((face[0] + face[2]) / 2 - w / 2, width - w)
+    y = _clamp_to_even((face[1] + face[3]) / 2 - h / 2 + _FACE_RAISE_SHARE * h, height - h)
     return Box(x, y, x + w, y + h)
 
 
-def _inside(at: float, most: int) -> int:
-    return int(np.clip(round(at), 0, most)) // 2 * 2
+def _clamp_to_even(position: float, limit: int) -> int:
+    return int(np.clip(round(position), 0, limit)) // 2 * 2
 
 
-def _fitted(width: int, height: int, frame: Frame) -> tuple[int, int]:
+def _fit_within_limits(width: int, height: int, options: CropOptions) -> tuple[int, int]:
     scale = min(
         Fraction(1),
-        Fraction(frame.max_width or width, width),
-        Fraction(frame.max_height or height, height),
+        Fraction(options.max_width or width, width),
+        Fraction(options.max_height or height, height),
     )
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)

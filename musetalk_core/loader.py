@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from musetalk_core.engine import Engine
-from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
 from musetalk_core.errors import InputError
-from musetalk_core.machine import Machine
+from musetalk_core.machine import RuntimeConfig
 from musetalk_core.weights.pins import PinnedModel
 
 EngineName = Literal["musetalk", "viseme", "fake"]
 
-_DEFAULT = Options()
+_DEFAULT_OPTIONS = MuseTalkEngineOptions()
 
 
 def load_engine(
     name: EngineName,
-    options: Options = _DEFAULT,
-    machine: Machine | None = None,
+    options: MuseTalkEngineOptions = _DEFAULT_OPTIONS,
+    runtime: RuntimeConfig | None = None,
     pinned: Sequence[PinnedModel] = (),
 ) -> Engine:
     """
@@ -42,9 +42,9 @@ def load_engine(
         case "musetalk":
             from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 
-            if machine is None:
+            if runtime is None:
                 raise InputError("the engine musetalk requires a runtime configuration (models folder)")
-            return MuseTalkEngine(options, machine, pinned)
+            return MuseTalkEngine(options, runtime, pinned)
         case "viseme":
             from musetalk_core.engines.viseme.engine import VisemeEngine
 

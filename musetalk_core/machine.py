@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.layout import LocalModels
 
-DeviceWord = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionWord = Literal["auto", "fp32", "fp16", "bf16"]
-LandmarksWord = Literal["auto", "dwpose", "mesh"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+LandmarkModel = Literal["auto", "dwpose", "mesh"]
 
 GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class RuntimeConfig:
     """
     Runtime configuration of neural models on one machine.
 
@@ -30,12 +30,12 @@ class Machine:
         compile:       compile the networks with torch.compile, which delays the first job.
     """
 
-    layout: Layout
-    device: DeviceWord = "auto"
-    precision: PrecisionWord = "auto"
+    local_models: LocalModels
+    device: DeviceName = "auto"
+    precision: Precision = "auto"
     memory_bytes: int = 6 * GIB
     idle_s: float = 600.0
-    landmarks: LandmarksWord = "auto"
+    landmarks: LandmarkModel = "auto"
     batch: int = 32
     channels_last: bool = False
     compile: bool = False

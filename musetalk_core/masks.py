@@ -11,14 +11,14 @@ import numpy as np
 
 from musetalk_core.types import Box, Mask
 
-BUDGET: Final = 32 * 1024 * 1024
+MASK_CACHE_BYTES: Final = 32 * 1024 * 1024
 """Default size of the cache in bytes: about 1,200 frames of a face 300 pixels high, 48 seconds of a clip."""
 
-Placed = tuple[Mask, Box] | None
+PositionedMask = tuple[Mask, Box] | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredMask:
     """Position of a mask in the buffer. A frame without a mask takes one byte, so that it has an age, too."""
 
     start: int
@@ -35,15 +35,15 @@ class MaskCache:
     because small long-lived blocks between large short-lived ones fragment the heap.
     """
 
-    def __init__(self, budget_bytes: int = BUDGET) -> None:
-        self.made = 0
+    def __init__(self, budget_bytes: int = MASK_CACHE_BYTES) -> None:
+        self.computed_count = 0
         """Number of masks computed so far."""
-        self._room = np.empty(budget_bytes, np.uint8)  # the system assigns pages on the first write
-        self._next = 0
-        self._kept = OrderedDict[int, _Kept]()
+        self._buffer = np.empty(budget_bytes, np.uint8)  # the system assigns pages on the first write
+        self._write_offset = 0
+        self._entries = OrderedDict[int, _StoredMask]()
         self._lock = threading.Lock()
 
-    def get(self, frame: int, make: Callable[[], Placed]) -> Placed:
+    def get(self, frame: int, compute_mask: Callable[[], PositionedMask]) -> PositionedMask:
         """
         Return the mask of a source frame, computing it if it is not cached.
 
@@ -55,39 +55,41 @@ class MaskCache:
             (h, w) uint8 mask, a copy, and its position; None if `compute_mask` returned None.
         """
         with self._lock:
-            if frame in self._kept:
-                return self._copy(self._kept[frame])
-        placed = make()
+            if frame in self._entries:
+                return self._read_mask(self._entries[frame])
+        positioned_mask = compute_mask()
         with self._lock:
-            self.made += 1
-            if frame not in self._kept:
-                self._keep(frame, placed)
-        return placed
+            self.computed_count += 1
+            if frame not in self._entries:
+                self._store(frame, positioned_mask)
+        return positioned_mask
 
-    def _copy(self, kept: _Kept) -> Placed:
-        if kept.box is None:
+    def _read_mask(self, entry: _StoredMask) -> PositionedMask:
+        if entry.box is None:
             return None
-        mask = self._room[kept.start : kept.start + math.prod(kept.shape)]
-        return mask.reshape(kept.shape).copy(), kept.box
+        mask = self._buffer[entry.start : entry.start + math.prod(entry.shape)]
+        return mask.reshape(entry.shape).copy(), entry.box
 
-    def _keep(self, frame: int, placed: Placed) -> None:
-        size = 1 if placed is None else max(1, placed[0].size)
-        if size > len(self._room):
+    def _store(self, frame: int, positioned_mask: PositionedMask) -> None:
+        size = 1 if positioned_mask is None else max(1, positioned_mask[0].size)
+        if size > len(self._buffer):
             return
-        if self._next + size > len(self._room):  # wrap around; entries behind the write offset are the oldest
-            self._drop(lambda kept: kept.start >= self._next)
-            self._next = 0
-        start, stop = self._next, self._next + size
-        self._drop(lambda kept: kept.start < stop and kept.stop > start)
-        self._next = stop
-        if placed is None:
-            self._kept[frame] = _Kept(start, stop, (0,), None)
+        if self._write_offset + size > len(
+            self._buffer
+        ):  # wrap around; entries behind the write offset are the oldest
+            self._evict_oldest_while(lambda kept: kept.start >= self._write_offset)
+            self._write_offset = 0
+        start, stop = self._write_offset, self._write_offset + size
+        self._evict_oldest_while(lambda kept: kept.start < stop and kept.stop > start)
+        self._write_offset = stop
+        if positioned_mask is None:
+            self._entries[frame] = _StoredMask(start, stop, (0,), None)
             return
-        mask, box = placed
-        self._room[start : start + mask.size] = mask.ravel()
-        self._kept[frame] = _Kept(start, stop, mask.shape, box)
+        mask, box = positioned_mask
+        self._buffer[start : start + mask.size] = mask.ravel()
+        self._entries[frame] = _StoredMask(start, stop, mask.shape, box)
 
-    def _drop(self, is_in_the_way: Callable[[_Kept], bool]) -> None:
+    def _evict_oldest_while(self, should_evict: Callable[[_StoredMask], bool]) -> None:
         """Evict the oldest entries while the condition holds; the buffer stores them in order of age."""
-        while self._kept and is_in_the_way(next(iter(self._kept.values()))):
-            self._kept.popitem(last=False)
+        while self._entries and should_evict(next(iter(self._entries.values()))):
+            self._entries.popitem(last=False)

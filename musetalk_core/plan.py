@@ -17,7 +17,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChunkPlan:
     """
     The chunks of a whole job.
 
@@ -37,7 +37,7 @@ class Plan:
         return float(self.frames / self.rate)
 
 
-def plan(samples: int, rate: Fraction, chunk_s: float) -> Plan:
+def plan_chunks(samples: int, rate: Fraction, chunk_s: float) -> ChunkPlan:
     """
     Split a job into chunks.
 
@@ -57,7 +57,9 @@ def plan(samples: int, rate: Fraction, chunk_s: float) -> Plan:
             f" at {float(rate):g} fps",
             samples=samples,
         )
-    size = max(1, round(chunk_s * rate))
-    starts = range(0, frames, size)
-    chunks = (Chunk(number, start, min(start + size, frames)) for number, start in enumerate(starts))
-    return Plan(rate, frames, tuple(chunks))
+    frames_per_chunk = max(1, round(chunk_s * rate))
+    starts = range(0, frames, frames_per_chunk)
+    chunks = (
+        Chunk(number, start, min(start + frames_per_chunk, frames)) for number, start in enumerate(starts)
+    )
+    return ChunkPlan(rate, frames, tuple(chunks))

@@ -11,10 +11,10 @@ import numpy as np
 from musetalk_core.errors import InputError
 from musetalk_core.types import Ints
 
-FILE = "plates.bin"
+BLOB_FILE = "plates.bin"
 
 
-class Plates(Protocol):
+class FrameBlobs(Protocol):
     """Random access to one blob of bytes per source frame."""
 
     def read(self, frame: int) -> bytes:
@@ -22,28 +22,28 @@ class Plates(Protocol):
         ...
 
 
-class _NoPlates:
+class _NoBlobs:
     def read(self, frame: int) -> bytes:
         del frame
         return b""
 
 
-NO_PLATES: Plates = _NoPlates()
+NO_BLOBS: FrameBlobs = _NoBlobs()
 
 
-class PlateList:
+class FrameBlobList:
     """Frame blobs in memory, for tests and short clips."""
 
-    def __init__(self, plates: Sequence[bytes]) -> None:
-        self._plates = plates
+    def __init__(self, blobs: Sequence[bytes]) -> None:
+        self._blobs = blobs
 
     def read(self, frame: int) -> bytes:
         """Return the blob of a frame; see `FrameBlobs`."""
-        return self._plates[frame]
+        return self._blobs[frame]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlateFile:
+class FrameBlobFile:
     """
     Frame blobs in a file. Thread-safe.
 
@@ -74,7 +74,7 @@ class PlateFile:
 
 
 @dataclass(slots=True)
-class PlateWriter:
+class FrameBlobWriter:
     """A writer of frame blobs, in ascending order of frames. Frames that are left out have an empty blob."""
 
     folder: Path
@@ -84,22 +84,22 @@ class PlateWriter:
 
     def __enter__(self) -> Self:
         self._sizes = np.zeros(self.frames, np.int64)
-        self._file = (self.folder / FILE).open("wb")
+        self._file = (self.folder / BLOB_FILE).open("wb")
         return self
 
-    def write(self, frame: int, plate: bytes) -> None:
+    def write(self, frame: int, blob: bytes) -> None:
         """Append the blob of a frame."""
-        self._file.write(plate)
-        self._sizes[frame] = len(plate)
+        self._file.write(blob)
+        self._sizes[frame] = len(blob)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
         if not self._sizes.any():
-            (self.folder / FILE).unlink()
+            (self.folder / BLOB_FILE).unlink()
 
     @property
-    def plates(self) -> PlateFile:
+    def blobs(self) -> FrameBlobFile:
         """Reader of the blobs that were written."""
-        return PlateFile(self.folder / FILE, np.concatenate([[0], np.cumsum(self._sizes)]))
+        return FrameBlobFile(self.folder / BLOB_FILE, np.concatenate([[0], np.cumsum(self._sizes)]))

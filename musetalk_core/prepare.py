@@ -16,22 +16,22 @@ from musetalk_core import CORE_VERSION, avatar
 from musetalk_core.engine import Conditioning, Engine, FaceFrame
 from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.following import FaceChoice
-from musetalk_core.faces.smoothing import SIGMA_S, smooth_file
+from musetalk_core.faces.smoothing import SIGMA_S, smooth_landmark_file
 from musetalk_core.media.index import VideoIndex
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.proxy import write_proxy
 from musetalk_core.media.reader import FrameReader
 from musetalk_core.media.scan import open_scan
-from musetalk_core.plates import PlateFile, PlateWriter
+from musetalk_core.plates import FrameBlobFile, FrameBlobWriter
 
 OnFrames = Callable[[int], None]
 """Progress callback with the number of finished frames. It may raise to cancel."""
 
-_RAW = "landmarks.raw"
+_RAW_LANDMARKS_FILE = "landmarks.raw"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AvatarRequest:
     """
     A request to prepare an avatar.
 
@@ -45,18 +45,20 @@ class Request:
     source: Path
     sha256: str
     face: FaceChoice = "largest"
-    limits: Limits = field(default_factory=Limits)
+    limits: MediaLimits = field(default_factory=MediaLimits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class _TrackedFaces:
     index: VideoIndex
     shots: npt.NDArray[np.int32]
-    points: int
+    landmark_count: int
     detections: int
 
 
-def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames = lambda _: None) -> None:
+def prepare_avatar(
+    request: AvatarRequest, engine: Engine, folder: Path, on_frames: OnFrames = lambda _: None
+) -> None:
     """
     Prepare an avatar and write it into an empty folder.
 
@@ -70,61 +72,71 @@ def prepare(request: Request, engine: Engine, folder: Path, on_frames: OnFrames 
         NoFaceFound: no frame shows a usable face.
         MediaUnreadable, MediaTooLarge, DiskFull: see `musetalk_core.media`.
     """
-    found = _find_faces(request, engine, folder, on_frames)
-    if not (found.shots >= 0).any():
+    tracked = _track_faces(request, engine, folder, on_frames)
+    if not (tracked.shots >= 0).any():
         raise NoFaceFound(
-            f"no face was found in any of the {len(found.shots)} frames; the face should look at the camera "
+            f"no face was found in any of the {len(tracked.shots)} frames; the face should look at the camera "
             "and be at least about 60 pixels high"
         )
-    times_s = found.index.pts.astype(np.float64) * float(found.index.time_base)
-    sigma_s = SIGMA_S if engine.traits.smooths else 0.0
-    smooth_file(folder / _RAW, folder / avatar.LANDMARKS, times_s, found.shots, found.points, sigma_s)
-    (folder / _RAW).unlink()
-    has_proxy = not found.index.is_seekable
-    index = (
-        write_proxy(request.source, folder / avatar.PROXY, found.index, request.limits)
-        if has_proxy
-        else found.index
+    times_s = tracked.index.pts.astype(np.float64) * float(tracked.index.time_base)
+    sigma_s = SIGMA_S if engine.capabilities.smooth_landmarks else 0.0
+    smooth_landmark_file(
+        folder / _RAW_LANDMARKS_FILE,
+        folder / avatar.LANDMARKS_FILE,
+        times_s,
+        tracked.shots,
+        tracked.landmark_count,
+        sigma_s,
     )
-    pictures = folder / avatar.PROXY if has_proxy else request.source
-    encoding = _Encoding(engine, pictures, index, found.shots, found.points, folder)
+    (folder / _RAW_LANDMARKS_FILE).unlink()
+    has_proxy = not tracked.index.is_seekable
+    index = (
+        write_proxy(request.source, folder / avatar.PROXY_FILE, tracked.index, request.limits)
+        if has_proxy
+        else tracked.index
+    )
+    pictures_path = folder / avatar.PROXY_FILE if has_proxy else request.source
+    encoding = _EncodingPass(engine, pictures_path, index, tracked.shots, tracked.landmark_count, folder)
     conditioning = encoding.run(on_frames)
-    manifest = avatar.Manifest(
+    manifest = avatar.AvatarManifest(
         source_sha256=request.sha256,
         engine=engine.name,
-        made_by=dict(engine.made_by("avatar")),
+        made_by=dict(engine.cache_fingerprint("avatar")),
         core_version=CORE_VERSION,
         face=str(request.face),
-        points=found.points,
+        points=tracked.landmark_count,
         width=index.width,
         height=index.height,
         rate=str(index.rate),
-        frames=len(found.shots),
-        with_face=int((found.shots >= 0).sum()),
-        gaps=avatar.gaps_of(found.shots),
+        frames=len(tracked.shots),
+        with_face=int((tracked.shots >= 0).sum()),
+        gaps=avatar.find_gaps(tracked.shots),
         is_still=index.is_still,
         has_proxy=has_proxy,
-        detections=found.detections,
+        detections=tracked.detections,
     )
-    avatar.save(folder, manifest, index, found.shots, encoding.boxes, conditioning)
+    avatar.save_avatar(folder, manifest, index, tracked.shots, encoding.boxes, conditioning)
 
 
-def _find_faces(request: Request, engine: Engine, folder: Path, on_frames: OnFrames) -> _Found:
-    follower = engine.follow_faces(request.face)
+def _track_faces(request: AvatarRequest, engine: Engine, folder: Path, on_frames: OnFrames) -> _TrackedFaces:
+    tracker = engine.create_face_tracker(request.face)
     shots: list[int] = []
-    nothing = np.full((follower.points, 2), np.nan, np.float32)
-    with open_scan(request.source, request.limits) as scan, (folder / _RAW).open("wb") as raw:
+    missing_landmarks = np.full((tracker.point_count, 2), np.nan, np.float32)
+    with (
+        open_scan(request.source, request.limits) as scan,
+        (folder / _RAW_LANDMARKS_FILE).open("wb") as raw_file,
+    ):
         for picture in scan:
-            seen = follower.follow(picture)
-            points = nothing if seen.landmarks is None else seen.landmarks
-            raw.write(np.ascontiguousarray(points, "<f4").tobytes())
-            shots.append(-1 if seen.landmarks is None else seen.shot)
+            tracked = tracker.update(picture)
+            points = missing_landmarks if tracked.landmarks is None else tracked.landmarks
+            raw_file.write(np.ascontiguousarray(points, "<f4").tobytes())
+            shots.append(-1 if tracked.landmarks is None else tracked.shot)
             on_frames(len(shots))
         index = scan.index
-    return _Found(index, np.array(shots, np.int32), follower.points, follower.detections)
+    return _TrackedFaces(index, np.array(shots, np.int32), tracker.point_count, tracker.detection_count)
 
 
-class _Encoding:
+class _EncodingPass:
     """The second pass: crop the frames with a face, encode them, write the engine's data into the folder."""
 
     def __init__(
@@ -133,41 +145,48 @@ class _Encoding:
         source: Path,
         index: VideoIndex,
         shots: npt.NDArray[np.int32],
-        points: int,
+        landmark_count: int,
         folder: Path,
     ) -> None:
         self._engine, self._source, self._index = engine, source, index
-        self._shots, self._points, self._folder = shots, points, folder
+        self._shots, self._landmark_count, self._folder = shots, landmark_count, folder
         self.boxes = np.zeros((len(shots), 4), np.int32)
 
     def run(self, on_frames: OnFrames) -> Conditioning:
-        records = np.full((len(self._shots), self._engine.traits.record_size), np.nan, np.float32)
-        plates = self._encode(records, on_frames)
+        frame_features = np.full(
+            (len(self._shots), self._engine.capabilities.feature_size), np.nan, np.float32
+        )
+        blobs = self._encode(frame_features, on_frames)
         shots = avatar.shots_list(self._shots)
-        settled = self._engine.settle(records, shots, self._index.rate)
-        donors = self._engine.choose_donors(settled, shots)
-        wanted = np.array(sorted(set(donors.values())), np.int64)
-        lent = {face.index: replace(face, picture=None) for face in self._faces(wanted)}
+        smoothed_features = self._engine.smooth_features(frame_features, shots, self._index.rate)
+        reference_frames = self._engine.choose_teeth_references(smoothed_features, shots)
+        needed_frames = np.array(sorted(set(reference_frames.values())), np.int64)
+        reference_faces = {face.index: replace(face, picture=None) for face in self._faces(needed_frames)}
         return Conditioning(
-            np.nan_to_num(settled, nan=0.0), {shot: lent[frame] for shot, frame in donors.items()}, plates
+            np.nan_to_num(smoothed_features, nan=0.0),
+            {shot: reference_faces[frame] for shot, frame in reference_frames.items()},
+            blobs,
         )
 
-    def _encode(self, records: npt.NDArray[np.float32], on_frames: OnFrames) -> PlateFile:
+    def _encode(self, frame_features: npt.NDArray[np.float32], on_frames: OnFrames) -> FrameBlobFile:
         with_face = np.flatnonzero(self._shots >= 0)
-        with PlateWriter(self._folder, len(self._shots)) as plates, closing(self._faces(with_face)) as faces:
-            encoded = self._engine.encode_faces(faces)
-            for done, (frame, kept) in enumerate(zip(with_face.tolist(), encoded, strict=True)):
-                records[frame] = kept.record
-                plates.write(frame, kept.plate)
+        with (
+            FrameBlobWriter(self._folder, len(self._shots)) as blob_writer,
+            closing(self._faces(with_face)) as faces,
+        ):
+            encoded_faces = self._engine.encode_faces(faces)
+            for done, (frame, encoded_face) in enumerate(zip(with_face.tolist(), encoded_faces, strict=True)):
+                frame_features[frame] = encoded_face.frame_features
+                blob_writer.write(frame, encoded_face.blob)
                 on_frames(len(self._shots) + done + 1)
-        return plates.plates
+        return blob_writer.blobs
 
     def _faces(self, frames: npt.NDArray[np.int64]) -> Generator[FaceFrame]:
         """Yield the faces of these frames and set their rows of `boxes`."""
         width, height = self._index.width, self._index.height
         with FrameReader(self._source, self._index) as reader:
             for frame, picture in zip(frames.tolist(), reader.read(frames.tolist()), strict=True):
-                points = avatar.read_landmarks(self._folder, self._points, frame)
+                points = avatar.read_landmarks(self._folder, self._landmark_count, frame)
                 box = self._engine.crop_box(points, width, height)
                 self.boxes[frame] = box.x1, box.y1, box.x2, box.y2
-                yield FaceFrame(frame, int(self._shots[frame]), box, picture.window(box), points, picture)
+                yield FaceFrame(frame, int(self._shots[frame]), box, picture.crop(box), points, picture)

@@ -18,20 +18,20 @@ from musetalk_core.crops import CropWriter
 from musetalk_core.engine import Engine, FaceFrame
 from musetalk_core.errors import InputError, NoFaceFound
 from musetalk_core.media.reader import FrameReader
-from musetalk_core.media.timeline import source_slice
+from musetalk_core.media.timeline import source_frames_between
 from musetalk_core.plan import Chunk
-from musetalk_core.rows import RowReader
+from musetalk_core.rows import Float32RowReader
 from musetalk_core.types import Image, Ints
 
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
 OnFrames = Callable[[int], None]
 """Progress callback with the number of finished frames of the chunk. It may raise to cancel."""
 
-_BATCH: Final = 8
+_THREADED_BATCH_SIZE: Final = 8
 """Frames per call of a thread-safe engine."""
-_DEVICE_BATCH: Final = 32
+_DEVICE_BATCH_SIZE: Final = 32
 """Frames per call of an engine that owns a device; the engine splits them as its memory allows."""
-_UNREAD: Final = np.zeros((0, 0, 3), np.uint8)
+_NO_PIXELS: Final = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Scene:
     rate: Fraction
     no_face: NoFacePolicy = "passthrough"
 
-    def sources(self, chunk: Chunk) -> Ints:
+    def source_frames(self, chunk: Chunk) -> Ints:
         """
         Return the source frame of each output frame of a chunk, (N,) int64.
 
@@ -61,7 +61,7 @@ class Scene:
         Raises:
             NoFaceFound: the policy is `fail` and one of the frames shows no face.
         """
-        frames = source_slice(chunk.start, chunk.stop, self.rate, self.avatar.index)
+        frames = source_frames_between(chunk.start, chunk.stop, self.rate, self.avatar.index)
         if self.no_face == "hold":
             return self.avatar.nearest_with_face(frames)
         if self.no_face == "fail" and (self.avatar.shots[frames] < 0).any():
@@ -75,7 +75,7 @@ class Scene:
 def render_chunk(
     scene: Scene,
     engine: Engine,
-    heard: RowReader,
+    encoded_audio: Float32RowReader,
     chunk: Chunk,
     folder: Path,
     threads: int = 1,
@@ -96,9 +96,9 @@ def render_chunk(
     Raises:
         InputError: the speech is too short for the chunk.
     """
-    work = _Work(scene, engine, heard, chunk)
-    with CropWriter(folder) as writer, closing(work.rendered(threads)) as rendered:
-        for done, (source, crop) in enumerate(rendered):
+    renderer = _ChunkRenderer(scene, engine, encoded_audio, chunk)
+    with CropWriter(folder) as writer, closing(renderer.render_frames(threads)) as rendered_frames:
+        for done, (source, crop) in enumerate(rendered_frames):
             writer.write(source, crop)
             on_frames(done + 1)
 
@@ -121,17 +121,17 @@ class _Batch:
     faces: list[FaceFrame | None]
 
 
-Rendered = list[tuple[int, Image | None]]
+RenderedFrames = list[tuple[int, Image | None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Work:
+class _ChunkRenderer:
     scene: Scene
     engine: Engine
-    heard: RowReader
+    encoded_audio: Float32RowReader
     chunk: Chunk
 
-    def rendered(self, threads: int) -> Generator[tuple[int, Image | None]]:
+    def render_frames(self, threads: int) -> Generator[tuple[int, Image | None]]:
         """
         Yield (source frame, crop) in order. The next batches are rendered while the caller writes.
 
@@ -139,70 +139,72 @@ class _Work:
         Therefore a thread-safe engine gets a thread pool only if `threads` is above 1; an engine that owns a
         device always renders in the device thread.
         """
-        if self.engine.traits.in_threads and threads <= 1:
+        if self.engine.capabilities.thread_safe and threads <= 1:
             for batch in self._batches():
-                yield from self._render(batch)
+                yield from self._render_batch(batch)
             return
-        workers = threads if self.engine.traits.in_threads else 1
-        waiting: deque[Future[Rendered]] = deque()
-        shared = not self.engine.traits.in_threads
-        with nullcontext(_device_thread()) if shared else ThreadPoolExecutor(workers) as pool:
+        worker_count = threads if self.engine.capabilities.thread_safe else 1
+        pending: deque[Future[RenderedFrames]] = deque()
+        uses_device_thread = not self.engine.capabilities.thread_safe
+        with (
+            nullcontext(_device_thread()) if uses_device_thread else ThreadPoolExecutor(worker_count) as pool
+        ):
             try:
                 for batch in self._batches():
-                    waiting.append(pool.submit(self._render, batch))
-                    if len(waiting) > workers:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
+                    pending.append(pool.submit(self._render_batch, batch))
+                    if len(pending) > worker_count:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
             finally:  # if the caller stops early, no work may stay queued in the shared device thread
-                for left in waiting:
-                    left.cancel()
-                wait(waiting)
+                for future in pending:
+                    future.cancel()
+                wait(pending)
 
     def _batches(self) -> Generator[_Batch]:
-        sources = self.scene.sources(self.chunk)
-        size = _BATCH if self.engine.traits.in_threads else _DEVICE_BATCH
+        sources = self.scene.source_frames(self.chunk)
+        size = _THREADED_BATCH_SIZE if self.engine.capabilities.thread_safe else _DEVICE_BATCH_SIZE
         with closing(self._faces(sources)) as faces:
             for start in range(0, len(sources), size):
-                part = sources[start : start + size].tolist()
-                yield _Batch(self.chunk.start + start, part, list(islice(faces, len(part))))
+                batch_sources = sources[start : start + size].tolist()
+                yield _Batch(self.chunk.start + start, batch_sources, list(islice(faces, len(batch_sources))))
 
     def _faces(self, sources: Ints) -> Generator[FaceFrame | None]:
         """Yield the face of each output frame; the same object while the source frame stays the same."""
         last, face = -1, None
-        with closing(self._pixels(sources)) as pixels:
+        with closing(self._source_crops(sources)) as pixels:
             for frame in sources.tolist():
-                crop = next(pixels) if self.engine.traits.needs_crops else _UNREAD
+                crop = next(pixels) if self.engine.capabilities.needs_crops else _NO_PIXELS
                 if frame != last:
-                    last, face = frame, self._face(frame, crop)
+                    last, face = frame, self._face_frame(frame, crop)
                 yield face
 
-    def _pixels(self, sources: Ints) -> Generator[Image]:
+    def _source_crops(self, sources: Ints) -> Generator[Image]:
         avatar, frames = self.scene.avatar, sources.tolist()
-        last, crop = -1, _UNREAD
+        last, crop = -1, _NO_PIXELS
         with FrameReader(avatar.source_path(self.scene.source), avatar.index) as reader:
             for frame, picture in zip(frames, reader.read(frames), strict=True):
                 if frame != last:
                     last, box = frame, avatar.box(frame)
-                    crop = _UNREAD if box.is_empty else picture.window(box)
+                    crop = _NO_PIXELS if box.is_empty else picture.crop(box)
                 yield crop
 
-    def _face(self, frame: int, crop: Image) -> FaceFrame | None:
+    def _face_frame(self, frame: int, crop: Image) -> FaceFrame | None:
         avatar = self.scene.avatar
         shot, box = int(avatar.shots[frame]), avatar.box(frame)
         return (
             None if shot < 0 or box.is_empty else FaceFrame(frame, shot, box, crop, avatar.landmarks(frame))
         )
 
-    def _render(self, batch: _Batch) -> Rendered:
-        shown = {place: face for place, face in enumerate(batch.faces) if face is not None}
+    def _render_batch(self, batch: _Batch) -> RenderedFrames:
+        visible_faces = {place: face for place, face in enumerate(batch.faces) if face is not None}
         crops = list[Image]()
-        if shown:
+        if visible_faces:
             stop = batch.start + len(batch.sources)
-            rows = self.engine.features(self.heard, batch.start, stop, self.scene.rate)
+            rows = self.engine.audio_features(self.encoded_audio, batch.start, stop, self.scene.rate)
             if len(rows) != len(batch.sources):
                 raise InputError(f"the speech ends before output frame {stop}")
-            faces = list(shown.values())
-            crops = self.engine.render(faces, self.scene.avatar.conditioning, rows[list(shown)])
-        made = dict(zip(shown, crops, strict=True))
-        return [(source, made.get(place)) for place, source in enumerate(batch.sources)]
+            faces = list(visible_faces.values())
+            crops = self.engine.render(faces, self.scene.avatar.conditioning, rows[list(visible_faces)])
+        crops_by_position = dict(zip(visible_faces, crops, strict=True))
+        return [(source, crops_by_position.get(place)) for place, source in enumerate(batch.sources)]

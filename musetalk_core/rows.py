@@ -11,10 +11,10 @@ import numpy as np
 from musetalk_core.errors import InputError
 from musetalk_core.types import Float
 
-_DATA, _SHAPE = "rows.f32", "rows.json"
+_DATA_FILE, _SHAPE_FILE = "rows.f32", "rows.json"
 
 
-class RowReader(Protocol):
+class Float32RowReader(Protocol):
     """Random access to the rows of an (N, D) float32 table."""
 
     @property
@@ -28,7 +28,7 @@ class RowReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RowFile:
+class Float32RowFile:
     """A table in a folder. Not memory-mapped: pages that were read would count as memory of the process."""
 
     folder: Path
@@ -36,7 +36,7 @@ class RowFile:
     width: int
 
     @classmethod
-    def open(cls, folder: Path) -> "RowFile":
+    def open(cls, folder: Path) -> "Float32RowFile":
         """
         Open the table that `write_float32_rows` wrote into a folder.
 
@@ -44,8 +44,8 @@ class RowFile:
             InputError: the files are missing or contradict each other.
         """
         try:
-            width = int(json.loads((folder / _SHAPE).read_text())["width"])
-            size = (folder / _DATA).stat().st_size
+            width = int(json.loads((folder / _SHAPE_FILE).read_text())["width"])
+            size = (folder / _DATA_FILE).stat().st_size
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"the table of float32 rows is missing or damaged: {error}") from error
         if width <= 0 or size % (4 * width):
@@ -57,20 +57,20 @@ class RowFile:
         first = min(max(start, 0), self.count)
         rows = max(0, min(stop, self.count) - first)
         flat = np.fromfile(
-            self.folder / _DATA, "<f4", rows * self.width, offset=first * self.width * 4
+            self.folder / _DATA_FILE, "<f4", rows * self.width, offset=first * self.width * 4
         ).astype(np.float32, copy=False)
         return flat.reshape(rows, self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowArray:
+class Float32RowArray:
     """A table in memory, for short clips and tests."""
 
     rows: Float
     """(N, D) float32."""
 
     @classmethod
-    def collected(cls, blocks: Iterable[Float]) -> "RowArray":
+    def from_blocks(cls, blocks: Iterable[Float]) -> "Float32RowArray":
         """Concatenate blocks of (n, D) float32."""
         return cls(np.concatenate(list(blocks)))
 
@@ -84,7 +84,7 @@ class RowArray:
         return self.rows[max(start, 0) : max(stop, 0)]
 
 
-def write_rows(folder: Path, blocks: Iterable[Float]) -> RowFile:
+def write_float32_rows(folder: Path, blocks: Iterable[Float]) -> Float32RowFile:
     """
     Write blocks of rows into a table.
 
@@ -96,7 +96,7 @@ def write_rows(folder: Path, blocks: Iterable[Float]) -> RowFile:
         InputError: the widths differ, or there is no block.
     """
     width = 0
-    with (folder / _DATA).open("wb") as out:
+    with (folder / _DATA_FILE).open("wb") as out:
         for block in blocks:
             if block.ndim != 2 or (width and block.shape[1] != width):
                 raise InputError(f"a block of shape {block.shape} does not continue rows of {width} numbers")
@@ -104,5 +104,5 @@ def write_rows(folder: Path, blocks: Iterable[Float]) -> RowFile:
             out.write(np.ascontiguousarray(block, "<f4").data)
     if not width:
         raise InputError("there are no rows to write")
-    (folder / _SHAPE).write_text(json.dumps({"width": width}))
-    return RowFile.open(folder)
+    (folder / _SHAPE_FILE).write_text(json.dumps({"width": width}))
+    return Float32RowFile.open(folder)

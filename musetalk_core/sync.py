@@ -21,19 +21,19 @@ import numpy.typing as npt
 from musetalk_core.errors import InputError
 from musetalk_core.faces.following import FaceChoice
 from musetalk_core.faces.topology import LOWER_LIP_INSIDE, UPPER_LIP_INSIDE, face_height
-from musetalk_core.faces.tracking import track
+from musetalk_core.faces.tracking import track_face
 from musetalk_core.media.picture import Picture
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.visemes import BILABIALS, SILENCE, arpabet
+from musetalk_core.speech.visemes import BILABIALS, SILENCE, to_arpabet
 from musetalk_core.types import Float
 
-SHUT_BOUND: Final = 0.012
+CLOSED_LIPS_THRESHOLD_H: Final = 0.012
 """Apertures up to this much above the closed level count as closed, in face heights."""
-_SHUT_PERCENTILE: Final = 5
-_LEAD_S: Final = 0.03
+_CLOSED_PERCENTILE: Final = 5
+_LIP_LEAD_S: Final = 0.03
 """Lips may close this many seconds before the phone starts."""
-_LEAST_SILENCE_S, _SILENCE_MARGIN_S = 0.3, 0.1
-_LEAST_FRAMES: Final = 5
+_MIN_SILENCE_S, _SILENCE_MARGIN_S = 0.3, 0.1
+_MIN_FRAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SyncScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class SyncContrast:
     """
     The score of the right speech compared with the scores of wrong speech.
 
@@ -87,7 +87,7 @@ class ClosedShare:
     shut: float
 
 
-def aperture(landmarks: Float) -> float:
+def lip_aperture(landmarks: Float) -> float:
     """
     Return the gap between the inner lips divided by the face height.
 
@@ -98,7 +98,7 @@ def aperture(landmarks: Float) -> float:
     return gap / max(face_height(landmarks), 1e-6)
 
 
-def apertures(pictures: Iterable[Picture], choice: FaceChoice = "largest") -> Float:
+def lip_apertures(pictures: Iterable[Picture], choice: FaceChoice = "largest") -> Float:
     """
     Measure the lip aperture in every frame of a video.
 
@@ -112,8 +112,8 @@ def apertures(pictures: Iterable[Picture], choice: FaceChoice = "largest") -> Fl
     Raises:
         ModelNotInstalled: a face network is missing or damaged.
     """
-    faces = track(pictures, choice)
-    values = (np.nan if face.landmarks is None else aperture(face.landmarks) for face in faces)
+    faces = track_face(pictures, choice)
+    values = (np.nan if face.landmarks is None else lip_aperture(face.landmarks) for face in faces)
     return np.fromiter(values, np.float32)
 
 
@@ -133,7 +133,7 @@ def sync_score(measured: Float, openness: Float, max_lag: int = 2) -> SyncScore:
         raise InputError(f"{len(measured)} measured frames do not match {len(openness)} frames of speech.")
     length = min(len(measured), len(openness))
     scores = [
-        SyncScore(_correlation(*_lagged(measured[:length], openness[:length], lag)), lag)
+        SyncScore(_correlation(*_align_at_lag(measured[:length], openness[:length], lag)), lag)
         for lag in sorted(range(-max_lag, max_lag + 1), key=abs)
     ]
     return max(scores, key=lambda score: score.correlation)
@@ -141,7 +141,7 @@ def sync_score(measured: Float, openness: Float, max_lag: int = 2) -> SyncScore:
 
 def score_against_wrong(
     measured: Float, openness: Float, wrong: Sequence[Float], max_lag: int = 2
-) -> Contrast:
+) -> SyncContrast:
     """
     Compare the score of the right speech with the scores of other speech.
 
@@ -158,15 +158,19 @@ def score_against_wrong(
     """
     if not wrong or not all(len(curve) for curve in wrong):
         raise InputError("A comparison needs at least one other speech.")
-    others = [sync_score(measured, np.resize(curve, len(measured)), max_lag).correlation for curve in wrong]
-    return Contrast(sync_score(measured, openness, max_lag), float(np.mean(others)), max(others))
+    wrong_correlations = [
+        sync_score(measured, np.resize(curve, len(measured)), max_lag).correlation for curve in wrong
+    ]
+    return SyncContrast(
+        sync_score(measured, openness, max_lag), float(np.mean(wrong_correlations)), max(wrong_correlations)
+    )
 
 
 def closed_share(
     measured: Float,
     phones: Sequence[Phone],
     rate: Fraction,
-    bound: float = SHUT_BOUND,
+    bound: float = CLOSED_LIPS_THRESHOLD_H,
     shut: float | None = None,
 ) -> ClosedShare:
     """
@@ -179,31 +183,39 @@ def closed_share(
         bound:    highest aperture above the closed level that counts as closed, in face heights.
         shut:     aperture of this face's closed mouth; None = the 5th percentile of `measured`.
     """
-    seen = measured[~np.isnan(measured)]
-    level = shut if shut is not None else float(np.percentile(seen, _SHUT_PERCENTILE)) if len(seen) else 0.0
-    closed = measured <= level + bound
-    lips: list[bool] = []
+    valid_apertures = measured[~np.isnan(measured)]
+    closed_level = (
+        shut
+        if shut is not None
+        else float(np.percentile(valid_apertures, _CLOSED_PERCENTILE))
+        if len(valid_apertures)
+        else 0.0
+    )
+    closed = measured <= closed_level + bound
+    bilabial_closures: list[bool] = []
     pauses: list[npt.NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
     for phone in phones:
-        name = arpabet(phone.name)
+        name = to_arpabet(phone.name)
         if name in BILABIALS:
-            part = _frames(phone.start_s - _LEAD_S, phone.end_s, rate)
-            if not np.isnan(measured[part]).all():
-                lips.append(bool(closed[part].any()))
-        elif name == SILENCE and phone.end_s - phone.start_s > _LEAST_SILENCE_S:
-            part = _frames(phone.start_s + _SILENCE_MARGIN_S, phone.end_s - _SILENCE_MARGIN_S, rate)
-            pauses.append(closed[part][~np.isnan(measured[part])])
-    quiet = np.concatenate(pauses)
+            frames = _frame_range(phone.start_s - _LIP_LEAD_S, phone.end_s, rate)
+            if not np.isnan(measured[frames]).all():
+                bilabial_closures.append(bool(closed[frames].any()))
+        elif name == SILENCE and phone.end_s - phone.start_s > _MIN_SILENCE_S:
+            frames = _frame_range(phone.start_s + _SILENCE_MARGIN_S, phone.end_s - _SILENCE_MARGIN_S, rate)
+            pauses.append(closed[frames][~np.isnan(measured[frames])])
+    silence_closures = np.concatenate(pauses)
     return ClosedShare(
-        float(np.mean(lips)) if lips else 1.0, float(quiet.mean()) if len(quiet) else 1.0, level
+        float(np.mean(bilabial_closures)) if bilabial_closures else 1.0,
+        float(silence_closures.mean()) if len(silence_closures) else 1.0,
+        closed_level,
     )
 
 
-def _frames(start_s: float, end_s: float, rate: Fraction) -> slice:
+def _frame_range(start_s: float, end_s: float, rate: Fraction) -> slice:
     return slice(max(0, floor(start_s * rate)), max(0, ceil(end_s * rate)))
 
 
-def _lagged(measured: Float, openness: Float, lag: int) -> tuple[Float, Float]:
+def _align_at_lag(measured: Float, openness: Float, lag: int) -> tuple[Float, Float]:
     """Pair frame i + lag of the mouth with frame i of the speech."""
     if lag >= 0:
         return measured[lag:], openness[: len(openness) - lag]
@@ -211,8 +223,8 @@ def _lagged(measured: Float, openness: Float, lag: int) -> tuple[Float, Float]:
 
 
 def _correlation(a: Float, b: Float) -> float:
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = a[both], b[both]
-    if len(a) < _LEAST_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:  # undefined for constant signals
+    is_valid = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[is_valid], b[is_valid]
+    if len(a) < _MIN_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:  # undefined for constant signals
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

@@ -49,7 +49,7 @@ class Box:
         """Return the (rows, columns) slices of the box, for `frame[box.slices()]`."""
         return slice(self.y1, self.y2), slice(self.x1, self.x2)
 
-    def clipped(self, width: int, height: int) -> "Box":
+    def clip(self, width: int, height: int) -> "Box":
         """Return the part of the box inside a picture of this size; may be empty."""
         return Box(
             min(max(self.x1, 0), width),
@@ -58,21 +58,21 @@ class Box:
             min(max(self.y2, 0), height),
         )
 
-    def grown(self, pixels: int) -> "Box":
+    def expand(self, pixels: int) -> "Box":
         """Return the box enlarged by `pixels` on every side; it may extend beyond the picture."""
         return Box(self.x1 - pixels, self.y1 - pixels, self.x2 + pixels, self.y2 + pixels)
 
-    def evened(self) -> "Box":
+    def align_even(self) -> "Box":
         """Return the box enlarged to even coordinates, so that it covers whole 4:2:0 chroma samples."""
         return Box(self.x1 & ~1, self.y1 & ~1, (self.x2 + 1) & ~1, (self.y2 + 1) & ~1)
 
-    def shared(self, other: "Box") -> "Box":
+    def intersection(self, other: "Box") -> "Box":
         """Return the overlap of both boxes; may be empty."""
         return Box(
             max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2)
         )
 
-    def within(self, area: "Box") -> "Box":
+    def relative_to(self, area: "Box") -> "Box":
         """Return the box in the coordinates of `area`, whose top left corner becomes (0, 0)."""
         return Box(self.x1 - area.x1, self.y1 - area.y1, self.x2 - area.x1, self.y2 - area.y1)
 

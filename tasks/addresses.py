@@ -23,7 +23,7 @@ def _networks(*lines: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(word) for line in lines for word in line.split())
 
 
-DENIED = _networks(
+DENIED_NETWORKS = _networks(
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24",
     "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4",
     "168.63.129.16/32",
@@ -32,14 +32,16 @@ DENIED = _networks(
 )
 """Private, reserved and translated networks. Connections are refused unless the host is allowed by name."""
 
-METADATA = _networks("169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::/32")
+METADATA_NETWORKS = _networks(
+    "169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::/32"
+)
 """Metadata services of cloud providers, which hand out credentials. Denied for allowed hosts too."""
 
 _LOCAL_NAMES = (".localhost", ".local", ".internal")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+_UNSAFE_CHARACTERS = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|\[[0-9a-f:.]+\]")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +58,22 @@ class Destination:
     trusted: bool
 
     @property
-    def shown(self) -> str:
+    def display_url(self) -> str:
         """Return the URL for messages and logs: without its query, which may be a signature."""
         return f"{self.url.scheme}://{self.url.netloc.decode('ascii')}{self.url.path}"[:200]
 
 
-def blocked(shown: str) -> InputBlocked:
+def blocked_error(display_url: str) -> InputBlocked:
     """Return the error for a URL that is not allowed."""
-    return InputBlocked(unreachable_text(shown))
+    return InputBlocked(unreachable_message(display_url))
 
 
-def unreachable_text(shown: str) -> str:
+def unreachable_message(display_url: str) -> str:
     """Return the message for a failed fetch. It is the same for blocked and for unreachable URLs."""
-    return f"{shown} could not be fetched: it does not respond, or this service may not connect to it."
+    return f"{display_url} could not be fetched: it does not respond, or this service may not connect to it."
 
 
-def judged_url(text: str, rules: EgressSettings) -> Destination:
+def validate_url(text: str, rules: EgressSettings) -> Destination:
     """
     Parse a URL and check its spelling. Sends nothing and resolves nothing.
 
@@ -82,21 +84,26 @@ def judged_url(text: str, rules: EgressSettings) -> Destination:
     Raises:
         InputBlocked: the scheme, user name, fragment, port, host name or a character is not allowed.
     """
-    shown = text.split("?", 1)[0].split("#", 1)[0].rsplit("@", 1)[-1][:200]
-    if _UNSAFE.search(text) or "#" in text:
-        raise blocked(_UNSAFE.sub("_", shown))
+    display_url = text.split("?", 1)[0].split("#", 1)[0].rsplit("@", 1)[-1][:200]
+    if _UNSAFE_CHARACTERS.search(text) or "#" in text:
+        raise blocked_error(_UNSAFE_CHARACTERS.sub("_", display_url))
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise blocked(shown) from error
-    host = _spelled(url.raw_host.decode("ascii"))
-    port = _PORTS.get(url.scheme, 0) if url.port is None else url.port
+        raise blocked_error(display_url) from error
+    host = _normalize_host(url.raw_host.decode("ascii"))
+    port = _DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port
     trusted = is_trusted(host, port, rules)
     schemes = {"https", "http"} if rules.allow_http else {"https"}
-    if url.scheme not in schemes or url.userinfo or not _HOST.fullmatch(host) or not _is_plain(host):
-        raise blocked(shown)
+    if (
+        url.scheme not in schemes
+        or url.userinfo
+        or not _HOST.fullmatch(host)
+        or not _is_unambiguous_host(host)
+    ):
+        raise blocked_error(display_url)
     if not trusted and (port not in rules.ports or f".{host.rstrip('.')}".endswith(_LOCAL_NAMES)):
-        raise blocked(shown)
+        raise blocked_error(display_url)
     return Destination(url, trusted)
 
 
@@ -109,16 +116,16 @@ def is_trusted(host: str, port: int, rules: EgressSettings) -> bool:
         port:  the port to connect to.
         rules: the egress settings.
     """
-    host = _spelled(host)
+    host = _normalize_host(host)
     return bool({host, f"{host}:{port}"} & {name.lower() for name in rules.allowed_hosts})
 
 
-def _spelled(host: str) -> str:
+def _normalize_host(host: str) -> str:
     host = host.lower()
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _is_plain(host: str) -> bool:
+def _is_unambiguous_host(host: str) -> bool:
     """Tell whether a host is a name or a full dotted IPv4 address, not `2130706433`, `0x7f.1` or `127.1`."""
     if host.startswith("["):
         return True
@@ -130,8 +137,8 @@ def _is_plain(host: str) -> bool:
         return False
 
 
-def judged_answers(
-    answers: Iterable[str], *, trusted: bool, denied_networks: Iterable[str] = ()
+def validate_addresses(
+    addresses: Iterable[str], *, trusted: bool, denied_networks: Iterable[str] = ()
 ) -> list[str]:
     """
     Check all addresses that a host name resolved to.
@@ -146,8 +153,8 @@ def judged_answers(
         The addresses, in order. Empty if one of them is denied, or if there are none.
     """
     networks = [ipaddress.ip_network(text, strict=False) for text in denied_networks]
-    networks.extend(METADATA if trusted else DENIED + METADATA)
-    texts = [text.split("%", 1)[0] for text in answers]
+    networks.extend(METADATA_NETWORKS if trusted else DENIED_NETWORKS + METADATA_NETWORKS)
+    texts = [text.split("%", 1)[0] for text in addresses]
     return texts if all(_is_outside(text, networks) for text in texts) else []
 
 

@@ -12,43 +12,43 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core import CORE_VERSION
-from musetalk_core.analysis.choosing import CHAT
-from musetalk_core.analysis.drawing import drawn, jpeg, write_jpeg
-from musetalk_core.analysis.findings import Tag, TextLine, Thing
-from musetalk_core.analysis.people import find_people
-from musetalk_core.analysis.reading import READING_VERSION, Reader
+from musetalk_core.analysis.choosing import CHAT_MODELS
+from musetalk_core.analysis.drawing import draw_boxes, encode_jpeg, write_jpeg
+from musetalk_core.analysis.findings import DetectedObject, Tag, TextLine
+from musetalk_core.analysis.people import find_all_faces
+from musetalk_core.analysis.reading import OCR_VERSION, OcrReader
 from musetalk_core.media.photo import Photo, check_photo, read_photo
 from musetalk_core.types import Box
 from musetalk_core.weights.pins import PinnedModel, digest_of
 from tasks import jobs
-from tasks.artefacts import artefacts, content_key
-from tasks.limits import limits
-from tasks.models import machine
-from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.artefacts import artefact_cache, content_key
+from tasks.limits import media_limits
+from tasks.models import runtime_config
+from tasks.policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import fetch_source, source_path
-from tasks.weights import layout, pin
+from tasks.weights import open_local_models, pin
 
-ANALYSED, JPEG = "analysed", "picture.jpg"
-SHOWN_PX, PREVIEW_PX = 1600, 640
+ANNOTATED_KIND, ANNOTATED_FILE = "analysed", "picture.jpg"
+STORED_MAX_SIDE_PX, PREVIEW_MAX_SIDE_PX = 1600, 640
 """Longer side in pixels: of the stored picture with boxes, and of the preview in Prefect's pages."""
 
-Kind = Literal["face", "text", "object"]
-Length = Literal["short", "normal", "long"]
+AnnotationKind = Literal["face", "text", "object"]
+TextLength = Literal["short", "normal", "long"]
 
 
-class Mark(BaseModel):
+class Annotation(BaseModel):
     """A labeled box to draw: x0, y0, x1, y1 in pixels of the source picture."""
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Kind
+    kind: AnnotationKind
     name: str
     box: tuple[int, int, int, int]
 
 
-class Seen(BaseModel):
+class ImageFacts(BaseModel):
     """Size and format of a decoded picture; `is_part` marks a picture that was cut out of a larger one."""
 
     model_config = ConfigDict(frozen=True)
@@ -59,7 +59,7 @@ class Seen(BaseModel):
     is_part: bool
 
 
-class Look(BaseModel):
+class AnalysisStep(BaseModel):
     """One question about a picture, and the model that answers it."""
 
     model_config = ConfigDict(frozen=True)
@@ -67,13 +67,13 @@ class Look(BaseModel):
     what: Literal["size", "ocr", "tags", "faces", "objects", "describe", "answer"]
     by: str = ""
     """Name of a model in the registry; empty for steps that need no model."""
-    length: Length = "normal"
+    length: TextLength = "normal"
     question: str = ""
     weights: PinnedModel | None = Field(default=None, exclude=True)
     """The pinned files of that model; None for the files that are installed now."""
 
     @property
-    def pinned(self) -> PinnedModel:
+    def pinned_model(self) -> PinnedModel:
         """
         Return the pinned files of the step's model; pin the installed ones if the job has pinned none.
 
@@ -83,19 +83,19 @@ class Look(BaseModel):
         return self.weights or pin(self.by)[0]
 
 
-class Sight(BaseModel):
+class AnalysisStepResult(BaseModel):
     """The result of one analysis step; only the field of that step is filled."""
 
     model_config = ConfigDict(frozen=True)
 
-    seen: Seen | None = None
+    seen: ImageFacts | None = None
     text: str = ""
     tags: tuple[Tag, ...] = ()
-    things: tuple[Thing, ...] = ()
+    things: tuple[DetectedObject, ...] = ()
     lines: tuple[TextLine, ...] = ()
 
 
-@task(**ALWAYS, **RETRY_IO)
+@task(**NOT_CACHED, **RETRY_IO)
 def fetch_picture(uri: str) -> SourceFile:
     """
     Fetch a picture and check its header without decoding the pixels.
@@ -104,26 +104,26 @@ def fetch_picture(uri: str) -> SourceFile:
         InputError: the picture is missing, too large, or not in a supported format.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).where, kind="image")
-        check_photo(source_path(source), limits())
+        source = fetch_source(jobs.resolve_input(uri).location, kind="image")
+        check_photo(source_path(source), media_limits())
         return source
 
 
-def look_key(picture: SourceFile, look: Look) -> str:
+def analysis_step_key(picture: SourceFile, step: AnalysisStep) -> str:
     """Return the cache key of an analysis step: the picture, the model and every parameter."""
-    weights = digest_of([look.pinned]) if look.by else None
+    weights = digest_of([step.pinned_model]) if step.by else None
     return content_key(
         kind="look",
         core=CORE_VERSION,
         picture=picture.sha256,
         weights=weights,
-        **({"reading": READING_VERSION} if look.what == "ocr" else {}),
-        **look.model_dump(),
+        **({"reading": OCR_VERSION} if step.what == "ocr" else {}),
+        **step.model_dump(),
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def look_at(key: str, picture: SourceFile, look: AnalysisStep) -> AnalysisStepResult:
     """
     Run one analysis step on a picture.
 
@@ -137,64 +137,66 @@ def look_at(key: str, picture: SourceFile, look: Look) -> Sight:
         ModelNotInstalled, WeightsInvalid: the model of the step cannot be used.
     """
     with phase("render"):  # also checks for cancellation between two steps
-        photo = read_photo(source_path(picture), limits())
+        photo = read_photo(source_path(picture), media_limits())
         match look.what:
             case "size":
                 (width, height), part = photo.size, photo.is_part
-                return Sight(seen=Seen(width=width, height=height, format=photo.format, is_part=part))
+                return AnalysisStepResult(
+                    seen=ImageFacts(width=width, height=height, format=photo.format, is_part=part)
+                )
             case "tags":
-                return Sight(tags=_tags(photo, look))
+                return AnalysisStepResult(tags=_find_tags(photo, look))
             case "faces":
-                return Sight(things=tuple(find_people(photo.bgr)))
+                return AnalysisStepResult(things=tuple(find_all_faces(photo.bgr)))
             case _:
-                return _by_model(photo, look)
+                return _run_model(photo, look)
 
 
-def _by_model(photo: Photo, look: Look) -> Sight:
-    if look.what == "ocr" and look.by == "rapidocr":
-        return Sight(lines=tuple(_reader(look).read(photo.bgr)))
+def _run_model(photo: Photo, step: AnalysisStep) -> AnalysisStepResult:
+    if step.what == "ocr" and step.by == "rapidocr":
+        return AnalysisStepResult(lines=tuple(_load_ocr_reader(step).read(photo.bgr)))
     from musetalk_core.analysis import chat, florence
-    from musetalk_core.analysis.transformer import load
+    from musetalk_core.analysis.transformer import load_vlm
 
-    model = load(look.by, machine(), look.pinned)
-    match look.what:
+    model = load_vlm(step.by, runtime_config(), step.pinned_model)
+    match step.what:
         case "ocr":
-            return Sight(lines=tuple(florence.read(model, photo.bgr)))
+            return AnalysisStepResult(lines=tuple(florence.read_text(model, photo.bgr)))
         case "objects":
-            return Sight(things=tuple(florence.objects(model, photo.bgr)))
+            return AnalysisStepResult(things=tuple(florence.detect_objects(model, photo.bgr)))
         case "answer":
-            return Sight(text=chat.answer(model, photo.bgr, look.question, look.length))
+            return AnalysisStepResult(text=chat.answer(model, photo.bgr, step.question, step.length))
         case _:
-            write = chat.describe if look.by in CHAT else florence.caption
-            return Sight(text=write(model, photo.bgr, look.length))
+            write = chat.describe if step.by in CHAT_MODELS else florence.caption
+            return AnalysisStepResult(text=write(model, photo.bgr, step.length))
 
 
-def _reader(look: Look) -> Reader:
-    from musetalk_core.nets.shelf import loaded_model
+def _load_ocr_reader(step: AnalysisStep) -> OcrReader:
+    from musetalk_core.nets.shelf import get_loaded_model
 
-    return loaded_model(machine(), look.pinned, (), lambda _: Reader(layout()))
+    return get_loaded_model(runtime_config(), step.pinned_model, (), lambda _: OcrReader(open_local_models()))
 
 
-def _tags(photo: Photo, look: Look) -> tuple[Tag, ...]:
+def _find_tags(photo: Photo, step: AnalysisStep) -> tuple[Tag, ...]:
     from musetalk_core.analysis.tagging import Tagger
-    from musetalk_core.nets.shelf import loaded_model
+    from musetalk_core.nets.shelf import get_loaded_model
 
-    tagger = loaded_model(machine(), look.pinned, (), lambda _: Tagger(layout()))
+    tagger = get_loaded_model(runtime_config(), step.pinned_model, (), lambda _: Tagger(open_local_models()))
     return tuple(tagger.tags(photo.bgr))
 
 
-def marks_key(picture: SourceFile, marks: Sequence[Mark]) -> str:
+def annotations_key(picture: SourceFile, annotations: Sequence[Annotation]) -> str:
     """Return the cache key of a picture with boxes."""
     return content_key(
-        kind=ANALYSED,
+        kind=ANNOTATED_KIND,
         core=CORE_VERSION,
         picture=picture.sha256,
-        marks=[mark.model_dump() for mark in marks],
+        marks=[mark.model_dump() for mark in annotations],
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def draw(key: str, picture: SourceFile, marks: Sequence[Mark]) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def draw(key: str, picture: SourceFile, marks: Sequence[Annotation]) -> Artefact:
     """
     Draw labeled boxes into a picture and store it as `picture.jpg` in the cache entry.
 
@@ -203,22 +205,25 @@ def draw(key: str, picture: SourceFile, marks: Sequence[Mark]) -> Artefact:
         picture: the fetched picture.
         marks:   the boxes with their labels.
     """
-    with phase("encode", beside=True):
+    with phase("encode", concurrent=True):
 
         def make(folder: Path) -> None:
-            write_jpeg(drawn(_photo(picture).bgr, _boxes(marks), SHOWN_PX), folder / JPEG)
+            write_jpeg(
+                draw_boxes(_read_photo(picture).bgr, _to_boxes(marks), STORED_MAX_SIDE_PX),
+                folder / ANNOTATED_FILE,
+            )
 
-        return artefacts().made_once(ANALYSED, key, make)
+        return artefact_cache().get_or_create(ANNOTATED_KIND, key, make)
 
 
-def preview(picture: SourceFile, marks: Sequence[Mark]) -> bytes:
+def draw_preview(picture: SourceFile, annotations: Sequence[Annotation]) -> bytes:
     """Return a JPEG of the picture with its boxes, at most 640 pixels wide or high, for Prefect's pages."""
-    return jpeg(drawn(_photo(picture).bgr, _boxes(marks), PREVIEW_PX))
+    return encode_jpeg(draw_boxes(_read_photo(picture).bgr, _to_boxes(annotations), PREVIEW_MAX_SIDE_PX))
 
 
-def _photo(picture: SourceFile) -> Photo:
-    return read_photo(source_path(picture), limits())
+def _read_photo(picture: SourceFile) -> Photo:
+    return read_photo(source_path(picture), media_limits())
 
 
-def _boxes(marks: Sequence[Mark]) -> list[tuple[str, str, Box]]:
-    return [(mark.kind, mark.name, Box(*mark.box)) for mark in marks]
+def _to_boxes(annotations: Sequence[Annotation]) -> list[tuple[str, str, Box]]:
+    return [(mark.kind, mark.name, Box(*mark.box)) for mark in annotations]

@@ -7,7 +7,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 
-def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def show_analysis(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     Create the Markdown artifact `analysis` and the table artifact `findings`.
 
@@ -17,11 +17,11 @@ def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]
         model:   name of the model that wrote the text.
         rows:    one row per finding; without rows no table is created.
     """
-    link = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
-    quoted = "\n".join(f"> {_plain(line)}" for line in text.splitlines() or [""])
+    data_url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
+    quoted = "\n".join(f"> {_escape_markdown(line)}" for line in text.splitlines() or [""])
     # not an image artifact: Prefect prints the URL below the picture, and a data URL is the whole picture
     create_markdown_artifact(
-        markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({link})\n",
+        markdown=f"{quoted}\n\nWritten by **{model}**.\n\n![picture with boxes]({data_url})\n",
         key="analysis",
         description=f"{len(rows)} findings",
     )
@@ -29,8 +29,8 @@ def show(picture: bytes, text: str, model: str, rows: Sequence[Mapping[str, Any]
         create_table_artifact(table=[dict(row) for row in rows], key="findings")
 
 
-def _plain(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     """Escape Markdown and HTML: text that was read in a picture is untrusted."""
-    for sign in "\\`*_[]<>#|!":
-        text = text.replace(sign, f"\\{sign}")
+    for character in "\\`*_[]<>#|!":
+        text = text.replace(character, f"\\{character}")
     return text

@@ -15,22 +15,22 @@ from pathlib import Path
 
 from tasks import refs
 from tasks.errors import ObjectMissing
-from tasks.eviction import Evictor, Removed, mirrored_mark
+from tasks.eviction import Evictor, RemovedEntry, mirror_marker
 from tasks.keys import content_key
 from tasks.leases import Leases
-from tasks.locks import exclusive, single_flight
+from tasks.locks import exclusive_lock, single_flight
 from tasks.mirror import Mirror
-from tasks.partial import disk_errors
+from tasks.partial import translate_disk_errors
 from tasks.refs import Artefact
 from tasks.settings import get_settings
 
-__all__ = ["Artefacts", "artefacts", "content_key"]
+__all__ = ["ArtefactCache", "artefact_cache", "content_key"]
 
-_count = itertools.count()
+_folder_counter = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _CacheEntry:
     """The paths of one entry in one cache folder."""
 
     kind: str
@@ -49,10 +49,10 @@ class _Place:
     def lock(self) -> Path:
         return self.cache / "locks" / f"{self.kind}-{self.key}.lock"
 
-    def temporary(self) -> Path:
-        return self.cache / "tmp" / f"{self.kind}-{self.key}.{os.getpid()}-{next(_count)}"
+    def new_temporary_folder(self) -> Path:
+        return self.cache / "tmp" / f"{self.kind}-{self.key}.{os.getpid()}-{next(_folder_counter)}"
 
-    def left_over(self) -> list[Path]:
+    def temporary_folders(self) -> list[Path]:
         return list((self.cache / "tmp").glob(f"{self.kind}-{self.key}.*"))
 
     def inode(self) -> int | None:
@@ -61,16 +61,16 @@ class _Place:
         except FileNotFoundError:
             return None
 
-    def local(self) -> Artefact | None:
+    def find_local(self) -> Artefact | None:
         """Return the entry if this machine has it, and update its time of use."""
         try:
             os.utime(self.folder)
-            return _described(self.kind, self.key, self.folder)
+            return _describe_folder(self.kind, self.key, self.folder)
         except FileNotFoundError:
             return None
 
 
-class Artefacts:
+class ArtefactCache:
     """
     A cache folder that all processes and threads of a machine share.
 
@@ -101,7 +101,7 @@ class Artefacts:
         self._evictor = Evictor(folder, self._leases, cache_bytes, min_free_bytes)
         self._mirror = mirror
 
-    def made_once(
+    def get_or_create(
         self,
         kind: str,
         key: str,
@@ -128,25 +128,25 @@ class Artefacts:
             DiskFull:     the disk is full or a size limit was reached.
             StorageError: the copy in the object store could not be read or written.
         """
-        place = self._place(kind, key)
-        self._leases.hold(place.name)
-        before = place.inode() if refresh else None
+        entry = self._entry(kind, key)
+        self._leases.acquire(entry.name)
+        inode_before = entry.inode() if refresh else None
         mirror = self._mirror() if shared else None
 
-        def ready() -> Artefact | None:
-            if refresh and place.inode() == before:
+        def find_ready() -> Artefact | None:
+            if refresh and entry.inode() == inode_before:
                 return None
-            return place.local() if mirror is None or mirrored_mark(place.folder).exists() else None
+            return entry.find_local() if mirror is None or mirror_marker(entry.folder).exists() else None
 
-        with single_flight(place.lock, ready) as found:
-            if found is None and mirror is not None and not refresh:
-                found = mirror.find(kind, key)
-                if found is not None and place.folder.is_dir():
-                    mirrored_mark(place.folder).touch()
-            if found is None:
-                found = self._make(place, make, anew=refresh)
-                self._put(mirror, found, place, anew=refresh)
-        return found
+        with single_flight(entry.lock, find_ready) as artefact:
+            if artefact is None and mirror is not None and not refresh:
+                artefact = mirror.find(kind, key)
+                if artefact is not None and entry.folder.is_dir():
+                    mirror_marker(entry.folder).touch()
+            if artefact is None:
+                artefact = self._create_unless_local(entry, make, replace=refresh)
+                self._upload_to_mirror(mirror, artefact, entry, replace=refresh)
+        return artefact
 
     def path(self, artefact: Artefact) -> Path:
         """
@@ -156,20 +156,20 @@ class Artefacts:
             ObjectMissing: neither this machine nor the object store has the entry.
             DiskFull, StorageError: the download failed.
         """
-        place = self._place(artefact.kind, artefact.key)
-        self._leases.hold(place.name)
-        with single_flight(place.lock, place.local) as found:
-            if found is None:
+        entry = self._entry(artefact.kind, artefact.key)
+        self._leases.acquire(entry.name)
+        with single_flight(entry.lock, entry.find_local) as local_artefact:
+            if local_artefact is None:
                 mirror = self._mirror()
                 if mirror is None:
                     raise ObjectMissing(
-                        f"the {place.kind} cache entry {place.key[:12]}… is no longer in the cache",
-                        kind=place.kind,
-                        key=place.key,
+                        f"the {entry.kind} cache entry {entry.key[:12]}… is no longer in the cache",
+                        kind=entry.kind,
+                        key=entry.key,
                     )
-                self._build(place, lambda folder: _fetched(mirror, place, folder))
-                mirrored_mark(place.folder).touch()
-        return place.folder
+                self._build(entry, lambda folder: _fetch_from_mirror(mirror, entry, folder))
+                mirror_marker(entry.folder).touch()
+        return entry.folder
 
     def file(self, artefact: Artefact, name: str) -> Path:
         """
@@ -186,58 +186,58 @@ class Artefacts:
 
     def find(self, kind: str, key: str) -> Artefact | None:
         """Return an entry of this machine or of the object store; a local one is leased until `release()`."""
-        place = self._place(kind, key)
-        self._leases.hold(place.name)
-        found = place.local()
-        if found is None:
+        entry = self._entry(kind, key)
+        self._leases.acquire(entry.name)
+        artefact = entry.find_local()
+        if artefact is None:
             mirror = self._mirror()
-            found = mirror.find(kind, key) if mirror else None
-        return found
+            artefact = mirror.find(kind, key) if mirror else None
+        return artefact
 
     def has(self, kind: str, key: str) -> bool:
         """Tell whether the entry exists; a local one is leased until `release()`, as by `find`."""
         return self.find(kind, key) is not None
 
-    def knows(self, kind: str, key: str) -> bool:
+    def exists(self, kind: str, key: str) -> bool:
         """Tell whether this machine or the object store has an entry, without leasing it."""
-        place = self._place(kind, key)
-        if place.folder.is_dir():
+        entry = self._entry(kind, key)
+        if entry.folder.is_dir():
             return True
         mirror = self._mirror()
         return mirror is not None and mirror.find(kind, key) is not None
 
-    def forget(self, kind: str, key: str) -> bool:
+    def delete(self, kind: str, key: str) -> bool:
         """
         Delete an entry on this machine and in the object store.
 
         Returns:
             False if another process of this machine uses the entry: the local copy is kept for now.
         """
-        place = self._place(kind, key)
+        entry = self._entry(kind, key)
         mirror = self._mirror()
-        if mirror is not None and (mirrored_mark(place.folder).exists() or not place.folder.is_dir()):
+        if mirror is not None and (mirror_marker(entry.folder).exists() or not entry.folder.is_dir()):
             mirror.remove(kind, key)
-        with exclusive(self._leases.evict_lock):
-            if place.name in self._leases.live(others_only=True):
+        with exclusive_lock(self._leases.evict_lock):
+            if entry.name in self._leases.active(others_only=True):
                 return False
-            gone = self._evictor.take_away(place.folder) if place.folder.is_dir() else None
-        if gone is not None:
-            shutil.rmtree(gone, ignore_errors=True)
+            detached = self._evictor.detach(entry.folder) if entry.folder.is_dir() else None
+        if detached is not None:
+            shutil.rmtree(detached, ignore_errors=True)
         return True
 
     def release(self) -> None:
         """Allow eviction of the entries that this process used; called at the end of a run."""
         self._leases.release()
 
-    def keys_here(self, kind: str) -> set[str]:
+    def local_keys(self, kind: str) -> set[str]:
         """Return the keys of the entries of a kind on this machine."""
         return {path.name for path in (self.folder / "artefacts" / kind).glob("*/*/")}
 
-    def remove_surplus(self, *, dry_run: bool = False) -> list[Removed]:
+    def remove_surplus(self, *, dry_run: bool = False) -> list[RemovedEntry]:
         """Evict entries until the cache is under its limit and the disk has its reserve, if possible."""
         return self._evictor.remove_surplus(dry_run=dry_run)
 
-    def remove_leftovers(self, *, dry_run: bool = False) -> list[Removed]:
+    def remove_leftovers(self, *, dry_run: bool = False) -> list[RemovedEntry]:
         """Remove the unfinished files of processes that died."""
         return self._evictor.remove_leftovers(dry_run=dry_run)
 
@@ -249,80 +249,84 @@ class Artefacts:
         """Evict entries until the disk has its reserve; raise DiskFull if that is not possible."""
         self._evictor.make_room()
 
-    def _place(self, kind: str, key: str) -> _Place:
+    def _entry(self, kind: str, key: str) -> _CacheEntry:
         refs.check_artefact_name(kind, key)
-        return _Place(kind, key, self.folder)
+        return _CacheEntry(kind, key, self.folder)
 
-    def _make(self, place: _Place, make: Callable[[Path], None], *, anew: bool) -> Artefact:
+    def _create_unless_local(
+        self, entry: _CacheEntry, make: Callable[[Path], None], *, replace: bool
+    ) -> Artefact:
         """Create the entry unless this machine has it: a local entry may only lack its copy in the mirror."""
-        found = None if anew else place.local()
-        return found or self._build(place, make)
+        artefact = None if replace else entry.find_local()
+        return artefact or self._build(entry, make)
 
-    def _build(self, place: _Place, make: Callable[[Path], None]) -> Artefact:
+    def _build(self, entry: _CacheEntry, make: Callable[[Path], None]) -> Artefact:
         """Fill a temporary folder and rename it to the entry's path; the caller holds the entry's lock."""
         self._evictor.make_room()
-        for folder in place.left_over():  # of processes that died: this process holds the lock
+        for folder in entry.temporary_folders():  # of processes that died: this process holds the lock
             shutil.rmtree(folder, ignore_errors=True)
-        temporary = place.temporary()
+        temporary = entry.new_temporary_folder()
         try:
-            with disk_errors():
+            with translate_disk_errors():
                 temporary.mkdir(parents=True)
                 make(temporary)
-                artefact = _described(place.kind, place.key, temporary)
+                artefact = _describe_folder(entry.kind, entry.key, temporary)
                 if not artefact.files:
-                    raise ValueError(f"nothing was written for a {place.kind} cache entry")
-                self._install(temporary, place)
+                    raise ValueError(f"nothing was written for a {entry.kind} cache entry")
+                self._install(temporary, entry)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self._evictor.added(artefact.size)
+        self._evictor.count_added(artefact.size)
         return artefact
 
-    def _install(self, temporary: Path, place: _Place) -> None:
-        place.folder.parent.mkdir(parents=True, exist_ok=True)
-        if place.folder.exists():
-            old = self._evictor.take_away(place.folder)
-            temporary.rename(place.folder)
-            shutil.rmtree(old, ignore_errors=True)
+    def _install(self, temporary: Path, entry: _CacheEntry) -> None:
+        entry.folder.parent.mkdir(parents=True, exist_ok=True)
+        if entry.folder.exists():
+            detached = self._evictor.detach(entry.folder)
+            temporary.rename(entry.folder)
+            shutil.rmtree(detached, ignore_errors=True)
         else:
-            temporary.rename(place.folder)
+            temporary.rename(entry.folder)
 
-    def _put(self, mirror: Mirror | None, artefact: Artefact, place: _Place, *, anew: bool) -> None:
+    def _upload_to_mirror(
+        self, mirror: Mirror | None, artefact: Artefact, entry: _CacheEntry, *, replace: bool
+    ) -> None:
         if mirror is not None:
-            if anew:
-                mirror.remove(place.kind, place.key)
-            mirror.put(artefact, place.folder)
-            mirrored_mark(place.folder).touch()
+            if replace:
+                mirror.remove(entry.kind, entry.key)
+            mirror.upload(artefact, entry.folder)
+            mirror_marker(entry.folder).touch()
 
 
-def _fetched(mirror: Mirror, place: _Place, folder: Path) -> None:
-    mirror.fetch(place.kind, place.key, folder)
+def _fetch_from_mirror(mirror: Mirror, entry: _CacheEntry, folder: Path) -> None:
+    mirror.fetch(entry.kind, entry.key, folder)
 
 
-def _described(kind: str, key: str, folder: Path) -> Artefact:
+def _describe_folder(kind: str, key: str, folder: Path) -> Artefact:
     """Describe the files of a folder. Not validated: validation checks that the entry already exists."""
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _list_files(folder)}
     if not all(refs.is_file_name(name) for name in sizes):
         raise ValueError(f"the files of a {kind} cache entry need plain names: {sorted(sizes)}")
     return Artefact.model_construct(kind=kind, key=key, size=sum(sizes.values()), files=tuple(sorted(sizes)))
 
 
-def _files(folder: Path) -> list[Path]:
-    found: list[Path] = []
+def _list_files(folder: Path) -> list[Path]:
+    files: list[Path] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            found.extend(_files(Path(entry.path)) if entry.is_dir() else [Path(entry.path)])
-    return found
+            files.extend(_list_files(Path(entry.path)) if entry.is_dir() else [Path(entry.path)])
+    return files
 
 
-def artefacts() -> Artefacts:
+def artefact_cache() -> ArtefactCache:
     """Return the cache of this machine, opened according to the settings."""
     settings = get_settings()
-    return _opened(settings.cache_folder, settings.store.cache_bytes, settings.store.min_free_bytes)
+    return _open_cache(settings.cache_folder, settings.store.cache_bytes, settings.store.min_free_bytes)
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path, cache_bytes: int, min_free_bytes: int) -> Artefacts:
-    return Artefacts(folder, cache_bytes, min_free_bytes, _store_mirror)
+def _open_cache(folder: Path, cache_bytes: int, min_free_bytes: int) -> ArtefactCache:
+    return ArtefactCache(folder, cache_bytes, min_free_bytes, _store_mirror)
 
 
 def _store_mirror() -> Mirror | None:
@@ -332,4 +336,4 @@ def _store_mirror() -> Mirror | None:
     return Mirror(home_store()) if store_is_remote() else None
 
 
-refs.register_artefact_check(lambda kind, key: artefacts().has(kind, key))
+refs.register_artefact_check(lambda kind, key: artefact_cache().has(kind, key))

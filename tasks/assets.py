@@ -15,22 +15,22 @@ from typing import Any, Final
 from uuid import uuid4
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
-from tasks.errors import DirectNotOffered, ObjectMissing
+from tasks.errors import DirectUploadUnavailable, ObjectMissing
 from tasks.file_names import plain_name
 from tasks.objects import read_small
-from tasks.partial import Part
+from tasks.partial import PartialFile
 from tasks.settings import get_settings
-from tasks.storage import S3Objects, home_store
+from tasks.storage import S3Store, home_store
 from tasks.tenancy import current_tenant, may_use
 
-ASSETS: Final = "assets/"
+ASSETS_PREFIX: Final = "assets/"
 """Key prefix of assets in the system's own store."""
 
-_TENANT: Final = "tenant"
+_TENANT_FIELD: Final = "tenant"
 """Field of an asset's note that holds its owner."""
-_ONE_PUT_BYTES = 5 << 30
+_MAX_PUT_BYTES = 5 << 30
 """Limit of S3 for one PUT request."""
-_PUT_LIFE_S = 3600
+_UPLOAD_URL_LIFETIME_S = 3600
 """Lifetime of the URL for a direct upload."""
 
 
@@ -53,19 +53,19 @@ def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None)
     """
     asset = uuid4().hex
     limit = get_settings().api.max_upload_bytes if max_bytes is None else max_bytes
-    with _scratch(asset) as path, Part(path, limit) as part:
+    with _temporary_file(asset) as path, PartialFile(path, limit) as part:
         for chunk in chunks:
             part.write(chunk)
         if not part.size:
             raise MediaUnreadable("the uploaded file is empty")
         home_store().upload(path, asset_key(asset))
-        about = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
-        _note(asset, about)
+        note = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
+        _write_note(asset, note)
     return asset
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class DirectUpload:
     """An asset that its client uploads directly to the object store, by PUT to `url` within `seconds`."""
 
     asset: str
@@ -73,7 +73,7 @@ class Expected:
     seconds: int
 
 
-def expect_asset(name: str, size: int, content_type: str) -> Expected:
+def create_direct_upload(name: str, size: int, content_type: str) -> DirectUpload:
     """
     Create an asset of the current tenant and return a presigned URL for its upload.
 
@@ -87,15 +87,17 @@ def expect_asset(name: str, size: int, content_type: str) -> Expected:
         DirectUploadUnavailable: the system's own store is a folder.
         StorageError: the store does not respond.
     """
-    store, limit = home_store(), min(get_settings().api.max_upload_bytes, _ONE_PUT_BYTES)
+    store, limit = home_store(), min(get_settings().api.max_upload_bytes, _MAX_PUT_BYTES)
     if size > limit:
         raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
-    if not isinstance(store, S3Objects):
-        raise DirectNotOffered("This store accepts no direct uploads. Send the file to POST /v1/assets.")
+    if not isinstance(store, S3Store):
+        raise DirectUploadUnavailable(
+            "This store accepts no direct uploads. Send the file to POST /v1/assets."
+        )
     asset = uuid4().hex
-    url = store.presigned_put(asset_key(asset), size, content_type, _PUT_LIFE_S)
-    _note(asset, {"name": plain_name(name), "size": size, "sha256": None})
-    return Expected(asset, url, _PUT_LIFE_S)
+    url = store.presigned_put(asset_key(asset), size, content_type, _UPLOAD_URL_LIFETIME_S)
+    _write_note(asset, {"name": plain_name(name), "size": size, "sha256": None})
+    return DirectUpload(asset, url, _UPLOAD_URL_LIFETIME_S)
 
 
 def asset_name(asset: str) -> str:
@@ -106,16 +108,16 @@ def asset_name(asset: str) -> str:
         ObjectMissing: the asset does not exist, or it belongs to another tenant.
     """
     try:
-        about: Any = json.loads(read_small(home_store(), _note_key(asset)))
-        name, owner = str(about["name"]), about.get(_TENANT)
+        note: Any = json.loads(read_small(home_store(), _note_key(asset)))
+        name, owner = str(note["name"]), note.get(_TENANT_FIELD)
     except (ObjectMissing, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise asset_missing(asset) from error
+        raise asset_missing_error(asset) from error
     if not may_use(owner):
-        raise asset_missing(asset)
+        raise asset_missing_error(asset)
     return name
 
 
-def asset_missing(asset: str) -> ObjectMissing:
+def asset_missing_error(asset: str) -> ObjectMissing:
     """Return the error for an asset that does not exist or that the current tenant may not use."""
     return ObjectMissing(f"There is no asset {asset[:80]}; it may have been deleted.")
 
@@ -130,13 +132,13 @@ def asset_key(asset: str) -> str:
     """Return the key of an asset's bytes in the system's own store; raise InputError for a malformed id."""
     if not asset.replace("-", "").replace("_", "").isalnum() or not asset.isascii() or len(asset) > 64:
         raise InputError("an asset:// reference is asset://ID with the id that the upload returned")
-    return f"{ASSETS}{asset}/data"
+    return f"{ASSETS_PREFIX}{asset}/data"
 
 
-def _note(asset: str, about: dict[str, Any]) -> None:
+def _write_note(asset: str, note: dict[str, Any]) -> None:
     tenant = current_tenant()
-    owner = {_TENANT: tenant} if tenant is not None else {}
-    home_store().put_bytes(_note_key(asset), json.dumps(about | owner).encode(), "application/json")
+    owner = {_TENANT_FIELD: tenant} if tenant is not None else {}
+    home_store().put_bytes(_note_key(asset), json.dumps(note | owner).encode(), "application/json")
 
 
 def _note_key(asset: str) -> str:
@@ -144,7 +146,7 @@ def _note_key(asset: str) -> str:
 
 
 @contextmanager
-def _scratch(asset: str) -> Generator[Path]:
+def _temporary_file(asset: str) -> Generator[Path]:
     path = get_settings().cache_folder / "parts" / f"upload-{asset}.part"
     try:
         yield path

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, avatar, prepare
 from musetalk_core.faces.following import FaceChoice
-from tasks.artefacts import artefacts, content_key
-from tasks.avatar_notes import KIND, AvatarNote, is_noted, remember
+from tasks.artefacts import artefact_cache, content_key
+from tasks.avatar_notes import AVATAR_KIND, AvatarNote, has_note, save_note
 from tasks.errors import AvatarNotPrepared
-from tasks.limits import limits
-from tasks.models import EngineSpec, engine
-from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.limits import media_limits
+from tasks.models import EngineSpec, get_engine
+from tasks.policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
@@ -37,11 +37,15 @@ class PreparedAvatar(BaseModel):
 def avatar_key(source: SourceFile, spec: EngineSpec, face: FaceChoice) -> str:
     """Return the cache key of an avatar: the source, the engine and the choice of the face."""
     return content_key(
-        kind=KIND, core=CORE_VERSION, source=source.sha256, face=face, made_by=engine(spec).made_by("avatar")
+        kind=AVATAR_KIND,
+        core=CORE_VERSION,
+        source=source.sha256,
+        face=face,
+        made_by=get_engine(spec).cache_fingerprint("avatar"),
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
 def prepare_avatar(
     key: str,
     source: SourceFile,
@@ -68,31 +72,31 @@ def prepare_avatar(
         AvatarNotPrepared: the avatar is not in the cache, and `may_prepare` is False.
         NoFaceFound, MediaUnreadable, MediaTooLarge, DiskFull: see the core's `prepare_avatar`.
     """
-    if not (may_prepare or refresh) and not artefacts().has(KIND, key):
-        raise _not_prepared(source)
+    if not (may_prepare or refresh) and not artefact_cache().has(AVATAR_KIND, key):
+        raise _not_prepared_error(source)
     with phase("prepare") as report:
-        request = prepare.Request(source_path(source), source.sha256, face, limits())
+        request = prepare.AvatarRequest(source_path(source), source.sha256, face, media_limits())
 
         def make(folder: Path) -> None:
-            prepare.prepare(
-                request, engine(spec), folder, lambda done: report.advance("prepare", done, 2 * frames)
+            prepare.prepare_avatar(
+                request, get_engine(spec), folder, lambda done: report.advance("prepare", done, 2 * frames)
             )
 
-        made = artefacts().made_once(KIND, key, make, refresh=refresh)
-    return _summary(made)
+        artefact = artefact_cache().get_or_create(AVATAR_KIND, key, make, refresh=refresh)
+    return _to_prepared_avatar(artefact)
 
 
-def _summary(made: Artefact) -> PreparedAvatar:
-    known = avatar.load(artefacts().path(made)).manifest
+def _to_prepared_avatar(artefact: Artefact) -> PreparedAvatar:
+    manifest = avatar.load_avatar(artefact_cache().path(artefact)).manifest
     return PreparedAvatar(
-        artefact=made,
-        width=known.width,
-        height=known.height,
-        rate=known.rate,
-        frames=known.frames,
-        with_face=known.with_face,
-        gaps=known.gaps,
-        is_still=known.is_still,
+        artefact=artefact,
+        width=manifest.width,
+        height=manifest.height,
+        rate=manifest.rate,
+        frames=manifest.frames,
+        with_face=manifest.with_face,
+        gaps=manifest.gaps,
+        is_still=manifest.is_still,
     )
 
 
@@ -111,15 +115,15 @@ def require_prepared(key: str, source: SourceFile) -> None:
             a tenant.
     """
     tenant = current_tenant()
-    if tenant is not None and not is_noted(key, tenant):
-        raise _not_prepared(source)
+    if tenant is not None and not has_note(key, tenant):
+        raise _not_prepared_error(source)
 
 
-def _not_prepared(source: SourceFile) -> AvatarNotPrepared:
+def _not_prepared_error(source: SourceFile) -> AvatarNotPrepared:
     return AvatarNotPrepared(f"{source.name} has not been prepared; set preparation to true to prepare it")
 
 
-@task(**ALWAYS, **RETRY_IO)
+@task(**NOT_CACHED, **RETRY_IO)
 def note_avatar(
     made: PreparedAvatar,
     source: SourceFile,
@@ -152,4 +156,4 @@ def note_avatar(
         with_face=made.with_face,
         is_still=made.is_still,
     )
-    remember(note, tenant)
+    save_note(note, tenant)

@@ -13,15 +13,15 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.artefacts import artefacts
+from tasks.artefacts import artefact_cache
 from tasks.errors import ObjectMissing
 from tasks.objects import read_small
 from tasks.storage import home_store
 
-KIND = "avatar"
-NOTES: Final = "avatars/"
+AVATAR_KIND = "avatar"
+NOTES_PREFIX: Final = "avatars/"
 """Key prefix of the notes in the system's own store."""
-_NOBODY = "_"
+_NO_TENANT_FOLDER = "_"
 """Folder of the notes without a tenant. It is not a valid tenant name."""
 
 
@@ -43,7 +43,7 @@ class AvatarNote(BaseModel):
     prepared_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
-def remember(note: AvatarNote, tenant: str | None) -> None:
+def save_note(note: AvatarNote, tenant: str | None) -> None:
     """
     Store the note of an avatar, unless there is one for this tenant.
 
@@ -54,13 +54,13 @@ def remember(note: AvatarNote, tenant: str | None) -> None:
     Raises:
         StorageError, DiskFull: the note could not be written.
     """
-    key = _key(note.avatar, tenant)
+    key = _note_key(note.avatar, tenant)
     if home_store().find(key) is not None:
         return
     home_store().put_bytes(key, note.model_dump_json().encode(), "application/json")
 
 
-def read(avatar: str, tenant: str | None) -> AvatarNote:
+def read_note(avatar: str, tenant: str | None) -> AvatarNote:
     """
     Return the note of an avatar.
 
@@ -71,14 +71,14 @@ def read(avatar: str, tenant: str | None) -> AvatarNote:
     Raises:
         ObjectMissing: there is no note that the tenant may see.
     """
-    for key in _keys_of(avatar, tenant):
-        note = _read(key)
+    for key in _note_keys(avatar, tenant):
+        note = _load_note(key)
         if note is not None:
             return note
     raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
 
 
-def is_noted(avatar: str, tenant: str | None) -> bool:
+def has_note(avatar: str, tenant: str | None) -> bool:
     """
     Tell whether a note records that an avatar was prepared for a tenant.
 
@@ -86,10 +86,10 @@ def is_noted(avatar: str, tenant: str | None) -> bool:
         avatar: cache key of the avatar.
         tenant: owner of the note; None for no tenant.
     """
-    return home_store().find(_key(avatar, tenant)) is not None
+    return home_store().find(_note_key(avatar, tenant)) is not None
 
 
-def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[AvatarNote], str | None]:
+def list_notes(tenant: str | None, after: str | None, limit: int) -> tuple[list[AvatarNote], str | None]:
     """
     Return one page of avatar notes, ordered by key in the store.
 
@@ -101,20 +101,20 @@ def listed(tenant: str | None, after: str | None, limit: int) -> tuple[list[Avat
     Returns:
         The notes, and the cursor of the next page; None on the last page.
     """
-    prefix = NOTES if tenant is None else f"{NOTES}{tenant}/"
+    prefix = NOTES_PREFIX if tenant is None else f"{NOTES_PREFIX}{tenant}/"
     keys = (info.key for info in home_store().list(prefix))
-    found = list(islice((key for key in keys if after is None or key > after), limit + 1))
-    page = found[:limit]
-    notes = [note for key in page if (note := _read(key)) is not None]
-    return notes, page[-1] if len(found) > limit else None
+    keys_and_next = list(islice((key for key in keys if after is None or key > after), limit + 1))
+    page = keys_and_next[:limit]
+    notes = [note for key in page if (note := _load_note(key)) is not None]
+    return notes, page[-1] if len(keys_and_next) > limit else None
 
 
-def is_ready(avatar: str) -> bool:
+def is_cached(avatar: str) -> bool:
     """Tell whether an avatar is still in the cache. If not, the next job that needs it prepares it again."""
-    return artefacts().knows(KIND, avatar)
+    return artefact_cache().exists(AVATAR_KIND, avatar)
 
 
-def forget(avatar: str, tenant: str | None) -> bool:
+def delete_avatar(avatar: str, tenant: str | None) -> bool:
     """
     Delete a tenant's note of an avatar, and the prepared avatar if no other tenant has a note of it.
 
@@ -128,33 +128,33 @@ def forget(avatar: str, tenant: str | None) -> bool:
     Raises:
         ObjectMissing: there is no note that the tenant may see.
     """
-    own = _keys_of(avatar, tenant)
-    if not own:
+    own_keys = _note_keys(avatar, tenant)
+    if not own_keys:
         raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
-    shared = set(_keys_of(avatar, None)) - set(own)
-    if not shared and not artefacts().forget(KIND, avatar):
+    other_keys = set(_note_keys(avatar, None)) - set(own_keys)
+    if not other_keys and not artefact_cache().delete(AVATAR_KIND, avatar):
         return False
-    for key in own:
+    for key in own_keys:
         home_store().delete(key)
     return True
 
 
-def _keys_of(avatar: str, tenant: str | None) -> list[str]:
+def _note_keys(avatar: str, tenant: str | None) -> list[str]:
     if tenant is not None:
-        key = _key(avatar, tenant)
+        key = _note_key(avatar, tenant)
         return [key] if home_store().find(key) is not None else []
-    return list(_everybodys(avatar))
+    return list(_note_keys_of_all_tenants(avatar))
 
 
-def _everybodys(avatar: str) -> Iterator[str]:
-    return (info.key for info in home_store().list(NOTES) if info.key.endswith(f"/{avatar}.json"))
+def _note_keys_of_all_tenants(avatar: str) -> Iterator[str]:
+    return (info.key for info in home_store().list(NOTES_PREFIX) if info.key.endswith(f"/{avatar}.json"))
 
 
-def _key(avatar: str, tenant: str | None) -> str:
-    return f"{NOTES}{tenant or _NOBODY}/{avatar}.json"
+def _note_key(avatar: str, tenant: str | None) -> str:
+    return f"{NOTES_PREFIX}{tenant or _NO_TENANT_FOLDER}/{avatar}.json"
 
 
-def _read(key: str) -> AvatarNote | None:
+def _load_note(key: str) -> AvatarNote | None:
     """Return a note, or None if it was deleted in the meantime or is not a valid note."""
     try:
         return AvatarNote.model_validate(json.loads(read_small(home_store(), key)))

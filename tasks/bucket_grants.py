@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 
 from musetalk_core.errors import InputError
 from tasks.errors import BucketNotAllowed
-from tasks.objects import Objects, checked_key
+from tasks.objects import ObjectStore, validate_key
 from tasks.protected_paths import is_bucket_alias, key_is_above, key_is_inside
-from tasks.s3_answers import Mode
+from tasks.s3_answers import AccessMode
 from tasks.settings import get_settings
-from tasks.storage import S3Objects, home_store
+from tasks.storage import S3Store, home_store
 from tasks.tenancy import current_tenant
 
 _TENANT_PLACEHOLDER = "{tenant}"
@@ -17,14 +17,14 @@ _TENANT_PLACEHOLDER = "{tenant}"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ObjectLocation:
     """A store and the key of one object in it."""
 
-    objects: Objects
+    objects: ObjectStore
     key: str
 
 
-def locate(uri: str, mode: Mode) -> Place:
+def locate(uri: str, mode: AccessMode) -> ObjectLocation:
     """
     Return the store and the key of an `s3://bucket/key` reference, if the grants allow access.
 
@@ -40,31 +40,31 @@ def locate(uri: str, mode: Mode) -> Place:
     if scheme.lower() != "s3" or not bucket or not key:
         raise InputError(f"{uri[:200]!r} is not an s3://bucket/key reference")
     _check_grant(bucket, key, mode)
-    return Place(_granted(bucket, mode), key)
+    return ObjectLocation(_open_granted_bucket(bucket, mode), key)
 
 
-def bucket(name: str, mode: Mode) -> Objects:
+def open_bucket(name: str, mode: AccessMode) -> ObjectStore:
     """
     Return a store for a bucket that a job names. Every key is checked against the grants before each use.
 
     Raises:
         BucketNotAllowed: raised by the store's methods for a key outside the grants.
     """
-    return _granted(name, mode)
+    return _open_granted_bucket(name, mode)
 
 
-def _granted(bucket: str, mode: Mode) -> S3Objects:
-    return S3Objects(bucket, check=lambda key: _check_grant(bucket, key, mode))
+def _open_granted_bucket(bucket: str, mode: AccessMode) -> S3Store:
+    return S3Store(bucket, check=lambda key: _check_grant(bucket, key, mode))
 
 
-def _check_grant(bucket: str, key: str, mode: Mode) -> None:
+def _check_grant(bucket: str, key: str, mode: AccessMode) -> None:
     s3 = get_settings().s3
     allowed = s3.read_buckets if mode == "read" else s3.write_buckets
     _refuse_own_store(bucket, key, mode, allowed)
     if mode == "write":
-        checked_key(key)
-    _refuse_dots_in_own(bucket, key)
-    if allowed is not None and not any(_matches(pattern, bucket, key) for pattern in allowed):
+        validate_key(key)
+    _refuse_dot_segments_in_own_bucket(bucket, key)
+    if allowed is not None and not any(_matches_grant(pattern, bucket, key) for pattern in allowed):
         setting = f"MUSETALK_S3__{mode.upper()}_BUCKETS"
         raise BucketNotAllowed(
             f"Jobs may not {mode} this part of bucket {bucket}; {setting} lists what is allowed.",
@@ -72,20 +72,20 @@ def _check_grant(bucket: str, key: str, mode: Mode) -> None:
         )
 
 
-def _matches(pattern: str, bucket: str, key: str) -> bool:
+def _matches_grant(pattern: str, bucket: str, key: str) -> bool:
     if _TENANT_PLACEHOLDER in pattern:
         tenant = current_tenant()
         if tenant is None:
             return False
         pattern = pattern.replace(_TENANT_PLACEHOLDER, tenant)
-    wanted_bucket, _, prefix = pattern.removeprefix("s3://").partition("/")
+    bucket_pattern, _, prefix = pattern.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/*")
-    return fnmatchcase(bucket, wanted_bucket) and (
-        not prefix or key == prefix or (key.startswith(f"{prefix}/") and not _has_dots(key))
+    return fnmatchcase(bucket, bucket_pattern) and (
+        not prefix or key == prefix or (key.startswith(f"{prefix}/") and not _has_dot_segments(key))
     )
 
 
-def _has_dots(key: str) -> bool:
+def _has_dot_segments(key: str) -> bool:
     """
     Tell whether a key has a segment `.` or `..`.
 
@@ -95,13 +95,13 @@ def _has_dots(key: str) -> bool:
     return any(part in (".", "..") for part in key.split("/"))
 
 
-def _refuse_dots_in_own(bucket: str, key: str) -> None:
-    store = home_store() if _has_dots(key) else None
-    if isinstance(store, S3Objects) and store.bucket == bucket:
+def _refuse_dot_segments_in_own_bucket(bucket: str, key: str) -> None:
+    store = home_store() if _has_dot_segments(key) else None
+    if isinstance(store, S3Store) and store.bucket == bucket:
         raise BucketNotAllowed(f"{key[:100]!r} in bucket {bucket} has a segment '.' or '..'", bucket=bucket)
 
 
-def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...] | None) -> None:
+def _refuse_own_store(bucket: str, key: str, mode: AccessMode, allowed: tuple[str, ...] | None) -> None:
     """
     Refuse keys of the system's own store, whatever the grants say.
 
@@ -109,9 +109,9 @@ def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...
     is refused too.
     """
     store = home_store()
-    if not isinstance(store, S3Objects):
+    if not isinstance(store, S3Store):
         return
-    if is_bucket_alias(bucket) and bucket not in {_bucket_of(pattern) for pattern in allowed or ()}:
+    if is_bucket_alias(bucket) and bucket not in {_bucket_in_grant(pattern) for pattern in allowed or ()}:
         raise BucketNotAllowed(
             f"{bucket} is an access point, which is an alias of a bucket. Name the bucket itself, or ask the"
             f" operator to list {bucket} in MUSETALK_S3__{mode.upper()}_BUCKETS.",
@@ -127,5 +127,5 @@ def _refuse_own_store(bucket: str, key: str, mode: Mode, allowed: tuple[str, ...
         )
 
 
-def _bucket_of(pattern: str) -> str:
+def _bucket_in_grant(pattern: str) -> str:
     return pattern.removeprefix("s3://").partition("/")[0]

@@ -10,19 +10,19 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.media import captions as media
 from musetalk_core.media.probe import probe
 from tasks import jobs
-from tasks.artefacts import artefacts, content_key
-from tasks.limits import limits
-from tasks.policies import ALWAYS, BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.artefacts import artefact_cache, content_key
+from tasks.limits import media_limits
+from tasks.policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.settings import get_settings
 from tasks.sources import fetch_source, source_path
 
-CAPTIONED = "captioned"
+CAPTIONED_KIND = "captioned"
 CAPTIONED_FILE = "video.mp4"
 
 
-class Look(BaseModel):
+class CaptionStyle(BaseModel):
     """How captions are shown: burned into the picture or as a track, their size and side, and the CRF."""
 
     model_config = ConfigDict(frozen=True)
@@ -42,7 +42,7 @@ class FetchedCaptions(BaseModel):
     lines: int
 
 
-@task(**ALWAYS, **RETRY_IO)
+@task(**NOT_CACHED, **RETRY_IO)
 def fetch_captions(uri: str) -> FetchedCaptions:
     """
     Fetch and parse a captions file.
@@ -51,20 +51,20 @@ def fetch_captions(uri: str) -> FetchedCaptions:
         InputError: the file is missing, or is neither SubRip nor WebVTT.
     """
     with phase("fetch"):
-        source = fetch_source(jobs.resolve(uri).where, kind="text")
+        source = fetch_source(jobs.resolve_input(uri).location, kind="text")
         return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
 
 
-def captioned_key(video: SourceFile, captions: SourceFile, look: Look) -> str:
+def captioned_key(video: SourceFile, captions: SourceFile, style: CaptionStyle) -> str:
     """Return the cache key of a captioned video."""
-    shown = look.model_dump() if look.how == "burned" else {"how": look.how}
+    style_parts = style.model_dump() if style.how == "burned" else {"how": style.how}
     return content_key(
-        kind=CAPTIONED, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **shown
+        kind=CAPTIONED_KIND, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **style_parts
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Look) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def put_captions(key: str, video: SourceFile, captions: SourceFile, look: CaptionStyle) -> Artefact:
     """
     Add captions to a video and store it as `video.mp4` in the cache entry.
 
@@ -80,15 +80,22 @@ def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Look) 
     """
 
     def make(folder: Path) -> None:
-        found, source = media.read_captions(source_path(captions)), source_path(video)
-        info, ffmpeg = probe(source, limits()), get_settings().media.ffmpeg
+        caption_lines, source = media.read_captions(source_path(captions)), source_path(video)
+        info, ffmpeg = probe(source, media_limits()), get_settings().media.ffmpeg
         target = folder / CAPTIONED_FILE
         if look.how == "track":
-            media.add_track(source, info, found, target, ffmpeg=ffmpeg)
+            media.add_caption_track(source, info, caption_lines, target, ffmpeg=ffmpeg)
         else:
-            media.burn(
-                source, info, found, target, size=look.size, side=look.side, crf=look.crf, ffmpeg=ffmpeg
+            media.burn_captions(
+                source,
+                info,
+                caption_lines,
+                target,
+                size=look.size,
+                side=look.side,
+                crf=look.crf,
+                ffmpeg=ffmpeg,
             )
 
     with phase("encode"):
-        return artefacts().made_once(CAPTIONED, key, make)
+        return artefact_cache().get_or_create(CAPTIONED_KIND, key, make)

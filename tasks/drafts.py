@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from tasks.locks import give_back, try_take
+from tasks.locks import release_lock, try_acquire
 
 
-def sweep_drafts(cache: Path) -> list[Path]:
+def remove_abandoned_folders(cache: Path) -> list[Path]:
     """
     Remove the unfinished entries of killed processes from a cache.
 
@@ -22,11 +22,11 @@ def sweep_drafts(cache: Path) -> list[Path]:
     removed: list[Path] = []
     for draft in (cache / "tmp").glob("*-*.*-*"):
         lock = cache / "locks" / f"{draft.name.rpartition('.')[0]}.lock"
-        fd = try_take(lock) if lock.exists() else None
+        fd = try_acquire(lock) if lock.exists() else None
         if fd is None and lock.exists():
             continue
         shutil.rmtree(draft, ignore_errors=True)
         removed.append(draft)
         if fd is not None:
-            give_back(fd, lock)
+            release_lock(fd, lock)
     return removed

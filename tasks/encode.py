@@ -9,45 +9,45 @@ from prefect import task
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.compose import compose
-from musetalk_core.crops import Crops
+from musetalk_core.crops import CropReader
 from musetalk_core.errors import EncodeError
 from musetalk_core.masks import MaskCache
 from musetalk_core.media.encode import VideoEncoder
-from musetalk_core.media.join import encode_sound as write_sound
-from musetalk_core.media.join import join as join_files
-from tasks.artefacts import artefacts, content_key
-from tasks.inference import CROPS, ChunkRef, Talk
-from tasks.models import EngineSpec, engine
-from tasks.policies import BY_CONTENT, RETRY_IO
+from musetalk_core.media.join import encode_audio_track as write_sound
+from musetalk_core.media.join import join_chunks as join_files
+from tasks.artefacts import artefact_cache, content_key
+from tasks.inference import CROPS_KIND, ChunkRef, RenderJob
+from tasks.models import EngineSpec, get_engine
+from tasks.policies import CACHED_BY_CONTENT, RETRY_IO
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.settings import get_settings
 from tasks.sources import source_path
 
-CLIP, SOUND, VIDEO = "clip", "sound", "video"
+CLIP_KIND, SOUND_KIND, VIDEO_KIND = "clip", "sound", "video"
 CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
 
 
-def clip_key(crops: str, talk: Talk) -> str:
+def clip_key(crops: str, render_job: RenderJob) -> str:
     """Return the cache key of an encoded chunk: its crops and the encoding parameters."""
     return content_key(
-        kind=CLIP,
+        kind=CLIP_KIND,
         core=CORE_VERSION,
         crops=crops,
-        blended_by=engine(talk.engine).made_by("blend"),
-        crf=talk.crf,
-        preset=talk.preset,
-        idle=talk.idle_seed,
+        blended_by=get_engine(render_job.engine).cache_fingerprint("blend"),
+        crf=render_job.crf,
+        preset=render_job.preset,
+        idle=render_job.idle_seed,
     )
 
 
 def video_key(clips: list[str], audio: SourceFile) -> str:
     """Return the cache key of a finished video: its encoded chunks and its audio."""
-    return content_key(kind=VIDEO, core=CORE_VERSION, clips=clips, audio=audio.sha256)
+    return content_key(kind=VIDEO_KIND, core=CORE_VERSION, clips=clips, audio=audio.sha256)
 
 
-@task(**BY_CONTENT, **RETRY_IO)
-def encode_chunk(key: str, talk: Talk, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
     """
     Paste the crops of one chunk into the frames and encode them as `clip.mp4`; then delete the crops.
 
@@ -62,33 +62,33 @@ def encode_chunk(key: str, talk: Talk, chunk: ChunkRef, crops: Artefact | None) 
         def make(folder: Path) -> None:
             if crops is None:
                 raise EncodeError(f"chunk {chunk.number} was removed from the cache while it was in use")
-            _encode(talk, chunk, artefacts().path(crops), folder / CLIP_FILE)
+            _encode_frames(talk, chunk, artefact_cache().path(crops), folder / CLIP_FILE)
 
-        made = artefacts().made_once(CLIP, key, make)
+        artefact = artefact_cache().get_or_create(CLIP_KIND, key, make)
     if crops is not None:
-        artefacts().forget(CROPS, crops.key)
-    return made
+        artefact_cache().delete(CROPS_KIND, crops.key)
+    return artefact
 
 
-def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
-    settings, scene = get_settings(), talk.scene()
+def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: Path) -> None:
+    settings, scene = get_settings(), render_job.open_scene()
     pictures = compose(
         scene,
-        engine(talk.engine),
-        Crops.open(crops),
-        chunk.chunk(),
-        talk.idle_seed,
-        _masks(scene.avatar.folder, scene.avatar.folder.stat().st_ino, talk.engine),
+        get_engine(render_job.engine),
+        CropReader.open(crops),
+        chunk.to_chunk(),
+        render_job.idle_seed,
+        _mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
     )
-    known = scene.avatar.manifest
+    manifest = scene.avatar.manifest
     with (
         VideoEncoder(
             target,
-            known.width,
-            known.height,
+            manifest.width,
+            manifest.height,
             scene.rate,
-            crf=talk.crf,
-            preset=talk.preset,
+            crf=render_job.crf,
+            preset=render_job.preset,
             ffmpeg=settings.media.ffmpeg,
         ) as encoder,
         closing(pictures),
@@ -98,7 +98,7 @@ def _encode(talk: Talk, chunk: ChunkRef, crops: Path, target: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def _masks(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
+def _mask_cache(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
     """Return the mask cache of an avatar, shared by all its chunks. The inode detects a replaced folder."""
     del avatar, inode, spec
     return MaskCache()
@@ -106,10 +106,10 @@ def _masks(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
 
 def sound_key(audio: SourceFile) -> str:
     """Return the cache key of an encoded audio track."""
-    return content_key(kind=SOUND, core=CORE_VERSION, audio=audio.sha256)
+    return content_key(kind=SOUND_KIND, core=CORE_VERSION, audio=audio.sha256)
 
 
-@task(**BY_CONTENT, **RETRY_IO)
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
 def encode_sound(key: str, audio: SourceFile) -> Artefact:
     """
     Encode the audio as `sound.m4a`, concurrently with rendering. Videos with the same audio share it.
@@ -118,16 +118,16 @@ def encode_sound(key: str, audio: SourceFile) -> Artefact:
         key:   `sound_key` of the other arguments.
         audio: the fetched audio.
     """
-    with phase("encode", beside=True):
+    with phase("encode", concurrent=True):
 
         def make(folder: Path) -> None:
             write_sound(source_path(audio), folder / SOUND_FILE, ffmpeg=get_settings().media.ffmpeg)
 
-        return artefacts().made_once(SOUND, key, make)
+        return artefact_cache().get_or_create(SOUND_KIND, key, make)
 
 
-@task(**BY_CONTENT, **RETRY_IO)
-def join(key: str, talk: Talk, clips: list[Artefact], sound: Artefact) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def join(key: str, talk: RenderJob, clips: list[Artefact], sound: Artefact) -> Artefact:
     """
     Concatenate the encoded chunks and add the audio, without re-encoding, as `video.mp4`.
 
@@ -140,8 +140,8 @@ def join(key: str, talk: Talk, clips: list[Artefact], sound: Artefact) -> Artefa
     with phase("join"):
 
         def make(folder: Path) -> None:
-            files = [artefacts().file(clip, CLIP_FILE) for clip in clips]
-            track = artefacts().file(sound, SOUND_FILE)
+            files = [artefact_cache().file(clip, CLIP_FILE) for clip in clips]
+            track = artefact_cache().file(sound, SOUND_FILE)
             join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate))
 
-        return artefacts().made_once(VIDEO, key, make)
+        return artefact_cache().get_or_create(VIDEO_KIND, key, make)

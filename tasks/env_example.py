@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.settings import PREFIX, Settings
-from tasks.settings_seeds import SEED_NAMES
+from tasks.settings_seeds import LEGACY_NAMES
 
 
 def env_example() -> str:
@@ -24,25 +24,25 @@ def env_example() -> str:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             parts.append(f"\n# --- {_first_line(kind)}\n")
             parts.extend(
-                _entry(f"{PREFIX}{name}__{inner}", of, _aliases(name, inner))
+                _variable_lines(f"{PREFIX}{name}__{inner}", of, _legacy_names(name, inner))
                 for inner, of in kind.model_fields.items()
             )
         else:
-            parts.append(_entry(f"{PREFIX}{name}", field, ()))
+            parts.append(_variable_lines(f"{PREFIX}{name}", field, ()))
     return "".join(parts)
 
 
-def _entry(name: str, field: FieldInfo, aliases: tuple[str, ...]) -> str:
-    meaning = f"# {field.description}\n" if field.description else ""
-    older = f"# Older names: {', '.join(aliases)}\n" if aliases and not field.description else ""
-    return f"{meaning}{older}#{name.upper()}={_shown(field.default)}\n"
+def _variable_lines(name: str, field: FieldInfo, aliases: tuple[str, ...]) -> str:
+    description_line = f"# {field.description}\n" if field.description else ""
+    legacy_line = f"# Older names: {', '.join(aliases)}\n" if aliases and not field.description else ""
+    return f"{description_line}{legacy_line}#{name.upper()}={_format_default(field.default)}\n"
 
 
-def _aliases(group: str, field: str) -> tuple[str, ...]:
-    return SEED_NAMES.get((group, field), ())
+def _legacy_names(group: str, field: str) -> tuple[str, ...]:
+    return LEGACY_NAMES.get((group, field), ())
 
 
-def _shown(default: object) -> str:
+def _format_default(default: object) -> str:
     match default:
         case None:
             return ""

@@ -78,7 +78,7 @@ class PullFailed(ModelNotInstalled):
     """Model files could not be downloaded; the message states the reason and the next step."""
 
 
-class NotOffered(PullFailed):
+class NotAvailable(PullFailed):
     """The source has no such file, or denies access to it; another source may have it."""
 
 
@@ -94,13 +94,13 @@ class DeliveryFailed(RenderError):
     code = "delivery_failed"
 
 
-class SweepFailed(RenderError):
+class MaintenanceFailed(RenderError):
     """One or more maintenance tasks of the janitor failed; the others were completed."""
 
     code = "sweep_failed"
 
 
-class DirectNotOffered(StorageError):
+class DirectUploadUnavailable(StorageError):
     """The system's own store accepts no direct uploads."""
 
     code = "direct_not_offered"

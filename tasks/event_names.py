@@ -4,5 +4,5 @@ from typing import Final
 
 NOTIFY_PROGRESS_TAG: Final = "notify-progress"
 """Tag of runs that emit progress events; other runs emit none."""
-PROGRESSED: Final = "musetalk.job.progressed"
+PROGRESS_EVENT: Final = "musetalk.job.progressed"
 """Name of the progress event; its payload has a `number`, counted from 1."""

@@ -7,17 +7,17 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core.media.info import MediaInfo
-from musetalk_core.media.probe import probe, require_picture, require_sound
+from musetalk_core.media.probe import probe, require_audio, require_picture
 from tasks import jobs
 from tasks.internal_files import InternalFile
-from tasks.limits import limits
-from tasks.policies import ALWAYS, RETRY_IO
+from tasks.limits import media_limits
+from tasks.policies import NOT_CACHED, RETRY_IO
 from tasks.refs import SourceFile
 from tasks.reports import phase
 from tasks.sources import fetch_source, source_path
 
 
-class Fetched(BaseModel):
+class FetchedInput(BaseModel):
     """An input that was fetched to this machine and probed."""
 
     model_config = ConfigDict(frozen=True)
@@ -33,8 +33,8 @@ class Fetched(BaseModel):
     """Cache key of the spoken text of this audio, if one of our speech jobs made it."""
 
 
-@task(**ALWAYS, **RETRY_IO)
-def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> Fetched:
+@task(**NOT_CACHED, **RETRY_IO)
+def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> FetchedInput:
     """
     Fetch and check one input.
 
@@ -46,20 +46,20 @@ def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> Fetch
         InputError: the input is missing, unreachable, too large or damaged, or lacks the stream.
     """
     with phase("fetch"):
-        found = jobs.resolve(given)
-        source = fetch_source(found.where, kind=wanted)
-        info = probe(source_path(source), limits())
-        require = require_picture if wanted == "video" else require_sound
+        resolved = jobs.resolve_input(given)
+        source = fetch_source(resolved.location, kind=wanted)
+        info = probe(source_path(source), media_limits())
+        require = require_picture if wanted == "video" else require_audio
         require(info)
-        return Fetched(
+        return FetchedInput(
             given=given if isinstance(given, str) else None,
             source=source,
             duration_s=None if info.duration_s is None else float(info.duration_s),
-            rate=_rate(info),
+            rate=_rate_text(info),
             frames=info.video.frames or 1 if info.video else 0,
-            phones_of=found.speech,
+            phones_of=resolved.speech,
         )
 
 
-def _rate(info: MediaInfo) -> str | None:
+def _rate_text(info: MediaInfo) -> str | None:
     return str(Fraction(info.video.rate)) if info.video and info.kind == "video" else None

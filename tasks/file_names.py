@@ -17,7 +17,7 @@ MAX_KEY_BYTES: Final = 1024
 
 _FALLBACK: Final = "file"
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _VISIBLE_FORMATS: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
 """Format characters that have a shape: Arabic and Syriac number and verse signs."""
 _VIRAMA: Final = 9
@@ -61,7 +61,7 @@ def safe_stem(name: str) -> str:
     return stem if _has_content(stem) else _FALLBACK
 
 
-def checked_name(name: str) -> str:
+def validate_name(name: str) -> str:
     """
     Check a file name from a caller.
 
@@ -78,10 +78,10 @@ def checked_name(name: str) -> str:
     if normal.startswith("."):
         raise ValueError("an output name cannot start with a dot")
     if _clean(normal) != normal:
-        bad = next(c for c, kept in _clean_characters(normal) if kept != c)
-        called = unicodedata.name(bad, "a control character")
+        bad_character = next(c for c, kept in _clean_characters(normal) if kept != c)
+        character_name = unicodedata.name(bad_character, "a control character")
         raise ValueError(
-            f"an output name cannot contain U+{ord(bad):04X} ({called}):"
+            f"an output name cannot contain U+{ord(bad_character):04X} ({character_name}):"
             " separators, control characters, direction marks and stray zero-width characters are not allowed"
         )
     if len(normal.encode()) > MAX_NAME_BYTES:
@@ -89,7 +89,7 @@ def checked_name(name: str) -> str:
     return normal
 
 
-def output_name(video_name: str, audio_name: str, given: str | None = None) -> str:
+def output_name(video_name: str, audio_name: str, requested: str | None = None) -> str:
     """
     Return the name of a rendered video: the requested one or `<video stem>_<audio stem>`, with `.mp4`.
 
@@ -104,11 +104,11 @@ def output_name(video_name: str, audio_name: str, given: str | None = None) -> s
     Raises:
         ValueError: see `validate_name`.
     """
-    if given is None:
+    if requested is None:
         return fit_name(f"{safe_stem(video_name)}_{safe_stem(audio_name)}", ".mp4")
-    checked = checked_name(given)
+    checked = validate_name(requested)
     stem = checked[: -len(".mp4")] if checked.lower().endswith(".mp4") else checked
-    return fit_name(checked_name(stem), ".mp4")
+    return fit_name(validate_name(stem), ".mp4")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def split_name(name: str) -> tuple[str, str]:
     return (stem, f".{ending}") if dot and stem.strip(".") and len(ending.encode()) <= 16 else (name, "")
 
 
-def fit_name(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
+def fit_name(stem: str, ending: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """
     Join a stem and an ending; a stem that is too long is truncated and gets eight digits of its hash.
 
@@ -126,13 +126,13 @@ def fit_name(stem: str, ending: str, room: int = MAX_NAME_BYTES) -> str:
         ending:    the ending, never truncated.
         max_bytes: limit of the name in bytes of UTF-8.
     """
-    if len(stem.encode()) + len(ending.encode()) <= room:
+    if len(stem.encode()) + len(ending.encode()) <= max_bytes:
         return stem + ending
     tail = f"_{hashlib.sha256(stem.encode()).hexdigest()[:8]}{ending}"
-    return _cut(stem, room - len(tail.encode())) + tail
+    return _truncate(stem, max_bytes - len(tail.encode())) + tail
 
 
-def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> list[str]:
+def with_suffix(names: Sequence[str], suffix: str, max_bytes: int = MAX_NAME_BYTES) -> list[str]:
     """
     Add the same suffix before the extension of each name of a set.
 
@@ -142,12 +142,12 @@ def with_suffix(names: Sequence[str], mark: str, room: int = MAX_NAME_BYTES) -> 
         max_bytes: limit of a name in bytes of UTF-8.
     """
     split = [split_name(name) for name in names]
-    tail = f"_{mark}" if mark else ""
+    tail = f"_{suffix}" if suffix else ""
     longest = max(len(ending.encode()) for _, ending in split)
-    return [fit_name(stem, tail, room - longest) + ending for stem, ending in split]
+    return [fit_name(stem, tail, max_bytes - longest) + ending for stem, ending in split]
 
 
-def key_prefix_and_room(prefix: str) -> tuple[str, int]:
+def key_prefix_and_name_limit(prefix: str) -> tuple[str, int]:
     """
     Return a folder's key prefix with its slash, and the number of bytes that remain for a file name.
 
@@ -176,9 +176,9 @@ def _clean_characters(text: str) -> Iterator[tuple[str, str]]:
     """Yield each character with its replacement: itself, `_` or nothing."""
     before = ""
     for number, c in enumerate(text):
-        kept = _clean_character(c, before, text[number + 1 : number + 2])
-        yield c, kept
-        before = kept or before
+        replacement = _clean_character(c, before, text[number + 1 : number + 2])
+        yield c, replacement
+        before = replacement or before
 
 
 def _clean_character(c: str, before: str, after: str) -> str:
@@ -186,8 +186,8 @@ def _clean_character(c: str, before: str, after: str) -> str:
     if _is_separator(c) or kind in {"Cc", "Cs", "Zl", "Zp"} or (kind == "Cn" and ord(c) & 0xFFFE == 0xFFFE):
         return "_"
     if c in {_ZWNJ, _ZWJ}:  # Persian, Indic scripts and emoji need them between two characters
-        return c if _joins(before) and _joins(after) else ""
-    if c in _BIDI or (kind == "Cf" and c not in _VISIBLE_FORMATS):
+        return c if _is_joinable(before) and _is_joinable(after) else ""
+    if c in _BIDI_CONTROLS or (kind == "Cf" and c not in _VISIBLE_FORMATS):
         return ""
     return c
 
@@ -197,7 +197,7 @@ def _is_separator(c: str) -> bool:
     return not {"/", "\\"}.isdisjoint(unicodedata.normalize("NFKC", c))
 
 
-def _joins(c: str) -> bool:
+def _is_joinable(c: str) -> bool:
     return bool(c) and unicodedata.category(c)[0] in "LMS"
 
 
@@ -205,9 +205,9 @@ def _has_content(text: str) -> bool:
     return any(c != "." and unicodedata.category(c)[0] not in "ZC" for c in text)
 
 
-def _cut(text: str, room: int) -> str:
+def _truncate(text: str, max_bytes: int) -> str:
     """Return the longest prefix of at most `room` bytes that ends between two graphemes."""
-    end = len(text.encode()[: max(room, 0)].decode(errors="ignore"))
+    end = len(text.encode()[: max(max_bytes, 0)].decode(errors="ignore"))
     while end > 0 and not _is_boundary(text, end):
         end -= 1
     return text[:end].rstrip()

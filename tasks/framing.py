@@ -6,20 +6,20 @@ from prefect import task
 
 from musetalk_core import CORE_VERSION, framing
 from musetalk_core.faces.following import FaceChoice
-from tasks.artefacts import artefacts, content_key
-from tasks.limits import limits
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.artefacts import artefact_cache, content_key
+from tasks.limits import media_limits
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
 
-FRAMED, PNG = "framed", "picture.png"
+FRAMED_KIND, FRAMED_FILE = "framed", "picture.png"
 
 
-def framed_key(source: SourceFile, frame: framing.Frame, face: FaceChoice) -> str:
+def framed_key(source: SourceFile, frame: framing.CropOptions, face: FaceChoice) -> str:
     """Return the cache key of a cropped picture: the source, the crop, the size and the choice of face."""
     return content_key(
-        kind=FRAMED,
+        kind=FRAMED_KIND,
         core=CORE_VERSION,
         source=source.sha256,
         crop=frame.crop,
@@ -29,8 +29,8 @@ def framed_key(source: SourceFile, frame: framing.Frame, face: FaceChoice) -> st
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def frame_picture(key: str, source: SourceFile, frame: framing.Frame, face: FaceChoice) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def frame_picture(key: str, source: SourceFile, frame: framing.CropOptions, face: FaceChoice) -> Artefact:
     """
     Crop a still picture around a face, scale it down, and store it as `picture.png` in the cache entry.
 
@@ -47,6 +47,8 @@ def frame_picture(key: str, source: SourceFile, frame: framing.Frame, face: Face
     with phase("fetch"):
 
         def make(folder: Path) -> None:
-            framing.framed(source_path(source), folder / PNG, frame, face, limits())
+            framing.write_cropped_still(
+                source_path(source), folder / FRAMED_FILE, frame, face, media_limits()
+            )
 
-        return artefacts().made_once(FRAMED, key, make)
+        return artefact_cache().get_or_create(FRAMED_KIND, key, make)

@@ -16,27 +16,27 @@ from typing import Any
 import httpcore
 import httpx
 
-from tasks.addresses import judged_answers
+from tasks.addresses import validate_addresses
 
-Resolve = Callable[[str, int], Sequence[str]]
+Resolver = Callable[[str, int], Sequence[str]]
 """Returns the IP addresses of a host and port; raises OSError if the host does not resolve."""
 
-RESOLVE_S = 5.0
-_REFUSED = "destination not allowed"
+RESOLVE_TIMEOUT_S = 5.0
+_DENIED_MESSAGE = "destination not allowed"
 
 
 class DestinationDenied(httpcore.ConnectError):
     """The host resolves to a denied IP address."""
 
 
-def resolve(host: str, port: int) -> Sequence[str]:
+def resolve_host(host: str, port: int) -> Sequence[str]:
     """Resolve a host with the system's resolver: a timeout of 5 s, at most eight lookups at a time."""
-    question = _resolvers().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    return [str(answer[4][0]) for answer in question.result(RESOLVE_S)]
+    lookup = _resolver_pool().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    return [str(answer[4][0]) for answer in lookup.result(RESOLVE_TIMEOUT_S)]
 
 
 @lru_cache(maxsize=1)
-def _resolvers() -> ThreadPoolExecutor:
+def _resolver_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(8, thread_name_prefix="resolve")
 
 
@@ -44,7 +44,11 @@ class GuardedBackend(httpcore.NetworkBackend):
     """A network backend that resolves hosts, connects only to allowed addresses, and has a deadline."""
 
     def __init__(
-        self, resolve: Resolve, trusted: Callable[[str, int], bool], denied: Iterable[str], deadline: float
+        self,
+        resolve: Resolver,
+        is_trusted: Callable[[str, int], bool],
+        denied_networks: Iterable[str],
+        deadline: float,
     ) -> None:
         """
         Create a backend for one request and its redirects.
@@ -55,7 +59,7 @@ class GuardedBackend(httpcore.NetworkBackend):
             denied_networks: networks that are denied for every host.
             deadline:        time of `time.monotonic()` after which nothing is read or written.
         """
-        self._resolve, self._trusted, self._denied = resolve, trusted, tuple(denied)
+        self._resolve, self._is_trusted, self._denied_networks = resolve, is_trusted, tuple(denied_networks)
         self._deadline = deadline
         self._real = httpcore.SyncBackend()
 
@@ -72,9 +76,11 @@ class GuardedBackend(httpcore.NetworkBackend):
             answers = self._resolve(host, port)
         except (OSError, TimeoutError, UnicodeError) as error:
             raise httpcore.ConnectError("the name does not resolve") from error
-        addresses = judged_answers(answers, trusted=self._trusted(host, port), denied_networks=self._denied)
+        addresses = validate_addresses(
+            answers, trusted=self._is_trusted(host, port), denied_networks=self._denied_networks
+        )
         if not addresses:
-            raise DestinationDenied(_REFUSED)
+            raise DestinationDenied(_DENIED_MESSAGE)
         for address in addresses[:-1]:
             try:
                 return self._dial(address, port, timeout)
@@ -83,21 +89,21 @@ class GuardedBackend(httpcore.NetworkBackend):
         return self._dial(addresses[-1], port, timeout)
 
     def _dial(self, address: str, port: int, timeout: float | None) -> httpcore.NetworkStream:
-        real = self._real.connect_tcp(address, port, _left(self._deadline, timeout))
-        return _TimedStream(real, self._deadline)
+        real = self._real.connect_tcp(address, port, _remaining_s(self._deadline, timeout))
+        return _DeadlineStream(real, self._deadline)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
         """Raise DestinationDenied: no URL may lead to a Unix socket of this machine."""
-        raise DestinationDenied(_REFUSED)
+        raise DestinationDenied(_DENIED_MESSAGE)
 
     def sleep(self, seconds: float) -> None:
         """Sleep for some seconds."""
         self._real.sleep(seconds)
 
 
-class _TimedStream(httpcore.NetworkStream):
+class _DeadlineStream(httpcore.NetworkStream):
     """A connection whose timeouts never exceed the deadline, even if bytes arrive slowly."""
 
     def __init__(self, real: httpcore.NetworkStream, deadline: float) -> None:
@@ -105,11 +111,11 @@ class _TimedStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read at most `max_bytes` bytes."""
-        return self._real.read(max_bytes, _left(self._deadline, timeout))
+        return self._real.read(max_bytes, _remaining_s(self._deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all bytes."""
-        self._real.write(buffer, _left(self._deadline, timeout))
+        self._real.write(buffer, _remaining_s(self._deadline, timeout))
 
     def close(self) -> None:
         """Close the connection."""
@@ -119,31 +125,31 @@ class _TimedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Start TLS; the certificate is verified for the host name, not for the IP address."""
-        real = self._real.start_tls(ssl_context, server_hostname, _left(self._deadline, timeout))
-        return _TimedStream(real, self._deadline)
+        real = self._real.start_tls(ssl_context, server_hostname, _remaining_s(self._deadline, timeout))
+        return _DeadlineStream(real, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         """Return extra information of the wrapped connection."""
         return self._real.get_extra_info(info)
 
 
-def _left(deadline: float, timeout: float | None) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
+def _remaining_s(deadline: float, timeout: float | None) -> float:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise httpcore.ReadTimeout("the deadline of this request passed")
-    return left if timeout is None else min(left, timeout)
+    return remaining if timeout is None else min(remaining, timeout)
 
 
 def guarded_client(backend: GuardedBackend, timeout: httpx.Timeout) -> httpx.Client:
     """Create a client on a guarded backend, without proxies, environment variables or redirects."""
-    transport = httpx.HTTPTransport(verify=_tls(), trust_env=False)
+    transport = httpx.HTTPTransport(verify=_tls_context(), trust_env=False)
     transport._pool.close()  # pyright: ignore[reportPrivateUsage]  see the module's docstring
     transport._pool = httpcore.ConnectionPool(  # pyright: ignore[reportPrivateUsage]
-        ssl_context=_tls(), network_backend=backend, max_connections=4
+        ssl_context=_tls_context(), network_backend=backend, max_connections=4
     )
     return httpx.Client(transport=transport, trust_env=False, follow_redirects=False, timeout=timeout)
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)

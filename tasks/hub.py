@@ -21,25 +21,25 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from musetalk_core.weights.records import Hub
-from tasks.errors import NotOffered, PullFailed
+from tasks.errors import NotAvailable, PullFailed
 from tasks.objects import OnBytes
-from tasks.partial import Part
+from tasks.partial import PartialFile
 from tasks.settings import WeightsSettings
 
 _log = logging.getLogger(__name__)
-_WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+_RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Delays before retries after attempts that made no progress; after the last one the download fails."""
-_LONGEST_WAIT_S: Final = 60.0
+_MAX_RETRY_DELAY_S: Final = 60.0
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=10.0)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_SPAN: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
-_TRANSIENT: Final = {408, 425, 429, 500, 502, 503, 504}
-_WHO: Final = {"user-agent": "musetalk-flows"}
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
+_TRANSIENT_STATUSES: Final = {408, 425, 429, 500, 502, 503, 504}
+_USER_AGENT: Final = {"user-agent": "musetalk-flows"}
 """Replaces the library's User-Agent, which lists the installed packages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class HubFile:
     """
     A file on the hub, pinned to a commit.
 
@@ -66,7 +66,7 @@ class Offer:
         return f"{self.source.repo}/{self.source.file}@{self.commit[:12]}"
 
 
-class _Broken(Exception):
+class _TransferInterrupted(Exception):
     """An attempt failed with a transient error; `wait_s` is the server's Retry-After in seconds."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
@@ -87,7 +87,7 @@ class HubClient:
         """Return the token of the settings, else None for the library's own token on its default hub only."""
         return self._token or (None if self._endpoint is None else False)
 
-    def look(self, source: Hub) -> Offer:
+    def probe(self, source: Hub) -> HubFile:
         """
         Return commit, ETag and size of a file without downloading it.
 
@@ -95,25 +95,27 @@ class HubClient:
             NotAvailable: the hub has no such file, or denies access to it.
             PullFailed:   the hub does not respond.
         """
-        waits = iter(_WAITS_S)
+        delays = iter(_RETRY_DELAYS_S)
         while True:
             try:
-                return self._looked(source)
-            except _Broken as error:
-                self._pause(waits, source, error)
+                return self._probe_once(source)
+            except _TransferInterrupted as error:
+                self._wait_before_retry(delays, source, error)
 
-    def _looked(self, source: Hub) -> Offer:
+    def _probe_once(self, source: Hub) -> HubFile:
         url = self._url(source, source.revision)
-        with self._said(source):
-            found = get_hf_file_metadata(url, token=self._auth, endpoint=self._endpoint, headers=dict(_WHO))
-        if not found.etag or not found.commit_hash:
+        with self._translate_errors(source):
+            metadata = get_hf_file_metadata(
+                url, token=self._auth, endpoint=self._endpoint, headers=dict(_USER_AGENT)
+            )
+        if not metadata.etag or not metadata.commit_hash:
             raise PullFailed(
-                f"{self._name} is not a model hub: its response lacks the version of"
+                f"{self._display_name} is not a model hub: its response lacks the version of"
                 f" {source.repo}/{source.file}."
             )
-        return Offer(source, found.commit_hash, found.etag, found.size)
+        return HubFile(source, metadata.commit_hash, metadata.etag, metadata.size)
 
-    def fetch_into(self, part: Part, offer: Offer, on_bytes: OnBytes) -> None:
+    def fetch_into(self, part: PartialFile, hub_file: HubFile, on_bytes: OnBytes) -> None:
         """
         Download the rest of a file into `part`, with retries.
 
@@ -126,105 +128,111 @@ class HubClient:
             NotAvailable, PullFailed: as `probe`.
             DiskFull: the disk is full.
         """
-        waits = iter(_WAITS_S)
-        while offer.size is None or part.size != offer.size:
-            before = part.size
+        delays = iter(_RETRY_DELAYS_S)
+        while hub_file.size is None or part.size != hub_file.size:
+            size_before = part.size
             try:
-                self._receive(part, offer, on_bytes)
-            except _Broken as error:
-                if part.size > before:
-                    waits = iter(_WAITS_S)
-                self._pause(waits, offer.source, error)
+                self._receive(part, hub_file, on_bytes)
+            except _TransferInterrupted as error:
+                if part.size > size_before:
+                    delays = iter(_RETRY_DELAYS_S)
+                self._wait_before_retry(delays, hub_file.source, error)
             else:
                 return
 
-    def _receive(self, part: Part, offer: Offer, on_bytes: OnBytes) -> None:
-        headers = build_hf_headers(token=self._auth, headers=dict(_WHO)) | {"Accept-Encoding": "identity"}
+    def _receive(self, part: PartialFile, hub_file: HubFile, on_bytes: OnBytes) -> None:
+        headers = build_hf_headers(token=self._auth, headers=dict(_USER_AGENT)) | {
+            "Accept-Encoding": "identity"
+        }
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
         # the hub's URL and not that of the storage behind it, whose signature expires; the client removes
         # the token when the hub redirects there
-        url = self._url(offer.source, offer.commit)
+        url = self._url(hub_file.source, hub_file.commit)
         with (
-            self._said(offer.source),
-            get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer,
+            self._translate_errors(hub_file.source),
+            get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as response,
         ):
-            if answer.status_code == 416:
+            if response.status_code == 416:
                 _restart(part, on_bytes)
-                raise _Broken("the range does not exist")
-            hf_raise_for_status(answer)
-            if _start(answer) != part.size:
+                raise _TransferInterrupted("the range does not exist")
+            hf_raise_for_status(response)
+            if _first_byte_offset(response) != part.size:
                 _restart(part, on_bytes)
-                if _start(answer) != 0:
-                    raise _Broken("the server sent another range than requested")
-            for block in answer.iter_bytes():
+                if _first_byte_offset(response) != 0:
+                    raise _TransferInterrupted("the server sent another range than requested")
+            for block in response.iter_bytes():
                 part.write(block)
                 on_bytes(len(block))
-        if offer.size is not None and part.size < offer.size:
-            raise _Broken("the server sent fewer bytes than announced")
-        if offer.size is not None and part.size > offer.size:
+        if hub_file.size is not None and part.size < hub_file.size:
+            raise _TransferInterrupted("the server sent fewer bytes than announced")
+        if hub_file.size is not None and part.size > hub_file.size:
             _restart(part, on_bytes)
-            raise PullFailed(f"{self._name} sent more bytes of {offer.name} than announced.")
+            raise PullFailed(f"{self._display_name} sent more bytes of {hub_file.name} than announced.")
 
-    def _pause(self, waits: Iterator[float], source: Hub, error: _Broken) -> None:
+    def _wait_before_retry(self, delays: Iterator[float], source: Hub, error: _TransferInterrupted) -> None:
         """
         Wait before the next attempt.
 
         Raises:
             PullFailed: no attempts are left.
         """
-        wait_s = next(waits, None)
-        if wait_s is None:
+        delay_s = next(delays, None)
+        if delay_s is None:
             raise PullFailed(
-                f"{self._name} could not deliver {source.repo}/{source.file}: {error}. Run the command again"
+                f"{self._display_name} could not deliver {source.repo}/{source.file}: {error}. Run the command again"
                 " later; it resumes the download."
             ) from error
         _log.warning("%s/%s: %s; retrying", source.repo, source.file, error)
-        time.sleep(min(max(wait_s, error.wait_s), _LONGEST_WAIT_S))
+        time.sleep(min(max(delay_s, error.wait_s), _MAX_RETRY_DELAY_S))
 
     def _url(self, source: Hub, revision: str) -> str:
         return hf_hub_url(source.repo, source.file, revision=revision, endpoint=self._endpoint)
 
     @property
-    def _name(self) -> str:
+    def _display_name(self) -> str:
         return f"The hub at {self._endpoint}" if self._endpoint else "The model hub"
 
     @contextmanager
-    def _said(self, source: Hub) -> Generator[None]:
+    def _translate_errors(self, source: Hub) -> Generator[None]:
         """Translate errors of the library and its HTTP client to `tasks.errors`."""
         try:
             yield
         except OfflineModeIsEnabled as error:
             raise PullFailed("HF_HUB_OFFLINE is set. Unset it to pull models.") from error
         except HfHubHTTPError as error:
-            raise self._refused(source, error.response) from error
+            raise self._http_error(source, error.response) from error
         except httpx2.TransportError as error:
-            raise _Broken(f"{type(error).__name__}: {error}") from error
+            raise _TransferInterrupted(f"{type(error).__name__}: {error}") from error
 
-    def _refused(self, source: Hub, answer: httpx2.Response) -> Exception:
-        status, what = answer.status_code, f"{source.repo}/{source.file}"
-        if status in _TRANSIENT:
-            after = answer.headers.get("retry-after", "")
-            return _Broken(f"the server responded with {status}", float(after) if after.isdecimal() else 0.0)
+    def _http_error(self, source: Hub, response: httpx2.Response) -> Exception:
+        status, file_name = response.status_code, f"{source.repo}/{source.file}"
+        if status in _TRANSIENT_STATUSES:
+            retry_after = response.headers.get("retry-after", "")
+            return _TransferInterrupted(
+                f"the server responded with {status}", float(retry_after) if retry_after.isdecimal() else 0.0
+            )
         if status in (401, 403):
-            return NotOffered(
-                f"{self._name} denied access to {what} (status {status}): it is gated, private, or does not"
+            return NotAvailable(
+                f"{self._display_name} denied access to {file_name} (status {status}): it is gated, private, or does not"
                 f" exist. Accept its license on the page of {source.repo}, and set MUSETALK_WEIGHTS__TOKEN"
                 " to a token that may read it."
             )
         if status == 404:
-            return NotOffered(f"{self._name} has no {what} (revision {source.revision}).")
-        return PullFailed(f"{self._name} responded with status {status} to a request for {what}.")
+            return NotAvailable(f"{self._display_name} has no {file_name} (revision {source.revision}).")
+        return PullFailed(
+            f"{self._display_name} responded with status {status} to a request for {file_name}."
+        )
 
 
-def _restart(part: Part, on_bytes: OnBytes) -> None:
+def _restart(part: PartialFile, on_bytes: OnBytes) -> None:
     on_bytes(-part.size)
     part.restart()
 
 
-def _start(answer: httpx2.Response) -> int:
+def _first_byte_offset(response: httpx2.Response) -> int:
     """Return the offset of the response's first byte in the file; -1 if the server does not say."""
-    if answer.status_code != 206:
+    if response.status_code != 206:
         return 0
-    span = _SPAN.fullmatch(answer.headers.get("content-range", ""))
-    return int(span.group(1)) if span else -1
+    content_range = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    return int(content_range.group(1)) if content_range else -1

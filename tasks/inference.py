@@ -12,21 +12,21 @@ from musetalk_core import CORE_VERSION, avatar
 from musetalk_core.plan import Chunk
 from musetalk_core.render import NoFacePolicy, Scene
 from musetalk_core.render import render_chunk as render
-from musetalk_core.rows import RowFile
-from tasks.artefacts import artefacts, content_key
+from musetalk_core.rows import Float32RowFile
+from tasks.artefacts import artefact_cache, content_key
 from tasks.avatar import PreparedAvatar
-from tasks.models import EngineSpec, engine
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.models import EngineSpec, get_engine
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.settings import get_settings
 from tasks.sources import source_path
 from tasks.speech import SpeechFeatures
 
-CROPS = "crops"
+CROPS_KIND = "crops"
 
 
-class Talk(BaseModel):
+class RenderJob(BaseModel):
     """The parameters that all chunks of one lip-sync job share."""
 
     model_config = ConfigDict(frozen=True)
@@ -41,18 +41,18 @@ class Talk(BaseModel):
     crf: int
     preset: str
 
-    def scene(self) -> Scene:
+    def open_scene(self) -> Scene:
         """Open the avatar and the source, for rendering."""
-        folder = artefacts().path(self.avatar.artefact)
-        prepared = _avatar(folder, folder.stat().st_ino)
+        folder = artefact_cache().path(self.avatar.artefact)
+        prepared = _load_avatar(folder, folder.stat().st_ino)
         return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
 
 
 @lru_cache(maxsize=2)
-def _avatar(folder: Path, inode: int) -> avatar.Avatar:
+def _load_avatar(folder: Path, inode: int) -> avatar.Avatar:
     """Load an avatar once for all its chunks. The inode differs if the avatar was prepared again."""
     del inode
-    return avatar.load(folder)
+    return avatar.load_avatar(folder)
 
 
 class ChunkRef(BaseModel):
@@ -64,33 +64,33 @@ class ChunkRef(BaseModel):
     start: int
     stop: int
 
-    def chunk(self) -> Chunk:
+    def to_chunk(self) -> Chunk:
         """Return the chunk as the core's type."""
         return Chunk(self.number, self.start, self.stop)
 
 
-def crops_key(talk: Talk, chunk: Chunk) -> str:
+def crops_key(render_job: RenderJob, chunk: Chunk) -> str:
     """Return the cache key of rendered crops: avatar, speech features, engine, rate and frame range."""
     return content_key(
-        kind=CROPS,
+        kind=CROPS_KIND,
         core=CORE_VERSION,
-        avatar=talk.avatar.artefact.key,
-        features=talk.features.artefact.key,
-        made_by=engine(talk.engine).made_by("crops"),
-        rate=talk.rate,
-        no_face=talk.no_face,
+        avatar=render_job.avatar.artefact.key,
+        features=render_job.features.artefact.key,
+        made_by=get_engine(render_job.engine).cache_fingerprint("crops"),
+        rate=render_job.rate,
+        no_face=render_job.no_face,
         start=chunk.start,
         stop=chunk.stop,
     )
 
 
-def _fair_share() -> int:
+def _default_threads() -> int:
     """Return half of the cores, 1 to 4: the previous chunk is encoded meanwhile, and the GIL limits gains."""
     return min(4, max(1, (os.cpu_count() or 1) // 2))
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
     """
     Render the face crops of one chunk into a cache entry.
 
@@ -103,17 +103,17 @@ def render_chunk(key: str, talk: Talk, chunk: ChunkRef) -> Artefact:
     with phase("render", total) as report:
 
         def make(folder: Path) -> None:
-            renderer = engine(talk.engine)
-            before = renderer.counts
+            renderer = get_engine(talk.engine)
+            counts_before = renderer.render_stats
             render(
-                talk.scene(),
+                talk.open_scene(),
                 renderer,
-                RowFile.open(artefacts().path(talk.features.artefact)),
-                chunk.chunk(),
+                Float32RowFile.open(artefact_cache().path(talk.features.artefact)),
+                chunk.to_chunk(),
                 folder,
-                threads=get_settings().render.threads or _fair_share(),
+                threads=get_settings().render.threads or _default_threads(),
                 on_frames=lambda done: report.advance("render", chunk.start + done, total),
             )
-            report.rendered(renderer.counts.since(before))
+            report.add_render_stats(renderer.render_stats.since(counts_before))
 
-        return artefacts().made_once(CROPS, key, make, shared=False)
+        return artefact_cache().get_or_create(CROPS_KIND, key, make, shared=False)

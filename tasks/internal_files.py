@@ -40,9 +40,9 @@ class ArtefactFile(Ref):
 InternalFile = StoredFile | ArtefactFile
 
 
-def artefact_file(made: Artefact, file: str) -> ArtefactFile:
+def artefact_file(artefact: Artefact, file: str) -> ArtefactFile:
     """Return the reference to a file of a cache entry."""
-    return ArtefactFile(kind=made.kind, key=made.key, file=file)
+    return ArtefactFile(kind=artefact.kind, key=artefact.key, file=file)
 
 
 def parse_artefact_uri(uri: str) -> ArtefactFile | None:

@@ -12,18 +12,18 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
 from tasks.internal_files import ArtefactFile, InternalFile, StoredFile
-from tasks.refs import ObjectRef, job_file
+from tasks.refs import ObjectRef, job_file_name
 from tasks.stored_results import home_store_key
 from tasks.tenancy import TENANT_TAG, may_use
 
-_SPOKEN = "speech"
+_SPEECH_KIND = "speech"
 """Cache kind of a spoken text."""
-_FIELDS = ("video", "audio", "picture")
+_MAIN_FILE_FIELDS = ("video", "audio", "picture")
 """Fields of a result that may hold the main output, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedInput:
     """
     The location of an input after `job://` was resolved.
 
@@ -32,11 +32,11 @@ class Found:
         speech:   cache key of the spoken text, if the input is speech that one of our jobs made.
     """
 
-    where: str | InternalFile
+    location: str | InternalFile
     speech: str | None = None
 
 
-def resolve(given: str | InternalFile) -> Found:
+def resolve_input(reference: str | InternalFile) -> ResolvedInput:
     """
     Resolve a `job://` reference. Other references are returned unchanged, with the key of spoken text.
 
@@ -47,26 +47,26 @@ def resolve(given: str | InternalFile) -> Found:
         InputError:    the id in the reference is not a UUID.
         ObjectMissing: the job is unknown, unfinished, or has no such file.
     """
-    if isinstance(given, ArtefactFile) and given.kind == _SPOKEN:
-        return Found(given, given.key)
-    if not isinstance(given, str) or not given.startswith("job://"):
-        return Found(given)
-    rest = given.removeprefix("job://")
-    job, name = rest.partition("/")[0], job_file(rest)
-    result = _result(job)
-    stored = named_file(_files(result), name) if name else _main(result)
-    if stored is None:
+    if isinstance(reference, ArtefactFile) and reference.kind == _SPEECH_KIND:
+        return ResolvedInput(reference, reference.key)
+    if not isinstance(reference, str) or not reference.startswith("job://"):
+        return ResolvedInput(reference)
+    rest = reference.removeprefix("job://")
+    job, name = rest.partition("/")[0], job_file_name(rest)
+    result = _read_result(job)
+    stored_file = find_file(_files_by_name(result), name) if name else _main_file(result)
+    if stored_file is None:
         what = f"file {name}" if name else "audio, video or picture"
         raise ObjectMissing(f"job {job} has no {what}")
     speech = result.get("speech")
-    is_sound = stored == (result.get("video") or result.get("audio"))
-    ref = ObjectRef.model_validate({name: stored.get(name) for name in ObjectRef.model_fields})
-    return Found(
+    is_sound = stored_file == (result.get("video") or result.get("audio"))
+    ref = ObjectRef.model_validate({name: stored_file.get(name) for name in ObjectRef.model_fields})
+    return ResolvedInput(
         StoredFile(ref=ref, key=home_store_key(ref.uri)), speech["key"] if speech and is_sound else None
     )
 
 
-def named_file(files: Mapping[str, Any], name: str) -> Any:
+def find_file(files: Mapping[str, Any], name: str) -> Any:
     """
     Return one file of a job's result.
 
@@ -79,43 +79,43 @@ def named_file(files: Mapping[str, Any], name: str) -> Any:
     """
     if name in files:
         return files[name]
-    ending = [file for file in files if file.endswith(f".{name}")]
-    return files[ending[0]] if len(ending) == 1 else None
+    matches = [file for file in files if file.endswith(f".{name}")]
+    return files[matches[0]] if len(matches) == 1 else None
 
 
-def _main(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    return next((result[field] for field in _FIELDS if result.get(field)), None)
+def _main_file(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    return next((result[field] for field in _MAIN_FILE_FIELDS if result.get(field)), None)
 
 
-def _files(result: Mapping[str, Any]) -> dict[str, Any]:
+def _files_by_name(result: Mapping[str, Any]) -> dict[str, Any]:
     files = dict(result.get("files") or {})
-    main = _main(result)
+    main = _main_file(result)
     return files | {str(result["name"]): main} if main and "name" in result else files
 
 
-def _result(job: str) -> dict[str, Any]:
+def _read_result(job: str) -> dict[str, Any]:
     try:
         run = UUID(job)
     except ValueError:
         raise InputError(f"job://{job} is not a valid reference: the id of a job is a UUID") from None
-    wanted = ArtifactFilter(
+    artifact_query = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[run]), key=ArtifactFilterKey(any_=["result"])
     )
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=wanted, limit=1)
-        if found and not _may_see(client, run):
-            found = []
-    if not found:
+        artifacts = client.read_artifacts(artifact_filter=artifact_query, limit=1)
+        if artifacts and not _is_visible(client, run):
+            artifacts = []
+    if not artifacts:
         raise ObjectMissing(f"job {job} is unknown or has not finished")
-    data: Any = found[0].data
+    data: Any = artifacts[0].data
     return json.loads(data) if isinstance(data, str) else data  # Prefect stores JSON artifacts as text
 
 
-def _may_see(client: Any, run: UUID) -> bool:
+def _is_visible(client: Any, run: UUID) -> bool:
     """Tell whether the current tenant may use a run. The API's check does not cover rows of manifests."""
-    found = client.read_flow_run(run)
-    owners = {tag.removeprefix(TENANT_TAG) for tag in found.tags if tag.startswith(TENANT_TAG)}
-    control: Any = (found.parameters or {}).get("control")
+    run_details = client.read_flow_run(run)
+    owners = {tag.removeprefix(TENANT_TAG) for tag in run_details.tags if tag.startswith(TENANT_TAG)}
+    control: Any = (run_details.parameters or {}).get("control")
     if isinstance(control, Mapping) and (named := control.get("tenant")):  # pyright: ignore
         owners.add(str(named))
     if len(owners) > 1:  # visible only to keys without a tenant

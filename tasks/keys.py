@@ -28,11 +28,11 @@ def content_key(**parts: Any) -> str:
     """
     if not parts:
         raise ValueError("a key needs at least one part")
-    text = json.dumps(_plain(parts), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(_to_json(parts), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     match value:
         case None | bool() | str():
             return value
@@ -45,9 +45,9 @@ def _plain(value: Any) -> Any:
         case int():
             return int(value)
         case Mapping():
-            return {_name(name): _plain(part) for name, part in value.items()}
+            return {_require_text_name(name): _to_json(part) for name, part in value.items()}
         case list() | tuple():
-            return [_plain(part) for part in _items(value)]
+            return [_to_json(part) for part in _items(value)]
         case _:
             raise TypeError(
                 f"a {type(value).__name__} cannot be part of a key; pass its content hash or text"
@@ -58,7 +58,7 @@ def _items(value: Sequence[Any]) -> Sequence[Any]:
     return value
 
 
-def _name(name: Any) -> str:
+def _require_text_name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError("names in a key are strings")
     return name

@@ -12,7 +12,7 @@ import weakref
 from pathlib import Path
 from uuid import uuid4
 
-from tasks.locks import close_lock, open_lock, shared, try_lock
+from tasks.locks import close_lock, open_lock, shared_lock, try_lock
 
 
 class Leases:
@@ -22,35 +22,35 @@ class Leases:
         self._folder = folder / "leases"
         self.evict_lock = folder / "evict.lock"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._forget()
-        _all.add(self)
+        self._reset()
+        _instances.add(self)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Reset to no lease file; also called in a forked child, because its parent keeps the old file."""
         self._mutex = threading.Lock()
         self._names: set[str] = set()
         self._fd = -1
         self._path: Path | None = None
 
-    def hold(self, name: str) -> None:
+    def acquire(self, name: str) -> None:
         """Protect an entry from eviction until `release()`. Call this before looking the entry up."""
         with self._mutex:
             if name in self._names:
                 return
-            with shared(self.evict_lock):
-                os.write(self._own(), f"{name}\n".encode())
+            with shared_lock(self.evict_lock):
+                os.write(self._open_own_file(), f"{name}\n".encode())
             self._names.add(name)
 
     def release(self) -> None:
         """Release all leases of this process."""
         with self._mutex:
             if self._fd >= 0:
-                with shared(self.evict_lock):
+                with shared_lock(self.evict_lock):
                     os.ftruncate(self._fd, 0)
                     os.lseek(self._fd, 0, os.SEEK_SET)
             self._names.clear()
 
-    def live(self, *, others_only: bool = False) -> set[str]:
+    def active(self, *, others_only: bool = False) -> set[str]:
         """
         Return the entries that live processes use, and remove the lease files of dead processes.
 
@@ -70,7 +70,7 @@ class Leases:
                 close_lock(fd)
         return names
 
-    def _own(self) -> int:
+    def _open_own_file(self) -> int:
         """Open this process's file. The caller holds `evict_lock`, else an evictor could remove the file."""
         if self._fd < 0:
             self._path = self._folder / f"{os.getpid()}-{uuid4().hex}"
@@ -79,12 +79,12 @@ class Leases:
         return self._fd
 
 
-_all: weakref.WeakSet[Leases] = weakref.WeakSet()
+_instances: weakref.WeakSet[Leases] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for leases in list(_all):
-        leases._forget()  # pyright: ignore[reportPrivateUsage]  the same module
+    for leases in list(_instances):
+        leases._reset()  # pyright: ignore[reportPrivateUsage]  the same module
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,9 +1,9 @@
 """Limits on input media (size, duration, pixels), from the settings."""
 
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from tasks.settings import get_settings
 
 
-def limits() -> Limits:
+def media_limits() -> MediaLimits:
     """Return the core's media limits; the settings use the same field names."""
-    return Limits(**get_settings().media.model_dump(exclude={"ffmpeg"}))
+    return MediaLimits(**get_settings().media.model_dump(exclude={"ffmpeg"}))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tasks.errors import OutputExists
 from tasks.storage import home_store
 
-BATCHES: Final = "batches/"
+BATCHES_PREFIX: Final = "batches/"
 """Key prefix of the rows of batches in the system's own store."""
 
 
@@ -50,7 +50,7 @@ def read_lines(key: str) -> Iterator[Any]:
     Raises:
         ObjectMissing, StorageError: the object cannot be read.
     """
-    rest = b""
+    incomplete_line = b""
     for block in home_store().read(key):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from (json.loads(line) for line in whole)
+        *complete_lines, incomplete_line = (incomplete_line + block).split(b"\n")
+        yield from (json.loads(line) for line in complete_lines)

@@ -9,11 +9,11 @@ from typing import Final
 from tasks.bucket_grants import locate
 from tasks.errors import ManifestInvalid
 
-MOST: Final = 200_000
+MAX_OBJECTS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class StoredObject:
     """An object in a bucket that jobs may read."""
 
     uri: str
@@ -23,7 +23,7 @@ class Listed:
     modified: datetime
 
 
-def list_folder(uri: str) -> Iterator[Listed]:
+def list_folder(uri: str) -> Iterator[StoredObject]:
     """
     Yield the objects of a folder and its subfolders, ordered by key. Keys that end in a slash are skipped.
 
@@ -35,26 +35,26 @@ def list_folder(uri: str) -> Iterator[Listed]:
         StorageError:     the storage did not respond.
         ManifestInvalid:  the folder has more than `MAX_OBJECTS` objects.
     """
-    place = locate(uri, "read")
-    folder = place.key if place.key.endswith("/") else f"{place.key}/"
-    found = place.objects.list(folder)
-    for info in islice(found, MOST):
+    location = locate(uri, "read")
+    folder = location.key if location.key.endswith("/") else f"{location.key}/"
+    infos = location.objects.list(folder)
+    for info in islice(infos, MAX_OBJECTS):
         if not info.key.endswith("/"):
             stem, dot, _ = info.key.removeprefix(folder).rpartition(".")
-            yield Listed(
+            yield StoredObject(
                 info.uri, stem if dot else info.key.removeprefix(folder), info.version, info.modified
             )
-    if next(found, None) is not None:
-        raise ManifestInvalid(f"{uri} has more than {MOST} objects; split it into folders", uri=uri)
+    if next(infos, None) is not None:
+        raise ManifestInvalid(f"{uri} has more than {MAX_OBJECTS} objects; split it into folders", uri=uri)
 
 
-def look_at(uri: str) -> Listed:
+def head_object(uri: str) -> StoredObject:
     """
     Return version and modification time of one object.
 
     Raises:
         ObjectMissing, BucketNotAllowed, StorageError: the object cannot be read.
     """
-    place = locate(uri, "read")
-    info = place.objects.head(place.key)
-    return Listed(info.uri, place.key.rpartition("/")[2], info.version, info.modified)
+    location = locate(uri, "read")
+    info = location.objects.head(location.key)
+    return StoredObject(info.uri, location.key.rpartition("/")[2], info.version, info.modified)

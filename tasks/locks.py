@@ -16,19 +16,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-POLL_S = 0.05
+POLL_INTERVAL_S = 0.05
 
-_held: set[int] = set()
-_guard = threading.Lock()
+_open_descriptors: set[int] = set()
+_open_descriptors_lock = threading.Lock()
 
 
 def _after_fork() -> None:
     """Close the child's copies of lock files; the parent's locks stay, because the parent has them open."""
-    global _guard
-    _guard = threading.Lock()
-    for fd in _held:
+    global _open_descriptors_lock
+    _open_descriptors_lock = threading.Lock()
+    for fd in _open_descriptors:
         os.close(fd)
-    _held.clear()
+    _open_descriptors.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -36,17 +36,17 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def open_lock(path: Path) -> int:
     """Open a lock file, creating it if needed; close the descriptor with `close_lock`."""
-    with _guard:
+    with _open_descriptors_lock:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _held.add(fd)
+        _open_descriptors.add(fd)
     return fd
 
 
 def close_lock(fd: int) -> None:
     """Close a lock file, which releases its lock."""
-    with _guard:
-        if fd in _held:
-            _held.remove(fd)
+    with _open_descriptors_lock:
+        if fd in _open_descriptors:
+            _open_descriptors.remove(fd)
             os.close(fd)
 
 
@@ -60,31 +60,31 @@ def try_lock(fd: int) -> bool:
 
 
 @contextmanager
-def shared(path: Path) -> Generator[None]:
+def shared_lock(path: Path) -> Generator[None]:
     """Hold a shared lock inside the `with` block; waits for an exclusive holder."""
-    with _locked(path, fcntl.LOCK_SH):
+    with _flock(path, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def exclusive(path: Path) -> Generator[None]:
+def exclusive_lock(path: Path) -> Generator[None]:
     """Hold an exclusive lock inside the `with` block; waits for all other holders."""
-    with _locked(path, fcntl.LOCK_EX):
+    with _flock(path, fcntl.LOCK_EX):
         yield
 
 
 @contextmanager
-def _locked(path: Path, how: int) -> Generator[None]:
+def _flock(path: Path, operation: int) -> Generator[None]:
     fd = open_lock(path)
     try:
-        fcntl.flock(fd, how)
+        fcntl.flock(fd, operation)
         yield
     finally:
         close_lock(fd)
 
 
 @contextmanager
-def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | None]:
+def single_flight(path: Path, find_result: Callable[[], T | None]) -> Generator[T | None]:
     """
     Let one of several callers compute a result while the others wait for it.
 
@@ -96,22 +96,22 @@ def single_flight(path: Path, done: Callable[[], T | None]) -> Generator[T | Non
         The result of `find_result`. If it is None, the lock is held and the `with` block
         must compute the result.
     """
-    result, fd = done(), None
+    result, fd = find_result(), None
     while result is None:
-        fd = try_take(path)
+        fd = try_acquire(path)
         if fd is not None:
-            result = done()
+            result = find_result()
             break
-        time.sleep(POLL_S)
-        result = done()
+        time.sleep(POLL_INTERVAL_S)
+        result = find_result()
     try:
         yield result
     finally:
         if fd is not None:
-            give_back(fd, path)
+            release_lock(fd, path)
 
 
-def try_take(path: Path) -> int | None:
+def try_acquire(path: Path) -> int | None:
     """Acquire the lock file at `path` without waiting; return None if it is held. Use with `release_lock`."""
     fd = open_lock(path)
     if try_lock(fd) and _is_current(fd, path):
@@ -120,7 +120,7 @@ def try_take(path: Path) -> int | None:
     return None
 
 
-def give_back(fd: int, path: Path) -> None:
+def release_lock(fd: int, path: Path) -> None:
     """Remove a lock file while it is held, which tells waiters to reopen it, and then release the lock."""
     path.unlink(missing_ok=True)
     close_lock(fd)

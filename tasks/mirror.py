@@ -5,10 +5,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from tasks.errors import ObjectMissing, StorageError
-from tasks.objects import Objects, read_small
+from tasks.objects import ObjectStore, read_small
 from tasks.refs import Artefact, is_file_name
 
-_ROOT = "artefacts/"
+_PREFIX = "artefacts/"
 _MANIFEST = "manifest.json"
 
 
@@ -21,19 +21,19 @@ class Mirror:
     files.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def find(self, kind: str, key: str) -> Artefact | None:
         """Return the entry if it was uploaded completely, else None."""
-        manifest = self._manifest(kind, key)
-        return None if manifest is None else _artefact(kind, key, manifest[1])
+        manifest = self._read_manifest(kind, key)
+        return None if manifest is None else _to_artefact(kind, key, manifest[1])
 
-    def put(self, artefact: Artefact, folder: Path) -> None:
+    def upload(self, artefact: Artefact, folder: Path) -> None:
         """Upload the files of `folder`, then the manifest; do nothing if the entry is in the mirror."""
         if self.find(artefact.kind, artefact.key) is not None:
             return
-        base, upload = _base(artefact.kind, artefact.key), uuid4().hex
+        base, upload = _entry_prefix(artefact.kind, artefact.key), uuid4().hex
         sizes: dict[str, int] = {}
         for name in artefact.files:
             sizes[name] = self._objects.upload(folder / name, f"{base}/{upload}/{name}").size
@@ -48,26 +48,26 @@ class Mirror:
             ObjectMissing: the mirror has no such entry.
             StorageError:  a file does not have the size in its manifest, or the store failed.
         """
-        manifest = self._manifest(kind, key)
+        manifest = self._read_manifest(kind, key)
         if manifest is None:
             raise ObjectMissing(f"the {kind} cache entry {key[:12]}… is no longer in the store", key=key)
         upload, sizes = manifest
         for name, size in sizes.items():
-            found = self._objects.download(f"{_base(kind, key)}/{upload}/{name}", None, into / name)
-            if found.size != size:
+            info = self._objects.download(f"{_entry_prefix(kind, key)}/{upload}/{name}", None, into / name)
+            if info.size != size:
                 raise StorageError(f"the {kind} cache entry {key[:12]}… in the store is damaged", key=key)
-        return _artefact(kind, key, sizes)
+        return _to_artefact(kind, key, sizes)
 
     def remove(self, kind: str, key: str) -> None:
         """Delete an entry: the manifest first, then the files."""
-        base = _base(kind, key)
+        base = _entry_prefix(kind, key)
         self._objects.delete(f"{base}/{_MANIFEST}")
         for info in list(self._objects.list(f"{base}/")):
             self._objects.delete(info.key)
 
-    def _manifest(self, kind: str, key: str) -> tuple[str, dict[str, int]] | None:
+    def _read_manifest(self, kind: str, key: str) -> tuple[str, dict[str, int]] | None:
         try:
-            data = json.loads(read_small(self._objects, f"{_base(kind, key)}/{_MANIFEST}"))
+            data = json.loads(read_small(self._objects, f"{_entry_prefix(kind, key)}/{_MANIFEST}"))
             upload, sizes = (
                 str(data["folder"]),
                 {str(name): int(size) for name, size in data["files"].items()},
@@ -81,7 +81,7 @@ class Mirror:
         return upload, sizes
 
 
-def complete_keys(objects: Objects, kind: str) -> set[str]:
+def list_complete_keys(objects: ObjectStore, kind: str) -> set[str]:
     """
     Return the keys of the entries of a kind that were uploaded completely.
 
@@ -89,14 +89,14 @@ def complete_keys(objects: Objects, kind: str) -> set[str]:
         objects: the store.
         kind:    sort of entry.
     """
-    found = (info.key.split("/") for info in objects.list(f"{_ROOT}{kind}/"))
-    return {parts[2] for parts in found if parts[3:] == [_MANIFEST]}
+    split_keys = (info.key.split("/") for info in objects.list(f"{_PREFIX}{kind}/"))
+    return {parts[2] for parts in split_keys if parts[3:] == [_MANIFEST]}
 
 
-def _base(kind: str, key: str) -> str:
-    return f"{_ROOT}{kind}/{key}"
+def _entry_prefix(kind: str, key: str) -> str:
+    return f"{_PREFIX}{kind}/{key}"
 
 
-def _artefact(kind: str, key: str, sizes: dict[str, int]) -> Artefact:
+def _to_artefact(kind: str, key: str, sizes: dict[str, int]) -> Artefact:
     # not validated: validation would ask the store once more whether the entry exists
     return Artefact.model_construct(kind=kind, key=key, size=sum(sizes.values()), files=tuple(sorted(sizes)))

@@ -8,24 +8,24 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, Field
 
 from musetalk_core.engine import Engine, Stage
-from musetalk_core.engines.musetalk.options import PRESETS, Options
+from musetalk_core.engines.musetalk.options import PRESETS, MuseTalkEngineOptions
 from musetalk_core.loader import EngineName, load_engine
-from musetalk_core.machine import Machine
+from musetalk_core.machine import RuntimeConfig
 from musetalk_core.weights.pins import PinnedModel
 from tasks.settings import get_settings
-from tasks.weights import layout, pin
+from tasks.weights import open_local_models, pin
 
 
 class EngineSpec(BaseModel, frozen=True):
     """A fully resolved engine: name, options and pinned weights. Passed between tasks."""
 
     name: EngineName
-    options: Options = Options()
+    options: MuseTalkEngineOptions = MuseTalkEngineOptions()
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
     """The pinned models, see `pin_engine`; the cache keys of the engine's outputs contain parts of it."""
 
 
-def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
+def choose_engine(requested: Literal["auto"] | EngineName, options: MuseTalkEngineOptions) -> EngineSpec:
     """
     Choose the engine of a job.
 
@@ -34,54 +34,56 @@ def chosen(asked: Literal["auto"] | EngineName, options: Options) -> EngineSpec:
             installed one.
         options:   options of MuseTalk; other engines have none.
     """
-    wanted = get_settings().render.engine if asked == "auto" else asked
-    name: EngineName = _best(options) if wanted == "auto" else wanted
-    return EngineSpec(name=name, options=options if name == "musetalk" else Options())
+    preference = get_settings().render.engine if requested == "auto" else requested
+    name: EngineName = _best_installed_engine(options) if preference == "auto" else preference
+    return EngineSpec(name=name, options=options if name == "musetalk" else MuseTalkEngineOptions())
 
 
-def _best(options: Options) -> EngineName:
-    needed = {PRESETS[options.version].model, "sd-vae", "whisper-tiny"}
+def _best_installed_engine(options: MuseTalkEngineOptions) -> EngineName:
+    needed_models = {PRESETS[options.version].model, "sd-vae", "whisper-tiny"}
     can_run = find_spec("torch") is not None and find_spec("diffusers") is not None
-    return "musetalk" if can_run and needed <= set(layout().installed()) else "viseme"
+    return (
+        "musetalk" if can_run and needed_models <= set(open_local_models().installed_models()) else "viseme"
+    )
 
 
-def pinned_engine(spec: EngineSpec) -> EngineSpec:
+def pin_engine(spec: EngineSpec) -> EngineSpec:
     """
     Pin the current weights of an engine for the rest of the job.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
     """
-    models = load_engine(spec.name, spec.options, machine()).models
+    models = load_engine(spec.name, spec.options, runtime_config()).models
     return spec.model_copy(update={"weights": pin(*models)})
 
 
-def engine(spec: EngineSpec) -> Engine:
+def get_engine(spec: EngineSpec) -> Engine:
     """Return an engine, which is built once per process and set of weights."""
-    return built_engine(spec if spec.weights else pinned_engine(spec))
+    return build_engine(spec if spec.weights else pin_engine(spec))
 
 
 @lru_cache(maxsize=8)
-def built_engine(spec: EngineSpec) -> Engine:
+def build_engine(spec: EngineSpec) -> Engine:
     """Build an engine. Limits OpenCV to one thread, because the tasks render in threads of their own."""
     import cv2
 
     cv2.setNumThreads(1)
-    return load_engine(spec.name, spec.options, machine(), spec.weights)
+    return load_engine(spec.name, spec.options, runtime_config(), spec.weights)
 
 
-def engine_facts(spec: EngineSpec) -> dict[str, Any]:
+def describe_engine(spec: EngineSpec) -> dict[str, Any]:
     """Return everything that decides an engine's output: versions, weights and options, by stage."""
-    made = engine(spec)
-    stages = {stage: dict(made.made_by(stage)) for stage in get_args(Stage)}
+    loaded = get_engine(spec)
+    stages = {stage: dict(loaded.cache_fingerprint(stage)) for stage in get_args(Stage)}
     return {"name": spec.name, "options": asdict(spec.options) if spec.name == "musetalk" else {}} | stages
 
 
-def machine() -> Machine:
+def runtime_config() -> RuntimeConfig:
     """Return the core's runtime configuration of this machine, from the settings."""
     models = get_settings().models
-    return Machine(
-        layout=layout(),
+    return RuntimeConfig(
+        local_models=open_local_models(),
         device=models.device,
         precision=models.precision,
         memory_bytes=models.memory_bytes,

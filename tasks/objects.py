@@ -16,11 +16,11 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
-from tasks.partial import Part, disk_errors
+from tasks.partial import PartialFile, translate_disk_errors
 
-BLOCK = 1 << 20
-_BAD_KEY = re.compile(r"[\x00-\x1f\x7f]")
-_TEMPORARY, _METADATA = ".incoming", ".metadata"
+BLOCK_BYTES = 1 << 20
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_TEMPORARY_FOLDER, _METADATA_FOLDER = ".incoming", ".metadata"
 
 OnBytes = Callable[[int], None]
 """Callback that receives the number of bytes that just arrived."""
@@ -40,15 +40,15 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class PendingUpload:
     """An upload that was started and not completed: in progress, or interrupted."""
 
     key: str
     upload: str
-    begun: datetime
+    started_at: datetime
 
 
-class Objects(Protocol):
+class ObjectStore(Protocol):
     """An object store, or one prefix of it. Keys are relative to that prefix."""
 
     def uri(self, key: str) -> str:
@@ -69,7 +69,7 @@ class Objects(Protocol):
         ...
 
     def download_into(
-        self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
+        self, part: PartialFile, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
         """Download the rest of an object into `part`; restart the part if the object was replaced."""
         ...
@@ -118,15 +118,15 @@ class Objects(Protocol):
         """Yield the objects whose key starts with `prefix`, ordered by key."""
         ...
 
-    def unfinished(self) -> Iterator[Unfinished]:
+    def pending_uploads(self) -> Iterator[PendingUpload]:
         """Yield the uploads that are in progress, or were interrupted and left data."""
         ...
 
-    def size_of(self, unfinished: Unfinished) -> int:
+    def pending_size(self, pending: PendingUpload) -> int:
         """Return the number of bytes that have arrived of an upload."""
         ...
 
-    def give_up(self, unfinished: Unfinished) -> None:
+    def abort(self, pending: PendingUpload) -> None:
         """Abort an upload and remove its data; a missing upload is ignored."""
         ...
 
@@ -145,7 +145,7 @@ class Objects(Protocol):
         ...
 
 
-def checked_key(key: str) -> str:
+def validate_key(key: str) -> str:
     """
     Return a key if it is valid in every store: no empty segment, no `.` or `..`, at most 1024 bytes.
 
@@ -153,7 +153,11 @@ def checked_key(key: str) -> str:
         BucketNotAllowed: the key is not valid.
     """
     parts = key.split("/")
-    if _BAD_KEY.search(key) or len(key.encode()) > 1024 or any(part in ("", ".", "..") for part in parts):
+    if (
+        _CONTROL_CHARACTER.search(key)
+        or len(key.encode()) > 1024
+        or any(part in ("", ".", "..") for part in parts)
+    ):
         raise BucketNotAllowed(
             f"{key[:100]!r} cannot be used as a key: it has a control character, a segment that is empty, '.'"
             " or '..', or more than 1024 bytes"
@@ -161,7 +165,7 @@ def checked_key(key: str) -> str:
     return key
 
 
-def found(objects: Objects, key: str) -> ObjectInfo | None:
+def head_or_none(objects: ObjectStore, key: str) -> ObjectInfo | None:
     """Return the metadata of an object or None: the implementation of `ObjectStore.find` for every store."""
     try:
         return objects.head(key)
@@ -169,7 +173,7 @@ def found(objects: Objects, key: str) -> ObjectInfo | None:
         return None
 
 
-def read_small(objects: Objects, key: str, limit: int = BLOCK) -> bytes:
+def read_small(objects: ObjectStore, key: str, limit: int = BLOCK_BYTES) -> bytes:
     """Return the content of a small object; raise StorageError if it has more than `limit` bytes."""
     data = b""
     for block in objects.read(key, 0, limit + 1):
@@ -179,17 +183,17 @@ def read_small(objects: Objects, key: str, limit: int = BLOCK) -> bytes:
     return data
 
 
-def download(
-    objects: Objects, key: str, version: str | None, target: Path, on_bytes: OnBytes | None
+def download_object(
+    objects: ObjectStore, key: str, version: str | None, target: Path, on_bytes: OnBytes | None
 ) -> ObjectInfo:
     """Download an object to `target`: the implementation of `ObjectStore.download` for every store."""
-    with Part.beside(target, version or "latest") as part:
+    with PartialFile.open_beside(target, version or "latest") as part:
         info = objects.download_into(part, key, version, on_bytes)
         part.move_to(target)
     return info
 
 
-class FolderObjects:
+class FolderStore:
     """
     An object store in a local folder. Keys are relative paths and never lead out of the folder.
 
@@ -206,7 +210,7 @@ class FolderObjects:
         Raises:
             BucketNotAllowed: the key leads out of the folder.
         """
-        path = self.root / checked_key(key)
+        path = self.root / validate_key(key)
         if not path.resolve().is_relative_to(self.root):
             raise BucketNotAllowed(f"{key[:100]!r} leads out of the store's folder")
         return path
@@ -218,14 +222,14 @@ class FolderObjects:
     def key_of(self, uri: str) -> str | None:
         """Return the key of a URI from `uri`; None for a URI outside this store."""
         path = uri.removeprefix("file://")
-        for known in (unquote(path), path):  # references written before names were encoded
-            if uri.startswith("file://") and known.startswith(f"{self.root.as_posix()}/"):
-                return known.removeprefix(f"{self.root.as_posix()}/")
+        for candidate in (unquote(path), path):  # references written before names were encoded
+            if uri.startswith("file://") and candidate.startswith(f"{self.root.as_posix()}/"):
+                return candidate.removeprefix(f"{self.root.as_posix()}/")
         return None
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
         """Return the metadata of an object; its version consists of inode, time and size."""
-        with self._errors(key):
+        with self._translate_errors(key):
             path = self.path(key)
             if not path.is_file():
                 raise FileNotFoundError(key)
@@ -233,34 +237,36 @@ class FolderObjects:
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return the metadata of an object, or None if it does not exist."""
-        return found(self, key)
+        return head_or_none(self, key)
 
     def _info(self, key: str, stat: os.stat_result) -> ObjectInfo:
         modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-        version = _version(stat)
-        return ObjectInfo(self.uri(key), key, stat.st_size, version, modified, self._metadata(key, version))
+        version = _version_of(stat)
+        return ObjectInfo(
+            self.uri(key), key, stat.st_size, version, modified, self._read_metadata(key, version)
+        )
 
-    def _note(self, key: str) -> Path:
-        return self.root / _METADATA / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    def _metadata_path(self, key: str) -> Path:
+        return self.root / _METADATA_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
-    def _metadata(self, key: str, version: str) -> Mapping[str, str]:
+    def _read_metadata(self, key: str, version: str) -> Mapping[str, str]:
         """Return the user metadata of this version; empty if the note belongs to another version."""
         try:
-            note = json.loads(self._note(key).read_bytes())
+            note = json.loads(self._metadata_path(key).read_bytes())
         except (OSError, ValueError):
             return {}
         return dict(note["metadata"]) if note.get("version") == version else {}
 
     def download_into(
-        self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
+        self, part: PartialFile, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
         """Copy the rest of an object into `part`."""
-        with self._errors(key), self.path(key).open("rb") as file:
+        with self._translate_errors(key), self.path(key).open("rb") as file:
             info = self._info(key, os.fstat(file.fileno()))
             if info.version != version:
                 part.restart()
             file.seek(part.size)
-            while block := file.read(BLOCK):
+            while block := file.read(BLOCK_BYTES):
                 part.write(block)
                 if on_bytes:
                     on_bytes(len(block))
@@ -273,7 +279,7 @@ class FolderObjects:
         self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
         """Copy an object to `target`."""
-        return download(self, key, version, target, on_bytes)
+        return download_object(self, key, version, target, on_bytes)
 
     def upload(
         self,
@@ -285,7 +291,9 @@ class FolderObjects:
     ) -> ObjectInfo:
         """Copy a file into the store under a temporary name, then rename it."""
         del content_type
-        return self._put(key, lambda incoming: shutil.copyfile(path, incoming), metadata, overwrite)
+        return self._write_and_rename(
+            key, lambda incoming: shutil.copyfile(path, incoming), metadata, overwrite
+        )
 
     def put_bytes(
         self,
@@ -297,9 +305,9 @@ class FolderObjects:
     ) -> ObjectInfo:
         """Write an object under a temporary name, then rename it."""
         del content_type
-        return self._put(key, lambda incoming: incoming.write_bytes(data), metadata, overwrite)
+        return self._write_and_rename(key, lambda incoming: incoming.write_bytes(data), metadata, overwrite)
 
-    def _put(
+    def _write_and_rename(
         self,
         key: str,
         fill: Callable[[Path], object],
@@ -307,23 +315,23 @@ class FolderObjects:
         overwrite: bool,
     ) -> ObjectInfo:
         """Let `fill` write a temporary file, then rename it. `pending_uploads` lists leftovers of crashes."""
-        target, incoming = self.path(key), self.root / _TEMPORARY / uuid4().hex
+        target, incoming = self.path(key), self.root / _TEMPORARY_FOLDER / uuid4().hex
         note = incoming.with_suffix(".json")
-        for folder in (incoming.parent, self._note(key).parent):
+        for folder in (incoming.parent, self._metadata_path(key).parent):
             folder.mkdir(parents=True, exist_ok=True)
         try:
-            with disk_errors():
+            with translate_disk_errors():
                 fill(incoming)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 stat = incoming.stat()  # a rename does not change the version
-                about = {"version": _version(stat), "metadata": dict(metadata or {})}
-                note.write_text(json.dumps(about))
+                metadata_note = {"version": _version_of(stat), "metadata": dict(metadata or {})}
+                note.write_text(json.dumps(metadata_note))
                 if overwrite:
                     incoming.replace(target)
                 else:
                     target.hardlink_to(incoming)
                 if metadata:
-                    note.replace(self._note(key))
+                    note.replace(self._metadata_path(key))
         except FileExistsError as error:
             raise OutputExists(f"{self.uri(key)} exists and must not be overwritten", key=key) from error
         finally:
@@ -333,55 +341,57 @@ class FolderObjects:
             self.uri(key),
             key,
             stat.st_size,
-            _version(stat),
+            _version_of(stat),
             datetime.fromtimestamp(stat.st_mtime, UTC),
             dict(metadata or {}),
         )
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB."""
-        with self._errors(key), self.path(key).open("rb") as file:
+        with self._translate_errors(key), self.path(key).open("rb") as file:
             file.seek(start)
-            left = length
-            while left is None or left > 0:
-                block = file.read(BLOCK if left is None else min(BLOCK, left))
+            remaining = length
+            while remaining is None or remaining > 0:
+                block = file.read(BLOCK_BYTES if remaining is None else min(BLOCK_BYTES, remaining))
                 if not block:
                     return
-                left = None if left is None else left - len(block)
+                remaining = None if remaining is None else remaining - len(block)
                 yield block
 
     def delete(self, key: str) -> None:
         """Delete an object. Its folder is kept, because another process may be about to write into it."""
         self.path(key).unlink(missing_ok=True)
-        self._note(key).unlink(missing_ok=True)
+        self._metadata_path(key).unlink(missing_ok=True)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key."""
         folder, slash, _ = prefix.rpartition("/")
-        within = self.path(folder) if slash else self.root
-        files = (path for path in within.rglob("*") if path.is_file() and not path.is_symlink())
+        search_root = self.path(folder) if slash else self.root
+        files = (path for path in search_root.rglob("*") if path.is_file() and not path.is_symlink())
         keys = sorted(path.relative_to(self.root).as_posix() for path in files)
         for key in keys:
-            if key.startswith(prefix) and not key.startswith((f"{_TEMPORARY}/", f"{_METADATA}/")):
+            if key.startswith(prefix) and not key.startswith(
+                (f"{_TEMPORARY_FOLDER}/", f"{_METADATA_FOLDER}/")
+            ):
                 yield self.head(key)
 
-    def unfinished(self) -> Iterator[Unfinished]:
+    def pending_uploads(self) -> Iterator[PendingUpload]:
         """Yield the files that still have a temporary name."""
-        folder = self.root / _TEMPORARY
+        folder = self.root / _TEMPORARY_FOLDER
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
-                yield Unfinished(path.name, path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+                yield PendingUpload(path.name, path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
-    def size_of(self, unfinished: Unfinished) -> int:
+    def pending_size(self, pending: PendingUpload) -> int:
         """Return the number of bytes that were copied of an upload."""
         try:
-            return (self.root / _TEMPORARY / unfinished.upload).stat().st_size
+            return (self.root / _TEMPORARY_FOLDER / pending.upload).stat().st_size
         except FileNotFoundError:
             return 0
 
-    def give_up(self, unfinished: Unfinished) -> None:
+    def abort(self, pending: PendingUpload) -> None:
         """Remove a file that still has a temporary name."""
-        (self.root / _TEMPORARY / unfinished.upload).unlink(missing_ok=True)
+        (self.root / _TEMPORARY_FOLDER / pending.upload).unlink(missing_ok=True)
 
     def presigned_url(
         self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
@@ -390,7 +400,7 @@ class FolderObjects:
         return None
 
     @contextmanager
-    def _errors(self, key: str) -> Generator[None]:
+    def _translate_errors(self, key: str) -> Generator[None]:
         try:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -399,5 +409,5 @@ class FolderObjects:
             raise BucketNotAllowed(f"this service may not read {key}; check its permissions") from error
 
 
-def _version(stat: os.stat_result) -> str:
+def _version_of(stat: os.stat_result) -> str:
     return f"f:{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.layout import LocalModels
 from musetalk_core.weights.records import File, Hub, Model, Web
-from tasks.egress import Egress
-from tasks.errors import InputUnreachable, NotOffered, ObjectMissing, PullFailed
+from tasks.egress import WebDownloader
+from tasks.errors import InputUnreachable, NotAvailable, ObjectMissing, PullFailed
 from tasks.hub import HubClient
 from tasks.objects import OnBytes
-from tasks.partial import Part
+from tasks.partial import PartialFile
 from tasks.settings import Settings
 
-_PATIENCE_S = 24 * 3600.0
+_DOWNLOAD_TIMEOUT_S = 24 * 3600.0
 """Timeout for one model file from a web server; far longer than the timeout for inputs of jobs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class RemoteFile:
     """
     A model file that a source can deliver.
 
@@ -37,24 +37,24 @@ class Offered:
     name: str
     size: int | None
     sha256: str | None
-    fetch: Callable[[Part, OnBytes], None]
+    fetch: Callable[[PartialFile, OnBytes], None]
 
-    def missing(self, target: Path) -> int:
+    def missing_bytes(self, target: Path) -> int:
         """Return the bytes left to download, given the partial file; estimated if the size is unknown."""
-        part = Part.path_beside(target, self.version)
-        have = part.stat().st_size if part.is_file() else 0
-        return max(0, (self.file.about if self.size is None else self.size) - have)
+        part = PartialFile.path_beside(target, self.version)
+        received_bytes = part.stat().st_size if part.is_file() else 0
+        return max(0, (self.file.approx_bytes if self.size is None else self.size) - received_bytes)
 
 
-class Sources:
+class DownloadSources:
     """The sources of model files: model hubs and web servers."""
 
     def __init__(self, settings: Settings) -> None:
         """Create the clients; sends nothing."""
         self._hub = HubClient(settings.weights)
-        self._web = Egress(settings.egress.model_copy(update={"total_timeout_s": _PATIENCE_S}))
+        self._web = WebDownloader(settings.egress.model_copy(update={"total_timeout_s": _DOWNLOAD_TIMEOUT_S}))
 
-    def offered(self, model: Model, here: Layout) -> list[Offered]:
+    def find_missing_files(self, model: Model, installed_models: LocalModels) -> list[RemoteFile]:
         """
         Look up the missing files of a model.
 
@@ -72,69 +72,75 @@ class Sources:
             PullFailed:     a source does not respond.
             WeightsInvalid: a source has a different file under this name.
         """
-        look = here.look(model.name)
-        if not look.missing:
+        status = installed_models.status(model.name)
+        if not status.missing:
             return []
         reasons: list[str] = []
-        for files in sorted(model.choices, key=lambda files: -len(look.found.keys() & set(files))):
+        for files in sorted(model.file_sets, key=lambda files: -len(status.paths.keys() & set(files))):
             try:
-                return [self._asked(file, model.name) for file in files if here.where(file) is None]
-            except NotOffered as error:
+                return [
+                    self._probe_source(file, model.name)
+                    for file in files
+                    if installed_models.path_of(file) is None
+                ]
+            except NotAvailable as error:
                 reasons.append(str(error))
-        raise NotOffered(" ".join(dict.fromkeys(reasons)), model=model.name)
+        raise NotAvailable(" ".join(dict.fromkeys(reasons)), model=model.name)
 
-    def _asked(self, file: File, model: str) -> Offered:
+    def _probe_source(self, file: File, model: str) -> RemoteFile:
         match file.source:
             case Hub():
-                offered = self._of_hub(file, file.source, _otherwise(file, model))
+                remote_file = self._probe_hub(file, file.source, _manual_instructions(file, model))
             case Web(url):
-                offered = self._of_web(file, url, _otherwise(file, model))
+                remote_file = self._probe_web(file, url, _manual_instructions(file, model))
             case _:
-                raise NotOffered(f"{file.path} is installed with a package. Run: ./run setup", model=model)
-        _require_same(offered)
-        return offered
+                raise NotAvailable(f"{file.path} is installed with a package. Run: ./run setup", model=model)
+        _require_expected_content(remote_file)
+        return remote_file
 
-    def _of_hub(self, file: File, source: Hub, otherwise: str) -> Offered:
+    def _probe_hub(self, file: File, source: Hub, instructions: str) -> RemoteFile:
         try:
-            offer = self._hub.look(source)
-        except NotOffered as error:
-            raise NotOffered(f"{error} {otherwise}", file=file.path) from error
+            hub_file = self._hub.probe(source)
+        except NotAvailable as error:
+            raise NotAvailable(f"{error} {instructions}", file=file.path) from error
 
-        def fetch(part: Part, on_bytes: OnBytes) -> None:
-            self._hub.fetch_into(part, offer, on_bytes)
+        def fetch(part: PartialFile, on_bytes: OnBytes) -> None:
+            self._hub.fetch_into(part, hub_file, on_bytes)
 
-        return Offered(file, f"{source.repo} {offer.etag}", offer.name, offer.size, offer.sha256, fetch)
+        return RemoteFile(
+            file, f"{source.repo} {hub_file.etag}", hub_file.name, hub_file.size, hub_file.sha256, fetch
+        )
 
-    def _of_web(self, file: File, url: str, otherwise: str) -> Offered:
+    def _probe_web(self, file: File, url: str, instructions: str) -> RemoteFile:
         try:
-            seen = self._web.look(url)
+            web_file = self._web.probe(url)
         except (InputUnreachable, ObjectMissing) as error:
-            raise NotOffered(f"{error} {otherwise}", file=file.path) from error
+            raise NotAvailable(f"{error} {instructions}", file=file.path) from error
 
-        def fetch(part: Part, on_bytes: OnBytes) -> None:
+        def fetch(part: PartialFile, on_bytes: OnBytes) -> None:
             try:
-                self._web.fetch_into(part, url, seen, on_bytes)
+                self._web.fetch_into(part, url, web_file, on_bytes)
             except (InputUnreachable, ObjectMissing) as error:
-                raise PullFailed(f"{error} {otherwise}", file=file.path) from error
+                raise PullFailed(f"{error} {instructions}", file=file.path) from error
 
-        return Offered(file, f"{url} {seen.version}", url, seen.size, None, fetch)
+        return RemoteFile(file, f"{url} {web_file.version}", url, web_file.size, None, fetch)
 
 
-def _otherwise(file: File, model: str) -> str:
+def _manual_instructions(file: File, model: str) -> str:
     """Return instructions for a manual download."""
     return (
         f"If you have {file.name}, put it into a folder and run: musetalk weights pull {model} --from FOLDER."
-        f" {file.by_hand}"
+        f" {file.manual_instructions}"
     ).strip()
 
 
-def _require_same(offered: Offered) -> None:
+def _require_expected_content(remote_file: RemoteFile) -> None:
     """Refuse a file whose announced size or hash is wrong, before gigabytes are downloaded."""
-    file = offered.file
-    if file.bytes is not None and offered.size not in (None, file.bytes):
-        fault = f"has {offered.size} bytes instead of {file.bytes}"
-    elif offered.sha256 is not None and not file.is_known_as(offered.sha256):
-        fault = f"has the SHA-256 {offered.sha256} instead of {file.sha256}"
+    file = remote_file.file
+    if file.bytes is not None and remote_file.size not in (None, file.bytes):
+        problem = f"has {remote_file.size} bytes instead of {file.bytes}"
+    elif remote_file.sha256 is not None and not file.matches_sha256(remote_file.sha256):
+        problem = f"has the SHA-256 {remote_file.sha256} instead of {file.sha256}"
     else:
         return
-    raise WeightsInvalid(f"{offered.name} {fault}: it is a different file.", file=file.path)
+    raise WeightsInvalid(f"{remote_file.name} {problem}: it is a different file.", file=file.path)

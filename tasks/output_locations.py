@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from musetalk_core.errors import InputError
 from tasks.bucket_grants import locate
-from tasks.file_names import MAX_KEY_BYTES, key_prefix_and_room, with_suffix
+from tasks.file_names import MAX_KEY_BYTES, key_prefix_and_name_limit, with_suffix
 
 _MIN_NAME_BYTES: Final = 80
 """Bytes that a prefix must leave for a name: a short stem, a hash, the longest suffix and an extension."""
@@ -40,15 +40,15 @@ def output_folder(prefix: str) -> tuple[str, int]:
     Raises:
         InputError: the prefix is too long.
     """
-    folder, room = key_prefix_and_room(prefix)
-    if room < _MIN_NAME_BYTES:
+    folder, max_name_bytes = key_prefix_and_name_limit(prefix)
+    if max_name_bytes < _MIN_NAME_BYTES:
         raise InputError(
             f"The prefix is too long: it may have at most {MAX_KEY_BYTES - _MIN_NAME_BYTES} bytes in UTF-8."
         )
-    return folder, room
+    return folder, max_name_bytes
 
 
-def check_output_location(name: str, where: OutputLocation) -> None:
+def check_output_location(name: str, location: OutputLocation) -> None:
     """
     Raise the errors that `tasks.publish.upload` would raise for a location. Sends nothing.
 
@@ -60,6 +60,6 @@ def check_output_location(name: str, where: OutputLocation) -> None:
         BucketNotAllowed: the grants do not allow writing there.
         InputError:       the prefix is too long.
     """
-    if where.bucket:
-        folder, room = output_folder(where.prefix)
-        locate(f"s3://{where.bucket}/{folder}{with_suffix([name], '', room)[0]}", "write")
+    if location.bucket:
+        folder, max_name_bytes = output_folder(location.prefix)
+        locate(f"s3://{location.bucket}/{folder}{with_suffix([name], '', max_name_bytes)[0]}", "write")

@@ -9,24 +9,24 @@ from typing import Self
 
 from musetalk_core.errors import DiskFull, MediaTooLarge
 
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-_BLOCK = 1 << 20
+_DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
-def disk_errors() -> Generator[None]:
+def translate_disk_errors() -> Generator[None]:
     """Translate the system errors "no space", "file too large" and "over quota" to DiskFull."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _DISK_FULL_ERRNOS:
             raise
         raise DiskFull(
             "The worker's disk is full or a size limit of the system was reached. Free some space and retry."
         ) from error
 
 
-class Part:
+class PartialFile:
     """
     The downloaded beginning of a file, on disk, with the SHA-256 of its bytes.
 
@@ -48,25 +48,25 @@ class Part:
         self._hash = hashlib.sha256()
         self.size = 0
         self._file.seek(0)
-        while block := self._file.read(_BLOCK):
-            self._count(block)
+        while block := self._file.read(_BLOCK_BYTES):
+            self._count_block(block)
 
     @classmethod
-    def beside(cls, target: Path, version: str, limit: int | None = None) -> Self:
+    def open_beside(cls, target: Path, version: str, limit: int | None = None) -> Self:
         """Open the partial file of one version of `target`, in the same folder."""
         return cls(cls.path_beside(target, version), limit)
 
     @staticmethod
     def path_beside(target: Path, version: str) -> Path:
         """Return the path of the partial file of one version of `target`, whether it exists or not."""
-        mark = hashlib.sha256(version.encode()).hexdigest()[:12]
-        return target.with_name(f"{target.name}.{mark}.part")
+        version_digest = hashlib.sha256(version.encode()).hexdigest()[:12]
+        return target.with_name(f"{target.name}.{version_digest}.part")
 
-    def _count(self, block: bytes) -> None:
+    def _count_block(self, block: bytes) -> None:
         self._hash.update(block)
         self.size += len(block)
 
-    def expect(self, size: int) -> None:
+    def check_size(self, size: int) -> None:
         """
         Check an announced size in bytes against the limit.
 
@@ -86,12 +86,12 @@ class Part:
             MediaTooLarge: the file would exceed its limit.
             DiskFull:      the disk is full, or a size limit of the system was reached.
         """
-        self.expect(self.size + len(block))
-        with disk_errors():
+        self.check_size(self.size + len(block))
+        with translate_disk_errors():
             written = 0
             while written < len(block):
                 written += self._file.write(memoryview(block)[written:])
-        self._count(block)
+        self._count_block(block)
 
     def restart(self) -> None:
         """Discard the bytes, which belong to other content, and start at zero."""

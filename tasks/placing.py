@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from musetalk_core.weights import kinds
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.layout import LocalModels
 from musetalk_core.weights.records import File
 from tasks.locks import single_flight
 
 
-class Watch(Protocol):
+class ProgressListener(Protocol):
     """Receives the progress of model files that are downloaded or copied."""
 
     def begin(self, file: str, size: int | None) -> None:
@@ -27,7 +27,7 @@ class Watch(Protocol):
         ...
 
 
-def alone(here: Layout, file: File) -> AbstractContextManager[Path | None]:
+def install_lock(installed_models: LocalModels, file: File) -> AbstractContextManager[Path | None]:
     """
     Let one process install a file while the others wait for it.
 
@@ -35,12 +35,14 @@ def alone(here: Layout, file: File) -> AbstractContextManager[Path | None]:
         A context manager that yields the file's path if it is installed. If it yields None, the `with` block
         must install the file.
     """
-    target = here.target(file)
+    target = installed_models.target_path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return single_flight(target.with_name(f".{target.name}.lock"), lambda: here.where(file))
+    return single_flight(target.with_name(f".{target.name}.lock"), lambda: installed_models.path_of(file))
 
 
-def unfit(file: File, path: Path, sha256: str, told: str | None = None) -> str | None:
+def validation_problem(
+    file: File, path: Path, sha256: str, announced_sha256: str | None = None
+) -> str | None:
     """
     Check a file before it is installed: hash, size and format.
 
@@ -53,24 +55,24 @@ def unfit(file: File, path: Path, sha256: str, told: str | None = None) -> str |
     Returns:
         The problem, as the end of a sentence that starts with the file's name; None if the file is valid.
     """
-    if not file.is_known_as(sha256):
+    if not file.matches_sha256(sha256):
         return f"has the SHA-256 {sha256} instead of {file.sha256}"
-    if told is not None and told != sha256:
-        return f"has the SHA-256 {sha256} instead of the announced {told}"
+    if announced_sha256 is not None and announced_sha256 != sha256:
+        return f"has the SHA-256 {sha256} instead of the announced {announced_sha256}"
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
         return f"has {size} bytes instead of {file.bytes}"
-    return kinds.fault(path, PurePosixPath(file.path).suffix)
+    return kinds.problem(path, PurePosixPath(file.path).suffix)
 
 
-def place(draft: Path, target: Path) -> None:
+def install_atomically(draft: Path, target: Path) -> None:
     """Rename a finished file to its target and sync it: after a power failure it is complete or absent."""
-    _flush(draft)
+    _sync_to_disk(draft)
     draft.replace(target)
-    _flush(target.parent)
+    _sync_to_disk(target.parent)
 
 
-def _flush(path: Path) -> None:
+def _sync_to_disk(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

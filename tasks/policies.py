@@ -21,19 +21,19 @@ def _content_key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
     return f"{context.task.name}-{inputs['key']}"
 
 
-class _Cache(TypedDict):
+class _CacheOptions(TypedDict):
     cache_policy: CachePolicy
     persist_result: bool
     result_serializer: str
 
 
-class _Retry(TypedDict):
+class _RetryOptions(TypedDict):
     retries: int
     retry_delay_seconds: list[float]
     retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
 
 
-BY_CONTENT: _Cache = {
+CACHED_BY_CONTENT: _CacheOptions = {
     "cache_policy": CacheKeyFnPolicy(cache_key_fn=_content_key),
     "persist_result": True,
     "result_serializer": "json",
@@ -43,15 +43,15 @@ Cache by the task's `key` argument alone, which is made of content hashes, param
 are models that hold an `Artefact`. It fails to load if its cache entry is gone, and then the task runs again.
 """
 
-ALWAYS: _Cache = {"cache_policy": NO_CACHE, "persist_result": False, "result_serializer": "json"}
+NOT_CACHED: _CacheOptions = {"cache_policy": NO_CACHE, "persist_result": False, "result_serializer": "json"}
 """For tasks that read external state and must run every time."""
 
-RETRY_IO: _Retry = {
+RETRY_IO: _RetryOptions = {
     "retries": 3,
     "retry_delay_seconds": [1.0, 5.0, 25.0],
     "retry_condition_fn": is_transient,
 }
-RETRY_COMPUTE: _Retry = {
+RETRY_COMPUTE: _RetryOptions = {
     "retries": 1,
     "retry_delay_seconds": [2.0],
     "retry_condition_fn": is_transient,

@@ -10,29 +10,29 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import sync
-from musetalk_core.analysis.drawing import jpeg
+from musetalk_core.analysis.drawing import encode_jpeg
 from musetalk_core.faces.following import FaceChoice
-from musetalk_core.media.decoder import opened_decoder
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.decoder import open_decoder
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.normalise import Normaliser
 from musetalk_core.media.picture import Picture
-from musetalk_core.media.strip import strip
-from musetalk_core.speech.curves import curves
+from musetalk_core.media.strip import contact_sheet
+from musetalk_core.speech.curves import mouth_curves
 from musetalk_core.speech.phones import Phone
-from tasks.artefacts import artefacts, content_key
+from tasks.artefacts import artefact_cache, content_key
 from tasks.encode import VIDEO_FILE
 from tasks.refs import Artefact
 
-PREVIEW: Final = "preview"
-_STRIP, _FACTS = "strip.jpg", "facts.json"
+PREVIEW_KIND: Final = "preview"
+_CONTACT_SHEET_FILE, _SCORE_FILE = "strip.jpg", "facts.json"
 _VERSION: Final = 1
-STRIP_S, LIPS_S = 1.0, 1.5
+CONTACT_SHEET_LIMIT_S, LIP_SYNC_LIMIT_S = 1.0, 1.5
 """Approximate time limits: of the contact sheet, and of reading frames for the lip-sync score."""
-_LEAST_S, _MOST_S = 2.0, 8.0
+_MIN_SPEECH_S, _MAX_SPEECH_S = 2.0, 8.0
 """Seconds of speech to measure: a correlation is meaningless below the minimum; more add nothing."""
 
 
-class Followed(BaseModel):
+class LipSyncScore(BaseModel):
     """
     Lip-sync score of the first seconds of speech in a video.
 
@@ -57,10 +57,10 @@ class Preview(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     jpeg: bytes
-    followed: Followed | None
+    followed: LipSyncScore | None
 
 
-def preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, face: FaceChoice) -> Preview:
+def create_preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, face: FaceChoice) -> Preview:
     """
     Create the preview of a finished video; cached by the video.
 
@@ -75,48 +75,57 @@ def preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, face: Face
     """
 
     def make(folder: Path) -> None:
-        source = artefacts().file(video, VIDEO_FILE)
-        (folder / _STRIP).write_bytes(jpeg(strip(source, limit_s=STRIP_S)))
-        found = _followed(source, phones, rate, face)
-        (folder / _FACTS).write_text(found.model_dump_json() if found else "null")
+        source = artefact_cache().file(video, VIDEO_FILE)
+        (folder / _CONTACT_SHEET_FILE).write_bytes(
+            encode_jpeg(contact_sheet(source, time_budget_s=CONTACT_SHEET_LIMIT_S))
+        )
+        score = _measure_lip_sync(source, phones, rate, face)
+        (folder / _SCORE_FILE).write_text(score.model_dump_json() if score else "null")
 
-    key = content_key(kind=PREVIEW, version=_VERSION, video=video.key, face=face)
-    folder = artefacts().path(artefacts().made_once(PREVIEW, key, make, shared=False))
-    facts = (folder / _FACTS).read_text()
+    key = content_key(kind=PREVIEW_KIND, version=_VERSION, video=video.key, face=face)
+    folder = artefact_cache().path(artefact_cache().get_or_create(PREVIEW_KIND, key, make, shared=False))
+    facts = (folder / _SCORE_FILE).read_text()
     return Preview(
-        jpeg=(folder / _STRIP).read_bytes(),
-        followed=None if facts == "null" else Followed.model_validate_json(facts),
+        jpeg=(folder / _CONTACT_SHEET_FILE).read_bytes(),
+        followed=None if facts == "null" else LipSyncScore.model_validate_json(facts),
     )
 
 
-def _followed(source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceChoice) -> Followed | None:
-    spoken = [phone for phone in phones if phone.name]
-    if not spoken:
+def _measure_lip_sync(
+    source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceChoice
+) -> LipSyncScore | None:
+    voiced_phones = [phone for phone in phones if phone.name]
+    if not voiced_phones:
         return None
-    first = floor(spoken[0].start_s * rate)
-    measured = sync.apertures(_pictures(source, first, int(_MOST_S * rate)), face)
-    if len(measured) < _LEAST_S * rate:
+    first = floor(voiced_phones[0].start_s * rate)
+    apertures = sync.lip_apertures(_read_pictures(source, first, int(_MAX_SPEECH_S * rate)), face)
+    if len(apertures) < _MIN_SPEECH_S * rate:
         return None
     start_s = float(first / rate)
-    own = [Phone(p.start_s - start_s, p.end_s - start_s, p.name) for p in phones if p.end_s > start_s]
-    openness = curves(None, own, len(measured), rate)[:, 0]
-    right, wrong = sync.sync_score(measured, openness), sync.sync_score(measured, openness[::-1])
-    return Followed(
-        correlation=right.correlation,
-        backwards=wrong.correlation,
-        lag_frames=right.lag_frames,
-        seconds=float(len(measured) / rate),
+    shifted_phones = [
+        Phone(p.start_s - start_s, p.end_s - start_s, p.name) for p in phones if p.end_s > start_s
+    ]
+    openness = mouth_curves(None, shifted_phones, len(apertures), rate)[:, 0]
+    forward_score, reversed_score = (
+        sync.sync_score(apertures, openness),
+        sync.sync_score(apertures, openness[::-1]),
+    )
+    return LipSyncScore(
+        correlation=forward_score.correlation,
+        backwards=reversed_score.correlation,
+        lag_frames=forward_score.lag_frames,
+        seconds=float(len(apertures) / rate),
     )
 
 
-def _pictures(source: Path, first: int, most: int) -> Iterator[Picture]:
+def _read_pictures(source: Path, first: int, max_frames: int) -> Iterator[Picture]:
     """Yield at most `max_frames` pictures from index `first` on, until the time limit passes."""
-    deadline = time.monotonic() + LIPS_S
-    with opened_decoder(source, Limits()) as decoder:
+    deadline = time.monotonic() + LIP_SYNC_LIMIT_S
+    with open_decoder(source, MediaLimits()) as decoder:
         normaliser: Normaliser | None = None
         for number, frame in enumerate(decoder.frames()):
-            if number >= first + most or time.monotonic() > deadline:
+            if number >= first + max_frames or time.monotonic() > deadline:
                 return
             if number >= first:
                 normaliser = normaliser or Normaliser(frame, None)
-                yield normaliser.picture(frame)
+                yield normaliser.to_picture(frame)

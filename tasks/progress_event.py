@@ -2,12 +2,12 @@
 
 import logging
 
-from tasks.event_names import PROGRESSED
+from tasks.event_names import PROGRESS_EVENT
 
 _log = logging.getLogger(__name__)
 
 
-def tell_progress(number: int) -> None:
+def emit_progress(number: int) -> None:
     """
     Emit a Prefect event for the progress of the current run.
 
@@ -19,7 +19,7 @@ def tell_progress(number: int) -> None:
 
     try:
         emit_event(
-            PROGRESSED,
+            PROGRESS_EVENT,
             resource={
                 "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
                 "prefect.resource.name": str(flow_run.name),

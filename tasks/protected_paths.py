@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-_DECODINGS: Final = 8
+_MAX_DECODINGS: Final = 8
 """Maximum number of rounds of percent-decoding."""
-_ALIASES: Final = ("-s3alias", "--ol-s3", ".mrap")
+_ALIAS_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap")
 """Suffixes of bucket aliases: access points, Object Lambda access points, multi-region access points."""
 
 
 def is_bucket_alias(bucket: str) -> bool:
     """Tell whether a name is an access point, which is an alias of a bucket."""
-    return bucket.startswith("arn:") or bucket.endswith(_ALIASES)
+    return bucket.startswith("arn:") or bucket.endswith(_ALIAS_SUFFIXES)
 
 
 def key_is_inside(key: str, prefix: str) -> bool:
@@ -27,8 +27,8 @@ def key_is_inside(key: str, prefix: str) -> bool:
         key:    key from a job's reference.
         prefix: prefix of the store, with or without its slash; empty for a whole bucket.
     """
-    store = _parts(prefix)
-    return any(parts[: len(store)] == store for parts in _readings(key))
+    store = _segments(prefix)
+    return any(parts[: len(store)] == store for parts in _interpretations(key))
 
 
 def key_is_above(key: str, prefix: str) -> bool:
@@ -41,20 +41,20 @@ def key_is_above(key: str, prefix: str) -> bool:
         key:    key from a job's reference.
         prefix: prefix of the store.
     """
-    store = _parts(prefix)
-    return any(parts == store[: len(parts)] for parts in _readings(key))
+    store = _segments(prefix)
+    return any(parts == store[: len(parts)] for parts in _interpretations(key))
 
 
-def _readings(key: str) -> Iterator[list[str]]:
-    for _ in range(_DECODINGS):
-        yield _parts(key)
+def _interpretations(key: str) -> Iterator[list[str]]:
+    for _ in range(_MAX_DECODINGS):
+        yield _segments(key)
         decoded = unquote(key)
         if decoded == key:
             return
         key = decoded
 
 
-def _parts(key: str) -> list[str]:
+def _segments(key: str) -> list[str]:
     parts: list[str] = []
     for part in key.replace("\\", "/").split("/"):
         if part == "..":
@@ -75,16 +75,16 @@ def path_is_inside(path: Path, folders: Iterable[Path]) -> bool:
         path:    absolute path, with links resolved as far as it exists.
         folders: the folders; they may be missing.
     """
-    known = [folder.resolve() for folder in folders]
-    if any(path.is_relative_to(folder) for folder in known):
+    resolved_folders = [folder.resolve() for folder in folders]
+    if any(path.is_relative_to(folder) for folder in resolved_folders):
         return True
-    identities = {identity for folder in known if (identity := _identity(folder))}
+    identities = {identity for folder in resolved_folders if (identity := _identity(folder))}
     return any(_identity(one) in identities for one in (path, *path.parents))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

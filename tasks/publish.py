@@ -17,22 +17,22 @@ from prefect import task
 from prefect.runtime import flow_run
 
 from musetalk_core.weights.ledger import sha256_of
-from tasks.artefacts import artefacts
-from tasks.bucket_grants import bucket
+from tasks.artefacts import artefact_cache
+from tasks.bucket_grants import open_bucket
 from tasks.errors import OutputExists
-from tasks.file_names import MAX_NAME_BYTES, fit_name, key_prefix_and_room, with_suffix
+from tasks.file_names import MAX_NAME_BYTES, fit_name, key_prefix_and_name_limit, with_suffix
 from tasks.keys import content_key
 from tasks.media_types import media_type
-from tasks.objects import ObjectInfo, Objects
+from tasks.objects import ObjectInfo, ObjectStore
 from tasks.output_locations import OutputLocation, output_folder
-from tasks.policies import ALWAYS, RETRY_IO
+from tasks.policies import NOT_CACHED, RETRY_IO
 from tasks.refs import Artefact, ObjectRef
 from tasks.reports import phase
 from tasks.settings import get_settings
 from tasks.storage import home_store
-from tasks.stored_results import MADE_BY, MADE_OF, OUTPUTS, SHA256
+from tasks.stored_results import CONTENT_KEY_FIELD, JOB_FIELD, OUTPUTS_PREFIX, SHA256_FIELD
 
-LINEAGE_ENDING: Final = ".lineage.json"
+LINEAGE_SUFFIX: Final = ".lineage.json"
 """Suffix of the lineage note beside a file."""
 _JSON: Final = "application/json"
 _SUFFIX_DIGITS: Final = (0, 8, 16, 32)
@@ -40,7 +40,7 @@ _SUFFIX_DIGITS: Final = (0, 8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedFile:
     """
     A published file.
 
@@ -55,14 +55,14 @@ class Published:
 
     key: str
     name: str
-    where: OutputLocation
+    location: OutputLocation
     job: UUID
     ref: ObjectRef
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _LocalFile:
     """A local file to publish."""
 
     path: Path
@@ -73,18 +73,25 @@ class _File:
     is_private: bool = False
     """Whether the key belongs to one job alone, so that a restarted job replaces its earlier file."""
 
-    def is_in(self, found: ObjectInfo) -> bool:
+    def has_same_content(self, stored: ObjectInfo) -> bool:
         """Tell whether an object has the content of this file, whichever job stored it."""
-        about = found.metadata
-        return (about.get(MADE_OF), about.get(SHA256), found.size) == (self.key, self.sha256, self.size)
+        metadata = stored.metadata
+        return (metadata.get(CONTENT_KEY_FIELD), metadata.get(SHA256_FIELD), stored.size) == (
+            self.key,
+            self.sha256,
+            self.size,
+        )
 
-    def is_older(self, found: ObjectInfo, job: UUID) -> bool:
+    def replaces(self, stored: ObjectInfo, job: UUID) -> bool:
         """Tell whether an object was stored by an earlier attempt of the same job."""
-        return self.is_private and (found.metadata.get(MADE_OF), _job_of(found)) == (self.key, job.hex)
+        return self.is_private and (stored.metadata.get(CONTENT_KEY_FIELD), _publishing_job(stored)) == (
+            self.key,
+            job.hex,
+        )
 
 
-@task(**ALWAYS, **RETRY_IO)
-def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Published:
+@task(**NOT_CACHED, **RETRY_IO)
+def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> PublishedFile:
     """
     Store one file of a cache entry under its public name, with a suffix if the name is taken.
 
@@ -101,11 +108,11 @@ def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Publi
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     with phase("upload"):
-        return _publish([_file_of(made, file, name)], where)[0]
+        return _publish_files([_to_local_file(made, file, name)], where)[0]
 
 
-@task(**ALWAYS, **RETRY_IO)
-def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) -> list[Published]:
+@task(**NOT_CACHED, **RETRY_IO)
+def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) -> list[PublishedFile]:
     """
     Store several files of a cache entry that belong together; all get the same suffix.
 
@@ -121,10 +128,10 @@ def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) 
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     with phase("upload"):
-        return _publish([_file_of(made, file, name) for file, name in files.items()], where)
+        return _publish_files([_to_local_file(made, file, name) for file, name in files.items()], where)
 
 
-def store_table(path: Path, name: str, where: OutputLocation) -> Published:
+def publish_table(path: Path, name: str, location: OutputLocation) -> PublishedFile:
     """
     Store a file about the job itself, such as a result table, which is not in the cache.
 
@@ -137,11 +144,11 @@ def store_table(path: Path, name: str, where: OutputLocation) -> Published:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
     key = content_key(table=str(current_job()), name=name)
-    file = _File(path, name, key, sha256_of(path), path.stat().st_size, is_private=True)
-    return _publish([file], where)[0]
+    file = _LocalFile(path, name, key, sha256_of(path), path.stat().st_size, is_private=True)
+    return _publish_files([file], location)[0]
 
 
-def write_beside(output: Published, ending: str, content: str) -> None:
+def publish_note(output: PublishedFile, note_suffix: str, content: str) -> None:
     """
     Store a JSON note beside a published file, unless there is one for the same content.
 
@@ -153,25 +160,25 @@ def write_beside(output: Published, ending: str, content: str) -> None:
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage`.
     """
-    objects, key_of, room = _place(output.where, output.job)
-    may_replace = not output.where.bucket or output.where.overwrite
-    about = {MADE_OF: output.key, MADE_BY: str(output.job)}
-    for mark in _suffixes(output.job):
-        key = key_of(fit_name(output.name, f"{f'_{mark}' if mark else ''}{ending}", room))
-        known = objects.find(key)
-        if known is not None and known.metadata.get(MADE_OF) == output.key:
+    objects, key_of, max_name_bytes = _resolve_location(output.location, output.job)
+    may_replace = not output.location.bucket or output.location.overwrite
+    metadata = {CONTENT_KEY_FIELD: output.key, JOB_FIELD: str(output.job)}
+    for suffix in _candidate_suffixes(output.job):
+        key = key_of(fit_name(output.name, f"{f'_{suffix}' if suffix else ''}{note_suffix}", max_name_bytes))
+        existing = objects.find(key)
+        if existing is not None and existing.metadata.get(CONTENT_KEY_FIELD) == output.key:
             return
-        if known is None or may_replace:
+        if existing is None or may_replace:
             try:
-                objects.put_bytes(key, content.encode(), _JSON, about, overwrite=may_replace)
+                objects.put_bytes(key, content.encode(), _JSON, metadata, overwrite=may_replace)
             except OutputExists:
                 continue
             return
 
 
-def _file_of(made: Artefact, file: str, name: str) -> _File:
-    path = artefacts().path(made) / file
-    return _File(path, name, made.key, sha256_of(path), path.stat().st_size)
+def _to_local_file(artefact: Artefact, file: str, name: str) -> _LocalFile:
+    path = artefact_cache().path(artefact) / file
+    return _LocalFile(path, name, artefact.key, sha256_of(path), path.stat().st_size)
 
 
 def current_job() -> UUID:
@@ -179,93 +186,108 @@ def current_job() -> UUID:
     return UUID(str(flow_run.id)) if flow_run.id else uuid4()
 
 
-def _job_of(found: ObjectInfo) -> str | None:
-    told = found.metadata.get(MADE_BY)
-    return told.replace("-", "") if told else None
+def _publishing_job(stored: ObjectInfo) -> str | None:
+    job_id = stored.metadata.get(JOB_FIELD)
+    return job_id.replace("-", "") if job_id else None
 
 
-def _suffixes(job: UUID) -> list[str]:
+def _candidate_suffixes(job: UUID) -> list[str]:
     return [job.hex[:digits] for digits in _SUFFIX_DIGITS]
 
 
-def _place(where: OutputLocation, job: UUID) -> tuple[Objects, Callable[[str], str], int]:
+def _resolve_location(location: OutputLocation, job: UUID) -> tuple[ObjectStore, Callable[[str], str], int]:
     """Return the store, a function from name to key, and the limit of a name in bytes."""
-    if not where.bucket:
-        return home_store(), lambda name: f"{OUTPUTS}{job.hex}/{name}", MAX_NAME_BYTES
-    folder, room = output_folder(where.prefix)
-    return bucket(where.bucket, "write"), lambda name: f"{folder}{name}", room
+    if not location.bucket:
+        return home_store(), lambda name: f"{OUTPUTS_PREFIX}{job.hex}/{name}", MAX_NAME_BYTES
+    folder, max_name_bytes = output_folder(location.prefix)
+    return open_bucket(location.bucket, "write"), lambda name: f"{folder}{name}", max_name_bytes
 
 
-def _publish(files: Sequence[_File], where: OutputLocation) -> list[Published]:
+def _publish_files(files: Sequence[_LocalFile], location: OutputLocation) -> list[PublishedFile]:
     job = current_job()
-    objects, key_of, room = _place(where, job)
+    objects, key_of, max_name_bytes = _resolve_location(location, job)
     names = [file.name for file in files]
-    if not where.bucket or where.overwrite:
-        keys = [key_of(name) for name in with_suffix(names, "", room)]
+    if not location.bucket or location.overwrite:
+        keys = [key_of(name) for name in with_suffix(names, "", max_name_bytes)]
         stored = [
-            _put(objects, key, file, job, overwrite=True) for key, file in zip(keys, files, strict=True)
+            _store_file(objects, key, file, job, overwrite=True)
+            for key, file in zip(keys, files, strict=True)
         ]
-        return [_published(one, file, where, job) for one, file in zip(stored, files, strict=True)]
-    for mark in _suffixes(job):
-        keys = [key_of(name) for name in with_suffix(names, mark, room)]
+        return [_to_published_file(one, file, location, job) for one, file in zip(stored, files, strict=True)]
+    for suffix in _candidate_suffixes(job):
+        keys = [key_of(name) for name in with_suffix(names, suffix, max_name_bytes)]
         stored = _store_all_or_none(objects, keys, files, job)
         if stored is not None:
-            return [_published(one, file, where, job) for one, file in zip(stored, files, strict=True)]
+            return [
+                _to_published_file(one, file, location, job) for one, file in zip(stored, files, strict=True)
+            ]
     raise OutputExists(f"{objects.uri(key_of(names[0]))} and all names with a suffix of job {job} are taken.")
 
 
 def _store_all_or_none(
-    objects: Objects, keys: Sequence[str], files: Sequence[_File], job: UUID
+    objects: ObjectStore, keys: Sequence[str], files: Sequence[_LocalFile], job: UUID
 ) -> list[ObjectInfo] | None:
     """Store all files under these keys, or none of them: None if one key is taken."""
-    known = [objects.find(key) for key in keys]
-    fits = all(
-        found is None or file.is_in(found) or file.is_older(found, job)
-        for found, file in zip(known, files, strict=True)
+    existing = [objects.find(key) for key in keys]
+    can_store_all = all(
+        found is None or file.has_same_content(found) or file.replaces(found, job)
+        for found, file in zip(existing, files, strict=True)
     )
-    if fits and not any(_has_foreign_note(objects, key, file) for key, file in zip(keys, files, strict=True)):
+    if can_store_all and not any(
+        _has_foreign_note(objects, key, file) for key, file in zip(keys, files, strict=True)
+    ):
         try:
-            return [_put(objects, key, file, job) for key, file in zip(keys, files, strict=True)]
+            return [_store_file(objects, key, file, job) for key, file in zip(keys, files, strict=True)]
         except OutputExists:  # another job wrote the same key first
             pass
-    _remove_own(objects, keys, files, job)
+    _remove_own_files(objects, keys, files, job)
     return None
 
 
-def _has_foreign_note(objects: Objects, key: str, file: _File) -> bool:
+def _has_foreign_note(objects: ObjectStore, key: str, file: _LocalFile) -> bool:
     """Tell whether the note beside a file would belong to another file."""
     if not get_settings().store.lineage_files:
         return False
     folder, slash, name = key.rpartition("/")
-    _, room = key_prefix_and_room(folder)
-    found = objects.find(f"{folder}{slash}{fit_name(name, LINEAGE_ENDING, room)}")
-    return found is not None and found.metadata.get(MADE_OF) != file.key
+    _, max_name_bytes = key_prefix_and_name_limit(folder)
+    note = objects.find(f"{folder}{slash}{fit_name(name, LINEAGE_SUFFIX, max_name_bytes)}")
+    return note is not None and note.metadata.get(CONTENT_KEY_FIELD) != file.key
 
 
-def _remove_own(objects: Objects, keys: Sequence[str], files: Sequence[_File], job: UUID) -> None:
+def _remove_own_files(
+    objects: ObjectStore, keys: Sequence[str], files: Sequence[_LocalFile], job: UUID
+) -> None:
     """Remove what this job stored of an incomplete set, in this attempt or an earlier one."""
     for key, file in zip(keys, files, strict=True):
-        found = objects.find(key)
-        if found is not None and _job_of(found) == job.hex and found.metadata.get(MADE_OF) == file.key:
+        existing = objects.find(key)
+        if (
+            existing is not None
+            and _publishing_job(existing) == job.hex
+            and existing.metadata.get(CONTENT_KEY_FIELD) == file.key
+        ):
             objects.delete(key)
 
 
-def _put(objects: Objects, key: str, file: _File, job: UUID, *, overwrite: bool = False) -> ObjectInfo:
+def _store_file(
+    objects: ObjectStore, key: str, file: _LocalFile, job: UUID, *, overwrite: bool = False
+) -> ObjectInfo:
     """Store a file unless the object is this file already; raises OutputExists if the name is taken."""
-    found = objects.find(key)
-    if found is not None and file.is_in(found):
-        return found
-    replaces = overwrite or (found is not None and file.is_older(found, job))
-    about = {MADE_OF: file.key, SHA256: file.sha256, MADE_BY: str(job)}
+    existing = objects.find(key)
+    if existing is not None and file.has_same_content(existing):
+        return existing
+    should_overwrite = overwrite or (existing is not None and file.replaces(existing, job))
+    metadata = {CONTENT_KEY_FIELD: file.key, SHA256_FIELD: file.sha256, JOB_FIELD: str(job)}
     try:
-        return objects.upload(file.path, key, media_type(key), metadata=about, overwrite=replaces)
+        return objects.upload(file.path, key, media_type(key), metadata=metadata, overwrite=should_overwrite)
     except OutputExists:
-        found = objects.find(key)
-        if found is None or not file.is_in(found):
+        existing = objects.find(key)
+        if existing is None or not file.has_same_content(existing):
             raise
-        return found  # a repeated request, or another job with the same file
+        return existing  # a repeated request, or another job with the same file
 
 
-def _published(stored: ObjectInfo, file: _File, where: OutputLocation, job: UUID) -> Published:
+def _to_published_file(
+    stored: ObjectInfo, file: _LocalFile, location: OutputLocation, job: UUID
+) -> PublishedFile:
     ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size, sha256=file.sha256)
-    return Published(file.key, stored.key.rpartition("/")[2], where, job, ref, file.sha256)
+    return PublishedFile(file.key, stored.key.rpartition("/")[2], location, job, ref, file.sha256)

@@ -8,7 +8,7 @@ _QUERY: Final = re.compile(r"(\bhttps?://[^\s?#]*)[?#]\S*", re.IGNORECASE)
 _USER: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
 
 
-def without_secrets(value: Any) -> Any:
+def redact_secrets(value: Any) -> Any:
     """
     Remove the parts of URLs that may be secret: user names, passwords, queries and fragments.
 
@@ -22,7 +22,7 @@ def without_secrets(value: Any) -> Any:
         return _USER.sub(r"\1", _QUERY.sub(r"\1?…", value))
     if isinstance(value, Mapping):
         members = cast(Mapping[str, Any], value)
-        return {name: without_secrets(one) for name, one in members.items()}
+        return {name: redact_secrets(one) for name, one in members.items()}
     if isinstance(value, list | tuple):
-        return [without_secrets(one) for one in cast(list[Any], value)]
+        return [redact_secrets(one) for one in cast(list[Any], value)]
     return value

@@ -24,10 +24,10 @@ _JOB = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(/[^/]+)?"
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,4}")
-_EXPECTED = "use s3://bucket/key, https://…, asset://ID or job://ID"
+_SUPPORTED_FORMS = "use s3://bucket/key, https://…, asset://ID or job://ID"
 
 
-def checked_media_uri(text: str) -> str:
+def validate_media_uri(text: str) -> str:
     """
     Check the spelling of a media reference.
 
@@ -48,55 +48,57 @@ def checked_media_uri(text: str) -> str:
         raise PydanticCustomError(
             "local_path_disabled",
             "A plain path is not a media reference; {expected}.",
-            {"expected": _EXPECTED},
+            {"expected": _SUPPORTED_FORMS},
         )
     check = _CHECKS.get(scheme)
     if check is None:
-        raise _refused(f"{scheme[:20]}:// is not a supported scheme; {_EXPECTED}.")
+        raise _invalid_uri_error(f"{scheme[:20]}:// is not a supported scheme; {_SUPPORTED_FORMS}.")
     if _CONTROL.search(text):
-        raise _refused("A media reference cannot contain control characters.")
+        raise _invalid_uri_error("A media reference cannot contain control characters.")
     check(rest)
     return f"{scheme}://{rest}"
 
 
-def _refused(message: str) -> PydanticCustomError:
+def _invalid_uri_error(message: str) -> PydanticCustomError:
     return PydanticCustomError("media_uri", "{message}", {"message": message})
 
 
 def _check_s3(rest: str) -> None:
     bucket, _, key = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise _refused(
+        raise _invalid_uri_error(
             "The bucket in an s3:// reference has 3 to 63 lowercase letters, digits, dots and hyphens."
         )
     if not key or len(key.encode()) > MAX_KEY_BYTES:
-        raise _refused("An s3:// reference needs a key of 1 to 1024 bytes after the bucket: s3://bucket/key.")
+        raise _invalid_uri_error(
+            "An s3:// reference needs a key of 1 to 1024 bytes after the bucket: s3://bucket/key."
+        )
 
 
 def _check_web(rest: str) -> None:
     host = re.split(r"[/?]", rest, maxsplit=1)[0]
     if not host or len(rest) > MAX_URL_CHARS:
-        raise _refused(f"A URL needs a host and has at most {MAX_URL_CHARS} characters.")
+        raise _invalid_uri_error(f"A URL needs a host and has at most {MAX_URL_CHARS} characters.")
     if "@" in host or "\\" in rest or "#" in rest or " " in rest:
-        raise _refused("A URL cannot have a user name, a backslash, a space or a fragment.")
+        raise _invalid_uri_error("A URL cannot have a user name, a backslash, a space or a fragment.")
 
 
 def _check_asset(rest: str) -> None:
     if not _ASSET.fullmatch(rest):
-        raise _refused("An asset:// reference is asset://ID with the id that the upload returned.")
+        raise _invalid_uri_error("An asset:// reference is asset://ID with the id that the upload returned.")
 
 
 def _check_job(rest: str) -> None:
     if not _JOB.fullmatch(rest):
-        raise _refused("A job:// reference is job://ID or job://ID/name with the id of a job.")
-    if "/" in rest and not _is_plain(job_file(rest)):
-        raise _refused(
+        raise _invalid_uri_error("A job:// reference is job://ID or job://ID/name with the id of a job.")
+    if "/" in rest and not _is_plain_file_name(job_file_name(rest)):
+        raise _invalid_uri_error(
             f"The name in a job:// reference is one file name of at most {MAX_NAME_BYTES} bytes,"
             " percent-encoded where necessary: job://ID/take%201.mp4."
         )
 
 
-def _is_plain(name: str) -> bool:
+def _is_plain_file_name(name: str) -> bool:
     return (
         bool(name)
         and name not in {".", ".."}
@@ -111,14 +113,14 @@ def job_uri(job: object, name: str | None = None) -> str:
     return f"job://{job}/{quote(name, safe='')}" if name else f"job://{job}"
 
 
-def job_file(rest: str) -> str:
+def job_file_name(rest: str) -> str:
     """Return the decoded file name in the part after `job://`; empty for the job's main output."""
     return unicodedata.normalize("NFC", unquote(rest.partition("/")[2]))
 
 
 def _check_file(rest: str) -> None:
     if not rest.startswith("/") or ".." in rest.split("/"):
-        raise _refused("A file:// reference is file:///absolute/path without '..'.")
+        raise _invalid_uri_error("A file:// reference is file:///absolute/path without '..'.")
 
 
 _CHECKS: dict[str, Callable[[str], None]] = {
@@ -132,7 +134,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
 
 MediaUri = Annotated[
     str,
-    AfterValidator(checked_media_uri),
+    AfterValidator(validate_media_uri),
     Field(
         description="Media reference: s3://bucket/key, https://…, asset://ID or job://ID.",
         examples=["s3://media/anna.mp4"],
@@ -188,7 +190,7 @@ class Artefact(Ref):
     files: tuple[str, ...]
 
     @model_validator(mode="after")
-    def _is_there(self) -> Self:
+    def _check_exists(self) -> Self:
         check_artefact_name(self.kind, self.key)
         if not all(is_file_name(name) for name in self.files):
             raise ValueError("the files of a cache entry have plain relative names")

@@ -5,18 +5,18 @@ from typing import Any, Literal
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
 
-Mode = Literal["read", "write"]
-_MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
-_REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
-_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
-NO_VERSION = {"400", "BadRequest", "InvalidArgument", "405", "MethodNotAllowed"}
+AccessMode = Literal["read", "write"]
+_MISSING_CODES = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_DENIED_CODES = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
+_CREDENTIAL_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+CHANGED_CODES = {"412", "PreconditionFailed", "416", "InvalidRange"}
+NO_VERSION_CODES = {"400", "BadRequest", "InvalidArgument", "405", "MethodNotAllowed"}
 """Codes, besides "missing", for a request of one version: a malformed id, or the id of a delete marker."""
-UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
-_TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
+NOT_IMPLEMENTED_CODES = {"501", "NotImplemented", "405", "MethodNotAllowed"}
+_EXISTS_CODES = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
-def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
+def translate_error(error: Exception, bucket: str, key: str, mode: AccessMode) -> StorageError:
     """
     Translate the error of a failed request.
 
@@ -29,37 +29,37 @@ def said(error: Exception, bucket: str, key: str, mode: Mode) -> StorageError:
     Returns:
         The error to raise.
     """
-    code, uri = code_of(error), f"s3://{bucket}/{key}"
+    code, uri = error_code(error), f"s3://{bucket}/{key}"
     details = {"bucket": bucket, "key": key, "answer": code}
     if code == "NoSuchBucket" and mode == "write":
         return BucketNotAllowed(f"There is no bucket {bucket}. Create it, or name another.", **details)
-    if code in _MISSING or code == "NoSuchBucket":
+    if code in _MISSING_CODES or code == "NoSuchBucket":
         return ObjectMissing(f"There is no object {uri}.", **details)
-    if code in _REFUSED:
+    if code in _DENIED_CODES:
         action = "s3:GetObject and s3:ListBucket" if mode == "read" else "s3:PutObject"
         return BucketNotAllowed(
             f"The storage refused to {mode} {uri}. Grant this service {action} on bucket {bucket}.",
             **details,
         )
-    if code in _CREDENTIALS:
+    if code in _CREDENTIAL_CODES:
         return BucketNotAllowed(
             f"The storage rejected this service's credentials for bucket {bucket} ({code}).", **details
         )
-    if mode == "write" and code in _TAKEN:
+    if mode == "write" and code in _EXISTS_CODES:
         return OutputExists(f"{uri} exists and must not be overwritten.", **details)
-    family = UploadFailed if mode == "write" else StorageError
-    return family(f"The storage could not {mode} {uri} ({code}); try again later.", **details)
+    error_class = UploadFailed if mode == "write" else StorageError
+    return error_class(f"The storage could not {mode} {uri} ({code}); try again later.", **details)
 
 
-def version_of(answer: Mapping[str, Any]) -> str:
+def version_of(response: Mapping[str, Any]) -> str:
     """Return the version in a response: `v:VERSION_ID` in a versioned bucket, else `e:ETAG`."""
-    version = answer.get("VersionId")
+    version = response.get("VersionId")
     if version and version != "null":
         return f"v:{version}"
-    return "e:" + str(answer["ETag"]).strip('"')
+    return "e:" + str(response["ETag"]).strip('"')
 
 
-def condition(version: str | None) -> dict[str, str]:
+def version_condition(version: str | None) -> dict[str, str]:
     """Return the arguments of a GET that succeeds only for this version from `version_of`."""
     kind, _, value = (version or "").partition(":")
     match kind:
@@ -71,19 +71,19 @@ def condition(version: str | None) -> dict[str, str]:
             return {}
 
 
-def pinned_by(version: str | None) -> dict[str, str]:
+def version_argument(version: str | None) -> dict[str, str]:
     """Return the argument that selects a version from `version_of`; empty unless the bucket is versioned."""
     kind, _, value = (version or "").partition(":")
     return {"VersionId": value} if kind == "v" else {}
 
 
-def total_of(answer: Mapping[str, Any]) -> int:
+def total_size(response: Mapping[str, Any]) -> int:
     """Return the size of the whole object in bytes, from the response to a GET of all or part of it."""
-    span = answer.get("ContentRange")
-    return int(str(span).rsplit("/", 1)[1]) if span else int(answer["ContentLength"])
+    content_range = response.get("ContentRange")
+    return int(str(content_range).rsplit("/", 1)[1]) if content_range else int(response["ContentLength"])
 
 
-def code_of(error: BaseException | None) -> str:
+def error_code(error: BaseException | None) -> str:
     """Return the S3 error code in an exception or its causes, because boto3 wraps errors of uploads."""
     from botocore.exceptions import ClientError
 

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.errors import StorageError
 from tasks.settings import S3Settings
 
-_building = threading.Lock()
+_build_lock = threading.Lock()
 """Creating a boto3 client is not thread-safe; using one is."""
 
 
@@ -26,24 +26,24 @@ def client(s3: S3Settings, only_new: bool, pid: int) -> Any:
     library: Any = boto3
     if s3.credentials_block:
         return block_client(s3, load_block(s3.credentials_block), only_new, pid)
-    with _building:
+    with _build_lock:
         session: Any = library.Session(region_name=s3.region)
-        return _built(session, s3, {}, only_new)
+        return _build_client(session, s3, {}, only_new)
 
 
 @lru_cache(maxsize=16)
 def block_client(s3: S3Settings, credentials: Any, only_new: bool, pid: int) -> Any:
     """Return the client of a loaded prefect-aws credentials block; arguments as for `client`."""
-    with _building:
-        own: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
-        return _built(credentials.get_boto3_session(), s3, own, only_new)
+    with _build_lock:
+        overrides: dict[str, Any] = credentials.aws_client_parameters.get_params_override()
+        return _build_client(credentials.get_boto3_session(), s3, overrides, only_new)
 
 
-def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) -> Any:
+def _build_client(session: Any, s3: S3Settings, overrides: dict[str, Any], only_new: bool) -> Any:
     """Create a client. Parameters of the block take precedence over the settings."""
     from botocore.config import Config
 
-    checksums = "when_required" if s3.endpoint_url or "endpoint_url" in own else "when_supported"
+    checksums = "when_required" if s3.endpoint_url or "endpoint_url" in overrides else "when_supported"
     config = Config(
         request_checksum_calculation=checksums,  # many S3-compatible stores reject trailing checksums
         response_checksum_validation=checksums,
@@ -55,16 +55,16 @@ def _built(session: Any, s3: S3Settings, own: dict[str, Any], only_new: bool) ->
         max_pool_connections=20,
         s3={"addressing_style": "path"} if s3.force_path_style else None,
     )
-    if "config" in own:
-        config = config.merge(own["config"])
-    named: dict[str, Any] = {"endpoint_url": s3.endpoint_url}
+    if "config" in overrides:
+        config = config.merge(overrides["config"])
+    endpoint: dict[str, Any] = {"endpoint_url": s3.endpoint_url}
     if s3.region or not session.region_name:
-        named["region_name"] = s3.region or "us-east-1"
-    made = session.client("s3", **(named | own | {"config": config}))
+        endpoint["region_name"] = s3.region or "us-east-1"
+    s3_client = session.client("s3", **(endpoint | overrides | {"config": config}))
     if only_new:
         for call in ("PutObject", "CompleteMultipartUpload"):
-            made.meta.events.register(f"provide-client-params.s3.{call}", _if_none_match)
-    return made
+            s3_client.meta.events.register(f"provide-client-params.s3.{call}", _if_none_match)
+    return s3_client
 
 
 def _if_none_match(params: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tasks.settings_api import ApiSettings, CompatSettings, WebhookSettings
 from tasks.settings_redis import RedisSettings
 from tasks.settings_retention import RetentionSettings
-from tasks.settings_seeds import SeedNames
-from tasks.settings_types import GB, Address, Folder, Folders, Group, Numbers, Words
+from tasks.settings_seeds import LegacyNamesSource
+from tasks.settings_types import GB, BaseUrl, Folder, Folders, Integers, SettingsGroup, Strings
 
 PREFIX = "MUSETALK_"
 
 
-class StoreSettings(Group, frozen=True):
+class StoreSettings(SettingsGroup, frozen=True):
     """The system's own store (uploads, outputs, shared cache entries) and the cache of this machine."""
 
     url: str | None = Field(
@@ -52,7 +52,7 @@ class StoreSettings(Group, frozen=True):
     )
 
 
-class S3Settings(Group, frozen=True):
+class S3Settings(SettingsGroup, frozen=True):
     """Access to s3:// references. Without a credentials block: the AWS default credential chain."""
 
     endpoint_url: str | None = Field(default=None, description="URL of MinIO or another store. Empty: AWS.")
@@ -63,12 +63,12 @@ class S3Settings(Group, frozen=True):
     force_path_style: bool = Field(
         default=False, description="Use endpoint/bucket/key, not bucket.endpoint/key. MinIO requires it."
     )
-    read_buckets: Words | None = Field(
+    read_buckets: Strings | None = Field(
         default=None,
         description="bucket or bucket/prefix that jobs may read; * is a wildcard, {tenant} the job's tenant."
         " Empty: any.",
     )
-    write_buckets: Words | None = Field(
+    write_buckets: Strings | None = Field(
         default=None,
         description="bucket or bucket/prefix that jobs may write; * is a wildcard, {tenant} the job's tenant."
         " Empty: any.",
@@ -78,7 +78,7 @@ class S3Settings(Group, frozen=True):
     max_attempts: int = Field(default=4, ge=1, description="Attempts per request, including the first.")
 
 
-class MediaSettings(Group, frozen=True):
+class MediaSettings(SettingsGroup, frozen=True):
     """
     Limits on input media, and the ffmpeg binary.
 
@@ -103,7 +103,7 @@ class MediaSettings(Group, frozen=True):
     still_bytes: int = Field(default=30_000_000, gt=0)
 
 
-class RenderSettings(Group, frozen=True):
+class RenderSettings(SettingsGroup, frozen=True):
     """Rendering and encoding of videos."""
 
     engine: Literal["auto", "musetalk", "viseme", "fake"] = Field(
@@ -126,7 +126,7 @@ class RenderSettings(Group, frozen=True):
     )
 
 
-class ModelSettings(Group, frozen=True):
+class ModelSettings(SettingsGroup, frozen=True):
     """Execution of neural networks."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -157,7 +157,7 @@ class ModelSettings(Group, frozen=True):
     compile: bool = Field(default=False, description="Use torch.compile: slow start, faster rendering.")
 
 
-class StartSettings(Group, frozen=True):
+class StartSettings(SettingsGroup, frozen=True):
     """Timeouts for the start of servers, workers and worker processes."""
 
     limit_s: float = Field(
@@ -170,16 +170,16 @@ class StartSettings(Group, frozen=True):
     )
 
 
-class WorkerSettings(Group, frozen=True):
+class WorkerSettings(SettingsGroup, frozen=True):
     """The warm worker and its worker processes."""
 
-    gpus: Words = Field(
+    gpus: Strings = Field(
         default=(),
         description="GPUs of this worker, with one worker process each. A GPU that is listed twice is shared"
         " by two processes. Empty: all GPUs, or the CPU if there is none.",
     )
     children: int = Field(default=0, ge=0, description="Worker processes without a GPU. 0: one.")
-    preload: Words = Field(
+    preload: Strings = Field(
         default=(),
         description="Modules that a worker process imports before its first run, besides its pool's flows.",
     )
@@ -215,21 +215,21 @@ class WorkerSettings(Group, frozen=True):
     )
 
 
-class EgressSettings(Group, frozen=True):
+class EgressSettings(SettingsGroup, frozen=True):
     """Egress rules: which URLs of jobs may be fetched."""
 
     allow_http: bool = Field(default=False, description="Allow http:// besides https://.")
-    allowed_hosts: Words = Field(
+    allowed_hosts: Strings = Field(
         default=(),
         description="host or host:port, such as a private object store, that may have a private IP address"
         " and any port.",
     )
-    denied_networks: Words = Field(
+    denied_networks: Strings = Field(
         default=(),
         description="IP addresses or networks that are always denied, allowed_hosts included. List Prefect"
         " and databases.",
     )
-    ports: Numbers = Field(default=(80, 443, 8443), description="Allowed ports of public hosts.")
+    ports: Integers = Field(default=(80, 443, 8443), description="Allowed ports of public hosts.")
     connect_timeout_s: float = Field(default=5.0, gt=0)
     first_byte_timeout_s: float = Field(
         default=10.0, gt=0, description="Timeout for the first byte and for each later read."
@@ -242,7 +242,7 @@ class EgressSettings(Group, frozen=True):
     per_host: int = Field(default=8, ge=1, description="Concurrent downloads per host and process.")
 
 
-class WeightsSettings(Group, frozen=True):
+class WeightsSettings(SettingsGroup, frozen=True):
     """Model files, and the source of `musetalk weights pull`."""
 
     folder: Folder | None = Field(
@@ -250,7 +250,7 @@ class WeightsSettings(Group, frozen=True):
         description="Models folder with the layout of the original MuseTalk's models/. Empty: models in"
         " MUSETALK_HOME.",
     )
-    endpoint: Address | None = Field(
+    endpoint: BaseUrl | None = Field(
         default=None, description="URL of a model hub or mirror. Empty: the default of huggingface_hub."
     )
     token: SecretStr | None = Field(
@@ -325,7 +325,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources: arguments, MUSETALK_*, legacy names. No .env file, no secrets folder."""
-        return init_settings, env_settings, SeedNames(settings_cls, _environment())
+        return init_settings, env_settings, LegacyNamesSource(settings_cls, _environment())
 
 
 def _environment() -> Mapping[str, str]:
@@ -340,9 +340,9 @@ def get_settings() -> Settings:
 
 def torch_hub_folder() -> Path:
     """Return the folder of checkpoints that torch.hub downloaded, by torch's own variables."""
-    known = _environment()
-    cache = known.get("XDG_CACHE_HOME") or "~/.cache"
-    home = known.get("TORCH_HOME") or f"{cache}/torch"
+    environment = _environment()
+    cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environment.get("TORCH_HOME") or f"{cache}/torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
@@ -353,8 +353,10 @@ def whisper_folder() -> Path:
 
 def unknown_variables() -> tuple[str, ...]:
     """Return the MUSETALK_* variables that match no setting, most likely typos."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known_prefixes = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     names = (name.upper() for name in _environment())
     return tuple(
-        sorted(name for name in names if name.startswith(PREFIX) and name.split("__", 1)[0] not in known)
+        sorted(
+            name for name in names if name.startswith(PREFIX) and name.split("__", 1)[0] not in known_prefixes
+        )
     )

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.settings_types import GB, Address, Folder, Group, Origins, Rates, Secrets, SigningSecrets
+from tasks.settings_types import GB, BaseUrl, Folder, Origins, Rates, Secrets, SettingsGroup, SigningSecrets
 
 
-class ApiSettings(Group, frozen=True):
+class ApiSettings(SettingsGroup, frozen=True):
     """The REST API."""
 
     host: str = Field(
@@ -55,12 +55,12 @@ class ApiSettings(Group, frozen=True):
         description="Origins of web pages that may call the API from a browser (CORS), such as"
         " https://studio.example.com. Empty: none.",
     )
-    public_url: Address | None = Field(
+    public_url: BaseUrl | None = Field(
         default=None, description="Public URL of the API, for links in webhooks. Empty: links are paths."
     )
 
 
-class WebhookSettings(Group, frozen=True):
+class WebhookSettings(SettingsGroup, frozen=True):
     """Webhooks. Their URLs follow the rules of MUSETALK_EGRESS__*."""
 
     secrets: SigningSecrets = Field(
@@ -72,7 +72,7 @@ class WebhookSettings(Group, frozen=True):
     progress_every_s: float = Field(default=10, ge=5, description="Minimum time between progress webhooks.")
 
 
-class CompatSettings(Group, frozen=True):
+class CompatSettings(SettingsGroup, frozen=True):
     """The compatibility routes of the two older services."""
 
     deadline_word: Literal["failed", "timed_out"] = Field(

@@ -2,10 +2,10 @@
 
 from pydantic import Field, SecretStr
 
-from tasks.settings_types import Group
+from tasks.settings_types import SettingsGroup
 
 
-class RedisSettings(Group, frozen=True):
+class RedisSettings(SettingsGroup, frozen=True):
     """Redis as message broker of Prefect's servers. Without it messages stay in the server's memory."""
 
     host: str | None = Field(

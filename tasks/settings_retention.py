@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from tasks.settings_types import Group
+from tasks.settings_types import SettingsGroup
 
 
-class RetentionSettings(Group, frozen=True):
+class RetentionSettings(SettingsGroup, frozen=True):
     """Retention in days, after which the janitor deletes; 0: forever. See docs/retention.md."""
 
     jobs_days: int = Field(

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
+LEGACY_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("api", "host"): ("API_HOST",),
     ("api", "port"): ("API_PORT", "PORT"),
     ("compat", "max_time"): ("DEFAULT_MAX_TIME",),
@@ -20,7 +20,7 @@ SEED_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
 """(group, field) -> legacy names; the first one that is set is used."""
 
 
-class SeedNames(PydanticBaseSettingsSource):
+class LegacyNamesSource(PydanticBaseSettingsSource):
     """A settings source that reads the legacy names."""
 
     def __init__(self, settings_cls: type[BaseSettings], environment: Mapping[str, str]) -> None:
@@ -40,11 +40,11 @@ class SeedNames(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values of the legacy names that are set, by group and field."""
-        found: dict[str, dict[str, str]] = {}
-        for (group, field), names in SEED_NAMES.items():
+        values: dict[str, dict[str, str]] = {}
+        for (group, field), names in LEGACY_NAMES.items():
             if value := next(filter(None, map(self._value, names)), ""):
-                found.setdefault(group, {})[field] = value
-        return dict(found)
+                values.setdefault(group, {})[field] = value
+        return dict(values)
 
     def _value(self, name: str) -> str:
         """Return a variable's value; empty if it is not usable."""

@@ -8,18 +8,18 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_settings import NoDecode
 
-from tasks.webhook_signature import key_of
+from tasks.webhook_signature import decode_secret
 
 GB = 10**9
 
 
-class Group(BaseModel, frozen=True):
+class SettingsGroup(BaseModel, frozen=True):
     """Base class of all groups of settings."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
-def _split(value: object) -> object:
+def _split_list(value: object) -> object:
     """Parse a list from one variable, written as `a,b` or as `["a", "b"]`."""
     if not isinstance(value, str):
         return value
@@ -33,25 +33,25 @@ def _absolute(path: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split)]
-Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split_list)]
+Integers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_list)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_list)]
 
 
-def _address(url: str) -> str:
+def _check_base_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return url.rstrip("/")
 
 
-Address = Annotated[str, AfterValidator(_address)]
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 
-def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(
@@ -61,26 +61,26 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
-Origins = Annotated[Words, AfterValidator(_checked_origins)]
+Origins = Annotated[Strings, AfterValidator(_check_origins)]
 
 
 _RATE = re.compile(r"[1-9]\d{0,5}/([1-9]\d{0,3} ?)?(second|minute|hour|day)s?")
 
 
-def _checked_rates(rates: str) -> str:
+def _check_rates(rates: str) -> str:
     for rate in rates.split(";") if rates else ():
         if not _RATE.fullmatch(rate.strip()):
             raise ValueError("must be a number, a slash and second, minute, hour or day, such as 60/minute")
     return rates
 
 
-Rates = Annotated[str, AfterValidator(_checked_rates)]
+Rates = Annotated[str, AfterValidator(_check_rates)]
 
 
-def _checked_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for secret in secrets:
-        key_of(secret.get_secret_value())
+        decode_secret(secret.get_secret_value())
     return secrets
 
 
-SigningSecrets = Annotated[Secrets, AfterValidator(_checked_secrets)]
+SigningSecrets = Annotated[Secrets, AfterValidator(_check_secrets)]

@@ -6,33 +6,33 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from musetalk_core.speech.waveform import png, waveform
-from tasks.artefacts import artefacts
+from musetalk_core.speech.waveform import draw_waveform, encode_png
+from tasks.artefacts import artefact_cache
 from tasks.speech import WAV_FILE
 from tasks.voice import SpokenText
 
-_ROWS = 500
+_MAX_ROWS = 500
 _log = logging.getLogger(__name__)
 
 
-def show_speech(made: SpokenText, texts: Sequence[str], voice: str) -> None:
+def show_speech(spoken: SpokenText, texts: Sequence[str], voice: str) -> None:
     """
     Create the artifacts of a spoken text: a waveform with a line at each sentence start, and a table.
 
     Errors of Prefect are logged and do not fail the job.
     """
-    starts = [start for start, _ in made.spans_s]
-    picture = png(waveform(artefacts().path(made.artefact) / WAV_FILE, starts))
+    starts = [start for start, _ in spoken.spans_s]
+    picture = encode_png(draw_waveform(artefact_cache().path(spoken.artefact) / WAV_FILE, starts))
     rows = [
         {"at s": round(start, 2), "lasts s": round(end - start, 2), "sentence": text}
-        for (start, end), text in zip(made.spans_s[:_ROWS], texts, strict=False)
+        for (start, end), text in zip(spoken.spans_s[:_MAX_ROWS], texts, strict=False)
     ]
     try:
         # not an image artifact: Prefect prints the URL below the picture, and a data URL is the whole picture
         create_markdown_artifact(
             markdown=f"![waveform](data:image/png;base64,{base64.b64encode(picture).decode()})\n",
             key="waveform",
-            description=f"{made.duration_s:.1f} s spoken by {voice}; a line marks the start of a sentence",
+            description=f"{spoken.duration_s:.1f} s spoken by {voice}; a line marks the start of a sentence",
         )
         create_table_artifact(table=rows, key="sentences", description=f"Spoken by {voice}")
     except Exception as error:

@@ -13,17 +13,17 @@ from typing import Literal, Protocol
 from urllib.parse import unquote
 
 from musetalk_core.errors import InputError, MediaUnreadable
-from musetalk_core.media.files import replacing
-from tasks.artefacts import artefacts, content_key
-from tasks.assets import asset_key, asset_missing, asset_name
+from musetalk_core.media.files import replace_atomically
+from tasks.artefacts import artefact_cache, content_key
+from tasks.assets import asset_key, asset_missing_error, asset_name
 from tasks.bucket_grants import locate
-from tasks.egress import WebFile, egress
+from tasks.egress import WebFile, web_downloader
 from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
 from tasks.file_names import plain_name
 from tasks.internal_files import ArtefactFile, InternalFile, StoredFile, parse_artefact_uri
 from tasks.locks import single_flight
-from tasks.objects import FolderObjects, ObjectInfo, Objects, OnBytes
-from tasks.partial import Part
+from tasks.objects import FolderStore, ObjectInfo, ObjectStore, OnBytes
+from tasks.partial import PartialFile
 from tasks.protected_paths import path_is_inside
 from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.settings import get_settings
@@ -31,13 +31,13 @@ from tasks.storage import home_store
 from tasks.stored_results import StoredOutput, find_pinned
 
 MediaKind = Literal["video", "audio", "image", "text"]
-TEXT_BYTES = 50_000_000
+MAX_TEXT_BYTES = 50_000_000
 """Size limit of manifests and captions."""
 _FILE = "data"
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
+class InputInfo:
     """Name and size of an input that was probed but not downloaded."""
 
     name: str
@@ -46,23 +46,23 @@ class Glimpse:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Version:
     """Version and size of an input at its origin. An input without a version is always downloaded."""
 
     version: str | None
     size: int | None
 
 
-class _Origin(Protocol):
+class _InputOrigin(Protocol):
     uri: str
 
-    def look(self) -> _Seen: ...
+    def probe(self) -> _Version: ...
     def name(self) -> str: ...
-    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen: ...
+    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version: ...
 
 
 def fetch_source(
-    where: str | InternalFile, *, kind: MediaKind, on_bytes: OnBytes | None = None
+    reference: str | InternalFile, *, kind: MediaKind, on_bytes: OnBytes | None = None
 ) -> SourceFile:
     """
     Fetch an input to this machine, unless its content is in the cache.
@@ -87,11 +87,13 @@ def fetch_source(
         InputError:    the reference has no supported form.
         DiskFull:      the disk is full.
     """
-    source = _fetched(_origin(where), _limit(kind), on_bytes)
-    return source.model_copy(update={"stored": where.ref}) if isinstance(where, StoredFile) else source
+    source = _fetch_unless_cached(_input_origin(reference), _max_bytes(kind), on_bytes)
+    return (
+        source.model_copy(update={"stored": reference.ref}) if isinstance(reference, StoredFile) else source
+    )
 
 
-def look(uri: str, kind: MediaKind) -> Glimpse:
+def probe_input(uri: str, kind: MediaKind) -> InputInfo:
     """
     Return name and size of an input without downloading it; raises the errors of `fetch_source`.
 
@@ -99,11 +101,11 @@ def look(uri: str, kind: MediaKind) -> Glimpse:
         uri:  a media reference.
         kind: selects the size limit.
     """
-    origin = _origin(uri)
-    seen = origin.look()
-    if seen.size is not None:
-        _check_size(seen.size, _limit(kind))
-    return Glimpse(plain_name(origin.name()), seen.size)
+    origin = _input_origin(uri)
+    version = origin.probe()
+    if version.size is not None:
+        _check_size(version.size, _max_bytes(kind))
+    return InputInfo(plain_name(origin.name()), version.size)
 
 
 def check_reference(uri: str) -> None:
@@ -125,15 +127,15 @@ def check_reference(uri: str) -> None:
         case "s3":
             locate(uri, "read")
         case "file":
-            _local(unquote(rest))
+            _resolve_local_file(unquote(rest))
         case _:
             return
 
 
-def _limit(kind: MediaKind) -> int:
+def _max_bytes(kind: MediaKind) -> int:
     media = get_settings().media
     sizes = {"video": media.video_bytes, "audio": media.audio_bytes, "image": media.still_bytes}
-    return sizes.get(kind, TEXT_BYTES)
+    return sizes.get(kind, MAX_TEXT_BYTES)
 
 
 def source_path(source: SourceFile) -> Path:
@@ -143,47 +145,49 @@ def source_path(source: SourceFile) -> Path:
     Raises:
         ObjectMissing: the reference now leads to other content.
     """
-    wanted = _artefact(source.sha256, source.size)
-    if not artefacts().has(wanted.kind, wanted.key):
+    artefact = _source_artefact(source.sha256, source.size)
+    if not artefact_cache().has(artefact.kind, artefact.key):
         origin = (
-            _Pinned(source.stored, source.uri)
+            _PinnedOrigin(source.stored, source.uri)
             if source.stored
-            else _origin(parse_artefact_uri(source.uri) or source.uri)
+            else _input_origin(parse_artefact_uri(source.uri) or source.uri)
         )
-        found = _fetched(origin, source.size, None)
-        if found.sha256 != source.sha256:
+        fetched = _fetch_unless_cached(origin, source.size, None)
+        if fetched.sha256 != source.sha256:
             raise ObjectMissing(
                 f"{source.name} was replaced by another file while the job ran", name=source.name
             )
-    return artefacts().path(wanted) / _FILE
+    return artefact_cache().path(artefact) / _FILE
 
 
-def _fetched(origin: _Origin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
-    seen = origin.look()
-    identity = content_key(uri=origin.uri, version=seen.version, size=seen.size)
-    note = artefacts().folder / "identities" / f"{identity}.json"
-    lock = artefacts().folder / "locks" / f"identity-{identity}.lock"
-    known: Callable[[], SourceFile | None] = (
-        (lambda: _remembered(note, origin.uri)) if seen.version else (lambda: None)
+def _fetch_unless_cached(origin: _InputOrigin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
+    expected = origin.probe()
+    identity = content_key(uri=origin.uri, version=expected.version, size=expected.size)
+    identity_path = artefact_cache().folder / "identities" / f"{identity}.json"
+    lock = artefact_cache().folder / "locks" / f"identity-{identity}.lock"
+    find_known: Callable[[], SourceFile | None] = (
+        (lambda: _load_identity(identity_path, origin.uri)) if expected.version else (lambda: None)
     )
-    with single_flight(lock, known) as found:
-        if found is not None:
-            _check_size(found.size, limit)
-            return found
-        artefacts().make_room()
-        part_path = artefacts().folder / "parts" / f"{identity}.part"
-        with Part(part_path, limit) as part:
-            if seen.version is None:
+    with single_flight(lock, find_known) as source:
+        if source is not None:
+            _check_size(source.size, limit)
+            return source
+        artefact_cache().make_room()
+        part_path = artefact_cache().folder / "parts" / f"{identity}.part"
+        with PartialFile(part_path, limit) as part:
+            if expected.version is None:
                 part.restart()
-            if seen.size is not None:
-                part.expect(seen.size)
-            found = _kept(origin, part, seen, on_bytes)
-    return found
+            if expected.size is not None:
+                part.check_size(expected.size)
+            source = _download_to_cache(origin, part, expected, on_bytes)
+    return source
 
 
-def _kept(origin: _Origin, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> SourceFile:
+def _download_to_cache(
+    origin: _InputOrigin, part: PartialFile, expected: _Version, on_bytes: OnBytes | None
+) -> SourceFile:
     """Download into `part`, store it in the cache by content, and save the identity that was downloaded."""
-    really = origin.fetch_into(part, seen, on_bytes)
+    actual = origin.fetch_into(part, expected, on_bytes)
     if not part.size:
         part.path.unlink()
         raise MediaUnreadable(f"{plain_name(origin.name())} is empty; upload or export it again")
@@ -192,14 +196,14 @@ def _kept(origin: _Origin, part: Part, seen: _Seen, on_bytes: OnBytes | None) ->
         size=part.size,
         name=plain_name(origin.name()),
         uri=origin.uri,
-        version=really.version,
+        version=actual.version,
     )
-    store = artefacts()
-    store.made_once("source", source.sha256, lambda folder: part.move_to(folder / _FILE), shared=False)
+    store = artefact_cache()
+    store.get_or_create("source", source.sha256, lambda folder: part.move_to(folder / _FILE), shared=False)
     part.path.unlink(missing_ok=True)  # the same bytes were already in the cache, from another reference
-    if really.version is not None:
-        identity = content_key(uri=origin.uri, version=really.version, size=really.size)
-        _remember(store.folder / "identities" / f"{identity}.json", source)
+    if actual.version is not None:
+        identity = content_key(uri=origin.uri, version=actual.version, size=actual.size)
+        _save_identity(store.folder / "identities" / f"{identity}.json", source)
     return source
 
 
@@ -210,119 +214,121 @@ def _check_size(size: int, limit: int) -> None:
         raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
 
 
-def _remembered(note: Path, uri: str) -> SourceFile | None:
+def _load_identity(identity_path: Path, uri: str) -> SourceFile | None:
     """Return the source of a saved identity if its bytes are in the cache, else None."""
     try:
-        source = SourceFile.model_validate_json(note.read_bytes())
+        source = SourceFile.model_validate_json(identity_path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    if source.uri != uri or not artefacts().has("source", source.sha256):
+    if source.uri != uri or not artefact_cache().has("source", source.sha256):
         return None
-    note.touch()
+    identity_path.touch()
     return source
 
 
-def _remember(note: Path, source: SourceFile) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note) as draft:  # several jobs may save the same identity at once
+def _save_identity(identity_path: Path, source: SourceFile) -> None:
+    identity_path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_atomically(identity_path) as draft:  # several jobs may save the same identity at once
         draft.write_text(source.model_dump_json())
 
 
-def _artefact(sha256: str, size: int) -> Artefact:
+def _source_artefact(sha256: str, size: int) -> Artefact:
     return Artefact.model_construct(kind="source", key=sha256, size=size, files=(_FILE,))
 
 
-class _Stored:
+class _StoreOrigin:
     """An input in an object store."""
 
-    def __init__(self, uri: str, objects: Objects, key: str, name: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, uri: str, objects: ObjectStore, key: str, name: Callable[[], str] | None = None
+    ) -> None:
         self.uri, self._objects, self._key = uri, objects, key
         self._name = name
 
-    def look(self) -> _Seen:
-        return _seen(self._objects.head(self._key))
+    def probe(self) -> _Version:
+        return _to_version(self._objects.head(self._key))
 
     def name(self) -> str:
         return self._name() if self._name else self._key
 
-    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
-        return _seen(self._objects.download_into(part, self._key, seen.version, on_bytes))
+    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
+        return _to_version(self._objects.download_into(part, self._key, expected.version, on_bytes))
 
 
-def _seen(info: ObjectInfo) -> _Seen:
-    return _Seen(info.version, info.size)
+def _to_version(info: ObjectInfo) -> _Version:
+    return _Version(info.version, info.size)
 
 
-class _Pinned:
+class _PinnedOrigin:
     """An input that is the pinned output of another job."""
 
     def __init__(self, ref: ObjectRef, uri: str) -> None:
         self.uri, self._ref = uri, ref
-        self._found: StoredOutput | None = None
+        self._output: StoredOutput | None = None
 
     def _find(self) -> StoredOutput:
-        self._found = self._found or find_pinned(self._ref)
-        return self._found
+        self._output = self._output or find_pinned(self._ref)
+        return self._output
 
-    def look(self) -> _Seen:
-        return _seen(self._find().info)
+    def probe(self) -> _Version:
+        return _to_version(self._find().info)
 
     def name(self) -> str:
         return self._find().key
 
-    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
-        found = self._find()
-        really = found.objects.download_into(part, found.key, found.info.version, on_bytes)
-        if really.version != found.info.version:
+    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
+        output = self._find()
+        actual = output.objects.download_into(part, output.key, output.info.version, on_bytes)
+        if actual.version != output.info.version:
             part.restart()
-            raise ResultReplaced(f"{plain_name(found.key)} was replaced while it was downloaded")
-        return _seen(really)
+            raise ResultReplaced(f"{plain_name(output.key)} was replaced while it was downloaded")
+        return _to_version(actual)
 
 
-class _Web:
+class _WebOrigin:
     """An input on a web server."""
 
     def __init__(self, url: str) -> None:
         self.uri = url
-        self._found: WebFile | None = None
+        self._web_file: WebFile | None = None
 
-    def look(self) -> _Seen:
-        self._found = egress().look(self.uri)
-        return _Seen(self._found.version, self._found.size)
+    def probe(self) -> _Version:
+        self._web_file = web_downloader().probe(self.uri)
+        return _Version(self._web_file.version, self._web_file.size)
 
     def name(self) -> str:
         return unquote(self.uri.split("://", 1)[1].partition("/")[2].split("?", 1)[0])
 
-    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
-        found = egress().fetch_into(part, self.uri, self._found, on_bytes)
-        return _Seen(found.version, found.size)
+    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
+        web_file = web_downloader().fetch_into(part, self.uri, self._web_file, on_bytes)
+        return _Version(web_file.version, web_file.size)
 
 
-class _Made:
+class _ArtefactOrigin:
     """An input in the cache, made by another step."""
 
-    def __init__(self, made: ArtefactFile) -> None:
-        self.uri, self._file = made.uri, made.file
-        found = artefacts().find(made.kind, made.key)
-        if found is None:
-            raise ObjectMissing(f"the {made.kind} cache entry {made.key[:12]}… is no longer in the cache")
-        self._artefact = found
+    def __init__(self, file: ArtefactFile) -> None:
+        self.uri, self._file = file.uri, file.file
+        artefact = artefact_cache().find(file.kind, file.key)
+        if artefact is None:
+            raise ObjectMissing(f"the {file.kind} cache entry {file.key[:12]}… is no longer in the cache")
+        self._artefact = artefact
 
-    def look(self) -> _Seen:
-        return _Seen(self._artefact.key, None)
+    def probe(self) -> _Version:
+        return _Version(self._artefact.key, None)
 
     def name(self) -> str:
         return self._file
 
-    def fetch_into(self, part: Part, seen: _Seen, on_bytes: OnBytes | None) -> _Seen:
+    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
         part.restart()
-        with artefacts().file(self._artefact, self._file).open("rb") as file:
+        with artefact_cache().file(self._artefact, self._file).open("rb") as file:
             while block := file.read(1 << 20):
                 part.write(block)
-        return seen
+        return expected
 
 
-class _Uploaded(_Stored):
+class _AssetOrigin(_StoreOrigin):
     """An input that is an asset."""
 
     def __init__(self, asset: str) -> None:
@@ -330,37 +336,37 @@ class _Uploaded(_Stored):
         super().__init__(f"asset://{asset}", home_store(), asset_key(asset), lambda: name)
         self._asset = asset
 
-    def look(self) -> _Seen:
+    def probe(self) -> _Version:
         try:
-            return super().look()
+            return super().probe()
         except ObjectMissing as error:
-            raise asset_missing(self._asset) from error
+            raise asset_missing_error(self._asset) from error
 
 
-def _origin(where: str | InternalFile) -> _Origin:
-    match where:
+def _input_origin(reference: str | InternalFile) -> _InputOrigin:
+    match reference:
         case StoredFile():
-            return _Pinned(where.ref, where.uri)
+            return _PinnedOrigin(reference.ref, reference.uri)
         case ArtefactFile():
-            return _Made(where)
+            return _ArtefactOrigin(reference)
         case str():
-            return _public(where)
+            return _parse_reference(reference)
 
 
-def _public(uri: str) -> _Origin:
+def _parse_reference(uri: str) -> _InputOrigin:
     """Return the origin of a media reference from a job."""
     scheme, _, rest = uri.partition("://")
     match scheme.lower():
         case "s3":
-            place = locate(uri, "read")
-            return _Stored(f"s3://{rest}", place.objects, place.key)
+            location = locate(uri, "read")
+            return _StoreOrigin(f"s3://{rest}", location.objects, location.key)
         case "https" | "http":
-            return _Web(uri)
+            return _WebOrigin(uri)
         case "asset":
-            return _Uploaded(rest)
+            return _AssetOrigin(rest)
         case "file":
-            objects, key = _local(unquote(rest))
-            return _Stored(uri, objects, key)
+            objects, key = _resolve_local_file(unquote(rest))
+            return _StoreOrigin(uri, objects, key)
         case _:
             raise InputError(
                 f"{uri[:100]!r} is not a media reference: use s3://bucket/key, https://…, asset://ID or"
@@ -368,7 +374,7 @@ def _public(uri: str) -> _Origin:
             )
 
 
-def _local(path: str) -> tuple[FolderObjects, str]:
+def _resolve_local_file(path: str) -> tuple[FolderStore, str]:
     """
     Return the allowed folder that contains a file, and the file's key in it, after resolving links.
 
@@ -378,14 +384,14 @@ def _local(path: str) -> tuple[FolderObjects, str]:
         LocalPathDisabled: no allowed folder contains the file, or it is excluded.
     """
     try:
-        real = Path(path).resolve() if Path(path).is_absolute() else None
+        resolved = Path(path).resolve() if Path(path).is_absolute() else None
     except (OSError, RuntimeError, ValueError):
-        real = None
+        resolved = None
     for root in (root.resolve() for root in get_settings().store.local_roots):
-        if real is not None and real != root and real.is_relative_to(root):
-            if path_is_inside(real, _private_folders()):
+        if resolved is not None and resolved != root and resolved.is_relative_to(root):
+            if path_is_inside(resolved, _private_folders()):
                 break
-            return FolderObjects(root), real.relative_to(root).as_posix()
+            return FolderStore(root), resolved.relative_to(root).as_posix()
     raise LocalPathDisabled(
         "Local files are not allowed as inputs. Upload the file, or use s3:// or https://. An operator can"
         " allow folders with MUSETALK_STORE__LOCAL_ROOTS."
@@ -395,7 +401,7 @@ def _local(path: str) -> tuple[FolderObjects, str]:
 def _private_folders() -> Iterator[Path]:
     """Yield the folders and files that no job may read by path, including subfolders that are mounts."""
     settings, store = get_settings(), home_store()
-    if isinstance(store, FolderObjects):
+    if isinstance(store, FolderStore):
         yield store.root
         yield from (path for path in store.root.iterdir() if path.is_dir())
     yield from (settings.cache_folder, settings.prefect_home, settings.logs)

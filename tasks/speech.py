@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION, plan
 from musetalk_core.media.audio import decode_speech
-from musetalk_core.rows import write_rows
-from musetalk_core.speech.align import phones_of
+from musetalk_core.rows import write_float32_rows
+from musetalk_core.speech.align import find_phones
 from musetalk_core.speech.phones import Phone, load_phones, save_phones
 from musetalk_core.speech.samples import PcmFile
-from tasks.artefacts import artefacts, content_key
-from tasks.limits import limits
-from tasks.models import EngineSpec, engine
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.artefacts import artefact_cache, content_key
+from tasks.limits import media_limits
+from tasks.models import EngineSpec, get_engine
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import phase
 from tasks.sources import source_path
@@ -26,8 +26,8 @@ from tasks.voices import STARTER
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
-_EARS = "pocketsphinx"
-SPEECH, PCM, PHONES, FEATURES = "speech", "pcm", "phones", "features"
+_PHONE_RECOGNIZER = "pocketsphinx"
+SPEECH_KIND, PCM_KIND, PHONES_KIND, FEATURES_KIND = "speech", "pcm", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
 """Files in the cache entry of a spoken text; phonemes only if its voice reports their times."""
 
@@ -46,17 +46,17 @@ class SpeechFeatures(BaseModel):
 def features_key(audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str) -> str:
     """Return the cache key of audio features: audio, text, spoken text, engine and frame rate."""
     return content_key(
-        kind=FEATURES,
+        kind=FEATURES_KIND,
         core=CORE_VERSION,
         audio=audio.sha256,
         text=text,
         spoken=spoken,
-        made_by=engine(spec).made_by("features"),
+        made_by=get_engine(spec).cache_fingerprint("features"),
         rate=rate,
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
 def speech_features(
     key: str, audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str
 ) -> SpeechFeatures:
@@ -76,30 +76,30 @@ def speech_features(
         InputError: the speech is shorter than one frame, or the file has no audio.
     """
     with phase("features"):
-        samples = decoded(audio)
-        frames = plan.plan(samples.count, Fraction(rate), 10).frames
-        heard_by = engine(spec)
-        phones, origin = _phones(audio, text, spoken, samples, spec.name == "viseme")
+        samples = decode_audio(audio)
+        frames = plan.plan_chunks(samples.count, Fraction(rate), 10).frames
+        loaded_engine = get_engine(spec)
+        phones, origin = _find_phones(audio, text, spoken, samples, spec.name == "viseme")
 
         def make(folder: Path) -> None:
-            write_rows(folder, heard_by.encode_speech(samples, frames, Fraction(rate), phones))
+            write_float32_rows(folder, loaded_engine.encode_audio(samples, frames, Fraction(rate), phones))
 
-        made = artefacts().made_once(FEATURES, key, make)
-        return SpeechFeatures(artefact=made, samples=samples.count, frames=frames, phones=origin)
+        artefact = artefact_cache().get_or_create(FEATURES_KIND, key, make)
+        return SpeechFeatures(artefact=artefact, samples=samples.count, frames=frames, phones=origin)
 
 
-def models_of_phones(origin: PhonesFrom) -> tuple[str, ...]:
+def phone_models(origin: PhonesFrom) -> tuple[str, ...]:
     """Return the registry names of the models that found the phonemes; alignment uses the voice's G2P too."""
     match origin:
         case "aligned":
-            return _EARS, STARTER
+            return _PHONE_RECOGNIZER, STARTER
         case "recognised":
-            return (_EARS,)
+            return (_PHONE_RECOGNIZER,)
         case _:
             return ()
 
 
-def decoded(audio: SourceFile) -> PcmFile:
+def decode_audio(audio: SourceFile) -> PcmFile:
     """
     Decode the audio of a file to 16 kHz mono float32 on disk, once per file.
 
@@ -108,13 +108,18 @@ def decoded(audio: SourceFile) -> PcmFile:
     """
 
     def make(folder: Path) -> None:
-        decode_speech(source_path(audio), folder / "speech.f32", limits())
+        decode_speech(source_path(audio), folder / "speech.f32", media_limits())
 
-    key = content_key(kind=PCM, core=CORE_VERSION, audio=audio.sha256)
-    return PcmFile(artefacts().path(artefacts().made_once(PCM, key, make, shared=False)) / "speech.f32")
+    key = content_key(kind=PCM_KIND, core=CORE_VERSION, audio=audio.sha256)
+    return PcmFile(
+        artefact_cache().path(artefact_cache().get_or_create(PCM_KIND, key, make, shared=False))
+        / "speech.f32"
+    )
 
 
-def known_phones(audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom) -> list[Phone]:
+def load_cached_phones(
+    audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom
+) -> list[Phone]:
     """
     Return the timed phonemes that `speech_features` used, from the cache; empty if there are none.
 
@@ -123,38 +128,40 @@ def known_phones(audio: SourceFile, text: str | None, spoken: str | None, origin
         origin: the field `phones` of its result.
     """
     if origin == "given" and spoken:
-        known = artefacts().find(SPEECH, spoken)
+        artefact = artefact_cache().find(SPEECH_KIND, spoken)
     elif origin in ("aligned", "recognised"):
-        known = artefacts().find(PHONES, _phones_key(audio, _words(spoken) or text))
+        artefact = artefact_cache().find(PHONES_KIND, _phones_key(audio, _spoken_text(spoken) or text))
     else:
         return []
-    return load_phones(artefacts().file(known, PHONES_FILE)) if known else []
+    return load_phones(artefact_cache().file(artefact, PHONES_FILE)) if artefact else []
 
 
 def _phones_key(audio: SourceFile, text: str | None) -> str:
-    return content_key(kind=PHONES, core=CORE_VERSION, audio=audio.sha256, text=text)
+    return content_key(kind=PHONES_KIND, core=CORE_VERSION, audio=audio.sha256, text=text)
 
 
-def _words(spoken: str | None) -> str | None:
+def _spoken_text(spoken: str | None) -> str | None:
     """Return the words of a spoken text; None if it is not in the cache."""
-    known = artefacts().find(SPEECH, spoken) if spoken else None
-    return artefacts().file(known, TEXT_FILE).read_text() if known else None
+    artefact = artefact_cache().find(SPEECH_KIND, spoken) if spoken else None
+    return artefact_cache().file(artefact, TEXT_FILE).read_text() if artefact else None
 
 
-def _phones(
-    audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, wanted: bool
+def _find_phones(
+    audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, is_needed: bool
 ) -> tuple[Sequence[Phone] | None, PhonesFrom]:
-    if not wanted:
+    if not is_needed:
         return None, "none"
-    known = artefacts().find(SPEECH, spoken) if spoken else None
-    if known is not None and PHONES_FILE in known.files:
-        return load_phones(artefacts().file(known, PHONES_FILE)), "given"
-    text = _words(spoken) or text  # a voice without phoneme times, but with known words
+    artefact = artefact_cache().find(SPEECH_KIND, spoken) if spoken else None
+    if artefact is not None and PHONES_FILE in artefact.files:
+        return load_phones(artefact_cache().file(artefact, PHONES_FILE)), "given"
+    text = _spoken_text(spoken) or text  # a voice without phoneme times, but with known words
 
     def make(folder: Path) -> None:
-        phones, origin = phones_of(samples, text)
+        phones, origin = find_phones(samples, text)
         save_phones(phones, folder / PHONES_FILE)
         (folder / "origin.json").write_text(json.dumps(origin))
 
-    folder = artefacts().path(artefacts().made_once(PHONES, _phones_key(audio, text), make))
+    folder = artefact_cache().path(
+        artefact_cache().get_or_create(PHONES_KIND, _phones_key(audio, text), make)
+    )
     return load_phones(folder / PHONES_FILE), json.loads((folder / "origin.json").read_text())

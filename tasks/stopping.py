@@ -8,31 +8,31 @@ import threading
 
 from musetalk_core.errors import RenderError
 
-_asked = threading.Event()
+_requested = threading.Event()
 
 
-class Stopped(RenderError):
+class Cancelled(RenderError):
     """The job was canceled. This is not a failure, and the job is not retried."""
 
     code = "canceled"
 
 
-def ask_to_stop() -> None:
+def request_cancellation() -> None:
     """Cancel the running job; may be called from any thread."""
-    _asked.set()
+    _requested.set()
 
 
-def start_anew() -> None:
+def reset_cancellation() -> None:
     """Clear an earlier cancellation before another job starts."""
-    _asked.clear()
+    _requested.clear()
 
 
-def stop_if_asked() -> None:
+def raise_if_cancelled() -> None:
     """
     Raise Cancelled if the job was canceled.
 
     Raises:
         Cancelled: the job was canceled.
     """
-    if _asked.is_set():
-        raise Stopped("the job was canceled")
+    if _requested.is_set():
+        raise Cancelled("the job was canceled")

@@ -16,47 +16,47 @@ from tasks import s3_clients
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
 from tasks.multipart import PART_BYTES, upload_in_parts
 from tasks.objects import (
-    BLOCK,
-    FolderObjects,
+    BLOCK_BYTES,
+    FolderStore,
     ObjectInfo,
-    Objects,
+    ObjectStore,
     OnBytes,
-    Unfinished,
-    checked_key,
-    download,
-    found,
+    PendingUpload,
+    download_object,
+    head_or_none,
     read_small,
+    validate_key,
 )
-from tasks.partial import Part
+from tasks.partial import PartialFile
 from tasks.protected_paths import is_bucket_alias
 from tasks.s3_answers import (
-    CHANGED,
-    NO_VERSION,
-    UNKNOWN,
-    Mode,
-    code_of,
-    condition,
-    pinned_by,
-    said,
-    total_of,
+    CHANGED_CODES,
+    NO_VERSION_CODES,
+    NOT_IMPLEMENTED_CODES,
+    AccessMode,
+    error_code,
+    total_size,
+    translate_error,
+    version_argument,
+    version_condition,
     version_of,
 )
 from tasks.settings import get_settings
 
 __all__ = [
-    "FolderObjects",
+    "FolderStore",
     "ObjectInfo",
-    "Objects",
-    "S3Objects",
+    "ObjectStore",
+    "S3Store",
     "home_store",
     "read_small",
     "store_is_remote",
 ]
 
 
-def home_store() -> Objects:
+def home_store() -> ObjectStore:
     """Return the system's own store: uploads in `assets/`, results in `outputs/`, shared cache entries."""
-    return _opened_store(get_settings().store_url)
+    return _open_store(get_settings().store_url)
 
 
 def store_is_remote() -> bool:
@@ -65,20 +65,20 @@ def store_is_remote() -> bool:
 
 
 @lru_cache(maxsize=4)
-def _opened_store(url: str) -> Objects:
+def _open_store(url: str) -> ObjectStore:
     if url.startswith("s3://"):
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return S3Objects(_own_bucket(bucket), prefix)
+        return S3Store(_require_bucket_name(bucket), prefix)
     if url.startswith("s3-bucket/"):
         block: Any = s3_clients.load_block(url)
         folder = str(block.bucket_folder or "")
-        return S3Objects(_own_bucket(str(block.bucket_name)), folder, credentials=block.credentials)
+        return S3Store(_require_bucket_name(str(block.bucket_name)), folder, credentials=block.credentials)
     root = Path(url.removeprefix("file://")).expanduser()
     root.mkdir(parents=True, exist_ok=True)
-    return FolderObjects(root)
+    return FolderStore(root)
 
 
-def _own_bucket(bucket: str) -> str:
+def _require_bucket_name(bucket: str) -> str:
     if is_bucket_alias(bucket):
         raise BucketNotAllowed(
             f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: otherwise jobs"
@@ -88,7 +88,7 @@ def _own_bucket(bucket: str) -> str:
     return bucket
 
 
-class S3Objects:
+class S3Store:
     """An object store in an S3 bucket, or below one prefix of it."""
 
     def __init__(
@@ -116,7 +116,7 @@ class S3Objects:
             return s3_clients.client(get_settings().s3, only_new, os.getpid())
         return s3_clients.block_client(get_settings().s3, self._credentials, only_new, os.getpid())
 
-    def _where(self, key: str) -> dict[str, str]:
+    def _object_arguments(self, key: str) -> dict[str, str]:
         if self._check:
             self._check(self.prefix + key)
         return {"Bucket": self.bucket, "Key": self.prefix + key}
@@ -140,35 +140,42 @@ class S3Objects:
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo:
         """Return the metadata of an object; its version is the VersionId if it has one, else the ETag."""
-        with self._errors(key, "read"):
+        with self._translate_errors(key, "read"):
             try:
-                answer = self._client().head_object(**self._where(key), **pinned_by(version))
+                response = self._client().head_object(
+                    **self._object_arguments(key), **version_argument(version)
+                )
             except Exception as error:
-                if version is None or code_of(error) not in NO_VERSION:
+                if version is None or error_code(error) not in NO_VERSION_CODES:
                     raise
                 raise ObjectMissing(f"There is no version {version} of {self.uri(key)}.", key=key) from error
-            return self._info(key, answer)
+            return self._info(key, response)
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return the metadata of an object, or None if it does not exist."""
-        return found(self, key)
+        return head_or_none(self, key)
 
-    def _info(self, key: str, answer: Mapping[str, Any], size: int | None = None) -> ObjectInfo:
-        total = int(answer["ContentLength"]) if size is None else size
+    def _info(self, key: str, response: Mapping[str, Any], size: int | None = None) -> ObjectInfo:
+        total = int(response["ContentLength"]) if size is None else size
         return ObjectInfo(
-            self.uri(key), key, total, version_of(answer), answer["LastModified"], answer.get("Metadata", {})
+            self.uri(key),
+            key,
+            total,
+            version_of(response),
+            response["LastModified"],
+            response.get("Metadata", {}),
         )
 
     def download_into(
-        self, part: Part, key: str, version: str | None = None, on_bytes: OnBytes | None = None
+        self, part: PartialFile, key: str, version: str | None = None, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
         """Download the rest of an object into `part`, with retries after interruptions."""
         tries = get_settings().s3.max_attempts
         while True:
-            before = part.size
+            size_before = part.size
             try:
                 info = self._get_rest(part, key, version, on_bytes)
-            except _Changed:
+            except _ObjectChanged:
                 part.restart()
                 tries -= 1
                 if tries <= 0:
@@ -176,45 +183,47 @@ class S3Objects:
                 version = self.head(key).version
                 continue
             except StorageError as error:
-                tries -= part.size == before  # count only attempts that made no progress
+                tries -= part.size == size_before  # count only attempts that made no progress
                 if not error.retryable or tries <= 0:
                     raise
                 continue
             return info
 
-    def _get_rest(self, part: Part, key: str, version: str | None, on_bytes: OnBytes | None) -> ObjectInfo:
+    def _get_rest(
+        self, part: PartialFile, key: str, version: str | None, on_bytes: OnBytes | None
+    ) -> ObjectInfo:
         """Send one GET for the missing bytes; raise _ObjectChanged if the part belongs to other content."""
-        asked = self._where(key) | condition(version)
+        arguments = self._object_arguments(key) | version_condition(version)
         if part.size:
             if version is None:
                 part.restart()
             else:
-                asked["Range"] = f"bytes={part.size}-"
-        with self._errors(key, "read"):
+                arguments["Range"] = f"bytes={part.size}-"
+        with self._translate_errors(key, "read"):
             try:
-                answer = self._client().get_object(**asked)
+                response = self._client().get_object(**arguments)
             except Exception as error:
-                if code_of(error) not in CHANGED:
+                if error_code(error) not in CHANGED_CODES:
                     raise
                 info = self.head(key)
                 if info.version == version and info.size == part.size:
                     return info  # the part was already complete, so the range was empty
-                raise _Changed from error
-            total = total_of(answer)
-            part.expect(total)
-            for block in answer["Body"].iter_chunks(BLOCK):
+                raise _ObjectChanged from error
+            total = total_size(response)
+            part.check_size(total)
+            for block in response["Body"].iter_chunks(BLOCK_BYTES):
                 part.write(block)
                 if on_bytes:
                     on_bytes(len(block))
         if part.size != total:
             raise StorageError(f"the storage sent fewer bytes of {self.uri(key)} than announced")
-        return self._info(key, answer, total)
+        return self._info(key, response, total)
 
     def download(
         self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
     ) -> ObjectInfo:
         """Download an object to `target`, resuming the partial file that an interrupted call left."""
-        return download(self, key, version, target, on_bytes)
+        return download_object(self, key, version, target, on_bytes)
 
     def upload(
         self,
@@ -231,14 +240,14 @@ class S3Objects:
         key is checked before and after an unconditional write. Two concurrent writers may then both succeed;
         the replaced object is detected when its result is read.
         """
-        about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+        attributes: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
 
         def put(only_new: bool) -> Mapping[str, Any]:
-            return self._put(path, key, about, only_new=only_new)
+            return self._put_file(path, key, attributes, only_new=only_new)
 
-        return self._store(key, path.stat().st_size, put, about["Metadata"], overwrite)
+        return self._write(key, path.stat().st_size, put, attributes["Metadata"], overwrite)
 
-    def _store(
+    def _write(
         self,
         key: str,
         size: int,
@@ -247,33 +256,35 @@ class S3Objects:
         overwrite: bool,
     ) -> ObjectInfo:
         """Write an object as `upload` describes; `put(True)` sends a conditional write."""
-        checked_key(key)
-        with self._errors(key, "write"):
+        validate_key(key)
+        with self._translate_errors(key, "write"):
             try:
                 stored = put(not overwrite)
                 is_checked = True
             except Exception as error:
-                if overwrite or code_of(error) not in UNKNOWN:
+                if overwrite or error_code(error) not in NOT_IMPLEMENTED_CODES:
                     raise
-                self._refuse_taken(key)
+                self._refuse_existing(key)
                 stored = put(False)
                 is_checked = False
         version = version_of(stored)
-        now = self.find(key)
-        if now is not None and now.version == version:
-            return now
+        current = self.find(key)
+        if current is not None and current.version == version:
+            return current
         if not is_checked:
             raise OutputExists(f"{self.uri(key)} was written by another client at the same time", key=key)
         return ObjectInfo(self.uri(key), key, size, version, datetime.now(UTC), metadata)
 
-    def _put(self, path: Path, key: str, about: Mapping[str, Any], *, only_new: bool) -> Mapping[str, Any]:
-        client, where = self._client(only_new=only_new), self._where(key)
+    def _put_file(
+        self, path: Path, key: str, attributes: Mapping[str, Any], *, only_new: bool
+    ) -> Mapping[str, Any]:
+        client, target = self._client(only_new=only_new), self._object_arguments(key)
         if path.stat().st_size > PART_BYTES:
-            return upload_in_parts(client, path, where, about)
+            return upload_in_parts(client, path, target, attributes)
         with path.open("rb") as file:
-            return client.put_object(**where, **about, Body=file)
+            return client.put_object(**target, **attributes, Body=file)
 
-    def _refuse_taken(self, key: str) -> None:
+    def _refuse_existing(self, key: str) -> None:
         if self.find(key) is not None:
             raise OutputExists(f"{self.uri(key)} exists and must not be overwritten.", key=key)
 
@@ -286,37 +297,39 @@ class S3Objects:
         overwrite: bool = True,
     ) -> ObjectInfo:
         """Store a small object from memory in one request, otherwise as `upload` does."""
-        about: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
+        attributes: dict[str, Any] = {"ContentType": content_type, "Metadata": dict(metadata or {})}
 
         def put(only_new: bool) -> Mapping[str, Any]:
-            return self._client(only_new=only_new).put_object(**self._where(key), **about, Body=data)
+            return self._client(only_new=only_new).put_object(
+                **self._object_arguments(key), **attributes, Body=data
+            )
 
-        return self._store(key, len(data), put, about["Metadata"], overwrite)
+        return self._write(key, len(data), put, attributes["Metadata"], overwrite)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB."""
-        asked = self._where(key)
+        arguments = self._object_arguments(key)
         if start or length is not None:
-            asked["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
-        with self._errors(key, "read"):
+            arguments["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
+        with self._translate_errors(key, "read"):
             try:
-                answer = self._client().get_object(**asked)
+                response = self._client().get_object(**arguments)
             except Exception as error:
-                if code_of(error) in {"416", "InvalidRange"}:
+                if error_code(error) in {"416", "InvalidRange"}:
                     return  # `start` is at or after the end of the object
                 raise
-            yield from answer["Body"].iter_chunks(BLOCK)
+            yield from response["Body"].iter_chunks(BLOCK_BYTES)
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing object is ignored."""
-        with self._errors(key, "write"):
-            self._client().delete_object(**self._where(key))
+        with self._translate_errors(key, "write"):
+            self._client().delete_object(**self._object_arguments(key))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key. The versions are always ETags."""
         if self._check:
             self._check(self.prefix + prefix)
-        with self._errors(prefix, "read"):
+        with self._translate_errors(prefix, "read"):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
                 for entry in page.get("Contents", []):
@@ -324,41 +337,43 @@ class S3Objects:
                         continue
                     yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
 
-    def unfinished(self) -> Iterator[Unfinished]:
+    def pending_uploads(self) -> Iterator[PendingUpload]:
         """Yield the multipart uploads that were neither completed nor aborted."""
-        with self._errors("", "read"):
+        with self._translate_errors("", "read"):
             pages = self._client().get_paginator("list_multipart_uploads")
             try:
                 for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
                     for entry in page.get("Uploads", []):
                         key = str(entry["Key"]).removeprefix(self.prefix)
-                        yield Unfinished(key, str(entry["UploadId"]), entry["Initiated"])
+                        yield PendingUpload(key, str(entry["UploadId"]), entry["Initiated"])
             except Exception as error:
-                if code_of(error) not in UNKNOWN:  # some stores cannot list multipart uploads
+                if (
+                    error_code(error) not in NOT_IMPLEMENTED_CODES
+                ):  # some stores cannot list multipart uploads
                     raise
 
-    def size_of(self, unfinished: Unfinished) -> int:
+    def pending_size(self, pending: PendingUpload) -> int:
         """Return the total size of the parts that have arrived, in bytes."""
-        asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
-        with self._errors(unfinished.key, "read"):
-            pages = self._client().get_paginator("list_parts").paginate(**asked)
+        arguments = self._object_arguments(pending.key) | {"UploadId": pending.upload}
+        with self._translate_errors(pending.key, "read"):
+            pages = self._client().get_paginator("list_parts").paginate(**arguments)
             return sum(int(part["Size"]) for page in pages for part in page.get("Parts", []))
 
-    def give_up(self, unfinished: Unfinished) -> None:
+    def abort(self, pending: PendingUpload) -> None:
         """Abort a multipart upload, which removes its parts."""
-        asked = self._where(unfinished.key) | {"UploadId": unfinished.upload}
-        with self._errors(unfinished.key, "write"):
-            self._client().abort_multipart_upload(**asked)
+        arguments = self._object_arguments(pending.key) | {"UploadId": pending.upload}
+        with self._translate_errors(pending.key, "write"):
+            self._client().abort_multipart_upload(**arguments)
 
     def presigned_url(
         self, key: str, seconds: int, version: str | None = None, disposition: str | None = None
     ) -> str | None:
         """Return a presigned URL for a GET of an object."""
-        asked = self._where(key) | pinned_by(version)
+        arguments = self._object_arguments(key) | version_argument(version)
         if disposition:
-            asked["ResponseContentDisposition"] = disposition
-        with self._errors(key, "read"):
-            return str(self._client().generate_presigned_url("get_object", asked, ExpiresIn=seconds))
+            arguments["ResponseContentDisposition"] = disposition
+        with self._translate_errors(key, "read"):
+            return str(self._client().generate_presigned_url("get_object", arguments, ExpiresIn=seconds))
 
     def presigned_put(self, key: str, size: int, content_type: str, seconds: int) -> str:
         """
@@ -366,13 +381,13 @@ class S3Objects:
 
         Both headers are signed: the store refuses a client that sends other values.
         """
-        more = {"ContentLength": size, "ContentType": content_type}
-        with self._errors(key, "write"):
-            params = self._where(key) | more
+        signed_headers = {"ContentLength": size, "ContentType": content_type}
+        with self._translate_errors(key, "write"):
+            params = self._object_arguments(key) | signed_headers
             return str(self._client().generate_presigned_url("put_object", params, ExpiresIn=seconds))
 
     @contextmanager
-    def _errors(self, key: str, mode: Mode) -> Generator[None]:
+    def _translate_errors(self, key: str, mode: AccessMode) -> Generator[None]:
         """Translate errors of boto3 to `tasks.errors`."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -380,7 +395,7 @@ class S3Objects:
         try:
             yield
         except (ClientError, Boto3Error) as error:
-            raise said(error, self.bucket, self.prefix + key, mode) from error
+            raise translate_error(error, self.bucket, self.prefix + key, mode) from error
         except (BotoCoreError, HTTPClientError, ConnectionError, TimeoutError) as error:
             raise StorageError(
                 f"The storage of {self.uri(key)} does not respond, or there are no credentials for it"
@@ -389,5 +404,5 @@ class S3Objects:
             ) from error
 
 
-class _Changed(Exception):
+class _ObjectChanged(Exception):
     """The object changed: the partial file belongs to another version."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tasks.errors import ObjectMissing, ResultReplaced
-from tasks.objects import BLOCK, FolderObjects, ObjectInfo, Objects
+from tasks.objects import BLOCK_BYTES, FolderStore, ObjectInfo, ObjectStore
 from tasks.refs import ObjectRef
-from tasks.storage import S3Objects, home_store
+from tasks.storage import S3Store, home_store
 
-OUTPUTS: Final = "outputs/"
+OUTPUTS_PREFIX: Final = "outputs/"
 """Prefix of results in the system's own store; each job has a folder below it."""
-MADE_OF, SHA256, MADE_BY = "musetalk-key", "musetalk-sha256", "musetalk-job"
+CONTENT_KEY_FIELD, SHA256_FIELD, JOB_FIELD = "musetalk-key", "musetalk-sha256", "musetalk-job"
 """Metadata of an output: identity of the content, hash of its bytes, and the job that stored it."""
 
 
@@ -25,14 +25,14 @@ MADE_OF, SHA256, MADE_BY = "musetalk-key", "musetalk-sha256", "musetalk-job"
 class StoredOutput:
     """A stored output that was verified to be the pinned one."""
 
-    objects: Objects
+    objects: ObjectStore
     key: str
     info: ObjectInfo
 
     @property
     def path(self) -> Path | None:
         """Return the local file of the output; None for an object in a bucket."""
-        return self.objects.path(self.key) if isinstance(self.objects, FolderObjects) else None
+        return self.objects.path(self.key) if isinstance(self.objects, FolderStore) else None
 
 
 def find_pinned(ref: ObjectRef) -> StoredOutput:
@@ -70,45 +70,45 @@ def home_store_key(uri: str) -> str | None:
     return store.key_of(uri) or None
 
 
-def _locate(uri: str) -> tuple[Objects, str]:
+def _locate(uri: str) -> tuple[ObjectStore, str]:
     key = home_store_key(uri)
     if key is not None:
         return home_store(), key
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not key:
         raise ObjectMissing("The file is in a store that is no longer configured.")
-    return S3Objects(bucket), key
+    return S3Store(bucket), key
 
 
-def _is_copy(objects: Objects, key: str, info: ObjectInfo, ref: ObjectRef) -> bool:
+def _is_copy(objects: ObjectStore, key: str, info: ObjectInfo, ref: ObjectRef) -> bool:
     """Tell whether an object of another version has the pinned bytes."""
     if info.size != ref.size:
         return False
     if ref.sha256 is None:  # written by a version that named output folders by content
-        made_of = info.metadata.get(MADE_OF, "")
-        return bool(made_of) and key.startswith(f"{OUTPUTS}{made_of[:32]}/")
-    if isinstance(objects, FolderObjects):
+        content_key = info.metadata.get(CONTENT_KEY_FIELD, "")
+        return bool(content_key) and key.startswith(f"{OUTPUTS_PREFIX}{content_key[:32]}/")
+    if isinstance(objects, FolderStore):
         return _sha256(objects.path(key), info.version) == ref.sha256
-    return info.metadata.get(SHA256) == ref.sha256
+    return info.metadata.get(SHA256_FIELD) == ref.sha256
 
 
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, version: str) -> str:
     """Hash a file; `version` is part of the cache key."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _replaced_error(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
     name = info.key.rsplit("/", 1)[-1]
-    job = info.metadata.get(MADE_BY)
-    by = f"job {job}" if job else "an object without a known job"
+    job = info.metadata.get(JOB_FIELD)
+    replaced_by = f"job {job}" if job else "an object without a known job"
     details = {"replaced_by": job} if job else {}
     return ResultReplaced(
-        f"{name} is no longer this job's result: it was replaced by {by}. To restore the result, run the job"
+        f"{name} is no longer this job's result: it was replaced by {replaced_by}. To restore the result, run the job"
         " again with another name or without overwrite.",
         **details,
     )

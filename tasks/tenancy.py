@@ -59,7 +59,7 @@ def on_behalf_of(tenant: str | None) -> Generator[None]:
         _tenant.reset(token)
 
 
-def work_for(tenant: str | None) -> None:
+def set_current_tenant(tenant: str | None) -> None:
     """
     Set the tenant until the current context ends. Every request has a context of its own.
 

@@ -11,33 +11,33 @@ from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core import CORE_VERSION
-from musetalk_core.speech.samples import PcmFile, seconds
-from musetalk_core.transcription.choice import Choice, Size
-from musetalk_core.transcription.gate import clips
-from musetalk_core.transcription.records import Span, Task, Transcript
+from musetalk_core.speech.samples import PcmFile, duration_seconds
+from musetalk_core.transcription.choice import ModelChoice, WhisperSize
+from musetalk_core.transcription.gate import speech_clips
+from musetalk_core.transcription.records import TimeSpan, Transcript, WhisperTask
 from musetalk_core.weights.pins import PinnedModel, digest_of
-from tasks.artefacts import artefacts, content_key
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.artefacts import artefact_cache, content_key
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import Report, phase
-from tasks.speech import decoded
-from tasks.transcribers import VOICE_ACTIVITY, hearing, voice_activity
+from tasks.speech import decode_audio
+from tasks.transcribers import VOICE_ACTIVITY_MODEL, load_voice_activity, load_whisper
 from tasks.weights import pin
 
-TRANSCRIPT = "transcript"
+TRANSCRIPT_KIND = "transcript"
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 """Extensions of the files of a transcript, the simplest format first."""
-_ROWS = 500
+_MAX_ROWS = 500
 _log = logging.getLogger(__name__)
 
 
-class Wanted(BaseModel):
+class TranscriptionRequest(BaseModel):
     """A fully resolved transcription request. Passed between tasks."""
 
     model_config = ConfigDict(frozen=True)
 
-    size: Size
-    task: Task
+    size: WhisperSize
+    task: WhisperTask
     language: str | None
     """Code of the spoken language; None to detect it."""
     beam_size: int
@@ -47,39 +47,39 @@ class Wanted(BaseModel):
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
     """The pinned models, see `pin_transcription`."""
 
-    def pinned(self, name: str) -> PinnedModel:
+    def pinned_model(self, name: str) -> PinnedModel:
         """Return one of the pinned models; pin the installed one if the job has pinned none."""
         return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
 
 
-def models_for(wanted: Wanted) -> tuple[str, ...]:
+def models_of_request(request: TranscriptionRequest) -> tuple[str, ...]:
     """Return the registry names of the models of a transcription."""
-    return (Choice(wanted.size).model, *([VOICE_ACTIVITY] if wanted.gate else []))
+    return (ModelChoice(request.size).model, *([VOICE_ACTIVITY_MODEL] if request.gate else []))
 
 
-def pinned_transcription(wanted: Wanted) -> Wanted:
+def pin_transcription(request: TranscriptionRequest) -> TranscriptionRequest:
     """
     Pin the current weights of a transcription for the rest of the job.
 
     Raises:
         ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
-    return wanted.model_copy(update={"weights": pin(*models_for(wanted))})
+    return request.model_copy(update={"weights": pin(*models_of_request(request))})
 
 
-def transcript_key(audio: SourceFile, wanted: Wanted) -> str:
+def transcript_key(audio: SourceFile, request: TranscriptionRequest) -> str:
     """Return the cache key of a transcript: the audio, the models and every parameter."""
     return content_key(
-        kind=TRANSCRIPT,
+        kind=TRANSCRIPT_KIND,
         core=CORE_VERSION,
         audio=audio.sha256,
-        models=digest_of(wanted.pinned(name) for name in models_for(wanted)),
-        **wanted.model_dump(),
+        models=digest_of(request.pinned_model(name) for name in models_of_request(request)),
+        **request.model_dump(),
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
-def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def hear(key: str, audio: SourceFile, wanted: TranscriptionRequest) -> Artefact:
     """
     Transcribe audio to `transcript.txt`, `.json`, `.srt`, `.vtt` and `.tsv` in the cache entry.
 
@@ -93,83 +93,92 @@ def hear(key: str, audio: SourceFile, wanted: Wanted) -> Artefact:
     """
 
     def make(folder: Path) -> None:
-        _write(folder, audio, wanted)
+        _transcribe_into(folder, audio, wanted)
 
-    return artefacts().made_once(TRANSCRIPT, key, make)
+    return artefact_cache().get_or_create(TRANSCRIPT_KIND, key, make)
 
 
-def _write(folder: Path, audio: SourceFile, wanted: Wanted) -> None:
+def _transcribe_into(folder: Path, audio: SourceFile, request: TranscriptionRequest) -> None:
     from musetalk_core.transcription.writing import write_transcript
 
     with phase("features") as report:
-        samples = decoded(audio)
-        worth_hearing = _clips(samples, wanted, report)
+        samples = decode_audio(audio)
+        spans = _spans_to_transcribe(samples, request, report)
     with phase("render") as report:
         transcript = (
-            _heard(samples, worth_hearing, wanted, report)
-            if worth_hearing  # without speech no model is loaded
-            else Transcript.of_nothing(seconds(samples), wanted.language)
+            _transcribe_spans(samples, spans, request, report)
+            if spans  # without speech no model is loaded
+            else Transcript.without_speech(duration_seconds(samples), request.language)
         )
-    write_transcript(transcript, folder, {"model": wanted.size, "task": wanted.task})
+    write_transcript(transcript, folder, {"model": request.size, "task": request.task})
 
 
-def _heard(samples: PcmFile, worth_hearing: list[Span], wanted: Wanted, report: Report) -> Transcript:
-    from musetalk_core.transcription.decoding import Options
-    from musetalk_core.transcription.listening import listen
+def _transcribe_spans(
+    samples: PcmFile, spans: list[TimeSpan], request: TranscriptionRequest, report: Report
+) -> Transcript:
+    from musetalk_core.transcription.decoding import DecodeOptions
+    from musetalk_core.transcription.listening import transcribe
 
     def on_seconds(done: float, total: float) -> None:
         report.advance("render", round(done), round(total))  # also checks for cancellation
 
-    options = Options(wanted.task, wanted.beam_size, words=wanted.words)
-    choice = Choice(wanted.size)
-    loaded = hearing(choice, wanted.pinned(choice.model))
-    return listen(samples, worth_hearing, loaded, wanted.language, options, on_seconds)
+    options = DecodeOptions(request.task, request.beam_size, words=request.words)
+    choice = ModelChoice(request.size)
+    loaded = load_whisper(choice, request.pinned_model(choice.model))
+    return transcribe(samples, spans, loaded, request.language, options, on_seconds)
 
 
-def _clips(samples: PcmFile, wanted: Wanted, report: Report) -> list[Span]:
-    total_s = seconds(samples)
-    if not wanted.gate:
-        return [Span(0.0, total_s)]
-    from musetalk_core.transcription.voice_activity import speech_spans
+def _spans_to_transcribe(samples: PcmFile, request: TranscriptionRequest, report: Report) -> list[TimeSpan]:
+    total_s = duration_seconds(samples)
+    if not request.gate:
+        return [TimeSpan(0.0, total_s)]
+    from musetalk_core.transcription.voice_activity import detect_speech
 
     def on_seconds(done: float) -> None:
         report.advance("features", round(done), round(total_s))
 
-    network = voice_activity(wanted.pinned(VOICE_ACTIVITY))
-    return clips(speech_spans(samples, network, on_seconds), total_s)
+    network = load_voice_activity(request.pinned_model(VOICE_ACTIVITY_MODEL))
+    return speech_clips(detect_speech(samples, network, on_seconds), total_s)
 
 
-def read_transcript(made: Artefact) -> dict[str, Any]:
+def read_transcript(artefact: Artefact) -> dict[str, Any]:
     """Return the JSON document of a transcript from its cache entry."""
     content: dict[str, Any] = json.loads(
-        artefacts().file(made, "transcript.json").read_text(encoding="utf-8")
+        artefact_cache().file(artefact, "transcript.json").read_text(encoding="utf-8")
     )
     return content
 
 
-def show_transcript(found: Mapping[str, Any]) -> None:
+def show_transcript(transcript: Mapping[str, Any]) -> None:
     """
     Create the table artifact `transcript` of the current run; an error of Prefect does not fail the job.
 
     Args:
         transcript: the document of `read_transcript`.
     """
-    segments = found["segments"]
+    segments = transcript["segments"]
     rows = [
-        {"from": clock(s["start"]), "to": clock(s["end"]), "text": s["text"], "confidence": s["confidence"]}
-        for s in segments[:_ROWS]
+        {
+            "from": format_clock(s["start"]),
+            "to": format_clock(s["end"]),
+            "text": s["text"],
+            "confidence": s["confidence"],
+        }
+        for s in segments[:_MAX_ROWS]
     ]
-    rest = (
-        f"; first {_ROWS} of {len(segments)} segments, all are in the files" if len(segments) > _ROWS else ""
+    truncation_note = (
+        f"; first {_MAX_ROWS} of {len(segments)} segments, all are in the files"
+        if len(segments) > _MAX_ROWS
+        else ""
     )
-    told = f"{found['language'] or 'no speech'}, transcribed by Whisper {found['model']}{rest}"
+    description = f"{transcript['language'] or 'no speech'}, transcribed by Whisper {transcript['model']}{truncation_note}"
     try:
-        create_table_artifact(key="transcript", table=rows, description=told)
+        create_table_artifact(key="transcript", table=rows, description=description)
     except Exception as error:
         _log.warning("the artifact of the transcript was not created: %s", error)
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Format a time in seconds as h:mm:ss.d."""
     tenths = round(seconds * 10)
     return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"

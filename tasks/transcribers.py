@@ -4,21 +4,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.transcription.choice import Choice, IfMissing, Size, choose, is_english
-from musetalk_core.transcription.records import Task
-from musetalk_core.weights.manifest import model
+from musetalk_core.transcription.choice import IfMissing, ModelChoice, WhisperSize, choose, is_english
+from musetalk_core.transcription.records import WhisperTask
+from musetalk_core.weights.manifest import get_model
 from musetalk_core.weights.pins import PinnedModel
-from tasks.artefacts import artefacts, content_key
-from tasks.weights import layout
+from tasks.artefacts import artefact_cache, content_key
+from tasks.weights import open_local_models
 
 if TYPE_CHECKING:
-    from musetalk_core.transcription.network import Hearing
+    from musetalk_core.transcription.network import LoadedWhisper
 
-VOICE_ACTIVITY = "silero-vad"
-_CONVERTED = "whisper"
+VOICE_ACTIVITY_MODEL = "silero-vad"
+_CONVERTED_KIND = "whisper"
 
 
-def chosen(asked: Size | None, task: Task, language: str, if_missing: IfMissing) -> Choice:
+def choose_whisper(
+    requested: WhisperSize | None, task: WhisperTask, language: str, if_missing: IfMissing
+) -> ModelChoice:
     """
     Choose a Whisper model among the installed ones.
 
@@ -31,10 +33,10 @@ def chosen(asked: Size | None, task: Task, language: str, if_missing: IfMissing)
     Raises:
         ModelNotInstalled: no installed model fits.
     """
-    return choose(asked, task, language, layout().installed(), if_missing)
+    return choose(requested, task, language, open_local_models().installed_models(), if_missing)
 
 
-def hearing(choice: Choice, pinned: PinnedModel) -> "Hearing":
+def load_whisper(choice: ModelChoice, pinned: PinnedModel) -> "LoadedWhisper":
     """
     Return a loaded Whisper model. It stays in the model cache until memory is needed or it has been idle.
 
@@ -49,48 +51,51 @@ def hearing(choice: Choice, pinned: PinnedModel) -> "Hearing":
         InputError: the machine lacks the device that the settings name.
     """
     from musetalk_core.nets.device import choose_device
-    from musetalk_core.nets.shelf import loaded_model
-    from musetalk_core.transcription.network import load_hearing
-    from tasks.models import machine
+    from musetalk_core.nets.shelf import get_loaded_model
+    from musetalk_core.transcription.network import load_whisper_model
+    from tasks.models import runtime_config
 
-    here = machine()
-    device = choose_device(here.device, here.precision)
+    config = runtime_config()
+    device = choose_device(config.device, config.precision)
 
-    def load(files: dict[str, Path]) -> "Hearing":
-        _require_published(pinned)
-        return load_hearing(_checkpoint(files, pinned), choice.size, device)
+    def load(files: dict[str, Path]) -> "LoadedWhisper":
+        _require_published_hashes(pinned)
+        return load_whisper_model(_checkpoint_path(files, pinned), choice.size, device)
 
-    return loaded_model(here, pinned, ("transcribes", choice.size, device.name), load)
+    return get_loaded_model(config, pinned, ("transcribes", choice.size, device.name), load)
 
 
-def _checkpoint(files: dict[str, Path], pinned: PinnedModel) -> Path:
+def _checkpoint_path(files: dict[str, Path], pinned: PinnedModel) -> Path:
     """Return a model's checkpoint; files in the CTranslate2 format are converted once per machine."""
     if "weights" in files:
         return files["weights"]
     parts = [files[role] for role in sorted(files)]
 
     def make(folder: Path) -> None:
-        from musetalk_core.transcription.conversion import convert
+        from musetalk_core.transcription.conversion import convert_to_openai
 
-        layout().load(pinned, lambda _: convert(parts, folder / "checkpoint.pt"))
+        open_local_models().load(pinned, lambda _: convert_to_openai(parts, folder / "checkpoint.pt"))
 
-    key = content_key(kind=_CONVERTED, layout=1, packed=pinned.digest)
-    return artefacts().path(artefacts().made_once(_CONVERTED, key, make, shared=False)) / "checkpoint.pt"
+    key = content_key(kind=_CONVERTED_KIND, layout=1, packed=pinned.digest)
+    return (
+        artefact_cache().path(artefact_cache().get_or_create(_CONVERTED_KIND, key, make, shared=False))
+        / "checkpoint.pt"
+    )
 
 
-def _require_published(pinned: PinnedModel) -> None:
+def _require_published_hashes(pinned: PinnedModel) -> None:
     """Raise WeightsInvalid unless the hashes of a model's files equal the published ones."""
-    files = {file.path: file for files in model(pinned.name).choices for file in files}
-    for found in pinned.files:
-        if not files[found.path].is_known_as(found.sha256):
+    files = {file.path: file for files in get_model(pinned.name).file_sets for file in files}
+    for pinned_file in pinned.files:
+        if not files[pinned_file.path].matches_sha256(pinned_file.sha256):
             raise WeightsInvalid(
-                f"{found.path} has the SHA-256 {found.sha256} instead of {files[found.path].sha256}: it is"
+                f"{pinned_file.path} has the SHA-256 {pinned_file.sha256} instead of {files[pinned_file.path].sha256}: it is"
                 f" damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
-                file=found.path,
+                file=pinned_file.path,
             )
 
 
-def voice_activity(pinned: PinnedModel) -> Any:
+def load_voice_activity(pinned: PinnedModel) -> Any:
     """
     Return the loaded network for voice activity detection.
 
@@ -102,11 +107,11 @@ def voice_activity(pinned: PinnedModel) -> Any:
         ModelChanged: the file is no longer the pinned one.
         WeightsInvalid: the file is damaged.
     """
-    from musetalk_core.nets.shelf import loaded_model
-    from musetalk_core.transcription.voice_activity import load_network
-    from tasks.models import machine
+    from musetalk_core.nets.shelf import get_loaded_model
+    from musetalk_core.transcription.voice_activity import load_vad
+    from tasks.models import runtime_config
 
-    return loaded_model(machine(), pinned, (), lambda files: load_network(files["weights"]))
+    return get_loaded_model(runtime_config(), pinned, (), lambda files: load_vad(files["weights"]))
 
 
 def language_code(text: str) -> str | None:

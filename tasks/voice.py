@@ -10,22 +10,22 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.media.audio import write_wav
-from musetalk_core.media.sound import SoundKind, convert_wav
-from musetalk_core.speech.joining import Part, write_joined
+from musetalk_core.media.sound import AudioFormat, convert_wav
+from musetalk_core.speech.joining import SentenceFiles, concatenate_sentences
 from musetalk_core.speech.phones import save_phones
-from musetalk_core.speech.tidy import levelled
-from musetalk_core.speech.voice import speak
+from musetalk_core.speech.tidy import normalize_loudness
+from musetalk_core.speech.voice import synthesize
 from musetalk_core.types import VOICE_RATE_HZ
-from tasks.artefacts import artefacts, content_key
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.artefacts import artefact_cache, content_key
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE, RETRY_IO
 from tasks.refs import Artefact
 from tasks.reports import Report, phase
 from tasks.settings import get_settings
-from tasks.speech import PHONES_FILE, SPEECH, TEXT_FILE, WAV_FILE
-from tasks.voice_prompt import read_by_csm, turn_of
+from tasks.speech import PHONES_FILE, SPEECH_KIND, TEXT_FILE, WAV_FILE
+from tasks.voice_prompt import context_turn, generate_with_csm
 from tasks.voices import VoiceSpec
 
-SENTENCE, SOUND_FILE = "sentence", "sound-file"
+SENTENCE_KIND, SOUND_FILE_KIND = "sentence", "sound-file"
 _FACTS = "facts.json"
 
 
@@ -70,15 +70,15 @@ class SpokenText(BaseModel):
 def sentence_key(sentence: Sentence, spec: VoiceSpec) -> str:
     """Return the cache key of a synthesized sentence: text, voice and context."""
     return content_key(
-        kind=SENTENCE,
+        kind=SENTENCE_KIND,
         text=sentence.text,
-        made_by=spec.made_by(),
+        made_by=spec.cache_fingerprint(),
         prompt=sentence.prompt and sentence.prompt.key,
         before=[said.key for _, said in sentence.before],
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
 def speak_sentence(key: str, sentence: Sentence, spec: VoiceSpec) -> SpokenSentence:
     """
     Synthesize one sentence: `speech.wav` with normalized loudness, and timed phonemes if the voice has them.
@@ -92,31 +92,31 @@ def speak_sentence(key: str, sentence: Sentence, spec: VoiceSpec) -> SpokenSente
         InputError: the text has nothing to speak, or the voice prompt is too long for the model.
         EngineError: the model generated no audio.
     """
-    with phase("speak", beside=True) as report:
+    with phase("speak", concurrent=True) as report:
 
         def make(folder: Path) -> None:
             if spec.engine == "csm":
-                facts = _by_csm(sentence, spec, folder, report)
+                facts = _speak_with_csm(sentence, spec, folder, report)
             else:
-                facts = _by_starter(sentence.text, spec, folder)
+                facts = _speak_with_starter(sentence.text, spec, folder)
             (folder / _FACTS).write_text(json.dumps(facts))
 
-        made = artefacts().made_once(SENTENCE, key, make)
-        facts = json.loads(artefacts().file(made, _FACTS).read_text())
-        return SpokenSentence(artefact=made, **facts)
+        artefact = artefact_cache().get_or_create(SENTENCE_KIND, key, make)
+        facts = json.loads(artefact_cache().file(artefact, _FACTS).read_text())
+        return SpokenSentence(artefact=artefact, **facts)
 
 
-def _by_csm(sentence: Sentence, spec: VoiceSpec, folder: Path, report: Report) -> dict[str, Any]:
-    voice = [turn_of(sentence.prompt)] if sentence.prompt else []
-    context = [*voice, *(turn_of(said, text) for text, said in sentence.before)]
-    reading = read_by_csm(sentence.text, spec, context, report)
+def _speak_with_csm(sentence: Sentence, spec: VoiceSpec, folder: Path, report: Report) -> dict[str, Any]:
+    voice = [context_turn(sentence.prompt)] if sentence.prompt else []
+    context = [*voice, *(context_turn(said, text) for text, said in sentence.before)]
+    reading = generate_with_csm(sentence.text, spec, context, report)
     write_wav(folder / WAV_FILE, reading.samples, VOICE_RATE_HZ)
-    return {"tries": reading.tries, "doubt": reading.doubt}
+    return {"tries": reading.attempts, "doubt": reading.warning}
 
 
-def _by_starter(text: str, spec: VoiceSpec, folder: Path) -> dict[str, Any]:
-    spoken = speak(text, spec.speed, spec.seed)
-    write_wav(folder / WAV_FILE, levelled(spoken.samples, spoken.rate), spoken.rate)
+def _speak_with_starter(text: str, spec: VoiceSpec, folder: Path) -> dict[str, Any]:
+    spoken = synthesize(text, spec.speed, spec.seed)
+    write_wav(folder / WAV_FILE, normalize_loudness(spoken.samples, spoken.rate), spoken.rate)
     save_phones(spoken.phones, folder / PHONES_FILE)
     return {"tries": 1, "doubt": ""}
 
@@ -124,11 +124,11 @@ def _by_starter(text: str, spec: VoiceSpec, folder: Path) -> dict[str, Any]:
 def text_key(sentences: Sequence[Artefact], pause_ms: int) -> str:
     """Return the cache key of a synthesized text: its sentences and the pause."""
     return content_key(
-        kind=SPEECH, core=CORE_VERSION, sentences=[made.key for made in sentences], pause_ms=pause_ms
+        kind=SPEECH_KIND, core=CORE_VERSION, sentences=[made.key for made in sentences], pause_ms=pause_ms
     )
 
 
-@task(**BY_CONTENT, **RETRY_IO)
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
 def join_sentences(key: str, sentences: list[Artefact], words: list[str], pause_ms: int) -> SpokenText:
     """
     Concatenate sentences into one cache entry: audio, text, and timed phonemes if all sentences have them.
@@ -142,28 +142,28 @@ def join_sentences(key: str, sentences: list[Artefact], words: list[str], pause_
     with phase("join"):
 
         def make(folder: Path) -> None:
-            files = (_part(made) for made in sentences)
-            spans = write_joined(files, pause_ms / 1000, folder / WAV_FILE, folder / PHONES_FILE)
+            files = (_sentence_files(artefact) for artefact in sentences)
+            spans = concatenate_sentences(files, pause_ms / 1000, folder / WAV_FILE, folder / PHONES_FILE)
             (folder / TEXT_FILE).write_text(" ".join(words))
             (folder / _FACTS).write_text(json.dumps(spans))
 
-        made = artefacts().made_once(SPEECH, key, make)
-        spans = json.loads(artefacts().file(made, _FACTS).read_text())
-        return SpokenText(artefact=made, duration_s=spans[-1][1], spans_s=spans)
+        artefact = artefact_cache().get_or_create(SPEECH_KIND, key, make)
+        spans = json.loads(artefact_cache().file(artefact, _FACTS).read_text())
+        return SpokenText(artefact=artefact, duration_s=spans[-1][1], spans_s=spans)
 
 
-def _part(made: Artefact) -> Part:
-    folder = artefacts().path(made)
-    return Part(folder / WAV_FILE, folder / PHONES_FILE if PHONES_FILE in made.files else None)
+def _sentence_files(artefact: Artefact) -> SentenceFiles:
+    folder = artefact_cache().path(artefact)
+    return SentenceFiles(folder / WAV_FILE, folder / PHONES_FILE if PHONES_FILE in artefact.files else None)
 
 
-def file_key(spoken: Artefact, kind: SoundKind) -> str:
+def speech_file_key(spoken: Artefact, kind: AudioFormat) -> str:
     """Return the cache key of an audio file: the spoken text and the format."""
-    return content_key(kind=SOUND_FILE, core=CORE_VERSION, speech=spoken.key, format=kind)
+    return content_key(kind=SOUND_FILE_KIND, core=CORE_VERSION, speech=spoken.key, format=kind)
 
 
-@task(**BY_CONTENT, **RETRY_IO)
-def encode_speech(key: str, spoken: Artefact, kind: SoundKind) -> Artefact:
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def encode_speech(key: str, spoken: Artefact, kind: AudioFormat) -> Artefact:
     """
     Encode a spoken text as an audio file, named `speech.` and the format.
 
@@ -175,7 +175,7 @@ def encode_speech(key: str, spoken: Artefact, kind: SoundKind) -> Artefact:
     with phase("encode"):
 
         def make(folder: Path) -> None:
-            source = artefacts().path(spoken) / WAV_FILE
+            source = artefact_cache().path(spoken) / WAV_FILE
             convert_wav(source, folder / f"speech.{kind}", kind, ffmpeg=get_settings().media.ffmpeg)
 
-        return artefacts().made_once(SOUND_FILE, key, make)
+        return artefact_cache().get_or_create(SOUND_FILE_KIND, key, make)

@@ -11,42 +11,42 @@ from musetalk_core.errors import InputError
 from musetalk_core.media.audio import decode_speech, write_wav
 from musetalk_core.speech.joining import read_wav
 from musetalk_core.speech.samples import PcmFile
-from musetalk_core.speech.tidy import levelled
+from musetalk_core.speech.tidy import normalize_loudness
 from musetalk_core.types import VOICE_RATE_HZ, Float
 from musetalk_core.weights.pins import digest_of
-from tasks.artefacts import artefacts, content_key
-from tasks.limits import limits
-from tasks.policies import BY_CONTENT, RETRY_COMPUTE
+from tasks.artefacts import artefact_cache, content_key
+from tasks.limits import media_limits
+from tasks.policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.refs import Artefact, SourceFile
 from tasks.reports import Report, phase
 from tasks.sources import source_path
 from tasks.speech import TEXT_FILE, WAV_FILE
-from tasks.stopping import Stopped, stop_if_asked
-from tasks.voices import RECORDINGS, VoiceSpec, csm_voice
-from tasks.weights import layout
+from tasks.stopping import Cancelled, raise_if_cancelled
+from tasks.voices import RECORDINGS, VoiceSpec, load_csm_voice
+from tasks.weights import open_local_models
 
 if TYPE_CHECKING:
-    from musetalk_core.csm.model import Turn
-    from musetalk_core.csm.reading import Reading
+    from musetalk_core.csm.model import ContextTurn
+    from musetalk_core.csm.reading import SpokenSentence
 
-VOICE = "voice"
-_REFERENCE_S = 2.0, 60.0
+VOICE_KIND = "voice"
+_REFERENCE_RANGE_S = 2.0, 60.0
 
 
 def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> str:
     """Return the cache key of a voice prompt."""
     return content_key(
-        kind=VOICE,
+        kind=VOICE_KIND,
         core=CORE_VERSION,
         name=spec.name,
-        spoken_by=spec.made_by() if spec.name == "random" else None,
-        recorded=digest_of([spec.pinned(RECORDINGS)]) if spec.is_recorded else None,
+        spoken_by=spec.cache_fingerprint() if spec.name == "random" else None,
+        recorded=digest_of([spec.pinned_model(RECORDINGS)]) if spec.is_recorded else None,
         reference=reference and reference.sha256,
         words=words,
     )
 
 
-@task(**BY_CONTENT, **RETRY_COMPUTE)
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
 def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> Artefact:
     """
     Create a voice prompt: a random voice, a recording of the model, or a clone of the caller's recording.
@@ -62,32 +62,32 @@ def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words:
         ModelNotInstalled: the recorded voices are not installed.
         EngineError: the model generated no random voice.
     """
-    with phase("speak", beside=True) as report:
+    with phase("speak", concurrent=True) as report:
 
         def make(folder: Path) -> None:
-            text, samples = _prompt(spec, reference, words, folder, report)
+            text, samples = _make_prompt(spec, reference, words, folder, report)
             write_wav(folder / WAV_FILE, samples, VOICE_RATE_HZ)
             (folder / TEXT_FILE).write_text(text)
 
-        return artefacts().made_once(VOICE, key, make)
+        return artefact_cache().get_or_create(VOICE_KIND, key, make)
 
 
-def _prompt(
+def _make_prompt(
     spec: VoiceSpec, reference: SourceFile | None, words: str | None, folder: Path, report: Report
 ) -> tuple[str, Float]:
     from musetalk_core.csm.prompts import SELF_INTRODUCTION, TRANSCRIPTS
 
     if spec.name == "random":
-        return SELF_INTRODUCTION, read_by_csm(SELF_INTRODUCTION, spec, (), report).samples
+        return SELF_INTRODUCTION, generate_with_csm(SELF_INTRODUCTION, spec, (), report).samples
     if reference is None:
-        pinned = spec.pinned(RECORDINGS)
-        return TRANSCRIPTS[spec.name], layout().load(
-            pinned, lambda files: _recording(files[spec.name], folder)
+        pinned = spec.pinned_model(RECORDINGS)
+        return TRANSCRIPTS[spec.name], open_local_models().load(
+            pinned, lambda files: _read_recording(files[spec.name], folder)
         )
-    samples = _recording(source_path(reference), folder)
+    samples = _read_recording(source_path(reference), folder)
     seconds = len(samples) / VOICE_RATE_HZ
-    if not _REFERENCE_S[0] <= seconds <= _REFERENCE_S[1]:
-        low, high = _REFERENCE_S
+    if not _REFERENCE_RANGE_S[0] <= seconds <= _REFERENCE_RANGE_S[1]:
+        low, high = _REFERENCE_RANGE_S
         raise InputError(
             f"The recording of the voice is {seconds:.1f} seconds long; it must have {low:.0f} to {high:.0f}"
             " seconds.",
@@ -96,18 +96,18 @@ def _prompt(
     return " ".join((words or "").split()), samples
 
 
-def _recording(path: Path, folder: Path) -> Float:
+def _read_recording(path: Path, folder: Path) -> Float:
     raw = folder / "recording.f32"
     try:
-        count = decode_speech(path, raw, limits(), VOICE_RATE_HZ)
+        count = decode_speech(path, raw, media_limits(), VOICE_RATE_HZ)
         # read one sample more than allowed, enough to detect a recording that is too long
-        most = int(_REFERENCE_S[1] * VOICE_RATE_HZ) + 1
-        return levelled(PcmFile(raw).read(0, min(count, most)), VOICE_RATE_HZ)
+        max_samples = int(_REFERENCE_RANGE_S[1] * VOICE_RATE_HZ) + 1
+        return normalize_loudness(PcmFile(raw).read(0, min(count, max_samples)), VOICE_RATE_HZ)
     finally:
         raw.unlink(missing_ok=True)
 
 
-def turn_of(said: Artefact, text: str | None = None) -> "Turn":
+def context_turn(artefact: Artefact, text: str | None = None) -> "ContextTurn":
     """
     Return a spoken cache entry as context for the model.
 
@@ -115,14 +115,16 @@ def turn_of(said: Artefact, text: str | None = None) -> "Turn":
         artefact: cache entry of a voice prompt or a sentence.
         text:     its words; None to read them from the entry of a voice prompt.
     """
-    from musetalk_core.csm.model import Turn
+    from musetalk_core.csm.model import ContextTurn
 
-    folder = artefacts().path(said)
+    folder = artefact_cache().path(artefact)
     words = (folder / TEXT_FILE).read_text() if text is None else text
-    return Turn(words, read_wav(folder / WAV_FILE))
+    return ContextTurn(words, read_wav(folder / WAV_FILE))
 
 
-def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: Report) -> "Reading":
+def generate_with_csm(
+    text: str, spec: VoiceSpec, context: "Sequence[ContextTurn]", report: Report
+) -> "SpokenSentence":
     """
     Generate the speech of a sentence with CSM; cancellation and the end of the run stop it within a frame.
 
@@ -132,19 +134,19 @@ def read_by_csm(text: str, spec: VoiceSpec, context: "Sequence[Turn]", report: R
         Cancelled:   the job was canceled, or its run has ended.
     """
     from musetalk_core.csm.model import Sampling
-    from musetalk_core.csm.reading import read
+    from musetalk_core.csm.reading import generate_with_retries
 
-    def go_on(_: int) -> None:
-        stop_if_asked()
-        if report.closed:
-            raise Stopped("the run of this sentence has ended")
+    def check_stop(_: int) -> None:
+        raise_if_cancelled()
+        if report.is_closed:
+            raise Cancelled("the run of this sentence has ended")
 
-    return read(
-        csm_voice(spec),
+    return generate_with_retries(
+        load_csm_voice(spec),
         text,
         context,
-        longest_s=spec.longest_ms / 1000,
+        max_duration_s=spec.longest_ms / 1000,
         sampling=Sampling(spec.temperature, spec.topk),
         seed=spec.seed,
-        on_frame=go_on,
+        on_frame=check_stop,
     )

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.errors import InputError, ModelNotInstalled
-from musetalk_core.speech.voice import VOICE as STARTER_VOICE
+from musetalk_core.speech.voice import VOICE_NAME as STARTER_VOICE
 from musetalk_core.weights.pins import PinnedModel, digest_of
-from tasks.models import machine
-from tasks.weights import layout, pin
+from tasks.models import runtime_config
+from tasks.weights import open_local_models, pin
 
 if TYPE_CHECKING:
     from musetalk_core.csm.model import Csm
@@ -19,7 +19,7 @@ VoiceEngine = Literal["csm", "starter"]
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
 
 _CSM, RECORDINGS, STARTER = "csm-1b", "csm-voices", "hibari"
-_STARTER_LONGEST = 300
+_STARTER_MAX_CHARS = 300
 """Characters: the starter voice's memory grows with a sentence's length."""
 
 
@@ -50,20 +50,20 @@ class VoiceSpec(BaseModel, frozen=True):
         return (_CSM, RECORDINGS) if self.is_recorded else (_CSM,)
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """Return the name of the voice for people."""
         return STARTER_VOICE if self.engine == "starter" else self.name
 
     @property
-    def longest_text(self) -> int:
+    def max_text_chars(self) -> int:
         """Return the maximum number of characters in one piece of text."""
         if self.engine == "starter":
-            return _STARTER_LONGEST
-        from musetalk_core.csm.reading import longest_text
+            return _STARTER_MAX_CHARS
+        from musetalk_core.csm.reading import max_text_chars
 
-        return longest_text(self.longest_ms / 1000)
+        return max_text_chars(self.longest_ms / 1000)
 
-    def pinned(self, name: str) -> PinnedModel:
+    def pinned_model(self, name: str) -> PinnedModel:
         """
         Return one of the pinned models; pin the installed one if the job has pinned none.
 
@@ -72,25 +72,27 @@ class VoiceSpec(BaseModel, frozen=True):
         """
         return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
 
-    def made_by(self) -> dict[str, Any]:
+    def cache_fingerprint(self) -> dict[str, Any]:
         """Return everything but the prompt that decides how a sentence sounds, for cache keys."""
         common: dict[str, Any] = {"core": CORE_VERSION, "engine": self.engine, "seed": self.seed}
         if self.engine == "starter":
             return common | {"voice": STARTER_VOICE, "speed": self.speed}
-        from musetalk_core.csm.model import voice_device
-        from musetalk_core.csm.reading import READING_VERSION
+        from musetalk_core.csm.model import choose_csm_device
+        from musetalk_core.csm.reading import GENERATION_VERSION
 
         return common | {
-            "weights": digest_of([self.pinned(_CSM)]),
-            "device": voice_device(machine()).name,
-            "reading": READING_VERSION,
+            "weights": digest_of([self.pinned_model(_CSM)]),
+            "device": choose_csm_device(runtime_config()).name,
+            "reading": GENERATION_VERSION,
             "temperature": self.temperature,
             "topk": self.topk,
             "longest_ms": self.longest_ms,
         }
 
 
-def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> tuple[VoiceSpec, list[str]]:
+def choose_voice(
+    requested: Literal["auto"] | VoiceEngine, spec: dict[str, Any]
+) -> tuple[VoiceSpec, list[str]]:
     """
     Choose the engine and voice of a job.
 
@@ -106,24 +108,26 @@ def chosen_voice(asked: Literal["auto"] | VoiceEngine, spec: dict[str, Any]) -> 
         InputError: the starter engine cannot do what the job requests.
     """
     can_run = find_spec("torch") is not None and find_spec("transformers") is not None
-    installed = can_run and not layout().look(_CSM).missing
-    engine: VoiceEngine = ("csm" if installed else "starter") if asked == "auto" else asked
+    installed = can_run and not open_local_models().status(_CSM).missing
+    engine: VoiceEngine = ("csm" if installed else "starter") if requested == "auto" else requested
     voice = VoiceSpec(engine=engine, **spec)
     if voice.engine == "starter":
-        return voice, _starter_notes(voice, asked)
+        return voice, _starter_notes(voice, requested)
     if not can_run:
         raise ModelNotInstalled("The engine csm requires the packages of the extra neural.", model=_CSM)
-    layout().find(_CSM)
+    open_local_models().find(_CSM)
     if voice.is_recorded:
-        layout().find(RECORDINGS)
+        open_local_models().find(RECORDINGS)
     notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
     return voice, notes
 
 
-def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
+def _starter_notes(voice: VoiceSpec, requested: str) -> list[str]:
     if voice.name == "clone":
-        if asked == "auto":
-            layout().find(_CSM)  # raises an error that names what is missing and the command to install it
+        if requested == "auto":
+            open_local_models().find(
+                _CSM
+            )  # raises an error that names what is missing and the command to install it
         raise InputError("The starter engine has a single voice and cannot clone voices. Use engine csm.")
     if voice.name == "random":
         return []
@@ -132,7 +136,7 @@ def _starter_notes(voice: VoiceSpec, asked: str) -> list[str]:
     ]
 
 
-def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
+def pin_voice(spec: VoiceSpec) -> VoiceSpec:
     """
     Pin the current weights of a voice for the rest of the job.
 
@@ -142,13 +146,13 @@ def pinned_voice(spec: VoiceSpec) -> VoiceSpec:
     return spec.model_copy(update={"weights": pin(*spec.models)})
 
 
-def csm_voice(spec: VoiceSpec) -> "Csm":
+def load_csm_voice(spec: VoiceSpec) -> "Csm":
     """
     Return the CSM model of this process, loaded with the pinned weights of a voice.
 
     Raises:
         ModelChanged: the files are no longer the pinned ones.
     """
-    from musetalk_core.csm.model import csm
+    from musetalk_core.csm.model import load_csm
 
-    return csm(machine(), spec.pinned(_CSM))
+    return load_csm(runtime_config(), spec.pinned_model(_CSM))

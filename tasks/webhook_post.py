@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import httpx
 
-from tasks.addresses import Destination, is_trusted, judged_url
+from tasks.addresses import Destination, is_trusted, validate_url
 from tasks.errors import InputBlocked
-from tasks.guarded import DestinationDenied, GuardedBackend, Resolve, guarded_client, resolve
+from tasks.guarded import DestinationDenied, GuardedBackend, Resolver, guarded_client, resolve_host
 from tasks.settings import EgressSettings
-from tasks.webhook_schedule import Answered
+from tasks.webhook_schedule import AttemptResponse
 
 _log = logging.getLogger(__name__)
-KEPT_BYTES = 4096
+MAX_KEPT_BODY_BYTES = 4096
 _UNREACHABLE = "The receiver does not respond, or this service may not connect to it."
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AttemptResult:
     """
     The result of one attempt to deliver a webhook.
 
@@ -29,19 +29,19 @@ class Answer:
         failure:  why there is no status, worded alike for a closed port and a denied address.
     """
 
-    answered: Answered
+    response: AttemptResponse
     body: str = ""
-    trouble: str | None = None
+    failure: str | None = None
 
 
-def post(
+def post_webhook(
     url: str,
     body: bytes,
     headers: Mapping[str, str],
     rules: EgressSettings,
     timeout_s: float = 10.0,
-    resolve: Resolve = resolve,
-) -> Answer:
+    resolve: Resolver = resolve_host,
+) -> AttemptResult:
     """
     Send a webhook once.
 
@@ -57,10 +57,10 @@ def post(
         The result. Failures of the receiver or the network raise nothing.
     """
     try:
-        destination = judged_url(url, rules)
+        destination = validate_url(url, rules)
     except InputBlocked as error:
         _log.warning("webhook not sent, URL refused: %s", error)
-        return Answer(Answered(None), trouble=_UNREACHABLE)
+        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE)
     backend = GuardedBackend(
         resolve,
         lambda host, port: is_trusted(host, port, rules),
@@ -73,35 +73,37 @@ def post(
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         denied = isinstance(error.__cause__, DestinationDenied)
         reason = "it resolves to a denied address" if denied else f"{type(error).__name__}: {error}"
-        _log.warning("webhook to %s failed: %s", destination.shown, reason)
-        return Answer(Answered(None), trouble=_UNREACHABLE)
+        _log.warning("webhook to %s failed: %s", destination.display_url, reason)
+        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE)
 
 
-def _send(client: httpx.Client, destination: Destination, body: bytes, headers: Mapping[str, str]) -> Answer:
-    sent = {
+def _send(
+    client: httpx.Client, destination: Destination, body: bytes, headers: Mapping[str, str]
+) -> AttemptResult:
+    all_headers = {
         "Content-Type": "application/json",
         "User-Agent": "musetalk-flows",
         "Accept-Encoding": "identity",
         **headers,
     }
-    request = client.build_request("POST", destination.url, content=body, headers=sent)
-    answer = client.send(request, stream=True)
+    request = client.build_request("POST", destination.url, content=body, headers=all_headers)
+    response = client.send(request, stream=True)
     try:
-        kept = _beginning(answer)
+        kept = _read_beginning(response)
     finally:
-        answer.close()
-    answered = Answered(answer.status_code, answer.headers.get("retry-after"))
-    return Answer(answered, kept.decode("utf-8", "replace"))
+        response.close()
+    status = AttemptResponse(response.status_code, response.headers.get("retry-after"))
+    return AttemptResult(status, kept.decode("utf-8", "replace"))
 
 
-def _beginning(answer: httpx.Response) -> bytes:
+def _read_beginning(response: httpx.Response) -> bytes:
     """Read the first `MAX_KEPT_BODY_BYTES` bytes; the status stays valid if the body is interrupted."""
     kept = b""
     try:
-        for block in answer.iter_raw():
+        for block in response.iter_raw():
             kept += block
-            if len(kept) >= KEPT_BYTES:
+            if len(kept) >= MAX_KEPT_BODY_BYTES:
                 break
     except httpx.HTTPError as error:
         _log.info("the response to a webhook was interrupted: %s", type(error).__name__)
-    return kept[:KEPT_BYTES]
+    return kept[:MAX_KEPT_BODY_BYTES]

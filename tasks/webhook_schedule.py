@@ -9,14 +9,14 @@ from typing import Final
 
 DELAYS_S: Final = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Delay in seconds before each attempt, counted from the previous one."""
-GONE: Final = 410
-_SLOW_DOWN = frozenset({429, 502, 503, 504})
-_LONGEST_S = 86_400
-_SPREAD = 0.1
+GONE_STATUS: Final = 410
+_SLOW_DOWN_STATUSES = frozenset({429, 502, 503, 504})
+_MAX_DELAY_S = 86_400
+_JITTER_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AttemptResponse:
     """
     The response to a delivery attempt.
 
@@ -35,7 +35,10 @@ class Answered:
 
 
 def next_attempt(
-    attempt: int, answered: Answered, now: datetime, dice: Callable[[float, float], float] = random.uniform
+    attempt: int,
+    response: AttemptResponse,
+    now: datetime,
+    random_between: Callable[[float, float], float] = random.uniform,
 ) -> datetime | None:
     """
     Return the time of the next attempt after a failure.
@@ -50,23 +53,23 @@ def next_attempt(
     Returns:
         The time; None if this was the last attempt, or the receiver responded with 410 Gone.
     """
-    if attempt >= len(DELAYS_S) or answered.status == GONE:
+    if attempt >= len(DELAYS_S) or response.status == GONE_STATUS:
         return None
-    delay_s = DELAYS_S[attempt] * dice(1 - _SPREAD, 1 + _SPREAD)
-    if answered.status in _SLOW_DOWN:
-        delay_s = max(delay_s, _asked_s(answered.retry_after, now))
+    delay_s = DELAYS_S[attempt] * random_between(1 - _JITTER_SHARE, 1 + _JITTER_SHARE)
+    if response.status in _SLOW_DOWN_STATUSES:
+        delay_s = max(delay_s, _retry_after_s(response.retry_after, now))
     return now + timedelta(seconds=delay_s)
 
 
-def _asked_s(retry_after: str | None, now: datetime) -> float:
+def _retry_after_s(retry_after: str | None, now: datetime) -> float:
     """Parse `Retry-After`, given as seconds or a date: at most 86,400 seconds; 0 if it is not valid."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdecimal():
-        return min(float(text[:9]), _LONGEST_S)
+        return min(float(text[:9]), _MAX_DELAY_S)
     try:
         due = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
     if due.tzinfo is None:
         due = due.replace(tzinfo=UTC)
-    return min(max((due - now).total_seconds(), 0.0), _LONGEST_S)
+    return min(max((due - now).total_seconds(), 0.0), _MAX_DELAY_S)

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from musetalk_core.errors import DiskFull, RenderError, WeightsInvalid
-from musetalk_core.weights.layout import Layout
-from musetalk_core.weights.ledger import Origin, sha256_of
-from musetalk_core.weights.manifest import models
+from musetalk_core.weights.layout import LocalModels
+from musetalk_core.weights.ledger import DownloadOrigin, sha256_of
+from musetalk_core.weights.manifest import resolve_models
 from musetalk_core.weights.pins import PinnedModel
 from musetalk_core.weights.records import File, Model
-from tasks.errors import NotOffered, PullFailed
-from tasks.partial import Part, disk_errors
-from tasks.placing import Watch, alone, place, unfit
+from tasks.errors import NotAvailable, PullFailed
+from tasks.partial import PartialFile, translate_disk_errors
+from tasks.placing import ProgressListener, install_atomically, install_lock, validation_problem
 from tasks.settings import get_settings, torch_hub_folder, whisper_folder
 
 if TYPE_CHECKING:
-    from tasks.offers import Offered
+    from tasks.offers import RemoteFile
 
 _GB = 1e9
 
 
-def layout() -> Layout:
+def open_local_models() -> LocalModels:
     """Return the installed models, in the folders of the settings."""
     settings = get_settings()
     shared = torch_hub_folder(), whisper_folder()
-    return Layout(settings.models_folder, settings.home / "weights.json", shared)
+    return LocalModels(settings.models_folder, settings.home / "weights.json", shared)
 
 
 def pin(*names: str) -> tuple[PinnedModel, ...]:
@@ -43,21 +43,21 @@ def pin(*names: str) -> tuple[PinnedModel, ...]:
     Raises:
         ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
-    return layout().pin(*names)
+    return open_local_models().pin(*names)
 
 
-def pin_known(*names: str) -> tuple[PinnedModel, ...]:
+def pin_where_installed(*names: str) -> tuple[PinnedModel, ...]:
     """Pin the current files of models as `pin` does; models that this machine lacks get only their name."""
-    here, found = layout(), list[PinnedModel]()
+    installed_models, pinned = open_local_models(), list[PinnedModel]()
     for name in names:
         try:
-            found += here.pin(name)
+            pinned += installed_models.pin(name)
         except RenderError:  # the cached output was made on a worker that has the model
-            found.append(PinnedModel(name))
-    return tuple(found)
+            pinned.append(PinnedModel(name))
+    return tuple(pinned)
 
 
-def pull(names: Iterable[str], watch: Watch) -> list[Path]:
+def pull(names: Iterable[str], listener: ProgressListener) -> list[Path]:
     """
     Download the missing files of models, and of the models that they need.
 
@@ -74,27 +74,36 @@ def pull(names: Iterable[str], watch: Watch) -> list[Path]:
         WeightsInvalid: a file is not the expected one; it was removed.
         DiskFull: the disk has too little space for all files; nothing was downloaded.
     """
-    here = layout()
-    plan, refused = _planned(models(names), here)
-    _require_room(here.folder, sum(offered.missing(here.target(offered.file)) for offered in plan))
-    came = [here.target(offered.file) for offered in plan if _pulled(here, offered, watch)]
+    installed_models = open_local_models()
+    plan, refused = _plan_downloads(resolve_models(names), installed_models)
+    _require_room(
+        installed_models.folder,
+        sum(offered.missing_bytes(installed_models.target_path(offered.file)) for offered in plan),
+    )
+    installed = [
+        installed_models.target_path(offered.file)
+        for offered in plan
+        if _download(installed_models, offered, listener)
+    ]
     if refused:
         raise PullFailed("\n".join(refused))
-    return came
+    return installed
 
 
-def _planned(wanted: Iterable[Model], here: Layout) -> tuple[list["Offered"], list[str]]:
+def _plan_downloads(
+    requested: Iterable[Model], installed_models: LocalModels
+) -> tuple[list["RemoteFile"], list[str]]:
     """Look up the missing files at their sources; return the files to download, and errors per model."""
-    lacking = [model for model in wanted if here.look(model.name).missing]
-    if not lacking:
+    incomplete = [model for model in requested if installed_models.status(model.name).missing]
+    if not incomplete:
         return [], []
-    from tasks.offers import Sources  # imports huggingface_hub, which is slow
+    from tasks.offers import DownloadSources  # imports huggingface_hub, which is slow
 
-    sources, plan, refused = Sources(get_settings()), list["Offered"](), list[str]()
-    for model in lacking:
+    sources, plan, refused = DownloadSources(get_settings()), list["RemoteFile"](), list[str]()
+    for model in incomplete:
         try:
-            plan += sources.offered(model, here)
-        except NotOffered as error:
+            plan += sources.find_missing_files(model, installed_models)
+        except NotAvailable as error:
             refused.append(f"{model.name}: {error}")
     return plan, refused
 
@@ -102,48 +111,52 @@ def _planned(wanted: Iterable[Model], here: Layout) -> tuple[list["Offered"], li
 def _require_room(folder: Path, missing: int) -> None:
     if not missing:
         return
-    there = folder
-    while not there.exists():
-        there = there.parent
-    free, margin = shutil.disk_usage(there).free, get_settings().store.min_free_bytes
+    existing_parent = folder
+    while not existing_parent.exists():
+        existing_parent = existing_parent.parent
+    free, margin = shutil.disk_usage(existing_parent).free, get_settings().store.min_free_bytes
     if free < missing + margin:
         raise DiskFull(
-            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {there}"
+            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {existing_parent}"
             f" has {free / _GB:.1f} GB. Free some space, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
             missing=missing,
             free=free,
         )
 
 
-def _pulled(here: Layout, offered: "Offered", watch: Watch) -> bool:
+def _download(installed_models: LocalModels, remote_file: "RemoteFile", listener: ProgressListener) -> bool:
     """Download and install a file; return False if another process installed it meanwhile."""
-    file, target = offered.file, here.target(offered.file)
-    watch.begin(file.path, offered.size)
-    with alone(here, file) as there:
-        if there is None:
-            here.ledger.came(target, Origin(offered.name, _fetched(offered, target, watch)))
-    watch.end(file.path, "pulled" if there is None else "was pulled by another process")
-    return there is None
+    file, target = remote_file.file, installed_models.target_path(remote_file.file)
+    listener.begin(file.path, remote_file.size)
+    with install_lock(installed_models, file) as installed_path:
+        if installed_path is None:
+            installed_models.hash_cache.record_download(
+                target, DownloadOrigin(remote_file.name, _download_and_install(remote_file, target, listener))
+            )
+    listener.end(file.path, "pulled" if installed_path is None else "was pulled by another process")
+    return installed_path is None
 
 
-def _fetched(offered: "Offered", target: Path, watch: Watch) -> str:
+def _download_and_install(remote_file: "RemoteFile", target: Path, listener: ProgressListener) -> str:
     """Download, verify and install a file; return its SHA-256."""
-    draft = Part.path_beside(target, offered.version)
+    draft = PartialFile.path_beside(target, remote_file.version)
     for stale in set(target.parent.glob(f"{target.name}.*.part")) - {draft}:
         stale.unlink(missing_ok=True)
-    with Part(draft) as part:
-        watch.advance(part.size)
-        offered.fetch(part, watch.advance)
+    with PartialFile(draft) as part:
+        listener.advance(part.size)
+        remote_file.fetch(part, listener.advance)
         sha256 = part.sha256()
-    fault = unfit(offered.file, draft, sha256, offered.sha256)
-    if fault:
+    problem = validation_problem(remote_file.file, draft, sha256, remote_file.sha256)
+    if problem:
         draft.unlink()
-        raise WeightsInvalid(f"{offered.name} {fault}; the download was removed.", file=offered.file.path)
-    place(draft, target)
+        raise WeightsInvalid(
+            f"{remote_file.name} {problem}; the download was removed.", file=remote_file.file.path
+        )
+    install_atomically(draft, target)
     return sha256
 
 
-def take(names: Iterable[str], folder: Path, watch: Watch) -> list[Path]:
+def install_from_folder(names: Iterable[str], folder: Path, listener: ProgressListener) -> list[Path]:
     """
     Install the missing files of models from a local folder: by hard link where possible, else by copying.
 
@@ -161,65 +174,72 @@ def take(names: Iterable[str], folder: Path, watch: Watch) -> list[Path]:
         WeightsInvalid: a file is not the expected one; it was not installed.
         PullFailed: the folder lacks files; the files that it has were installed.
     """
-    wanted, here = models(names), layout()
-    unique = _unique_names(wanted)
-    came: list[Path] = []
-    lacking: list[str] = []
-    for model in wanted:
-        if not here.look(model.name).missing:
+    requested, installed_models = resolve_models(names), open_local_models()
+    unique = _unique_names(requested)
+    installed: list[Path] = []
+    missing_files: list[str] = []
+    for model in requested:
+        if not installed_models.status(model.name).missing:
             continue
-        for file, source in _best(model, here, folder, unique).items():
+        for file, source in _choose_files(model, installed_models, folder, unique).items():
             if source is None:
-                lacking.append(file.path)
-            elif _taken(here, file, source, watch):
-                came.append(here.target(file))
-    if lacking:
-        raise PullFailed(f"{folder} has no {', '.join(lacking)}; the files that it has were installed.")
-    return came
+                missing_files.append(file.path)
+            elif _install_from_source(installed_models, file, source, listener):
+                installed.append(installed_models.target_path(file))
+    if missing_files:
+        raise PullFailed(f"{folder} has no {', '.join(missing_files)}; the files that it has were installed.")
+    return installed
 
 
-def _unique_names(wanted: Iterable[Model]) -> set[str]:
+def _unique_names(requested: Iterable[Model]) -> set[str]:
     """Return the file names that are unique among these models."""
-    paths = {file.path: file.name for model in wanted for files in model.choices for file in files}
+    paths = {file.path: file.name for model in requested for files in model.file_sets for file in files}
     names = list(paths.values())
     return {name for name in names if names.count(name) == 1}
 
 
-def _best(model: Model, here: Layout, folder: Path, unique: set[str]) -> dict[File, Path | None]:
+def _choose_files(
+    model: Model, installed_models: LocalModels, folder: Path, unique_names: set[str]
+) -> dict[File, Path | None]:
     """Choose a set of files that can be completed, else the most complete; map missing files to sources."""
 
     def source(file: File) -> Path | None:
-        places = [folder / path for path in (file.path, *file.also)]
-        places += [folder / file.name] if file.name in unique else []
+        places = [folder / path for path in (file.path, *file.other_paths)]
+        places += [folder / file.name] if file.name in unique_names else []
         return next((place for place in places if place.is_file()), None)
 
-    sets = [{file: source(file) for file in files if here.where(file) is None} for files in model.choices]
+    sets = [
+        {file: source(file) for file in files if installed_models.path_of(file) is None}
+        for files in model.file_sets
+    ]
     return min(sets, key=lambda found: (None in found.values(), -sum(map(bool, found.values()))))
 
 
-def _taken(here: Layout, file: File, source: Path, watch: Watch) -> bool:
-    target = here.target(file)
-    watch.begin(file.path, source.stat().st_size)
-    with alone(here, file) as there:
-        if there is None:
+def _install_from_source(
+    installed_models: LocalModels, file: File, source: Path, listener: ProgressListener
+) -> bool:
+    target = installed_models.target_path(file)
+    listener.begin(file.path, source.stat().st_size)
+    with install_lock(installed_models, file) as installed_path:
+        if installed_path is None:
             draft = target.with_name(f"{target.name}.{uuid4().hex[:8]}.part")
             try:
                 _link_or_copy(source, draft)
-                sha256 = sha256_of(draft, watch.advance)
-                fault = unfit(file, draft, sha256)
-                if fault:
-                    raise WeightsInvalid(f"{source} {fault}; it was not installed.", file=file.path)
-                place(draft, target)
+                sha256 = sha256_of(draft, listener.advance)
+                problem = validation_problem(file, draft, sha256)
+                if problem:
+                    raise WeightsInvalid(f"{source} {problem}; it was not installed.", file=file.path)
+                install_atomically(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
-            here.ledger.came(target, Origin(str(source), sha256))
-    watch.end(file.path, "taken" if there is None else "was there already")
-    return there is None
+            installed_models.hash_cache.record_download(target, DownloadOrigin(str(source), sha256))
+    listener.end(file.path, "taken" if installed_path is None else "was there already")
+    return installed_path is None
 
 
 def _link_or_copy(source: Path, draft: Path) -> None:
     try:
         os.link(source.resolve(), draft)
     except OSError:  # another disk, or a file system without hard links
-        with disk_errors():
+        with translate_disk_errors():
             shutil.copyfile(source, draft)

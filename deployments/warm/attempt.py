@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prefect.client.schemas.objects import StateType
 
-from deployments.warm.limits import Limit, is_expired, limit_of
-from deployments.warm.placing import warm_names
-from deployments.warm.protocol import Order, Why
-from deployments.warm.settle import Settler
-from deployments.warm.slot import Ended, Slot
+from deployments.warm.limits import TimeLimit, first_time_limit, is_expired
+from deployments.warm.placing import affinity_keys
+from deployments.warm.protocol import RunRequest, StopReason
+from deployments.warm.settle import RunStateWriter
+from deployments.warm.slot import RunOutcome, Slot
 from deployments.warm.template import WarmJobConfiguration
-from flows.control import ABORTED, COMPLETE_IN, EXPIRED, MAX_TIME
+from flows.control import EXPIRED_MESSAGE, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
-_FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-_LEFT: Final = frozenset({"SCHEDULED", "PAUSED"})
+_FINAL_STATE_TYPES: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+_RESCHEDULED_STATE_TYPES: Final = frozenset({"SCHEDULED", "PAUSED"})
 """State types with which the engine itself has ended the attempt: suspended, or waiting for a retry."""
-_CLAIMED: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
-_OWN_FAULT: Final = frozenset({-4, -6, -7, -8, -11})
+_CLAIMED_STATE_TYPES: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+_CRASH_EXIT_CODES: Final = frozenset({-4, -6, -7, -8, -11})
 """Exit codes of processes that crashed by themselves: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
-_NAMES: Final = {
+_SIGNAL_NAMES: Final = {
     -4: "SIGILL",
     -6: "SIGABRT",
     -7: "SIGBUS",
@@ -33,7 +33,7 @@ _NAMES: Final = {
     -11: "SIGSEGV",
     -15: "SIGTERM",
 }
-_WORDS: Final = {"time": MAX_TIME, "deadline": COMPLETE_IN}
+_ENDED_AS_LABELS: Final = {"time": REASON_MAX_TIME, "deadline": REASON_COMPLETE_IN}
 
 
 class Attempt:
@@ -43,7 +43,7 @@ class Attempt:
         self,
         run: "FlowRun",
         configuration: WarmJobConfiguration,
-        settler: Settler,
+        state_writer: RunStateWriter,
         max_starts: int,
         log: "logging.Logger | logging.LoggerAdapter[Any]",
     ) -> None:
@@ -57,27 +57,27 @@ class Attempt:
             max_starts:    maximum number of attempts of a run.
             log:           logger of the run.
         """
-        self.placed = False
-        self._run, self._configuration, self._settler = run, configuration, settler
+        self.is_placed = False
+        self._run, self._configuration, self._state_writer = run, configuration, state_writer
         self._max_starts, self._log = max_starts, log
-        self._why: Why | None = None
-        self._asked = asyncio.Event()
-        self._limit: Limit | None = None
+        self._stop_reason: StopReason | None = None
+        self._stop_requested = asyncio.Event()
+        self._limit: TimeLimit | None = None
 
-    def stop(self, why: Why) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Request the end of the run; the first reason is kept."""
-        if self._why is None:
-            self._why = why
-            self._asked.set()
+        if self._stop_reason is None:
+            self._stop_reason = reason
+            self._stop_requested.set()
 
     @property
-    def is_stopped(self) -> bool:
+    def is_stop_requested(self) -> bool:
         """Whether `stop` has been called."""
-        return self._why is not None
+        return self._stop_reason is not None
 
-    async def give_up(self) -> None:
+    async def finish_unplaced(self) -> None:
         """Write the final state of a run that was stopped before it had a slot."""
-        await self._settle(Ended(None, 0))
+        await self._ensure_final_state(RunOutcome(None, 0))
 
     async def execute(self, slot: Slot, scratch: Path) -> "State | None":
         """
@@ -91,39 +91,39 @@ class Attempt:
             A final state whose hooks still have to run, because the run's process could not; else None.
         """
         if is_expired(self._run):  # the deadline may have passed since the claim
-            await self._settler.cancelled(self._run.id, EXPIRED, ABORTED)
+            await self._state_writer.set_cancelled(self._run.id, EXPIRED_MESSAGE, REASON_ABORTED)
             return None
-        self._limit = limit_of(self._run, self._configuration.max_time)
+        self._limit = first_time_limit(self._run, self._configuration.max_time)
         environment = {name: value for name, value in self._configuration.env.items() if value is not None}
-        order = Order(str(self._run.id), environment, str(scratch))
-        stopping = asyncio.create_task(self._stop_in_time(slot))
+        request = RunRequest(str(self._run.id), environment, str(scratch))
+        stop_watcher = asyncio.create_task(self._stop_when_due(slot))
         try:
-            ended = await slot.execute(order, warm_names(self._run))
+            outcome = await slot.execute(request, affinity_keys(self._run))
         finally:
-            stopping.cancel()
+            stop_watcher.cancel()
         has_hooks = slot.has_hooks
-        state = await self._settle(ended)
+        state = await self._ensure_final_state(outcome)
         return state if has_hooks else None
 
-    async def _stop_in_time(self, slot: Slot) -> None:
+    async def _stop_when_due(self, slot: Slot) -> None:
         limit = self._limit
         try:
             async with asyncio.timeout(limit.seconds if limit else None):
-                await self._asked.wait()
+                await self._stop_requested.wait()
         except TimeoutError:
             if limit is None:
                 return
-            self.stop(limit.why)
+            self.stop(limit.reason)
             # inform the server first, so that clients do not see the stopped run as failed
-            asking = asyncio.create_task(
-                self._settler.cancelling(self._run.id, limit.message, _WORDS[limit.why])
+            state_update = asyncio.create_task(
+                self._state_writer.set_cancelling(self._run.id, limit.message, _ENDED_AS_LABELS[limit.reason])
             )
-            await asyncio.wait({asking}, timeout=1.0)
-        self._log.info("Stopping: %s.", self._reason())
-        await slot.stop(self._why or "cancel")
+            await asyncio.wait({state_update}, timeout=1.0)
+        self._log.info("Stopping: %s.", self._describe_stop_reason())
+        await slot.stop(self._stop_reason or "cancel")
 
-    def _reason(self) -> str:
-        match self._why:
+    def _describe_stop_reason(self) -> str:
+        match self._stop_reason:
             case "cancel":
                 return "it was cancelled"
             case "time" | "deadline" if self._limit:
@@ -135,64 +135,70 @@ class Attempt:
             case _:
                 return "no reason given"
 
-    async def _settle(self, ended: Ended) -> "State | None":
+    async def _ensure_final_state(self, outcome: RunOutcome) -> "State | None":
         """Write the run's final state if the engine did not; return a state whose hooks have not run."""
-        match self._why:
+        match self._stop_reason:
             case None:
-                return None if ended.state in _FINAL | _LEFT else await self._lost(ended)
+                return (
+                    None
+                    if outcome.state in _FINAL_STATE_TYPES | _RESCHEDULED_STATE_TYPES
+                    else await self._handle_lost_process(outcome)
+                )
             case "taken_away":
                 return None
             case "hand_back":
-                if ended.state not in _FINAL:
-                    await self._settler.give_back(
+                if outcome.state not in _FINAL_STATE_TYPES:
+                    await self._state_writer.requeue(
                         self._run.id, "Its worker was shut down; the run is queued again."
                     )
                 return None
             case "cancel":
-                state = await self._settler.cancelled(self._run.id, "Stopped on request.")
+                state = await self._state_writer.set_cancelled(self._run.id, "Stopped on request.")
             case "time" | "deadline":
                 message = self._limit.message if self._limit else "The time limit was exceeded."
-                word = _WORDS[self._why]
-                state = await self._settler.cancelled(self._run.id, message, word)
-        return _cancelling_of(state)
+                ended_as = _ENDED_AS_LABELS[self._stop_reason]
+                state = await self._state_writer.set_cancelled(self._run.id, message, ended_as)
+        return _as_cancelled(state)
 
-    async def _lost(self, ended: Ended) -> "State | None":
+    async def _handle_lost_process(self, outcome: RunOutcome) -> "State | None":
         """
         Handle a process that ended, or an engine that gave up, without a final state on the server.
 
         A run that cannot be started ends Failed at once: another attempt would fail the same way.
         """
-        run = await self._settler.read(self._run.id)
-        if run is None or run.state_type not in _CLAIMED:
+        run = await self._state_writer.read(self._run.id)
+        if run is None or run.state_type not in _CLAIMED_STATE_TYPES:
             return None  # the run was deleted, or the engine wrote a state after all
-        if ended.fault is not None and run.state_type != StateType.CANCELLING:
-            self._log.error("The run could not be started: %s", ended.fault)
-            await self._settler.failed(run.id, ended.fault)
+        if outcome.start_error is not None and run.state_type != StateType.CANCELLING:
+            self._log.error("The run could not be started: %s", outcome.start_error)
+            await self._state_writer.set_failed(run.id, outcome.start_error)
             return None
-        told = _story(ended)
-        self._log.error("The run's process ended early: %s.", told)
-        if run.state_type != StateType.CANCELLING and await self._has_crashed_too_often(ended):
-            return await self._settler.crashed(run.id, f"The run's process ended early: {told}.")
-        state = await self._settler.lost(run, told, self._max_starts)
+        exit_description = _describe_exit(outcome)
+        self._log.error("The run's process ended early: %s.", exit_description)
+        if run.state_type != StateType.CANCELLING and await self._has_crashed_too_often(outcome):
+            return await self._state_writer.set_crashed(
+                run.id, f"The run's process ended early: {exit_description}."
+            )
+        state = await self._state_writer.requeue_or_crash(run, exit_description, self._max_starts)
         if state is None or state.is_scheduled():
             return None
-        return _cancelling_of(state) if state.is_cancelled() else state
+        return _as_cancelled(state) if state.is_cancelled() else state
 
-    async def _has_crashed_too_often(self, ended: Ended) -> bool:
-        if ended.killed_for is None and ended.code not in _OWN_FAULT:
+    async def _has_crashed_too_often(self, outcome: RunOutcome) -> bool:
+        if outcome.kill_reason is None and outcome.exit_code not in _CRASH_EXIT_CODES:
             return False  # killed from outside, or disconnected from the server: not counted as a crash
-        return await self._settler.count_crash(self._run.id) > self._configuration.crash_retries
+        return await self._state_writer.count_crash(self._run.id) > self._configuration.crash_retries
 
 
-def _story(ended: Ended) -> str:
-    if ended.killed_for:
-        return ended.killed_for
-    if ended.code < 0:
-        return f"it was killed by {_NAMES.get(ended.code, f'signal {-ended.code}')}"
-    return f"it exited with status {ended.code}"
+def _describe_exit(outcome: RunOutcome) -> str:
+    if outcome.kill_reason:
+        return outcome.kill_reason
+    if outcome.exit_code < 0:
+        return f"it was killed by {_SIGNAL_NAMES.get(outcome.exit_code, f'signal {-outcome.exit_code}')}"
+    return f"it exited with status {outcome.exit_code}"
 
 
-def _cancelling_of(state: "State | None") -> "State | None":
+def _as_cancelled(state: "State | None") -> "State | None":
     """Return the Cancelled state, which a flow's on_cancellation hooks expect, with the same message."""
     from prefect.states import Cancelling
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tasks.settings import WorkerSettings
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def found_cards() -> list[str]:
+def find_gpus() -> list[str]:
     """Return the ids of this machine's NVIDIA GPUs, in the format of CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251  CUDA's own variable
     if visible is not None:
@@ -22,15 +22,15 @@ def found_cards() -> list[str]:
     if tool is None:
         return []
     try:
-        listed = subprocess.run(
+        output = subprocess.run(
             [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=180
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line.strip() for line in listed.stdout.splitlines() if line.strip().isdigit()]
+    return [line.strip() for line in output.stdout.splitlines() if line.strip().isdigit()]
 
 
-def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str, str]]:
+def child_environments(settings: "WorkerSettings", limit: int | None) -> list[dict[str, str]]:
     """
     Return the environment variables of each child process, one per GPU or as many as configured on the CPU.
 
@@ -40,34 +40,39 @@ def children_of(settings: "WorkerSettings", limit: int | None) -> list[dict[str,
         limit:    maximum number of children (`--limit`); without a GPU and `children` setting, their number.
     """
     base: Mapping[str, str] = os.environ  # noqa: TID251  children inherit the worker's variables
-    cards = list(settings.gpus) or found_cards()
-    if not cards:
-        children = settings.children or limit or 1
-        return [_on_processor(base, children) for _ in range(children)]
-    shares = Counter(cards)
+    gpus = list(settings.gpus) or find_gpus()
+    if not gpus:
+        child_count = settings.children or limit or 1
+        return [_cpu_environment(base, child_count) for _ in range(child_count)]
+    children_per_gpu = Counter(gpus)
     return [
-        {**base, "CUDA_VISIBLE_DEVICES": card, **_share(base, shares[card]), **_manners(base)}
-        for card in cards[: limit or len(cards)]
+        {
+            **base,
+            "CUDA_VISIBLE_DEVICES": card,
+            **_memory_share(base, children_per_gpu[card]),
+            **_child_overrides(base),
+        }
+        for card in gpus[: limit or len(gpus)]
     ]
 
 
-def _on_processor(base: Mapping[str, str], children: int) -> dict[str, str]:
-    threads = str(max(1, (os.cpu_count() or 1) // children))
-    unset = {name: threads for name in _THREADS if name not in base}
-    return {**base, "CUDA_VISIBLE_DEVICES": "", **unset, **_manners(base)}
+def _cpu_environment(base: Mapping[str, str], child_count: int) -> dict[str, str]:
+    threads = str(max(1, (os.cpu_count() or 1) // child_count))
+    thread_limits = {name: threads for name in _THREAD_VARIABLES if name not in base}
+    return {**base, "CUDA_VISIBLE_DEVICES": "", **thread_limits, **_child_overrides(base)}
 
 
-def _share(base: Mapping[str, str], of: int) -> dict[str, str]:
+def _memory_share(base: Mapping[str, str], child_count: int) -> dict[str, str]:
     """Divide the memory budget of loaded models among the children of one GPU."""
     name = "MUSETALK_MODELS__MEMORY_BYTES"
-    if of == 1:
+    if child_count == 1:
         return {}
     from tasks.settings import get_settings
 
-    return {name: base.get(name) or str(get_settings().models.memory_bytes // of)}
+    return {name: base.get(name) or str(get_settings().models.memory_bytes // child_count)}
 
 
-def _manners(base: Mapping[str, str]) -> dict[str, str]:
+def _child_overrides(base: Mapping[str, str]) -> dict[str, str]:
     """
     Return the Prefect variables in which a child differs from its worker.
 

@@ -22,74 +22,85 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from deployments.warm import held
-from deployments.warm.protocol import Done, Hooks, Leave, Loaded, Message, Order, Ready, Stop, decode, encode
+from deployments.warm.protocol import (
+    ChildReady,
+    FlowLoaded,
+    HooksRequest,
+    Message,
+    RunFinished,
+    RunRequest,
+    Shutdown,
+    StopRequest,
+    decode,
+    encode,
+)
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-BEAT_S = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 MAX_ERROR_CHARS = 2000
 """Maximum length of an error in a state's message."""
 _PR_SET_PDEATHSIG = 1
 
 
-class Interrupted(BaseException):
+class StoppedWhileLoading(BaseException):
     """A stop was requested while the flow was still being loaded, before the engine could handle it."""
 
 
-class CannotStart(Exception):
+class RunStartError(Exception):
     """The run cannot be started, and no further attempt can succeed; the message says why."""
 
 
-class Line:
+class WorkerConnection:
     """The child's connection to its worker: receives messages in a thread, sends from any thread."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
-        self._sending = threading.Lock()
-        self.orders: queue.SimpleQueue[Order | Hooks | Leave] = queue.SimpleQueue()
-        self.busy = False
-        threading.Thread(target=self._listen, name="worker-line", daemon=True).start()
-        threading.Thread(target=self._beat, name="worker-beat", daemon=True).start()
+        self._send_lock = threading.Lock()
+        self.requests: queue.SimpleQueue[RunRequest | HooksRequest | Shutdown] = queue.SimpleQueue()
+        self.is_busy = False
+        threading.Thread(target=self._receive_messages, name="worker-line", daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, name="worker-beat", daemon=True).start()
 
     def send(self, message: Message) -> None:
         """Send a message to the worker; if the worker has ended, kill this process group."""
-        with self._sending:
+        with self._send_lock:
             try:
                 self._socket.sendall(encode(message))
             except OSError:
-                end_group()
+                kill_process_group()
 
-    def _listen(self) -> None:
+    def _receive_messages(self) -> None:
         with self._socket.makefile("rb") as lines:
             for line in lines:
                 match decode(line):
-                    case Stop() as stop:
-                        self._stop(stop)
-                    case Order() | Hooks() | Leave() as order:
-                        self.orders.put(order)
+                    case StopRequest() as stop:
+                        self._on_stop_request(stop)
+                    case RunRequest() | HooksRequest() | Shutdown() as order:
+                        self.requests.put(order)
                     case _:
                         continue
-        end_group()  # the worker has ended, so nothing supervises this run any more
+        kill_process_group()  # the worker has ended, so nothing supervises this run any more
 
-    def _stop(self, stop: Stop) -> None:
-        if not self.busy:
+    def _on_stop_request(self, request: StopRequest) -> None:
+        if not self.is_busy:
             return
-        from deployments.warm.seams import set_intent
-        from tasks.stopping import ask_to_stop
+        from deployments.warm.seams import set_sigterm_intent
+        from tasks.stopping import request_cancellation
 
         # in this order: SIGTERM must reach the flow before one of its tasks fails because of the stop request
-        set_intent("reschedule" if stop.why == "hand_back" else "cancel")
+        set_sigterm_intent("reschedule" if request.why == "hand_back" else "cancel")
         os.kill(os.getpid(), signal.SIGTERM)
-        ask_to_stop()
+        request_cancellation()
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while True:
-            self.send(held.beat())
-            time.sleep(BEAT_S)
+            self.send(held.collect_heartbeat())
+            time.sleep(HEARTBEAT_INTERVAL_S)
 
 
-def end_group() -> None:
+def kill_process_group() -> None:
     """Kill this process and all processes that it started."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
@@ -102,36 +113,36 @@ def main(fd: int, preload: list[str]) -> None:
         fd:      file descriptor of the child's end of the socket pair.
         preload: modules to import before the first run.
     """
-    began = time.monotonic()
-    _end_with_parent()
+    started_at = time.monotonic()
+    _end_with_worker()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker handles Ctrl-C
-    line = Line(fd)
-    _take_sigterm(line)
+    connection = WorkerConnection(fd)
+    _install_sigterm_handler(connection)
     # the worker sets the state of a run that it stops, and has its hooks run
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)
-    line.send(Ready(os.getpid(), time.monotonic() - began))
+    connection.send(ChildReady(os.getpid(), time.monotonic() - started_at))
     while True:
-        match line.orders.get():
-            case Order() as order:
-                line.send(execute(line, order))
-            case Hooks() as hooks:
+        match connection.requests.get():
+            case RunRequest() as order:
+                connection.send(execute_run(connection, order))
+            case HooksRequest() as hooks:
                 run_hooks(hooks)
-            case Leave():
-                flush()
+            case Shutdown():
+                flush_logs_and_events()
                 return
 
 
-def _take_sigterm(line: Line) -> None:
+def _install_sigterm_handler(connection: WorkerConnection) -> None:
     def interrupt(*_: object) -> None:
-        if line.busy:
-            raise Interrupted
+        if connection.is_busy:
+            raise StoppedWhileLoading
 
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _end_with_parent() -> None:
+def _end_with_worker() -> None:
     """Make the kernel kill this process when the worker ends, even while Python code is blocked (Linux)."""
     import ctypes
 
@@ -139,10 +150,10 @@ def _end_with_parent() -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        end_group()
+        kill_process_group()
 
 
-def execute(line: Line, order: Order) -> Done:
+def execute_run(connection: WorkerConnection, request: RunRequest) -> RunFinished:
     """
     Execute one flow run through Prefect's engine.
 
@@ -154,34 +165,41 @@ def execute(line: Line, order: Order) -> Done:
         The outcome. No exception of the flow leaves this function; `retire_reason` is set if this process
         should not execute another run.
     """
-    from deployments.warm.seams import set_intent
-    from tasks.stopping import start_anew
+    from deployments.warm.seams import set_sigterm_intent
+    from tasks.stopping import reset_cancellation
 
-    start_anew()
-    set_intent(None)
-    code, state, tainted, fault = 0, None, None, None
-    with _surroundings(order):
-        line.busy = True
+    reset_cancellation()
+    set_sigterm_intent(None)
+    code, state, retire_reason, start_error = 0, None, None, None
+    with _run_environment(request):
+        connection.is_busy = True
         try:
-            state = _run(UUID(order.run_id), line)
-        except CannotStart as error:
-            code, fault = 1, str(error)
-        except SystemExit as left:  # Prefect's engine exits with it
-            code = left.code if isinstance(left.code, int) else 1
-        except Interrupted:
-            code, tainted = 128 + signal.SIGTERM, "stopped while loading"
+            state = _run_engine(UUID(request.run_id), connection)
+        except RunStartError as error:
+            code, start_error = 1, str(error)
+        except SystemExit as system_exit:  # Prefect's engine exits with it
+            code = system_exit.code if isinstance(system_exit.code, int) else 1
+        except StoppedWhileLoading:
+            code, retire_reason = 128 + signal.SIGTERM, "stopped while loading"
         except BaseException as error:
-            code, tainted = 1, f"ended by {type(error).__name__}"
-            print(f"run {order.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  the worker's log
+            code, retire_reason = 1, f"ended by {type(error).__name__}"
+            print(f"run {request.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  the worker's log
         finally:
-            line.busy = False
-    _take_sigterm(line)
+            connection.is_busy = False
+    _install_sigterm_handler(connection)
     if state != "COMPLETED":
         gc.collect()  # state, exception and traceback form a reference cycle that may hold arrays
-    return Done(order.run_id, code, state, tainted or held.card_fault(), held.beat(), fault)
+    return RunFinished(
+        request.run_id,
+        code,
+        state,
+        retire_reason or held.gpu_failure(),
+        held.collect_heartbeat(),
+        start_error,
+    )
 
 
-def _run(run_id: UUID, line: Line) -> str | None:
+def _run_engine(run_id: UUID, connection: WorkerConnection) -> str | None:
     """
     Execute a run with Prefect's engine.
 
@@ -197,25 +215,25 @@ def _run(run_id: UUID, line: Line) -> str | None:
 
     from deployments.warm.seams import run_settings
 
-    ended: object = None
-    fault: CannotStart | None = None
+    result: object = None
+    start_error: RunStartError | None = None
     with run_settings(), handle_engine_signals(run_id):
         run = load_flow_run(run_id)
         try:
-            ended = _run_flow(run, line)
-        except CannotStart as error:  # Prefect's handler would report a crash
-            fault = error
-    if fault is not None:
-        raise fault
-    return ended.type.value if isinstance(ended, State) else None
+            result = _run_flow(run, connection)
+        except RunStartError as error:  # Prefect's handler would report a crash
+            start_error = error
+    if start_error is not None:
+        raise start_error
+    return result.type.value if isinstance(result, State) else None
 
 
-def _run_flow(run: "FlowRun", line: Line) -> object:
+def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
     """Load the flow of a run, execute it and return the engine's result."""
     from prefect.flow_engine import load_flow, run_flow
     from prefect.logging.loggers import flow_run_logger
 
-    from deployments.warm.seams import drive
+    from deployments.warm.seams import complete_flow_result
 
     log = flow_run_logger(run)
     try:
@@ -224,26 +242,26 @@ def _run_flow(run: "FlowRun", line: Line) -> object:
         log.exception("The flow could not be loaded.")
         if is_transient(error):
             raise
-        raise CannotStart(f"The flow could not be loaded: {error_text(error)}") from error
-    line.send(Loaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
+        raise RunStartError(f"The flow could not be loaded: {error_text(error)}") from error
+    connection.send(FlowLoaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
     try:
         started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
-        return drive(flow, started)
+        return complete_flow_result(flow, started)
     except Exception as error:  # raised by the engine; errors of the flow become a state
         # an engine error after the start may not occur again in another attempt
         if is_transient(error) or not (run.state and run.state.is_pending()):
             raise
-        raise CannotStart(start_error_message(error)) from error
+        raise RunStartError(start_error_message(error)) from error
 
 
 def start_error_message(error: Exception) -> str:
     """Return the message of the Failed state of a run that the engine could not start."""
     from prefect.exceptions import ParameterBindError, ParameterTypeError, SignatureMismatchError
 
-    from flows.outcome import BAD_PARAMETERS
+    from flows.outcome import INVALID_PARAMETERS_MESSAGE
 
     if isinstance(error, ParameterBindError | ParameterTypeError | SignatureMismatchError):
-        return f"{BAD_PARAMETERS} with error:\n - {str(error).splitlines()[0]}"
+        return f"{INVALID_PARAMETERS_MESSAGE} with error:\n - {str(error).splitlines()[0]}"
     return f"The run could not be started: {error_text(error)}"
 
 
@@ -261,21 +279,21 @@ def error_text(error: BaseException) -> str:
 
 
 @contextmanager
-def _surroundings(order: Order) -> Generator[None]:
+def _run_environment(request: RunRequest) -> Generator[None]:
     """Set a run's environment variables and temporary folder, and restore the previous ones afterwards."""
-    before = dict(os.environ)  # noqa: TID251
-    folder = tempfile.tempdir
-    os.environ.update({**order.env, "TMPDIR": order.scratch})  # noqa: TID251
-    tempfile.tempdir = order.scratch
+    previous_environment = dict(os.environ)  # noqa: TID251
+    previous_tempdir = tempfile.tempdir
+    os.environ.update({**request.env, "TMPDIR": request.scratch})  # noqa: TID251
+    tempfile.tempdir = request.scratch
     try:
         yield
     finally:
-        tempfile.tempdir = folder
+        tempfile.tempdir = previous_tempdir
         os.environ.clear()  # noqa: TID251
-        os.environ.update(before)  # noqa: TID251
+        os.environ.update(previous_environment)  # noqa: TID251
 
 
-def run_hooks(hooks: Hooks) -> None:
+def run_hooks(hooks: HooksRequest) -> None:
     """Run the crash or cancellation hooks of a run whose child process has ended."""
     import asyncio
 
@@ -294,7 +312,7 @@ def run_hooks(hooks: Hooks) -> None:
         print(f"hooks of {hooks.run_id}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def flush() -> None:
+def flush_logs_and_events() -> None:
     """Send Prefect's buffered logs and events, for at most 2 s each."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

@@ -11,19 +11,19 @@ from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Pending, Submitting
 from prefect.utilities.engine import propose_state
 
-from deployments.warm.identity import process_mark
-from deployments.warm.settle import is_outage, patiently
+from deployments.warm.identity import process_token
+from deployments.warm.settle import is_outage, retry_while_unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-WORKER_NAME: Final = "prefect.worker.name"
-WORKER_TYPE: Final = "prefect.worker.type"
-PROCESS: Final = "musetalk.worker.process"
+WORKER_NAME_LABEL: Final = "prefect.worker.name"
+WORKER_TYPE_LABEL: Final = "prefect.worker.type"
+PROCESS_LABEL: Final = "musetalk.worker.process"
 """Labels of a run that name the worker executing it, its type and its process."""
 
 
-async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
+async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
     """
     Claim a Scheduled run: set it to Pending, label it with the worker, and set it to Submitting.
 
@@ -37,22 +37,22 @@ async def claim(client: "PrefectClient", run_id: UUID, worker: str, worker_type:
         False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
     """
     labels: dict[str, Any] = {
-        WORKER_NAME: worker,
-        WORKER_TYPE: worker_type,
-        PROCESS: process_mark(os.getpid()) or "",
+        WORKER_NAME_LABEL: worker,
+        WORKER_TYPE_LABEL: worker_type,
+        PROCESS_LABEL: process_token(os.getpid()) or "",
     }
     try:
-        if not await _pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
+        if not await _propose_pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
             return False
-        await patiently(partial(client.update_flow_run_labels, run_id, labels), 60)
+        await retry_while_unavailable(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):
-            await patiently(partial(propose_state, client, Submitting(), run_id), 60)
+            await retry_while_unavailable(partial(propose_state, client, Submitting(), run_id), 60)
     except (Abort, ObjectNotFound, httpx.HTTPError, OSError):
         return False
     return True
 
 
-async def _pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
+async def _propose_pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
     """
     Propose the state Pending and return whether this worker's proposal was accepted.
 
@@ -64,6 +64,6 @@ async def _pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
     except (httpx.HTTPError, OSError) as error:
         if not is_outage(error):
             raise
-        state = (await patiently(partial(client.read_flow_run, run_id), 60)).state
+        state = (await retry_while_unavailable(partial(client.read_flow_run, run_id), 60)).state
         return state is not None and state.is_pending() and state.message == message
     return state.is_pending()

@@ -5,28 +5,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deployments.warm.protocol import Beat
+from deployments.warm.protocol import Heartbeat
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def rss() -> int:
+def resident_bytes() -> int:
     """Return the resident memory of this process in bytes; 0 where /proc is not available."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
     except OSError:
         return 0
 
 
-def beat() -> Beat:
+def collect_heartbeat() -> Heartbeat:
     """Return a heartbeat with the resource use of this process, without importing torch or any model."""
-    counted = _loads()
-    return Beat(rss=rss(), device=_device_bytes(), models=tuple(sorted(_loaded())), loads=counted)
+    load_counts = _load_counts()
+    return Heartbeat(
+        rss=resident_bytes(),
+        device=_device_bytes(),
+        models=tuple(sorted(_loaded_model_names())),
+        loads=load_counts,
+    )
 
 
-def card_fault() -> str | None:
+def gpu_failure() -> str | None:
     """Return why the CUDA context has failed, which is permanent; None if it works or is unused."""
-    torch = _cuda()
+    torch = _torch_with_cuda()
     if torch is None:
         return None
     try:
@@ -37,35 +42,35 @@ def card_fault() -> str | None:
 
 
 def _device_bytes() -> int:
-    torch = _cuda()
+    torch = _torch_with_cuda()
     try:
         return int(torch.cuda.memory_reserved()) if torch is not None else 0
     except Exception:
         return 0
 
 
-def _cuda() -> Any:
+def _torch_with_cuda() -> Any:
     torch: Any = sys.modules.get("torch")
     ready = torch is not None and getattr(torch, "cuda", None) is not None and torch.cuda.is_initialized()
     return torch if ready else None
 
 
-def _shelves() -> list[Any]:
-    shelf: Any = sys.modules.get("musetalk_core.nets.shelf")
-    return list(shelf.shelves()) if shelf is not None else []
+def _model_caches() -> list[Any]:
+    module: Any = sys.modules.get("musetalk_core.nets.shelf")
+    return list(module.model_caches()) if module is not None else []
 
 
-def _loaded() -> set[str]:
-    return {_name(key) for shelf in _shelves() for key in shelf.keys}
+def _loaded_model_names() -> set[str]:
+    return {_model_name(key) for cache in _model_caches() for key in cache.keys}
 
 
-def _loads() -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for shelf in _shelves():
+def _load_counts() -> dict[str, int]:
+    load_counts: dict[str, int] = {}
+    for shelf in _model_caches():
         for key, times in dict(shelf.loads).items():
-            counted[_name(key)] = counted.get(_name(key), 0) + times
-    return counted
+            load_counts[_model_name(key)] = load_counts.get(_model_name(key), 0) + times
+    return load_counts
 
 
-def _name(key: Any) -> str:
+def _model_name(key: Any) -> str:
     return str(key[0] if isinstance(key, tuple) and key else key)

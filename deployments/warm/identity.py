@@ -6,18 +6,18 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def process_mark(pid: int) -> str | None:
+def process_token(pid: int) -> str | None:
     """
     Return the token `boot-id/namespace/pid/start-time` of a running process; None if there is none.
 
     Two containers on one machine have different process namespaces and therefore different tokens.
     """
-    start = _start_time(pid)
-    return None if start is None else f"{machine()}/{pid}/{start}"
+    start = _process_start_time(pid)
+    return None if start is None else f"{machine_id()}/{pid}/{start}"
 
 
 @lru_cache
-def machine() -> str:
+def machine_id() -> str:
     """Return the boot id of this machine and the id of this process namespace; else the host name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -26,7 +26,7 @@ def machine() -> str:
         return socket.gethostname()
 
 
-def is_gone(mark: str) -> bool | None:
+def has_process_ended(token: str) -> bool | None:
     """
     Return whether a process has ended.
 
@@ -36,14 +36,14 @@ def is_gone(mark: str) -> bool | None:
     Returns:
         None if the process belongs to another machine, container or boot, so that its state is unknown.
     """
-    where, _, rest = mark.rpartition("/")
-    where, _, pid = where.rpartition("/")
-    if where != machine() or not pid.isdigit():
+    machine_part, _, start_time = token.rpartition("/")
+    machine_part, _, pid = machine_part.rpartition("/")
+    if machine_part != machine_id() or not pid.isdigit():
         return None
-    return _start_time(int(pid)) != rest
+    return _process_start_time(int(pid)) != start_time
 
 
-def _start_time(pid: int) -> str | None:
+def _process_start_time(pid: int) -> str | None:
     try:
         # split after the process name in parentheses, which may contain spaces
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -4,29 +4,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deployments.warm.protocol import Why
-from flows.control import deadline, is_past, read_control
+from deployments.warm.protocol import StopReason
+from flows.control import deadline, is_deadline_passed, read_control
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class TimeLimit:
     """A time limit of a run."""
 
     seconds: float
     """Seconds from now until the run is stopped."""
-    why: Why
+    reason: StopReason
     message: str
 
 
 def is_expired(run: "FlowRun") -> bool:
     """Return whether a run that has never started has missed its deadline."""
-    return run.run_count == 0 and is_past(read_control(run.parameters), run.created or datetime.now(UTC))
+    return run.run_count == 0 and is_deadline_passed(
+        read_control(run.parameters), run.created or datetime.now(UTC)
+    )
 
 
-def limit_of(run: "FlowRun", pool_max_time: int | None) -> Limit | None:
+def first_time_limit(run: "FlowRun", pool_max_time: int | None) -> TimeLimit | None:
     """
     Return the time limit that a run starting now reaches first; None if it has none.
 
@@ -35,13 +37,15 @@ def limit_of(run: "FlowRun", pool_max_time: int | None) -> Limit | None:
         pool_max_time: maximum running time, in seconds, of the work pool for runs without `max_time`.
     """
     control = read_control(run.parameters)
-    found: list[Limit] = []
+    limits: list[TimeLimit] = []
     if seconds := control.max_time or pool_max_time:
-        found.append(Limit(float(seconds), "time", f"Job exceeded maximum runtime of {seconds} seconds"))
-    due = deadline(control, run.created or datetime.now(UTC))
-    if due is not None:
-        left = max(0.0, (due - datetime.now(UTC)).total_seconds())
-        found.append(
-            Limit(left, "deadline", f"Job exceeded completion deadline ({due:%Y-%m-%d %H:%M:%S} UTC)")
+        limits.append(TimeLimit(float(seconds), "time", f"Job exceeded maximum runtime of {seconds} seconds"))
+    due_at = deadline(control, run.created or datetime.now(UTC))
+    if due_at is not None:
+        remaining_s = max(0.0, (due_at - datetime.now(UTC)).total_seconds())
+        limits.append(
+            TimeLimit(
+                remaining_s, "deadline", f"Job exceeded completion deadline ({due_at:%Y-%m-%d %H:%M:%S} UTC)"
+            )
         )
-    return min(found, key=lambda limit: limit.seconds, default=None)
+    return min(limits, key=lambda limit: limit.seconds, default=None)

@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from deployments.warm.slot import Slot
     from deployments.warm.worker import WarmWorker
 
-STATES = ("starting", "idle", "busy", "ending", "gone")
+CHILD_STATES = ("starting", "idle", "busy", "ending", "gone")
 _LABELS = ["worker", "child"]
 
 
-def describe(slot: "Slot") -> dict[str, Any]:
+def describe_child(slot: "Slot") -> dict[str, Any]:
     """Return the status of a child process as a JSON-compatible dictionary."""
     return {
         "child": slot.number,
-        "card": slot.card or "cpu",
+        "card": slot.gpu or "cpu",
         "process": slot.pid,
         "state": slot.state,
         "flow_run": slot.run_id,
-        "models": list(slot.beat.models),
-        "rss_bytes": slot.beat.rss,
-        "device_bytes": slot.beat.device,
-        "runs": slot.served,
+        "models": list(slot.heartbeat.models),
+        "rss_bytes": slot.heartbeat.rss,
+        "device_bytes": slot.heartbeat.device,
+        "runs": slot.total_runs,
         "restarts": slot.restarts,
     }
 
 
-class _Collector:
+class _WorkerCollector:
     """Collects the current metrics of this process's workers on each scrape."""
 
     def __init__(self) -> None:
@@ -61,29 +61,29 @@ class _Collector:
         )
         for name, slot in slots:
             labels = [name, str(slot.number)]
-            for word in STATES:
-                state.add_metric([*labels, word], float(slot.state == word))
-            rss.add_metric(labels, slot.beat.rss)
-            device.add_metric(labels, slot.beat.device)
-            models.add_metric(labels, len(slot.beat.models))
-            runs.add_metric(labels, slot.served)
+            for state_name in CHILD_STATES:
+                state.add_metric([*labels, state_name], float(slot.state == state_name))
+            rss.add_metric(labels, slot.heartbeat.rss)
+            device.add_metric(labels, slot.heartbeat.device)
+            models.add_metric(labels, len(slot.heartbeat.models))
+            runs.add_metric(labels, slot.total_runs)
             restarts.add_metric(labels, slot.restarts)
-            for model, times in slot.loads.items():
-                loads.add_metric([*labels, model], times)
+            for model, load_count in slot.load_counts.items():
+                loads.add_metric([*labels, model], load_count)
         yield from (state, rss, device, models, runs, restarts, loads)
 
 
-_collector = _Collector()
+_collector = _WorkerCollector()
 
 
-def register(worker: "WarmWorker") -> None:
+def register_worker(worker: "WarmWorker") -> None:
     """Add a worker's children to the metrics."""
     if not _collector.workers:
         REGISTRY.register(_collector)
     _collector.workers.append(worker)
 
 
-def unregister(worker: "WarmWorker") -> None:
+def unregister_worker(worker: "WarmWorker") -> None:
     """Remove a worker's children from the metrics."""
     if worker in _collector.workers:
         _collector.workers.remove(worker)

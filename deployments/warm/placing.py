@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from deployments.warm.slot import Slot
 
-_FACES = ("video", "image")
+_FACE_FIELDS = ("video", "image")
 
 
-def warm_names(run: "FlowRun") -> tuple[str, ...]:
+def affinity_keys(run: "FlowRun") -> tuple[str, ...]:
     """
     Return keys of what a run loads, least important first: its flow with its engine, then its video or image.
 
@@ -23,23 +23,23 @@ def warm_names(run: "FlowRun") -> tuple[str, ...]:
     if not isinstance(job, Mapping):
         return (f"flow:{run.flow_id}",)
     models = ":".join(str(job.get(name) or "") for name in ("engine", "version", "model"))
-    faces = [f"face:{job[name]}" for name in _FACES if isinstance(job.get(name), str)]
-    return (f"flow:{run.flow_id}:{models}", *faces)
+    face_keys = [f"face:{job[name]}" for name in _FACE_FIELDS if isinstance(job.get(name), str)]
+    return (f"flow:{run.flow_id}:{models}", *face_keys)
 
 
-def is_worth_a_wait(run: "FlowRun") -> bool:
+def has_affinity(run: "FlowRun") -> bool:
     """Return whether waiting for a child with loaded data can pay off; only runs of jobs have such data."""
     return isinstance(run.parameters.get("job"), Mapping)
 
 
-def score(slot: "Slot", run: "FlowRun", names: Sequence[str]) -> int:
+def affinity_score(slot: "Slot", run: "FlowRun", keys: Sequence[str]) -> int:
     """Return the score of a slot for a run: face loaded counts most, then models, then the GPU `gpu_id`."""
-    points = sum(2 ** (place + 1) for place, name in enumerate(names) if name in slot.known)
-    wanted = read_control(run.parameters).gpu_id
-    return points + (wanted is not None and slot.card == str(wanted))
+    points = sum(2 ** (place + 1) for place, name in enumerate(keys) if name in slot.warm_keys)
+    requested_gpu = read_control(run.parameters).gpu_id
+    return points + (requested_gpu is not None and slot.gpu == str(requested_gpu))
 
 
-def best(slots: Sequence["Slot"], run: "FlowRun", names: Sequence[str]) -> "Slot":
+def choose_slot(slots: Sequence["Slot"], run: "FlowRun", keys: Sequence[str]) -> "Slot":
     """
     Return the best of several slots for a run.
 
@@ -52,4 +52,4 @@ def best(slots: Sequence["Slot"], run: "FlowRun", names: Sequence[str]) -> "Slot
         The slot with the highest score. Among equals a free one, then the one with the fewest warm keys, so
         that loaded data of other slots is kept.
     """
-    return max(slots, key=lambda slot: (score(slot, run, names), slot.is_free, -len(slot.known)))
+    return max(slots, key=lambda slot: (affinity_score(slot, run, keys), slot.is_free, -len(slot.warm_keys)))

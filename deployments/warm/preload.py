@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from deployments.catalogue import declared
+from deployments.catalogue import load_deployments
 
 if TYPE_CHECKING:
     from tasks.settings import WorkerSettings
 
-_ENGINES = {
+_ENGINE_MODULES = {
     "musetalk": "musetalk_core.engines.musetalk.engine",
     "viseme": "musetalk_core.engines.viseme.engine",
 }
-_NEEDS_ENGINE = frozenset({"lip_sync", "portrait", "prepare_avatar"})
+_ENGINE_JOB_TYPES = frozenset({"lip_sync", "portrait", "prepare_avatar"})
 
 
-def modules_of(pool: str, settings: "WorkerSettings") -> tuple[str, ...]:
+def preload_modules(pool: str, settings: "WorkerSettings") -> tuple[str, ...]:
     """
     Return the modules to import for a work pool: flows, then the engine, then the configured modules.
 
@@ -22,12 +22,16 @@ def modules_of(pool: str, settings: "WorkerSettings") -> tuple[str, ...]:
         pool:     name of the work pool; a pool that is not in prefect.yaml has no flows.
         settings: worker settings; its `preload` modules come last.
     """
-    items = [item for item in declared() if item.pool == pool]
-    flows = [item.entrypoint.rpartition(".")[0] for item in items]
+    deployments = [item for item in load_deployments() if item.pool == pool]
+    flows = [item.entrypoint.rpartition(".")[0] for item in deployments]
     engines: list[str] = []
-    if _NEEDS_ENGINE & {item.job_type.name for item in items}:
-        from musetalk_core.engines.musetalk.options import Options
-        from tasks.models import chosen
+    if _ENGINE_JOB_TYPES & {item.job_type.name for item in deployments}:
+        from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
+        from tasks.models import choose_engine
 
-        engines = [_ENGINES[name] for name in (chosen("auto", Options()).name,) if name in _ENGINES]
+        engines = [
+            _ENGINE_MODULES[name]
+            for name in (choose_engine("auto", MuseTalkEngineOptions()).name,)
+            if name in _ENGINE_MODULES
+        ]
     return tuple(dict.fromkeys([*flows, *engines, *settings.preload]))

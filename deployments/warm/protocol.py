@@ -4,14 +4,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
-Why = Literal["cancel", "time", "deadline", "hand_back", "taken_away"]
+StopReason = Literal["cancel", "time", "deadline", "hand_back", "taken_away"]
 """Why a run is stopped: cancelled, `max_time`, `complete_in`, worker shutdown, claimed by another worker."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunRequest:
     """Worker to child: execute a run."""
 
     run_id: str
@@ -21,14 +21,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopRequest:
     """Worker to child: stop the current run."""
 
-    why: Why
+    why: StopReason
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class HooksRequest:
     """Worker to child: run the flow's hooks for a run that ended in another child."""
 
     run_id: str
@@ -36,12 +36,12 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Shutdown:
     """Worker to child: exit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ChildReady:
     """Child to worker: all modules are imported."""
 
     pid: int
@@ -49,7 +49,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class FlowLoaded:
     """Child to worker: the flow is imported and about to run."""
 
     hooks: bool
@@ -57,7 +57,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """Child to worker, once a second: the child is alive; its memory and loaded models."""
 
     rss: int
@@ -70,7 +70,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class RunFinished:
     """Child to worker: the run has ended, with the state that the engine reported to the server."""
 
     run_id: str
@@ -78,17 +78,29 @@ class Done:
     """Exit status that a separate process for this run would have had."""
     state: str | None
     """Type of the last state that the engine reported; None if it reported none."""
-    tainted: str | None
+    retire_reason: str | None
     """Why the child should not execute another run; None if it may."""
-    beat: Beat
+    beat: Heartbeat
     fault: str | None = None
     """Why no attempt can start the run; None if it was started, or if another attempt may succeed."""
 
 
-Message = Order | Stop | Hooks | Leave | Ready | Loaded | Beat | Done
+Message = (
+    RunRequest | StopRequest | HooksRequest | Shutdown | ChildReady | FlowLoaded | Heartbeat | RunFinished
+)
 
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Order, Stop, Hooks, Leave, Ready, Loaded, Beat, Done)
+_MESSAGE_TYPES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        RunRequest,
+        StopRequest,
+        HooksRequest,
+        Shutdown,
+        ChildReady,
+        FlowLoaded,
+        Heartbeat,
+        RunFinished,
+    )
 }
 
 
@@ -104,20 +116,20 @@ def decode(line: bytes) -> Message:
     Raises:
         ValueError: the line is not a valid message.
     """
-    said: dict[str, Any] = json.loads(line)
+    fields: dict[str, Any] = json.loads(line)
     try:
-        kind = _KINDS[said.pop("kind")]
-        if isinstance(said.get("beat"), dict):
-            said["beat"] = _beat(said["beat"])
-        return _beat(said) if kind is Beat else kind(**said)
+        message_type = _MESSAGE_TYPES[fields.pop("kind")]
+        if isinstance(fields.get("beat"), dict):
+            fields["beat"] = _parse_heartbeat(fields["beat"])
+        return _parse_heartbeat(fields) if message_type is Heartbeat else message_type(**fields)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a message: {line[:200]!r}") from error
 
 
-def _beat(said: dict[str, Any]) -> Beat:
-    return Beat(
-        rss=said["rss"],
-        device=said["device"],
-        models=tuple(said["models"]),
-        loads=said["loads"],
+def _parse_heartbeat(fields: dict[str, Any]) -> Heartbeat:
+    return Heartbeat(
+        rss=fields["rss"],
+        device=fields["device"],
+        models=tuple(fields["models"]),
+        loads=fields["loads"],
     )

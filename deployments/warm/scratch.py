@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from os import getpid
 from pathlib import Path
 
-from deployments.warm.identity import process_mark
+from deployments.warm.identity import process_token
 
 _PREFIX = "warm-"
-_OWNER = "owner"
+_OWNER_FILE = "owner"
 
 
-class Scratch:
+class TempFolders:
     """The temporary folder of a worker, with a subfolder for each of its runs."""
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class Scratch:
 
     def open(self) -> None:
         """Create the worker's folder, and delete the folders of workers that were killed."""
-        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            if _is_orphan(left):
-                shutil.rmtree(left, ignore_errors=True)
+        for candidate in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            if _is_orphan(candidate):
+                shutil.rmtree(candidate, ignore_errors=True)
         self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        (self._root / _OWNER).write_text(f"{getpid()} {process_mark(getpid())}")
+        (self._root / _OWNER_FILE).write_text(f"{getpid()} {process_token(getpid())}")
 
     @contextmanager
-    def folder(self, name: str) -> Generator[Path]:
+    def run_folder(self, name: str) -> Generator[Path]:
         """Create a run's folder, and delete it after the block."""
         if self._root is None:
             raise RuntimeError("not open")
@@ -47,7 +47,7 @@ class Scratch:
 
 def _is_orphan(folder: Path) -> bool:
     try:
-        pid, _, mark = (folder / _OWNER).read_text().partition(" ")
-        return process_mark(int(pid)) != mark
+        pid, _, token = (folder / _OWNER_FILE).read_text().partition(" ")
+        return process_token(int(pid)) != token
     except (OSError, ValueError):
         return False

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
     from prefect.settings.models.root import Settings
 
-Intent = Literal["cancel", "reschedule"]
+SigtermIntent = Literal["cancel", "reschedule"]
 """Meaning of a SIGTERM; for both values the engine leaves the run's state to its supervisor."""
 
 
-def set_intent(intent: Intent | None) -> None:
+def set_sigterm_intent(intent: SigtermIntent | None) -> None:
     """Set what a following SIGTERM means to the engine of this process; None resets it."""
     from prefect._internal import control_listener
 
@@ -32,7 +32,7 @@ def set_intent(intent: Intent | None) -> None:
         control_listener._set_intent(intent)  # pyright: ignore[reportPrivateUsage]
 
 
-def drive(flow: Flow[..., Any], started: Any) -> Any:
+def complete_flow_result(flow: Flow[..., Any], flow_result: Any) -> Any:
     """
     Run the result of `run_flow` to completion if the flow is a coroutine or a generator.
 
@@ -45,10 +45,10 @@ def drive(flow: Flow[..., Any], started: Any) -> Any:
 
     from prefect.engine import _drive_run_flow_result  # pyright: ignore[reportPrivateUsage]
 
-    if inspect.iscoroutine(started):
-        return asyncio.run(started)
-    _drive_run_flow_result(flow, started)
-    return started
+    if inspect.iscoroutine(flow_result):
+        return asyncio.run(flow_result)
+    _drive_run_flow_result(flow, flow_result)
+    return flow_result
 
 
 @contextmanager
@@ -62,18 +62,18 @@ def run_settings() -> Generator[None]:
     from prefect.context import SettingsContext, get_settings_context
 
     profile = get_settings_context().profile
-    with SettingsContext(profile=profile, settings=_settings(frozenset(_prefect_variables().items()))):
+    with SettingsContext(profile=profile, settings=_load_settings(frozenset(_prefect_variables().items()))):
         yield
 
 
 @lru_cache(maxsize=4)
-def _settings(_: frozenset[tuple[str, str]]) -> Settings:
+def _load_settings(_: frozenset[tuple[str, str]]) -> Settings:
     """Load the settings; cached per set of variables, because it takes about 50 ms."""
     from prefect.settings.models.root import Settings
 
     settings = Settings()
-    quiet = settings.flows.model_copy(update={"heartbeat_frequency": None})
-    return settings.model_copy(update={"flows": quiet})
+    flow_settings = settings.flows.model_copy(update={"heartbeat_frequency": None})
+    return settings.model_copy(update={"flows": flow_settings})
 
 
 def _prefect_variables() -> dict[str, str]:
@@ -98,7 +98,7 @@ async def run_hooks(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> No
     await runner.run_crashed_hooks(run, state)
 
 
-def heartbeat(run: FlowRun) -> None:
+def emit_heartbeat(run: FlowRun) -> None:
     """Emit a run's heartbeat, the same event that the engine would send."""
     from prefect import __version__
     from prefect.events import RelatedResource, emit_event

@@ -14,7 +14,7 @@ from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
 from flows.attempts import state_after_loss, state_after_return
-from flows.control import ENDED_AS
+from flows.control import ENDED_AS_LABEL
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 900.0
-CRASHES: Final = "musetalk.crashes"
+RETRY_TIMEOUT_S: Final = 900.0
+CRASH_COUNT_LABEL: Final = "musetalk.crashes"
 """Label with the number of crashes of the run's process."""
 
 
@@ -34,7 +34,7 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError | OSError)
 
 
-async def patiently(call: Callable[[], Awaitable[T]], limit_s: float = PATIENCE_S) -> T:
+async def retry_while_unavailable(request: Callable[[], Awaitable[T]], limit_s: float = RETRY_TIMEOUT_S) -> T:
     """
     Make a request, and retry it with growing delays (0.2 to 5 s) while the server is unavailable.
 
@@ -45,18 +45,18 @@ async def patiently(call: Callable[[], Awaitable[T]], limit_s: float = PATIENCE_
     Raises:
         The error of the call, if it is not an outage or if the limit has passed.
     """
-    deadline, pause = time.monotonic() + limit_s, 0.2
+    deadline, delay_s = time.monotonic() + limit_s, 0.2
     while True:
         try:
-            return await call()
+            return await request()
         except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
             if not is_outage(error) or time.monotonic() > deadline:
                 raise
-        await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311  jitter
-        pause = min(pause * 2, 5.0)
+        await asyncio.sleep(delay_s * random.uniform(0.7, 1.3))  # noqa: S311  jitter
+        delay_s = min(delay_s * 2, 5.0)
 
 
-class Settler:
+class RunStateWriter:
     """Writes the states of runs, with retries; runs that have ended or were deleted are not changed."""
 
     def __init__(self, client: "PrefectClient") -> None:
@@ -65,16 +65,16 @@ class Settler:
     async def read(self, run_id: UUID) -> "FlowRun | None":
         """Return a run; None if it was deleted."""
         try:
-            return await patiently(lambda: self._client.read_flow_run(run_id))
+            return await retry_while_unavailable(lambda: self._client.read_flow_run(run_id))
         except ObjectNotFound:
             return None
 
-    async def cancelling(self, run_id: UUID, message: str, word: str) -> None:
+    async def set_cancelling(self, run_id: UUID, message: str, ended_as: str) -> None:
         """Set a run to Cancelling and label it with the reason, `ended_as`."""
-        await self._label(run_id, {ENDED_AS: word})
-        await self._set(run_id, Cancelling(message=message))
+        await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
+        await self._set_state(run_id, Cancelling(message=message))
 
-    async def cancelled(self, run_id: UUID, message: str, word: str | None = None) -> "State | None":
+    async def set_cancelled(self, run_id: UUID, message: str, ended_as: str | None = None) -> "State | None":
         """
         Set a stopped run to Cancelled.
 
@@ -87,29 +87,29 @@ class Settler:
             The new state; None if the run was deleted, or already Completed or Cancelled.
         """
         run = await self.read(run_id)
-        if run is None or _is_over(run, but={StateType.FAILED, StateType.CRASHED}):
+        if run is None or _has_ended(run, except_types={StateType.FAILED, StateType.CRASHED}):
             return None
-        if word:
-            await self._label(run_id, {ENDED_AS: word})
-        return await self._set(run_id, Cancelled(message=message), force=True)
+        if ended_as:
+            await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
+        return await self._set_state(run_id, Cancelled(message=message), force=True)
 
-    async def crashed(self, run_id: UUID, message: str) -> "State | None":
+    async def set_crashed(self, run_id: UUID, message: str) -> "State | None":
         """Set a run to Crashed, or to Cancelled if that was requested meanwhile."""
-        return await self._end(run_id, Crashed(message=message))
+        return await self._set_end_state(run_id, Crashed(message=message))
 
-    async def failed(self, run_id: UUID, message: str) -> "State | None":
+    async def set_failed(self, run_id: UUID, message: str) -> "State | None":
         """Set a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
-        return await self._end(run_id, Failed(message=message))
+        return await self._set_end_state(run_id, Failed(message=message))
 
-    async def _end(self, run_id: UUID, state: "State") -> "State | None":
+    async def _set_end_state(self, run_id: UUID, state: "State") -> "State | None":
         run = await self.read(run_id)
-        if run is None or _is_over(run):
+        if run is None or _has_ended(run):
             return None
         if run.state_type == StateType.CANCELLING:
-            return await self.cancelled(run_id, "Stopped on request.")
-        return await self._set(run_id, state)
+            return await self.set_cancelled(run_id, "Stopped on request.")
+        return await self._set_state(run_id, state)
 
-    async def lost(self, judged: "FlowRun", why: str, max_starts: int) -> "State | None":
+    async def requeue_or_crash(self, observed: "FlowRun", reason: str, max_starts: int) -> "State | None":
         """
         Requeue a run whose attempt was lost, after a delay, or set it to Crashed if its attempts are used up.
 
@@ -122,29 +122,29 @@ class Settler:
             The new state; None if the run has left the observed state, for example because another worker has
             claimed it.
         """
-        run = await self.read(judged.id)
-        if run is None or _is_over(run):
+        run = await self.read(observed.id)
+        if run is None or _has_ended(run):
             return None
         if run.state_type == StateType.CANCELLING:
-            return await self.cancelled(run.id, "Stopped on request.")
-        if run.state_id != judged.state_id:
+            return await self.set_cancelled(run.id, "Stopped on request.")
+        if run.state_id != observed.state_id:
             return None
-        history = await patiently(lambda: self._client.read_flow_run_states(run.id))
-        state = state_after_loss(history, why, max_starts)
-        return await self._set(run.id, state, force=state.is_scheduled())
+        history = await retry_while_unavailable(lambda: self._client.read_flow_run_states(run.id))
+        state = state_after_loss(history, reason, max_starts)
+        return await self._set_state(run.id, state, force=state.is_scheduled())
 
-    async def give_back(self, run_id: UUID, message: str) -> "State | None":
+    async def requeue(self, run_id: UUID, message: str) -> "State | None":
         """Queue a run again at a graceful shutdown; this attempt is not counted."""
         run = await self.read(run_id)
-        if run is None or _is_over(run):
+        if run is None or _has_ended(run):
             return None
         if run.state_type == StateType.CANCELLING:
-            return await self.cancelled(run_id, "Stopped on request.")
+            return await self.set_cancelled(run_id, "Stopped on request.")
         if run.state_type == StateType.SCHEDULED:
             return None
-        return await self._set(run_id, state_after_return(message), force=True)
+        return await self._set_state(run_id, state_after_return(message), force=True)
 
-    async def not_prepared(self, run_id: UUID, error: Exception, max_starts: int) -> None:
+    async def handle_preparation_error(self, run_id: UUID, error: Exception, max_starts: int) -> None:
         """
         Fail or requeue a claimed run whose job configuration could not be resolved.
 
@@ -153,34 +153,38 @@ class Settler:
             error:      an outage requeues the run; any other error sets it to Failed.
             max_starts: maximum number of attempts, after which the run is set to Crashed.
         """
-        why = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         if not is_outage(error):  # for example, its deployment was deleted or a job variable is invalid
-            await self.failed(run_id, f"The run could not be started: {why}")
-        elif claimed := await self.read(run_id):
-            await self.lost(claimed, f"the Prefect server was unavailable ({why})", max_starts)
+            await self.set_failed(run_id, f"The run could not be started: {reason}")
+        elif run := await self.read(run_id):
+            await self.requeue_or_crash(run, f"the Prefect server was unavailable ({reason})", max_starts)
 
     async def count_crash(self, run_id: UUID) -> int:
         """Increment the crash count of a run, stored as a label, and return it."""
         run = await self.read(run_id)
-        known = int(str(run.labels.get(CRASHES, 0))) + 1 if run else 1
-        await self._label(run_id, {CRASHES: known})
-        return known
+        crash_count = int(str(run.labels.get(CRASH_COUNT_LABEL, 0))) + 1 if run else 1
+        await self._update_labels(run_id, {CRASH_COUNT_LABEL: crash_count})
+        return crash_count
 
-    async def _label(self, run_id: UUID, labels: dict[str, "str | int | float | bool"]) -> None:
+    async def _update_labels(self, run_id: UUID, labels: dict[str, "str | int | float | bool"]) -> None:
         try:
-            await patiently(lambda: self._client.update_flow_run_labels(run_id, labels))
+            await retry_while_unavailable(lambda: self._client.update_flow_run_labels(run_id, labels))
         except ObjectNotFound:
             return
 
-    async def _set(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
+    async def _set_state(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
         try:
-            answer = await patiently(lambda: self._client.set_flow_run_state(run_id, state, force=force))
+            response = await retry_while_unavailable(
+                lambda: self._client.set_flow_run_state(run_id, state, force=force)
+            )
         except (ObjectNotFound, Abort):
             return None
-        return state if answer.status == SetStateStatus.ACCEPT else None
+        return state if response.status == SetStateStatus.ACCEPT else None
 
 
-def _is_over(run: "FlowRun", but: set[StateType] | None = None) -> bool:
-    kind = run.state_type
-    over = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED} - (but or set())
-    return kind in over
+def _has_ended(run: "FlowRun", except_types: set[StateType] | None = None) -> bool:
+    state_type = run.state_type
+    end_types = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED} - (
+        except_types or set()
+    )
+    return state_type in end_types

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 LEASE_S: Final = 60.0
-_LOOK_AGAIN_S: Final = 10.0
+_LIMIT_CACHE_S: Final = 10.0
 
 
 class TenantLimits:
@@ -28,10 +28,10 @@ class TenantLimits:
 
     def __init__(self, client: "PrefectClient") -> None:
         self._client = client
-        self._limited: dict[str, tuple[float, bool]] = {}
+        self._limit_cache: dict[str, tuple[float, bool]] = {}
         self._leases: dict[UUID, tuple[str, UUID]] = {}
 
-    async def admit(self, run_id: UUID, tenant: str | None) -> bool:
+    async def acquire(self, run_id: UUID, tenant: str | None) -> bool:
         """
         Acquire a concurrency slot of a tenant for a run.
 
@@ -45,39 +45,39 @@ class TenantLimits:
         if not await self._is_limited(name):
             return True
         try:
-            answer = await self._client.increment_concurrency_slots_with_lease(
+            response = await self._client.increment_concurrency_slots_with_lease(
                 [name], slots=1, mode="concurrency", lease_duration=LEASE_S
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == 423:
                 return False
             raise
-        self._leases[run_id] = (name, UUID(answer.json()["lease_id"]))
+        self._leases[run_id] = (name, UUID(response.json()["lease_id"]))
         return True
 
     async def _is_limited(self, name: str) -> bool:
-        known = self._limited.get(name)
-        if known is None or time.monotonic() - known[0] > _LOOK_AGAIN_S:
+        cached = self._limit_cache.get(name)
+        if cached is None or time.monotonic() - cached[0] > _LIMIT_CACHE_S:
             try:
                 limit = await self._client.read_global_concurrency_limit_by_name(name)
             except ObjectNotFound:
-                known = (time.monotonic(), False)
+                cached = (time.monotonic(), False)
             else:
-                known = (time.monotonic(), limit.active)
-            self._limited[name] = known
-        return known[1]
+                cached = (time.monotonic(), limit.active)
+            self._limit_cache[name] = cached
+        return cached[1]
 
     async def release(self, run_id: UUID) -> None:
         """Release a run's concurrency slot; if the server is unavailable, the lease expires."""
-        held = self._leases.pop(run_id, None)
-        if held is None:
+        lease = self._leases.pop(run_id, None)
+        if lease is None:
             return
         try:
-            await self._client.release_concurrency_slots_with_lease(held[1])
+            await self._client.release_concurrency_slots_with_lease(lease[1])
         except (httpx.HTTPError, OSError):
             return
 
-    async def keep(self) -> None:
+    async def renew_leases(self) -> None:
         """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
         while True:
             await asyncio.sleep(LEASE_S / 4)
@@ -87,10 +87,10 @@ class TenantLimits:
                 except (httpx.HTTPError, OSError) as error:
                     if not is_outage(error) and self._leases.get(run_id) == (name, lease):
                         del self._leases[run_id]
-                        await self._again(run_id, name)
+                        await self._reacquire(run_id, name)
 
-    async def _again(self, run_id: UUID, name: str) -> None:
+    async def _reacquire(self, run_id: UUID, name: str) -> None:
         try:
-            await self.admit(run_id, name.removeprefix(TENANT_TAG))
+            await self.acquire(run_id, name.removeprefix(TENANT_TAG))
         except (httpx.HTTPError, OSError):
             return

@@ -22,47 +22,47 @@ from prefect.workers.base import BaseWorker
 from deployments.pools import WORKER_TYPE
 from deployments.warm import metrics
 from deployments.warm.attempt import Attempt
-from deployments.warm.cards import children_of
-from deployments.warm.claiming import claim
-from deployments.warm.leaving import Leaving
+from deployments.warm.cards import child_environments
+from deployments.warm.claiming import claim_run
+from deployments.warm.leaving import GracefulShutdown
 from deployments.warm.limits import is_expired
-from deployments.warm.placing import best, is_worth_a_wait, score, warm_names
-from deployments.warm.preload import modules_of
-from deployments.warm.protocol import Why
+from deployments.warm.placing import affinity_keys, affinity_score, choose_slot, has_affinity
+from deployments.warm.preload import preload_modules
+from deployments.warm.protocol import StopReason
 from deployments.warm.reaper import Reaper
-from deployments.warm.scratch import Scratch
-from deployments.warm.seams import heartbeat
-from deployments.warm.settle import Settler, is_outage, patiently
+from deployments.warm.scratch import TempFolders
+from deployments.warm.seams import emit_heartbeat
+from deployments.warm.settle import RunStateWriter, is_outage, retry_while_unavailable
 from deployments.warm.slot import Slot
 from deployments.warm.template import WarmJobConfiguration, WarmResult, WarmVariables
 from deployments.warm.tenants import TenantLimits
-from deployments.warm.waiting import Waiting, tenant_of
-from deployments.warm.watch import Watch
-from flows.control import ABORTED, EXPIRED
-from tasks.drafts import sweep_drafts
+from deployments.warm.waiting import RunQueue, tenant_of
+from deployments.warm.watch import ServerWatch
+from flows.control import EXPIRED_MESSAGE, REASON_ABORTED
+from tasks.drafts import remove_abandoned_folders
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-HEARTBEAT_S = 15.0
+RUN_HEARTBEAT_S = 15.0
 CHILDREN_EVENT = "musetalk.worker.children"
 """Event emitted with every heartbeat of a worker: state, memory and models of its children."""
-_LOOK_WITHOUT_EVENTS_S = 1.0
+_POLL_WITHOUT_EVENTS_S = 1.0
 """Poll interval while the event stream is down."""
-_LOOK_AT_LEAST_S = 15.0
+_MAX_POLL_INTERVAL_S = 15.0
 """Longest poll interval: the server's scheduler creates runs without an event."""
-_LOOK_AT_LATE_S = 1.0
+_LATE_RUN_POLL_S = 1.0
 """Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
 
 
 @dataclass(slots=True)
-class _Taken:
+class _ClaimedRun:
     """A run that this worker has claimed."""
 
     run: "FlowRun"
     attempt: Attempt | None = None
-    stop: Why | None = None
+    stop_reason: StopReason | None = None
 
 
 class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
@@ -83,53 +83,53 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             kwargs: keyword arguments of BaseWorker; `limit` is the maximum number of children.
         """
         super().__init__(*args, **kwargs)
-        self._rules = get_settings().worker
+        self._worker_settings = get_settings().worker
         self.slots: list[Slot] = []
-        self._taken: dict[UUID, _Taken] = {}
-        self._wake = asyncio.Event()
-        self._polling = asyncio.Lock()
-        self._scratch = Scratch()
-        self._scope: anyio.CancelScope | None = None
-        self._leaving = Leaving(
-            self._rules.drain_s,
-            running=lambda: list(self._taken),
-            hand_back=lambda run_id: self._stop(run_id, "hand_back"),
-            leave=self._leave,
-            say=self._logger.info,
+        self._claimed_runs: dict[UUID, _ClaimedRun] = {}
+        self._poll_requested = asyncio.Event()
+        self._poll_lock = asyncio.Lock()
+        self._temp_folders = TempFolders()
+        self._cancel_scope: anyio.CancelScope | None = None
+        self._graceful_shutdown = GracefulShutdown(
+            self._worker_settings.drain_s,
+            list_running=lambda: list(self._claimed_runs),
+            requeue=lambda run_id: self._stop_run(run_id, "hand_back"),
+            stop_worker=self._stop_worker,
+            log=self._logger.info,
         )
-        self._waiting: Waiting | None = None
-        self._tenants: TenantLimits | None = None
-        self._watch: Watch | None = None
-        self._watching = False
+        self._run_queue: RunQueue | None = None
+        self._tenant_limits: TenantLimits | None = None
+        self._server_watch: ServerWatch | None = None
+        self._is_watching = False
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Execute runs until stopped; returns after draining. For the arguments see Prefect's BaseWorker."""
         # requests are retried here, with shorter delays than the client's of two seconds and more
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._scope:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._cancel_scope:
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
         """Start the child processes and connect to the server."""
-        self._leaving.listen()
-        self._scratch.open()
-        for number, environment in enumerate(children_of(self._rules, self._limit)):
+        self._graceful_shutdown.install_signal_handlers()
+        self._temp_folders.open()
+        for number, environment in enumerate(child_environments(self._worker_settings, self._limit)):
             slot = Slot(
                 number,
                 environment,
-                modules_of(self._work_pool_name, self._rules),
-                self._rules,
-                on_free=self._wake.set,
-                say=self._logger.info,
+                preload_modules(self._work_pool_name, self._worker_settings),
+                self._worker_settings,
+                on_free=self._poll_requested.set,
+                log=self._logger.info,
                 limits=get_settings().start,
             )
             slot.open()
             self.slots.append(slot)
         self._limit = len(self.slots)
-        metrics.register(self)
+        metrics.register_worker(self)
         await super().setup()
-        self._task_group().start_soon(self._leaving.see_off)
-        self._tenants = TenantLimits(self.client)
-        self._waiting = Waiting(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+        self._task_group().start_soon(self._graceful_shutdown.run)
+        self._tenant_limits = TenantLimits(self.client)
+        self._run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
@@ -139,17 +139,17 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         finally:
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(*(slot.close() for slot in self.slots))
-            self._scratch.close()
-            metrics.unregister(self)
+            self._temp_folders.close()
+            metrics.unregister_worker(self)
 
     def _task_group(self) -> anyio.abc.TaskGroup:
         if self._runs_task_group is None:
             raise RuntimeError("the worker is not set up")
         return self._runs_task_group
 
-    def _leave(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
+    def _stop_worker(self) -> None:
+        if self._cancel_scope is not None:
+            self._cancel_scope.cancel()
 
     async def sync_with_backend(self) -> None:
         """Send a heartbeat, and start the services after the first one; later outages are only logged."""
@@ -160,33 +160,39 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 raise
             self._logger.warning("The Prefect server cannot be reached: %s", error or type(error).__name__)
             return
-        self._show_children()
-        if not self._watching and self._work_pool is not None and self._has_successfully_synced:
-            self._watching = True
-            self._start_watching(self._work_pool.id)
+        self._emit_children_event()
+        if not self._is_watching and self._work_pool is not None and self._has_successfully_synced:
+            self._is_watching = True
+            self._start_services(self._work_pool.id)
 
-    def _start_watching(self, pool_id: UUID) -> None:
-        watch = self._watch = Watch(
-            self.client, pool_id, lambda: list(self._taken), self._heard_of, self._stop
+    def _start_services(self, pool_id: UUID) -> None:
+        watch = self._server_watch = ServerWatch(
+            self.client, pool_id, lambda: list(self._claimed_runs), self._on_run_queued, self._stop_run
         )
         reaper = Reaper(
             self.client,
             self._work_pool_name,
             self.name,
-            self._rules.max_starts,
-            mine=lambda: self._taken,
-            say=self._logger.info,
+            self._worker_settings.max_starts,
+            own_runs=lambda: self._claimed_runs,
+            log=self._logger.info,
         )
         group = self._task_group()
-        for service in (watch.listen, watch.ask, reaper.watch, self._send_heartbeats, self._poll_when_woken):
+        for service in (
+            watch.listen_for_events,
+            watch.poll_states,
+            reaper.run_forever,
+            self._send_heartbeats,
+            self._poll_when_woken,
+        ):
             group.start_soon(service)
-        if self._tenants is not None:
-            group.start_soon(self._tenants.keep)
+        if self._tenant_limits is not None:
+            group.start_soon(self._tenant_limits.renew_leases)
 
-    def _heard_of(self, tags: list[str]) -> None:
-        if self._waiting is not None:
-            self._waiting.met(tags)
-        self._wake.set()
+    def _on_run_queued(self, tags: list[str]) -> None:
+        if self._run_queue is not None:
+            self._run_queue.note_tenant(tags)
+        self._poll_requested.set()
 
     async def _poll_when_woken(self) -> None:
         """
@@ -196,30 +202,30 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         """
         while True:
             with anyio.move_on_after(await self._seconds_to_next_poll()):
-                await self._wake.wait()
-            self._wake.clear()
+                await self._poll_requested.wait()
+            self._poll_requested.clear()
             await self.get_and_submit_flow_runs()
 
     async def _seconds_to_next_poll(self) -> float:
         """Return the seconds until the next poll; an event triggers it earlier."""
-        if self._watch is None or not self._watch.is_listening:
-            return _LOOK_WITHOUT_EVENTS_S
-        if self._waiting is None or self._free_children() <= 0:
-            return _LOOK_AT_LEAST_S
+        if self._server_watch is None or not self._server_watch.is_listening:
+            return _POLL_WITHOUT_EVENTS_S
+        if self._run_queue is None or self._count_free_children() <= 0:
+            return _MAX_POLL_INTERVAL_S
         try:
-            due = await self._waiting.next_due()
+            due_at = await self._run_queue.next_due()
         except (httpx.HTTPError, OSError):
-            return _LOOK_WITHOUT_EVENTS_S
-        if due is None:
-            return _LOOK_AT_LEAST_S
-        left = (due - datetime.now(UTC)).total_seconds()
-        return min(left, _LOOK_AT_LEAST_S) if left > 0 else _LOOK_AT_LATE_S
+            return _POLL_WITHOUT_EVENTS_S
+        if due_at is None:
+            return _MAX_POLL_INTERVAL_S
+        remaining_s = (due_at - datetime.now(UTC)).total_seconds()
+        return min(remaining_s, _MAX_POLL_INTERVAL_S) if remaining_s > 0 else _LATE_RUN_POLL_S
 
     async def _send_heartbeats(self) -> None:
         while True:
-            for taken in list(self._taken.values()):
-                heartbeat(taken.run)
-            await anyio.sleep(HEARTBEAT_S)
+            for claimed in list(self._claimed_runs.values()):
+                emit_heartbeat(claimed.run)
+            await anyio.sleep(RUN_HEARTBEAT_S)
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
         """
@@ -228,10 +234,10 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         Returns:
             The claimed runs; empty if the server is unavailable.
         """
-        async with self._polling:
+        async with self._poll_lock:
             self._last_polled_time = now("UTC")  # read by Prefect's health check
             try:
-                return await self._take_some()
+                return await self._claim_available()
             except ObjectNotFound:  # the work pool does not exist yet; the next heartbeat creates it
                 return []
             except (httpx.HTTPError, OSError) as error:
@@ -239,72 +245,76 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                     raise
                 return []
 
-    async def _take_some(self) -> "list[FlowRun]":
-        chosen: list[FlowRun] = []
-        free = self._free_children()
-        if free <= 0 or not self._has_successfully_synced or self._waiting is None:
-            return chosen
-        waiting = await self._waiting.look()
-        running = Counter(tenant_of(taken.run.tags) for taken in self._taken.values())
-        for run in self._waiting.in_order(waiting, running):
-            if len(chosen) >= free or self._leaving.has_begun:
+    async def _claim_available(self) -> "list[FlowRun]":
+        claimed_runs: list[FlowRun] = []
+        free_children = self._count_free_children()
+        if free_children <= 0 or not self._has_successfully_synced or self._run_queue is None:
+            return claimed_runs
+        queued_runs = await self._run_queue.fetch()
+        running = Counter(tenant_of(taken.run.tags) for taken in self._claimed_runs.values())
+        for run in self._run_queue.prioritize(queued_runs, running):
+            if len(claimed_runs) >= free_children or self._graceful_shutdown.has_begun:
                 break
-            if run.id in self._taken:
+            if run.id in self._claimed_runs:
                 continue
             if is_expired(run):
-                await Settler(self.client).cancelled(run.id, EXPIRED, ABORTED)
+                await RunStateWriter(self.client).set_cancelled(run.id, EXPIRED_MESSAGE, REASON_ABORTED)
                 continue
-            if self._tenants and not await self._tenants.admit(run.id, tenant_of(run.tags)):
+            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):
                 continue
-            self._taken[run.id] = _Taken(run)
-            self._waiting.served(tenant_of(run.tags))
-            chosen.append(run)
-            self._task_group().start_soon(self._see_through, run)
-        return chosen
+            self._claimed_runs[run.id] = _ClaimedRun(run)
+            self._run_queue.rotate_tenant(tenant_of(run.tags))
+            claimed_runs.append(run)
+            self._task_group().start_soon(self._run_to_completion, run)
+        return claimed_runs
 
-    def _free_children(self) -> int:
+    def _count_free_children(self) -> int:
         """Return the number of idle children minus the claimed runs that have no child yet."""
-        if self._leaving.has_begun:
+        if self._graceful_shutdown.has_begun:
             return 0
-        placed = sum(1 for taken in self._taken.values() if taken.attempt and taken.attempt.placed)
-        return sum(1 for slot in self.slots if slot.is_free) - (len(self._taken) - placed)
+        placed_runs = sum(
+            1 for taken in self._claimed_runs.values() if taken.attempt and taken.attempt.is_placed
+        )
+        return sum(1 for slot in self.slots if slot.is_free) - (len(self._claimed_runs) - placed_runs)
 
-    async def _see_through(self, run: "FlowRun") -> None:
+    async def _run_to_completion(self, run: "FlowRun") -> None:
         """Claim a run, execute it, and make sure that its final state is on the server."""
         log = self.get_flow_run_logger(run)
         try:
-            if not await claim(self.client, run.id, self.name, self.type):
+            if not await claim_run(self.client, run.id, self.name, self.type):
                 return
-            configuration = await self._prepared(run)
+            configuration = await self._resolve_configuration(run)
             if configuration is None:
                 return
-            submitted = self._emit_flow_run_submitted_event(configuration)
+            submitted_event = self._emit_flow_run_submitted_event(configuration)
             result = await self.run(run, configuration)
-            if submitted:
-                self._emit_flow_run_executed_event(result, configuration, submitted)
+            if submitted_event:
+                self._emit_flow_run_executed_event(result, configuration, submitted_event)
         except Exception as error:
             log.exception("The worker could not execute this run.")
             with contextlib.suppress(Exception):
-                await Settler(self.client).crashed(
+                await RunStateWriter(self.client).set_crashed(
                     run.id, f"The worker could not execute it: {type(error).__name__}: {error}"
                 )
         finally:
-            self._taken.pop(run.id, None)
-            if self._tenants:
+            self._claimed_runs.pop(run.id, None)
+            if self._tenant_limits:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(5):
-                    await self._tenants.release(run.id)
-            self._wake.set()
+                    await self._tenant_limits.release(run.id)
+            self._poll_requested.set()
 
-    async def _prepared(self, run: "FlowRun") -> WarmJobConfiguration | None:
+    async def _resolve_configuration(self, run: "FlowRun") -> WarmJobConfiguration | None:
         """Return the job configuration of a run; None if that failed, and the run was failed or requeued."""
         try:
-            return await patiently(partial(self._configure, run), 120)
+            return await retry_while_unavailable(partial(self._request_configuration, run), 120)
         except Exception as error:
             self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
-            await Settler(self.client).not_prepared(run.id, error, self._rules.max_starts)
+            await RunStateWriter(self.client).handle_preparation_error(
+                run.id, error, self._worker_settings.max_starts
+            )
             return None
 
-    async def _configure(self, run: "FlowRun") -> WarmJobConfiguration:
+    async def _request_configuration(self, run: "FlowRun") -> WarmJobConfiguration:
         return await self.job_configuration.resolve_for_flow_run(
             run,
             client=self.client,
@@ -330,71 +340,73 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         Returns:
             Always status 0, since the final state of the run is on the server.
         """
-        taken = self._taken.setdefault(flow_run.id, _Taken(flow_run))
-        attempt = taken.attempt = Attempt(
+        claimed = self._claimed_runs.setdefault(flow_run.id, _ClaimedRun(flow_run))
+        attempt = claimed.attempt = Attempt(
             flow_run,
             configuration,
-            Settler(self.client),
-            self._rules.max_starts,
+            RunStateWriter(self.client),
+            self._worker_settings.max_starts,
             self.get_flow_run_logger(flow_run),
         )
-        if taken.stop:
-            attempt.stop(taken.stop)
-        slot = await self._place(flow_run, attempt)
+        if claimed.stop_reason:
+            attempt.stop(claimed.stop_reason)
+        slot = await self._choose_slot(flow_run, attempt)
         if slot is None:
-            await attempt.give_up()
+            await attempt.finish_unplaced()
             return WarmResult(status_code=0, identifier="none")
         if task_status is not None:
             task_status.started(slot.pid)
-        with self._scratch.folder(str(flow_run.id)) as folder:
-            unhooked = await attempt.execute(slot, folder)
+        with self._temp_folders.run_folder(str(flow_run.id)) as folder:
+            state_without_hooks = await attempt.execute(slot, folder)
         if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
-            await asyncio.to_thread(sweep_drafts, get_settings().cache_folder)
-        if unhooked is not None:
-            ready = [slot for slot in self.slots if slot.state in ("idle", "busy")]
-            (ready or self.slots)[0].hooks(str(flow_run.id), unhooked.model_dump(mode="json"))
+            await asyncio.to_thread(remove_abandoned_folders, get_settings().cache_folder)
+        if state_without_hooks is not None:
+            running_slots = [slot for slot in self.slots if slot.state in ("idle", "busy")]
+            (running_slots or self.slots)[0].request_hooks(
+                str(flow_run.id), state_without_hooks.model_dump(mode="json")
+            )
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
 
-    async def _place(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
+    async def _choose_slot(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
         """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""
-        names = warm_names(run)
-        patience = self._rules.placement_wait_s if is_worth_a_wait(run) else 0.0
-        waited = anyio.current_time() + patience
-        while not attempt.is_stopped:
-            free = [slot for slot in self.slots if slot.is_free]
-            busy = [slot for slot in self.slots if slot.state == "busy"]
-            if free:
-                here = best(free, run, names)
-                suited = best([*free, *busy], run, names)
-                better = score(suited, run, names) > score(here, run, names)
-                if not better or anyio.current_time() >= waited:
-                    attempt.placed = True
-                    return here
+        keys = affinity_keys(run)
+        max_wait_s = self._worker_settings.placement_wait_s if has_affinity(run) else 0.0
+        wait_until = anyio.current_time() + max_wait_s
+        while not attempt.is_stop_requested:
+            free_slots = [slot for slot in self.slots if slot.is_free]
+            busy_slots = [slot for slot in self.slots if slot.state == "busy"]
+            if free_slots:
+                best_free = choose_slot(free_slots, run, keys)
+                best_slot = choose_slot([*free_slots, *busy_slots], run, keys)
+                is_better = affinity_score(best_slot, run, keys) > affinity_score(best_free, run, keys)
+                if not is_better or anyio.current_time() >= wait_until:
+                    attempt.is_placed = True
+                    return best_free
             await anyio.sleep(0.02)
         return None
 
-    def _stop(self, run_id: UUID, why: Why) -> None:
-        taken = self._taken.get(run_id)
-        if taken is None:
+    def _stop_run(self, run_id: UUID, reason: StopReason) -> None:
+        claimed = self._claimed_runs.get(run_id)
+        if claimed is None:
             return
-        taken.stop = taken.stop or why
-        if taken.attempt is not None:
-            taken.attempt.stop(why)
+        claimed.stop_reason = claimed.stop_reason or reason
+        if claimed.attempt is not None:
+            claimed.attempt.stop(reason)
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
         """Return the worker's metadata with its children; only Prefect Cloud stores it."""
-        known = await super()._worker_metadata()
-        children = [metrics.describe(slot) for slot in self.slots]
+        metadata = await super()._worker_metadata()
+        children = [metrics.describe_child(slot) for slot in self.slots]
         return WorkerMetadata(
-            integrations=known.integrations if known else [],
+            integrations=metadata.integrations if metadata else [],
             children=children,  # pyright: ignore[reportCallIssue]  Prefect allows more
-            draining=self._leaving.has_begun,  # pyright: ignore[reportCallIssue]
+            draining=self._graceful_shutdown.has_begun,  # pyright: ignore[reportCallIssue]
         )
 
-    def _show_children(self) -> None:
+    def _emit_children_event(self) -> None:
         """Emit the children's state as an event; a self-hosted server stores it and shows it in its feed."""
         emit_event(
             CHILDREN_EVENT,
             resource=self._event_resource(),
-            payload={"children": [metrics.describe(slot) for slot in self.slots]},
+            payload={"children": [metrics.describe_child(slot) for slot in self.slots]},
         )

@@ -14,14 +14,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
-from flows.chains.patience import patiently
+from flows.chains.patience import retry_while_unavailable
 from flows.control import read_control
-from flows.outcome import PROGRESS
+from flows.outcome import PROGRESS_KEY
 from musetalk_core.errors import RenderError
 from tasks.event_names import NOTIFY_PROGRESS_TAG
-from tasks.progress_event import tell_progress
+from tasks.progress_event import emit_progress
 from tasks.settings import get_settings
-from tasks.stopping import Stopped
+from tasks.stopping import Cancelled
 from tasks.tenancy import on_behalf_of
 
 if TYPE_CHECKING:
@@ -31,31 +31,36 @@ _PHASE: Final = "steps"
 """Phase of a batch or pipeline in its progress artifact."""
 
 
-class Books:
+class RunReport:
     """The progress, result and error artifacts of one run."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun) -> None:
         """Find or create the progress artifact of the run, which may have been started before."""
         self.client, self.run = client, run
-        self._shown = ""
+        self._last_update = ""
         self._percent = 0.0
-        self._progress = self._find_progress()
-        self._telling = NOTIFY_PROGRESS_TAG in run.tags
-        self._told = 0.0
+        self._progress_id = self._find_or_create_progress()
+        self._emits_progress_events = NOTIFY_PROGRESS_TAG in run.tags
+        self._last_emitted_percent = 0.0
 
-    def _find_progress(self) -> UUID:
-        wanted = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[self.run.id]), key=ArtifactFilterKey(any_=[PROGRESS])
+    def _find_or_create_progress(self) -> UUID:
+        artifact_filter = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[self.run.id]),
+            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
         )
-        known = patiently(lambda: self.client.read_artifacts(artifact_filter=wanted, limit=1))
-        if known:
-            self._percent = float(str(known[0].data or 0.0))
-            return known[0].id
+        existing = retry_while_unavailable(
+            lambda: self.client.read_artifacts(artifact_filter=artifact_filter, limit=1)
+        )
+        if existing:
+            self._percent = float(str(existing[0].data or 0.0))
+            return existing[0].id
         text = json.dumps({"phase": _PHASE, "done": 0, "total": 0})
-        made: Any = patiently(lambda: create_progress_artifact(progress=0.0, key=PROGRESS, description=text))
-        return made
+        artifact_id: Any = retry_while_unavailable(
+            lambda: create_progress_artifact(progress=0.0, key=PROGRESS_KEY, description=text)
+        )
+        return artifact_id
 
-    def show(self, done: int, total: int, percent: float | None = None) -> None:
+    def update_progress(self, done: int, total: int, percent: float | None = None) -> None:
         """
         Update the progress; it never decreases.
 
@@ -64,57 +69,57 @@ class Books:
             total:   number of child jobs.
             percent: more precise progress, if known.
         """
-        share = 100.0 * done / max(total, 1) if percent is None else percent
-        self._percent = max(self._percent, min(share, 99.0))  # 100 only after the result is written
+        new_percent = 100.0 * done / max(total, 1) if percent is None else percent
+        self._percent = max(self._percent, min(new_percent, 99.0))  # 100 only after the result is written
         text = json.dumps({"phase": _PHASE, "done": done, "total": total})
-        said = f"{self._percent:.0f} {text}"
-        if said == self._shown:
+        update_text = f"{self._percent:.0f} {text}"
+        if update_text == self._last_update:
             return
-        self._shown = said
-        self._update(text)
+        self._last_update = update_text
+        self._write_progress(text)
         # one progress event per 5 percent
-        if self._telling and self._percent >= self._told + 5:
-            self._told = self._percent
-            tell_progress(max(1, int(self._percent)))
+        if self._emits_progress_events and self._percent >= self._last_emitted_percent + 5:
+            self._last_emitted_percent = self._percent
+            emit_progress(max(1, int(self._percent)))
 
-    def _update(self, text: str) -> None:
+    def _write_progress(self, text: str) -> None:
         update: Any = ArtifactUpdate(data=self._percent, description=text)
-        patiently(lambda: self.client.update_artifact(self._progress, update))
+        retry_while_unavailable(lambda: self.client.update_artifact(self._progress_id, update))
 
     def finish(self, result: BaseModel, done: int, total: int) -> None:
         """Write the result, then set the progress to 100 percent, in this order."""
-        self._write("result", result.model_dump(mode="json"))
+        self._create_artifact("result", result.model_dump(mode="json"))
         self._percent = 100.0
-        self._update(json.dumps({"phase": _PHASE, "done": done, "total": total}))
+        self._write_progress(json.dumps({"phase": _PHASE, "done": done, "total": total}))
 
-    def fail(self, error: RenderError) -> None:
+    def write_error(self, error: RenderError) -> None:
         """Write the error artifact."""
         details = {name: str(value) for name, value in error.details.items()}
         data = {"code": error.code, "message": str(error), "retryable": error.retryable, "details": details}
-        self._write("error", data)
+        self._create_artifact("error", data)
 
     @staticmethod
-    def _write(key: str, data: Any) -> None:
-        made: Any = Artifact(type="json", key=key, data=data)
-        patiently(made.create)
+    def _create_artifact(key: str, data: Any) -> None:
+        artifact: Any = Artifact(type="json", key=key, data=data)
+        retry_while_unavailable(artifact.create)
 
 
 @contextmanager
-def books() -> Generator[Books]:
+def run_report() -> Generator[RunReport]:
     """
     Open the report of this flow run; a `RenderError` becomes its `error` artifact.
 
     The body runs on behalf of the job's tenant.
     """
     with get_client(sync_client=True) as client:
-        run = patiently(lambda: client.read_flow_run(UUID(str(flow_run.id))))
-        open_books = Books(client, run)
+        run = retry_while_unavailable(lambda: client.read_flow_run(UUID(str(flow_run.id))))
+        report = RunReport(client, run)
         get_settings()  # report invalid settings before any work starts
         try:
             with on_behalf_of(read_control(run.parameters).tenant):
-                yield open_books
-        except Stopped:
+                yield report
+        except Cancelled:
             raise
         except RenderError as error:
-            open_books.fail(error)
+            report.write_error(error)
             raise

@@ -7,16 +7,16 @@ from uuid import UUID
 
 from prefect.exceptions import TerminationSignal
 
-from flows.chains.parts import Part, Parts, Work
-from flows.control import MAX_TIME
+from flows.chains.parts import ChildJob, ChildJobs, ChildSpec
+from flows.control import REASON_MAX_TIME
 from tasks.errors import DeadlineExceeded
-from tasks.stopping import Stopped
+from tasks.stopping import Cancelled
 
 
-class Crew:
+class Dispatcher:
     """Submits child jobs up to a limit and tracks them. Its state can be rebuilt from the server."""
 
-    def __init__(self, parts: Parts, limit: int) -> None:
+    def __init__(self, children: ChildJobs, limit: int) -> None:
         """
         Load the child jobs that were created before.
 
@@ -24,48 +24,50 @@ class Crew:
             children: child jobs of the run.
             limit:    maximum number of unfinished child jobs.
         """
-        self._parts, self._limit = parts, limit
-        self._newest: dict[str, Part] = {}
+        self._children, self._limit = children, limit
+        self._newest_by_key: dict[str, ChildJob] = {}
         self._attempts: defaultdict[str, int] = defaultdict(int)
-        for part in parts.all():
-            self._newest[part.key] = part
+        for part in children.list_all():
+            self._newest_by_key[part.key] = part
             self._attempts[part.key] += 1
-        self._open: dict[UUID, str] = {part.id: key for key, part in self._newest.items() if not part.is_over}
+        self._open_keys: dict[UUID, str] = {
+            part.id: key for key, part in self._newest_by_key.items() if not part.is_finished
+        }
 
     @property
-    def unfinished(self) -> list[Part]:
+    def unfinished(self) -> list[ChildJob]:
         """Child jobs that have not ended."""
-        return [self._newest[key] for key in self._open.values()]
+        return [self._newest_by_key[key] for key in self._open_keys.values()]
 
-    def part(self, key: str) -> Part | None:
+    def child_for(self, key: str) -> ChildJob | None:
         """Return the newest child job for some work; None if there is none."""
-        return self._newest.get(key)
+        return self._newest_by_key.get(key)
 
-    def take(self, work: Work) -> Part | None:
+    def submit(self, spec: ChildSpec) -> ChildJob | None:
         """
         Submit a child job, unless one for the same work exists and is not to be retried.
 
         Returns:
             The child job; None if the limit is reached.
         """
-        known = self._newest.get(work.key)
-        if known is not None and not known.is_told:
-            return known
-        if len(self._open) >= self._limit:
+        existing = self._newest_by_key.get(spec.key)
+        if existing is not None and not existing.should_retry:
+            return existing
+        if len(self._open_keys) >= self._limit:
             return None
-        part = self._newest[work.key] = self._begin(work)
-        if not part.is_over:  # with a shared scope it may have ended earlier
-            self._open[part.id] = work.key
-        return part
+        child = self._newest_by_key[spec.key] = self._create_next_attempt(spec)
+        if not child.is_finished:  # with a shared scope it may have ended earlier
+            self._open_keys[child.id] = spec.key
+        return child
 
-    def _begin(self, work: Work) -> Part:
+    def _create_next_attempt(self, spec: ChildSpec) -> ChildJob:
         while True:
-            self._attempts[work.key] += 1
-            part = self._parts.start(work, self._attempts[work.key])
-            if not part.is_told:  # otherwise it is an earlier attempt of another run
-                return part
+            self._attempts[spec.key] += 1
+            child = self._children.create(spec, self._attempts[spec.key])
+            if not child.should_retry:  # otherwise it is an earlier attempt of another run
+                return child
 
-    def look(self) -> list[Part]:
+    def poll(self) -> list[ChildJob]:
         """
         Poll the unfinished child jobs.
 
@@ -73,21 +75,21 @@ class Crew:
             Those that have ended since the last poll. If a child job was deleted, its work is submitted
             again.
         """
-        seen = {part.id: part for part in self._parts.read(list(self._open))}
-        ended: list[Part] = []
-        for run, key in list(self._open.items()):
-            part = seen.get(run)
-            if part is None:
-                del self._open[run], self._newest[key]
+        current = {child.id: child for child in self._children.read(list(self._open_keys))}
+        ended: list[ChildJob] = []
+        for run, key in list(self._open_keys.items()):
+            child = current.get(run)
+            if child is None:
+                del self._open_keys[run], self._newest_by_key[key]
                 continue
-            self._newest[key] = part
-            if part.is_over:
-                del self._open[run]
-                ended.append(part)
+            self._newest_by_key[key] = child
+            if child.is_finished:
+                del self._open_keys[run]
+                ended.append(child)
         return ended
 
     @contextmanager
-    def at_work(self) -> Generator[None]:
+    def cancel_on_exit(self) -> Generator[None]:
         """
         Cancel the unfinished child jobs if the parent is canceled or exceeds its time limit.
 
@@ -97,10 +99,10 @@ class Crew:
         try:
             yield
         except DeadlineExceeded:
-            self._parts.cancel(self.unfinished, MAX_TIME)
+            self._children.cancel(self.unfinished, REASON_MAX_TIME)
             raise
-        except (Stopped, TerminationSignal):  # also raised when a worker shuts down
-            word = self._parts.why_ended()
-            if word:
-                self._parts.cancel(self.unfinished, word)
+        except (Cancelled, TerminationSignal):  # also raised when a worker shuts down
+            reason = self._children.stop_reason()
+            if reason:
+                self._children.cancel(self.unfinished, reason)
             raise

@@ -1,10 +1,10 @@
 """Check that the models for all steps of a pipeline are installed."""
 
-from flows.job_types import WORK_TYPES
-from flows.pipeline_schemas import PipelineJob, placeholder, resolved
+from flows.job_types import MEDIA_JOB_TYPES
+from flows.pipeline_schemas import PipelineJob, placeholder_id, resolve_step_references
 
 
-def require_for_pipeline(job: PipelineJob) -> None:
+def require_pipeline_models(job: PipelineJob) -> None:
     """
     Check that the models of every step are installed.
 
@@ -12,5 +12,7 @@ def require_for_pipeline(job: PipelineJob) -> None:
         ModelNotInstalled: a model is missing.
     """
     for step in job.steps:
-        job_type = WORK_TYPES[step.type]
-        job_type.require_models(job_type.job.model_validate(resolved(step.job, placeholder)))
+        job_type = MEDIA_JOB_TYPES[step.type]
+        job_type.require_models(
+            job_type.job.model_validate(resolve_step_references(step.job, placeholder_id))
+        )

@@ -19,27 +19,27 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
-from flows.chains.patience import patiently
-from flows.control import CANCELLED, ENDED_AS, Control, read_control, tags
-from flows.family import NAME, RETRY_OF, WORK, part_of
-from flows.job_types import WORK_TYPES
-from flows.outcome import NOTES, Status, ended_as, error_of, result_of, status_of
+from flows.chains.patience import retry_while_unavailable
+from flows.control import ENDED_AS_LABEL, REASON_CANCELLED, Control, read_control, tags_for
+from flows.family import CHILD_KEY_LABEL, CHILD_NAME_LABEL, RETRY_OF_LABEL, parent_tag
+from flows.job_types import MEDIA_JOB_TYPES
+from flows.outcome import RESULT_KEYS, Status, ended_as, error_of, result_of, status_of
 from flows.prefect_state.queries import chunks_of, read_any_of
 from tasks.keys import content_key
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-_NOTES_AT_ONCE: Final = 50
+_ARTIFACT_BATCH_SIZE: Final = 50
 """Number of runs whose artifacts are read per request."""
-_GENERATIONS: Final = 20
+_MAX_RETRY_CHAIN: Final = 20
 """Maximum length of a chain of retried runs."""
-_EARLIER: Final = datetime.min.replace(tzinfo=UTC)
+_UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for an unknown time; earlier than all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ChildSpec:
     """The specification of a child job."""
 
     name: str
@@ -51,29 +51,29 @@ class Work:
     """Hash of the work; equal work has equal keys."""
 
 
-def work(name: str, job_type: str, job: Mapping[str, Any]) -> Work:
+def child_spec(name: str, job_type: str, job: Mapping[str, Any]) -> ChildSpec:
     """Return the specification of a child job; equal work has equal keys."""
-    return Work(name, job_type, job, content_key(type=job_type, job=dict(job)))
+    return ChildSpec(name, job_type, job, content_key(type=job_type, job=dict(job)))
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChildJob:
     """A child job: the fields of its flow run that are kept in memory."""
 
     id: UUID
     key: str
     """Hash of its work."""
-    is_over: bool
-    is_done: bool
+    is_finished: bool
+    is_successful: bool
     """Whether it succeeded."""
-    is_own: bool
+    is_created_by_this_run: bool
     """Whether the current run created it."""
-    is_told: bool
+    should_retry: bool
     """It failed before this run was (re)started, so retry it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ChildOutcome:
     """The outcome of a child job."""
 
     status: Status
@@ -84,15 +84,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dated:
+class _DatedChild:
     """A child job with its creation time."""
 
     id: UUID
     created: datetime
-    part: Part
+    child: ChildJob
 
 
-class Parts:
+class ChildJobs:
     """The child jobs of one run and of the runs that it retries."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun, scope: str | None = None) -> None:
@@ -109,7 +109,7 @@ class Parts:
         self._control = read_control(run.parameters)
         self._ancestors = self._find_ancestors()
         self._scope, self._is_shared = scope or str(self.root), scope is not None
-        self._told_until = self._find_told_until()
+        self._last_end = self._find_last_end()
         self._deployments: dict[str, UUID] = {}
 
     @property
@@ -118,72 +118,76 @@ class Parts:
         return self._ancestors[-1] if self._ancestors else self._run.id
 
     def _find_ancestors(self) -> list[UUID]:
-        found: list[UUID] = []
+        ancestors: list[UUID] = []
         run: FlowRun | None = self._run
-        while run and RETRY_OF in run.labels and len(found) < _GENERATIONS:
-            parent = UUID(str(run.labels[RETRY_OF]))
-            found.append(parent)
+        while run and RETRY_OF_LABEL in run.labels and len(ancestors) < _MAX_RETRY_CHAIN:
+            parent = UUID(str(run.labels[RETRY_OF_LABEL]))
+            ancestors.append(parent)
             try:
-                run = patiently(lambda parent=parent: self._client.read_flow_run(parent))
+                run = retry_while_unavailable(lambda parent=parent: self._client.read_flow_run(parent))
             except ObjectNotFound:
                 run = None
-        return found
+        return ancestors
 
-    def _find_told_until(self) -> datetime:
+    def _find_last_end(self) -> datetime:
         """Return the time at which this run last ended; child jobs that failed before it are retried."""
-        states = patiently(lambda: self._client.read_flow_run_states(self._run.id))
-        return max((state.timestamp for state in states if state.type in TERMINAL_STATES), default=_EARLIER)
+        states = retry_while_unavailable(lambda: self._client.read_flow_run_states(self._run.id))
+        return max(
+            (state.timestamp for state in states if state.type in TERMINAL_STATES), default=_UNKNOWN_TIME
+        )
 
-    def all(self) -> list[Part]:
+    def list_all(self) -> list[ChildJob]:
         """Return all child jobs, oldest first."""
 
-        def read(chunk: list[str], limit: int, offset: int) -> list[_Dated]:
-            wanted = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
-            page = patiently(
+        def read(chunk: list[str], limit: int, offset: int) -> list[_DatedChild]:
+            run_filter = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
+            page = retry_while_unavailable(
                 lambda: self._client.read_flow_runs(
-                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+                    flow_run_filter=run_filter, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
                 )
             )
             # keep a few fields only: a batch may have 10,000 rows
-            return [_Dated(run.id, run.created or _EARLIER, self._part(run)) for run in page]
+            return [
+                _DatedChild(run.id, run.created or _UNKNOWN_TIME, self._to_child_job(run)) for run in page
+            ]
 
-        marks = [part_of(run) for run in (self._run.id, *self._ancestors)]
-        return [one.part for one in read_any_of(marks, read, order=lambda one: one.created)]
+        parent_tags = [parent_tag(run) for run in (self._run.id, *self._ancestors)]
+        return [one.child for one in read_any_of(parent_tags, read, order=lambda one: one.created)]
 
-    def read(self, ids: Sequence[UUID]) -> list[Part]:
+    def read(self, ids: Sequence[UUID]) -> list[ChildJob]:
         """Return the current state of some child jobs."""
-        return [self._part(run) for run in self._runs(ids)]
+        return [self._to_child_job(run) for run in self._read_runs(ids)]
 
-    def _runs(self, ids: Sequence[UUID]) -> list[FlowRun]:
+    def _read_runs(self, ids: Sequence[UUID]) -> list[FlowRun]:
         def read(chunk: list[UUID], limit: int, offset: int) -> list[FlowRun]:
-            wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
-            return patiently(
+            run_filter = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
+            return retry_while_unavailable(
                 lambda: self._client.read_flow_runs(
-                    flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+                    flow_run_filter=run_filter, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
                 )
             )
 
         return read_any_of(ids, read)
 
-    def _part(self, run: FlowRun) -> Part:
-        is_over = run.state_type in TERMINAL_STATES
-        is_done = run.state_type == StateType.COMPLETED
-        return Part(
+    def _to_child_job(self, run: FlowRun) -> ChildJob:
+        is_finished = run.state_type in TERMINAL_STATES
+        is_successful = run.state_type == StateType.COMPLETED
+        return ChildJob(
             id=run.id,
-            key=str(run.labels.get(WORK, "")),
-            is_over=is_over,
-            is_done=is_done,
-            is_own=part_of(self._run.id) in run.tags,
-            is_told=is_over and not is_done and self._was_told(run),
+            key=str(run.labels.get(CHILD_KEY_LABEL, "")),
+            is_finished=is_finished,
+            is_successful=is_successful,
+            is_created_by_this_run=parent_tag(self._run.id) in run.tags,
+            should_retry=is_finished and not is_successful and self._failed_before_restart(run),
         )
 
-    def _was_told(self, run: FlowRun) -> bool:
-        if part_of(self._run.id) in run.tags:
-            return (run.end_time or _EARLIER) <= self._told_until
-        is_ancestors = any(part_of(ancestor) in run.tags for ancestor in self._ancestors)
+    def _failed_before_restart(self, run: FlowRun) -> bool:
+        if parent_tag(self._run.id) in run.tags:
+            return (run.end_time or _UNKNOWN_TIME) <= self._last_end
+        is_ancestors = any(parent_tag(ancestor) in run.tags for ancestor in self._ancestors)
         return is_ancestors or (self._is_shared and bool(self._ancestors))
 
-    def start(self, wanted: Work, attempt: int) -> Part:
+    def create(self, spec: ChildSpec, attempt: int) -> ChildJob:
         """
         Create a child job, or return the existing one with the same idempotency key.
 
@@ -191,77 +195,83 @@ class Parts:
             spec:    specification.
             attempt: number of the attempt, from 1.
         """
-        theirs = self._control
-        own = Control(tenant=theirs.tenant, priority=theirs.priority, gpu_id=theirs.gpu_id)
-        parameters: dict[str, Any] = {"job": dict(wanted.job)}
-        if wishes := own.model_dump(mode="json", exclude_defaults=True):
-            parameters["control"] = wishes
-        key = content_key(scope=self._scope, work=wanted.key, attempt=attempt)
-        run = patiently(
+        parent_control = self._control
+        child_control = Control(
+            tenant=parent_control.tenant, priority=parent_control.priority, gpu_id=parent_control.gpu_id
+        )
+        parameters: dict[str, Any] = {"job": dict(spec.job)}
+        if control_json := child_control.model_dump(mode="json", exclude_defaults=True):
+            parameters["control"] = control_json
+        key = content_key(scope=self._scope, work=spec.key, attempt=attempt)
+        run = retry_while_unavailable(
             lambda: self._client.create_flow_run_from_deployment(
-                self._deployment(wanted.type),
-                name=f"{wanted.type}-{wanted.name}-{key[:6]}",
+                self._deployment_id(spec.type),
+                name=f"{spec.type}-{spec.name}-{key[:6]}",
                 parameters=parameters,
                 idempotency_key=key,
-                work_queue_name=own.priority,
-                tags=[*tags(own), part_of(self._run.id)],
-                labels={WORK: wanted.key, NAME: wanted.name},
+                work_queue_name=child_control.priority,
+                tags=[*tags_for(child_control), parent_tag(self._run.id)],
+                labels={CHILD_KEY_LABEL: spec.key, CHILD_NAME_LABEL: spec.name},
             )
         )
-        return self._part(run)
+        return self._to_child_job(run)
 
-    def _deployment(self, job_type: str) -> UUID:
+    def _deployment_id(self, job_type: str) -> UUID:
         if job_type not in self._deployments:
-            name = WORK_TYPES[job_type].deployment
+            name = MEDIA_JOB_TYPES[job_type].deployment
             self._deployments[job_type] = self._client.read_deployment_by_name(name).id
         return self._deployments[job_type]
 
-    def why_ended(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """Return the reason why the current run is being stopped; None if it is not and will resume."""
         run = self._client.read_flow_run(self._run.id)
-        ending = run.state_type in (StateType.CANCELLING, StateType.CANCELLED)
-        return str(run.labels.get(ENDED_AS, CANCELLED)) if ending else None
+        is_stopping = run.state_type in (StateType.CANCELLING, StateType.CANCELLED)
+        return str(run.labels.get(ENDED_AS_LABEL, REASON_CANCELLED)) if is_stopping else None
 
-    def cancel(self, parts: Iterable[Part], word: str) -> None:
+    def cancel(self, children: Iterable[ChildJob], reason: str) -> None:
         """Request cancellation of child jobs that the current run created."""
-        for part in parts:
-            if part.is_over or not part.is_own:
+        for child in children:
+            if child.is_finished or not child.is_created_by_this_run:
                 continue
-            patiently(lambda part=part: self._client.update_flow_run_labels(part.id, {ENDED_AS: word}))
-            patiently(lambda part=part: self._client.set_flow_run_state(part.id, Cancelling()))
+            retry_while_unavailable(
+                lambda part=child: self._client.update_flow_run_labels(part.id, {ENDED_AS_LABEL: reason})
+            )
+            retry_while_unavailable(lambda part=child: self._client.set_flow_run_state(part.id, Cancelling()))
 
-    def ended(self, ids: Sequence[UUID]) -> dict[UUID, Ended]:
+    def outcomes(self, ids: Sequence[UUID]) -> dict[UUID, ChildOutcome]:
         """Return the outcomes of child jobs: results and errors."""
-        found: dict[UUID, Ended] = {}
-        for some in chunks_of(ids, _NOTES_AT_ONCE):
-            runs, notes = self._runs(some), self._notes(some)
-            found |= {run.id: _ended(run, notes.get(run.id, {})) for run in runs}
-        return found
+        outcomes: dict[UUID, ChildOutcome] = {}
+        for chunk in chunks_of(ids, _ARTIFACT_BATCH_SIZE):
+            runs, artifacts = self._read_runs(chunk), self._read_artifacts(chunk)
+            outcomes |= {run.id: _to_outcome(run, artifacts.get(run.id, {})) for run in runs}
+        return outcomes
 
-    def _notes(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    def _read_artifacts(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
-            wanted = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=list(NOTES))
+            artifact_filter = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=list(RESULT_KEYS))
             )
-            return patiently(
-                lambda: self._client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            return retry_while_unavailable(
+                lambda: self._client.read_artifacts(
+                    artifact_filter=artifact_filter, limit=limit, offset=offset
+                )
             )
 
-        found = read_any_of(ids, read)
-        notes: dict[UUID, dict[str, Any]] = {}
-        for note in sorted(found, key=lambda note: str(note.updated)):  # keep the newest per key
+        rows = read_any_of(ids, read)
+        artifacts: dict[UUID, dict[str, Any]] = {}
+        for note in sorted(rows, key=lambda note: str(note.updated)):  # keep the newest per key
             if note.flow_run_id:
-                notes.setdefault(note.flow_run_id, {})[str(note.key)] = note
-        return notes
+                artifacts.setdefault(note.flow_run_id, {})[str(note.key)] = note
+        return artifacts
 
 
-def _ended(run: FlowRun, notes: Mapping[str, Any]) -> Ended:
-    status, word = status_of(run), ended_as(run)
-    error = error_of(status, word, notes, run.state)
+def _to_outcome(run: FlowRun, artifacts: Mapping[str, Any]) -> ChildOutcome:
+    status, reason = status_of(run), ended_as(run)
+    error = error_of(status, reason, artifacts, run.state)
     ran_s = run.total_run_time.total_seconds() if run.total_run_time else 0.0
-    return Ended(
+    return ChildOutcome(
         status,
-        result_of(status, notes) or {},
+        result_of(status, artifacts) or {},
         error.code if error else None,
         error.message if error else None,
         round(ran_s, 3),

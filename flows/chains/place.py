@@ -25,26 +25,26 @@ from prefect.exceptions import Abort
 from prefect.states import Scheduled
 from prefect.types._datetime import now
 
-from flows.chains.patience import patiently
+from flows.chains.patience import retry_while_unavailable
 from flows.control import read_control
-from flows.family import WAITING, YIELDS
+from flows.family import WAITING_STATE, YIELD_COUNT
 from tasks.errors import DeadlineExceeded
-from tasks.stopping import stop_if_asked
+from tasks.stopping import raise_if_cancelled
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-LOOK_S: Final = 1.0
+POLL_INTERVAL_S: Final = 1.0
 """Interval between two polls in seconds."""
-_POLITE_S: Final = 1.5
+CONTENTION_AFTER_S: Final = 1.5
 """Seconds after which a queued run counts as waiting for a slot."""
-_SLICE_S: Final = 0.1
+_STOP_CHECK_INTERVAL_S: Final = 0.1
 """Interval between two checks for a stop request in seconds."""
-_SHORTEST_S, _LONGEST_S = 2.0, 15.0
+_MIN_YIELD_S, _MAX_YIELD_S = 2.0, 15.0
 """Minimum and maximum delay of a rescheduled run in seconds."""
 
 
-class Place:
+class PoolSlot:
     """The worker slot that a waiting parent run currently holds."""
 
     def __init__(self, client: "SyncPrefectClient", run: FlowRun) -> None:
@@ -56,9 +56,9 @@ class Place:
             run:    the waiting run, which is the current flow run.
         """
         self._client, self._run = client, run
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
-    def rest(self) -> FlowRun:
+    def wait_or_yield(self) -> FlowRun:
         """
         Wait for one poll interval; give up the slot if another run is queued.
 
@@ -70,50 +70,50 @@ class Place:
             Stopped:          this run was asked to stop.
             DeadlineExceeded: this run has exceeded its maximum running time, which includes rescheduled time.
         """
-        until = time.monotonic() + LOOK_S
+        until = time.monotonic() + POLL_INTERVAL_S
         while time.monotonic() < until:
-            stop_if_asked()
-            time.sleep(_SLICE_S)
-        run = patiently(lambda: self._client.read_flow_run(self._run.id))
+            raise_if_cancelled()
+            time.sleep(_STOP_CHECK_INTERVAL_S)
+        run = retry_while_unavailable(lambda: self._client.read_flow_run(self._run.id))
         if run.state_type not in (StateType.RUNNING, StateType.CANCELLING):
             raise Abort(f"This run is {run.state_name}.")
-        self._check_time(run)
-        if run.work_pool_name and self._is_wanted(run.work_pool_name, run.id):
-            self._leave(run)
+        self._check_running_time(run)
+        if run.work_pool_name and self._is_contended(run.work_pool_name, run.id):
+            self._reschedule(run)
         return run
 
-    def _check_time(self, run: FlowRun) -> None:
+    def _check_running_time(self, run: FlowRun) -> None:
         limit = read_control(run.parameters).max_time
         if limit and run.start_time and now("UTC") > run.start_time + timedelta(seconds=limit):
             raise DeadlineExceeded(f"Job exceeded maximum runtime of {limit} seconds")
 
-    def _is_wanted(self, pool: str, own: UUID) -> bool:
-        others = patiently(
+    def _is_contended(self, pool: str, own_id: UUID) -> bool:
+        others = retry_while_unavailable(
             lambda: self._client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
                     next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(
-                        before_=now("UTC") - timedelta(seconds=_POLITE_S)  # pyright: ignore[reportArgumentType]
+                        before_=now("UTC") - timedelta(seconds=CONTENTION_AFTER_S)  # pyright: ignore[reportArgumentType]
                     ),
                 ),
                 work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
                 limit=2,
             )
         )
-        return any(run.id != own for run in others)
+        return any(run.id != own_id for run in others)
 
-    def _leave(self, run: FlowRun) -> None:
+    def _reschedule(self, run: FlowRun) -> None:
         """Reschedule this run; a run that has waited longer gets a longer delay."""
-        waited = time.monotonic() - self._began
-        pause = min(_LONGEST_S, _SHORTEST_S + waited / 20)  # one second more per 20 s of waiting
-        count = int(str(run.labels.get(YIELDS, 0))) + 1
-        patiently(lambda: self._client.update_flow_run_labels(run.id, {YIELDS: count}))
-        asleep = Scheduled(
-            name=WAITING,
-            scheduled_time=now("UTC") + timedelta(seconds=pause),
+        waited = time.monotonic() - self._started
+        delay_s = min(_MAX_YIELD_S, _MIN_YIELD_S + waited / 20)  # one second more per 20 s of waiting
+        count = int(str(run.labels.get(YIELD_COUNT, 0))) + 1
+        retry_while_unavailable(lambda: self._client.update_flow_run_labels(run.id, {YIELD_COUNT: count}))
+        rescheduled = Scheduled(
+            name=WAITING_STATE,
+            scheduled_time=now("UTC") + timedelta(seconds=delay_s),
             message="Waiting for child jobs; the worker slot was given to another run.",
         )
         # no force: a run that is being canceled must not be queued again
-        answer = patiently(lambda: self._client.set_flow_run_state(run.id, asleep))
-        if answer.status == SetStateStatus.ACCEPT:
+        response = retry_while_unavailable(lambda: self._client.set_flow_run_state(run.id, rescheduled))
+        if response.status == SetStateStatus.ACCEPT:
             raise Abort("This run has yielded its worker slot and will resume later.")

@@ -11,23 +11,23 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from pydantic import BaseModel, ConfigDict
 
-from flows.chains.books import Books
-from flows.chains.crew import Crew
-from flows.chains.graph import Graph
-from flows.chains.lineage import record_steps
-from flows.chains.parts import Part, Parts, Work
-from flows.chains.patience import patiently
-from flows.chains.place import Place
-from flows.outcome import FILE_FIELDS, PROGRESS, media_of, read_progress
-from flows.pipeline_schemas import MOST_STEPS, PipelineResult, Step, StepView
+from flows.chains.books import RunReport
+from flows.chains.crew import Dispatcher
+from flows.chains.graph import StepGraph
+from flows.chains.lineage import write_pipeline_manifest
+from flows.chains.parts import ChildJob, ChildJobs, ChildSpec
+from flows.chains.patience import retry_while_unavailable
+from flows.chains.place import PoolSlot
+from flows.outcome import FILE_FIELDS, PROGRESS_KEY, output_file_of, read_progress
+from flows.pipeline_schemas import MAX_STEPS, PipelineResult, Step, StepView
 from flows.prefect_state.queries import read_any_of
 from tasks.errors import StepFailed
 from tasks.keys import content_key
-from tasks.policies import BY_CONTENT
+from tasks.policies import CACHED_BY_CONTENT
 from tasks.refs import ObjectRef
 
 
-class StepMade(BaseModel):
+class StepResult(BaseModel):
     """The result of a step's job, and the return value of the step's task."""
 
     model_config = ConfigDict(frozen=True)
@@ -38,8 +38,8 @@ class StepMade(BaseModel):
     ran_s: float
 
 
-@task(name="step", task_run_name="{step}", **BY_CONTENT)
-def take_step(key: str, step: str, made: StepMade) -> StepMade:
+@task(name="step", task_run_name="{step}", **CACHED_BY_CONTENT)
+def record_step(key: str, step: str, made: StepResult) -> StepResult:
     """
     Record the result of a step, so that a restarted or retried pipeline finds it in the cache.
 
@@ -51,7 +51,7 @@ def take_step(key: str, step: str, made: StepMade) -> StepMade:
     return made
 
 
-def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
+def run_pipeline(steps: Sequence[Step], report: RunReport) -> PipelineResult:
     """
     Run all steps and write the result.
 
@@ -62,126 +62,128 @@ def run_steps(steps: Sequence[Step], books: Books) -> PipelineResult:
     Raises:
         StepFailed: the job of a step failed; all steps that do not depend on it have been run.
     """
-    parts = Parts(books.client, books.run)
-    going = _Going(Graph(steps), parts, Crew(parts, MOST_STEPS))
-    place = Place(books.client, books.run)
-    with going.crew.at_work():
+    children = ChildJobs(report.client, report.run)
+    state = _PipelineState(StepGraph(steps), children, Dispatcher(children, MAX_STEPS))
+    slot = PoolSlot(report.client, report.run)
+    with state.dispatcher.cancel_on_exit():
         while True:
-            going.advance()
-            books.show(going.graph.ended, len(steps), going.percent(books))
-            if going.graph.is_over:
+            state.advance()
+            report.update_progress(state.graph.ended_count, len(steps), state.percent(report))
+            if state.graph.is_finished:
                 break
-            place.rest()
-            going.crew.look()
-    if going.graph.failed:
-        raise going.failure()
-    result = going.result()
-    _show_steps(result)
-    made = {step.name: going.made[step.name] for step in steps}
-    record_steps(books.client, made, sorted(going.reused))
-    books.finish(result, len(steps), len(steps))
+            slot.wait_or_yield()
+            state.dispatcher.poll()
+    if state.graph.failed:
+        raise state.failure()
+    result = state.result()
+    _write_step_table(result)
+    results = {step.name: state.results[step.name] for step in steps}
+    write_pipeline_manifest(report.client, results, sorted(state.reused))
+    report.finish(result, len(steps), len(steps))
     return result
 
 
 @dataclass(slots=True)
-class _Going:
+class _PipelineState:
     """The state of a running pipeline."""
 
-    graph: Graph
-    parts: Parts
-    crew: Crew
-    made: dict[str, StepMade] = field(default_factory=dict[str, StepMade])
+    graph: StepGraph
+    children: ChildJobs
+    dispatcher: Dispatcher
+    results: dict[str, StepResult] = field(default_factory=dict[str, StepResult])
     reused: set[str] = field(default_factory=set[str])
-    failed: dict[str, Part] = field(default_factory=dict[str, Part])
+    failed: dict[str, ChildJob] = field(default_factory=dict[str, ChildJob])
 
     def advance(self) -> None:
         """Submit all ready steps and record finished ones, until nothing changes."""
-        while any([self._advance(work) for work in self.graph.ready()]):
+        while any([self._advance_step(work) for work in self.graph.ready_jobs()]):
             pass
 
-    def _advance(self, work: Work) -> bool:
-        part = self.crew.take(work)
-        if part is None or not part.is_over:
+    def _advance_step(self, spec: ChildSpec) -> bool:
+        child = self.dispatcher.submit(spec)
+        if child is None or not child.is_finished:
             return False
-        if part.is_done:
-            self._take_in(work, part)
-            self.graph.done[work.name] = part.id
+        if child.is_successful:
+            self._record_success(spec, child)
+            self.graph.succeeded_jobs[spec.name] = child.id
         else:
-            self.failed[work.name] = part
-            self.graph.failed.add(work.name)
+            self.failed[spec.name] = child
+            self.graph.failed.add(spec.name)
         return True
 
-    def _take_in(self, work: Work, part: Part) -> None:
-        how = self.parts.ended([part.id])[part.id]
-        made = StepMade(job=part.id, type=work.type, result=dict(how.result), ran_s=how.ran_s)
-        key = content_key(step=work.name, work=work.key, job=str(part.id))
-        state = take_step(key, work.name, made, return_state=True)
-        self.made[work.name] = state.result()
-        if state.name == "Cached" or not part.is_own:
-            self.reused.add(work.name)
+    def _record_success(self, spec: ChildSpec, child: ChildJob) -> None:
+        outcome = self.children.outcomes([child.id])[child.id]
+        result = StepResult(job=child.id, type=spec.type, result=dict(outcome.result), ran_s=outcome.ran_s)
+        key = content_key(step=spec.name, work=spec.key, job=str(child.id))
+        state = record_step(key, spec.name, result, return_state=True)
+        self.results[spec.name] = state.result()
+        if state.name == "Cached" or not child.is_created_by_this_run:
+            self.reused.add(spec.name)
 
-    def percent(self, books: Books) -> float:
+    def percent(self, report: RunReport) -> float:
         """Return the progress over all steps; running steps count with their own progress."""
-        running = [part.id for part in self.crew.unfinished]
+        running = [part.id for part in self.dispatcher.unfinished]
 
         def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
-            wanted = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[PROGRESS])
+            artifact_filter = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[PROGRESS_KEY])
             )
-            return patiently(
-                lambda: books.client.read_artifacts(artifact_filter=wanted, limit=limit, offset=offset)
+            return retry_while_unavailable(
+                lambda: report.client.read_artifacts(
+                    artifact_filter=artifact_filter, limit=limit, offset=offset
+                )
             )
 
-        shares = sum(min(100.0, read_progress(note).percent) for note in read_any_of(running, read))
-        return (100.0 * len(self.graph.done) + shares) / len(self.graph.steps)
+        running_percent = sum(min(100.0, read_progress(note).percent) for note in read_any_of(running, read))
+        return (100.0 * len(self.graph.succeeded_jobs) + running_percent) / len(self.graph.steps)
 
     def failure(self) -> StepFailed:
         """Return the error with the failed steps, their reasons, and the steps that were not started."""
-        ended = self.parts.ended([part.id for part in self.failed.values()])
-        told = [
+        outcomes = self.children.outcomes([part.id for part in self.failed.values()])
+        messages = [
             f"Step {name} {how.status} ({how.code or how.status}): {how.message or 'no error message.'}"
             for name, part in self.failed.items()
-            if (how := ended.get(part.id))
+            if (how := outcomes.get(part.id))
         ]
-        begun = self.graph.done.keys() | self.graph.failed
-        if left := [step.name for step in self.graph.steps if step.name not in begun]:
-            told.append(f"Not started: {', '.join(left)}.")
-        return StepFailed(" ".join(told), steps=", ".join(self.failed))
+        started = self.graph.succeeded_jobs.keys() | self.graph.failed
+        if not_started := [step.name for step in self.graph.steps if step.name not in started]:
+            messages.append(f"Not started: {', '.join(not_started)}.")
+        return StepFailed(" ".join(messages), steps=", ".join(self.failed))
 
     def result(self) -> PipelineResult:
         """Return the pipeline result; the output file of the last step is the main one."""
         steps = self.graph.steps
-        views = {step.name: self._view(step.name) for step in steps}
-        last, result = views[steps[-1].name], self.made[steps[-1].name].result
-        kinds = {name: result[name] for name in FILE_FIELDS if result.get(name)}
-        shown = kinds.get("video") or kinds.get("picture")
+        views = {step.name: self._step_view(step.name) for step in steps}
+        last, result = views[steps[-1].name], self.results[steps[-1].name].result
+        file_by_field = {name: result[name] for name in FILE_FIELDS if result.get(name)}
+        visual = file_by_field.get("video") or file_by_field.get("picture")
         return PipelineResult(
             steps=views,
             name=last.name,
-            video=shown,
-            audio=None if shown else kinds.get("audio"),
+            video=visual,
+            audio=None if visual else file_by_field.get("audio"),
             files=last.files,
-            timings_s={name: self.made[name].ran_s for name in views},
+            timings_s={name: self.results[name].ran_s for name in views},
             warnings=[
-                f"{name}: {text}" for name in views for text in self.made[name].result.get("warnings", [])
+                f"{name}: {text}" for name in views for text in self.results[name].result.get("warnings", [])
             ],
         )
 
-    def _view(self, step: str) -> StepView:
-        made = self.made[step]
-        stored = dict(made.result.get("files") or {})
-        if media := media_of(made.result):
-            stored[str(made.result["name"])] = media
+    def _step_view(self, step: str) -> StepView:
+        result = self.results[step]
+        files = dict(result.result.get("files") or {})
+        if media := output_file_of(result.result):
+            files[str(result.result["name"])] = media
         return StepView(
-            type=made.type,
-            job=made.job,
-            name=made.result.get("name"),
-            files={name: ObjectRef.model_validate(one) for name, one in stored.items()},
+            type=result.type,
+            job=result.job,
+            name=result.result.get("name"),
+            files={name: ObjectRef.model_validate(one) for name, one in files.items()},
             reused=step in self.reused,
         )
 
 
-def _show_steps(result: PipelineResult) -> None:
+def _write_step_table(result: PipelineResult) -> None:
     rows = [
         {
             "step": name,

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, 
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
-MOST_VALUES: Final = 100
+MAX_FILTER_VALUES: Final = 100
 """Maximum number of values in one filter."""
-PAGE: Final = 200
+PAGE_SIZE: Final = 200
 """Maximum number of rows in one response: the server's default limit."""
 
 
@@ -30,7 +30,7 @@ V = TypeVar("V")
 R = TypeVar("R", bound=Row)
 
 
-def chunks_of(values: Iterable[V], size: int = MOST_VALUES) -> Iterator[list[V]]:
+def chunks_of(values: Iterable[V], size: int = MAX_FILTER_VALUES) -> Iterator[list[V]]:
     """
     Split values into lists that fit one filter.
 
@@ -69,7 +69,7 @@ def read_any_of(
     Raises:
         ValueError: a limit without an order: which rows come first would depend on the chunks.
     """
-    plan = _reading(values, order, limit)
+    plan = _read_plan(values, order, limit)
     try:
         request = next(plan)
         while True:
@@ -86,7 +86,7 @@ async def read_any_of_async(
     limit: int | None = None,
 ) -> list[R]:
     """Read the rows that match any of the values; see `read_any_of`."""
-    plan = _reading(values, order, limit)
+    plan = _read_plan(values, order, limit)
     try:
         request = next(plan)
         while True:
@@ -95,23 +95,23 @@ async def read_any_of_async(
         return done.value
 
 
-def _reading(
+def _read_plan(
     values: Iterable[V], order: Callable[[R], Any] | None, limit: int | None
 ) -> Generator[tuple[list[V], int, int], Sequence[R], list[R]]:
     """Yield requests, receive their responses, and return the merged rows."""
     if limit is not None and order is None:
         raise ValueError("a limit requires an order")
-    found: dict[UUID, R] = {}
+    row_by_id: dict[UUID, R] = {}
     for chunk in chunks_of(values):
         offset = 0
         # any one chunk may contain all of the first `limit` rows
-        while (size := PAGE if limit is None else min(PAGE, limit - offset)) > 0:
+        while (size := PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - offset)) > 0:
             page = yield chunk, size, offset
-            found.update((row.id, row) for row in page)
+            row_by_id.update((row.id, row) for row in page)
             offset += len(page)
             if len(page) < size:
                 break
-    rows = list(found.values())
+    rows = list(row_by_id.values())
     if order is not None:
         rows.sort(key=order)
     return rows[:limit]

@@ -6,19 +6,21 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flows.sweeps.look import MOST, Deed, Look
-from tasks.artefacts import artefacts
-from tasks.avatar_notes import KIND, NOTES
-from tasks.mirror import complete_keys
+from flows.sweeps.look import MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.artefacts import artefact_cache
+from tasks.avatar_notes import AVATAR_KIND, NOTES_PREFIX
+from tasks.mirror import list_complete_keys
 from tasks.objects import ObjectInfo
 from tasks.storage import home_store, store_is_remote
 
-FORGOTTEN: Final = "Avatar note without an avatar"
+STALE_NOTE: Final = "Avatar note without an avatar"
 """Kind of action: a note was deleted."""
-_KEY = re.compile(rf"{re.escape(NOTES)}[^/]+/([0-9a-f]{{64}})\.json")
+_NOTE_KEY = re.compile(rf"{re.escape(NOTES_PREFIX)}[^/]+/([0-9a-f]{{64}})\.json")
 
 
-def forgotten(notes: Iterable[ObjectInfo], kept: Container[str], before: datetime) -> Iterator[ObjectInfo]:
+def stale_notes(
+    notes: Iterable[ObjectInfo], stored_avatars: Container[str], cutoff: datetime
+) -> Iterator[ObjectInfo]:
     """
     Yield the notes that are old and whose avatar is no longer stored.
 
@@ -28,21 +30,23 @@ def forgotten(notes: Iterable[ObjectInfo], kept: Container[str], before: datetim
         cutoff:         notes modified later are kept, because the avatar may be prepared again.
     """
     for note in notes:
-        match = _KEY.fullmatch(note.key)
-        if match and note.modified < before and match.group(1) not in kept:
+        match = _NOTE_KEY.fullmatch(note.key)
+        if match and note.modified < cutoff and match.group(1) not in stored_avatars:
             yield note
 
 
-def remove_notes(look: Look) -> Iterator[Deed]:
+def delete_stale_notes(context: SweepContext) -> Iterator[SweepAction]:
     """Delete the notes and yield one action per note."""
-    before = look.before(look.retention.results_days)
-    if before is None:
+    cutoff = context.cutoff(context.retention.results_days)
+    if cutoff is None:
         return
     store = home_store()
-    kept = artefacts().keys_here(KIND)
+    stored_avatars = artefact_cache().local_keys(AVATAR_KIND)
     if store_is_remote():
-        kept |= complete_keys(store, KIND)
-    for note in list(islice(forgotten(store.list(NOTES), kept, before), MOST)):
-        if not look.dry_run:
+        stored_avatars |= list_complete_keys(store, AVATAR_KIND)
+    for note in list(
+        islice(stale_notes(store.list(NOTES_PREFIX), stored_avatars, cutoff), MAX_ITEMS_PER_RUN)
+    ):
+        if not context.dry_run:
             store.delete(note.key)
-        yield Deed(FORGOTTEN, note.key, note.size)
+        yield SweepAction(STALE_NOTE, note.key, note.size)

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from typing import Final
 
-from flows.sweeps.look import Deed, Look
-from tasks.artefacts import artefacts
+from flows.sweeps.look import SweepAction, SweepContext
+from tasks.artefacts import artefact_cache
 
 OVER_QUOTA: Final = "Cache entry over the quota"
 """Kind of action: a cache entry was evicted."""
-LEFT: Final = "Incomplete cache entry"
+INCOMPLETE_ENTRY: Final = "Incomplete cache entry"
 """Kind of action: an incomplete cache entry was deleted."""
 
 
-def tidy_cache(look: Look) -> Iterator[Deed]:
+def evict_cache_entries(context: SweepContext) -> Iterator[SweepAction]:
     """Evict the least recently used entries over the quota, then incomplete ones; entries in use are kept."""
-    cache = artefacts()
-    for gone in cache.remove_surplus(dry_run=look.dry_run):
-        yield Deed(OVER_QUOTA, gone.name, gone.size)
-    for gone in cache.remove_leftovers(dry_run=look.dry_run):
-        yield Deed(LEFT, gone.name, gone.size)
+    cache = artefact_cache()
+    for entry in cache.remove_surplus(dry_run=context.dry_run):
+        yield SweepAction(OVER_QUOTA, entry.name, entry.size)
+    for entry in cache.remove_leftovers(dry_run=context.dry_run):
+        yield SweepAction(INCOMPLETE_ENTRY, entry.name, entry.size)

@@ -8,31 +8,31 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 
 from flows.control import NOTIFY_TAG
-from flows.sweeps.named import jobs_in, owners_of
-from flows.webhook_runs import LOOK_BACK
+from flows.sweeps.named import owners_of, referenced_jobs
+from flows.webhook_runs import MISSED_SEARCH_PERIOD
 
 
 @dataclass(frozen=True, slots=True)
-class Ties:
+class RetentionHolds:
     """References that keep runs beyond their retention."""
 
-    there: frozenset[UUID]
+    existing_owners: frozenset[UUID]
     """Existing runs among the owners of the candidates."""
-    needed: frozenset[UUID]
+    referenced: frozenset[UUID]
     """Runs that are referenced by a younger run, or by one that has not ended."""
 
 
-def needed_by(unfinished: Iterable[FlowRun]) -> set[UUID]:
+def referenced_by(unfinished: Iterable[FlowRun]) -> set[UUID]:
     """
     Return the runs that unfinished runs refer to.
 
     Args:
         unfinished: runs that have not ended, including webhook delivery attempts.
     """
-    return {named for run in unfinished for named in owners_of(run.tags) | jobs_in(run.parameters)}
+    return {named for run in unfinished for named in owners_of(run.tags) | referenced_jobs(run.parameters)}
 
 
-def removable(page: Sequence[FlowRun], ties: Ties, now: datetime) -> list[FlowRun]:
+def deletable_runs(page: Sequence[FlowRun], holds: RetentionHolds, now: datetime) -> list[FlowRun]:
     """
     Return the runs that may be deleted, in order: an owner is deleted before the runs that it owns.
 
@@ -41,14 +41,16 @@ def removable(page: Sequence[FlowRun], ties: Ties, now: datetime) -> list[FlowRu
         holds: references that keep some of them.
         now:   current time.
     """
-    going: dict[UUID, FlowRun] = {}
+    selected: dict[UUID, FlowRun] = {}
     for run in page:
-        owned = any(owner in ties.there and owner not in going for owner in owners_of(run.tags))
-        if not owned and run.id not in ties.needed and not _is_owed(run, now):
-            going[run.id] = run
-    return list(going.values())
+        is_owned = any(
+            owner in holds.existing_owners and owner not in selected for owner in owners_of(run.tags)
+        )
+        if not is_owned and run.id not in holds.referenced and not _may_owe_webhook(run, now):
+            selected[run.id] = run
+    return list(selected.values())
 
 
-def _is_owed(run: FlowRun, now: datetime) -> bool:
+def _may_owe_webhook(run: FlowRun, now: datetime) -> bool:
     """Return whether a webhook of a run may still be due; missed webhooks are searched for that long."""
-    return NOTIFY_TAG in run.tags and (run.end_time is None or now - run.end_time < LOOK_BACK)
+    return NOTIFY_TAG in run.tags and (run.end_time is None or now - run.end_time < MISSED_SEARCH_PERIOD)

@@ -5,14 +5,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from flows.sweeps.look import Deed, Look
+from flows.sweeps.look import SweepAction, SweepContext
 from tasks.settings import get_settings
 
 OLD_LOG: Final = "Log file past its retention"
 """Kind of action: a log file was deleted."""
 
 
-def old(files: Iterable[Path], before: datetime) -> Iterator[tuple[Path, int]]:
+def old_files(files: Iterable[Path], cutoff: datetime) -> Iterator[tuple[Path, int]]:
     """
     Yield the files that were last modified before a time, with their sizes in bytes.
 
@@ -22,19 +22,19 @@ def old(files: Iterable[Path], before: datetime) -> Iterator[tuple[Path, int]]:
     """
     for path in files:
         try:
-            about = path.stat()
+            stat = path.stat()
         except FileNotFoundError:
             continue
-        if about.st_mtime < before.timestamp():
-            yield path, about.st_size
+        if stat.st_mtime < cutoff.timestamp():
+            yield path, stat.st_size
 
 
-def remove_logs(look: Look) -> Iterator[Deed]:
+def delete_old_logs(context: SweepContext) -> Iterator[SweepAction]:
     """Delete rotated log files only; a running process may still have its current log file open."""
-    before = look.before(look.retention.logs_days)
-    if before is None:
+    cutoff = context.cutoff(context.retention.logs_days)
+    if cutoff is None:
         return
-    for path, size in old(sorted(get_settings().logs.glob("*.log.1")), before):
-        if not look.dry_run:
+    for path, size in old_files(sorted(get_settings().logs.glob("*.log.1")), cutoff):
+        if not context.dry_run:
             path.unlink(missing_ok=True)
-        yield Deed(OLD_LOG, path.name, size)
+        yield SweepAction(OLD_LOG, path.name, size)

@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 
-from flows.webhook_runs import all_pages
+from flows.webhook_runs import read_all_runs
 from tasks.settings_retention import RetentionSettings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-MOST: Final = 500
+MAX_ITEMS_PER_RUN: Final = 500
 """Maximum number of items of one kind that one run of the janitor removes; the next run continues."""
-LEFTOVER: Final = timedelta(days=1)
+ABANDONED_AFTER: Final = timedelta(days=1)
 """Age after which an unfinished upload or write counts as abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class SweepAction:
     """One action that was taken, or in a dry run would be taken."""
 
-    what: str
-    which: str
-    size: int = 0
+    kind: str
+    item: str
+    freed_bytes: int = 0
     """Freed bytes."""
 
 
 @dataclass(frozen=True)
-class Look:
+class SweepContext:
     """The Prefect client, time and retention rules of one run of the janitor."""
 
     client: "SyncPrefectClient"
@@ -45,12 +45,12 @@ class Look:
         """All flow runs that have not ended, read once at first use."""
         return read_unfinished(self.client)
 
-    def before(self, days: int) -> datetime | None:
+    def cutoff(self, days: int) -> datetime | None:
         """Return the time before which items are past their retention; None: they are kept forever."""
         return self.now - timedelta(days=days) if days else None
 
 
-SweepOf: TypeAlias = Callable[[Look], Iterator[Deed]]
+SweepFunction: TypeAlias = Callable[[SweepContext], Iterator[SweepAction]]
 """A maintenance task. It yields each action after taking it, so that actions before an error are reported."""
 
 
@@ -62,4 +62,4 @@ def read_unfinished(client: "SyncPrefectClient") -> list[FlowRun]:
         client: client of the Prefect server.
     """
     state = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
-    return all_pages(client, FlowRunFilter(state=state))
+    return read_all_runs(client, FlowRunFilter(state=state))

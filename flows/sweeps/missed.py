@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Final
 
-from flows.sweeps.look import Deed, Look
-from flows.webhook_runs import first_due, make_attempt, missed, tenant_of
+from flows.sweeps.look import SweepAction, SweepContext
+from flows.webhook_runs import create_attempt, find_missed, first_attempt_at, tenant_of
 
-MISSED: Final = "Missed webhook"
+MISSED_WEBHOOK: Final = "Missed webhook"
 """Kind of action: a missed webhook was enqueued."""
 
 
-def announce_missed(look: Look) -> Iterator[Deed]:
+def enqueue_missed_webhooks(context: SweepContext) -> Iterator[SweepAction]:
     """Create the missing delivery attempts and yield one action per attempt."""
-    for attempt, run in missed(look.client, look.now):
-        if not look.dry_run:
-            make_attempt(look.client, attempt, first_due(attempt.event), tenant_of(run))
-        yield Deed(MISSED, attempt.webhook_id)
+    for attempt, run in find_missed(context.client, context.now):
+        if not context.dry_run:
+            create_attempt(context.client, attempt, first_attempt_at(attempt.event), tenant_of(run))
+        yield SweepAction(MISSED_WEBHOOK, attempt.webhook_id)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from flows.family import PART_OF
-from flows.webhook_schemas import JOB_TAG
+from flows.family import PARENT_TAG
+from flows.webhook_schemas import JOB_TAG_PREFIX
 
-_JOBS: Final = re.compile(r"job://([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
-_ASSETS: Final = re.compile(r"asset://([A-Za-z0-9_-]{1,64})")
+_JOB_REFERENCE: Final = re.compile(r"job://([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+_ASSET_REFERENCE: Final = re.compile(r"asset://([A-Za-z0-9_-]{1,64})")
 
 
 def parents_of(tags: Iterable[str]) -> set[UUID]:
@@ -20,7 +20,7 @@ def parents_of(tags: Iterable[str]) -> set[UUID]:
     Args:
         tags: tags of the run, which may be set by users.
     """
-    return _ids(tags, PART_OF)
+    return _ids_from_tags(tags, PARENT_TAG)
 
 
 def owners_of(tags: Iterable[str]) -> set[UUID]:
@@ -30,30 +30,30 @@ def owners_of(tags: Iterable[str]) -> set[UUID]:
     Args:
         tags: tags of the run, which may be set by users.
     """
-    known = list(tags)
-    return _ids(known, PART_OF) | _ids(known, JOB_TAG)
+    tag_list = list(tags)
+    return _ids_from_tags(tag_list, PARENT_TAG) | _ids_from_tags(tag_list, JOB_TAG_PREFIX)
 
 
-def jobs_in(parameters: Mapping[str, Any]) -> set[UUID]:
+def referenced_jobs(parameters: Mapping[str, Any]) -> set[UUID]:
     """Return the jobs whose outputs a run uses as inputs."""
-    return {UUID(found) for found in _JOBS.findall(_text(parameters))}
+    return {UUID(found) for found in _JOB_REFERENCE.findall(_to_json(parameters))}
 
 
-def assets_in(parameters: Mapping[str, Any]) -> set[str]:
+def referenced_assets(parameters: Mapping[str, Any]) -> set[str]:
     """Return the ids of the assets that a run uses as inputs."""
-    return set(_ASSETS.findall(_text(parameters)))
+    return set(_ASSET_REFERENCE.findall(_to_json(parameters)))
 
 
-def _ids(tags: Iterable[str], prefix: str) -> set[UUID]:
-    found: set[UUID] = set()
+def _ids_from_tags(tags: Iterable[str], prefix: str) -> set[UUID]:
+    ids: set[UUID] = set()
     for tag in tags:
         if tag.startswith(prefix):
             try:
-                found.add(UUID(tag.removeprefix(prefix)))
+                ids.add(UUID(tag.removeprefix(prefix)))
             except ValueError:  # tags may be set by users
                 continue
-    return found
+    return ids
 
 
-def _text(parameters: Mapping[str, Any]) -> str:
+def _to_json(parameters: Mapping[str, Any]) -> str:
     return json.dumps(parameters, default=str)

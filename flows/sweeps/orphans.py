@@ -14,19 +14,19 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
-from flows.control import CANCELLED, ENDED_AS
+from flows.control import ENDED_AS_LABEL, REASON_CANCELLED
 from flows.prefect_state.queries import read_any_of
-from flows.sweeps.look import Deed, Look
+from flows.sweeps.look import SweepAction, SweepContext
 from flows.sweeps.named import parents_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ORPHANED: Final = "Its parent job was canceled"
+PARENT_CANCELED: Final = "Its parent job was canceled"
 """Kind of action, and message of the state that is set."""
 
 
-def orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[FlowRun]:
+def find_orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[FlowRun]:
     """
     Return the runs whose parent was canceled and that are not being canceled yet.
 
@@ -42,16 +42,16 @@ def orphans(unfinished: Iterable[FlowRun], cancelled: Container[UUID]) -> list[F
     ]
 
 
-def end_orphans(look: Look) -> Iterator[Deed]:
+def cancel_orphans(context: SweepContext) -> Iterator[SweepAction]:
     """Request cancellation: a queued run ends at once, a running one is stopped by its worker."""
-    parents = {parent for run in look.unfinished for parent in parents_of(run.tags)}
-    for run in orphans(look.unfinished, _cancelled(look.client, sorted(parents))):
-        if not look.dry_run:
-            end(look.client, run)
-        yield Deed(ORPHANED, str(run.id))
+    parents = {parent for run in context.unfinished for parent in parents_of(run.tags)}
+    for run in find_orphans(context.unfinished, _read_cancelled(context.client, sorted(parents))):
+        if not context.dry_run:
+            request_cancel(context.client, run)
+        yield SweepAction(PARENT_CANCELED, str(run.id))
 
 
-def end(client: "SyncPrefectClient", run: FlowRun) -> None:
+def request_cancel(client: "SyncPrefectClient", run: FlowRun) -> None:
     """
     Request cancellation of a child job.
 
@@ -59,17 +59,17 @@ def end(client: "SyncPrefectClient", run: FlowRun) -> None:
         client: client of the Prefect server.
         run:    flow run of the child job.
     """
-    client.update_flow_run_labels(run.id, {ENDED_AS: CANCELLED})
-    client.set_flow_run_state(run.id, Cancelling(message=ORPHANED))
+    client.update_flow_run_labels(run.id, {ENDED_AS_LABEL: REASON_CANCELLED})
+    client.set_flow_run_state(run.id, Cancelling(message=PARENT_CANCELED))
 
 
-def _cancelled(client: "SyncPrefectClient", ids: list[UUID]) -> set[UUID]:
+def _read_cancelled(client: "SyncPrefectClient", ids: list[UUID]) -> set[UUID]:
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLED]))
 
     def read(chunk: list[UUID], limit: int, offset: int) -> list[FlowRun]:
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=chunk), state=state)
+        run_filter = FlowRunFilter(id=FlowRunFilterId(any_=chunk), state=state)
         return client.read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+            flow_run_filter=run_filter, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
         )
 
     return {run.id for run in read_any_of(ids, read)}

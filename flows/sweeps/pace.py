@@ -5,10 +5,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 
-class Pace:
+class Throttle:
     """Limits the rate of requests and their total time."""
 
-    def __init__(self, limit_s: float, rest: float = 2.0) -> None:
+    def __init__(self, budget_s: float, pause_factor: float = 2.0) -> None:
         """
         Start the time budget now.
 
@@ -16,16 +16,16 @@ class Pace:
             budget_s:     time budget in seconds.
             pause_factor: length of a pause, as a multiple of the duration of the step before it.
         """
-        self._until, self._rest = time.monotonic() + limit_s, rest
+        self._end_time, self._pause_factor = time.monotonic() + budget_s, pause_factor
 
     @property
-    def is_over(self) -> bool:
+    def is_spent(self) -> bool:
         """Whether the time budget is spent."""
-        return time.monotonic() >= self._until
+        return time.monotonic() >= self._end_time
 
     @contextmanager
-    def step(self) -> Generator[None]:
+    def throttled(self) -> Generator[None]:
         """Run the body, then sleep for a multiple of its duration."""
-        began = time.monotonic()
+        started = time.monotonic()
         yield
-        time.sleep(self._rest * (time.monotonic() - began))
+        time.sleep(self._pause_factor * (time.monotonic() - started))

@@ -10,20 +10,22 @@ from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Final
 
-from flows.sweeps.look import MOST, Deed, Look
-from tasks.lines import BATCHES
+from flows.sweeps.look import MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.lines import BATCHES_PREFIX
 from tasks.objects import ObjectInfo
 from tasks.storage import home_store
-from tasks.stored_results import OUTPUTS
+from tasks.stored_results import OUTPUTS_PREFIX
 
-GRACE: Final = timedelta(days=1)
+RESULT_GRACE_PERIOD: Final = timedelta(days=1)
 """A result is stored before its job ends, and a restarted job uses it again."""
 OLD_RESULT: Final = "Result past its retention"
 """Kind of action: a result was deleted."""
-_OURS = re.compile(rf"{re.escape(OUTPUTS)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES)}[0-9a-f-]{{36}}\.jsonl")
+_RESULT_KEY = re.compile(
+    rf"{re.escape(OUTPUTS_PREFIX)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES_PREFIX)}[0-9a-f-]{{36}}\.jsonl"
+)
 
 
-def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo]:
+def expired_results(objects: Iterable[ObjectInfo], cutoff: datetime) -> Iterator[ObjectInfo]:
     """
     Yield the results that are past their retention.
 
@@ -31,18 +33,18 @@ def past(objects: Iterable[ObjectInfo], before: datetime) -> Iterator[ObjectInfo
         objects: objects of the system's own store.
         cutoff:  results of jobs that ended earlier are past their retention.
     """
-    limit = before - GRACE
-    return (found for found in objects if _OURS.fullmatch(found.key) and found.modified < limit)
+    limit = cutoff - RESULT_GRACE_PERIOD
+    return (found for found in objects if _RESULT_KEY.fullmatch(found.key) and found.modified < limit)
 
 
-def remove_results(look: Look) -> Iterator[Deed]:
+def delete_expired_results(context: SweepContext) -> Iterator[SweepAction]:
     """Delete the results and yield one action per object."""
-    before = look.before(look.retention.results_days)
-    if before is None:
+    cutoff = context.cutoff(context.retention.results_days)
+    if cutoff is None:
         return
     store = home_store()
-    kept = chain(store.list(OUTPUTS), store.list(BATCHES))
-    for found in list(islice(past(kept, before), MOST)):
-        if not look.dry_run:
-            store.delete(found.key)
-        yield Deed(OLD_RESULT, found.key, found.size)
+    stored = chain(store.list(OUTPUTS_PREFIX), store.list(BATCHES_PREFIX))
+    for result in list(islice(expired_results(stored, cutoff), MAX_ITEMS_PER_RUN)):
+        if not context.dry_run:
+            store.delete(result.key)
+        yield SweepAction(OLD_RESULT, result.key, result.size)

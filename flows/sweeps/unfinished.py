@@ -9,15 +9,15 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flows.sweeps.look import LEFTOVER, MOST, Deed, Look
-from tasks.objects import Unfinished
+from flows.sweeps.look import ABANDONED_AFTER, MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.objects import PendingUpload
 from tasks.storage import home_store
 
-BROKEN_OFF: Final = "Interrupted upload"
+INTERRUPTED_UPLOAD: Final = "Interrupted upload"
 """Kind of action: an upload was aborted."""
 
 
-def broken_off(uploads: Iterable[Unfinished], now: datetime) -> Iterator[Unfinished]:
+def abandoned_uploads(uploads: Iterable[PendingUpload], now: datetime) -> Iterator[PendingUpload]:
     """
     Yield the uploads that started too long ago to be still in progress.
 
@@ -25,14 +25,14 @@ def broken_off(uploads: Iterable[Unfinished], now: datetime) -> Iterator[Unfinis
         uploads: unfinished uploads of the system's own store.
         now:     current time.
     """
-    return (upload for upload in uploads if now - upload.begun > LEFTOVER)
+    return (upload for upload in uploads if now - upload.started_at > ABANDONED_AFTER)
 
 
-def give_up_uploads(look: Look) -> Iterator[Deed]:
+def abort_abandoned_uploads(context: SweepContext) -> Iterator[SweepAction]:
     """Abort the uploads and yield one action per upload."""
     store = home_store()
-    for upload in list(islice(broken_off(store.unfinished(), look.now), MOST)):
-        size = store.size_of(upload)
-        if not look.dry_run:
-            store.give_up(upload)
-        yield Deed(BROKEN_OFF, upload.key, size)
+    for upload in list(islice(abandoned_uploads(store.pending_uploads(), context.now), MAX_ITEMS_PER_RUN)):
+        size = store.pending_size(upload)
+        if not context.dry_run:
+            store.abort(upload)
+        yield SweepAction(INTERRUPTED_UPLOAD, upload.key, size)

@@ -7,24 +7,24 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flows.sweeps.look import LEFTOVER, MOST, Deed, Look
-from flows.sweeps.named import assets_in
-from tasks.assets import ASSETS, delete_asset
+from flows.sweeps.look import ABANDONED_AFTER, MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from flows.sweeps.named import referenced_assets
+from tasks.assets import ASSETS_PREFIX, delete_asset
 from tasks.objects import ObjectInfo
 from tasks.storage import home_store
 
-NEVER_SENT: Final = "Asset never uploaded"
+NEVER_UPLOADED: Final = "Asset never uploaded"
 """Kind of action: an announced asset without data was deleted."""
-HALF_WRITTEN: Final = "Incomplete asset"
+INCOMPLETE_ASSET: Final = "Incomplete asset"
 """Kind of action: an incomplete asset was deleted."""
 OLD_ASSET: Final = "Asset past its retention"
 """Kind of action: an asset past its retention was deleted."""
 
-_KEY = re.compile(rf"{re.escape(ASSETS)}([A-Za-z0-9_-]{{1,64}})/(data|asset\.json)")
+_ASSET_KEY = re.compile(rf"{re.escape(ASSETS_PREFIX)}([A-Za-z0-9_-]{{1,64}})/(data|asset\.json)")
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class StoredAsset:
     """An asset in the store: its data object and its description object."""
 
     asset: str
@@ -32,28 +32,30 @@ class Upload:
     note: ObjectInfo | None = None
 
 
-def uploads(objects: Iterable[ObjectInfo]) -> Iterator[Upload]:
+def group_by_asset(objects: Iterable[ObjectInfo]) -> Iterator[StoredAsset]:
     """
     Group the objects of each asset.
 
     Args:
         objects: objects of the system's own store, ordered by key.
     """
-    current: Upload | None = None
-    for found in objects:
-        if not (match := _KEY.fullmatch(found.key)):
+    current: StoredAsset | None = None
+    for stored in objects:
+        if not (match := _ASSET_KEY.fullmatch(stored.key)):
             continue
         asset, part = match.groups()
         if current is None or current.asset != asset:
             if current is not None:
                 yield current
-            current = Upload(asset)
-        current = replace(current, data=found) if part == "data" else replace(current, note=found)
+            current = StoredAsset(asset)
+        current = replace(current, data=stored) if part == "data" else replace(current, note=stored)
     if current is not None:
         yield current
 
 
-def why(upload: Upload, needed: Container[str], now: datetime, before: datetime | None) -> str | None:
+def removal_reason(
+    stored: StoredAsset, referenced: Container[str], now: datetime, cutoff: datetime | None
+) -> str | None:
     """
     Return the reason why an asset is to be deleted; None: it is kept.
 
@@ -63,22 +65,27 @@ def why(upload: Upload, needed: Container[str], now: datetime, before: datetime 
         now:        current time.
         cutoff:     assets uploaded earlier are past their retention; None: assets are kept forever.
     """
-    if upload.data is None:
+    if stored.data is None:
         # the upload link has expired by then
-        return NEVER_SENT if upload.note and now - upload.note.modified > LEFTOVER else None
-    if upload.asset in needed:
+        return NEVER_UPLOADED if stored.note and now - stored.note.modified > ABANDONED_AFTER else None
+    if stored.asset in referenced:
         return None
-    if upload.note is None:
-        return HALF_WRITTEN if now - upload.data.modified > LEFTOVER else None
-    return OLD_ASSET if before is not None and upload.data.modified < before else None
+    if stored.note is None:
+        return INCOMPLETE_ASSET if now - stored.data.modified > ABANDONED_AFTER else None
+    return OLD_ASSET if cutoff is not None and stored.data.modified < cutoff else None
 
 
-def remove_assets(look: Look) -> Iterator[Deed]:
+def delete_assets(context: SweepContext) -> Iterator[SweepAction]:
     """Delete the assets and yield one action per asset."""
-    before = look.before(look.retention.assets_days)
-    needed = {asset for run in look.unfinished for asset in assets_in(run.parameters)}
-    found = ((upload, why(upload, needed, look.now, before)) for upload in uploads(home_store().list(ASSETS)))
-    for upload, reason in list(islice(((upload, reason) for upload, reason in found if reason), MOST)):
-        if not look.dry_run:
+    cutoff = context.cutoff(context.retention.assets_days)
+    referenced = {asset for run in context.unfinished for asset in referenced_assets(run.parameters)}
+    candidates = (
+        (upload, removal_reason(upload, referenced, context.now, cutoff))
+        for upload in group_by_asset(home_store().list(ASSETS_PREFIX))
+    )
+    for upload, reason in list(
+        islice(((upload, reason) for upload, reason in candidates if reason), MAX_ITEMS_PER_RUN)
+    ):
+        if not context.dry_run:
             delete_asset(upload.asset)
-        yield Deed(reason, upload.asset, upload.data.size if upload.data else 0)
+        yield SweepAction(reason, upload.asset, upload.data.size if upload.data else 0)

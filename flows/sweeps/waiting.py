@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
 
-from flows.control import ABORTED, ENDED_AS, EXPIRED, is_past, read_control
-from flows.sweeps.look import Deed, Look
+from flows.control import ENDED_AS_LABEL, EXPIRED_MESSAGE, REASON_ABORTED, is_deadline_passed, read_control
+from flows.sweeps.look import SweepAction, SweepContext
 
 
-def late(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
+def expired(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
     """
     Return the jobs that have passed their deadline and have not started.
 
@@ -26,14 +26,14 @@ def late(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
         if run.state_type == StateType.SCHEDULED
         and run.run_count == 0
         and run.created is not None
-        and is_past(read_control(run.parameters), run.created)
+        and is_deadline_passed(read_control(run.parameters), run.created)
     ]
 
 
-def expire_waiting(look: Look) -> Iterator[Deed]:
+def cancel_expired_jobs(context: SweepContext) -> Iterator[SweepAction]:
     """Cancel the jobs and yield one action per job."""
-    for run in late(look.unfinished):
-        if not look.dry_run:
-            look.client.update_flow_run_labels(run.id, {ENDED_AS: ABORTED})
-            look.client.set_flow_run_state(run.id, Cancelled(message=EXPIRED), force=True)
-        yield Deed(EXPIRED, str(run.id))
+    for run in expired(context.unfinished):
+        if not context.dry_run:
+            context.client.update_flow_run_labels(run.id, {ENDED_AS_LABEL: REASON_ABORTED})
+            context.client.set_flow_run_state(run.id, Cancelled(message=EXPIRED_MESSAGE), force=True)
+        yield SweepAction(EXPIRED_MESSAGE, str(run.id))

@@ -23,20 +23,20 @@ from prefect.states import Cancelled, Crashed
 
 from flows.attempts import count_attempts
 from flows.registry import FLOWS
-from flows.sweeps.look import Deed, Look
+from flows.sweeps.look import SweepAction, SweepContext
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-SILENCE: Final = timedelta(minutes=5)
+SUSPECT_AFTER: Final = timedelta(minutes=5)
 """Time without a heartbeat before a worker is suspected; far above the limits of reaper and automation."""
-PROOF: Final = timedelta(minutes=2)
+CONFIRM_AFTER: Final = timedelta(minutes=2)
 """Further silence required after the mark; a live worker sends a dozen heartbeats in that time."""
-SILENT_SINCE: Final = "musetalk.silent_since"
+SILENT_SINCE_LABEL: Final = "musetalk.silent_since"
 """Label of a suspected run: time at which it was first found silent."""
-WORKER: Final = "prefect.worker.name"
+WORKER_LABEL: Final = "prefect.worker.name"
 """Label of a run: name of the worker that executes it."""
-LOST: Final = "No heartbeat from its worker"
+NO_HEARTBEAT: Final = "No heartbeat from its worker"
 """Kind of action, and start of the state message."""
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -45,7 +45,7 @@ _CLAIMED = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 Verdict = Literal["alive", "suspect", "watched", "lost"]
 
 
-def judge(run: FlowRun, heard: datetime | None, now: datetime) -> Verdict:
+def judge_run(run: FlowRun, last_heartbeat: datetime | None, now: datetime) -> Verdict:
     """
     Decide whether the worker of a run is gone.
 
@@ -59,33 +59,40 @@ def judge(run: FlowRun, heard: datetime | None, now: datetime) -> Verdict:
         lost: end it.
     """
     # a run that was just claimed may not have the label with its worker's name yet
-    signs = [sign for sign in (heard, run.state.timestamp if run.state else None) if sign is not None]
-    last = max(signs, default=datetime.fromtimestamp(0, UTC))
-    if now - last < SILENCE:
+    signs_of_life = [
+        sign for sign in (last_heartbeat, run.state.timestamp if run.state else None) if sign is not None
+    ]
+    last_sign = max(signs_of_life, default=datetime.fromtimestamp(0, UTC))
+    if now - last_sign < SUSPECT_AFTER:
         return "alive"
-    marked = _read_mark(run)
-    if marked is None or marked <= last or marked > now:
+    silent_since = _read_silent_since(run)
+    if silent_since is None or silent_since <= last_sign or silent_since > now:
         return "suspect"
-    return "lost" if now - marked >= PROOF else "watched"
+    return "lost" if now - silent_since >= CONFIRM_AFTER else "watched"
 
 
-def end_zombies(look: Look) -> Iterator[Deed]:
+def end_lost_runs(context: SweepContext) -> Iterator[SweepAction]:
     """Mark silent runs, end those that stayed silent, and yield one action per ended run."""
     pools = {job_type.pool for job_type in FLOWS.values()}  # ignore other projects' runs
-    claimed = [run for run in look.unfinished if run.state_type in _CLAIMED and run.work_pool_name in pools]
-    heard = {pool: _heard(look.client, pool) for pool in {str(run.work_pool_name) for run in claimed}}
+    claimed = [
+        run for run in context.unfinished if run.state_type in _CLAIMED and run.work_pool_name in pools
+    ]
+    heartbeats = {
+        pool: _read_worker_heartbeats(context.client, pool)
+        for pool in {str(run.work_pool_name) for run in claimed}
+    }
     for run in claimed:
-        worker = str(run.labels.get(WORKER, ""))
-        verdict = judge(run, heard[str(run.work_pool_name)].get(worker), look.now)
-        if verdict == "suspect" and not look.dry_run:
-            look.client.update_flow_run_labels(run.id, {SILENT_SINCE: look.now.isoformat()})
-        if verdict == "lost" and _is_still(look.client, run) and not _beats(look, run):
-            if not look.dry_run:
-                _end(look.client, run)
-            yield Deed(LOST, str(run.id))
+        worker = str(run.labels.get(WORKER_LABEL, ""))
+        verdict = judge_run(run, heartbeats[str(run.work_pool_name)].get(worker), context.now)
+        if verdict == "suspect" and not context.dry_run:
+            context.client.update_flow_run_labels(run.id, {SILENT_SINCE_LABEL: context.now.isoformat()})
+        if verdict == "lost" and _is_unchanged(context.client, run) and not _sent_heartbeat(context, run):
+            if not context.dry_run:
+                _end_run(context.client, run)
+            yield SweepAction(NO_HEARTBEAT, str(run.id))
 
 
-def _heard(client: "SyncPrefectClient", pool: str) -> dict[str, datetime]:
+def _read_worker_heartbeats(client: "SyncPrefectClient", pool: str) -> dict[str, datetime]:
     """Return the last heartbeat of each worker of a work pool by worker name."""
     try:
         workers = client.read_workers_for_work_pool(pool)
@@ -94,7 +101,7 @@ def _heard(client: "SyncPrefectClient", pool: str) -> dict[str, datetime]:
     return {worker.name: worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time}
 
 
-def _is_still(client: "SyncPrefectClient", run: FlowRun) -> bool:
+def _is_unchanged(client: "SyncPrefectClient", run: FlowRun) -> bool:
     """Return whether a run is still in the state in which it was read."""
     try:
         return client.read_flow_run(run.id).state_id == run.state_id
@@ -102,28 +109,28 @@ def _is_still(client: "SyncPrefectClient", run: FlowRun) -> bool:
         return False
 
 
-def _beats(look: Look, run: FlowRun) -> bool:
+def _sent_heartbeat(context: SweepContext, run: FlowRun) -> bool:
     """Return whether the run itself sent a heartbeat lately: its process may outlive its worker."""
-    wanted = EventFilter(
-        occurred=EventOccurredFilter(since=look.now - SILENCE, until=look.now),  # pyright: ignore[reportArgumentType]
+    event_filter = EventFilter(
+        occurred=EventOccurredFilter(since=context.now - SUSPECT_AFTER, until=context.now),  # pyright: ignore[reportArgumentType]
         event=EventNameFilter(name=[_HEARTBEAT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
     )
-    return bool(look.client.read_events(wanted, limit=1).events)
+    return bool(context.client.read_events(event_filter, limit=1).events)
 
 
-def _end(client: "SyncPrefectClient", run: FlowRun) -> None:
+def _end_run(client: "SyncPrefectClient", run: FlowRun) -> None:
     if run.state_type == StateType.CANCELLING:
         state = Cancelled(message="Canceled on request; its worker had already ended.")
     else:
-        starts = count_attempts(client.read_flow_run_states(run.id))
-        silent = f"{LOST} for {SILENCE.total_seconds() / 60:.0f} minutes"
-        state = Crashed(message=f"{silent}; attempts so far: {starts}.")
+        attempts = count_attempts(client.read_flow_run_states(run.id))
+        silent = f"{NO_HEARTBEAT} for {SUSPECT_AFTER.total_seconds() / 60:.0f} minutes"
+        state = Crashed(message=f"{silent}; attempts so far: {attempts}.")
     client.set_flow_run_state(run.id, state, force=True)
 
 
-def _read_mark(run: FlowRun) -> datetime | None:
+def _read_silent_since(run: FlowRun) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(run.labels.get(SILENT_SINCE, "")))
+        return datetime.fromisoformat(str(run.labels.get(SILENT_SINCE_LABEL, "")))
     except ValueError:
         return None

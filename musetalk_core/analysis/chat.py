@@ -3,18 +3,18 @@
 from typing import Final
 
 from musetalk_core.analysis.florence import Length
-from musetalk_core.analysis.transformer import Loaded, shown
+from musetalk_core.analysis.transformer import LoadedVlm, to_pillow
 from musetalk_core.types import Image
 
-_MOST_TOKENS: Final[dict[Length, int]] = {"short": 64, "normal": 256, "long": 768}
-_REQUESTS: Final[dict[Length, str]] = {
+_MAX_TOKENS: Final[dict[Length, int]] = {"short": 64, "normal": 256, "long": 768}
+_DESCRIBE_PROMPTS: Final[dict[Length, str]] = {
     "short": "Describe this picture in one short sentence.",
     "normal": "Describe what this picture shows in a few sentences.",
     "long": "Describe in detail what this picture shows: people, things, places, actions and text.",
 }
 
 
-def describe(model: Loaded, bgr: Image, length: Length) -> str:
+def describe(model: LoadedVlm, bgr: Image, length: Length) -> str:
     """
     Return a description of an image.
 
@@ -26,10 +26,10 @@ def describe(model: Loaded, bgr: Image, length: Length) -> str:
     Raises:
         EngineOutOfMemory: the device ran out of memory.
     """
-    return answer(model, bgr, _REQUESTS[length], length)
+    return answer(model, bgr, _DESCRIBE_PROMPTS[length], length)
 
 
-def answer(model: Loaded, bgr: Image, question: str, length: Length) -> str:
+def answer(model: LoadedVlm, bgr: Image, question: str, length: Length) -> str:
     """
     Return the answer to a question about an image.
 
@@ -42,7 +42,7 @@ def answer(model: Loaded, bgr: Image, question: str, length: Length) -> str:
     Raises:
         EngineOutOfMemory: the device ran out of memory.
     """
-    content = [{"type": "image", "image": shown(bgr)}, {"type": "text", "text": question}]
+    content = [{"type": "image", "image": to_pillow(bgr)}, {"type": "text", "text": question}]
     inputs = model.processor.apply_chat_template(
         [{"role": "user", "content": content}],
         add_generation_prompt=True,
@@ -50,6 +50,6 @@ def answer(model: Loaded, bgr: Image, question: str, length: Length) -> str:
         return_dict=True,
         return_tensors="pt",
     )
-    ids = model.generate(inputs, max_new_tokens=_MOST_TOKENS[length])
-    written = ids[:, inputs["input_ids"].shape[1] :]
-    return str(model.processor.batch_decode(written, skip_special_tokens=True)[0]).strip()
+    ids = model.generate(inputs, max_new_tokens=_MAX_TOKENS[length])
+    new_ids = ids[:, inputs["input_ids"].shape[1] :]
+    return str(model.processor.batch_decode(new_ids, skip_special_tokens=True)[0]).strip()

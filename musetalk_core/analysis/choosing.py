@@ -11,17 +11,17 @@ ModelName = Literal[
 
 STARTER: Final = "starter"
 """Name for the small models that are part of the installation."""
-FLORENCE: Final = ("florence-2-large", "florence-2-base")
+FLORENCE_MODELS: Final = ("florence-2-large", "florence-2-base")
 """Models for description, OCR and object detection, not for questions; best first."""
-CHAT: Final = ("qwen3-vl-2b", "smolvlm-500m", "smolvlm-256m")
+CHAT_MODELS: Final = ("qwen3-vl-2b", "smolvlm-500m", "smolvlm-256m")
 """Models for description and questions, without bounding boxes; best first."""
-READER, TAGGER, FACES = "rapidocr", "efficientnet-lite0", "face-mesh"
+READER, TAGGER, FACE_FINDER = "rapidocr", "efficientnet-lite0", "face-mesh"
 # best first
-_DESCRIBERS: Final = ("qwen3-vl-2b", "smolvlm-500m", *FLORENCE, "smolvlm-256m")
+_DESCRIBERS: Final = ("qwen3-vl-2b", "smolvlm-500m", *FLORENCE_MODELS, "smolvlm-256m")
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class ModelAssignment:
     """
     The model for each task of an analysis, by name in the model registry.
 
@@ -35,18 +35,18 @@ class Cast:
         warnings:    for the caller: requested features that are not available.
     """
 
-    describes: str
-    answers: str | None
-    finds: str | None
-    reads: str | None
-    tags: str | None
+    describer: str
+    answerer: str | None
+    detector: str | None
+    reader: str | None
+    tagger: str | None
     warnings: tuple[str, ...]
-    faces: str = FACES
+    face_finder: str = FACE_FINDER
 
 
-def cast_for(
-    asked: str, features: Collection[Feature], has_question: bool, installed: Collection[str]
-) -> Cast:
+def assign_models(
+    requested: str, features: Collection[Feature], has_question: bool, installed: Collection[str]
+) -> ModelAssignment:
     """
     Choose the model for each task of an analysis.
 
@@ -56,22 +56,24 @@ def cast_for(
         has_question: whether the job asks a question.
         installed:    names of the models that can be used.
     """
-    named = (asked,) if asked not in ("auto", STARTER) else ()
-    others = () if asked == STARTER else tuple(name for name in _DESCRIBERS if name in installed)
-    able = (*named, *others)
-    answers = next((name for name in able if name in CHAT), None) if has_question else None
-    finds = next((name for name in able if name in FLORENCE), None)
-    reads = asked if asked in FLORENCE else READER if READER in installed else None
-    tags = TAGGER if TAGGER in installed else None
-    lacks = {"objects": finds is None, "ocr": reads is None, "tags": tags is None}
-    warnings = [f"question_not_answered: {_ANSWERERS}"] if has_question and answers is None else []
-    warnings += [_UNAVAILABLE[feature] for feature in features if lacks.get(feature, False)]
-    return Cast(able[0] if able else STARTER, answers, finds, reads, tags, tuple(warnings))
+    requested_models = (requested,) if requested not in ("auto", STARTER) else ()
+    other_models = () if requested == STARTER else tuple(name for name in _DESCRIBERS if name in installed)
+    candidates = (*requested_models, *other_models)
+    answerer = next((name for name in candidates if name in CHAT_MODELS), None) if has_question else None
+    detector = next((name for name in candidates if name in FLORENCE_MODELS), None)
+    reader = requested if requested in FLORENCE_MODELS else READER if READER in installed else None
+    tagger = TAGGER if TAGGER in installed else None
+    is_missing = {"objects": detector is None, "ocr": reader is None, "tags": tagger is None}
+    warnings = [f"question_not_answered: {_ANSWERERS_HINT}"] if has_question and answerer is None else []
+    warnings += [_UNAVAILABLE_WARNINGS[feature] for feature in features if is_missing.get(feature, False)]
+    return ModelAssignment(
+        candidates[0] if candidates else STARTER, answerer, detector, reader, tagger, tuple(warnings)
+    )
 
 
-_ANSWERERS: Final = f"models that answer questions: {', '.join(reversed(CHAT))}"
-_UNAVAILABLE: Final[dict[Feature, str]] = {
-    "objects": f"feature_unavailable: models that detect objects: {', '.join(reversed(FLORENCE))}",
+_ANSWERERS_HINT: Final = f"models that answer questions: {', '.join(reversed(CHAT_MODELS))}"
+_UNAVAILABLE_WARNINGS: Final[dict[Feature, str]] = {
+    "objects": f"feature_unavailable: models that detect objects: {', '.join(reversed(FLORENCE_MODELS))}",
     "ocr": f"feature_unavailable: models that read text: {READER}, Florence-2",
     "tags": f"feature_unavailable: model that tags images: {TAGGER}",
 }

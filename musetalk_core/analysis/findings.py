@@ -22,7 +22,7 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class DetectedObject:
     """
     An object or face with its bounding box.
 
@@ -55,7 +55,7 @@ class TextLine:
     score: float | None
 
 
-def box_in(points: Float, size: tuple[int, int]) -> Box | None:
+def bounding_box(points: Float, size: tuple[int, int]) -> Box | None:
     """
     Return the bounding box of points, in whole pixels and clipped to the image.
 
@@ -67,11 +67,11 @@ def box_in(points: Float, size: tuple[int, int]) -> Box | None:
         The box; None if it is entirely outside the image.
     """
     low, high = np.floor(points.min(0)), np.ceil(points.max(0))
-    box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(*size)
+    box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clip(*size)
     return None if box.is_empty else box
 
 
-def line_of(text: str, corners: Float, score: float | None, size: tuple[int, int]) -> TextLine | None:
+def make_text_line(text: str, corners: Float, score: float | None, size: tuple[int, int]) -> TextLine | None:
     """
     Create a `TextLine` from the output of an OCR model.
 
@@ -84,8 +84,8 @@ def line_of(text: str, corners: Float, score: float | None, size: tuple[int, int
     Returns:
         The line; None if it has no text or is outside the image.
     """
-    box, said = box_in(corners, size), " ".join(text.split())
-    if box is None or not said:
+    box, normalized = bounding_box(corners, size), " ".join(text.split())
+    if box is None or not normalized:
         return None
     inside = np.clip(np.rint(corners), 0, np.array(size)).astype(int)
-    return TextLine(said, box, tuple((int(x), int(y)) for x, y in inside), score)
+    return TextLine(normalized, box, tuple((int(x), int(y)) for x, y in inside), score)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.weights.layout import Layout
-from musetalk_core.weights.verify import check
+from musetalk_core.weights.layout import LocalModels
+from musetalk_core.weights.verify import check_file
 
 
-def trusted(layout: Layout, name: str) -> dict[str, Path]:
+def verify_bundled(layout: LocalModels, name: str) -> dict[str, Path]:
     """
     Find the files of a model and check size and SHA-256 of each; for small models, since all bytes are read.
 
@@ -19,8 +19,8 @@ def trusted(layout: Layout, name: str) -> dict[str, Path]:
         WeightsInvalid: a file differs from its record in the model registry.
     """
     paths = layout.find(name)
-    for file, path in layout.look(name).found.items():
-        found = check(layout, file, path)
-        if found.is_bad:
-            raise WeightsInvalid(f"{path.name} of {name} {found.detail}; run ./run setup again.", model=name)
+    for file, path in layout.status(name).paths.items():
+        result = check_file(layout, file, path)
+        if result.is_bad:
+            raise WeightsInvalid(f"{path.name} of {name} {result.detail}; run ./run setup again.", model=name)
     return paths

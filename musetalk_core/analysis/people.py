@@ -4,21 +4,21 @@ from typing import Final
 
 import numpy as np
 
-from musetalk_core.analysis.findings import Thing, box_in
-from musetalk_core.faces.detector import detect_within, tiles
-from musetalk_core.faces.finding import FoundFace, confirmed
+from musetalk_core.analysis.findings import DetectedObject, bounding_box
+from musetalk_core.faces.detector import detect_in_areas, search_tiles
+from musetalk_core.faces.finding import VerifiedFace, verify_detections
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Image
 
-MOST: Final = 100
+MAX_CANDIDATES: Final = 100
 """Maximum number of candidates that are verified."""
-_SURE: Final = 0.9
+_MIN_SCORE: Final = 0.9
 """Least score of the mesh for a face: smoke and leaves reach 0.7, faces 0.98."""
-_SAME: Final = 0.5
+_SAME_FACE_SHARE: Final = 0.5
 """A box that is covered by more than this share by a larger face is the same face."""
 
 
-def find_people(bgr: Image) -> list[Thing]:
+def find_all_faces(bgr: Image) -> list[DetectedObject]:
     """
     Find all faces, largest first, in the whole image and in overlapping tiles of two sizes.
 
@@ -32,22 +32,22 @@ def find_people(bgr: Image) -> list[Thing]:
         ModelNotInstalled: a network is missing or damaged.
     """
     height, width = bgr.shape[:2]
-    even = np.pad(bgr, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    picture = Picture.from_bgr(even)
-    areas = [Box(0, 0, picture.width, picture.height), *tiles(picture.width, picture.height)]
-    found: list[Thing] = []
-    for face in confirmed(picture, detect_within(picture, areas), most=MOST):
-        thing = _thing(face, (width, height))
-        if thing is not None and not any(_covers(other.box, thing.box) for other in found):
-            found.append(thing)
-    return found
+    padded = np.pad(bgr, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    picture = Picture.from_bgr(padded)
+    areas = [Box(0, 0, picture.width, picture.height), *search_tiles(picture.width, picture.height)]
+    faces: list[DetectedObject] = []
+    for face in verify_detections(picture, detect_in_areas(picture, areas), max_candidates=MAX_CANDIDATES):
+        detected = _to_detected_object(face, (width, height))
+        if detected is not None and not any(_covers(other.box, detected.box) for other in faces):
+            faces.append(detected)
+    return faces
 
 
-def _thing(face: FoundFace, size: tuple[int, int]) -> Thing | None:
-    box = box_in(face.landmarks, size)
-    return None if box is None or face.score < _SURE else Thing("face", box, face.score)
+def _to_detected_object(face: VerifiedFace, size: tuple[int, int]) -> DetectedObject | None:
+    box = bounding_box(face.landmarks, size)
+    return None if box is None or face.score < _MIN_SCORE else DetectedObject("face", box, face.score)
 
 
 def _covers(larger: Box, box: Box) -> bool:
-    shared, own = larger.shared(box).size, box.size
-    return shared[0] * shared[1] > _SAME * own[0] * own[1]
+    overlap, own_size = larger.intersection(box).size, box.size
+    return overlap[0] * overlap[1] > _SAME_FACE_SHARE * own_size[0] * own_size[1]

@@ -8,17 +8,17 @@ from typing import Any, Final, cast
 import cv2
 import numpy as np
 
-from musetalk_core.analysis.findings import TextLine, line_of
-from musetalk_core.analysis.ordering import in_reading_order
-from musetalk_core.analysis.packaged import trusted
+from musetalk_core.analysis.findings import TextLine, make_text_line
+from musetalk_core.analysis.ordering import sort_by_reading_order
+from musetalk_core.analysis.packaged import verify_bundled
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.types import Float, Image
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.layout import LocalModels
 
-MODEL: Final = "rapidocr"
-READING_VERSION: Final = "2"
+MODEL_NAME: Final = "rapidocr"
+OCR_VERSION: Final = "2"
 """Version of this module in the cache keys of OCR results."""
-_BLANK_AT: Final = 0.01
+_SPACE_THRESHOLD: Final = 0.01
 """
 Least probability of the space class for a space.
 
@@ -27,27 +27,27 @@ of the rest to the space class. Measured: 0.05 still joins words, 0.001 splits t
 """
 
 
-_LEAST: Final = 0.5
-_CLEAR: Final = 0.9
+_MIN_SCORE: Final = 0.5
+_CLEAR_SCORE: Final = 0.9
 """Scores of lines: RapidOCR drops lines below the first; upright text scores above the second."""
-_LONGEST: Final = 2000
+_MAX_SIDE_PX: Final = 2000
 """Maximum longer side of the input in pixels; RapidOCR would scale a larger one down itself, and further."""
-_SLIMMEST: Final = 4
+_MAX_ASPECT_RATIO: Final = 4
 """Maximum ratio of longer to shorter side of the input."""
-_TALL: Final = 1.5
+_VERTICAL_ASPECT_RATIO: Final = 1.5
 """Ratio of height to width from which on RapidOCR treats a line as vertical and rotates it."""
-_SHORT: Final = 2
-_SURE: Final = 0.9
+_SHORT_TEXT_CHARS: Final = 2
+_MIN_SHORT_TEXT_SCORE: Final = 0.9
 """Least score of a line of one or two characters: stripes and stars are read as such, with lower scores."""
 
-_Found = tuple[str, Float, float]
+_OcrLine = tuple[str, Float, float]
 """A line's text, its (4, 2) corners and its score."""
 
 
-class Reader:
+class OcrReader:
     """A loaded OCR model. Thread-safe: calls are serialized by a lock."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: LocalModels) -> None:
         """
         Verify the model's files and load them.
 
@@ -55,22 +55,22 @@ class Reader:
             ModelNotInstalled: the package is missing.
             WeightsInvalid: a file differs from its record in the model registry.
         """
-        paths = trusted(layout, MODEL)
+        paths = verify_bundled(layout, MODEL_NAME)
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  read once, when onnxruntime is imported
         try:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise ModelNotInstalled(
                 f"Reading text requires the package rapidocr-onnxruntime ({error}); run ./run setup.",
-                model=MODEL,
+                model=MODEL_NAME,
             ) from error
         self._engine: Any = RapidOCR(
             det_model_path=str(paths["detector"]),
             rec_model_path=str(paths["reader"]),
             cls_model_path=str(paths["direction"]),
         )
-        recogniser: Any = self._engine.text_rec
-        recogniser.postprocess_op = _Mending(recogniser.postprocess_op)
+        recognizer: Any = self._engine.text_rec
+        recognizer.postprocess_op = _SpaceRestoringDecoder(recognizer.postprocess_op)
         self._lock = threading.Lock()
 
     def read(self, bgr: Image) -> list[TextLine]:
@@ -85,28 +85,32 @@ class Reader:
         """
         size = bgr.shape[1], bgr.shape[0]
         with self._lock:
-            upright = self._found(bgr)
-            over = self._found(np.ascontiguousarray(bgr[::-1, ::-1])) if _is_doubtful(upright) else []
-        if _letters(over) > _letters(upright):
-            upright = [(text, np.array(size) - corners, score) for text, corners, score in over]
-        lines = (line_of(text, corners, score, size) for text, corners, score in upright)
-        return in_reading_order([line for line in lines if line is not None and _is_text(line)])
+            found_lines = self._run_ocr(bgr)
+            rotated = (
+                self._run_ocr(np.ascontiguousarray(bgr[::-1, ::-1])) if _is_doubtful(found_lines) else []
+            )
+        if _weighted_letters(rotated) > _weighted_letters(found_lines):
+            found_lines = [(text, np.array(size) - corners, score) for text, corners, score in rotated]
+        lines = (make_text_line(text, corners, score, size) for text, corners, score in found_lines)
+        return sort_by_reading_order([line for line in lines if line is not None and _is_text(line)])
 
-    def _found(self, bgr: Image) -> list[_Found]:
-        fitted, scale = _fitted(bgr)
-        found, _ = self._engine(fitted, use_cls=False)
-        rows = cast(list[Any], found or [])
-        return [(str(t), _as_read(np.asarray(c, np.float32)) * scale, float(score)) for c, t, score in rows]
+    def _run_ocr(self, bgr: Image) -> list[_OcrLine]:
+        fitted, scale = _fit_to_reader(bgr)
+        ocr_rows, _ = self._engine(fitted, use_cls=False)
+        rows = cast(list[Any], ocr_rows or [])
+        return [
+            (str(t), _orient_corners(np.asarray(c, np.float32)) * scale, float(score)) for c, t, score in rows
+        ]
 
 
-def _as_read(corners: Float) -> Float:
+def _orient_corners(corners: Float) -> Float:
     """Reorder (4, 2) corners to start at the line's own top left: for a vertical line, the upper right."""
     sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
-    tall = max(sides[1], sides[3]) >= _TALL * max(sides[0], sides[2])
-    return np.roll(corners, -1, axis=0) if tall else corners
+    is_vertical = max(sides[1], sides[3]) >= _VERTICAL_ASPECT_RATIO * max(sides[0], sides[2])
+    return np.roll(corners, -1, axis=0) if is_vertical else corners
 
 
-def _fitted(bgr: Image) -> tuple[Image, Float]:
+def _fit_to_reader(bgr: Image) -> tuple[Image, Float]:
     """
     Scale a large image down and pad a narrow one at its last row or column, so that coordinates do not shift.
 
@@ -116,35 +120,35 @@ def _fitted(bgr: Image) -> tuple[Image, Float]:
         The image to read, and the factors (x, y) that convert its coordinates to those of `bgr`.
     """
     height, width = bgr.shape[:2]
-    scale = min(1.0, _LONGEST / max(height, width))
+    scale = min(1.0, _MAX_SIDE_PX / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = bgr if scale == 1 else np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-    least = -(-max(size) // _SLIMMEST)
-    border = ((0, max(0, least - size[1])), (0, max(0, least - size[0])), (0, 0))
+    min_side = -(-max(size) // _MAX_ASPECT_RATIO)
+    border = ((0, max(0, min_side - size[1])), (0, max(0, min_side - size[0])), (0, 0))
     return np.pad(small, border, mode="edge"), np.array([width / size[0], height / size[1]], np.float32)
 
 
-def _letters(found: Sequence[_Found]) -> float:
+def _weighted_letters(lines: Sequence[_OcrLine]) -> float:
     """Return the number of characters read, each weighted by its line's score above the minimum."""
-    return sum(len(text) * max(0.0, score - _LEAST) for text, _, score in found)
+    return sum(len(text) * max(0.0, score - _MIN_SCORE) for text, _, score in lines)
 
 
-def _is_doubtful(found: Sequence[_Found]) -> bool:
+def _is_doubtful(lines: Sequence[_OcrLine]) -> bool:
     """Return whether the mean score per character is below that of upright text."""
-    count = sum(len(text) for text, _, _ in found)
-    return bool(found) and _letters(found) < (_CLEAR - _LEAST) * count
+    count = sum(len(text) for text, _, _ in lines)
+    return bool(lines) and _weighted_letters(lines) < (_CLEAR_SCORE - _MIN_SCORE) * count
 
 
 def _is_text(line: TextLine) -> bool:
-    return len(line.text) > _SHORT or (line.score or 0.0) >= _SURE
+    return len(line.text) > _SHORT_TEXT_CHARS or (line.score or 0.0) >= _MIN_SHORT_TEXT_SCORE
 
 
-class _Mending:
+class _SpaceRestoringDecoder:
     """RapidOCR's decoder, with spaces inserted where the network gives a space enough probability."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
-        self._blank: int = len(decoder.character) - 1
+        self._space_class: int = len(decoder.character) - 1
 
     def __call__(self, scores: Float, *more: Any, **options: Any) -> Any:
         """
@@ -155,10 +159,10 @@ class _Mending:
             more:    further arguments of the wrapped decoder.
             options: keyword arguments of the wrapped decoder.
         """
-        mended = scores.copy()
-        blank = mended[..., self._blank]
-        blank[(scores.argmax(axis=2) == 0) & (blank > _BLANK_AT)] = 1.0
-        return self._decoder(mended, *more, **options)
+        adjusted = scores.copy()
+        space_scores = adjusted[..., self._space_class]
+        space_scores[(scores.argmax(axis=2) == 0) & (space_scores > _SPACE_THRESHOLD)] = 1.0
+        return self._decoder(adjusted, *more, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._decoder, name)

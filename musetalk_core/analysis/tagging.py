@@ -8,27 +8,27 @@ import numpy as np
 import torch
 
 from musetalk_core.analysis.findings import Tag
-from musetalk_core.analysis.packaged import trusted
+from musetalk_core.analysis.packaged import verify_bundled
 from musetalk_core.errors import ModelNotInstalled
-from musetalk_core.nets.checkpoint import fill, read_tensors
+from musetalk_core.nets.checkpoint import assign_weights, read_tensors
 from musetalk_core.types import Float, Image
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.layout import LocalModels
 
-MODEL: Final = "efficientnet-lite0"
-MOST: Final = 10
+MODEL_NAME: Final = "efficientnet-lite0"
+MAX_TAGS: Final = 10
 """Maximum number of tags per image."""
-LEAST: Final = 0.02
+MIN_SCORE: Final = 0.02
 """Least score of a tag."""
-_LABELS: Final = Path(__file__).resolve().parents[1] / "models" / "imagenet_labels.txt"
-_SHORT_SIDE, _SQUARE = 256, 224
-_MIDDLE, _SCALE = 0.498, 0.502
+_LABELS_PATH: Final = Path(__file__).resolve().parents[1] / "models" / "imagenet_labels.txt"
+_RESIZE_SIDE_PX, _CROP_SIDE_PX = 256, 224
+_MEAN, _STD = 0.498, 0.502
 """Mean and scale of pixel values (0..1) in training."""
 
 
 class Tagger:
     """A loaded classifier. Stateless, so threads may share it."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: LocalModels) -> None:
         """
         Verify the model's file and load it.
 
@@ -36,19 +36,20 @@ class Tagger:
             ModelNotInstalled: a package is missing.
             WeightsInvalid: the file differs from its record in the model registry.
         """
-        weights = trusted(layout, MODEL)["weights"]
+        weights = verify_bundled(layout, MODEL_NAME)["weights"]
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Tags require the package efficientnet-lite-pytorch ({error}); run ./run setup.", model=MODEL
+                f"Tags require the package efficientnet-lite-pytorch ({error}); run ./run setup.",
+                model=MODEL_NAME,
             ) from error
-        made: Any = EfficientNet
+        factory: Any = EfficientNet
         with torch.device("meta"):
-            net = cast(torch.nn.Module, made.from_name("efficientnet-lite0"))
-        fill(net, read_tensors(weights), weights)
+            net = cast(torch.nn.Module, factory.from_name("efficientnet-lite0"))
+        assign_weights(net, read_tensors(weights), weights)
         self._net = net.eval()
-        self._labels = _LABELS.read_text(encoding="utf-8").splitlines()
+        self._labels = _LABELS_PATH.read_text(encoding="utf-8").splitlines()
 
     def tags(self, bgr: Image) -> list[Tag]:
         """
@@ -61,19 +62,21 @@ class Tagger:
             At most 10 tags with a score of at least 0.02, highest first.
         """
         with torch.inference_mode():
-            logits: Any = self._net(torch.from_numpy(_square(bgr))[None])
+            logits: Any = self._net(torch.from_numpy(_center_crop(bgr))[None])
             scores = torch.softmax(logits[0].float(), dim=0)
-            best = torch.topk(scores, MOST)
+            best = torch.topk(scores, MAX_TAGS)
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [Tag(self._labels[index], float(score)) for index, score in pairs if score >= LEAST]
+        return [Tag(self._labels[index], float(score)) for index, score in pairs if score >= MIN_SCORE]
 
 
-def _square(bgr: Image) -> Float:
+def _center_crop(bgr: Image) -> Float:
     """Return the central square, 224/256 of the shorter side, as (3, 224, 224) float32 RGB, normalized."""
     height, width = bgr.shape[:2]
-    side = max(1, round(min(height, width) * _SQUARE / _SHORT_SIDE))
+    side = max(1, round(min(height, width) * _CROP_SIDE_PX / _RESIZE_SIDE_PX))
     left, top = (width - side) // 2, (height - side) // 2
-    smooth = cv2.INTER_AREA if side > 2 * _SQUARE else cv2.INTER_CUBIC
-    middle = cv2.resize(bgr[top : top + side, left : left + side], (_SQUARE, _SQUARE), interpolation=smooth)
-    scaled = (middle[..., ::-1].astype(np.float32) / 255 - _MIDDLE) / _SCALE
+    interpolation = cv2.INTER_AREA if side > 2 * _CROP_SIDE_PX else cv2.INTER_CUBIC
+    middle = cv2.resize(
+        bgr[top : top + side, left : left + side], (_CROP_SIDE_PX, _CROP_SIDE_PX), interpolation=interpolation
+    )
+    scaled = (middle[..., ::-1].astype(np.float32) / 255 - _MEAN) / _STD
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)

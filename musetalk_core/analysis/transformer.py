@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from musetalk_core.errors import EngineOutOfMemory, ModelNotInstalled, WeightsInvalid
-from musetalk_core.machine import Machine
-from musetalk_core.nets.checkpoint import release_files
+from musetalk_core.machine import RuntimeConfig
+from musetalk_core.nets.checkpoint import copy_out_of_mapped_files
 from musetalk_core.nets.device import Device, choose_device
-from musetalk_core.nets.shelf import loaded_model
+from musetalk_core.nets.shelf import get_loaded_model
 from musetalk_core.types import Image
 from musetalk_core.weights.linked_folder import linked_folder
 from musetalk_core.weights.pins import PinnedModel
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image as PillowImage
 
-_LONGEST_SIDE: Final = 2048
+_MAX_SIDE_PX: Final = 2048
 """Maximum longer side in pixels; some models split larger images into more tiles than fit in memory."""
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedVlm:
     """
     A loaded vision-language model with its processor.
 
@@ -58,7 +58,7 @@ class Loaded:
             EngineOutOfMemory: the device ran out of memory.
         """
         placed = {
-            name: value.to(self.device.place, self.net.dtype if value.is_floating_point() else None)
+            name: value.to(self.device.torch_device, self.net.dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
         }
         try:
@@ -68,7 +68,7 @@ class Loaded:
             raise EngineOutOfMemory("The device ran out of memory for this model and image.") from error
 
 
-def load(name: str, machine: Machine, pinned: PinnedModel | None = None) -> Loaded:
+def load_vlm(name: str, machine: RuntimeConfig, pinned: PinnedModel | None = None) -> LoadedVlm:
     """
     Return a model of this process from the model cache; load it at first use.
 
@@ -84,14 +84,16 @@ def load(name: str, machine: Machine, pinned: PinnedModel | None = None) -> Load
         InputError: the configured device does not exist.
     """
     device = choose_device(machine.device, machine.precision)
-    if device.place.type == "cuda" and machine.precision == "auto" and torch.cuda.is_bf16_supported():
-        device = Device(device.place, torch.bfloat16)  # as trained; float16 overflows
+    if device.torch_device.type == "cuda" and machine.precision == "auto" and torch.cuda.is_bf16_supported():
+        device = Device(device.torch_device, torch.bfloat16)  # as trained; float16 overflows
     if pinned is None:
-        (pinned,) = machine.layout.pin(name)
-    return loaded_model(machine, pinned, (device.name,), lambda files: _load(name, files, device))
+        (pinned,) = machine.local_models.pin(name)
+    return get_loaded_model(
+        machine, pinned, (device.name,), lambda files: _load_from_files(name, files, device)
+    )
 
 
-def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
+def _load_from_files(name: str, files: Mapping[str, Path], device: Device) -> LoadedVlm:
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
@@ -116,16 +118,16 @@ def _load(name: str, files: Mapping[str, Path], device: Device) -> Loaded:
         raise WeightsInvalid(
             f"{name} in {files['config'].parent} cannot be loaded: {_first_line(error)}", model=name
         ) from error
-    net = net.to(device.place).eval()
-    release_files(net)
-    return Loaded(net, processor, device)
+    net = net.to(device.torch_device).eval()
+    copy_out_of_mapped_files(net)
+    return LoadedVlm(net, processor, device)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def shown(bgr: Image) -> PillowImage:
+def to_pillow(bgr: Image) -> PillowImage:
     """
     Convert an image to Pillow (RGB), as processors expect it.
 
@@ -134,7 +136,7 @@ def shown(bgr: Image) -> PillowImage:
     """
     from PIL import Image as Pillow
 
-    scale = _LONGEST_SIDE / max(bgr.shape[:2])
+    scale = _MAX_SIDE_PX / max(bgr.shape[:2])
     if scale < 1:
         size = max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale))
         bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from musetalk_core.errors import EngineOutOfMemory, InputError, WeightsInvalid
-from musetalk_core.machine import Machine
-from musetalk_core.nets.checkpoint import release_files
+from musetalk_core.machine import RuntimeConfig
+from musetalk_core.nets.checkpoint import copy_out_of_mapped_files
 from musetalk_core.nets.device import Device, choose_device
-from musetalk_core.nets.shelf import loaded_model
+from musetalk_core.nets.shelf import get_loaded_model
 from musetalk_core.types import VOICE_RATE_HZ, Float
 from musetalk_core.weights.linked_folder import linked_folder
 from musetalk_core.weights.pins import PinnedModel
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
     from transformers import CsmForConditionalGeneration, CsmProcessor
 
-MODEL: Final = "csm-1b"
+MODEL_NAME: Final = "csm-1b"
 """Name in the model registry."""
 RATE_HZ: Final = VOICE_RATE_HZ
 FRAME_S: Final = 0.08
 """Length of one generation step in seconds: all codebooks of 80 ms of sound."""
 
-_MARKS: Final = re.compile(r"<\|.*?\|>|<\||\|>")
+_SPECIAL_TOKENS: Final = re.compile(r"<\|.*?\|>|<\||\|>")
 
-_speaking = threading.Lock()
+_generate_lock = threading.Lock()
 """Allows one generation at a time per process: sampling uses torch's global random state."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class ContextTurn:
     """An earlier utterance given as context: its exact words and (S,) float32 samples at 24 kHz, mono."""
 
     text: str
@@ -56,7 +56,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class Generation:
     """
     The result of one generation.
 
@@ -72,15 +72,15 @@ class Spoken:
 class Csm:
     """A loaded CSM model: its networks, its processor and its device."""
 
-    def __init__(self, model: CsmForConditionalGeneration, reader: CsmProcessor, device: Device) -> None:
-        self.model, self._reader, self._device = model, reader, device
+    def __init__(self, model: CsmForConditionalGeneration, processor: CsmProcessor, device: Device) -> None:
+        self.model, self._processor, self._device = model, processor, device
 
     @property
-    def positions(self) -> int:
+    def max_positions(self) -> int:
         """Context length: the most text tokens and audio frames of one utterance, context included."""
         return int(self.model.config.max_position_embeddings)
 
-    def fitting(self, context: Sequence[Turn], text: str, frames: int) -> list[Turn]:
+    def trim_context(self, context: Sequence[ContextTurn], text: str, frames: int) -> list[ContextTurn]:
         """
         Return the turns that fit into the context length together with the text and the frames to generate.
 
@@ -95,37 +95,45 @@ class Csm:
         Raises:
             InputError: the voice prompt and the text alone are too long.
         """
-        kept = list(context)
-        while (length := self._length(kept, text)) + frames > self.positions:
-            if len(kept) < 2:
+        kept_turns = list(context)
+        while (length := self._prompt_length(kept_turns, text)) + frames > self.max_positions:
+            if len(kept_turns) < 2:
                 raise InputError(
                     "The reference recording, its text and the sentence together exceed the context length of"
                     " the speech model; send a shorter recording.",
-                    positions=self.positions,
+                    positions=self.max_positions,
                     needed=length + frames,
                 )
-            del kept[1]
-        return kept
+            del kept_turns[1]
+        return kept_turns
 
-    def _length(self, context: Sequence[Turn], text: str) -> int:
-        return int(self._read(context, text)["input_ids"].shape[1])
+    def _prompt_length(self, context: Sequence[ContextTurn], text: str) -> int:
+        return int(self._encode_prompt(context, text)["input_ids"].shape[1])
 
-    def _read(self, context: Sequence[Turn], text: str) -> Mapping[str, torch.Tensor]:
-        reader: Any = self._reader
-        words, sounds = reader.tokenizer, [turn.samples for turn in context]
-        bos, eos, sound = words.bos_token, words.eos_token, reader.audio_token + reader.audio_eos_token
-        said = "".join(f"{bos}[0]{_plain(turn.text)}{eos}{sound}" for turn in context)
-        return reader(text=f"{said}{bos}[0]{_plain(text)}{eos}", audio=sounds or None)
+    def _encode_prompt(self, context: Sequence[ContextTurn], text: str) -> Mapping[str, torch.Tensor]:
+        processor: Any = self._processor
+        tokenizer, recordings = processor.tokenizer, [turn.samples for turn in context]
+        bos, eos, audio_tokens = (
+            tokenizer.bos_token,
+            tokenizer.eos_token,
+            processor.audio_token + processor.audio_eos_token,
+        )
+        context_text = "".join(
+            f"{bos}[0]{_strip_special_tokens(turn.text)}{eos}{audio_tokens}" for turn in context
+        )
+        return processor(
+            text=f"{context_text}{bos}[0]{_strip_special_tokens(text)}{eos}", audio=recordings or None
+        )
 
-    def say(
+    def generate(
         self,
         text: str,
-        context: Sequence[Turn],
+        context: Sequence[ContextTurn],
         frames: int,
         sampling: Sampling,
         seed: int,
         on_frame: Callable[[int], None] = lambda _: None,
-    ) -> Spoken:
+    ) -> Generation:
         """
         Generate a sentence once.
 
@@ -141,40 +149,49 @@ class Csm:
         Raises:
             EngineOutOfMemory: the device ran out of memory.
         """
-        place = self._device.place
+        torch_device = self._device.torch_device
         inputs = {
-            name: part.to(place, dtype=self._device.dtype if part.is_floating_point() else None)
-            for name, part in self._read(context, text).items()
+            name: part.to(torch_device, dtype=self._device.dtype if part.is_floating_point() else None)
+            for name, part in self._encode_prompt(context, text).items()
         }
-        choose: dict[str, Any] = {"do_sample": sampling.temperature > 0}
+        sampling_options: dict[str, Any] = {"do_sample": sampling.temperature > 0}
         if sampling.temperature > 0:
-            choose |= {"temperature": sampling.temperature, "top_k": sampling.topk}
-        both = choose | {f"depth_decoder_{name}": value for name, value in choose.items()}
+            sampling_options |= {"temperature": sampling.temperature, "top_k": sampling.topk}
+        generate_options = sampling_options | {
+            f"depth_decoder_{name}": value for name, value in sampling_options.items()
+        }
         model: Any = self.model
-        with _speaking, _seeded(seed, place), _memory_errors(), torch.inference_mode():
-            made = model.generate(**inputs, **both, max_new_tokens=frames, streamer=_Frames(on_frame))
-            return self._heard(made[0])
+        with (
+            _generate_lock,
+            _seeded_random(seed, torch_device),
+            _translate_memory_errors(),
+            torch.inference_mode(),
+        ):
+            batch_codes = model.generate(
+                **inputs, **generate_options, max_new_tokens=frames, streamer=_FrameCounter(on_frame)
+            )
+            return self._decode_codes(batch_codes[0])
 
-    def _heard(self, codes: torch.Tensor) -> Spoken:
+    def _decode_codes(self, codes: torch.Tensor) -> Generation:
         """Decode (T, codebooks) codes up to the end frame: all codebooks but the last hold the end token."""
         codec: Any = self.model.codec_model
         end: Any = self.model.config.codebook_eos_token_id
-        ends = codes[:, :-1].eq(end).all(-1).nonzero()
-        codes = codes[: int(ends[0])] if len(ends) else codes
+        end_frames = codes[:, :-1].eq(end).all(-1).nonzero()
+        codes = codes[: int(end_frames[0])] if len(end_frames) else codes
         if not len(codes):
-            return Spoken(np.zeros(0, np.float32), ended=True)
+            return Generation(np.zeros(0, np.float32), ended=True)
         # codes beyond the codec's codebook are padding that the model may still sample
         codes = codes.clamp(max=codec.config.codebook_size - 1)
-        sound = codec.decode(codes.T[None]).audio_values[0, 0]
-        return Spoken(sound.float().cpu().numpy(), ended=bool(len(ends)))
+        waveform = codec.decode(codes.T[None]).audio_values[0, 0]
+        return Generation(waveform.float().cpu().numpy(), ended=bool(len(end_frames)))
 
 
-def _plain(text: str) -> str:
+def _strip_special_tokens(text: str) -> str:
     """Replace special tokens of the processor, such as the audio token, by spaces."""
-    return _MARKS.sub(" ", text)
+    return _SPECIAL_TOKENS.sub(" ", text)
 
 
-class _Frames:
+class _FrameCounter:
     """A streamer for transformers' `generate` that reports the number of frames generated."""
 
     def __init__(self, on_frame: Callable[[int], None]) -> None:
@@ -191,30 +208,30 @@ class _Frames:
 
 
 @contextmanager
-def _seeded(seed: int, place: torch.device) -> Generator[None]:
-    cards = [place] if place.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards):
+def _seeded_random(seed: int, torch_device: torch.device) -> Generator[None]:
+    cuda_devices = [torch_device] if torch_device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda_devices):
         torch.manual_seed(seed)
         yield
 
 
 @contextmanager
-def _memory_errors() -> Generator[None]:
+def _translate_memory_errors() -> Generator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise EngineOutOfMemory("The device ran out of memory during speech generation.") from error
 
 
-def voice_device(machine: Machine) -> Device:
+def choose_csm_device(machine: RuntimeConfig) -> Device:
     """Return device and precision: on a GPU bfloat16, as trained, unless a precision is configured."""
     device = choose_device(machine.device, machine.precision)
-    if machine.precision == "auto" and device.place.type == "cuda":
-        return Device(device.place, torch.bfloat16)
+    if machine.precision == "auto" and device.torch_device.type == "cuda":
+        return Device(device.torch_device, torch.bfloat16)
     return device
 
 
-def csm(machine: Machine, pinned: PinnedModel | None = None) -> Csm:
+def load_csm(machine: RuntimeConfig, pinned: PinnedModel | None = None) -> Csm:
     """
     Return the model of this process; load it if it is not in the model cache.
 
@@ -227,13 +244,13 @@ def csm(machine: Machine, pinned: PinnedModel | None = None) -> Csm:
         ModelChanged: the files differ from the pinned ones.
         WeightsInvalid: the files are damaged or not a CSM model.
     """
-    device = voice_device(machine)
+    device = choose_csm_device(machine)
     if pinned is None:
-        (pinned,) = machine.layout.pin(MODEL)
-    return loaded_model(machine, pinned, (device.name,), lambda files: _load(files, device))
+        (pinned,) = machine.local_models.pin(MODEL_NAME)
+    return get_loaded_model(machine, pinned, (device.name,), lambda files: _load_from_files(files, device))
 
 
-def _load(files: Mapping[str, Path], device: Device) -> Csm:
+def _load_from_files(files: Mapping[str, Path], device: Device) -> Csm:
     """Load the model from files in Hugging Face's layout; no network access."""
     from safetensors import SafetensorError
     from transformers import CsmForConditionalGeneration, CsmProcessor
@@ -242,23 +259,23 @@ def _load(files: Mapping[str, Path], device: Device) -> Csm:
     logging.disable_progress_bar()
     try:
         with linked_folder(files.values()) as folder:
-            reader: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
-            load: Any = CsmForConditionalGeneration.from_pretrained
-            model, told = load(
+            processor: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
+            from_pretrained: Any = CsmForConditionalGeneration.from_pretrained
+            model, loading_info = from_pretrained(
                 folder,
                 dtype=device.dtype,
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
             )
-        if told["missing_keys"] or told["mismatched_keys"]:
-            raise ValueError(f"{len(told['missing_keys'])} weights are missing")  # noqa: TRY301  one message
+        if loading_info["missing_keys"] or loading_info["mismatched_keys"]:
+            raise ValueError(f"{len(loading_info['missing_keys'])} weights are missing")  # noqa: TRY301  one message
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise WeightsInvalid(
-            f"The files of {MODEL} cannot be loaded ({str(error).splitlines()[0][:200]}); run:"
-            f" musetalk weights verify {MODEL}",
-            model=MODEL,
+            f"The files of {MODEL_NAME} cannot be loaded ({str(error).splitlines()[0][:200]}); run:"
+            f" musetalk weights verify {MODEL_NAME}",
+            model=MODEL_NAME,
         ) from error
-    model = model.to(device.place).eval()
-    release_files(model)
-    return Csm(model, reader, device)
+    model = model.to(device.torch_device).eval()
+    copy_out_of_mapped_files(model)
+    return Csm(model, processor, device)

@@ -5,25 +5,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from musetalk_core.csm.model import FRAME_S, RATE_HZ, Csm, Sampling, Spoken, Turn
+from musetalk_core.csm.model import FRAME_S, RATE_HZ, ContextTurn, Csm, Generation, Sampling
 from musetalk_core.errors import EngineError
-from musetalk_core.speech.tidy import levelled, without_ends
+from musetalk_core.speech.tidy import normalize_loudness, trim_silence
 from musetalk_core.types import Float
 
-READING_VERSION: Final = "1"
+GENERATION_VERSION: Final = "1"
 """Version of this module in the cache keys of spoken sentences."""
-TRIES: Final = 4
+MAX_ATTEMPTS: Final = 4
 _CHARS_PER_S: Final = 15.0
 """Characters per second of unhurried English."""
-_SLOWEST: Final = 0.5
+_MIN_SPEED: Final = 0.5
 """A sentence that takes more than twice its expected time plus one second is assumed never to end."""
-_QUICKEST: Final = 3.5
+_MAX_SPEED: Final = 3.5
 """A sentence that takes less than 2/7 of its expected time is assumed to be incomplete."""
-_LEAST_FRAMES: Final = 15
+_MIN_FRAMES: Final = 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class SpokenSentence:
     """
     A generated sentence after trimming and loudness normalization.
 
@@ -34,35 +34,35 @@ class Reading:
     """
 
     samples: Float
-    tries: int
-    doubt: str
+    attempts: int
+    warning: str
 
 
-def longest_text(longest_s: float) -> int:
+def max_text_chars(max_duration_s: float) -> int:
     """Return the number of characters that are certain to fit into a duration, spoken slowly; at least 20."""
-    return max(20, int((longest_s - 1) * _CHARS_PER_S * 0.85))
+    return max(20, int((max_duration_s - 1) * _CHARS_PER_S * 0.85))
 
 
-def budget(text: str, longest_s: float) -> int:
+def frame_limit(text: str, max_duration_s: float) -> int:
     """
     Return the maximum number of frames for a text.
 
     Twice the expected duration plus one second, at most `max_duration_s` seconds, at least 15 frames.
     """
-    seconds = min(longest_s, 1 + len(text) / (_CHARS_PER_S * _SLOWEST))
-    return max(_LEAST_FRAMES, math.floor(seconds / FRAME_S))
+    seconds = min(max_duration_s, 1 + len(text) / (_CHARS_PER_S * _MIN_SPEED))
+    return max(_MIN_FRAMES, math.floor(seconds / FRAME_S))
 
 
-def read(
+def generate_with_retries(
     voice: Csm,
     text: str,
-    context: Sequence[Turn],
+    context: Sequence[ContextTurn],
     *,
-    longest_s: float,
+    max_duration_s: float,
     sampling: Sampling,
     seed: int,
     on_frame: Callable[[int], None] = lambda _: None,
-) -> Reading:
+) -> SpokenSentence:
     """
     Generate a sentence; retry with another seed if the result is empty, far too short or without an end.
 
@@ -82,30 +82,32 @@ def read(
         EngineError: every attempt was empty.
         InputError: the voice prompt is too long for the model.
     """
-    frames = budget(text, longest_s)
-    kept = voice.fitting(context, text, frames)
-    made: list[tuple[int, Spoken]] = []
-    for number in range(TRIES):
-        spoken = voice.say(text, kept, frames, sampling, seed + number, on_frame)
-        made.append((_faults(spoken, text), spoken))
-        if made[-1][0] == 0 or sampling.temperature == 0:  # without sampling every attempt is the same
+    frames = frame_limit(text, max_duration_s)
+    kept_turns = voice.trim_context(context, text, frames)
+    ranked: list[tuple[int, Generation]] = []
+    for attempt in range(MAX_ATTEMPTS):
+        generation = voice.generate(text, kept_turns, frames, sampling, seed + attempt, on_frame)
+        ranked.append((_fault_rank(generation, text), generation))
+        if ranked[-1][0] == 0 or sampling.temperature == 0:  # without sampling every attempt is the same
             break
-    faults, best = min(made, key=lambda one: one[0])
+    rank, best = min(ranked, key=lambda one: one[0])
     if not len(best.samples):
-        raise EngineError(f"The speech model made no sound for {text[:60]!r} in {len(made)} attempts.")
-    return Reading(
-        levelled(without_ends(best.samples, RATE_HZ), RATE_HZ), tries=len(made), doubt=_DOUBTS[faults]
+        raise EngineError(f"The speech model made no sound for {text[:60]!r} in {len(ranked)} attempts.")
+    return SpokenSentence(
+        normalize_loudness(trim_silence(best.samples, RATE_HZ), RATE_HZ),
+        attempts=len(ranked),
+        warning=_WARNINGS[rank],
     )
 
 
-_DOUBTS: Final = ("", "it is shorter than expected for its text", "it did not end in time and was cut off")
+_WARNINGS: Final = ("", "it is shorter than expected for its text", "it did not end in time and was cut off")
 
 
-def _faults(spoken: Spoken, text: str) -> int:
+def _fault_rank(generation: Generation, text: str) -> int:
     """Rank a generation: 0 good, 1 too short, 2 without an end, 3 empty."""
-    seconds = len(spoken.samples) / RATE_HZ
+    seconds = len(generation.samples) / RATE_HZ
     if not seconds:
         return 3
-    if not spoken.ended:
+    if not generation.ended:
         return 2
-    return int(seconds < len(text) / (_CHARS_PER_S * _QUICKEST))
+    return int(seconds < len(text) / (_CHARS_PER_S * _MAX_SPEED))

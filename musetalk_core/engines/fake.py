@@ -6,17 +6,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from musetalk_core.engine import Conditioning, Counts, Encoded, FaceFrame, Stage, Traits
-from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.engine import Conditioning, EncodedFace, EngineCapabilities, FaceFrame, RenderStats, Stage
+from musetalk_core.faces.following import FaceChoice, FaceTracker
 from musetalk_core.faces.models import FACE_MESH
 from musetalk_core.faces.oval import oval_mask
-from musetalk_core.faces.tracking import Tracker
-from musetalk_core.rows import RowReader
+from musetalk_core.faces.tracking import MeshTracker
+from musetalk_core.rows import Float32RowReader
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import SPEECH_RATE_HZ, Box, Float, Image, Mask
 
-_SIDE = 256
+_CROP_SIZE_PX = 256
 
 
 class FakeEngine:
@@ -27,19 +27,19 @@ class FakeEngine:
     """
 
     name = "fake"
-    traits = Traits(needs_crops=True, in_threads=True, record_size=2)
+    capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=2)
 
-    counts = Counts()
+    render_stats = RenderStats()
     models = (FACE_MESH,)
 
-    def made_by(self, stage: Stage) -> Mapping[str, object]:
+    def cache_fingerprint(self, stage: Stage) -> Mapping[str, object]:
         """Return the engine's name for every stage; the engine has no weights and no parameters."""
         del stage
         return {"engine": self.name}
 
-    def follow_faces(self, choice: FaceChoice) -> Follower:
+    def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Track the 468-point face mesh."""
-        return Tracker(choice)
+        return MeshTracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
         """Return the box around a (468, 2) mesh in pixels, clipped to the picture, on even coordinates."""
@@ -47,41 +47,46 @@ class FakeEngine:
         box = Box(
             int(low[0]), int(low[1]), max(int(high[0]), int(low[0]) + 1), max(int(high[1]), int(low[1]) + 1)
         )
-        return box.clipped(width, height).evened().clipped(width, height)
+        return box.clip(width, height).align_even().clip(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
         """Yield (2,) float32 per face: frame number and mean grey level of the crop, 0..255."""
         for face in faces:
-            yield Encoded(np.array([face.index, face.crop.mean()], np.float32))
+            yield EncodedFace(np.array([face.index, face.crop.mean()], np.float32))
 
-    def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
+    def smooth_features(self, frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """Return the features unchanged, float32, with zeros for frames without a face (NaN)."""
         del shots, rate
-        return np.nan_to_num(records, nan=0.0).astype(np.float32)
+        return np.nan_to_num(frame_features, nan=0.0).astype(np.float32)
 
-    def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
+    def choose_teeth_references(self, frame_features: Float, shots: Sequence[int]) -> dict[int, int]:
         """Return the first frame of each shot, so that tests see that references are passed on."""
-        del records
+        del frame_features
         return {shot: list(shots).index(shot) for shot in sorted(set(shots)) if shot >= 0}
 
-    def encode_speech(
+    def encode_audio(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
         """Yield (T, 1) float32 once: root mean square of the samples under each output frame, 0..1."""
         del phones
         edges = [int(k * SPEECH_RATE_HZ / rate) for k in range(frames + 1)]
-        loudness = [_loudness(samples.read(a, b)) for a, b in pairwise(edges)]
+        loudness = [_root_mean_square(samples.read(a, b)) for a, b in pairwise(edges)]
         yield np.array(loudness, np.float32).reshape(frames, 1)
 
-    def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
+    def audio_features(self, encoded_audio: Float32RowReader, start: int, stop: int, rate: Fraction) -> Float:
         """Return rows start..stop, (stop - start, 1) float32: one row is one output frame."""
         del rate
-        return heard.read(start, stop)
+        return encoded_audio.read(start, stop)
 
-    def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
+    def render(
+        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+    ) -> list[Image]:
         """Return (256, 256, 3) uint8 BGR crops, each one flat grey level: 255 times its feature."""
         del faces, conditioning
-        return [np.full((_SIDE, _SIDE, 3), grey_level(float(row[0])), np.uint8) for row in features]
+        return [
+            np.full((_CROP_SIZE_PX, _CROP_SIZE_PX, 3), grey_level(float(row[0])), np.uint8)
+            for row in audio_features
+        ]
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box]:
         """Return the feathered lower half of the face oval and its box."""
@@ -94,5 +99,5 @@ def grey_level(feature: float) -> int:
     return round(255 * min(max(feature, 0.0), 1.0))
 
 
-def _loudness(samples: Float) -> float:
+def _root_mean_square(samples: Float) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0

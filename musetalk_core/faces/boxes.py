@@ -12,7 +12,7 @@ _BRIDGE_LOW: Final = 28
 _NOSE_MIDDLE: Final = 29
 """iBUG point whose y is the middle of the box."""
 _NOSE_LOW: Final = 30
-_POINTS: Final = 68
+_POINT_COUNT: Final = 68
 
 
 def musetalk_box(
@@ -48,20 +48,20 @@ def musetalk_box(
     Raises:
         InputError: `points` has another shape.
     """
-    if points.shape != (_POINTS, 2):
-        raise InputError(f"expected {_POINTS} points of shape ({_POINTS}, 2), not {points.shape}")
-    whole = _whole(points, parity)
-    box = _from_points(whole, bbox_shift)
+    if points.shape != (_POINT_COUNT, 2):
+        raise InputError(f"expected {_POINT_COUNT} points of shape ({_POINT_COUNT}, 2), not {points.shape}")
+    points_px = _to_integers(points, parity)
+    box = _box_from_points(points_px, bbox_shift)
     if parity:
         if detected is None:
             return Box(0, 0, 0, 0)
         if box.is_empty or box.x1 < 0:  # parity: "error bbox" in musetalk/utils/preprocessing.py
             box = detected
         return _with_margin(box, height, extra_margin)
-    inside = box.clipped(width, height)
-    if inside.is_empty and detected is not None:
-        inside = detected.clipped(width, height)
-    return inside if inside.is_empty else _with_margin(inside, height, extra_margin)
+    clipped_box = box.clip(width, height)
+    if clipped_box.is_empty and detected is not None:
+        clipped_box = detected.clip(width, height)
+    return clipped_box if clipped_box.is_empty else _with_margin(clipped_box, height, extra_margin)
 
 
 def shift_range(points: Float) -> tuple[int, int]:
@@ -81,22 +81,22 @@ def shift_range(points: Float) -> tuple[int, int]:
     """
     if len(points) == 0:
         raise NoFaceFound("no face in any frame, so bbox_shift has no range")
-    heights = _whole(points, parity=True)[..., 1]
+    heights = _to_integers(points, parity=True)[..., 1]
     up = np.mean(heights[:, _NOSE_LOW] - heights[:, _NOSE_MIDDLE])
     down = np.mean(heights[:, _NOSE_MIDDLE] - heights[:, _BRIDGE_LOW])
     return -int(up), int(down)
 
 
-def _whole(points: npt.NDArray[np.floating], parity: bool) -> Ints:
+def _to_integers(points: npt.NDArray[np.floating], parity: bool) -> Ints:
     return (points if parity else np.floor(points)).astype(np.int64)  # the cast alone truncates towards zero
 
 
-def _from_points(whole: Ints, bbox_shift: int) -> Box:
-    heights = whole[:, 1].copy()
+def _box_from_points(points_px: Ints, bbox_shift: int) -> Box:
+    heights = points_px[:, 1].copy()
     middle = heights[_NOSE_MIDDLE] = int(heights[_NOSE_MIDDLE]) + bbox_shift
     bottom = int(heights.max())
     top = max(0, middle - (bottom - middle))
-    return Box(int(whole[:, 0].min()), top, int(whole[:, 0].max()), bottom)
+    return Box(int(points_px[:, 0].min()), top, int(points_px[:, 0].max()), bottom)
 
 
 def _with_margin(box: Box, height: int, margin: int | None) -> Box:

@@ -8,18 +8,18 @@ from typing import Final
 import numpy as np
 
 from musetalk_core.errors import NoFaceFound
-from musetalk_core.faces.detector import Detection, detect_within, overlap, tiles
+from musetalk_core.faces.detector import Detection, detect_in_areas, intersection_over_union, search_tiles
 from musetalk_core.faces.following import FaceChoice
-from musetalk_core.faces.mesh import ACCEPTED, mesh_of_detection
+from musetalk_core.faces.mesh import MIN_MESH_SCORE, fit_mesh_to_detection
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Float
 
-_MOST_FACES: Final = 12
+_MAX_CANDIDATES: Final = 12
 _SAME_FACE_IOU: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoundFace:
+class VerifiedFace:
     """
     A detected face, verified by the mesh.
 
@@ -32,7 +32,7 @@ class FoundFace:
     score: float
 
     @property
-    def bounds(self) -> Float:
+    def bounding_box(self) -> Float:
         """Return (4,) float32 xyxy around the mesh."""
         return bounds(self.landmarks)
 
@@ -42,7 +42,7 @@ def bounds(landmarks: Float) -> Float:
     return np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
 
 
-def find_faces(picture: Picture, folder: Path | None = None, tiled: bool = True) -> list[FoundFace]:
+def find_faces(picture: Picture, folder: Path | None = None, tiled: bool = True) -> list[VerifiedFace]:
     """
     Find all faces, largest first; searches tiles for small faces if the whole picture shows none.
 
@@ -55,11 +55,13 @@ def find_faces(picture: Picture, folder: Path | None = None, tiled: bool = True)
         ModelNotInstalled: a network file is missing or damaged.
     """
     whole = Box(0, 0, picture.width, picture.height)
-    found = faces_within(picture, [whole], folder)
-    return found if found or not tiled else faces_within(picture, tiles(*whole.size), folder)
+    faces = find_faces_in_areas(picture, [whole], folder)
+    return faces if faces or not tiled else find_faces_in_areas(picture, search_tiles(*whole.size), folder)
 
 
-def faces_within(picture: Picture, areas: Sequence[Box], folder: Path | None = None) -> list[FoundFace]:
+def find_faces_in_areas(
+    picture: Picture, areas: Sequence[Box], folder: Path | None = None
+) -> list[VerifiedFace]:
     """
     Find the faces in some areas of a picture, largest first.
 
@@ -71,15 +73,15 @@ def faces_within(picture: Picture, areas: Sequence[Box], folder: Path | None = N
     Raises:
         ModelNotInstalled: a network file is missing or damaged.
     """
-    return confirmed(picture, detect_within(picture, areas, folder), folder)
+    return verify_detections(picture, detect_in_areas(picture, areas, folder), folder)
 
 
-def confirmed(
+def verify_detections(
     picture: Picture,
     detections: Sequence[Detection],
     folder: Path | None = None,
-    most: int = _MOST_FACES,
-) -> list[FoundFace]:
+    max_candidates: int = _MAX_CANDIDATES,
+) -> list[VerifiedFace]:
     """
     Fit the mesh to detections; drop detections that are no face, and duplicates.
 
@@ -95,21 +97,26 @@ def confirmed(
     Raises:
         ModelNotInstalled: the network file is missing or damaged.
     """
-    out: list[FoundFace] = []
-    for detection in detections[:most]:
-        face = FoundFace(*mesh_of_detection(picture, detection, folder))
-        known = np.array([other.bounds for other in out], np.float32).reshape(-1, 4)
-        if face.score > ACCEPTED and not (overlap(face.bounds, known) > _SAME_FACE_IOU).any():
-            out.append(face)
-    return sorted(out, key=_area, reverse=True)
+    verified: list[VerifiedFace] = []
+    for detection in detections[:max_candidates]:
+        face = VerifiedFace(*fit_mesh_to_detection(picture, detection, folder))
+        known_boxes = np.array([other.bounding_box for other in verified], np.float32).reshape(-1, 4)
+        if (
+            face.score > MIN_MESH_SCORE
+            and not (intersection_over_union(face.bounding_box, known_boxes) > _SAME_FACE_IOU).any()
+        ):
+            verified.append(face)
+    return sorted(verified, key=_area, reverse=True)
 
 
-def _area(face: FoundFace) -> float:
-    x1, y1, x2, y2 = face.bounds
+def _area(face: VerifiedFace) -> float:
+    x1, y1, x2, y2 = face.bounding_box
     return float((x2 - x1) * (y2 - y1))
 
 
-def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: int) -> FoundFace | None:
+def select_face(
+    faces: Sequence[VerifiedFace], choice: FaceChoice, width: int, height: int
+) -> VerifiedFace | None:
     """
     Select one of several faces.
 
@@ -126,7 +133,7 @@ def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: i
         return faces[choice] if 0 <= choice < len(faces) else None
     if not faces:
         return None
-    middles = np.array([(f.bounds[:2] + f.bounds[2:]) / 2 for f in faces])
+    middles = np.array([(f.bounding_box[:2] + f.bounding_box[2:]) / 2 for f in faces])
     match choice:
         case "largest":
             return faces[0]
@@ -138,7 +145,7 @@ def chosen(faces: Sequence[FoundFace], choice: FaceChoice, width: int, height: i
             return faces[int(np.hypot(*(middles - (width / 2, height / 2)).T).argmin())]
 
 
-def mesh_at(picture: Picture, points: Float) -> Float:
+def find_mesh_for_landmarks(picture: Picture, points: Float) -> Float:
     """
     Return the mesh of the face that other landmarks belong to.
 
@@ -154,7 +161,9 @@ def mesh_at(picture: Picture, points: Float) -> Float:
         ModelNotInstalled: a network file is missing or damaged.
     """
     faces = find_faces(picture)
-    shared = overlap(bounds(points), np.array([face.bounds for face in faces], np.float32).reshape(-1, 4))
-    if not faces or shared.max() <= 0:
+    overlaps = intersection_over_union(
+        bounds(points), np.array([face.bounding_box for face in faces], np.float32).reshape(-1, 4)
+    )
+    if not faces or overlaps.max() <= 0:
         raise NoFaceFound("the face in the picture is not clear enough for idle motion (blinks, sway)")
-    return faces[int(shared.argmax())].landmarks
+    return faces[int(overlaps.argmax())].landmarks

@@ -28,15 +28,15 @@ class TrackedFace:
     shot: int
 
 
-class Follower(Protocol):
+class FaceTracker(Protocol):
     """A tracker that receives the frames of a clip in order. Its state does not grow with the clip."""
 
-    points: int
+    point_count: int
     """K, the number of landmarks."""
-    detections: int
+    detection_count: int
     """Frames on which a face detector ran so far."""
 
-    def follow(self, picture: Picture) -> TrackedFace:
+    def update(self, picture: Picture) -> TrackedFace:
         """
         Find the face in the next frame.
 

@@ -14,7 +14,7 @@ from musetalk_core.types import Float
 
 FACE_MESH: Final = "face-mesh"
 """Name of both networks in the model registry."""
-PACKAGED: Final = Path(__file__).resolve().parents[1] / "models"
+BUNDLED_FOLDER: Final = Path(__file__).resolve().parents[1] / "models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ MESH: Final = ModelFile(
 )
 
 
-class Network:
+class LiteRtNetwork:
     """One loaded graph. Not thread-safe: it reuses its input buffer."""
 
     def __init__(self, content: bytes) -> None:
-        self._graph = _interpreter(content)
+        self._graph = _create_interpreter(content)
         self._input: int = self._graph.get_input_details()[0]["index"]
         self._outputs: dict[str, int] = {d["name"]: d["index"] for d in self._graph.get_output_details()}
 
@@ -56,7 +56,7 @@ class Network:
         return {name: np.asarray(self._graph.get_tensor(i)) for name, i in self._outputs.items()}
 
 
-def _interpreter(content: bytes) -> Any:
+def _create_interpreter(content: bytes) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -69,7 +69,7 @@ def _interpreter(content: bytes) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _verified(model: ModelFile, folder: Path) -> bytes:
+def _read_verified(model: ModelFile, folder: Path) -> bytes:
     path = folder / model.name
     try:
         content = path.read_bytes()
@@ -85,10 +85,10 @@ def _verified(model: ModelFile, folder: Path) -> bytes:
     return content
 
 
-_mine = threading.local()
+_thread_networks = threading.local()
 
 
-def network(model: ModelFile, folder: Path | None = None) -> Network:
+def load_network(model: ModelFile, folder: Path | None = None) -> LiteRtNetwork:
     """
     Return the calling thread's instance of a network, loaded at first use.
 
@@ -99,8 +99,8 @@ def network(model: ModelFile, folder: Path | None = None) -> Network:
     Raises:
         ModelNotInstalled: the file or the ai-edge-litert package is missing, or the checksum differs.
     """
-    key = model, folder or PACKAGED
-    loaded: dict[tuple[ModelFile, Path], Network] = _mine.__dict__.setdefault("loaded", {})
+    key = model, folder or BUNDLED_FOLDER
+    loaded: dict[tuple[ModelFile, Path], LiteRtNetwork] = _thread_networks.__dict__.setdefault("loaded", {})
     if key not in loaded:
-        loaded[key] = Network(_verified(*key))
+        loaded[key] = LiteRtNetwork(_read_verified(*key))
     return loaded[key]

@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.blending import BLUR_SHARE, paste_square, softened, visible_part
+from musetalk_core.blending import BLUR_SHARE, blend_square, feather, lower_half
 from musetalk_core.faces.topology import OVAL
 from musetalk_core.types import Box, Float, Mask
 
@@ -26,9 +26,9 @@ def oval_mask(landmarks: Float, box: Box, blur_share: float = BLUR_SHARE) -> tup
     Returns:
         (mh, mw) uint8, 255 shows the rendered face, and its box in the frame, which may leave the frame.
     """
-    square = paste_square(box)
-    part = visible_part(box, square)
+    square = blend_square(box)
+    part = lower_half(box, square)
     outline = (landmarks[OVAL] - (part.x1, part.y1)) * (1 << _SUBPIXEL_BITS)
     mask = np.zeros((part.y2 - part.y1, part.x2 - part.x1), np.uint8)
     cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return softened(mask, part, square, blur_share)
+    return feather(mask, part, square, blur_share)

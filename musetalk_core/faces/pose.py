@@ -11,7 +11,7 @@ _NOSE_DEPTH: Final = 1.0
 """Nose tip's distance from the plane of the eyes over half the outer eye distance (canonical face: 0.99)."""
 
 
-def yaw(landmarks: Float) -> float:
+def estimate_yaw_deg(landmarks: Float) -> float:
     """
     Estimate the yaw of a head, accurate to about 5 degrees up to 45; larger angles are underestimated.
 
@@ -30,5 +30,5 @@ def yaw(landmarks: Float) -> float:
     half = float(np.linalg.norm(axis)) / 2
     if half == 0:
         return 90.0
-    off = float((nose - (left + right) / 2) @ axis) / (2 * half)
-    return float(np.degrees(np.arctan(off / (_NOSE_DEPTH * half))))
+    nose_offset = float((nose - (left + right) / 2) @ axis) / (2 * half)
+    return float(np.degrees(np.arctan(nose_offset / (_NOSE_DEPTH * half))))

@@ -8,14 +8,14 @@ from musetalk_core.media.picture import Picture
 from musetalk_core.types import Box, Image
 
 
-def _packed(y: Image, u: Image, v: Image) -> Picture:
+def _join_planes(y: Image, u: Image, v: Image) -> Picture:
     height, width = y.shape
     out = Picture(np.empty((height * 3 // 2, width), np.uint8))
     out.y[:], out.u[:], out.v[:] = y, u, v
     return out
 
 
-def shrunk(picture: Picture, box: Box, size: tuple[int, int]) -> Image:
+def resize_area(picture: Picture, box: Box, size: tuple[int, int]) -> Image:
     """
     Resize one box of a picture, averaging source pixels.
 
@@ -28,17 +28,17 @@ def shrunk(picture: Picture, box: Box, size: tuple[int, int]) -> Image:
         (height, width, 3) uint8 BGR.
     """
     rows, columns = box.slices()
-    half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+    chroma_area = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
     y = cv2.resize(picture.y[rows, columns], size, interpolation=cv2.INTER_AREA)
     small = size[0] // 2, size[1] // 2
     u, v = (
-        cv2.resize(np.ascontiguousarray(p[half]), small, interpolation=cv2.INTER_AREA)
+        cv2.resize(np.ascontiguousarray(p[chroma_area]), small, interpolation=cv2.INTER_AREA)
         for p in (picture.u, picture.v)
     )
-    return _packed(np.asarray(y, np.uint8), np.asarray(u, np.uint8), np.asarray(v, np.uint8)).bgr()
+    return _join_planes(np.asarray(y, np.uint8), np.asarray(u, np.uint8), np.asarray(v, np.uint8)).bgr()
 
 
-def turned_square(
+def crop_rotated_square(
     picture: Picture, centre: tuple[float, float], side: float, angle: float, pixels: int
 ) -> Image:
     """
@@ -62,15 +62,15 @@ def turned_square(
     # Chroma sample k is at luma 2k + 0.5, in the source and in the result.
     chroma = np.column_stack([matrix[:, :2], (matrix[:, 2] + matrix[:, :2].sum(1) * 0.5 - 0.5) / 2])
     planes = ((picture.y, matrix, pixels), (picture.u, chroma, pixels // 2), (picture.v, chroma, pixels // 2))
-    return _packed(*(_warped(plane, m, n) for plane, m, n in planes)).bgr()
+    return _join_planes(*(_warp_plane(plane, m, n) for plane, m, n in planes)).bgr()
 
 
-def _warped(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image:
+def _warp_plane(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image:
     """Sample a plane at `matrix @ (x, y, 1)`; averages pixels first if the sampling would skip some."""
     corners = matrix @ np.array([[0, pixels, 0, pixels], [0, 0, pixels, pixels], [1, 1, 1, 1]], float)
     factor = int(np.hypot(*matrix[:, 0]))
     if factor >= 2:
-        plane, matrix = _averaged(plane, matrix, corners, factor)
+        plane, matrix = _downsample_plane(plane, matrix, corners, factor)
     warped = cv2.warpAffine(
         plane,
         matrix,
@@ -81,7 +81,7 @@ def _warped(plane: Image, matrix: npt.NDArray[np.float64], pixels: int) -> Image
     return np.asarray(warped, np.uint8)
 
 
-def _averaged(
+def _downsample_plane(
     plane: Image, matrix: npt.NDArray[np.float64], corners: npt.NDArray[np.float64], factor: int
 ) -> tuple[Image, npt.NDArray[np.float64]]:
     """Downsample the part of the plane that contains the corners by an integer factor; adapt the matrix."""
@@ -91,11 +91,11 @@ def _averaged(
     count = np.maximum((high - low) // factor, 1)
     x, y = low
     width, height = np.minimum(count * factor, size - low)
-    part = cv2.resize(
+    downsampled = cv2.resize(
         plane[y : y + height, x : x + width],
         (int(count[0]), int(count[1])),
         interpolation=cv2.INTER_AREA,
     )
-    out = matrix / factor
-    out[:, 2] = (matrix[:, 2] - low - (factor - 1) / 2) / factor
-    return np.asarray(part, np.uint8), out
+    adapted = matrix / factor
+    adapted[:, 2] = (matrix[:, 2] - low - (factor - 1) / 2) / factor
+    return np.asarray(downsampled, np.uint8), adapted

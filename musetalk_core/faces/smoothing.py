@@ -11,14 +11,14 @@ from musetalk_core.errors import InputError
 from musetalk_core.types import Float
 
 SIGMA_S: Final = 0.045
-_BLOCK: Final = 512
-_REACH: Final = 3.0
+_BLOCK_FRAMES: Final = 512
+_KERNEL_RADIUS_SIGMAS: Final = 3.0
 
-Times = npt.NDArray[np.float64]
+TimesSeconds = npt.NDArray[np.float64]
 
 
 def smooth_landmarks(
-    raw: Float, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
+    raw: Float, times_s: TimesSeconds, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
 ) -> Float:
     """
     Smooth landmarks over time with a Gaussian.
@@ -35,13 +35,13 @@ def smooth_landmarks(
     Raises:
         InputError: the lengths differ.
     """
-    return np.concatenate([raw[:0], *smoothed_blocks(raw, times_s, shots, sigma_s)])
+    return np.concatenate([raw[:0], *smooth_in_blocks(raw, times_s, shots, sigma_s)])
 
 
-def smooth_file(
+def smooth_landmark_file(
     raw_path: Path,
     out_path: Path,
-    times_s: Times,
+    times_s: TimesSeconds,
     shots: npt.NDArray[np.integer],
     points: int,
     sigma_s: float = SIGMA_S,
@@ -63,11 +63,11 @@ def smooth_file(
     if raw_path.stat().st_size != len(times_s) * points * 8:
         raise InputError("The landmark file does not have one row per frame.", frames=len(times_s))
     with out_path.open("wb") as out:
-        for block in smoothed_blocks(_LandmarkFile(raw_path, points), times_s, shots, sigma_s):
+        for block in smooth_in_blocks(_LandmarkFile(raw_path, points), times_s, shots, sigma_s):
             out.write(block.astype("<f4", copy=False).tobytes())
 
 
-class Rows(Protocol):
+class LandmarkRows(Protocol):
     """Landmarks of T frames that are read in slices: an array or a file."""
 
     def __len__(self) -> int:
@@ -94,8 +94,8 @@ class _LandmarkFile:
         return flat.astype(np.float32, copy=False).reshape(count, self._points, 2)
 
 
-def smoothed_blocks(
-    raw: Rows, times_s: Times, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
+def smooth_in_blocks(
+    raw: LandmarkRows, times_s: TimesSeconds, shots: npt.NDArray[np.integer], sigma_s: float = SIGMA_S
 ) -> Iterator[Float]:
     """
     Smooth landmarks in blocks.
@@ -114,59 +114,61 @@ def smoothed_blocks(
     """
     if not len(raw) == len(times_s) == len(shots):
         raise InputError("Landmarks, times and shots must have the same length.", frames=len(raw))
-    for start in range(0, len(raw), _BLOCK):
-        yield _smoothed(raw, times_s, shots, sigma_s, (start, min(start + _BLOCK, len(raw))))
+    for start in range(0, len(raw), _BLOCK_FRAMES):
+        yield _smooth_block(raw, times_s, shots, sigma_s, (start, min(start + _BLOCK_FRAMES, len(raw))))
 
 
-def _smoothed(
-    raw: Rows,
-    times_s: Times,
+def _smooth_block(
+    raw: LandmarkRows,
+    times_s: TimesSeconds,
     shots: npt.NDArray[np.integer],
     sigma_s: float,
     rows: tuple[int, int],
 ) -> Float:
     start, stop = rows
-    low = int(np.searchsorted(times_s, times_s[start] - _REACH * sigma_s, "left"))
-    high = int(np.searchsorted(times_s, times_s[stop - 1] + _REACH * sigma_s, "right"))
+    low = int(np.searchsorted(times_s, times_s[start] - _KERNEL_RADIUS_SIGMAS * sigma_s, "left"))
+    high = int(np.searchsorted(times_s, times_s[stop - 1] + _KERNEL_RADIUS_SIGMAS * sigma_s, "right"))
     low, high = min(low, start), max(high, stop)
     block = np.array(raw[low:high], np.float32)
     points = block.reshape(high - low, -1)
-    runs = _runs(np.isnan(points[:, 0]), shots[low:high])
+    runs = _number_runs(np.isnan(points[:, 0]), shots[low:high])
     points[runs < 0] = 0
     if sigma_s <= 0:
         out = points[start - low : stop - low]
     else:
-        out = _mixed(points, times_s[low:high], runs, sigma_s, (start - low, stop - low))
+        out = _weighted_means(points, times_s[low:high], runs, sigma_s, (start - low, stop - low))
     out[runs[start - low : stop - low] < 0] = np.nan
     return out.reshape(-1, *block.shape[1:])
 
 
-def _runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+def _number_runs(missing: npt.NDArray[np.bool_], shots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Return (n,) the number of the unbroken run of frames that each frame belongs to; -1 without a face."""
-    broken = np.ones(len(shots), np.bool_)
-    broken[1:] = (np.diff(shots) != 0) | missing[1:] | missing[:-1]
-    return np.where(missing, -1, np.cumsum(broken))
+    is_run_start = np.ones(len(shots), np.bool_)
+    is_run_start[1:] = (np.diff(shots) != 0) | missing[1:] | missing[:-1]
+    return np.where(missing, -1, np.cumsum(is_run_start))
 
 
-def _mixed(
-    points: Float, times_s: Times, runs: npt.NDArray[np.int64], sigma_s: float, rows: tuple[int, int]
+def _weighted_means(
+    points: Float, times_s: TimesSeconds, runs: npt.NDArray[np.int64], sigma_s: float, rows: tuple[int, int]
 ) -> Float:
     """Return the weighted means of rows start..stop and their neighbors of the same run."""
     start, stop = rows
-    here = np.arange(start, stop)
+    frames = np.arange(start, stop)
     total = points[start:stop].copy()
-    weight = np.ones(len(here), np.float32)
+    weight = np.ones(len(frames), np.float32)
     for offset in range(1, len(points)):
-        reached = False
-        for there in (here - offset, here + offset):
-            inside = np.clip(there, 0, len(points) - 1)
-            away = np.abs(times_s[inside] - times_s[here]) / sigma_s
-            near = (away <= _REACH) & (inside == there)
-            reached |= bool(near.any())
-            share = np.where(near & (runs[inside] == runs[here]), np.exp(-0.5 * away**2), 0)
-            share = share.astype(np.float32)
-            total += share[:, None] * points[inside]
-            weight += share
-        if not reached:
+        has_neighbours = False
+        for neighbours in (frames - offset, frames + offset):
+            clamped = np.clip(neighbours, 0, len(points) - 1)
+            distance_sigmas = np.abs(times_s[clamped] - times_s[frames]) / sigma_s
+            is_near = (distance_sigmas <= _KERNEL_RADIUS_SIGMAS) & (clamped == neighbours)
+            has_neighbours |= bool(is_near.any())
+            kernel_weight = np.where(
+                is_near & (runs[clamped] == runs[frames]), np.exp(-0.5 * distance_sigmas**2), 0
+            )
+            kernel_weight = kernel_weight.astype(np.float32)
+            total += kernel_weight[:, None] * points[clamped]
+            weight += kernel_weight
+        if not has_neighbours:
             break
     return total / weight[:, None]

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable, NoAudioFound
-from musetalk_core.media.container import MICROSECOND, media_errors, opened, sound_stream
-from musetalk_core.media.files import replacing
-from musetalk_core.media.limits import Limits
-from musetalk_core.media.probe import probe, require_sound
-from musetalk_core.media.sniff import Sniffed, sniff
+from musetalk_core.media.container import MICROSECOND, audio_stream, open_container, translate_media_errors
+from musetalk_core.media.files import replace_atomically
+from musetalk_core.media.limits import MediaLimits
+from musetalk_core.media.probe import probe, require_audio
+from musetalk_core.media.sniff import FileType, sniff
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-_BLOCK = 1 << 16
-GAP_S = Fraction(1, 10)
+_BLOCK_SAMPLES = 1 << 16
+MIN_GAP_S = Fraction(1, 10)
 """Seconds of the shortest gap (filled with silence) or overlap (dropped); muxing uses the same value."""
-_BYTES = 4
+_BYTES_PER_SAMPLE = 4
 
 
 def decode_speech(
     path: Path,
     target: Path,
-    limits: Limits = Limits(),  # noqa: B008  frozen
+    limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     rate_hz: int = SPEECH_RATE_HZ,
 ) -> int:
     """
@@ -55,92 +55,99 @@ def decode_speech(
         MediaTooLarge: the file exceeds a limit.
         DiskFull: the disk is full.
     """
-    require_sound(probe(path, limits))
-    sniffed = sniff(path)
-    with replacing(target) as temporary, opened(path, sniffed, limits) as container:
-        stream = sound_stream(container)
+    require_audio(probe(path, limits))
+    file_type = sniff(path)
+    with replace_atomically(target) as temporary, open_container(path, file_type, limits) as container:
+        stream = audio_stream(container)
         if stream is None:
-            raise NoAudioFound(f"The {sniffed.name} file has no sound track.")
-        with temporary.open("wb") as file, closing(_mono(container, stream, sniffed, limits)) as blocks:
-            return _resampled(blocks, stream.sample_rate, rate_hz, file)
+            raise NoAudioFound(f"The {file_type.name} file has no sound track.")
+        with (
+            temporary.open("wb") as file,
+            closing(_mono_blocks(container, stream, file_type, limits)) as blocks,
+        ):
+            return _resample_to_file(blocks, stream.sample_rate, rate_hz, file)
 
 
-def _resampled(blocks: Iterator[Float], rate: int, rate_hz: int, file: BinaryIO) -> int:
+def _resample_to_file(blocks: Iterator[Float], source_rate_hz: int, rate_hz: int, file: BinaryIO) -> int:
     import soxr
 
-    resampler = soxr.ResampleStream(rate, rate_hz, 1, dtype="float32", quality="HQ")
-    heard = 0
-    for block in _gathered(blocks):
-        heard += len(block)
-        _put(resampler.resample_chunk(_finite(block)), file)
-    _put(resampler.resample_chunk(np.zeros(0, np.float32), last=True), file)
-    if heard == 0:
+    resampler = soxr.ResampleStream(source_rate_hz, rate_hz, 1, dtype="float32", quality="HQ")
+    sample_count = 0
+    for block in _merge_blocks(blocks):
+        sample_count += len(block)
+        _write_samples(resampler.resample_chunk(_sanitize_samples(block)), file)
+    _write_samples(resampler.resample_chunk(np.zeros(0, np.float32), last=True), file)
+    if sample_count == 0:
         raise NoAudioFound("The sound track is empty; send one that carries the speech.")
-    count = -(-heard * rate_hz // rate)
+    output_count = -(-sample_count * rate_hz // source_rate_hz)
     # The resampler rounds the length in its own way, but S is exact. truncate() also extends a file with
     # zeros.
-    file.truncate(count * _BYTES)
-    return count
+    file.truncate(output_count * _BYTES_PER_SAMPLE)
+    return output_count
 
 
-def _gathered(blocks: Iterator[Float]) -> Iterator[Float]:
+def _merge_blocks(blocks: Iterator[Float]) -> Iterator[Float]:
     """Merge blocks of about a thousand samples, as decoders give them, into blocks of at least 65,536."""
-    waiting: list[Float] = []
+    pending: list[Float] = []
     count = 0
     for block in blocks:
-        waiting.append(block)
+        pending.append(block)
         count += len(block)
-        if count >= _BLOCK:
-            yield np.concatenate(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+        if count >= _BLOCK_SAMPLES:
+            yield np.concatenate(pending)
+            pending, count = [], 0
+    if pending:
+        yield np.concatenate(pending)
 
 
-def _finite(samples: Float) -> Float:
+def _sanitize_samples(samples: Float) -> Float:
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1)
 
 
-def _put(samples: Float, file: BinaryIO) -> None:
+def _write_samples(samples: Float, file: BinaryIO) -> None:
     file.write(np.clip(samples, -1, 1).astype("<f4").tobytes())
 
 
-def _mono(
-    container: InputContainer, stream: AudioStream, sniffed: Sniffed, limits: Limits
+def _mono_blocks(
+    container: InputContainer, stream: AudioStream, file_type: FileType, limits: MediaLimits
 ) -> Generator[Float]:
     """Yield blocks of mono float32 samples at the track's own sample rate, from the start of the file."""
-    rate, heard = stream.sample_rate, 0
+    rate, sample_count = stream.sample_rate, 0
     origin = (container.start_time or 0) * MICROSECOND
-    for frame in _frames(container, stream, sniffed):
+    for frame in _decode_frames(container, stream, file_type):
         if frame.sample_rate != rate:
             raise MediaUnreadable("The sound track changes its sample rate midway; export it again.")
-        shift = _shift(frame, heard, origin)
-        if heard + shift + frame.samples > limits.seconds * rate:
+        shift = _alignment_shift(frame, sample_count, origin)
+        if sample_count + shift + frame.samples > limits.seconds * rate:
             raise MediaTooLarge(f"The sound lasts more than {limits.seconds} seconds; shorten it.")
-        yield from _blocks_of_silence(shift)
+        yield from _silence_blocks(shift)
         samples = mono_samples(frame)[max(0, -shift) :]
-        heard += max(0, shift) + len(samples)
+        sample_count += max(0, shift) + len(samples)
         yield samples
 
 
-def _frames(container: InputContainer, stream: AudioStream, sniffed: Sniffed) -> Iterator[AudioFrame]:
+def _decode_frames(
+    container: InputContainer, stream: AudioStream, file_type: FileType
+) -> Iterator[AudioFrame]:
     from av.error import FFmpegError
 
-    good = bad = 0
-    with media_errors(sniffed.name):
+    decoded_frames = failed_packets = 0
+    with translate_media_errors(file_type.name):
         for packet in container.demux(stream):
             try:
                 frames: list[AudioFrame] = stream.decode(packet)
             except FFmpegError:
-                bad += 1
+                failed_packets += 1
                 continue
-            good += len(frames)
+            decoded_frames += len(frames)
             yield from frames
-    if bad > good:
-        raise MediaUnreadable(f"The sound of the {sniffed.name} file is damaged; export or upload it again.")
+    if failed_packets > decoded_frames:
+        raise MediaUnreadable(
+            f"The sound of the {file_type.name} file is damaged; export or upload it again."
+        )
 
 
-def _shift(frame: AudioFrame, heard: int, origin: Fraction) -> int:
+def _alignment_shift(frame: AudioFrame, sample_count: int, origin: Fraction) -> int:
     """
     Return the samples of silence to insert before a frame; if negative, the samples to drop from it.
 
@@ -149,15 +156,15 @@ def _shift(frame: AudioFrame, heard: int, origin: Fraction) -> int:
     """
     if frame.pts is None or frame.time_base is None:
         return 0
-    shift = round((frame.pts * frame.time_base - origin) * frame.sample_rate) - heard
-    if heard == 0:
+    shift = round((frame.pts * frame.time_base - origin) * frame.sample_rate) - sample_count
+    if sample_count == 0:
         return max(0, shift)
-    return shift if abs(shift) >= GAP_S * frame.sample_rate else 0
+    return shift if abs(shift) >= MIN_GAP_S * frame.sample_rate else 0
 
 
-def _blocks_of_silence(samples: int) -> Iterator[Float]:
-    for start in range(0, samples, _BLOCK):
-        yield np.zeros(min(_BLOCK, samples - start), np.float32)
+def _silence_blocks(samples: int) -> Iterator[Float]:
+    for start in range(0, samples, _BLOCK_SAMPLES):
+        yield np.zeros(min(_BLOCK_SAMPLES, samples - start), np.float32)
 
 
 def mono_samples(frame: AudioFrame) -> Float:
@@ -190,7 +197,7 @@ def write_wav(path: Path, samples: Float, rate: int) -> None:
         raise InputError(f"samples of shape {samples.shape} at {rate} Hz are not mono audio")
     finite = np.clip(np.nan_to_num(samples, nan=0.0), -1, 1)
     pcm = np.rint(finite * 32767).astype("<i2")
-    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+    with replace_atomically(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from musetalk_core.errors import InputError, MediaUnreadable
-from musetalk_core.media.ffmpeg import command, file_url, find_ffmpeg, run
-from musetalk_core.media.files import replacing
+from musetalk_core.media.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
+from musetalk_core.media.files import replace_atomically
 from musetalk_core.media.info import MediaInfo, VideoInfo
 from musetalk_core.media.sniff import sniff
 
-FONTS: Final = Path(__file__).parent / "fonts"
+FONTS_FOLDER: Final = Path(__file__).parent / "fonts"
 """Bundled DejaVu Sans, so that captions look the same everywhere; missing glyphs come from system fonts."""
-_FONT: Final = "DejaVu Sans"
-MOST_BYTES, MOST_LINES = 5_000_000, 20_000
-_DEADLINE_S: Final = 6 * 3600.0
-_COPIED_SOUND: Final = frozenset({"aac", "mp3"})
+_FONT_NAME: Final = "DejaVu Sans"
+MAX_CAPTIONS_BYTES, MAX_CAPTIONS = 5_000_000, 20_000
+_TIMEOUT_S: Final = 6 * 3600.0
+_COPYABLE_AUDIO_CODECS: Final = frozenset({"aac", "mp3"})
 
 Side = Literal["bottom", "top"]
 
@@ -47,19 +47,19 @@ def read_captions(path: Path) -> list[Caption]:
         MediaUnreadable: the file is neither SubRip nor WebVTT, or is not UTF-8 text.
         InputError:      the file is too large or contains no caption.
     """
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"The caption file is larger than {MOST_BYTES // 1_000_000} MB.")
+    if path.stat().st_size > MAX_CAPTIONS_BYTES:
+        raise InputError(f"The caption file is larger than {MAX_CAPTIONS_BYTES // 1_000_000} MB.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise MediaUnreadable("The caption file is not UTF-8 text.") from None
-    found = _parsed(text.replace("\0", ""))
-    if not found:
+    captions = _parse_captions(text.replace("\0", ""))
+    if not captions:
         raise InputError("The file contains no captions. Send an .srt or .vtt file.")
-    return found[:MOST_LINES]
+    return captions[:MAX_CAPTIONS]
 
 
-def _parsed(text: str) -> list[Caption]:
+def _parse_captions(text: str) -> list[Caption]:
     import pysubs2
 
     kind = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
@@ -67,13 +67,13 @@ def _parsed(text: str) -> list[Caption]:
         events = pysubs2.SSAFile.from_string(text, format_=kind).events
     except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
         raise MediaUnreadable("The caption file is neither SubRip nor WebVTT.") from error
-    plain = [Caption(event.start, event.end, event.plaintext.strip()) for event in events]
+    captions = [Caption(event.start, event.end, event.plaintext.strip()) for event in events]
     return sorted(
-        (one for one in plain if one.text and one.end_ms > one.start_ms), key=lambda one: one.start_ms
+        (one for one in captions if one.text and one.end_ms > one.start_ms), key=lambda one: one.start_ms
     )
 
 
-def burn(
+def burn_captions(
     video: Path,
     info: MediaInfo,
     captions: Sequence[Caption],
@@ -106,27 +106,34 @@ def burn(
     """
     import ffmpeg as graph
 
-    shown = _moving(info)
-    with replacing(target) as temporary:
+    video_info = _require_video(info)
+    with replace_atomically(target) as temporary:
         script = temporary.with_suffix(".ass")
         try:
-            _write_script(script, captions, shown.width, shown.height, size, side)
-            source = _input(video)
+            _write_ass(script, captions, video_info.width, video_info.height, size, side)
+            source = _graph_input(video)
             picture = (
                 source["v:0"]
-                .filter("scale", shown.width, shown.height)
+                .filter("scale", video_info.width, video_info.height)
                 .filter("setsar", 1)
-                .filter("ass", filename=str(script), fontsdir=str(FONTS))
+                .filter("ass", filename=str(script), fontsdir=str(FONTS_FOLDER))
             )
             options: dict[str, Any] = {"c:v": "libx264", "crf": crf, "preset": "fast", "pix_fmt": "yuv420p"}
-            run(
-                _words(find_ffmpeg(ffmpeg), [picture, *_sound(source, info)], temporary, info, options, graph)
+            run_ffmpeg(
+                _build_command(
+                    find_ffmpeg(ffmpeg),
+                    [picture, *_audio_streams(source, info)],
+                    temporary,
+                    info,
+                    options,
+                    graph,
+                )
             )
         finally:
             script.unlink(missing_ok=True)
 
 
-def add_track(
+def add_caption_track(
     video: Path,
     info: MediaInfo,
     captions: Sequence[Caption],
@@ -150,44 +157,44 @@ def add_track(
     """
     import ffmpeg as graph
 
-    _moving(info)
-    with replacing(target) as temporary:
+    _require_video(info)
+    with replace_atomically(target) as temporary:
         lines = temporary.with_suffix(".srt")
         try:
-            lines.write_text(_as_srt(captions), encoding="utf-8")
-            source = _input(video)
+            lines.write_text(_to_srt(captions), encoding="utf-8")
+            source = _graph_input(video)
             text = graph.input(file_url(lines), format="srt", protocol_whitelist="file")
-            streams = [source["v:0"], *_sound(source, info), text["s:0"]]
+            streams = [source["v:0"], *_audio_streams(source, info), text["s:0"]]
             options = {"c:v": "copy", "c:s": "mov_text"}
-            run(_words(find_ffmpeg(ffmpeg), streams, temporary, info, options, graph))
+            run_ffmpeg(_build_command(find_ffmpeg(ffmpeg), streams, temporary, info, options, graph))
         finally:
             lines.unlink(missing_ok=True)
 
 
-def _moving(info: MediaInfo) -> VideoInfo:
+def _require_video(info: MediaInfo) -> VideoInfo:
     if info.video is None or info.kind != "video":
         raise MediaUnreadable("Captions can only be added to a video; this file has no video track.")
     return info.video
 
 
-def _input(video: Path) -> Any:
+def _graph_input(video: Path) -> Any:
     import ffmpeg as graph
 
     demuxer = sniff(video).demuxer
     return graph.input(file_url(video), format=demuxer, format_whitelist=demuxer, protocol_whitelist="file")
 
 
-def _sound(source: Any, info: MediaInfo) -> list[Any]:
+def _audio_streams(source: Any, info: MediaInfo) -> list[Any]:
     return [source["a:0"]] if info.audio else []
 
 
-def _words(
+def _build_command(
     binary: Path, streams: list[Any], target: Path, info: MediaInfo, options: dict[str, Any], graph: Any
 ) -> list[str]:
     if info.audio:
-        sound = "copy" if info.audio.codec in _COPIED_SOUND else "aac"
-        options = {**options, "c:a": sound, **({"b:a": "192k"} if sound == "aac" else {})}
-    made = graph.output(
+        audio_codec = "copy" if info.audio.codec in _COPYABLE_AUDIO_CODECS else "aac"
+        options = {**options, "c:a": audio_codec, **({"b:a": "192k"} if audio_codec == "aac" else {})}
+    output = graph.output(
         *streams,
         file_url(target),
         format="mp4",
@@ -196,10 +203,10 @@ def _words(
         map_chapters=-1,
         **options,
     )
-    return command(binary, made)
+    return build_command(binary, output)
 
 
-def _write_script(
+def _write_ass(
     path: Path, captions: Sequence[Caption], width: int, height: int, size: float, side: Side
 ) -> None:
     """Write an ASS script: white text with a dark outline, margins of 5 % of the picture on each side."""
@@ -207,35 +214,35 @@ def _write_script(
 
     script = pysubs2.SSAFile()
     script.info |= {"PlayResX": str(width), "PlayResY": str(height), "WrapStyle": "0"}
-    letters = height * size / 100
-    place = pysubs2.Alignment.TOP_CENTER if side == "top" else pysubs2.Alignment.BOTTOM_CENTER
+    font_size = height * size / 100
+    alignment = pysubs2.Alignment.TOP_CENTER if side == "top" else pysubs2.Alignment.BOTTOM_CENTER
     script.styles["Default"] = pysubs2.SSAStyle(
-        fontname=_FONT,
-        fontsize=letters,
-        outline=max(1.0, letters / 14),
+        fontname=_FONT_NAME,
+        fontsize=font_size,
+        outline=max(1.0, font_size / 14),
         shadow=0,
-        alignment=place,
+        alignment=alignment,
         marginv=round(height * 0.05),
         marginl=round(width * 0.05),
         marginr=round(width * 0.05),
     )
     script.events = [
-        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escaped(one.text)) for one in captions
+        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escape_ass(one.text)) for one in captions
     ]
     script.save(str(path), encoding="utf-8", format_="ass")
 
 
-def _escaped(text: str) -> str:
+def _escape_ass(text: str) -> str:
     """Replace braces and backslashes, which are commands to libass, by similar characters."""
     plain = text.replace("\\", "\u2216").replace("{", "\u2774").replace("}", "\u2775")
     return plain.replace("\r", "").replace("\n", "\\N")
 
 
-def _as_srt(captions: Sequence[Caption]) -> str:
+def _to_srt(captions: Sequence[Caption]) -> str:
     import pysubs2
 
     lines = pysubs2.SSAFile()
     lines.events = [
-        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escaped(one.text)) for one in captions
+        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escape_ass(one.text)) for one in captions
     ]
     return lines.to_string("srt")

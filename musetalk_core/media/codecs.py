@@ -1,6 +1,6 @@
 """Allowed codecs of input files: common ones only, to keep untrusted files from rarely tested decoders."""
 
-PICTURE_CODECS = frozenset(
+VIDEO_CODECS = frozenset(
     [
         "h264",
         "hevc",
@@ -30,7 +30,7 @@ PICTURE_CODECS = frozenset(
 )
 """FFmpeg's names of the codecs (not of their decoders) of video and images."""
 
-SOUND_CODECS = frozenset(
+AUDIO_CODECS = frozenset(
     [
         "aac",
         "mp3",
@@ -54,10 +54,10 @@ SOUND_CODECS = frozenset(
     for order in ("le", "be")
 }
 
-_OTHER_NAMES = frozenset(
+_DECODER_ALIASES = frozenset(
     ["libdav1d", "aac_latm", "mp3float", "mp2float", "libvorbis", "libopus", "libvpx", "libvpx-vp9", "dca"]
 )
 """Decoders whose names differ from their codec."""
 
-WHITELIST = ",".join(sorted(PICTURE_CODECS | SOUND_CODECS | _OTHER_NAMES))
+CODEC_WHITELIST = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS | _DECODER_ALIASES))
 """Value of FFmpeg's `codec_whitelist`, which also restricts decoding while FFmpeg probes a file."""

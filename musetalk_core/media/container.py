@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.codecs import WHITELIST
-from musetalk_core.media.limits import Limits
-from musetalk_core.media.sniff import Sniffed
+from musetalk_core.media.codecs import CODEC_WHITELIST
+from musetalk_core.media.limits import MediaLimits
+from musetalk_core.media.sniff import FileType
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-_PROBE_BYTES = 5_000_000
-_PROBE_US = 5_000_000
+_MAX_PROBE_BYTES = 5_000_000
+_MAX_PROBE_US = 5_000_000
 _OPEN_TIMEOUT_S = 30.0
 MICROSECOND = Fraction(1, 1_000_000)
 """FFmpeg's unit of container-wide times, in seconds."""
@@ -30,7 +30,7 @@ _DURATION = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?
 
 
 @contextmanager
-def media_errors(name: str) -> Generator[None]:
+def translate_media_errors(name: str) -> Generator[None]:
     """
     Translate FFmpeg's errors inside the block into `MediaUnreadable` with the format's name.
 
@@ -42,14 +42,14 @@ def media_errors(name: str) -> Generator[None]:
     try:
         yield
     except (FFmpegError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "bad text"
+        reason = getattr(error, "strerror", None) or "bad text"
         raise MediaUnreadable(
-            f"The {name} file is damaged or cut off ({why}); export or upload it again.", format=name
+            f"The {name} file is damaged or cut off ({reason}); export or upload it again.", format=name
         ) from error
 
 
 @contextmanager
-def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputContainer]:
+def open_container(path: Path, file_type: FileType, limits: MediaLimits) -> Generator[InputContainer]:
     """
     Open a container with the demuxer of its detected file type and no other.
 
@@ -64,18 +64,18 @@ def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputConta
     import av
 
     options = {
-        "format_whitelist": sniffed.demuxer,
+        "format_whitelist": file_type.demuxer,
         "protocol_whitelist": "file",
-        "codec_whitelist": WHITELIST,
-        "probesize": str(_PROBE_BYTES),
-        "analyzeduration": str(_PROBE_US),
+        "codec_whitelist": CODEC_WHITELIST,
+        "probesize": str(_MAX_PROBE_BYTES),
+        "analyzeduration": str(_MAX_PROBE_US),
         "max_pixels": str(limits.video_pixels),
     }
-    with media_errors(sniffed.name):
+    with translate_media_errors(file_type.name):
         container = av.open(
             f"file:{path.absolute()}",
             "r",
-            format=sniffed.demuxer,
+            format=file_type.demuxer,
             options=options,
             metadata_errors="replace",
             timeout=(_OPEN_TIMEOUT_S, None),
@@ -84,7 +84,7 @@ def opened(path: Path, sniffed: Sniffed, limits: Limits) -> Generator[InputConta
         yield container
 
 
-def picture_stream(container: InputContainer) -> VideoStream | None:
+def video_stream(container: InputContainer) -> VideoStream | None:
     """Return the first video stream; cover art and thumbnails do not count."""
     from av.stream import Disposition
 
@@ -92,25 +92,25 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
     return next((s for s in container.streams.video if not s.disposition & covers), None)
 
 
-def sound_stream(container: InputContainer) -> AudioStream | None:
+def audio_stream(container: InputContainer) -> AudioStream | None:
     """Return the first audio stream."""
     return next(iter(container.streams.audio), None)
 
 
-def stream_seconds(container: InputContainer, stream: Stream) -> Fraction | None:
+def stream_duration_s(container: InputContainer, stream: Stream) -> Fraction | None:
     """Return the duration of a stream in seconds as the container states it; None if it does not."""
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
-    tagged = _tagged_seconds(stream.metadata.get("DURATION", ""))
-    if tagged:
-        return tagged
+    tagged_duration_s = _parse_duration_tag(stream.metadata.get("DURATION", ""))
+    if tagged_duration_s:
+        return tagged_duration_s
     return container.duration * MICROSECOND if container.duration else None
 
 
-def _tagged_seconds(text: str) -> Fraction | None:
+def _parse_duration_tag(text: str) -> Fraction | None:
     """Parse Matroska's per-track DURATION tag, for example `00:01:02.345000000`."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
         return None
-    hours, minutes, seconds = found.groups()
+    hours, minutes, seconds = match.groups()
     return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.container import opened, picture_stream
-from musetalk_core.media.limits import Limits
-from musetalk_core.media.sniff import Sniffed, sniff
+from musetalk_core.media.container import open_container, video_stream
+from musetalk_core.media.limits import MediaLimits
+from musetalk_core.media.sniff import FileType, sniff
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-_SKIPPING = frozenset({"h264", "mpeg2video"})
+_SKIPPABLE_CODECS = frozenset({"h264", "mpeg2video"})
 """Codecs in which non-reference frames can be skipped without changing any other frame."""
 
 
@@ -43,11 +43,11 @@ class FrameDecoder:
             stream:    one of its streams.
             threads:   decoder threads; 0 = one per core.
         """
-        self.stream, self.damaged = stream, 0
-        self.keys = set[int]()
-        self.wanted: int | None = None
+        self.stream, self.damaged_packets = stream, 0
+        self.key_timestamps = set[int]()
+        self.skip_before: int | None = None
         self._container = container
-        self._can_skip = stream.codec_context.name in _SKIPPING
+        self._can_skip = stream.codec_context.name in _SKIPPABLE_CODECS
         # AUTO allows frame threading, twice as fast as slice threading, which needs streams with several
         # slices.
         stream.thread_type, stream.thread_count = "AUTO", threads
@@ -58,24 +58,24 @@ class FrameDecoder:
 
         try:
             for packet in self._container.demux(self.stream):
-                yield from self._decoded(packet)
+                yield from self._decode(packet)
         except FFmpegError:
-            self.damaged += 1
-            yield from self._decoded(None)
+            self.damaged_packets += 1
+            yield from self._decode(None)
 
-    def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
+    def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
         """Decode one packet; None flushes the frames that the decoder still buffers."""
         from av.error import FFmpegError
 
         if packet is not None and packet.is_keyframe and packet.pts is not None:
-            self.keys.add(packet.pts)
+            self.key_timestamps.add(packet.pts)
         if packet is not None and self._can_skip:
-            is_wanted = self.wanted is None or packet.pts is None or packet.pts >= self.wanted
-            self.stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+            is_needed = self.skip_before is None or packet.pts is None or packet.pts >= self.skip_before
+            self.stream.codec_context.skip_frame = "DEFAULT" if is_needed else "NONREF"
         try:
             return self.stream.decode(packet)
         except FFmpegError:
-            self.damaged += 1
+            self.damaged_packets += 1
             return []
 
     def close(self) -> None:
@@ -89,11 +89,11 @@ class FrameDecoder:
         try:
             self._container.seek(pts, stream=self.stream, backward=True)
         except FFmpegError:
-            self.damaged += 1
+            self.damaged_packets += 1
 
 
 @contextmanager
-def opened_decoder(path: Path, limits: Limits, threads: int = 0) -> Generator[FrameDecoder]:
+def open_decoder(path: Path, limits: MediaLimits, threads: int = 0) -> Generator[FrameDecoder]:
     """
     Open the first video stream of a file.
 
@@ -105,16 +105,16 @@ def opened_decoder(path: Path, limits: Limits, threads: int = 0) -> Generator[Fr
     Raises:
         MediaUnreadable: the file cannot be opened or has no video stream.
     """
-    sniffed = sniff(path)
+    file_type = sniff(path)
     with (
-        opened(path, sniffed, limits) as container,
-        closing(_decoder(container, sniffed, threads)) as decoder,
+        open_container(path, file_type, limits) as container,
+        closing(_create_decoder(container, file_type, threads)) as decoder,
     ):
         yield decoder
 
 
-def _decoder(container: InputContainer, sniffed: Sniffed, threads: int) -> FrameDecoder:
-    stream = picture_stream(container)
+def _create_decoder(container: InputContainer, file_type: FileType, threads: int) -> FrameDecoder:
+    stream = video_stream(container)
     if stream is None:
-        raise MediaUnreadable(f"The {sniffed.name} file has no picture; send a video or an image.")
+        raise MediaUnreadable(f"The {file_type.name} file has no picture; send a video or an image.")
     return FrameDecoder(container, stream, threads)

@@ -12,19 +12,19 @@ from typing import Any, Self
 import numpy as np
 
 from musetalk_core.errors import EncodeError, InputError
-from musetalk_core.media.ffmpeg import Process, command, file_url, find_ffmpeg
-from musetalk_core.media.files import replacing
+from musetalk_core.media.ffmpeg import FfmpegProcess, build_command, file_url, find_ffmpeg
+from musetalk_core.media.files import replace_atomically
 from musetalk_core.media.picture import Picture
 
 DEFAULT_CRF = 18
 DEFAULT_PRESET = "fast"
-_LOOKAHEAD = {"veryfast": 10, "faster": 20, "fast": 30, "medium": 40, "slow": 50, "slower": 60}
+_LOOKAHEAD_FRAMES = {"veryfast": 10, "faster": 20, "fast": 30, "medium": 40, "slow": 50, "slower": 60}
 """Frames that x264 buffers for its lookahead, by preset; faster presets buffer none."""
-_LOOKAHEAD_BYTES = 64_000_000
-_LEAST_LOOKAHEAD = 10
-_FINISH_S = 600.0
+_MAX_LOOKAHEAD_BYTES = 64_000_000
+_MIN_LOOKAHEAD_FRAMES = 10
+_FINISH_TIMEOUT_S = 600.0
 _PIPE_BYTES = 1 << 20
-_LEAST_TIMESCALE = 10_000
+_MIN_TIMESCALE = 10_000
 _BT709 = {
     "colorspace": "bt709",
     "color_primaries": "bt709",
@@ -35,7 +35,7 @@ _BT709 = {
 
 def timescale(rate: Fraction) -> int:
     """Return a time scale (ticks per second) at which each frame lasts a whole number of ticks."""
-    return rate.numerator * -(-_LEAST_TIMESCALE // rate.numerator)
+    return rate.numerator * -(-_MIN_TIMESCALE // rate.numerator)
 
 
 class VideoEncoder:
@@ -81,22 +81,22 @@ class VideoEncoder:
         self._options: dict[str, Any] = {"crf": crf, "preset": preset}
         if threads is not None:
             self._options["threads"] = threads
-        lookahead = max(_LEAST_LOOKAHEAD, _LOOKAHEAD_BYTES // (width * height * 3 // 2))
-        if _LOOKAHEAD.get(preset, 0) > lookahead:  # bounds memory: 20 frames at 1080p, 10 at 4K
+        lookahead = max(_MIN_LOOKAHEAD_FRAMES, _MAX_LOOKAHEAD_BYTES // (width * height * 3 // 2))
+        if _LOOKAHEAD_FRAMES.get(preset, 0) > lookahead:  # bounds memory: 20 frames at 1080p, 10 at 4K
             self._options["rc-lookahead"] = lookahead
         self._ffmpeg, self._stack = ffmpeg, ExitStack()
-        self._process: Process | None = None
+        self._process: FfmpegProcess | None = None
         self.frames = 0
         """Number of frames written so far."""
 
-    def _words(self, target: Path) -> list[str]:
+    def _build_command(self, target: Path) -> list[str]:
         import ffmpeg
 
         width, height = self._size
-        raw = {"format": "rawvideo", "pixel_format": "yuv420p", "s": f"{width}x{height}", **_BT709}
-        picture = ffmpeg.input("pipe:0", framerate=str(self._rate), **raw)
+        input_options = {"format": "rawvideo", "pixel_format": "yuv420p", "s": f"{width}x{height}", **_BT709}
+        raw_input = ffmpeg.input("pipe:0", framerate=str(self._rate), **input_options)
         scale = timescale(self._rate)
-        out = {
+        output_options = {
             "format": "mp4",
             "c:v": "libx264",
             "pix_fmt": "yuv420p",
@@ -109,24 +109,26 @@ class VideoEncoder:
             "map_metadata": -1,
             "fflags": "+bitexact",
         }
-        return command(find_ffmpeg(self._ffmpeg), ffmpeg.output(picture, file_url(target), **out))
+        return build_command(
+            find_ffmpeg(self._ffmpeg), ffmpeg.output(raw_input, file_url(target), **output_options)
+        )
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            target = stack.enter_context(replacing(self._path))
-            self._process = stack.enter_context(Process(self._words(target), feeds=True))
-            _widen(self._process)
-            stack.push(self._settle)
+            target = stack.enter_context(replace_atomically(self._path))
+            self._process = stack.enter_context(FfmpegProcess(self._build_command(target), has_stdin=True))
+            _enlarge_pipe(self._process)
+            stack.push(self._finish)
             self._stack = stack.pop_all()
         return self
 
-    def _settle(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+    def _finish(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
         """Wait for ffmpeg to finish if the block ended without an error; else the exit stack kills it."""
         if error is not None:
             return
         if self.frames == 0:
             raise EncodeError("A video needs at least one frame.")
-        self._running().finish(_FINISH_S)
+        self._require_process().finish(_FINISH_TIMEOUT_S)
 
     def write(self, picture: Picture) -> None:
         """
@@ -139,14 +141,14 @@ class VideoEncoder:
         """
         if (picture.width, picture.height) != self._size:
             raise InputError(f"a {picture.width}x{picture.height} picture does not fit a {self._size} video")
-        process = self._running()
+        process = self._require_process()
         try:
-            _feed(process, picture)
+            _write_picture(process, picture)
         except OSError as error:
             raise process.failure() from error
         self.frames += 1
 
-    def _running(self) -> Process:
+    def _require_process(self) -> FfmpegProcess:
         if self._process is None:
             raise EncodeError("a VideoEncoder must be entered before it is written to")
         return self._process
@@ -157,7 +159,7 @@ class VideoEncoder:
         return self._stack.__exit__(kind, error, trace)
 
 
-def _widen(process: Process) -> None:
+def _enlarge_pipe(process: FfmpegProcess) -> None:
     """Enlarge the pipe from 64 kB to 1 MB, so that both processes block less often."""
     size = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
     if size is None or process.stdin is None:
@@ -166,7 +168,7 @@ def _widen(process: Process) -> None:
         fcntl.fcntl(process.stdin.fileno(), size, _PIPE_BYTES)
 
 
-def _feed(process: Process, picture: Picture) -> None:
+def _write_picture(process: FfmpegProcess, picture: Picture) -> None:
     if process.stdin is None:
         raise EncodeError("ffmpeg was started without an input")
     data = np.ascontiguousarray(picture.i420).data.cast("B")

@@ -14,10 +14,10 @@ from typing import IO, Any, Self
 
 from musetalk_core.errors import DiskFull, EncodeError, EncoderKilled, RenderError
 
-_GLOBAL = ["-nostdin", "-hide_banner", "-v", "error", "-y"]
-_KEPT_LINES, _KEPT_BYTES = 50, 500
-_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
-_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
+_GLOBAL_OPTIONS = ["-nostdin", "-hide_banner", "-v", "error", "-y"]
+_MAX_STDERR_LINES, _MAX_STDERR_LINE_BYTES = 50, 500
+_POINTER_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
+_DISK_FULL_MESSAGES = ("No space left on device", "File too large", "Disk quota exceeded")
 _KILL_WAIT_S = 10.0
 
 
@@ -43,7 +43,7 @@ def find_ffmpeg(explicit: Path | None = None) -> Path:
         raise EncodeError("No ffmpeg program was found; install ffmpeg.") from error
 
 
-def command(binary: Path, stream: Any) -> list[str]:
+def build_command(binary: Path, stream: Any) -> list[str]:
     """
     Build the argument list for an ffmpeg-python graph.
 
@@ -51,8 +51,8 @@ def command(binary: Path, stream: Any) -> list[str]:
         binary: the ffmpeg program.
         stream: result of `ffmpeg.output(...)`.
     """
-    words: list[str] = stream.compile(cmd=str(binary))
-    return [words[0], *_GLOBAL, *words[1:]]
+    arguments: list[str] = stream.compile(cmd=str(binary))
+    return [arguments[0], *_GLOBAL_OPTIONS, *arguments[1:]]
 
 
 def file_url(path: Path) -> str:
@@ -60,7 +60,7 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-class Process:
+class FfmpegProcess:
     """
     A running ffmpeg process. Leaving the `with` block kills it, if it still runs, and waits for it.
 
@@ -68,7 +68,7 @@ class Process:
         stdin: pipe to the process; None without `has_stdin`.
     """
 
-    def __init__(self, words: list[str], *, feeds: bool = False) -> None:
+    def __init__(self, arguments: list[str], *, has_stdin: bool = False) -> None:
         """
         Start the process.
 
@@ -77,25 +77,31 @@ class Process:
             has_stdin: True to open a pipe to its standard input.
         """
         self._process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
+            arguments,
+            stdin=subprocess.PIPE if has_stdin else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             bufsize=0,  # no new session: a signal to this process group also ends ffmpeg
         )
         self.stdin = self._process.stdin
-        self._said: list[str] = []
-        self._killed = False
-        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
-        self._listener.start()
+        self._stderr_lines: list[str] = []
+        self._was_killed = False
+        self._stderr_thread = threading.Thread(
+            target=self._read_stderr, args=(self._process.stderr,), daemon=True
+        )
+        self._stderr_thread.start()
 
-    def _listen(self, pipe: IO[bytes]) -> None:
+    def _read_stderr(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
-                if len(self._said) < _KEPT_LINES:
-                    self._said.append(_ADDRESS.sub("", line[:_KEPT_BYTES].decode("utf-8", "replace")).strip())
+                if len(self._stderr_lines) < _MAX_STDERR_LINES:
+                    self._stderr_lines.append(
+                        _POINTER_ADDRESS.sub(
+                            "", line[:_MAX_STDERR_LINE_BYTES].decode("utf-8", "replace")
+                        ).strip()
+                    )
 
-    def finish(self, deadline_s: float) -> None:
+    def finish(self, timeout_s: float) -> None:
         """
         Close the process's input and wait until it exits successfully.
 
@@ -106,9 +112,9 @@ class Process:
         try:
             if self.stdin is not None:
                 self.stdin.close()
-            self._process.wait(deadline_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise EncodeError(f"ffmpeg did not finish within {deadline_s:.0f} seconds.") from error
+            raise EncodeError(f"ffmpeg did not finish within {timeout_s:.0f} seconds.") from error
         except BrokenPipeError:
             self._process.wait(_KILL_WAIT_S)
         if self._process.returncode:
@@ -118,14 +124,14 @@ class Process:
         """Return the error that describes why ffmpeg ended or closed its pipe; kills it if it still runs."""
         self.kill()
         # The first line names the cause; the lines after it are consequences.
-        cause = next((line for line in self._said if line), "no message")
-        is_full = any(words in line for line in self._said for words in _FULL_WORDS)
-        if is_full or self._process.returncode == -signal.SIGXFSZ:
+        cause = next((line for line in self._stderr_lines if line), "no message")
+        is_disk_full = any(words in line for line in self._stderr_lines for words in _DISK_FULL_MESSAGES)
+        if is_disk_full or self._process.returncode == -signal.SIGXFSZ:
             return DiskFull(
                 "The video could not be written: the disk or a size limit is full; free some space."
             )
         status = self._process.returncode
-        if status is not None and status < 0 and not self._killed:
+        if status is not None and status < 0 and not self._was_killed:
             return EncoderKilled(
                 f"ffmpeg was killed by signal {-status}, possibly because memory ran out; try again.",
                 returncode=status,
@@ -139,10 +145,10 @@ class Process:
                 # Give a process that is exiting the time to write its error message.
                 self._process.wait(0.2)
             except subprocess.TimeoutExpired:
-                self._killed = True
+                self._was_killed = True
                 self._process.kill()
                 self._process.wait(_KILL_WAIT_S)
-        self._listener.join(_KILL_WAIT_S)
+        self._stderr_thread.join(_KILL_WAIT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +162,7 @@ class Process:
         self.kill()
 
 
-def run(words: list[str], *, deadline_s: float = 3600.0) -> None:
+def run_ffmpeg(arguments: list[str], *, timeout_s: float = 3600.0) -> None:
     """
     Run ffmpeg until it exits.
 
@@ -168,5 +174,5 @@ def run(words: list[str], *, deadline_s: float = 3600.0) -> None:
         DiskFull: the disk is full.
         EncodeError: ffmpeg failed or did not finish in time.
     """
-    with Process(words) as process:
-        process.finish(deadline_s)
+    with FfmpegProcess(arguments) as process:
+        process.finish(timeout_s)

@@ -8,15 +8,15 @@ from uuid import uuid4
 
 from musetalk_core.errors import DiskFull
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error means that the disk is full or a quota or file size limit is reached."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    return isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNOS
 
 
-def disk_full(target: Path) -> DiskFull:
+def disk_full_error(target: Path) -> DiskFull:
     """Return the error for a file that could not be written because the disk is full."""
     return DiskFull(
         f"{target.name} could not be written: the disk or a file size limit is full; free some space."
@@ -24,7 +24,7 @@ def disk_full(target: Path) -> DiskFull:
 
 
 @contextmanager
-def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
+def temporary_sibling(target: Path, suffix: str | None = None) -> Generator[Path]:
     """
     Yield a temporary path beside a file; the file at it is deleted when the block ends.
 
@@ -43,7 +43,7 @@ def scratch_beside(target: Path, suffix: str | None = None) -> Generator[Path]:
 
 
 @contextmanager
-def replacing(target: Path) -> Generator[Path]:
+def replace_atomically(target: Path) -> Generator[Path]:
     """
     Yield a temporary path that replaces `target` when the block succeeds and is deleted when it fails.
 
@@ -56,11 +56,11 @@ def replacing(target: Path) -> Generator[Path]:
     Raises:
         DiskFull: the disk is full, or a quota or file size limit is reached.
     """
-    with scratch_beside(target) as temporary:
+    with temporary_sibling(target) as temporary:
         try:
             yield temporary
             temporary.replace(target)
         except OSError as error:
             if is_disk_full(error):
-                raise disk_full(target) from error
+                raise disk_full_error(target) from error
             raise

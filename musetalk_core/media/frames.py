@@ -2,18 +2,18 @@
 
 from musetalk_core.media.index import VideoIndex
 from musetalk_core.media.proxy import write_proxy
-from musetalk_core.media.reader import DEFAULT_BUDGET, FrameReader
+from musetalk_core.media.reader import DEFAULT_BUDGET_BYTES, FrameReader
 from musetalk_core.media.scan import Scan, open_scan
-from musetalk_core.media.timeline import Playback, source_slice, source_times
+from musetalk_core.media.timeline import Playback, source_frames, source_frames_between
 
 __all__ = [
-    "DEFAULT_BUDGET",
+    "DEFAULT_BUDGET_BYTES",
     "FrameReader",
     "Playback",
     "Scan",
     "VideoIndex",
     "open_scan",
-    "source_slice",
-    "source_times",
+    "source_frames",
+    "source_frames_between",
     "write_proxy",
 ]

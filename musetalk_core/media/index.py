@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from musetalk_core.arrays import load_arrays
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.files import replacing
+from musetalk_core.media.files import replace_atomically
 from musetalk_core.types import Ints
 
-MAX_GROUP = 600
+MAX_GROUP_FRAMES = 600
 """Longest group of pictures, in frames, that is decoded to reach one frame; longer groups need a proxy."""
-_FORMAT = 1
-_UNEVENNESS = 4
+_FORMAT_VERSION = 1
+_MAX_JITTER_DIVISOR = 4
 """Timestamp jitter of less than one frame divided by this counts as a constant rate."""
 
 Bools = npt.NDArray[np.bool_]
@@ -61,7 +61,7 @@ class VideoIndex:
     @property
     def is_constant(self) -> bool:
         """True if every timestamp is less than a quarter of a frame off a constant grid of `rate`."""
-        return not self.is_still and is_even(self.pts, self.time_base, self.rate)
+        return not self.is_still and has_constant_rate(self.pts, self.time_base, self.rate)
 
     def group_start(self, index: int) -> int:
         """Return the number of the last key frame at or before frame `index`."""
@@ -81,8 +81,8 @@ class VideoIndex:
         Returns:
             (K,) int64 in 0..T-1.
         """
-        found = np.searchsorted(self.pts, ticks + self.pts[0], side="right") - 1
-        return np.clip(found, 0, self.frames - 1)
+        frames = np.searchsorted(self.pts, ticks + self.pts[0], side="right") - 1
+        return np.clip(frames, 0, self.frames - 1)
 
     def save(self, path: Path) -> None:
         """
@@ -91,10 +91,10 @@ class VideoIndex:
         Raises:
             DiskFull: the disk is full.
         """
-        numbers = [_FORMAT, self.frames, self.duration, self.width, self.height]
+        numbers = [_FORMAT_VERSION, self.frames, self.duration, self.width, self.height]
         fractions = [*self.time_base.as_integer_ratio(), *self.rate.as_integer_ratio()]
         flags = [self.is_seekable, self.is_still]
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with replace_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 pts=self.pts,
@@ -117,13 +117,13 @@ class VideoIndex:
             base, rate, (seekable, still) = Fraction(*rest[:2]), Fraction(*rest[2:4]), rest[4:]
         except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise MediaUnreadable("The frame index is damaged; prepare the clip again.") from error
-        if version != _FORMAT or len(pts) != frames:
+        if version != _FORMAT_VERSION or len(pts) != frames:
             raise MediaUnreadable("The frame index is of another version; prepare the clip again.")
         keys = np.unpackbits(packed, count=frames).astype(bool)
         return cls(pts, keys, base, duration, width, height, rate, bool(seekable), bool(still))
 
 
-def is_even(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
+def has_constant_rate(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
     """
     Tell whether all timestamps are less than a quarter of a frame off a constant-rate grid.
 
@@ -135,7 +135,7 @@ def is_even(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
     step = 1 / (rate * time_base)  # units per frame
     numbers = np.arange(len(pts), dtype=np.int64)
     error = (pts - pts[0]) * step.denominator - numbers * step.numerator
-    return bool((np.abs(error) * _UNEVENNESS < step.numerator).all())
+    return bool((np.abs(error) * _MAX_JITTER_DIVISOR < step.numerator).all())
 
 
 def still_index(width: int, height: int, rate: Fraction) -> VideoIndex:

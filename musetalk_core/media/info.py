@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-Kind = Literal["video", "still", "audio"]
+MediaKind = Literal["video", "still", "audio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class MediaInfo:
         audio:      None if there is no audio track.
     """
 
-    kind: Kind
+    kind: MediaKind
     container: str
     duration_s: Fraction | None
     video: VideoInfo | None

@@ -8,38 +8,38 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from musetalk_core.media.geometry import Turn, evened_size, square_size
+from musetalk_core.media.geometry import Orientation, even_size, square_pixel_size
 from musetalk_core.media.picture import Picture
 from musetalk_core.types import Image
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_SCALER_SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_SWSCALE_SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """AVColorSpace -> swscale's color space number; both are part of FFmpeg's ABI."""
-_SCALER_BT709, _SCALER_BT601 = 1, 5
+_SWSCALE_BT709, _SWSCALE_BT601 = 1, 5
 _LIMITED, _FULL = 1, 2  # AVColorRange
-_HD_LINES = 720
+_MIN_HD_LINES = 720
 """Untagged video with fewer lines is taken as BT.601, from this height on as BT.709."""
-_SCALER_THREADS = 2
-_WHITE_LUMA, _NO_CHROMA = 235, 128
+_SWSCALE_THREADS = 2
+_WHITE_LUMA, _NEUTRAL_CHROMA = 235, 128
 
 
-def frame_turn(frame: VideoFrame) -> Turn:
+def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return the orientation from a frame's display matrix."""
     entries: Any = frame.side_data  # typed as a dict of motion vectors, is a sequence of all
     for data in entries:
         if data.type.name == "DISPLAYMATRIX":
-            return Turn.from_matrix(bytes(data))
-    return Turn()
+            return Orientation.from_matrix(bytes(data))
+    return Orientation()
 
 
 def colour_space(frame: VideoFrame) -> int:
     """Return swscale's number of a frame's color matrix; guessed from its height if the frame is untagged."""
     if _is_rgb(frame):
-        return _SCALER_BT709
-    guess = _SCALER_BT601 if frame.height < _HD_LINES else _SCALER_BT709
-    return _SCALER_SPACES.get(frame.colorspace, guess)
+        return _SWSCALE_BT709
+    guess = _SWSCALE_BT601 if frame.height < _MIN_HD_LINES else _SWSCALE_BT709
+    return _SWSCALE_SPACES.get(frame.colorspace, guess)
 
 
 def is_full_range(frame: VideoFrame) -> bool:
@@ -79,7 +79,7 @@ class Normaliser:
         """
         from av.video.reformatter import Interpolation, VideoReformatter
 
-        self._aspect, self._turn = aspect, frame_turn(first)
+        self._aspect, self._orientation = aspect, frame_orientation(first)
         self._reformatter = VideoReformatter()
         self._flags = (
             Interpolation.BICUBIC
@@ -87,44 +87,48 @@ class Normaliser:
             | Interpolation.FULL_CHR_H_INP
             | Interpolation.FULL_CHR_H_INT
         )
-        self.width, self.height = size or self._shown(first)
+        self.width, self.height = size or self._shown_size(first)
 
-    def _shown(self, frame: VideoFrame) -> tuple[int, int]:
-        return evened_size(*self._turn.size(*square_size(frame.width, frame.height, self._aspect)))
+    def _shown_size(self, frame: VideoFrame) -> tuple[int, int]:
+        return even_size(
+            *self._orientation.oriented_size(*square_pixel_size(frame.width, frame.height, self._aspect))
+        )
 
-    def picture(self, frame: VideoFrame) -> Picture:
+    def to_picture(self, frame: VideoFrame) -> Picture:
         """Convert one frame. An upright 8-bit 4:2:0 BT.709 limited-range frame keeps its bytes."""
-        size = square_size(frame.width, frame.height, self._aspect)
-        if self._shown(frame) != (self.width, self.height):  # the stream changed its size midway
-            size = self._turn.size(self.width, self.height)
+        size = square_pixel_size(frame.width, frame.height, self._aspect)
+        if self._shown_size(frame) != (self.width, self.height):  # the stream changed its size midway
+            size = self._orientation.oriented_size(self.width, self.height)
         is_plain = frame.format.name == "yuv420p" and size == (frame.width, frame.height)
-        if is_plain and colour_space(frame) == _SCALER_BT709 and not is_full_range(frame):
+        if is_plain and colour_space(frame) == _SWSCALE_BT709 and not is_full_range(frame):
             planes = _planes(frame)
         else:
-            planes = self._converted(frame, size)
-        return self._packed(planes)
+            planes = self._convert(frame, size)
+        return self._pack(planes)
 
-    def _converted(self, frame: VideoFrame, size: tuple[int, int]) -> list[Image]:
+    def _convert(self, frame: VideoFrame, size: tuple[int, int]) -> list[Image]:
         has_alpha = _has_alpha(frame)
         converted = self._reformatter.reformat(
             frame,
             *size,
             format="yuva420p" if has_alpha else "yuv420p",
             src_colorspace=colour_space(frame),
-            dst_colorspace=_SCALER_BT709,
+            dst_colorspace=_SWSCALE_BT709,
             src_color_range=_FULL if is_full_range(frame) else _LIMITED,
             dst_color_range=_LIMITED,
             interpolation=self._flags,
-            threads=_SCALER_THREADS,
+            threads=_SWSCALE_THREADS,
         )
         planes = _planes(converted)
-        return _on_white(planes) if has_alpha else planes
+        return _blend_on_white(planes) if has_alpha else planes
 
-    def _packed(self, planes: list[Image]) -> Picture:
+    def _pack(self, planes: list[Image]) -> Picture:
         out = np.empty((self.height * 3 // 2, self.width), np.uint8)
         picture = Picture(out)
         for target, plane in zip((picture.y, picture.u, picture.v), planes, strict=True):
-            turned = self._turn.applied(_grown(plane, target.shape[:: -1 if self._turn.transpose else 1]))
+            turned = self._orientation.apply(
+                _pad_edges(plane, target.shape[:: -1 if self._orientation.transpose else 1])
+            )
             np.copyto(target, turned)
         return picture
 
@@ -138,23 +142,28 @@ def _planes(frame: VideoFrame) -> list[Image]:
     ]
 
 
-def _grown(plane: Image, shape: tuple[int, ...]) -> Image:
+def _pad_edges(plane: Image, shape: tuple[int, ...]) -> Image:
     """Pad a plane to a shape by repeating its last column and line."""
     below, beside = shape[0] - plane.shape[0], shape[1] - plane.shape[1]
     return np.pad(plane, ((0, below), (0, beside)), mode="edge") if below or beside else plane
 
 
-def _on_white(planes: list[Image]) -> list[Image]:
+def _blend_on_white(planes: list[Image]) -> list[Image]:
     """Blend Y, U, V, A planes over white; equal to blending in RGB, because the conversion is linear."""
-    *colours, alpha = planes
+    *planes_yuv, alpha = planes
     if alpha.min() == 255:
-        return colours
-    half = colours[1].shape[::-1]
-    thin = np.asarray(cv2.resize(alpha, half, interpolation=cv2.INTER_AREA), np.uint8)
-    layers = zip(colours, (alpha, thin, thin), (_WHITE_LUMA, _NO_CHROMA, _NO_CHROMA), strict=True)
-    return [_mixed(colour, weight, ground) for colour, weight, ground in layers]
+        return planes_yuv
+    half = planes_yuv[1].shape[::-1]
+    half_alpha = np.asarray(cv2.resize(alpha, half, interpolation=cv2.INTER_AREA), np.uint8)
+    layers = zip(
+        planes_yuv,
+        (alpha, half_alpha, half_alpha),
+        (_WHITE_LUMA, _NEUTRAL_CHROMA, _NEUTRAL_CHROMA),
+        strict=True,
+    )
+    return [_blend(colour, weight, ground) for colour, weight, ground in layers]
 
 
-def _mixed(colour: Image, weight: Image, ground: int) -> Image:
-    opaque = weight.astype(np.uint16)
-    return ((colour * opaque + ground * (255 - opaque) + 127) // 255).astype(np.uint8)
+def _blend(colour: Image, weight: Image, background: int) -> Image:
+    alpha = weight.astype(np.uint16)
+    return ((colour * alpha + background * (255 - alpha) + 127) // 255).astype(np.uint8)

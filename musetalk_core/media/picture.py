@@ -33,22 +33,22 @@ def _yuv_from_bgr() -> Float:
     return np.array([[*r, offset] for r, offset in rows], np.float32)
 
 
-_TO_BGR, _TO_YUV = _bgr_from_yuv(), _yuv_from_bgr()
-_NOTHING = np.zeros(3)
+_YUV_TO_BGR, _BGR_TO_YUV = _bgr_from_yuv(), _yuv_from_bgr()
+_ZEROS = np.zeros(3)
 
 
-def _yuv444(bgr: Image) -> Image:
-    return np.asarray(cv2.transform(bgr, _TO_YUV), np.uint8)
+def _to_yuv444(bgr: Image) -> Image:
+    return np.asarray(cv2.transform(bgr, _BGR_TO_YUV), np.uint8)
 
 
-def _halved(plane: Image) -> Image:
+def _half_size(plane: Image) -> Image:
     size = plane.shape[1] // 2, plane.shape[0] // 2
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _changed(crop: Image, source: Image) -> Mask:
+def _changed_mask(crop: Image, source: Image) -> Mask:
     """Return an (h, w) uint8 mask with 255 for pixels that differ in any channel, else 0."""
-    same = cv2.inRange(cv2.bitwise_xor(crop, source), _NOTHING, _NOTHING)
+    same = cv2.inRange(cv2.bitwise_xor(crop, source), _ZEROS, _ZEROS)
     return np.asarray(cv2.bitwise_not(same), np.uint8)
 
 
@@ -67,11 +67,11 @@ class Picture:
     def from_bgr(cls, bgr: Image) -> "Picture":
         """Convert a (H, W, 3) uint8 BGR image with even H and W."""
         height, width = bgr.shape[:2]
-        yuv = _yuv444(np.ascontiguousarray(bgr))
+        yuv = _to_yuv444(np.ascontiguousarray(bgr))
         out = np.empty((height * 3 // 2, width), np.uint8)
         out[:height] = yuv[..., 0]
         picture = cls(out)
-        picture.u[:], picture.v[:] = _halved(yuv[..., 1]), _halved(yuv[..., 2])
+        picture.u[:], picture.v[:] = _half_size(yuv[..., 1]), _half_size(yuv[..., 2])
         return picture
 
     @property
@@ -118,25 +118,25 @@ class Picture:
             cv2.resize(np.ascontiguousarray(plane[half]), box.size, interpolation=cv2.INTER_LINEAR)
             for plane in (self.u, self.v)
         )
-        return np.asarray(cv2.transform(cv2.merge([self.y[rows, columns], u, v]), _TO_BGR), np.uint8)
+        return np.asarray(cv2.transform(cv2.merge([self.y[rows, columns], u, v]), _YUV_TO_BGR), np.uint8)
 
-    def window(self, area: Box) -> Image:
+    def crop(self, area: Box) -> Image:
         """
         Return the pixels of any area as (h, w, 3) uint8 BGR, a new array; black outside the picture.
 
         Args:
             area: coordinates of any parity, inside the picture or not.
         """
-        inside = area.clipped(self.width, self.height)
-        if inside == area and area == area.evened():
+        inside = area.clip(self.width, self.height)
+        if inside == area and area == area.align_even():
             return self.bgr(area)
         out = np.zeros((area.size[1], area.size[0], 3), np.uint8)
         if not inside.is_empty:
-            even = inside.evened()
-            out[inside.within(area).slices()] = self.bgr(even)[inside.within(even).slices()]
+            even = inside.align_even()
+            out[inside.relative_to(area).slices()] = self.bgr(even)[inside.relative_to(even).slices()]
         return out
 
-    def pasted(self, crop: Image, source: Image, box: Box) -> "Picture":
+    def with_crop(self, crop: Image, source: Image, box: Box) -> "Picture":
         """
         Return a copy of the picture with a changed crop in it.
 
@@ -146,15 +146,17 @@ class Picture:
                 `source` keep their bytes, so an engine that does not change its border leaves no trace there.
             box:    even coordinates inside the picture.
         """
-        changed = _changed(crop, source)
+        changed = _changed_mask(crop, source)
         out = Picture(self.i420.copy())
         if not cv2.countNonZero(changed):
             return out
-        y, u, v = cv2.split(_yuv444(np.ascontiguousarray(crop)))
+        y, u, v = cv2.split(_to_yuv444(np.ascontiguousarray(crop)))
         rows, columns = box.slices()
         cv2.copyTo(y, changed, out.y[rows, columns])
-        blocks = _halved(changed)  # non-zero (at least 255 / 4) if any of a block's four pixels changed
+        changed_blocks = _half_size(
+            changed
+        )  # non-zero (at least 255 / 4) if any of a block's four pixels changed
         half = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
         for plane, channel in ((out.u, u), (out.v, v)):
-            cv2.copyTo(_halved(np.asarray(channel, np.uint8)), blocks, plane[half])
+            cv2.copyTo(_half_size(np.asarray(channel, np.uint8)), changed_blocks, plane[half])
         return out

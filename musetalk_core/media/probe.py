@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable, NoAudioFound
-from musetalk_core.media.codecs import PICTURE_CODECS, SOUND_CODECS
+from musetalk_core.media.codecs import AUDIO_CODECS, VIDEO_CODECS
 from musetalk_core.media.container import (
-    media_errors,
-    opened,
-    picture_stream,
-    sound_stream,
-    stream_seconds,
+    audio_stream,
+    open_container,
+    stream_duration_s,
+    translate_media_errors,
+    video_stream,
 )
-from musetalk_core.media.geometry import evened_size, square_size
-from musetalk_core.media.info import AudioInfo, Kind, MediaInfo, VideoInfo
-from musetalk_core.media.limits import Limits
-from musetalk_core.media.normalise import frame_turn
+from musetalk_core.media.geometry import even_size, square_pixel_size
+from musetalk_core.media.info import AudioInfo, MediaInfo, MediaKind, VideoInfo
+from musetalk_core.media.limits import MediaLimits
+from musetalk_core.media.normalise import frame_orientation
 from musetalk_core.media.rates import DEFAULT_RATE, source_rate
-from musetalk_core.media.sniff import Sniffed, sniff
-from musetalk_core.media.still import opened_still, shown_size, turn_of
-from musetalk_core.media.truncation import promised_frames, refuse_cut_file, refuse_cut_table
+from musetalk_core.media.sniff import FileType, sniff
+from musetalk_core.media.still import exif_orientation, open_still, shown_size
+from musetalk_core.media.truncation import check_complete_file, check_complete_index, promised_frames
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["AudioInfo", "Kind", "MediaInfo", "VideoInfo", "probe", "require_picture", "require_sound"]
+__all__ = ["AudioInfo", "MediaInfo", "MediaKind", "VideoInfo", "probe", "require_audio", "require_picture"]
 
-_FIRST_FRAME_PACKETS = 500
-_DECODABLE = frozenset({"video", "audio", "subtitle"})
-_RATE_SLACK = Fraction(1001, 1000)
+_MAX_FIRST_FRAME_PACKETS = 500
+_DECODABLE_TYPES = frozenset({"video", "audio", "subtitle"})
+_RATE_TOLERANCE = Fraction(1001, 1000)
 
 
-def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:  # noqa: B008  frozen, so sharing it is safe
+def probe(path: Path, limits: MediaLimits = MediaLimits()) -> MediaInfo:  # noqa: B008  frozen, so sharing it is safe
     """
     Detect the type of a file, check it against the limits and describe its video and audio.
 
@@ -50,13 +50,13 @@ def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:  # noqa: B008  fr
         MediaUnreadable: the file is empty, not media, a playlist, truncated, or cannot be decoded.
         MediaTooLarge: the file exceeds a limit.
     """
-    sniffed = sniff(path)
-    if sniffed.is_still:
-        _refuse_bytes(path, limits.still_bytes)
-        return _still(path, sniffed, limits)
-    refuse_cut_file(path, sniffed)
-    with opened(path, sniffed, limits) as container:
-        return _media(path, sniffed, container, limits)
+    file_type = sniff(path)
+    if file_type.is_still:
+        _check_bytes(path, limits.still_bytes)
+        return _probe_still(path, file_type, limits)
+    check_complete_file(path, file_type)
+    with open_container(path, file_type, limits) as container:
+        return _probe_streams(path, file_type, container, limits)
 
 
 def require_picture(info: MediaInfo) -> VideoInfo:
@@ -71,7 +71,7 @@ def require_picture(info: MediaInfo) -> VideoInfo:
     return info.video
 
 
-def require_sound(info: MediaInfo) -> AudioInfo:
+def require_audio(info: MediaInfo) -> AudioInfo:
     """
     Return the audio track of a file.
 
@@ -83,88 +83,94 @@ def require_sound(info: MediaInfo) -> AudioInfo:
     return info.audio
 
 
-def _still(path: Path, sniffed: Sniffed, limits: Limits) -> MediaInfo:
-    with opened_still(path, sniffed, limits) as image:
+def _probe_still(path: Path, file_type: FileType, limits: MediaLimits) -> MediaInfo:
+    with open_still(path, file_type, limits) as image:
         width, height = shown_size(image, limits)
-        turn, mode = turn_of(image), image.mode
-    video = VideoInfo(width, height, turn.clockwise, DEFAULT_RATE, sniffed.name, mode, 1)
-    return MediaInfo("still", sniffed.name, None, video, None)
+        turn, mode = exif_orientation(image), image.mode
+    video = VideoInfo(width, height, turn.clockwise_degrees, DEFAULT_RATE, file_type.name, mode, 1)
+    return MediaInfo("still", file_type.name, None, video, None)
 
 
-def _media(path: Path, sniffed: Sniffed, container: InputContainer, limits: Limits) -> MediaInfo:
-    picture, sound = picture_stream(container), sound_stream(container)
-    if picture is None and sound is None:
-        raise MediaUnreadable(f"The {sniffed.name} file holds neither picture nor sound.")
-    _refuse_bytes(path, limits.video_bytes if picture else limits.audio_bytes)
+def _probe_streams(
+    path: Path, file_type: FileType, container: InputContainer, limits: MediaLimits
+) -> MediaInfo:
+    video_track, audio_track = video_stream(container), audio_stream(container)
+    if video_track is None and audio_track is None:
+        raise MediaUnreadable(f"The {file_type.name} file holds neither picture nor sound.")
+    _check_bytes(path, limits.video_bytes if video_track else limits.audio_bytes)
     # Phone cameras add several data tracks, which cost nothing; only streams that can be decoded count.
-    decodable = [stream for stream in container.streams if stream.type in _DECODABLE]
-    _refuse_over("streams", len(decodable), limits.streams)
-    audio = _audio(container, sound, limits) if sound else None
-    for stream in (picture, sound):
+    decodable = [stream for stream in container.streams if stream.type in _DECODABLE_TYPES]
+    _check_limit("streams", len(decodable), limits.streams)
+    audio = _audio_info(container, audio_track, limits) if audio_track else None
+    for stream in (video_track, audio_track):
         if stream is not None:
-            refuse_cut_table(path, stream, sniffed)
-    video = _video(container, picture, sniffed, limits) if picture else None
-    duration = stream_seconds(container, picture) if picture else audio and audio.duration_s
-    return MediaInfo("video" if picture else "audio", sniffed.name, duration, video, audio)
+            check_complete_index(path, stream, file_type)
+    video = _video_info(container, video_track, file_type, limits) if video_track else None
+    duration = stream_duration_s(container, video_track) if video_track else audio and audio.duration_s
+    return MediaInfo("video" if video_track else "audio", file_type.name, duration, video, audio)
 
 
-def _refuse_bytes(path: Path, most: int) -> None:
+def _check_bytes(path: Path, max_bytes: int) -> None:
     size = path.stat().st_size
-    if size > most:
+    if size > max_bytes:
         raise MediaTooLarge(
-            f"The file has {size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB; shorten it."
+            f"The file has {size / 1e6:.0f} MB; the limit is {max_bytes / 1e6:.0f} MB; shorten it."
         )
 
 
-def _refuse_over(what: str, found: float, most: float) -> None:
-    if found > most:
-        raise MediaTooLarge(f"The file has {found:.10g} {what}; the limit is {most:.10g}.", limit=what)
+def _check_limit(quantity: str, value: float, limit: float) -> None:
+    if value > limit:
+        raise MediaTooLarge(
+            f"The file has {value:.10g} {quantity}; the limit is {limit:.10g}.", limit=quantity
+        )
 
 
-def _audio(container: InputContainer, stream: AudioStream, limits: Limits) -> AudioInfo:
-    codec = _codec(stream, "sound")
-    duration = stream_seconds(container, stream)
-    _refuse_over("seconds of sound", math.ceil(duration or 0), limits.seconds)
+def _audio_info(container: InputContainer, stream: AudioStream, limits: MediaLimits) -> AudioInfo:
+    codec = _accepted_codec(stream, "sound")
+    duration = stream_duration_s(container, stream)
+    _check_limit("seconds of sound", math.ceil(duration or 0), limits.seconds)
     if not stream.sample_rate or not stream.channels:
         raise MediaUnreadable(f"The {codec} sound track is damaged: it has no sample rate; export it again.")
     return AudioInfo(codec, stream.sample_rate, stream.channels, duration)
 
 
-def _codec(stream: VideoStream | AudioStream, what: str) -> str:
+def _accepted_codec(stream: VideoStream | AudioStream, what: str) -> str:
     context: Any = stream.codec_context  # None where no decoder exists
     name = "an unknown codec" if context is None else str(context.codec.canonical_name)
-    if name not in PICTURE_CODECS | SOUND_CODECS:
+    if name not in VIDEO_CODECS | AUDIO_CODECS:
         raise MediaUnreadable(
             f"The {what} is coded as {name}, which is not accepted; export it as H.264 and AAC."
         )
     return name
 
 
-def _video(container: InputContainer, stream: VideoStream, sniffed: Sniffed, limits: Limits) -> VideoInfo:
-    codec = _codec(stream, "picture")
-    _refuse_over("pixels in a frame", stream.width * stream.height, limits.video_pixels)
-    shown = square_size(stream.width, stream.height, stream.sample_aspect_ratio)
-    _refuse_over("pixels in a frame as shown", shown[0] * shown[1], limits.video_pixels)
+def _video_info(
+    container: InputContainer, stream: VideoStream, file_type: FileType, limits: MediaLimits
+) -> VideoInfo:
+    codec = _accepted_codec(stream, "picture")
+    _check_limit("pixels in a frame", stream.width * stream.height, limits.video_pixels)
+    shown_size = square_pixel_size(stream.width, stream.height, stream.sample_aspect_ratio)
+    _check_limit("pixels in a frame as shown", shown_size[0] * shown_size[1], limits.video_pixels)
     average = stream.average_rate
-    _refuse_over("frames per second", float(average or 0), float(limits.rate_hz * _RATE_SLACK))
-    seconds = stream_seconds(container, stream)
-    _refuse_over("seconds of video", math.ceil(seconds or 0), limits.seconds)
+    _check_limit("frames per second", float(average or 0), float(limits.rate_hz * _RATE_TOLERANCE))
+    seconds = stream_duration_s(container, stream)
+    _check_limit("seconds of video", math.ceil(seconds or 0), limits.seconds)
     frames = promised_frames(stream) or (round(seconds * average) if seconds and average else None)
-    _refuse_over("frames times pixels", (frames or 0) * shown[0] * shown[1], limits.frame_pixels)
+    _check_limit("frames times pixels", (frames or 0) * shown_size[0] * shown_size[1], limits.frame_pixels)
     rate = source_rate(average, stream.base_rate, limits.rate_hz)
-    frame = _first_frame(container, stream, sniffed)
-    turn = frame_turn(frame)
-    width, height = evened_size(
-        *turn.size(*square_size(frame.width, frame.height, stream.sample_aspect_ratio))
+    frame = _first_frame(container, stream, file_type)
+    turn = frame_orientation(frame)
+    width, height = even_size(
+        *turn.oriented_size(*square_pixel_size(frame.width, frame.height, stream.sample_aspect_ratio))
     )
-    return VideoInfo(width, height, turn.clockwise, rate, codec, frame.format.name, frames)
+    return VideoInfo(width, height, turn.clockwise_degrees, rate, codec, frame.format.name, frames)
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, sniffed: Sniffed) -> VideoFrame:
-    with media_errors(sniffed.name):
-        for packet, _ in zip(container.demux(stream), range(_FIRST_FRAME_PACKETS), strict=False):
+def _first_frame(container: InputContainer, stream: VideoStream, file_type: FileType) -> VideoFrame:
+    with translate_media_errors(file_type.name):
+        for packet, _ in zip(container.demux(stream), range(_MAX_FIRST_FRAME_PACKETS), strict=False):
             for frame in packet.decode():
                 return frame
     raise MediaUnreadable(
-        f"The {sniffed.name} file has a picture track without a single frame; export it again."
+        f"The {file_type.name} file has a picture track without a single frame; export it again."
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetalk_core.errors import DiskFull
-from musetalk_core.media.files import replacing
+from musetalk_core.media.files import replace_atomically
 from musetalk_core.media.index import VideoIndex
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.picture import Picture
 from musetalk_core.media.reader import FrameReader
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-GROUP = 32
+GROUP_FRAMES = 32
 """Frames from one key frame of a proxy to the next."""
-_SHARE = Fraction(1, 2)
+_LOSSLESS_RATIO = Fraction(1, 2)
 """Size of a lossless frame relative to raw, for noisy camera footage; clean footage needs a third of it."""
-_RESERVE = 256 * 1024 * 1024
+_RESERVED_BYTES = 256 * 1024 * 1024
 """Bytes of free disk space that a proxy must leave for other programs."""
-_LOSSLESS = {
+_LOSSLESS_OPTIONS = {
     "qp": "0",
     "preset": "ultrafast",
-    "x264-params": f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=0"
+    "x264-params": f"keyint={GROUP_FRAMES}:min-keyint={GROUP_FRAMES}:scenecut=0:bframes=0"
     ":colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=off",
 }
 
 
-def proxy_bytes(index: VideoIndex) -> int:
+def estimate_proxy_bytes(index: VideoIndex) -> int:
     """Estimate the size of a clip's proxy in bytes."""
-    return int(index.frames * index.width * index.height * Fraction(3, 2) * _SHARE)
+    return int(index.frames * index.width * index.height * Fraction(3, 2) * _LOSSLESS_RATIO)
 
 
 def write_proxy(
     source: Path,
     target: Path,
     index: VideoIndex,
-    limits: Limits = Limits(),  # noqa: B008  frozen
+    limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
 ) -> VideoIndex:
     """
     Copy a clip losslessly into a file that can be read in any direction.
@@ -63,10 +63,10 @@ def write_proxy(
         DiskFull: the estimated copy does not fit on the disk, or the disk fills up while it is written.
         MediaUnreadable: the source changed since it was indexed.
     """
-    _refuse_full(target, proxy_bytes(index))
-    with replacing(target) as temporary, FrameReader(source, index, 0, limits=limits) as reader:
+    _check_free_space(target, estimate_proxy_bytes(index))
+    with replace_atomically(target) as temporary, FrameReader(source, index, 0, limits=limits) as reader:
         _encode(temporary, index, reader.read(range(index.frames)), target)
-    keys = np.arange(index.frames) % GROUP == 0
+    keys = np.arange(index.frames) % GROUP_FRAMES == 0
     return VideoIndex(
         index.pts - index.pts[0],
         keys,
@@ -80,13 +80,13 @@ def write_proxy(
     )
 
 
-def _refuse_full(target: Path, wanted: int) -> None:
+def _check_free_space(target: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(target.parent).free
-    if wanted + _RESERVE > free:
+    if needed_bytes + _RESERVED_BYTES > free:
         raise DiskFull(
-            f"Reading this video backwards needs about {wanted / 1e9:.1f} GB of scratch space, but only "
+            f"Reading this video backwards needs about {needed_bytes / 1e9:.1f} GB of scratch space, but only "
             f"{free / 1e9:.1f} GB are free; free some space or send a video with more key frames.",
-            needed=wanted,
+            needed=needed_bytes,
             free=free,
         )
 
@@ -95,24 +95,24 @@ def _encode(path: Path, index: VideoIndex, pictures: Iterator[Picture], target: 
     import av
 
     with av.open(str(path), "w", format="mp4") as container:
-        stream = _stream(container, index)
+        stream = _add_stream(container, index)
         for number, picture in enumerate(pictures):
-            if number % GROUP == 0:
-                _refuse_full(target, 0)
-            frame = _frame(picture)
+            if number % GROUP_FRAMES == 0:
+                _check_free_space(target, 0)
+            frame = _to_frame(picture)
             frame.pts, frame.time_base = int(index.pts[number] - index.pts[0]), index.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def _stream(container: OutputContainer, index: VideoIndex) -> VideoStream:
-    stream = container.add_stream("libx264", rate=index.rate, options=dict(_LOSSLESS))
+def _add_stream(container: OutputContainer, index: VideoIndex) -> VideoStream:
+    stream = container.add_stream("libx264", rate=index.rate, options=dict(_LOSSLESS_OPTIONS))
     stream.width, stream.height, stream.pix_fmt = index.width, index.height, "yuv420p"
     stream.time_base = stream.codec_context.time_base = index.time_base
     return stream
 
 
-def _frame(picture: Picture) -> VideoFrame:
+def _to_frame(picture: Picture) -> VideoFrame:
     import av
 
     return av.VideoFrame.from_ndarray(picture.i420, "yuv420p")

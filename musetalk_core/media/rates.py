@@ -2,22 +2,22 @@
 
 from fractions import Fraction
 
-_TOLERANCE = Fraction(1, 1000)
+_RATE_TOLERANCE = Fraction(1, 1000)
 # 24000/1001 (23.976), 30000/1001 (29.97) and so on.
 _NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
 _WHOLE = tuple(map(Fraction, (5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120)))
 STANDARD_RATES = tuple(sorted((*_WHOLE, *_NTSC, Fraction(25, 2))))
 DEFAULT_RATE = Fraction(25)
 """Frames per second for a still and for video of unknown rate."""
-_LOWEST_GUESS = Fraction(10)
-_FEW_DROPPED = Fraction(4, 5)
+_MIN_GUESSED_RATE = Fraction(10)
+_MIN_FRAME_SHARE = Fraction(4, 5)
 """A clip with dropped frames gets its full rate if at least this share of its frames is present."""
 
 
-def snapped(rate: Fraction) -> Fraction:
+def snap_to_standard(rate: Fraction) -> Fraction:
     """Return the nearest standard rate within 0.1 %, else the rate with a denominator of at most 1001."""
     nearest = nearest_standard(rate)
-    if abs(nearest - rate) <= rate * _TOLERANCE:
+    if abs(nearest - rate) <= rate * _RATE_TOLERANCE:
         return nearest
     return rate.limit_denominator(1001)
 
@@ -39,10 +39,10 @@ def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -
     """
     if not average or average <= 0:
         return DEFAULT_RATE
-    if base and abs(base - average) <= average * _TOLERANCE:
-        rate = snapped(average)
-    elif base and base * _FEW_DROPPED <= average <= base:
-        rate = snapped(base)
+    if base and abs(base - average) <= average * _RATE_TOLERANCE:
+        rate = snap_to_standard(average)
+    elif base and base * _MIN_FRAME_SHARE <= average <= base:
+        rate = snap_to_standard(base)
     else:
         rate = variable_rate(average)
     return min(rate, Fraction(highest))
@@ -50,4 +50,4 @@ def source_rate(average: Fraction | None, base: Fraction | None, highest: int) -
 
 def variable_rate(average: Fraction) -> Fraction:
     """Choose a constant rate for variable-rate video: the standard rate nearest its average, at least 10."""
-    return nearest_standard(average, _LOWEST_GUESS)
+    return nearest_standard(average, _MIN_GUESSED_RATE)

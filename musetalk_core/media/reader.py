@@ -9,19 +9,19 @@ from types import TracebackType
 from typing import Self
 
 from musetalk_core.errors import InputError, MediaUnreadable
-from musetalk_core.media.cursor import Cursor
-from musetalk_core.media.decoder import opened_decoder
+from musetalk_core.media.cursor import FrameCursor
+from musetalk_core.media.decoder import open_decoder
 from musetalk_core.media.index import VideoIndex
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.picture import Picture
 from musetalk_core.media.sniff import sniff
 from musetalk_core.media.still import read_still
 
-DEFAULT_BUDGET = 192 * 1024 * 1024
+DEFAULT_BUDGET_BYTES = 192 * 1024 * 1024
 """Default limit on the bytes of cached frames."""
 
-_ANY = 2**31 - 1
-_TRUSTED = Limits(video_pixels=_ANY, still_pixels=_ANY)
+_UNLIMITED_PIXELS = 2**31 - 1
+_TRUSTED_LIMITS = MediaLimits(video_pixels=_UNLIMITED_PIXELS, still_pixels=_UNLIMITED_PIXELS)
 
 
 class FrameReader:
@@ -37,9 +37,9 @@ class FrameReader:
         self,
         path: Path,
         index: VideoIndex,
-        budget_bytes: int = DEFAULT_BUDGET,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
         threads: int = 0,
-        limits: Limits = _TRUSTED,
+        limits: MediaLimits = _TRUSTED_LIMITS,
     ) -> None:
         """
         Set the clip to read. The file is opened on entering the `with` block.
@@ -54,14 +54,14 @@ class FrameReader:
         """
         self._path, self._index, self._threads, self._limits = path, index, threads, limits
         self._capacity = max(1, budget_bytes // (index.width * index.height * 3 // 2))
-        self._kept = dict[int, Picture]()
+        self._cache = dict[int, Picture]()
         self._stack = ExitStack()
-        self._cursor: Cursor | None = None
+        self._cursor: FrameCursor | None = None
 
     @property
     def retained(self) -> int:
         """Number of frames that are cached now."""
-        return len(self._kept)
+        return len(self._cache)
 
     @property
     def capacity(self) -> int:
@@ -76,7 +76,7 @@ class FrameReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kept.clear()
+        self._cache.clear()
         self._cursor = None
         self._stack.close()
 
@@ -100,48 +100,48 @@ class FrameReader:
     def _picture(self, number: int) -> Picture:
         if not 0 <= number < self._index.frames:
             raise InputError(f"frame {number} was requested from a clip of {self._index.frames} frames")
-        kept = self._kept.get(number)
-        if kept is not None:
-            return kept
+        cached = self._cache.get(number)
+        if cached is not None:
+            return cached
         if self._index.is_still:
             size = self._index.width, self._index.height
-            self._kept[0] = read_still(self._path, sniff(self._path), self._limits, size)
+            self._cache[0] = read_still(self._path, sniff(self._path), self._limits, size)
         else:
-            self._fill(number)
-        picture = self._kept.get(number)
+            self._decode_until(number)
+        picture = self._cache.get(number)
         if picture is None:
             raise MediaUnreadable(f"Frame {number} of the video cannot be read any more; prepare it again.")
         return picture
 
-    def _fill(self, number: int) -> None:
+    def _decode_until(self, number: int) -> None:
         """Decode up to a frame and cache it with the frames that are likely to be read next."""
-        cursor, index = self._opened(), self._index
+        cursor, index = self._require_cursor(), self._index
         first = number
         key = index.group_start(number) if index.is_seekable else 0
         if number < cursor.position:
             first = max(key, number - self._capacity + 1)
         if number < cursor.position or (key > cursor.position and index.is_seekable):
-            cursor = self._jumped(cursor, key, first)
+            cursor = self._seek(cursor, key, first)
         keeps_all = self._capacity >= index.frames
         if not keeps_all:
-            self._kept.clear()
+            self._cache.clear()
         while cursor.position <= number and (frame := cursor.advance()) is not None:
-            place = cursor.position - 1
-            if place not in self._kept and (keeps_all or place >= first):
-                self._kept[place] = cursor.picture(frame)
+            number_shown = cursor.position - 1
+            if number_shown not in self._cache and (keeps_all or number_shown >= first):
+                self._cache[number_shown] = cursor.to_picture(frame)
 
-    def _jumped(self, cursor: Cursor, key: int, wanted: int) -> Cursor:
-        if self._index.is_seekable and cursor.jump(key, wanted):
+    def _seek(self, cursor: FrameCursor, key: int, first_needed: int) -> FrameCursor:
+        if self._index.is_seekable and cursor.seek(key, first_needed):
             return cursor
         self._stack.close()
         return self._open()
 
-    def _opened(self) -> Cursor:
+    def _require_cursor(self) -> FrameCursor:
         if self._cursor is None:
             raise InputError("a FrameReader must be entered before it is read")
         return self._cursor
 
-    def _open(self) -> Cursor:
-        decoder = self._stack.enter_context(opened_decoder(self._path, self._limits, self._threads))
-        self._cursor = self._stack.enter_context(closing(Cursor(decoder, self._index)))
+    def _open(self) -> FrameCursor:
+        decoder = self._stack.enter_context(open_decoder(self._path, self._limits, self._threads))
+        self._cursor = self._stack.enter_context(closing(FrameCursor(decoder, self._index)))
         return self._cursor

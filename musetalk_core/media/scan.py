@@ -15,15 +15,15 @@ import numpy as np
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from musetalk_core.media.container import MICROSECOND
-from musetalk_core.media.cursor import Cursor
-from musetalk_core.media.decoder import FrameDecoder, opened_decoder
-from musetalk_core.media.index import MAX_GROUP, Bools, VideoIndex, is_even, still_index
+from musetalk_core.media.cursor import FrameCursor
+from musetalk_core.media.decoder import FrameDecoder, open_decoder
+from musetalk_core.media.index import MAX_GROUP_FRAMES, Bools, VideoIndex, has_constant_rate, still_index
 from musetalk_core.media.info import MediaInfo
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.media.normalise import Normaliser
 from musetalk_core.media.picture import Picture
 from musetalk_core.media.probe import probe, require_picture
-from musetalk_core.media.rates import snapped, source_rate
+from musetalk_core.media.rates import snap_to_standard, source_rate
 from musetalk_core.media.sniff import sniff
 from musetalk_core.media.still import read_still
 from musetalk_core.media.truncation import promised_frames
@@ -32,13 +32,13 @@ from musetalk_core.types import Ints
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_MISSING_SHARE, _MISSING_FRAMES = 0.02, 2
+_MAX_MISSING_SHARE, _MAX_MISSING_FRAMES = 0.02, 2
 """Frames that may be missing of those the container states: edit lists and open starts drop one or two."""
-_TEST_SEEKS = 8
-_CHECKED_LINES = 16
-_ALL_CHECKED = 64
+_MAX_TEST_SEEKS = 8
+_FINGERPRINT_LINE_STEP = 16
+_FULLY_CHECKED_GROUPS = 64
 """Groups of pictures whose fingerprints are all stored; of later groups every 64th, to bound memory."""
-_SAME_RATE = Fraction(1, 200)
+_RATE_TOLERANCE = Fraction(1, 200)
 
 
 class Scan:
@@ -49,15 +49,15 @@ class Scan:
         info: result of `probe`.
     """
 
-    def __init__(self, path: Path, info: MediaInfo, limits: Limits, threads: int) -> None:
+    def __init__(self, path: Path, info: MediaInfo, limits: MediaLimits, threads: int) -> None:
         """Prepare a pass. Callers use `open_scan`."""
         self.info = info
         self._path, self._limits, self._threads = path, limits, threads
         self._index: VideoIndex | None = None
         self._pts = array("q")
         self._keys = array("q")
-        self._checks = dict[int, int]()
-        self._exact, self._last = True, 0
+        self._fingerprints = dict[int, int]()
+        self._is_exact, self._last_duration = True, 0
 
     @property
     def index(self) -> VideoIndex:
@@ -80,15 +80,15 @@ class Scan:
             MediaTooLarge: the clip has more frames or more seconds than allowed.
         """
         if self.info.kind == "still":
-            yield from self._still()
+            yield from self._still_pictures()
             return
-        with opened_decoder(self._path, self._limits, self._threads) as decoder:
+        with open_decoder(self._path, self._limits, self._threads) as decoder:
             yield from self._pictures(decoder)
-            self._refuse_missing(promised_frames(decoder.stream), decoder.damaged)
-            table = self._table(decoder)
-        self._index = table
+            self._check_missing_frames(promised_frames(decoder.stream), decoder.damaged_packets)
+            index = self._build_index(decoder)
+        self._index = index
 
-    def _still(self) -> Iterator[Picture]:
+    def _still_pictures(self) -> Iterator[Picture]:
         picture = read_still(self._path, sniff(self._path), self._limits)
         yield picture
         self._index = still_index(picture.width, picture.height, require_picture(self.info).rate)
@@ -98,62 +98,68 @@ class Scan:
         for frame in decoder.frames():
             if normaliser is None:
                 normaliser = Normaliser(frame, decoder.stream.sample_aspect_ratio)
-            picture = normaliser.picture(frame)
-            self._note(decoder, frame, picture)
-            self._refuse_too_much(picture)
+            picture = normaliser.to_picture(frame)
+            self._record_frame(decoder, frame, picture)
+            self._check_frame_pixels(picture)
             yield picture
         if normaliser is None:
             raise MediaUnreadable("The video has no frame that can be decoded; export it again.")
 
-    def _note(self, decoder: FrameDecoder, frame: VideoFrame, picture: Picture) -> None:
+    def _record_frame(self, decoder: FrameDecoder, frame: VideoFrame, picture: Picture) -> None:
         number, pts = len(self._pts), frame.pts
         if pts is None or (number and pts <= self._pts[-1]) or frame.is_corrupt:
-            self._exact = False
+            self._is_exact = False
         if pts is None or (number and pts <= self._pts[-1]):
             pts = self._pts[-1] + 1 if number else 0
-        if number == 0 or pts in decoder.keys:
-            decoder.keys.discard(pts)
+        if number == 0 or pts in decoder.key_timestamps:
+            decoder.key_timestamps.discard(pts)
             self._keys.append(number)
         if number - self._keys[-1] <= 1 and self._is_checked(len(self._keys) - 1):
-            self._checks[number] = fingerprint(picture)
+            self._fingerprints[number] = fingerprint(picture)
         self._pts.append(pts)
-        self._last = frame.duration
+        self._last_duration = frame.duration
 
     @staticmethod
     def _is_checked(group: int) -> bool:
-        return group < _ALL_CHECKED or group % _ALL_CHECKED == 0
+        return group < _FULLY_CHECKED_GROUPS or group % _FULLY_CHECKED_GROUPS == 0
 
-    def _refuse_too_much(self, picture: Picture) -> None:
+    def _check_frame_pixels(self, picture: Picture) -> None:
         frames, pixels = len(self._pts), picture.width * picture.height
         if frames * pixels > self._limits.frame_pixels:
-            most = self._limits.frame_pixels // pixels
-            raise MediaTooLarge(f"The video has more than {most} frames of this size; shorten or shrink it.")
-
-    def _refuse_missing(self, promised: int | None, damaged: int) -> None:
-        found = len(self._pts)
-        promised = promised or found + damaged
-        if promised - found > max(_MISSING_FRAMES, promised * _MISSING_SHARE):
-            raise MediaUnreadable(
-                f"The video is damaged or cut off: it promises {promised} frames but only "
-                f"{found} can be decoded; upload it again.",
-                promised=promised,
-                present=found,
+            max_frames = self._limits.frame_pixels // pixels
+            raise MediaTooLarge(
+                f"The video has more than {max_frames} frames of this size; shorten or shrink it."
             )
 
-    def _table(self, decoder: FrameDecoder) -> VideoIndex:
+    def _check_missing_frames(self, promised: int | None, damaged: int) -> None:
+        decoded = len(self._pts)
+        promised = promised or decoded + damaged
+        if promised - decoded > max(_MAX_MISSING_FRAMES, promised * _MAX_MISSING_SHARE):
+            raise MediaUnreadable(
+                f"The video is damaged or cut off: it promises {promised} frames but only "
+                f"{decoded} can be decoded; upload it again.",
+                promised=promised,
+                present=decoded,
+            )
+
+    def _build_index(self, decoder: FrameDecoder) -> VideoIndex:
         video, base = require_picture(self.info), decoder.stream.time_base or MICROSECOND
         pts = np.array(self._pts, np.int64)
         keys = np.zeros(len(pts), bool)
         keys[np.array(self._keys, np.int64)] = True
         rate = measured_rate(pts, base, video.rate, self._limits.rate_hz)
-        last = self._last or max(1, round(1 / (rate * base)))
-        duration = int(pts[-1] - pts[0]) + last
+        last_duration = self._last_duration or max(1, round(1 / (rate * base)))
+        duration = int(pts[-1] - pts[0]) + last_duration
         if duration * base > self._limits.seconds:
             raise MediaTooLarge(f"The video lasts more than {self._limits.seconds} seconds; shorten it.")
-        table = VideoIndex(pts, keys, base, duration, video.width, video.height, rate, True, False)
-        is_sound = self._exact and not decoder.damaged and largest_group(keys) <= MAX_GROUP
+        index = VideoIndex(pts, keys, base, duration, video.width, video.height, rate, True, False)
+        is_undamaged = (
+            self._is_exact and not decoder.damaged_packets and largest_group_frames(keys) <= MAX_GROUP_FRAMES
+        )
         return (
-            table if is_sound and seeks(decoder, table, self._checks) else replace(table, is_seekable=False)
+            index
+            if is_undamaged and can_seek(decoder, index, self._fingerprints)
+            else replace(index, is_seekable=False)
         )
 
 
@@ -173,25 +179,25 @@ def measured_rate(pts: Ints, time_base: Fraction, promised: Fraction, highest: i
     if len(pts) < 2:
         return promised
     average = (len(pts) - 1) / (int(pts[-1] - pts[0]) * time_base)
-    usual = 1 / (int(np.median(np.diff(pts))) * time_base)
-    choices = [promised] if abs(average - promised) <= promised * _SAME_RATE else []
-    for rate in (*choices, snapped(average)):
-        if rate <= highest and is_even(pts, time_base, rate):
+    median_rate = 1 / (int(np.median(np.diff(pts))) * time_base)
+    choices = [promised] if abs(average - promised) <= promised * _RATE_TOLERANCE else []
+    for rate in (*choices, snap_to_standard(average)):
+        if rate <= highest and has_constant_rate(pts, time_base, rate):
             return rate
-    return min(source_rate(average, usual, highest), Fraction(highest))
+    return min(source_rate(average, median_rate, highest), Fraction(highest))
 
 
-def largest_group(keys: Bools) -> int:
+def largest_group_frames(keys: Bools) -> int:
     """Return the length in frames of the longest group, from a key frame to the next or the end."""
     return int(np.diff(np.append(np.flatnonzero(keys), len(keys))).max())
 
 
 def fingerprint(picture: Picture) -> int:
     """Return a CRC-32 of every 16th line of a frame; equal frames have equal fingerprints."""
-    return zlib.crc32(picture.i420[::_CHECKED_LINES].tobytes())
+    return zlib.crc32(picture.i420[::_FINGERPRINT_LINE_STEP].tobytes())
 
 
-def seeks(decoder: FrameDecoder, index: VideoIndex, checks: Mapping[int, int]) -> bool:
+def can_seek(decoder: FrameDecoder, index: VideoIndex, fingerprints: Mapping[int, int]) -> bool:
     """
     Test whether seeking to key frames gives the same frames as decoding from the start.
 
@@ -200,25 +206,28 @@ def seeks(decoder: FrameDecoder, index: VideoIndex, checks: Mapping[int, int]) -
         index:        frame index of that file.
         fingerprints: frame number -> fingerprint, of key frames and the frames right after them.
     """
-    tried = [number for number in checks if index.keys[number]]
-    with closing(Cursor(decoder, index)) as cursor:
+    candidates = [number for number in fingerprints if index.keys[number]]
+    with closing(FrameCursor(decoder, index)) as cursor:
         return all(
-            _seeks_to(cursor, key, checks) for key in tried[:: -(-len(tried) // _TEST_SEEKS)] + tried[-1:]
+            _can_seek_to(cursor, key, fingerprints)
+            for key in candidates[:: -(-len(candidates) // _MAX_TEST_SEEKS)] + candidates[-1:]
         )
 
 
-def _seeks_to(cursor: Cursor, key: int, checks: Mapping[int, int]) -> bool:
-    if not cursor.jump(key, key):
+def _can_seek_to(cursor: FrameCursor, key: int, fingerprints: Mapping[int, int]) -> bool:
+    if not cursor.seek(key, key):
         return False
     for number in (key, key + 1):
-        frame = cursor.advance() if number in checks else None
-        if number in checks and (frame is None or fingerprint(cursor.picture(frame)) != checks[number]):
+        frame = cursor.advance() if number in fingerprints else None
+        if number in fingerprints and (
+            frame is None or fingerprint(cursor.to_picture(frame)) != fingerprints[number]
+        ):
             return False
     return True
 
 
 @contextmanager
-def open_scan(path: Path, limits: Limits = Limits(), threads: int = 0) -> Generator[Scan]:  # noqa: B008  frozen
+def open_scan(path: Path, limits: MediaLimits = MediaLimits(), threads: int = 0) -> Generator[Scan]:  # noqa: B008  frozen
     """
     Probe a video or image and prepare one pass over its frames.
 

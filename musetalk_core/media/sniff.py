@@ -15,7 +15,7 @@ _ACCEPTED = "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, png, jpeg o
 
 
 @dataclass(frozen=True, slots=True)
-class Sniffed:
+class FileType:
     """
     A detected file type.
 
@@ -31,16 +31,16 @@ class Sniffed:
 
 
 _PREFIXES = (
-    (b"\x89PNG\r\n\x1a\n", Sniffed(True, "png", "PNG")),
-    (b"\xff\xd8\xff", Sniffed(True, "jpeg", "JPEG")),
-    (b"fLaC", Sniffed(False, "flac", "flac")),
-    (b"OggS", Sniffed(False, "ogg", "ogg")),
+    (b"\x89PNG\r\n\x1a\n", FileType(True, "png", "PNG")),
+    (b"\xff\xd8\xff", FileType(True, "jpeg", "JPEG")),
+    (b"fLaC", FileType(False, "flac", "flac")),
+    (b"OggS", FileType(False, "ogg", "ogg")),
 )
-_RIFFS = {
-    b"WAVE": Sniffed(False, "wav", "wav"),
-    b"WEBP": Sniffed(True, "webp", "WEBP"),
+_RIFF_TYPES = {
+    b"WAVE": FileType(False, "wav", "wav"),
+    b"WEBP": FileType(True, "webp", "WEBP"),
 }
-_REFUSED = (
+_UNSUPPORTED_PATTERNS = (
     (rb"\s*#EXTM3U", "an HLS playlist, which only points at other files"),
     (rb"\s*ffconcat", "an ffconcat list, which only points at other files"),
     (rb"\s*<", "a web page or XML text"),
@@ -53,7 +53,7 @@ _REFUSED = (
 )
 
 
-def sniff(path: Path) -> Sniffed:
+def sniff(path: Path) -> FileType:
     """
     Detect the type of a file from its content.
 
@@ -64,50 +64,50 @@ def sniff(path: Path) -> Sniffed:
         head = file.read(_HEAD_BYTES)
         if not head:
             raise MediaUnreadable("The file is empty (0 bytes); upload it again.")
-        known = _by_head(head) or (_behind_id3(file, head) if head[:3] == b"ID3" else None)
-    if known is None:
-        raise MediaUnreadable(f"The file is {described(head)}. {_ACCEPTED}")
-    return known
+        file_type = _detect_by_head(head) or (_detect_after_id3(file, head) if head[:3] == b"ID3" else None)
+    if file_type is None:
+        raise MediaUnreadable(f"The file is {describe_unsupported(head)}. {_ACCEPTED}")
+    return file_type
 
 
-def _by_head(head: bytes) -> Sniffed | None:
-    for prefix, known in _PREFIXES:
+def _detect_by_head(head: bytes) -> FileType | None:
+    for prefix, file_type in _PREFIXES:
         if head.startswith(prefix):
-            return known
+            return file_type
     if head[:4] in (b"RIFF", b"RF64"):
-        return _RIFFS.get(head[8:12])
+        return _RIFF_TYPES.get(head[8:12])
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        return Sniffed(False, "webm" if b"webm" in head[:64] else "matroska", "matroska")
-    return _mov(head) or _mpegts(head) or _raw_audio(head)
+        return FileType(False, "webm" if b"webm" in head[:64] else "matroska", "matroska")
+    return _detect_mov(head) or _detect_mpegts(head) or _detect_raw_audio(head)
 
 
-def _mov(head: bytes) -> Sniffed | None:
+def _detect_mov(head: bytes) -> FileType | None:
     if head[4:8] not in _MOV_BOXES or (head[4:8] == b"ftyp" and head[8:12] in _PHOTO_BRANDS):
         return None
     is_quicktime = head[4:8] != b"ftyp" or head[8:12] == b"qt  "
-    return Sniffed(False, "mov" if is_quicktime else "mp4", "mov")
+    return FileType(False, "mov" if is_quicktime else "mp4", "mov")
 
 
-def _mpegts(head: bytes) -> Sniffed | None:
+def _detect_mpegts(head: bytes) -> FileType | None:
     for start, step in ((0, _TS_PACKET), (4, _M2TS_PACKET)):
         syncs = head[start : start + 4 * step : step]
         if len(syncs) >= 3 and set(syncs) == {0x47}:
-            return Sniffed(False, "mpegts", "mpegts")
+            return FileType(False, "mpegts", "mpegts")
     return None
 
 
-def _raw_audio(head: bytes) -> Sniffed | None:
+def _detect_raw_audio(head: bytes) -> FileType | None:
     """Detect MPEG audio frames: 11 sync bits, then a valid version, layer, bit rate and sample rate."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     if head[1] & 0xF6 == 0xF0:
-        return Sniffed(False, "aac", "aac")
+        return FileType(False, "aac", "aac")
     has_layer, has_version = head[1] & 0x06 != 0, head[1] & 0x18 != 0x08
     has_rates = head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
-    return Sniffed(False, "mp3", "mp3") if has_layer and has_version and has_rates else None
+    return FileType(False, "mp3", "mp3") if has_layer and has_version and has_rates else None
 
 
-def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
+def _detect_after_id3(file: BinaryIO, head: bytes) -> FileType | None:
     """Detect the type after an ID3v2 tag, whose size is stored in four 7-bit bytes; padding may follow it."""
     if len(head) < 10:
         return None
@@ -117,13 +117,13 @@ def _behind_id3(file: BinaryIO, head: bytes) -> Sniffed | None:
     file.seek(10 + size)
     body = file.read(_HEAD_BYTES).lstrip(b"\0")
     if body.startswith(b"fLaC"):
-        return Sniffed(False, "flac", "flac")
-    return _raw_audio(body) or (Sniffed(False, "mp3", "mp3") if body else None)
+        return FileType(False, "flac", "flac")
+    return _detect_raw_audio(body) or (FileType(False, "mp3", "mp3") if body else None)
 
 
-def described(head: bytes) -> str:
+def describe_unsupported(head: bytes) -> str:
     """Describe an unsupported file by its first bytes, to complete the sentence `The file is ...`."""
-    for pattern, words in _REFUSED:
+    for pattern, words in _UNSUPPORTED_PATTERNS:
         if re.match(pattern, head.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
             return words
     if head[4:8] == b"ftyp":

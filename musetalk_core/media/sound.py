@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from musetalk_core.media.ffmpeg import command, file_url, find_ffmpeg, run
-from musetalk_core.media.files import replacing
+from musetalk_core.media.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
+from musetalk_core.media.files import replace_atomically
 
-SoundKind = Literal["mp3", "wav", "flac", "ogg"]
+AudioFormat = Literal["mp3", "wav", "flac", "ogg"]
 
-_OPTIONS: Final[dict[SoundKind, dict[str, Any]]] = {
+_OPTIONS: Final[dict[AudioFormat, dict[str, Any]]] = {
     "mp3": {"format": "mp3", "c:a": "libmp3lame", "q:a": 2},
     "wav": {"format": "wav", "c:a": "pcm_s16le"},
     "flac": {"format": "flac", "c:a": "flac"},
@@ -16,7 +16,7 @@ _OPTIONS: Final[dict[SoundKind, dict[str, Any]]] = {
 }
 
 
-def convert_wav(source: Path, target: Path, kind: SoundKind, *, ffmpeg: Path | None = None) -> None:
+def convert_wav(source: Path, target: Path, kind: AudioFormat, *, ffmpeg: Path | None = None) -> None:
     """
     Convert a WAV file that this program wrote to another format, at the same sample rate.
 
@@ -34,8 +34,8 @@ def convert_wav(source: Path, target: Path, kind: SoundKind, *, ffmpeg: Path | N
     """
     import ffmpeg as graph
 
-    tidy = {"map_metadata": -1, "fflags": "+bitexact", "flags:a": "+bitexact"}
-    with replacing(target) as temporary:
-        sound: Any = graph.input(file_url(source), format="wav", protocol_whitelist="file")
-        stream: Any = graph.output(sound, file_url(temporary), **_OPTIONS[kind], **tidy)
-        run(command(find_ffmpeg(ffmpeg), stream))
+    reproducible_options = {"map_metadata": -1, "fflags": "+bitexact", "flags:a": "+bitexact"}
+    with replace_atomically(target) as temporary:
+        wav_input: Any = graph.input(file_url(source), format="wav", protocol_whitelist="file")
+        stream: Any = graph.output(wav_input, file_url(temporary), **_OPTIONS[kind], **reproducible_options)
+        run_ffmpeg(build_command(find_ffmpeg(ffmpeg), stream))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.decoder import opened_decoder
-from musetalk_core.media.limits import Limits
+from musetalk_core.media.decoder import open_decoder
+from musetalk_core.media.limits import MediaLimits
 from musetalk_core.types import Image
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-_JUMP_S: Final = 10.0
+_MIN_SEEK_S: Final = 10.0
 """Shortest distance in seconds that is skipped by seeking; over shorter distances all frames are decoded."""
 
 
-def strip(path: Path, count: int = 8, columns: int = 4, width: int = 240, limit_s: float = 1.0) -> Image:
+def contact_sheet(
+    path: Path, count: int = 8, columns: int = 4, width: int = 240, time_budget_s: float = 1.0
+) -> Image:
     """
     Return thumbnails from evenly spaced times of a video, arranged in rows from left to right.
 
@@ -41,33 +43,35 @@ def strip(path: Path, count: int = 8, columns: int = 4, width: int = 240, limit_
     Raises:
         MediaUnreadable: the video has no frame.
     """
-    deadline = time.monotonic() + limit_s
-    shown: list[Image] = []
-    with opened_decoder(path, Limits()) as decoder, ExitStack() as stack:
-        unit = decoder.stream.time_base or Fraction(1)
-        length_s, now_s = float((decoder.stream.duration or 0) * unit), 0.0
+    deadline = time.monotonic() + time_budget_s
+    thumbnails: list[Image] = []
+    with open_decoder(path, MediaLimits()) as decoder, ExitStack() as stack:
+        time_base = decoder.stream.time_base or Fraction(1)
+        length_s, position_s = float((decoder.stream.duration or 0) * time_base), 0.0
         frames = stack.enter_context(closing(decoder.frames()))
         for number in range(count):
-            wanted_s = (number + 0.5) / count * length_s
-            if wanted_s - now_s > _JUMP_S:
+            target_s = (number + 0.5) / count * length_s
+            if target_s - position_s > _MIN_SEEK_S:
                 stack.close()
-                decoder.seek(int(wanted_s / unit))
+                decoder.seek(int(target_s / time_base))
                 frames = stack.enter_context(closing(decoder.frames()))
             frame: VideoFrame | None = None
             for frame in frames:
-                now_s = float(frame.time or 0.0)
-                if now_s >= wanted_s or time.monotonic() > deadline:
+                position_s = float(frame.time or 0.0)
+                if position_s >= target_s or time.monotonic() > deadline:
                     break
             if frame is not None:
-                shown.append(_small(frame, width))
+                thumbnails.append(_thumbnail(frame, width))
             if time.monotonic() > deadline:
                 break
-    if not shown:
+    if not thumbnails:
         raise MediaUnreadable("The video has no picture.")
-    shown += [np.zeros_like(shown[0])] * (-len(shown) % columns)
-    return np.vstack([np.hstack(shown[first : first + columns]) for first in range(0, len(shown), columns)])
+    thumbnails += [np.zeros_like(thumbnails[0])] * (-len(thumbnails) % columns)
+    return np.vstack(
+        [np.hstack(thumbnails[first : first + columns]) for first in range(0, len(thumbnails), columns)]
+    )
 
 
-def _small(frame: VideoFrame, width: int) -> Image:
+def _thumbnail(frame: VideoFrame, width: int) -> Image:
     height = max(1, round(frame.height * width / frame.width))
     return np.asarray(frame.to_ndarray(format="bgr24", width=width, height=height), np.uint8)

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.sniff import Sniffed
+from musetalk_core.media.sniff import FileType
 
 if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
 _HEAD_BYTES = 4096
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_EBML_ID, _SEGMENT_ID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _RIFF_UNKNOWN = 0x7FFF0000
 """RIFF sizes from here on mean unknown: writers that cannot seek back leave them."""
 _RIFF_SLACK = 4096
 
 
-def refuse_cut_file(path: Path, sniffed: Sniffed) -> None:
+def check_complete_file(path: Path, file_type: FileType) -> None:
     """
     Compare the length in a Matroska or WAV header with the size of the file.
 
@@ -30,28 +30,30 @@ def refuse_cut_file(path: Path, sniffed: Sniffed) -> None:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     promised = None
-    if sniffed.demuxer == "matroska":
-        promised = _matroska_bytes(head)
+    if file_type.demuxer == "matroska":
+        promised = _matroska_end(head)
     elif head.startswith(b"RIFF"):
         riff = 8 + int.from_bytes(head[4:8], "little")
         promised = riff - _RIFF_SLACK if riff < _RIFF_UNKNOWN else None
     if promised is not None and promised > size:
-        raise _cut(sniffed, "bytes", promised, size)
+        raise _truncation_error(file_type, "bytes", promised, size)
 
 
-def refuse_cut_table(path: Path, stream: Stream, sniffed: Sniffed) -> None:
+def check_complete_index(path: Path, stream: Stream, file_type: FileType) -> None:
     """
     Compare an mp4's sample table with the size of the file.
 
     Raises:
         MediaUnreadable: samples of the table lie beyond the end of the file; the message names both counts.
     """
-    if sniffed.demuxer != "mov":
+    if file_type.demuxer != "mov":
         return
     size, entries = path.stat().st_size, stream.index_entries
     present = sum(entry.pos + entry.size <= size for entry in entries)
     if present < len(entries):
-        raise _cut(sniffed, "frames" if stream.type == "video" else "sound packets", len(entries), present)
+        raise _truncation_error(
+            file_type, "frames" if stream.type == "video" else "sound packets", len(entries), present
+        )
 
 
 def promised_frames(stream: VideoStream) -> int | None:
@@ -62,30 +64,30 @@ def promised_frames(stream: VideoStream) -> int | None:
     return stream.frames or None
 
 
-def _cut(sniffed: Sniffed, what: str, promised: int, present: int) -> MediaUnreadable:
+def _truncation_error(file_type: FileType, unit: str, promised: int, present: int) -> MediaUnreadable:
     return MediaUnreadable(
-        f"The {sniffed.name} file is cut off: it promises {promised} {what} but holds only {present}; "
+        f"The {file_type.name} file is cut off: it promises {promised} {unit} but holds only {present}; "
         "upload it again.",
         promised=promised,
         present=present,
     )
 
 
-def _matroska_bytes(head: bytes) -> int | None:
+def _matroska_end(head: bytes) -> int | None:
     """Return the end of the Matroska segment in bytes; None if unknown, as in live recordings."""
-    after = _element_end(head, 0, _EBML)
-    return None if after is None else _element_end(head, after, _SEGMENT)
+    header_end = _element_end(head, 0, _EBML_ID)
+    return None if header_end is None else _element_end(head, header_end, _SEGMENT_ID)
 
 
-def _element_end(head: bytes, start: int, name: bytes) -> int | None:
+def _element_end(head: bytes, start: int, element_id: bytes) -> int | None:
     """
     Return the end of an EBML element in bytes; None if it is another element or its length is unknown.
 
     The number of leading zero bits of the length is the number of further bytes. All data bits set = unknown
     length.
     """
-    first = start + len(name)
-    if head[start:first] != name or first >= len(head) or head[first] == 0:
+    first = start + len(element_id)
+    if head[start:first] != element_id or first >= len(head) or head[first] == 0:
         return None
     width = 9 - head[first].bit_length()
     raw = int.from_bytes(head[first : first + width], "big")

@@ -22,11 +22,11 @@ from musetalk_core.nets.convnet import load_net
 from musetalk_core.nets.device import Device
 from musetalk_core.types import Image, Mask
 
-CLASSES: Final = 19
+CLASS_COUNT: Final = 19
 INPUT_PX: Final = 512
 _MEAN: Final = (0.485, 0.456, 0.406)
-_DEVIATION: Final = (0.229, 0.224, 0.225)
-_BATCH: Final = 8
+_STD: Final = (0.229, 0.224, 0.225)
+_MAX_BATCH_SIZE: Final = 8
 
 
 class FaceParser:
@@ -34,9 +34,9 @@ class FaceParser:
 
     def __init__(self, net: "BiSeNet", device: Device) -> None:
         self._net = net
-        self._place = device.place
+        self._torch_device = device.torch_device
         self._mean, self._deviation = (
-            torch.tensor(values, device=device.place).view(1, 3, 1, 1) for values in (_MEAN, _DEVIATION)
+            torch.tensor(values, device=device.torch_device).view(1, 3, 1, 1) for values in (_MEAN, _STD)
         )
 
     def label_maps(self, squares: Sequence[Image]) -> list[Mask]:
@@ -52,16 +52,18 @@ class FaceParser:
         Raises:
             InputError: an array is not a square color image.
         """
-        inputs = [_resized(square) for square in squares]
+        inputs = [_prepare_square(square) for square in squares]
         maps: list[Mask] = []
-        for start in range(0, len(inputs), _BATCH):
+        for start in range(0, len(inputs), _MAX_BATCH_SIZE):
             with torch.inference_mode():
-                pixels = torch.from_numpy(np.stack(inputs[start : start + _BATCH])).to(self._place)
-                classes = self._net(self._normalised(pixels)).argmax(dim=1).to(torch.uint8)
+                pixels = torch.from_numpy(np.stack(inputs[start : start + _MAX_BATCH_SIZE])).to(
+                    self._torch_device
+                )
+                classes = self._net(self._normalise(pixels)).argmax(dim=1).to(torch.uint8)
             maps.extend(classes.cpu().numpy())
         return maps
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
+    def _normalise(self, pixels: Tensor) -> Tensor:
         """Convert (B, 512, 512, 3) uint8 RGB to (B, 3, 512, 512) float32, about -2..3, channels last."""
         return (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
 
@@ -79,7 +81,7 @@ def load_parser(path: Path, device: Device) -> FaceParser:
     return FaceParser(net, device)
 
 
-def _resized(square: Image) -> Image:
+def _prepare_square(square: Image) -> Image:
     """Resize a BGR square to (512, 512, 3) uint8 RGB; Pillow's filter averages when it scales down."""
     if square.ndim != 3 or square.shape[0] != square.shape[1] or square.shape[2] != 3 or square.size == 0:
         raise InputError(f"a face square must be (n, n, 3), not {square.shape}")
@@ -93,7 +95,7 @@ class BiSeNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.cp = _ContextPath()
-        self.ffm = _Fusion()
+        self.ffm = _FeatureFusion()
         self.conv_out = _Head(256, 256)
         self.conv_out16 = _Head(128, 64)
         self.conv_out32 = _Head(128, 64)
@@ -119,13 +121,13 @@ class _Head(nn.Module):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.conv = _ConvNormRelu(inputs, hidden)
-        self.conv_out = nn.Conv2d(hidden, CLASSES, 1, bias=False)
+        self.conv_out = nn.Conv2d(hidden, CLASS_COUNT, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv_out(self.conv(x))
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     """A residual block: two convolutions and a shortcut, which is a convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -150,10 +152,10 @@ class _ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = nn.Sequential(_Block(64, 64, 1), _Block(64, 64, 1))
-        self.layer2 = nn.Sequential(_Block(64, 128, 2), _Block(128, 128, 1))
-        self.layer3 = nn.Sequential(_Block(128, 256, 2), _Block(256, 256, 1))
-        self.layer4 = nn.Sequential(_Block(256, 512, 2), _Block(512, 512, 1))
+        self.layer1 = nn.Sequential(_ResidualBlock(64, 64, 1), _ResidualBlock(64, 64, 1))
+        self.layer2 = nn.Sequential(_ResidualBlock(64, 128, 2), _ResidualBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(_ResidualBlock(128, 256, 2), _ResidualBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(_ResidualBlock(256, 512, 2), _ResidualBlock(512, 512, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return features at 1/8 (128 channels), 1/16 (256) and 1/32 (512) of the input's size."""
@@ -163,7 +165,7 @@ class _ResNet(nn.Module):
         return at8, at16, self.layer4(at16)
 
 
-class _Refinement(nn.Module):
+class _AttentionRefinement(nn.Module):
     """Attention refinement: features weighted per channel by a gate from their global average."""
 
     def __init__(self, inputs: int) -> None:
@@ -174,15 +176,15 @@ class _Refinement(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        return y * torch.sigmoid(self.bn_atten(self.conv_atten(_average(y))))
+        return y * torch.sigmoid(self.bn_atten(self.conv_atten(_global_average(y))))
 
 
 class _ContextPath(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.resnet = _ResNet()
-        self.arm16 = _Refinement(256)
-        self.arm32 = _Refinement(512)
+        self.arm16 = _AttentionRefinement(256)
+        self.arm32 = _AttentionRefinement(512)
         self.conv_head32 = _ConvNormRelu(128, 128)
         self.conv_head16 = _ConvNormRelu(128, 128)
         self.conv_avg = _ConvNormRelu(512, 128, 1)
@@ -190,13 +192,13 @@ class _ContextPath(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return two maps of 128 channels at 1/8: of the backbone, and the context of its coarser levels."""
         at8, at16, at32 = self.resnet(x)
-        context = self.arm32(at32) + self.conv_avg(_average(at32))
+        context = self.arm32(at32) + self.conv_avg(_global_average(at32))
         context = self.conv_head32(F.interpolate(context, at16.shape[2:], mode="nearest"))
         context = self.arm16(at16) + context
         return at8, self.conv_head16(F.interpolate(context, at8.shape[2:], mode="nearest"))
 
 
-class _Fusion(nn.Module):
+class _FeatureFusion(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convblk = _ConvNormRelu(256, 256, 1)
@@ -205,8 +207,8 @@ class _Fusion(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         y = self.convblk(torch.cat((fine, coarse), dim=1))
-        return y + y * torch.sigmoid(self.conv2(F.relu(self.conv1(_average(y)))))
+        return y + y * torch.sigmoid(self.conv2(F.relu(self.conv1(_global_average(y)))))
 
 
-def _average(x: Tensor) -> Tensor:
+def _global_average(x: Tensor) -> Tensor:
     return x.mean(dim=(2, 3), keepdim=True)

@@ -12,8 +12,8 @@ from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 
 Tensors = dict[str, torch.Tensor]
 
-_NAMED = 5
-_LOG_KEEPERS = ("numpy", "mmengine", "mmcv", "datetime")
+_MAX_NAMED_KEYS = 5
+_TRAINING_LOG_PACKAGES = ("numpy", "mmengine", "mmcv", "datetime")
 """Packages whose objects official checkpoints contain in their training logs."""
 
 
@@ -38,7 +38,7 @@ def read_tensors(path: Path) -> Tensors:
     if not path.is_file():
         raise ModelNotInstalled(f"the weight file {path} is missing", file=path.name)
     try:
-        content = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch_file(path)
     except Exception as error:  # torch raises a dozen different types for damaged files
         raise WeightsInvalid(f"the weight file {path} cannot be read: {error}", file=path.name) from error
     for wrapper in ("state_dict", "model_state_dict"):
@@ -49,11 +49,11 @@ def read_tensors(path: Path) -> Tensors:
     return tensors
 
 
-def fill(
+def assign_weights(
     module: nn.Module,
     tensors: Mapping[str, torch.Tensor],
     path: Path,
-    shown: Callable[[str], str] = str,
+    display_name: Callable[[str], str] = str,
 ) -> None:
     """
     Assign tensors to a module that was built on the meta device, without copying them.
@@ -67,37 +67,37 @@ def fill(
     Raises:
         WeightsInvalid: keys or shapes differ; the message names the first five of each kind.
     """
-    wanted = module.state_dict()
-    missing, surplus = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    wrong = [
-        f"{shown(key)} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in wanted.items()
+    expected = module.state_dict()
+    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong_shapes = [
+        f"{display_name(key)} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
         if key in tensors and tensors[key].shape != value.shape
     ]
-    faults = [
-        f"{what} {len(which)}: {', '.join(which[:_NAMED])}"
+    problems = [
+        f"{what} {len(which)}: {', '.join(which[:_MAX_NAMED_KEYS])}"
         for what, which in (
-            ("missing", [shown(key) for key in missing]),
-            ("unknown", [shown(key) for key in surplus]),
-            ("wrong shape", wrong),
+            ("missing", [display_name(key) for key in missing]),
+            ("unknown", [display_name(key) for key in unexpected]),
+            ("wrong shape", wrong_shapes),
         )
         if which
     ]
-    if faults:
+    if problems:
         raise WeightsInvalid(
-            f"{path} are not the weights of {type(module).__name__} ({'; '.join(faults)})", file=path.name
+            f"{path} are not the weights of {type(module).__name__} ({'; '.join(problems)})", file=path.name
         )
     module.load_state_dict(tensors, strict=True, assign=True)
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  it is no mapping
 
 
-def release_files(net: nn.Module) -> None:
+def copy_out_of_mapped_files(net: nn.Module) -> None:
     """
     Copy tensors of a module that may be memory-mapped from files into own memory, one at a time.
 
@@ -108,7 +108,7 @@ def release_files(net: nn.Module) -> None:
     """
     copies = dict[tuple[int, ...], torch.Tensor]()
 
-    def copied(tensor: torch.Tensor) -> torch.Tensor:
+    def own_copy(tensor: torch.Tensor) -> torch.Tensor:
         place = (tensor.data_ptr(), *tensor.shape)
         if place not in copies:
             copies[place] = tensor.detach().clone()
@@ -117,13 +117,13 @@ def release_files(net: nn.Module) -> None:
     for module in net.modules():
         for parameter in module.parameters(recurse=False):
             if parameter.device.type == "cpu":
-                parameter.data = copied(parameter)
+                parameter.data = own_copy(parameter)
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.device.type == "cpu":
-                setattr(module, name, copied(buffer))  # setting .data would keep the mapped base alive
+                setattr(module, name, own_copy(buffer))  # setting .data would keep the mapped base alive
 
 
-def _torch_file(path: Path) -> dict[str, Any]:
+def _read_torch_file(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_stand_ins(path)):
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(loaded, dict):
@@ -150,5 +150,5 @@ def _stand_ins(path: Path) -> list[Any]:
     if not zipfile.is_zipfile(path):
         return []
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    known = [name for name in names if name.split(".")[0] in _LOG_KEEPERS]
-    return [(type(name, (_StandIn,), {}), name) for name in known]
+    allowed_names = [name for name in names if name.split(".")[0] in _TRAINING_LOG_PACKAGES]
+    return [(type(name, (_StandIn,), {}), name) for name in allowed_names]

@@ -8,13 +8,13 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from musetalk_core.nets.checkpoint import fill, read_tensors
+from musetalk_core.nets.checkpoint import assign_weights, read_tensors
 from musetalk_core.nets.device import Device
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def load_net(make: Callable[[], Net], path: Path, device: Device) -> Net:
+def load_net(build_net: Callable[[], Net], path: Path, device: Device) -> Net:
     """
     Build a network, load its official weights and prepare it for inference.
 
@@ -32,14 +32,14 @@ def load_net(make: Callable[[], Net], path: Path, device: Device) -> Net:
         WeightsInvalid: the file is damaged or belongs to another network.
     """
     with torch.device("meta"):
-        net = make()
-    fill(net, read_tensors(path), path)
+        net = build_net()
+    assign_weights(net, read_tensors(path), path)
     net.eval().requires_grad_(requires_grad=False).float()
-    fold(net)
-    return net.to(device.place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
+    fold_batch_norm(net)
+    return net.to(device.torch_device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
 
 
-def fold(net: nn.Module) -> None:
+def fold_batch_norm(net: nn.Module) -> None:
     """
     Fold every BatchNorm into the convolution registered directly before it, in place.
 
@@ -49,11 +49,11 @@ def fold(net: nn.Module) -> None:
         children = list(module.named_children())
         for (name, conv), (norm_name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, _merged(conv, norm))
+                setattr(module, name, _merge_batch_norm(conv, norm))
                 setattr(module, norm_name, nn.Identity())
 
 
-def _merged(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def _merge_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     state = {key: value.double() for key, value in norm.state_dict().items()}
     gain = state["weight"] / torch.sqrt(state["running_var"] + norm.eps)
     shift = -state["running_mean"] if conv.bias is None else conv.bias.double() - state["running_mean"]

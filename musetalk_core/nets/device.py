@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from musetalk_core.errors import InputError
-from musetalk_core.machine import DeviceWord, PrecisionWord
+from musetalk_core.machine import DeviceName, Precision
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -14,16 +14,16 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class Device:
     """A torch device and the precision of large networks on it."""
 
-    place: torch.device
+    torch_device: torch.device
     dtype: torch.dtype
 
     @property
     def name(self) -> str:
         """Device type and precision, such as `cuda:float16`; part of cache keys: it changes pixels."""
-        return f"{self.place.type}:{str(self.dtype).removeprefix('torch.')}"
+        return f"{self.torch_device.type}:{str(self.dtype).removeprefix('torch.')}"
 
 
-def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") -> Device:
+def choose_device(name: DeviceName = "auto", precision: Precision = "auto") -> Device:
     """
     Select the device and precision to use.
 
@@ -38,7 +38,7 @@ def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") 
     Raises:
         InputError: the machine has no such device.
     """
-    kind = _best() if word == "auto" else word
+    kind = _best_device() if name == "auto" else name
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("this machine has no CUDA device that torch can use; set the device to auto or cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
@@ -50,7 +50,7 @@ def choose_device(word: DeviceWord = "auto", precision: PrecisionWord = "auto") 
     return Device(torch.device(kind), _DTYPES[precision])
 
 
-def _best() -> DeviceWord:
+def _best_device() -> DeviceName:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

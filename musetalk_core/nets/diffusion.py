@@ -11,10 +11,10 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
-from musetalk_core.nets.checkpoint import Tensors, fill, read_tensors
+from musetalk_core.nets.checkpoint import Tensors, assign_weights, read_tensors
 from musetalk_core.nets.device import Device
 
-_MODERN: Final = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_CURRENT_ATTENTION_NAMES: Final = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def load_unet(weights: Path, config: Path, device: Device) -> UNet2DConditionModel:
@@ -34,7 +34,8 @@ def load_unet(weights: Path, config: Path, device: Device) -> UNet2DConditionMod
         WeightsInvalid: a file is damaged or belongs to something else.
     """
     return cast(
-        UNet2DConditionModel, _load(UNet2DConditionModel, read_tensors(weights), weights, config, device)
+        UNet2DConditionModel,
+        _load_network(UNet2DConditionModel, read_tensors(weights), weights, config, device),
     )
 
 
@@ -51,32 +52,35 @@ def load_vae(weights: Path, config: Path, device: Device) -> AutoencoderKL:
         ModelNotInstalled, WeightsInvalid: see `load_unet`.
     """
     return cast(
-        AutoencoderKL, _load(AutoencoderKL, modern_names(read_tensors(weights)), weights, config, device)
+        AutoencoderKL,
+        _load_network(AutoencoderKL, rename_attention_keys(read_tensors(weights)), weights, config, device),
     )
 
 
-def modern_names(tensors: Tensors) -> Tensors:
+def rename_attention_keys(tensors: Tensors) -> Tensors:
     """Rename `query`, `key`, `value`, `proj_attn` of attention layers to the names of current diffusers."""
-    return {_modern(key): value for key, value in tensors.items()}
+    return {_rename_attention_key(key): value for key, value in tensors.items()}
 
 
-def _modern(key: str) -> str:
+def _rename_attention_key(key: str) -> str:
     parts = key.split(".")
-    if len(parts) >= 2 and parts[-2] in _MODERN and "attentions" in parts:
-        parts[-2] = _MODERN[parts[-2]]
+    if len(parts) >= 2 and parts[-2] in _CURRENT_ATTENTION_NAMES and "attentions" in parts:
+        parts[-2] = _CURRENT_ATTENTION_NAMES[parts[-2]]
     return ".".join(parts)
 
 
-def _load(kind: type[Any], tensors: Tensors, weights: Path, config: Path, device: Device) -> nn.Module:
+def _load_network(
+    kind: type[Any], tensors: Tensors, weights: Path, config: Path, device: Device
+) -> nn.Module:
     with torch.device("meta"):
-        module = cast(nn.Module, kind.from_config(_config(config)))
-    fill(module, tensors, weights)
+        module = cast(nn.Module, kind.from_config(_read_config(config)))
+    assign_weights(module, tensors, weights)
     # nn.Module.to directly: diffusers' override only adds a warning about layers that these models do not
     # have.
-    return nn.Module.to(module.eval().requires_grad_(False), device.place, device.dtype)
+    return nn.Module.to(module.eval().requires_grad_(False), device.torch_device, device.dtype)
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def _read_config(path: Path) -> Mapping[str, Any]:
     """Read a diffusers config, without the fields with a leading underscore, which describe its writer."""
     try:
         fields = json.loads(path.read_text())

@@ -18,7 +18,7 @@ from musetalk_core.errors import InputError
 from musetalk_core.nets.convnet import load_net
 from musetalk_core.nets.device import Device
 from musetalk_core.nets.dwpose_backbone import CSPNeXt
-from musetalk_core.nets.dwpose_head import SimccHead, decode, unmirrored
+from musetalk_core.nets.dwpose_head import SimccHead, decode_peaks, undo_mirroring
 from musetalk_core.types import Box, Float, Image
 
 INPUT_WIDTH: Final = 288
@@ -26,11 +26,11 @@ INPUT_HEIGHT: Final = 384
 FACE: Final = slice(23, 91)
 """Indices of the face key points, in the order of iBUG-68."""
 
-_PADDING: Final = 1.25
+_BOX_SCALE: Final = 1.25
 _ASPECT: Final = INPUT_WIDTH / INPUT_HEIGHT
 _BINS_PER_PX: Final = 2.0
 _MEAN: Final = (123.675, 116.28, 103.53)
-_DEVIATION: Final = (58.395, 57.12, 57.375)
+_STD: Final = (58.395, 57.12, 57.375)
 
 Points = Float
 """(133, 2) float32 key points x, y in pixels of the picture; may lie outside the picture."""
@@ -63,10 +63,10 @@ class WholeBodyPose:
                 takes half the time.
         """
         self._net = net
-        self._place = device.place
+        self._torch_device = device.torch_device
         self._flip_test = flip_test
         self._mean, self._deviation = (
-            torch.tensor(values, device=device.place).view(1, 3, 1, 1) for values in (_MEAN, _DEVIATION)
+            torch.tensor(values, device=device.torch_device).view(1, 3, 1, 1) for values in (_MEAN, _STD)
         )
 
     def points(self, image: Image, box: Box | None = None) -> tuple[Points, Float]:
@@ -85,12 +85,12 @@ class WholeBodyPose:
             InputError: the box is empty.
         """
         height, width = image.shape[:2]
-        centre, size = framed(box or Box(0, 0, width, height))
-        places, scores = self.places(warped(image, centre, size))
-        scaled = places / (INPUT_WIDTH, INPUT_HEIGHT) * size + centre - size / 2
+        centre, size = padded_view_of(box or Box(0, 0, width, height))
+        view_points, scores = self.view_points(warp_view(image, centre, size))
+        scaled = view_points / (INPUT_WIDTH, INPUT_HEIGHT) * size + centre - size / 2
         return scaled.astype(np.float32), scores
 
-    def places(self, view: Image) -> tuple[npt.NDArray[np.float64], Float]:
+    def view_points(self, view: Image) -> tuple[npt.NDArray[np.float64], Float]:
         """
         Return the key points in a network input.
 
@@ -101,18 +101,18 @@ class WholeBodyPose:
             (133, 2) float64 pixels of the view and (133,) float32 scores.
         """
         with torch.inference_mode():
-            bins, scores = decode(*self._activations(view))
+            bins, scores = decode_peaks(*self._activations(view))
             return bins.cpu().numpy() / _BINS_PER_PX, scores.cpu().numpy()
 
     def _activations(self, view: Image) -> tuple[Tensor, Tensor]:
         """Return (133, 576), (133, 768) activations of a view; `flip_test` averages both orientations."""
-        pixels = torch.from_numpy(view.copy()).to(self._place).permute(2, 0, 1)[None].flip(1).float()
+        pixels = torch.from_numpy(view.copy()).to(self._torch_device).permute(2, 0, 1)[None].flip(1).float()
         plain = (pixels - self._mean) / self._deviation
         if not self._flip_test:
             x, y = self._net(plain)
             return x[0], y[0]
         x, y = self._net(torch.cat((plain, plain.flip(3))))
-        mirrored_x, mirrored_y = unmirrored(x[1:], y[1:])
+        mirrored_x, mirrored_y = undo_mirroring(x[1:], y[1:])
         return (x[0] + mirrored_x[0]) * 0.5, (y[0] + mirrored_y[0]) * 0.5
 
 
@@ -132,12 +132,12 @@ def face68(points: Points) -> Float:
     return points[FACE]
 
 
-def framed(box: Box) -> tuple[Float, Float]:
+def padded_view_of(box: Box) -> tuple[Float, Float]:
     """Return center and size (w, h) of a box, enlarged by 25 % and to the input's aspect ratio."""
     if box.is_empty:
         raise InputError("the box for pose estimation is empty", box=(box.x1, box.y1, box.x2, box.y2))
     centre = np.array(((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2), np.float32)
-    width, height = (side * _PADDING for side in box.size)
+    width, height = (side * _BOX_SCALE for side in box.size)
     if width > height * _ASPECT:
         height = width / _ASPECT
     else:
@@ -145,7 +145,7 @@ def framed(box: Box) -> tuple[Float, Float]:
     return centre, np.array((width, height), np.float32)
 
 
-def warped(image: Image, centre: Float, size: Float) -> Image:
+def warp_view(image: Image, centre: Float, size: Float) -> Image:
     """Return the view with a center and size as (384, 288, 3) uint8 BGR, black outside the picture."""
     half = size[0] / 2
     source = np.array((centre, centre - (0, half), centre - (half, half)), np.float32)

@@ -15,10 +15,12 @@ class CSPNeXt(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_Conv(3, 32, 3, 2), _Conv(32, 32, 3), _Conv(32, 64, 3))
-        self.stage1 = nn.Sequential(_Conv(64, 128, 3, 2), _Stage(128, 3))
-        self.stage2 = nn.Sequential(_Conv(128, 256, 3, 2), _Stage(256, 6))
-        self.stage3 = nn.Sequential(_Conv(256, 512, 3, 2), _Stage(512, 6))
-        self.stage4 = nn.Sequential(_Conv(512, 1024, 3, 2), _Pyramid(), _Stage(1024, 3, shortcut=False))
+        self.stage1 = nn.Sequential(_Conv(64, 128, 3, 2), _CspStage(128, 3))
+        self.stage2 = nn.Sequential(_Conv(128, 256, 3, 2), _CspStage(256, 6))
+        self.stage3 = nn.Sequential(_Conv(256, 512, 3, 2), _CspStage(512, 6))
+        self.stage4 = nn.Sequential(
+            _Conv(512, 1024, 3, 2), _SpatialPyramidPooling(), _CspStage(1024, 3, shortcut=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the features."""
@@ -35,7 +37,7 @@ class _Conv(nn.Module):
         return F.silu(self.bn(self.conv(x)), inplace=True)
 
 
-class _Separable(nn.Module):
+class _SeparableConv(nn.Module):
     """A depthwise-separable convolution: 5x5 per channel, then 1x1 across channels."""
 
     def __init__(self, channels: int) -> None:
@@ -47,11 +49,11 @@ class _Separable(nn.Module):
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     def __init__(self, channels: int, shortcut: bool) -> None:
         super().__init__()
         self.conv1 = _Conv(channels, channels, 3)
-        self.conv2 = _Separable(channels)
+        self.conv2 = _SeparableConv(channels)
         self._shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class _Block(nn.Module):
         return y.add_(x) if self._shortcut else y
 
 
-class _Attention(nn.Module):
+class _ChannelAttention(nn.Module):
     """Channel attention: features weighted per channel by a gate from their global average."""
 
     def __init__(self, channels: int) -> None:
@@ -70,7 +72,7 @@ class _Attention(nn.Module):
         return x * F.hardsigmoid(self.fc(x.mean(dim=(2, 3), keepdim=True)))
 
 
-class _Stage(nn.Module):
+class _CspStage(nn.Module):
     """A cross-stage-partial stage: half of the channels pass through the blocks, half bypass them."""
 
     def __init__(self, channels: int, n_blocks: int, shortcut: bool = True) -> None:
@@ -79,15 +81,15 @@ class _Stage(nn.Module):
         self.main_conv = _Conv(channels, half, 1)
         self.short_conv = _Conv(channels, half, 1)
         self.final_conv = _Conv(channels, channels, 1)
-        self.blocks = nn.Sequential(*(_Block(half, shortcut) for _ in range(n_blocks)))
-        self.attention = _Attention(channels)
+        self.blocks = nn.Sequential(*(_ResidualBlock(half, shortcut) for _ in range(n_blocks)))
+        self.attention = _ChannelAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         both = torch.cat((self.blocks(self.main_conv(x)), self.short_conv(x)), dim=1)
         return self.final_conv(self.attention(both))
 
 
-class _Pyramid(nn.Module):
+class _SpatialPyramidPooling(nn.Module):
     """Spatial pyramid pooling: the input concatenated with max pooling of sizes 5, 9 and 13."""
 
     def __init__(self) -> None:

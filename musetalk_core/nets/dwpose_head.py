@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # torch's own name for it
 from torch import Tensor, nn
 
-POINTS: Final = 133
+POINT_COUNT: Final = 133
 X_BINS: Final = 576
 Y_BINS: Final = 768
 """A bin is half a pixel of the 288x384 input."""
 
-_CELLS: Final = 12 * 9
+_GRID_CELLS: Final = 12 * 9
 _WIDTH: Final = 256
-_GATED: Final = 512
-_SHARED: Final = 128
+_GATE_WIDTH: Final = 512
+_ATTENTION_WIDTH: Final = 128
 
-PARTNERS: Final = (
+MIRRORED_POINTS: Final = (
     *(0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15),  # body
     *(20, 21, 22, 17, 18, 19),  # feet
     *range(39, 22, -1),  # the outline of the face
@@ -44,8 +44,8 @@ class SimccHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.final_layer = nn.Conv2d(1024, POINTS, 7, padding=3)
-        self.mlp = nn.Sequential(_ScaleNorm(_CELLS), nn.Linear(_CELLS, _WIDTH, bias=False))
+        self.final_layer = nn.Conv2d(1024, POINT_COUNT, 7, padding=3)
+        self.mlp = nn.Sequential(_ScaleNorm(_GRID_CELLS), nn.Linear(_GRID_CELLS, _WIDTH, bias=False))
         self.gau = _GatedAttention()
         self.cls_x = nn.Linear(_WIDTH, X_BINS, bias=False)
         self.cls_y = nn.Linear(_WIDTH, Y_BINS, bias=False)
@@ -83,27 +83,29 @@ class _GatedAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.empty(2, _SHARED))
-        self.beta = nn.Parameter(torch.empty(2, _SHARED))
-        self.o = nn.Linear(_GATED, _WIDTH, bias=False)
-        self.uv = nn.Linear(_WIDTH, 2 * _GATED + _SHARED, bias=False)
+        self.gamma = nn.Parameter(torch.empty(2, _ATTENTION_WIDTH))
+        self.beta = nn.Parameter(torch.empty(2, _ATTENTION_WIDTH))
+        self.o = nn.Linear(_GATE_WIDTH, _WIDTH, bias=False)
+        self.uv = nn.Linear(_WIDTH, 2 * _GATE_WIDTH + _ATTENTION_WIDTH, bias=False)
         self.ln = _ScaleNorm(_WIDTH)
         self.res_scale = _Scale()
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value, base = F.silu(self.uv(self.ln(x))).split((_GATED, _GATED, _SHARED), dim=2)
+        gate, value, base = F.silu(self.uv(self.ln(x))).split(
+            (_GATE_WIDTH, _GATE_WIDTH, _ATTENTION_WIDTH), dim=2
+        )
         query, key = (base[:, :, None] * self.gamma + self.beta).unbind(dim=2)
-        weights = F.relu(query @ key.transpose(1, 2) / math.sqrt(_SHARED)).square()
+        weights = F.relu(query @ key.transpose(1, 2) / math.sqrt(_ATTENTION_WIDTH)).square()
         return self.res_scale(x) + self.o(gate * (weights @ value))
 
 
-def unmirrored(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def undo_mirroring(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Convert (B, 133, bins) activations of mirrored inputs: reverse x, swap left and right key points."""
-    partners = list(PARTNERS)
+    partners = list(MIRRORED_POINTS)
     return x.flip(2)[:, partners], y[:, partners]
 
 
-def decode(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def decode_peaks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     Return the positions and scores of the activation peaks.
 

@@ -14,13 +14,13 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 
-class LeanUNet(nn.Module):
+class FoldedUNet(nn.Module):
     """A UNet at time step 0 whose time-step embedding is folded into the biases of its residual blocks."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         """Wrap a UNet. It is modified in place and must not be called directly afterwards."""
         super().__init__()
-        fold_time(unet)
+        fold_timestep_embedding(unet)
         self.unet = unet
 
     def forward(self, sample: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -38,29 +38,29 @@ class LeanUNet(nn.Module):
         hidden = unet.conv_in(sample)
         skips: tuple[torch.Tensor, ...] = (hidden,)
         for block in unet.down_blocks:
-            hidden, states = _called(block, hidden, context)
+            hidden, states = _run_block(block, hidden, context)
             skips += states
         hidden = unet.mid_block(hidden, None, encoder_hidden_states=context)
         for block in unet.up_blocks:
             count = len(block.resnets)
-            taken, skips = skips[-count:], skips[:-count]
-            hidden = _called(block, hidden, context, res_hidden_states_tuple=taken)
+            block_skips, skips = skips[-count:], skips[:-count]
+            hidden = _run_block(block, hidden, context, res_hidden_states_tuple=block_skips)
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
 
 
-def _called(block: Any, hidden: torch.Tensor, context: torch.Tensor, **more: Any) -> Any:
+def _run_block(block: Any, hidden: torch.Tensor, context: torch.Tensor, **more: Any) -> Any:
     if getattr(block, "has_cross_attention", False):
         more["encoder_hidden_states"] = context
     return block(hidden_states=hidden, temb=None, **more)
 
 
 @torch.no_grad()  # not inference_mode, whose tensors cannot be converted to another precision later
-def fold_time(unet: UNet2DConditionModel) -> None:
+def fold_timestep_embedding(unet: UNet2DConditionModel) -> None:
     """Add the contribution of time step 0 to the bias of each residual block's first convolution."""
     parts = cast(Any, unet)
     weight = parts.conv_in.weight
-    step = torch.zeros(1, dtype=torch.int64, device=weight.device)
-    embedding = parts.time_embedding(parts.time_proj(step).to(weight.dtype))
+    timestep = torch.zeros(1, dtype=torch.int64, device=weight.device)
+    embedding = parts.time_embedding(parts.time_proj(timestep).to(weight.dtype))
     for block in unet.modules():
         if isinstance(block, ResnetBlock2D) and block.time_emb_proj is not None:
             shift = block.time_emb_proj(block.nonlinearity(embedding))[0]
@@ -68,7 +68,7 @@ def fold_time(unet: UNet2DConditionModel) -> None:
             block.time_emb_proj = None
 
 
-class DoublingConv(nn.Module):
+class FusedUpsampleConv(nn.Module):
     """
     Nearest-neighbor 2x upsampling fused with a 3x3 convolution, computed at low resolution: 4/9 of the work.
 
@@ -95,32 +95,32 @@ class DoublingConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, D, 2h, 2w)."""
         batch, _, height, width = x.shape
-        made = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.weight, self.bias).unflatten(1, (4, -1))
-        out = made.new_empty((batch, made.shape[2], 2 * height, 2 * width))
+        phases = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.weight, self.bias).unflatten(1, (4, -1))
+        out = phases.new_empty((batch, phases.shape[2], 2 * height, 2 * width))
         for phase in range(4):
             below, right = divmod(phase, 2)
-            out[:, :, below::2, right::2] = made[:, phase, :, below : below + height, right : right + width]
+            out[:, :, below::2, right::2] = phases[:, phase, :, below : below + height, right : right + width]
         return out
 
 
-class _Doubling(nn.Module):
+class _FusedUpsample(nn.Module):
     """A replacement for diffusers' `Upsample2D`, with the same call signature."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = DoublingConv(conv)
+        self.conv = FusedUpsampleConv(conv)
 
     def forward(self, hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         return self.conv(hidden_states)
 
 
-def fold_doubling(net: nn.Module) -> int:
+def fuse_upsampling(net: nn.Module) -> int:
     """Replace the `Upsample2D` layers with 3x3 convolutions of a network, in place; return their number."""
     count = 0
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             conv = getattr(child, "conv", None)
             if isinstance(child, Upsample2D) and isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-                setattr(parent, name, _Doubling(conv))
+                setattr(parent, name, _FusedUpsample(conv))
                 count += 1
     return count

@@ -16,15 +16,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from musetalk_core.machine import Machine
+from musetalk_core.machine import RuntimeConfig
 from musetalk_core.weights.pins import PinnedModel
 
 T = TypeVar("T")
 
-BUDGET: Final = 6 * 1024**3
-IDLE_S: Final = 600.0
+DEFAULT_BUDGET_BYTES: Final = 6 * 1024**3
+DEFAULT_IDLE_S: Final = 600.0
 
-_shelves = weakref.WeakSet["Shelf"]()
+_all_caches = weakref.WeakSet["ModelCache"]()
 
 
 class ModelKey(NamedTuple):
@@ -43,20 +43,20 @@ class ModelKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Item:
+class _CachedModel:
     net: object
     size: int
     used_at: float
 
 
-class Shelf:
+class ModelCache:
     """
     A cache of models by key with a memory limit. Thread-safe.
 
     An evicted model stays alive as long as it is referenced, so a running step never loses its models.
     """
 
-    def __init__(self, budget_bytes: int = BUDGET, idle_s: float = IDLE_S) -> None:
+    def __init__(self, budget_bytes: int = DEFAULT_BUDGET_BYTES, idle_s: float = DEFAULT_IDLE_S) -> None:
         """
         Create an empty cache.
 
@@ -68,10 +68,10 @@ class Shelf:
         self.loads = Counter[Hashable]()
         """Number of loads per key."""
         self._budget, self._idle_s = budget_bytes, idle_s
-        self._items = OrderedDict[Hashable, _Item]()
+        self._items = OrderedDict[Hashable, _CachedModel]()
         self._lock = threading.RLock()
-        self._sweeper: threading.Timer | None = None
-        _shelves.add(self)
+        self._idle_timer: threading.Timer | None = None
+        _all_caches.add(self)
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
         """
@@ -88,11 +88,11 @@ class Shelf:
                 self._release_replaced(key)
                 self.loads[key] += 1
                 net = load()
-                item = self._items[key] = _Item(net, size_of(net), 0.0)
-                self._shrink(keep=key)
+                item = self._items[key] = _CachedModel(net, parameter_bytes(net), 0.0)
+                self._evict_to_budget(keep=key)
             item.used_at = time.monotonic()
             self._items.move_to_end(key)
-            self._sweep_later()
+            self._schedule_idle_sweep()
             return cast(T, item.net)
 
     @property
@@ -115,49 +115,52 @@ class Shelf:
         for known in replaced:
             del self._items[known]
         if replaced:
-            _give_back()
+            _release_memory()
 
-    def _shrink(self, keep: Hashable) -> None:
-        let_go = False
+    def _evict_to_budget(self, keep: Hashable) -> None:
+        has_evicted = False
         while self.bytes > self._budget and len(self._items) > 1:
             oldest = next(key for key in self._items if key != keep)
             del self._items[oldest]
-            let_go = True
-        if let_go:
-            _give_back()
+            has_evicted = True
+        if has_evicted:
+            _release_memory()
 
-    def _sweep_later(self) -> None:
-        if self._idle_s and self._sweeper is None:
-            self._sweeper = threading.Timer(self._idle_s, self._sweep)
-            self._sweeper.daemon = True
-            self._sweeper.start()
+    def _schedule_idle_sweep(self) -> None:
+        if self._idle_s and self._idle_timer is None:
+            self._idle_timer = threading.Timer(self._idle_s, self._evict_idle)
+            self._idle_timer.daemon = True
+            self._idle_timer.start()
 
-    def _sweep(self) -> None:
+    def _evict_idle(self) -> None:
         with self._lock:
-            self._sweeper = None
+            self._idle_timer = None
             limit = time.monotonic() - self._idle_s
             idle = [key for key, item in self._items.items() if item.used_at <= limit]
             for key in idle:
                 del self._items[key]
             if self._items:
-                self._sweep_later()
+                self._schedule_idle_sweep()
         if idle:
-            _give_back()
+            _release_memory()
 
 
-def shelves() -> tuple[Shelf, ...]:
+def model_caches() -> tuple[ModelCache, ...]:
     """Return all model caches of this process, for metrics about loaded models."""
-    return tuple(_shelves)
+    return tuple(_all_caches)
 
 
 @lru_cache(maxsize=4)
-def shelf(budget_bytes: int, idle_s: float) -> Shelf:
+def model_cache(budget_bytes: int, idle_s: float) -> ModelCache:
     """Return the model cache of this process with these limits, shared by everything that loads models."""
-    return Shelf(budget_bytes, idle_s)
+    return ModelCache(budget_bytes, idle_s)
 
 
-def loaded_model(
-    machine: Machine, pinned: PinnedModel, variant: tuple[Hashable, ...], load: Callable[[dict[str, Path]], T]
+def get_loaded_model(
+    runtime: RuntimeConfig,
+    pinned: PinnedModel,
+    variant: tuple[Hashable, ...],
+    load: Callable[[dict[str, Path]], T],
 ) -> T:
     """
     Return a model by its content, loading it at first use.
@@ -174,34 +177,36 @@ def loaded_model(
         ModelChanged, ModelNotInstalled, WeightsInvalid: see `LocalModels.load`.
     """
     key = ModelKey(pinned.name, pinned.digest, variant)
-    cache = shelf(machine.memory_bytes, machine.idle_s)
-    return cache.get(key, lambda: machine.layout.load(pinned, load))
+    cache = model_cache(runtime.memory_bytes, runtime.idle_s)
+    return cache.get(key, lambda: runtime.local_models.load(pinned, load))
 
 
-def size_of(net: object) -> int:
+def parameter_bytes(net: object) -> int:
     """Return the bytes of parameters and buffers of a module, or of the modules in an object's attributes."""
-    torch = _torch()
+    torch = _imported_torch()
     if torch is None:
         return 0
-    modules: list[Any] = [part for part in (net, *_parts(net)) if isinstance(part, torch.nn.Module)]
+    modules: list[Any] = [
+        part for part in (net, *_attribute_values(net)) if isinstance(part, torch.nn.Module)
+    ]
     modules = modules[:1] if modules and modules[0] is net else modules
     tensors = (t for m in modules for t in (*m.parameters(), *m.buffers()))
     dense = {t.data_ptr(): t.nbytes for t in tensors if t.layout == torch.strided}  # sparse tensors are tiny
     return sum(dense.values())
 
 
-def _parts(net: object) -> list[object]:
+def _attribute_values(net: object) -> list[object]:
     names = getattr(net, "__slots__", ()) or getattr(net, "__dict__", ())
     return [getattr(net, name) for name in names]
 
 
-def _torch() -> Any:
+def _imported_torch() -> Any:
     """Return torch if it is imported, else None: then no torch model is loaded."""
     return sys.modules.get("torch")
 
 
-def _give_back() -> None:
+def _release_memory() -> None:
     gc.collect()
-    torch = _torch()
+    torch = _imported_torch()
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -13,7 +13,7 @@ from musetalk_core.nets.device import Device
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class OptimizationConfig:
     """
     The optimizations to apply to a loaded diffusion network.
 
@@ -23,23 +23,23 @@ class Tuning:
         compiles:         compile the network with torch.compile at the first call.
     """
 
-    folds_doubling: bool
+    fuses_upsampling: bool
     channels_last: bool = False
     compiles: bool = False
 
 
-def tuning_for(device: Device, channels_last: bool, compiles: bool) -> Tuning:
+def optimizations_for(device: Device, channels_last: bool, compiles: bool) -> OptimizationConfig:
     """Choose the optimizations for a device: fused upsampling saves memory on CPUs and time on CUDA GPUs."""
-    return Tuning(device.place.type in ("cpu", "cuda"), channels_last, compiles)
+    return OptimizationConfig(device.torch_device.type in ("cpu", "cuda"), channels_last, compiles)
 
 
-def tune(net: nn.Module, tuning: Tuning) -> None:
+def apply_optimizations(net: nn.Module, config: OptimizationConfig) -> None:
     """Apply the optimizations to a network in place. Its results stay equal up to rounding."""
-    from musetalk_core.nets.lean import fold_doubling  # imports diffusers
+    from musetalk_core.nets.lean import fuse_upsampling  # imports diffusers
 
-    if tuning.folds_doubling:
-        fold_doubling(net)
-    if tuning.channels_last:
+    if config.fuses_upsampling:
+        fuse_upsampling(net)
+    if config.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
-    if tuning.compiles:
+    if config.compiles:
         net.compile()

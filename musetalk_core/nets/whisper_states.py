@@ -17,25 +17,25 @@ from whisper.audio import log_mel_spectrogram
 from whisper.model import AudioEncoder
 
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
-from musetalk_core.nets.checkpoint import Tensors, fill, read_tensors
+from musetalk_core.nets.checkpoint import Tensors, assign_weights, read_tensors
 from musetalk_core.nets.device import Device
-from musetalk_core.speech.rows import ROW_SAMPLES, ROWS_PER_S, row_count
+from musetalk_core.speech.rows import ROWS_PER_S, SAMPLES_PER_ROW, row_count
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Float
 
-PIECE_ROWS: Final = 1500
-PIECE_SAMPLES: Final = PIECE_ROWS * ROW_SAMPLES
+SEGMENT_ROWS: Final = 1500
+SEGMENT_SAMPLES: Final = SEGMENT_ROWS * SAMPLES_PER_ROW
 """Samples of one segment: 30 s, the encoder's input length."""
-STATES: Final = 5
-WIDTH: Final = 384
-LONGEST_OVERLAP_S: Final = 15.0
-_LAYERS: Final = STATES - 1
-_MELS: Final = 80
-_HEADS: Final = 6
-_INNER_WIDTH: Final = 4 * WIDTH
+STATE_COUNT: Final = 5
+STATE_WIDTH: Final = 384
+MAX_OVERLAP_S: Final = 15.0
+_LAYER_COUNT: Final = STATE_COUNT - 1
+_MEL_BANDS: Final = 80
+_HEAD_COUNT: Final = 6
+_FEED_FORWARD_WIDTH: Final = 4 * STATE_WIDTH
 """Width of the feed-forward layers, fixed in openai-whisper."""
-_FILES: Final = ("model.safetensors", "pytorch_model.bin", "tiny.pt")
-_THEIRS: Final = {
+_WEIGHT_FILES: Final = ("model.safetensors", "pytorch_model.bin", "tiny.pt")
+_HUGGING_FACE_NAMES: Final = {
     "positional_embedding": "embed_positions.weight",
     "ln_post.": "layer_norm.",
     "blocks.": "layers.",
@@ -52,7 +52,7 @@ _THEIRS: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WhisperStates:
+class WhisperEncoder:
     """
     A loaded Whisper encoder.
 
@@ -86,22 +86,22 @@ class WhisperStates:
         Raises:
             InputError: the overlap is not in 0..15 s.
         """
-        if not 0 <= overlap_s <= LONGEST_OVERLAP_S:
-            raise InputError(f"speech segments share 0 to {LONGEST_OVERLAP_S:g} s, not {overlap_s}")
-        total, shared = row_count(samples.count), round(overlap_s * ROWS_PER_S)
-        start, fading = 0, np.zeros((0, STATES, WIDTH), np.float32)
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise InputError(f"speech segments share 0 to {MAX_OVERLAP_S:g} s, not {overlap_s}")
+        total, overlap_rows = row_count(samples.count), round(overlap_s * ROWS_PER_S)
+        start, overlap = 0, np.zeros((0, STATE_COUNT, STATE_WIDTH), np.float32)
         while start < total:
-            first = start * ROW_SAMPLES
-            piece = self.piece(samples.read(first, first + PIECE_SAMPLES))[: total - start]
-            piece[: len(fading)] = _faded(fading, piece[: len(fading)])
-            ready = len(piece) if start + len(piece) == total else PIECE_ROWS - shared
-            fading = piece[ready:]
+            first = start * SAMPLES_PER_ROW
+            segment = self.encode_segment(samples.read(first, first + SEGMENT_SAMPLES))[: total - start]
+            segment[: len(overlap)] = _crossfade(overlap, segment[: len(overlap)])
+            ready = len(segment) if start + len(segment) == total else SEGMENT_ROWS - overlap_rows
+            overlap = segment[ready:]
             start += ready
             if on_rows is not None:
                 on_rows(start)
-            yield piece[:ready]
+            yield segment[:ready]
 
-    def piece(self, samples: Float) -> Float:
+    def encode_segment(self, samples: Float) -> Float:
         """
         Encode one segment of up to 30 s.
 
@@ -114,11 +114,11 @@ class WhisperStates:
         Raises:
             InputError: the segment is longer.
         """
-        sound = mel(samples).to(self.device.place, self.device.dtype)
+        sound = log_mel(samples).to(self.device.torch_device, self.device.dtype)
         with torch.inference_mode():
-            return self._states(sound[None])[0].float().cpu().numpy()
+            return self._hidden_states(sound[None])[0].float().cpu().numpy()
 
-    def _states(self, sound: torch.Tensor) -> torch.Tensor:
+    def _hidden_states(self, sound: torch.Tensor) -> torch.Tensor:
         """Map (B, 80, 3000) to (B, 1500, 5, 384): the intermediate results of openai-whisper's `forward`."""
         net = self.net
         x = functional.gelu(net.conv1(sound))
@@ -130,13 +130,13 @@ class WhisperStates:
         return torch.stack([*states[:-1], net.ln_post(states[-1])], dim=2)
 
 
-def _faded(before: Float, after: Float) -> Float:
+def _crossfade(before: Float, after: Float) -> Float:
     """Crossfade linearly between two (n, 5, 384) float32 arrays."""
     weight = np.linspace(0, 1, len(before) + 2, dtype=np.float32)[1:-1, None, None]
     return (before + weight * (after - before)).astype(np.float32, copy=False)
 
 
-def mel(samples: Float) -> torch.Tensor:
+def log_mel(samples: Float) -> torch.Tensor:
     """
     Compute the log-mel spectrogram of one segment, on the CPU, so that it is the same for every device.
 
@@ -149,13 +149,13 @@ def mel(samples: Float) -> torch.Tensor:
     Raises:
         InputError: the segment is longer.
     """
-    if samples.ndim != 1 or len(samples) > PIECE_SAMPLES:
-        raise InputError(f"a speech segment has up to {PIECE_SAMPLES} mono samples, not {samples.shape}")
-    whole = np.pad(samples, (0, PIECE_SAMPLES - len(samples)))
-    return log_mel_spectrogram(whole, _MELS)
+    if samples.ndim != 1 or len(samples) > SEGMENT_SAMPLES:
+        raise InputError(f"a speech segment has up to {SEGMENT_SAMPLES} mono samples, not {samples.shape}")
+    padded = np.pad(samples, (0, SEGMENT_SAMPLES - len(samples)))
+    return log_mel_spectrogram(padded, _MEL_BANDS)
 
 
-def load_whisper(path: Path, device: Device) -> WhisperStates:
+def load_whisper_encoder(path: Path, device: Device) -> WhisperEncoder:
     """
     Load the encoder of Whisper-tiny. The decoder's weights in the file are ignored.
 
@@ -172,22 +172,24 @@ def load_whisper(path: Path, device: Device) -> WhisperStates:
     prefix, tensors = _encoder_tensors(read_tensors(file), file)
     # Not on the meta device: computing the positional embedding there imports torch's compiler, which takes 2
     # s.
-    net = AudioEncoder(_MELS, PIECE_ROWS, WIDTH, _HEADS, _LAYERS)
+    net = AudioEncoder(_MEL_BANDS, SEGMENT_ROWS, STATE_WIDTH, _HEAD_COUNT, _LAYER_COUNT)
     is_openai = any(key.startswith("blocks.") for key in tensors)
-    theirs = {key: key if is_openai else _their_name(key) for key in net.state_dict()}
-    ours = {name: key for key, name in theirs.items()}
-    renamed = {ours.get(name, name): value.float() for name, value in tensors.items()}
-    fill(net, _widened(renamed), file, lambda key: prefix + theirs.get(key, key))
-    return WhisperStates(net.to(device.place).eval(), device)
+    file_keys = {key: key if is_openai else _hugging_face_name(key) for key in net.state_dict()}
+    module_keys = {name: key for key, name in file_keys.items()}
+    renamed = {module_keys.get(name, name): value.float() for name, value in tensors.items()}
+    assign_weights(net, _pad_feed_forward(renamed), file, lambda key: prefix + file_keys.get(key, key))
+    return WhisperEncoder(net.to(device.torch_device).eval(), device)
 
 
 def _weight_file(path: Path) -> Path:
     if not path.is_dir():
         return path
-    found = [path / name for name in _FILES if (path / name).is_file()]
-    if not found:
-        raise ModelNotInstalled(f"the folder {path} holds none of {', '.join(_FILES)}", file=_FILES[0])
-    return found[0]
+    present = [path / name for name in _WEIGHT_FILES if (path / name).is_file()]
+    if not present:
+        raise ModelNotInstalled(
+            f"the folder {path} holds none of {', '.join(_WEIGHT_FILES)}", file=_WEIGHT_FILES[0]
+        )
+    return present[0]
 
 
 def _encoder_tensors(tensors: Tensors, file: Path) -> tuple[str, Tensors]:
@@ -199,19 +201,19 @@ def _encoder_tensors(tensors: Tensors, file: Path) -> tuple[str, Tensors]:
     raise WeightsInvalid(f"the weight file {file} holds no encoder of Whisper", file=file.name)
 
 
-def _their_name(key: str) -> str:
-    for part, theirs in _THEIRS.items():
+def _hugging_face_name(key: str) -> str:
+    for part, theirs in _HUGGING_FACE_NAMES.items():
         key = key.replace(part, theirs)
     return key
 
 
-def _widened(tensors: Tensors) -> Tensors:
+def _pad_feed_forward(tensors: Tensors) -> Tensors:
     """Pad narrower feed-forward layers with zeros, which does not change results."""
     out = dict(tensors)
     for key, value in tensors.items():
         axis = 1 if key.endswith(".mlp.2.weight") else 0
         if key.endswith((".mlp.0.weight", ".mlp.0.bias", ".mlp.2.weight")) and value.ndim > axis:
             shape = list(value.shape)
-            shape[axis] = max(0, _INNER_WIDTH - shape[axis])
+            shape[axis] = max(0, _FEED_FORWARD_WIDTH - shape[axis])
             out[key] = torch.cat([value, value.new_zeros(shape)], axis)
     return out

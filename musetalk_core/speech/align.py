@@ -10,43 +10,43 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from musetalk_core.speech.hearing import Ears, Span, heard_pieces, spoken_seconds
+from musetalk_core.speech.hearing import PhoneRecognizers, SampleRange, recognize_in_parallel, spoken_seconds
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.pronunciation import SpokenWord, spoken_words
-from musetalk_core.speech.recogniser import Aligner
+from musetalk_core.speech.pronunciation import WordPronunciation, pronounce_words
+from musetalk_core.speech.recogniser import ForcedAligner
 from musetalk_core.speech.samples import Samples
-from musetalk_core.speech.windows import LONGEST_S, loud_seconds, windows
+from musetalk_core.speech.windows import MAX_SEGMENT_S, loud_seconds, split_at_pauses
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
-Method = Literal["aligned", "recognised", "energy"]
+PhoneMethod = Literal["aligned", "recognised", "energy"]
 """How most phones were found. `energy`: no phones; only the loudness of the speech can drive the mouth."""
 
-_STEP_S: Final = 0.01
-_AGREEMENT: Final = 0.22
+_COMPARE_STEP_S: Final = 0.01
+_MIN_AGREEMENT: Final = 0.22
 """
 Least `agreement` for an alignment to be accepted.
 
 Measured: correct texts 0.46 to 0.88 (0.19 to 0.53 in noise), wrong texts 0.07, at most 0.30.
 """
-_PATIENCE: Final = 4
+_MAX_FAILED_SEGMENTS: Final = 4
 """After this many consecutive segments without alignment the text is abandoned."""
-_SHARED_S: Final = 15.0
+_PARALLEL_SEGMENT_S: Final = 15.0
 """Longest segment for parallel recognition; short segments spread evenly over the processes."""
-_LEAST_SPEECH: Final = 0.1
+_MIN_PHONE_SHARE: Final = 0.1
 """Least share of the loud time that phones must cover; below it recognition has failed."""
 
 
-class _Heard(NamedTuple):
+class _SegmentPhones(NamedTuple):
     """Phones of one segment, with times from the segment's start."""
 
     phones: list[Phone]
-    aligned: bool
+    is_aligned: bool
     loud_s: float
 
 
-def phones_of(
-    samples: Samples, text: str | None = None, piece_s: float = LONGEST_S
-) -> tuple[list[Phone], Method]:
+def find_phones(
+    samples: Samples, text: str | None = None, max_segment_s: float = MAX_SEGMENT_S
+) -> tuple[list[Phone], PhoneMethod]:
     """
     Find the phones of English speech, segment by segment.
 
@@ -66,52 +66,60 @@ def phones_of(
     Raises:
         ModelNotInstalled: a package is missing or damaged.
     """
-    words = spoken_words(text) if text else []
-    spans = list(windows(samples, piece_s if words else min(piece_s, _SHARED_S)))
-    pieces = _aligned(samples, spans, words) if words else _recognised(samples, spans)
+    words = pronounce_words(text) if text else []
+    spans = list(
+        split_at_pauses(samples, max_segment_s if words else min(max_segment_s, _PARALLEL_SEGMENT_S))
+    )
+    segments = _align_segments(samples, spans, words) if words else _recognize_segments(samples, spans)
     phones = [
         Phone(p.start_s + start / SPEECH_RATE_HZ, p.end_s + start / SPEECH_RATE_HZ, p.name)
-        for (start, _), heard in zip(spans, pieces, strict=True)
-        for p in heard.phones
+        for (start, _), segment in zip(spans, segments, strict=True)
+        for p in segment.phones
     ]
-    if _failed(phones, pieces):
+    if _has_too_few_phones(phones, segments):
         return [], "energy"
-    return _joined(phones), _method(pieces)
+    return _merge_silences(phones), _prevailing_method(segments)
 
 
-def _recognised(samples: Samples, spans: Sequence[Span]) -> list[_Heard]:
-    heard = heard_pieces(samples, spans, Ears())
+def _recognize_segments(samples: Samples, spans: Sequence[SampleRange]) -> list[_SegmentPhones]:
+    recognized = recognize_in_parallel(samples, spans, PhoneRecognizers())
     return [
-        _Heard(phones, False, loud_seconds(samples.read(*span)))
-        for span, phones in zip(spans, heard, strict=True)
+        _SegmentPhones(phones, False, loud_seconds(samples.read(*span)))
+        for span, phones in zip(spans, recognized, strict=True)
     ]
 
 
-def _aligned(samples: Samples, spans: Sequence[Span], words: Sequence[SpokenWord]) -> list[_Heard]:
+def _align_segments(
+    samples: Samples, spans: Sequence[SampleRange], words: Sequence[WordPronunciation]
+) -> list[_SegmentPhones]:
     """Align the segments in order: each continues in the text where the previous one ended."""
-    ears, aligner, failures = Ears(), Aligner(words), 0
-    pieces: list[_Heard] = []
+    recognizers, aligner, failures = PhoneRecognizers(), ForcedAligner(words), 0
+    segments: list[_SegmentPhones] = []
     for start, stop in spans:
-        heard = _fitted(samples.read(start, stop), ears, aligner if failures < _PATIENCE else None)
-        failures = 0 if heard.aligned else failures + 1
-        pieces.append(heard)
-    return pieces
+        segment = _align_or_recognize(
+            samples.read(start, stop), recognizers, aligner if failures < _MAX_FAILED_SEGMENTS else None
+        )
+        failures = 0 if segment.is_aligned else failures + 1
+        segments.append(segment)
+    return segments
 
 
-def _fitted(samples: Float, ears: Ears, aligner: Aligner | None) -> _Heard:
+def _align_or_recognize(
+    samples: Float, recognizers: PhoneRecognizers, aligner: ForcedAligner | None
+) -> _SegmentPhones:
     length_s, loud_s = len(samples) / SPEECH_RATE_HZ, loud_seconds(samples)
-    known = aligner.phones(samples) if loud_s and aligner is not None and not aligner.is_done else []
+    aligned = aligner.align(samples) if loud_s and aligner is not None and not aligner.is_exhausted else []
     if (
         aligner is not None
-        and known
-        and agreement(known, ears.sounds.phones(samples), length_s) >= _AGREEMENT
+        and aligned
+        and agreement(aligned, recognizers.phone_recognizer.recognize(samples), length_s) >= _MIN_AGREEMENT
     ):
         aligner.accept()
-        return _Heard(known, True, loud_s)
-    return _Heard(ears.phones(samples), False, loud_s)
+        return _SegmentPhones(aligned, True, loud_s)
+    return _SegmentPhones(recognizers.recognize(samples), False, loud_s)
 
 
-def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) -> float:
+def agreement(first: Sequence[Phone], second: Sequence[Phone], length_s: float) -> float:
     """
     Return how well two phone sequences of one recording agree.
 
@@ -126,33 +134,38 @@ def agreement(known: Sequence[Phone], free: Sequence[Phone], length_s: float) ->
         Time in which both have the same phone, as a share (0..1) of the time in which either has a phone.
         Compared every 10 ms.
     """
-    steps = int(length_s / _STEP_S) + 1
-    names = sorted({p.name for p in (*known, *free)} - {""})
+    steps = int(length_s / _COMPARE_STEP_S) + 1
+    names = sorted({p.name for p in (*first, *second)} - {""})
     numbers = {name: number for number, name in enumerate(names, 1)}
-    a, b = _numbered(known, numbers, steps), _numbered(free, numbers, steps)
-    voiced = (a > 0) | (b > 0)
-    return float(((a == b) & voiced).sum() / max(1, voiced.sum()))
+    first_numbers, second_numbers = (
+        _phone_numbers(first, numbers, steps),
+        _phone_numbers(second, numbers, steps),
+    )
+    has_phone = (first_numbers > 0) | (second_numbers > 0)
+    return float(((first_numbers == second_numbers) & has_phone).sum() / max(1, has_phone.sum()))
 
 
-def _numbered(phones: Iterable[Phone], numbers: dict[str, int], steps: int) -> npt.NDArray[np.int32]:
+def _phone_numbers(phones: Iterable[Phone], numbers: dict[str, int], steps: int) -> npt.NDArray[np.int32]:
     """Return (steps,) int32 with the number of the phone in every 10 ms; 0 is silence."""
     out = np.zeros(steps, np.int32)
     for phone in phones:
-        out[round(phone.start_s / _STEP_S) : round(phone.end_s / _STEP_S)] = numbers.get(phone.name, 0)
+        out[round(phone.start_s / _COMPARE_STEP_S) : round(phone.end_s / _COMPARE_STEP_S)] = numbers.get(
+            phone.name, 0
+        )
     return out
 
 
-def _failed(phones: Sequence[Phone], pieces: Sequence[_Heard]) -> bool:
-    return spoken_seconds(phones) < _LEAST_SPEECH * sum(piece.loud_s for piece in pieces)
+def _has_too_few_phones(phones: Sequence[Phone], segments: Sequence[_SegmentPhones]) -> bool:
+    return spoken_seconds(phones) < _MIN_PHONE_SHARE * sum(piece.loud_s for piece in segments)
 
 
-def _method(pieces: Sequence[_Heard]) -> Method:
-    aligned_s = sum(piece.loud_s for piece in pieces if piece.aligned)
-    loud_s = sum(piece.loud_s for piece in pieces)
+def _prevailing_method(segments: Sequence[_SegmentPhones]) -> PhoneMethod:
+    aligned_s = sum(piece.loud_s for piece in segments if piece.is_aligned)
+    loud_s = sum(piece.loud_s for piece in segments)
     return "aligned" if loud_s and aligned_s >= loud_s / 2 else "recognised"
 
 
-def _joined(phones: Iterable[Phone]) -> list[Phone]:
+def _merge_silences(phones: Iterable[Phone]) -> list[Phone]:
     """Merge consecutive silences."""
     out: list[Phone] = []
     for phone in phones:

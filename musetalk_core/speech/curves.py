@@ -14,38 +14,40 @@ import numpy.typing as npt
 from musetalk_core.errors import InputError
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
-from musetalk_core.speech.visemes import SILENCE, arpabet, targets_of
+from musetalk_core.speech.visemes import SILENCE, to_arpabet, visemes_of
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 GRID_HZ: Final = 200
 """Rate of the grid on which curves are computed before they are averaged into frames: one value per 5 ms."""
 
-_STEP: Final = SPEECH_RATE_HZ // GRID_HZ
+_GRID_STEP_SAMPLES: Final = SPEECH_RATE_HZ // GRID_HZ
 """Samples per grid step: 80."""
 _BLOCK_STEPS: Final = 60 * GRID_HZ
-_LEAD_S: Final = 0.02
+_MOUTH_LEAD_S: Final = 0.02
 """The mouth moves this long before the sound."""
 _OPEN_SIGMA_S, _WIDTH_SIGMA_S, _LOUDNESS_SIGMA_S = 0.030, 0.060, 0.040
 _LOUD_PERCENTILE: Final = 92
-_QUIET_RMS: Final = 1e-3  # -60 dBFS: lower bound of the reference loudness
-_QUIET_SHARE: Final = 0.55
+_MIN_LOUD_RMS: Final = 1e-3  # -60 dBFS: lower bound of the reference loudness
+_MIN_OPEN_SHARE: Final = 0.55
 """Share of its opening that a vowel keeps at zero loudness, as when whispered."""
-_LEAST_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.075
-_LEAST_SILENCE_S, _SILENCE_MARGIN_S = 0.16, 0.07
-_SHUT, _SHUT_SHARE = 0.95, 0.3
+_MIN_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.075
+_MIN_SILENCE_S, _SILENCE_MARGIN_S = 0.16, 0.07
+_SHUT_THRESHOLD, _MIN_SHUT_SHARE = 0.95, 0.3
 """A frame is shut when the closure exceeds the first value in more than this share of its grid steps."""
-_OPEN_PER_S: Final = 10.0
+_MAX_OPEN_PER_S: Final = 10.0
 """Largest change of the opening per second: 0.4 per frame at 25 frames/s."""
-_GATE: Final = 0.22
+_PAUSE_LEVEL: Final = 0.22
 """Energy mode: a level below this share of loud speech (square root of the RMS) is a pause."""
-_ENERGY_OPEN: Final = 0.8
+_MAX_ENERGY_OPEN: Final = 0.8
 
 Curve = npt.NDArray[np.float32]
-Span = tuple[float, float, float]
+Pulse = tuple[float, float, float]
 """Start and end in seconds, and height 0..1."""
 
 
-def curves(samples: Samples | None, phones: Sequence[Phone] | None, frames: int, rate: Fraction) -> Float:
+def mouth_curves(
+    samples: Samples | None, phones: Sequence[Phone] | None, frames: int, rate: Fraction
+) -> Float:
     """
     Compute the mouth curves of a speech, one row per video frame.
 
@@ -68,54 +70,54 @@ def curves(samples: Samples | None, phones: Sequence[Phone] | None, frames: int,
     if not frames:
         return np.zeros((0, 3), np.float32)
     steps = int(-(-frames * GRID_HZ * rate.denominator // rate.numerator)) + 1
-    rms = _rms(samples, steps) if samples is not None else None
-    grid = _spoken(phones, steps, rms) if phones else _energetic(rms, steps)
+    rms = _rms_on_grid(samples, steps) if samples is not None else None
+    grid = _curves_from_phones(phones, steps, rms) if phones else _curves_from_energy(rms, steps)
     return _to_frames(*grid, frames, rate)
 
 
-def _spoken(phones: Sequence[Phone], steps: int, rms: Curve | None) -> tuple[Curve, Curve, Curve]:
+def _curves_from_phones(phones: Sequence[Phone], steps: int, rms: Curve | None) -> tuple[Curve, Curve, Curve]:
     """Return (steps,) opening, width and closure on the grid."""
-    aims, closed, silent = _aims(phones, steps)
-    opening, width, dominance = aims
-    opening = _weighted(opening, dominance, _OPEN_SIGMA_S)
-    width = _weighted(width, dominance, _WIDTH_SIGMA_S)
+    targets, closures, pauses = _targets_on_grid(phones, steps)
+    opening, width, dominance = targets
+    opening = _smooth_by_dominance(opening, dominance, _OPEN_SIGMA_S)
+    width = _smooth_by_dominance(width, dominance, _WIDTH_SIGMA_S)
     if rms is not None:
-        opening *= _QUIET_SHARE + (1 - _QUIET_SHARE) * _loudness(rms, _voiced(phones, steps))
-    lips = _pulses(closed, steps, _LEAST_CLOSURE_S, _CLOSURE_RAMP_S)
-    opening *= (1 - lips) * (1 - _pulses(silent, steps, 0.0, _SILENCE_MARGIN_S))
-    return opening, width, lips
+        opening *= _MIN_OPEN_SHARE + (1 - _MIN_OPEN_SHARE) * _loudness(rms, _speech_mask(phones, steps))
+    closure = _pulses(closures, steps, _MIN_CLOSURE_S, _CLOSURE_RAMP_S)
+    opening *= (1 - closure) * (1 - _pulses(pauses, steps, 0.0, _SILENCE_MARGIN_S))
+    return opening, width, closure
 
 
-def _aims(phones: Sequence[Phone], steps: int) -> tuple[Curve, list[Span], list[Span]]:
+def _targets_on_grid(phones: Sequence[Phone], steps: int) -> tuple[Curve, list[Pulse], list[Pulse]]:
     """Return (3, steps) targets (opening, width, dominance), the closures of the lips and the pauses."""
     out = np.zeros((3, steps), np.float32)
-    out[2] = targets_of(SILENCE)[0].dominance
-    closed: list[Span] = []
-    silent: list[Span] = []
+    out[2] = visemes_of(SILENCE)[0].dominance
+    closures: list[Pulse] = []
+    pauses: list[Pulse] = []
     for phone in phones:
-        start, end = phone.start_s - _LEAD_S, phone.end_s - _LEAD_S
-        rows = targets_of(phone.name)
-        part = (end - start) / len(rows)
-        for number, row in enumerate(rows):
-            a, b = start + number * part, start + (number + 1) * part
-            first, last = max(0, round(a * GRID_HZ)), max(0, round(b * GRID_HZ))
-            out[:, first:last] = np.array([[row.open], [row.width], [row.dominance]])
-            if row.closure:
-                closed.append((a, b, row.closure))
-        if arpabet(phone.name) == SILENCE and end - start > _LEAST_SILENCE_S:
-            silent.append((start + _SILENCE_MARGIN_S, end - _SILENCE_MARGIN_S, 1.0))
-    return out, closed, silent
+        start, end = phone.start_s - _MOUTH_LEAD_S, phone.end_s - _MOUTH_LEAD_S
+        shapes = visemes_of(phone.name)
+        shape_s = (end - start) / len(shapes)
+        for number, shape in enumerate(shapes):
+            shape_start, shape_end = start + number * shape_s, start + (number + 1) * shape_s
+            first, last = max(0, round(shape_start * GRID_HZ)), max(0, round(shape_end * GRID_HZ))
+            out[:, first:last] = np.array([[shape.open], [shape.width], [shape.dominance]])
+            if shape.closure:
+                closures.append((shape_start, shape_end, shape.closure))
+        if to_arpabet(phone.name) == SILENCE and end - start > _MIN_SILENCE_S:
+            pauses.append((start + _SILENCE_MARGIN_S, end - _SILENCE_MARGIN_S, 1.0))
+    return out, closures, pauses
 
 
-def _voiced(phones: Sequence[Phone], steps: int) -> npt.NDArray[np.bool_]:
+def _speech_mask(phones: Sequence[Phone], steps: int) -> npt.NDArray[np.bool_]:
     out = np.zeros(steps, np.bool_)
     for phone in phones:
-        if arpabet(phone.name) != SILENCE:
+        if to_arpabet(phone.name) != SILENCE:
             out[max(0, round(phone.start_s * GRID_HZ)) : max(0, round(phone.end_s * GRID_HZ))] = True
     return out
 
 
-def _smoothed(curve: Curve, sigma_s: float) -> Curve:
+def _smooth(curve: Curve, sigma_s: float) -> Curve:
     sigma = sigma_s * GRID_HZ
     reach = int(3 * sigma) + 1
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
@@ -123,13 +125,13 @@ def _smoothed(curve: Curve, sigma_s: float) -> Curve:
     return np.convolve(np.pad(curve, reach, mode="edge"), weights, "valid").astype(np.float32, copy=False)
 
 
-def _weighted(target: Curve, dominance: Curve, sigma_s: float) -> Curve:
+def _smooth_by_dominance(target: Curve, dominance: Curve, sigma_s: float) -> Curve:
     """Smooth targets weighted by dominance: dominant phones shape their neighbors (coarticulation)."""
-    weight: Curve = np.maximum(_smoothed(dominance, sigma_s), np.float32(1e-6))
-    return (_smoothed(target * dominance, sigma_s) / weight).astype(np.float32, copy=False)
+    weight: Curve = np.maximum(_smooth(dominance, sigma_s), np.float32(1e-6))
+    return (_smooth(target * dominance, sigma_s) / weight).astype(np.float32, copy=False)
 
 
-def _rms(samples: Samples, steps: int) -> Curve:
+def _rms_on_grid(samples: Samples, steps: int) -> Curve:
     """Return (steps,) RMS of every 5 ms; the speech is read one minute at a time."""
     return np.concatenate(list(_rms_blocks(samples, steps)))
 
@@ -137,19 +139,21 @@ def _rms(samples: Samples, steps: int) -> Curve:
 def _rms_blocks(samples: Samples, steps: int) -> Iterator[Curve]:
     for first in range(0, steps, _BLOCK_STEPS):
         last = min(first + _BLOCK_STEPS, steps)
-        block = samples.read(first * _STEP, last * _STEP).reshape(-1, _STEP)
+        block = samples.read(first * _GRID_STEP_SAMPLES, last * _GRID_STEP_SAMPLES).reshape(
+            -1, _GRID_STEP_SAMPLES
+        )
         # the epsilon keeps digital silence above 0
-        yield np.sqrt(np.einsum("ij,ij->i", block, block) / _STEP + 1e-9).astype(np.float32)
+        yield np.sqrt(np.einsum("ij,ij->i", block, block) / _GRID_STEP_SAMPLES + 1e-9).astype(np.float32)
 
 
 def _loudness(rms: Curve, speech: npt.NDArray[np.bool_]) -> Curve:
     """Return (steps,) loudness 0..1 relative to loud speech, measured in the steps where `speech` is True."""
-    heard = rms[speech] if speech.any() else rms
-    loud = max(float(np.percentile(heard, _LOUD_PERCENTILE)), _QUIET_RMS)
-    return np.sqrt(np.clip(_smoothed(rms, _LOUDNESS_SIGMA_S) / np.float32(loud), 0, 1))
+    speech_rms = rms[speech] if speech.any() else rms
+    loud = max(float(np.percentile(speech_rms, _LOUD_PERCENTILE)), _MIN_LOUD_RMS)
+    return np.sqrt(np.clip(_smooth(rms, _LOUDNESS_SIGMA_S) / np.float32(loud), 0, 1))
 
 
-def _pulses(spans: Sequence[Span], steps: int, least_s: float, ramp_s: float) -> Curve:
+def _pulses(spans: Sequence[Pulse], steps: int, min_s: float, ramp_s: float) -> Curve:
     """
     Return a (steps,) curve with one pulse per span.
 
@@ -158,34 +162,34 @@ def _pulses(spans: Sequence[Span], steps: int, least_s: float, ramp_s: float) ->
     """
     out = np.zeros(steps, np.float32)
     for start, end, height in spans:
-        grow = max(0.0, least_s - (end - start)) / 2
-        a, b = start - grow, end + grow
+        extension = max(0.0, min_s - (end - start)) / 2
+        a, b = start - extension, end + extension
         first = max(0, int((a - ramp_s) * GRID_HZ) - 1)
         last = min(steps, int((b + ramp_s) * GRID_HZ) + 2)
         if first >= last:
             continue
-        at = (np.arange(first, last) + 0.5) / GRID_HZ
-        away = np.clip(np.maximum(a - at, at - b) / ramp_s, 0, 1)
+        time_s = (np.arange(first, last) + 0.5) / GRID_HZ
+        distance = np.clip(np.maximum(a - time_s, time_s - b) / ramp_s, 0, 1)
         part = out[first:last]
-        np.maximum(part, height * (0.5 + 0.5 * np.cos(np.pi * away)), out=part, casting="same_kind")
+        np.maximum(part, height * (0.5 + 0.5 * np.cos(np.pi * distance)), out=part, casting="same_kind")
     return out
 
 
-def _energetic(rms: Curve | None, steps: int) -> tuple[Curve, Curve, Curve]:
+def _curves_from_energy(rms: Curve | None, steps: int) -> tuple[Curve, Curve, Curve]:
     """Return opening, width and closure on the grid without phones: the opening follows the loudness."""
     zero = np.zeros(steps, np.float32)
     if rms is None:
         return zero, zero, zero
-    level = _loudness(rms, rms > max(float(rms.max()) * 0.05, _QUIET_RMS))
-    opening = _ENERGY_OPEN * np.clip((level - _GATE) / (1 - _GATE), 0, 1)
-    pauses = _runs(level < _GATE)
-    silent = [
-        (a + _SILENCE_MARGIN_S, b - _SILENCE_MARGIN_S, 1.0) for a, b in pauses if b - a > _LEAST_SILENCE_S
+    level = _loudness(rms, rms > max(float(rms.max()) * 0.05, _MIN_LOUD_RMS))
+    opening = _MAX_ENERGY_OPEN * np.clip((level - _PAUSE_LEVEL) / (1 - _PAUSE_LEVEL), 0, 1)
+    pauses = _true_runs(level < _PAUSE_LEVEL)
+    inner_pauses = [
+        (a + _SILENCE_MARGIN_S, b - _SILENCE_MARGIN_S, 1.0) for a, b in pauses if b - a > _MIN_SILENCE_S
     ]
-    return opening * (1 - _pulses(silent, steps, 0.0, _SILENCE_MARGIN_S)), zero, zero
+    return opening * (1 - _pulses(inner_pauses, steps, 0.0, _SILENCE_MARGIN_S)), zero, zero
 
 
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
+def _true_runs(flags: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
     """Return start and end, in seconds, of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(a / GRID_HZ, b / GRID_HZ) for a, b in edges.reshape(-1, 2).tolist()]
@@ -201,15 +205,15 @@ def _to_frames(opening: Curve, width: Curve, closure: Curve, frames: int, rate: 
     out[:, 0] = np.add.reduceat(opening, cuts) / counts
     out[:, 1] = np.add.reduceat(width, cuts) / counts
     out[:, 2] = np.maximum.reduceat(closure, cuts)
-    shut = np.add.reduceat((closure > _SHUT).astype(np.float32), cuts) / counts > _SHUT_SHARE
-    out[shut, 0] = np.minimum.reduceat(opening, cuts)[shut]
-    out[:, 0] = _slowed(out[:, 0], _OPEN_PER_S * rate.denominator / rate.numerator)
+    is_shut = np.add.reduceat((closure > _SHUT_THRESHOLD).astype(np.float32), cuts) / counts > _MIN_SHUT_SHARE
+    out[is_shut, 0] = np.minimum.reduceat(opening, cuts)[is_shut]
+    out[:, 0] = _limit_speed(out[:, 0], _MAX_OPEN_PER_S * rate.denominator / rate.numerator)
     return out
 
 
-def _slowed(curve: Curve, step: float) -> Curve:
+def _limit_speed(curve: Curve, max_step: float) -> Curve:
     """Limit the change per frame by lowering neighboring frames, so that a closed frame stays closed."""
-    slope = np.arange(len(curve)) * step
+    slope = np.arange(len(curve)) * max_step
     forward = np.minimum.accumulate(curve - slope) + slope
     back = np.minimum.accumulate((forward + slope)[::-1])[::-1] - slope
     return np.clip(back, 0, 1).astype(np.float32)

@@ -20,42 +20,42 @@ from typing import Final, Self
 
 from musetalk_core.errors import EngineError
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.recogniser import Listener, Recogniser
+from musetalk_core.speech.recogniser import PhoneRecognizer, WordRecognizer
 from musetalk_core.speech.samples import PcmFile, Samples
 from musetalk_core.speech.windows import loud_seconds
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
-_LEAST_WORDS: Final = 0.5
+_MIN_WORD_SHARE: Final = 0.5
 """
 Least share of the loud time that words must cover; below it phones are recognized without words.
 
 Clear speech reaches 0.8.
 """
-_MOST_PROCESSES: Final = 4
+_MAX_PROCESSES: Final = 4
 """Each process loads the language model, 150 MB."""
-_ROOT: Final = Path(__file__).resolve().parents[2]
-_CHILD: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from musetalk_core.speech.hearing import serve; serve()"
+_SOURCE_ROOT: Final = Path(__file__).resolve().parents[2]
+_WORKER_CODE: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from musetalk_core.speech.hearing import worker_main; worker_main()"
 )
 
-Span = tuple[int, int]
+SampleRange = tuple[int, int]
 """First sample and last sample + 1 of a segment."""
 
 
-class Ears:
+class PhoneRecognizers:
     """The pocketsphinx recognizers of one process; each is loaded at first use."""
 
     @cached_property
-    def words(self) -> Listener:
+    def word_recognizer(self) -> WordRecognizer:
         """The word recognizer."""
-        return Listener()
+        return WordRecognizer()
 
     @cached_property
-    def sounds(self) -> Recogniser:
+    def phone_recognizer(self) -> PhoneRecognizer:
         """The recognizer of phones without words."""
-        return Recogniser()
+        return PhoneRecognizer()
 
-    def phones(self, samples: Float) -> list[Phone]:
+    def recognize(self, samples: Float) -> list[Phone]:
         """
         Recognize a segment of up to 30 s.
 
@@ -69,9 +69,9 @@ class Ears:
         loud_s = loud_seconds(samples)
         if not loud_s:
             return [Phone(0.0, len(samples) / SPEECH_RATE_HZ, "")]
-        phones = self.words.phones(samples)
-        if spoken_seconds(phones) < _LEAST_WORDS * loud_s:
-            phones = self.sounds.phones(samples)
+        phones = self.word_recognizer.recognize(samples)
+        if spoken_seconds(phones) < _MIN_WORD_SHARE * loud_s:
+            phones = self.phone_recognizer.recognize(samples)
         return phones
 
 
@@ -80,7 +80,9 @@ def spoken_seconds(phones: Sequence[Phone]) -> float:
     return sum(p.end_s - p.start_s for p in phones if p.name)
 
 
-def heard_pieces(samples: Samples, spans: Sequence[Span], ears: Ears) -> Iterator[list[Phone]]:
+def recognize_in_parallel(
+    samples: Samples, spans: Sequence[SampleRange], recognizers: PhoneRecognizers
+) -> Iterator[list[Phone]]:
     """
     Recognize segments and yield their phones in order.
 
@@ -90,45 +92,45 @@ def heard_pieces(samples: Samples, spans: Sequence[Span], ears: Ears) -> Iterato
         ModelNotInstalled: a package is missing or damaged.
         EngineError: a worker process died.
     """
-    processes = min(len(spans), os.cpu_count() or 1, _MOST_PROCESSES)
+    processes = min(len(spans), os.cpu_count() or 1, _MAX_PROCESSES)
     if processes < 2 or not isinstance(samples, PcmFile):
         for start, stop in spans:
-            yield ears.phones(samples.read(start, stop))
+            yield recognizers.recognize(samples.read(start, stop))
         return
     with ExitStack() as stack:
-        idle = SimpleQueue[_Listening]()
+        idle_workers = SimpleQueue[_Worker]()
         for _ in range(processes):
-            idle.put(stack.enter_context(_Listening(samples.path)))
+            idle_workers.put(stack.enter_context(_Worker(samples.path)))
 
-        def ask(span: Span) -> list[Phone]:
-            one = idle.get()
+        def recognize_one(span: SampleRange) -> list[Phone]:
+            worker = idle_workers.get()
             try:
-                return one.phones(*span)
+                return worker.recognize(*span)
             finally:
-                idle.put(one)
+                idle_workers.put(worker)
 
         pool = stack.enter_context(ThreadPoolExecutor(processes))
-        yield from pool.map(ask, spans)
+        yield from pool.map(recognize_one, spans)
 
 
-class _Listening:
+class _Worker:
     """A process that recognizes segments of one file, one at a time; it exits at the end of its input."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> Self:
-        words = [sys.executable, "-c", _CHILD, str(_ROOT)]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", _WORKER_CODE, str(_SOURCE_ROOT)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 
-    def phones(self, start: int, stop: int) -> list[Phone]:
-        asks, answers = self._process.stdin, self._process.stdout
-        assert asks is not None and answers is not None  # noqa: S101  both are pipes
+    def recognize(self, start: int, stop: int) -> list[Phone]:
+        requests, responses = self._process.stdin, self._process.stdout
+        assert requests is not None and responses is not None  # noqa: S101  both are pipes
         try:
-            asks.write(json.dumps([str(self._path), start, stop]) + "\n")
-            asks.flush()
-            return [Phone(*values) for values in json.loads(answers.readline())]
+            requests.write(json.dumps([str(self._path), start, stop]) + "\n")
+            requests.flush()
+            return [Phone(*values) for values in json.loads(responses.readline())]
         except (OSError, ValueError) as error:
             raise EngineError("A speech recognition process died.") from error
 
@@ -139,11 +141,11 @@ class _Listening:
         self._process.communicate()
 
 
-def serve() -> None:
+def worker_main() -> None:
     """Read JSON lines `[path, start, stop]` from stdin until EOF; write a JSON line of phones for each."""
-    ears = Ears()
+    recognizers = PhoneRecognizers()
     for line in sys.stdin:
         path, start, stop = json.loads(line)
-        phones = ears.phones(PcmFile(Path(path)).read(start, stop))
+        phones = recognizers.recognize(PcmFile(Path(path)).read(start, stop))
         sys.stdout.write(json.dumps(phones) + "\n")
         sys.stdout.flush()

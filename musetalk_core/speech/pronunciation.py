@@ -2,14 +2,14 @@
 
 from typing import Any, Final, NamedTuple
 
-from musetalk_core.speech.visemes import arpabet_of_letter
-from musetalk_core.speech.voice import reader
+from musetalk_core.speech.visemes import letter_to_arpabet
+from musetalk_core.speech.voice import text_to_phonemes
 
-_LONGEST_LINE: Final = 2000
+_MAX_LINE_CHARS: Final = 2000
 """Characters converted at once; the cost of G2P grows faster than the length of the text."""
 
 
-class SpokenWord(NamedTuple):
+class WordPronunciation(NamedTuple):
     """A written word, in lower case, and its phones."""
 
     text: str
@@ -17,7 +17,7 @@ class SpokenWord(NamedTuple):
     """ARPABET names without stress digits."""
 
 
-def spoken_words(text: str) -> list[SpokenWord]:
+def pronounce_words(text: str) -> list[WordPronunciation]:
     """
     Return the words of a text with their phones, without silent tokens (punctuation, other scripts).
 
@@ -27,27 +27,27 @@ def spoken_words(text: str) -> list[SpokenWord]:
     Raises:
         ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
-    read, normalise = reader()
-    return [word for line in _lines(text) for word in _words(read, normalise(line))]
+    g2p, normalise = text_to_phonemes()
+    return [word for line in _split_lines(text) for word in _pronounce_line(g2p, normalise(line))]
 
 
-def _words(read: Any, line: str) -> list[SpokenWord]:
-    out: list[SpokenWord] = []
-    for token in read.phonemize_tokens(read.tokenize(line)):
-        names = (arpabet_of_letter(letter) for letter in token.phonemes or "")
+def _pronounce_line(g2p: Any, line: str) -> list[WordPronunciation]:
+    out: list[WordPronunciation] = []
+    for token in g2p.phonemize_tokens(g2p.tokenize(line)):
+        names = (letter_to_arpabet(letter) for letter in token.phonemes or "")
         phones = tuple(name for name in names if name)
         if phones:
-            out.append(SpokenWord(str(token.text).lower(), phones))
+            out.append(WordPronunciation(str(token.text).lower(), phones))
     return out
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     """Split a text at line ends, and longer lines at spaces; blank lines are left out."""
     out: list[str] = []
     for line in text.splitlines():
-        while len(line) > _LONGEST_LINE:
-            space = line.rfind(" ", 1, _LONGEST_LINE)
-            end = space if space > 0 else _LONGEST_LINE
+        while len(line) > _MAX_LINE_CHARS:
+            space = line.rfind(" ", 1, _MAX_LINE_CHARS)
+            end = space if space > 0 else _MAX_LINE_CHARS
             out.append(line[:end])
             line = line[end:]
         out.append(line)

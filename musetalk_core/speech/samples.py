@@ -22,7 +22,7 @@ class Samples(Protocol):
         ...
 
 
-def _padded(inside: Float, start: int, stop: int, count: int) -> Float:
+def _pad_to_range(inside: Float, start: int, stop: int, count: int) -> Float:
     before, after = max(0, min(-start, stop - start)), max(0, min(stop - count, stop - start))
     return np.pad(inside, (before, after)) if before or after else inside
 
@@ -42,7 +42,7 @@ class PcmFile:
         """Return (stop - start,) float32; zeros outside the file."""
         first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
         inside = np.fromfile(self.path, "<f4", max(0, last - first), offset=first * 4)
-        return _padded(inside.astype(np.float32, copy=False), start, stop, self.count)
+        return _pad_to_range(inside.astype(np.float32, copy=False), start, stop, self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +60,9 @@ class PcmArray:
     def read(self, start: int, stop: int) -> Float:
         """Return (stop - start,) float32; zeros outside the array."""
         first, last = min(max(start, 0), self.count), min(max(stop, 0), self.count)
-        return _padded(self.samples[first : max(first, last)], start, stop, self.count)
+        return _pad_to_range(self.samples[first : max(first, last)], start, stop, self.count)
 
 
-def seconds(samples: Samples) -> float:
+def duration_seconds(samples: Samples) -> float:
     """Return the length of speech in seconds."""
     return samples.count / SPEECH_RATE_HZ

@@ -5,26 +5,26 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_PARAGRAPH: Final = re.compile(r"\n\s*\n")
-_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*")
+_PARAGRAPH_BREAK: Final = re.compile(r"\n\s*\n")
+_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*")
 """Possible end of a sentence. A mark without whitespace after it (3.5, example.org) is not an end."""
-_TITLES: Final = re.compile(
+_ABBREVIATIONS: Final = re.compile(
     r"mr|mrs|ms|mx|dr|prof|st|sr|jr|gen|col|capt|lt|sgt|rev|hon|pres|gov|sen|rep|messrs|mt|ft|vs|cf|figs?|eqs?|eds?"
     r"|vols?|pp|approx|ca|al|e\.g|i\.e|viz|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|inc|ltd|co|corp|dept|univ"
     r"|assn|bros",
     re.IGNORECASE,
 )
 """Abbreviations whose dot does not end a sentence."""
-_BEFORE_NUMBERS: Final = frozenset({"no", "nos", "p", "ch", "sec", "art"})
+_NUMBERED_ABBREVIATIONS: Final = frozenset({"no", "nos", "p", "ch", "sec", "art"})
 """Abbreviations whose dot does not end a sentence if a digit follows."""
 _INITIALS: Final = re.compile(r"(?:[A-Za-z]\.)*[A-HJ-Z]")
 """Initials: J. Smith, U.S. Army. Without I: "So did I. Then ..." is more common than a first name."""
-_CLAUSE: Final = re.compile(r"[,;:—–](?=\s)|\s[—–-](?=\s)")
-_LEAST_SHARE: Final = 0.35
+_CLAUSE_END: Final = re.compile(r"[,;:—–](?=\s)|\s[—–-](?=\s)")
+_MIN_CLAUSE_SHARE: Final = 0.35
 """A cut at a clause mark must leave a piece of at least this share of the maximum length."""
 
 
-def sentences(text: str, longest: int) -> list[str]:
+def split_sentences(text: str, max_chars: int) -> list[str]:
     """
     Split a text into sentences; split longer sentences at clause marks, otherwise between words.
 
@@ -37,43 +37,45 @@ def sentences(text: str, longest: int) -> list[str]:
     """
     return [
         piece
-        for paragraph in _PARAGRAPH.split(text)
-        for sentence in _cut_at_ends(" ".join(paragraph.split()))
-        for piece in _cut_to(sentence, longest)
+        for paragraph in _PARAGRAPH_BREAK.split(text)
+        for sentence in _split_at_ends(" ".join(paragraph.split()))
+        for piece in _split_to_length(sentence, max_chars)
         if any(char.isalnum() for char in piece)
     ]
 
 
-def _cut_at_ends(text: str) -> Iterator[str]:
+def _split_at_ends(text: str) -> Iterator[str]:
     start = 0
-    for end in _END.finditer(text):
-        if _is_end(text[start : end.start()], end[0], text[end.end() :].lstrip()):
+    for end in _SENTENCE_END.finditer(text):
+        if _is_sentence_end(text[start : end.start()], end[0], text[end.end() :].lstrip()):
             yield text[start : end.end()].strip()
             start = end.end()
     yield text[start:].strip()
 
 
-def _is_end(before: str, mark: str, after: str) -> bool:
+def _is_sentence_end(before: str, mark: str, after: str) -> bool:
     if mark[0] != ".":
         return mark[0] in "。！？" or not after[:1].islower()  # "Stop!" he said
     word = before.rsplit(maxsplit=1)[-1].lstrip("\"'“‘([") if before.split() else ""
-    if after[:1].islower() or _TITLES.fullmatch(word) or _INITIALS.fullmatch(word):
+    if after[:1].islower() or _ABBREVIATIONS.fullmatch(word) or _INITIALS.fullmatch(word):
         return False
-    return not (word.lower() in _BEFORE_NUMBERS and after[:1].isdigit())
+    return not (word.lower() in _NUMBERED_ABBREVIATIONS and after[:1].isdigit())
 
 
-def _cut_to(sentence: str, longest: int) -> Iterator[str]:
-    while len(sentence) > longest:
-        end = _best_cut(sentence, longest)
+def _split_to_length(sentence: str, max_chars: int) -> Iterator[str]:
+    while len(sentence) > max_chars:
+        end = _split_position(sentence, max_chars)
         yield sentence[:end].strip()
         sentence = sentence[end:].lstrip()
     if sentence:
         yield sentence
 
 
-def _best_cut(sentence: str, longest: int) -> int:
-    clauses = [mark.end() for mark in _CLAUSE.finditer(sentence, 0, longest + 1) if mark.end() <= longest]
-    if clauses and clauses[-1] >= _LEAST_SHARE * longest:
+def _split_position(sentence: str, max_chars: int) -> int:
+    clauses = [
+        mark.end() for mark in _CLAUSE_END.finditer(sentence, 0, max_chars + 1) if mark.end() <= max_chars
+    ]
+    if clauses and clauses[-1] >= _MIN_CLAUSE_SHARE * max_chars:
         return clauses[-1]
-    space = sentence.rfind(" ", 1, longest + 1)
-    return space if space > 0 else longest
+    space = sentence.rfind(" ", 1, max_chars + 1)
+    return space if space > 0 else max_chars

@@ -10,22 +10,22 @@ import numpy.typing as npt
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
-_STEP: Final = SPEECH_RATE_HZ // 100
+_STEP_SAMPLES: Final = SPEECH_RATE_HZ // 100
 """Samples per level value: 10 ms."""
-_BLOCK: Final = _STEP * 3000
+_BLOCK_SAMPLES: Final = _STEP_SAMPLES * 3000
 """Samples read at once when levels are measured: 30 s."""
-_BELOW_SPEECH_DB: Final = 35.0
-_FLOOR_DB: Final = -60.0
-_LOUD_SHARE: Final = 95.0
+_PAUSE_BELOW_SPEECH_DB: Final = 35.0
+_PAUSE_FLOOR_DB: Final = -60.0
+_LOUD_PERCENTILE: Final = 95.0
 """Percentile of the levels that counts as the level of loud speech."""
-_LEAST_PAUSE: Final = 30
+_MIN_PAUSE_STEPS: Final = 30
 """Shortest pause in steps of 10 ms; shorter ones are left unchanged."""
-_KEPT: Final = 10
+_MARGIN_STEPS: Final = 10
 """Steps of 10 ms next to speech that are left unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
-class Hushed:
+class NoiseGate:
     """
     A view of `Samples` whose pauses are zeros.
 
@@ -34,7 +34,7 @@ class Hushed:
     """
 
     speech: Samples
-    _spread: int = field(default=_KEPT)
+    _margin_steps: int = field(default=_MARGIN_STEPS)
 
     @property
     def count(self) -> int:
@@ -44,7 +44,7 @@ class Hushed:
     def read(self, start: int, stop: int) -> Float:
         """Return (stop - start,) float32; zeros in pauses and outside 0..count."""
         samples = np.array(self.speech.read(start, stop), np.float32)
-        steps = np.arange(start, stop) // _STEP
+        steps = np.arange(start, stop) // _STEP_SAMPLES
         inside = (steps >= 0) & (steps < len(self.is_pause))
         samples[inside & self.is_pause[steps.clip(0, max(len(self.is_pause) - 1, 0))]] = 0
         return samples
@@ -52,23 +52,26 @@ class Hushed:
     @cached_property
     def is_pause(self) -> npt.NDArray[np.bool_]:
         """(ceil(S / 160),) bool: whether each 10 ms belongs to a pause; measured at first use."""
-        level = self._levels()
-        if not len(level):
+        levels = self._levels_db()
+        if not len(levels):
             return np.zeros(1, np.bool_)
-        limit = max(_FLOOR_DB, float(np.percentile(level, _LOUD_SHARE)) - _BELOW_SPEECH_DB)
-        quiet = level < limit
-        out = np.zeros(len(quiet), np.bool_)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
+        limit = max(_PAUSE_FLOOR_DB, float(np.percentile(levels, _LOUD_PERCENTILE)) - _PAUSE_BELOW_SPEECH_DB)
+        is_quiet = levels < limit
+        out = np.zeros(len(is_quiet), np.bool_)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8)))
         for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            if last - first >= _LEAST_PAUSE:
-                out[first + self._spread * (first > 0) : last - self._spread * (last < len(quiet))] = True
+            if last - first >= _MIN_PAUSE_STEPS:
+                out[
+                    first + self._margin_steps * (first > 0) : last
+                    - self._margin_steps * (last < len(is_quiet))
+                ] = True
         return out
 
-    def _levels(self) -> npt.NDArray[np.float64]:
+    def _levels_db(self) -> npt.NDArray[np.float64]:
         """Return (ceil(S / 160),) level of each 10 ms in dBFS."""
         powers: list[npt.NDArray[np.float64]] = []
-        for start in range(0, self.count, _BLOCK):
-            block = self.speech.read(start, min(start + _BLOCK, self.count)).astype(np.float64)
-            block = np.pad(block, (0, -len(block) % _STEP))
-            powers.append((block.reshape(-1, _STEP) ** 2).mean(axis=1))
+        for start in range(0, self.count, _BLOCK_SAMPLES):
+            block = self.speech.read(start, min(start + _BLOCK_SAMPLES, self.count)).astype(np.float64)
+            block = np.pad(block, (0, -len(block) % _STEP_SAMPLES))
+            powers.append((block.reshape(-1, _STEP_SAMPLES) ** 2).mean(axis=1))
         return 10 * np.log10(np.maximum(np.concatenate(powers) if powers else np.zeros(0), 1e-12))

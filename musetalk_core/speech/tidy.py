@@ -8,27 +8,27 @@ from musetalk_core.types import Float
 
 TARGET_LUFS: Final = -23.0
 """Target of EBU R 128. A higher target would require a limiter for the peaks of speech."""
-_PEAK: Final = 10 ** (-1 / 20)
+_MAX_PEAK: Final = 10 ** (-1 / 20)
 """Largest absolute sample after normalization: -1 dBFS."""
-_MOST_GAIN_DB: Final = 24.0
+_MAX_GAIN_DB: Final = 24.0
 _SILENCE_LUFS: Final = -70.0
 
 _WINDOW_S: Final = 0.02
 _VOICED_DB, _ACTIVE_DB = -30.0, -42.0
 """Least level of voiced and of active windows, in dB relative to the loud parts of the same sentence."""
-_FLAT: Final = 0.25
+_MAX_VOICED_FLATNESS: Final = 0.25
 """
 Voiced windows have a spectral flatness below this.
 
 Noise has 0.56, fricatives 0.3 to 0.5, voiced sounds below 0.1.
 """
-_BAND_HZ: Final = 100.0, 6000.0
-_AFTER_VOICE_S: Final = 0.25
+_SPEECH_BAND_HZ: Final = 100.0, 6000.0
+_MAX_TAIL_S: Final = 0.25
 """Longest sound kept after the last voiced window: a final s, t or breath."""
-_BEFORE_S, _AFTER_S = 0.04, 0.06
+_MARGIN_BEFORE_S, _MARGIN_AFTER_S = 0.04, 0.06
 
 
-def without_ends(samples: Float, rate: int) -> Float:
+def trim_silence(samples: Float, rate: int) -> Float:
     """
     Trim silence and noise at both ends of a sentence.
 
@@ -48,38 +48,40 @@ def without_ends(samples: Float, rate: int) -> Float:
     if count == 0:
         return samples
     windows = samples[: count * size].reshape(count, size).astype(np.float64)  # (count, 20 ms)
-    level = 10 * np.log10(np.square(windows).mean(1) + 1e-12)
-    loud = float(np.percentile(level, 95))
-    active = level > max(loud + _ACTIVE_DB, -75.0)
-    if not active.any():
+    levels = 10 * np.log10(np.square(windows).mean(1) + 1e-12)
+    loud = float(np.percentile(levels, 95))
+    is_active = levels > max(loud + _ACTIVE_DB, -75.0)
+    if not is_active.any():
         return samples
-    voiced = (level > loud + _VOICED_DB) & (_flatness(windows, rate) < _FLAT)
-    last = int(np.flatnonzero(active)[-1])
-    if voiced.any():
-        last = _end_of_speech(active, int(np.flatnonzero(voiced)[-1]), round(_AFTER_VOICE_S / _WINDOW_S))
-    first = int(np.flatnonzero(active)[0])
-    start = max(0, first * size - round(_BEFORE_S * rate))
-    return samples[start : (last + 1) * size + round(_AFTER_S * rate)]
+    is_voiced = (levels > loud + _VOICED_DB) & (_spectral_flatness(windows, rate) < _MAX_VOICED_FLATNESS)
+    last = int(np.flatnonzero(is_active)[-1])
+    if is_voiced.any():
+        last = _last_speech_window(
+            is_active, int(np.flatnonzero(is_voiced)[-1]), round(_MAX_TAIL_S / _WINDOW_S)
+        )
+    first = int(np.flatnonzero(is_active)[0])
+    start = max(0, first * size - round(_MARGIN_BEFORE_S * rate))
+    return samples[start : (last + 1) * size + round(_MARGIN_AFTER_S * rate)]
 
 
-def _end_of_speech(active: np.ndarray, voiced: int, most: int) -> int:
+def _last_speech_window(is_active: np.ndarray, last_voiced: int, max_windows: int) -> int:
     """Return the last window of speech: active windows that follow the last voiced one, up to a limit."""
-    end = voiced
-    while end + 1 < len(active) and end < voiced + most and active[end + 1]:
+    end = last_voiced
+    while end + 1 < len(is_active) and end < last_voiced + max_windows and is_active[end + 1]:
         end += 1
     return end
 
 
-def _flatness(windows: np.ndarray, rate: int) -> np.ndarray:
+def _spectral_flatness(windows: np.ndarray, rate: int) -> np.ndarray:
     """Return (n,) spectral flatness, geometric over arithmetic mean of the power spectrum, 100 to 6000 Hz."""
     size = windows.shape[1]
     power = np.square(np.abs(np.fft.rfft(windows * np.hanning(size), axis=1))) + 1e-12
-    low, high = (round(hz * size / rate) for hz in _BAND_HZ)
-    band = power[:, low:high]
-    return np.exp(np.log(band).mean(1)) / band.mean(1)
+    low, high = (round(hz * size / rate) for hz in _SPEECH_BAND_HZ)
+    band_power = power[:, low:high]
+    return np.exp(np.log(band_power).mean(1)) / band_power.mean(1)
 
 
-def levelled(samples: Float, rate: int, target: float = TARGET_LUFS) -> Float:
+def normalize_loudness(samples: Float, rate: int, target_lufs: float = TARGET_LUFS) -> Float:
     """
     Normalize the loudness of a sentence with one gain, without distortion.
 
@@ -93,15 +95,15 @@ def levelled(samples: Float, rate: int, target: float = TARGET_LUFS) -> Float:
     Returns:
         (S,) float32; silence is unchanged.
     """
-    now = loudness(samples, rate)
-    if now <= _SILENCE_LUFS:
+    current_lufs = measure_loudness(samples, rate)
+    if current_lufs <= _SILENCE_LUFS:
         return samples
-    gain = 10 ** (min(target - now, _MOST_GAIN_DB) / 20)
+    gain = 10 ** (min(target_lufs - current_lufs, _MAX_GAIN_DB) / 20)
     peak = float(np.abs(samples).max())
-    return np.asarray(samples * min(gain, _PEAK / peak), np.float32)
+    return np.asarray(samples * min(gain, _MAX_PEAK / peak), np.float32)
 
 
-def loudness(samples: Float, rate: int) -> float:
+def measure_loudness(samples: Float, rate: int) -> float:
     """
     Measure integrated loudness by ITU-R BS.1770-4, for one channel.
 
@@ -119,7 +121,7 @@ def loudness(samples: Float, rate: int) -> float:
     padded = np.pad(samples, (0, max(0, size - len(samples)))).astype(np.float64)
     weights = _k_weighting(size, rate)
     powers = np.array(
-        [_power(padded[at : at + size], weights) for at in range(0, len(padded) - size + 1, step)]
+        [_weighted_power(padded[at : at + size], weights) for at in range(0, len(padded) - size + 1, step)]
     )
     powers *= size / min(size, max(1, len(samples)))  # leave out the padding of a sound shorter than a block
     # gating of BS.1770: absolute at -70 LUFS, then 10 LU below the mean of what remains
@@ -135,7 +137,7 @@ def _lufs(power: np.ndarray) -> np.ndarray:
     return -0.691 + 10 * np.log10(power + 1e-15)
 
 
-def _power(block: np.ndarray, weights: np.ndarray) -> float:
+def _weighted_power(block: np.ndarray, weights: np.ndarray) -> float:
     """Return the mean square of a block after weighting, by Parseval's theorem."""
     spectrum = np.square(np.abs(np.fft.rfft(block))) * weights
     return float((2 * spectrum.sum() - spectrum[0]) / len(block) ** 2)
@@ -148,17 +150,17 @@ def _k_weighting(size: int, rate: int) -> np.ndarray:
     They are derived from the analog prototypes: a high shelf at 1682 Hz (+4 dB) and a high pass at 38 Hz.
     """
     z = np.exp(-2j * np.pi * np.fft.rfftfreq(size))
-    k, q = _prewarped(1681.974450955533, rate), 0.7071752369554196
+    k, q = _prewarp(1681.974450955533, rate), 0.7071752369554196
     high = 10 ** (3.999843853973347 / 20)
     band = high**0.4996667741545416
     shelf = (high + band * k / q + k * k) + 2 * (k * k - high) * z + (high - band * k / q + k * k) * z**2
     shelf /= (1 + k / q + k * k) + 2 * (k * k - 1) * z + (1 - k / q + k * k) * z**2
-    k, q = _prewarped(38.13547087602444, rate), 0.5003270373238773
+    k, q = _prewarp(38.13547087602444, rate), 0.5003270373238773
     # the standard keeps the high pass's numerator at 1 - 2z + z^2 and scales only the denominator
     scale = 1 + k / q + k * k
     cut = (1 - 2 * z + z**2) / (1 + 2 * (k * k - 1) / scale * z + (1 - k / q + k * k) / scale * z**2)
     return np.square(np.abs(shelf * cut))
 
 
-def _prewarped(hz: float, rate: int) -> float:
+def _prewarp(hz: float, rate: int) -> float:
     return float(np.tan(np.pi * hz / rate))

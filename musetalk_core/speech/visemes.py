@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 
-class Target(NamedTuple):
+class Viseme(NamedTuple):
     """The mouth shape (viseme) of a phone."""
 
     open: float
@@ -39,23 +39,23 @@ _DIPHTHONGS: Final = {
     "OW": ("AO", "UW"),
     "OY": ("AO", "IY"),
 }
-_OTHERS: Final = {
-    "P B M": Target(0.0, 0.0, 1.0, 1.2),
-    "F V": Target(0.10, 0.15, 0.55, 0.9),
-    "W": Target(0.18, -1.0, 0.0, 1.0),
-    "SH ZH CH JH": Target(0.22, -0.55, 0.0, 0.8),
-    "S Z": Target(0.15, 0.35, 0.0, 0.7),
-    "T D N": Target(0.22, 0.1, 0.0, 0.45),
-    "TH DH": Target(0.24, 0.1, 0.0, 0.6),
-    "K G NG": Target(0.30, 0.0, 0.0, 0.3),
-    "L": Target(0.35, 0.15, 0.0, 0.5),
-    "R": Target(0.28, -0.5, 0.0, 0.7),
-    "Y": Target(0.25, 0.6, 0.0, 0.6),
-    "HH": Target(0.35, 0.0, 0.0, 0.1),
-    SILENCE: Target(0.0, 0.0, 0.0, 0.8),
+_CONSONANTS_AND_SILENCE: Final = {
+    "P B M": Viseme(0.0, 0.0, 1.0, 1.2),
+    "F V": Viseme(0.10, 0.15, 0.55, 0.9),
+    "W": Viseme(0.18, -1.0, 0.0, 1.0),
+    "SH ZH CH JH": Viseme(0.22, -0.55, 0.0, 0.8),
+    "S Z": Viseme(0.15, 0.35, 0.0, 0.7),
+    "T D N": Viseme(0.22, 0.1, 0.0, 0.45),
+    "TH DH": Viseme(0.24, 0.1, 0.0, 0.6),
+    "K G NG": Viseme(0.30, 0.0, 0.0, 0.3),
+    "L": Viseme(0.35, 0.15, 0.0, 0.5),
+    "R": Viseme(0.28, -0.5, 0.0, 0.7),
+    "Y": Viseme(0.25, 0.6, 0.0, 0.6),
+    "HH": Viseme(0.35, 0.0, 0.0, 0.1),
+    SILENCE: Viseme(0.0, 0.0, 0.0, 0.8),
 }
 
-_LETTERS: Final = {
+_IPA_TO_ARPABET: Final = {
     letter: name
     for letters, names in (
         ("pbmfvwɹjlszʃʒʧʤ", "P B M F V W R Y L S Z SH ZH CH JH"),
@@ -65,24 +65,24 @@ _LETTERS: Final = {
     )
     for letter, name in zip(letters, names.split(), strict=True)
 }
-_VOICE_DIPHTHONGS: Final = {"A": "EY", "I": "AY", "W": "AW", "O": "OW", "Y": "OY", "Q": "OW"}
+_VOICE_DIPHTHONG_LETTERS: Final = {"A": "EY", "I": "AY", "W": "AW", "O": "OW", "Y": "OY", "Q": "OW"}
 """Capitals of the starter voice's alphabet. Not in `_IPA_TO_ARPABET`: as phone names, W and Y are ARPABET."""
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, tuple[Target, ...]]:
-    vowels = {name: (Target(*shape, 0.0, 1.0),) for name, shape in _VOWELS.items()}
-    pairs = {name: vowels[a] + vowels[b] for name, (a, b) in _DIPHTHONGS.items()}
-    others = {name: (row,) for names, row in _OTHERS.items() for name in names.split()}
-    return {**vowels, **pairs, **others}
+def _viseme_table() -> dict[str, tuple[Viseme, ...]]:
+    vowels = {name: (Viseme(*shape, 0.0, 1.0),) for name, shape in _VOWELS.items()}
+    diphthongs = {name: vowels[a] + vowels[b] for name, (a, b) in _DIPHTHONGS.items()}
+    others = {name: (viseme,) for names, viseme in _CONSONANTS_AND_SILENCE.items() for name in names.split()}
+    return {**vowels, **diphthongs, **others}
 
 
-def arpabet_of_letter(letter: str) -> str | None:
+def letter_to_arpabet(letter: str) -> str | None:
     """Return the ARPABET name of a letter of the starter voice's alphabet; None for marks and spaces."""
-    return _VOICE_DIPHTHONGS.get(letter) or _LETTERS.get(letter)
+    return _VOICE_DIPHTHONG_LETTERS.get(letter) or _IPA_TO_ARPABET.get(letter)
 
 
-def arpabet(name: str) -> str:
+def to_arpabet(name: str) -> str:
     """
     Return the ARPABET name of a phone, without stress; "SIL" for silence.
 
@@ -90,11 +90,11 @@ def arpabet(name: str) -> str:
         name: ARPABET with or without a stress digit, or an IPA letter; any other name (noise, '') is silence.
     """
     bare = name.rstrip("0123456789")
-    if bare in _table():
+    if bare in _viseme_table():
         return bare
-    return _LETTERS.get(name, SILENCE)
+    return _IPA_TO_ARPABET.get(name, SILENCE)
 
 
-def targets_of(name: str) -> tuple[Target, ...]:
+def visemes_of(name: str) -> tuple[Viseme, ...]:
     """Return the mouth shapes of a phone: one, or two of equal length for a diphthong."""
-    return _table()[arpabet(name)]
+    return _viseme_table()[to_arpabet(name)]

@@ -13,24 +13,24 @@ import numpy as np
 
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.visemes import arpabet_of_letter
+from musetalk_core.speech.visemes import letter_to_arpabet
 from musetalk_core.types import VOICE_RATE_HZ, Float
 
 RATE_HZ: Final = VOICE_RATE_HZ
-SPEEDS: Final = 0.5, 2.0
+SPEED_RANGE: Final = 0.5, 2.0
 """Slowest and fastest speed that the voice supports; 1.0 is normal."""
 
-VOICE: Final = "heart"
+VOICE_NAME: Final = "heart"
 """The only voice in the package: American English, female."""
-_SHA256: Final = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
-_DURATIONS: Final = "/Cast_32_output_0"
+_MODEL_SHA256: Final = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
+_DURATIONS_NODE: Final = "/Cast_32_output_0"
 """Node of the ONNX graph that holds the length of every letter, in units of `_DURATION_UNIT_S`."""
-_UNIT_S: Final = 0.025
-_LAG_S: Final = 0.05
+_DURATION_UNIT_S: Final = 0.025
+_DURATION_LAG_S: Final = 0.05
 """Correction in seconds: the durations lag behind the sound by 40 to 70 ms (measured)."""
-_MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
+_SILENT_MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
 """Stress and length marks and spaces, without sound; their time belongs to the next letter."""
-_LONGEST: Final = 400
+_MAX_LETTERS: Final = 400
 """Maximum letters per piece; the memory of the network grows with it."""
 
 
@@ -59,11 +59,11 @@ class _Voice(NamedTuple):
     """hibari's function that turns the network's outputs into samples."""
 
 
-_lock = threading.Lock()
-_loaded: list[_Voice] = []
+_load_lock = threading.Lock()
+_voice_cache: list[_Voice] = []
 
 
-def speak(text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1) -> Utterance:
+def synthesize(text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1) -> Utterance:
     """
     Synthesize a text as one utterance; for long texts, `synthesize_sentences` uses less memory.
 
@@ -77,16 +77,16 @@ def speak(text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1) ->
         InputError: the text has no English words, or the speed is out of range.
         ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
-    parts = list(speak_sentences(text, speed, seed, pause_s))
+    utterances = list(synthesize_sentences(text, speed, seed, pause_s))
     phones: list[Phone] = []
     start_s = 0.0
-    for part in parts:
-        phones += [Phone(p.start_s + start_s, p.end_s + start_s, p.name) for p in part.phones]
-        start_s += len(part.samples) / RATE_HZ
-    return Utterance(np.concatenate([part.samples for part in parts]), RATE_HZ, phones)
+    for utterance in utterances:
+        phones += [Phone(p.start_s + start_s, p.end_s + start_s, p.name) for p in utterance.phones]
+        start_s += len(utterance.samples) / RATE_HZ
+    return Utterance(np.concatenate([utterance.samples for utterance in utterances]), RATE_HZ, phones)
 
 
-def speak_sentences(
+def synthesize_sentences(
     text: str, speed: float = 1.0, seed: int = 0, pause_s: float = 0.1
 ) -> Iterator[Utterance]:
     """
@@ -106,29 +106,29 @@ def speak_sentences(
             utterance.
         ModelNotInstalled: the package hibari-tts is missing or damaged.
     """
-    if not SPEEDS[0] <= speed <= SPEEDS[1]:
-        raise InputError(f"The speed must be between {SPEEDS[0]} and {SPEEDS[1]}.", speed=speed)
+    if not SPEED_RANGE[0] <= speed <= SPEED_RANGE[1]:
+        raise InputError(f"The speed must be between {SPEED_RANGE[0]} and {SPEED_RANGE[1]}.", speed=speed)
     if not text.strip():
         raise InputError("The text to speak is empty.")
-    voice, rng = _voice(), np.random.default_rng(seed)
-    waiting: Utterance | None = None
-    for letters in _pieces(voice.speaker, text):
-        if waiting is not None:
-            yield _with_pause(waiting, pause_s)
-        waiting = _spoken(voice, letters, speed, rng)
-    if waiting is None:
+    voice, rng = _cached_voice(), np.random.default_rng(seed)
+    pending: Utterance | None = None
+    for letters in _phonemized_pieces(voice.speaker, text):
+        if pending is not None:
+            yield _append_pause(pending, pause_s)
+        pending = _synthesize_piece(voice, letters, speed, rng)
+    if pending is None:
         raise InputError("The text to speak contains no English words.")
-    yield waiting
+    yield pending
 
 
-def _voice() -> _Voice:
-    with _lock:
-        if not _loaded:
-            _loaded.append(_load())
-        return _loaded[0]
+def _cached_voice() -> _Voice:
+    with _load_lock:
+        if not _voice_cache:
+            _voice_cache.append(_load_voice())
+        return _voice_cache[0]
 
 
-def _load() -> _Voice:
+def _load_voice() -> _Voice:
     """Load the voice that is part of the package; hibari would download any other name, so none is passed."""
     # onnxruntime's wheels send telemetry for every session; the variable is read once, at import
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
@@ -137,17 +137,21 @@ def _load() -> _Voice:
         import onnxruntime
         from hibari import Hibari, dsp
     except ImportError as error:
-        raise ModelNotInstalled("The starter voice requires the package hibari-tts.", model=VOICE) from error
-    speaker: Any = Hibari(voice=VOICE, threads=2)
+        raise ModelNotInstalled(
+            "The starter voice requires the package hibari-tts.", model=VOICE_NAME
+        ) from error
+    speaker: Any = Hibari(voice=VOICE_NAME, threads=2)
     content = Path(speaker.model_path).read_bytes()
-    if hashlib.sha256(content).hexdigest() != _SHA256:
+    if hashlib.sha256(content).hexdigest() != _MODEL_SHA256:
         raise ModelNotInstalled(
             "The model file of the starter voice is damaged (wrong SHA-256); reinstall hibari-tts.",
-            model=VOICE,
+            model=VOICE_NAME,
         )
     # the durations of the letters are an inner node: make it an output
     graph: Any = onnx.load_from_string(content)
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, onnx.TensorProto.INT64, None))
+    graph.graph.output.append(
+        onnx.helper.make_tensor_value_info(_DURATIONS_NODE, onnx.TensorProto.INT64, None)
+    )
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 2, 1, 3
     session: Any = onnxruntime.InferenceSession(
@@ -157,7 +161,7 @@ def _load() -> _Voice:
     return _Voice(speaker, session, dsp.synth)
 
 
-def reader() -> tuple[Any, Any]:
+def text_to_phonemes() -> tuple[Any, Any]:
     """
     Return hibari's G2P object and its text normalizer (`line -> line`), to convert text to phones.
 
@@ -166,40 +170,44 @@ def reader() -> tuple[Any, Any]:
     """
     from hibari.g2p import normalize
 
-    return _voice().speaker.g2p, normalize
+    return _cached_voice().speaker.g2p, normalize
 
 
-def _pieces(speaker: Any, text: str) -> Iterator[str]:
+def _phonemized_pieces(speaker: Any, text: str) -> Iterator[str]:
     """Yield strings of letters (IPA), at most a sentence each; those without any sound are left out."""
     for sentence in speaker.split_sentences(text):
         for letters in speaker.phonemize(sentence):
-            for piece in _cut(letters):
-                if any(arpabet_of_letter(letter) for letter in piece):
+            for piece in _split_letters(letters):
+                if any(letter_to_arpabet(letter) for letter in piece):
                     yield piece
 
 
-def _cut(letters: str) -> Iterator[str]:
+def _split_letters(letters: str) -> Iterator[str]:
     """Split letters at spaces into pieces of at most `_MAX_LETTERS`; a longer word is split anywhere."""
-    while len(letters) > _LONGEST:
-        space = letters.rfind(" ", 1, _LONGEST)
-        end = space if space > 0 else _LONGEST
+    while len(letters) > _MAX_LETTERS:
+        space = letters.rfind(" ", 1, _MAX_LETTERS)
+        end = space if space > 0 else _MAX_LETTERS
         yield letters[:end]
         letters = letters[end:].lstrip()
     if letters:
         yield letters
 
 
-def _spoken(voice: _Voice, letters: str, speed: float, rng: np.random.Generator) -> Utterance:
+def _synthesize_piece(voice: _Voice, letters: str, speed: float, rng: np.random.Generator) -> Utterance:
     """Synthesize one piece; letters outside the voice's vocabulary are left out."""
-    known = re.sub(f"[^{re.escape(''.join(voice.speaker.vocab))}]", "", letters)
-    ids = np.array([voice.speaker.ids(known)], np.int64)
-    names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATIONS]
+    known_letters = re.sub(f"[^{re.escape(''.join(voice.speaker.vocab))}]", "", letters)
+    ids = np.array([voice.speaker.ids(known_letters)], np.int64)
+    names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATIONS_NODE]
     *shapes, units = voice.session.run(names, {"ids": ids, "speed": np.array([speed], np.float32)})
-    samples = np.asarray(voice.synth(*(part[0] for part in shapes), rng), np.float32)
-    return Utterance(samples, RATE_HZ, _phones(known, units.ravel().tolist(), len(samples) / RATE_HZ))
+    samples = np.asarray(voice.synth(*(output[0] for output in shapes), rng), np.float32)
+    return Utterance(
+        samples,
+        RATE_HZ,
+        _phones_from_durations(known_letters, units.ravel().tolist(), len(samples) / RATE_HZ),
+    )
 
 
-def _phones(letters: str, units: list[int], length_s: float) -> list[Phone]:
+def _phones_from_durations(letters: str, units: list[int], length_s: float) -> list[Phone]:
     """
     Convert the length of every letter to phones that cover the whole length.
 
@@ -212,16 +220,19 @@ def _phones(letters: str, units: list[int], length_s: float) -> list[Phone]:
     start = end = 0
     for letter, length in zip(f"\0{letters}\0", units, strict=True):
         end += length
-        if letter in _MARKS:
+        if letter in _SILENT_MARKS:
             continue
-        start_s, end_s = (min(max(0.0, at * _UNIT_S - _LAG_S), length_s) for at in (start, end))
-        out.append(Phone(start_s, end_s, arpabet_of_letter(letter) or ""))
+        start_s, end_s = (
+            min(max(0.0, units_at * _DURATION_UNIT_S - _DURATION_LAG_S), length_s)
+            for units_at in (start, end)
+        )
+        out.append(Phone(start_s, end_s, letter_to_arpabet(letter) or ""))
         start = end
     out[-1] = out[-1]._replace(end_s=length_s)
-    return _joined(out)
+    return _merge_silences(out)
 
 
-def _joined(phones: list[Phone]) -> list[Phone]:
+def _merge_silences(phones: list[Phone]) -> list[Phone]:
     """Merge consecutive silences and drop phones without length."""
     out: list[Phone] = []
     for phone in phones:
@@ -234,8 +245,8 @@ def _joined(phones: list[Phone]) -> list[Phone]:
     return out
 
 
-def _with_pause(spoken: Utterance, pause_s: float) -> Utterance:
+def _append_pause(utterance: Utterance, pause_s: float) -> Utterance:
     silence = np.zeros(round(max(0.0, pause_s) * RATE_HZ), np.float32)
-    start_s = len(spoken.samples) / RATE_HZ
-    phones = [*spoken.phones, Phone(start_s, start_s + len(silence) / RATE_HZ, "")]
-    return Utterance(np.concatenate([spoken.samples, silence]), RATE_HZ, _joined(phones))
+    start_s = len(utterance.samples) / RATE_HZ
+    phones = [*utterance.phones, Phone(start_s, start_s + len(silence) / RATE_HZ, "")]
+    return Utterance(np.concatenate([utterance.samples, silence]), RATE_HZ, _merge_silences(phones))

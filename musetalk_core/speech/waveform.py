@@ -9,11 +9,11 @@ import numpy as np
 
 from musetalk_core.types import Image
 
-_PAPER, _INK, _RULE = (250, 248, 246), (150, 90, 40), (205, 200, 196)
-_BLOCK: Final = 1 << 18
+_BACKGROUND_BGR, _WAVE_BGR, _MARK_BGR = (250, 248, 246), (150, 90, 40), (205, 200, 196)
+_BLOCK_FRAMES: Final = 1 << 18
 
 
-def waveform(path: Path, marks_s: Sequence[float] = (), width: int = 960, height: int = 120) -> Image:
+def draw_waveform(path: Path, marks_s: Sequence[float] = (), width: int = 960, height: int = 120) -> Image:
     """
     Draw the waveform of a sound: lowest and highest value per column. Memory is independent of the length.
 
@@ -26,24 +26,24 @@ def waveform(path: Path, marks_s: Sequence[float] = (), width: int = 960, height
     Returns:
         (height, width, 3) uint8 BGR.
     """
-    with wave.open(str(path), "rb") as sound:
-        count, rate = max(1, sound.getnframes()), sound.getframerate()
-        low, high = _extremes(sound, count, width)
-    picture = np.full((height, width, 3), _PAPER, np.uint8)
+    with wave.open(str(path), "rb") as source:
+        count, rate = max(1, source.getnframes()), source.getframerate()
+        low, high = _column_extremes(source, count, width)
+    picture = np.full((height, width, 3), _BACKGROUND_BGR, np.uint8)
     for mark in marks_s:
-        picture[:, min(width - 1, int(mark * rate * width / count))] = _RULE
+        picture[:, min(width - 1, int(mark * rate * width / count))] = _MARK_BGR
     rows = np.arange(height)[:, None]
     middle = (height - 1) / 2
     top, bottom = np.floor(middle - high * middle), np.ceil(middle - low * middle)
-    picture[(rows >= top) & (rows <= bottom)] = _INK
+    picture[(rows >= top) & (rows <= bottom)] = _WAVE_BGR
     return picture
 
 
-def _extremes(sound: wave.Wave_read, count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _column_extremes(source: wave.Wave_read, count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (width,) lowest and (width,) highest value of every column, in -1..1."""
     low, high = np.zeros(width), np.zeros(width)
     start = 0
-    while data := sound.readframes(_BLOCK):
+    while data := source.readframes(_BLOCK_FRAMES):
         block = np.frombuffer(data, "<i2") / 32768
         columns = (start + np.arange(len(block), dtype=np.int64)) * width // count
         np.minimum.at(low, columns, block)
@@ -52,7 +52,7 @@ def _extremes(sound: wave.Wave_read, count: int, width: int) -> tuple[np.ndarray
     return low, high
 
 
-def png(picture: Image) -> bytes:
+def encode_png(picture: Image) -> bytes:
     """Encode an (H, W, 3) uint8 BGR image as PNG."""
     import cv2
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from musetalk_core.errors import ModelNotInstalled
-from musetalk_core.transcription.records import Task
+from musetalk_core.transcription.records import WhisperTask
 
-Size = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
+WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
 IfMissing = Literal["fail", "substitute"]
 
-_UNASKED: Final[tuple[Size, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
+_DEFAULT_SIZES: Final[tuple[WhisperSize, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
 """Models for a job that names none, best first; larger models must be requested."""
-_ENGLISH: Final = frozenset({"", "en", "english"})
+_ENGLISH_NAMES: Final = frozenset({"", "en", "english"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """
     The model of a job.
 
@@ -25,8 +25,8 @@ class Choice:
         instead_of: the requested size that it substitutes; None if it does not substitute one.
     """
 
-    size: Size
-    instead_of: Size | None = None
+    size: WhisperSize
+    instead_of: WhisperSize | None = None
 
     @property
     def model(self) -> str:
@@ -39,24 +39,28 @@ class Choice:
         return self.size == "tiny.en"
 
 
-def model_name(size: Size) -> str:
+def model_name(size: WhisperSize) -> str:
     """Return the name of a size in the model registry; `large` is large-v3."""
     return f"whisper-{'large-v3' if size == 'large' else size}"
 
 
 def is_english(language: str) -> bool:
     """Return whether a language, given as code or English name, is English or empty."""
-    return language.strip().lower() in _ENGLISH
+    return language.strip().lower() in _ENGLISH_NAMES
 
 
-def needs_many_languages(task: Task, language: str) -> bool:
+def needs_multilingual(task: WhisperTask, language: str) -> bool:
     """Return whether a task requires a multilingual model; `language` is a code, an English name or ''."""
     return task == "translate" or not is_english(language)
 
 
 def choose(
-    asked: Size | None, task: Task, language: str, installed: Collection[str], if_missing: IfMissing
-) -> Choice:
+    requested: WhisperSize | None,
+    task: WhisperTask,
+    language: str,
+    installed: Collection[str],
+    if_missing: IfMissing,
+) -> ModelChoice:
     """
     Choose the Whisper model for a job.
 
@@ -70,23 +74,27 @@ def choose(
     Raises:
         ModelNotInstalled: no installed model is suitable; the message names the command that installs one.
     """
-    wanted = needs_many_languages(task, language)
-    if asked is not None and model_name(asked) in installed and not (wanted and asked == "tiny.en"):
-        return Choice(asked)
-    if asked is not None and if_missing == "fail":
-        raise _missing(asked, wanted)
-    for size in _UNASKED:
-        if model_name(size) in installed and not (wanted and size == "tiny.en"):
-            return Choice(size, instead_of=asked)
-    raise _missing(asked, wanted)
+    must_be_multilingual = needs_multilingual(task, language)
+    if (
+        requested is not None
+        and model_name(requested) in installed
+        and not (must_be_multilingual and requested == "tiny.en")
+    ):
+        return ModelChoice(requested)
+    if requested is not None and if_missing == "fail":
+        raise _not_installed(requested, must_be_multilingual)
+    for size in _DEFAULT_SIZES:
+        if model_name(size) in installed and not (must_be_multilingual and size == "tiny.en"):
+            return ModelChoice(size, instead_of=requested)
+    raise _not_installed(requested, must_be_multilingual)
 
 
-def _missing(asked: Size | None, many_languages: bool) -> ModelNotInstalled:
-    if asked == "tiny.en" and many_languages:
-        what, install = "The model tiny.en supports English only", model_name("base")
-    elif asked is not None:
-        what, install = f"The model {asked} is not installed", model_name(asked)
+def _not_installed(requested: WhisperSize | None, must_be_multilingual: bool) -> ModelNotInstalled:
+    if requested == "tiny.en" and must_be_multilingual:
+        reason, install = "The model tiny.en supports English only", model_name("base")
+    elif requested is not None:
+        reason, install = f"The model {requested} is not installed", model_name(requested)
     else:
-        languages = " other languages than English" if many_languages else ""
-        what, install = f"No model that transcribes{languages} is installed", model_name("base")
-    return ModelNotInstalled(f"{what}. Run: musetalk weights pull {install}", model=install)
+        languages = " other languages than English" if must_be_multilingual else ""
+        reason, install = f"No model that transcribes{languages} is installed", model_name("base")
+    return ModelNotInstalled(f"{reason}. Run: musetalk weights pull {install}", model=install)

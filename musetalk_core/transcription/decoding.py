@@ -10,23 +10,23 @@ from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
 
 from musetalk_core.errors import InputError
-from musetalk_core.transcription.network import Hearing
-from musetalk_core.transcription.records import Language, Task
+from musetalk_core.transcription.network import LoadedWhisper
+from musetalk_core.transcription.records import Language, WhisperTask
 from musetalk_core.transcription.spectrogram import WINDOW_FRAMES
 
 _TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_REPETITIVE: Final = 2.4
+_MAX_COMPRESSION_RATIO: Final = 2.4
 """A text with a higher compression ratio is repetitive and decoded again."""
-_UNSURE: Final = -1.0
+_MIN_AVG_LOGPROB: Final = -1.0
 """A text with a lower mean log probability is uncertain and decoded again."""
-_SILENT: Final = 0.6
+_NO_SPEECH_THRESHOLD: Final = 0.6
 """An uncertain text with a higher no-speech probability counts as silence."""
-PROMPT_TOKENS: Final = 223
+MAX_PROMPT_TOKENS: Final = 223
 """Maximum tokens of the previous text that the model accepts as prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DecodeOptions:
     """
     Decoding options. The defaults, and all thresholds of this module, are those of the `whisper` command.
 
@@ -37,7 +37,7 @@ class Options:
         words:     whether words get timestamps.
     """
 
-    task: Task = "transcribe"
+    task: WhisperTask = "transcribe"
     beam_size: int = 5
     best_of: int = 5
     words: bool = True
@@ -47,14 +47,14 @@ class Options:
 class Decoder:
     """A loaded model with a language (code) and decoding options."""
 
-    hearing: Hearing
+    whisper_model: LoadedWhisper
     language: str
-    options: Options
+    options: DecodeOptions
 
     @property
     def net(self) -> Whisper:
         """The openai-whisper model."""
-        return self.hearing.net
+        return self.whisper_model.net
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -80,40 +80,42 @@ class Decoder:
         """
         result: DecodingResult | None = None
         for temperature in _TEMPERATURES:
-            result = self._tried(window, prompt, temperature)
-            is_guess = result.avg_logprob < _UNSURE
-            if is_guess and result.no_speech_prob > _SILENT:
+            result = self._decode_at(window, prompt, temperature)
+            is_uncertain = result.avg_logprob < _MIN_AVG_LOGPROB
+            if is_uncertain and result.no_speech_prob > _NO_SPEECH_THRESHOLD:
                 return None
-            if not is_guess and result.compression_ratio <= _REPETITIVE:
+            if not is_uncertain and result.compression_ratio <= _MAX_COMPRESSION_RATIO:
                 return result
         return result
 
-    def _tried(self, window: torch.Tensor, prompt: list[int], temperature: float) -> DecodingResult:
-        first, options = temperature == 0, self.options
-        chosen = DecodingOptions(
+    def _decode_at(self, window: torch.Tensor, prompt: list[int], temperature: float) -> DecodingResult:
+        is_first, options = temperature == 0, self.options
+        decoding_options = DecodingOptions(
             task=options.task,
             language=self.language,
             temperature=temperature,
-            beam_size=options.beam_size if first and options.beam_size > 1 else None,
-            best_of=None if first else options.best_of,
+            beam_size=options.beam_size if is_first and options.beam_size > 1 else None,
+            best_of=None if is_first else options.best_of,
             prompt=prompt,
-            fp16=self.hearing.half,
+            fp16=self.whisper_model.uses_fp16,
         )
-        return cast(DecodingResult, self.net.decode(window, chosen))  # it returns a list only for a batch
+        return cast(
+            DecodingResult, self.net.decode(window, decoding_options)
+        )  # it returns a list only for a batch
 
 
-def ready(window: torch.Tensor, hearing: Hearing) -> torch.Tensor:
+def prepare_window(window: torch.Tensor, whisper_model: LoadedWhisper) -> torch.Tensor:
     """Pad a (mels, T) window to (mels, 3000) and move it to the device and precision of the model."""
-    whole = torch.nn.functional.pad(window, (0, WINDOW_FRAMES - window.shape[-1]))
-    return whole.to(hearing.net.device, torch.float16 if hearing.half else torch.float32)
+    padded = torch.nn.functional.pad(window, (0, WINDOW_FRAMES - window.shape[-1]))
+    return padded.to(whisper_model.net.device, torch.float16 if whisper_model.uses_fp16 else torch.float32)
 
 
-def detect_language(window: torch.Tensor, hearing: Hearing) -> Language:
+def detect_language(window: torch.Tensor, whisper_model: LoadedWhisper) -> Language:
     """Detect the language of a window from `prepare_window`; an English-only model returns "en"."""
-    if not hearing.net.is_multilingual:
+    if not whisper_model.net.is_multilingual:
         return Language("en")
-    found: Any = hearing.net.detect_language(window)
-    probabilities: dict[str, float] = found[1]
+    detected: Any = whisper_model.net.detect_language(window)
+    probabilities: dict[str, float] = detected[1]
     code, probability = max(probabilities.items(), key=itemgetter(1))
     return Language(code, probability)
 
@@ -128,10 +130,10 @@ def language_code(text: str) -> str | None:
     Raises:
         InputError: Whisper does not support the language.
     """
-    word = text.strip().lower()
-    if not word:
+    name = text.strip().lower()
+    if not name:
         return None
-    code = word if word in LANGUAGES else TO_LANGUAGE_CODE.get(word)
+    code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
     if code is None:
         raise InputError(
             f"Whisper does not support the language {text!r}; use a code such as en or de.", language=text

@@ -15,28 +15,34 @@ from whisper.decoding import DecodingResult
 from whisper.timing import add_word_timestamps
 from whisper.utils import get_end
 
-from musetalk_core.speech.samples import Samples, seconds
-from musetalk_core.transcription.decoding import PROMPT_TOKENS, Decoder, Options, detect_language, ready
-from musetalk_core.transcription.network import TURN, Hearing
-from musetalk_core.transcription.records import Language, Segment, Span, Transcript, Word
+from musetalk_core.speech.samples import Samples, duration_seconds
+from musetalk_core.transcription.decoding import (
+    MAX_PROMPT_TOKENS,
+    DecodeOptions,
+    Decoder,
+    detect_language,
+    prepare_window,
+)
+from musetalk_core.transcription.network import DECODE_LOCK, LoadedWhisper
+from musetalk_core.transcription.records import Language, Segment, TimeSpan, Transcript, Word
 from musetalk_core.transcription.spectrogram import FRAME_SAMPLES, FRAMES_PER_S, WINDOW_FRAMES, Spectrogram
 
-OnSeconds = Callable[[float, float], None]
+OnProgress = Callable[[float, float], None]
 """Called after every window with the seconds done and the total; an exception it raises aborts the work."""
 
-_STRIDE: Final = 2
+_FRAMES_PER_TIME_STEP: Final = 2
 """Spectrogram frames per step of the timestamp tokens: 20 ms."""
-_HOT: Final = 0.5
+_MAX_PROMPT_TEMPERATURE: Final = 0.5
 """Text sampled at a higher temperature is not used as prompt for the next window."""
 
 
-def listen(
+def transcribe(
     samples: Samples,
-    clips: Sequence[Span],
-    hearing: Hearing,
+    clips: Sequence[TimeSpan],
+    whisper_model: LoadedWhisper,
     language: str | None,
-    options: Options,
-    on_seconds: OnSeconds | None = None,
+    options: DecodeOptions,
+    on_progress: OnProgress | None = None,
 ) -> Transcript:
     """
     Transcribe the clips of a sound.
@@ -52,65 +58,86 @@ def listen(
     Returns:
         The transcript, with times from the start of the sound.
     """
-    duration_s = seconds(samples)
+    duration_s = duration_seconds(samples)
     if not clips or samples.count < FRAME_SAMPLES:
-        return Transcript.of_nothing(duration_s, language)
-    heard = Spectrogram(samples, hearing.net.dims.n_mels)
+        return Transcript.without_speech(duration_s, language)
+    spectrogram = Spectrogram(samples, whisper_model.net.dims.n_mels)
     spans = [(round(clip.start * FRAMES_PER_S), round(clip.end * FRAMES_PER_S)) for clip in clips]
-    spoken = Language(language) if language else _detected(heard, spans[0][0], hearing)
-    run = _Run(heard, Decoder(hearing, spoken.code, options))
+    spoken_language = (
+        Language(language) if language else _detect_spoken_language(spectrogram, spans[0][0], whisper_model)
+    )
+    state = _TranscriptionState(spectrogram, Decoder(whisper_model, spoken_language.code, options))
     segments: list[Segment] = []
     for start, stop in spans:
-        for new, at in run.clip(start, min(stop, heard.frames)):
-            segments += new
-            if on_seconds is not None:
-                on_seconds(min(at / FRAMES_PER_S, duration_s), duration_s)
-    return Transcript(tuple(segments), spoken, tuple(clips), duration_s)
+        for new_segments, next_frame in state.transcribe_clip(start, min(stop, spectrogram.frames)):
+            segments += new_segments
+            if on_progress is not None:
+                on_progress(min(next_frame / FRAMES_PER_S, duration_s), duration_s)
+    return Transcript(tuple(segments), spoken_language, tuple(clips), duration_s)
 
 
-def _detected(heard: Spectrogram, start: int, hearing: Hearing) -> Language:
-    window = ready(heard.window(start, min(start + WINDOW_FRAMES, heard.frames)), hearing)
-    with TURN:
-        return detect_language(window, hearing)
+def _detect_spoken_language(spectrogram: Spectrogram, start: int, whisper_model: LoadedWhisper) -> Language:
+    window = prepare_window(
+        spectrogram.window(start, min(start + WINDOW_FRAMES, spectrogram.frames)), whisper_model
+    )
+    with DECODE_LOCK:
+        return detect_language(window, whisper_model)
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class _TranscriptionState:
     """State that is carried from window to window: the prompt and the end of the last word, in seconds."""
 
-    heard: Spectrogram
+    spectrogram: Spectrogram
     decoder: Decoder
     prompt: list[int] = field(default_factory=list[int])
     last_word_s: float = 0.0
 
-    def clip(self, start: int, stop: int) -> Iterator[tuple[list[Segment], int]]:
+    def transcribe_clip(self, start: int, stop: int) -> Iterator[tuple[list[Segment], int]]:
         """Transcribe frames `start` to `stop`; yield each window's segments and the next window's frame."""
-        at = start
-        while at < stop:
-            length = min(WINDOW_FRAMES, stop - at)
-            window = ready(self.heard.window(at, at + length), self.decoder.hearing)
-            with TURN:
-                segments, then = self._window(window, at, length)
-            at = then if then > at else at + length  # always advance, whatever the model returns
-            yield segments, at
+        frame = start
+        while frame < stop:
+            length = min(WINDOW_FRAMES, stop - frame)
+            window = prepare_window(
+                self.spectrogram.window(frame, frame + length), self.decoder.whisper_model
+            )
+            with DECODE_LOCK:
+                segments, next_frame = self._transcribe_window(window, frame, length)
+            frame = (
+                next_frame if next_frame > frame else frame + length
+            )  # always advance, whatever the model returns
+            yield segments, frame
 
-    def _window(self, window: torch.Tensor, at: int, length: int) -> tuple[list[Segment], int]:
+    def _transcribe_window(self, window: torch.Tensor, frame: int, length: int) -> tuple[list[Segment], int]:
         result = self.decoder.decode(window, self.prompt)
         if result is None:
-            return [], at + length
+            return [], frame + length
         tokenizer = self.decoder.tokenizer
-        lines, then, is_finished = _lines(result, tokenizer.timestamp_begin, at, length)
+        lines, next_frame, is_finished = _split_at_time_tokens(
+            result, tokenizer.timestamp_begin, frame, length
+        )
         for line in lines:
             line["text"] = tokenizer.decode([token for token in line["tokens"] if token < tokenizer.eot])
         if self.decoder.options.words:
-            then = self._time_words(lines, window, at, length, None if is_finished else then)
+            next_frame = self._add_word_times(
+                lines, window, frame, length, None if is_finished else next_frame
+            )
         kept = [line for line in lines if line["start"] != line["end"] and line["text"].strip()]
-        said = [token for line in kept for token in line["tokens"]]
-        self.prompt = [] if result.temperature > _HOT else (self.prompt + said)[-PROMPT_TOKENS:]
-        return [_segment(line, result) for line in kept], then
+        new_tokens = [token for line in kept for token in line["tokens"]]
+        self.prompt = (
+            []
+            if result.temperature > _MAX_PROMPT_TEMPERATURE
+            else (self.prompt + new_tokens)[-MAX_PROMPT_TOKENS:]
+        )
+        return [_to_segment(line, result) for line in kept], next_frame
 
-    def _time_words(
-        self, lines: list[dict[str, Any]], window: torch.Tensor, at: int, length: int, then: int | None
+    def _add_word_times(
+        self,
+        lines: list[dict[str, Any]],
+        window: torch.Tensor,
+        frame: int,
+        length: int,
+        next_frame: int | None,
     ) -> int:
         """
         Add word timestamps to lines.
@@ -134,13 +161,15 @@ class _Run:
             last_speech_timestamp=self.last_word_s,
         )
         self.last_word_s = get_end(lines) or self.last_word_s
-        if then is None:
-            return at + length
-        return round(self.last_word_s * FRAMES_PER_S) if self.last_word_s > at / FRAMES_PER_S else then
+        if next_frame is None:
+            return frame + length
+        return (
+            round(self.last_word_s * FRAMES_PER_S) if self.last_word_s > frame / FRAMES_PER_S else next_frame
+        )
 
 
-def _lines(
-    result: DecodingResult, first_time: int, at: int, length: int
+def _split_at_time_tokens(
+    result: DecodingResult, first_time: int, frame: int, length: int
 ) -> tuple[list[dict[str, Any]], int, bool]:
     """
     Split a window's tokens into lines at its timestamp tokens.
@@ -155,29 +184,31 @@ def _lines(
         Lines in the form that the library's `add_word_timestamps` accepts; the first frame of the next
         window; whether the window is complete, so that the next one begins at its end.
     """
-    tokens, offset_s = result.tokens, at / FRAMES_PER_S
+    tokens, offset_s = result.tokens, frame / FRAMES_PER_S
     is_time = [token >= first_time for token in tokens]
     ends_in_silence = is_time[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if is_time[i - 1] and is_time[i]]
 
     def seconds_at(token: int) -> float:
-        return (token - first_time) * _STRIDE / FRAMES_PER_S
+        return (token - first_time) * _FRAMES_PER_TIME_STEP / FRAMES_PER_S
 
-    def line(start_s: float, end_s: float, said: list[int]) -> dict[str, Any]:
-        return {"seek": at, "start": offset_s + start_s, "end": offset_s + end_s, "tokens": said}
+    def line(start_s: float, end_s: float, line_tokens: list[int]) -> dict[str, Any]:
+        return {"seek": frame, "start": offset_s + start_s, "end": offset_s + end_s, "tokens": line_tokens}
 
     if not cuts:
         times = [token for token in tokens if token >= first_time]
         end_s = seconds_at(times[-1]) if times and times[-1] != first_time else length / FRAMES_PER_S
-        return [line(0.0, end_s, tokens)], at + length, ends_in_silence
+        return [line(0.0, end_s, tokens)], frame + length, ends_in_silence
     cuts += [len(tokens)] if ends_in_silence else []
-    pieces = [tokens[begin:end] for begin, end in zip([0, *cuts], cuts, strict=False)]
-    lines = [line(seconds_at(piece[0]), seconds_at(piece[-1]), piece) for piece in pieces]
-    then = at + length if ends_in_silence else at + (pieces[-1][-1] - first_time) * _STRIDE
-    return lines, then, ends_in_silence
+    groups = [tokens[begin:end] for begin, end in zip([0, *cuts], cuts, strict=False)]
+    lines = [line(seconds_at(group[0]), seconds_at(group[-1]), group) for group in groups]
+    next_frame = (
+        frame + length if ends_in_silence else frame + (groups[-1][-1] - first_time) * _FRAMES_PER_TIME_STEP
+    )
+    return lines, next_frame, ends_in_silence
 
 
-def _segment(line: dict[str, Any], result: DecodingResult) -> Segment:
+def _to_segment(line: dict[str, Any], result: DecodingResult) -> Segment:
     words = [
         Word(str(w["word"]).strip(), float(w["start"]), float(w["end"]), float(w["probability"]))
         for w in line.get("words", [])

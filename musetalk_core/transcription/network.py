@@ -11,11 +11,11 @@ from torch import nn
 from whisper.model import ModelDimensions, Whisper
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.nets.checkpoint import Tensors, fill, read_tensors
+from musetalk_core.nets.checkpoint import Tensors, assign_weights, read_tensors
 from musetalk_core.nets.device import Device
-from musetalk_core.transcription.choice import Size
+from musetalk_core.transcription.choice import WhisperSize
 
-_THEIRS: Final = {
+_HF_TO_OPENAI: Final = {
     "layers.": "blocks.",
     ".self_attn.q_proj.": ".attn.query.",
     ".self_attn.k_proj.": ".attn.key.",
@@ -38,12 +38,12 @@ _THEIRS: Final = {
 """Parts of Hugging Face's parameter names and openai-whisper's names for them."""
 
 
-TURN: Final = threading.Lock()
+DECODE_LOCK: Final = threading.Lock()
 """Hold for each window: decoding stores state on the network, and word timing sets a flag in the library."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hearing:
+class LoadedWhisper:
     """
     A loaded Whisper model.
 
@@ -53,10 +53,10 @@ class Hearing:
     """
 
     net: Whisper
-    half: bool
+    uses_fp16: bool
 
 
-class _Together(nn.Module):
+class _BeamSharedCrossAttention(nn.Module):
     """
     Cross-attention that computes all beams against the one shared audio encoding in a single call.
 
@@ -76,7 +76,7 @@ class _Together(nn.Module):
         return out.reshape(beams, count, width), weights
 
 
-def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
+def load_whisper_model(path: Path, size: WhisperSize, device: Device) -> LoadedWhisper:
     """
     Load a Whisper model.
 
@@ -90,26 +90,26 @@ def load_hearing(path: Path, size: Size, device: Device) -> Hearing:
         ModelNotInstalled: the file does not exist.
         WeightsInvalid: the file is damaged or not a Whisper model; the message names the wrong tensors.
     """
-    tensors = _ours(read_tensors(path))
+    tensors = _to_openai_names(read_tensors(path))
     try:
-        dims = _dimensions(tensors)
+        dims = _model_dimensions(tensors)
     except (KeyError, ValueError) as error:
         raise WeightsInvalid(
             f"The weight file {path} does not contain a Whisper model.", file=path.name
         ) from error
     net = Whisper(dims)
-    fill(net, {key: value.float() for key, value in tensors.items()}, path)
+    assign_weights(net, {key: value.float() for key, value in tensors.items()}, path)
     heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model
     net.set_alignment_heads(heads[size])
     # word timing needs float64, which MPS lacks
-    place = device.place if device.place.type != "mps" else torch.device("cpu")
+    torch_device = device.torch_device if device.torch_device.type != "mps" else torch.device("cpu")
     for block in net.decoder.blocks:
-        setattr(block, "cross_attn", _Together(block.get_submodule("cross_attn")))  # noqa: B010  another type
-    half = place.type == "cuda" and device.dtype == torch.float16
-    return Hearing((_halved(net) if half else net).to(place).eval(), half)
+        setattr(block, "cross_attn", _BeamSharedCrossAttention(block.get_submodule("cross_attn")))  # noqa: B010  another type
+    uses_fp16 = torch_device.type == "cuda" and device.dtype == torch.float16
+    return LoadedWhisper((_convert_to_half(net) if uses_fp16 else net).to(torch_device).eval(), uses_fp16)
 
 
-def _halved(net: Whisper) -> Whisper:
+def _convert_to_half(net: Whisper) -> Whisper:
     """
     Convert the weights that are used in float16 once; the library would convert each of them at every use.
 
@@ -121,21 +121,21 @@ def _halved(net: Whisper) -> Whisper:
     return net
 
 
-def _ours(tensors: Tensors) -> Tensors:
+def _to_openai_names(tensors: Tensors) -> Tensors:
     """Return tensors under openai-whisper's names, from either naming scheme."""
     if "encoder.conv1.weight" in tensors:
         return tensors
     out: Tensors = {}
     for key, value in tensors.items():
         name = key.removeprefix("model.")
-        for theirs, ours in _THEIRS.items():
-            name = name.replace(theirs, ours)
+        for hf_part, openai_part in _HF_TO_OPENAI.items():
+            name = name.replace(hf_part, openai_part)
         if name != "proj_out.weight":  # a duplicate of the token embedding
             out[name] = value
     return out
 
 
-def _dimensions(tensors: Tensors) -> ModelDimensions:
+def _model_dimensions(tensors: Tensors) -> ModelDimensions:
     width, mels = (int(n) for n in tensors["encoder.conv1.weight"].shape[:2])
     heads = width // 64
     sizes: dict[str, Any] = {
@@ -143,16 +143,16 @@ def _dimensions(tensors: Tensors) -> ModelDimensions:
         "n_audio_ctx": len(tensors["encoder.positional_embedding"]),
         "n_audio_state": width,
         "n_audio_head": heads,
-        "n_audio_layer": _depth(tensors, "encoder"),
+        "n_audio_layer": _layer_count(tensors, "encoder"),
         "n_vocab": len(tensors["decoder.token_embedding.weight"]),
         "n_text_ctx": len(tensors["decoder.positional_embedding"]),
         "n_text_state": width,
         "n_text_head": heads,
-        "n_text_layer": _depth(tensors, "decoder"),
+        "n_text_layer": _layer_count(tensors, "decoder"),
     }
     return ModelDimensions(**sizes)
 
 
-def _depth(tensors: Tensors, side: str) -> int:
-    begin = f"{side}.blocks."
-    return 1 + max(int(key.removeprefix(begin).split(".")[0]) for key in tensors if key.startswith(begin))
+def _layer_count(tensors: Tensors, side: str) -> int:
+    prefix = f"{side}.blocks."
+    return 1 + max(int(key.removeprefix(prefix).split(".")[0]) for key in tensors if key.startswith(prefix))

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
-Task = Literal["transcribe", "translate"]
+WhisperTask = Literal["transcribe", "translate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """A half-open part of the sound, in seconds."""
 
     start: float
@@ -79,11 +79,11 @@ class Transcript:
 
     segments: tuple[Segment, ...]
     language: Language | None
-    speech: tuple[Span, ...]
+    speech: tuple[TimeSpan, ...]
     duration_s: float
 
     @classmethod
-    def of_nothing(cls, duration_s: float, language: str | None) -> Self:
+    def without_speech(cls, duration_s: float, language: str | None) -> Self:
         """Return the transcript of a sound without speech; `language` is its code if it was given."""
         return cls((), None if language is None else Language(language), (), duration_s)
 

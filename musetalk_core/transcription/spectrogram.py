@@ -13,9 +13,9 @@ FRAME_SAMPLES: Final = 160
 FRAMES_PER_S: Final = 100
 WINDOW_FRAMES: Final = 3000
 """Frames of the model's input: 30 s."""
-_MARGIN: Final = 3
+_MARGIN_FRAMES: Final = 3
 """Frames on either side whose samples the Fourier transforms of the outermost frames include."""
-_RANGE: Final = 8.0 / 4.0
+_DYNAMIC_RANGE: Final = 8.0 / 4.0
 """Dynamic range: values are clamped this far below the maximum (80 dB in the scaled units)."""
 
 
@@ -38,18 +38,18 @@ class Spectrogram:
         self.frames = samples.count // FRAME_SAMPLES
         """Number of whole frames of 10 ms."""
         peaks = [
-            float(self._raw(start, min(start + WINDOW_FRAMES, self.frames)).max())
+            float(self._log_mel(start, min(start + WINDOW_FRAMES, self.frames)).max())
             for start in range(0, self.frames, WINDOW_FRAMES)
         ]
-        self._floor = max(peaks, default=0.0) - _RANGE
+        self._floor = max(peaks, default=0.0) - _DYNAMIC_RANGE
 
     def window(self, start: int, stop: int) -> torch.Tensor:
         """Return (mels, stop - start) float32 for frames within 0..frames; at most 3000 frames."""
-        return self._raw(start, stop).clamp(min=self._floor)
+        return self._log_mel(start, stop).clamp(min=self._floor)
 
-    def _raw(self, start: int, stop: int) -> torch.Tensor:
+    def _log_mel(self, start: int, stop: int) -> torch.Tensor:
         """Return the same, clamped by the window's own maximum, never above that of the whole sound."""
-        before = min(start, _MARGIN)  # the transform reflects the start of the sound, as for the whole
-        first, last = (start - before) * FRAME_SAMPLES, (stop + _MARGIN) * FRAME_SAMPLES
+        before = min(start, _MARGIN_FRAMES)  # the transform reflects the start of the sound, as for the whole
+        first, last = (start - before) * FRAME_SAMPLES, (stop + _MARGIN_FRAMES) * FRAME_SAMPLES
         sound = np.ascontiguousarray(self._samples.read(first, last))
         return log_mel_spectrogram(sound, self._mels)[:, before : before + stop - start]

@@ -8,25 +8,25 @@ from typing import Any, Final
 import numpy as np
 
 from musetalk_core.speech.samples import Samples
-from musetalk_core.transcription.records import Span
+from musetalk_core.transcription.records import TimeSpan
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
-_STEP: Final = 512
+_STEP_SAMPLES: Final = 512
 """Samples per step of the network at 16 kHz: 32 ms."""
-_CONTEXT: Final = 64
+_CONTEXT_SAMPLES: Final = 64
 """Samples of the previous step that the network takes again."""
-_BLOCK: Final = _STEP * 1024
+_BLOCK_SAMPLES: Final = _STEP_SAMPLES * 1024
 """Samples read at once: 33 s."""
-_SPEECH, _SILENCE = 0.5, 0.35
+_SPEECH_THRESHOLD, _SILENCE_THRESHOLD = 0.5, 0.35
 """Speech begins at the first probability and ends below the second. All thresholds are Silero's."""
-_LEAST_SPEECH_S: Final = 0.25
-_LEAST_SILENCE_S: Final = 0.1
-_STEP_S: Final = _STEP / SPEECH_RATE_HZ
+_MIN_SPEECH_S: Final = 0.25
+_MIN_SILENCE_S: Final = 0.1
+_STEP_S: Final = _STEP_SAMPLES / SPEECH_RATE_HZ
 
 
-def speech_spans(
-    samples: Samples, network: Any, on_seconds: Callable[[float], None] | None = None
-) -> list[Span]:
+def detect_speech(
+    samples: Samples, session: Any, on_progress: Callable[[float], None] | None = None
+) -> list[TimeSpan]:
     """
     Find the spans of speech; memory is independent of the length of the sound.
 
@@ -38,43 +38,43 @@ def speech_spans(
     Returns:
         Spans of speech in order, without margins; silence and most music are not included.
     """
-    spans: list[Span] = []
-    began = quiet_since = -1.0
+    spans: list[TimeSpan] = []
+    speech_start_s = silence_start_s = -1.0
     at_s = 0.0
-    for number, probability in enumerate(_probabilities(samples, network)):
+    for number, probability in enumerate(_speech_probabilities(samples, session)):
         at_s = number * _STEP_S
-        if on_seconds is not None and number % 1024 == 0:
-            on_seconds(at_s)
-        if probability >= _SPEECH:
-            began, quiet_since = (at_s if began < 0 else began), -1.0
-        elif began >= 0 and probability < _SILENCE:
-            quiet_since = at_s if quiet_since < 0 else quiet_since
-            if at_s - quiet_since >= _LEAST_SILENCE_S:
-                spans += _long_enough(began, quiet_since)
-                began = quiet_since = -1.0
-    if began >= 0:
-        spans += _long_enough(began, samples.count / SPEECH_RATE_HZ)
+        if on_progress is not None and number % 1024 == 0:
+            on_progress(at_s)
+        if probability >= _SPEECH_THRESHOLD:
+            speech_start_s, silence_start_s = (at_s if speech_start_s < 0 else speech_start_s), -1.0
+        elif speech_start_s >= 0 and probability < _SILENCE_THRESHOLD:
+            silence_start_s = at_s if silence_start_s < 0 else silence_start_s
+            if at_s - silence_start_s >= _MIN_SILENCE_S:
+                spans += _span_if_long_enough(speech_start_s, silence_start_s)
+                speech_start_s = silence_start_s = -1.0
+    if speech_start_s >= 0:
+        spans += _span_if_long_enough(speech_start_s, samples.count / SPEECH_RATE_HZ)
     return spans
 
 
-def _long_enough(start: float, end: float) -> list[Span]:
-    return [Span(start, end)] if end - start > _LEAST_SPEECH_S else []
+def _span_if_long_enough(start: float, end: float) -> list[TimeSpan]:
+    return [TimeSpan(start, end)] if end - start > _MIN_SPEECH_S else []
 
 
-def _probabilities(samples: Samples, session: Any) -> Iterator[float]:
+def _speech_probabilities(samples: Samples, session: Any) -> Iterator[float]:
     """Yield the probability of speech (0..1) for every 32 ms."""
     state: Float = np.zeros((2, 1, 128), np.float32)
     rate = np.array(SPEECH_RATE_HZ, np.int64)
-    for start in range(0, samples.count, _BLOCK):
-        stop = min(start + _BLOCK, -(-samples.count // _STEP) * _STEP)
-        block = samples.read(start - _CONTEXT, stop)
-        for first in range(0, stop - start, _STEP):
-            piece = block[None, first : first + _CONTEXT + _STEP]
-            heard, state = session.run(None, {"input": piece, "state": state, "sr": rate})
-            yield float(heard[0, 0])
+    for start in range(0, samples.count, _BLOCK_SAMPLES):
+        stop = min(start + _BLOCK_SAMPLES, -(-samples.count // _STEP_SAMPLES) * _STEP_SAMPLES)
+        block = samples.read(start - _CONTEXT_SAMPLES, stop)
+        for first in range(0, stop - start, _STEP_SAMPLES):
+            step_input = block[None, first : first + _CONTEXT_SAMPLES + _STEP_SAMPLES]
+            output, state = session.run(None, {"input": step_input, "state": state, "sr": rate})
+            yield float(output[0, 0])
 
 
-def load_network(path: Path) -> Any:
+def load_vad(path: Path) -> Any:
     """
     Load the network from `silero_vad.onnx`; several threads may share it.
 

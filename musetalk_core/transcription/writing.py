@@ -25,38 +25,38 @@ def write_transcript(transcript: Transcript, folder: Path, facts: Mapping[str, A
     lines = {
         "segments": [{"start": s.start, "end": s.end, "text": s.text} for s in transcript.segments],
     }
-    for ending, writer in _WRITERS.items():
-        with (folder / f"transcript.{ending}").open("w", encoding="utf-8") as file:
+    for extension, writer in _WRITERS.items():
+        with (folder / f"transcript.{extension}").open("w", encoding="utf-8") as file:
             writer("").write_result(lines, file=file)
-    content = json.dumps(document(transcript, facts), ensure_ascii=False, indent=1)
+    content = json.dumps(transcript_document(transcript, facts), ensure_ascii=False, indent=1)
     (folder / "transcript.json").write_text(content, encoding="utf-8")
 
 
-def document(transcript: Transcript, facts: Mapping[str, Any]) -> dict[str, Any]:
+def transcript_document(transcript: Transcript, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON document of a transcript, with all values and `facts`."""
     language = transcript.language
     return {
         "text": transcript.text,
         "language": language.code if language else None,
-        "language_probability": _rounded(language.probability if language else None),
+        "language_probability": _round_or_none(language.probability if language else None),
         "duration_s": round(transcript.duration_s, 3),
-        "confidence": _rounded(transcript.confidence),
+        "confidence": _round_or_none(transcript.confidence),
         **facts,
-        "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
+        "segments": [_segment_record(number, segment) for number, segment in enumerate(transcript.segments)],
         "speech": [{"start": round(s.start, 3), "end": round(s.end, 3)} for s in transcript.speech],
     }
 
 
-def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    shown = {"id": number, **asdict(segment), "confidence": segment.confidence}
+def _segment_record(number: int, segment: Segment) -> dict[str, Any]:
+    record = {"id": number, **asdict(segment), "confidence": segment.confidence}
     for name in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature", "confidence"):
-        shown[name] = _rounded(shown[name])
+        record[name] = _round_or_none(record[name])
     if segment.words is not None:
-        shown["words"] = [
-            {**asdict(word), "probability": _rounded(word.probability)} for word in segment.words
+        record["words"] = [
+            {**asdict(word), "probability": _round_or_none(word.probability)} for word in segment.words
         ]
-    return shown
+    return record
 
 
-def _rounded(value: float | None) -> float | None:
+def _round_or_none(value: float | None) -> float | None:
     return None if value is None else round(value, 4)

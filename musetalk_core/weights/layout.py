@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from musetalk_core.errors import ModelChanged, ModelNotInstalled, WeightsInvalid
-from musetalk_core.weights.kinds import is_pointer
-from musetalk_core.weights.ledger import Ledger, stamp
-from musetalk_core.weights.manifest import MODELS, mend, model
+from musetalk_core.weights.kinds import is_lfs_pointer
+from musetalk_core.weights.ledger import HashCache, file_stamp
+from musetalk_core.weights.manifest import MODELS, get_model, install_command
 from musetalk_core.weights.pins import PinnedFile, PinnedModel, digest_of
-from musetalk_core.weights.records import File, Model, Shipped, Wheel
+from musetalk_core.weights.records import Bundled, File, Model, Wheel
 
 T = TypeVar("T")
 
-State = Literal["installed", "partial", "missing"]
+InstallState = Literal["installed", "partial", "missing"]
 
-_SHIPPED: Final = Path(__file__).resolve().parents[1] / "models"
+_BUNDLED_FOLDER: Final = Path(__file__).resolve().parents[1] / "models"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ModelStatus:
     """
     Which files of a model are installed.
 
@@ -32,21 +32,21 @@ class Look:
     """
 
     model: Model
-    found: dict[File, Path]
+    paths: dict[File, Path]
     missing: tuple[File, ...]
 
     @property
-    def state(self) -> State:
+    def state(self) -> InstallState:
         """Return whether the model is complete, partial or missing."""
         if not self.missing:
             return "installed"
-        return "partial" if self.found else "missing"
+        return "partial" if self.paths else "missing"
 
 
-class Layout:
+class LocalModels:
     """The models installed on this machine. Every call reads the disk; only the configuration is stored."""
 
-    def __init__(self, folder: Path, spare: Path, shared: tuple[Path, ...] = ()) -> None:
+    def __init__(self, folder: Path, fallback: Path, shared_folders: tuple[Path, ...] = ()) -> None:
         """
         Store the configuration; nothing is read yet.
 
@@ -55,42 +55,45 @@ class Layout:
             fallback:       file for cached hashes if the folder is not writable.
             shared_folders: folders of other programs that keep the same files under the same names.
         """
-        self.folder, self._shared = folder, shared
-        self.ledger = Ledger(folder, spare)
+        self.folder, self._shared_folders = folder, shared_folders
+        self.hash_cache = HashCache(folder, fallback)
 
-    def where(self, file: File) -> Path | None:
+    def path_of(self, file: File) -> Path | None:
         """Return the path of a file; None if it is missing or only a Git LFS pointer."""
-        return next((path for path in self._places(file) if path.is_file() and not is_pointer(path)), None)
+        return next(
+            (path for path in self._candidate_paths(file) if path.is_file() and not is_lfs_pointer(path)),
+            None,
+        )
 
-    def target(self, file: File) -> Path:
+    def target_path(self, file: File) -> Path:
         """Return the path where a file should be installed."""
-        return self._places(file)[0]
+        return self._candidate_paths(file)[0]
 
-    def _places(self, file: File) -> list[Path]:
+    def _candidate_paths(self, file: File) -> list[Path]:
         match file.source:
-            case Shipped():
-                return [_SHIPPED / file.path]
+            case Bundled():
+                return [_BUNDLED_FOLDER / file.path]
             case Wheel(name):
-                return [_packaged(name, file.path)]
+                return [_distribution_path(name, file.path)]
             case _:
-                places = [self.folder / path for path in (file.path, *file.also)]
-                return places + [folder / file.name for folder in self._shared if file.shared]
+                paths = [self.folder / path for path in (file.path, *file.other_paths)]
+                return paths + [folder / file.name for folder in self._shared_folders if file.shared]
 
-    def look(self, name: str) -> Look:
+    def status(self, name: str) -> ModelStatus:
         """
         Return which files of a model are installed, without reading them.
 
         Raises:
             InputError: the model is unknown.
         """
-        wanted = model(name)
-        looks = [self._look(wanted, files) for files in wanted.choices]
-        whole = (look for look in looks if not look.missing)
-        return next(whole, max(looks, key=lambda look: len(look.found)))
+        requested = get_model(name)
+        statuses = [self._status_of_files(requested, files) for files in requested.file_sets]
+        complete = (look for look in statuses if not look.missing)
+        return next(complete, max(statuses, key=lambda look: len(look.paths)))
 
-    def _look(self, wanted: Model, files: tuple[File, ...]) -> Look:
-        found = {file: path for file in files if (path := self.where(file))}
-        return Look(wanted, found, tuple(file for file in files if file not in found))
+    def _status_of_files(self, requested: Model, files: tuple[File, ...]) -> ModelStatus:
+        paths = {file: path for file in files if (path := self.path_of(file))}
+        return ModelStatus(requested, paths, tuple(file for file in files if file not in paths))
 
     def find(self, name: str) -> dict[str, Path]:
         """
@@ -103,26 +106,26 @@ class Layout:
             ModelNotInstalled: a file is missing; the message names it and the command that installs it.
             InputError: the model is unknown.
         """
-        return {file.role: path for file, path in self._whole(name).found.items()}
+        return {file.role: path for file, path in self._require_complete(name).paths.items()}
 
-    def _whole(self, name: str) -> Look:
-        look = self.look(name)
-        if look.missing:
-            raise self._not_installed(look)
-        return look
+    def _require_complete(self, name: str) -> ModelStatus:
+        status = self.status(name)
+        if status.missing:
+            raise self._not_installed(status)
+        return status
 
-    def _not_installed(self, look: Look) -> ModelNotInstalled:
-        place = self.target(look.missing[0])
-        state = "is only a Git LFS pointer" if place.is_file() else "is missing"
+    def _not_installed(self, status: ModelStatus) -> ModelNotInstalled:
+        expected_path = self.target_path(status.missing[0])
+        state = "is only a Git LFS pointer" if expected_path.is_file() else "is missing"
         return ModelNotInstalled(
-            f"The model {look.model.name} is not installed: {place} {state}. Run: {mend(look.model.name)}",
-            model=look.model.name,
-            file=look.missing[0].path,
+            f"The model {status.model.name} is not installed: {expected_path} {state}. Run: {install_command(status.model.name)}",
+            model=status.model.name,
+            file=status.missing[0].path,
         )
 
-    def installed(self) -> tuple[str, ...]:
+    def installed_models(self) -> tuple[str, ...]:
         """Return the names of the models whose files are all installed."""
-        return tuple(name for name in MODELS if not self.look(name).missing)
+        return tuple(name for name in MODELS if not self.status(name).missing)
 
     def digest(self, *names: str) -> str:
         """
@@ -156,21 +159,21 @@ class Layout:
         return tuple(self._pin(name) for name in names)
 
     def _pin(self, name: str) -> PinnedModel:
-        files = self._whole(name).found
+        files = self._require_complete(name).paths
         return PinnedModel(
             name,
             tuple(PinnedFile(file.role, file.path, self._hash(file, path)) for file, path in files.items()),
         )
 
     def _hash(self, file: File, path: Path) -> str:
-        found = self.ledger.sha256(path)
-        if isinstance(file.source, Shipped | Wheel) and not file.is_known_as(found):
+        sha256 = self.hash_cache.sha256(path)
+        if isinstance(file.source, Bundled | Wheel) and not file.matches_sha256(sha256):
             raise WeightsInvalid(
-                f"{path} has the SHA-256 {found} instead of {file.sha256}: it is damaged or a different file."
+                f"{path} has the SHA-256 {sha256} instead of {file.sha256}: it is damaged or a different file."
                 " Reinstall its package.",
                 file=file.path,
             )
-        return found
+        return sha256
 
     def load(self, pinned: PinnedModel, load: Callable[[dict[str, Path]], T]) -> T:
         """
@@ -187,28 +190,28 @@ class Layout:
         """
         before = self._stamps(pinned)
         if self._pin(pinned.name) != pinned:
-            raise _changed(pinned, "after this job started")
+            raise _model_changed_error(pinned, "after this job started")
         try:
             loaded = load(self.find(pinned.name))
         except Exception as error:
             if self._stamps(pinned) != before:
-                raise _changed(pinned, "while they were loaded") from error
+                raise _model_changed_error(pinned, "while they were loaded") from error
             raise
         if self._stamps(pinned) != before:
-            raise _changed(pinned, "while they were loaded")
+            raise _model_changed_error(pinned, "while they were loaded")
         return loaded
 
     def _stamps(self, pinned: PinnedModel) -> dict[str, dict[str, int] | None]:
         stamps = dict[str, dict[str, int] | None]()
-        for path in self.look(pinned.name).found.values():
+        for path in self.status(pinned.name).paths.values():
             try:
-                stamps[str(path)] = stamp(path)
+                stamps[str(path)] = file_stamp(path)
             except FileNotFoundError:  # removed while it is replaced
                 stamps[str(path)] = None
         return stamps
 
 
-def _changed(pinned: PinnedModel, when: str) -> ModelChanged:
+def _model_changed_error(pinned: PinnedModel, when: str) -> ModelChanged:
     return ModelChanged(
         f"The files of the model {pinned.name} were replaced {when}."
         " Submit the job again to use the new ones.",
@@ -216,7 +219,7 @@ def _changed(pinned: PinnedModel, when: str) -> ModelChanged:
     )
 
 
-def _packaged(name: str, path: str) -> Path:
+def _distribution_path(name: str, path: str) -> Path:
     """Return the path of an installed package's file; a path that does not exist if it is not installed."""
     try:
         return Path(str(distribution(name).locate_file(path)))

@@ -22,25 +22,25 @@ from typing import Any, Final, cast
 OnBytes = Callable[[int], None]
 """Called with the number of bytes just read."""
 
-BOOK: Final = ".weights.json"
-_BLOCK: Final = 1 << 22
+CACHE_FILE_NAME: Final = ".weights.json"
+_READ_BLOCK_BYTES: Final = 1 << 22
 _CLOCK_STEP_S: Final = 0.02
 """Resolution of file times with a margin: two writes within one clock step have equal times."""
-_DRAFT_LIFE_S: Final = 24 * 3600.0
+_MAX_DRAFT_AGE_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class DownloadOrigin:
     """The source of a downloaded file and its SHA-256 at that time."""
 
     source: str
     sha256: str
 
 
-class Ledger:
+class HashCache:
     """The cached hashes and download records of one models folder."""
 
-    def __init__(self, folder: Path, spare: Path) -> None:
+    def __init__(self, folder: Path, fallback: Path) -> None:
         """
         Store the configuration; nothing is read yet.
 
@@ -48,59 +48,59 @@ class Ledger:
             folder:   models folder.
             fallback: file to write if the folder is not writable.
         """
-        self._folder, self._spare = folder, spare
+        self._folder, self._fallback = folder, fallback
 
     def sha256(self, path: Path) -> str:
         """Return a file's SHA-256; reads the file only if it has changed."""
-        known = self._known(path)
-        return known if known is not None else self.read(path)
+        cached = self._cached_sha256(path)
+        return cached if cached is not None else self.hash_file(path)
 
-    def read(self, path: Path, on_bytes: OnBytes | None = None) -> str:
+    def hash_file(self, path: Path, on_bytes: OnBytes | None = None) -> str:
         """Hash a file, ignoring the cached hash, and cache the result."""
         while True:
-            before = stamp(path)
+            before = file_stamp(path)
             _wait_for_next_step(before["ctime_ns"])
-            found = sha256_of(path, on_bytes)
-            if stamp(path) == before:
+            sha256 = sha256_of(path, on_bytes)
+            if file_stamp(path) == before:
                 break
-        self._note("files", path, {**before, "sha256": found})
-        return found
+        self._write_entry("files", path, {**before, "sha256": sha256})
+        return sha256
 
-    def came(self, path: Path, origin: Origin) -> None:
+    def record_download(self, path: Path, origin: DownloadOrigin) -> None:
         """Record the origin and hash of a file that was just installed and verified."""
-        self._note("files", path, {**stamp(path), "sha256": origin.sha256})
-        self._note("origins", path, {"source": origin.source, "sha256": origin.sha256})
+        self._write_entry("files", path, {**file_stamp(path), "sha256": origin.sha256})
+        self._write_entry("origins", path, {"source": origin.source, "sha256": origin.sha256})
 
-    def origin(self, path: Path) -> Origin | None:
+    def origin(self, path: Path) -> DownloadOrigin | None:
         """Return the recorded origin of a file; None if it was not downloaded by this program."""
         for entry in self._entries("origins", path):
-            return Origin(str(entry.get("source", "")), str(entry.get("sha256", "")))
+            return DownloadOrigin(str(entry.get("source", "")), str(entry.get("sha256", "")))
         return None
 
-    def _known(self, path: Path) -> str | None:
-        now = stamp(path)
+    def _cached_sha256(self, path: Path) -> str | None:
+        current_stamp = file_stamp(path)
         for entry in self._entries("files", path):
-            if {name: entry.get(name) for name in now} == now:
+            if {name: entry.get(name) for name in current_stamp} == current_stamp:
                 return str(entry["sha256"])
         return None
 
     def _entries(self, section: str, path: Path) -> Generator[dict[str, Any]]:
-        for book, key in self._places(path):
-            entry = _section(_read(book), section).get(key)
+        for cache_file, key in self._cache_files(path):
+            entry = _get_section(_read_cache_file(cache_file), section).get(key)
             if isinstance(entry, dict) and "sha256" in entry:
                 yield entry
 
-    def _places(self, path: Path) -> tuple[tuple[Path, str], ...]:
+    def _cache_files(self, path: Path) -> tuple[tuple[Path, str], ...]:
         """Return each cache file with the file's key in it; relative in the folder's own, which may move."""
-        spare = (self._spare, str(path))
+        fallback_entry = (self._fallback, str(path))
         if not path.is_relative_to(self._folder):
-            return (spare,)
-        return (self._folder / BOOK, path.relative_to(self._folder).as_posix()), spare
+            return (fallback_entry,)
+        return (self._folder / CACHE_FILE_NAME, path.relative_to(self._folder).as_posix()), fallback_entry
 
-    def _note(self, section: str, path: Path, entry: dict[str, Any]) -> None:
-        for book, key in self._places(path):
+    def _write_entry(self, section: str, path: Path, entry: dict[str, Any]) -> None:
+        for cache_file, key in self._cache_files(path):
             try:
-                _add(book, section, key, entry)
+                _add_entry(cache_file, section, key, entry)
             except OSError:
                 continue  # read-only or full: use the next cache file, or hash again next time
             return
@@ -108,7 +108,7 @@ class Ledger:
 
 def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
     """Hash a file; returns 64 hexadecimal digits."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_READ_BLOCK_BYTES))
     with path.open("rb", buffering=0) as file:
         while n := file.readinto(buffer):
             digest.update(buffer[:n])
@@ -117,7 +117,7 @@ def sha256_of(path: Path, on_bytes: OnBytes | None = None) -> str:
     return digest.hexdigest()
 
 
-def stamp(path: Path) -> dict[str, int]:
+def file_stamp(path: Path) -> dict[str, int]:
     """
     Return size, times and inode of a file, which change if it is replaced. Does not read the file.
 
@@ -133,53 +133,53 @@ def stamp(path: Path) -> dict[str, int]:
     }
 
 
-def _wait_for_next_step(changed_ns: int) -> None:
+def _wait_for_next_step(changed_at_ns: int) -> None:
     """Wait until a later write would give a recently changed file a different time."""
-    age_s = time.time() - changed_ns / 1e9
+    age_s = time.time() - changed_at_ns / 1e9
     if 0 <= age_s < _CLOCK_STEP_S:
         time.sleep(_CLOCK_STEP_S - age_s)
 
 
-def _read(book: Path) -> dict[str, Any]:
+def _read_cache_file(cache_file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(book.read_text(encoding="utf-8"))
+        content = json.loads(cache_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # missing, unreadable or damaged: start with an empty cache
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
-    found = content.get(name)
-    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+def _get_section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    section = content.get(name)
+    return cast(dict[str, Any], section) if isinstance(section, dict) else {}
 
 
-def _add(book: Path, section: str, key: str, entry: dict[str, Any]) -> None:
-    book.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(book.parent):
-        content = _read(book)
-        content[section] = _section(content, section) | {key: entry}
-        _remove_stale_drafts(book)
-        handle, draft = tempfile.mkstemp(prefix=f"{book.name}.", dir=book.parent)
+def _add_entry(cache_file: Path, section: str, key: str, entry: dict[str, Any]) -> None:
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusive_lock(cache_file.parent):
+        content = _read_cache_file(cache_file)
+        content[section] = _get_section(content, section) | {key: entry}
+        _remove_stale_drafts(cache_file)
+        handle, draft = tempfile.mkstemp(prefix=f"{cache_file.name}.", dir=cache_file.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=1, sort_keys=True)
             Path(draft).chmod(0o644)
-            Path(draft).replace(book)
+            Path(draft).replace(cache_file)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
 
 
-def _remove_stale_drafts(book: Path) -> None:
+def _remove_stale_drafts(cache_file: Path) -> None:
     """Remove drafts older than a day, left by processes that were killed while writing."""
-    for draft in book.parent.glob(f"{book.name}.*"):
+    for draft in cache_file.parent.glob(f"{cache_file.name}.*"):
         with suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > _DRAFT_LIFE_S:
+            if time.time() - draft.stat().st_mtime > _MAX_DRAFT_AGE_S:
                 draft.unlink()
 
 
 @contextmanager
-def _locked(folder: Path) -> Generator[None]:
+def _exclusive_lock(folder: Path) -> Generator[None]:
     """Hold an exclusive lock between processes, if the file system supports locks."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -8,36 +8,36 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from musetalk_core.errors import InputError
-from musetalk_core.weights.records import File, Hub, Model, Shipped, Web, Wheel
+from musetalk_core.weights.records import Bundled, File, Hub, Model, Web, Wheel
 from musetalk_core.weights.vision import VISION
 from musetalk_core.weights.voices import VOICES
 from musetalk_core.weights.whisper import WHISPER, openai_checkpoint
 
-_MUSETALK: Final = "TMElyralab/MuseTalk"
+_MUSETALK_REPO: Final = "TMElyralab/MuseTalk"
 _MUSETALK_LICENCE: Final = (
     "free for any use (README) or creativeml-openrail-m (model card), unverified: read both before selling"
 )
-_SHARED: Final = ("sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd")
-_VAE, _WHISPER = "stabilityai/sd-vae-ft-mse", "openai/whisper-tiny"
-_TINY_SHA256: Final = "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9"
+_MUSETALK_NEEDS: Final = ("sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd")
+_VAE_REPO, _WHISPER_REPO = "stabilityai/sd-vae-ft-mse", "openai/whisper-tiny"
+_WHISPER_TINY_SHA256: Final = "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9"
 
 
-def _unet(folder: str, weights: str) -> tuple[File, ...]:
+def _unet_files(folder: str, weights: str) -> tuple[File, ...]:
     config, net = f"{folder}/musetalk.json", f"{folder}/{weights}"
     return (
-        File(config, "config", Hub(_MUSETALK, config), 1_000),
-        File(net, "weights", Hub(_MUSETALK, net), 3_400_000_000),
+        File(config, "config", Hub(_MUSETALK_REPO, config), 1_000),
+        File(net, "weights", Hub(_MUSETALK_REPO, net), 3_400_000_000),
     )
 
 
-def _vae(name: str) -> tuple[File, ...]:
-    return (File(f"sd-vae/{name}", "weights", Hub(_VAE, name), 335_000_000),)
+def _vae_weights(name: str) -> tuple[File, ...]:
+    return (File(f"sd-vae/{name}", "weights", Hub(_VAE_REPO, name), 335_000_000),)
 
 
-def _whisper(name: str) -> tuple[File, ...]:
+def _whisper_files(name: str) -> tuple[File, ...]:
     return (
-        File("whisper/config.json", "config", Hub(_WHISPER, "config.json"), 2_000),
-        File(f"whisper/{name}", "weights", Hub(_WHISPER, name), 151_000_000),
+        File("whisper/config.json", "config", Hub(_WHISPER_REPO, "config.json"), 2_000),
+        File(f"whisper/{name}", "weights", Hub(_WHISPER_REPO, name), 151_000_000),
     )
 
 
@@ -46,35 +46,35 @@ _TABLE: Final = (
         "musetalk-v15",
         "MuseTalk 1.5, the UNet",
         _MUSETALK_LICENCE,
-        _MUSETALK,
-        _unet("musetalkV15", "unet.pth"),
-        needs=_SHARED,
+        _MUSETALK_REPO,
+        _unet_files("musetalkV15", "unet.pth"),
+        needs=_MUSETALK_NEEDS,
     ),
     Model(
         "musetalk-v1",
         "MuseTalk 1.0, the UNet",
         _MUSETALK_LICENCE,
-        _MUSETALK,
-        _unet("musetalk", "pytorch_model.bin"),
-        needs=_SHARED,
+        _MUSETALK_REPO,
+        _unet_files("musetalk", "pytorch_model.bin"),
+        needs=_MUSETALK_NEEDS,
     ),
     Model(
         "sd-vae",
         "Stable Diffusion VAE, ft-mse",
         "MIT, unverified",
-        _VAE,
-        (File("sd-vae/config.json", "config", Hub(_VAE, "config.json"), 1_000),),
-        (_vae("diffusion_pytorch_model.safetensors"), _vae("diffusion_pytorch_model.bin")),
+        _VAE_REPO,
+        (File("sd-vae/config.json", "config", Hub(_VAE_REPO, "config.json"), 1_000),),
+        (_vae_weights("diffusion_pytorch_model.safetensors"), _vae_weights("diffusion_pytorch_model.bin")),
     ),
     Model(
         "whisper-tiny",
         "Whisper tiny, multilingual: transcription, and MuseTalk's audio encoder",
         "MIT",
-        _WHISPER,
+        _WHISPER_REPO,
         alternatives=(
-            _whisper("model.safetensors"),
-            _whisper("pytorch_model.bin"),
-            openai_checkpoint("tiny", _TINY_SHA256, 76_000_000),
+            _whisper_files("model.safetensors"),
+            _whisper_files("pytorch_model.bin"),
+            openai_checkpoint("tiny", _WHISPER_TINY_SHA256, 76_000_000),
         ),
     ),
     *WHISPER,
@@ -103,7 +103,7 @@ _TABLE: Final = (
                 "weights",
                 Hub("ManyOtherFunctions/face-parse-bisent", "79999_iter.pth"),
                 53_000_000,
-                by_hand="It is also on Google Drive, file id 154JgKpzCPW82qINcVieuPH3fZ2e0P812.",
+                manual_instructions="It is also on Google Drive, file id 154JgKpzCPW82qINcVieuPH3fZ2e0P812.",
             ),
         ),
     ),
@@ -119,9 +119,9 @@ _TABLE: Final = (
                 Web("https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth"),
                 90_000_000,
                 sha256="619a316812",
-                also=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
+                other_paths=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
                 shared=True,
-                by_hand="If the original program ran here, it is in torch's hub/checkpoints folder.",
+                manual_instructions="If the original program ran here, it is in torch's hub/checkpoints folder.",
             ),
         ),
     ),
@@ -135,7 +135,7 @@ _TABLE: Final = (
             File(
                 "face_detection_short_range.tflite",
                 "detector",
-                Shipped(),
+                Bundled(),
                 229_714,
                 bytes=229_714,
                 sha256="bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
@@ -143,7 +143,7 @@ _TABLE: Final = (
             File(
                 "face_landmark.tflite",
                 "mesh",
-                Shipped(),
+                Bundled(),
                 1_242_398,
                 bytes=1_242_398,
                 sha256="1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
@@ -202,7 +202,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """Names that stand for several models."""
 
 
-def model(name: str) -> Model:
+def get_model(name: str) -> Model:
     """
     Return a model by name.
 
@@ -212,11 +212,11 @@ def model(name: str) -> Model:
     try:
         return MODELS[name]
     except KeyError:
-        known = ", ".join([*GROUPS, *MODELS])
-        raise InputError(f"There is no model {name}; there are {known}.", model=name) from None
+        known_names = ", ".join([*GROUPS, *MODELS])
+        raise InputError(f"There is no model {name}; there are {known_names}.", model=name) from None
 
 
-def models(names: Iterable[str]) -> list[Model]:
+def resolve_models(names: Iterable[str]) -> list[Model]:
     """
     Return models and their dependencies, without duplicates, in download order.
 
@@ -226,17 +226,17 @@ def models(names: Iterable[str]) -> list[Model]:
     Raises:
         InputError: a name is unknown.
     """
-    found: dict[str, Model] = {}
+    resolved: dict[str, Model] = {}
     for name in names:
-        for one in GROUPS.get(name, (name,)):
-            wanted = model(one)
-            found |= {wanted.name: wanted} | {need: model(need) for need in wanted.needs}
-    return list(found.values())
+        for member in GROUPS.get(name, (name,)):
+            requested = get_model(member)
+            resolved |= {requested.name: requested} | {need: get_model(need) for need in requested.needs}
+    return list(resolved.values())
 
 
-def mend(name: str) -> str:
+def install_command(name: str) -> str:
     """Return the command that installs a model together with the models it is used with."""
     for group, members in GROUPS.items():
-        if any(one.name == name for one in models(members)):
+        if any(member.name == name for member in resolve_models(members)):
             return f"musetalk weights pull {group}" if group != "starter" else "./run setup"
     return f"musetalk weights pull {name}"

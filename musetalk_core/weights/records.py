@@ -28,11 +28,11 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
-class Shipped:
+class Bundled:
     """A file of this project, in its bundled models folder."""
 
 
-Source = Hub | Web | Wheel | Shipped
+Source = Hub | Web | Wheel | Bundled
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,19 @@ class File:
     path: str
     role: str
     source: Source | None
-    about: int
+    approx_bytes: int
     bytes: int | None = None
     sha256: str | None = None
-    also: tuple[str, ...] = ()
+    other_paths: tuple[str, ...] = ()
     shared: bool = False
-    by_hand: str = ""
+    manual_instructions: str = ""
 
     @property
     def name(self) -> str:
         """Return the file's name without its folder."""
         return self.path.rpartition("/")[2]
 
-    def is_known_as(self, sha256: str) -> bool:
+    def matches_sha256(self, sha256: str) -> bool:
         """Return whether a hash matches the recorded one; True if none is recorded."""
         return self.sha256 is None or sha256.startswith(self.sha256)
 
@@ -97,11 +97,11 @@ class Model:
     needs: tuple[str, ...] = ()
 
     @property
-    def choices(self) -> tuple[tuple[File, ...], ...]:
+    def file_sets(self) -> tuple[tuple[File, ...], ...]:
         """Return every complete set of files, the preferred one first."""
         return tuple(self.files + more for more in self.alternatives) or (self.files,)
 
     @property
     def is_starter(self) -> bool:
         """Return whether the model is part of the installation: nothing to download."""
-        return all(isinstance(file.source, Wheel | Shipped) for file in self.choices[0])
+        return all(isinstance(file.source, Wheel | Bundled) for file in self.file_sets[0])

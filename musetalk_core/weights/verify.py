@@ -8,19 +8,19 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.weights.kinds import fault
-from musetalk_core.weights.layout import Layout
+from musetalk_core.weights.kinds import problem
+from musetalk_core.weights.layout import LocalModels
 from musetalk_core.weights.ledger import OnBytes
 from musetalk_core.weights.records import File, Wheel
 
 Verdict = Literal["ok", "unknown", "missing", "wrong"]
 
-Deep = Callable[[str, Mapping[str, Path]], None]
+ContentCheck = Callable[[str, Mapping[str, Path]], None]
 """Takes a model's name and its files by role; raises WeightsInvalid if keys or shapes are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class FileCheck:
     """
     The result of one file's check.
 
@@ -42,9 +42,12 @@ class Checked:
         return self.verdict in ("missing", "wrong")
 
 
-def verify(
-    layout: Layout, name: str, deep: Deep | None = None, on_bytes: OnBytes | None = None
-) -> list[Checked]:
+def verify_model(
+    local_models: LocalModels,
+    name: str,
+    content_check: ContentCheck | None = None,
+    on_bytes: OnBytes | None = None,
+) -> list[FileCheck]:
     """
     Read every file of a model and compare it with the registry.
 
@@ -60,19 +63,21 @@ def verify(
     Raises:
         InputError: the model is unknown.
     """
-    look = layout.look(name)
-    checked = [check(layout, file, path, on_bytes) for file, path in look.found.items()]
-    checked += [Checked(layout.target(file), "missing", "is missing") for file in look.missing]
-    if deep is not None and not any(one.is_bad for one in checked):
-        found = {file.role: path for file, path in look.found.items()}
+    status = local_models.status(name)
+    results = [check_file(local_models, file, path, on_bytes) for file, path in status.paths.items()]
+    results += [FileCheck(local_models.target_path(file), "missing", "is missing") for file in status.missing]
+    if content_check is not None and not any(one.is_bad for one in results):
+        paths_by_role = {file.role: path for file, path in status.paths.items()}
         try:
-            deep(name, found)
+            content_check(name, paths_by_role)
         except WeightsInvalid as error:
-            checked.append(Checked(found.get("weights", layout.folder), "wrong", str(error)))
-    return checked
+            results.append(FileCheck(paths_by_role.get("weights", local_models.folder), "wrong", str(error)))
+    return results
 
 
-def check(layout: Layout, file: File, path: Path, on_bytes: OnBytes | None = None) -> Checked:
+def check_file(
+    local_models: LocalModels, file: File, path: Path, on_bytes: OnBytes | None = None
+) -> FileCheck:
     """
     Read one file and compare it with the registry.
 
@@ -84,35 +89,35 @@ def check(layout: Layout, file: File, path: Path, on_bytes: OnBytes | None = Non
     """
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
-        return Checked(path, "wrong", f"has {size} bytes instead of {file.bytes}")
-    packaged = isinstance(file.source, Wheel)  # packages use other suffixes for other formats
-    bad = None if packaged else fault(path, PurePosixPath(file.path).suffix)
-    if bad:
-        return Checked(path, "wrong", bad)
-    found = layout.ledger.read(path, on_bytes)
-    if not file.is_known_as(found):
-        return Checked(path, "wrong", f"has the SHA-256 {found} instead of {file.sha256}", found)
-    return _compared(layout, file, path, found)
+        return FileCheck(path, "wrong", f"has {size} bytes instead of {file.bytes}")
+    is_packaged = isinstance(file.source, Wheel)  # packages use other suffixes for other formats
+    format_problem = None if is_packaged else problem(path, PurePosixPath(file.path).suffix)
+    if format_problem:
+        return FileCheck(path, "wrong", format_problem)
+    sha256 = local_models.hash_cache.hash_file(path, on_bytes)
+    if not file.matches_sha256(sha256):
+        return FileCheck(path, "wrong", f"has the SHA-256 {sha256} instead of {file.sha256}", sha256)
+    return _compare_with_record(local_models, file, path, sha256)
 
 
-def _compared(layout: Layout, file: File, path: Path, found: str) -> Checked:
+def _compare_with_record(local_models: LocalModels, file: File, path: Path, sha256: str) -> FileCheck:
     """Compare a file's hash with its package's or its download's, if the registry has none."""
     if file.sha256 is not None:
-        return Checked(path, "ok", "SHA-256 as recorded", found)
-    origin = layout.ledger.origin(path)
-    expected, whose = (
-        (_recorded(file.source.distribution, file.path), "in its package")
+        return FileCheck(path, "ok", "SHA-256 as recorded", sha256)
+    origin = local_models.hash_cache.origin(path)
+    expected, reference = (
+        (_sha256_in_package(file.source.distribution, file.path), "in its package")
         if isinstance(file.source, Wheel)
         else (origin.sha256 if origin else None, "when it was pulled")
     )
     if expected is None:
-        return Checked(path, "unknown", "no SHA-256 is recorded to compare with", found)
-    if expected != found:
-        return Checked(path, "wrong", f"has the SHA-256 {found}; {whose} it was {expected}", found)
-    return Checked(path, "ok", f"SHA-256 as {whose}", found)
+        return FileCheck(path, "unknown", "no SHA-256 is recorded to compare with", sha256)
+    if expected != sha256:
+        return FileCheck(path, "wrong", f"has the SHA-256 {sha256}; {reference} it was {expected}", sha256)
+    return FileCheck(path, "ok", f"SHA-256 as {reference}", sha256)
 
 
-def _recorded(name: str, path: str) -> str | None:
+def _sha256_in_package(name: str, path: str) -> str | None:
     """Return the SHA-256 from a package's own file list; None if there is none."""
     try:
         files = distribution(name).files or []

@@ -9,85 +9,93 @@ from typing import Final
 
 from musetalk_core.weights.records import File, Hub, Model, Wheel
 
-_OCR: Final = "rapidocr_onnxruntime/models"
+_OCR_FOLDER: Final = "rapidocr_onnxruntime/models"
 
 
-def _from_hub(folder: str, repo: str, names: "_Names") -> tuple[File, ...]:
+def _hub_files(folder: str, repo: str, names: "_HubFiles") -> tuple[File, ...]:
     return tuple(
-        File(f"vision/{folder}/{name}", role, Hub(repo, name), about) for role, (name, about) in names.items()
+        File(f"vision/{folder}/{name}", role, Hub(repo, name), approx_bytes)
+        for role, (name, approx_bytes) in names.items()
     )
 
 
-_Names = dict[str, tuple[str, int]]
+_HubFiles = dict[str, tuple[str, int]]
 
-_CORE: Final[_Names] = {
+_CORE_FILES: Final[_HubFiles] = {
     "config": ("config.json", 3_000),
     "tokenizer": ("tokenizer.json", 4_000_000),
     "tokenizer-config": ("tokenizer_config.json", 30_000),
     "generation": ("generation_config.json", 300),
 }
-_BOTH: Final[_Names] = {
+_BOTH_PROCESSORS: Final[_HubFiles] = {
     "preprocessor": ("preprocessor_config.json", 1_000),
     "processor": ("processor_config.json", 1_000),
 }
-_PROCESSORS: Final[tuple[_Names, ...]] = (_BOTH, *({role: name} for role, name in _BOTH.items()))
-_TEMPLATES: Final[tuple[_Names, ...]] = (
+_PROCESSOR_SETS: Final[tuple[_HubFiles, ...]] = (
+    _BOTH_PROCESSORS,
+    *({role: name} for role, name in _BOTH_PROCESSORS.items()),
+)
+_TEMPLATE_SETS: Final[tuple[_HubFiles, ...]] = (
     {"template": ("chat_template.json", 1_000)},
     {"template": ("chat_template.jinja", 1_000)},
     {},  # older repositories have the template in the tokenizer's configuration
 )
-_TALKS: Final = tuple(template | processor for template in _TEMPLATES for processor in _PROCESSORS)
-_SEES_VIDEO: Final[_Names] = {"video": ("video_preprocessor_config.json", 1_000)}
+_CHAT_SETS: Final = tuple(
+    template | processor for template in _TEMPLATE_SETS for processor in _PROCESSOR_SETS
+)
+_VIDEO_PROCESSOR: Final[_HubFiles] = {"video": ("video_preprocessor_config.json", 1_000)}
 
 
-def _transformers(
-    name: str, title: str, licence: str, repo: str, about: int, optional: tuple[_Names, ...]
+def _transformers_model(
+    name: str, title: str, licence: str, repo: str, approx_bytes: int, optional: tuple[_HubFiles, ...]
 ) -> Model:
     """Return the entry of a repository in transformers' layout, which is loaded from its folder alone."""
-    core = _from_hub(name, repo, {"weights": ("model.safetensors", about)} | _CORE)
-    return Model(name, title, licence, repo, core, tuple(_from_hub(name, repo, more) for more in optional))
+    required = _hub_files(name, repo, {"weights": ("model.safetensors", approx_bytes)} | _CORE_FILES)
+    return Model(
+        name, title, licence, repo, required, tuple(_hub_files(name, repo, more) for more in optional)
+    )
 
 
 VISION: Final = (
-    _transformers(
+    _transformers_model(
         "florence-2-base",
         "Florence-2 base: captions of three lengths, text recognition, object detection",
         "MIT",
         "florence-community/Florence-2-base",
         464_000_000,
-        _PROCESSORS,
+        _PROCESSOR_SETS,
     ),
-    _transformers(
+    _transformers_model(
         "florence-2-large",
         "Florence-2 large: captions of three lengths, text recognition, object detection",
         "MIT",
         "florence-community/Florence-2-large",
         1_550_000_000,
-        _PROCESSORS,
+        _PROCESSOR_SETS,
     ),
-    _transformers(
+    _transformers_model(
         "smolvlm-256m",
         "SmolVLM 256M: image descriptions and questions on small hardware",
         "Apache-2.0",
         "HuggingFaceTB/SmolVLM-256M-Instruct",
         513_000_000,
-        _TALKS,
+        _CHAT_SETS,
     ),
-    _transformers(
+    _transformers_model(
         "smolvlm-500m",
         "SmolVLM 500M: image descriptions and questions on small hardware",
         "Apache-2.0",
         "HuggingFaceTB/SmolVLM-500M-Instruct",
         1_020_000_000,
-        _TALKS,
+        _CHAT_SETS,
     ),
-    _transformers(
+    _transformers_model(
         "qwen3-vl-2b",
         "Qwen3-VL 2B: image descriptions and questions; for GPUs; requires torchvision",
         "Apache-2.0, unverified",
         "Qwen/Qwen3-VL-2B-Instruct",
         4_300_000_000,
-        tuple(_SEES_VIDEO | more for more in _TALKS),
+        tuple(_VIDEO_PROCESSOR | more for more in _CHAT_SETS),
     ),
     Model(
         "rapidocr",
@@ -95,7 +103,9 @@ VISION: Final = (
         "Apache-2.0",
         "rapidocr-onnxruntime",
         tuple(
-            File(f"{_OCR}/{name}", role, Wheel("rapidocr-onnxruntime"), size, bytes=size, sha256=sha256)
+            File(
+                f"{_OCR_FOLDER}/{name}", role, Wheel("rapidocr-onnxruntime"), size, bytes=size, sha256=sha256
+            )
             for name, role, size, sha256 in (
                 (
                     "ch_PP-OCRv4_det_infer.onnx",

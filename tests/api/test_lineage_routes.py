@@ -23,7 +23,7 @@ class FakeLineages:
     def __init__(self):
         self.known = {}
 
-    async def of(self, jobs):
+    async def read_many(self, jobs):
         return {job: self.known[job] for job in jobs if job in self.known}
 
     def add(self, run, *parents, **more):

@@ -68,11 +68,11 @@ from musetalk_core.speech.samples import PcmFile
 from musetalk_core.weights.layout import Layout
 
 RATE = Fraction(25)
-PRECISIONS = ("fp32", "fp16", "bf16")
-MB = 1e6
+PRECISION_NAMES = ("fp32", "fp16", "bf16")
+BYTES_PER_MB = 1e6
 
 
-class Card:
+class BenchContext:
     """Device, working folder and model folders that the sections share."""
 
     def __init__(self, device, folder):
@@ -105,57 +105,60 @@ class Card:
         return torch.cuda.memory_allocated() if self.device == "cuda" else 0
 
 
-def golden(card):
+def golden(context):
     """Differences (8-bit levels, encoder states) from the committed vectors for each precision."""
     out, frames32 = {}, {}
-    for precision in PRECISIONS[:1] if card.is_small else ("fp32 tf32", *PRECISIONS):
+    for precision in PRECISION_NAMES[:1] if context.is_small else ("fp32 tf32", *PRECISION_NAMES):
         for version in ("v15", "v1"):
-            machine = card.machine(card.golden, precision=precision[:4])
+            machine = context.machine(context.golden, precision=precision[:4])
             with tf32("tf32" in precision):
                 run = run_chain(COMMITTED, version, machine)
             frames = np.stack([run.composited(n) for n in range(FRAMES)]).astype(int)
             faces = np.stack(run.crops).astype(int)
-            known = load(COMMITTED, "chain")[f"faces_{version}_s4"]
-            row = {"faces": far(faces[: len(known), ::4, ::4], known)}
+            expected_faces = load(COMMITTED, "chain")[f"faces_{version}_s4"]
+            row = {"faces": difference_stats(faces[: len(expected_faces), ::4, ::4], expected_faces)}
             expected = expected_frames(COMMITTED, version)
-            row["frames"] = far([frames[n] for n in expected], list(expected.values()))
+            row["frames"] = difference_stats([frames[n] for n in expected], list(expected.values()))
             if precision == "fp32":
                 frames32[version] = frames, faces
             elif version in frames32:
-                row["frames_from_fp32"] = far(frames, frames32[version][0])
-                row["faces_from_fp32"] = far(faces, frames32[version][1])
+                row["frames_from_fp32"] = difference_stats(frames, frames32[version][0])
+                row["faces_from_fp32"] = difference_stats(faces, frames32[version][1])
             row["counts"] = str(run.engine.counts)
             out[f"{precision} {version}"] = row
             print(precision, version, row, flush=True)
-    out["states"] = {p: states(card, p) for p in (PRECISIONS[:1] if card.is_small else PRECISIONS)}
+    out["states"] = {
+        p: encoder_state_error(context, p)
+        for p in (PRECISION_NAMES[:1] if context.is_small else PRECISION_NAMES)
+    }
     print("encoder states", out["states"], flush=True)
     return out
 
 
 @contextmanager
-def tf32(on):
+def tf32(is_on):
     """Force TF32 on by patching `choose_device`, which would switch it off."""
     from musetalk_core.nets import device
 
     real = device.choose_device
-    if on:
+    if is_on:
         from musetalk_core.engines.musetalk import networks
 
-        def chosen(*words):
+        def choose_with_tf32(*words):
             made = real(*words)
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
             return made
 
-        networks.choose_device = chosen
+        networks.choose_device = choose_with_tf32
     try:
         yield
     finally:
-        if on:
+        if is_on:
             networks.choose_device = real
 
 
-def far(found, expected):
-    difference = np.abs(np.stack(found).astype(float) - np.stack(expected))
+def difference_stats(actual, expected):
+    difference = np.abs(np.stack(actual).astype(float) - np.stack(expected))
     return {
         "max": float(difference.max()),
         "mean": round(float(difference.mean()), 6),
@@ -164,146 +167,164 @@ def far(found, expected):
     }
 
 
-def states(card, precision):
+def encoder_state_error(context, precision):
     audio = load(COMMITTED, "audio")
-    ears = load_whisper(card.golden / "whisper", choose_device(card.device, precision))
-    found = ears.piece(audio["speech"][:480000].astype(np.float32) / 32768)
-    reference = load_whisper(card.golden / "whisper", choose_device("cpu", "fp32"))
-    plain = reference.piece(audio["speech"][:480000].astype(np.float32) / 32768)
-    return {"from_cpu_fp32": float(np.abs(found - plain).max()), "of": float(np.abs(plain).max())}
+    encoder = load_whisper(context.golden / "whisper", choose_device(context.device, precision))
+    actual = encoder.piece(audio["speech"][:480000].astype(np.float32) / 32768)
+    reference = load_whisper(context.golden / "whisper", choose_device("cpu", "fp32"))
+    expected = reference.piece(audio["speech"][:480000].astype(np.float32) / 32768)
+    return {"from_cpu_fp32": float(np.abs(actual - expected).max()), "of": float(np.abs(expected).max())}
 
 
-def speed(card):
-    if card.is_small:
-        return card_speed.output_paths(card.device, 2)
+def speed(context):
+    if context.is_small:
+        return card_speed.output_paths(context.device, 2)
     rows = []
     for precision in ("fp16", "bf16"):
         for name, options in card_speed.WAYS.items():
-            rows += card_speed.measure(card.device, precision, name, options, (4, 8, 16, 32, 64))
+            rows += card_speed.measure(context.device, precision, name, options, (4, 8, 16, 32, 64))
             torch.cuda.empty_cache()
-    rows += card_speed.measure(card.device, "fp32", "lean", {}, (8, 32))
+    rows += card_speed.measure(context.device, "fp32", "lean", {}, (8, 32))
     torch.backends.cudnn.benchmark = True
     for name in ("lean", "lean, channels last"):
         title = f"{name}, cudnn.benchmark"
-        rows += card_speed.measure(card.device, "fp16", title, card_speed.WAYS[name], (8, 32))
+        rows += card_speed.measure(context.device, "fp16", title, card_speed.WAYS[name], (8, 32))
         torch.cuda.empty_cache()
     torch.backends.cudnn.benchmark = False
-    paths = {size: card_speed.output_paths(card.device, size) for size in (8, 32)}
+    paths = {size: card_speed.output_paths(context.device, size) for size in (8, 32)}
     print("to BGR bytes, ms per frame:", paths, flush=True)
     return {"rows": rows, "output_ms": paths}
 
 
-def compiled(card):
+def compiled(context):
     rows = []
-    if not card.is_small:
+    if not context.is_small:
         for name, options in card_speed.COMPILED.items():
-            rows += card_speed.measure(card.device, "fp16", name, options, (32,))
+            rows += card_speed.measure(context.device, "fp16", name, options, (32,))
             torch.compiler.reset()
     return rows
 
 
-def inputs(count, seed=0):
+def random_inputs(count, seed=0):
     rng = np.random.default_rng(seed)
     shapes = (count, 8, 32, 32), (count, 50, 384)
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def batch(card):
+def batch(context):
     """Batch size that BatchSize selects for the frames of a chunk, and the time until it is selected."""
-    nets, made = card.networks(), {}
+    nets, made = context.networks(), {}
     nets._unet(), nets.vae()
-    most, count = (4, 12) if card.is_small else (64, 500)
-    for given in (min(most, 32), most):
-        size = BatchSize(given, 4)
+    max_frames, count = (4, 12) if context.is_small else (64, 500)
+    for frames in (min(max_frames, 32), max_frames):
+        size = BatchSize(frames, 4)
         generator = Generator(nets.device, size)
-        latents, tokens = inputs(given)
+        latents, tokens = random_inputs(frames)
         steps, done, began = [], 0, time.perf_counter()
         while done < count:
             before = time.perf_counter()
             generator.faces(nets._unet(), nets.vae(), latents, tokens)
-            done += given
-            steps.append((done, size.size, round(1000 * (time.perf_counter() - before) / given, 2)))
-            if size._is_settled and done >= 4 * given:
+            done += frames
+            steps.append((done, size.size, round(1000 * (time.perf_counter() - before) / frames, 2)))
+            if size._is_settled and done >= 4 * frames:
                 break
-        made[given] = {"size": size.size, "s": time.perf_counter() - began, "steps": steps}
-        print("batch, handed", given, made[given], flush=True)
+        made[frames] = {"size": size.size, "s": time.perf_counter() - began, "steps": steps}
+        print("batch, handed", frames, made[frames], flush=True)
     return made
 
 
-def memory(card):
+def memory(context):
     """Out of memory on the device, and memory released by the model cache."""
-    out = {"shelf": let_go(card)}
-    if card.device == "cuda":
-        out["out_of_memory"] = ends_of_memory(card)
+    out = {"shelf": measure_model_cache(context)}
+    if context.device == "cuda":
+        out["out_of_memory"] = measure_out_of_memory(context)
     print(out, flush=True)
     return out
 
 
-def let_go(card):
-    before = card.allocated()
-    tiny = card.networks(memory_bytes=1, idle_s=1.0)
-    kept = shelf(1, 1.0)
-    tiny._unet()
-    with_unet, size = card.allocated(), kept.bytes
-    tiny.vae()
-    with_vae, keys = card.allocated(), len(kept.keys)
-    until = time.monotonic() + 20
-    while kept.keys and time.monotonic() < until:
+def measure_model_cache(context):
+    before = context.allocated()
+    tiny_networks = context.networks(memory_bytes=1, idle_s=1.0)
+    cache = shelf(1, 1.0)
+    tiny_networks._unet()
+    with_unet, size = context.allocated(), cache.bytes
+    tiny_networks.vae()
+    with_vae, keys = context.allocated(), len(cache.keys)
+    deadline = time.monotonic() + 20
+    while cache.keys and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
-    found = {"before": before, "unet": with_unet, "vae in its place": with_vae, "idle": card.allocated()}
-    return {name: round(value / MB, 1) for name, value in found.items()} | {
-        "on_shelf_mb": size / MB,
+    allocated = {
+        "before": before,
+        "unet": with_unet,
+        "vae in its place": with_vae,
+        "idle": context.allocated(),
+    }
+    return {name: round(value / BYTES_PER_MB, 1) for name, value in allocated.items()} | {
+        "on_shelf_mb": size / BYTES_PER_MB,
         "keys_after_vae": keys,
     }
 
 
-def ends_of_memory(card):
-    nets = card.networks()
-    latents, tokens = inputs(40)
-    wanted = Generator(nets.device, BatchSize(5, 5)).faces(nets._unet(), nets.vae(), latents, tokens)
+def measure_out_of_memory(context):
+    nets = context.networks()
+    latents, tokens = random_inputs(40)
+    expected = Generator(nets.device, BatchSize(5, 5)).faces(nets._unet(), nets.vae(), latents, tokens)
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     base = torch.cuda.memory_reserved()
     torch.cuda.reset_peak_memory_stats()
-    big = Generator(nets.device, BatchSize(32, 32)).faces(nets._unet(), nets.vae(), latents, tokens)
+    expected_at_32 = Generator(nets.device, BatchSize(32, 32)).faces(
+        nets._unet(), nets.vae(), latents, tokens
+    )
     peak = torch.cuda.max_memory_reserved()
     torch.cuda.empty_cache()
-    out = {"base_mb": base / MB, "peak_mb_of_32": peak / MB, "32_against_5": far(big, wanted)}
+    out = {
+        "base_mb": base / BYTES_PER_MB,
+        "peak_mb_of_32": peak / BYTES_PER_MB,
+        "32_against_5": difference_stats(expected_at_32, expected),
+    }
     for share in (0.6, 0.2):
         torch.cuda.set_per_process_memory_fraction((base + share * (peak - base)) / whole)
         generator = Generator(nets.device, BatchSize(32, 32))
         faces = generator.faces(nets._unet(), nets.vae(), latents, tokens)
         torch.cuda.set_per_process_memory_fraction(1.0)
-        out[f"{share:.0%} of that"] = {"counts": str(generator.counts), "from_wanted": far(faces, wanted)}
+        out[f"{share:.0%} of that"] = {
+            "counts": str(generator.counts),
+            "from_wanted": difference_stats(faces, expected),
+        }
         torch.cuda.empty_cache()
     return out
 
 
-def finite(card):
+def finite(context):
     """Latents that overflow half precision: rendered again in float32, with the same result as float32."""
-    out, precision = {}, "bf16" if card.is_small else "fp16"
-    wide = card.networks(precision="fp32")
-    latents, tokens = inputs(4)
+    out, precision = {}, "bf16" if context.is_small else "fp16"
+    networks_fp32 = context.networks(precision="fp32")
+    latents, tokens = random_inputs(4)
     huge = latents.copy()
     huge[1] *= 1e5  # one frame of the batch
-    wanted = Generator(wide.device, BatchSize(4, 4)).faces(wide._unet(), wide.vae(), huge, tokens)
-    half = card.networks(precision=precision)
-    generator = Generator(half.device, BatchSize(4, 4))
+    expected = Generator(networks_fp32.device, BatchSize(4, 4)).faces(
+        networks_fp32._unet(), networks_fp32.vae(), huge, tokens
+    )
+    networks_half = context.networks(precision=precision)
+    generator = Generator(networks_half.device, BatchSize(4, 4))
     began = time.perf_counter()
-    found = generator.faces(half._unet(), half.vae(), huge, tokens)
+    actual = generator.faces(networks_half._unet(), networks_half.vae(), huge, tokens)
     out["retried_s"] = time.perf_counter() - began
-    out["retries"], out["from_fp32"] = generator.counts.fp32_retries, far(found, wanted)
+    out["retries"], out["from_fp32"] = generator.counts.fp32_retries, difference_stats(actual, expected)
     began = time.perf_counter()
-    generator.faces(half._unet(), half.vae(), latents, tokens)
+    generator.faces(networks_half._unet(), networks_half.vae(), latents, tokens)
     out["then_s"] = time.perf_counter() - began
-    kinds = Counter(str(p.dtype) for net in (half._unet(), half.vae()) for p in net.parameters())
+    kinds = Counter(
+        str(p.dtype) for net in (networks_half._unet(), networks_half.vae()) for p in net.parameters()
+    )
     out["dtypes_after"] = dict(kinds)
     print("finite", out, flush=True)
     return out
 
 
-class Copies(TorchDispatchMode):
+class CopyRecorder(TorchDispatchMode):
     """Records every tensor that is copied from the device to the host."""
 
     def __init__(self):
@@ -320,31 +341,31 @@ class Copies(TorchDispatchMode):
         return made
 
 
-def copies(card):
-    nets = card.networks()
+def copies(context):
+    nets = context.networks()
     generator = Generator(nets.device, BatchSize(8, 8))
-    latents, tokens = inputs(2 if card.is_small else 8)
+    latents, tokens = random_inputs(2 if context.is_small else 8)
     nets._unet(), nets.vae()
-    with Copies() as noted:
+    with CopyRecorder() as recorder:
         faces = generator.faces(nets._unet(), nets.vae(), latents, tokens)
-    made = {"noted": noted.seen, "bytes_of_the_faces": sum(face.nbytes for face in faces)}
+    made = {"noted": recorder.seen, "bytes_of_the_faces": sum(face.nbytes for face in faces)}
     print("copies", made, flush=True)
     return made
 
 
-def job(card):
+def job(context):
     """Prepare, encode audio, render and compose with the engine, as a flow does, without video encoding."""
-    source_frames, frames = (4, 8) if card.is_small else (50, 250)
-    size, face = ((320, 240), 120) if card.is_small else ((1280, 720), 300)
-    video = talking_head(card.folder / "head.mp4", source_frames / 25, size=size, face_px=face)
-    speech = long_speech(card.folder / "speech.wav", frames / 25)
+    source_frames, frames = (4, 8) if context.is_small else (50, 250)
+    size, face = ((320, 240), 120) if context.is_small else ((1280, 720), 300)
+    video = talking_head(context.folder / "head.mp4", source_frames / 25, size=size, face_px=face)
+    speech = long_speech(context.folder / "speech.wav", frames / 25)
     made = {}
     for channels_last in (False, True):
-        folder = card.folder / f"job{channels_last}"
-        engine = MuseTalkEngine(Options(), card.machine(channels_last=channels_last))
-        took, began = {}, time.perf_counter()
+        folder = context.folder / f"job{channels_last}"
+        engine = MuseTalkEngine(Options(), context.machine(channels_last=channels_last))
+        phase_s, began = {}, time.perf_counter()
 
-        def done(phase, took=took):
+        def done(phase, took=phase_s):
             nonlocal began
             took[phase], began = round(time.perf_counter() - began, 3), time.perf_counter()
 
@@ -361,38 +382,41 @@ def job(card):
         done("features and load")
         engine._networks._unet()
         done("load UNet")
-        scene, heard = Scene(avatar.load(folder / "avatar"), video, RATE), RowFile.open(folder / "heard")
-        render_chunk(scene, engine, heard, Chunk(0, 0, frames), folder / "crops")
+        scene, audio_features = (
+            Scene(avatar.load(folder / "avatar"), video, RATE),
+            RowFile.open(folder / "heard"),
+        )
+        render_chunk(scene, engine, audio_features, Chunk(0, 0, frames), folder / "crops")
         done("render, size measured meanwhile")
         chunk = Chunk(0, 0, frames)
-        render_chunk(scene, engine, heard, chunk, folder / "again")
+        render_chunk(scene, engine, audio_features, chunk, folder / "again")
         done("render")
-        inside = rendered_again(card, scene, engine, heard, frames, folder)
+        inside = profile_render(context, scene, engine, audio_features, frames, folder)
         done("render, looked into")
-        shown = sum(1 for _ in compose(scene, engine, Crops.open(folder / "again"), chunk))
+        composed_frames = sum(1 for _ in compose(scene, engine, Crops.open(folder / "again"), chunk))
         done("compose")
         name = "channels last" if channels_last else "contiguous"
         made[name] = {
-            "seconds": took,
+            "seconds": phase_s,
             "with_face": scene.avatar.manifest.with_face,
-            "shown": shown,
-            "render_fps": frames / took["render"],
-            "first_render_fps": frames / took["render, size measured meanwhile"],
-            "prepare_fps": source_frames / took["prepare"],
+            "shown": composed_frames,
+            "render_fps": frames / phase_s["render"],
+            "first_render_fps": frames / phase_s["render, size measured meanwhile"],
+            "prepare_fps": source_frames / phase_s["prepare"],
             "inside": inside,
             "counts": str(engine.counts),
-            "allocated_mb": card.allocated() / MB,
+            "allocated_mb": context.allocated() / BYTES_PER_MB,
         }
         print("job", name, made[name], flush=True)
     return made
 
 
-def rendered_again(card, scene, engine, heard, frames, folder):
+def profile_render(context, scene, engine, audio_features, frames, folder):
     """Seconds in each stage, cost of a chunk of a new length, and time in GPU kernels."""
 
     def again(count):
         with tempfile.TemporaryDirectory(dir=folder) as target:
-            render_chunk(scene, engine, heard, Chunk(0, 0, count), Path(target))
+            render_chunk(scene, engine, audio_features, Chunk(0, 0, count), Path(target))
 
     made = {}
     for name, count in (("stages", frames), ("other length", frames - 5), ("that again", frames - 5)):
@@ -402,50 +426,50 @@ def rendered_again(card, scene, engine, heard, frames, folder):
         seconds = {stage: round(value, 3) for stage, value in took.items()}
         whole = round(time.perf_counter() - began, 3)
         made[name] = {"whole": whole, "seconds": seconds, "frames, ms a frame": batches}
-    if not card.is_small:
+    if not context.is_small:
         made["computing"] = card_stages.computing(lambda: again(frames))
     return made
 
 
-def voice(card):
-    return card_voice.measure(card.device, card.folder / "voice")
+def voice(context):
+    return card_voice.measure(context.device, context.folder / "voice")
 
 
-def voice_static(card):
-    return card_voice.compiled(card.device, card.folder / "voice")
+def voice_static(context):
+    return card_voice.compiled(context.device, context.folder / "voice")
 
 
-def hearing(card):
-    return card_hearing.measure(card.device, card.folder)
+def hearing(context):
+    return card_hearing.measure(context.device, context.folder)
 
 
-def faces(card):
+def faces(context):
     """Milliseconds per call of detector, pose and parser, and of the encoder of the VAE."""
-    device, made = choose_device(card.device), {}
-    side = (90, 160) if card.is_small else (1080, 1920)
+    device, made = choose_device(context.device), {}
+    side = (90, 160) if context.is_small else (1080, 1920)
     picture = np.random.default_rng(0).integers(0, 256, (*side, 3), dtype=np.uint8)
-    detector = load_detector(card.golden / "s3fd" / "s3fd-619a316812.pth", device, 1024)
-    pose = load_pose(card.golden / "dwpose" / "dw-ll_ucoco_384.pth", device)
-    parser = load_parser(card.golden / "face-parse-bisent" / "79999_iter.pth", device)
+    detector = load_detector(context.golden / "s3fd" / "s3fd-619a316812.pth", device, 1024)
+    pose = load_pose(context.golden / "dwpose" / "dw-ll_ucoco_384.pth", device)
+    parser = load_parser(context.golden / "face-parse-bisent" / "79999_iter.pth", device)
     square = picture[: side[0], : side[0]]
     calls = {
         "detector, longest side 1024": lambda: detector._maps(detector._scaled(picture)[0]),
         "pose": lambda: pose.points(picture),
         "parser, four squares": lambda: parser.label_maps([square] * 4),
     }
-    if not card.is_small:
+    if not context.is_small:
         from musetalk_core.engines.musetalk.latents import LatentEncoder
 
         crop = picture[:256, :256]
         for channels_last in (False, True):
-            nets = card.networks(channels_last=channels_last)
+            nets = context.networks(channels_last=channels_last)
             encoder = LatentEncoder(nets.vae(), nets.device)
             for size in (4, 16):
                 made[f"encoder of {size}, channels last {channels_last}"] = 1000 * card_speed.timed(
-                    lambda encoder=encoder, size=size: encoder.encode([crop] * size), card.device
+                    lambda encoder=encoder, size=size: encoder.encode([crop] * size), context.device
                 )
     for name, call in calls.items():
-        made[name] = 1000 * card_speed.timed(call, card.device)
+        made[name] = 1000 * card_speed.timed(call, context.device)
     made = {name: round(value, 2) for name, value in made.items()}
     print("ms per call", made, flush=True)
     return made
@@ -467,37 +491,37 @@ SECTIONS = {
 }
 
 
-def main(words=()):
+def main(arguments=()):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=tuple(SECTIONS))
-    asked = parser.parse_args(words)
-    if asked.device == "cuda" and not torch.cuda.is_available():
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
         print("skipped: torch finds no GPU on this machine")
         return
-    name = torch.cuda.get_device_name() if asked.device == "cuda" else "processor"
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "processor"
     made = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0]}
     print(made, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        card = Card(asked.device, Path(folder))
-        for section in asked.only:
+        context = BenchContext(options.device, Path(folder))
+        for section in options.only:
             began = time.perf_counter()
             print(f"== {section}", flush=True)
             try:
-                made[section] = SECTIONS[section](card)
+                made[section] = SECTIONS[section](context)
             except Exception as error:  # a failure must not lose the results of the other sections
                 traceback.print_exc()
                 made[section] = {"failed": repr(error)}
             made[section + "_s"] = round(time.perf_counter() - began, 1)
             print(f"   {made[section + '_s']} s", flush=True)
-            if asked.json:
-                asked.json.write_text(json.dumps(made, indent=1))
-            if asked.device == "cuda":
+            if options.json:
+                options.json.write_text(json.dumps(made, indent=1))
+            if options.device == "cuda":
                 torch.cuda.empty_cache()
-    if any("failed" in made[section] for section in asked.only):
+    if any("failed" in made[section] for section in options.only):
         raise SystemExit(1)
 
 

@@ -38,47 +38,50 @@ def write(path, size, device):
 
 def measure(device, folder):
     sizes = ("tiny",) if device == "cpu" else ("medium", "large-v3")
-    return {size: _measured(device, folder, size) for size in sizes}
+    return {size: _measure_size(device, folder, size) for size in sizes}
 
 
-def _measured(device, folder, size):
+def _measure_size(device, folder, size):
     path, speech = folder / f"{size}.pt", folder / "speech.f32"
     write(path, size, device)
     decode_speech(SPEECH, speech)
     if device == "cuda":
         torch.cuda.empty_cache()
-    before, began = _allocated(device), time.perf_counter()
-    hearing = load_hearing(path, size, choose_device(device))
-    made = {"load_s": time.perf_counter() - began, "half": hearing.half}
-    heard = Spectrogram(PcmFile(speech), hearing.net.dims.n_mels)
-    window = ready(heard.window(0, min(3000, heard.frames)), hearing)
+    before, began = _allocated_bytes(device), time.perf_counter()
+    loaded = load_hearing(path, size, choose_device(device))
+    made = {"load_s": time.perf_counter() - began, "half": loaded.half}
+    spectrogram = Spectrogram(PcmFile(speech), loaded.net.dims.n_mels)
+    window = ready(spectrogram.window(0, min(3000, spectrogram.frames)), loaded)
     for name in ("as loaded", "as the library has it")[: 1 if device == "cpu" else 2]:
         if name != "as loaded":
-            hearing.net.float()
-        made[name] = {"weights_mb": (_allocated(device) - before) / 1e6, **_window(device, hearing, window)}
+            loaded.net.float()
+        made[name] = {
+            "weights_mb": (_allocated_bytes(device) - before) / 1e6,
+            **_measure_window(device, loaded, window),
+        }
         made[name]["peak_mb"] -= before / 1e6
         print("hearing", size, name, made[name], flush=True)
     return made
 
 
 @torch.inference_mode()
-def _window(device, hearing, window):
-    decoder, made = Decoder(hearing, "en", Options()), {}
+def _measure_window(device, loaded, window):
+    decoder, made = Decoder(loaded, "en", Options()), {}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    made["very_first_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.0))[1]
-    made["encoder_ms"] = 1000 * card_speed.timed(lambda: hearing.net.embed_audio(window[None]), device)
-    result, made["first_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.0))
+    made["very_first_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.0))[1]
+    made["encoder_ms"] = 1000 * card_speed.timed(lambda: loaded.net.embed_audio(window[None]), device)
+    result, made["first_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.0))
     made["tokens"], made["numbers"] = len(result.tokens), [result.avg_logprob, result.no_speech_prob]
     if device == "cuda":
-        made["later_try_s"] = _timed(device, lambda: decoder._tried(window, [], 0.2))[1]
+        made["later_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.2))[1]
     line = {"seek": 0, "start": 0.0, "end": 30.0, "tokens": result.tokens}
 
-    def words():
+    def add_words():
         segments = [dict(line)]
         add_word_timestamps(
             segments=segments,
-            model=hearing.net,
+            model=loaded.net,
             tokenizer=decoder.tokenizer,
             mel=window,
             num_frames=3000,
@@ -86,13 +89,13 @@ def _window(device, hearing, window):
         )
         return segments
 
-    words()
-    made["words_s"] = _timed(device, words)[1]
+    add_words()
+    made["words_s"] = _run_timed(device, add_words)[1]
     made["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else 0
     return made
 
 
-def _timed(device, work):
+def _run_timed(device, work):
     card_speed.stop(device)
     began = time.perf_counter()
     made = work()
@@ -100,6 +103,6 @@ def _timed(device, work):
     return made, round(time.perf_counter() - began, 3)
 
 
-def _allocated(device):
+def _allocated_bytes(device):
     card_speed.stop(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0

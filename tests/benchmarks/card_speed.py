@@ -9,28 +9,28 @@ from torch import nn
 from musetalk_core.nets.lean import LeanUNet, fold_doubling
 
 SCALE = 0.18215
-TIMED_S, LEAST_CALLS = 0.25, 3
+MIN_TIMED_S, MIN_CALLS = 0.25, 3
 
 
-def stop(device):
+def synchronize(device):
     if device == "cuda":
         torch.cuda.synchronize()
 
 
-def timed(call, device):
+def seconds_per_call(call, device):
     """Return the mean seconds per call, after two warm-up calls in which kernels are chosen."""
     for _ in range(2):
         call()
-    stop(device)
+    synchronize(device)
     began, calls = time.perf_counter(), 0
-    while calls < LEAST_CALLS or time.perf_counter() - began < TIMED_S:
+    while calls < MIN_CALLS or time.perf_counter() - began < MIN_TIMED_S:
         call()
-        stop(device)
+        synchronize(device)
         calls += 1
     return (time.perf_counter() - began) / calls
 
 
-class Way:
+class NetworkVariant:
     """One variant of running UNet and decoder: (B, 8, 32, 32), (B, 50, 384) -> (B, 3, 256, 256)."""
 
     def __init__(self, device, dtype, lean=True, doubling=False, channels_last=False, compiled=False):
@@ -63,14 +63,14 @@ class Way:
         return self.unet(sample, context)
 
 
-WAYS = {
+VARIANTS = {
     "plain diffusers": {"lean": False},
     "lean": {},
     "lean, channels last": {"channels_last": True},
     "lean, doubling": {"doubling": True},
     "lean, channels last, doubling": {"channels_last": True, "doubling": True},
 }
-COMPILED = {
+COMPILED_VARIANTS = {
     "lean, compiled": {"compiled": True},
     "lean, channels last, compiled": {"compiled": True, "channels_last": True},
 }
@@ -79,9 +79,9 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 def measure(device, precision, name, options, sizes):
     """Return one row per batch size: milliseconds per frame, and peak memory in excess of the weights."""
-    way, rows = Way(device, DTYPES[precision], **options), []
+    variant, rows = NetworkVariant(device, DTYPES[precision], **options), []
     for size in sizes:
-        row = _row(way, device, precision, size)
+        row = _measure_batch_size(variant, device, precision, size)
         print(
             f"{name:32} {precision} x{size:<3} {row['ms']:8.2f} ms per frame (UNet {row['unet_ms']:6.2f}), "
             f"peak {row['peak_mb']:6.0f} MB, first call {row['first_s']:5.1f} s",
@@ -91,7 +91,7 @@ def measure(device, precision, name, options, sizes):
     return rows
 
 
-def _row(way, device, precision, size):
+def _measure_batch_size(variant, device, precision, size):
     sample = torch.randn(size, 8, 32, 32, device=device, dtype=DTYPES[precision])
     context = torch.randn(size, 50, 384, device=device, dtype=DTYPES[precision])
     before = 0
@@ -100,22 +100,22 @@ def _row(way, device, precision, size):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     began = time.perf_counter()
-    way(sample, context)
-    stop(device)
+    variant(sample, context)
+    synchronize(device)
     first = time.perf_counter() - began
-    whole = timed(lambda: way(sample, context), device)
-    network = timed(lambda: way.predicted(sample, context), device)
+    total_s = seconds_per_call(lambda: variant(sample, context), device)
+    unet_s = seconds_per_call(lambda: variant.predicted(sample, context), device)
     peak = torch.cuda.max_memory_allocated() - before if device == "cuda" else 0
     return {
         "batch": size,
-        "ms": 1000 * whole / size,
-        "unet_ms": 1000 * network / size,
+        "ms": 1000 * total_s / size,
+        "unet_ms": 1000 * unet_s / size,
         "peak_mb": peak / 1e6,
         "first_s": first,
     }
 
 
-def output_paths(device, size):
+def measure_output_paths(device, size):
     """Return milliseconds per frame from a float16 batch to BGR bytes: the original's way and ours."""
     images = torch.randn(size, 3, 256, 256, device=device, dtype=DTYPES["fp16"])
 
@@ -128,4 +128,7 @@ def output_paths(device, size):
         shown = (images.float() / 2 + 0.5).clamp(0, 1).mul_(255).round_().to(torch.uint8)
         return shown.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    return {name: 1000 * timed(call, device) / size for name, call in (("plain", plain), ("ours", ours))}
+    return {
+        name: 1000 * seconds_per_call(call, device) / size
+        for name, call in (("plain", plain), ("ours", ours))
+    }

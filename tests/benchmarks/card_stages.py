@@ -31,25 +31,27 @@ STAGES = {
 
 
 @contextmanager
-def stages():
+def profile_stages():
     """Yield a dict with the seconds of each stage and a list with (frames, ms per frame) of each batch."""
-    took, batches = defaultdict(float), []
+    stage_s, batches = defaultdict(float), []
     with ExitStack() as stack:
         for name, (where, what) in STAGES.items():
-            stack.enter_context(mock.patch.object(where, what, _timed(getattr(where, what), took, name)))
-        part = Generator._part
+            stack.enter_context(
+                mock.patch.object(where, what, _wrap_timed(getattr(where, what), stage_s, name))
+            )
+        render_part = Generator._part
 
-        def noted(self, nets, latents, tokens):
+        def timed_part(self, nets, latents, tokens):
             began = time.perf_counter()
-            made = part(self, nets, latents, tokens)
+            made = render_part(self, nets, latents, tokens)
             batches.append((len(latents), round(1000 * (time.perf_counter() - began) / len(latents), 2)))
             return made
 
-        stack.enter_context(mock.patch.object(Generator, "_part", noted))
-        yield took, batches
+        stack.enter_context(mock.patch.object(Generator, "_part", timed_part))
+        yield stage_s, batches
 
 
-def _timed(call, took, name):
+def _wrap_timed(call, took, name):
     def timed(*args, **kwargs):
         began = time.perf_counter()
         try:
@@ -60,17 +62,22 @@ def _timed(call, took, name):
     return timed
 
 
-def computing(work):
+def profile_kernels(work):
     """Run a function and return its wall time, the time in GPU kernels, and the 10 slowest kernels."""
     from torch.profiler import ProfilerActivity, profile
 
     began = time.perf_counter()
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         work()
         torch.cuda.synchronize()
         wall = time.perf_counter() - began
-    rows = sorted(seen.key_averages(), key=lambda row: -row.self_device_time_total)
+    rows = sorted(profiler.key_averages(), key=lambda row: -row.self_device_time_total)
     kernels = sum(row.self_device_time_total for row in rows) / 1e6
-    most = [(row.key[:70], row.count, round(row.self_device_time_total / 1000, 1)) for row in rows[:10]]
-    launched = sum(row.count for row in rows)
-    return {"wall_s": round(wall, 3), "kernels_s": round(kernels, 3), "events": launched, "most_ms": most}
+    slowest = [(row.key[:70], row.count, round(row.self_device_time_total / 1000, 1)) for row in rows[:10]]
+    event_count = sum(row.count for row in rows)
+    return {
+        "wall_s": round(wall, 3),
+        "kernels_s": round(kernels, 3),
+        "events": event_count,
+        "most_ms": slowest,
+    }

@@ -13,14 +13,14 @@ from musetalk_core.machine import Machine
 from musetalk_core.weights.layout import Layout
 
 TEXT = "This sentence is about as long as the sentences are that people send to a voice like this one."
-TURN_S = 10
+CONTEXT_S = 10
 
 
-class Stopped(Exception):
+class GenerationCanceled(Exception):
     """Raised to cancel a generation, as in a canceled job."""
 
 
-def write(folder, device):
+def write_full_size_model(folder, device):
     """Write a model of the published size (the defaults of the config class) in float32, as published."""
     from transformers import CsmConfig, CsmForConditionalGeneration
 
@@ -38,45 +38,45 @@ def measure(device, folder):
     if device == "cpu":
         write_csm(folder)
     else:
-        write(folder, device)
+        write_full_size_model(folder, device)
         torch.cuda.empty_cache()
     precisions = ("auto",) if device == "cpu" else ("auto", "fp16")
-    return {precision: _measured(device, folder, precision) for precision in precisions}
+    return {precision: _measure_precision(device, folder, precision) for precision in precisions}
 
 
-def _measured(device, folder, precision):
+def _measure_precision(device, folder, precision):
     machine = Machine(Layout(folder, folder / "hashes.json"), device=device, precision=precision)
-    before, began = _allocated(device), time.perf_counter()
+    before, began = _allocated_bytes(device), time.perf_counter()
     voice = csm(machine)
     card_speed.stop(device)
     made = {"load_s": time.perf_counter() - began, "name": voice._device.name}
-    made["weights_mb"] = (_allocated(device) - before) / 1e6
+    made["weights_mb"] = (_allocated_bytes(device) - before) / 1e6
     made["parameters_millions"] = sum(p.numel() for p in voice.model.parameters()) / 1e6
-    tone = np.sin(np.arange(TURN_S * 24_000) / 20).astype(np.float32) * 0.3
+    tone = np.sin(np.arange(CONTEXT_S * 24_000) / 20).astype(np.float32) * 0.3
     frames = 25 if device == "cpu" else 125
     for name, context in (("alone", []), ("after 10 s of its voice", [Turn(TEXT, tone)])):
-        made[name] = _said(voice, context, frames, device)
+        made[name] = _measure_generation(voice, context, frames, device)
         made[name]["peak_mb"] -= before / 1e6
         print("voice", precision, name, made[name], flush=True)
-    made["stopped"] = _stopped(voice, frames, device)
+    made["stopped"] = _measure_cancellation(voice, frames, device)
     if device == "cuda" and precision == "auto":
         made["computing, 25 frames"] = card_stages.computing(lambda: voice.say(TEXT, [], 25, Sampling(), 1))
     print("voice", precision, made, flush=True)
     return made
 
 
-def _said(voice, context, frames, device):
-    kept = voice.fitting(context, TEXT, frames) if device == "cuda" else []
+def _measure_generation(voice, context, frames, device):
+    kept_turns = voice.fitting(context, TEXT, frames) if device == "cuda" else []
     times = []
     for seed in (1, 2):
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ticks, began = [], time.perf_counter()
-        spoken = voice.say(
-            TEXT, kept, frames, Sampling(), seed, lambda _, t=ticks: t.append(time.perf_counter())
+        generation = voice.say(
+            TEXT, kept_turns, frames, Sampling(), seed, lambda _, t=ticks: t.append(time.perf_counter())
         )
         times.append(time.perf_counter() - began)
-    seconds = len(spoken.samples) / 24_000
+    seconds = len(generation.samples) / 24_000
     return {
         "first_s": times[0],
         "s": times[1],
@@ -85,52 +85,57 @@ def _said(voice, context, frames, device):
         "until_first_frame_s": ticks[0] - began if ticks else None,
         "codec_s": began + times[1] - ticks[-1] if ticks else None,
         "ms_a_frame": 1000 * (ticks[-1] - ticks[0]) / max(1, len(ticks) - 1) if ticks else None,
-        "ended": spoken.ended,
-        "finite": bool(np.isfinite(spoken.samples).all()),
+        "ended": generation.ended,
+        "finite": bool(np.isfinite(generation.samples).all()),
         "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else 0,
     }
 
 
-def _stopped(voice, frames, device):
+def _measure_cancellation(voice, frames, device):
     """Cancel at the tenth frame; return the time to stop, leaked memory, and the next result's error."""
-    wanted = voice.say(TEXT, [], 20, Sampling(), 5).samples
-    before, raised = _allocated(device), []
+    expected = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    before, raised = _allocated_bytes(device), []
 
     def stop(count):
         if count == min(10, frames // 4):
             raised.append(time.perf_counter())
-            raise Stopped
+            raise GenerationCanceled
 
     try:
         voice.say(TEXT, [], frames, Sampling(), 5, stop)
-    except Stopped:
+    except GenerationCanceled:
         took = time.perf_counter() - raised[0]
     else:
         return "it ended before the tenth frame"
-    again = voice.say(TEXT, [], 20, Sampling(), 5).samples
-    same = again.shape == wanted.shape and float(np.abs(again - wanted).max(initial=0))
-    left = (_allocated(device) - before) / 1e6
-    return {"s": took, "left_mb": left, "next_differs_by": same, "of": float(np.abs(wanted).max(initial=0))}
+    repeated = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    difference = repeated.shape == expected.shape and float(np.abs(repeated - expected).max(initial=0))
+    left_mb = (_allocated_bytes(device) - before) / 1e6
+    return {
+        "s": took,
+        "left_mb": left_mb,
+        "next_differs_by": difference,
+        "of": float(np.abs(expected).max(initial=0)),
+    }
 
 
-def _allocated(device):
+def _allocated_bytes(device):
     card_speed.stop(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
-def compiled(device, folder):
+def measure_static_caches(device, folder):
     """Measure with static caches, for which transformers compiles both decoders (takes minutes)."""
     if device == "cpu":
         return "only on a GPU"
     if not (folder / "csm-1b").is_dir():
-        write(folder, device)
+        write_full_size_model(folder, device)
     voice = csm(Machine(Layout(folder, folder / "hashes.json"), device=device))
     for model in (voice.model, voice.model.depth_decoder):
         model.generation_config.cache_implementation = "static"
     made = {}
     for name, frames in (("first", 125), ("same length", 125), ("other length", 60)):
         began = time.perf_counter()
-        spoken = voice.say(TEXT, [], frames, Sampling(), 1)
-        made[name] = {"s": time.perf_counter() - began, "of_sound_s": len(spoken.samples) / 24_000}
+        generation = voice.say(TEXT, [], frames, Sampling(), 1)
+        made[name] = {"s": time.perf_counter() - began, "of_sound_s": len(generation.samples) / 24_000}
         print("voice, static caches", name, made[name], flush=True)
     return made

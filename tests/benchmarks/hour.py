@@ -9,7 +9,7 @@ from media import long_speech, talking_head
 from speed import job
 
 
-def looped(clip, times, target):
+def loop_clip(clip, times, target):
     """Repeat a clip without encoding it again."""
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(),
@@ -37,7 +37,7 @@ def measure(folder, minutes):
         talking_head(clip, 60, size=(640, 360), face_px=150)
     # 0.1 s below the limit of one hour
     seconds = minutes * 60 - 0.1
-    home, video = folder / f"home{minutes}", looped(clip, minutes, folder / f"{minutes}.mp4")
+    home, video = folder / f"home{minutes}", loop_clip(clip, minutes, folder / f"{minutes}.mp4")
     made = job(home, video, long_speech(folder / f"{minutes}.wav", seconds), "fake")
     return made["rss_mb"], avatar_bytes(home) / made["source_frames"], made["timings"]
 

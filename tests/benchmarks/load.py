@@ -17,8 +17,8 @@ import httpx
 from media import long_speech, talking_head
 from status import BURST, PACE, READERS, Reader, as_fast_as_it_goes, at_a_pace
 
-WATCHED = 20
-FINISHED_S = 900
+WATCHED_JOBS = 20
+MAX_WAIT_S = 900
 
 
 def free_port():
@@ -39,14 +39,14 @@ def stack(home):
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(lambda: httpx.get(f"{url}/readyz", trust_env=False, timeout=10).is_success, 180)
+        _wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False, timeout=10).is_success, 180)
         yield url, f"http://127.0.0.1:{prefect}/api"
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
 
 
-def _wait(ready, limit_s):
+def _wait_until(ready, limit_s):
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         with contextlib.suppress(httpx.HTTPError):
@@ -56,12 +56,12 @@ def _wait(ready, limit_s):
     raise TimeoutError("the stack did not become ready")
 
 
-async def uploaded(client, url, path):
+async def upload_asset(client, url, path):
     answer = await client.post(f"{url}/v1/assets", files={"file": (path.name, path.read_bytes())})
     return answer.raise_for_status().json()["uri"]
 
 
-async def submitted(client, url, job):
+async def submit_burst(client, url, job):
     """Submit the burst with 8 concurrent requests; return the ids and the seconds taken."""
     began, limit = time.monotonic(), asyncio.Semaphore(READERS)
 
@@ -74,26 +74,26 @@ async def submitted(client, url, job):
     return made, time.monotonic() - began
 
 
-async def statuses(client, url):
+async def read_statuses(client, url):
     """Return the status of every job by id."""
-    found, cursor = {}, None
+    by_id, cursor = {}, None
     while True:
         query = {"tag": "load", "limit": 200} | ({"cursor": cursor} if cursor else {})
         page = (await client.get(f"{url}/v1/jobs", params=query)).raise_for_status().json()
-        found |= {job["id"]: job["status"] for job in page["jobs"]}
+        by_id |= {job["id"]: job["status"] for job in page["jobs"]}
         if (cursor := page["next_cursor"]) is None:
-            return found
+            return by_id
 
 
-async def ended(client, url):
+async def wait_until_ended(client, url):
     """Wait until all jobs have ended; return their statuses."""
-    end = time.monotonic() + FINISHED_S
+    end = time.monotonic() + MAX_WAIT_S
     while time.monotonic() < end:
-        found = await statuses(client, url)
-        if not {"queued", "scheduled", "running"} & set(found.values()):
+        by_id = await read_statuses(client, url)
+        if not {"queued", "scheduled", "running"} & set(by_id.values()):
             break
         await asyncio.sleep(2)
-    return found
+    return by_id
 
 
 async def measure(url, prefect, folder):
@@ -106,23 +106,30 @@ async def measure(url, prefect, folder):
     limits = httpx.Limits(max_connections=64)
     async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
         job = {
-            "video": await uploaded(client, url, clip),
-            "audio": await uploaded(client, url, speech),
+            "video": await upload_asset(client, url, clip),
+            "audio": await upload_asset(client, url, speech),
             "engine": "fake",
             "control": {"tags": ["load"]},
         }
-        made, seconds = await submitted(client, url, job)
+        job_ids, seconds = await submit_burst(client, url, job)
         with temporary_settings({PREFECT_API_URL: prefect}):
             runs, through_the_api = PrefectRuns(), Reader(url)
-            ids = [UUID(one) for one in made[-WATCHED:]]  # the last ones: jobs still run while they are read
-            direct = await as_fast_as_it_goes(runs._read, ids)
-            cached = await as_fast_as_it_goes(through_the_api, ids)
-            took = await at_a_pace(through_the_api, ids)
-            left = (await statuses(client, url)).values()
+            ids = [
+                UUID(one) for one in job_ids[-WATCHED_JOBS:]
+            ]  # the last ones: jobs still run while they are read
+            prefect_rate = await as_fast_as_it_goes(runs._read, ids)
+            api_rate = await as_fast_as_it_goes(through_the_api, ids)
+            latencies_ms = await at_a_pace(through_the_api, ids)
+            remaining = (await read_statuses(client, url)).values()
             await runs.close()
-        working = sum(status in {"queued", "running"} for status in left)
-        found = await ended(client, url)
-    return seconds, (direct, cached, took), working, [found.get(one, "lost") for one in made]
+        working = sum(status in {"queued", "running"} for status in remaining)
+        final_statuses = await wait_until_ended(client, url)
+    return (
+        seconds,
+        (prefect_rate, api_rate, latencies_ms),
+        working,
+        [final_statuses.get(one, "lost") for one in job_ids],
+    )
 
 
 def main():
@@ -131,15 +138,19 @@ def main():
         home.mkdir()
         began = time.monotonic()
         with stack(home) as (url, prefect):
-            made_in, (direct, cached, took), working, ends = asyncio.run(measure(url, prefect, Path(name)))
-    good, whole = sum(status == "succeeded" for status in ends), time.monotonic() - began
-    print(f"{len(ends)} jobs submitted in {made_in:.1f} s; {good} succeeded, {whole:.0f} s in all")
-    rates = f"{direct:.0f} reads/s from Prefect, {cached:.0f} through the API"
-    print(f"{WATCHED} jobs: {rates}: {cached / direct:.1f}x (bar: 10)")
-    p50, p99 = statistics.median(took), took[int(0.99 * len(took))]
+            submit_s, (prefect_rate, api_rate, latencies_ms), working, final_statuses = asyncio.run(
+                measure(url, prefect, Path(name))
+            )
+    succeeded, total_s = sum(status == "succeeded" for status in final_statuses), time.monotonic() - began
+    print(
+        f"{len(final_statuses)} jobs submitted in {submit_s:.1f} s; {succeeded} succeeded, {total_s:.0f} s in all"
+    )
+    rates = f"{prefect_rate:.0f} reads/s from Prefect, {api_rate:.0f} through the API"
+    print(f"{WATCHED_JOBS} jobs: {rates}: {api_rate / prefect_rate:.1f}x (bar: 10)")
+    p50, p99 = statistics.median(latencies_ms), latencies_ms[int(0.99 * len(latencies_ms))]
     print(f"at {PACE} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
     print(f"{working} jobs were queued or running after the reads")
-    return cached / direct, good, working
+    return api_rate / prefect_rate, succeeded, working
 
 
 if __name__ == "__main__":

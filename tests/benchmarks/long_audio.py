@@ -44,13 +44,15 @@ def main(folder, minutes=10):
     prepare.prepare(prepare.Request(video, "0" * 64), engine, folder / "avatar")
     decode_speech(long_speech(folder / "speech.wav", 60 * minutes), folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
-    work = plan(samples.count, RATE, 10)
-    heard = write_rows(folder / "heard", engine.encode_speech(samples, work.frames, RATE, None))
+    render_plan = plan(samples.count, RATE, 10)
+    audio_features = write_rows(
+        folder / "heard", engine.encode_speech(samples, render_plan.frames, RATE, None)
+    )
     scene, masks, seconds, memory = Scene(avatar.load(folder / "avatar"), video, RATE), MaskCache(), [], []
-    for chunk in work.chunks:
+    for chunk in render_plan.chunks:
         crops, began = folder / f"crops{chunk.number}", time.monotonic()
         crops.mkdir()
-        render_chunk(scene, engine, RowFile.open(heard.folder), chunk, crops)
+        render_chunk(scene, engine, RowFile.open(audio_features.folder), chunk, crops)
         with VideoEncoder(folder / "clip.out.mp4", 640, 360, RATE, crf=18, preset="veryfast") as encoder:
             for picture in compose(scene, engine, Crops.open(crops), chunk, masks=masks):
                 encoder.write(picture)
@@ -60,11 +62,13 @@ def main(folder, minutes=10):
         seconds.append((time.monotonic() - began) / (chunk.stop - chunk.start))
         memory.append(tree_mb(os.getpid()))
     third = len(seconds) // 3
-    grown = max(memory[-third:]) - max(memory[:third])
-    slower = statistics.median(seconds[-third:]) / statistics.median(seconds[:third])
-    print(f"{work.frames} frames, {1000 * statistics.median(seconds):.0f} ms each; masks made: {masks.made}")
-    print(f"last third against first: {grown:+.0f} MB (bar: 150), {slower:.2f} of the time (bar: 1.25)")
-    return {"grown_mb": grown, "slower": slower}
+    growth_mb = max(memory[-third:]) - max(memory[:third])
+    slowdown = statistics.median(seconds[-third:]) / statistics.median(seconds[:third])
+    print(
+        f"{render_plan.frames} frames, {1000 * statistics.median(seconds):.0f} ms each; masks made: {masks.made}"
+    )
+    print(f"last third against first: {growth_mb:+.0f} MB (bar: 150), {slowdown:.2f} of the time (bar: 1.25)")
+    return {"grown_mb": growth_mb, "slower": slowdown}
 
 
 if __name__ == "__main__":

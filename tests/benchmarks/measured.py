@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 
-def measured(script, *arguments):
+def run_measured(script, *arguments):
     """Run a script that prints JSON; return it with `tree_mb` added, the peak memory of its process tree."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        peak, done = [0.0], threading.Event()
-        watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
+        peak, is_done = [0.0], threading.Event()
+        watcher = threading.Thread(target=_watch, args=(process.pid, peak, is_done))
         watcher.start()
         printed, _ = process.communicate()
-        done.set()
+        is_done.set()
         watcher.join()
     if process.returncode:
         raise SystemExit(f"{command} failed with {process.returncode}")
@@ -26,11 +26,11 @@ def measured(script, *arguments):
 
 def _watch(pid, peak, done):
     while not done.is_set():
-        peak[0] = max(peak[0], tree_mb(pid))
+        peak[0] = max(peak[0], process_tree_mb(pid))
         time.sleep(0.1)
 
 
-def tree_mb(pid):
+def process_tree_mb(pid):
     """Return the resident memory in MB of a process and its descendants; shared pages count for each."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -39,12 +39,12 @@ def tree_mb(pid):
         except OSError:
             continue
         parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    total, waiting = 0.0, [pid]
-    while waiting:
-        one = waiting.pop()
-        waiting += parents.get(one, [])
+    total, pending = 0.0, [pid]
+    while pending:
+        process_id = pending.pop()
+        pending += parents.get(process_id, [])
         try:
-            total += int(Path("/proc", str(one), "statm").read_text().split()[1])
+            total += int(Path("/proc", str(process_id), "statm").read_text().split()[1])
         except OSError:
             continue
     return total * os.sysconf("SC_PAGE_SIZE") / 1e6

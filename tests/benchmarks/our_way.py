@@ -30,19 +30,19 @@ from musetalk_core.weights.layout import Layout
 RATE = Fraction(25)
 
 
-class Stubbed(MuseTalkEngine):
+class StubbedEngine(MuseTalkEngine):
     """The MuseTalk engine with stub faces instead of its networks."""
 
-    def render(self, faces, conditioning, features):
+    def render(self, faces, conditioning, audio_features):
         """Read the conditioning, as the engine does, and return stub faces."""
         for face in faces:
             conditioning.plates.read(face.index)
         return [stub_face(face.index) for face in faces]
 
 
-def engine(models, folder):
+def create_engine(models, folder):
     options = Options(mask_mode="raw")
-    return Stubbed(
+    return StubbedEngine(
         options, Machine(Layout(Path(models), folder / "ledger.json"), device="cpu", landmarks="mesh")
     )
 
@@ -51,26 +51,26 @@ def prepare_clip(models, video, folder):
     folder.mkdir(parents=True)
     target = folder / "avatar"
     target.mkdir()
-    prepare.prepare(prepare.Request(video, "0" * 64), engine(models, folder), target)
+    prepare.prepare(prepare.Request(video, "0" * 64), create_engine(models, folder), target)
     made = avatar.load(target)
     video.with_suffix(".boxes.json").write_text(json.dumps(made.boxes.tolist()))
     print(json.dumps({"frames": made.manifest.frames}))
 
 
 def render(models, video, audio, folder, frames):
-    work = engine(models, folder)
+    stubbed_engine = create_engine(models, folder)
     scene = Scene(avatar.load(folder / "avatar"), video, RATE)
     write_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
-    heard, masks, clips = RowFile.open(folder), MaskCache(), []
+    audio_features, masks, clips = RowFile.open(folder), MaskCache(), []
     began = time.monotonic()
     for chunk in plan(frames * 640, RATE, 10).chunks:
         crops = folder / f"crops{chunk.number}"
         crops.mkdir()
-        render_chunk(scene, work, heard, chunk, crops)
+        render_chunk(scene, stubbed_engine, audio_features, chunk, crops)
         clips.append(folder / f"clip{chunk.number}.mp4")
         size = scene.avatar.manifest.width, scene.avatar.manifest.height
         with VideoEncoder(clips[-1], *size, RATE, crf=18, preset="fast") as encoder:
-            for picture in compose(scene, work, Crops.open(crops), chunk, masks=masks):
+            for picture in compose(scene, stubbed_engine, Crops.open(crops), chunk, masks=masks):
                 encoder.write(picture)
     encode_sound(audio, folder / "sound.m4a")
     join(clips, folder / "sound.m4a", folder / "ours.mp4", rate=RATE)

@@ -31,7 +31,7 @@ def main(models, video, audio, folder, frames, ffmpeg):
     parser = load_parser(Path(models) / "face-parse-bisent" / "79999_iter.pth", choose_device("cpu"))
     (folder / "in").mkdir(parents=True)
     (folder / "out").mkdir()
-    run(ffmpeg, "-v", "fatal", "-i", video, "-start_number", "0", folder / "in" / "%08d.png")
+    run_command(ffmpeg, "-v", "fatal", "-i", video, "-start_number", "0", folder / "in" / "%08d.png")
     pictures = [cv2.imread(str(path)) for path in sorted((folder / "in").glob("*.png"))]
     boxes = boxes_of(Path(video), len(pictures))
     began = time.monotonic()
@@ -40,11 +40,11 @@ def main(models, video, audio, folder, frames, ffmpeg):
         x1, y1, x2, y2 = boxes[source]
         frame = copy.deepcopy(pictures[source])
         face = cv2.resize(stub_face(number), (x2 - x1, y2 - y1))
-        out = blended(parser, frame, face, (x1, y1, x2, y2))
+        out = blend_face(parser, frame, face, (x1, y1, x2, y2))
         cv2.imwrite(str(folder / "out" / f"{number:08d}.png"), out)
     silent, final = folder / "silent.mp4", folder / "final.mp4"
     pattern = folder / "out" / "%08d.png"
-    run(
+    run_command(
         ffmpeg,
         "-y",
         "-v",
@@ -63,33 +63,33 @@ def main(models, video, audio, folder, frames, ffmpeg):
         "18",
         silent,
     )
-    run(ffmpeg, "-y", "-v", "error", "-i", audio, "-i", silent, final)
+    run_command(ffmpeg, "-y", "-v", "error", "-i", audio, "-i", silent, final)
     print(json.dumps({"seconds": time.monotonic() - began, "frames": int(frames)}))
 
 
-def blended(parser, frame, face, box):
+def blend_face(parser, frame, face, box):
     """Blend a face into one frame; mask and parsing are computed for each frame."""
     x, y, x1, y1 = box
     cx, cy, half = (x + x1) // 2, (y + y1) // 2, int(max(x1 - x, y1 - y) // 2 * 1.5)
     square = cx - half, cy - half, cx + half, cy + half
     body = Pillow.fromarray(frame[:, :, ::-1])
-    large = body.crop(square)
-    labels = parser.label_maps([np.asarray(large)[:, :, ::-1].copy()])[0]
+    surroundings = body.crop(square)
+    labels = parser.label_maps([np.asarray(surroundings)[:, :, ::-1].copy()])[0]
     mask = np.isin(labels, (1, 11, 12, 13)).astype(np.uint8) * 255
-    seen = Pillow.fromarray(mask).resize(large.size)
-    inside = seen.crop((x - square[0], y - square[1], x1 - square[0], y1 - square[1]))
-    shown = Pillow.new("L", large.size, 0)
-    shown.paste(inside, (x - square[0], y - square[1]))
-    array = np.asarray(shown).copy()
+    face_mask = Pillow.fromarray(mask).resize(surroundings.size)
+    inner_mask = face_mask.crop((x - square[0], y - square[1], x1 - square[0], y1 - square[1]))
+    full_mask = Pillow.new("L", surroundings.size, 0)
+    full_mask.paste(inner_mask, (x - square[0], y - square[1]))
+    array = np.asarray(full_mask).copy()
     array[: int(array.shape[0] * 0.5)] = 0
-    blur = int(0.05 * large.size[0] // 2 * 2) + 1
+    blur = int(0.05 * surroundings.size[0] // 2 * 2) + 1
     array = cv2.GaussianBlur(array, (blur, blur), 0)
-    large.paste(Pillow.fromarray(face[:, :, ::-1]), (x - square[0], y - square[1]))
-    body.paste(large, square[:2], Pillow.fromarray(array))
+    surroundings.paste(Pillow.fromarray(face[:, :, ::-1]), (x - square[0], y - square[1]))
+    body.paste(surroundings, square[:2], Pillow.fromarray(array))
     return np.asarray(body)[:, :, ::-1]
 
 
-def run(*command):
+def run_command(*command):
     subprocess.run([str(part) for part in command], check=True, stdin=subprocess.DEVNULL)
 
 

@@ -31,11 +31,11 @@ def main(models, video, audio, folder, frames):
         landmarks="dwpose",
         batch=4,
     )
-    engine, began, took = MuseTalkEngine(Options(), machine), time.monotonic(), {}
+    engine, began, phase_s = MuseTalkEngine(Options(), machine), time.monotonic(), {}
 
     def done(phase):
         nonlocal began
-        took[phase], began = round(time.monotonic() - began, 2), time.monotonic()
+        phase_s[phase], began = round(time.monotonic() - began, 2), time.monotonic()
 
     for name in ("avatar", "heard", "crops"):
         (folder / name).mkdir(parents=True)
@@ -47,15 +47,15 @@ def main(models, video, audio, folder, frames):
     scene = Scene(avatar.load(folder / "avatar"), video, RATE)
     render_chunk(scene, engine, RowFile.open(folder / "heard"), Chunk(0, 0, frames), folder / "crops")
     done("render")
-    loaded = shelf(machine.memory_bytes, machine.idle_s)
+    cache = shelf(machine.memory_bytes, machine.idle_s)
     print(
         json.dumps(
             {
-                "seconds": took,
+                "seconds": phase_s,
                 "with_face": scene.avatar.manifest.with_face,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "left_on_the_shelf": [key[0] for key in loaded.keys],
-                "loads": sorted(loaded.loads.values()),
+                "left_on_the_shelf": [key[0] for key in cache.keys],
+                "loads": sorted(cache.loads.values()),
             }
         )
     )

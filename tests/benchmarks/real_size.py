@@ -14,7 +14,7 @@ from real_weights import unet, vae
 from musetalk_core.nets.lean import LeanUNet, fold_doubling
 
 
-class Plain:
+class PlainNetworks:
     """UNet and VAE called as the original program calls them."""
 
     name = "plain diffusers"
@@ -27,7 +27,7 @@ class Plain:
         return self.vae.decode(predicted / 0.18215).sample
 
 
-class Lean:
+class FoldedNetworks:
     """The folded UNet and the decoder with any combination of the options."""
 
     def __init__(self, doubling=False, singly=False, channels_last=False, compiled=False):
@@ -58,34 +58,34 @@ class Lean:
         return torch.cat([self.decoder(z[i : i + 1]) for i in range(len(z))])
 
 
-WAYS = {
-    "plain": Plain,
-    "lean": Lean,
-    "doubling": lambda: Lean(doubling=True),
-    "singly": lambda: Lean(doubling=True, singly=True),
-    "channels_last": lambda: Lean(doubling=True, singly=True, channels_last=True),
-    "compile": lambda: Lean(doubling=True, singly=True, compiled=True),
+VARIANTS = {
+    "plain": PlainNetworks,
+    "lean": FoldedNetworks,
+    "doubling": lambda: FoldedNetworks(doubling=True),
+    "singly": lambda: FoldedNetworks(doubling=True, singly=True),
+    "channels_last": lambda: FoldedNetworks(doubling=True, singly=True, channels_last=True),
+    "compile": lambda: FoldedNetworks(doubling=True, singly=True, compiled=True),
 }
 
 
 @torch.inference_mode()
-def main(frames=8, rounds=2, names=tuple(WAYS)):
+def main(frames=8, rounds=2, names=tuple(VARIANTS)):
     sample, context = torch.randn(frames, 8, 32, 32), torch.randn(frames, 50, 384)
     best = dict.fromkeys(names, float("inf"))
     for _ in range(rounds):
         for name in names:
-            way = WAYS[name]()
-            way(sample[:1], context[:1])
+            variant = VARIANTS[name]()
+            variant(sample[:1], context[:1])
             if name == "compile":
-                way(sample, context)
+                variant(sample, context)
             began = time.monotonic()
-            way(sample, context)
+            variant(sample, context)
             best[name] = min(best[name], (time.monotonic() - began) / frames)
             print(
-                f"{way.name}: {best[name]:.2f} s per frame, {best[names[0]] / best[name]:.2f} times",
+                f"{variant.name}: {best[name]:.2f} s per frame, {best[names[0]] / best[name]:.2f} times",
                 flush=True,
             )
-            del way
+            del variant
 
 
 if __name__ == "__main__":

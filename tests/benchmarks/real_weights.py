@@ -12,7 +12,7 @@ from whisper.model import AudioEncoder
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from golden_data import weights  # its parser, detector and pose network are full-size
 
-UNET = {
+UNET_CONFIG = {
     "in_channels": 8,
     "out_channels": 4,
     "cross_attention_dim": 384,
@@ -20,7 +20,7 @@ UNET = {
     "block_out_channels": (320, 640, 1280, 1280),
     "sample_size": 64,
 }
-VAE = {
+VAE_CONFIG = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -29,27 +29,29 @@ VAE = {
 }
 
 
-def unet():
+def create_unet():
     torch.manual_seed(0)
-    return UNet2DConditionModel(**UNET).eval().requires_grad_(False)
+    return UNet2DConditionModel(**UNET_CONFIG).eval().requires_grad_(False)
 
 
-def vae():
+def create_vae():
     torch.manual_seed(0)
-    return AutoencoderKL(**VAE).eval().requires_grad_(False)
+    return AutoencoderKL(**VAE_CONFIG).eval().requires_grad_(False)
 
 
-def write(root):
+def write_weights(root):
     for folder in ("musetalkV15", "sd-vae", "whisper"):
         (root / folder).mkdir(parents=True)
-    torch.save(unet().state_dict(), root / "musetalkV15" / "unet.pth")
-    (root / "musetalkV15" / "musetalk.json").write_text(json.dumps(UNET))
-    torch.save(vae().state_dict(), root / "sd-vae" / "diffusion_pytorch_model.bin")
-    (root / "sd-vae" / "config.json").write_text(json.dumps(VAE))
-    ears = {f"encoder.{key}": value for key, value in AudioEncoder(80, 1500, 384, 6, 4).state_dict().items()}
-    torch.save({"dims": {}, "model_state_dict": ears}, root / "whisper" / "tiny.pt")
+    torch.save(create_unet().state_dict(), root / "musetalkV15" / "unet.pth")
+    (root / "musetalkV15" / "musetalk.json").write_text(json.dumps(UNET_CONFIG))
+    torch.save(create_vae().state_dict(), root / "sd-vae" / "diffusion_pytorch_model.bin")
+    (root / "sd-vae" / "config.json").write_text(json.dumps(VAE_CONFIG))
+    encoder = {
+        f"encoder.{key}": value for key, value in AudioEncoder(80, 1500, 384, 6, 4).state_dict().items()
+    }
+    torch.save({"dims": {}, "model_state_dict": encoder}, root / "whisper" / "tiny.pt")
     weights.write_models(root, ["bisenet", "s3fd", "dwpose"])
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write_weights(Path(sys.argv[1]))

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 from media import long_speech, talking_head
 
-TIMES = 5
+REPEATS = 5
 
 
-def main(times=TIMES):
+def main(times=REPEATS):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video, audio = talking_head(folder / "head.mp4", 5), long_speech(folder / "speech.wav", 5)
@@ -28,28 +28,30 @@ def main(times=TIMES):
             while "Ctrl-C stops" not in log.read_text():
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.2)
-            took = measure(video, audio, times)
+            job_seconds = measure(video, audio, times)
         finally:
             process.terminate()
             process.wait(60)
         shutil.rmtree(folder / "home", ignore_errors=True)
-    print(f"first: {took[0]:.1f} s; repeated: {', '.join(f'{s:.2f}' for s in took[1:])} s (bar: 2)")
-    return took
+    print(
+        f"first: {job_seconds[0]:.1f} s; repeated: {', '.join(f'{s:.2f}' for s in job_seconds[1:])} s (bar: 2)"
+    )
+    return job_seconds
 
 
 def measure(video, audio, times):
     with httpx.Client(base_url="http://127.0.0.1:18080", timeout=60) as api:
-        uris = [asset(api, path) for path in (video, audio)]
-        return [seconds(api, *uris) for _ in range(times + 1)]
+        uris = [upload_asset(api, path) for path in (video, audio)]
+        return [run_job_seconds(api, *uris) for _ in range(times + 1)]
 
 
-def asset(api, path):
+def upload_asset(api, path):
     with path.open("rb") as file:
         answer = api.post("/v1/assets", files={"file": (path.name, file)}).raise_for_status().json()
     return answer["uri"]
 
 
-def seconds(api, video, audio):
+def run_job_seconds(api, video, audio):
     job = {"video": video, "audio": audio, "engine": "viseme"}
     number = api.post("/v1/jobs/lip_sync", json=job).raise_for_status().json()["id"]
     while api.get(f"/v1/jobs/{number}").json()["status"] in {"queued", "running"}:

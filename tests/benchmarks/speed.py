@@ -16,7 +16,7 @@ PRESET = "medium"
 """Default of x264. Jobs use `fast`, with which encoding takes a smaller share of the time on both sides."""
 
 
-def job(home, video, audio, engine="viseme", preset=PRESET):
+def run_job(home, video, audio, engine="viseme", preset=PRESET):
     script = Path(__file__).with_name("job.py")
     command = [sys.executable, script, home, video, audio, engine, preset]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
@@ -33,22 +33,23 @@ def main(preset=PRESET):
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         video = talking_head(home / "head.mp4", SECONDS)
-        first = job(home / "home", video, long_speech(home / "0.wav", SECONDS), preset=preset)
+        first = run_job(home / "home", video, long_speech(home / "0.wav", SECONDS), preset=preset)
         fps = {p: first["source_frames"] / first["timings"][p] for p in ("prepare", "render", "encode")}
         print("frames/s:", {phase: round(value, 1) for phase, value in fps.items()})
-        plain, ours = [], []
+        transcode_s, job_s = [], []
         for number in range(1, ROUNDS + 1):
-            plain.append(transcode(video, home / "plain.mp4", preset))
+            transcode_s.append(transcode(video, home / "plain.mp4", preset))
             # a different length, so that only the avatar is cached
             speech = long_speech(home / f"{number}.wav", SECONDS - number / 25)
-            made = job(home / "home", video, speech, preset=preset)
-            ours.append(made["seconds"])
+            made = run_job(home / "home", video, speech, preset=preset)
+            job_s.append(made["seconds"])
             print(
-                f"{preset} {number}: plain {plain[-1]:.1f} s, ours {made['seconds']:.1f} s", made["timings"]
+                f"{preset} {number}: plain {transcode_s[-1]:.1f} s, ours {made['seconds']:.1f} s",
+                made["timings"],
             )
         print(
-            f"ratio of the best: {min(ours) / min(plain):.2f}, of the medians: "
-            f"{sorted(ours)[ROUNDS // 2] / sorted(plain)[ROUNDS // 2]:.2f} (bar: 1.5)"
+            f"ratio of the best: {min(job_s) / min(transcode_s):.2f}, of the medians: "
+            f"{sorted(job_s)[ROUNDS // 2] / sorted(transcode_s)[ROUNDS // 2]:.2f} (bar: 1.5)"
         )
 
 

@@ -14,14 +14,14 @@ import httpx
 for folder in ("warm", "support"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
 
-JOBS = 20
-READERS = 8
-SECONDS = 5.0
-PACE = 300
-BURST = 200
+JOB_COUNT = 20
+READER_COUNT = 8
+MEASURE_S = 5.0
+READS_PER_S = 300
+BURST_SIZE = 200
 
 
-class Reader:
+class StatusReader:
     """A minimal HTTP client with connection reuse; a full client would dominate the measurement."""
 
     def __init__(self, url):
@@ -38,9 +38,9 @@ class Reader:
         self.free.append((reader, writer))
 
 
-async def as_fast_as_it_goes(read, ids):
+async def measure_max_rate(read, ids):
     """Return reads per second with 8 concurrent readers over all jobs in turn."""
-    done, end = 0, time.monotonic() + SECONDS
+    done, end = 0, time.monotonic() + MEASURE_S
 
     async def reader(first):
         nonlocal done
@@ -50,29 +50,29 @@ async def as_fast_as_it_goes(read, ids):
             number, done = number + 1, done + 1
 
     began = time.monotonic()
-    await asyncio.gather(*(reader(n) for n in range(READERS)))
+    await asyncio.gather(*(reader(n) for n in range(READER_COUNT)))
     return done / (time.monotonic() - began)
 
 
-async def at_a_pace(read, ids):
+async def measure_latencies(read, ids):
     """Return the sorted milliseconds of each read at a constant rate of 300 reads/s."""
-    took, began = [], time.monotonic()
+    latencies_ms, began = [], time.monotonic()
 
     async def once(number):
-        due = began + number / PACE
+        due = began + number / READS_PER_S
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        asked = time.monotonic()
+        sent = time.monotonic()
         await read(ids[number % len(ids)])
-        took.append(1000 * (time.monotonic() - asked))
+        latencies_ms.append(1000 * (time.monotonic() - sent))
 
-    await asyncio.gather(*(once(n) for n in range(int(PACE * SECONDS))))
-    return sorted(took)
+    await asyncio.gather(*(once(n) for n in range(int(READS_PER_S * MEASURE_S))))
+    return sorted(latencies_ms)
 
 
-async def burst(client, url):
+async def submit_burst(client, url):
     """Submit the burst; return the seconds taken, the jobs listed afterwards, and the jobs submitted."""
     began = time.monotonic()
-    limit = asyncio.Semaphore(READERS)
+    limit = asyncio.Semaphore(READER_COUNT)
 
     async def submit():
         async with limit:
@@ -81,14 +81,14 @@ async def burst(client, url):
             )
             return answer.raise_for_status().json()["id"]
 
-    made = set(await asyncio.gather(*(submit() for _ in range(BURST))))
-    seconds, known, cursor = time.monotonic() - began, set(), None
+    submitted = set(await asyncio.gather(*(submit() for _ in range(BURST_SIZE))))
+    seconds, listed, cursor = time.monotonic() - began, set(), None
     while True:
         query = {"tag": "burst", "limit": 100} | ({"cursor": cursor} if cursor else {})
         page = (await client.get(f"{url}/v1/jobs", params=query)).json()
-        known |= {job["id"] for job in page["jobs"]}
+        listed |= {job["id"] for job in page["jobs"]}
         if (cursor := page["next_cursor"]) is None:
-            return seconds, len(made & known), len(made)
+            return seconds, len(submitted & listed), len(submitted)
 
 
 async def measure(server, url):
@@ -106,18 +106,18 @@ async def measure(server, url):
             httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client,
         ):
             ids = []
-            for _ in range(JOBS):
+            for _ in range(JOB_COUNT):
                 answer = await client.post(f"{url}/v1/jobs/speech", json={"text": "Hello."})
                 ids.append(UUID(answer.json()["id"]))
                 await prefect.set_flow_run_state(ids[-1], Running(), force=True)
 
-            through_the_api = Reader(url)
-            direct = await as_fast_as_it_goes(runs._read, ids)
-            cached = await as_fast_as_it_goes(through_the_api, ids)
-            took = await at_a_pace(through_the_api, ids)
-            seconds, known, made = await burst(client, url)
+            through_the_api = StatusReader(url)
+            prefect_rate = await measure_max_rate(runs._read, ids)
+            api_rate = await measure_max_rate(through_the_api, ids)
+            latencies_ms = await measure_latencies(through_the_api, ids)
+            seconds, listed_count, submitted_count = await submit_burst(client, url)
         await runs.close()
-    return direct, cached, took, (seconds, known, made)
+    return prefect_rate, api_rate, latencies_ms, (seconds, listed_count, submitted_count)
 
 
 def main():
@@ -130,17 +130,21 @@ def main():
         try:
             deploy_jobs(server)
             shim = Shim(server, Path(name)).wait_ready()
-            direct, cached, took, (seconds, known, made) = asyncio.run(measure(server, shim.url))
+            prefect_rate, api_rate, latencies_ms, (seconds, listed_count, submitted_count) = asyncio.run(
+                measure(server, shim.url)
+            )
         finally:
             if shim:
                 shim.kill()
             server.kill()
-    rates = f"{direct:.0f} reads/s from Prefect, {cached:.0f} through the API"
-    print(f"{JOBS} running jobs, {READERS} readers: {rates}: {cached / direct:.1f}x (bar: 10)")
-    p50, p99 = statistics.median(took), took[int(0.99 * len(took))]
-    print(f"at {PACE} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
-    print(f"{made} jobs submitted in {seconds:.1f} s, {known} listed")
-    return cached / direct, known == made == BURST
+    rates = f"{prefect_rate:.0f} reads/s from Prefect, {api_rate:.0f} through the API"
+    print(
+        f"{JOB_COUNT} running jobs, {READER_COUNT} readers: {rates}: {api_rate / prefect_rate:.1f}x (bar: 10)"
+    )
+    p50, p99 = statistics.median(latencies_ms), latencies_ms[int(0.99 * len(latencies_ms))]
+    print(f"at {READS_PER_S} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
+    print(f"{submitted_count} jobs submitted in {seconds:.1f} s, {listed_count} listed")
+    return api_rate / prefect_rate, listed_count == submitted_count == BURST_SIZE
 
 
 if __name__ == "__main__":

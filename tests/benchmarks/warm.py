@@ -16,8 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "warm"), str(HERE.parent / "support")]
 
-STOCK = {"PREFECT_WORKER_QUERY_SECONDS": None, "PREFECT_WORKER_HEARTBEAT_SECONDS": None}
-QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": None}
+STOCK_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": None, "PREFECT_WORKER_HEARTBEAT_SECONDS": None}
+QUICK_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": None}
 
 
 def model_file(folder):
@@ -28,7 +28,7 @@ def model_file(folder):
     return path
 
 
-def took(pool, flow):
+def run_seconds(pool, flow):
     """Run a flow; return the seconds from the creation of the run to its end."""
     run_id = pool.submit(flow)
     state = pool.wait(run_id, 180)
@@ -37,7 +37,7 @@ def took(pool, flow):
     return (run.end_time - run.created).total_seconds()
 
 
-def back_to_back(pool, count):
+def cycle_seconds(pool, count):
     """Submit runs at once; return the seconds between the ends of consecutive runs."""
     runs = [pool.submit("empty") for _ in range(count)]
     for run in runs:
@@ -46,7 +46,7 @@ def back_to_back(pool, count):
     return [(later - earlier).total_seconds() for earlier, later in pairwise(ends)]
 
 
-def started(server, folder, name, worker_type, settings, model):
+def start_worker(server, folder, name, worker_type, settings, model):
     from stage import Worker
 
     pool = server.pool(name, worker_type)
@@ -72,50 +72,50 @@ def main(rounds=5):
         folder = Path(name)
         model, server = model_file(folder), Server(folder)
         server.start()
-        workers, found = [], {}
+        workers, results = [], {}
         try:
             pools = {}
             kinds = {
-                "warm": ("warm-process", QUICK),
-                "stock": ("process", STOCK),
-                "quick": ("process", QUICK),
+                "warm": ("warm-process", QUICK_SETTINGS),
+                "stock": ("process", STOCK_SETTINGS),
+                "quick": ("process", QUICK_SETTINGS),
             }
             for key, (worker_type, settings) in kinds.items():
-                pools[key], worker = started(server, folder, key, worker_type, settings, model)
+                pools[key], worker = start_worker(server, folder, key, worker_type, settings, model)
                 workers.append(worker)
             time.sleep(5.0)
             for pool in pools.values():
-                took(pool, "empty")
+                run_seconds(pool, "empty")
             times = {key: [] for key in pools}
             for _ in range(rounds):
                 for key, pool in pools.items():
-                    times[key].append(took(pool, "empty"))
+                    times[key].append(run_seconds(pool, "empty"))
             show_load()
             empty = {key: show(f"empty flow, {key}", values) for key, values in times.items()}
-            found["cycle"] = show("back to back on one process", back_to_back(pools["warm"], 10))
+            results["cycle"] = show("back to back on one process", cycle_seconds(pools["warm"], 10))
             models = {key: [] for key in ("warm", "quick")}
             for key in models:
-                took(pools[key], "uses_a_model")
+                run_seconds(pools[key], "uses_a_model")
             for _ in range(max(2, rounds // 2)):
                 for key in models:
-                    models[key].append(took(pools[key], "uses_a_model"))
+                    models[key].append(run_seconds(pools[key], "uses_a_model"))
             model_s = {key: show(f"torch and 500 MB, {key}", values) for key, values in models.items()}
         finally:
             for worker in workers:
                 worker.stop()
             server.kill()
-    found |= {
+    results |= {
         "stock": empty["stock"] / empty["warm"],
         "quick": empty["quick"] / empty["warm"],
         "model": model_s["quick"] / model_s["warm"],
     }
     print(
-        f"warm is {found['stock']:.1f}x the stock worker (bar 10, target 15),"
-        f" {found['quick']:.1f}x a stock worker that polls every 0.5 s (bar 4, target 6),"
-        f" {found['model']:.1f}x with the model (bar 8, target 15);"
-        f" a run every {found['cycle']:.2f} s (bar 1.3, target 0.8)"
+        f"warm is {results['stock']:.1f}x the stock worker (bar 10, target 15),"
+        f" {results['quick']:.1f}x a stock worker that polls every 0.5 s (bar 4, target 6),"
+        f" {results['model']:.1f}x with the model (bar 8, target 15);"
+        f" a run every {results['cycle']:.2f} s (bar 1.3, target 0.8)"
     )
-    return found
+    return results
 
 
 def show_load():

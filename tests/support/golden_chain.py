@@ -30,7 +30,7 @@ class Bgr:
     def __init__(self, image):
         self.image, (self.height, self.width) = image, image.shape[:2]
 
-    def window(self, area):
+    def crop(self, area):
         inside = area.clipped(self.width, self.height)
         out = np.zeros((area.size[1], area.size[0], 3), np.uint8)
         out[inside.within(area).slices()] = self.image[inside.slices()]

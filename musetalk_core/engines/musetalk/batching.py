@@ -11,7 +11,7 @@ from musetalk_core.errors import EngineOutOfMemory
 from musetalk_core.types import Image
 
 _log = logging.getLogger(__name__)
-_WORTH: Final = 0.95
+_MAX_TIME_RATIO: Final = 0.95
 """A doubled batch size is kept if it takes less than this share of the previous best time per frame."""
 
 
@@ -22,7 +22,7 @@ class BatchSize:
     The measured batches are frames of the job, so measuring adds no work.
     """
 
-    def __init__(self, most: int, first: int = 1) -> None:
+    def __init__(self, max_size: int, initial_size: int = 1) -> None:
         """
         Start at a small size.
 
@@ -30,16 +30,16 @@ class BatchSize:
             max_size:     largest batch size.
             initial_size: size of the first batch.
         """
-        self.size = min(first, most)
+        self.size = min(initial_size, max_size)
         """The batch size in use."""
         self.halvings = 0
         """How often the device ran out of memory and the batch size was halved."""
-        self._most = most
-        self._best_s = float("inf")
-        self._warm = False
-        self._is_settled = self.size == most
+        self._max_size = max_size
+        self._best_s_per_frame = float("inf")
+        self._is_warmed_up = False
+        self._is_fixed = self.size == max_size
 
-    def run(self, start: int, wanted: int, render: Callable[[slice], Image]) -> Image:
+    def run(self, start: int, remaining: int, render: Callable[[slice], Image]) -> Image:
         """
         Render the next batch of frames.
 
@@ -55,20 +55,20 @@ class BatchSize:
             EngineOutOfMemory: the device has no memory for one frame.
         """
         while True:
-            count = min(self.size, wanted)
+            count = min(self.size, remaining)
             began = time.perf_counter()
             try:
-                made = render(slice(start, start + count))
+                rendered = render(slice(start, start + count))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 self._halve(count, error)
             else:
-                self._learn(count, (time.perf_counter() - began) / count)
-                return made
-            _give_back()  # outside the except block: the error keeps the failed call's tensors alive
+                self._adjust(count, (time.perf_counter() - began) / count)
+                return rendered
+            _release_memory()  # outside the except block: the error keeps the failed call's tensors alive
 
-    def filled(self, count: int) -> int:
+    def padded_size(self, count: int) -> int:
         """
         Return the number of frames to pad a partial batch of `count` frames to on a GPU.
 
@@ -81,23 +81,23 @@ class BatchSize:
     def _halve(self, count: int, error: BaseException) -> None:
         if count == 1:
             raise EngineOutOfMemory(f"the device has no memory for a single frame: {error}") from error
-        self.size, self._is_settled = max(1, count // 2), True
+        self.size, self._is_fixed = max(1, count // 2), True
         self.halvings += 1
         _log.warning("the device ran out of memory with %d frames; continuing with %d", count, self.size)
 
-    def _learn(self, count: int, seconds: float) -> None:
-        if self._is_settled or count < self.size:
+    def _adjust(self, count: int, seconds_per_frame: float) -> None:
+        if self._is_fixed or count < self.size:
             return
-        if not self._warm:  # not measured: the first batch of a size also selects kernels
-            self._warm = True
+        if not self._is_warmed_up:  # not measured: the first batch of a size also selects kernels
+            self._is_warmed_up = True
             return
-        self._warm = False
-        if seconds > _WORTH * self._best_s:
-            self.size, self._is_settled = max(1, self.size // 2), True
+        self._is_warmed_up = False
+        if seconds_per_frame > _MAX_TIME_RATIO * self._best_s_per_frame:
+            self.size, self._is_fixed = max(1, self.size // 2), True
         else:
-            self._best_s = seconds
-            self.size = min(2 * self.size, self._most)
-            self._is_settled = self.size == count
+            self._best_s_per_frame = seconds_per_frame
+            self.size = min(2 * self.size, self._max_size)
+            self._is_fixed = self.size == count
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -112,6 +112,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(words in text for words in ("out of memory", "can't allocate memory", "alloc_failed"))
 
 
-def _give_back() -> None:
+def _release_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

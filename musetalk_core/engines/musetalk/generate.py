@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from musetalk_core.engine import Counts
+from musetalk_core.engine import RenderStats
 from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.errors import EngineError
 from musetalk_core.nets.device import Device
@@ -21,7 +21,7 @@ from musetalk_core.types import Float, Image
 if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    from musetalk_core.nets.lean import LeanUNet
+    from musetalk_core.nets.lean import FoldedUNet
 
 _log = logging.getLogger(__name__)
 
@@ -29,16 +29,20 @@ _log = logging.getLogger(__name__)
 class Generator:
     """The UNet and VAE decoder in batches on one device. Not thread-safe."""
 
-    def __init__(self, device: Device, batch: BatchSize) -> None:
-        self._device, self._batch = device, batch
-        self._retries = 0
+    def __init__(self, device: Device, batch_size: BatchSize) -> None:
+        self._device, self._batch_size = device, batch_size
+        self._fp32_retries = 0
 
     @property
-    def counts(self) -> Counts:
+    def render_stats(self) -> RenderStats:
         """Return device name, batch size, out-of-memory count and fp32 retries so far."""
-        return Counts(self._device.name, self._batch.size, self._batch.halvings, self._retries)
+        return RenderStats(
+            self._device.name, self._batch_size.size, self._batch_size.halvings, self._fp32_retries
+        )
 
-    def faces(self, unet: LeanUNet, vae: AutoencoderKL, latents: Float, tokens: Float) -> list[Image]:
+    def render_faces(
+        self, unet: FoldedUNet, vae: AutoencoderKL, latents: Float, tokens: Float
+    ) -> list[Image]:
         """
         Render faces.
 
@@ -56,30 +60,32 @@ class Generator:
             EngineOutOfMemory: the device has no memory for a single frame.
             EngineError: the networks return non-finite numbers, in full precision too.
         """
-        nets, faces = _Nets(unet, vae), list[Image]()
+        networks, faces = _UnetAndVae(unet, vae), list[Image]()
         while len(faces) < len(latents):
             start = len(faces)
             faces.extend(
-                self._batch.run(
-                    start, len(latents) - start, lambda part: self._part(nets, latents[part], tokens[part])
+                self._batch_size.run(
+                    start,
+                    len(latents) - start,
+                    lambda part: self._render_batch(networks, latents[part], tokens[part]),
                 )
             )
         return faces
 
-    def _part(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
+    def _render_batch(self, networks: _UnetAndVae, latents: Float, tokens: Float) -> Image:
         count = len(latents)
-        if self._device.place.type == "cuda":
-            wanted = self._batch.filled(count)
-            latents, tokens = _repeated(latents, wanted), _repeated(tokens, wanted)
-        return self._finite(nets, latents, tokens)[:count]
+        if self._device.torch_device.type == "cuda":
+            padded_count = self._batch_size.padded_size(count)
+            latents, tokens = _pad_batch(latents, padded_count), _pad_batch(tokens, padded_count)
+        return self._render_finite(networks, latents, tokens)[:count]
 
-    def _finite(self, nets: _Nets, latents: Float, tokens: Float) -> Image:
-        pixels = self._pixels(nets, latents, tokens, self._device.dtype)
+    def _render_finite(self, networks: _UnetAndVae, latents: Float, tokens: Float) -> Image:
+        pixels = self._run_networks(networks, latents, tokens, self._device.dtype)
         if pixels is None and self._device.dtype is not torch.float32:
             _log.warning("half precision overflowed in a batch; rendering it again in full precision")
-            self._retries += 1
-            with nets.widened(self._device.dtype):
-                pixels = self._pixels(nets, latents, tokens, torch.float32)
+            self._fp32_retries += 1
+            with networks.in_full_precision(self._device.dtype):
+                pixels = self._run_networks(networks, latents, tokens, torch.float32)
         if pixels is None:
             raise EngineError(
                 "the networks returned values that are not finite; the UNet or VAE weights do not match"
@@ -87,31 +93,33 @@ class Generator:
         return pixels
 
     @torch.inference_mode()
-    def _pixels(self, nets: _Nets, latents: Float, tokens: Float, dtype: torch.dtype) -> Image | None:
+    def _run_networks(
+        self, networks: _UnetAndVae, latents: Float, tokens: Float, dtype: torch.dtype
+    ) -> Image | None:
         """Return (B, 256, 256, 3) uint8 BGR in one copy from the device; None if a value is not finite."""
-        place = self._device.place
-        sample = torch.from_numpy(np.ascontiguousarray(latents)).to(place, dtype)
-        context = torch.from_numpy(np.ascontiguousarray(tokens)).to(place, dtype)
-        images = nets.decoded(nets.unet(sample, context))
+        torch_device = self._device.torch_device
+        sample = torch.from_numpy(np.ascontiguousarray(latents)).to(torch_device, dtype)
+        context = torch.from_numpy(np.ascontiguousarray(tokens)).to(torch_device, dtype)
+        images = networks.decode(networks.unet(sample, context))
         if not bool(torch.isfinite(images).all()):
             return None
         # RGB about -1..1 -> uint8 BGR, channels last
-        shown = (images.float() / 2 + 0.5).clamp(0, 1).mul_(255).round_().to(torch.uint8)
-        return shown.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        pixels = (images.float() / 2 + 0.5).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+        return pixels.flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _repeated(values: Float, count: int) -> Float:
+def _pad_batch(values: Float, count: int) -> Float:
     """Repeat the last value until there are `count`."""
     missing = count - len(values)
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Nets:
-    unet: LeanUNet
+class _UnetAndVae:
+    unet: FoldedUNet
     vae: AutoencoderKL
 
-    def decoded(self, predicted: torch.Tensor) -> torch.Tensor:
+    def decode(self, predicted: torch.Tensor) -> torch.Tensor:
         """
         Decode (B, 4, 32, 32) scaled latents to (B, 3, 256, 256) RGB, about -1..1.
 
@@ -124,7 +132,7 @@ class _Nets:
         return torch.cat([self.vae.decoder(part) for part in parts])
 
     @contextmanager
-    def widened(self, dtype: torch.dtype) -> Yields[None]:
+    def in_full_precision(self, dtype: torch.dtype) -> Yields[None]:
         """
         Convert both networks to float32, and back on exit.
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from musetalk_core.engines.musetalk.options import Latents
+from musetalk_core.engines.musetalk.options import LatentMode
 from musetalk_core.errors import InputError
 from musetalk_core.nets.device import Device
 from musetalk_core.types import Float, Image
@@ -17,12 +17,12 @@ from musetalk_core.types import Float, Image
 if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-SIDE: Final = 256
-SHAPE: Final = (8, 32, 32)
-_LOGVAR: Final = (-30.0, 20.0)
+CROP_SIZE_PX: Final = 256
+LATENT_SHAPE: Final = (8, 32, 32)
+_LOGVAR_RANGE: Final = (-30.0, 20.0)
 
 
-def crop256(crop: Image) -> Image:
+def resize_crop(crop: Image) -> Image:
     """
     Resize a crop to MuseTalk's input size with Lanczos; the aspect ratio is not kept.
 
@@ -32,7 +32,9 @@ def crop256(crop: Image) -> Image:
     Returns:
         (256, 256, 3) uint8 BGR.
     """
-    return np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_LANCZOS4), np.uint8)
+    return np.asarray(
+        cv2.resize(crop, (CROP_SIZE_PX, CROP_SIZE_PX), interpolation=cv2.INTER_LANCZOS4), np.uint8
+    )
 
 
 def vae_inputs(crops: Sequence[Image], device: Device) -> torch.Tensor:
@@ -47,21 +49,23 @@ def vae_inputs(crops: Sequence[Image], device: Device) -> torch.Tensor:
         (2B, 3, 256, 256) RGB in -1..1 on the device: for each crop a copy whose lower half is -1, then the
         crop.
     """
-    pixels = torch.from_numpy(np.stack(crops)).to(device.place)
+    pixels = torch.from_numpy(np.stack(crops)).to(device.torch_device)
     full = pixels.flip(-1).permute(0, 3, 1, 2).to(torch.float32) / 255
     full = (full - 0.5) / 0.5
     masked = full.clone()
-    masked[:, :, SIDE // 2 :] = -1
+    masked[:, :, CROP_SIZE_PX // 2 :] = -1
     return torch.stack([masked, full], dim=1).flatten(0, 1).to(device.dtype)
 
 
 class LatentEncoder:
     """A VAE encoder for batches of crops; `sample` draws noise in the original program's order."""
 
-    def __init__(self, vae: AutoencoderKL, device: Device, latents: Latents = "mode", seed: int = 0) -> None:
+    def __init__(
+        self, vae: AutoencoderKL, device: Device, latents: LatentMode = "mode", seed: int = 0
+    ) -> None:
         self._vae, self._device = vae, device
-        self._noise = torch.Generator().manual_seed(seed) if latents == "sample" else None
-        self._scale = float(vae.config["scaling_factor"])
+        self._noise_generator = torch.Generator().manual_seed(seed) if latents == "sample" else None
+        self._scaling_factor = float(vae.config["scaling_factor"])
 
     @torch.inference_mode()
     def encode(self, crops: Sequence[Image]) -> Float:
@@ -76,27 +80,29 @@ class LatentEncoder:
             whole crop.
         """
         mean, logvar = self._moments(vae_inputs(crops, self._device)).chunk(2, dim=1)
-        if self._noise is not None:
-            noise = torch.cat([self._draw(mean[i : i + 1]) for i in range(len(mean))])
-            mean = mean + torch.exp(0.5 * logvar.clamp(*_LOGVAR)) * noise
-        scaled = (self._scale * mean).to(torch.float32)
+        if self._noise_generator is not None:
+            noise = torch.cat([self._sample_noise(mean[i : i + 1]) for i in range(len(mean))])
+            mean = mean + torch.exp(0.5 * logvar.clamp(*_LOGVAR_RANGE)) * noise
+        scaled = (self._scaling_factor * mean).to(torch.float32)
         return scaled.reshape(len(crops), 2 * scaled.shape[1], *scaled.shape[2:]).cpu().numpy()
 
     def _moments(self, images: torch.Tensor) -> torch.Tensor:
         moments = self._vae.encoder(images)
         return moments if self._vae.quant_conv is None else self._vae.quant_conv(moments)
 
-    def _draw(self, like: torch.Tensor) -> torch.Tensor:
+    def _sample_noise(self, template: torch.Tensor) -> torch.Tensor:
         """Draw noise on the CPU, so that a seed gives the same noise on every device."""
-        return torch.randn(like.shape, generator=self._noise).to(like.device, like.dtype)
+        return torch.randn(template.shape, generator=self._noise_generator).to(
+            template.device, template.dtype
+        )
 
 
-def packed(latents: Float, device: Device) -> bytes:
+def to_bytes(latents: Float, device: Device) -> bytes:
     """Serialize one frame's (8, 32, 32) latents, float32 or float16 little-endian as the device computes."""
-    return latents.astype(_stored(device)).tobytes()
+    return latents.astype(_storage_dtype(device)).tobytes()
 
 
-def unpacked(content: bytes, device: Device) -> Float:
+def from_bytes(content: bytes, device: Device) -> Float:
     """
     Read latents written by `to_bytes`; ignores bytes after them.
 
@@ -106,17 +112,17 @@ def unpacked(content: bytes, device: Device) -> Float:
     Raises:
         InputError: there are too few bytes.
     """
-    kind = np.dtype(_stored(device))
-    count = int(np.prod(SHAPE))
-    if len(content) < count * kind.itemsize:
+    dtype = np.dtype(_storage_dtype(device))
+    count = int(np.prod(LATENT_SHAPE))
+    if len(content) < count * dtype.itemsize:
         raise InputError("the prepared avatar has no latents for this frame; prepare it again")
-    return np.frombuffer(content, kind, count).astype(np.float32).reshape(SHAPE)
+    return np.frombuffer(content, dtype, count).astype(np.float32).reshape(LATENT_SHAPE)
 
 
-def packed_size(device: Device) -> int:
+def latents_size_bytes(device: Device) -> int:
     """Return the number of bytes that `to_bytes` writes for one frame."""
-    return int(np.prod(SHAPE)) * np.dtype(_stored(device)).itemsize
+    return int(np.prod(LATENT_SHAPE)) * np.dtype(_storage_dtype(device)).itemsize
 
 
-def _stored(device: Device) -> str:
+def _storage_dtype(device: Device) -> str:
     return "<f4" if device.dtype is torch.float32 else "<f2"

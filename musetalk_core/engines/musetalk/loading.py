@@ -9,45 +9,45 @@ from musetalk_core.nets.bisenet import FaceParser, load_parser
 from musetalk_core.nets.device import Device
 from musetalk_core.nets.diffusion import load_unet, load_vae
 from musetalk_core.nets.dwpose import WholeBodyPose, load_pose
-from musetalk_core.nets.lean import LeanUNet
+from musetalk_core.nets.lean import FoldedUNet
 from musetalk_core.nets.s3fd import FaceDetector, load_detector
-from musetalk_core.nets.tuning import Tuning, tune
-from musetalk_core.nets.whisper_states import WhisperStates, load_whisper
+from musetalk_core.nets.tuning import OptimizationConfig, apply_optimizations
+from musetalk_core.nets.whisper_states import WhisperEncoder, load_whisper_encoder
 
-Files = Mapping[str, Path]
+ModelFiles = Mapping[str, Path]
 """Role -> path, as `LocalModels.find` returns them."""
 
 
-def vae(files: Files, device: Device, tuning: Tuning) -> AutoencoderKL:
+def vae(files: ModelFiles, device: Device, optimizations: OptimizationConfig) -> AutoencoderKL:
     """Load the Stable Diffusion VAE (encoder and decoder) with the device's optimizations."""
     net = load_vae(files["weights"], files["config"], device)
     for half in (net.encoder, net.decoder):
-        tune(half, tuning)
+        apply_optimizations(half, optimizations)
     return net
 
 
-def unet(files: Files, device: Device, tuning: Tuning) -> LeanUNet:
+def unet(files: ModelFiles, device: Device, optimizations: OptimizationConfig) -> FoldedUNet:
     """Load the UNet of one MuseTalk version with the device's optimizations."""
-    net = LeanUNet(load_unet(files["weights"], files["config"], device))
-    tune(net, tuning)
+    net = FoldedUNet(load_unet(files["weights"], files["config"], device))
+    apply_optimizations(net, optimizations)
     return net
 
 
-def ears(files: Files, device: Device) -> WhisperStates:
+def whisper_encoder(files: ModelFiles, device: Device) -> WhisperEncoder:
     """Load the encoder of Whisper tiny."""
-    return load_whisper(files["weights"], device)
+    return load_whisper_encoder(files["weights"], device)
 
 
-def parser(files: Files, device: Device) -> FaceParser:
+def parser(files: ModelFiles, device: Device) -> FaceParser:
     """Load the BiSeNet face parser."""
     return load_parser(files["weights"], device)
 
 
-def detector(files: Files, device: Device, longest_side: int | None) -> FaceDetector:
+def detector(files: ModelFiles, device: Device, longest_side: int | None) -> FaceDetector:
     """Load the S3FD face detector; larger pictures are scaled to `longest_side` pixels, None: never."""
     return load_detector(files["weights"], device, longest_side)
 
 
-def pose(files: Files, device: Device) -> WholeBodyPose:
+def pose(files: ModelFiles, device: Device) -> WholeBodyPose:
     """Load the DWPose whole-body pose network."""
     return load_pose(files["weights"], device)

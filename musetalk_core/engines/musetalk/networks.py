@@ -7,17 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from musetalk_core.engine import Counts
+from musetalk_core.engine import RenderStats
 from musetalk_core.engines.musetalk.batching import BatchSize
 from musetalk_core.engines.musetalk.generate import Generator
-from musetalk_core.engines.musetalk.options import Settled
-from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.engines.musetalk.options import ResolvedOptions
+from musetalk_core.faces.following import FaceChoice, FaceTracker
 from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
-from musetalk_core.faces.tracking import Tracker
-from musetalk_core.machine import LandmarksWord, Machine
+from musetalk_core.faces.tracking import MeshTracker
+from musetalk_core.machine import LandmarkModel, RuntimeConfig
 from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.shelf import loaded_model
-from musetalk_core.nets.tuning import tuning_for
+from musetalk_core.nets.shelf import get_loaded_model
+from musetalk_core.nets.tuning import optimizations_for
 from musetalk_core.types import Float, Image
 from musetalk_core.weights.pins import PinnedModel, digest_of
 
@@ -26,21 +26,23 @@ if TYPE_CHECKING:
 
     from musetalk_core.nets.bisenet import FaceParser
     from musetalk_core.nets.dwpose import WholeBodyPose
-    from musetalk_core.nets.lean import LeanUNet
+    from musetalk_core.nets.lean import FoldedUNet
     from musetalk_core.nets.s3fd import FaceDetector
-    from musetalk_core.nets.whisper_states import WhisperStates
+    from musetalk_core.nets.whisper_states import WhisperEncoder
 
 T = TypeVar("T")
 
-_VAE, _EARS, _PARSER, _POSE, _FACES = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
-_LONGEST_SIDE: Final = 1024
+_VAE, _WHISPER, _PARSER, _POSE, _FACE_DETECTOR = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
+_MAX_DETECTION_SIDE_PX: Final = 1024
 """Larger pictures are scaled to this side for face detection; the original uses them unscaled."""
 
 
 class Networks:
     """The networks of one engine. The constructor only checks files; methods load networks."""
 
-    def __init__(self, chosen: Settled, machine: Machine, pinned: Sequence[PinnedModel] = ()) -> None:
+    def __init__(
+        self, resolved: ResolvedOptions, runtime: RuntimeConfig, pinned: Sequence[PinnedModel] = ()
+    ) -> None:
         """
         Check that all models are installed.
 
@@ -53,73 +55,75 @@ class Networks:
             ModelNotInstalled: a file is missing.
             InputError: the machine has no such device.
         """
-        self._chosen, self._machine, self._layout = chosen, machine, machine.layout
-        self.device = choose_device(machine.device, machine.precision)
-        self._pinned = {model.name: model for model in pinned}
-        self._tuning = tuning_for(self.device, machine.channels_last, machine.compile)
-        self.landmarks: LandmarksWord = self._landmarks()
-        self._has_parser = _PARSER in self._layout.installed()
-        for name in (chosen.preset.model, _VAE, _EARS):
-            self._layout.find(name)
-        if not self._has_parser and self.landmarks == "dwpose":
-            self._layout.find(_PARSER)  # raises: without a mesh, masks need the parser
+        self._resolved, self._runtime, self._local_models = resolved, runtime, runtime.local_models
+        self.device = choose_device(runtime.device, runtime.precision)
+        self._pinned_models = {model.name: model for model in pinned}
+        self._optimizations = optimizations_for(self.device, runtime.channels_last, runtime.compile)
+        self.landmark_model: LandmarkModel = self._choose_landmark_model()
+        self._has_parser = _PARSER in self._local_models.installed_models()
+        for name in (resolved.preset.model, _VAE, _WHISPER):
+            self._local_models.find(name)
+        if not self._has_parser and self.landmark_model == "dwpose":
+            self._local_models.find(_PARSER)  # raises: without a mesh, masks need the parser
 
-    def _landmarks(self) -> LandmarksWord:
-        if self._machine.landmarks == "auto":
-            return "dwpose" if {_POSE, _FACES} <= set(self._layout.installed()) else "mesh"
-        if self._machine.landmarks == "dwpose":
-            for name in (_POSE, _FACES):
-                self._layout.find(name)
-        return self._machine.landmarks
+    def _choose_landmark_model(self) -> LandmarkModel:
+        if self._runtime.landmarks == "auto":
+            return (
+                "dwpose" if {_POSE, _FACE_DETECTOR} <= set(self._local_models.installed_models()) else "mesh"
+            )
+        if self._runtime.landmarks == "dwpose":
+            for name in (_POSE, _FACE_DETECTOR):
+                self._local_models.find(name)
+        return self._runtime.landmarks
 
     @property
     def models(self) -> tuple[str, ...]:
         """Return the names of all models in use, as in the model registry."""
-        faces = (_POSE, _FACES) if self.landmarks == "dwpose" else (FACE_MESH,)
+        faces = (_POSE, _FACE_DETECTOR) if self.landmark_model == "dwpose" else (FACE_MESH,)
         parser = (_PARSER,) if self._has_parser else ()
-        return (self._chosen.preset.model, _VAE, _EARS, *faces, *parser)
+        return (self._resolved.preset.model, _VAE, _WHISPER, *faces, *parser)
 
     def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
         """Return a hash of the weights that determine a stage's results, for cache keys."""
         match stage:
             case "avatar":
                 parser = [_PARSER] if self._has_parser else []
-                if self.landmarks == "dwpose":
-                    return self._digest(_VAE, _POSE, _FACES, *parser)
+                if self.landmark_model == "dwpose":
+                    return self._digest(_VAE, _POSE, _FACE_DETECTOR, *parser)
                 return "-".join([self._digest(_VAE, *parser), DETECTOR.sha256, MESH.sha256])
             case "features":
-                return self._digest(_EARS)
+                return self._digest(_WHISPER)
             case "crops":
-                return self._digest(self._chosen.preset.model, _VAE)
+                return self._digest(self._resolved.preset.model, _VAE)
 
     def _digest(self, *names: str) -> str:
         return digest_of(self._pin(name) for name in names)
 
     def _pin(self, name: str) -> PinnedModel:
-        if name not in self._pinned:
-            (self._pinned[name],) = self._layout.pin(name)
-        return self._pinned[name]
+        if name not in self._pinned_models:
+            (self._pinned_models[name],) = self._local_models.pin(name)
+        return self._pinned_models[name]
 
-    def follower(self, choice: FaceChoice) -> Follower:
+    def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Return a new face tracker for one clip."""
-        if self.landmarks == "mesh":
-            return Tracker(choice)
-        from musetalk_core.faces.posing import PoseFollower
+        if self.landmark_model == "mesh":
+            return MeshTracker(choice)
+        from musetalk_core.faces.posing import DwposeTracker
 
-        upstream = self._chosen.options.face_rule == "upstream"
-        return PoseFollower(self._detector(upstream), self._pose(), choice, upstream)
+        upstream = self._resolved.options.face_rule == "upstream"
+        return DwposeTracker(self._detector(upstream), self._pose(), choice, upstream)
 
     def vae(self) -> AutoencoderKL:
         """Return the VAE, encoder and decoder."""
         from musetalk_core.engines.musetalk import loading
 
-        return self._get(_VAE, lambda files: loading.vae(files, self.device, self._tuning))
+        return self._load(_VAE, lambda files: loading.vae(files, self.device, self._optimizations))
 
-    def ears(self) -> WhisperStates:
+    def whisper_encoder(self) -> WhisperEncoder:
         """Return Whisper's encoder."""
         from musetalk_core.engines.musetalk import loading
 
-        return self._get(_EARS, lambda files: loading.ears(files, self.device))
+        return self._load(_WHISPER, lambda files: loading.whisper_encoder(files, self.device))
 
     def parser(self) -> FaceParser | None:
         """Return the face parser; None if it is not installed."""
@@ -127,39 +131,41 @@ class Networks:
             return None
         from musetalk_core.engines.musetalk import loading
 
-        return self._get(_PARSER, lambda files: loading.parser(files, self.device))
+        return self._load(_PARSER, lambda files: loading.parser(files, self.device))
 
     def _detector(self, upstream: bool) -> FaceDetector:
-        side = None if upstream else _LONGEST_SIDE
+        max_side_px = None if upstream else _MAX_DETECTION_SIDE_PX
         from musetalk_core.engines.musetalk import loading
 
-        return self._get(_FACES, lambda files: loading.detector(files, self.device, side), side)
+        return self._load(
+            _FACE_DETECTOR, lambda files: loading.detector(files, self.device, max_side_px), max_side_px
+        )
 
     def _pose(self) -> WholeBodyPose:
         from musetalk_core.engines.musetalk import loading
 
-        return self._get(_POSE, lambda files: loading.pose(files, self.device))
+        return self._load(_POSE, lambda files: loading.pose(files, self.device))
 
-    def _unet(self) -> LeanUNet:
+    def _unet(self) -> FoldedUNet:
         from musetalk_core.engines.musetalk import loading
 
-        model = self._chosen.preset.model
-        return self._get(model, lambda files: loading.unet(files, self.device, self._tuning))
+        model = self._resolved.preset.model
+        return self._load(model, lambda files: loading.unet(files, self.device, self._optimizations))
 
-    def generate(self, latents: Float, tokens: Float) -> list[Image]:
+    def render_faces(self, latents: Float, tokens: Float) -> list[Image]:
         """Render faces; see `Generator.render_faces`."""
-        return self._generator.faces(self._unet(), self.vae(), latents, tokens)
+        return self._generator.render_faces(self._unet(), self.vae(), latents, tokens)
 
     @cached_property
     def _generator(self) -> Generator:
-        first = 1 if self.device.place.type == "cpu" else 4
-        return Generator(self.device, BatchSize(self._machine.batch, first))
+        initial_size = 1 if self.device.torch_device.type == "cpu" else 4
+        return Generator(self.device, BatchSize(self._runtime.batch, initial_size))
 
     @property
-    def counts(self) -> Counts:
+    def render_stats(self) -> RenderStats:
         """Return device, batch size and error counts of rendering so far."""
-        return self._generator.counts
+        return self._generator.render_stats
 
-    def _get(self, name: str, load: Callable[[dict[str, Path]], T], *more: object) -> T:
-        variant = (self.device.name, self._tuning, *more)
-        return loaded_model(self._machine, self._pin(name), variant, load)
+    def _load(self, name: str, load: Callable[[dict[str, Path]], T], *variant_values: object) -> T:
+        variant = (self.device.name, self._optimizations, *variant_values)
+        return get_loaded_model(self._runtime, self._pin(name), variant, load)

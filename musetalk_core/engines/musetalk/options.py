@@ -7,14 +7,14 @@ from musetalk_core.errors import InputError
 
 Version = Literal["v15", "v1"]
 MaskMode = Literal["raw", "neck", "jaw"]
-Latents = Literal["mode", "sample"]
+LatentMode = Literal["mode", "sample"]
 AudioWindow = Literal["exact", "upstream"]
 FaceRule = Literal["tracked", "upstream"]
-Silence = Literal["closed", "as_heard"]
+SilenceMode = Literal["closed", "as_heard"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class MuseTalkEngineOptions:
     """
     MuseTalk options of a job. None means the version's default.
 
@@ -52,10 +52,10 @@ class Options:
     audio_padding_right: int = 2
     audio_window: AudioWindow = "exact"
     audio_overlap_s: float = 0.0
-    latents: Latents = "mode"
+    latents: LatentMode = "mode"
     seed: int = 0
     face_rule: FaceRule = "tracked"
-    silence: Silence = "closed"
+    silence: SilenceMode = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +63,29 @@ class Preset:
     """The defaults of a version: its weights and the geometry they were trained with."""
 
     model: str
-    takes_shift: bool
+    accepts_bbox_shift: bool
     extra_margin: int
     mask_mode: MaskMode
 
 
 PRESETS: Final[dict[Version, Preset]] = {
-    "v15": Preset("musetalk-v15", takes_shift=False, extra_margin=10, mask_mode="jaw"),
-    "v1": Preset("musetalk-v1", takes_shift=True, extra_margin=0, mask_mode="raw"),
+    "v15": Preset("musetalk-v15", accepts_bbox_shift=False, extra_margin=10, mask_mode="jaw"),
+    "v1": Preset("musetalk-v1", accepts_bbox_shift=True, extra_margin=0, mask_mode="raw"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ResolvedOptions:
     """Options with all defaults filled in."""
 
     preset: Preset
-    options: Options
+    options: MuseTalkEngineOptions
     bbox_shift: int
     extra_margin: int
     mask_mode: MaskMode
 
 
-def settled(options: Options) -> Settled:
+def resolve_options(options: MuseTalkEngineOptions) -> ResolvedOptions:
     """
     Validate options and fill in the version's defaults.
 
@@ -95,12 +95,12 @@ def settled(options: Options) -> Settled:
     preset = PRESETS.get(options.version)
     if preset is None:
         raise InputError(f"no MuseTalk version {options.version!r}; expected one of {', '.join(PRESETS)}")
-    _check_ranges(options)
-    if options.bbox_shift and not preset.takes_shift:
+    _check_values(options)
+    if options.bbox_shift and not preset.accepts_bbox_shift:
         raise InputError("bbox_shift belongs to MuseTalk v1; version v15 uses extra_margin instead")
     if options.extra_margin and not preset.extra_margin:
         raise InputError("extra_margin belongs to MuseTalk v1.5; version v1 uses bbox_shift instead")
-    return Settled(
+    return ResolvedOptions(
         preset=preset,
         options=options,
         bbox_shift=options.bbox_shift or 0,
@@ -120,7 +120,7 @@ _RANGES: Final = {
     "audio_overlap_s": (0.0, 15.0),
     "seed": (0, 2**31 - 1),
 }
-_WORDS: Final = {
+_ALLOWED_VALUES: Final = {
     "mask_mode": ("raw", "neck", "jaw"),
     "audio_window": ("exact", "upstream"),
     "latents": ("mode", "sample"),
@@ -129,12 +129,12 @@ _WORDS: Final = {
 }
 
 
-def _check_ranges(options: Options) -> None:
+def _check_values(options: MuseTalkEngineOptions) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
             raise InputError(f"{name} must be between {low} and {high}, not {value}")
-    for name, words in _WORDS.items():
+    for name, allowed_values in _ALLOWED_VALUES.items():
         value = getattr(options, name)
-        if value is not None and value not in words:
-            raise InputError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+        if value is not None and value not in allowed_values:
+            raise InputError(f"{name} must be one of {', '.join(allowed_values)}, not {value!r}")

@@ -5,12 +5,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from musetalk_core.engines.musetalk.windows import ABSENT
+from musetalk_core.engines.musetalk.windows import ZERO_ROW
 from musetalk_core.types import Float, Ints
 
-STATES: Final = 5
-WIDTH: Final = 384
-_LONGEST_WAVE: Final = 10_000.0
+STATES_PER_ROW: Final = 5
+STATE_WIDTH: Final = 384
+_MAX_WAVELENGTH: Final = 10_000.0
 
 
 class StateRows(Protocol):
@@ -21,7 +21,7 @@ class StateRows(Protocol):
         ...
 
 
-def tokens(states: StateRows, rows: Ints, with_positions: bool = True) -> Float:
+def gather_tokens(states: StateRows, rows: Ints, with_positions: bool = True) -> Float:
     """
     Gather the audio tokens of output frames.
 
@@ -33,19 +33,19 @@ def tokens(states: StateRows, rows: Ints, with_positions: bool = True) -> Float:
     Returns:
         (B, W * 5, 384) float32: the five states of the first row, then of the second, and so on.
     """
-    out = np.zeros((*rows.shape, STATES, WIDTH), np.float32)
-    present = rows != ABSENT
-    if present.any():
-        first, last = int(rows[present].min()), int(rows[present].max())
-        out[present] = states[first : last + 1][rows[present] - first]
-    flat = out.reshape(len(rows), rows.shape[1] * STATES, WIDTH)
+    gathered = np.zeros((*rows.shape, STATES_PER_ROW, STATE_WIDTH), np.float32)
+    is_present = rows != ZERO_ROW
+    if is_present.any():
+        first, last = int(rows[is_present].min()), int(rows[is_present].max())
+        gathered[is_present] = states[first : last + 1][rows[is_present] - first]
+    token_rows = gathered.reshape(len(rows), rows.shape[1] * STATES_PER_ROW, STATE_WIDTH)
     if with_positions:
-        flat += positions(flat.shape[1])
-    return flat
+        token_rows += positional_encoding(token_rows.shape[1])
+    return token_rows
 
 
 @lru_cache(maxsize=8)
-def positions(count: int = 50, width: int = WIDTH) -> Float:
+def positional_encoding(count: int = 50, width: int = STATE_WIDTH) -> Float:
     """
     Return the sinusoidal positional encoding of tokens.
 
@@ -56,8 +56,8 @@ def positions(count: int = 50, width: int = WIDTH) -> Float:
     Returns:
         (count, width) float32, sines in even and cosines in odd columns; read-only, cached.
     """
-    waves = np.exp(np.arange(0, width, 2) * (-np.log(_LONGEST_WAVE) / width))
-    angles = np.arange(count)[:, None] * waves
+    frequencies = np.exp(np.arange(0, width, 2) * (-np.log(_MAX_WAVELENGTH) / width))
+    angles = np.arange(count)[:, None] * frequencies
     table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(count, width).astype(np.float32)
     table.flags.writeable = False
     return table

@@ -15,9 +15,9 @@ from musetalk_core.errors import InputError
 from musetalk_core.speech.rows import ROWS_PER_S
 from musetalk_core.types import SPEECH_RATE_HZ, Ints
 
-ABSENT: Final = -1
+ZERO_ROW: Final = -1
 """Row number of a row of zeros."""
-WIDEST_PADDING: Final = 10
+MAX_PADDING_STEPS: Final = 10
 
 
 def window_width(left: int = 2, right: int = 2) -> int:
@@ -27,12 +27,12 @@ def window_width(left: int = 2, right: int = 2) -> int:
     Raises:
         InputError: a padding is not in 0..10.
     """
-    if not (0 <= left <= WIDEST_PADDING and 0 <= right <= WIDEST_PADDING):
-        raise InputError(f"audio paddings must be in 0..{WIDEST_PADDING}, not {left} and {right}")
+    if not (0 <= left <= MAX_PADDING_STEPS and 0 <= right <= MAX_PADDING_STEPS):
+        raise InputError(f"audio paddings must be in 0..{MAX_PADDING_STEPS}, not {left} and {right}")
     return 2 * (left + right + 1)
 
 
-def window_rows(first: int, stop: int, rate: Fraction, rows: int, left: int = 2, right: int = 2) -> Ints:
+def window_rows(first: int, stop: int, rate: Fraction, row_count: int, left: int = 2, right: int = 2) -> Ints:
     """
     Return the encoder rows of output frames by the exact rule.
 
@@ -53,12 +53,12 @@ def window_rows(first: int, stop: int, rate: Fraction, rows: int, left: int = 2,
     if rate <= 0:
         raise InputError(f"the frame rate must be positive, not {rate}")
     width = window_width(left, right)
-    own = np.arange(first, stop, dtype=np.int64) * (ROWS_PER_S * rate.denominator) // rate.numerator
-    found = own[:, None] - 2 * left + np.arange(width)
-    return np.where((found >= 0) & (found < rows), found, ABSENT)
+    own_rows = np.arange(first, stop, dtype=np.int64) * (ROWS_PER_S * rate.denominator) // rate.numerator
+    row_numbers = own_rows[:, None] - 2 * left + np.arange(width)
+    return np.where((row_numbers >= 0) & (row_numbers < row_count), row_numbers, ZERO_ROW)
 
 
-def upstream_frames(samples: int, fps: float, left: int = 2, right: int = 2) -> int:
+def upstream_frame_count(samples: int, fps: float, left: int = 2, right: int = 2) -> int:
     """
     Return the number of frames that the original renders for a speech, including its float rounding.
 
@@ -71,13 +71,13 @@ def upstream_frames(samples: int, fps: float, left: int = 2, right: int = 2) -> 
     Raises:
         InputError: the original fails on this input.
     """
-    whole = int(fps)
-    frames = floor((samples / SPEECH_RATE_HZ) * whole) if whole > 0 else 0
+    whole_fps = int(fps)
+    frames = floor((samples / SPEECH_RATE_HZ) * whole_fps) if whole_fps > 0 else 0
     if frames == 0:
         raise InputError(f"the original renders no frame for {samples} samples at {fps} fps", samples=samples)
     rows = upstream_row_count(samples)
-    before, after = _upstream_padding(rows, whole, left, right)
-    last = floor((frames - 1) * (ROWS_PER_S / whole))
+    before, after = _upstream_padding(rows, whole_fps, left, right)
+    last = floor((frames - 1) * (ROWS_PER_S / whole_fps))
     if last + window_width(left, right) > before + rows + after:
         raise InputError(
             f"the original reads past the end of the audio: {samples} samples at {fps} fps", samples=samples
@@ -90,7 +90,7 @@ def upstream_row_count(samples: int) -> int:
     return floor((samples / SPEECH_RATE_HZ) * ROWS_PER_S)
 
 
-def upstream_rows(first: int, stop: int, fps: float, rows: int, left: int = 2, right: int = 2) -> Ints:
+def upstream_rows(first: int, stop: int, fps: float, row_count: int, left: int = 2, right: int = 2) -> Ints:
     """
     Return the encoder rows of output frames as the original reads them, including its float rounding.
 
@@ -110,14 +110,14 @@ def upstream_rows(first: int, stop: int, fps: float, rows: int, left: int = 2, r
     """
     if fps < 1:
         raise InputError(f"the original fails at frame rates below 1, such as {fps}")
-    before, _ = _upstream_padding(rows, int(fps), left, right)
+    before, _ = _upstream_padding(row_count, int(fps), left, right)
     # parity: musetalk/utils/audio_processor.py multiplies by a float step, then rounds down
-    own = np.floor(np.arange(first, stop) * (ROWS_PER_S / int(fps))).astype(np.int64)
-    found = own[:, None] - before + np.arange(window_width(left, right))
-    return np.where((found >= 0) & (found < rows), found, ABSENT)
+    own_rows = np.floor(np.arange(first, stop) * (ROWS_PER_S / int(fps))).astype(np.int64)
+    row_numbers = own_rows[:, None] - before + np.arange(window_width(left, right))
+    return np.where((row_numbers >= 0) & (row_numbers < row_count), row_numbers, ZERO_ROW)
 
 
-def _upstream_padding(rows: int, fps: int, left: int, right: int) -> tuple[int, int]:
+def _upstream_padding(row_count: int, fps: int, left: int, right: int) -> tuple[int, int]:
     """Return the zero rows before and after; the original cuts them from the L rows, so at most L each."""
     unit = ceil(ROWS_PER_S / fps)
-    return min(unit * left, rows), min(unit * 3 * right, rows)
+    return min(unit * left, row_count), min(unit * 3 * right, row_count)

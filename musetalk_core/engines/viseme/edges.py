@@ -5,18 +5,18 @@ from typing import Final
 
 import numpy as np
 
-from musetalk_core.engines.viseme.steps import step
+from musetalk_core.engines.viseme.steps import smoothstep_scalar
 from musetalk_core.faces.topology import LOWER_LIP_INNER, UPPER_LIP_INNER
 from musetalk_core.types import Float
 
-SEAM: Final = 0.35
+SEAM_POSITION: Final = 0.35
 """Position of the seam of closed lips between the upper (0) and the lower (1) inner edge of open ones."""
-_TRIM, _TRIM_PX, _TRIM_SHARE = 0.0095, 1.2, 0.22
+_TRIM, _MIN_TRIM_PX, _MAX_TRIM_SHARE = 0.0095, 1.2, 0.22
 """Trimmed from an open lip: in face units, at least in pixels (teeth bleed into the lip by about one), and at
 most as a share of the lip."""
 _OUTER_UPPER, _INNER_UPPER, _INNER_LOWER, _OUTER_LOWER = 0, 13, 14, 17
-_ALONG: Final = np.linspace(0.12, np.pi - 0.12, 11)
-_BELLY: Final = (np.sin(_ALONG) ** 0.3).astype(np.float32)
+_ANGLES: Final = np.linspace(0.12, np.pi - 0.12, 11)
+_TRIM_PROFILE: Final = (np.sin(_ANGLES) ** 0.3).astype(np.float32)
 """Trim along the lip: less at the corners, where lips are thin."""
 
 
@@ -36,13 +36,13 @@ class LipEdges:
     upper: Float
     lower: Float
     gap: float
-    parted: float
+    openness: float
     trims: tuple[float, float]
 
     @property
     def seam(self) -> Float:
         """Return (11, 2) float32: where the lips meet when they close."""
-        return (self.upper * (1 - SEAM) + self.lower * SEAM).astype(np.float32)
+        return (self.upper * (1 - SEAM_POSITION) + self.lower * SEAM_POSITION).astype(np.float32)
 
 
 def lip_edges(points: Float, height: float) -> LipEdges:
@@ -58,10 +58,14 @@ def lip_edges(points: Float, height: float) -> LipEdges:
     """
     upper, lower = points[UPPER_LIP_INNER].copy(), points[LOWER_LIP_INNER].copy()
     gap = max(0.0, float(lower[5, 1] - upper[5, 1]))
-    parted = step((gap - 0.010) / 0.012)
-    most = max(_TRIM, _TRIM_PX / height) * parted
-    above = min(most, _TRIM_SHARE * max(0.0, float(points[_INNER_UPPER, 1] - points[_OUTER_UPPER, 1])))
-    below = min(most, _TRIM_SHARE * max(0.0, float(points[_OUTER_LOWER, 1] - points[_INNER_LOWER, 1])))
-    upper[:, 1] -= above * _BELLY
-    lower[:, 1] += below * _BELLY
-    return LipEdges(upper, lower, gap, parted, (above, below))
+    openness = smoothstep_scalar((gap - 0.010) / 0.012)
+    max_trim = max(_TRIM, _MIN_TRIM_PX / height) * openness
+    upper_trim = min(
+        max_trim, _MAX_TRIM_SHARE * max(0.0, float(points[_INNER_UPPER, 1] - points[_OUTER_UPPER, 1]))
+    )
+    lower_trim = min(
+        max_trim, _MAX_TRIM_SHARE * max(0.0, float(points[_OUTER_LOWER, 1] - points[_INNER_LOWER, 1]))
+    )
+    upper[:, 1] -= upper_trim * _TRIM_PROFILE
+    lower[:, 1] += lower_trim * _TRIM_PROFILE
+    return LipEdges(upper, lower, gap, openness, (upper_trim, lower_trim))

@@ -7,30 +7,30 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.engine import Conditioning, Counts, Encoded, FaceFrame, Stage, Traits
+from musetalk_core.engine import Conditioning, EncodedFace, EngineCapabilities, FaceFrame, RenderStats, Stage
 from musetalk_core.engines.viseme import record, settling
-from musetalk_core.engines.viseme.motion import levels, motion_of, moved
-from musetalk_core.engines.viseme.mouth import mouth_of
-from musetalk_core.engines.viseme.opening import paint_opening, place_of
-from musetalk_core.engines.viseme.pose import pose_of
+from musetalk_core.engines.viseme.motion import compute_motion, copy_levels, remap_levels
+from musetalk_core.engines.viseme.mouth import measure_mouth
+from musetalk_core.engines.viseme.opening import opening_bounds, paint_opening
+from musetalk_core.engines.viseme.pose import estimate_pose
 from musetalk_core.engines.viseme.seam import smooth_seam
-from musetalk_core.engines.viseme.shape import Speaking, shape_of
-from musetalk_core.engines.viseme.teeth import Teeth, teeth_of
-from musetalk_core.engines.viseme.warp import warp_of
+from musetalk_core.engines.viseme.shape import MouthParameters, compute_target_shape
+from musetalk_core.engines.viseme.teeth import TeethReference, cut_out_teeth
+from musetalk_core.engines.viseme.warp import fit_warp
 from musetalk_core.errors import EngineError
-from musetalk_core.faces.following import FaceChoice, Follower
+from musetalk_core.faces.following import FaceChoice, FaceTracker
 from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
-from musetalk_core.faces.tracking import Tracker
-from musetalk_core.rows import RowReader
+from musetalk_core.faces.tracking import MeshTracker
+from musetalk_core.rows import Float32RowReader
 from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Box, Float, Image
 
-_DOWN: Final = 0.10
-_SIDE: Final = 1.0
-_UNDER_CHIN: Final = 0.23
-_LEAST_PX: Final = 16
+_CENTRE_OFFSET_DOWN: Final = 0.10
+_CROP_SIDE: Final = 1.0
+_CHIN_MARGIN: Final = 0.23
+_MIN_CROP_PX: Final = 16
 
 
 class VisemeEngine:
@@ -38,12 +38,12 @@ class VisemeEngine:
 
     name = "viseme"
     version = "2"
-    traits = Traits(needs_crops=True, in_threads=True, record_size=record.SIZE)
+    capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=record.SIZE)
 
-    counts = Counts()
+    render_stats = RenderStats()
     models = (FACE_MESH,)
 
-    def made_by(self, stage: Stage) -> Mapping[str, object]:
+    def cache_fingerprint(self, stage: Stage) -> Mapping[str, object]:
         """
         Return name, version and, for `avatar`, the hashes of the face mesh networks.
 
@@ -52,9 +52,9 @@ class VisemeEngine:
         meshes = {"networks": [DETECTOR.sha256, MESH.sha256]} if stage == "avatar" else {}
         return {"engine": self.name, "version": self.version, **meshes}
 
-    def follow_faces(self, choice: FaceChoice) -> Follower:
+    def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Track the 468-point face mesh."""
-        return Tracker(choice)
+        return MeshTracker(choice)
 
     def crop_box(self, landmarks: Float, width: int, height: int) -> Box:
         """
@@ -69,22 +69,22 @@ class VisemeEngine:
             Clipped to the picture, at least two pixels wide and high, on even coordinates.
         """
         unit = face_height(landmarks)
-        axes = pose_of(landmarks, unit).axes
+        axes = estimate_pose(landmarks, unit).axes
         mouth = (landmarks[LEFT_MOUTH_CORNER] + landmarks[RIGHT_MOUTH_CORNER]) / 2
-        centre = mouth + _DOWN * unit * axes[1]
-        chin = landmarks[CHIN] + _UNDER_CHIN * unit * axes[1]
-        radius = max(_SIDE * unit / 2, float(np.abs(chin - centre).max()))
+        centre = mouth + _CENTRE_OFFSET_DOWN * unit * axes[1]
+        chin = landmarks[CHIN] + _CHIN_MARGIN * unit * axes[1]
+        radius = max(_CROP_SIDE * unit / 2, float(np.abs(chin - centre).max()))
         x, y = np.clip(centre, 1, [max(width - 1, 1), max(height - 1, 1)])
         low, high = np.floor([x - radius, y - radius]), np.ceil([x + radius, y + radius])
-        box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(width, height)
-        return box.evened().clipped(width, height)
+        box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clip(width, height)
+        return box.align_even().clip(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[Encoded]:
+    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
         """Yield the (33,) float32 features of each face, in order; see `FrameRecord`."""
         for face in faces:
-            yield Encoded(record.measure(face).packed())
+            yield EncodedFace(record.measure_frame(face).to_row())
 
-    def settle(self, records: Float, shots: Sequence[int], rate: Fraction) -> Float:
+    def smooth_features(self, frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
         Smooth frame features within each shot.
 
@@ -96,13 +96,13 @@ class VisemeEngine:
         Returns:
             (T, 33) float32; zeros where there is no face.
         """
-        return settling.settled(records, shots, rate)
+        return settling.smooth_records(frame_features, shots, rate)
 
-    def choose_donors(self, records: Float, shots: Sequence[int]) -> dict[int, int]:
+    def choose_teeth_references(self, frame_features: Float, shots: Sequence[int]) -> dict[int, int]:
         """Return the frame of each shot that shows most teeth; shots without teeth are left out."""
-        return settling.donors(records, shots)
+        return settling.choose_teeth_references(frame_features, shots)
 
-    def encode_speech(
+    def encode_audio(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
     ) -> Iterator[Float]:
         """
@@ -118,18 +118,20 @@ class VisemeEngine:
             (T, 3) float32, once: opening 0..1, width -1 round .. +1 spread, closure 0..1.
         """
         # Imported here: loading the phone recognizer takes long, and only this method needs it.
-        from musetalk_core.speech.align import phones_of
-        from musetalk_core.speech.curves import curves
+        from musetalk_core.speech.align import find_phones
+        from musetalk_core.speech.curves import mouth_curves
 
-        known = phones_of(samples)[0] if phones is None else phones
-        yield curves(samples, known, frames, rate)
+        known_phones = find_phones(samples)[0] if phones is None else phones
+        yield mouth_curves(samples, known_phones, frames, rate)
 
-    def features(self, heard: RowReader, start: int, stop: int, rate: Fraction) -> Float:
+    def audio_features(self, encoded_audio: Float32RowReader, start: int, stop: int, rate: Fraction) -> Float:
         """Return rows start..stop, (stop - start, 3) float32: one row is one output frame."""
         del rate
-        return heard.read(start, stop)
+        return encoded_audio.read(start, stop)
 
-    def render(self, faces: Sequence[FaceFrame], conditioning: Conditioning, features: Float) -> list[Image]:
+    def render(
+        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+    ) -> list[Image]:
         """
         Render new crops, in any order; the same input always gives the same bytes.
 
@@ -144,41 +146,50 @@ class VisemeEngine:
         Raises:
             EngineError: the inputs differ in number, or a crop and its box in size.
         """
-        if features.shape != (len(faces), 3):
+        if audio_features.shape != (len(faces), 3):
             raise EngineError(
-                f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {features.shape}"
+                f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {audio_features.shape}"
             )
-        return [_drawn(face, conditioning, row) for face, row in zip(faces, features.tolist(), strict=True)]
+        return [
+            _render_face(face, conditioning, row)
+            for face, row in zip(faces, audio_features.tolist(), strict=True)
+        ]
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> None:
         """Return None: pixels that do not move keep the source's bytes, so no blending is needed."""
 
 
-def _drawn(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:
+def _render_face(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:
     crop = face.crop
     size = crop.shape[1], crop.shape[0]
     if size != face.box.size:
         raise EngineError(f"a crop of {size} pixels does not match its box of {face.box.size}")
-    mouth = mouth_of(face, conditioning.records[face.index])
-    if min(size) < _LEAST_PX or mouth.motion <= 0:
+    mouth = measure_mouth(face, conditioning.frame_features[face.index])
+    if min(size) < _MIN_CROP_PX or mouth.motion_share <= 0:
         return crop.copy()
-    warp = warp_of(mouth, shape_of(mouth, Speaking(*row)), size)
-    opening = place_of(warp)
-    motion = motion_of(warp, opening)
+    warp = fit_warp(mouth, compute_target_shape(mouth, MouthParameters(*row)), size)
+    opening_area = opening_bounds(warp)
+    motion = compute_motion(warp, opening_area)
     out = crop.copy()
     if not motion.area.is_empty:
         # move the pixels, antialias the seam, then draw the mouth interior into the opening
-        source = levels(crop, motion.area)
-        picture = moved(source, motion.shift)
-        smooth_seam(picture, source, motion.area, warp, opening)
-        at = opening.y1 - motion.area.y1, opening.x1 - motion.area.x1
-        window = picture[at[0] : at[0] + opening.size[1], at[1] : at[1] + opening.size[0]]
-        paint_opening(window, opening, warp, _teeth(face, conditioning))
+        source = copy_levels(crop, motion.area)
+        picture = remap_levels(source, motion.displacement)
+        smooth_seam(picture, source, motion.area, warp, opening_area)
+        offset = opening_area.y1 - motion.area.y1, opening_area.x1 - motion.area.x1
+        window = picture[
+            offset[0] : offset[0] + opening_area.size[1], offset[1] : offset[1] + opening_area.size[0]
+        ]
+        paint_opening(window, opening_area, warp, _teeth_reference(face, conditioning))
         np.maximum(picture, 0, out=picture)  # convertScaleAbs would turn negative values positive
         out[motion.area.slices()] = cv2.convertScaleAbs(picture)
     return out
 
 
-def _teeth(face: FaceFrame, conditioning: Conditioning) -> Teeth | None:
-    lent = conditioning.donors.get(face.shot)
-    return None if lent is None else teeth_of(lent, conditioning.records[lent.index].tobytes())
+def _teeth_reference(face: FaceFrame, conditioning: Conditioning) -> TeethReference | None:
+    reference_face = conditioning.teeth_references.get(face.shot)
+    return (
+        None
+        if reference_face is None
+        else cut_out_teeth(reference_face, conditioning.frame_features[reference_face.index].tobytes())
+    )

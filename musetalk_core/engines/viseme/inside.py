@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musetalk_core.engines.viseme.masks import blurred
+from musetalk_core.engines.viseme.masks import blur_mask
 from musetalk_core.engines.viseme.mouth import Mouth
-from musetalk_core.engines.viseme.raster import Raster
-from musetalk_core.engines.viseme.scratch import scratch
-from musetalk_core.engines.viseme.shape import Shape
-from musetalk_core.engines.viseme.steps import smooth01, step
-from musetalk_core.engines.viseme.teeth import Borrowed, largeness
+from musetalk_core.engines.viseme.raster import SamplingGrid
+from musetalk_core.engines.viseme.scratch import scratch_buffer
+from musetalk_core.engines.viseme.shape import TargetShape
+from musetalk_core.engines.viseme.steps import smoothstep, smoothstep_scalar
+from musetalk_core.engines.viseme.teeth import AlignedTeeth, detail_level
 from musetalk_core.types import Float
 
-_CAVITY, _TONGUE, _LOWER, _UPPER, _BORROWED, _LINE, _ALPHA = 0, 1, 2, 3, slice(4, 7), 7, 8
-_PLANES = 9
+_CAVITY, _TONGUE, _LOWER_TEETH, _UPPER_TEETH, _REFERENCE_TEETH, _LINE, _ALPHA = 0, 1, 2, 3, slice(4, 7), 7, 8
+_PLANE_COUNT = 9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Paint:
+class Palette:
     """
     The colors of one mouth, three BGR levels 0..255 each.
 
@@ -36,21 +36,21 @@ class Paint:
     lip: Sequence[float]
 
 
-def paint_of(mouth: Mouth) -> Paint:
+def palette_for(mouth: Mouth) -> Palette:
     """Derive the colors of the mouth interior from the skin and lip colors of the source frame."""
     skin = [max(v, 10.0) for v in mouth.record.skin.tolist()]
-    lip, light = mouth.record.lip.tolist(), sum(skin) / 3
-    dark = 0.24 + 0.06 * (1 - largeness(mouth))
-    return Paint(
-        teeth=[min(light * 1.06 * (v / light) ** 0.45, 235.0) for v in skin],
-        cavity=[dark * v * share + 4 for v, share in zip(lip, (0.7, 0.7, 1.0), strict=True)],
+    lip, skin_level = mouth.record.lip.tolist(), sum(skin) / 3
+    cavity_share = 0.24 + 0.06 * (1 - detail_level(mouth))
+    return Palette(
+        teeth=[min(skin_level * 1.06 * (v / skin_level) ** 0.45, 235.0) for v in skin],
+        cavity=[cavity_share * v * share + 4 for v, share in zip(lip, (0.7, 0.7, 1.0), strict=True)],
         tongue=[v * share for v, share in zip(lip, (0.52, 0.52, 0.70), strict=True)],
         lip=lip,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hole:
+class MouthOpening:
     """
     The opening between the lips.
 
@@ -62,10 +62,12 @@ class Hole:
 
     mask: Float
     alpha: Float
-    teeth: Borrowed | None
+    teeth: AlignedTeeth | None
 
 
-def drawn(raster: Raster, mouth: Mouth, shape: Shape, hole: Hole | None, line: Float | None) -> Float:
+def draw_mouth_interior(
+    grid: SamplingGrid, mouth: Mouth, shape: TargetShape, opening: MouthOpening | None, line: Float | None
+) -> Float:
     """
     Draw the mouth interior, and over it the line where the lips meet.
 
@@ -82,107 +84,124 @@ def drawn(raster: Raster, mouth: Mouth, shape: Shape, hole: Hole | None, line: F
     Returns:
         (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
     """
-    planes = scratch("planes", _PLANES, raster.rows, raster.columns)
-    left = np.float32(1) if line is None else 1 - line
+    planes = scratch_buffer("planes", _PLANE_COUNT, grid.rows, grid.columns)
+    remaining_light = np.float32(1) if line is None else 1 - line
     planes[_LINE] = 0 if line is None else line
     planes[_ALPHA] = planes[_LINE]
     gain, strength = np.ones(3, np.float32), 0.0
-    if hole is None:
+    if opening is None:
         planes[:_LINE] = 0
     else:
-        left = left * hole.alpha
-        planes[_ALPHA] += left
-        _fill(planes, left, raster, mouth, shape, hole)
-        if hole.teeth is not None:
-            gain, strength = hole.teeth.gain, hole.teeth.strength
-    flat = planes.reshape(_PLANES, -1).T @ _colours(paint_of(mouth), gain * np.float32(strength))
-    return flat.reshape(raster.rows, raster.columns, 4)
+        remaining_light = remaining_light * opening.alpha
+        planes[_ALPHA] += remaining_light
+        _fill_planes(planes, remaining_light, grid, mouth, shape, opening)
+        if opening.teeth is not None:
+            gain, strength = opening.teeth.gain, opening.teeth.strength
+    mixed = planes.reshape(_PLANE_COUNT, -1).T @ _plane_colours(
+        palette_for(mouth), gain * np.float32(strength)
+    )
+    return mixed.reshape(grid.rows, grid.columns, 4)
 
 
-def _colours(paint: Paint, gain: Float) -> Float:
+def _plane_colours(palette: Palette, gain: Float) -> Float:
     """Return (9, 4) float32: what each plane adds to blue, green, red and alpha."""
-    out = np.zeros((_PLANES, 4), np.float32)
-    out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER, :3] = paint.cavity, paint.tongue, paint.teeth
-    out[_LOWER, :3] = [0.85 * v for v in paint.teeth]
-    out[_LINE, :3] = [0.42 * v for v in paint.lip]
-    out[_BORROWED, :3] = np.diag(gain)
+    out = np.zeros((_PLANE_COUNT, 4), np.float32)
+    out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER_TEETH, :3] = palette.cavity, palette.tongue, palette.teeth
+    out[_LOWER_TEETH, :3] = [0.85 * v for v in palette.teeth]
+    out[_LINE, :3] = [0.42 * v for v in palette.lip]
+    out[_REFERENCE_TEETH, :3] = np.diag(gain)
     out[_ALPHA, 3] = 1
     return out
 
 
-def _fill(planes: Float, left: Float, raster: Raster, mouth: Mouth, shape: Shape, hole: Hole) -> None:
+def _fill_planes(
+    planes: Float,
+    remaining_light: Float,
+    grid: SamplingGrid,
+    mouth: Mouth,
+    shape: TargetShape,
+    opening: MouthOpening,
+) -> None:
     """Divide the remaining light between the layers of the mouth interior; writes into `planes`."""
-    x, y = raster.local(mouth.pose)
+    x, y = grid.face_coordinates(mouth.pose)
     x -= np.float32(mouth.middle)  # face units from the middle of the mouth
     half = max(1e-3, float(shape.upper[10, 0] - shape.upper[0, 0]) / 2)
     # 0 in the middle .. 1 at the corners of the target mouth
-    along = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
-    squared = np.square(along)
-    top, low = float(shape.upper[5, 1]), float(shape.lower[5, 1])
-    left = left * _shade(mouth, shape.gap, raster, hole.mask, y, top)
-    if hole.teeth is None:
-        planes[_BORROWED] = 0
+    distance = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
+    squared = np.square(distance)
+    top, bottom = float(shape.upper[5, 1]), float(shape.lower[5, 1])
+    remaining_light = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
+    if opening.teeth is None:
+        planes[_REFERENCE_TEETH] = 0
     else:
-        for plane, borrowed in zip(planes[_BORROWED], hole.teeth.planes, strict=False):
-            np.multiply(borrowed, left, out=plane)
-        left -= left * hole.teeth.planes[3] * np.float32(hole.teeth.strength)
+        for plane, reference_plane in zip(planes[_REFERENCE_TEETH], opening.teeth.planes, strict=False):
+            np.multiply(reference_plane, remaining_light, out=plane)
+        remaining_light -= remaining_light * opening.teeth.planes[3] * np.float32(opening.teeth.strength)
     edge = float(mouth.seam[5, 1]) + 0.009
-    left -= np.multiply(left, _upper_teeth(along, squared, y, edge, shape.gap), out=planes[_UPPER])
-    planes[_UPPER] *= _lines(x, squared)
-    planes[_LOWER] = 0
+    remaining_light -= np.multiply(
+        remaining_light, _upper_teeth_weight(distance, squared, y, edge, shape.gap), out=planes[_UPPER_TEETH]
+    )
+    planes[_UPPER_TEETH] *= _tooth_brightness(x, squared)
+    planes[_LOWER_TEETH] = 0
     if shape.gap > 0.05:
-        left -= np.multiply(left, _lower_teeth(along, squared, y, low, shape.gap), out=planes[_LOWER])
-    left -= np.multiply(left, _tongue(along, squared, y, low, shape.gap), out=planes[_TONGUE])
-    planes[_CAVITY] = left
+        remaining_light -= np.multiply(
+            remaining_light,
+            _lower_teeth_weight(distance, squared, y, bottom, shape.gap),
+            out=planes[_LOWER_TEETH],
+        )
+    remaining_light -= np.multiply(
+        remaining_light, _tongue_weight(distance, squared, y, bottom, shape.gap), out=planes[_TONGUE]
+    )
+    planes[_CAVITY] = remaining_light
 
 
-def _shade(mouth: Mouth, gap: float, raster: Raster, mask: Float, y: Float, top: float) -> Float:
+def _shading(mouth: Mouth, gap: float, grid: SamplingGrid, mask: Float, y: Float, top: float) -> Float:
     """Return (rows, columns) float32 0..1: darker under the upper lip and towards the edges."""
     depth = y - np.float32(top)
-    floor = np.minimum(np.maximum(depth * np.float32(0.25 / max(gap, 0.01)), 0), np.float32(0.25))
-    floor += np.float32(0.42 + 0.28 * (1 - largeness(mouth)))
-    soft = blurred(mask, raster, mouth.pose, min(0.009, 0.12 * gap + 0.001))
-    soft -= np.float32(0.35)
-    soft *= np.float32(1 / 0.55)
-    light = smooth01(soft)
-    light *= 1 - floor
-    light += floor
+    darkest = np.minimum(np.maximum(depth * np.float32(0.25 / max(gap, 0.01)), 0), np.float32(0.25))
+    darkest += np.float32(0.42 + 0.28 * (1 - detail_level(mouth)))
+    blurred_mask = blur_mask(mask, grid, mouth.pose, min(0.009, 0.12 * gap + 0.001))
+    blurred_mask -= np.float32(0.35)
+    blurred_mask *= np.float32(1 / 0.55)
+    light = smoothstep(blurred_mask)
+    light *= 1 - darkest
+    light += darkest
     depth *= np.float32(1 / min(0.022, 0.4 * gap + 0.002))
-    deep = smooth01(depth)
-    deep *= np.float32(0.20)
-    deep += np.float32(0.80)
-    light *= deep
+    depth_light = smoothstep(depth)
+    depth_light *= np.float32(0.20)
+    depth_light += np.float32(0.80)
+    light *= depth_light
     return light
 
 
-def _tongue(along: Float, squared: Float, y: Float, low: float, gap: float) -> Float:
-    dome = squared * np.float32(-0.50 * gap / 0.85**2) + np.float32(0.50 * gap - low)
+def _tongue_weight(distance: Float, squared: Float, y: Float, bottom: float, gap: float) -> Float:
+    dome = squared * np.float32(-0.50 * gap / 0.85**2) + np.float32(0.50 * gap - bottom)
     dome += y
-    weight = smooth01(dome * np.float32(1 / 0.03))
-    weight *= smooth01(along * np.float32(-1 / 0.25) + np.float32(0.85 / 0.25))
+    weight = smoothstep(dome * np.float32(1 / 0.03))
+    weight *= smoothstep(distance * np.float32(-1 / 0.25) + np.float32(0.85 / 0.25))
     return weight * np.float32(0.85)
 
 
-def _lower_teeth(along: Float, squared: Float, y: Float, low: float, gap: float) -> Float:
-    above = y - np.float32(low - 0.022)
+def _lower_teeth_weight(distance: Float, squared: Float, y: Float, bottom: float, gap: float) -> Float:
+    above = y - np.float32(bottom - 0.022)
     above -= squared * np.float32(0.010)
-    weight = smooth01(above * np.float32(1 / 0.008))
-    weight *= smooth01(along * np.float32(-1 / 0.2) + np.float32(0.62 / 0.2))
-    return weight * np.float32(0.42 * step((gap - 0.05) / 0.05))
+    weight = smoothstep(above * np.float32(1 / 0.008))
+    weight *= smoothstep(distance * np.float32(-1 / 0.2) + np.float32(0.62 / 0.2))
+    return weight * np.float32(0.42 * smoothstep_scalar((gap - 0.05) / 0.05))
 
 
-def _upper_teeth(along: Float, squared: Float, y: Float, edge: float, gap: float) -> Float:
+def _upper_teeth_weight(distance: Float, squared: Float, y: Float, edge: float, gap: float) -> Float:
     """Return the weight of the upper teeth, fixed to the skull: the lip slides over them."""
     below = squared * np.float32(-0.020 / 0.009) + np.float32(edge / 0.009 + 0.5)
     below -= y * np.float32(1 / 0.009)
-    weight = smooth01(below)
-    weight *= smooth01(along * np.float32(-1 / 0.3) + np.float32(0.85 / 0.3))
-    return weight * np.float32(0.35 + 0.65 * step(gap / 0.05))
+    weight = smoothstep(below)
+    weight *= smoothstep(distance * np.float32(-1 / 0.3) + np.float32(0.85 / 0.3))
+    return weight * np.float32(0.35 + 0.65 * smoothstep_scalar(gap / 0.05))
 
 
-def _lines(x: Float, squared: Float) -> Float:
+def _tooth_brightness(x: Float, squared: Float) -> Float:
     """Return the brightness of the upper teeth: darker to the sides and between teeth."""
-    turns = x * np.float32(1 / 0.026)
-    turns -= np.rint(turns)
-    lines = np.exp(np.square(turns) * np.float32(-1 / 0.004))
+    phase = x * np.float32(1 / 0.026)
+    phase -= np.rint(phase)
+    lines = np.exp(np.square(phase) * np.float32(-1 / 0.004))
     return (1 - np.float32(0.55) * squared) * (1 - np.float32(0.10) * lines)

@@ -5,14 +5,16 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.engines.viseme.pose import Pose
-from musetalk_core.engines.viseme.raster import Raster
+from musetalk_core.engines.viseme.pose import FacePose
+from musetalk_core.engines.viseme.raster import SamplingGrid
 from musetalk_core.types import Float
 
 _SUBPIXEL_BITS: Final = 4
 
 
-def filled(raster: Raster, pose: Pose, upper: Float, lower: Float, finer: int = 1) -> Float:
+def fill_between_curves(
+    grid: SamplingGrid, pose: FacePose, upper: Float, lower: Float, supersampling: int = 1
+) -> Float:
     """
     Fill the area between two curves.
 
@@ -26,18 +28,20 @@ def filled(raster: Raster, pose: Pose, upper: Float, lower: Float, finer: int = 
     Returns:
         (rows, columns) float32, 0..1, antialiased edges.
     """
-    size = raster.columns, raster.rows
-    fine = raster.over(finer * size[0], finer * size[1])
-    corners = fine.cells(pose.pixels(np.concatenate([upper, lower[::-1]])))
-    fixed = np.rint(corners * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    mask = np.zeros((fine.rows, fine.columns), np.uint8)
-    cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-    if finer > 1:
+    size = grid.columns, grid.rows
+    fine_grid = grid.with_cells(supersampling * size[0], supersampling * size[1])
+    corners = fine_grid.to_cells(pose.to_pixels(np.concatenate([upper, lower[::-1]])))
+    fixed_point_corners = np.rint(corners * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    mask = np.zeros((fine_grid.rows, fine_grid.columns), np.uint8)
+    cv2.fillPoly(mask, [fixed_point_corners], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if supersampling > 1:
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     return mask * np.float32(1 / 255)
 
 
-def blurred(mask: Float, raster: Raster, pose: Pose, sigma: float) -> Float:
+def blur_mask(mask: Float, grid: SamplingGrid, pose: FacePose, sigma: float) -> Float:
     """Blur a (rows, columns) float32 mask; `sigma` is in face units, at least 0.4 cells."""
-    cells = raster.columns / raster.area.size[0]
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.4, sigma * pose.height * cells)), np.float32)
+    cells_per_pixel = grid.columns / grid.area.size[0]
+    return np.asarray(
+        cv2.GaussianBlur(mask, (0, 0), max(0.4, sigma * pose.height * cells_per_pixel)), np.float32
+    )

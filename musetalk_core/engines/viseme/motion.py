@@ -7,24 +7,24 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.engines.viseme.masks import blurred, filled
-from musetalk_core.engines.viseme.pose import Pose
-from musetalk_core.engines.viseme.raster import Raster
-from musetalk_core.engines.viseme.scratch import scratch
-from musetalk_core.engines.viseme.steps import smooth01
-from musetalk_core.engines.viseme.warp import Warp
+from musetalk_core.engines.viseme.masks import blur_mask, fill_between_curves
+from musetalk_core.engines.viseme.pose import FacePose
+from musetalk_core.engines.viseme.raster import SamplingGrid
+from musetalk_core.engines.viseme.scratch import scratch_buffer
+from musetalk_core.engines.viseme.steps import smoothstep
+from musetalk_core.engines.viseme.warp import WarpField
 from musetalk_core.types import Box, Float, Image
 
-_CELLS: Final = 64
+_MAX_CELLS_PER_SIDE: Final = 64
 """The joined displacement grid has about this many cells along the longer side; a cell is whole pixels."""
-_COARSE: Final = 16
-_COLUMNS, _ROWS = 20, 14
-_MOVES_PX: Final = 0.3
-_SEEN_PX: Final = 1 / 64
+_COARSE_GRID_SIZE: Final = 16
+_LIP_GRID_COLUMNS, _LIP_GRID_ROWS = 20, 14
+_FULL_MOTION_PX: Final = 0.3
+_MIN_VISIBLE_PX: Final = 1 / 64
 """Smaller displacements are treated as zero: OpenCV samples at 1/32 pixel."""
-_PAD: Final = 0.06
+_LIP_MARGIN: Final = 0.06
 """Margin of the finer field around the lips, in face units."""
-_GROWN: Final = np.array([0, 0.02], np.float32)
+_LIP_DILATION: Final = np.array([0, 0.02], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +39,10 @@ class Motion:
     """
 
     area: Box
-    shift: Float
+    displacement: Float
 
 
-def motion_of(warp: Warp, also: Box) -> Motion:
+def compute_motion(warp: WarpField, required_area: Box) -> Motion:
     """
     Compute the displacement of every pixel that moves.
 
@@ -50,121 +50,126 @@ def motion_of(warp: Warp, also: Box) -> Motion:
         warp:          the two fields.
         required_area: part of the crop that the area must contain even if nothing moves there.
     """
-    cell = max(1, round(max(warp.size) / _CELLS))
-    columns, rows = (-(-n // cell) for n in warp.size)
-    grid = Raster(Box(0, 0, columns * cell, rows * cell), columns, rows)
-    across, down = _split(warp.shift(grid, _COARSE, _COARSE))
-    weight = _weight(warp, grid, across, down)
+    cell_px = max(1, round(max(warp.size) / _MAX_CELLS_PER_SIDE))
+    columns, rows = (-(-n // cell_px) for n in warp.size)
+    grid = SamplingGrid(Box(0, 0, columns * cell_px, rows * cell_px), columns, rows)
+    across, down = _split_components(warp.displacement(grid, _COARSE_GRID_SIZE, _COARSE_GRID_SIZE))
+    weight = _motion_weight(warp, grid, across, down)
     across *= weight
     down *= weight
-    shift = np.asarray(cv2.merge([across, down]), np.float32)
-    lips = _cells(lips_of(warp), cell, (columns, rows))
-    area = _union(_union(_around(across, down), lips), _cells(also, cell, (columns, rows)))
+    displacement = np.asarray(cv2.merge([across, down]), np.float32)
+    lips = _to_cells(lip_bounds(warp), cell_px, (columns, rows))
+    area = _union(
+        _union(_moving_cells(across, down), lips), _to_cells(required_area, cell_px, (columns, rows))
+    )
     if area.is_empty:
-        return Motion(area, shift[:0, :0])
-    width, height = (n * cell for n in area.size)
-    full = scratch("shift", height, width, 2)
-    cv2.resize(shift[area.slices()], (width, height), dst=full)
+        return Motion(area, displacement[:0, :0])
+    width, height = (n * cell_px for n in area.size)
+    field = scratch_buffer("shift", height, width, 2)
+    cv2.resize(displacement[area.slices()], (width, height), dst=field)
     if not lips.is_empty:
-        _refine(full, cell, area, weight, warp, lips)
-    pixels = _pixels(area, cell).clipped(*warp.size)
-    return Motion(pixels, full[: pixels.size[1], : pixels.size[0]])
+        _blend_lip_field(field, cell_px, area, weight, warp, lips)
+    pixel_area = _to_pixels(area, cell_px).clip(*warp.size)
+    return Motion(pixel_area, field[: pixel_area.size[1], : pixel_area.size[0]])
 
 
-def outline(warp: Warp, curves: list[Float], pad: float) -> Box:
+def curve_bounds(warp: WarpField, curves: list[Float], margin_share: float) -> Box:
     """Return the rectangle around (N, 2) curves in face units with a margin `pad`, clipped to the crop."""
-    pose: Pose = warp.mouth.pose
-    points = pose.pixels(np.concatenate(curves))
-    margin = pad * pose.height
+    pose: FacePose = warp.mouth.pose
+    points = pose.to_pixels(np.concatenate(curves))
+    margin = margin_share * pose.height
     low, high = np.floor(points.min(axis=0) - margin), np.ceil(points.max(axis=0) + margin)
-    return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(*warp.size)
+    return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clip(*warp.size)
 
 
-def lips_of(warp: Warp) -> Box:
+def lip_bounds(warp: WarpField) -> Box:
     """Return the rectangle of the crop around the source lips and the target lips."""
     mouth, shape = warp.mouth, warp.shape
-    return outline(warp, [mouth.upper_outer, mouth.lower_outer, shape.upper, shape.lower], _PAD)
+    return curve_bounds(warp, [mouth.upper_outer, mouth.lower_outer, shape.upper, shape.lower], _LIP_MARGIN)
 
 
-def levels(crop: Image, area: Box) -> Float:
+def copy_levels(crop: Image, area: Box) -> Float:
     """Copy a part of the crop to (h, w, 3) float32 levels; a scratch buffer, valid until the next frame."""
     # OpenCV remaps float32 in half the time of uint8.
-    out = scratch("levels", *reversed(area.size), 3)
+    out = scratch_buffer("levels", *reversed(area.size), 3)
     np.copyto(out, crop[area.slices()])
     return out
 
 
-def moved(source: Float, shift: Float) -> Float:
+def remap_levels(source: Float, displacement: Float) -> Float:
     """
     Return the displaced levels, slightly outside 0..255 at edges.
 
     (h, w, 3) float32; a scratch buffer, valid until the next frame.
     """
-    out, flags = scratch("moved", *source.shape), cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP
-    cv2.remap(source, shift, None, flags, out, cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  OpenCV's stub requires map2, which is optional
+    out, flags = scratch_buffer("moved", *source.shape), cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP
+    cv2.remap(source, displacement, None, flags, out, cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  OpenCV's stub requires map2, which is optional
     return out
 
 
 @lru_cache(maxsize=64)
-def border(size: tuple[int, int], width: int) -> tuple[Float, Float]:
+def border_ramp(size: tuple[int, int], width: int) -> tuple[Float, Float]:
     """
     Return a ramp and 1 minus it, (h, w) float32: 0 at the border .. 1 from `width` pixels on.
 
     Cached, not to be modified.
     """
-    across, down = (smooth01(_from_ends(n) / np.float32(width)) for n in size)
+    across, down = (smoothstep(_distance_from_ends(n) / np.float32(width)) for n in size)
     ramp = np.multiply.outer(down, across)
     return ramp, 1 - ramp
 
 
-def _from_ends(count: int) -> Float:
-    places = np.arange(count, dtype=np.float32)
-    return np.minimum(places, places[::-1])
+def _distance_from_ends(count: int) -> Float:
+    positions = np.arange(count, dtype=np.float32)
+    return np.minimum(positions, positions[::-1])
 
 
-def _split(shift: Float) -> tuple[Float, Float]:
-    across, down = cv2.split(shift)
+def _split_components(displacement: Float) -> tuple[Float, Float]:
+    across, down = cv2.split(displacement)
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
-def _weight(warp: Warp, grid: Raster, across: Float, down: Float) -> Float:
+def _motion_weight(warp: WarpField, grid: SamplingGrid, across: Float, down: Float) -> Float:
     """Return (rows, columns) float32: share of the displacement to use; 0 where it is tiny, to keep bytes."""
     pose = warp.mouth.pose
     length = np.asarray(cv2.magnitude(across, down), np.float32)
     length -= np.float32(0.05)
-    length *= np.float32(1 / (_MOVES_PX - 0.05))
-    moving = np.asarray(cv2.blur(smooth01(length), (3, 3)), np.float32)
-    lips = filled(grid, pose, warp.shape.upper - _GROWN, warp.shape.lower + _GROWN)
-    lips = blurred(lips, grid, pose, 0.010) * np.float32(1.1)
-    return np.minimum(np.maximum(moving, lips), 1) * warp.free(grid)
+    length *= np.float32(1 / (_FULL_MOTION_PX - 0.05))
+    moving = np.asarray(cv2.blur(smoothstep(length), (3, 3)), np.float32)
+    lips = fill_between_curves(grid, pose, warp.shape.upper - _LIP_DILATION, warp.shape.lower + _LIP_DILATION)
+    lips = blur_mask(lips, grid, pose, 0.010) * np.float32(1.1)
+    return np.minimum(np.maximum(moving, lips), 1) * warp.change_mask(grid)
 
 
-def _refine(full: Float, cell: int, area: Box, weight: Float, warp: Warp, lips: Box) -> None:
+def _blend_lip_field(field: Float, cell: int, area: Box, weight: Float, warp: WarpField, lips: Box) -> None:
     """Blend the finer lip field into the coarse field `full` in place; `area` and `lips` are in cells."""
-    place = _pixels(lips, cell)
-    fine = warp.shift(Raster(place, *place.size), _COLUMNS, _ROWS)
-    used = cv2.resize(weight[lips.slices()], place.size)
-    inner, outer = border(place.size, max(2, round(0.03 * warp.mouth.pose.height)))
+    lip_area = _to_pixels(lips, cell)
+    lip_field = warp.displacement(SamplingGrid(lip_area, *lip_area.size), _LIP_GRID_COLUMNS, _LIP_GRID_ROWS)
+    lip_weight = cv2.resize(weight[lips.slices()], lip_area.size)
+    inner, outer = border_ramp(lip_area.size, max(2, round(0.03 * warp.mouth.pose.height)))
     top, left = (lips.y1 - area.y1) * cell, (lips.x1 - area.x1) * cell
-    window = full[top : top + place.size[1], left : left + place.size[0]]
-    np.copyto(window, cv2.blendLinear(cv2.multiply(fine, cv2.merge([used, used])), window, inner, outer))
+    window = field[top : top + lip_area.size[1], left : left + lip_area.size[0]]
+    np.copyto(
+        window,
+        cv2.blendLinear(cv2.multiply(lip_field, cv2.merge([lip_weight, lip_weight])), window, inner, outer),
+    )
 
 
-def _around(across: Float, down: Float) -> Box:
+def _moving_cells(across: Float, down: Float) -> Box:
     """Return the moving cells and one more on each side, where the displacement fades to 0."""
-    most = np.maximum(np.abs(across), np.abs(down))
-    x, y, width, height = cv2.boundingRect((most > _SEEN_PX).view(np.uint8))
+    max_shift = np.maximum(np.abs(across), np.abs(down))
+    x, y, width, height = cv2.boundingRect((max_shift > _MIN_VISIBLE_PX).view(np.uint8))
     if width == 0:
         return Box(0, 0, 0, 0)
     box = Box(x - 1, y - 1, x + width + 1, y + height + 1)
-    return box.clipped(most.shape[1], most.shape[0])
+    return box.clip(max_shift.shape[1], max_shift.shape[0])
 
 
-def _cells(box: Box, cell: int, size: tuple[int, int]) -> Box:
-    return Box(box.x1 // cell, box.y1 // cell, -(-box.x2 // cell), -(-box.y2 // cell)).clipped(*size)
+def _to_cells(box: Box, cell: int, size: tuple[int, int]) -> Box:
+    return Box(box.x1 // cell, box.y1 // cell, -(-box.x2 // cell), -(-box.y2 // cell)).clip(*size)
 
 
-def _pixels(cells: Box, cell: int) -> Box:
+def _to_pixels(cells: Box, cell: int) -> Box:
     return Box(cells.x1 * cell, cells.y1 * cell, cells.x2 * cell, cells.y2 * cell)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from musetalk_core.engine import FaceFrame
 from musetalk_core.engines.viseme import controls
 from musetalk_core.engines.viseme.edges import LipEdges, lip_edges
-from musetalk_core.engines.viseme.pose import Pose, pose_of
-from musetalk_core.engines.viseme.record import Record, unpacked
-from musetalk_core.engines.viseme.steps import step
+from musetalk_core.engines.viseme.pose import FacePose, estimate_pose
+from musetalk_core.engines.viseme.record import FrameRecord, record_from_row
+from musetalk_core.engines.viseme.steps import smoothstep_scalar
 from musetalk_core.faces.topology import (
     CHIN,
     LOWER_LIP_INNER,
@@ -25,29 +25,49 @@ from musetalk_core.types import Box, Float
 
 CHIN_POINTS: Final = (18, 83, 313, 200, 201, 421, 199, 208, 428, 175)
 JAW_POINTS: Final = (152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397, 58, 288)
-_STILL: Final = (2, 97, 326, 98, 327, 129, 358, 50, 280, 117, 346, 234, 454, 93, 323, 132, 361, 205, 425)
+_FIXED_MESH_POINTS: Final = (
+    2,
+    97,
+    326,
+    98,
+    327,
+    129,
+    358,
+    50,
+    280,
+    117,
+    346,
+    234,
+    454,
+    93,
+    323,
+    132,
+    361,
+    205,
+    425,
+)
 """Mesh points at the nose base and the cheeks, which do not move with speech."""
-_BELOW_CHIN: Final = 0.20
+_CHIN_MOTION_DEPTH: Final = 0.20
 """How far below the chin the chin's motion ends, in face units."""
-_AROUND: Final = np.array(
+_FRAME_POINTS: Final = np.array(
     [
-        *((x, _BELOW_CHIN) for x in (-0.3, -0.15, 0.0, 0.15, 0.3)),
+        *((x, _CHIN_MOTION_DEPTH) for x in (-0.3, -0.15, 0.0, 0.15, 0.3)),
         *((-0.33, 0.11), (0.33, 0.11), (-0.2, -0.4), (0.2, -0.4)),
         *((x, y) for x in (-0.5, 0.5) for y in (-0.4, -0.1, 0.2, 0.5)),
     ],
     np.float32,
 )
 """Fixed points around the motion in face units; the y of the first seven is relative to the chin."""
-_FRAME: Final = slice(controls.STILL.stop - len(_AROUND), controls.STILL.stop)
-_UNDER: Final = slice(_FRAME.start, _FRAME.start + 7)
-_POINTS: Final = np.array(
+_FRAME_SLICE: Final = slice(controls.FIXED.stop - len(_FRAME_POINTS), controls.FIXED.stop)
+_CHIN_RELATIVE_SLICE: Final = slice(_FRAME_SLICE.start, _FRAME_SLICE.start + 7)
+_MESH_INDICES: Final = np.array(
     [
-        *(*UPPER_LIP_OUTER, *UPPER_LIP_INNER, *([0] * 3), *_STILL, *([0] * len(_AROUND))),
+        *(*UPPER_LIP_OUTER, *UPPER_LIP_INNER, *([0] * 3), *_FIXED_MESH_POINTS, *([0] * len(_FRAME_POINTS))),
         *(*LOWER_LIP_OUTER, *LOWER_LIP_INNER, *CHIN_POINTS, *JAW_POINTS),
     ]
 )
 """Mesh point index of each control point; 0 for the plane and the fixed frame."""
-_TURNED_DEG, _AWAY_DEG = 25.0, 45.0
+_FULL_MOTION_YAW_DEG, _MAX_YAW_DEG = 25.0, 45.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,25 +87,25 @@ class Mouth:
         record:         the frame's smoothed features.
     """
 
-    pose: Pose
+    pose: FacePose
     edges: LipEdges
-    controls: Float
+    control_points: Float
     nose: Float
     seam: Float
     smile: float
-    motion: float
-    room: float
-    record: Record
+    motion_share: float
+    chin_clearance: float
+    record: FrameRecord
 
     @property
     def upper_outer(self) -> Float:
         """Return (11, 2) float32: upper edge of the upper lip."""
-        return self.controls[controls.UPPER_OUTER]
+        return self.control_points[controls.UPPER_OUTER]
 
     @property
     def lower_outer(self) -> Float:
         """Return (11, 2) float32: lower edge of the lower lip."""
-        return self.controls[controls.LOWER_OUTER]
+        return self.control_points[controls.LOWER_OUTER]
 
     @property
     def middle(self) -> float:
@@ -98,7 +118,7 @@ class Mouth:
         return max(float(self.seam[10, 0] - self.seam[0, 0]) / 2, 1e-3)
 
 
-def mouth_of(face: FaceFrame, row: Float) -> Mouth:
+def measure_mouth(face: FaceFrame, row: Float) -> Mouth:
     """
     Compute the mouth of a source frame; the last 64 are cached, so a still image is measured once.
 
@@ -106,43 +126,46 @@ def mouth_of(face: FaceFrame, row: Float) -> Mouth:
         face: the source frame.
         row:  (33,) float32, its smoothed features.
     """
-    return _mouth(face.landmarks.astype(np.float32).tobytes(), row.astype(np.float32).tobytes(), face.box)
+    return _measure_cached(
+        face.landmarks.astype(np.float32).tobytes(), row.astype(np.float32).tobytes(), face.box
+    )
 
 
 @lru_cache(maxsize=64)
-def _mouth(landmarks: bytes, row: bytes, box: Box) -> Mouth:
+def _measure_cached(landmarks: bytes, row: bytes, box: Box) -> Mouth:
     mesh = np.frombuffer(landmarks, np.float32).reshape(MESH_POINTS, 2) - np.array(
         [box.x1, box.y1], np.float32
     )
-    kept = unpacked(np.frombuffer(row, np.float32))
-    pose = pose_of(mesh, max(kept.height, 1.0))
-    points = pose.local(mesh)
-    seam = kept.seam + points[NOSE_BASE]
+    record = record_from_row(np.frombuffer(row, np.float32))
+    pose = estimate_pose(mesh, max(record.height, 1.0))
+    points = pose.to_face_units(mesh)
+    seam = record.seam + points[NOSE_BASE]
     edges = lip_edges(points, pose.height)
     return Mouth(
         pose=pose,
         edges=edges,
-        controls=_controls(points, edges),
+        control_points=_place_control_points(points, edges),
         nose=points[NOSE_BASE],
         seam=seam,
         smile=float(seam[5, 1] - (seam[0, 1] + seam[10, 1]) / 2),
-        motion=1 - step((abs(kept.yaw) - _TURNED_DEG) / (_AWAY_DEG - _TURNED_DEG)),
-        room=_room(mesh[CHIN], pose.height, box),
-        record=kept,
+        motion_share=1
+        - smoothstep_scalar((abs(record.yaw) - _FULL_MOTION_YAW_DEG) / (_MAX_YAW_DEG - _FULL_MOTION_YAW_DEG)),
+        chin_clearance=_chin_clearance(mesh[CHIN], pose.height, box),
+        record=record,
     )
 
 
-def _controls(points: Float, edges: LipEdges) -> Float:
-    out = points[_POINTS]
+def _place_control_points(points: Float, edges: LipEdges) -> Float:
+    out = points[_MESH_INDICES]
     out[controls.UPPER_INNER], out[controls.LOWER_INNER] = edges.upper, edges.lower
     out[controls.PLANE] = 0
-    out[_FRAME] = _AROUND
-    out[_UNDER, 1] += points[CHIN, 1]
+    out[_FRAME_SLICE] = _FRAME_POINTS
+    out[_CHIN_RELATIVE_SLICE, 1] += points[CHIN, 1]
     return out
 
 
-def _room(chin: Float, height: float, box: Box) -> float:
+def _chin_clearance(chin: Float, height: float, box: Box) -> float:
     """Return the share 0..1 of the chin's motion that fits between chin and crop border (crop pixels)."""
     width, depth = box.size
-    space = min(float(chin[0]), float(chin[1]), width - float(chin[0]), depth - float(chin[1])) / height
-    return min(max((space - 0.04) / (_BELOW_CHIN - 0.04), 0.0), 1.0)
+    clearance = min(float(chin[0]), float(chin[1]), width - float(chin[0]), depth - float(chin[1])) / height
+    return min(max((clearance - 0.04) / (_CHIN_MOTION_DEPTH - 0.04), 0.0), 1.0)

@@ -14,7 +14,7 @@ from musetalk_core.types import Float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pose:
+class FacePose:
     """
     The axes of a face: x along the eyes, y down the face, origin between the corners of the mouth.
 
@@ -28,16 +28,16 @@ class Pose:
     axes: Float
     height: float
 
-    def local(self, points: Float) -> Float:
+    def to_face_units(self, points: Float) -> Float:
         """Convert (N, 2) pixels to face units, float32."""
         return ((points - self.centre) @ self.axes.T / np.float32(self.height)).astype(np.float32)
 
-    def pixels(self, points: Float) -> Float:
+    def to_pixels(self, points: Float) -> Float:
         """Convert (N, 2) face units to pixels, float32."""
         return ((points * np.float32(self.height)) @ self.axes + self.centre).astype(np.float32)
 
 
-def pose_of(landmarks: Float, height: float) -> Pose:
+def estimate_pose(landmarks: Float, height: float) -> FacePose:
     """
     Estimate the pose of a face from its mesh.
 
@@ -49,4 +49,4 @@ def pose_of(landmarks: Float, height: float) -> Pose:
     along = along / max(float(np.hypot(*along)), 1e-6)
     axes = np.array([along, [-along[1], along[0]]], np.float32)
     centre = (landmarks[LEFT_MOUTH_CORNER] + landmarks[RIGHT_MOUTH_CORNER]) / 2
-    return Pose(centre.astype(np.float32), axes, height)
+    return FacePose(centre.astype(np.float32), axes, height)

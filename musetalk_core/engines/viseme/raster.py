@@ -5,12 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from musetalk_core.engines.viseme.pose import Pose
+from musetalk_core.engines.viseme.pose import FacePose
 from musetalk_core.types import Box, Float
 
 
 @dataclass(frozen=True, slots=True)
-class Raster:
+class SamplingGrid:
     """
     `columns` x `rows` cells over `area` (crop pixels); samples are at the centers of the cells.
 
@@ -21,30 +21,32 @@ class Raster:
     columns: int
     rows: int
 
-    def over(self, columns: int, rows: int) -> "Raster":
+    def with_cells(self, columns: int, rows: int) -> "SamplingGrid":
         """Return a grid over the same area with another number of cells."""
-        return Raster(self.area, columns, rows)
+        return SamplingGrid(self.area, columns, rows)
 
     @property
-    def cell(self) -> Float:
+    def cell_size(self) -> Float:
         """Return (2,) float32: width and height of a cell in crop pixels."""
         width, height = self.area.size
         return np.array([width / self.columns, height / self.rows], np.float32)
 
     @property
-    def first(self) -> Float:
+    def first_sample(self) -> Float:
         """Return (2,) float32: crop pixel of the first sample."""
         start = np.array([self.area.x1 - 0.5, self.area.y1 - 0.5], np.float32)
-        return (start + self.cell / 2).astype(np.float32)
+        return (start + self.cell_size / 2).astype(np.float32)
 
-    def positions(self) -> tuple[Float, Float]:
+    def sample_positions(self) -> tuple[Float, Float]:
         """Return x (columns,) and y (rows,) of the samples, float32 crop pixels."""
         width, height = self.area.size
-        return _centres(self.area.x1, width, self.columns), _centres(self.area.y1, height, self.rows)
+        return _cell_centres(self.area.x1, width, self.columns), _cell_centres(
+            self.area.y1, height, self.rows
+        )
 
-    def local(self, pose: Pose) -> tuple[Float, Float]:
+    def face_coordinates(self, pose: FacePose) -> tuple[Float, Float]:
         """Return x and y of the samples in face units, (rows, columns) float32 each."""
-        x, y = self.positions()
+        x, y = self.sample_positions()
         axes = pose.axes / np.float32(pose.height)
         x, y = x - pose.centre[0], y - pose.centre[1]
         return (
@@ -52,18 +54,18 @@ class Raster:
             np.add.outer(y * axes[1, 1], x * axes[1, 0]),
         )
 
-    def local_y(self, pose: Pose) -> Float:
+    def face_y(self, pose: FacePose) -> Float:
         """Return only y of the samples in face units, (rows, columns) float32."""
-        x, y = self.positions()
-        axis = pose.axes[1] / np.float32(pose.height)
-        return np.add.outer((y - pose.centre[1]) * axis[1], (x - pose.centre[0]) * axis[0])
+        x, y = self.sample_positions()
+        y_axis = pose.axes[1] / np.float32(pose.height)
+        return np.add.outer((y - pose.centre[1]) * y_axis[1], (x - pose.centre[0]) * y_axis[0])
 
-    def cells(self, points: Float) -> Float:
+    def to_cells(self, points: Float) -> Float:
         """Convert (N, 2) crop pixels to fractional column and row numbers, float32."""
-        return ((points - self.first) / self.cell).astype(np.float32)
+        return ((points - self.first_sample) / self.cell_size).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
-def _centres(start: int, length: int, count: int) -> Float:
+def _cell_centres(start: int, length: int, count: int) -> Float:
     """Return (count,) float32 cell centers in pixels; cached, not to be modified."""
     return ((np.arange(count) + 0.5) * (length / count) + (start - 0.5)).astype(np.float32)

@@ -8,8 +8,8 @@ import numpy as np
 
 from musetalk_core.engine import FaceFrame
 from musetalk_core.engines.viseme.edges import LipEdges, lip_edges
-from musetalk_core.engines.viseme.pose import Pose, pose_of
-from musetalk_core.faces.pose import yaw
+from musetalk_core.engines.viseme.pose import FacePose, estimate_pose
+from musetalk_core.faces.pose import estimate_yaw_deg
 from musetalk_core.faces.topology import NOSE_BASE, face_height
 from musetalk_core.types import Float, Image
 
@@ -20,12 +20,12 @@ SKIN, LIP, SEAM = slice(5, 8), slice(8, 11), slice(11, 33)
 
 _SKIN_POINTS = (50, 280, 205, 425, 117, 346)
 _LIP_POINTS = (0, 17, 37, 267, 84, 314)
-_MOUTH_PX = 64
+_SHARPNESS_WIDTH_PX = 64
 """Width in pixels to which a mouth is scaled before its sharpness is measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class FrameRecord:
     """The features of one frame by name; see the columns above. `seam` is (11, 2) from the nose base."""
 
     height: float
@@ -37,19 +37,19 @@ class Record:
     lip: Float
     seam: Float
 
-    def packed(self) -> Float:
+    def to_row(self) -> Float:
         """Return the features as a (33,) float32 row."""
         head = [self.height, self.gap, self.sharpness, self.yaw, self.teeth]
         return np.concatenate([head, self.skin, self.lip, self.seam.ravel()]).astype(np.float32)
 
 
-def unpacked(row: Float) -> Record:
+def record_from_row(row: Float) -> FrameRecord:
     """Read features from a (33,) float32 row."""
     head = (float(v) for v in row[:5])
-    return Record(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2))
+    return FrameRecord(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2))
 
 
-def measure(face: FaceFrame) -> Record:
+def measure_frame(face: FaceFrame) -> FrameRecord:
     """
     Measure the features of one source frame.
 
@@ -58,50 +58,54 @@ def measure(face: FaceFrame) -> Record:
     """
     height = max(face_height(face.landmarks), 1.0)
     mesh = face.landmarks - np.array([face.box.x1, face.box.y1], np.float32)
-    pose = pose_of(mesh, height)
-    points = pose.local(mesh)
+    pose = estimate_pose(mesh, height)
+    points = pose.to_face_units(mesh)
     edges = lip_edges(points, height)
-    skin = np.maximum(_colour(face.crop, mesh, _SKIN_POINTS), 10)
-    return Record(
+    skin = np.maximum(_median_colour(face.crop, mesh, _SKIN_POINTS), 10)
+    return FrameRecord(
         height=height,
         gap=edges.gap,
         sharpness=_sharpness(face.crop, pose),
-        yaw=yaw(mesh),
-        teeth=_teeth(face.crop, pose, edges, float(skin.mean())),
+        yaw=estimate_yaw_deg(mesh),
+        teeth=_teeth_share(face.crop, pose, edges, float(skin.mean())),
         skin=skin,
-        lip=_colour(face.crop, mesh, _LIP_POINTS),
+        lip=_median_colour(face.crop, mesh, _LIP_POINTS),
         seam=edges.seam - points[NOSE_BASE],
     )
 
 
-def _colour(crop: Image, mesh: Float, indices: tuple[int, ...]) -> Float:
+def _median_colour(crop: Image, mesh: Float, indices: tuple[int, ...]) -> Float:
     """Return (3,) float32 BGR, the median color at some mesh points; 128 each for an empty crop."""
     if crop.size == 0:
         return np.full(3, 128, np.float32)
-    at = np.clip(np.round(mesh[list(indices)]).astype(int), 0, [crop.shape[1] - 1, crop.shape[0] - 1])
-    return np.median(crop[at[:, 1], at[:, 0]].astype(np.float32), axis=0)
+    sample_points = np.clip(
+        np.round(mesh[list(indices)]).astype(int), 0, [crop.shape[1] - 1, crop.shape[0] - 1]
+    )
+    return np.median(crop[sample_points[:, 1], sample_points[:, 0]].astype(np.float32), axis=0)
 
 
-def _sharpness(crop: Image, pose: Pose) -> float:
+def _sharpness(crop: Image, pose: FacePose) -> float:
     """Return the edge strength around the mouth at a fixed size, to compare frames of one clip."""
     x, y = pose.centre
-    side = max(4, round(0.22 * pose.height))
-    window = crop[max(0, int(y) - side // 2) : max(0, int(y) + side // 2)]
-    window = window[:, max(0, int(x) - side) : max(0, int(x) + side)]
+    half_width = max(4, round(0.22 * pose.height))
+    window = crop[max(0, int(y) - half_width // 2) : max(0, int(y) + half_width // 2)]
+    window = window[:, max(0, int(x) - half_width) : max(0, int(x) + half_width)]
     if min(window.shape[:2]) < 4:
         return 0.0
     grey = cv2.cvtColor(window, cv2.COLOR_BGR2GRAY)
-    grey = cv2.resize(grey, (_MOUTH_PX, _MOUTH_PX // 2), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(grey, (_SHARPNESS_WIDTH_PX, _SHARPNESS_WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
     return float(cv2.Laplacian(grey, cv2.CV_32F).std() / (grey.mean() + 8))
 
 
-def _teeth(crop: Image, pose: Pose, edges: LipEdges, skin: float) -> float:
+def _teeth_share(crop: Image, pose: FacePose, edges: LipEdges, skin: float) -> float:
     """Return the share 0..1 of the open mouth that is as bright and as unsaturated as teeth."""
     corners = np.vstack([edges.upper, edges.lower[::-1]])
     mask = np.zeros(crop.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(pose.pixels(corners)).astype(np.int32)], 255)
-    inside = crop[mask > 0].astype(np.float32)
-    if edges.gap < 0.012 or len(inside) < 8:
+    cv2.fillPoly(mask, [np.round(pose.to_pixels(corners)).astype(np.int32)], 255)
+    mouth_pixels = crop[mask > 0].astype(np.float32)
+    if edges.gap < 0.012 or len(mouth_pixels) < 8:
         return 0.0
-    light, dark = inside.max(axis=1), inside.min(axis=1)
-    return float(np.mean((inside.mean(axis=1) > 0.72 * skin) & (light - dark < 0.45 * light)))
+    brightest, darkest = mouth_pixels.max(axis=1), mouth_pixels.min(axis=1)
+    return float(
+        np.mean((mouth_pixels.mean(axis=1) > 0.72 * skin) & (brightest - darkest < 0.45 * brightest))
+    )

@@ -8,15 +8,15 @@ import numpy as np
 from musetalk_core.types import Float
 
 
-class _Kept(threading.local):
+class _ThreadBuffers(threading.local):
     def __init__(self) -> None:
         self.arrays: dict[str, Float] = {}
 
 
-_KEPT = _Kept()
+_BUFFERS = _ThreadBuffers()
 
 
-def scratch(name: str, *shape: int) -> Float:
+def scratch_buffer(name: str, *shape: int) -> Float:
     """
     Return a reusable array; later calls with the same name in this thread return the same memory.
 
@@ -28,7 +28,7 @@ def scratch(name: str, *shape: int) -> Float:
         float32, C-contiguous, uninitialized; must not be used after the current frame.
     """
     count = prod(shape)
-    array = _KEPT.arrays.get(name)
+    array = _BUFFERS.arrays.get(name)
     if array is None or array.size < count:
-        array = _KEPT.arrays[name] = np.empty(count * 5 // 4, np.float32)
+        array = _BUFFERS.arrays[name] = np.empty(count * 5 // 4, np.float32)
     return array[:count].reshape(shape)

@@ -7,19 +7,19 @@ import numpy as np
 
 from musetalk_core.engines.viseme import controls
 from musetalk_core.engines.viseme.mouth import Mouth
-from musetalk_core.engines.viseme.steps import step
+from musetalk_core.engines.viseme.steps import smoothstep_scalar
 from musetalk_core.types import Float
 
-GAP_MOST: Final = 0.112
+MAX_GAP: Final = 0.112
 """Lip gap of the widest vowel, in face heights."""
-_UP, _DOWN = 0.22, 0.78
-_WIDE, _ROUND = 0.06, 0.22
+_UPPER_GAP_SHARE, _LOWER_GAP_SHARE = 0.22, 0.78
+_SPREAD_STRETCH, _ROUND_STRETCH = 0.06, 0.22
 _CHIN_SHARE: Final = 0.55
-_FLATTEN: Final = 0.8
+_ARCH_FLATTENING: Final = 0.8
 """Share of an open upper lip's arch that is removed; without it a closed mouth frowns."""
-_RELAX: Final = 0.35
+_SMILE_RELAXATION: Final = 0.35
 """Share of a smile's raised corners that is removed."""
-_SMILING_OPEN: Final = 0.85
+_MAX_SMILING_OPENING: Final = 0.85
 """Maximum opening of a smiling source: a smile with a wide vowel looks like laughing."""
 _CORNERS: Final = slice(0, 11, 10)
 _JAW_SHARE: Final = np.array(
@@ -28,7 +28,7 @@ _JAW_SHARE: Final = np.array(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Speaking:
+class MouthParameters:
     """One row of the mouth curves: `opening` 0..1, `width` -1 round .. +1 spread, `closure` 0..1."""
 
     opening: float
@@ -37,7 +37,7 @@ class Speaking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class TargetShape:
     """
     A target mouth, in face units.
 
@@ -51,66 +51,74 @@ class Shape:
     upper: Float
     lower: Float
     gap: float
-    moves: Float
+    control_offsets: Float
 
 
-def shape_of(mouth: Mouth, speaking: Speaking) -> Shape:
+def compute_target_shape(mouth: Mouth, parameters: MouthParameters) -> TargetShape:
     """
     Compute the target shape of a mouth.
 
     The opening is absolute, so the source's own opening is removed.
     """
-    smiling = step((mouth.smile - 0.012) / 0.025)
-    opening = min(speaking.opening, 1 - (1 - _SMILING_OPEN) * smiling)
-    gap = GAP_MOST * opening * (1 - 0.35 * max(0.0, -speaking.width))
-    stretch = _stretch(mouth, opening, speaking.width)
-    upper, lower, belly = _edges(mouth, gap, stretch)
-    return _moved(mouth, upper, lower, belly, gap, 1 + (stretch - 1) * mouth.motion, speaking)
+    smile_strength = smoothstep_scalar((mouth.smile - 0.012) / 0.025)
+    opening = min(parameters.opening, 1 - (1 - _MAX_SMILING_OPENING) * smile_strength)
+    gap = MAX_GAP * opening * (1 - 0.35 * max(0.0, -parameters.width))
+    stretch = _stretch(mouth, opening, parameters.width)
+    upper, lower, lip_profile = _target_edges(mouth, gap, stretch)
+    return _shape_with_offsets(
+        mouth, upper, lower, lip_profile, gap, 1 + (stretch - 1) * mouth.motion_share, parameters
+    )
 
 
 def _stretch(mouth: Mouth, opening: float, width: float) -> float:
     """Return the width of the target mouth over the source's width."""
     # an open source mouth that closes relaxes by up to 5 %; an open target mouth is up to 8 % narrower
-    factor = 1 + (_WIDE if width > 0 else _ROUND) * width
-    relaxing = 0.05 * mouth.edges.parted * min(max(1 - 2 * opening, 0.0), 1.0)
+    factor = 1 + (_SPREAD_STRETCH if width > 0 else _ROUND_STRETCH) * width
+    relaxing = 0.05 * mouth.edges.openness * min(max(1 - 2 * opening, 0.0), 1.0)
     return factor * (1 - relaxing) * (1 - 0.08 * opening)
 
 
-def _edges(mouth: Mouth, gap: float, stretch: float) -> tuple[Float, Float, Float]:
+def _target_edges(mouth: Mouth, gap: float, stretch: float) -> tuple[Float, Float, Float]:
     seam, middle = mouth.seam, mouth.middle
-    along = np.clip((seam[:, 0] - middle) / mouth.half_width, -1, 1)
-    belly = np.sqrt(1 - along**2)  # half ellipse: 0 at the corners .. 1 in the middle
+    relative_x = np.clip((seam[:, 0] - middle) / mouth.half_width, -1, 1)
+    lip_profile = np.sqrt(1 - relative_x**2)  # half ellipse: 0 at the corners .. 1 in the middle
     x = middle + (seam[:, 0] - middle) * stretch
-    drop = 0.12 * gap + _RELAX * max(0.0, mouth.smile)
-    y = seam[:, 1] + drop * along**2 + _FLATTEN * max(0.0, -mouth.smile) * (1 - along**2)
-    upper = np.stack([x, y - _UP * gap * belly], axis=1)
-    lower = np.stack([x, y + _DOWN * gap * belly], axis=1)
-    if mouth.motion < 1:  # turned away: stay closer to the source
-        upper = mouth.edges.upper + (upper - mouth.edges.upper) * mouth.motion
-        lower = mouth.edges.lower + (lower - mouth.edges.lower) * mouth.motion
-    return upper.astype(np.float32), lower.astype(np.float32), belly.astype(np.float32)
+    drop = 0.12 * gap + _SMILE_RELAXATION * max(0.0, mouth.smile)
+    y = seam[:, 1] + drop * relative_x**2 + _ARCH_FLATTENING * max(0.0, -mouth.smile) * (1 - relative_x**2)
+    upper = np.stack([x, y - _UPPER_GAP_SHARE * gap * lip_profile], axis=1)
+    lower = np.stack([x, y + _LOWER_GAP_SHARE * gap * lip_profile], axis=1)
+    if mouth.motion_share < 1:  # turned away: stay closer to the source
+        upper = mouth.edges.upper + (upper - mouth.edges.upper) * mouth.motion_share
+        lower = mouth.edges.lower + (lower - mouth.edges.lower) * mouth.motion_share
+    return upper.astype(np.float32), lower.astype(np.float32), lip_profile.astype(np.float32)
 
 
-def _moved(
-    mouth: Mouth, upper: Float, lower: Float, belly: Float, gap: float, stretch: float, speaking: Speaking
-) -> Shape:
-    press = 0.006 * speaking.closure * mouth.motion * belly
-    pout = 0.0075 * max(0.0, -speaking.width) * mouth.motion * belly
-    moves = np.zeros_like(mouth.controls)
-    by_upper, by_lower = moves[controls.UPPER_INNER], moves[controls.LOWER_INNER]
-    np.subtract(upper, mouth.edges.upper, out=by_upper)
-    np.subtract(lower, mouth.edges.lower, out=by_lower)
+def _shape_with_offsets(
+    mouth: Mouth,
+    upper: Float,
+    lower: Float,
+    lip_profile: Float,
+    gap: float,
+    stretch: float,
+    parameters: MouthParameters,
+) -> TargetShape:
+    press = 0.006 * parameters.closure * mouth.motion_share * lip_profile
+    pout = 0.0075 * max(0.0, -parameters.width) * mouth.motion_share * lip_profile
+    offsets = np.zeros_like(mouth.control_points)
+    upper_offsets, lower_offsets = offsets[controls.UPPER_INNER], offsets[controls.LOWER_INNER]
+    np.subtract(upper, mouth.edges.upper, out=upper_offsets)
+    np.subtract(lower, mouth.edges.lower, out=lower_offsets)
     # the outer lip edges, chin and jaw follow the inner edges by decreasing shares
-    outer = mouth.controls[:, 0] - mouth.middle
+    x_from_middle = mouth.control_points[:, 0] - mouth.middle
     for part, down in (
-        (controls.UPPER_OUTER, by_upper[:, 1] * 0.85 + press - pout),
-        (controls.LOWER_OUTER, by_lower[:, 1] * 0.92 - press + pout),
+        (controls.UPPER_OUTER, upper_offsets[:, 1] * 0.85 + press - pout),
+        (controls.LOWER_OUTER, lower_offsets[:, 1] * 0.92 - press + pout),
     ):
-        moves[part, 0] = outer[part] * (stretch - 1)
-        moves[part, 1] = down
-        moves[part][_CORNERS, 1] = 0.4 * (by_upper[_CORNERS, 1] + by_lower[_CORNERS, 1])
-    jaw = float(by_lower[5, 1]) * _CHIN_SHARE * mouth.room
-    moves[controls.CHIN, 0] = outer[controls.CHIN] * ((stretch - 1) * 0.3)
-    moves[controls.CHIN, 1] = jaw * 1.1
-    moves[controls.JAW, 1] = _JAW_SHARE * jaw
-    return Shape(upper, lower, gap, moves)
+        offsets[part, 0] = x_from_middle[part] * (stretch - 1)
+        offsets[part, 1] = down
+        offsets[part][_CORNERS, 1] = 0.4 * (upper_offsets[_CORNERS, 1] + lower_offsets[_CORNERS, 1])
+    jaw = float(lower_offsets[5, 1]) * _CHIN_SHARE * mouth.chin_clearance
+    offsets[controls.CHIN, 0] = x_from_middle[controls.CHIN] * ((stretch - 1) * 0.3)
+    offsets[controls.CHIN, 1] = jaw * 1.1
+    offsets[controls.JAW, 1] = _JAW_SHARE * jaw
+    return TargetShape(upper, lower, gap, offsets)

@@ -9,26 +9,28 @@ import cv2
 import numpy as np
 
 from musetalk_core.engine import FaceFrame
-from musetalk_core.engines.viseme.masks import blurred, filled
-from musetalk_core.engines.viseme.mouth import Mouth, mouth_of
-from musetalk_core.engines.viseme.raster import Raster
-from musetalk_core.engines.viseme.steps import smooth01, step
+from musetalk_core.engines.viseme.masks import blur_mask, fill_between_curves
+from musetalk_core.engines.viseme.mouth import Mouth, measure_mouth
+from musetalk_core.engines.viseme.raster import SamplingGrid
+from musetalk_core.engines.viseme.steps import smoothstep, smoothstep_scalar
 from musetalk_core.types import Box, Float
 
-_TINY_PX, _LARGE_PX = 14.0, 24.0
+_MIN_MOUTH_WIDTH_PX, _FULL_DETAIL_WIDTH_PX = 14.0, 24.0
 """Mouth widths: below the first, teeth and shadow are not drawn; above the second, fully."""
-_SURE: Final = 1.5
+_SAFE_LIP_DISTANCE: Final = 1.5
 """Reference pixels keep this distance from the lips, as a multiple of what was trimmed from them ..."""
-_GROWN: Final = 0.3
+_EXTENDED_LIP_DISTANCE: Final = 0.3
 """... but below the upper lip they are extended up to here in their own colors, to avoid a dark rim."""
-_REACH: Final = 0.012
+_COLOUR_SPREAD_SIGMA: Final = 0.012
 """How far colors are extended (sigma, in H)."""
-_PAD: Final = 0.03
-_BEND: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5], axis=1).astype(np.float32)
+_MARGIN: Final = 0.03
+_LIP_PROFILE: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5], axis=1).astype(
+    np.float32
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Teeth:
+class TeethReference:
     """
     The teeth of a reference frame, not yet aligned.
 
@@ -39,18 +41,18 @@ class Teeth:
     """
 
     mouth: Mouth
-    raster: Raster
-    picture: Float
+    grid: SamplingGrid
+    premultiplied_bgra: Float
 
 
-def largeness(mouth: Mouth) -> float:
+def detail_level(mouth: Mouth) -> float:
     """Return 0 for a mouth too small for details .. 1 for one that can show them."""
     width = 2 * mouth.half_width * mouth.pose.height
-    return step((width - _TINY_PX) / (_LARGE_PX - _TINY_PX))
+    return smoothstep_scalar((width - _MIN_MOUTH_WIDTH_PX) / (_FULL_DETAIL_WIDTH_PX - _MIN_MOUTH_WIDTH_PX))
 
 
 @lru_cache(maxsize=16)
-def teeth_of(face: FaceFrame, row: bytes) -> Teeth | None:
+def cut_out_teeth(face: FaceFrame, row: bytes) -> TeethReference | None:
     """
     Cut out the teeth of a shot's reference frame; cached, so each shot costs this once.
 
@@ -61,27 +63,29 @@ def teeth_of(face: FaceFrame, row: bytes) -> Teeth | None:
     Returns:
         None if its mouth is outside the crop.
     """
-    mouth = mouth_of(face, np.frombuffer(row, np.float32))
-    corners = mouth.pose.pixels(np.vstack([mouth.edges.upper, mouth.edges.lower]))
-    margin = _PAD * mouth.pose.height
+    mouth = measure_mouth(face, np.frombuffer(row, np.float32))
+    corners = mouth.pose.to_pixels(np.vstack([mouth.edges.upper, mouth.edges.lower]))
+    margin = _MARGIN * mouth.pose.height
     low, high = np.floor(corners.min(axis=0) - margin), np.ceil(corners.max(axis=0) + margin)
-    area = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clipped(*face.box.size)
+    area = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clip(*face.box.size)
     if min(area.size) < 2:
         return None
     scale = 3 if mouth.pose.height < 110 else 2 if mouth.pose.height < 220 else 1
-    raster = Raster(area, area.size[0] * scale, area.size[1] * scale)
+    grid = SamplingGrid(area, area.size[0] * scale, area.size[1] * scale)
     crop = face.crop[area.slices()]
-    picture = cv2.resize(crop, (raster.columns, raster.rows), interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(crop, (grid.columns, grid.rows), interpolation=cv2.INTER_LINEAR)
     picture = np.asarray(picture, np.float32)
-    sure = _between_lips(raster, mouth, _SURE) * _no_lip(picture, mouth)
-    sure = blurred(sure, raster, mouth.pose, 0.004)
-    grown = blurred(_between_lips(raster, mouth, _GROWN), raster, mouth.pose, 0.003)[..., None]
-    colours = _continued(picture, sure, raster, mouth) * grown
-    return Teeth(mouth, raster, np.concatenate([colours, grown], axis=2))
+    safe_weight = _fill_between_lips(grid, mouth, _SAFE_LIP_DISTANCE) * _not_lip_weight(picture, mouth)
+    safe_weight = blur_mask(safe_weight, grid, mouth.pose, 0.004)
+    extended_weight = blur_mask(
+        _fill_between_lips(grid, mouth, _EXTENDED_LIP_DISTANCE), grid, mouth.pose, 0.003
+    )[..., None]
+    colours = _extend_colours(picture, safe_weight, grid, mouth) * extended_weight
+    return TeethReference(mouth, grid, np.concatenate([colours, extended_weight], axis=2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Borrowed:
+class AlignedTeeth:
     """
     Reference teeth, aligned to a sampling grid.
 
@@ -96,7 +100,7 @@ class Borrowed:
     strength: float
 
 
-def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | None:
+def align_teeth(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference | None) -> AlignedTeeth | None:
     """
     Align reference teeth to a frame at the nose base.
 
@@ -110,57 +114,64 @@ def borrowed(raster: Raster, mouth: Mouth, teeth: Teeth | None) -> Borrowed | No
     Returns:
         None if there is no reference, or the mouth is too small to show teeth.
     """
-    strength = largeness(mouth)
+    strength = detail_level(mouth)
     if teeth is None or strength <= 0:
         return None
-    size = raster.columns, raster.rows
+    size = grid.columns, grid.rows
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    lined_up = cv2.warpAffine(teeth.picture, _places(raster, mouth, teeth), size, flags=flags)
+    aligned = cv2.warpAffine(
+        teeth.premultiplied_bgra, _alignment_matrix(grid, mouth, teeth), size, flags=flags
+    )
     gain = np.clip(mouth.record.skin / np.maximum(teeth.mouth.record.skin, 10), 0.8, 1.25)
-    planes = [np.asarray(plane, np.float32) for plane in cv2.split(lined_up)]
-    return Borrowed(planes, gain.astype(np.float32), strength)
+    planes = [np.asarray(plane, np.float32) for plane in cv2.split(aligned)]
+    return AlignedTeeth(planes, gain.astype(np.float32), strength)
 
 
-def _places(raster: Raster, mouth: Mouth, teeth: Teeth) -> Float:
+def _alignment_matrix(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference) -> Float:
     """Return the (2, 3) float32 affine matrix from target grid cells to reference grid cells."""
-    here, there = mouth.pose, teeth.mouth.pose
-    turn = there.axes.T @ here.axes * np.float32(there.height / here.height)
-    offset = there.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(there.height)
-    size, start = raster.cell, raster.first
-    other_size, other_start = teeth.raster.cell, teeth.raster.first
-    first = turn @ (start - here.centre) + offset + there.centre - other_start
-    return np.column_stack([turn * size, first]).astype(np.float32) / other_size[:, None]
+    target_pose, reference_pose = mouth.pose, teeth.mouth.pose
+    rotation = (
+        reference_pose.axes.T @ target_pose.axes * np.float32(reference_pose.height / target_pose.height)
+    )
+    offset = reference_pose.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(reference_pose.height)
+    size, start = grid.cell_size, grid.first_sample
+    other_size, other_start = teeth.grid.cell_size, teeth.grid.first_sample
+    origin = rotation @ (start - target_pose.centre) + offset + reference_pose.centre - other_start
+    return np.column_stack([rotation * size, origin]).astype(np.float32) / other_size[:, None]
 
 
-def _between_lips(raster: Raster, mouth: Mouth, distance: float) -> Float:
+def _fill_between_lips(grid: SamplingGrid, mouth: Mouth, distance: float) -> Float:
     """Fill the open mouth of the reference frame; (rows, columns) float32 0..1."""
-    above, below = mouth.edges.trims
-    upper = mouth.edges.upper + distance * above * _BEND
-    lower = mouth.edges.lower - _SURE * below * _BEND
-    return filled(raster, mouth.pose, upper.astype(np.float32), lower.astype(np.float32))
+    upper_trim, lower_trim = mouth.edges.trims
+    upper = mouth.edges.upper + distance * upper_trim * _LIP_PROFILE
+    lower = mouth.edges.lower - _SAFE_LIP_DISTANCE * lower_trim * _LIP_PROFILE
+    return fill_between_curves(grid, mouth.pose, upper.astype(np.float32), lower.astype(np.float32))
 
 
-def _no_lip(picture: Float, other: Mouth) -> Float:
+def _not_lip_weight(picture: Float, mouth: Mouth) -> Float:
     """Return (rows, columns) float32: 0 for skin and lip colors .. 1 for teeth and dark areas."""
-    light, least = picture.max(axis=2), picture.min(axis=2)
-    skin, lip = _saturation(other.record.skin), _saturation(other.record.lip)
-    usual = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
+    brightest, darkest = picture.max(axis=2), picture.min(axis=2)
+    skin, lip = _saturation(mouth.record.skin), _saturation(mouth.record.lip)
+    min_saturation = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
     # saturated and not dark: skin or lip
-    coloured = smooth01(((light - least) / np.maximum(light, 1) - usual) / 0.08)
-    return 1 - coloured * smooth01((light - 0.45 * float(other.record.skin.max())) / 40)
+    lip_weight = smoothstep(((brightest - darkest) / np.maximum(brightest, 1) - min_saturation) / 0.08)
+    return 1 - lip_weight * smoothstep((brightest - 0.45 * float(mouth.record.skin.max())) / 40)
 
 
 def _saturation(colour: Float) -> float:
     return float(colour.max() - colour.min()) / max(float(colour.max()), 1.0)
 
 
-def _continued(picture: Float, sure: Float, raster: Raster, mouth: Mouth) -> Float:
+def _extend_colours(picture: Float, safe_weight: Float, grid: SamplingGrid, mouth: Mouth) -> Float:
     """Replace pixels that are not certainly teeth by the blurred colors of the teeth beside them."""
-    kept = sure[..., None]
-    known = np.concatenate([picture * kept, kept], axis=2)
-    cells = max(2.0, mouth.pose.height * raster.columns / raster.area.size[0] * _REACH)
-    size = max(1, round(raster.columns / cells)), max(1, round(raster.rows / cells))
-    small = cv2.GaussianBlur(cv2.resize(known, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
-    near = cv2.resize(small, (raster.columns, raster.rows), interpolation=cv2.INTER_LINEAR)
+    alpha = safe_weight[..., None]
+    premultiplied = np.concatenate([picture * alpha, alpha], axis=2)
+    spread_cells = max(2.0, mouth.pose.height * grid.columns / grid.area.size[0] * _COLOUR_SPREAD_SIGMA)
+    size = max(1, round(grid.columns / spread_cells)), max(1, round(grid.rows / spread_cells))
+    small = cv2.GaussianBlur(cv2.resize(premultiplied, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+    spread_colours = cv2.resize(small, (grid.columns, grid.rows), interpolation=cv2.INTER_LINEAR)
     # blurred colors divided by blurred weights: a normalized average of known pixels
-    return (known[..., :3] + near[..., :3] / np.maximum(near[..., 3:], 1e-4) * (1 - kept)).astype(np.float32)
+    return (
+        premultiplied[..., :3]
+        + spread_colours[..., :3] / np.maximum(spread_colours[..., 3:], 1e-4) * (1 - alpha)
+    ).astype(np.float32)

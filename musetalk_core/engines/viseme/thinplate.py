@@ -6,23 +6,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from musetalk_core.engines.viseme.controls import COUNT, PLANE
+from musetalk_core.engines.viseme.controls import PLANE, POINT_COUNT
 from musetalk_core.types import Float
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
-_SMOOTHING: Final = 2e-4
-_TINY: Final = np.float32(1e-12)
-_POINTS: Final = np.concatenate([np.arange(PLANE.start), np.arange(PLANE.stop, COUNT)])
+_REGULARIZATION: Final = 2e-4
+_EPSILON: Final = np.float32(1e-12)
+_POINT_ROWS: Final = np.concatenate([np.arange(PLANE.start), np.arange(PLANE.stop, POINT_COUNT)])
 
 
-def terms_of(centres: Float) -> Float:
+def distance_terms(centres: Float) -> Float:
     """Return (4, 108) float32 terms of the squared distances to the centers, (108, 2) float32."""
     x, y = centres.T
     return np.stack([x * x + y * y, -2 * x, -2 * y, np.ones_like(x)])
 
 
-def basis(x: Float, y: Float, terms: Float) -> Float:
+def evaluate_basis(x: Float, y: Float, terms: Float) -> Float:
     """
     Evaluate the spline's basis functions.
 
@@ -36,12 +36,12 @@ def basis(x: Float, y: Float, terms: Float) -> Float:
     """
     # |p - c|^2 = |p|^2 - 2 p.c + |c|^2 as one matrix product
     powers = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=1)
-    out = _kernel(powers @ terms)
-    out[:, PLANE] = powers[:, :3]
-    return out
+    values = _to_radial_basis(powers @ terms)
+    values[:, PLANE] = powers[:, :3]
+    return values
 
 
-def system(centres: Float) -> Doubles:
+def spline_equations(centres: Float) -> Float64Array:
     """
     Return the (108, 108) float64 equation system of slightly smoothing splines.
 
@@ -49,24 +49,24 @@ def system(centres: Float) -> Doubles:
     """
     x, y = np.ascontiguousarray(centres.T)
     across, down = x[:, None] - x, y[:, None] - y
-    out = _kernel(across * across + down * down).astype(np.float64)
-    out[_POINTS, _POINTS] += _SMOOTHING
-    out[PLANE] = np.stack([np.ones_like(x), x, y])
-    out[:, PLANE] = out[PLANE].T
-    out[PLANE, PLANE] = 0
-    return out
+    equations = _to_radial_basis(across * across + down * down).astype(np.float64)
+    equations[_POINT_ROWS, _POINT_ROWS] += _REGULARIZATION
+    equations[PLANE] = np.stack([np.ones_like(x), x, y])
+    equations[:, PLANE] = equations[PLANE].T
+    equations[PLANE, PLANE] = 0
+    return equations
 
 
-def _kernel(squares: Float) -> Float:
+def _to_radial_basis(squared_distances: Float) -> Float:
     """Compute r^2 log r^2 from squared distances in place."""
-    np.abs(squares, out=squares)
-    squares += _TINY
+    np.abs(squared_distances, out=squared_distances)
+    squared_distances += _EPSILON
     # OpenCV's logarithm is several times as fast as numpy's.
-    squares *= cv2.log(squares)
-    return squares
+    squared_distances *= cv2.log(squared_distances)
+    return squared_distances
 
 
-def solved(equations: Doubles, values: npt.NDArray[np.floating]) -> Float:
+def solve_weights(equations: Float64Array, values: npt.NDArray[np.floating]) -> Float:
     """
     Return the (N, 2) float32 spline weights for (N, N) equations and (N, 2) values.
 

@@ -250,12 +250,12 @@ def test_features_and_plan_agree_about_the_number_of_frames(reading):
 class OnADevice(FakeEngine):
     """Has a device to itself, and notes which thread works with it."""
 
-    traits = Traits(needs_crops=False, in_threads=False, record_size=2)
+    capabilities = Traits(needs_crops=False, in_threads=False, record_size=2)
 
     def __init__(self):
         self.threads = []
 
-    def render(self, faces, conditioning, features):
+    def render(self, faces, conditioning, audio_features):
         self.threads.append(threading.get_ident())
         return [np.zeros((8, 8, 3), np.uint8) for _ in faces]
 
