@@ -2,7 +2,7 @@
 #   docker build --target api    -t musetalk-flows-api .       the REST API, Prefect's server, `musetalk deploy`
 #   docker build --target worker -t musetalk-flows-worker .    what renders
 #   docker build                 -t musetalk-flows .           everything in one container, as `musetalk up`
-# deployments/compose.yaml puts the first two together with PostgreSQL and S3; docs/docker.md says more.
+# deployments/compose.yaml puts the first two together with PostgreSQL and S3; docs/how-to/docker.md says more.
 # A public address asks for MUSETALK_API__KEYS. Read and tested by its parts where no Docker was at hand.
 
 ARG PYTHON=3.11-slim-bookworm

@@ -62,7 +62,7 @@ class Api:
         Args:
             job_type: lip_sync, portrait, speech, …
             job:      its parameters. A medium without `://` is a file of this computer.
-            control:  priority, tags, notify and so on; see docs/api.md.
+            control:  priority, tags, notify and so on; see docs/reference/api.md.
             key:      idempotency key: sent again, the same job comes back.
 
         Returns:

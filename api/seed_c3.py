@@ -75,7 +75,7 @@ class SeedJob(BaseModel):
 
     notify_url: Annotated[str | None, BeforeValidator(_notify_url)] = Field(
         default=None,
-        description="Where a POST goes when the job has ended: docs/webhooks.md.",
+        description="Where a POST goes when the job has ended: docs/how-to/webhooks.md.",
         examples=["https://example.org/hooks/render"],
     )
     max_time: Annotated[int, whole_number("max_time", 60, 7200)] = Field(

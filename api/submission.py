@@ -39,7 +39,7 @@ class JobControl(BaseModel):
     )
     gpu_id: int | None = Field(default=None, ge=0, le=255, description="A card it would like; a hint.")
     notify: Notify | None = Field(
-        default=None, description="Who is told of its end, by a signed webhook (docs/webhooks.md)."
+        default=None, description="Who is told of its end, by a signed webhook (docs/how-to/webhooks.md)."
     )
     tags: tuple[Tag, ...] = Field(
         default=(), max_length=50, description="Words to find it by.", examples=[["campaign:spring"]]

@@ -185,7 +185,7 @@ class WorkerSettings(Group, frozen=True):
     max_starts: int = Field(
         default=5,
         ge=1,
-        description="Attempts of a run, counted when a worker claims it; see docs/workers.md.",
+        description="Attempts of a run, counted when a worker claims it; see docs/explanation/workers.md.",
     )
 
 

@@ -6,7 +6,7 @@ from tasks.settings_types import Group
 
 
 class RetentionSettings(Group, frozen=True):
-    """Days that things are kept before the janitor removes them; 0: for ever. docs/retention.md says more."""
+    """Days until maintenance removes things; 0 keeps them forever. See docs/how-to/retention.md."""
 
     jobs_days: int = Field(
         default=30, ge=0, le=36500, description="Finished jobs, with their tasks, logs and reports."
