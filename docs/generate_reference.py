@@ -1,10 +1,7 @@
 """
 Write the generated pages of docs/reference: settings, command line, job types and problem codes.
 
-    python docs/generate_reference.py           write the pages
-    python docs/generate_reference.py --check   exit with status 1 if a page differs from the code
-
-Each page imports the modules that it reads, so that moving a module changes one line here.
+    python docs/generate_reference.py [--check]     write the pages, or exit with status 1 if one would change
 """
 
 import json
