@@ -2,7 +2,7 @@
 #   docker build --target api    -t musetalk-flows-api .       REST API, Prefect server, `musetalk deploy`
 #   docker build --target worker -t musetalk-flows-worker .    worker that renders
 #   docker build                 -t musetalk-flows .           all services in one container, as `musetalk up`
-# deployments/compose.yaml combines the first two with PostgreSQL and S3; see docs/docker.md.
+# deployments/compose.yaml combines the first two with PostgreSQL and S3; see docs/how-to/docker.md.
 # Listening on a public address requires MUSETALK_API__KEYS. Its parts were tested one by one, without Docker.
 
 ARG PYTHON=3.11-slim-bookworm

@@ -62,7 +62,7 @@ class MusetalkClient:
         Args:
             job_type: lip_sync, portrait, speech, …
             job:      job parameters. A media value without `://` is the path of a local file.
-            control:  priority, tags, notify and so on; see docs/api.md.
+            control:  priority, tags, notify and so on; see docs/reference/api.md.
             key:      idempotency key. A second request with the same key returns the same job.
 
         Returns:

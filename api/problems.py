@@ -210,7 +210,7 @@ def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
-    """Return a response that nobody receives, so that a disconnected client is not logged as an error."""
+    """Return a response that is never sent, so that a disconnected client is not logged as an error."""
     return problem_response(
         Problem("malformed_request", "The connection closed before the whole body was received."), request
     )

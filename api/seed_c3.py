@@ -75,7 +75,7 @@ class LegacyJob(BaseModel):
 
     notify_url: Annotated[str | None, BeforeValidator(_notify_url)] = Field(
         default=None,
-        description="Webhook address: receives a POST when the job ends; see docs/webhooks.md.",
+        description="Webhook address: receives a POST when the job ends; see docs/how-to/webhooks.md.",
         examples=["https://example.org/hooks/render"],
     )
     max_time: Annotated[int, whole_number("max_time", 60, 7200)] = Field(

@@ -39,7 +39,7 @@ class JobControl(BaseModel):
     )
     gpu_id: int | None = Field(default=None, ge=0, le=255, description="Preferred GPU; a hint.")
     notify: Notify | None = Field(
-        default=None, description="Signed webhook, sent when the job ends (docs/webhooks.md)."
+        default=None, description="Signed webhook, sent when the job ends (docs/how-to/webhooks.md)."
     )
     tags: tuple[Tag, ...] = Field(
         default=(), max_length=50, description="Tags to filter lists by.", examples=[["campaign:spring"]]

@@ -46,15 +46,15 @@ _PROGRESS_NUMBER_TEMPLATE: Final = {"__prefect_kind": "jinja", "template": "{{ e
 AUTOMATIONS: Final = (
     # the janitor handles jobs that end in a custom state
     AutomationSpec(
-        "musetalk: somebody is to be told of a job's end",
+        "musetalk: a job with a webhook has ended",
         _state_events("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
         NOTIFY_TAG,
     ),
     AutomationSpec(
-        "musetalk: somebody is to be told of a job's start", _state_events("Running"), NOTIFY_START_TAG
+        "musetalk: a job with a webhook has started", _state_events("Running"), NOTIFY_START_TAG
     ),
     AutomationSpec(
-        "musetalk: somebody is to be told how far a job is",
+        "musetalk: a job with a webhook has made progress",
         frozenset({PROGRESS_EVENT}),
         flow="notify",  # progress is delivered directly, without the lookup of earlier attempts in `announce`
         extra_parameters={

@@ -6,7 +6,7 @@ from tasks.settings_types import SettingsGroup
 
 
 class RetentionSettings(SettingsGroup, frozen=True):
-    """Retention in days, after which the janitor deletes; 0: forever. See docs/retention.md."""
+    """Retention in days, after which the janitor deletes; 0: forever. See docs/how-to/retention.md."""
 
     jobs_days: int = Field(
         default=30, ge=0, le=36500, description="Finished jobs, with their tasks, logs and reports."

@@ -69,7 +69,7 @@ class ChildJob:
     is_created_by_this_run: bool
     """Whether the current run created it."""
     should_retry: bool
-    """It failed before this run was (re)started, so retry it."""
+    """Whether it failed before this run was (re)started, and is therefore retried."""
 
 
 @dataclass(frozen=True, slots=True)

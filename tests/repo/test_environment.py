@@ -68,7 +68,7 @@ def test_no_file_is_longer_than_400_lines():
 
 
 def test_the_tests_that_the_page_on_parity_names_exist():
-    page = (ROOT / "docs" / "parity.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "parity.md").read_text()
     named = {part.strip(" `").split("`")[0] for part in page.split("`") if part.startswith("test_")}
     here = [path.stem for path in (ROOT / "tests").rglob("test_*.py")]
 
@@ -79,7 +79,7 @@ def test_the_tests_that_the_page_on_parity_names_exist():
 
 
 def test_the_tests_that_the_page_on_security_names_exist():
-    page = (ROOT / "docs" / "security.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "security.md").read_text()
     named = {part for part in page.split("`")[1::2] if part.startswith("test_")}
     here = {
         name

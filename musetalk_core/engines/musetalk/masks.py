@@ -35,7 +35,7 @@ _MAX_CHEEK_WIDTH_PX: Final = CLASS_MAP_SIZE_PX // 2
 @dataclass(frozen=True, slots=True)
 class MaskStyle:
     """
-    Which part of a face is replaced.
+    The part of a face that is replaced.
 
     Attributes:
         mode:        `raw`: skin and mouth; `neck`: the neck too; `jaw`: skin dilated beyond the jaw and
