@@ -42,7 +42,7 @@ USER musetalk
 FROM base AS api
 # for `docker run -P` only; the environment sets the port that the API listens on
 EXPOSE ${PORT}
-HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]
+HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.stack.healthcheck"]
 CMD ["musetalk", "api"]
 
 
@@ -58,7 +58,7 @@ RUN pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /t
 RUN pip install --no-deps -c /tmp/constraints.txt silero-vad
 USER musetalk
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m \
-    CMD ["python", "-m", "deployments.healthy", "http://127.0.0.1:8081/health"]
+    CMD ["python", "-m", "deployments.stack.healthcheck", "http://127.0.0.1:8081/health"]
 # exec form, so that signals reach the worker
 CMD ["musetalk", "worker", "--pool", "gpu", "--health-port", "8081"]
 
@@ -66,5 +66,5 @@ CMD ["musetalk", "worker", "--pool", "gpu", "--health-port", "8081"]
 # All services in one container, with SQLite and a folder as store: docker run -p 5000:5000 --env-file .env IMAGE
 FROM worker AS all
 EXPOSE ${PORT}
-HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.healthy"]
+HEALTHCHECK --interval=15s --timeout=8s --start-period=30m CMD ["python", "-m", "deployments.stack.healthcheck"]
 CMD ["musetalk", "up"]

@@ -5,30 +5,28 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from api import (
-    docs_page,
-    openapi,
-    problems,
-    routes_assets,
-    routes_avatars,
-    routes_batches,
-    routes_c3,
-    routes_deliveries,
-    routes_events,
-    routes_health,
-    routes_jobs,
-    routes_lineage,
-    routes_pipelines,
-    routes_schemas,
-    routes_seed,
-    routes_watch,
+from api import errors
+from api.auth.api_keys import require_keys_when_public, require_scopes_on_routes
+from api.auth.rate_limits import RateLimiter
+from api.compat import routes_c3, routes_inference
+from api.docs import page, schema
+from api.http.cors import allow_origins, require_same_origin
+from api.http.json_body import require_storable_json
+from api.http.metrics import Metrics
+from api.http.request_middleware import RequestMiddleware
+from api.routes import (
+    assets,
+    avatars,
+    batches,
+    bucket_events,
+    events,
+    health,
+    jobs,
+    lineage,
+    pipelines,
+    schemas,
+    webhook_deliveries,
 )
-from api.gate import RateLimiter
-from api.keys import require_keys_when_public, require_scopes_on_routes
-from api.metrics import Metrics
-from api.origins import allow_origins, require_same_origin
-from api.wire import RequestMiddleware
-from api.writable import require_storable_json
 from tasks.settings import get_settings
 
 
@@ -51,7 +49,7 @@ def create_app() -> FastAPI:
     settings = get_settings()
     require_keys_when_public(settings.api)
     app = FastAPI(
-        openapi_tags=openapi.TAGS,
+        openapi_tags=schema.TAGS,
         title="musetalk-flows",
         description="Renders lip-synced video, talking portraits and speech as queued jobs.",
         version="1",
@@ -62,26 +60,26 @@ def create_app() -> FastAPI:
         strict_content_type=True,
         dependencies=[Depends(require_same_origin), Depends(require_storable_json)],
     )
-    problems.install(app)
+    errors.install(app)
     for module in (
-        routes_seed,
+        routes_inference,
         routes_c3,
-        routes_jobs,
-        routes_watch,
-        routes_deliveries,
-        routes_lineage,
-        routes_schemas,
-        routes_assets,
-        routes_avatars,
-        routes_batches,
-        routes_pipelines,
-        routes_events,
-        routes_health,
+        jobs,
+        events,
+        webhook_deliveries,
+        lineage,
+        schemas,
+        assets,
+        avatars,
+        batches,
+        pipelines,
+        bucket_events,
+        health,
     ):
         app.include_router(module.router)
-    app.include_router(routes_seed.open_router)
-    openapi.install(app)
-    docs_page.install(app)
+    app.include_router(routes_inference.open_router)
+    schema.install(app)
+    page.install(app)
     require_scopes_on_routes(app.routes)
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api)
     app.add_middleware(

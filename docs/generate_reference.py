@@ -54,7 +54,7 @@ def code(text: object) -> str:
 def settings_page() -> Iterator[str]:
     """Yield the page of MUSETALK_* variables, from the settings classes."""
     from tasks.settings import PREFIX, Settings
-    from tasks.settings_seeds import SEED_NAMES
+    from tasks.settings.legacy_names import SEED_NAMES
 
     groups = {
         name: field
@@ -89,7 +89,7 @@ def cli_page() -> Iterator[str]:
     """Yield the page of the `musetalk` command, from its own help."""
     import typer
 
-    from deployments.cli import app
+    from deployments.cli.main import app
 
     yield CLI
     yield from commands(typer.main.get_command(app), "musetalk")
@@ -173,7 +173,7 @@ def type_of(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 def problem_codes_page() -> Iterator[str]:
     """Yield the page of error codes, from the API's table."""
-    from api.problems import CODES
+    from api.errors import CODES
 
     yield CODES_INTRO
     rows = ((code(name), one.status, "yes" * one.retryable or "no", one.title) for name, one in CODES.items())

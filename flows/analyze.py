@@ -2,20 +2,19 @@
 
 from prefect import flow
 
-from flows.analyze_cast import select_analysis_models
-from flows.analyze_report import overlay_boxes, table_rows
-from flows.analyze_schemas import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
-from flows.control import DEFAULT_CONTROL, Control
-from flows.looking import ImageAnalysis
-from flows.options import FLOW_OPTIONS
-from flows.output_names import annotated_image_name
-from flows.steps import JobContext, job_context
-from musetalk_core.analysis.choosing import ModelAssignment
-from tasks.analysis import ANNOTATED_FILE, annotations_key, draw, draw_preview, fetch_picture
-from tasks.analysis_page import show_analysis
-from tasks.output_locations import check_output_location
-from tasks.publish import upload
+from flows.media.context import JobContext, job_context
+from flows.media.image_analysis import ImageAnalysis, overlay_boxes, table_rows
+from flows.media.model_selection import select_analysis_models
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.analyze import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.storage.output_names import annotated_image_name
+from musetalk_core.vision.model_choice import ModelAssignment
+from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.outputs import upload
+from tasks.pages.analysis import show_analysis
 from tasks.refs import SourceFile
+from tasks.steps.analyze_image import ANNOTATED_FILE, annotations_key, draw, draw_preview, fetch_picture
 
 
 @flow(name="analyze", **FLOW_OPTIONS)

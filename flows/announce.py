@@ -3,10 +3,10 @@
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.options import FLOW_OPTIONS
-from flows.webhook_runs import enqueue_webhooks
-from flows.webhook_schemas import AnnounceJob, AnnounceResult
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.webhook import AnnounceJob, AnnounceResult
+from flows.webhooks.deliveries import enqueue_webhooks
 
 
 @flow(name="announce", **FLOW_OPTIONS)

@@ -2,13 +2,13 @@
 
 from prefect import flow
 
-from flows.batch_rows import batch_rows
-from flows.batch_schemas import BatchJob, BatchResult
-from flows.chains.books import run_report
-from flows.chains.rows import BatchPlan, DiscoveredRows, run_batch
-from flows.control import DEFAULT_CONTROL, Control
-from flows.job_access import check_access
-from flows.options import FLOW_OPTIONS
+from flows.batches.rows import batch_rows
+from flows.orchestration.batch_runner import BatchPlan, DiscoveredRows, run_batch
+from flows.orchestration.run_report import run_report
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.batch import BatchJob, BatchResult
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.storage.job_access import check_access
 
 
 @flow(name="batch", **FLOW_OPTIONS)

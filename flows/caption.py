@@ -2,15 +2,15 @@
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.options import FLOW_OPTIONS
-from flows.output_names import captioned_name
-from flows.schemas import CaptionJob, CaptionResult
-from flows.steps import job_context
-from tasks.caption import CAPTIONED_FILE, CaptionStyle, captioned_key, fetch_captions, put_captions
-from tasks.fetch import fetch
-from tasks.output_locations import check_output_location
-from tasks.publish import upload
+from flows.media.context import job_context
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.caption import CaptionJob, CaptionResult
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.storage.output_names import captioned_name
+from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.outputs import upload
+from tasks.steps.captions import CAPTIONED_FILE, CaptionStyle, captioned_key, fetch_captions, put_captions
+from tasks.steps.fetch import fetch
 
 
 @flow(name="caption", **FLOW_OPTIONS)

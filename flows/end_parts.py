@@ -10,12 +10,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.family import parent_tag
-from flows.janitor_schemas import EndPartsJob, EndPartsResult
-from flows.options import FLOW_OPTIONS
-from flows.sweeps.orphans import request_cancel
-from flows.webhook_runs import read_all_runs
+from flows.maintenance.orphaned_jobs import request_cancel
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.prefect_state.labels import parent_tag
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.maintenance import EndPartsJob, EndPartsResult
+from flows.webhooks.deliveries import read_all_runs
 
 
 @flow(name="end_parts", **FLOW_OPTIONS)

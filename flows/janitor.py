@@ -8,24 +8,24 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 
-from flows.control import DEFAULT_CONTROL, EXPIRED_MESSAGE, Control
-from flows.janitor_schemas import DEFAULT_JANITOR_JOB, JanitorJob, JanitorResult, SweepSummary
-from flows.options import FLOW_OPTIONS
-from flows.sweeps.avatars import delete_stale_notes
-from flows.sweeps.cache import evict_cache_entries
-from flows.sweeps.logs import delete_old_logs
-from flows.sweeps.look import SweepAction, SweepContext, SweepFunction
-from flows.sweeps.missed import MISSED_WEBHOOK, enqueue_missed_webhooks
-from flows.sweeps.orphans import cancel_orphans
-from flows.sweeps.results import delete_expired_results
-from flows.sweeps.runs import delete_old_runs
-from flows.sweeps.unfinished import abort_abandoned_uploads
-from flows.sweeps.uploads import delete_assets
-from flows.sweeps.waiting import cancel_expired_jobs
-from flows.sweeps.zombies import end_lost_runs
+from flows.maintenance.assets import delete_assets
+from flows.maintenance.avatar_notes import delete_stale_notes
+from flows.maintenance.cache import evict_cache_entries
+from flows.maintenance.context import SweepAction, SweepContext, SweepFunction
+from flows.maintenance.expired_jobs import cancel_expired_jobs
+from flows.maintenance.finished_runs import delete_old_runs
+from flows.maintenance.log_files import delete_old_logs
+from flows.maintenance.lost_runs import end_lost_runs
+from flows.maintenance.missed_webhooks import MISSED_WEBHOOK, enqueue_missed_webhooks
+from flows.maintenance.orphaned_jobs import cancel_orphans
+from flows.maintenance.results import delete_expired_results
+from flows.maintenance.unfinished_uploads import abort_abandoned_uploads
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, EXPIRED_MESSAGE, Control
+from flows.schemas.maintenance import DEFAULT_JANITOR_JOB, JanitorJob, JanitorResult, SweepSummary
 from tasks.errors import MaintenanceFailed
+from tasks.run.cancellation import Cancelled
 from tasks.settings import get_settings
-from tasks.stopping import Cancelled
 
 SWEEPS: Final[Mapping[str, SweepFunction]] = {
     "deadlines": cancel_expired_jobs,

@@ -2,12 +2,12 @@
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.engines import resolve_engine
-from flows.options import FLOW_OPTIONS
-from flows.schemas import LipSyncJob, VideoResult
-from flows.steps import job_context
-from flows.talking_video import RenderRequest, render_talking_video
+from flows.media.context import job_context
+from flows.media.model_selection import resolve_engine
+from flows.media.talking_video import RenderRequest, render_talking_video
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.video import LipSyncJob, VideoResult
 
 
 @flow(name="lip_sync", **FLOW_OPTIONS)

@@ -15,18 +15,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.options import FLOW_OPTIONS
-from flows.webhook_body import build_payload
-from flows.webhook_runs import (
-    create_attempt,
-    events_so_far,
-    is_delivered,
-    read_job_snapshot,
-    tenant_of,
-    webhook_of,
-)
-from flows.webhook_schemas import (
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.webhook import (
     DEAD_LETTER,
     DELIVERED,
     DELIVERY_KEY,
@@ -35,11 +26,20 @@ from flows.webhook_schemas import (
     NotifyResult,
     Outcome,
 )
+from flows.webhooks.deliveries import (
+    create_attempt,
+    events_so_far,
+    is_delivered,
+    read_job_snapshot,
+    tenant_of,
+    webhook_of,
+)
+from flows.webhooks.payload import build_payload
 from tasks.errors import DeliveryFailed
+from tasks.outbound.webhook_post import AttemptResult, post_webhook
 from tasks.settings import get_settings
-from tasks.webhook_post import AttemptResult, post_webhook
-from tasks.webhook_schedule import DELAYS_S, GONE_STATUS, next_attempt
-from tasks.webhook_signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+from tasks.webhooks.retry_schedule import DELAYS_S, GONE_STATUS, next_attempt
+from tasks.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

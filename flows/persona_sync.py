@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chains.books import run_report
-from flows.chains.steps import run_pipeline
-from flows.control import DEFAULT_CONTROL, Control
-from flows.job_access import check_access
-from flows.options import FLOW_OPTIONS
-from flows.pipeline_schemas import PersonaSyncJob, PipelineResult, Step
+from flows.orchestration.pipeline_runner import run_pipeline
+from flows.orchestration.run_report import run_report
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.pipeline import PersonaSyncJob, PipelineResult, Step
+from flows.storage.job_access import check_access
 
 VIDEO_STEP, TRANSCRIPT_STEP, CAPTIONED_STEP = "lip_sync", "transcript", "captioned"
 _LIP_SYNC_FIELDS = {"video", "audio", "text", "engine", "version", "musetalk", "face", "encode"}

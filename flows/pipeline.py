@@ -2,12 +2,12 @@
 
 from prefect import flow
 
-from flows.chains.books import run_report
-from flows.chains.steps import run_pipeline
-from flows.control import DEFAULT_CONTROL, Control
-from flows.job_access import check_access
-from flows.options import FLOW_OPTIONS
-from flows.pipeline_schemas import PipelineJob, PipelineResult
+from flows.orchestration.pipeline_runner import run_pipeline
+from flows.orchestration.run_report import run_report
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.pipeline import PipelineJob, PipelineResult
+from flows.storage.job_access import check_access
 
 
 @flow(name="pipeline", **FLOW_OPTIONS)

@@ -4,22 +4,22 @@ from dataclasses import replace
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.engines import resolve_engine
-from flows.framing import Framing
-from flows.options import FLOW_OPTIONS
-from flows.schemas import PortraitJob, VideoResult
-from flows.speaking import synthesize_text
-from flows.steps import JobContext, job_context
-from flows.talking_video import RenderRequest, render_talking_video
-from musetalk_core.faces.models import FACE_MESH
-from musetalk_core.framing import CropOptions
-from tasks.fetch import fetch
-from tasks.framing import FRAMED_FILE, frame_picture, framed_key
-from tasks.internal_files import artefact_file
-from tasks.output_locations import check_output_location
-from tasks.speech import WAV_FILE
-from tasks.weights import pin
+from flows.media.context import JobContext, job_context
+from flows.media.model_selection import resolve_engine
+from flows.media.speech_synthesis import synthesize_text
+from flows.media.talking_video import RenderRequest, render_talking_video
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.framing import Framing
+from flows.schemas.video import PortraitJob, VideoResult
+from musetalk_core.faces.tflite import FACE_MESH
+from musetalk_core.rendering.portrait_crop import CropOptions
+from tasks.catalog.output_locations import check_output_location
+from tasks.inputs.internal_files import artefact_file
+from tasks.models.install import pin
+from tasks.steps.fetch import fetch
+from tasks.steps.portrait_crop import FRAMED_FILE, frame_picture, framed_key
+from tasks.steps.speech_features import WAV_FILE
 
 
 @flow(name="portrait", **FLOW_OPTIONS)

@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.engines import resolve_engine
-from flows.options import FLOW_OPTIONS
-from flows.schemas import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
-from flows.steps import JobContext, job_context
-from tasks import avatar
-from tasks.fetch import FetchedInput, fetch
-from tasks.models import EngineSpec, describe_engine, pin_engine
+from flows.media.context import JobContext, job_context
+from flows.media.model_selection import resolve_engine
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.video import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
+from tasks.models.engines import EngineSpec, describe_engine, pin_engine
+from tasks.steps import prepare_avatar as avatar
+from tasks.steps.fetch import FetchedInput, fetch
 
 
 @flow(name="prepare_avatar", **FLOW_OPTIONS)

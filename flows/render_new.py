@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows.batch_rows import rows_from_folders
-from flows.batch_schemas import BatchResult, RenderNewJob
-from flows.chains.books import run_report
-from flows.chains.rows import BatchPlan, DiscoveredRows, run_batch
-from flows.control import DEFAULT_CONTROL, Control
-from flows.job_access import check_access
-from flows.manifest import Row
-from flows.memory import load, save
-from flows.options import FLOW_OPTIONS
-from flows.windows import TimeWindow, watermark_after, windows_to_process
+from flows.batches.manifest import Row
+from flows.batches.planner import TimeWindow, watermark_after, windows_to_process
+from flows.batches.rows import rows_from_folders
+from flows.batches.watermark import load, save
+from flows.orchestration.batch_runner import BatchPlan, DiscoveredRows, run_batch
+from flows.orchestration.run_report import run_report
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.batch import BatchResult, RenderNewJob
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.storage.job_access import check_access
 
 
 @flow(name="render_new", **FLOW_OPTIONS)

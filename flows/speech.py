@@ -2,17 +2,16 @@
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.options import FLOW_OPTIONS
-from flows.output_names import speech_file_name
-from flows.schemas import SpeechJob, SpeechResult
-from flows.speaking import SynthesizedSpeech, synthesize_text
-from flows.speech_schemas import AudioFormat
-from flows.steps import JobContext, job_context
-from tasks.output_locations import check_output_location
-from tasks.publish import PublishedFile, upload
-from tasks.speech import WAV_FILE
-from tasks.voice import encode_speech, speech_file_key
+from flows.media.context import JobContext, job_context
+from flows.media.speech_synthesis import SynthesizedSpeech, synthesize_text
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.speech import AudioFormat, SpeechJob, SpeechResult
+from flows.storage.output_names import speech_file_name
+from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.outputs import PublishedFile, upload
+from tasks.steps.speak import encode_speech, speech_file_key
+from tasks.steps.speech_features import WAV_FILE
 
 
 @flow(name="speech", **FLOW_OPTIONS)

@@ -4,18 +4,19 @@ from typing import Any
 
 from prefect import flow
 
-from flows.control import DEFAULT_CONTROL, Control
-from flows.options import FLOW_OPTIONS
-from flows.output_names import TRANSCRIPT_FORMATS, transcript_stem
-from flows.schemas import TranscribeJob, TranscribeResult
-from flows.steps import JobContext, job_context
-from flows.transcribe_model import resolve_transcription_model
-from musetalk_core.transcription.choice import ModelChoice
-from tasks.fetch import fetch
-from tasks.output_locations import check_output_location
-from tasks.publish import PublishedFile, upload_set
+from flows.media.context import JobContext, job_context
+from flows.media.model_selection import resolve_transcription_model
+from flows.prefect_state.flow_options import FLOW_OPTIONS
+from flows.schemas.control import DEFAULT_CONTROL, Control
+from flows.schemas.transcribe import TranscribeJob, TranscribeResult
+from flows.storage.output_names import TRANSCRIPT_FORMATS, transcript_stem
+from musetalk_core.transcription.model_choice import ModelChoice
+from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.outputs import PublishedFile, upload_set
+from tasks.models.whisper import language_code
 from tasks.refs import Artefact, SourceFile
-from tasks.transcribe import (
+from tasks.steps.fetch import fetch
+from tasks.steps.transcribe import (
     TranscriptionRequest,
     hear,
     pin_transcription,
@@ -23,7 +24,6 @@ from tasks.transcribe import (
     show_transcript,
     transcript_key,
 )
-from tasks.transcribers import language_code
 
 
 @flow(name="transcribe", **FLOW_OPTIONS)

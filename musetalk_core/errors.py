@@ -15,7 +15,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
     - EncoderKilled         encode_failed        yes
-    - DiskFull              disk_full            no    (also raised by tasks.artefacts)
+    - DiskFull              disk_full            no    (also raised by tasks.cache.artefacts)
   + StorageError            storage_unavailable  yes   (this and all below: tasks.errors)
     - ObjectMissing         input_not_found      no
     - ResultReplaced        result_replaced      no
@@ -31,7 +31,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
   + SignatureInvalid        signature_invalid    no    (webhooks)
   + DeliveryFailed          delivery_failed      no    (webhook deliveries; ends a notify run, not a job)
   + SweepFailed             sweep_failed         no    (maintenance tasks; ends a janitor run, not a job)
-  + Stopped                 canceled             no    (tasks.stopping; never reaches a caller)
+  + Stopped                 canceled             no    (tasks.run.cancellation; never reaches a caller)
 
 The codes are public: they appear in job results and HTTP responses and are never renamed.
 """

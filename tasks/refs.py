@@ -33,7 +33,7 @@ def validate_media_uri(text: str) -> str:
 
     Args:
         text: `s3://bucket/key`, `https://…`, `http://…`, `asset://ID`, `job://ID[/name]` or
-            `file:///absolute/path`. Access is checked later, by `tasks.sources`.
+            `file:///absolute/path`. Access is checked later, by `tasks.inputs.sources`.
 
     Returns:
         The same reference with its scheme in lowercase.
@@ -164,7 +164,7 @@ class ObjectRef(Ref):
 
 
 class SourceFile(Ref):
-    """An input, pinned to its content. Valid on every worker: `tasks.sources` fetches it where needed."""
+    """An input, pinned to its content. Valid on every worker: `tasks.inputs.sources` fetches it where needed."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="Size in bytes.")

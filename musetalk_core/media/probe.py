@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable, NoAudioFound
-from musetalk_core.media.codecs import AUDIO_CODECS, VIDEO_CODECS
-from musetalk_core.media.container import (
+from musetalk_core.media.frame_rates import DEFAULT_RATE, source_rate
+from musetalk_core.media.image.normalise import frame_orientation
+from musetalk_core.media.image.orientation import even_size, square_pixel_size
+from musetalk_core.media.image.still import exif_orientation, open_still, shown_size
+from musetalk_core.media.source.codecs import AUDIO_CODECS, VIDEO_CODECS
+from musetalk_core.media.source.container import (
     audio_stream,
     open_container,
     stream_duration_s,
     translate_media_errors,
     video_stream,
 )
-from musetalk_core.media.geometry import even_size, square_pixel_size
-from musetalk_core.media.info import AudioInfo, MediaInfo, MediaKind, VideoInfo
-from musetalk_core.media.limits import MediaLimits
-from musetalk_core.media.normalise import frame_orientation
-from musetalk_core.media.rates import DEFAULT_RATE, source_rate
-from musetalk_core.media.sniff import FileType, sniff
-from musetalk_core.media.still import exif_orientation, open_still, shown_size
-from musetalk_core.media.truncation import check_complete_file, check_complete_index, promised_frames
+from musetalk_core.media.source.info import AudioInfo, MediaInfo, MediaKind, VideoInfo
+from musetalk_core.media.source.limits import MediaLimits
+from musetalk_core.media.source.sniff import FileType, sniff
+from musetalk_core.media.source.truncation import check_complete_file, check_complete_index, promised_frames
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

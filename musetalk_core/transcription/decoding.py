@@ -10,9 +10,9 @@ from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
 
 from musetalk_core.errors import InputError
-from musetalk_core.transcription.network import LoadedWhisper
-from musetalk_core.transcription.records import Language, WhisperTask
 from musetalk_core.transcription.spectrogram import WINDOW_FRAMES
+from musetalk_core.transcription.transcript import Language, WhisperTask
+from musetalk_core.transcription.whisper_model import LoadedWhisper
 
 _TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _MAX_COMPRESSION_RATIO: Final = 2.4

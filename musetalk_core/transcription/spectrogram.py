@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from whisper.audio import log_mel_spectrogram
 
-from musetalk_core.speech.samples import Samples
+from musetalk_core.formats.pcm import Samples
 
 FRAME_SAMPLES: Final = 160
 """Samples per frame: 10 ms at 16 kHz."""

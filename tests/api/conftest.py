@@ -16,17 +16,17 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.doors import get_new_tasks, get_pausing, get_runs
-from api.forecast import Eta, Took
-from api.key_file import Key, digest, new_key, read_keys, write_keys
+from api.auth.key_file import Key, digest, new_key, read_keys, write_keys
+from api.dependencies import get_new_tasks, get_pausing, get_runs
+from api.errors import Problem
+from api.jobs.eta import Eta, Took
+from api.jobs.model import FINAL, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
 from api.main import create_app
-from api.new_tasks import Task
-from api.problems import Problem
-from api.reports import JobError, Progress
-from api.runs import FINAL, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
-from flows.control import Control
+from api.orchestrator.bucket_watches import Task
+from flows.prefect_state.status import JobError, Progress
 from flows.registry import JobType
-from flows.schemas import Job
+from flows.schemas.control import Control
+from flows.schemas.video import Job
 from tasks.settings import get_settings
 
 
@@ -209,7 +209,7 @@ def client(connect: Callable[..., TestClient]) -> TestClient:
 @pytest.fixture
 def finish(tmp_path: Path, environment: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Let a job end well, with a real file in the store."""
-    from tasks.storage import home_store
+    from tasks.storage.s3_store import home_store
 
     def make(run: Run, name: str = "anna_hello.mp4", content: bytes = b"0123456789", **result: Any) -> Run:
         source = tmp_path / "rendered"
@@ -282,7 +282,8 @@ def s3_store(environment: pytest.MonkeyPatch, s3_endpoint: str) -> Iterator[str]
     """Have our own store in a bucket of a real S3 server; gives the bucket's name."""
     from boto3 import Session
 
-    from tasks import artefacts, storage
+    from tasks.cache import artefacts
+    from tasks.storage import s3_store as storage
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",

@@ -3,8 +3,8 @@
 import pytest
 from avatar_examples import avatar_note
 
-from tasks.artefacts import artefacts
-from tasks.avatar_notes import remember
+from tasks.cache.artefacts import artefacts
+from tasks.catalog.avatar_notes import remember
 
 KEY = "{:064x}".format
 
@@ -101,7 +101,7 @@ def test_one_that_a_job_works_with_stays(client, prepared):
 
     key = prepared(1)
     program = (
-        "import sys; from tasks.artefacts import artefacts;"
+        "import sys; from tasks.cache.artefacts import artefacts;"
         f"artefacts().find('avatar', '{key}'); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from api.client import ApiError
-from api.runs import LogLine
-from deployments.cli import app
-from deployments.environments import worker_environment
-from deployments.parameters import job_parameters
-from deployments.show import summary
+from api.jobs.model import LogLine
+from deployments.cli.main import app
+from deployments.cli.parameters import job_parameters
+from deployments.console import summary
+from deployments.stack.environment import worker_environment
 from tasks.settings import get_settings
 
 runner = CliRunner()
@@ -27,8 +27,8 @@ def musetalk(server: str, *words: object) -> tuple[int, str, str]:
 
 
 def test_local_files_are_uploaded_before_a_job_is_sent(server, runs, tmp_path):
-    from tasks.assets import asset_key, asset_name
-    from tasks.storage import home_store
+    from tasks.catalog.assets import asset_key, asset_name
+    from tasks.storage.s3_store import home_store
 
     clip = tmp_path / "Anna 1.mp4"
     clip.write_bytes(b"moving picture")
@@ -246,7 +246,7 @@ def test_a_summary_names_the_engine():
 
 
 def test_the_command_starts_without_loading_what_it_does_not_need():
-    code = "import sys, deployments.cli; print([n for n in sys.argv[1:] if n in sys.modules])"
+    code = "import sys, deployments.cli.main; print([n for n in sys.argv[1:] if n in sys.modules])"
     heavy = ["prefect", "torch", "cv2", "numpy", "boto3", "fastapi", "httpx", "uvicorn"]
     found = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
 

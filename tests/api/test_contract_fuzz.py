@@ -6,9 +6,9 @@ import pytest
 import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
 
-from api.doors import get_new_tasks, get_pausing, get_runs
+from api.dependencies import get_new_tasks, get_pausing, get_runs
 from api.main import create_app
-from api.reports import Progress
+from flows.prefect_state.status import Progress
 from tasks.settings import get_settings
 
 

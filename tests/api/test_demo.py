@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from api.client import Api
-from api.reports import Progress
-from deployments import demo, demo_report, quality
-from deployments.lock import Running
-from deployments.stack import Plan
-from deployments.up import StackStopped
+from deployments.demo import demo, quality, report
+from deployments.stack.home_lock import Running
+from deployments.stack.programs import Plan
+from deployments.stack.supervisor import StackStopped
+from flows.prefect_state.status import Progress
 from tasks.settings import get_settings
 
 
@@ -31,7 +31,7 @@ def on_server(server, monkeypatch):
     """The stack of the demo's home is the made-up one."""
     monkeypatch.setattr(demo, "running", lambda _: Running(1, server, "http://prefect"))
     monkeypatch.setattr(quality, "heard_phones", lambda *_: [])
-    monkeypatch.setattr(demo_report, "lines", lambda film: [f"{film.title}: good"])
+    monkeypatch.setattr(report, "lines", lambda film: [f"{film.title}: good"])
 
 
 def rendered_in_three_looks(runs, finish):
@@ -100,7 +100,7 @@ def test_it_stops_at_once_while_it_works_itself(server, runs, finish, wishes, mo
 
     monkeypatch.setattr(demo, "_stack", stack)
     monkeypatch.setattr(quality, "heard_phones", work if moment == "listening" else lambda *_: [])
-    monkeypatch.setattr(demo_report, "lines", work)
+    monkeypatch.setattr(report, "lines", work)
 
     began = time.monotonic()
     with pytest.raises(StackStopped):

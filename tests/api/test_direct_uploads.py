@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tasks.objects import read_small
-from tasks.sources import fetch_source, source_path
-from tasks.storage import home_store
+from tasks.inputs.sources import fetch_source, source_path
+from tasks.storage.object_store import read_small
+from tasks.storage.s3_store import home_store
 
 FILE = {"name": "../anna clip.mp4", "size": 10, "content_type": "video/mp4"}
 

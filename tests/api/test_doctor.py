@@ -1,6 +1,6 @@
 """`musetalk doctor` names what really mends a fault."""
 
-from deployments.doctor import examine
+from deployments.stack.doctor import examine
 from tasks.settings import Settings
 
 

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.forecast import Took
-from tasks.storage import home_store
+from api.jobs.eta import Took
+from tasks.storage.s3_store import home_store
 
 TEN_S = Took(p50=10.0, p90=20.0, mean=12.0)
 
@@ -107,7 +107,7 @@ def test_it_counts_against_the_rate(connect, environment, runs):
 
 
 def test_a_tenant_learns_nothing_of_others(connect, runs, issue, finish):
-    from flows.control import Control
+    from flows.schemas.control import Control
 
     client, acme = connect(), issue("a", tenant="acme")
     foreign = finish(runs.add(control=Control(tenant="other")))

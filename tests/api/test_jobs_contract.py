@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
-from api.reports import Progress
-from api.runs import LogLine
+from api.jobs.model import LogLine
+from flows.prefect_state.status import Progress
 from flows.registry import JOB_TYPES
 
 LIP_SYNC = {"video": "s3://media/anna.mp4", "audio": "https://example.org/hello.wav"}

@@ -13,10 +13,10 @@ from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
-from api.doors import get_lineages
-from api.lineages import MOST, PrefectLineages
-from deployments.cli import app
-from flows.control import Control
+from api.dependencies import get_lineages
+from api.jobs.ancestry import MOST, PrefectLineages
+from deployments.cli.main import app
+from flows.schemas.control import Control
 
 
 class FakeLineages:

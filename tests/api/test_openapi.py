@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from api.problems import CODES
-from flows.outcome import JobError
-from flows.webhook_body import Told, body_of
+from api.errors import CODES
+from flows.prefect_state.status import JobError
+from flows.webhooks.payload import Told, body_of
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "api" / "openapi.json"
 
@@ -28,7 +28,7 @@ def validator(description, model):
 
 def test_the_committed_description_is_that_of_the_code(description):
     assert json.loads(COMMITTED.read_text()) == description, (
-        "python -m api.describe > docs/api/openapi.json brings it up to date"
+        "python -m api.__main__ > docs/api/openapi.json brings it up to date"
     )
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.logs import JsonLines, TextLines
+from api.logging import JsonLines, TextLines
 
 LIP_SYNC = {"video": "s3://media/anna.mp4", "audio": "https://example.org/hello.wav"}
 

@@ -6,9 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.reports import JobError
-from api.runs import Run
-from flows.outcome import error_of, status_of
+from api.jobs.model import Run
+from flows.prefect_state.status import JobError, error_of, status_of
 from tasks.settings import get_settings
 
 TEXT = "Job exceeded maximum runtime of 60 seconds"

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from api.client import Api, local_name
-from tasks.assets import asset_name
-from tasks.storage import S3Objects
+from tasks.catalog.assets import asset_name
+from tasks.storage.s3_store import S3Objects
 
 NAMES = ["你好.mp4", "take 1+2 (a).mp4", "100%41 é?#&;'.mp4", 'a"b|c.mp4', "-f.mp4"]
 

@@ -2,7 +2,7 @@
 
 from prefect.client.schemas.objects import State, StateType
 
-from api.reports import read_error
+from flows.prefect_state.status import read_error
 
 REFUSED = """Validation of flow parameters failed with error: ParameterTypeError: invalid parameters:
  - job.video: A plain path is not a media reference; use s3://bucket/key.

@@ -7,8 +7,8 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from api.key_file import Key, KeyFile
-from api.keys import OPEN, READ, UndeclaredRoute, all_routes, require_scopes_on_routes, scopes_of
+from api.auth.api_keys import OPEN, READ, UndeclaredRoute, all_routes, require_scopes_on_routes, scopes_of
+from api.auth.key_file import Key, KeyFile
 from api.main import create_app
 
 SCOPES = ("submit", "read", "cancel", "admin")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from deployments import up
-from deployments.show import waiting_lines
-from deployments.stack import Plan
-from deployments.up import StackError, Supervisor
+from deployments.console import waiting_lines
+from deployments.stack import supervisor as up
+from deployments.stack.programs import Plan
+from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import get_settings
 
 

@@ -46,26 +46,26 @@ from golden_chain import FRAMES, expected_frames, run_chain
 from golden_data import COMMITTED, load, weights
 from media import long_speech, talking_head
 
-from musetalk_core import avatar, prepare
-from musetalk_core.compose import compose
-from musetalk_core.crops import Crops
-from musetalk_core.engines.musetalk.batching import BatchSize
+from musetalk_core.avatar import archive, prepare
+from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
-from musetalk_core.engines.musetalk.generate import Generator
-from musetalk_core.engines.musetalk.networks import Networks, shelf
+from musetalk_core.engines.musetalk.generator import Generator
+from musetalk_core.engines.musetalk.models import Networks, shelf
 from musetalk_core.engines.musetalk.options import Options, settled
-from musetalk_core.machine import Machine
-from musetalk_core.media.audio import decode_speech
-from musetalk_core.nets.bisenet import load_parser
-from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.dwpose import load_pose
-from musetalk_core.nets.s3fd import load_detector
-from musetalk_core.nets.whisper_states import load_whisper
-from musetalk_core.plan import Chunk
-from musetalk_core.render import Scene, render_chunk
-from musetalk_core.rows import RowFile, write_rows
-from musetalk_core.speech.samples import PcmFile
-from musetalk_core.weights.layout import Layout
+from musetalk_core.formats.chunk_crops import Crops
+from musetalk_core.formats.float_rows import RowFile, write_rows
+from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.networks.bisenet import load_parser
+from musetalk_core.networks.dwpose import load_pose
+from musetalk_core.networks.s3fd import load_detector
+from musetalk_core.networks.whisper_encoder import load_whisper
+from musetalk_core.rendering.chunking import Chunk
+from musetalk_core.rendering.compose import compose
+from musetalk_core.rendering.render_chunk import Scene, render_chunk
+from musetalk_core.runtime.config import Machine
+from musetalk_core.runtime.device import choose_device
 
 RATE = Fraction(25)
 PRECISION_NAMES = ("fp32", "fp16", "bf16")
@@ -138,11 +138,11 @@ def golden(context):
 @contextmanager
 def tf32(is_on):
     """Force TF32 on by patching `choose_device`, which would switch it off."""
-    from musetalk_core.nets import device
+    from musetalk_core.runtime import device
 
     real = device.choose_device
     if is_on:
-        from musetalk_core.engines.musetalk import networks
+        from musetalk_core.engines.musetalk import models as networks
 
         def choose_with_tf32(*words):
             made = real(*words)
@@ -383,7 +383,7 @@ def job(context):
         engine._networks._unet()
         done("load UNet")
         scene, audio_features = (
-            Scene(avatar.load(folder / "avatar"), video, RATE),
+            Scene(archive.load(folder / "avatar"), video, RATE),
             RowFile.open(folder / "heard"),
         )
         render_chunk(scene, engine, audio_features, Chunk(0, 0, frames), folder / "crops")

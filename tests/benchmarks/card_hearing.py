@@ -12,12 +12,12 @@ from media import SPEECH
 from whisper.model import ModelDimensions, Whisper
 from whisper.timing import add_word_timestamps
 
-from musetalk_core.media.audio import decode_speech
-from musetalk_core.nets.device import choose_device
-from musetalk_core.speech.samples import PcmFile
+from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.runtime.device import choose_device
 from musetalk_core.transcription.decoding import Decoder, Options, ready
-from musetalk_core.transcription.network import load_hearing
 from musetalk_core.transcription.spectrogram import Spectrogram
+from musetalk_core.transcription.whisper_model import load_hearing
 
 SIZES = {
     "tiny": (80, 1500, 384, 6, 4, 51865, 448, 384, 6, 4),

@@ -6,7 +6,7 @@ import torch
 from real_weights import unet, vae
 from torch import nn
 
-from musetalk_core.nets.lean import LeanUNet, fold_doubling
+from musetalk_core.networks.fast_unet import LeanUNet, fold_doubling
 
 SCALE = 0.18215
 MIN_TIMED_S, MIN_CALLS = 0.25, 3

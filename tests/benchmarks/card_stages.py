@@ -8,21 +8,21 @@ from unittest import mock
 
 import torch
 
-from musetalk_core import render
-from musetalk_core.crops import CropWriter
-from musetalk_core.engines.musetalk import engine, networks
-from musetalk_core.engines.musetalk.generate import Generator, _Nets
-from musetalk_core.nets.lean import LeanUNet
+from musetalk_core.engines.musetalk import engine, models
+from musetalk_core.engines.musetalk.generator import Generator, _Nets
+from musetalk_core.formats.chunk_crops import CropWriter
+from musetalk_core.networks.fast_unet import LeanUNet
+from musetalk_core.rendering import render_chunk
 
 STAGES = {
-    "writer: faces": (render._Work, "_face"),
+    "writer: faces": (render_chunk._Work, "_face"),
     "writer: write": (CropWriter, "write"),
     "writer: waiting": (Future, "result"),
-    "device: whole batch": (render._Work, "_render"),
+    "device: whole batch": (render_chunk._Work, "_render"),
     "device: features": (engine.MuseTalkEngine, "features"),
     "device: latents": (engine, "unpacked"),
-    "device: UNet from the shelf": (networks.Networks, "_unet"),
-    "device: VAE from the shelf": (networks.Networks, "vae"),
+    "device: UNet from the shelf": (models.Networks, "_unet"),
+    "device: VAE from the shelf": (models.Networks, "vae"),
     "device: faces": (Generator, "faces"),
     "device: UNet asked for": (LeanUNet, "forward"),
     "device: decoder asked for": (_Nets, "decoded"),

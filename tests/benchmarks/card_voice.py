@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from tiny_csm import publish, reader_of, write_csm
 
-from musetalk_core.csm.model import Sampling, Turn, csm
-from musetalk_core.machine import Machine
-from musetalk_core.weights.layout import Layout
+from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.runtime.config import Machine
+from musetalk_core.speech.tts.csm.model import Sampling, Turn, csm
 
 TEXT = "This sentence is about as long as the sentences are that people send to a voice like this one."
 CONTEXT_S = 10

@@ -24,7 +24,7 @@ def main(home, video, audio, engine, preset):
     from prefect import flow
 
     from flows.lip_sync import lip_sync
-    from flows.schemas import LipSyncJob, VideoOptions
+    from flows.schemas.video import LipSyncJob, VideoOptions
 
     flow(lambda: None, name="warm-up")()  # starts the embedded server
 

@@ -99,7 +99,7 @@ async def wait_until_ended(client, url):
 async def measure(url, prefect, folder):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from api.prefect_runs import PrefectRuns
+    from api.orchestrator.job_store import PrefectRuns
 
     clip = talking_head(folder / "clip.mp4", 2, size=(320, 240), face_px=120)
     speech = long_speech(folder / "speech.wav", 2)

@@ -20,20 +20,20 @@ def main(folder, minutes=10):
 
     from golden_data import weights
 
-    from musetalk_core import avatar, prepare
-    from musetalk_core.compose import compose
-    from musetalk_core.crops import Crops
+    from musetalk_core.avatar import archive, prepare
+    from musetalk_core.compositing.mask_cache import MaskCache
     from musetalk_core.engines.musetalk.engine import MuseTalkEngine
     from musetalk_core.engines.musetalk.options import Options
-    from musetalk_core.machine import Machine
-    from musetalk_core.masks import MaskCache
-    from musetalk_core.media.audio import decode_speech
-    from musetalk_core.media.encode import VideoEncoder
-    from musetalk_core.plan import plan
-    from musetalk_core.render import Scene, render_chunk
-    from musetalk_core.rows import RowFile, write_rows
-    from musetalk_core.speech.samples import PcmFile
-    from musetalk_core.weights.layout import Layout
+    from musetalk_core.formats.chunk_crops import Crops
+    from musetalk_core.formats.float_rows import RowFile, write_rows
+    from musetalk_core.formats.pcm import PcmFile
+    from musetalk_core.media.audio.decode import decode_speech
+    from musetalk_core.media.output.video_encoder import VideoEncoder
+    from musetalk_core.model_registry.local_models import Layout
+    from musetalk_core.rendering.chunking import plan
+    from musetalk_core.rendering.compose import compose
+    from musetalk_core.rendering.render_chunk import Scene, render_chunk
+    from musetalk_core.runtime.config import Machine
 
     weights.write_models(folder / "models", ["unet-v15", "vae", "whisper", "bisenet"])
     layout = Layout(folder / "models", folder / "hashes.json")
@@ -48,7 +48,7 @@ def main(folder, minutes=10):
     audio_features = write_rows(
         folder / "heard", engine.encode_speech(samples, render_plan.frames, RATE, None)
     )
-    scene, masks, seconds, memory = Scene(avatar.load(folder / "avatar"), video, RATE), MaskCache(), [], []
+    scene, masks, seconds, memory = Scene(archive.load(folder / "avatar"), video, RATE), MaskCache(), [], []
     for chunk in render_plan.chunks:
         crops, began = folder / f"crops{chunk.number}", time.monotonic()
         crops.mkdir()

@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 from stub_faces import stub_face
 
-from musetalk_core import avatar, prepare
-from musetalk_core.compose import compose
-from musetalk_core.crops import Crops
+from musetalk_core.avatar import archive, prepare
+from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import Options
-from musetalk_core.machine import Machine
-from musetalk_core.masks import MaskCache
-from musetalk_core.media.encode import VideoEncoder
-from musetalk_core.media.join import encode_sound, join
-from musetalk_core.plan import plan
-from musetalk_core.render import Scene, render_chunk
-from musetalk_core.rows import RowFile, write_rows
-from musetalk_core.weights.layout import Layout
+from musetalk_core.formats.chunk_crops import Crops
+from musetalk_core.formats.float_rows import RowFile, write_rows
+from musetalk_core.media.output.mux import encode_sound, join
+from musetalk_core.media.output.video_encoder import VideoEncoder
+from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.rendering.chunking import plan
+from musetalk_core.rendering.compose import compose
+from musetalk_core.rendering.render_chunk import Scene, render_chunk
+from musetalk_core.runtime.config import Machine
 
 RATE = Fraction(25)
 
@@ -52,14 +52,14 @@ def prepare_clip(models, video, folder):
     target = folder / "avatar"
     target.mkdir()
     prepare.prepare(prepare.Request(video, "0" * 64), create_engine(models, folder), target)
-    made = avatar.load(target)
+    made = archive.load(target)
     video.with_suffix(".boxes.json").write_text(json.dumps(made.boxes.tolist()))
     print(json.dumps({"frames": made.manifest.frames}))
 
 
 def render(models, video, audio, folder, frames):
     stubbed_engine = create_engine(models, folder)
-    scene = Scene(avatar.load(folder / "avatar"), video, RATE)
+    scene = Scene(archive.load(folder / "avatar"), video, RATE)
     write_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
     audio_features, masks, clips = RowFile.open(folder), MaskCache(), []
     began = time.monotonic()

@@ -15,7 +15,7 @@ SECONDS, BASELINE_FRAMES = 20, 60
 def main(seconds=SECONDS, plain_frames=BASELINE_FRAMES):
     from golden_data import weights
 
-    from musetalk_core.media.ffmpeg import find_ffmpeg
+    from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -20,8 +20,8 @@ import torch
 from PIL import Image as Pillow
 from stub_faces import boxes_of, stub_face
 
-from musetalk_core.nets.bisenet import load_parser
-from musetalk_core.nets.device import choose_device
+from musetalk_core.networks.bisenet import load_parser
+from musetalk_core.runtime.device import choose_device
 
 CHEEK, NOSE = 90, 10
 

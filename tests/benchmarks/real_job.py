@@ -7,17 +7,17 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-from musetalk_core import avatar, prepare
+from musetalk_core.avatar import archive, prepare
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import Options
-from musetalk_core.machine import GIB, Machine
-from musetalk_core.media.audio import decode_speech
-from musetalk_core.nets.shelf import shelf
-from musetalk_core.plan import Chunk
-from musetalk_core.render import Scene, render_chunk
-from musetalk_core.rows import RowFile, write_rows
-from musetalk_core.speech.samples import PcmFile
-from musetalk_core.weights.layout import Layout
+from musetalk_core.formats.float_rows import RowFile, write_rows
+from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.rendering.chunking import Chunk
+from musetalk_core.rendering.render_chunk import Scene, render_chunk
+from musetalk_core.runtime.config import GIB, Machine
+from musetalk_core.runtime.model_cache import shelf
 
 RATE = Fraction(25)
 
@@ -44,7 +44,7 @@ def main(models, video, audio, folder, frames):
     decode_speech(Path(audio), folder / "speech.f32")
     write_rows(folder / "heard", engine.encode_speech(PcmFile(folder / "speech.f32"), frames, RATE, None))
     done("features")
-    scene = Scene(avatar.load(folder / "avatar"), video, RATE)
+    scene = Scene(archive.load(folder / "avatar"), video, RATE)
     render_chunk(scene, engine, RowFile.open(folder / "heard"), Chunk(0, 0, frames), folder / "crops")
     done("render")
     cache = shelf(machine.memory_bytes, machine.idle_s)

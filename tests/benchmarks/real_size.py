@@ -11,7 +11,7 @@ import time
 import torch
 from real_weights import unet, vae
 
-from musetalk_core.nets.lean import LeanUNet, fold_doubling
+from musetalk_core.networks.fast_unet import LeanUNet, fold_doubling
 
 
 class PlainNetworks:

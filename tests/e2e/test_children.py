@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from deployments.children import Child, Guard
-from deployments.guard import MARKER_VARIABLE, marked, sweep
-from deployments.lock import HomeLock, running
+from deployments.processes.guard import MARKER_VARIABLE, marked, sweep
+from deployments.processes.process import Child, Guard
+from deployments.stack.home_lock import HomeLock, running
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -71,7 +71,7 @@ def test_the_guard_ends_everything_when_its_supervisor_is_killed(tmp_path, marke
     code = f"""
 import os, sys, time
 from pathlib import Path
-from deployments.children import Child, Guard
+from deployments.processes.process import Child, Guard
 guard = Guard({marker!r})
 tool = Child('tool', [sys.executable, '-c', 'import time; time.sleep(60)'],
              {{**os.environ, {MARKER_VARIABLE!r}: {marker!r}}}, Path({str(tmp_path)!r}))

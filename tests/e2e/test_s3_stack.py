@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 import httpx
 import pytest
+from compat_documents import BODY
 from moto_s3 import KEYS, moto_s3
-from seed_documents import BODY
 
 pytestmark = pytest.mark.stack
 ASSETS = Path(__file__).resolve().parents[1] / "assets"

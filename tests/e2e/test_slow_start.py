@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from whole_stack import free_port
 
-from deployments import stack, up
-from deployments.children import Child
-from deployments.up import StackError, Supervisor
+from deployments.processes.process import Child
+from deployments.stack import programs, supervisor
+from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import Settings
 
 pytestmark = pytest.mark.stack
@@ -41,11 +41,13 @@ def plan(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MUSETALK_API__PORT", str(free_port()))
     monkeypatch.setenv("MUSETALK_START__STALL_S", "3")
-    monkeypatch.setattr(up, "START_LIMIT_S", 3.0, raising=False)  # 7aa3210: a thirtieth of what it was
+    monkeypatch.setattr(
+        supervisor, "START_LIMIT_S", 3.0, raising=False
+    )  # 7aa3210: a thirtieth of what it was
     with contextlib.suppress(Exception):
-        return up.Plan(Settings(), free_port())
+        return supervisor.Plan(Settings(), free_port())
     monkeypatch.delenv("MUSETALK_START__STALL_S")  # 7aa3210 knows no such setting
-    return up.Plan(Settings(), free_port())
+    return supervisor.Plan(Settings(), free_port())
 
 
 @pytest.fixture
@@ -62,8 +64,8 @@ def processes(plan, monkeypatch):
         return lambda plan, env: Child(name, [sys.executable, "-c", *made[name]], env, plan.settings.logs)
 
     for place, name in (("server", "prefect"), ("deployer", "deploy"), ("api", "api")):
-        monkeypatch.setattr(stack, place, child(name))
-    monkeypatch.setattr(stack, "workers", lambda plan, env: [child("worker-gpu")(plan, env)])
+        monkeypatch.setattr(programs, place, child(name))
+    monkeypatch.setattr(programs, "workers", lambda plan, env: [child("worker-gpu")(plan, env)])
     return made
 
 
@@ -93,7 +95,7 @@ def test_one_that_hangs_is_named_with_its_log(plan, processes, name):
 
 SITE = """
 import os, sys, time
-if 'RENDER_STACK_ID' in os.environ and not any('deployments.guard' in word for word in sys.orig_argv):
+if 'RENDER_STACK_ID' in os.environ and not any('deployments.processes.guard' in word for word in sys.orig_argv):
     import importlib.abc
     class Slow(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path, target=None):
@@ -111,9 +113,9 @@ def test_the_stack_itself_comes_up_where_every_import_takes_long(tmp_path, monke
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MUSETALK_API__PORT", str(free_port()))
-    monkeypatch.setattr(up, "START_LIMIT_S", 15.0, raising=False)
+    monkeypatch.setattr(supervisor, "START_LIMIT_S", 15.0, raising=False)
     said, settings = [], Settings()
-    with Supervisor(up.Plan(settings, free_port()), said.append):
+    with Supervisor(supervisor.Plan(settings, free_port()), said.append):
         logs = {log.name: log.read_text() for log in Path(settings.logs).iterdir()}
 
     assert said[-1].startswith("ready after ")

@@ -13,7 +13,7 @@ import pytest
 from whole_stack import MUSETALK, Stack, free_port, processes_of, running_stack, start
 
 from api.client import Api
-from deployments.lock import running
+from deployments.stack.home_lock import running
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

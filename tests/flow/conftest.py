@@ -20,10 +20,10 @@ from prefect.states import Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 from receiver import receiving
 
-from deployments.apply import parameters_schema
-from flows.control import Control, Notify, tags
-from flows.schemas import NotifyJob
-from tasks.models import built_engine
+from deployments.provisioning.apply import parameters_schema
+from flows.schemas.control import Control, Notify, tags
+from flows.schemas.webhook import NotifyJob
+from tasks.models.engines import built_engine
 from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"

@@ -16,7 +16,8 @@ from PIL import Image
 from shown import artifacts_of
 
 from flows.analyze import analyze
-from flows.schemas import AnalyzeJob, Output
+from flows.schemas.analyze import AnalyzeJob
+from flows.schemas.base import Output
 from musetalk_core.errors import ModelNotInstalled
 from tasks.settings import get_settings
 
@@ -200,7 +201,7 @@ def test_a_bad_picture_is_a_typed_error(name, home):
 
 
 def test_foreign_text_is_no_markup_in_prefects_pages(home):
-    from tasks.analysis_page import _plain
+    from tasks.pages.analysis import _plain
 
     assert _plain("![x](javascript:a) <b>|") == r"\!\[x\](javascript:a) \<b\>\|"
 

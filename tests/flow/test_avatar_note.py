@@ -9,10 +9,10 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.lip_sync import lip_sync
 from flows.prepare_avatar import prepare_avatar
-from flows.schemas import LipSyncJob, PrepareAvatarJob
-from tasks import avatar
-from tasks.avatar_notes import listed, remember
+from flows.schemas.video import LipSyncJob, PrepareAvatarJob
+from tasks.catalog.avatar_notes import listed, remember
 from tasks.errors import BucketNotAllowed, StorageError
+from tasks.steps import prepare_avatar as avatar
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -65,7 +65,7 @@ def test_preparing_an_avatar_still_says_that_it_could_not_be_listed(home, clip_f
 # notes take half a second to store, so that the jobs, which have waited for one avatar, write them together
 JOB = """
 import sys, time
-from tasks.objects import FolderObjects
+from tasks.storage.object_store import FolderObjects
 
 def slowed(plain):
     def slow(self, *words, **more):
@@ -78,9 +78,9 @@ for name in ("upload", "put_bytes"):
     if hasattr(FolderObjects, name):
         setattr(FolderObjects, name, slowed(getattr(FolderObjects, name)))
 
-from flows.control import Control
+from flows.schemas.control import Control
 from flows.lip_sync import lip_sync
-from flows.schemas import LipSyncJob
+from flows.schemas.video import LipSyncJob
 
 print("ready", flush=True)
 sys.stdin.readline()

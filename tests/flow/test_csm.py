@@ -8,13 +8,13 @@ import wave
 import numpy as np
 import pytest
 
-from flows.schemas import SpeechJob
+from flows.schemas.speech import SpeechJob
 from flows.speech import speech
-from musetalk_core.csm.model import Csm
 from musetalk_core.errors import InputError
-from tasks.artefacts import artefacts
+from musetalk_core.speech.tts.csm.model import Csm
+from tasks.cache.artefacts import artefacts
+from tasks.run.cancellation import Stopped, ask_to_stop, start_anew
 from tasks.settings import get_settings
-from tasks.stopping import Stopped, ask_to_stop, start_anew
 
 TEXT = "One apple. Two pears. Three plums. Four figs."
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from compat_documents import BODY
 from hostile import WORD, Watch, values
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
-from seed_documents import BODY
 
-from musetalk_core.media.ffmpeg import find_ffmpeg
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
 TOP = (
     "ffmpeg_path",
@@ -166,8 +166,8 @@ RUN = """
 import json, sys
 from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
-from api.problems import Problem
-from api.seed_inference import SeedInference, to_job
+from api.errors import Problem
+from api.compat.inference import SeedInference, to_job
 from flows.lip_sync import lip_sync
 from musetalk_core.errors import RenderError
 

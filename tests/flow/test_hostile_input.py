@@ -16,7 +16,9 @@ from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
-from flows.schemas import LipSyncJob, Output, PortraitJob, SpeechJob
+from flows.schemas.base import Output
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import LipSyncJob, PortraitJob
 from flows.speech import speech
 from musetalk_core.errors import RenderError
 from tasks.settings import get_settings
@@ -122,7 +124,7 @@ import resource, signal, sys
 from pathlib import Path
 from prefect import flow
 from flows.lip_sync import lip_sync
-from flows.schemas import LipSyncJob
+from flows.schemas.video import LipSyncJob
 from musetalk_core.errors import RenderError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 flow(lambda: None, name="warm-up")()

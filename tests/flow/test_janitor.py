@@ -24,19 +24,19 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Completed, Pending, Running, Scheduled
 
 from flows import janitor as janitor_module
-from flows.control import ABORTED, CANCELLED, ENDED_AS, EXPIRED, NOTIFY_TAG
-from flows.family import PART_OF
 from flows.janitor import janitor
-from flows.schemas import JanitorJob
-from flows.sweeps.cache import OVER_QUOTA, tidy_cache
-from flows.sweeps.look import Look
-from flows.sweeps.orphans import ORPHANED, end_orphans
-from flows.sweeps.runs import OLD_RUN, remove_runs
-from flows.sweeps.zombies import LOST, PROOF, SILENCE, SILENT_SINCE, WORKER, end_zombies
-from tasks.artefacts import artefacts
+from flows.maintenance.cache import OVER_QUOTA, tidy_cache
+from flows.maintenance.context import Look
+from flows.maintenance.finished_runs import OLD_RUN, remove_runs
+from flows.maintenance.lost_runs import LOST, PROOF, SILENCE, SILENT_SINCE, WORKER, end_zombies
+from flows.maintenance.orphaned_jobs import ORPHANED, end_orphans
+from flows.prefect_state.labels import PART_OF
+from flows.schemas.control import ABORTED, CANCELLED, ENDED_AS, EXPIRED, NOTIFY_TAG
+from flows.schemas.maintenance import JanitorJob
+from tasks.cache.artefacts import artefacts
 from tasks.errors import SweepFailed
 from tasks.settings import get_settings
-from tasks.settings_retention import RetentionSettings
+from tasks.settings.retention import RetentionSettings
 
 
 @flow
@@ -395,24 +395,24 @@ def test_a_job_whose_webhooks_may_come_stays_four_days(client, forget_runs):
 
 
 def test_one_that_was_set_going_again_is_not_deleted(client, forget_runs, monkeypatch):
-    from flows.sweeps import runs
+    from flows.maintenance import finished_runs
 
     stays, goes = ended(client), ended(client)
-    delete = runs._delete
+    delete = finished_runs._delete
 
     def late(server, ids, pace):
         server.set_flow_run_state(stays, Scheduled(), force=True)
         return delete(server, ids, pace)
 
-    monkeypatch.setattr(runs, "_delete", late)
+    monkeypatch.setattr(finished_runs, "_delete", late)
     assert removed(client, 40) == {goes}
     assert client.read_flow_run(stays).state.is_scheduled()
 
 
 def test_many_go_over_several_looks(client, forget_runs, monkeypatch):
-    from flows.sweeps import runs
+    from flows.maintenance import finished_runs
 
-    monkeypatch.setattr(runs, "MOST_RUNS", 3)
+    monkeypatch.setattr(finished_runs, "MOST_RUNS", 3)
     there = {ended(client) for _ in range(7)}
     counts = [len(removed(client, 40)) for _ in range(4)]
     assert counts == [3, 3, 1, 0]

@@ -13,23 +13,24 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed, Scheduled
 
 from flows.janitor import janitor
-from flows.schemas import JanitorJob, Output
-from flows.sweeps.avatars import FORGOTTEN, remove_notes
-from flows.sweeps.logs import OLD_LOG, remove_logs
-from flows.sweeps.look import Look
-from flows.sweeps.results import OLD_RESULT, remove_results
-from flows.sweeps.unfinished import BROKEN_OFF, give_up_uploads
-from flows.sweeps.uploads import NEVER_SENT, OLD_ASSET, remove_assets
-from tasks import s3_clients, storage
-from tasks.artefacts import artefacts
-from tasks.assets import asset_name, expect_asset, save_asset
-from tasks.avatar_notes import listed, remember
+from flows.maintenance.assets import NEVER_SENT, OLD_ASSET, remove_assets
+from flows.maintenance.avatar_notes import FORGOTTEN, remove_notes
+from flows.maintenance.context import Look
+from flows.maintenance.log_files import OLD_LOG, remove_logs
+from flows.maintenance.results import OLD_RESULT, remove_results
+from flows.maintenance.unfinished_uploads import BROKEN_OFF, give_up_uploads
+from flows.schemas.base import Output
+from flows.schemas.maintenance import JanitorJob
+from tasks.cache.artefacts import artefacts
+from tasks.catalog.assets import asset_name, expect_asset, save_asset
+from tasks.catalog.avatar_notes import listed, remember
+from tasks.catalog.outputs import upload
+from tasks.catalog.stored_results import find_pinned
 from tasks.errors import BucketNotAllowed, ObjectMissing
-from tasks.publish import upload
 from tasks.settings import get_settings
-from tasks.settings_retention import RetentionSettings
-from tasks.storage import home_store
-from tasks.stored_results import find_pinned
+from tasks.settings.retention import RetentionSettings
+from tasks.storage import s3_clients, s3_store
+from tasks.storage.s3_store import home_store
 
 FOR_EVER = RetentionSettings(jobs_days=0, chores_days=0, results_days=0, assets_days=0, logs_days=0)
 
@@ -70,7 +71,7 @@ def s3(client, s3_endpoint, monkeypatch):
     s3.create_bucket(Bucket=name)
     in_bucket(name, s3_endpoint, monkeypatch)
     yield s3, name
-    storage._opened_store.cache_clear()
+    s3_store._opened_store.cache_clear()
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -5,13 +5,14 @@ from uuid import uuid4
 import pytest
 
 from flows.analyze import analyze
-from flows.schemas import AnalyzeJob, SpeechJob
+from flows.schemas.analyze import AnalyzeJob
+from flows.schemas.speech import SpeechJob
 from flows.speech import speech
 from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
-from tasks.jobs import resolve
-from tasks.sources import fetch_source
-from tasks.storage import home_store
+from tasks.inputs.job_outputs import resolve
+from tasks.inputs.sources import fetch_source
+from tasks.storage.s3_store import home_store
 
 
 def ran(flow, job):

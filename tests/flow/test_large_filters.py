@@ -13,22 +13,22 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.states import Cancelling, Completed
 
-from api.cursor import Cursor
-from api.deliveries import PrefectDeliveries
-from api.lineages import PrefectLineages
-from api.prefect_runs import PrefectRuns
-from api.runs import Wanted
-from deployments.warm import watch
-from flows.chains import lineage as chain_lineage
-from flows.chains.parts import Parts
-from flows.control import Control, Notify, tags
-from flows.family import part_of
+from api.jobs.ancestry import PrefectLineages
+from api.jobs.model import Wanted
+from api.orchestrator.job_store import PrefectRuns
+from api.orchestrator.webhooks import PrefectDeliveries
+from api.schemas.pagination import Cursor
+from deployments.warm_worker.run import server_watch
 from flows.janitor import janitor
-from flows.lineage_schemas import LINEAGE
-from flows.schemas import JanitorJob
-from flows.sweeps import orphans, runs
-from flows.webhook_runs import attempts_of, missed
-from flows.webhook_schemas import DELIVERY, job_tag
+from flows.maintenance import finished_runs, orphaned_jobs
+from flows.orchestration import lineage as chain_lineage
+from flows.orchestration.child_jobs import Parts
+from flows.prefect_state.labels import part_of
+from flows.schemas.control import Control, Notify, tags
+from flows.schemas.lineage import LINEAGE
+from flows.schemas.maintenance import JanitorJob
+from flows.schemas.webhook import DELIVERY, job_tag
+from flows.webhooks.deliveries import attempts_of, missed
 
 MANY = 140
 """Above SQLite's 127 and above what one filter of ours may hold."""
@@ -118,7 +118,7 @@ def test_the_janitor_looks_at_many_ended_jobs(client, made):
     made(1, state=Completed, tags=[part_of(old[-1])])
 
     assert {run.id for _, run in missed(client, datetime.now(UTC))} >= set(ended)
-    past = runs._Past(client, ["lip_sync"], datetime.now(UTC) - timedelta(days=1))
+    past = finished_runs._Past(client, ["lip_sync"], datetime.now(UTC) - timedelta(days=1))
     assert past._named_by_younger({*old, *ended}) == {old[-1]}
     assert past._existing([*old, *ended, uuid4()]) == {*old, *ended}
     janitor(JanitorJob(dry_run=True))  # fails when a sweep does
@@ -126,7 +126,7 @@ def test_the_janitor_looks_at_many_ended_jobs(client, made):
 
 def test_many_cancelled_parents_are_known(client, made):
     waiting = made(MANY)
-    assert orphans._cancelled(client, waiting) == set()
+    assert orphaned_jobs._cancelled(client, waiting) == set()
 
 
 def test_many_parts_are_read_with_what_they_wrote(client, made):
@@ -228,7 +228,7 @@ def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch)
 
     async def look():
         async with get_client() as connection:
-            monkeypatch.setattr(watch, "ASK_EVERY_S", 0.1)
+            monkeypatch.setattr(server_watch, "ASK_EVERY_S", 0.1)
             all_stopped = asyncio.Event()
 
             def stop(run, why):
@@ -236,7 +236,7 @@ def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch)
                 if len(asked_to_stop) == MANY:
                     all_stopped.set()
 
-            looking = watch.Watch(connection, uuid4(), lambda: own, lambda _: None, stop)
+            looking = server_watch.Watch(connection, uuid4(), lambda: own, lambda _: None, stop)
             task = asyncio.create_task(looking.ask())
             try:
                 await asyncio.wait_for(all_stopped.wait(), 60)

@@ -11,28 +11,24 @@ from prefect import tags
 from shown import artifacts_of
 
 from flows.analyze import analyze
-from flows.control import Control, Notify
-from flows.family import PART_OF
-from flows.lineage_schemas import LINEAGE, Lineage
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
+from flows.prefect_state.labels import PART_OF
 from flows.prepare_avatar import prepare_avatar
-from flows.schemas import (
-    AnalyzeJob,
-    LipSyncJob,
-    Output,
-    PortraitJob,
-    PrepareAvatarJob,
-    SpeechJob,
-    TranscribeJob,
-)
+from flows.schemas.analyze import AnalyzeJob
+from flows.schemas.base import Output
+from flows.schemas.control import Control, Notify
+from flows.schemas.lineage import LINEAGE, Lineage
+from flows.schemas.speech import SpeechJob
+from flows.schemas.transcribe import TranscribeJob
+from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob
 from flows.speech import speech
 from flows.transcribe import transcribe
-from musetalk_core.weights.ledger import sha256_of
-from tasks.redaction import without_secrets
+from musetalk_core.model_registry.hash_cache import sha256_of
+from tasks.models.install import layout
 from tasks.settings import get_settings
-from tasks.storage import home_store
-from tasks.weights import layout
+from tasks.storage.redaction import without_secrets
+from tasks.storage.s3_store import home_store
 
 SECRET = "hunter2"
 
@@ -243,7 +239,7 @@ def test_the_file_tells_of_the_job_whose_output_it_lies_beside(home):
 
 
 def test_a_job_succeeds_whose_file_cannot_be_written(home, monkeypatch, caplog):
-    from tasks.objects import FolderObjects
+    from tasks.storage.object_store import FolderObjects
 
     really = FolderObjects.put_bytes
 

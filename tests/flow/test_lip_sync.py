@@ -3,17 +3,17 @@ import wave
 import av
 import pytest
 
-from flows.control import Control
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
 from flows.prepare_avatar import prepare_avatar
-from flows.schemas import LipSyncJob, PortraitJob, PrepareAvatarJob
-from musetalk_core import prepare
+from flows.schemas.control import Control
+from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob
+from musetalk_core.avatar import prepare
 from musetalk_core.errors import NoFaceFound
-from musetalk_core.faces.tracking import Tracker
-from tasks.avatar_notes import listed
+from musetalk_core.faces.mesh_tracker import Tracker
+from tasks.catalog.avatar_notes import listed
 from tasks.errors import AvatarNotPrepared
-from tasks.storage import home_store
+from tasks.storage.s3_store import home_store
 
 
 def uri(path):
@@ -68,7 +68,7 @@ def test_a_deleted_output_is_uploaded_again_and_nothing_is_rendered(home, clip_f
 
 
 def test_a_vanished_artefact_is_made_again_not_believed(home, clip_file, speech_file):
-    from tasks.artefacts import artefacts
+    from tasks.cache.artefacts import artefacts
 
     job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
     first = lip_sync(job)

@@ -10,14 +10,14 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Scheduled, Submitting
 
-from deployments.apply import _apply_deployment, _apply_queues
-from deployments.catalogue import declared
-from deployments.leftovers import settle_leftovers
-from deployments.warm.reaper import Reaper
-from deployments.warm.settle import Settler
-from deployments.zombies import NAME, apply_automation
-from flows.attempts import RESCHEDULED
-from flows.family import WAITING, YIELDS
+from deployments.manifest import declared
+from deployments.provisioning.apply import _apply_deployment, _apply_queues
+from deployments.provisioning.zombies import NAME, apply_automation
+from deployments.stack.interrupted_runs import settle_leftovers
+from deployments.warm_worker.run.reaper import Reaper
+from deployments.warm_worker.run_states import Settler
+from flows.prefect_state.attempts import RESCHEDULED
+from flows.prefect_state.labels import WAITING, YIELDS
 
 CLAIM = (Pending(message="Taken."), Submitting())
 LOST = (*CLAIM, AwaitingRetry())

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from flows.lip_sync import lip_sync
-from flows.musetalk_options import MuseTalkOptions
 from flows.portrait import portrait
-from flows.schemas import LipSyncJob, PortraitJob
-from musetalk_core import prepare
+from flows.schemas.musetalk import MuseTalkOptions
+from flows.schemas.video import LipSyncJob, PortraitJob
+from musetalk_core.avatar import prepare
 from musetalk_core.errors import InputError, ModelNotInstalled
-from musetalk_core.media.ffmpeg import find_ffmpeg
-from musetalk_core.nets.shelf import shelf
-from tasks.models import machine
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
+from musetalk_core.runtime.model_cache import shelf
+from tasks.models.engines import machine
+from tasks.models.install import pin
 from tasks.settings import get_settings
-from tasks.storage import home_store
-from tasks.weights import pin
+from tasks.storage.s3_store import home_store
 
 
 def uri(path):

@@ -8,14 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from flows.portrait import portrait
-from flows.schemas import PortraitJob, SpeechJob
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import PortraitJob
 from flows.speech import speech
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.audio import decode_speech
-from musetalk_core.media.ffmpeg import find_ffmpeg
-from musetalk_core.speech.samples import PcmFile
-from tasks.artefacts import artefacts
-from tasks.storage import home_store
+from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
+from tasks.cache.artefacts import artefacts
+from tasks.storage.s3_store import home_store
 
 TEXT = "Good morning. My mother bought five big blue balloons."
 

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from shown import artifacts_of
 
-import flows.preview
-import tasks.preview
+import flows.media.preview
+import tasks.steps.preview
 from flows.lip_sync import lip_sync
-from flows.preview import write
-from flows.preview_chart import chart
-from flows.schemas import FaceCoverage, LipSyncJob, VideoResult
+from flows.media.preview import chart, write
+from flows.schemas.video import FaceCoverage, LipSyncJob, VideoResult
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.strip import strip
-from tasks.preview import Followed
+from musetalk_core.media.video.contact_sheet import strip
 from tasks.settings import get_settings
+from tasks.steps.preview import Followed
 
 
 def ran(job):
@@ -41,7 +40,7 @@ def job(clip_file, speech_file):
 
 
 def test_a_video_is_shown_with_pictures_lips_times_and_links(home, job, monkeypatch):
-    monkeypatch.setattr(tasks.preview, "LIPS_S", 60.0)
+    monkeypatch.setattr(tasks.steps.preview, "LIPS_S", 60.0)
     result, notes = ran(job)
     page = notes["preview"].data
     shown = pictures(page)
@@ -60,14 +59,14 @@ def test_a_video_is_shown_with_pictures_lips_times_and_links(home, job, monkeypa
 def test_the_result_is_written_first_and_the_second_time_nothing_is_looked_at(home, job, monkeypatch):
     _, notes = ran(job)
     assert notes["result"].created <= notes["lineage"].created <= notes["preview"].created
-    monkeypatch.setattr(tasks.preview, "strip", lambda *_, **__: pytest.fail("looked again"))
+    monkeypatch.setattr(tasks.steps.preview, "strip", lambda *_, **__: pytest.fail("looked again"))
     _, again = ran(job)
     assert pictures(again["preview"].data)["jpeg"] == pictures(notes["preview"].data)["jpeg"]
 
 
 def test_no_time_means_fewer_pictures_and_no_figure(home, job, monkeypatch):
-    monkeypatch.setattr(tasks.preview, "STRIP_S", 0.0)
-    monkeypatch.setattr(tasks.preview, "LIPS_S", 0.0)
+    monkeypatch.setattr(tasks.steps.preview, "STRIP_S", 0.0)
+    monkeypatch.setattr(tasks.steps.preview, "LIPS_S", 0.0)
     _, notes = ran(job)
     assert "correlation" not in notes["preview"].data and pictures(notes["preview"].data)["jpeg"]
 
@@ -77,7 +76,7 @@ def test_a_page_that_cannot_be_made_costs_the_job_nothing(home, job, monkeypatch
     def fail(*_):
         raise fault
 
-    monkeypatch.setattr(flows.preview, "preview", fail)
+    monkeypatch.setattr(flows.media.preview, "preview", fail)
     result, notes = ran(job.model_copy(update={"engine": "fake"}))
     assert result.name and "preview" not in notes and "lineage" in notes
     assert "was not written" in caplog.text

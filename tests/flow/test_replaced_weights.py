@@ -12,17 +12,19 @@ import pytest
 from shown import artifacts_of
 
 from flows.analyze import analyze
-from flows.lineage_schemas import LINEAGE, Lineage
 from flows.lip_sync import lip_sync
-from flows.schemas import AnalyzeJob, LipSyncJob
-from musetalk_core.engines.musetalk import loading
+from flows.schemas.analyze import AnalyzeJob
+from flows.schemas.lineage import LINEAGE, Lineage
+from flows.schemas.video import LipSyncJob
+from musetalk_core.engines.musetalk import model_loaders
 from musetalk_core.errors import ModelChanged, WeightsInvalid
-from musetalk_core.nets.shelf import shelf
-from musetalk_core.weights import layout as layouts
-from musetalk_core.weights.ledger import sha256_of
-from tasks import inference, models
+from musetalk_core.model_registry import local_models as layouts
+from musetalk_core.model_registry.hash_cache import sha256_of
+from musetalk_core.runtime.model_cache import shelf
+from tasks.models import engines
 from tasks.settings import get_settings
-from tasks.storage import home_store
+from tasks.steps import render_chunk
+from tasks.storage.s3_store import home_store
 
 UNET, MODEL = "musetalkV15/unet.pth", "musetalk-v15"
 EXPECTED = {}
@@ -60,7 +62,7 @@ def forget():
     get_settings.cache_clear()
     shelf.cache_clear()
     for name in ("built_engine", "engine"):
-        getattr(getattr(models, name, None), "cache_clear", lambda: None)()
+        getattr(getattr(engines, name, None), "cache_clear", lambda: None)()
 
 
 @pytest.fixture
@@ -140,14 +142,14 @@ def test_the_same_job_after_its_weights_were_replaced(expected, folder, job, new
 
 
 def test_a_swap_between_two_chunks_leaves_the_job_its_weights(folder, job, new_unet, expected, monkeypatch):
-    old, real, calls = sha256_of(folder / UNET), inference.render, []
+    old, real, calls = sha256_of(folder / UNET), render_chunk.render, []
 
     def swapping(*args, **more):
         real(*args, **more)
         if not calls:
             calls.append(replace(folder / UNET, new_unet))
 
-    monkeypatch.setattr(inference, "render", swapping)
+    monkeypatch.setattr(render_chunk, "render", swapping)
     pixels, named = rendered(job)
     assert calls
     assert is_like(pixels, "old") and named == old
@@ -174,7 +176,7 @@ def replacing(real, path, new, when):
 def test_a_swap_before_or_while_the_network_is_loaded_begins_the_job_anew(
     folder, job, new_unet, expected, monkeypatch, when
 ):
-    module, name = {"before": (loading, "vae"), "during": (loading, "load_unet")}[when]
+    module, name = {"before": (model_loaders, "vae"), "during": (model_loaders, "load_unet")}[when]
     monkeypatch.setattr(module, name, replacing(getattr(module, name), folder / UNET, new_unet, when))
 
     pixels, named = rendered(job)
@@ -187,14 +189,14 @@ def test_a_swap_before_or_while_the_network_is_loaded_begins_the_job_anew(
 
 def test_weights_that_never_rest_fail_the_job_by_name(folder, job, new_unet, tmp_path, monkeypatch):
     kept, count = shutil.copy(folder / UNET, tmp_path / "kept"), iter(range(100))
-    real = loading.load_unet
+    real = model_loaders.load_unet
 
     def load(*args):
         net = real(*args)
         replace(folder / UNET, (new_unet, kept)[next(count) % 2])
         return net
 
-    monkeypatch.setattr(loading, "load_unet", load)
+    monkeypatch.setattr(model_loaders, "load_unet", load)
     with pytest.raises(ModelChanged, match="musetalk-v15") as caught:
         lip_sync(job)
     assert caught.value.code == "model_changed"

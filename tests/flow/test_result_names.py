@@ -22,19 +22,25 @@ from shown import artifacts_of
 from flows.analyze import analyze
 from flows.caption import caption
 from flows.lip_sync import lip_sync
-from flows.schemas import AnalyzeJob, CaptionJob, LipSyncJob, Output, SpeechJob, TranscribeJob
+from flows.schemas.analyze import AnalyzeJob
+from flows.schemas.base import Output
+from flows.schemas.caption import CaptionJob
+from flows.schemas.speech import SpeechJob
+from flows.schemas.transcribe import TranscribeJob
+from flows.schemas.video import LipSyncJob
 from flows.speech import speech
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError
-from tasks import storage, stored_results
-from tasks.artefacts import artefacts
+from tasks.cache.artefacts import artefacts
+from tasks.catalog import stored_results
+from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.outputs import upload, upload_set
+from tasks.catalog.stored_results import find_pinned
 from tasks.errors import ResultReplaced
-from tasks.jobs import resolve
-from tasks.output_locations import check_output_location
-from tasks.publish import upload, upload_set
+from tasks.inputs.job_outputs import resolve
+from tasks.inputs.sources import fetch_source, source_path
 from tasks.settings import get_settings
-from tasks.sources import fetch_source, source_path
-from tasks.stored_results import find_pinned
+from tasks.storage import s3_store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -70,7 +76,7 @@ def bucket(request, home, s3_endpoint, monkeypatch):
     if request.param == "versioned":
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     yield Bucket(client, name, request.param == "versioned")
-    storage._opened_store.cache_clear()
+    s3_store._opened_store.cache_clear()
 
 
 def ran(flow, job):
@@ -138,7 +144,7 @@ def test_a_name_that_is_taken_gets_a_suffix_of_the_jobs_id(bucket):
 
 def test_a_suffix_that_is_taken_is_extended(bucket, monkeypatch):
     job = uuid4()
-    monkeypatch.setattr("tasks.publish.current_job", lambda: job)
+    monkeypatch.setattr("tasks.catalog.outputs.current_job", lambda: job)
     for name in ("a", f"a_{job.hex[:8]}", f"a_{job.hex[:16]}"):
         bucket.put(f"{name}.mp4")
 
@@ -249,7 +255,7 @@ def test_a_store_without_conditional_writes_is_looked_at_first(bucket, monkeypat
 
 
 def test_without_conditional_writes_a_write_at_the_same_time_is_found_out(bucket, monkeypatch, tmp_path):
-    from tasks.storage import S3Objects
+    from tasks.storage.s3_store import S3Objects
 
     really = S3Objects._put
 
@@ -269,7 +275,7 @@ def test_without_conditional_writes_a_write_at_the_same_time_is_found_out(bucket
 
 def test_what_is_pinned_is_what_was_stored_not_what_lies_there(bucket, monkeypatch):
     """Somebody replaces the object between the write and the look after it."""
-    from tasks.storage import S3Objects
+    from tasks.storage.s3_store import S3Objects
 
     really = S3Objects._put
 
@@ -294,7 +300,7 @@ import os, signal, sys
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from flows import steps
-from flows.schemas import SpeechJob
+from flows.schemas.video import SpeechJob
 from flows.speech import speech
 
 run_id, dies = sys.argv[1], sys.argv[2] == "dies"
@@ -331,7 +337,7 @@ def test_a_job_that_was_killed_after_its_upload_finds_its_object_again(bucket, h
     def stored():
         if where == "bucket":
             return [key for key in bucket.listed() if not key.endswith(".json")]
-        return [info.key for info in storage.home_store().list("outputs/") if not info.key.endswith(".json")]
+        return [info.key for info in s3_store.home_store().list("outputs/") if not info.key.endswith(".json")]
 
     killed = start("dies")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -429,8 +435,8 @@ def test_results_of_earlier_versions_are_still_read(home):
     key = f"outputs/{artefact.key[:32]}/a.mp4"
     path = artefacts().path(artefact) / "x.mp4"
     about = {stored_results.MADE_OF: artefact.key}
-    first = storage.home_store().upload(path, key, metadata=about)
-    storage.home_store().upload(path, key, metadata=about)
+    first = s3_store.home_store().upload(path, key, metadata=about)
+    s3_store.home_store().upload(path, key, metadata=about)
     old = ObjectRef.model_validate({"uri": first.uri, "version": first.version, "size": first.size})
 
     assert find_pinned(old).key == key
@@ -458,4 +464,4 @@ def test_a_name_as_long_as_can_be_is_stored_with_its_note(bucket):
 
     assert result.name == other.name == f"{name}.mp3"
     assert len(bucket.listed()) == 2
-    assert len(list(storage.home_store().list("outputs/"))) == 2
+    assert len(list(s3_store.home_store().list("outputs/"))) == 2

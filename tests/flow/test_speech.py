@@ -10,14 +10,15 @@ from pydantic import ValidationError
 from shown import artifacts_of
 
 from flows.lip_sync import lip_sync
-from flows.output_names import sound_name
-from flows.schemas import LipSyncJob, SpeechJob
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import LipSyncJob
 from flows.speech import speech
+from flows.storage.output_names import sound_name
 from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.speech.audio.loudness import TARGET_LUFS, loudness
 from musetalk_core.speech.phones import load_phones
-from musetalk_core.speech.tidy import TARGET_LUFS, loudness
-from tasks.artefacts import artefacts
-from tasks.storage import home_store
+from tasks.cache.artefacts import artefacts
+from tasks.storage.s3_store import home_store
 
 TEXT = "My mother bought five big blue balloons. Was it better? They flew away!"
 
@@ -149,7 +150,7 @@ def test_a_text_without_words_is_refused(home):
 def test_lips_get_the_exact_times_of_a_spoken_job(home, clip_file, kind, monkeypatch):
     spoken = speech(SpeechJob(text=TEXT, format=kind))
     found = {"audio": spoken.audio.model_dump(), "speech": spoken.speech.model_dump()}
-    monkeypatch.setattr("tasks.jobs._result", lambda _: found)
+    monkeypatch.setattr("tasks.inputs.job_outputs._result", lambda _: found)
 
     job = "job://00000000-0000-4000-8000-000000000000"
     result = lip_sync(LipSyncJob(video=f"file://{clip_file}", audio=job))

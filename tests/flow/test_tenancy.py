@@ -2,12 +2,12 @@
 
 import pytest
 
-from flows.control import Control
 from flows.prepare_avatar import prepare_avatar
-from flows.schemas import PrepareAvatarJob
+from flows.schemas.control import Control
+from flows.schemas.video import PrepareAvatarJob
 from tasks.errors import BucketNotAllowed, StorageError
+from tasks.run.tenancy import current_tenant
 from tasks.settings import get_settings
-from tasks.tenancy import current_tenant
 
 JOB = PrepareAvatarJob(video="s3://media/acme/anna.mp4", engine="fake")
 

@@ -8,11 +8,12 @@ import pytest
 from shown import artifacts_of
 from word_errors import word_error_rate
 
-from flows.schemas import Output, TranscribeJob
+from flows.schemas.base import Output
+from flows.schemas.transcribe import TranscribeJob
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
-from musetalk_core.weights.manifest import MODELS
-from tasks.storage import home_store
+from musetalk_core.model_registry.registry import MODELS
+from tasks.storage.s3_store import home_store
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 READING = next(ASSETS.glob("sense*0870.txt"))
@@ -90,7 +91,7 @@ def test_a_picture_is_refused(starter_only, portrait_file):
 
 
 def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, speech_file):
-    from tasks.weights import layout
+    from tasks.models.install import layout
 
     place = layout().folder / "whisper" / "small.pt"
     place.parent.mkdir(parents=True)

@@ -9,25 +9,27 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from flows.batch_rows import batch_rows
-from flows.batch_schemas import BatchJob
-from flows.control import Control
+from flows.batches.rows import batch_rows
 from flows.prepare_avatar import prepare_avatar
-from flows.schemas import PrepareAvatarJob, SpeechJob
+from flows.schemas.batch import BatchJob
+from flows.schemas.control import Control
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import PrepareAvatarJob
 from flows.speech import speech
 from musetalk_core.errors import RenderError
-from tasks import artefacts, storage
-from tasks.assets import save_asset
+from tasks.cache import artefacts
+from tasks.catalog.assets import save_asset
 from tasks.errors import BucketNotAllowed, ManifestInvalid, ObjectMissing
+from tasks.run.tenancy import on_behalf_of
 from tasks.settings import get_settings
-from tasks.storage import home_store
-from tasks.tenancy import on_behalf_of
+from tasks.storage import s3_store
+from tasks.storage.s3_store import home_store
 
 GRANTS = [None, "*", "{bucket},{bucket}/main/*,{tenant}/x"]
 
 
 def forget():
-    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+    for remembered in (get_settings, s3_store._opened_store, artefacts._opened):
         remembered.cache_clear()
 
 
@@ -156,7 +158,7 @@ def test_a_folder_of_the_store_under_another_mount_or_case_is_the_same_folder(st
     if store.kind != "folder":
         pytest.skip("of folders")
     # what a bind mount or a file system without case looks like: another spelling, the same inode
-    from tasks.protected_paths import path_is_inside
+    from tasks.storage.protected_paths import path_is_inside
 
     root = home_store().root
     assert path_is_inside(Path(os.path.join("/proc/self/root", *root.parts[1:], "outputs")), [root])  # noqa: PTH118
@@ -201,8 +203,8 @@ def test_where_no_tenant_was_set_what_has_an_owner_is_not_there(store, home, acm
     """A plain thread does not inherit whose work it does."""
     import threading
 
-    from tasks.assets import asset_name
-    from tasks.jobs import resolve
+    from tasks.catalog.assets import asset_name
+    from tasks.inputs.job_outputs import resolve
 
     caught = []
 
@@ -267,7 +269,7 @@ def test_a_row_or_manifest_that_names_the_store_is_refused_like_a_job(store, hom
 
 def test_preparations_of_other_tenants_are_not_disclosed(store, home, acme, portrait_file, speech_file):
     from flows.lip_sync import lip_sync
-    from flows.schemas import LipSyncJob
+    from flows.schemas.video import LipSyncJob
     from tasks.errors import AvatarNotPrepared
 
     job = {"video": f"file://{portrait_file}", "audio": f"file://{speech_file}", "engine": "fake"}

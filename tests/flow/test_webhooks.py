@@ -19,8 +19,8 @@ from webhook_jobs import SECRETS, attempts, note, told, work
 from flows.announce import announce
 from flows.janitor import janitor
 from flows.notify import notify
-from flows.schemas import AnnounceJob, JanitorJob, NotifyJob
-from flows.webhook_schemas import webhook_id
+from flows.schemas.maintenance import JanitorJob
+from flows.schemas.webhook import AnnounceJob, NotifyJob, webhook_id
 from tasks.errors import DeliveryFailed
 from tasks.settings import get_settings
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from musetalk_core.nets.bisenet import load_parser
-from musetalk_core.nets.device import choose_device
-from musetalk_core.nets.dwpose import load_pose
-from musetalk_core.nets.s3fd import load_detector
+from musetalk_core.networks.bisenet import load_parser
+from musetalk_core.networks.dwpose import load_pose
+from musetalk_core.networks.s3fd import load_detector
+from musetalk_core.runtime.device import choose_device
 
 
 @pytest.fixture(scope="session", params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])

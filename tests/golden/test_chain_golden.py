@@ -5,14 +5,14 @@ import pytest
 from golden_chain import FRAMES, RATE, expected_frames, run_chain
 from golden_data import golden_frame, golden_sets, load
 
-from musetalk_core.blending import paste_square
-from musetalk_core.engines.musetalk.masks import MaskStyle, parsed_mask
-from musetalk_core.machine import Machine
-from musetalk_core.media.index import VideoIndex
-from musetalk_core.media.picture import Picture
-from musetalk_core.media.timeline import source_slice
+from musetalk_core.compositing.blending import paste_square
+from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, parsed_mask
+from musetalk_core.media.image.yuv_picture import Picture
+from musetalk_core.media.video.frame_index import VideoIndex
+from musetalk_core.media.video.timeline import source_slice
+from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.runtime.config import Machine
 from musetalk_core.types import Box
-from musetalk_core.weights.layout import Layout
 
 everywhere = pytest.mark.parametrize("folder", golden_sets())
 both_versions = pytest.mark.parametrize("version", ["v15", "v1"])

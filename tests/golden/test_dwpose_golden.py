@@ -5,8 +5,8 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_cases, golden_sets, load
 
-from musetalk_core.nets.dwpose import WholeBodyPose, face68, framed, warped
-from musetalk_core.nets.dwpose_head import PARTNERS, decode, unmirrored
+from musetalk_core.networks.dwpose import WholeBodyPose, face68, framed, warped
+from musetalk_core.networks.dwpose_head import PARTNERS, decode, unmirrored
 from musetalk_core.types import Box
 
 SHARE = 2e-4
@@ -64,7 +64,7 @@ def points_of(pose):
         key = view.tobytes()
         if key not in known:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("musetalk_core.nets.dwpose.warped", lambda *_: view)
+                patch.setattr("musetalk_core.networks.dwpose.warped", lambda *_: view)
                 known[key] = pose.points(image)
         return known[key]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from golden_data import golden_frame, golden_sets, load
 
-from musetalk_core.engines.musetalk.batching import BatchSize
-from musetalk_core.engines.musetalk.generate import Generator
+from musetalk_core.engines.musetalk.batch_size import BatchSize
+from musetalk_core.engines.musetalk.generator import Generator
 from musetalk_core.engines.musetalk.latents import LatentEncoder, crop256, vae_inputs
-from musetalk_core.nets.diffusion import load_unet, load_vae
-from musetalk_core.nets.lean import LeanUNet
+from musetalk_core.networks.fast_unet import LeanUNet
+from musetalk_core.networks.sd_loaders import load_unet, load_vae
 from musetalk_core.types import Box
 
 everywhere = pytest.mark.parametrize("folder", golden_sets())

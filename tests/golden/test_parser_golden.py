@@ -5,8 +5,8 @@ import pytest
 import torch
 from golden_data import golden_frame, golden_sets, load
 
-from musetalk_core.faces.oval import paste_square
-from musetalk_core.nets import bisenet
+from musetalk_core.compositing.oval_mask import paste_square
+from musetalk_core.networks import bisenet
 from musetalk_core.types import Box
 
 

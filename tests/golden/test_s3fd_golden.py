@@ -5,7 +5,7 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_sets, load
 
-from musetalk_core.nets.s3fd import FaceDetector, candidates, suppress
+from musetalk_core.networks.s3fd import FaceDetector, candidates, suppress
 
 
 @pytest.fixture(params=golden_sets())

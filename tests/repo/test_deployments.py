@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.apply import job_template, parameters_schema
-from deployments.catalogue import declaration_file, declared
-from deployments.pools import worker_command
+from deployments.manifest import declaration_file, declared
+from deployments.provisioning.apply import job_template, parameters_schema
+from deployments.work_pools import worker_command
 from flows.registry import FLOWS, JOB_TYPES
 
 ROOT = Path(__file__).parents[2]

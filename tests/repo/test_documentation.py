@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.submission import request_model
+from api.schemas.job_request import request_model
 from flows.registry import JOB_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,10 +13,10 @@ import pytest
 from image_files import command, compose, environment, stages
 from typer.main import get_command
 
-from deployments.cli import app
+from deployments.cli.main import app
 from flows.registry import FLOWS
-from tasks.env_example import env_example
 from tasks.settings import Settings
+from tasks.settings.env_example import env_example
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = dict.fromkeys(("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "API_KEYS"), "a1b2")
@@ -92,7 +92,7 @@ def test_the_older_services_env_file_names_the_port_of_a_container(monkeypatch, 
 def test_the_health_of_an_api_is_asked_on_the_port_in_force(name):
     asked = IMAGES[name].all("HEALTHCHECK")[-1].partition(" CMD ")[2]
 
-    assert json.loads(asked) == ["python", "-m", "deployments.healthy"]
+    assert json.loads(asked) == ["python", "-m", "deployments.stack.healthcheck"]
 
 
 def every_command():
@@ -219,7 +219,7 @@ def test_the_api_s_image_builds_and_answers_on_the_older_service_s_port():
         start = [docker, "run", "--rm", "--detach", "--read-only", "--tmpfs=/tmp", "--name", tag]
         start += ["--volume=/home/musetalk/data", *options, tag]
         subprocess.run(start, check=True, timeout=120)
-        asking = [docker, "exec", tag, "python", "-m", "deployments.healthy"]
+        asking = [docker, "exec", tag, "python", "-m", "deployments.stack.healthcheck"]
         deadline = time.monotonic() + 60
         while subprocess.run(asking, timeout=60).returncode:
             assert time.monotonic() < deadline, "the container did not become healthy"

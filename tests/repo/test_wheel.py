@@ -17,7 +17,7 @@ import pytest
 from image_files import stages
 from typer.main import get_command
 
-from deployments.cli import app
+from deployments.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = stages()
@@ -136,7 +136,7 @@ def test_every_command_explains_itself(musetalk, words):
 
 
 def test_what_is_deployed_is_read_from_the_wheel(python, folder):
-    ask = "from deployments.catalogue import *; print(declaration_file(), *{d.pool for d in declared()})"
+    ask = "from deployments.manifest import *; print(declaration_file(), *{d.pool for d in declared()})"
     done = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=True, cwd=folder)
     path, *pools = done.stdout.split()
 
@@ -153,7 +153,7 @@ def test_prefect_finds_the_worker_type_of_the_wheel(python, folder):
     env = clean(MUSETALK_HOME=str(folder / "home"))
     done = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, env=env, cwd=folder)
 
-    assert "deployments.warm.worker.WarmWorker" in done.stdout, done.stderr
+    assert "deployments.warm_worker.worker.WarmWorker" in done.stdout, done.stderr
 
 
 def free_port():

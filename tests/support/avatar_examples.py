@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.avatar_notes import AvatarNote
+from tasks.catalog.avatar_notes import AvatarNote
 
 
 def avatar_note(avatar: str, **changes: Any) -> AvatarNote:

@@ -6,14 +6,14 @@ from fractions import Fraction
 import numpy as np
 from golden_data import golden_frame, load
 
-from musetalk_core.blending import composite
-from musetalk_core.compose import fitted
-from musetalk_core.engine import Conditioning, FaceFrame
+from musetalk_core.compositing.blending import composite
+from musetalk_core.engine_protocol import Conditioning, FaceFrame
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import Options
-from musetalk_core.plates import PlateList
-from musetalk_core.rows import RowArray
-from musetalk_core.speech.samples import PcmArray
+from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.frame_blobs import PlateList
+from musetalk_core.formats.pcm import PcmArray
+from musetalk_core.rendering.compose import fitted
 from musetalk_core.types import Box
 
 FRAMES, RATE = 20, Fraction(25)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from flows.lineage_schemas import Lineage
+from flows.schemas.lineage import Lineage
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

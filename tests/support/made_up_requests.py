@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jsonschema
+from compat_documents import C3, INFERENCE
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
@@ -15,7 +16,6 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from seed_documents import C3, INFERENCE
 
 _LIP_SYNC = {"video": "asset://anna", "audio": "asset://hello"}
 _SPEECH = {"text": "Hello.", "control": {"tags": ["made-up"], "metadata": {"for": "this"}}}

@@ -52,7 +52,7 @@ def encode(folder: str, seconds: float = 60.0):
 
     @task
     def work():
-        from tasks.stopping import stop_if_asked
+        from tasks.run.cancellation import stop_if_asked
 
         with tempfile.NamedTemporaryFile(prefix="scratch-") as scratch:
             code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -154,7 +154,7 @@ def uses_a_model():
     """A model of 500 MB from a file, loaded once per process."""
     import torch
 
-    from musetalk_core.nets.shelf import Shelf
+    from musetalk_core.runtime.model_cache import Shelf
 
     shelf = globals().setdefault("_shelf", Shelf(budget_bytes=1 << 30))
     net = shelf.get("model-of-500-mb", _load)
@@ -175,8 +175,8 @@ def steady(steps: int, control: dict | None = None):
     """Get on by half a second at a time, and say so."""
     import time
 
-    from flows.job import Job
-    from flows.steps import job_steps
+    from flows.media.context import job_steps
+    from flows.schemas.base import Job
 
     with job_steps(Job()) as books:
         for done in range(steps):

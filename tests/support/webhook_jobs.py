@@ -9,9 +9,8 @@ from prefect.states import Scheduled
 
 from flows.announce import announce
 from flows.notify import notify
-from flows.schemas import AnnounceJob
-from flows.webhook_runs import attempts_of
-from flows.webhook_schemas import DELIVERY
+from flows.schemas.webhook import DELIVERY, AnnounceJob
+from flows.webhooks.deliveries import attempts_of
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + "QUJD" * 12)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.guard import MARKER_VARIABLE
+from deployments.processes.guard import MARKER_VARIABLE
 
 MUSETALK = [sys.executable, "-m", "deployments.cli"]
 

@@ -3,9 +3,9 @@
 import httpx
 from stage import Shim, Worker, eventually
 
-from deployments.apply import _apply_deployment, _apply_pool, _apply_queues
-from deployments.catalogue import declared
-from deployments.watches import apply_automations
+from deployments.manifest import declared
+from deployments.provisioning.apply import _apply_deployment, _apply_pool, _apply_queues
+from deployments.provisioning.automations import apply_automations
 
 
 class Deployed:

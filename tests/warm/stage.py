@@ -71,7 +71,13 @@ class Server:
         self.process = None
 
     def start(self):
-        command = [sys.executable, "-m", "uvicorn", "--factory", "deployments.server:create_app"]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "deployments.stack.prefect_server:create_app",
+        ]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -287,7 +293,7 @@ class Worker:
 
 def is_child(pid):
     try:
-        return b"deployments.warm.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"deployments.warm_worker.child.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

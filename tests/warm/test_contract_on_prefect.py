@@ -19,9 +19,9 @@ from prefect.states import Completed, Crashed, Failed
 from schemathesis.checks import not_a_server_error
 from stage import Server, Shim
 
-from api.key_file import Key, digest, new_key, write_keys
-from deployments.apply import apply
-from deployments.pools import QUEUES
+from api.auth.key_file import Key, digest, new_key, write_keys
+from deployments.provisioning.apply import apply
+from deployments.work_pools import QUEUES
 from tasks.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]

@@ -11,9 +11,9 @@ from stage import ASSETS, Server, Shim, Worker, eventually
 from test_redis import HOST, redis  # noqa: F401  a fixture
 from webhook_stage import SECRET
 
-from deployments.messaging import messaging_environment
-from deployments.watches import apply_automations
-from tasks.settings_redis import RedisSettings
+from deployments.provisioning.automations import apply_automations
+from deployments.stack.redis import messaging_environment
+from tasks.settings.redis import RedisSettings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 JOBS = 6

@@ -15,8 +15,8 @@ from own_postgres import own_database
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from stage import Server, deploy_jobs
 
-from api.prefect_runs import PrefectRuns
-from api.runs import Wanted
+from api.jobs.model import Wanted
+from api.orchestrator.job_store import PrefectRuns
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -33,9 +33,9 @@ MEASURED = 8
 JANITOR = """
 import json, sys, time
 from flows.janitor import janitor
-from flows.schemas import JanitorJob
-from flows.sweeps import runs
-from flows.sweeps.pace import Pace
+from flows.schemas.video import JanitorJob
+from flows.maintenance import runs
+from flows.maintenance.context import Pace
 
 print("ready", flush=True)
 for line in sys.stdin:

@@ -6,7 +6,7 @@ import time
 
 import httpx
 import pytest
-from seed_documents import BODY, INFERENCE_QUERY
+from compat_documents import BODY, INFERENCE_QUERY
 from stage import Shim, serving
 
 pytestmark = pytest.mark.stack

@@ -13,11 +13,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 from stage import Server, eventually
 
-from deployments.apply import apply
-from deployments.messaging import messaging_environment
-from flows.control import Control, Notify, tags
+from deployments.provisioning.apply import apply
+from deployments.stack.redis import messaging_environment
+from flows.schemas.control import Control, Notify, tags
 from tasks.settings import Settings
-from tasks.settings_redis import RedisSettings
+from tasks.settings.redis import RedisSettings
 
 pytestmark = pytest.mark.stack
 HOST = os.environ.get("MUSETALK_TEST_REDIS", "127.0.0.1")

@@ -14,8 +14,8 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from stage import ASSETS, eventually
 from test_batches import speeches
 
-from deployments.catalogue import declared
-from deployments.triggers import apply_triggers
+from deployments.manifest import declared
+from deployments.provisioning.triggers import apply_triggers
 
 pytestmark = pytest.mark.stack
 

@@ -9,7 +9,7 @@ import pytest
 from chain_stage import Stage
 from stage import ASSETS, eventually
 
-from musetalk_core.weights.layout import Layout
+from musetalk_core.model_registry.local_models import Layout
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

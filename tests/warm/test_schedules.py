@@ -9,8 +9,8 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.schedules import IntervalSchedule
 from stage import ASSETS, Server, eventually
 
-from deployments.apply import apply
-from deployments.catalogue import declared
+from deployments.manifest import declared
+from deployments.provisioning.apply import apply
 from tasks.settings import Settings
 
 pytestmark = pytest.mark.stack

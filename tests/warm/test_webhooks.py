@@ -10,8 +10,8 @@ from stage import eventually
 from standardwebhooks import Webhook
 from webhook_stage import SECRET, attempts, janitor, runs_of, submit
 
-from deployments.watches import WATCHES
-from flows.webhook_schemas import webhook_id
+from deployments.provisioning.automations import WATCHES
+from flows.schemas.webhook import webhook_id
 
 pytestmark = pytest.mark.stack
 

@@ -9,8 +9,8 @@ from standardwebhooks import Webhook
 from test_chaos import chaos, once
 from webhook_stage import SECRET, janitor
 
-from flows.control import Control, Notify, tags
-from flows.webhook_schemas import webhook_id
+from flows.schemas.control import Control, Notify, tags
+from flows.schemas.webhook import webhook_id
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

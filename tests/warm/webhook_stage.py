@@ -4,11 +4,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from stage import eventually
 
-from deployments.apply import _apply_deployment, _apply_queues, job_template
-from deployments.catalogue import declared
-from deployments.watches import apply_automations
-from flows.control import Control, Notify, tags
-from flows.webhook_runs import attempts_of
+from deployments.manifest import declared
+from deployments.provisioning.apply import _apply_deployment, _apply_queues, job_template
+from deployments.provisioning.automations import apply_automations
+from flows.schemas.control import Control, Notify, tags
+from flows.webhooks.deliveries import attempts_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

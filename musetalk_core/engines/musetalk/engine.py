@@ -8,8 +8,17 @@ from typing import Final
 
 import numpy as np
 
-from musetalk_core.blending import blend_square
-from musetalk_core.engine import Conditioning, EncodedFace, EngineCapabilities, FaceFrame, RenderStats, Stage
+from musetalk_core.compositing.blending import blend_square
+from musetalk_core.compositing.oval_mask import oval_mask
+from musetalk_core.engine_protocol import (
+    Conditioning,
+    EncodedFace,
+    EngineCapabilities,
+    FaceFrame,
+    RenderStats,
+    Stage,
+)
+from musetalk_core.engines.musetalk.audio_windows import gather_tokens, upstream_rows, window_rows
 from musetalk_core.engines.musetalk.latents import (
     LatentEncoder,
     from_bytes,
@@ -17,24 +26,21 @@ from musetalk_core.engines.musetalk.latents import (
     resize_crop,
     to_bytes,
 )
-from musetalk_core.engines.musetalk.masks import CLASS_MAP_SIZE_PX, MaskStyle, mask_from_classes
-from musetalk_core.engines.musetalk.networks import Networks
+from musetalk_core.engines.musetalk.models import Networks
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
-from musetalk_core.engines.musetalk.tokens import gather_tokens
-from musetalk_core.engines.musetalk.windows import upstream_rows, window_rows
+from musetalk_core.engines.musetalk.parsing_mask import CLASS_MAP_SIZE_PX, MaskStyle, mask_from_classes
 from musetalk_core.errors import EngineError
-from musetalk_core.faces.boxes import musetalk_box
-from musetalk_core.faces.following import FaceChoice, FaceTracker
-from musetalk_core.faces.oval import oval_mask
-from musetalk_core.faces.topology import LANDMARKS_68, MESH_POINTS
-from musetalk_core.machine import RuntimeConfig
-from musetalk_core.media.picture import Picture
-from musetalk_core.rows import Float32RowReader
+from musetalk_core.faces.mesh_topology import LANDMARKS_68, MESH_POINTS
+from musetalk_core.faces.musetalk_box import musetalk_box
+from musetalk_core.faces.tracker_protocol import FaceChoice, FaceTracker
+from musetalk_core.formats.float_rows import Float32RowReader
+from musetalk_core.formats.pcm import Samples
+from musetalk_core.media.image.yuv_picture import Picture
+from musetalk_core.model_registry.pins import PinnedModel
+from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.speech.audio.noise_gate import NoiseGate
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.samples import Samples
-from musetalk_core.speech.silence import NoiseGate
 from musetalk_core.types import Box, Float, Image, Mask
-from musetalk_core.weights.pins import PinnedModel
 
 VERSION: Final = "1"
 """Code version in cache keys. Increase it when frame features, audio features or pixels change."""

@@ -11,7 +11,7 @@ import torch
 
 from musetalk_core.engines.musetalk.options import LatentMode
 from musetalk_core.errors import InputError
-from musetalk_core.nets.device import Device
+from musetalk_core.runtime.device import Device
 from musetalk_core.types import Float, Image
 
 if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB

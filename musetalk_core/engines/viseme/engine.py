@@ -7,24 +7,31 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.engine import Conditioning, EncodedFace, EngineCapabilities, FaceFrame, RenderStats, Stage
-from musetalk_core.engines.viseme import record, settling
-from musetalk_core.engines.viseme.motion import compute_motion, copy_levels, remap_levels
+from musetalk_core.engine_protocol import (
+    Conditioning,
+    EncodedFace,
+    EngineCapabilities,
+    FaceFrame,
+    RenderStats,
+    Stage,
+)
+from musetalk_core.engines.viseme import frame_record, record_smoothing
+from musetalk_core.engines.viseme.face_pose import estimate_pose
+from musetalk_core.engines.viseme.lip_seam import smooth_seam
+from musetalk_core.engines.viseme.motion_field import compute_motion, copy_levels, remap_levels
 from musetalk_core.engines.viseme.mouth import measure_mouth
-from musetalk_core.engines.viseme.opening import opening_bounds, paint_opening
-from musetalk_core.engines.viseme.pose import estimate_pose
-from musetalk_core.engines.viseme.seam import smooth_seam
-from musetalk_core.engines.viseme.shape import MouthParameters, compute_target_shape
+from musetalk_core.engines.viseme.mouth_opening import opening_bounds, paint_opening
+from musetalk_core.engines.viseme.target_shape import MouthParameters, compute_target_shape
 from musetalk_core.engines.viseme.teeth import TeethReference, cut_out_teeth
-from musetalk_core.engines.viseme.warp import fit_warp
+from musetalk_core.engines.viseme.warp_field import fit_warp
 from musetalk_core.errors import EngineError
-from musetalk_core.faces.following import FaceChoice, FaceTracker
-from musetalk_core.faces.models import DETECTOR, FACE_MESH, MESH
-from musetalk_core.faces.topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
-from musetalk_core.faces.tracking import MeshTracker
-from musetalk_core.rows import Float32RowReader
+from musetalk_core.faces.mesh_topology import CHIN, LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER, face_height
+from musetalk_core.faces.mesh_tracker import MeshTracker
+from musetalk_core.faces.tflite import DETECTOR, FACE_MESH, MESH
+from musetalk_core.faces.tracker_protocol import FaceChoice, FaceTracker
+from musetalk_core.formats.float_rows import Float32RowReader
+from musetalk_core.formats.pcm import Samples
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.samples import Samples
 from musetalk_core.types import Box, Float, Image
 
 _CENTRE_OFFSET_DOWN: Final = 0.10
@@ -38,7 +45,7 @@ class VisemeEngine:
 
     name = "viseme"
     version = "2"
-    capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=record.SIZE)
+    capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=frame_record.SIZE)
 
     render_stats = RenderStats()
     models = (FACE_MESH,)
@@ -82,7 +89,7 @@ class VisemeEngine:
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
         """Yield the (33,) float32 features of each face, in order; see `FrameRecord`."""
         for face in faces:
-            yield EncodedFace(record.measure_frame(face).to_row())
+            yield EncodedFace(frame_record.measure_frame(face).to_row())
 
     def smooth_features(self, frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:
         """
@@ -96,11 +103,11 @@ class VisemeEngine:
         Returns:
             (T, 33) float32; zeros where there is no face.
         """
-        return settling.smooth_records(frame_features, shots, rate)
+        return record_smoothing.smooth_records(frame_features, shots, rate)
 
     def choose_teeth_references(self, frame_features: Float, shots: Sequence[int]) -> dict[int, int]:
         """Return the frame of each shot that shows most teeth; shots without teeth are left out."""
-        return settling.choose_teeth_references(frame_features, shots)
+        return record_smoothing.choose_teeth_references(frame_features, shots)
 
     def encode_audio(
         self, samples: Samples, frames: int, rate: Fraction, phones: Sequence[Phone] | None
@@ -118,8 +125,8 @@ class VisemeEngine:
             (T, 3) float32, once: opening 0..1, width -1 round .. +1 spread, closure 0..1.
         """
         # Imported here: loading the phone recognizer takes long, and only this method needs it.
-        from musetalk_core.speech.align import find_phones
-        from musetalk_core.speech.curves import mouth_curves
+        from musetalk_core.speech.alignment.align import find_phones
+        from musetalk_core.speech.mouth_curves import mouth_curves
 
         known_phones = find_phones(samples)[0] if phones is None else phones
         yield mouth_curves(samples, known_phones, frames, rate)

@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from musetalk_core.engine import FaceFrame
-from musetalk_core.engines.viseme import controls
-from musetalk_core.engines.viseme.edges import LipEdges, lip_edges
-from musetalk_core.engines.viseme.pose import FacePose, estimate_pose
-from musetalk_core.engines.viseme.record import FrameRecord, record_from_row
-from musetalk_core.engines.viseme.steps import smoothstep_scalar
-from musetalk_core.faces.topology import (
+from musetalk_core.engine_protocol import FaceFrame
+from musetalk_core.engines.viseme import numeric
+from musetalk_core.engines.viseme.face_pose import FacePose, estimate_pose
+from musetalk_core.engines.viseme.frame_record import FrameRecord, record_from_row
+from musetalk_core.engines.viseme.lip_edges import LipEdges, lip_edges
+from musetalk_core.engines.viseme.numeric import smoothstep_scalar
+from musetalk_core.faces.mesh_topology import (
     CHIN,
     LOWER_LIP_INNER,
     LOWER_LIP_OUTER,
@@ -58,7 +58,7 @@ _FRAME_POINTS: Final = np.array(
     np.float32,
 )
 """Fixed points around the motion in face units; the y of the first seven is relative to the chin."""
-_FRAME_SLICE: Final = slice(controls.FIXED.stop - len(_FRAME_POINTS), controls.FIXED.stop)
+_FRAME_SLICE: Final = slice(numeric.FIXED.stop - len(_FRAME_POINTS), numeric.FIXED.stop)
 _CHIN_RELATIVE_SLICE: Final = slice(_FRAME_SLICE.start, _FRAME_SLICE.start + 7)
 _MESH_INDICES: Final = np.array(
     [
@@ -100,12 +100,12 @@ class Mouth:
     @property
     def upper_outer(self) -> Float:
         """Return (11, 2) float32: upper edge of the upper lip."""
-        return self.control_points[controls.UPPER_OUTER]
+        return self.control_points[numeric.UPPER_OUTER]
 
     @property
     def lower_outer(self) -> Float:
         """Return (11, 2) float32: lower edge of the lower lip."""
-        return self.control_points[controls.LOWER_OUTER]
+        return self.control_points[numeric.LOWER_OUTER]
 
     @property
     def middle(self) -> float:
@@ -157,8 +157,8 @@ def _measure_cached(landmarks: bytes, row: bytes, box: Box) -> Mouth:
 
 def _place_control_points(points: Float, edges: LipEdges) -> Float:
     out = points[_MESH_INDICES]
-    out[controls.UPPER_INNER], out[controls.LOWER_INNER] = edges.upper, edges.lower
-    out[controls.PLANE] = 0
+    out[numeric.UPPER_INNER], out[numeric.LOWER_INNER] = edges.upper, edges.lower
+    out[numeric.PLANE] = 0
     out[_FRAME_SLICE] = _FRAME_POINTS
     out[_CHIN_RELATIVE_SLICE, 1] += points[CHIN, 1]
     return out

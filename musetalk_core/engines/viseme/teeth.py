@@ -8,11 +8,11 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.engine import FaceFrame
-from musetalk_core.engines.viseme.masks import blur_mask, fill_between_curves
+from musetalk_core.engine_protocol import FaceFrame
 from musetalk_core.engines.viseme.mouth import Mouth, measure_mouth
-from musetalk_core.engines.viseme.raster import SamplingGrid
-from musetalk_core.engines.viseme.steps import smoothstep, smoothstep_scalar
+from musetalk_core.engines.viseme.numeric import smoothstep, smoothstep_scalar
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
+from musetalk_core.engines.viseme.soft_masks import blur_mask, fill_between_curves
 from musetalk_core.types import Box, Float
 
 _MIN_MOUTH_WIDTH_PX, _FULL_DETAIL_WIDTH_PX = 14.0, 24.0

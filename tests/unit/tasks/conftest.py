@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from tasks import artefacts, s3_clients, storage
+from tasks.cache import artefacts
 from tasks.settings import Settings, get_settings
+from tasks.storage import s3_clients, s3_store
 
 
 def forget_everything() -> None:
     """Drop what the process remembers of earlier settings; clients are kept by their settings."""
-    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+    for remembered in (get_settings, s3_store._opened_store, artefacts._opened):
         remembered.cache_clear()
 
 
@@ -62,7 +63,7 @@ class Bucket:
         return [span for method, _, span in self.sent if method == "GET"]
 
     def watch(self) -> None:
-        """Record what the client of `tasks.storage` sends from now on: method, URL, Range."""
+        """Record what the client of `tasks.storage.s3_store` sends from now on: method, URL, Range."""
         import os
 
         self.sent.clear()

@@ -1,0 +1,139 @@
+"""ASGI middleware: request id, body limits, media type check, security headers, access log and metrics."""
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Problem, problem_response
+from api.http.metrics import Metrics
+from api.logging import LOGGER_NAME, escaped
+
+MAX_JSON_BYTES = 1_000_000
+UPLOAD_PATH = "/v1/assets"
+_UNLOGGED_PATHS = frozenset({"/healthz", "/startupz", "/metrics"})
+"""Polled every few seconds by monitoring: counted in the metrics, not logged."""
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_HTML_CSP = (  # Swagger UI's page has an inline script and inline styles
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_BUCKET_EVENTS_PATH, _TEXT_TYPE = "/v1/events/s3", "text/plain"
+"""Amazon SNS sends JSON as text/plain to this path."""
+_LENGTH_PATTERN = re.compile(r"[0-9]{1,18}")
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+_log = logging.getLogger(LOGGER_NAME)
+
+
+class RequestMiddleware:
+    """The ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, upload_limit: int, metrics: Metrics) -> None:
+        """
+        Wrap an app.
+
+        Args:
+            app:          the next ASGI app.
+            upload_limit: maximum size of an upload's body in bytes; all other bodies have MAX_JSON_BYTES.
+            metrics:      metrics that count the responses.
+        """
+        self._app = app
+        self._upload_limit = upload_limit
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request: assign its id, reject invalid bodies, and pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        client_request_id = headers.get("x-request-id", "")
+        request_id = client_request_id if _REQUEST_ID_PATTERN.fullmatch(client_request_id) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started_at = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _add_security_headers(MutableHeaders(scope=message), request_id)
+                self._log_response(scope, message["status"], time.perf_counter() - started_at)
+            await send(message)
+
+        is_upload = scope["path"] == UPLOAD_PATH
+        limit = self._upload_limit if is_upload else MAX_JSON_BYTES
+        problem = _reject(headers, scope["path"], limit, wants_json=not is_upload)
+        if problem is not None:
+            await problem_response(problem, Request(scope))(scope, receive, send_with_headers)
+            return
+        await self._app(scope, _limit_body(receive, limit), send_with_headers)
+
+    def _log_response(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a response and write the access log."""
+        route = getattr(scope.get("route"), "path", "none")  # "none": no route matches the path
+        self._metrics.count_response(scope["method"], route, status, seconds)
+        path = escaped(scope["path"])
+        if path in _UNLOGGED_PATHS:
+            return
+        state = scope["state"]
+        log_fields = {
+            "request_id": state["request_id"],
+            "method": scope["method"],
+            "path": path,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+        }
+        if caller := state.get("caller"):
+            log_fields["caller"] = caller.name
+        _log.info("%s %s %d", scope["method"], path, status, extra=log_fields)
+
+
+def _add_security_headers(headers: MutableHeaders, request_id: str) -> None:
+    """Add the request id and the security headers to a response."""
+    headers["X-Request-ID"] = request_id
+    for name, value in _SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if headers.get("content-type", "").startswith("text/html"):
+        headers.setdefault("Content-Security-Policy", _HTML_CSP)
+
+
+def _reject(headers: Headers, path: str, limit: int, wants_json: bool) -> Problem | None:
+    length = headers.get("content-length", "0")
+    if not _LENGTH_PATTERN.fullmatch(length):
+        return Problem("malformed_request", "Content-Length is not a number.")
+    if int(length) > limit:
+        return _too_large(limit)
+    has_body = int(length) > 0 or "transfer-encoding" in headers
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    # text/plain needs no CORS preflight, but a page of another origin cannot send Authorization without one
+    if media_type == _TEXT_TYPE and "authorization" in headers and path == _BUCKET_EVENTS_PATH:
+        return None
+    if has_body and wants_json and media_type != "application/json" and not media_type.endswith("+json"):
+        return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)
+    return None
+
+
+def _limit_body(receive: Receive, limit: int) -> Receive:
+    received_bytes = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received_bytes
+        message = await receive()
+        received_bytes += len(message.get("body", b""))
+        if received_bytes > limit:  # Content-Length was missing (chunked) or wrong
+            raise _too_large(limit)
+        return message
+
+    return receive_limited
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("input_too_large", f"The body exceeds the limit of {limit} bytes.", status=413)

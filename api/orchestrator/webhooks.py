@@ -1,0 +1,208 @@
+"""Webhook deliveries of a job, read from the `notify` runs that made the attempts, and their replay."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from api.errors import Problem
+from api.orchestrator.connection import retry_while_unavailable
+from flows.prefect_state.queries import read_any_of_async
+from flows.prefect_state.status import read_data
+from flows.registry import INTERNAL_FLOWS
+from flows.schemas.control import Event
+from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import Artifact, FlowRun
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    A delivery attempt, past or scheduled.
+
+    Attributes:
+        due:     scheduled time.
+        sent:    time at which the request was sent; None if no request was sent.
+        outcome: delivered, refused, unreachable, gone or dropped; scheduled or running before the attempt
+            has ended; canceled or crashed if it ended without a report.
+    """
+
+    number: int
+    due: datetime | None
+    sent: datetime | None
+    status_code: int | None
+    outcome: str
+    reason: str | None
+    replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook message and all attempts to deliver it, in order."""
+
+    webhook_id: str
+    event: Event
+    delivered: bool
+    dead: bool
+    next_attempt: datetime | None
+    attempts: Sequence[Attempt]
+
+
+class DeliveryStore(Protocol):
+    """The interface through which routes read and replay webhook deliveries; tests use a fake."""
+
+    async def list_for_job(self, job_id: UUID) -> list[Delivery]:
+        """Return the deliveries of a job in the order of their first attempts; empty for an unknown job."""
+        ...
+
+    async def replay(self, job_id: UUID, webhook_id: str) -> Attempt:
+        """Schedule one more attempt; raises Problem `not_found` if the job has no delivery of that id."""
+        ...
+
+
+class PrefectDeliveryStore:
+    """Webhook deliveries stored as flow runs on a Prefect server."""
+
+    def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
+        """
+        Use a shared connection.
+
+        Args:
+            connection: returns the Prefect client, opening it on first use.
+        """
+        self._connection = connection
+
+    async def list_for_job(self, job_id: UUID) -> list[Delivery]:
+        """Return the deliveries of a job."""
+        runs = await self._read_runs(job_id)
+        reports = await self._read_reports(runs)
+        runs_by_webhook: dict[str, list[FlowRun]] = {}
+        for run in runs:
+            if (parameters := _parse_parameters(run)) is not None:
+                runs_by_webhook.setdefault(parameters.webhook_id, []).append(run)
+        return [_to_delivery(chain, reports) for chain in runs_by_webhook.values()]
+
+    async def replay(self, job_id: UUID, webhook_id: str) -> Attempt:
+        """Schedule one attempt for now, without retries."""
+        runs = await self._read_runs(job_id)
+        earlier_attempts = [
+            parameters
+            for run in runs
+            if (parameters := _parse_parameters(run)) and parameters.webhook_id == webhook_id
+        ]
+        if not earlier_attempts:
+            raise Problem("not_found", "The job has no webhook delivery with this id.")
+        # the attempt number is part of the idempotency key, so concurrent requests create one run
+        replay_parameters = NotifyJob(
+            run=job_id, event=earlier_attempts[0].event, attempt=len(earlier_attempts) + 1, replay=True
+        )
+        replay_run = await retry_while_unavailable(lambda: self._create_replay(replay_parameters, runs[0]))
+        return _to_attempt(replay_run, {})
+
+    async def _create_replay(self, parameters: NotifyJob, first_run: "FlowRun") -> "FlowRun":
+        client = await self._connection()
+        deployment = await client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment)
+        control = first_run.parameters.get("control")
+        return await client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"job": parameters.model_dump(mode="json")}
+            | ({"control": control} if control else {}),
+            name=parameters.run_name,
+            idempotency_key=parameters.idempotency_key,
+            tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
+        )
+
+    async def _read_runs(self, job_id: UUID) -> "list[FlowRun]":
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterTags,
+        )
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        client = await self._connection()
+
+        async def read(chunk: list[str], limit: int, offset: int) -> "list[FlowRun]":
+            return await client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
+                flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=chunk)),
+                sort=FlowRunSort.ID_DESC,
+                limit=limit,
+                offset=offset,
+            )
+
+        return await read_any_of_async([job_tag(job_id)], read, order=_due_time)
+
+    async def _read_reports(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+        if not runs:
+            return {}
+        client = await self._connection()
+
+        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
+            artifact_filter = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[DELIVERY_KEY])
+            )
+            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
+
+        ids = [run.id for run in runs]
+        artifacts = await read_any_of_async(ids, read, order=lambda note: str(note.updated))
+        return {note.flow_run_id: read_data(note) for note in artifacts if note.flow_run_id}
+
+
+def _parse_parameters(run: "FlowRun") -> NotifyJob | None:
+    """Return the parameters of an attempt; None for a run created by hand with other parameters."""
+    try:
+        return NotifyJob.model_validate(run.parameters.get("job"))
+    except ValueError:
+        return None
+
+
+def _due_time(run: "FlowRun") -> datetime:
+    return run.expected_start_time or run.created or datetime.now(UTC)
+
+
+def _to_delivery(runs: "Sequence[FlowRun]", reports: dict[UUID, dict[str, Any]]) -> Delivery:
+    first = NotifyJob.model_validate(runs[0].parameters["job"])
+    scheduled_runs = [run for run in runs if REPLAY not in run.tags]
+    delivered = any(DELIVERED in run.tags for run in runs)
+    pending_times = [_due_time(run) for run in runs if run.state and run.state.is_scheduled()]
+    return Delivery(
+        webhook_id=first.webhook_id,
+        event=first.event,
+        delivered=delivered,
+        dead=not delivered and any(DEAD_LETTER in run.tags for run in scheduled_runs),
+        next_attempt=min(pending_times, default=None),
+        attempts=[_to_attempt(run, reports.get(run.id, {})) for run in runs],
+    )
+
+
+def _to_attempt(run: "FlowRun", report: dict[str, Any]) -> Attempt:
+    parameters = NotifyJob.model_validate(run.parameters["job"])
+    sent_at = report.get("sent_at")
+    return Attempt(
+        number=parameters.attempt,
+        due=_due_time(run),
+        sent=datetime.fromisoformat(sent_at) if sent_at else None,
+        status_code=report.get("status_code"),
+        outcome=str(report.get("outcome") or _outcome_from_state(run)),
+        reason=report.get("reason"),
+        replay=parameters.replay,
+    )
+
+
+def _outcome_from_state(run: "FlowRun") -> str:
+    """Return the outcome of an attempt without a report, from the state of its run."""
+    if run.state is None or run.state.is_scheduled() or run.state.is_pending():
+        return "scheduled"
+    if run.state.is_cancelled():
+        return "canceled"
+    if run.state.is_final():
+        return "crashed"
+    return "running"

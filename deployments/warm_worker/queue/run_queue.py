@@ -1,0 +1,209 @@
+"""
+Order in which a worker claims queued runs: by priority, then round-robin between tenants, then by due time.
+
+Prefect returns the oldest due runs of a pool, highest-priority queue first, one page at a time. If a tenant
+fills the whole page, the runs of other tenants are read by their tags, so that they need not wait for all of
+its jobs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+    WorkQueueFilter,
+    WorkQueueFilterId,
+    WorkQueueFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.types._datetime import now
+
+from flows.prefect_state.queries import read_any_of_async
+from flows.schemas.control import PRIORITIES, read_control
+from tasks.run.tenancy import TENANT_TAG
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+PAGE_SIZE: Final = 200
+_MAX_TENANTS_PER_FETCH: Final = 50
+_RUNS_PER_TENANT: Final = 5
+"""Number of runs to read of each tenant that is missing from the page."""
+_LOWEST_RANK: Final = len(PRIORITIES)
+
+
+def tenant_of(tags: Iterable[str]) -> str | None:
+    """Return the tenant from a run's tags; None if it has none."""
+    return next((tag.removeprefix(TENANT_TAG) for tag in tags if tag.startswith(TENANT_TAG)), None)
+
+
+@dataclass(slots=True)
+class RunQueue:
+    """The queued runs of a work pool, and the tenants that have submitted runs."""
+
+    client: "PrefectClient"
+    pool: str
+    queues: tuple[str, ...] = ()
+    """Names of the queues to serve; empty: all queues of the pool."""
+    tenants: dict[str, None] = field(default_factory=dict[str, None])
+    """Tenants seen so far, least recently served first."""
+    _queue_ranks: dict[UUID, int] = field(default_factory=dict[UUID, int])
+
+    def note_tenant(self, tags: Iterable[str]) -> None:
+        """Record the tenant of a run's tags."""
+        tenant = tenant_of(tags)
+        if tenant is not None:
+            self.tenants.setdefault(tenant, None)
+
+    def rotate_tenant(self, tenant: str | None) -> None:
+        """Move a tenant to the end of the round-robin order."""
+        if tenant is not None:
+            self.tenants.pop(tenant, None)
+            self.tenants[tenant] = None
+
+    async def fetch(self) -> "list[FlowRun]":
+        """Read queued runs that are due: a page of the oldest, and some of each tenant missing from it."""
+        responses = await self.client.get_scheduled_flow_runs_for_work_pool(
+            work_pool_name=self.pool,
+            work_queue_names=list(self.queues) or None,
+            scheduled_before=now("UTC"),
+        )
+        runs = [entry.flow_run for entry in responses]
+        for run in runs:
+            self.note_tenant(run.tags)
+        if len(runs) >= PAGE_SIZE:
+            runs += await self._read_other_tenants(
+                {tenant_of(run.tags) for run in runs}, {run.id for run in runs}
+            )
+        await self._ensure_queue_ranks(runs)
+        return runs
+
+    async def next_due(self) -> datetime | None:
+        """Return the due time of the next queued run, which may be in the past; None if no run is queued."""
+        if self.queues:
+            next_runs = await read_any_of_async(
+                list(self.queues), self._read_scheduled, order=_due_time, limit=1
+            )
+        else:
+            next_runs = await self._read_scheduled(None, 1, 0)
+        return _due_time(next_runs[0]) if next_runs else None
+
+    async def _read_scheduled(self, chunk: list[str] | None, limit: int, offset: int) -> "list[FlowRun]":
+        """Read scheduled runs of some queues of the pool, or of all, ordered by their due time."""
+        return await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
+            work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=chunk)) if chunk else None,
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def _read_other_tenants(
+        self, page_tenants: set[str | None], known_ids: set[UUID]
+    ) -> "list[FlowRun]":
+        """Read the oldest runs of known tenants that are missing from the page."""
+        queues = await self._read_active_queues()
+        missing_tenants = [name for name in self.tenants if name not in page_tenants][:_MAX_TENANTS_PER_FETCH]
+        runs: list[FlowRun] = []
+        for name in missing_tenants:
+            read_tenant = partial(self._read_tenant, name)
+            runs += await read_any_of_async(queues, read_tenant, order=_due_time, limit=_RUNS_PER_TENANT)
+        return [run for run in runs if run.id not in known_ids]
+
+    async def _read_tenant(self, name: str, chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
+        """Read the oldest due runs of a tenant in some queues."""
+        return await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
+                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  annotated as a pendulum type
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
+            work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=chunk)),
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def _read_active_queues(self) -> list[UUID]:
+        queues = await self.client.read_work_queues(work_pool_name=self.pool, limit=PAGE_SIZE)
+        served_queues = [queue for queue in queues if not self.queues or queue.name in self.queues]
+        self._queue_ranks.update({queue.id: _queue_rank(queue.name) for queue in queues})
+        return [queue.id for queue in served_queues if not queue.is_paused]
+
+    async def _ensure_queue_ranks(self, runs: "Iterable[FlowRun]") -> None:
+        if any(run.work_queue_id and run.work_queue_id not in self._queue_ranks for run in runs):
+            await self._read_active_queues()
+
+    def prioritize(self, runs: "Iterable[FlowRun]", running: Mapping[str | None, int]) -> "list[FlowRun]":
+        """
+        Sort queued runs into the order in which they should start.
+
+        Args:
+            runs:    queued runs.
+            running: number of running jobs per tenant in this worker; None: jobs without a tenant.
+
+        Returns:
+            At most PAGE_SIZE runs: by priority; within a priority, first the tenant with the fewest running
+            or already chosen jobs, then by round-robin order, then by due time.
+        """
+        turn_order = {name: place for place, name in enumerate(self.tenants)}
+        job_counts: Counter[str | None] = Counter(running)
+        ordered: list[FlowRun] = []
+        remaining = sorted(runs, key=lambda run: (self._run_rank(run), _due_time(run)))
+        while remaining:
+            top_rank = self._run_rank(remaining[0])
+            next_runs: dict[str | None, FlowRun] = {}
+            for run in remaining:
+                if self._run_rank(run) != top_rank:
+                    break
+                next_runs.setdefault(tenant_of(run.tags), run)
+            tenant = min(
+                next_runs,
+                key=lambda name: (
+                    job_counts[name],
+                    turn_order.get(name or "", -1),
+                    _due_time(next_runs[name]),
+                ),
+            )
+            ordered.append(next_runs[tenant])
+            job_counts[tenant] += 1
+            remaining.remove(next_runs[tenant])
+            if len(ordered) >= PAGE_SIZE:
+                break
+        return ordered
+
+    def _run_rank(self, run: "FlowRun") -> int:
+        """Return the priority, 0 for the highest; the `priority` parameter overrides the queue of the run."""
+        if isinstance(run.parameters.get("control"), Mapping) and "priority" in run.parameters["control"]:
+            return PRIORITIES.index(read_control(run.parameters).priority)
+        return (
+            self._queue_ranks.get(run.work_queue_id, _queue_rank("normal"))
+            if run.work_queue_id
+            else _LOWEST_RANK
+        )
+
+
+def _queue_rank(queue: str) -> int:
+    """Return the priority of a queue; other queues, such as Prefect's `default`, have normal priority."""
+    return PRIORITIES.index(queue) if queue in PRIORITIES else PRIORITIES.index("normal")
+
+
+def _due_time(run: "FlowRun") -> datetime:
+    return run.next_scheduled_start_time or run.expected_start_time or datetime.max.replace(tzinfo=UTC)

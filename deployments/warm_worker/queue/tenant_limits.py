@@ -1,0 +1,96 @@
+"""
+Limits of concurrent jobs per tenant, by Prefect's global concurrency limits named `tenant:NAME`.
+
+A worker renews a lease for each concurrency slot; the lease of a dead worker expires within `LEASE_S`. If a
+lease expires because the server is unavailable, the job continues, and a new lease is acquired later.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.exceptions import ObjectNotFound
+
+from deployments.warm_worker.run_states import is_outage
+from tasks.run.tenancy import TENANT_TAG
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+LEASE_S: Final = 60.0
+_LIMIT_CACHE_S: Final = 10.0
+
+
+class TenantLimits:
+    """The concurrency leases of one worker's runs."""
+
+    def __init__(self, client: "PrefectClient") -> None:
+        self._client = client
+        self._limit_cache: dict[str, tuple[float, bool]] = {}
+        self._leases: dict[UUID, tuple[str, UUID]] = {}
+
+    async def acquire(self, run_id: UUID, tenant: str | None) -> bool:
+        """
+        Acquire a concurrency slot of a tenant for a run.
+
+        Returns:
+            False if all slots of the tenant are in use. True if one was acquired, and for runs without a
+            tenant or of a tenant without a limit.
+        """
+        if tenant is None or run_id in self._leases:
+            return True
+        name = f"{TENANT_TAG}{tenant}"
+        if not await self._is_limited(name):
+            return True
+        try:
+            response = await self._client.increment_concurrency_slots_with_lease(
+                [name], slots=1, mode="concurrency", lease_duration=LEASE_S
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 423:
+                return False
+            raise
+        self._leases[run_id] = (name, UUID(response.json()["lease_id"]))
+        return True
+
+    async def _is_limited(self, name: str) -> bool:
+        cached = self._limit_cache.get(name)
+        if cached is None or time.monotonic() - cached[0] > _LIMIT_CACHE_S:
+            try:
+                limit = await self._client.read_global_concurrency_limit_by_name(name)
+            except ObjectNotFound:
+                cached = (time.monotonic(), False)
+            else:
+                cached = (time.monotonic(), limit.active)
+            self._limit_cache[name] = cached
+        return cached[1]
+
+    async def release(self, run_id: UUID) -> None:
+        """Release a run's concurrency slot; if the server is unavailable, the lease expires."""
+        lease = self._leases.pop(run_id, None)
+        if lease is None:
+            return
+        try:
+            await self._client.release_concurrency_slots_with_lease(lease[1])
+        except (httpx.HTTPError, OSError):
+            return
+
+    async def renew_leases(self) -> None:
+        """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            for run_id, (name, lease) in list(self._leases.items()):
+                try:
+                    await self._client.renew_concurrency_lease(lease, LEASE_S)
+                except (httpx.HTTPError, OSError) as error:
+                    if not is_outage(error) and self._leases.get(run_id) == (name, lease):
+                        del self._leases[run_id]
+                        await self._reacquire(run_id, name)
+
+    async def _reacquire(self, run_id: UUID, name: str) -> None:
+        try:
+            await self.acquire(run_id, name.removeprefix(TENANT_TAG))
+        except (httpx.HTTPError, OSError):
+            return

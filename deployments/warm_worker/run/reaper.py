@@ -1,0 +1,148 @@
+"""
+Reaper: requeues runs whose worker has ended. Every worker of a pool runs one.
+
+A run is lost if its worker's process has ended, where that can be checked on this machine; otherwise if the
+worker has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for
+that long, because all heartbeats are old then.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Container
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from deployments.warm_worker.child.process_identity import has_process_ended
+from deployments.warm_worker.queue.claim import PROCESS_LABEL, WORKER_NAME_LABEL
+from deployments.warm_worker.run_states import RunStateWriter
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+LOST_AFTER_S: Final = 45.0
+POLL_INTERVAL_S: Final = 10.0
+_ASSUMED_SERVER_UPTIME_S: Final = 15.0
+"""Seconds for which the server is assumed to have been up when a worker starts."""
+
+_PAGE_SIZE: Final = 200
+_CLAIMED_STATE_TYPES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+
+
+class Reaper:
+    """Finds and requeues the lost runs of a work pool."""
+
+    def __init__(
+        self,
+        client: "PrefectClient",
+        pool: str,
+        name: str,
+        max_starts: int,
+        own_runs: Callable[[], Container[UUID]],
+        log: Callable[[str], None],
+    ) -> None:
+        """
+        Configure the reaper; `run_forever` starts it.
+
+        Args:
+            client:     client of the server.
+            pool:       name of the work pool.
+            name:       name of this worker; claimed runs of an earlier worker with the same name are lost.
+            max_starts: maximum number of attempts of a run.
+            own_runs:   returns the ids of the runs that this worker is executing.
+            log:        called with each log line.
+        """
+        self._client, self._pool, self._name = client, pool, name
+        self._max_starts, self._own_runs, self._log = max_starts, own_runs, log
+        self._state_writer = RunStateWriter(client)
+        self._server_up_since = time.monotonic() - _ASSUMED_SERVER_UPTIME_S
+
+    async def run_forever(self) -> None:
+        """Requeue lost runs every POLL_INTERVAL_S, until cancelled."""
+        while True:
+            try:
+                await self.requeue_lost_runs()
+            except (httpx.HTTPError, OSError):
+                self._server_up_since = time.monotonic()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def requeue_lost_runs(self) -> list[UUID]:
+        """
+        Find lost runs once, and requeue, crash or cancel them.
+
+        Returns:
+            The ids of the lost runs.
+        """
+        claimed = await self._read_claimed_runs()
+        foreign_runs = [run for run in claimed if run.id not in self._own_runs()]
+        if not foreign_runs:
+            return []
+        heartbeat_ages = await self._heartbeat_ages()
+        lost = [run for run in foreign_runs if self._is_lost(run, heartbeat_ages)]
+        for run in lost:
+            await self._requeue_or_end(run)
+        return [run.id for run in lost]
+
+    async def _read_claimed_runs(self) -> "list[FlowRun]":
+        """Read all runs of the pool that are Pending, Running or Cancelling."""
+        runs_by_id: dict[UUID, FlowRun] = {}
+        offset = 0
+        while True:
+            page = await self._client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED_STATE_TYPES)),
+                ),
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
+                sort=FlowRunSort.ID_DESC,
+                limit=_PAGE_SIZE,
+                offset=offset,
+            )
+            runs_by_id |= {run.id: run for run in page}
+            if len(page) < _PAGE_SIZE:
+                return list(runs_by_id.values())
+            offset += _PAGE_SIZE
+
+    async def _heartbeat_ages(self) -> dict[str, float]:
+        """Return the seconds since the last heartbeat of each worker of the pool."""
+        now = datetime.now(UTC)
+        workers = await self._client.read_workers_for_work_pool(self._pool)
+        return {
+            worker.name: (now - worker.last_heartbeat_time).total_seconds()
+            for worker in workers
+            if worker.last_heartbeat_time
+        }
+
+    def _is_lost(self, run: "FlowRun", heartbeat_ages: dict[str, float]) -> bool:
+        has_ended = has_process_ended(str(run.labels.get(PROCESS_LABEL, "")))
+        if has_ended is not None:
+            return has_ended
+        owner = str(run.labels.get(WORKER_NAME_LABEL, ""))
+        if owner == self._name:
+            return True
+        heartbeat_age_s = heartbeat_ages.get(owner, float("inf"))
+        state_age_s = (datetime.now(UTC) - run.state.timestamp).total_seconds() if run.state else float("inf")
+        server_uptime_s = time.monotonic() - self._server_up_since
+        # a run that was just claimed may not have its worker's label yet
+        return min(heartbeat_age_s, state_age_s, server_uptime_s) > LOST_AFTER_S
+
+    async def _requeue_or_end(self, run: "FlowRun") -> None:
+        if run.state_type == StateType.CANCELLING:
+            state = await self._state_writer.set_cancelled(
+                run.id, "Cancelled on request after its worker had ended."
+            )
+        else:
+            state = await self._state_writer.requeue_or_crash(run, "its worker ended", self._max_starts)
+        if state is not None:
+            self._log(f"run {run.id} had lost its worker: {state.name}. {state.message}")

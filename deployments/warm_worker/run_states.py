@@ -1,0 +1,190 @@
+"""Write the state of a run whose own process cannot: cancelled, crashed, failed or requeued."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelled, Cancelling, Crashed, Failed
+
+from flows.prefect_state.attempts import state_after_loss, state_after_return
+from flows.schemas.control import ENDED_AS_LABEL
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+T = TypeVar("T")
+
+RETRY_TIMEOUT_S: Final = 900.0
+CRASH_COUNT_LABEL: Final = "musetalk.crashes"
+"""Label with the number of crashes of the run's process."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether an error means an unavailable or overloaded server: no connection, 429 or 5xx."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, httpx.TransportError | OSError)
+
+
+async def retry_while_unavailable(request: Callable[[], Awaitable[T]], limit_s: float = RETRY_TIMEOUT_S) -> T:
+    """
+    Make a request, and retry it with growing delays (0.2 to 5 s) while the server is unavailable.
+
+    Args:
+        call:    makes the request; it must be idempotent.
+        limit_s: seconds after which the last error is raised.
+
+    Raises:
+        The error of the call, if it is not an outage or if the limit has passed.
+    """
+    deadline, delay_s = time.monotonic() + limit_s, 0.2
+    while True:
+        try:
+            return await request()
+        except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
+            if not is_outage(error) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(delay_s * random.uniform(0.7, 1.3))  # noqa: S311  jitter
+        delay_s = min(delay_s * 2, 5.0)
+
+
+class RunStateWriter:
+    """Writes the states of runs, with retries; runs that have ended or were deleted are not changed."""
+
+    def __init__(self, client: "PrefectClient") -> None:
+        self._client = client
+
+    async def read(self, run_id: UUID) -> "FlowRun | None":
+        """Return a run; None if it was deleted."""
+        try:
+            return await retry_while_unavailable(lambda: self._client.read_flow_run(run_id))
+        except ObjectNotFound:
+            return None
+
+    async def set_cancelling(self, run_id: UUID, message: str, ended_as: str) -> None:
+        """Set a run to Cancelling and label it with the reason, `ended_as`."""
+        await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
+        await self._set_state(run_id, Cancelling(message=message))
+
+    async def set_cancelled(self, run_id: UUID, message: str, ended_as: str | None = None) -> "State | None":
+        """
+        Set a stopped run to Cancelled.
+
+        Args:
+            run_id:   id of the run.
+            message:  message of the state; the compatibility routes return it for exceeded time limits.
+            ended_as: value of the `ended_as` label; None keeps the present one.
+
+        Returns:
+            The new state; None if the run was deleted, or already Completed or Cancelled.
+        """
+        run = await self.read(run_id)
+        if run is None or _has_ended(run, except_types={StateType.FAILED, StateType.CRASHED}):
+            return None
+        if ended_as:
+            await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
+        return await self._set_state(run_id, Cancelled(message=message), force=True)
+
+    async def set_crashed(self, run_id: UUID, message: str) -> "State | None":
+        """Set a run to Crashed, or to Cancelled if that was requested meanwhile."""
+        return await self._set_end_state(run_id, Crashed(message=message))
+
+    async def set_failed(self, run_id: UUID, message: str) -> "State | None":
+        """Set a run that cannot be started to Failed, or to Cancelled if that was requested meanwhile."""
+        return await self._set_end_state(run_id, Failed(message=message))
+
+    async def _set_end_state(self, run_id: UUID, state: "State") -> "State | None":
+        run = await self.read(run_id)
+        if run is None or _has_ended(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.set_cancelled(run_id, "Stopped on request.")
+        return await self._set_state(run_id, state)
+
+    async def requeue_or_crash(self, observed: "FlowRun", reason: str, max_starts: int) -> "State | None":
+        """
+        Requeue a run whose attempt was lost, after a delay, or set it to Crashed if its attempts are used up.
+
+        Args:
+            observed:   the run in the state in which its attempt was found lost.
+            reason:     what happened to the attempt, as the end of a sentence.
+            max_starts: maximum number of attempts of a run.
+
+        Returns:
+            The new state; None if the run has left the observed state, for example because another worker has
+            claimed it.
+        """
+        run = await self.read(observed.id)
+        if run is None or _has_ended(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.set_cancelled(run.id, "Stopped on request.")
+        if run.state_id != observed.state_id:
+            return None
+        history = await retry_while_unavailable(lambda: self._client.read_flow_run_states(run.id))
+        state = state_after_loss(history, reason, max_starts)
+        return await self._set_state(run.id, state, force=state.is_scheduled())
+
+    async def requeue(self, run_id: UUID, message: str) -> "State | None":
+        """Queue a run again at a graceful shutdown; this attempt is not counted."""
+        run = await self.read(run_id)
+        if run is None or _has_ended(run):
+            return None
+        if run.state_type == StateType.CANCELLING:
+            return await self.set_cancelled(run_id, "Stopped on request.")
+        if run.state_type == StateType.SCHEDULED:
+            return None
+        return await self._set_state(run_id, state_after_return(message), force=True)
+
+    async def handle_preparation_error(self, run_id: UUID, error: Exception, max_starts: int) -> None:
+        """
+        Fail or requeue a claimed run whose job configuration could not be resolved.
+
+        Args:
+            run_id:     id of the run.
+            error:      an outage requeues the run; any other error sets it to Failed.
+            max_starts: maximum number of attempts, after which the run is set to Crashed.
+        """
+        reason = f"{type(error).__name__}: {error}"
+        if not is_outage(error):  # for example, its deployment was deleted or a job variable is invalid
+            await self.set_failed(run_id, f"The run could not be started: {reason}")
+        elif run := await self.read(run_id):
+            await self.requeue_or_crash(run, f"the Prefect server was unavailable ({reason})", max_starts)
+
+    async def count_crash(self, run_id: UUID) -> int:
+        """Increment the crash count of a run, stored as a label, and return it."""
+        run = await self.read(run_id)
+        crash_count = int(str(run.labels.get(CRASH_COUNT_LABEL, 0))) + 1 if run else 1
+        await self._update_labels(run_id, {CRASH_COUNT_LABEL: crash_count})
+        return crash_count
+
+    async def _update_labels(self, run_id: UUID, labels: dict[str, "str | int | float | bool"]) -> None:
+        try:
+            await retry_while_unavailable(lambda: self._client.update_flow_run_labels(run_id, labels))
+        except ObjectNotFound:
+            return
+
+    async def _set_state(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
+        try:
+            response = await retry_while_unavailable(
+                lambda: self._client.set_flow_run_state(run_id, state, force=force)
+            )
+        except (ObjectNotFound, Abort):
+            return None
+        return state if response.status == SetStateStatus.ACCEPT else None
+
+
+def _has_ended(run: "FlowRun", except_types: set[StateType] | None = None) -> bool:
+    state_type = run.state_type
+    end_types = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED} - (
+        except_types or set()
+    )
+    return state_type in end_types

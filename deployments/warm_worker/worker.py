@@ -1,0 +1,412 @@
+"""The worker type `warm-process`: executes runs in long-lived child processes with loaded models."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import anyio
+import anyio.abc
+import httpx
+from prefect.client.schemas.objects import WorkerMetadata
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.types._datetime import now
+from prefect.workers.base import BaseWorker
+
+from deployments.warm_worker import metrics
+from deployments.warm_worker.child.devices import child_environments
+from deployments.warm_worker.child.preload import preload_modules
+from deployments.warm_worker.child.protocol import StopReason
+from deployments.warm_worker.child.slot import Slot
+from deployments.warm_worker.child.temp_dirs import TempFolders
+from deployments.warm_worker.job_configuration import WarmJobConfiguration, WarmResult, WarmVariables
+from deployments.warm_worker.prefect_internals import emit_heartbeat
+from deployments.warm_worker.queue.claim import claim_run
+from deployments.warm_worker.queue.placement import affinity_keys, affinity_score, choose_slot, has_affinity
+from deployments.warm_worker.queue.run_queue import RunQueue, tenant_of
+from deployments.warm_worker.queue.tenant_limits import TenantLimits
+from deployments.warm_worker.run.attempt import Attempt
+from deployments.warm_worker.run.reaper import Reaper
+from deployments.warm_worker.run.server_watch import ServerWatch
+from deployments.warm_worker.run.shutdown import GracefulShutdown
+from deployments.warm_worker.run.time_limits import is_expired
+from deployments.warm_worker.run_states import RunStateWriter, is_outage, retry_while_unavailable
+from deployments.work_pools import WORKER_TYPE
+from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
+from tasks.cache.leftovers import remove_abandoned_folders
+from tasks.settings import get_settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+RUN_HEARTBEAT_S = 15.0
+CHILDREN_EVENT = "musetalk.worker.children"
+"""Event emitted with every heartbeat of a worker: state, memory and models of its children."""
+_POLL_WITHOUT_EVENTS_S = 1.0
+"""Poll interval while the event stream is down."""
+_MAX_POLL_INTERVAL_S = 15.0
+"""Longest poll interval: the server's scheduler creates runs without an event."""
+_LATE_RUN_POLL_S = 1.0
+"""Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
+
+
+@dataclass(slots=True)
+class _ClaimedRun:
+    """A run that this worker has claimed."""
+
+    run: "FlowRun"
+    attempt: Attempt | None = None
+    stop_reason: StopReason | None = None
+
+
+class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
+    """A Prefect worker that claims runs while a child process is free, and executes them to a final state."""
+
+    type: ClassVar[str] = WORKER_TYPE  # pyright: ignore[reportIncompatibleVariableOverride]
+    job_configuration = WarmJobConfiguration
+    job_configuration_variables = WarmVariables
+    _description = "Executes flows in long-lived processes that keep imports and models loaded, one per GPU."
+    _display_name = "Warm process"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """
+        Create the worker; `start` starts its children.
+
+        Args:
+            args:   arguments of Prefect's BaseWorker.
+            kwargs: keyword arguments of BaseWorker; `limit` is the maximum number of children.
+        """
+        super().__init__(*args, **kwargs)
+        self._worker_settings = get_settings().worker
+        self.slots: list[Slot] = []
+        self._claimed_runs: dict[UUID, _ClaimedRun] = {}
+        self._poll_requested = asyncio.Event()
+        self._poll_lock = asyncio.Lock()
+        self._temp_folders = TempFolders()
+        self._cancel_scope: anyio.CancelScope | None = None
+        self._graceful_shutdown = GracefulShutdown(
+            self._worker_settings.drain_s,
+            list_running=lambda: list(self._claimed_runs),
+            requeue=lambda run_id: self._stop_run(run_id, "hand_back"),
+            stop_worker=self._stop_worker,
+            log=self._logger.info,
+        )
+        self._run_queue: RunQueue | None = None
+        self._tenant_limits: TenantLimits | None = None
+        self._server_watch: ServerWatch | None = None
+        self._is_watching = False
+
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        """Execute runs until stopped; returns after draining. For the arguments see Prefect's BaseWorker."""
+        # requests are retried here, with shorter delays than the client's of two seconds and more
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._cancel_scope:
+            await super().start(*args, **kwargs)
+
+    async def setup(self) -> None:
+        """Start the child processes and connect to the server."""
+        self._graceful_shutdown.install_signal_handlers()
+        self._temp_folders.open()
+        for number, environment in enumerate(child_environments(self._worker_settings, self._limit)):
+            slot = Slot(
+                number,
+                environment,
+                preload_modules(self._work_pool_name, self._worker_settings),
+                self._worker_settings,
+                on_free=self._poll_requested.set,
+                log=self._logger.info,
+                limits=get_settings().start,
+            )
+            slot.open()
+            self.slots.append(slot)
+        self._limit = len(self.slots)
+        metrics.register_worker(self)
+        await super().setup()
+        self._task_group().start_soon(self._graceful_shutdown.run)
+        self._tenant_limits = TenantLimits(self.client)
+        self._run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
+        try:
+            self._task_group().cancel_scope.cancel()
+            await super().teardown(*exc_info)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*(slot.close() for slot in self.slots))
+            self._temp_folders.close()
+            metrics.unregister_worker(self)
+
+    def _task_group(self) -> anyio.abc.TaskGroup:
+        if self._runs_task_group is None:
+            raise RuntimeError("the worker is not set up")
+        return self._runs_task_group
+
+    def _stop_worker(self) -> None:
+        if self._cancel_scope is not None:
+            self._cancel_scope.cancel()
+
+    async def sync_with_backend(self) -> None:
+        """Send a heartbeat, and start the services after the first one; later outages are only logged."""
+        try:
+            await super().sync_with_backend()
+        except (httpx.HTTPError, OSError) as error:
+            if not is_outage(error) or not self.is_setup:
+                raise
+            self._logger.warning("The Prefect server cannot be reached: %s", error or type(error).__name__)
+            return
+        self._emit_children_event()
+        if not self._is_watching and self._work_pool is not None and self._has_successfully_synced:
+            self._is_watching = True
+            self._start_services(self._work_pool.id)
+
+    def _start_services(self, pool_id: UUID) -> None:
+        watch = self._server_watch = ServerWatch(
+            self.client, pool_id, lambda: list(self._claimed_runs), self._on_run_queued, self._stop_run
+        )
+        reaper = Reaper(
+            self.client,
+            self._work_pool_name,
+            self.name,
+            self._worker_settings.max_starts,
+            own_runs=lambda: self._claimed_runs,
+            log=self._logger.info,
+        )
+        group = self._task_group()
+        for service in (
+            watch.listen_for_events,
+            watch.poll_states,
+            reaper.run_forever,
+            self._send_heartbeats,
+            self._poll_when_woken,
+        ):
+            group.start_soon(service)
+        if self._tenant_limits is not None:
+            group.start_soon(self._tenant_limits.renew_leases)
+
+    def _on_run_queued(self, tags: list[str]) -> None:
+        if self._run_queue is not None:
+            self._run_queue.note_tenant(tags)
+        self._poll_requested.set()
+
+    async def _poll_when_woken(self) -> None:
+        """
+        Poll for runs as soon as a child is free or a run is due.
+
+        Events announce runs that are due now; for later runs, the due time is read from the server.
+        """
+        while True:
+            with anyio.move_on_after(await self._seconds_to_next_poll()):
+                await self._poll_requested.wait()
+            self._poll_requested.clear()
+            await self.get_and_submit_flow_runs()
+
+    async def _seconds_to_next_poll(self) -> float:
+        """Return the seconds until the next poll; an event triggers it earlier."""
+        if self._server_watch is None or not self._server_watch.is_listening:
+            return _POLL_WITHOUT_EVENTS_S
+        if self._run_queue is None or self._count_free_children() <= 0:
+            return _MAX_POLL_INTERVAL_S
+        try:
+            due_at = await self._run_queue.next_due()
+        except (httpx.HTTPError, OSError):
+            return _POLL_WITHOUT_EVENTS_S
+        if due_at is None:
+            return _MAX_POLL_INTERVAL_S
+        remaining_s = (due_at - datetime.now(UTC)).total_seconds()
+        return min(remaining_s, _MAX_POLL_INTERVAL_S) if remaining_s > 0 else _LATE_RUN_POLL_S
+
+    async def _send_heartbeats(self) -> None:
+        while True:
+            for claimed in list(self._claimed_runs.values()):
+                emit_heartbeat(claimed.run)
+            await anyio.sleep(RUN_HEARTBEAT_S)
+
+    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
+        """
+        Claim as many runs as there are free children.
+
+        Returns:
+            The claimed runs; empty if the server is unavailable.
+        """
+        async with self._poll_lock:
+            self._last_polled_time = now("UTC")  # read by Prefect's health check
+            try:
+                return await self._claim_available()
+            except ObjectNotFound:  # the work pool does not exist yet; the next heartbeat creates it
+                return []
+            except (httpx.HTTPError, OSError) as error:
+                if not is_outage(error):
+                    raise
+                return []
+
+    async def _claim_available(self) -> "list[FlowRun]":
+        claimed_runs: list[FlowRun] = []
+        free_children = self._count_free_children()
+        if free_children <= 0 or not self._has_successfully_synced or self._run_queue is None:
+            return claimed_runs
+        queued_runs = await self._run_queue.fetch()
+        running = Counter(tenant_of(taken.run.tags) for taken in self._claimed_runs.values())
+        for run in self._run_queue.prioritize(queued_runs, running):
+            if len(claimed_runs) >= free_children or self._graceful_shutdown.has_begun:
+                break
+            if run.id in self._claimed_runs:
+                continue
+            if is_expired(run):
+                await RunStateWriter(self.client).set_cancelled(run.id, EXPIRED_MESSAGE, REASON_ABORTED)
+                continue
+            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):
+                continue
+            self._claimed_runs[run.id] = _ClaimedRun(run)
+            self._run_queue.rotate_tenant(tenant_of(run.tags))
+            claimed_runs.append(run)
+            self._task_group().start_soon(self._run_to_completion, run)
+        return claimed_runs
+
+    def _count_free_children(self) -> int:
+        """Return the number of idle children minus the claimed runs that have no child yet."""
+        if self._graceful_shutdown.has_begun:
+            return 0
+        placed_runs = sum(
+            1 for taken in self._claimed_runs.values() if taken.attempt and taken.attempt.is_placed
+        )
+        return sum(1 for slot in self.slots if slot.is_free) - (len(self._claimed_runs) - placed_runs)
+
+    async def _run_to_completion(self, run: "FlowRun") -> None:
+        """Claim a run, execute it, and make sure that its final state is on the server."""
+        log = self.get_flow_run_logger(run)
+        try:
+            if not await claim_run(self.client, run.id, self.name, self.type):
+                return
+            configuration = await self._resolve_configuration(run)
+            if configuration is None:
+                return
+            submitted_event = self._emit_flow_run_submitted_event(configuration)
+            result = await self.run(run, configuration)
+            if submitted_event:
+                self._emit_flow_run_executed_event(result, configuration, submitted_event)
+        except Exception as error:
+            log.exception("The worker could not execute this run.")
+            with contextlib.suppress(Exception):
+                await RunStateWriter(self.client).set_crashed(
+                    run.id, f"The worker could not execute it: {type(error).__name__}: {error}"
+                )
+        finally:
+            self._claimed_runs.pop(run.id, None)
+            if self._tenant_limits:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                    await self._tenant_limits.release(run.id)
+            self._poll_requested.set()
+
+    async def _resolve_configuration(self, run: "FlowRun") -> WarmJobConfiguration | None:
+        """Return the job configuration of a run; None if that failed, and the run was failed or requeued."""
+        try:
+            return await retry_while_unavailable(partial(self._request_configuration, run), 120)
+        except Exception as error:
+            self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
+            await RunStateWriter(self.client).handle_preparation_error(
+                run.id, error, self._worker_settings.max_starts
+            )
+            return None
+
+    async def _request_configuration(self, run: "FlowRun") -> WarmJobConfiguration:
+        return await self.job_configuration.resolve_for_flow_run(
+            run,
+            client=self.client,
+            work_pool=self.work_pool.model_copy(deep=True),
+            worker_name=self.name,
+            worker_id=self.backend_id,
+        )
+
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: WarmJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> WarmResult:
+        """
+        Execute a claimed run in a child.
+
+        Args:
+            flow_run:      the run, in state Pending.
+            configuration: resolved job configuration.
+            task_status:   receives the child's process id once the run has a slot.
+
+        Returns:
+            Always status 0, since the final state of the run is on the server.
+        """
+        claimed = self._claimed_runs.setdefault(flow_run.id, _ClaimedRun(flow_run))
+        attempt = claimed.attempt = Attempt(
+            flow_run,
+            configuration,
+            RunStateWriter(self.client),
+            self._worker_settings.max_starts,
+            self.get_flow_run_logger(flow_run),
+        )
+        if claimed.stop_reason:
+            attempt.stop(claimed.stop_reason)
+        slot = await self._choose_slot(flow_run, attempt)
+        if slot is None:
+            await attempt.finish_unplaced()
+            return WarmResult(status_code=0, identifier="none")
+        if task_status is not None:
+            task_status.started(slot.pid)
+        with self._temp_folders.run_folder(str(flow_run.id)) as folder:
+            state_without_hooks = await attempt.execute(slot, folder)
+        if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
+            await asyncio.to_thread(remove_abandoned_folders, get_settings().cache_folder)
+        if state_without_hooks is not None:
+            running_slots = [slot for slot in self.slots if slot.state in ("idle", "busy")]
+            (running_slots or self.slots)[0].request_hooks(
+                str(flow_run.id), state_without_hooks.model_dump(mode="json")
+            )
+        return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
+
+    async def _choose_slot(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
+        """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""
+        keys = affinity_keys(run)
+        max_wait_s = self._worker_settings.placement_wait_s if has_affinity(run) else 0.0
+        wait_until = anyio.current_time() + max_wait_s
+        while not attempt.is_stop_requested:
+            free_slots = [slot for slot in self.slots if slot.is_free]
+            busy_slots = [slot for slot in self.slots if slot.state == "busy"]
+            if free_slots:
+                best_free = choose_slot(free_slots, run, keys)
+                best_slot = choose_slot([*free_slots, *busy_slots], run, keys)
+                is_better = affinity_score(best_slot, run, keys) > affinity_score(best_free, run, keys)
+                if not is_better or anyio.current_time() >= wait_until:
+                    attempt.is_placed = True
+                    return best_free
+            await anyio.sleep(0.02)
+        return None
+
+    def _stop_run(self, run_id: UUID, reason: StopReason) -> None:
+        claimed = self._claimed_runs.get(run_id)
+        if claimed is None:
+            return
+        claimed.stop_reason = claimed.stop_reason or reason
+        if claimed.attempt is not None:
+            claimed.attempt.stop(reason)
+
+    async def _worker_metadata(self) -> WorkerMetadata | None:
+        """Return the worker's metadata with its children; only Prefect Cloud stores it."""
+        metadata = await super()._worker_metadata()
+        children = [metrics.describe_child(slot) for slot in self.slots]
+        return WorkerMetadata(
+            integrations=metadata.integrations if metadata else [],
+            children=children,  # pyright: ignore[reportCallIssue]  Prefect allows more
+            draining=self._graceful_shutdown.has_begun,  # pyright: ignore[reportCallIssue]
+        )
+
+    def _emit_children_event(self) -> None:
+        """Emit the children's state as an event; a self-hosted server stores it and shows it in its feed."""
+        emit_event(
+            CHILDREN_EVENT,
+            resource=self._event_resource(),
+            payload={"children": [metrics.describe_child(slot) for slot in self.slots]},
+        )

@@ -1,0 +1,125 @@
+"""Context of a media job: waits for tasks, tracks cache hits, and records provenance and timings."""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from flows.lineage.recorder import ProvenanceFacts, write_manifest
+from flows.schemas.base import JobParameters
+from flows.schemas.control import read_control
+from flows.storage.job_access import check_access
+from musetalk_core.errors import ModelChanged
+from musetalk_core.model_registry.pins import PinnedModel
+from tasks.cache.artefacts import artefact_cache
+from tasks.catalog.outputs import PublishedFile
+from tasks.refs import ObjectRef, SourceFile
+from tasks.run.reports import Report, finish_report, open_report
+from tasks.run.tenancy import on_behalf_of
+from tasks.steps.fetch import FetchedInput
+
+T = TypeVar("T")
+
+_MAX_ATTEMPTS: Final = 3
+"""Maximum number of attempts if models are replaced while the work runs."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class JobContext:
+    """The context of one flow run: report, provenance facts and cache hits."""
+
+    report: Report
+    facts: ProvenanceFacts
+    cached: list[str] = field(default_factory=list[str])
+    finalizers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Called after the result is published, for example to write the preview page. They must not raise."""
+
+    def wait_for(self, step: str, future: PrefectFuture[T]) -> T:
+        """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
+        value, was_cached = self.wait_with_cache_flag(future)
+        if was_cached:
+            self.cached.append(step)
+        return value
+
+    def wait_with_cache_flag(self, future: PrefectFuture[T]) -> tuple[T, bool]:
+        """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
+        value: Any = future.result()
+        return value, future.state.name == "Cached"
+
+    def wait_for_input(self, future: PrefectFuture[FetchedInput]) -> FetchedInput:
+        """Wait for an input file and record it for the provenance manifest."""
+        found = self.wait_for("fetch", future)
+        if found.given is not None:
+            self.record_input(found.given, found.source)
+        return found
+
+    def record_input(self, reference: str, file: SourceFile) -> None:
+        """Record an input file by its reference in the request."""
+        self.facts.record_input(reference, file)
+
+    def record_output(self, output: PublishedFile) -> ObjectRef:
+        """Record an output file and return its location."""
+        self.facts.outputs.append(output)
+        return output.ref
+
+    def record_models(self, *models: PinnedModel) -> None:
+        """Record models that took part, pinned by content."""
+        self.facts.models |= {model.name: model for model in models}
+
+    def run_with_pinned_models(self, work: Callable[[], T]) -> T:
+        """
+        Run work that pins models, and repeat it if a model is replaced before it is loaded (ADR 21).
+
+        Raises:
+            ModelChanged: models were replaced during each of three attempts.
+        """
+        cached_before = list(self.cached)
+        for _ in range(_MAX_ATTEMPTS - 1):
+            try:
+                return work()
+            except ModelChanged as error:
+                _log.warning("%s Starting again with the new files.", error)
+                self.cached[:] = cached_before
+        return work()
+
+    def record_choice(self, **facts: Any) -> None:
+        """Record values chosen for what the request left open."""
+        self.facts.choices |= facts
+
+    def timings(self) -> dict[str, float]:
+        """Return the seconds per phase so far."""
+        return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
+
+    def finish(self, result: BaseModel) -> None:
+        """Publish the result, then write the provenance manifest, then run the finalizers."""
+        finish_report(self.report, result.model_dump(mode="json"))
+        write_manifest(self.facts, self.report, self.cached)
+        for finalizer in self.finalizers:
+            finalizer()
+
+
+@contextmanager
+def job_context(job: JobParameters, **shares: tuple[float, float]) -> Generator[JobContext]:
+    """
+    Open the context of a run, and release the cache entries in use when it ends.
+
+    Args:
+        job:    request of the job.
+        shares: share of the progress per phase, see `tasks.run.reports.reported`.
+
+    Raises:
+        BucketNotAllowed, LocalPathDisabled, InputError: the job may not use an input or output location.
+    """
+    try:
+        tenant = read_control(flow_run.parameters or {}).tenant
+        with on_behalf_of(tenant), open_report(**shares) as report:
+            check_access(job)
+            yield JobContext(report, ProvenanceFacts(job, tenant))
+    finally:
+        artefact_cache().release()

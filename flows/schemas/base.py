@@ -1,0 +1,57 @@
+"""Base schema of all job requests, and the output location. Pure pydantic, as `flows.schemas.video`."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from tasks.file_names import MAX_NAME_BYTES, validate_name
+
+OutputName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(validate_name)
+]
+BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
+
+
+class JobParameters(BaseModel):
+    """Base class of all job requests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(BaseModel):
+    """The output location of a job: bucket, prefix, file name, and what to do if the name is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: BucketName | None = Field(
+        default=None,
+        title="S3 bucket",
+        description="Bucket for the result. Empty: the system's own store.",
+        examples=["my-renders"],
+    )
+    prefix: str = Field(
+        default="",
+        title="Prefix",
+        description="Folder inside the bucket; requires a bucket.",
+        max_length=900,
+        examples=["lip_sync/outputs"],
+    )
+    name: OutputName | None = Field(
+        default=None,
+        title="File name",
+        description="File name without folder; the extension is optional. Empty: derived from the"
+        " names of the inputs. All characters except / and \\; at most 255 bytes.",
+        examples=["greeting", "take 1 (final)"],
+    )
+    overwrite: bool = Field(
+        default=False,
+        title="Overwrite",
+        description="Replace an object of the same name in the bucket. Off: if the name is taken,"
+        " a suffix of the job id is added. Once the result of a job is replaced, requests for it"
+        " return result_replaced.",
+    )
+
+
+OUTPUT_FIELD: Any = Field(
+    default=Output(), title="Output", description="Location and name of the output file."
+)

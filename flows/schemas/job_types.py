@@ -1,0 +1,78 @@
+"""
+Registry of the media job types, which read media files and write one.
+
+To add a job type, write its schemas and its flow file, and add a line here.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from flows.schemas import video
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """A job type: its name, request and result schemas, and work pool."""
+
+    name: str
+    job: type[video.JobParameters]
+    result: type[BaseModel]
+    pool: str = "gpu"
+    model_check: str | None = None
+    """Module path of a function that takes a job and raises if the installed models cannot run it."""
+    default: video.JobParameters | None = None
+    """Default of the flow parameter `job`, as in the flow's signature; None: the parameter is required."""
+
+    @property
+    def deployment(self) -> str:
+        """Deployment name as Prefect writes it, `flow-name/deployment-name`."""
+        return f"{self.name}/{self.pool}"
+
+    @property
+    def entrypoint(self) -> str:
+        """Module path of the flow function. A file path would import the flow a second time."""
+        return f"flows.{self.name}.{self.name}"
+
+    def require_models(self, job: Any) -> None:
+        """
+        Check that the models for a job are installed. Loads no model.
+
+        Raises:
+            ModelNotInstalled: a model is missing.
+        """
+        if self.model_check is not None:  # imported by name to keep the registry's imports light
+            module, _, name = self.model_check.rpartition(".")
+            getattr(import_module(module), name)(job)
+
+
+MEDIA_JOB_TYPES: Final = {
+    job_type.name: job_type
+    for job_type in (
+        JobType("lip_sync", video.LipSyncJob, video.VideoResult),
+        JobType("portrait", video.PortraitJob, video.VideoResult),
+        JobType("prepare_avatar", video.PrepareAvatarJob, video.PrepareAvatarResult),
+        JobType(
+            "speech",
+            video.SpeechJob,
+            video.SpeechResult,
+            model_check="flows.media.model_selection.resolve_voice",
+        ),
+        JobType(
+            "transcribe",
+            video.TranscribeJob,
+            video.TranscribeResult,
+            model_check="flows.media.model_selection.resolve_transcription_model",
+        ),
+        JobType(
+            "analyze",
+            video.AnalyzeJob,
+            video.AnalyzeResult,
+            model_check="flows.media.model_selection.select_analysis_models",
+        ),
+        JobType("caption", video.CaptionJob, video.CaptionResult),
+    )
+}
+"""Media job types by name."""

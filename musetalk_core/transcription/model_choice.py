@@ -1,0 +1,100 @@
+"""Choice of the Whisper model for a job: as requested, or the best installed. Does not import torch."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.transcription.transcript import WhisperTask
+
+WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
+IfMissing = Literal["fail", "substitute"]
+
+_DEFAULT_SIZES: Final[tuple[WhisperSize, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
+"""Models for a job that names none, best first; larger models must be requested."""
+_ENGLISH_NAMES: Final = frozenset({"", "en", "english"})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """
+    The model of a job.
+
+    Attributes:
+        size:       the chosen size.
+        instead_of: the requested size that it substitutes; None if it does not substitute one.
+    """
+
+    size: WhisperSize
+    instead_of: WhisperSize | None = None
+
+    @property
+    def model(self) -> str:
+        """Name in the model registry."""
+        return model_name(self.size)
+
+    @property
+    def is_english_only(self) -> bool:
+        """Whether it supports English only and cannot detect the language."""
+        return self.size == "tiny.en"
+
+
+def model_name(size: WhisperSize) -> str:
+    """Return the name of a size in the model registry; `large` is large-v3."""
+    return f"whisper-{'large-v3' if size == 'large' else size}"
+
+
+def is_english(language: str) -> bool:
+    """Return whether a language, given as code or English name, is English or empty."""
+    return language.strip().lower() in _ENGLISH_NAMES
+
+
+def needs_multilingual(task: WhisperTask, language: str) -> bool:
+    """Return whether a task requires a multilingual model; `language` is a code, an English name or ''."""
+    return task == "translate" or not is_english(language)
+
+
+def choose(
+    requested: WhisperSize | None,
+    task: WhisperTask,
+    language: str,
+    installed: Collection[str],
+    if_missing: IfMissing,
+) -> ModelChoice:
+    """
+    Choose the Whisper model for a job.
+
+    Args:
+        requested:  size that the job names; None: the largest that is installed, up to medium.
+        task:       transcribe, or translate to English.
+        language:   spoken language, as code or English name; '' to detect it.
+        installed:  names of installed models in the model registry.
+        if_missing: whether an installed model may substitute a requested one that is missing.
+
+    Raises:
+        ModelNotInstalled: no installed model is suitable; the message names the command that installs one.
+    """
+    must_be_multilingual = needs_multilingual(task, language)
+    if (
+        requested is not None
+        and model_name(requested) in installed
+        and not (must_be_multilingual and requested == "tiny.en")
+    ):
+        return ModelChoice(requested)
+    if requested is not None and if_missing == "fail":
+        raise _not_installed(requested, must_be_multilingual)
+    for size in _DEFAULT_SIZES:
+        if model_name(size) in installed and not (must_be_multilingual and size == "tiny.en"):
+            return ModelChoice(size, instead_of=requested)
+    raise _not_installed(requested, must_be_multilingual)
+
+
+def _not_installed(requested: WhisperSize | None, must_be_multilingual: bool) -> ModelNotInstalled:
+    if requested == "tiny.en" and must_be_multilingual:
+        reason, install = "The model tiny.en supports English only", model_name("base")
+    elif requested is not None:
+        reason, install = f"The model {requested} is not installed", model_name(requested)
+    else:
+        languages = " other languages than English" if must_be_multilingual else ""
+        reason, install = f"No model that transcribes{languages} is installed", model_name("base")
+    return ModelNotInstalled(f"{reason}. Run: musetalk weights pull {install}", model=install)

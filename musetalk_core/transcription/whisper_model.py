@@ -1,0 +1,158 @@
+"""Loading of Whisper from an openai-whisper checkpoint or from Hugging Face files of the same model."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import whisper
+from torch import nn
+from whisper.model import ModelDimensions, Whisper
+
+from musetalk_core.errors import WeightsInvalid
+from musetalk_core.networks.checkpoint import Tensors, assign_weights, read_tensors
+from musetalk_core.runtime.device import Device
+from musetalk_core.transcription.model_choice import WhisperSize
+
+_HF_TO_OPENAI: Final = {
+    "layers.": "blocks.",
+    ".self_attn.q_proj.": ".attn.query.",
+    ".self_attn.k_proj.": ".attn.key.",
+    ".self_attn.v_proj.": ".attn.value.",
+    ".self_attn.out_proj.": ".attn.out.",
+    ".self_attn_layer_norm.": ".attn_ln.",
+    ".encoder_attn.q_proj.": ".cross_attn.query.",
+    ".encoder_attn.k_proj.": ".cross_attn.key.",
+    ".encoder_attn.v_proj.": ".cross_attn.value.",
+    ".encoder_attn.out_proj.": ".cross_attn.out.",
+    ".encoder_attn_layer_norm.": ".cross_attn_ln.",
+    ".fc1.": ".mlp.0.",
+    ".fc2.": ".mlp.2.",
+    ".final_layer_norm.": ".mlp_ln.",
+    "encoder.layer_norm.": "encoder.ln_post.",
+    "decoder.layer_norm.": "decoder.ln.",
+    "embed_tokens.": "token_embedding.",
+    "embed_positions.weight": "positional_embedding",
+}
+"""Parts of Hugging Face's parameter names and openai-whisper's names for them."""
+
+
+DECODE_LOCK: Final = threading.Lock()
+"""Hold for each window: decoding stores state on the network, and word timing sets a flag in the library."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedWhisper:
+    """
+    A loaded Whisper model.
+
+    Attributes:
+        net:       openai-whisper's model on its device, in eval mode.
+        uses_fp16: whether it computes in float16.
+    """
+
+    net: Whisper
+    uses_fp16: bool
+
+
+class _BeamSharedCrossAttention(nn.Module):
+    """
+    Cross-attention that computes all beams against the one shared audio encoding in a single call.
+
+    The library's own attends to the audio once per beam, which takes half of the decoding time.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(
+        self, x: torch.Tensor, xa: torch.Tensor, mask: torch.Tensor | None = None, kv_cache: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend from x (beams, T, D) to the audio xa (1, A, D), with the result of the wrapped module."""
+        beams, count, width = x.shape
+        out, weights = self.inner(x.reshape(len(xa), -1, width), xa, mask, kv_cache)
+        return out.reshape(beams, count, width), weights
+
+
+def load_whisper_model(path: Path, size: WhisperSize, device: Device) -> LoadedWhisper:
+    """
+    Load a Whisper model.
+
+    Args:
+        path:   a checkpoint of openai-whisper (`torch.save`), or `model.safetensors` or `pytorch_model.bin`
+            of the same model from Hugging Face.
+        size:   size of the model; selects the attention heads for word timestamps.
+        device: device and precision. Half precision is used only for float16 on CUDA.
+
+    Raises:
+        ModelNotInstalled: the file does not exist.
+        WeightsInvalid: the file is damaged or not a Whisper model; the message names the wrong tensors.
+    """
+    tensors = _to_openai_names(read_tensors(path))
+    try:
+        dims = _model_dimensions(tensors)
+    except (KeyError, ValueError) as error:
+        raise WeightsInvalid(
+            f"The weight file {path} does not contain a Whisper model.", file=path.name
+        ) from error
+    net = Whisper(dims)
+    assign_weights(net, {key: value.float() for key, value in tensors.items()}, path)
+    heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model
+    net.set_alignment_heads(heads[size])
+    # word timing needs float64, which MPS lacks
+    torch_device = device.torch_device if device.torch_device.type != "mps" else torch.device("cpu")
+    for block in net.decoder.blocks:
+        setattr(block, "cross_attn", _BeamSharedCrossAttention(block.get_submodule("cross_attn")))  # noqa: B010  another type
+    uses_fp16 = torch_device.type == "cuda" and device.dtype == torch.float16
+    return LoadedWhisper((_convert_to_half(net) if uses_fp16 else net).to(torch_device).eval(), uses_fp16)
+
+
+def _convert_to_half(net: Whisper) -> Whisper:
+    """
+    Convert the weights that are used in float16 once; the library would convert each of them at every use.
+
+    Layer norms and positional embeddings stay float32: the library computes with them in float32.
+    """
+    for part in net.modules():
+        if isinstance(part, nn.Linear | nn.Conv1d | nn.Embedding):
+            part.half()
+    return net
+
+
+def _to_openai_names(tensors: Tensors) -> Tensors:
+    """Return tensors under openai-whisper's names, from either naming scheme."""
+    if "encoder.conv1.weight" in tensors:
+        return tensors
+    out: Tensors = {}
+    for key, value in tensors.items():
+        name = key.removeprefix("model.")
+        for hf_part, openai_part in _HF_TO_OPENAI.items():
+            name = name.replace(hf_part, openai_part)
+        if name != "proj_out.weight":  # a duplicate of the token embedding
+            out[name] = value
+    return out
+
+
+def _model_dimensions(tensors: Tensors) -> ModelDimensions:
+    width, mels = (int(n) for n in tensors["encoder.conv1.weight"].shape[:2])
+    heads = width // 64
+    sizes: dict[str, Any] = {
+        "n_mels": mels,
+        "n_audio_ctx": len(tensors["encoder.positional_embedding"]),
+        "n_audio_state": width,
+        "n_audio_head": heads,
+        "n_audio_layer": _layer_count(tensors, "encoder"),
+        "n_vocab": len(tensors["decoder.token_embedding.weight"]),
+        "n_text_ctx": len(tensors["decoder.positional_embedding"]),
+        "n_text_state": width,
+        "n_text_head": heads,
+        "n_text_layer": _layer_count(tensors, "decoder"),
+    }
+    return ModelDimensions(**sizes)
+
+
+def _layer_count(tensors: Tensors, side: str) -> int:
+    prefix = f"{side}.blocks."
+    return 1 + max(int(key.removeprefix(prefix).split(".")[0]) for key in tensors if key.startswith(prefix))

@@ -1,0 +1,162 @@
+"""
+Catalog of prepared avatars: one JSON note per avatar and tenant in the system's own store.
+
+Notes are for people; jobs find an avatar by its cache key and need no note. Imports no torch: the REST API
+uses this module.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.cache.artefacts import artefact_cache
+from tasks.errors import ObjectMissing
+from tasks.storage.object_store import read_small
+from tasks.storage.s3_store import home_store
+
+AVATAR_KIND = "avatar"
+NOTES_PREFIX: Final = "avatars/"
+"""Key prefix of the notes in the system's own store."""
+_NO_TENANT_FOLDER = "_"
+"""Folder of the notes without a tenant. It is not a valid tenant name."""
+
+
+class AvatarNote(BaseModel):
+    """The catalog entry of a prepared avatar."""
+
+    model_config = ConfigDict(frozen=True)
+
+    avatar: str = Field(description="Cache key: the same for the same video, engine and choice of face.")
+    engine: str
+    source: str = Field(description="Name of the source file.")
+    sha256: str = Field(description="SHA-256 of the source file.")
+    width: int
+    height: int
+    fps: str
+    frames: int
+    with_face: int = Field(description="Frames in which the face was found.")
+    is_still: bool
+    prepared_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def save_note(note: AvatarNote, tenant: str | None) -> None:
+    """
+    Store the note of an avatar, unless there is one for this tenant.
+
+    Args:
+        note:   the note.
+        tenant: owner of the note; None for no tenant.
+
+    Raises:
+        StorageError, DiskFull: the note could not be written.
+    """
+    key = _note_key(note.avatar, tenant)
+    if home_store().find(key) is not None:
+        return
+    home_store().put_bytes(key, note.model_dump_json().encode(), "application/json")
+
+
+def read_note(avatar: str, tenant: str | None) -> AvatarNote:
+    """
+    Return the note of an avatar.
+
+    Args:
+        avatar: cache key of the avatar.
+        tenant: the tenant whose notes are searched; None for all notes.
+
+    Raises:
+        ObjectMissing: there is no note that the tenant may see.
+    """
+    for key in _note_keys(avatar, tenant):
+        note = _load_note(key)
+        if note is not None:
+            return note
+    raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
+
+
+def has_note(avatar: str, tenant: str | None) -> bool:
+    """
+    Tell whether a note records that an avatar was prepared for a tenant.
+
+    Args:
+        avatar: cache key of the avatar.
+        tenant: owner of the note; None for no tenant.
+    """
+    return home_store().find(_note_key(avatar, tenant)) is not None
+
+
+def list_notes(tenant: str | None, after: str | None, limit: int) -> tuple[list[AvatarNote], str | None]:
+    """
+    Return one page of avatar notes, ordered by key in the store.
+
+    Args:
+        tenant: the tenant whose notes are listed; None for all notes.
+        after:  cursor that the previous page returned; None for the first page.
+        limit:  maximum number of notes.
+
+    Returns:
+        The notes, and the cursor of the next page; None on the last page.
+    """
+    prefix = NOTES_PREFIX if tenant is None else f"{NOTES_PREFIX}{tenant}/"
+    keys = (info.key for info in home_store().list(prefix))
+    keys_and_next = list(islice((key for key in keys if after is None or key > after), limit + 1))
+    page = keys_and_next[:limit]
+    notes = [note for key in page if (note := _load_note(key)) is not None]
+    return notes, page[-1] if len(keys_and_next) > limit else None
+
+
+def is_cached(avatar: str) -> bool:
+    """Tell whether an avatar is still in the cache. If not, the next job that needs it prepares it again."""
+    return artefact_cache().exists(AVATAR_KIND, avatar)
+
+
+def delete_avatar(avatar: str, tenant: str | None) -> bool:
+    """
+    Delete a tenant's note of an avatar, and the prepared avatar if no other tenant has a note of it.
+
+    Args:
+        avatar: cache key of the avatar.
+        tenant: owner of the note; None deletes the notes of all tenants.
+
+    Returns:
+        False if a job on this machine uses the avatar: its note is kept, so delete it again later.
+
+    Raises:
+        ObjectMissing: there is no note that the tenant may see.
+    """
+    own_keys = _note_keys(avatar, tenant)
+    if not own_keys:
+        raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
+    other_keys = set(_note_keys(avatar, None)) - set(own_keys)
+    if not other_keys and not artefact_cache().delete(AVATAR_KIND, avatar):
+        return False
+    for key in own_keys:
+        home_store().delete(key)
+    return True
+
+
+def _note_keys(avatar: str, tenant: str | None) -> list[str]:
+    if tenant is not None:
+        key = _note_key(avatar, tenant)
+        return [key] if home_store().find(key) is not None else []
+    return list(_note_keys_of_all_tenants(avatar))
+
+
+def _note_keys_of_all_tenants(avatar: str) -> Iterator[str]:
+    return (info.key for info in home_store().list(NOTES_PREFIX) if info.key.endswith(f"/{avatar}.json"))
+
+
+def _note_key(avatar: str, tenant: str | None) -> str:
+    return f"{NOTES_PREFIX}{tenant or _NO_TENANT_FOLDER}/{avatar}.json"
+
+
+def _load_note(key: str) -> AvatarNote | None:
+    """Return a note, or None if it was deleted in the meantime or is not a valid note."""
+    try:
+        return AvatarNote.model_validate(json.loads(read_small(home_store(), key)))
+    except (ObjectMissing, ValueError):
+        return None

@@ -1,0 +1,158 @@
+"""Voices of text to speech: choice of engine and voice, pinned weights, and the loaded CSM model."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.model_registry.pins import PinnedModel, digest_of
+from musetalk_core.speech.tts.starter_voice import VOICE_NAME as STARTER_VOICE
+from tasks.models.engines import runtime_config
+from tasks.models.install import open_local_models, pin
+
+if TYPE_CHECKING:
+    from musetalk_core.speech.tts.csm.model import Csm
+
+VoiceEngine = Literal["csm", "starter"]
+VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
+
+_CSM, RECORDINGS, STARTER = "csm-1b", "csm-voices", "hibari"
+_STARTER_MAX_CHARS = 300
+"""Characters: the starter voice's memory grows with a sentence's length."""
+
+
+class VoiceSpec(BaseModel, frozen=True):
+    """A fully resolved voice: engine, name, parameters and pinned weights. Passed between tasks."""
+
+    engine: VoiceEngine
+    name: VoiceName = "random"
+    temperature: float = 0.9
+    topk: int = 50
+    longest_ms: int = 10_000
+    context_sentences: int = 0
+    speed: float = 1.0
+    seed: int = 0
+    weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
+    """The pinned models, see `pin_voice`."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Tell whether the voice is one of the model's recordings."""
+        return self.name in {"conversational_a", "conversational_b"}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the registry names of the models of the voice."""
+        if self.engine == "starter":
+            return (STARTER,)
+        return (_CSM, RECORDINGS) if self.is_recorded else (_CSM,)
+
+    @property
+    def display_name(self) -> str:
+        """Return the name of the voice for people."""
+        return STARTER_VOICE if self.engine == "starter" else self.name
+
+    @property
+    def max_text_chars(self) -> int:
+        """Return the maximum number of characters in one piece of text."""
+        if self.engine == "starter":
+            return _STARTER_MAX_CHARS
+        from musetalk_core.speech.tts.csm.retries import max_text_chars
+
+        return max_text_chars(self.longest_ms / 1000)
+
+    def pinned_model(self, name: str) -> PinnedModel:
+        """
+        Return one of the pinned models; pin the installed one if the job has pinned none.
+
+        Raises:
+            ModelNotInstalled, WeightsInvalid: the model is not pinned and cannot be pinned.
+        """
+        return next((model for model in self.weights if model.name == name), None) or pin(name)[0]
+
+    def cache_fingerprint(self) -> dict[str, Any]:
+        """Return everything but the prompt that decides how a sentence sounds, for cache keys."""
+        common: dict[str, Any] = {"core": CORE_VERSION, "engine": self.engine, "seed": self.seed}
+        if self.engine == "starter":
+            return common | {"voice": STARTER_VOICE, "speed": self.speed}
+        from musetalk_core.speech.tts.csm.model import choose_csm_device
+        from musetalk_core.speech.tts.csm.retries import GENERATION_VERSION
+
+        return common | {
+            "weights": digest_of([self.pinned_model(_CSM)]),
+            "device": choose_csm_device(runtime_config()).name,
+            "reading": GENERATION_VERSION,
+            "temperature": self.temperature,
+            "topk": self.topk,
+            "longest_ms": self.longest_ms,
+        }
+
+
+def choose_voice(
+    requested: Literal["auto"] | VoiceEngine, spec: dict[str, Any]
+) -> tuple[VoiceSpec, list[str]]:
+    """
+    Choose the engine and voice of a job.
+
+    Args:
+        requested: engine that the job names; `auto` is csm if it is installed, else the starter voice.
+        spec:      the other fields of a `VoiceSpec`.
+
+    Returns:
+        The voice, and notes on options of the job that have no effect on it.
+
+    Raises:
+        ModelNotInstalled: csm is required, and its weights or packages are missing.
+        InputError: the starter engine cannot do what the job requests.
+    """
+    can_run = find_spec("torch") is not None and find_spec("transformers") is not None
+    installed = can_run and not open_local_models().status(_CSM).missing
+    engine: VoiceEngine = ("csm" if installed else "starter") if requested == "auto" else requested
+    voice = VoiceSpec(engine=engine, **spec)
+    if voice.engine == "starter":
+        return voice, _starter_notes(voice, requested)
+    if not can_run:
+        raise ModelNotInstalled("The engine csm requires the packages of the extra neural.", model=_CSM)
+    open_local_models().find(_CSM)
+    if voice.is_recorded:
+        open_local_models().find(RECORDINGS)
+    notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
+    return voice, notes
+
+
+def _starter_notes(voice: VoiceSpec, requested: str) -> list[str]:
+    if voice.name == "clone":
+        if requested == "auto":
+            open_local_models().find(
+                _CSM
+            )  # raises an error that names what is missing and the command to install it
+        raise InputError("The starter engine has a single voice and cannot clone voices. Use engine csm.")
+    if voice.name == "random":
+        return []
+    return [
+        f"voice {voice.name} needs the engine csm (musetalk weights pull csm); the starter voice was used"
+    ]
+
+
+def pin_voice(spec: VoiceSpec) -> VoiceSpec:
+    """
+    Pin the current weights of a voice for the rest of the job.
+
+    Raises:
+        ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
+    """
+    return spec.model_copy(update={"weights": pin(*spec.models)})
+
+
+def load_csm_voice(spec: VoiceSpec) -> "Csm":
+    """
+    Return the CSM model of this process, loaded with the pinned weights of a voice.
+
+    Raises:
+        ModelChanged: the files are no longer the pinned ones.
+    """
+    from musetalk_core.speech.tts.csm.model import load_csm
+
+    return load_csm(runtime_config(), spec.pinned_model(_CSM))

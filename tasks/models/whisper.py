@@ -1,0 +1,131 @@
+"""Whisper and voice activity models of this process: choice of the model, its checkpoint, and loading."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musetalk_core.errors import WeightsInvalid
+from musetalk_core.model_registry.pins import PinnedModel
+from musetalk_core.model_registry.registry import get_model
+from musetalk_core.transcription.model_choice import IfMissing, ModelChoice, WhisperSize, choose, is_english
+from musetalk_core.transcription.transcript import WhisperTask
+from tasks.cache.artefacts import artefact_cache
+from tasks.cache.content_keys import content_key
+from tasks.models.install import open_local_models
+
+if TYPE_CHECKING:
+    from musetalk_core.transcription.whisper_model import LoadedWhisper
+
+VOICE_ACTIVITY_MODEL = "silero-vad"
+_CONVERTED_KIND = "whisper"
+
+
+def choose_whisper(
+    requested: WhisperSize | None, task: WhisperTask, language: str, if_missing: IfMissing
+) -> ModelChoice:
+    """
+    Choose a Whisper model among the installed ones.
+
+    Args:
+        requested:  size that the job names; None for the default.
+        task:       transcribe or translate.
+        language:   language of the speech; empty to detect it.
+        if_missing: what to do if the model of that size is not installed.
+
+    Raises:
+        ModelNotInstalled: no installed model fits.
+    """
+    return choose(requested, task, language, open_local_models().installed_models(), if_missing)
+
+
+def load_whisper(choice: ModelChoice, pinned: PinnedModel) -> "LoadedWhisper":
+    """
+    Return a loaded Whisper model. It stays in the model cache until memory is needed or it has been idle.
+
+    Args:
+        choice: the model.
+        pinned: its pinned files.
+
+    Raises:
+        ModelNotInstalled: a file is missing.
+        ModelChanged: the files are no longer the pinned ones.
+        WeightsInvalid: a file does not match the model registry.
+        InputError: the machine lacks the device that the settings name.
+    """
+    from musetalk_core.runtime.device import choose_device
+    from musetalk_core.runtime.model_cache import get_loaded_model
+    from musetalk_core.transcription.whisper_model import load_whisper_model
+    from tasks.models.engines import runtime_config
+
+    config = runtime_config()
+    device = choose_device(config.device, config.precision)
+
+    def load(files: dict[str, Path]) -> "LoadedWhisper":
+        _require_published_hashes(pinned)
+        return load_whisper_model(_checkpoint_path(files, pinned), choice.size, device)
+
+    return get_loaded_model(config, pinned, ("transcribes", choice.size, device.name), load)
+
+
+def _checkpoint_path(files: dict[str, Path], pinned: PinnedModel) -> Path:
+    """Return a model's checkpoint; files in the CTranslate2 format are converted once per machine."""
+    if "weights" in files:
+        return files["weights"]
+    parts = [files[role] for role in sorted(files)]
+
+    def make(folder: Path) -> None:
+        from musetalk_core.transcription.ctranslate2_import import convert_to_openai
+
+        open_local_models().load(pinned, lambda _: convert_to_openai(parts, folder / "checkpoint.pt"))
+
+    key = content_key(kind=_CONVERTED_KIND, layout=1, packed=pinned.digest)
+    return (
+        artefact_cache().path(artefact_cache().get_or_create(_CONVERTED_KIND, key, make, shared=False))
+        / "checkpoint.pt"
+    )
+
+
+def _require_published_hashes(pinned: PinnedModel) -> None:
+    """Raise WeightsInvalid unless the hashes of a model's files equal the published ones."""
+    files = {file.path: file for files in get_model(pinned.name).file_sets for file in files}
+    for pinned_file in pinned.files:
+        if not files[pinned_file.path].matches_sha256(pinned_file.sha256):
+            raise WeightsInvalid(
+                f"{pinned_file.path} has the SHA-256 {pinned_file.sha256} instead of {files[pinned_file.path].sha256}: it is"
+                f" damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
+                file=pinned_file.path,
+            )
+
+
+def load_voice_activity(pinned: PinnedModel) -> Any:
+    """
+    Return the loaded network for voice activity detection.
+
+    Args:
+        pinned: its pinned file.
+
+    Raises:
+        ModelNotInstalled: its package is missing.
+        ModelChanged: the file is no longer the pinned one.
+        WeightsInvalid: the file is damaged.
+    """
+    from musetalk_core.runtime.model_cache import get_loaded_model
+    from musetalk_core.transcription.vad import load_vad
+    from tasks.models.engines import runtime_config
+
+    return get_loaded_model(runtime_config(), pinned, (), lambda files: load_vad(files["weights"]))
+
+
+def language_code(text: str) -> str | None:
+    """
+    Return the code of a language, given as a code or an English name; None for the empty string.
+
+    English is recognized without importing the Whisper library.
+
+    Raises:
+        InputError: Whisper does not support the language.
+    """
+    if is_english(text):
+        return "en" if text.strip() else None
+    from musetalk_core.transcription.decoding import language_code as known
+
+    return known(text)

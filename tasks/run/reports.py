@@ -1,0 +1,220 @@
+"""
+Reports of a flow run as Prefect artifacts: progress, timings, result and error.
+
+Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, the
+return value of the flow) or `error` (JSON: code, message, retryable, details). The REST API reads these and
+nothing else.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from uuid import UUID
+
+from prefect.artifacts import (
+    Artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from musetalk_core.engine_protocol import RenderStats
+from musetalk_core.errors import RenderError
+from tasks.run.cancellation import Cancelled, raise_if_cancelled
+from tasks.run.event_names import NOTIFY_PROGRESS_TAG
+from tasks.run.progress_event import emit_progress
+from tasks.settings import get_settings
+
+Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
+
+_PHASE_SHARES: dict[str, tuple[float, float]] = {
+    # start and end of each phase in percent; render and encode overlap and share one range
+    "fetch": (0, 5),
+    "speak": (5, 30),  # a speech job gives it a larger range
+    "features": (5, 5),  # concurrent with prepare, which is longer and shows the progress of both
+    "prepare": (5, 40),
+    "render": (40, 92),
+    "encode": (40, 92),
+    "join": (92, 96),
+    "upload": (96, 99),
+}
+_PROGRESS_INTERVAL_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """Progress, timings and render statistics of one flow run in this process."""
+
+    artifact: UUID | None = None
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    percent: float = 0.0
+    rendering: RenderStats | None = None
+    shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _PHASE_SHARES)
+    is_closed: bool = False
+    """The run has ended: a step that still works in another thread should stop."""
+    should_notify: bool = False
+    """Whether the run emits progress events for webhooks."""
+    _notification_count: int = 0
+    _notified_at: float = field(default_factory=time.monotonic)
+    _updated_at: float = 0.0
+    _updated_phase: Phase | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_time(self, phase: Phase, seconds: float) -> None:
+        """Add running time in seconds to a phase."""
+        with self._lock:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def add_render_stats(self, counts: RenderStats) -> None:
+        """Add the statistics of a rendered chunk: batch size, out-of-memory retries, fp32 retries."""
+        with self._lock:
+            previous = self.rendering or RenderStats()
+            self.rendering = replace(
+                counts,
+                out_of_memory=previous.out_of_memory + counts.out_of_memory,
+                fp32_retries=previous.fp32_retries + counts.fp32_retries,
+            )
+
+    def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
+        """
+        Update the progress: it never decreases, and is sent at most once a second unless `force` is set.
+
+        Every long loop calls this method, so it also checks for cancellation.
+
+        Raises:
+            Cancelled: the job was canceled.
+        """
+        raise_if_cancelled()
+        low, high = self.shares[phase]
+        with self._lock:
+            self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
+            now = time.monotonic()
+            force = force or phase != self._updated_phase  # show a new phase at once: it may take long
+            if self.artifact is None or (not force and now - self._updated_at < _PROGRESS_INTERVAL_S):
+                return
+            self._updated_at, self._updated_phase = now, phase
+            percent, artifact = self.percent, self.artifact
+            notification = self._next_notification(now)
+        text = json.dumps({"phase": phase, "done": done, "total": total})
+        _update_progress(artifact, percent, text)
+        if notification:
+            emit_progress(notification)
+
+    def _next_notification(self, now: float) -> int:
+        """Return the number of the progress event that is due, 0 if none is; the caller holds the lock."""
+        if not self.should_notify or now - self._notified_at < get_settings().webhook.progress_every_s:
+            return 0
+        self._notified_at, self._notification_count = now, self._notification_count + 1
+        return self._notification_count
+
+
+def _update_progress(artifact: UUID, percent: float, text: str) -> None:
+    try:
+        # no retries: rendering must not wait for an unavailable server
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
+    except Exception as error:
+        _log.warning("progress was not recorded: %s", error)
+
+
+_reports: dict[str, Report] = {}
+_null_report = Report()
+
+
+def current_report() -> Report:
+    """Return the report of the current flow run; outside of a run, a report that sends nothing."""
+    run = flow_run.id
+    return _reports.get(str(run), _null_report) if run else _null_report
+
+
+@contextmanager
+def phase(name: Phase, total: int = 1, *, concurrent: bool = False) -> Generator[Report]:
+    """
+    Measure the time of the `with` block as one phase of the current run.
+
+    Args:
+        name:       the phase.
+        total:      number of items in the phase, for progress.
+        concurrent: the phase runs concurrently with an earlier phase, whose progress is shown.
+    """
+    report, start = current_report(), time.monotonic()
+    if not concurrent:
+        report.advance(name, 0, total)
+    try:
+        yield report
+    finally:
+        report.add_time(name, time.monotonic() - start)
+
+
+@contextmanager
+def open_report(**shares: tuple[float, float]) -> Generator[Report]:
+    """
+    Open the report of a flow run. A RenderError in the `with` block becomes the `error` artifact.
+
+    Args:
+        shares: start and end of phases in percent, where this job type differs from the default.
+    """
+    report, run = Report(shares=_PHASE_SHARES | shares), str(flow_run.id)
+    _reports[run] = report
+    report.artifact = _start_progress()
+    report.should_notify = NOTIFY_PROGRESS_TAG in flow_run.tags
+    try:
+        yield report
+    except Cancelled:
+        raise
+    except RenderError as error:
+        _create_artifact("error", _error_details(error))
+        raise
+    finally:
+        report.is_closed = True
+        _write_timings(report)
+        _reports.pop(run, None)
+
+
+def finish_report(report: Report, result: dict[str, Any]) -> None:
+    """Write the `result` artifact and then 100 percent progress: a finished job must have its result."""
+    _create_artifact("result", result)
+    report.percent = 100.0
+    if report.artifact is not None:
+        _update_progress(report.artifact, 100.0, json.dumps({"phase": "upload", "done": 1, "total": 1}))
+
+
+def _start_progress() -> UUID:
+    text = json.dumps({"phase": "fetch", "done": 0, "total": 1})
+    artifact_id: Any = create_progress_artifact(progress=0.0, key="progress", description=text)
+    return artifact_id
+
+
+def write_artifact(key: str, data: dict[str, Any], description: str) -> None:
+    """
+    Create a JSON artifact of the current run.
+
+    Args:
+        key:         key of the artifact.
+        data:        JSON, for programs.
+        description: Markdown, for people.
+    """
+    _create_artifact(key, data, description)
+
+
+def _create_artifact(key: str, data: dict[str, Any], description: str | None = None) -> None:
+    artifact: Any = Artifact(type="json", key=key, data=data, description=description)  # pyright: ignore[reportArgumentType]  dict is JSON
+    artifact.create()
+
+
+def _write_timings(report: Report) -> None:
+    rows = [{"phase": name, "seconds": round(s, 3)} for name, s in report.seconds.items()]
+    create_table_artifact(key="timings", table=rows, description="Running time per phase")
+
+
+def _error_details(error: RenderError) -> dict[str, Any]:
+    details = {name: str(value) for name, value in error.details.items()}
+    return {"code": error.code, "message": str(error), "retryable": error.retryable, "details": details}

@@ -1,0 +1,102 @@
+"""Prefect tasks that add captions (SubRip or WebVTT) to a video: burned in, or as a subtitle track."""
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.media.output import captions as media
+from musetalk_core.media.probe import probe
+from tasks.cache.artefacts import artefact_cache
+from tasks.cache.content_keys import content_key
+from tasks.inputs import job_outputs
+from tasks.inputs.sources import fetch_source, source_path
+from tasks.refs import Artefact, SourceFile
+from tasks.run.media_limits import media_limits
+from tasks.run.reports import phase
+from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
+from tasks.settings import get_settings
+
+CAPTIONED_KIND = "captioned"
+CAPTIONED_FILE = "video.mp4"
+
+
+class CaptionStyle(BaseModel):
+    """How captions are shown: burned into the picture or as a track, their size and side, and the CRF."""
+
+    model_config = ConfigDict(frozen=True)
+
+    how: Literal["burned", "track"]
+    size: float
+    side: Literal["bottom", "top"]
+    crf: int
+
+
+class FetchedCaptions(BaseModel):
+    """A captions file that was fetched and parsed; `lines` is its number of captions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: SourceFile
+    lines: int
+
+
+@task(**NOT_CACHED, **RETRY_IO)
+def fetch_captions(uri: str) -> FetchedCaptions:
+    """
+    Fetch and parse a captions file.
+
+    Raises:
+        InputError: the file is missing, or is neither SubRip nor WebVTT.
+    """
+    with phase("fetch"):
+        source = fetch_source(job_outputs.resolve_input(uri).location, kind="text")
+        return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
+
+
+def captioned_key(video: SourceFile, captions: SourceFile, style: CaptionStyle) -> str:
+    """Return the cache key of a captioned video."""
+    style_parts = style.model_dump() if style.how == "burned" else {"how": style.how}
+    return content_key(
+        kind=CAPTIONED_KIND, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **style_parts
+    )
+
+
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def put_captions(key: str, video: SourceFile, captions: SourceFile, look: CaptionStyle) -> Artefact:
+    """
+    Add captions to a video and store it as `video.mp4` in the cache entry.
+
+    Args:
+        key:      `captioned_key` of the other arguments.
+        video:    the fetched video.
+        captions: the fetched captions.
+        look:     how to show them.
+
+    Raises:
+        InputError:  the file has no video stream.
+        EncodeError: the video could not be written.
+    """
+
+    def make(folder: Path) -> None:
+        caption_lines, source = media.read_captions(source_path(captions)), source_path(video)
+        info, ffmpeg = probe(source, media_limits()), get_settings().media.ffmpeg
+        target = folder / CAPTIONED_FILE
+        if look.how == "track":
+            media.add_caption_track(source, info, caption_lines, target, ffmpeg=ffmpeg)
+        else:
+            media.burn_captions(
+                source,
+                info,
+                caption_lines,
+                target,
+                size=look.size,
+                side=look.side,
+                crf=look.crf,
+                ffmpeg=ffmpeg,
+            )
+
+    with phase("encode"):
+        return artefact_cache().get_or_create(CAPTIONED_KIND, key, make)

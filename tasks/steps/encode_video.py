@@ -1,0 +1,148 @@
+"""Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
+
+from contextlib import closing
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from prefect import task
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.compositing.mask_cache import MaskCache
+from musetalk_core.errors import EncodeError
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.media.output.mux import encode_audio_track as write_sound
+from musetalk_core.media.output.mux import join_chunks as join_files
+from musetalk_core.media.output.video_encoder import VideoEncoder
+from musetalk_core.rendering.compose import compose
+from tasks.cache.artefacts import artefact_cache
+from tasks.cache.content_keys import content_key
+from tasks.inputs.sources import source_path
+from tasks.models.engines import EngineSpec, get_engine
+from tasks.refs import Artefact, SourceFile
+from tasks.run.reports import phase
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
+from tasks.settings import get_settings
+from tasks.steps.render_chunk import CROPS_KIND, ChunkRef, RenderJob
+
+CLIP_KIND, SOUND_KIND, VIDEO_KIND = "clip", "sound", "video"
+CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
+
+
+def clip_key(crops: str, render_job: RenderJob) -> str:
+    """Return the cache key of an encoded chunk: its crops and the encoding parameters."""
+    return content_key(
+        kind=CLIP_KIND,
+        core=CORE_VERSION,
+        crops=crops,
+        blended_by=get_engine(render_job.engine).cache_fingerprint("blend"),
+        crf=render_job.crf,
+        preset=render_job.preset,
+        idle=render_job.idle_seed,
+    )
+
+
+def video_key(clips: list[str], audio: SourceFile) -> str:
+    """Return the cache key of a finished video: its encoded chunks and its audio."""
+    return content_key(kind=VIDEO_KIND, core=CORE_VERSION, clips=clips, audio=audio.sha256)
+
+
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
+    """
+    Paste the crops of one chunk into the frames and encode them as `clip.mp4`; then delete the crops.
+
+    Args:
+        key:   `clip_key` of the other arguments.
+        talk:  the render job.
+        chunk: the chunk.
+        crops: the cache entry from `render_chunk`; None if the encoded chunk is known to exist.
+    """
+    with phase("encode", talk.features.frames):
+
+        def make(folder: Path) -> None:
+            if crops is None:
+                raise EncodeError(f"chunk {chunk.number} was removed from the cache while it was in use")
+            _encode_frames(talk, chunk, artefact_cache().path(crops), folder / CLIP_FILE)
+
+        artefact = artefact_cache().get_or_create(CLIP_KIND, key, make)
+    if crops is not None:
+        artefact_cache().delete(CROPS_KIND, crops.key)
+    return artefact
+
+
+def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: Path) -> None:
+    settings, scene = get_settings(), render_job.open_scene()
+    pictures = compose(
+        scene,
+        get_engine(render_job.engine),
+        CropReader.open(crops),
+        chunk.to_chunk(),
+        render_job.idle_seed,
+        _mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
+    )
+    manifest = scene.avatar.manifest
+    with (
+        VideoEncoder(
+            target,
+            manifest.width,
+            manifest.height,
+            scene.rate,
+            crf=render_job.crf,
+            preset=render_job.preset,
+            ffmpeg=settings.media.ffmpeg,
+        ) as encoder,
+        closing(pictures),
+    ):
+        for picture in pictures:
+            encoder.write(picture)
+
+
+@lru_cache(maxsize=2)
+def _mask_cache(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
+    """Return the mask cache of an avatar, shared by all its chunks. The inode detects a replaced folder."""
+    del avatar, inode, spec
+    return MaskCache()
+
+
+def sound_key(audio: SourceFile) -> str:
+    """Return the cache key of an encoded audio track."""
+    return content_key(kind=SOUND_KIND, core=CORE_VERSION, audio=audio.sha256)
+
+
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def encode_sound(key: str, audio: SourceFile) -> Artefact:
+    """
+    Encode the audio as `sound.m4a`, concurrently with rendering. Videos with the same audio share it.
+
+    Args:
+        key:   `sound_key` of the other arguments.
+        audio: the fetched audio.
+    """
+    with phase("encode", concurrent=True):
+
+        def make(folder: Path) -> None:
+            write_sound(source_path(audio), folder / SOUND_FILE, ffmpeg=get_settings().media.ffmpeg)
+
+        return artefact_cache().get_or_create(SOUND_KIND, key, make)
+
+
+@task(**CACHED_BY_CONTENT, **RETRY_IO)
+def join(key: str, talk: RenderJob, clips: list[Artefact], sound: Artefact) -> Artefact:
+    """
+    Concatenate the encoded chunks and add the audio, without re-encoding, as `video.mp4`.
+
+    Args:
+        key:   `video_key` of the other arguments.
+        talk:  the render job.
+        clips: cache entries of the encoded chunks, in order; may be empty if the video is known to exist.
+        sound: cache entry from `encode_sound`.
+    """
+    with phase("join"):
+
+        def make(folder: Path) -> None:
+            files = [artefact_cache().file(clip, CLIP_FILE) for clip in clips]
+            track = artefact_cache().file(sound, SOUND_FILE)
+            join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate))
+
+        return artefact_cache().get_or_create(VIDEO_KIND, key, make)

@@ -1,0 +1,121 @@
+"""Prefect task that renders the face crops of a video with an engine, one chunk at a time."""
+
+import os
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from musetalk_core import CORE_VERSION
+from musetalk_core.avatar import archive
+from musetalk_core.formats.float_rows import Float32RowFile
+from musetalk_core.rendering.chunking import Chunk
+from musetalk_core.rendering.render_chunk import NoFacePolicy, Scene
+from musetalk_core.rendering.render_chunk import render_chunk as render
+from tasks.cache.artefacts import artefact_cache
+from tasks.cache.content_keys import content_key
+from tasks.inputs.sources import source_path
+from tasks.models.engines import EngineSpec, get_engine
+from tasks.refs import Artefact, SourceFile
+from tasks.run.reports import phase
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.settings import get_settings
+from tasks.steps.prepare_avatar import PreparedAvatar
+from tasks.steps.speech_features import SpeechFeatures
+
+CROPS_KIND = "crops"
+
+
+class RenderJob(BaseModel):
+    """The parameters that all chunks of one lip-sync job share."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: SourceFile
+    avatar: PreparedAvatar
+    features: SpeechFeatures
+    engine: EngineSpec
+    rate: str
+    no_face: NoFacePolicy
+    idle_seed: int | None = None
+    crf: int
+    preset: str
+
+    def open_scene(self) -> Scene:
+        """Open the avatar and the source, for rendering."""
+        folder = artefact_cache().path(self.avatar.artefact)
+        prepared = _load_avatar(folder, folder.stat().st_ino)
+        return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
+
+
+@lru_cache(maxsize=2)
+def _load_avatar(folder: Path, inode: int) -> archive.Avatar:
+    """Load an avatar once for all its chunks. The inode differs if the avatar was prepared again."""
+    del inode
+    return archive.load_avatar(folder)
+
+
+class ChunkRef(BaseModel):
+    """A chunk as JSON: its number, and its frames from `start` up to but not including `stop`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    start: int
+    stop: int
+
+    def to_chunk(self) -> Chunk:
+        """Return the chunk as the core's type."""
+        return Chunk(self.number, self.start, self.stop)
+
+
+def crops_key(render_job: RenderJob, chunk: Chunk) -> str:
+    """Return the cache key of rendered crops: avatar, speech features, engine, rate and frame range."""
+    return content_key(
+        kind=CROPS_KIND,
+        core=CORE_VERSION,
+        avatar=render_job.avatar.artefact.key,
+        features=render_job.features.artefact.key,
+        made_by=get_engine(render_job.engine).cache_fingerprint("crops"),
+        rate=render_job.rate,
+        no_face=render_job.no_face,
+        start=chunk.start,
+        stop=chunk.stop,
+    )
+
+
+def _default_threads() -> int:
+    """Return half of the cores, 1 to 4: the previous chunk is encoded meanwhile, and the GIL limits gains."""
+    return min(4, max(1, (os.cpu_count() or 1) // 2))
+
+
+@task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
+    """
+    Render the face crops of one chunk into a cache entry.
+
+    Args:
+        key:   `crops_key` of the other arguments.
+        talk:  the render job.
+        chunk: the chunk.
+    """
+    total = talk.features.frames
+    with phase("render", total) as report:
+
+        def make(folder: Path) -> None:
+            renderer = get_engine(talk.engine)
+            counts_before = renderer.render_stats
+            render(
+                talk.open_scene(),
+                renderer,
+                Float32RowFile.open(artefact_cache().path(talk.features.artefact)),
+                chunk.to_chunk(),
+                folder,
+                threads=get_settings().render.threads or _default_threads(),
+                on_frames=lambda done: report.advance("render", chunk.start + done, total),
+            )
+            report.add_render_stats(renderer.render_stats.since(counts_before))
+
+        return artefact_cache().get_or_create(CROPS_KIND, key, make, shared=False)

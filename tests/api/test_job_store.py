@@ -1,0 +1,293 @@
+"""The door to Prefect, on a real server without workers: a test moves runs on by their states."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import LogCreate, WorkPoolCreate
+from prefect.states import Cancelled, Completed, Failed, Pending, Running, Scheduled
+from prefect.testing.utilities import prefect_test_harness
+
+from api.errors import Problem
+from api.jobs.model import FINAL, Terms, Wanted, wait_until_final
+from api.orchestrator.job_store import PrefectRuns
+from flows.registry import INTERNAL, JOB_TYPES
+from flows.schemas.control import ABORTED, ENDED_AS, PRIORITIES, Control, Notify
+
+SPEECH = JOB_TYPES["speech"]
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    """A server on which every flow has its deployment."""
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        for pool in ("gpu", "light"):
+            client.create_work_pool(WorkPoolCreate(name=pool, type="warm-process"))
+            for queue in PRIORITIES:
+                client.create_work_queue(name=queue, work_pool_name=pool)
+        for job_type in [*JOB_TYPES.values(), *INTERNAL.values()]:
+            flow = client.create_flow_from_name(job_type.name)
+            client.create_deployment(flow_id=flow, name=job_type.pool, work_pool_name=job_type.pool)
+        yield client
+
+
+@pytest.fixture
+def on_prefect(deployed):
+    """A function that lets a coroutine speak with the job system."""
+
+    def act(story):
+        async def scene():
+            runs = PrefectRuns()
+            try:
+                return await story(runs)
+            finally:
+                await runs.close()
+
+        return asyncio.run(scene())
+
+    return act
+
+
+def speech(text="Hello."):
+    return SPEECH.job(text=text)
+
+
+def move(client, run, *states):
+    for state in states:
+        client.set_flow_run_state(run.id, state, force=True)
+
+
+def test_a_job_comes_back_as_it_was_asked_for(on_prefect):
+    terms = Terms(
+        control=Control(priority="high", max_time=90), tags=("b", "a"), metadata={"order": "17", "x.y": "z"}
+    )
+
+    async def story(runs):
+        made = await runs.create(SPEECH, speech(), terms)
+        return made, await runs.read(made.id)
+
+    made, read = on_prefect(story)
+    assert (read.type, read.status, read.tags) == ("speech", "queued", ("a", "b"))
+    assert (read.metadata, read.control) == (terms.metadata, terms.control)
+    assert read.job == {"text": "Hello."} and not made.replayed
+    assert made.metadata == terms.metadata and made.tags == read.tags
+
+
+def test_fifty_requests_with_one_key_make_one_job(on_prefect):
+    """Two API processes, as far as Prefect can tell: nothing but the server joins them."""
+
+    async def story(runs):
+        other = PrefectRuns()
+        try:
+            doors = [runs, other] * 25
+            made = await asyncio.gather(*(d.create(SPEECH, speech(), Terms(key="one key")) for d in doors))
+            with pytest.raises(Problem) as refused:
+                await other.create(SPEECH, speech("Another text."), Terms(key="one key"))
+            return made, refused.value.code
+        finally:
+            await other.close()
+
+    made, code = on_prefect(story)
+    assert len({run.id for run in made}) == 1 and code == "idempotency_mismatch"
+    assert sum(not run.replayed for run in made) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        ((Pending(),), "queued"),
+        ((Running(),), "running"),
+        ((Running(), Completed()), "succeeded"),
+        ((Running(), Failed()), "failed"),
+        ((Cancelled(),), "canceled"),
+        ((Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1)),), "scheduled"),
+    ],
+)
+def test_states_are_read(on_prefect, deployed, states, status):
+    async def story(runs):
+        run = await runs.create(SPEECH, speech())
+        await asyncio.to_thread(move, deployed, run, *states)
+        return await runs.read(run.id)
+
+    assert on_prefect(story).status == status
+
+
+def test_who_waits_hears_of_the_end_at_once(on_prefect, deployed):
+    async def story(runs):
+        run = await runs.create(SPEECH, speech())
+        await runs.read(run.id)
+        await asyncio.sleep(1.0)  # the stream of events is there
+        waiting = asyncio.create_task(wait_until_final(runs, run.id, 20))
+        await asyncio.to_thread(move, deployed, run, Running(), Completed())
+        ended = time.monotonic()
+        return (await waiting).status, time.monotonic() - ended
+
+    status, late_s = on_prefect(story)
+    assert status == "succeeded" and late_s < 1.5
+
+
+def test_a_job_is_cancelled_once(on_prefect):
+    async def story(runs):
+        run = await runs.create(SPEECH, speech())
+        return await runs.cancel(run.id, "timed_out"), await runs.cancel(run.id)
+
+    first, second = on_prefect(story)
+    assert first.status == second.status == "canceled" and second.ended_as == "timed_out"
+
+
+def test_lists_are_walked_whole_while_jobs_are_made(on_prefect, deployed):
+    async def story(runs):
+        old = [await runs.create(SPEECH, speech(), Terms(tags=("walk", f"n{n % 2}"))) for n in range(11)]
+        seen, cursor = [], None
+        while True:
+            page = await runs.find(Wanted(tags=("walk",), limit=3, cursor=cursor))
+            seen += [run.id for run in page.runs]
+            await runs.create(SPEECH, speech(), Terms(tags=("walk",)))  # newer: in no later page
+            if (cursor := page.next) is None:
+                return [run.id for run in old], seen
+
+    old, seen = on_prefect(story)
+    assert seen == list(reversed(old))
+
+
+def test_lists_tell_what_prefect_calls_the_same(on_prefect, deployed):
+    async def story(runs):
+        made = [await runs.create(SPEECH, speech(), Terms(tags=("told",))) for _ in range(6)]
+        canceled, aborted, failed = made[:3]
+        deployed.update_flow_run_labels(aborted.id, {ENDED_AS: ABORTED})
+        for run, state in ((canceled, Cancelled()), (aborted, Cancelled()), (failed, Failed())):
+            await asyncio.to_thread(move, deployed, run, state)
+
+        async def found(*statuses, **more):
+            page = await runs.find(Wanted(statuses=frozenset(statuses), tags=("told",), **more))
+            return [run.id for run in page.runs]
+
+        return made, {
+            "aborted": await found("aborted", limit=1),
+            "canceled": await found("canceled"),
+            "ended": await found(*FINAL),
+            "queued": await found("queued"),
+            "other type": await found(types=frozenset({"lip_sync"})),
+            "before": await found(created_before=made[0].created - timedelta(seconds=1)),
+            "after": await found(created_after=made[0].created - timedelta(seconds=1), limit=200),
+        }
+
+    made, found = on_prefect(story)
+    ids = [run.id for run in made]
+    assert (found["aborted"], found["canceled"]) == ([ids[1]], [ids[0]])
+    assert found["ended"] == [ids[2], ids[1], ids[0]] and found["queued"] == ids[:2:-1]
+    assert found["other type"] == found["before"] == [] and found["after"] == ids[::-1]
+
+
+@pytest.mark.parametrize("cursor", ["x", "e30", "W10", "WyIyMDI2Il0"])
+def test_a_cursor_of_somebody_s_own_is_refused(on_prefect, cursor):
+    async def story(runs):
+        with pytest.raises(Problem) as refused:
+            await runs.find(Wanted(cursor=cursor))
+        return refused.value.code
+
+    assert on_prefect(story) == "invalid_input"
+
+
+def test_runs_of_other_flows_are_no_jobs(on_prefect, deployed):
+    other = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("janitor/light").id)
+
+    async def story(runs):
+        with pytest.raises(Problem) as refused:
+            await runs.read(other.id)
+        page = await runs.find(Wanted(limit=200))
+        return refused.value.code, other.id in {run.id for run in page.runs}
+
+    assert on_prefect(story) == ("not_found", False)
+
+
+def test_logs_are_read_on_from_where_an_earlier_part_ended(on_prefect, deployed):
+    moment = datetime.now(UTC)
+
+    async def story(runs):
+        run = await runs.create(SPEECH, speech())
+        lines = [  # three of one moment: a part may end between them
+            LogCreate(
+                name="x",
+                level=level,
+                message=f"line {n}",
+                timestamp=moment + timedelta(seconds=n // 3),
+                flow_run_id=run.id,
+            )
+            for n, level in enumerate([20, 20, 20, 10, 40, 20])
+        ]
+        deployed.create_logs(lines)
+        first = await runs.logs(run.id, None, 20, 2)
+        second = await runs.logs(run.id, first.next, 20, 100)
+        third = await runs.logs(run.id, second.next, 20, 100)
+        return first, second, third
+
+    first, second, third = on_prefect(story)
+    told = [line.message for page in (first, second) for line in page.lines]
+    assert sorted(told) == ["line 0", "line 1", "line 2", "line 4", "line 5"] and len(first.lines) == 2
+    assert third.lines == ()
+
+
+def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, deployed):
+    async def story(runs):
+        for _ in range(3):  # a history: each took a moment
+            run = await runs.create(SPEECH, speech())
+            await asyncio.to_thread(move, deployed, run, Running(), Completed())
+        for old in (
+            await runs.find(Wanted(statuses=frozenset({"queued", "running", "scheduled"}), limit=200))
+        ).runs:
+            await asyncio.to_thread(move, deployed, old, Cancelled())
+        normal = [await runs.create(SPEECH, speech()) for _ in range(9)]
+        first = await runs.create(SPEECH, speech(), Terms(control=Control(priority="high")))
+        return [await runs.read(run.id) for run in (first, *normal)]
+
+    read = on_prefect(story)
+    assert [run.position for run in read] == list(range(1, 11))
+    times = [run.eta.p50 for run in read]
+    assert times == sorted(times) and times[0] < times[-1]
+    assert all(run.eta.p50 <= run.eta.p90 for run in read)
+
+
+def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
+    async def story(runs):
+        mine = Terms(control=Control(tenant="counted"))
+        made = [await runs.create(SPEECH, speech(), mine) for _ in range(3)]
+        await asyncio.to_thread(move, deployed, made[0], Running())
+        await asyncio.to_thread(move, deployed, made[1], Running(), Completed())
+        return await runs.unfinished("counted"), await runs.unfinished("nobody"), await runs.unfinished(None)
+
+    counted, nobody, all_ = on_prefect(story)
+    assert (counted, nobody) == (2, 0) and all_ >= 2
+
+
+def test_a_key_is_known_once_its_job_is_made(on_prefect):
+    async def story(runs):
+        before = await runs.knows("known key")
+        await runs.create(SPEECH, speech(), Terms(key="known key"))
+        return before, await runs.knows("known key")
+
+    assert on_prefect(story) == (False, True)
+
+
+def test_a_removed_job_is_found_nowhere_and_its_words_are_gone(on_prefect, deployed):
+    secret = f"A word that nobody else says: {uuid4().hex}"
+
+    async def story(runs):
+        terms = Terms(control=Control(notify=Notify(url="https://example.org/hook")), key=uuid4().hex)
+        run = await runs.create(SPEECH, speech(secret), terms)
+        await runs.cancel(run.id)
+        assert (await runs.read(run.id)).status == "canceled"
+        await runs.remove(run.id)
+        with pytest.raises(Problem, match="Job not found"):
+            await runs.read(run.id)
+        listed = await runs.find(Wanted(limit=200))
+        assert run.id not in {one.id for one in listed.runs}
+        return run.id
+
+    job = on_prefect(story)
+    kept = deployed.read_flow_run(job)
+    assert secret not in kept.model_dump_json()
+    assert kept.parameters["control"]["notify"]["url"] == "https://example.org/hook", "whom the webhook tells"

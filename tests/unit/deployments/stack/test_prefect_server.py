@@ -1,0 +1,71 @@
+"""The Prefect server on SQLite: a transaction that reads first and writes then is not refused."""
+
+import asyncio
+import inspect
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from deployments.stack.prefect_server import begin_immediately, slow_service_polling
+
+
+@pytest.fixture
+def sqlite(tmp_path, monkeypatch):
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    # taken back afterwards: other tests of this process have servers of their own
+    monkeypatch.setattr(AioSqliteConfiguration, "begin_transaction", AioSqliteConfiguration.begin_transaction)
+    return AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/prefect.db")
+
+
+async def read_then_write(sqlite, count):
+    """What two requests at a time do; gives the errors."""
+
+    async def request(number):
+        engine = await sqlite.engine()
+        session = await sqlite.session(engine)
+        async with session, sqlite.begin_transaction(session):
+            known = (await session.execute(sa.text("SELECT max(n) FROM counted"))).scalar_one()
+            await asyncio.sleep(0.05)
+            await session.execute(sa.text("INSERT INTO counted VALUES (:n)"), {"n": known + 1})
+
+    engine = await sqlite.engine()
+    async with engine.connect() as connection:
+        await connection.execute(sa.text("CREATE TABLE counted (n INTEGER)"))
+        await connection.execute(sa.text("INSERT INTO counted VALUES (0)"))
+        await connection.commit()
+    ended = await asyncio.gather(*(request(n) for n in range(count)), return_exceptions=True)
+    async with engine.connect() as connection:
+        last = (await connection.execute(sa.text("SELECT max(n) FROM counted"))).scalar_one()
+    await engine.dispose()
+    return [error for error in ended if error], last
+
+
+def test_of_two_that_read_and_then_write_none_is_refused(sqlite):
+    begin_immediately()
+    begin_immediately()  # again does no harm
+
+    errors, last = asyncio.run(read_then_write(sqlite, 4))
+
+    assert (errors, last) == ([], 4)
+
+
+def test_prefect_still_refuses_one_without_it(sqlite):
+    errors, _ = asyncio.run(read_then_write(sqlite, 4))
+
+    assert any("database is locked" in str(error) for error in errors), (
+        "deployments.stack.prefect_server is not needed"
+    )
+
+
+def test_the_servers_services_are_looked_for_once_a_second(monkeypatch):
+    from docket import Docket
+    from prefect.server.api import background_workers
+
+    monkeypatch.setattr(background_workers, "Worker", background_workers.Worker)  # taken back afterwards
+    slow_service_polling()
+
+    worker = background_workers.Worker(Docket(url="memory://"))
+    assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(seconds=1)
+    assert "Worker(docket)" in inspect.getsource(background_workers.background_worker)

@@ -1,0 +1,82 @@
+"""What REDIS_* does to a Prefect server, and what it says when it cannot."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deployments.stack import redis
+from deployments.stack.environment import server_environment
+from deployments.stack.redis import RedisNotInstalled, RedisUnusable, messaging_environment, require_redis
+from tasks.settings import Settings
+from tasks.settings.redis import RedisSettings
+
+PASSWORD = "s3cret-of-redis"
+REDIS = RedisSettings(host="redis.internal", port=6380, password=PASSWORD, db=3, ssl=True)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    monkeypatch.setattr(redis, "find_spec", lambda name: name)
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    monkeypatch.setattr(redis, "find_spec", lambda name: None)
+
+
+def test_without_redis_nothing_is_set(missing):
+    assert messaging_environment(RedisSettings(port=7, db=3)) == {}
+    require_redis(RedisSettings())
+
+
+def test_prefect_understands_every_variable(installed):
+    pytest.importorskip("prefect_redis")
+    ask = """
+import json
+from importlib import import_module
+from prefect.settings import get_current_settings
+from prefect_redis.client import RedisMessagingSettings
+from prefect_redis.messaging import RedisMessagingPublisherSettings
+server = get_current_settings().server
+modules = [server.events.messaging_broker, server.events.messaging_cache, server.events.causal_ordering]
+modules += [server.concurrency.lease_storage]
+names = ["Publisher", "Cache", "CausalOrdering", "ConcurrencyLeaseStorage"]
+for module, name in zip(modules, names, strict=True):
+    assert getattr(import_module(module), name).__module__.startswith("prefect_redis"), module
+redis = RedisMessagingSettings()
+print(redis.host, redis.port, redis.db, redis.username, redis.password, redis.ssl)
+print(RedisMessagingPublisherSettings().publish_every.total_seconds())
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env = kept | server_environment(Settings(redis=REDIS))
+    said = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True, check=True)
+
+    assert said.stdout.split("\n")[:2] == [f"redis.internal 6380 3 default {PASSWORD} True", "1.0"]
+
+
+def test_what_is_missing_is_named_with_its_cure(missing):
+    for tried in (messaging_environment, require_redis):
+        with pytest.raises(RedisNotInstalled, match=r"pip install 'musetalk-flows\[redis\]'"):
+            tried(REDIS)
+
+
+def test_a_redis_that_is_not_there_is_told_without_its_password(installed):
+    with pytest.raises(RedisUnusable, match=r"127\.0\.0\.1:1, .* check REDIS_HOST") as told:
+        require_redis(RedisSettings(host="127.0.0.1", port=1, password=PASSWORD))
+
+    assert PASSWORD not in str(told.value) + repr(REDIS) + str(Settings(redis=REDIS))
+
+
+def test_a_server_that_cannot_use_redis_says_so_in_one_line(tmp_path):
+    env = os.environ | {"MUSETALK_HOME": str(tmp_path), "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"}
+    for command in ("server", "up"):
+        words = [sys.executable, "-m", "deployments.cli", command]
+        done = subprocess.run(
+            words, env=env | {"REDIS_PASSWORD": PASSWORD}, capture_output=True, text=True, timeout=60
+        )
+
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr and "REDIS_HOST" in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr

@@ -1,0 +1,313 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from musetalk_core.engine_protocol import Conditioning, Engine, FaceFrame
+from musetalk_core.engines.viseme import frame_record
+from musetalk_core.engines.viseme.engine import VisemeEngine
+from musetalk_core.engines.viseme.frame_record import measure
+from musetalk_core.errors import EngineError
+from musetalk_core.faces import mesh_topology
+from musetalk_core.types import Box
+
+ENGINE: Engine = VisemeEngine()
+SKIN, LIPS, TEETH = (120, 150, 200), (70, 70, 170), (225, 230, 235)
+SILENT, WIDE, ROUND, CLOSED = (0, 0, 0), (0.95, 0, 0), (0.3, -1, 0), (0, 0, 1)
+ALONG = np.linspace(-1, 1, 11)
+
+
+def mesh(height=200.0, centre=(200, 220), gap=0.0, roll=0.0):
+    """A frontal face in proportions of H; points nobody looks at sit on the nose."""
+    points = np.tile(np.float32([0, -0.2]), (468, 1))
+    belly, (up, down) = np.sqrt(1 - ALONG**2), (0.35 * gap, 0.65 * gap)
+    points[mesh_topology.UPPER_LIP_INNER] = np.stack([0.12 * ALONG, -up * belly], 1)
+    points[mesh_topology.LOWER_LIP_INNER] = np.stack([0.12 * ALONG, down * belly], 1)
+    points[mesh_topology.UPPER_LIP_OUTER] = np.stack([0.135 * ALONG, -(0.045 + up) * belly], 1)
+    points[mesh_topology.LOWER_LIP_OUTER] = np.stack([0.135 * ALONG, (0.055 + down) * belly], 1)
+    turn = np.linspace(-np.pi / 2, 1.5 * np.pi, 36, endpoint=False)
+    points[mesh_topology.OVAL] = np.stack([0.36 * np.cos(turn), -0.23 + 0.52 * np.sin(turn)], 1)
+    for x, down_, indices in ((0.2, -0.15, (50, 117, 205)), (0.3, -0.1, (93, 132, 234))):
+        for index, other in zip(indices, ((280, 346, 425), (323, 361, 454))[x > 0.25], strict=True):
+            points[index], points[other] = (-x, down_), (x, down_)
+    for number, index in enumerate((18, 83, 313, 200, 201, 421, 199, 208, 428, 175)):
+        points[index] = ((number % 3 - 1) * 0.05, 0.12 + 0.012 * number)
+    places = {
+        2: (0, -0.13),
+        4: (0, -0.21),
+        10: (0, -0.755),
+        152: (0, 0.29),
+        33: (-0.24, -0.42),
+        263: (0.24, -0.42),
+    }
+    for index, place in places.items():
+        points[index] = place
+    for index, x in ((97, -0.03), (326, 0.03), (98, -0.04), (327, 0.04), (129, -0.06), (358, 0.06)):
+        points[index] = (x, -0.14)
+    cos, sin = np.cos(roll), np.sin(roll)
+    return (points @ np.array([[cos, sin], [-sin, cos]]) * height + centre).astype(np.float32)
+
+
+def portrait(points, size=(400, 420)):
+    """Paint skin with some grain, lips and teeth where the mesh has them."""
+    width, depth = size
+    picture = np.full((depth, width, 3), SKIN, np.int16)
+    picture += np.random.default_rng(5).integers(-12, 13, (depth, width, 1), dtype=np.int16)
+    picture = cv2.GaussianBlur(picture.astype(np.uint8), (0, 0), 0.8)
+    for upper, lower, colour in (
+        (mesh_topology.UPPER_LIP_OUTER, mesh_topology.LOWER_LIP_OUTER, LIPS),
+        (mesh_topology.UPPER_LIP_INNER, mesh_topology.LOWER_LIP_INNER, TEETH),
+    ):
+        outline = np.vstack([points[upper], points[lower][::-1]])
+        cv2.fillPoly(picture, [np.round(outline * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
+    return picture
+
+
+def face(gap=0.0, index=0, size=(400, 420), **kwargs):
+    points = mesh(gap=gap, **kwargs)
+    picture = portrait(points, size)
+    box = ENGINE.crop_box(points, *size).evened().clipped(*size)
+    return FaceFrame(index, 0, box, np.ascontiguousarray(picture[box.slices()]), points)
+
+
+def knowledge(*faces, donors=None):
+    records = np.stack([kept.record for kept in ENGINE.encode_faces(iter(faces))])
+    return Conditioning(ENGINE.settle(records, [0] * len(faces), 25), donors or {})
+
+
+def speak(one, *rows, known=None):
+    return ENGINE.render([one] * len(rows), known or knowledge(one), np.float32(rows))
+
+
+def teeth_pixels(crop):
+    """Pixels as colourless and as bright as painted teeth."""
+    return int(((crop.min(axis=2) > 150) & (crop.max(axis=2) - crop.min(axis=2) < 45)).sum())
+
+
+def dark_pixels(crop):
+    return int((crop.max(axis=2) < 75).sum())
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.06])
+@pytest.mark.parametrize("height", [60.0, 200.0])
+@pytest.mark.parametrize("row", [SILENT, WIDE, ROUND, CLOSED])
+def test_the_rim_and_all_above_the_nose_base_keep_their_bytes(gap, height, row):
+    one = face(gap, height=height)
+
+    (out,) = speak(one, row)
+
+    nose = int(one.landmarks[2, 1]) - one.box.y1
+    for part in (np.s_[:nose], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
+        np.testing.assert_array_equal(out[part], one.crop[part])
+
+
+def test_a_face_turned_in_the_picture_keeps_its_rim_and_its_eyes():
+    one = face(0.05, roll=0.6)
+
+    (out,) = speak(one, WIDE)
+
+    assert (out != one.crop).any()
+    ring = np.ones(out.shape[:2], bool)
+    ring[1:-1, 1:-1] = False
+    np.testing.assert_array_equal(out[ring], one.crop[ring])
+    rows, columns = np.indices(out.shape[:2])
+    places = np.stack([columns + one.box.x1, rows + one.box.y1], -1) - one.landmarks[2]
+    above = places @ np.array([-np.sin(0.6), np.cos(0.6)]) < 0
+    np.testing.assert_array_equal(out[above], one.crop[above])
+
+
+@pytest.mark.parametrize("height", [90.0, 200.0, 300.0])
+@pytest.mark.parametrize("row", [SILENT, CLOSED])
+def test_an_open_smile_shuts_completely_in_silence_and_on_closure(height, row):
+    one = face(0.06, height=height, size=(600, 620), centre=(300, 310))
+    assert teeth_pixels(one.crop) > 0.004 * height**2
+
+    (out,) = speak(one, row)
+
+    assert teeth_pixels(out) == 0
+
+
+def test_no_speck_of_teeth_is_left_between_shut_lips():
+    for height in np.arange(150.0, 300.0, 10):
+        one = face(0.06, height=height, size=(600, 620), centre=(300, 310))
+
+        (out,) = speak(one, SILENT)
+
+        x, y = 300 - one.box.x1, round(310 + 0.0015 * height) - one.box.y1
+        reach, thick = int(0.07 * height), int(0.025 * height)
+        lips = out[y - thick : y + thick, x - reach : x + reach]
+        assert lips[..., 0].max() < 95  # blue: lips 70, teeth 225
+
+
+def test_a_shut_mouth_opens_wider_for_a_wider_vowel():
+    one = face(0.0)
+
+    darkness = [dark_pixels(crop) for crop in speak(one, (0, 0, 0), (0.2, 0, 0), (0.5, 0, 0), (0.9, 0, 0))]
+
+    assert darkness[0] == 0
+    assert darkness == sorted(darkness)
+    assert darkness[-1] > 3 * darkness[1] > 0
+
+
+def test_a_rounded_mouth_is_narrower():
+    one = face(0.0)
+
+    spread, rounded = (
+        np.flatnonzero((crop.max(axis=2) < 75).any(axis=0)) for crop in speak(one, (0.5, 1, 0), (0.5, -1, 0))
+    )
+
+    assert np.ptp(rounded) < 0.85 * np.ptp(spread)
+
+
+def test_the_chin_follows_a_falling_jaw():
+    one = face(0.0)
+    picture = one.crop.copy()
+    chin = int(one.landmarks[152, 1]) - one.box.y1
+    picture[chin - 2 : chin + 2, 60:-60] = 0
+    marked = replace(one, crop=picture)
+
+    shut, wide = speak(marked, SILENT, WIDE)
+
+    middle = picture.shape[1] // 2
+    low = [
+        np.flatnonzero(crop[chin - 8 : chin + 20, middle].max(axis=1) < 90).mean() for crop in (shut, wide)
+    ]
+    assert 2 < low[1] - low[0] < 0.07 * 200
+
+
+def test_a_frame_without_teeth_borrows_the_donors():
+    shut, smiling = face(0.0), face(0.06, index=1)
+    without, with_donor = knowledge(shut, smiling), knowledge(shut, smiling, donors={0: smiling})
+
+    (own,), (borrowed,) = (speak(shut, (0.6, 0, 0), known=known) for known in (without, with_donor))
+
+    assert teeth_pixels(borrowed) > 2 * teeth_pixels(own)
+
+
+def test_the_order_and_the_batch_do_not_matter():
+    faces = [face(0.05, index=0), face(0.0, index=1), face(0.03, index=2, roll=0.2)]
+    known = knowledge(*faces, donors={0: faces[0]})
+    rows = np.float32([WIDE, ROUND, (0.4, 0.5, 0)])
+
+    together = ENGINE.render(faces, known, rows)
+    alone = [ENGINE.render([faces[k]], known, rows[k : k + 1])[0] for k in (2, 0, 1)]
+
+    for k, crop in zip((2, 0, 1), alone, strict=True):
+        np.testing.assert_array_equal(crop, together[k])
+
+
+def test_faces_of_different_sizes_in_turns_do_not_disturb_each_other():
+    faces = [face(0.05, index=k, height=height) for k, height in enumerate((60.0, 240.0, 150.0))]
+    known = knowledge(*faces, donors={0: faces[1]})
+    expected = [ENGINE.render([one], known, np.float32([WIDE]))[0] for one in faces]
+    kept = [crop.copy() for crop in expected]
+
+    again = ENGINE.render([faces[k] for k in (1, 0, 2, 1)], known, np.float32([WIDE] * 4))
+
+    for k, crop in zip((1, 0, 2, 1), again, strict=True):
+        np.testing.assert_array_equal(crop, expected[k])
+    for crop, copy in zip(expected, kept, strict=True):
+        np.testing.assert_array_equal(crop, copy)
+
+
+def test_two_threads_draw_what_one_draws():
+    one = face(0.05)
+    known, rows = knowledge(one, donors={0: one}), np.random.default_rng(1).uniform(0, 0.9, (12, 3))
+    expected = speak(one, *rows, known=known)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: speak(one, *rows, known=known), range(2)))
+
+    for crops in found:
+        np.testing.assert_array_equal(crops, expected)
+
+
+def test_nothing_that_is_handed_in_is_modified():
+    one = face(0.05)
+    known = knowledge(one, donors={0: one})
+    before = one.crop.copy(), one.landmarks.copy(), known.records.copy()
+
+    speak(one, WIDE, CLOSED, known=known)
+
+    for now, then in zip((one.crop, one.landmarks, known.records), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_motion_fades_out_as_the_head_turns_away():
+    one = face(0.05)
+    changed = []
+    for yaw in (0, 24, 32, 38, 46, -60):
+        known = knowledge(one)
+        known.records[0, frame_record.YAW] = yaw
+        (out,) = speak(one, WIDE, known=known)
+        changed.append(float(np.abs(out.astype(int) - one.crop).mean()))
+
+    assert changed[0] == changed[1] > changed[2] > changed[3] > 0
+    assert changed[4:] == [0, 0]
+
+
+def test_a_chin_at_the_edge_of_the_picture_does_not_tear_it():
+    one = face(0.0, size=(400, 282))  # the chin's lowest point is at 278
+    assert one.box.y2 == 282
+
+    (out,) = speak(one, WIDE)
+
+    assert dark_pixels(out) > 50
+    np.testing.assert_array_equal(out[-1], one.crop[-1])
+
+
+@pytest.mark.parametrize("height", [4.0, 12.0, 24.0])
+def test_a_tiny_face_does_no_harm(height):
+    one = face(0.05, height=height)
+
+    for out in speak(one, WIDE, CLOSED, ROUND):
+        assert out.shape == one.crop.shape
+
+
+def test_a_face_partly_outside_the_picture_is_drawn_as_far_as_it_goes():
+    for centre in ((10, 220), (395, 400), (200, 5), (-40, -40)):
+        one = face(0.05, centre=centre)
+
+        (out,) = speak(one, WIDE)
+
+        assert out.shape == one.crop.shape
+        assert min(one.box.size) >= 2
+
+
+def test_features_that_do_not_fit_are_refused():
+    one = face()
+
+    with pytest.raises(EngineError, match="shape"):
+        ENGINE.render([one], knowledge(one), np.zeros((2, 3), np.float32))
+
+
+def test_a_crop_that_is_not_its_boxs_is_refused():
+    one = replace(face(), box=Box(0, 0, 10, 10))
+
+    with pytest.raises(EngineError, match="box"):
+        speak(one, WIDE, known=knowledge(face()))
+
+
+def test_the_box_holds_mouth_chin_and_what_moves_below():
+    points = mesh(roll=0.5)
+
+    box = ENGINE.crop_box(points, 400, 420)
+
+    below = points[152] + 0.2 * 200 * np.array([-np.sin(0.5), np.cos(0.5)])
+    for x, y in [*points[mesh_topology.LOWER_LIP_OUTER], points[152], below]:
+        assert box.x1 < x < box.x2
+        assert box.y1 < y < box.y2
+    assert 190 <= max(box.size) <= 240
+
+
+def test_records_measure_the_gap_the_height_and_the_teeth():
+    shut, smiling = measure(face(0.0)), measure(face(0.06))
+
+    assert shut.height == pytest.approx(200, abs=1)
+    assert (shut.gap, smiling.gap) == (pytest.approx(0, abs=1e-3), pytest.approx(0.06, abs=1e-3))
+    assert shut.teeth == 0
+    assert smiling.teeth > 0.8
+    np.testing.assert_allclose(smiling.skin, SKIN, atol=15)
+    np.testing.assert_allclose(smiling.lip, LIPS, atol=15)

