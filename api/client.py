@@ -287,8 +287,8 @@ def _raise_for_problem(response: httpx.Response) -> None:
         text = f"{problem['detail']} [{problem['code']}]"
     except (ValueError, KeyError):
         text = (
-            f"{response.request.url} answered {response.status_code} without a problem document: it may not be"
-            " a musetalk API."
+            f"{response.request.url} answered {response.status_code} without a problem document: it may not"
+            " be a musetalk API."
         )
     raise ApiError(text)
 

@@ -54,7 +54,7 @@ def code(text: object) -> str:
 def settings_page() -> Iterator[str]:
     """Yield the page of MUSETALK_* variables, from the settings classes."""
     from tasks.settings import PREFIX, Settings
-    from tasks.settings.legacy_names import SEED_NAMES
+    from tasks.settings.legacy_names import LEGACY_NAMES
 
     groups = {
         name: field
@@ -66,7 +66,7 @@ def settings_page() -> Iterator[str]:
     yield from setting_table(PREFIX, rest, {})
     for name, group in groups.items():
         yield from (f"## {name}", "", str(group.annotation.__doc__).strip(), "")
-        legacy = {field: names for (owner, field), names in SEED_NAMES.items() if owner == name}
+        legacy = {field: names for (owner, field), names in LEGACY_NAMES.items() if owner == name}
         yield from setting_table(f"{PREFIX}{name.upper()}__", group.annotation.model_fields, legacy)
 
 

@@ -17,11 +17,11 @@ from typing import Any, Final, TypeVar, overload
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from pydantic import BaseModel
 
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.status import RESULT_KEYS, ended_as, error_of, result_of, status_of
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas.analyze import AnalyzeJob, AnalyzeResult
@@ -117,15 +117,9 @@ def _create_run(job: JobParameters, timeout: float | None, options: dict[str, An
 
 
 def _read_result(job_type: JobType, run: FlowRun) -> BaseModel:
-    artifact_filter = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(any_=list(RESULT_KEYS))
-    )
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run.id)
-        artifacts = sorted(
-            client.read_artifacts(artifact_filter=artifact_filter), key=lambda note: str(note.updated)
-        )
-    artifact_by_key = {str(note.key): note for note in artifacts}
+        artifact_by_key = read_latest_artifacts(client, [run.id], RESULT_KEYS).get(run.id, {})
     status = status_of(run)
     result = result_of(status, artifact_by_key)
     if result is None:

@@ -164,7 +164,7 @@ class ObjectRef(Ref):
 
 
 class SourceFile(Ref):
-    """An input, pinned to its content. Valid on every worker: `tasks.inputs.sources` fetches it where needed."""
+    """An input, pinned to its content. Valid on every worker: `tasks.inputs.sources` fetches it on demand."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="Size in bytes.")

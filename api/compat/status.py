@@ -1,4 +1,4 @@
-"""TODO."""
+"""Compatibility: job status in the words of the older services."""
 
 from api.jobs.model import Job
 from flows.prefect_state import status as outcome

@@ -1,4 +1,9 @@
-"""The Idempotency-Key header (IETF httpapi draft 07): repeating a request returns the same job."""
+"""
+Request headers of job submissions: Prefer and Idempotency-Key.
+
+Prefer (RFC 7240) selects how long a response waits for the job. Idempotency-Key (IETF httpapi draft 07): a
+repeated request returns the same job.
+"""
 
 import hashlib
 import re

@@ -1,17 +1,14 @@
-"""Provenance manifests of jobs, read from Prefect's artifacts, and those of their ancestor jobs."""
+"""Ancestors of a job, collected from the provenance manifests of the jobs that it is derived from."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from api.errors import Problem
 from api.jobs.model import Job, JobStore
 from flows.schemas.lineage import Lineage
-
-if TYPE_CHECKING:
-    pass
 
 MAX_ANCESTORS: Final = 100
 """Maximum number of ancestors in one response."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Output files of a job, read from its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Reject a job whose model is not installed, if the API shares the models folder with its workers."""
+"""
+Checks before a job is queued: access to its inputs and output locations, and its installed model.
+
+The model is checked only if the API shares the models folder with its workers.
+"""
 
 from asyncio import Semaphore, gather, to_thread
 from collections.abc import Iterable, Sequence
@@ -123,7 +127,7 @@ async def _check_reference(jobs: JobReader, reference: Reference) -> LocationFau
 
 async def require_models(job_type: JobType, job: JobParameters) -> None:
     """
-    Check that a job's model is installed, if the setting `api.jobs.submission_checks` is on.
+    Check that a job's model is installed, if the setting `api.models_here` is on.
 
     With workers on other computers only the worker can check; the job then fails there.
 

@@ -1,13 +1,14 @@
 """The connection to the Prefect server: one client per process, opened on first use, and retries."""
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+import httpx
+
 from api.errors import Problem
+from flows.prefect_state.retry import retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -65,28 +66,27 @@ async def retry_while_unavailable(call: Callable[[], Awaitable[T]]) -> T:
     Raises:
         Problem: `orchestrator_unavailable` after the time limit or on any other error status.
     """
-    import httpx
-    from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    deadline = time.monotonic() + _RETRY_LIMIT_S
-    delay_s = 0.05
-    while True:
-        try:
-            # the client's own retries wait two seconds or more; these start at 50 ms
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-                return await call()
-        except PrefectHTTPStatusError as error:
-            is_busy = error.response.status_code in {429, 502, 503}
-            if not is_busy or time.monotonic() > deadline:
-                raise Problem(
-                    "orchestrator_unavailable", "The Prefect server rejected the request."
-                ) from error
-        except httpx.TransportError as error:
-            if time.monotonic() > deadline:
-                raise _unreachable_problem() from error
-        await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-        delay_s = min(delay_s * 2, 2.0)
+    async def attempt() -> T:
+        # the client's own retries wait two seconds or more; these start at 50 ms
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            return await call()
+
+    try:
+        return await retry_while_unavailable_async(
+            attempt, _RETRY_LIMIT_S, retry_on=_is_busy_or_unreachable, first_delay_s=0.05, max_delay_s=2.0
+        )
+    except httpx.HTTPStatusError as error:
+        raise Problem("orchestrator_unavailable", "The Prefect server rejected the request.") from error
+    except httpx.TransportError as error:
+        raise _unreachable_problem() from error
+
+
+def _is_busy_or_unreachable(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in {429, 502, 503}
+    return isinstance(error, httpx.TransportError)
 
 
 def _unreachable_problem() -> Problem:

@@ -1,7 +1,6 @@
 """The job store on a Prefect server: create, read, list and cancel jobs, which are flow runs there."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +33,7 @@ from api.orchestrator.mapping import (
 )
 from api.orchestrator.queue import QueueEstimator
 from api.schemas.pagination import Cursor
+from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.labels import RETRY_OF_LABEL, parent_tag
 from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, read_any_of_async
 from flows.prefect_state.status import PROGRESS_KEY, RESULT_KEYS, status_of
@@ -44,7 +44,9 @@ from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import Artifact, FlowRun
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.prefect_state.artifacts import ArtifactsByRun
 
 _MAX_SCANNED_PAGES = 20
 """Maximum number of Prefect pages read for one page of jobs if Prefect cannot filter by the exact status."""
@@ -167,7 +169,7 @@ class PrefectJobStore:
         try:
             # the run first: artifacts are written before the final state, so an ended job has them all
             flow_run = await client.read_flow_run(job_id)
-            artifacts = (await self._read_artifacts([job_id]))[job_id]
+            artifacts = (await self._read_artifacts([job_id])).get(job_id, {})
         except ObjectNotFound:
             raise _not_found() from None
         job_type = await self._job_type_name(flow_run)
@@ -195,7 +197,7 @@ class PrefectJobStore:
         artifacts = await self._read_artifacts([run.id for run in flow_runs])
         runs_with_type = [(run, await self._job_type_name(run)) for run in flow_runs]
         return {
-            run.id: await self._estimator.with_estimate(to_job(run, job_type, artifacts[run.id]))
+            run.id: await self._estimator.with_estimate(to_job(run, job_type, artifacts.get(run.id, {})))
             for run, job_type in runs_with_type
             if job_type is not None and REMOVED_LABEL not in run.labels
         }
@@ -217,7 +219,9 @@ class PrefectJobStore:
             if not has_more or len(page_runs) >= job_filter.limit:
                 break
         artifacts = await self._read_artifacts([run.id for run in page_runs])
-        jobs = [to_job(run, await self._job_type_name(run) or "", artifacts[run.id]) for run in page_runs]
+        jobs = [
+            to_job(run, await self._job_type_name(run) or "", artifacts.get(run.id, {})) for run in page_runs
+        ]
         return Page(tuple(jobs), cursor.encode() if has_more else None)
 
     async def has_idempotency_key(self, key: str) -> bool:
@@ -334,25 +338,10 @@ class PrefectJobStore:
         ][:limit]
         return LogPage(tuple(lines), cursor.advance([(line.time, line.id) for line in lines]).encode())
 
-    async def _read_artifacts(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
-        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-
-        client = await self._connection.open()
-
-        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
-            artifact_filter = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk),
-                key=ArtifactFilterKey(any_=[PROGRESS_KEY, *RESULT_KEYS]),
-            )
-            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
-
-        artifacts = defaultdict[UUID, dict[str, Any]](dict)
-        for artifact in await read_any_of_async(ids, read, order=lambda note: str(note.updated)):
-            if artifact.flow_run_id:
-                artifacts[artifact.flow_run_id][str(artifact.key)] = (
-                    artifact  # the newest artifact per key comes last
-                )
-        return artifacts
+    async def _read_artifacts(self, ids: Iterable[UUID]) -> "ArtifactsByRun":
+        return await read_latest_artifacts_async(
+            await self._connection.open(), ids, [PROGRESS_KEY, *RESULT_KEYS]
+        )
 
     # -- deployments and health ---------------------------------------------------------------------------
 

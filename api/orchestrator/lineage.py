@@ -1,4 +1,4 @@
-"""TODO."""
+"""Provenance manifests of jobs, read from their artifacts on the Prefect server."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -6,13 +6,12 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from flows.prefect_state.queries import read_any_of_async
+from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.status import read_data
 from flows.schemas.lineage import LINEAGE_KEY, Lineage
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import Artifact
 
 
 class PrefectLineageStore:
@@ -29,25 +28,15 @@ class PrefectLineageStore:
 
     async def read_many(self, job_ids: Sequence[UUID]) -> dict[UUID, Lineage]:
         """Return the manifests of jobs."""
-        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-
         if not job_ids:
             return {}
-        client = await self._connection()
-
-        async def read_page(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
-            artifact_filter = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE_KEY])
-            )
-            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
-
+        artifacts = await read_latest_artifacts_async(await self._connection(), job_ids, [LINEAGE_KEY])
         lineages: dict[UUID, Lineage] = {}
-        artifacts = await read_any_of_async(job_ids, read_page, order=lambda note: str(note.updated))
-        for artifact in artifacts:  # a restarted run has several; the newest comes last
+        for job_id, by_key in artifacts.items():
             try:
-                lineage = Lineage.model_validate(read_data(artifact))
+                lineage = Lineage.model_validate(read_data(by_key[LINEAGE_KEY]))
             except ValidationError:  # an artifact with this key that the flow did not write
                 continue
-            if artifact.flow_run_id == lineage.job:
+            if job_id == lineage.job:
                 lineages[lineage.job] = lineage
         return lineages

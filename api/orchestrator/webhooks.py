@@ -8,6 +8,7 @@ from uuid import UUID
 
 from api.errors import Problem
 from api.orchestrator.connection import retry_while_unavailable
+from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.queries import read_any_of_async
 from flows.prefect_state.status import read_data
 from flows.registry import INTERNAL_FLOWS
@@ -16,7 +17,7 @@ from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, 
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import Artifact, FlowRun
+    from prefect.client.schemas.objects import FlowRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +140,11 @@ class PrefectDeliveryStore:
         return await read_any_of_async([job_tag(job_id)], read, order=_due_time)
 
     async def _read_reports(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
-        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-
         if not runs:
             return {}
-        client = await self._connection()
-
-        async def read(chunk: list[UUID], limit: int, offset: int) -> "list[Artifact]":
-            artifact_filter = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[DELIVERY_KEY])
-            )
-            return await client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
-
         ids = [run.id for run in runs]
-        artifacts = await read_any_of_async(ids, read, order=lambda note: str(note.updated))
-        return {note.flow_run_id: read_data(note) for note in artifacts if note.flow_run_id}
+        artifacts = await read_latest_artifacts_async(await self._connection(), ids, [DELIVERY_KEY])
+        return {run_id: read_data(by_key[DELIVERY_KEY]) for run_id, by_key in artifacts.items()}
 
 
 def _parse_parameters(run: "FlowRun") -> NotifyJob | None:

@@ -1,4 +1,8 @@
-"""Dry run of a job: check its inputs and estimate its duration without queueing it."""
+"""
+Dry run of a job or a batch: check it and estimate its duration without queueing it.
+
+A single job's inputs are requested from their servers; a batch's rows are only validated, as the flow would.
+"""
 
 from asyncio import gather, to_thread
 from collections.abc import Iterable
@@ -25,6 +29,7 @@ from tasks.inputs.sources import MediaKind, probe_input
 from tasks.refs import job_file_name
 
 _MEDIA_KINDS: Final[dict[str, MediaKind]] = {"audio": "audio", "reference_audio": "audio", "captions": "text"}
+_MAX_INVALID_ROWS_LISTED: Final = 100
 
 
 class InputView(BaseModel):
@@ -46,6 +51,27 @@ class EstimateView(BaseModel):
         description="Run time of finished jobs of this type; null if none has finished."
     )
     eta: job_views.EtaView | None = Field(description="Time until the job would finish, queueing included.")
+    warnings: list[str]
+
+
+class BadRowView(BaseModel):
+    """An invalid row."""
+
+    row: int = Field(description="Row number, starting at 1.")
+    id: str
+    faults: list[RowFault]
+
+
+class BatchEstimateView(BaseModel):
+    """The result of a batch's dry run."""
+
+    type: str = "batch"
+    valid: bool = Field(description="Whether the batch would be accepted and at least one row would run.")
+    total: int = Field(description="Number of rows.")
+    jobs: int = Field(description="Number of distinct jobs; identical rows count once.")
+    bad_rows: list[BadRowView] = Field(description="The first 100 invalid rows.")
+    run_s: job_views.EtaView | None = Field(description="Run time of one job; null if none has finished.")
+    eta: job_views.EtaView | None = Field(description="Time until all jobs would finish, without other jobs.")
     warnings: list[str]
 
 
@@ -130,49 +156,6 @@ async def _inspect_job_output(jobs: JobStore, pointer: str, job_path: str) -> In
     )
 
 
-_MAX_INVALID_ROWS_LISTED: Final = 100
-
-
-class BadRowView(BaseModel):
-    """An invalid row."""
-
-    row: int = Field(description="Row number, starting at 1.")
-    id: str
-    faults: list[RowFault]
-
-
-class BatchEstimateView(BaseModel):
-    """The result of a batch's dry run."""
-
-    type: str = "batch"
-    valid: bool = Field(description="Whether the batch would be accepted and at least one row would run.")
-    total: int = Field(description="Number of rows.")
-    jobs: int = Field(description="Number of distinct jobs; identical rows count once.")
-    bad_rows: list[BadRowView] = Field(description="The first 100 invalid rows.")
-    run_s: job_views.EtaView | None = Field(description="Run time of one job; null if none has finished.")
-    eta: job_views.EtaView | None = Field(description="Time until all jobs would finish, without other jobs.")
-    warnings: list[str]
-
-
-class _RowSummary:
-    def __init__(self) -> None:
-        self.total, self.job_keys, self.invalid_rows = 0, set[str](), list[BadRowView]()
-        self.first_valid_row: Row | None = None
-        self.name_warnings = OutputNameWarnings()
-
-    def add(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self.total += 1
-            if row.job is not None:
-                if row.key not in self.job_keys:
-                    self.name_warnings.add(row.id, row.job)
-                self.job_keys.add(row.key)
-                self.first_valid_row = self.first_valid_row or row
-            elif len(self.invalid_rows) < _MAX_INVALID_ROWS_LISTED:
-                faults = [RowFault(pointer=one.pointer, detail=one.detail) for one in row.faults]
-                self.invalid_rows.append(BadRowView(row=row.number, id=row.id, faults=faults))
-
-
 async def estimate_batch(jobs: JobStore, job: BatchJob, options: SubmitOptions) -> BatchEstimateView:
     """
     Validate all rows of a batch as the flow would, and estimate how long they take.
@@ -209,6 +192,25 @@ async def estimate_batch(jobs: JobStore, job: BatchJob, options: SubmitOptions) 
         eta=job_views.eta_view(_batch_eta(queue_estimate.durations, len(summary.job_keys), job.parallel)),
         warnings=[*([] if queue_estimate.durations else [no_history_warning]), *name_warnings],
     )
+
+
+class _RowSummary:
+    def __init__(self) -> None:
+        self.total, self.job_keys, self.invalid_rows = 0, set[str](), list[BadRowView]()
+        self.first_valid_row: Row | None = None
+        self.name_warnings = OutputNameWarnings()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.total += 1
+            if row.job is not None:
+                if row.key not in self.job_keys:
+                    self.name_warnings.add(row.id, row.job)
+                self.job_keys.add(row.key)
+                self.first_valid_row = self.first_valid_row or row
+            elif len(self.invalid_rows) < _MAX_INVALID_ROWS_LISTED:
+                faults = [RowFault(pointer=one.pointer, detail=one.detail) for one in row.faults]
+                self.invalid_rows.append(BadRowView(row=row.number, id=row.id, faults=faults))
 
 
 def _batch_eta(durations: DurationStats | None, job_count: int, parallel: int) -> Eta | None:

@@ -1,4 +1,9 @@
-"""Routes to follow a job: server-sent events and log lines."""
+"""
+Routes to follow a job: server-sent events and log lines.
+
+The id of an event is its position in the stream (`EventPosition`), computed from the job alone. The server
+stores no events; a client that reconnects gets those after its last id.
+"""
 
 import re
 from collections.abc import AsyncGenerator
@@ -15,12 +20,16 @@ from api.auth.api_keys import READ
 from api.dependencies import JobsDep
 from api.errors import Problem
 from api.jobs.model import FINAL_STATUSES, Job, LogLine
-from api.routes import events
 from api.schemas import job_views
 
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _STAGE_STARTED: Final = 1
 _STAGE_ENDED: Final = 2
 _EVENT_ID: Final = re.compile(r"([0-9])-([0-9]{1,6})")
+_MAX_CHANGE_WAIT_S = 5.0
+_RECONNECT_DELAY_MS = 2000
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+Level = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,14 +95,6 @@ def events_after(job: Job, last_seen: EventPosition) -> list[JobEvent]:
     return [event for event in events if event.position > last_seen]
 
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-_MAX_CHANGE_WAIT_S = 5.0
-_RECONNECT_DELAY_MS = 2000
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-Level = Literal["debug", "info", "warning", "error"]
-
-
 async def _require_job(jobs: JobsDep, job_id: UUID) -> Job:
     """Return the job; as a dependency, so that an unknown job is rejected before the stream starts."""
     return await jobs.read(job_id)
@@ -116,7 +117,7 @@ async def watch_job(
     The stream ends with the job. A client that reconnects with `Last-Event-ID` receives the missed events.
     """
     while True:
-        for event in events.events_after(job, position):
+        for event in events_after(job, position):
             position = event.position
             yield ServerSentEvent(
                 event=event.name,

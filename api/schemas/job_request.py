@@ -1,4 +1,9 @@
-"""Request schemas of job submissions on /v1: the job's parameters and its `control` options."""
+"""
+Request schemas of job submissions on /v1, and the address check of webhooks.
+
+A submission has the job's parameters and `control`: priority, time limits, webhook, tags and metadata. The
+compatibility routes use the address check, too.
+"""
 
 import re
 from collections.abc import Mapping
@@ -15,57 +20,9 @@ from flows.schemas.control import Control, Notify, Priority
 from tasks.outbound.downloads import is_allowed_url
 from tasks.settings import get_settings
 
-
-def parse_notify_url(url: str) -> Notify | None:
-    """
-    Parse `notify_url` of the compatibility routes.
-
-    Args:
-        url: value of the field.
-
-    Returns:
-        The webhook; None if webhooks may not be sent to this address.
-    """
-    try:
-        notify = Notify(url=url)
-    except ValidationError:
-        return None
-    return notify if _is_allowed_address(notify) else None
-
-
-def validate_notify(notify: Notify) -> Notify:
-    """
-    Return a webhook after checking that its address is allowed.
-
-    Args:
-        notify: the webhook of a submission.
-
-    Raises:
-        Problem: `invalid_input` if the scheme, host or port of the address is not allowed.
-    """
-    if not _is_allowed_address(notify):
-        raise Problem(
-            "invalid_input",
-            "Webhooks cannot be sent to this address.",
-            errors=[
-                {
-                    "pointer": "#/control/notify/url",
-                    "code": "invalid_input",
-                    "detail": "The scheme, host or port of this address is not allowed.",
-                }
-            ],
-        )
-    return notify
-
-
-def _is_allowed_address(notify: Notify) -> bool:
-    return is_allowed_url(notify.url, get_settings().egress)
-
-
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}$")]
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MetadataText = Annotated[str, StringConstraints(max_length=500)]
-
 _DURATION_PATTERN = re.compile(r"(\d{1,7})\s*(s|m|h|d)?")
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -120,6 +77,14 @@ def request_model(job_type: JobType, *, named: bool = False) -> type[Submission]
     return cast(type[Submission], model)
 
 
+def request_schema(job_type: JobType) -> Mapping[str, Any]:
+    """Return the JSON Schema (2020-12) of a job type's request."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **request_model(job_type).model_json_schema(),
+    }
+
+
 def to_job_parameters(job_type: JobType, submission: Submission) -> JobParameters:
     """Return the job parameters of a submission, with only the fields that were sent."""
     sent_fields = {
@@ -168,9 +133,47 @@ def _parse_duration(text: str) -> int:
     return seconds
 
 
-def request_schema(job_type: JobType) -> Mapping[str, Any]:
-    """Return the JSON Schema (2020-12) of a job type's request."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **request_model(job_type).model_json_schema(),
-    }
+def validate_notify(notify: Notify) -> Notify:
+    """
+    Return a webhook after checking that its address is allowed.
+
+    Args:
+        notify: the webhook of a submission.
+
+    Raises:
+        Problem: `invalid_input` if the scheme, host or port of the address is not allowed.
+    """
+    if not _is_allowed_address(notify):
+        raise Problem(
+            "invalid_input",
+            "Webhooks cannot be sent to this address.",
+            errors=[
+                {
+                    "pointer": "#/control/notify/url",
+                    "code": "invalid_input",
+                    "detail": "The scheme, host or port of this address is not allowed.",
+                }
+            ],
+        )
+    return notify
+
+
+def parse_notify_url(url: str) -> Notify | None:
+    """
+    Parse `notify_url` of the compatibility routes.
+
+    Args:
+        url: value of the field.
+
+    Returns:
+        The webhook; None if webhooks may not be sent to this address.
+    """
+    try:
+        notify = Notify(url=url)
+    except ValidationError:
+        return None
+    return notify if _is_allowed_address(notify) else None
+
+
+def _is_allowed_address(notify: Notify) -> bool:
+    return is_allowed_url(notify.url, get_settings().egress)

@@ -1,4 +1,4 @@
-"""JSON views of a job: status, progress, links and output files; statuses of the compatibility routes."""
+"""JSON views of a job: status, progress, links and ETag; fields and times of the compatibility routes."""
 
 import hashlib
 from datetime import UTC, datetime

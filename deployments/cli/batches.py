@@ -101,8 +101,7 @@ def _print_estimate(estimate: dict[str, Any]) -> None:
     for warning in estimate["warnings"]:
         typer.echo(f"warning: {warning}")
     if estimate["eta"]:
-        typer.echo(
-            f"estimated duration: {estimate['eta']['p50_s']:.0f} s (90th percentile {estimate['eta']['p90_s']:.0f} s)"
-        )
+        eta = estimate["eta"]
+        typer.echo(f"estimated duration: {eta['p50_s']:.0f} s (90th percentile {eta['p90_s']:.0f} s)")
     if not estimate["valid"]:
         raise typer.Exit(1)

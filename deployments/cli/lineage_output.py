@@ -31,7 +31,8 @@ def lineage_lines(response: Mapping[str, Any]) -> Iterator[str]:
 
 def _format_lineage(lineage: Mapping[str, Any]) -> Iterator[str]:
     program = lineage["program"]
-    yield f"{lineage['job']} {lineage['type']} by {program['name']} {program['version']}, {lineage['finished']}"
+    producer = f"{program['name']} {program['version']}"
+    yield f"{lineage['job']} {lineage['type']} by {producer}, {lineage['finished']}"
     for file in lineage["outputs"]:
         yield f"  output {file['sha256']}  {file['size']:>12,}  {file['uri']}"
     for file in lineage["inputs"]:

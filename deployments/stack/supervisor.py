@@ -237,7 +237,8 @@ class Supervisor:
         delay_s = _RESTART_DELAYS_S[min(short_runs, len(_RESTART_DELAYS_S) - 1)]
         when = f"in {delay_s:.0f} s" if delay_s else "now"
         self._log(
-            f"{process.name} exited with status {process.exit_status} and is restarted {when}.\n{process.log_tail()}"
+            f"{process.name} exited with status {process.exit_status} and is restarted {when}.\n"
+            f"{process.log_tail()}"
         )
         return delay_s
 
@@ -263,7 +264,8 @@ class Supervisor:
 
 def _exit_error(process: ManagedProcess) -> StackError:
     return StackError(
-        f"{process.name} exited with status {process.exit_status}. Last lines of {process.log_path}:\n{process.log_tail()}"
+        f"{process.name} exited with status {process.exit_status}. Last lines of {process.log_path}:\n"
+        f"{process.log_tail()}"
     )
 
 

@@ -11,12 +11,22 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.flows import Flow
     from prefect.settings.models.root import Settings
+
+CHECKED_VERSIONS: Final = ("3.8.8",)
+"""Prefect versions on which `PRIVATE_NAMES` were checked; the unit test asks for an entry per installed version."""
+
+PRIVATE_NAMES: Final = (
+    "prefect._internal.control_listener",
+    "prefect.engine._drive_run_flow_result",
+    "prefect.runner._hook_runner.HookRunner",
+)
+"""The private modules and names of Prefect imported here."""
 
 SigtermIntent = Literal["cancel", "reschedule"]
 """Meaning of a SIGTERM; for both values the engine leaves the run's state to its supervisor."""

@@ -1,59 +1,23 @@
 """Write the state of a run whose own process cannot: cancelled, crashed, failed or requeued."""
 
-import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import httpx
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
 from flows.prefect_state.attempts import state_after_loss, state_after_return
+from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 from flows.schemas.control import ENDED_AS_LABEL
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
-T = TypeVar("T")
-
-RETRY_TIMEOUT_S: Final = 900.0
 CRASH_COUNT_LABEL: Final = "musetalk.crashes"
 """Label with the number of crashes of the run's process."""
-
-
-def is_outage(error: BaseException) -> bool:
-    """Return whether an error means an unavailable or overloaded server: no connection, 429 or 5xx."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, httpx.TransportError | OSError)
-
-
-async def retry_while_unavailable(request: Callable[[], Awaitable[T]], limit_s: float = RETRY_TIMEOUT_S) -> T:
-    """
-    Make a request, and retry it with growing delays (0.2 to 5 s) while the server is unavailable.
-
-    Args:
-        call:    makes the request; it must be idempotent.
-        limit_s: seconds after which the last error is raised.
-
-    Raises:
-        The error of the call, if it is not an outage or if the limit has passed.
-    """
-    deadline, delay_s = time.monotonic() + limit_s, 0.2
-    while True:
-        try:
-            return await request()
-        except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
-            if not is_outage(error) or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(delay_s * random.uniform(0.7, 1.3))  # noqa: S311  jitter
-        delay_s = min(delay_s * 2, 5.0)
 
 
 class RunStateWriter:
@@ -65,7 +29,7 @@ class RunStateWriter:
     async def read(self, run_id: UUID) -> "FlowRun | None":
         """Return a run; None if it was deleted."""
         try:
-            return await retry_while_unavailable(lambda: self._client.read_flow_run(run_id))
+            return await retry_while_unavailable_async(lambda: self._client.read_flow_run(run_id))
         except ObjectNotFound:
             return None
 
@@ -129,7 +93,7 @@ class RunStateWriter:
             return await self.set_cancelled(run.id, "Stopped on request.")
         if run.state_id != observed.state_id:
             return None
-        history = await retry_while_unavailable(lambda: self._client.read_flow_run_states(run.id))
+        history = await retry_while_unavailable_async(lambda: self._client.read_flow_run_states(run.id))
         state = state_after_loss(history, reason, max_starts)
         return await self._set_state(run.id, state, force=state.is_scheduled())
 
@@ -168,13 +132,13 @@ class RunStateWriter:
 
     async def _update_labels(self, run_id: UUID, labels: dict[str, "str | int | float | bool"]) -> None:
         try:
-            await retry_while_unavailable(lambda: self._client.update_flow_run_labels(run_id, labels))
+            await retry_while_unavailable_async(lambda: self._client.update_flow_run_labels(run_id, labels))
         except ObjectNotFound:
             return
 
     async def _set_state(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
         try:
-            response = await retry_while_unavailable(
+            response = await retry_while_unavailable_async(
                 lambda: self._client.set_flow_run_state(run_id, state, force=force)
             )
         except (ObjectNotFound, Abort):

@@ -16,7 +16,6 @@ from prefect.client.schemas.objects import WorkerMetadata
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.types._datetime import now
 from prefect.workers.base import BaseWorker
 
 from deployments.warm_worker import metrics
@@ -36,8 +35,9 @@ from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
 from deployments.warm_worker.run.time_limits import is_expired
-from deployments.warm_worker.run_states import RunStateWriter, is_outage, retry_while_unavailable
+from deployments.warm_worker.run_states import RunStateWriter
 from deployments.work_pools import WORKER_TYPE
+from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
 from tasks.cache.leftovers import remove_abandoned_folders
 from tasks.settings import get_settings
@@ -235,7 +235,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             The claimed runs; empty if the server is unavailable.
         """
         async with self._poll_lock:
-            self._last_polled_time = now("UTC")  # read by Prefect's health check
+            self._last_polled_time = datetime.now(UTC)  # read by Prefect's health check
             try:
                 return await self._claim_available()
             except ObjectNotFound:  # the work pool does not exist yet; the next heartbeat creates it
@@ -306,7 +306,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     async def _resolve_configuration(self, run: "FlowRun") -> WarmJobConfiguration | None:
         """Return the job configuration of a run; None if that failed, and the run was failed or requeued."""
         try:
-            return await retry_while_unavailable(partial(self._request_configuration, run), 120)
+            return await retry_while_unavailable_async(partial(self._request_configuration, run), 120)
         except Exception as error:
             self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
             await RunStateWriter(self.client).handle_preparation_error(

@@ -1,7 +1,8 @@
 """
-Cron schedules: which times are due, and how missed times are handled (catch-up, backfill).
+Schedules and time windows: which cron times are due, and which objects a bucket watch processes.
 
-Pure functions without state or input and output, so concurrent planners compute the same times.
+Missed times are handled by the catch-up policy or a backfill. Pure functions without state or input and
+output, so concurrent planners compute the same times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ ON_TIME_TOLERANCE_S: Final = 300.0
 """Seconds within which a time still counts as on time; the scheduler runs about once a minute."""
 MAX_DUE_TIMES: Final = 1000
 """Maximum number of times in one plan; the newest are kept."""
+WINDOW_OVERLAP: Final = timedelta(days=1)
+"""Overlap with the previous window: a large upload appears late, because its time is that of its start."""
 
 
 def due_times(
@@ -100,10 +103,6 @@ def _times_descending(schedule: Schedule, newest: datetime, after: datetime) -> 
             return
         if time <= newest:
             yield time
-
-
-WINDOW_OVERLAP: Final = timedelta(days=1)
-"""Overlap with the previous window: a large upload appears late, because its time is that of its start."""
 
 
 @dataclass(frozen=True, slots=True)

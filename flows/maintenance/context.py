@@ -1,6 +1,12 @@
-"""Context and result types of the maintenance tasks."""
+"""
+Context and result types of the maintenance tasks, and the throttle of their requests.
 
-from collections.abc import Callable, Iterator
+`Throttle` sleeps after each request for a multiple of its duration, and ends after a time budget.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,37 +20,6 @@ from tasks.settings.retention import RetentionSettings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-
-
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
-
-
-class Throttle:
-    """Limits the rate of requests and their total time."""
-
-    def __init__(self, budget_s: float, pause_factor: float = 2.0) -> None:
-        """
-        Start the time budget now.
-
-        Args:
-            budget_s:     time budget in seconds.
-            pause_factor: length of a pause, as a multiple of the duration of the step before it.
-        """
-        self._end_time, self._pause_factor = time.monotonic() + budget_s, pause_factor
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the time budget is spent."""
-        return time.monotonic() >= self._end_time
-
-    @contextmanager
-    def throttled(self) -> Generator[None]:
-        """Run the body, then sleep for a multiple of its duration."""
-        started = time.monotonic()
-        yield
-        time.sleep(self._pause_factor * (time.monotonic() - started))
 
 
 MAX_ITEMS_PER_RUN: Final = 500
@@ -95,3 +70,29 @@ def read_unfinished(client: "SyncPrefectClient") -> list[FlowRun]:
     """
     state = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
     return read_all_runs(client, FlowRunFilter(state=state))
+
+
+class Throttle:
+    """Limits the rate of requests and their total time."""
+
+    def __init__(self, budget_s: float, pause_factor: float = 2.0) -> None:
+        """
+        Start the time budget now.
+
+        Args:
+            budget_s:     time budget in seconds.
+            pause_factor: length of a pause, as a multiple of the duration of the step before it.
+        """
+        self._end_time, self._pause_factor = time.monotonic() + budget_s, pause_factor
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time budget is spent."""
+        return time.monotonic() >= self._end_time
+
+    @contextmanager
+    def throttled(self) -> Generator[None]:
+        """Run the body, then sleep for a multiple of its duration."""
+        started = time.monotonic()
+        yield
+        time.sleep(self._pause_factor * (time.monotonic() - started))

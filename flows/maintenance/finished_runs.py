@@ -1,12 +1,16 @@
 """
 Maintenance task: delete finished runs past their retention from Prefect's database, through its API.
 
+A run is kept while another run refers to it, while the run that owns it exists, or while a webhook of it may
+still be due (`deletable_runs`).
+
 The server deletes the task runs and states of a run with it, and its logs a little later, but not its
 artifacts. They are deleted first, one request each, because the API has no bulk request for them. If the task
 stops in between, a later run finds the same flow run again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -29,22 +33,29 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from flows.maintenance.context import SweepAction, SweepContext, Throttle, read_unfinished
-from flows.maintenance.references import owners_of
+from flows.maintenance.references import owners_of, referenced_jobs
 from flows.prefect_state.labels import PARENT_TAG
 from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, chunks_of, read_any_of
 from flows.registry import FLOWS
+from flows.schemas.control import NOTIFY_TAG
 from flows.schemas.webhook import job_tag
+from flows.webhooks.deliveries import MISSED_SEARCH_PERIOD
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from flows.maintenance.references import referenced_jobs
-from flows.schemas.control import NOTIFY_TAG
-from flows.webhooks.deliveries import MISSED_SEARCH_PERIOD
+OLD_RUN: Final = "Run past its retention"
+"""Kind of action: a run was deleted."""
+TIME_BUDGET_S: Final = 15.0
+"""Time budget in seconds: the light work pool may have one worker slot, and webhooks wait for it."""
+MAX_DELETED_RUNS: Final = 2000
+"""Maximum number of runs that one run of the janitor deletes."""
+_MAX_RUNS_PER_REQUEST = 50
+"""Maximum number of runs in one delete request; the server accepts no more."""
+_ENDED_STATES = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
+_INTERNAL_FLOW_NAMES = ("announce", "end_parts", "janitor")
+"""Internal flows whose runs are not jobs and which no later run refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +100,6 @@ def deletable_runs(page: Sequence[FlowRun], holds: RetentionHolds, now: datetime
 def _may_owe_webhook(run: FlowRun, now: datetime) -> bool:
     """Return whether a webhook of a run may still be due; missed webhooks are searched for that long."""
     return NOTIFY_TAG in run.tags and (run.end_time is None or now - run.end_time < MISSED_SEARCH_PERIOD)
-
-
-OLD_RUN: Final = "Run past its retention"
-"""Kind of action: a run was deleted."""
-TIME_BUDGET_S: Final = 15.0
-"""Time budget in seconds: the light work pool may have one worker slot, and webhooks wait for it."""
-MAX_DELETED_RUNS: Final = 2000
-"""Maximum number of runs that one run of the janitor deletes."""
-
-_MAX_RUNS_PER_REQUEST = 50
-"""Maximum number of runs in one delete request; the server accepts no more."""
-_ENDED_STATES = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
-_INTERNAL_FLOW_NAMES = ("announce", "end_parts", "janitor")
-"""Internal flows whose runs are not jobs and which no later run refers to."""
 
 
 def delete_old_runs(context: SweepContext) -> Iterator[SweepAction]:

@@ -111,7 +111,7 @@ def job_context(job: JobParameters, **shares: tuple[float, float]) -> Generator[
 
     Args:
         job:    request of the job.
-        shares: share of the progress per phase, see `tasks.run.reports.reported`.
+        shares: share of the progress per phase, see `tasks.run.reports.open_report`.
 
     Raises:
         BucketNotAllowed, LocalPathDisabled, InputError: the job may not use an input or output location.

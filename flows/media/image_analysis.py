@@ -1,4 +1,9 @@
-"""Image analysis for one job: runs each analysis step on first use and reuses its result."""
+"""
+Image analysis for one job: run each step on first use, and present the findings.
+
+`ImageAnalysis` runs the steps and reuses their results; `overlay_boxes` and `table_rows` convert them for the
+annotated image and the result table.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

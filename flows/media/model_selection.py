@@ -1,4 +1,8 @@
-"""Selection of the rendering engine for a job."""
+"""
+Model selection for a job: rendering engine, voice, Whisper model and image analysis models.
+
+`auto` is resolved here and nowhere else, from the models that are installed.
+"""
 
 from importlib.util import find_spec
 from typing import Protocol
@@ -15,55 +19,6 @@ from tasks.models.engines import EngineSpec, choose_engine
 from tasks.models.install import open_local_models
 from tasks.models.voices import VoiceSpec, choose_voice
 from tasks.models.whisper import choose_whisper
-
-
-def select_analysis_models(job: AnalyzeJob) -> ModelAssignment:
-    """
-    Choose the model for each part of the analysis. `auto` is resolved here and nowhere else.
-
-    Raises:
-        ModelNotInstalled: the weights of the requested model are not installed.
-    """
-    local_models = open_local_models()
-    if job.model not in ("auto", "starter"):
-        local_models.find(job.model)
-    can_run = find_spec("torch") is not None and find_spec("transformers") is not None
-    usable = [name for name in local_models.installed_models() if can_run or name == READER]
-    return assign_models(job.model, job.features, job.question is not None, usable)
-
-
-def resolve_transcription_model(job: TranscribeJob) -> ModelChoice:
-    """
-    Return the Whisper model for a job.
-
-    Raises:
-        ModelNotInstalled: no installed model can run the job.
-    """
-    return choose_whisper(job.model, job.task, job.language, job.if_missing)
-
-
-def resolve_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
-    """
-    Return the voice for a job. `auto` is resolved here and nowhere else.
-
-    Returns:
-        The voice, and a warning for each field of the job that has no effect on it.
-
-    Raises:
-        ModelNotInstalled, InputError: see `tasks.models.voices.chosen_voice`.
-    """
-    return choose_voice(
-        voice.engine,
-        {
-            "name": voice.voice,
-            "temperature": voice.temperature,
-            "topk": voice.topk,
-            "longest_ms": voice.max_audio_length,
-            "context_sentences": voice.context_sentences,
-            "speed": voice.speed,
-            "seed": voice.seed,
-        },
-    )
 
 
 class EngineRequest(Protocol):
@@ -87,7 +42,7 @@ class EngineRequest(Protocol):
 
 def resolve_engine(job: EngineRequest) -> EngineSpec:
     """
-    Return the engine for a job. `auto` is resolved here and nowhere else.
+    Return the engine for a job.
 
     Raises:
         InputError:        the options are incompatible with each other.
@@ -96,3 +51,52 @@ def resolve_engine(job: EngineRequest) -> EngineSpec:
     options = MuseTalkEngineOptions(version=job.version, **job.musetalk.model_dump())
     resolve_options(options)
     return choose_engine(job.engine, options)
+
+
+def resolve_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
+    """
+    Return the voice for a job.
+
+    Returns:
+        The voice, and a warning for each field of the job that has no effect on it.
+
+    Raises:
+        ModelNotInstalled, InputError: see `tasks.models.voices.choose_voice`.
+    """
+    return choose_voice(
+        voice.engine,
+        {
+            "name": voice.voice,
+            "temperature": voice.temperature,
+            "topk": voice.topk,
+            "longest_ms": voice.max_audio_length,
+            "context_sentences": voice.context_sentences,
+            "speed": voice.speed,
+            "seed": voice.seed,
+        },
+    )
+
+
+def resolve_transcription_model(job: TranscribeJob) -> ModelChoice:
+    """
+    Return the Whisper model for a job.
+
+    Raises:
+        ModelNotInstalled: no installed model can run the job.
+    """
+    return choose_whisper(job.model, job.task, job.language, job.if_missing)
+
+
+def select_analysis_models(job: AnalyzeJob) -> ModelAssignment:
+    """
+    Choose the model for each part of the analysis.
+
+    Raises:
+        ModelNotInstalled: the weights of the requested model are not installed.
+    """
+    local_models = open_local_models()
+    if job.model not in ("auto", "starter"):
+        local_models.find(job.model)
+    can_run = find_spec("torch") is not None and find_spec("transformers") is not None
+    usable = [name for name in local_models.installed_models() if can_run or name == READER]
+    return assign_models(job.model, job.features, job.question is not None, usable)

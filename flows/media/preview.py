@@ -1,4 +1,8 @@
-"""The `preview` artifact of a video job: a page with frames, a lip-sync check, timings and links."""
+"""
+The `preview` artifact of a video job: a Markdown page with frames, a lip-sync check, timings and links.
+
+The timings are a bar chart, drawn as SVG.
+"""
 
 import base64
 import logging
@@ -19,37 +23,6 @@ from tasks.refs import Artefact, job_uri
 from tasks.settings import get_settings
 from tasks.steps.preview import LipSyncScore, create_preview
 
-_WIDTH, _ROW_HEIGHT, _LEFT_MARGIN, _RIGHT_MARGIN = 640, 26, 90, 80
-_BAR_COLOR, _TEXT_COLOR = "#4c8dff", "#8a8f98"
-_FONT: Final = 'font-family="sans-serif" font-size="13"'
-
-
-def bar_chart(seconds: Mapping[str, float]) -> str:
-    """
-    Return a bar chart of durations as SVG.
-
-    Args:
-        seconds: duration in seconds by name, in drawing order.
-    """
-    longest = max(seconds.values(), default=0.0) or 1.0
-    rows = [
-        _row(number, name, spent, spent / longest * (_WIDTH - _LEFT_MARGIN - _RIGHT_MARGIN))
-        for number, (name, spent) in enumerate(seconds.items())
-    ]
-    height = max(1, len(rows)) * _ROW_HEIGHT
-    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {_FONT} fill="{_TEXT_COLOR}">{"".join(rows)}</svg>'
-    )
-
-
-def _row(number: int, name: str, duration_s: float, length: float) -> str:
-    top = number * _ROW_HEIGHT
-    bar = f'<rect x="{_LEFT_MARGIN}" y="{top + 5}" width="{max(1.0, length):.1f}" height="16" rx="2" fill="{_BAR_COLOR}"/>'
-    label = f'<text x="{_LEFT_MARGIN - 8}" y="{top + 18}" text-anchor="end">{escape(name)}</text>'
-    return f'{label}{bar}<text x="{_LEFT_MARGIN + length + 8:.1f}" y="{top + 18}">{duration_s:.2f} s</text>'
-
-
 PREVIEW_KEY: Final = "preview"
 """Key of the preview artifact."""
 _CLEAR_MARGIN, _WEAK_MARGIN = 0.4, 0.2
@@ -58,6 +31,9 @@ Minimum correlation above that with reversed phonemes, for the grades "clearly" 
 
 See `musetalk_core.rendering.lip_sync_score`.
 """
+_WIDTH, _ROW_HEIGHT, _LEFT_MARGIN, _RIGHT_MARGIN = 640, 26, 90, 80
+_BAR_COLOR, _TEXT_COLOR = "#4c8dff", "#8a8f98"
+_FONT: Final = 'font-family="sans-serif" font-size="13"'
 _log = logging.getLogger(__name__)
 
 
@@ -154,8 +130,10 @@ def _lip_sync_sentence(followed: LipSyncScore | None) -> str:
     timing = f"{abs(followed.lag_frames)} frames {'late' if followed.lag_frames > 0 else 'early'}"
     return (
         f"The lips follow the sounds {grade}: correlation **{followed.correlation:.2f}**"
-        f" {timing if followed.lag_frames else 'in time'}, {followed.backwards:.2f} with the sounds played backwards"
-        f" (the first {followed.seconds:.1f} s of speech; compares the lips with the requested mouth movement;"
+        f" {timing if followed.lag_frames else 'in time'},"
+        f" {followed.backwards:.2f} with the sounds played backwards"
+        f" (the first {followed.seconds:.1f} s of speech;"
+        " compares the lips with the requested mouth movement;"
         " not comparable with published lip-sync scores)."
     )
 
@@ -173,3 +151,32 @@ def _link_section(result: VideoResult, run: UUID) -> list[str]:
         job = f"{public_url}/v1/jobs/{run}"
         lines.append(f"* [the video]({job}/result), [the job]({job}), [provenance]({job}/lineage)")
     return ["\n".join(lines)]
+
+
+def bar_chart(seconds: Mapping[str, float]) -> str:
+    """
+    Return a bar chart of durations as SVG.
+
+    Args:
+        seconds: duration in seconds by name, in drawing order.
+    """
+    longest = max(seconds.values(), default=0.0) or 1.0
+    rows = [
+        _row(number, name, spent, spent / longest * (_WIDTH - _LEFT_MARGIN - _RIGHT_MARGIN))
+        for number, (name, spent) in enumerate(seconds.items())
+    ]
+    height = max(1, len(rows)) * _ROW_HEIGHT
+    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {_FONT} fill="{_TEXT_COLOR}">{"".join(rows)}</svg>'
+    )
+
+
+def _row(number: int, name: str, duration_s: float, length: float) -> str:
+    top = number * _ROW_HEIGHT
+    bar = (
+        f'<rect x="{_LEFT_MARGIN}" y="{top + 5}" width="{max(1.0, length):.1f}" height="16" rx="2"'
+        f' fill="{_BAR_COLOR}"/>'
+    )
+    label = f'<text x="{_LEFT_MARGIN - 8}" y="{top + 18}" text-anchor="end">{escape(name)}</text>'
+    return f'{label}{bar}<text x="{_LEFT_MARGIN + length + 8:.1f}" y="{top + 18}">{duration_s:.2f} s</text>'

@@ -247,7 +247,8 @@ def _avatar_note_warnings(avatar_note: PrefectFuture[None]) -> list[str]:
     if avatar_note.state.is_completed():
         return []
     return [
-        f"the avatar was not added to the list of avatars: {avatar_note.state.message or avatar_note.state.name}"
+        "the avatar was not added to the list of avatars:"
+        f" {avatar_note.state.message or avatar_note.state.name}"
     ]
 
 

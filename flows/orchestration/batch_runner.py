@@ -128,7 +128,8 @@ def _validated_records(plan: BatchPlan, rows: Iterable[Row]) -> Iterator[dict[st
         yield _to_record(row)
     if invalid_count and (plan.requires_valid_rows or not valid_count):
         raise ManifestInvalid(
-            f"{invalid_count} of {valid_count + invalid_count} rows are not valid {plan.type} jobs. {first_error}"
+            f"{invalid_count} of {valid_count + invalid_count} rows are not valid {plan.type} jobs."
+            f" {first_error}"
         )
     if not valid_count and plan.scope is None:
         raise ManifestInvalid("The batch has no rows.")

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.labels import CHILD_KEY_LABEL, CHILD_NAME_LABEL, RETRY_OF_LABEL, parent_tag
 from flows.prefect_state.queries import chunks_of, read_any_of
 from flows.prefect_state.retry import retry_while_unavailable
@@ -242,27 +240,10 @@ class ChildJobs:
         """Return the outcomes of child jobs: results and errors."""
         outcomes: dict[UUID, ChildOutcome] = {}
         for chunk in chunks_of(ids, _ARTIFACT_BATCH_SIZE):
-            runs, artifacts = self._read_runs(chunk), self._read_artifacts(chunk)
+            runs = self._read_runs(chunk)
+            artifacts = read_latest_artifacts(self._client, chunk, RESULT_KEYS)
             outcomes |= {run.id: _to_outcome(run, artifacts.get(run.id, {})) for run in runs}
         return outcomes
-
-    def _read_artifacts(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-        def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
-            artifact_filter = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=list(RESULT_KEYS))
-            )
-            return retry_while_unavailable(
-                lambda: self._client.read_artifacts(
-                    artifact_filter=artifact_filter, limit=limit, offset=offset
-                )
-            )
-
-        rows = read_any_of(ids, read)
-        artifacts: dict[UUID, dict[str, Any]] = {}
-        for note in sorted(rows, key=lambda note: str(note.updated)):  # keep the newest per key
-            if note.flow_run_id:
-                artifacts.setdefault(note.flow_run_id, {})[str(note.key)] = note
-        return artifacts
 
 
 def _to_outcome(run: FlowRun, artifacts: Mapping[str, Any]) -> ChildOutcome:

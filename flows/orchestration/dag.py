@@ -1,4 +1,8 @@
-"""Dependency graph of a pipeline: which steps are ready, blocked or finished."""
+"""
+Dependency graph of a pipeline: which steps are ready, blocked or finished.
+
+`require_pipeline_models` checks before the start that the models of every step are installed.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -6,15 +6,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.client.schemas.objects import Artifact
 from prefect.context import FlowRunContext
 from pydantic import BaseModel, ValidationError
 
 from flows.lineage.markdown import to_markdown
 from flows.lineage.run_facts import describe_run, parent_jobs
-from flows.prefect_state.queries import read_any_of
-from flows.prefect_state.retry import retry_while_unavailable
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.status import read_data
 from flows.schemas.lineage import LINEAGE_KEY, InputFile, Lineage, OutputFile, PartJob, UsedModel
 from flows.storage.output_uris import public_uri
@@ -100,18 +97,10 @@ def _pipeline_manifest(
 
 
 def _read_manifests(client: "SyncPrefectClient", jobs: Sequence[UUID]) -> dict[UUID, Lineage]:
-    def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
-        artifact_filter = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[LINEAGE_KEY])
-        )
-        return retry_while_unavailable(
-            lambda: client.read_artifacts(artifact_filter=artifact_filter, limit=limit, offset=offset)
-        )
-
     manifests: dict[UUID, Lineage] = {}
-    for artifact in read_any_of(jobs, read):
+    for artifacts in read_latest_artifacts(client, jobs, [LINEAGE_KEY]).values():
         try:
-            manifest = Lineage.model_validate(read_data(artifact))
+            manifest = Lineage.model_validate(read_data(artifacts[LINEAGE_KEY]))
         except ValidationError:  # written by another version
             continue
         manifests[manifest.job] = manifest

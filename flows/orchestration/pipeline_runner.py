@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.client.schemas.objects import Artifact
 
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildSpec
 from flows.orchestration.dag import StepGraph
@@ -16,8 +13,7 @@ from flows.orchestration.lineage import write_pipeline_manifest
 from flows.orchestration.pool_slot import PoolSlot
 from flows.orchestration.run_report import RunReport
 from flows.orchestration.step_result import StepResult
-from flows.prefect_state.queries import read_any_of
-from flows.prefect_state.retry import retry_while_unavailable
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.status import FILE_FIELDS, PROGRESS_KEY, output_file_of, read_progress
 from flows.schemas.pipeline import MAX_STEPS, PipelineResult, Step, StepView
 from tasks.cache.content_keys import content_key
@@ -112,17 +108,10 @@ class _PipelineState:
         """Return the progress over all steps; running steps count with their own progress."""
         running = [part.id for part in self.dispatcher.unfinished]
 
-        def read(chunk: list[UUID], limit: int, offset: int) -> list[Artifact]:
-            artifact_filter = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=[PROGRESS_KEY])
-            )
-            return retry_while_unavailable(
-                lambda: report.client.read_artifacts(
-                    artifact_filter=artifact_filter, limit=limit, offset=offset
-                )
-            )
-
-        running_percent = sum(min(100.0, read_progress(note).percent) for note in read_any_of(running, read))
+        artifacts = read_latest_artifacts(report.client, running, [PROGRESS_KEY])
+        running_percent = sum(
+            min(100.0, read_progress(by_key[PROGRESS_KEY]).percent) for by_key in artifacts.values()
+        )
         return (100.0 * len(self.graph.succeeded_jobs) + running_percent) / len(self.graph.steps)
 
     def failure(self) -> StepFailed:

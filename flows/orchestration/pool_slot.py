@@ -7,7 +7,7 @@ started again later. Its whole state is on the server, so nothing is lost.
 """
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -23,7 +23,6 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort
 from prefect.states import Scheduled
-from prefect.types._datetime import now
 
 from flows.prefect_state.labels import WAITING_STATE, YIELD_COUNT
 from flows.prefect_state.retry import retry_while_unavailable
@@ -84,7 +83,7 @@ class PoolSlot:
 
     def _check_running_time(self, run: FlowRun) -> None:
         limit = read_control(run.parameters).max_time
-        if limit and run.start_time and now("UTC") > run.start_time + timedelta(seconds=limit):
+        if limit and run.start_time and datetime.now(UTC) > run.start_time + timedelta(seconds=limit):
             raise DeadlineExceeded(f"Job exceeded maximum runtime of {limit} seconds")
 
     def _is_contended(self, pool: str, own_id: UUID) -> bool:
@@ -93,7 +92,7 @@ class PoolSlot:
                 flow_run_filter=FlowRunFilter(
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
                     next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(
-                        before_=now("UTC") - timedelta(seconds=CONTENTION_AFTER_S)  # pyright: ignore[reportArgumentType]
+                        before_=datetime.now(UTC) - timedelta(seconds=CONTENTION_AFTER_S)  # pyright: ignore[reportArgumentType]
                     ),
                 ),
                 work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
@@ -110,7 +109,7 @@ class PoolSlot:
         retry_while_unavailable(lambda: self._client.update_flow_run_labels(run.id, {YIELD_COUNT: count}))
         rescheduled = Scheduled(
             name=WAITING_STATE,
-            scheduled_time=now("UTC") + timedelta(seconds=delay_s),
+            scheduled_time=datetime.now(UTC) + timedelta(seconds=delay_s),
             message="Waiting for child jobs; the worker slot was given to another run.",
         )
         # no force: a run that is being canceled must not be queued again

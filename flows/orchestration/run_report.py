@@ -9,11 +9,11 @@ from uuid import UUID
 from prefect.artifacts import Artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.retry import retry_while_unavailable
 from flows.prefect_state.status import PROGRESS_KEY
 from flows.schemas.control import read_control
@@ -44,16 +44,10 @@ class RunReport:
         self._last_emitted_percent = 0.0
 
     def _find_or_create_progress(self) -> UUID:
-        artifact_filter = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[self.run.id]),
-            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
-        )
-        existing = retry_while_unavailable(
-            lambda: self.client.read_artifacts(artifact_filter=artifact_filter, limit=1)
-        )
-        if existing:
-            self._percent = float(str(existing[0].data or 0.0))
-            return existing[0].id
+        own_artifacts = read_latest_artifacts(self.client, [self.run.id], [PROGRESS_KEY]).get(self.run.id, {})
+        if existing := own_artifacts.get(PROGRESS_KEY):
+            self._percent = float(str(existing.data or 0.0))
+            return existing.id
         text = json.dumps({"phase": _PHASE, "done": 0, "total": 0})
         artifact_id: Any = retry_while_unavailable(
             lambda: create_progress_artifact(progress=0.0, key=PROGRESS_KEY, description=text)

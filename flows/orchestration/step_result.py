@@ -1,4 +1,4 @@
-"""TODO."""
+"""Schema of the result of one pipeline step."""
 
 from typing import Any
 from uuid import UUID

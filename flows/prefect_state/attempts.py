@@ -7,11 +7,10 @@ the count are one write: the count survives the worker and does not depend on th
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from prefect.states import AwaitingRetry, Crashed, Scheduled
-from prefect.types._datetime import now
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -77,7 +76,7 @@ def state_after_loss(history: "Iterable[State[Any]]", reason: str, max_attempts:
         return Crashed(message=f"Started {times} and ended early each time; the last time {reason}.")
     delay_s = backoff_s(attempts)
     return AwaitingRetry(
-        scheduled_time=now("UTC") + timedelta(seconds=delay_s),
+        scheduled_time=datetime.now(UTC) + timedelta(seconds=delay_s),
         message=f"Attempt {attempts} of {max_attempts} was lost: {reason}. Next attempt in {delay_s:.0f} s.",
     )
 

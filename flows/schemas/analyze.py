@@ -1,4 +1,4 @@
-"""Request and result schemas of the analyze job. Pure pydantic, as `flows.schemas.video`."""
+"""Request and result schemas of the analyze job. Pure pydantic."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast

@@ -1,4 +1,4 @@
-"""Base schema of all job requests, and the output location. Pure pydantic, as `flows.schemas.video`."""
+"""Base schema of all job requests, and the output location. Pure pydantic."""
 
 from typing import Annotated, Any
 

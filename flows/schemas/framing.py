@@ -1,4 +1,4 @@
-"""Crop and size of a still image. Pure pydantic, as `flows.schemas.video`."""
+"""Crop and size of a still image. Pure pydantic."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Schema of the provenance manifest, stored beside each output. Pure pydantic, as `flows.schemas.video`."""
+"""Schema of the provenance manifest, stored beside each output. Pure pydantic."""
 
 from datetime import datetime
 from typing import Any, Final, Literal

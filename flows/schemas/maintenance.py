@@ -1,4 +1,4 @@
-"""Request and result schemas of the maintenance flows. Pure pydantic, as `flows.schemas.video`."""
+"""Request and result schemas of the maintenance flows. Pure pydantic."""
 
 from typing import Final
 from uuid import UUID

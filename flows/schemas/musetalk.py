@@ -1,4 +1,4 @@
-"""Options of the MuseTalk engine in job requests. Pure pydantic, as `flows.schemas.video`."""
+"""Options of the MuseTalk engine in job requests. Pure pydantic."""
 
 from typing import Any, Literal
 

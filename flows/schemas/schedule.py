@@ -1,4 +1,4 @@
-"""TODO."""
+"""Schema of cron schedules, and the policies for missed times (catch-up). Pure pydantic."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal

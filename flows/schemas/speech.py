@@ -1,4 +1,4 @@
-"""Request and result schemas of the speech job; other jobs use its voice options. As `flows.schemas.video`."""
+"""Request and result schemas of the speech job, and the voice options of other jobs. Pure pydantic."""
 
 from typing import Annotated, Any, Literal, Self
 

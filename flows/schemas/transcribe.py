@@ -1,4 +1,4 @@
-"""Request and result schemas of the transcribe job. Pure pydantic, as `flows.schemas.video`."""
+"""Request and result schemas of the transcribe job. Pure pydantic."""
 
 from typing import Annotated, Literal
 

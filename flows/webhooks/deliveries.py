@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -26,6 +23,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
+from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, read_any_of
 from flows.prefect_state.status import (
     PROGRESS_KEY,
@@ -141,14 +139,8 @@ def read_job_snapshot(client: "SyncPrefectClient", run: FlowRun) -> JobSnapshot:
         client: client of the Prefect server.
         run:    flow run of the job.
     """
-    artifact_filter = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]),
-        key=ArtifactFilterKey(any_=[*RESULT_KEYS, PROGRESS_KEY]),
-    )
-    artifacts = sorted(
-        client.read_artifacts(artifact_filter=artifact_filter), key=lambda note: str(note.updated)
-    )
-    artifact_by_key = {str(note.key): note for note in artifacts}  # the newest of each
+    artifacts = read_latest_artifacts(client, [run.id], [*RESULT_KEYS, PROGRESS_KEY])
+    artifact_by_key = artifacts.get(run.id, {})
     status, reason = status_of(run), ended_as(run)
     return JobSnapshot(
         id=run.id,

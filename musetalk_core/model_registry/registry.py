@@ -121,7 +121,9 @@ _TABLE: Final = (
                 sha256="619a316812",
                 other_paths=("s3fd-619a316812.pth", "s3fd/s3fd.pth", "s3fd.pth"),
                 shared=True,
-                manual_instructions="If the original program ran here, it is in torch's hub/checkpoints folder.",
+                manual_instructions=(
+                    "If the original program ran here, it is in torch's hub/checkpoints folder."
+                ),
             ),
         ),
     ),

@@ -1,4 +1,9 @@
-"""Voice activity detection (VAD) with Silero's network through onnxruntime, in steps of 32 ms."""
+"""
+Voice activity detection (VAD) and the clips to transcribe.
+
+`detect_speech` runs Silero's network through onnxruntime in steps of 32 ms. `speech_clips` merges the spans
+of speech into clips without long pauses.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,35 +20,6 @@ MIN_REMOVED_PAUSE_S: Final = 2.0
 """Pauses from this length on are removed; shorter ones improve recognition and cause no hallucinations."""
 _SPEECH_MARGIN_S: Final = 0.4
 """Margin on either side of speech, in seconds, for soft onsets and endings."""
-
-
-def speech_clips(speech: Sequence[TimeSpan], duration_s: float) -> list[TimeSpan]:
-    """
-    Merge spans of speech to the clips to transcribe.
-
-    Args:
-        speech:     spans of speech in order.
-        duration_s: length of the sound in seconds.
-
-    Returns:
-        Clips in order, without overlap. Without long pauses, also at both ends, the whole sound is one clip.
-        Empty if there is no speech.
-    """
-    out: list[TimeSpan] = []
-    for span in speech:
-        if out and span.start - out[-1].end < MIN_REMOVED_PAUSE_S:
-            out[-1] = TimeSpan(out[-1].start, span.end)
-        else:
-            out.append(span)
-    return [_add_margins(span, duration_s) for span in out]
-
-
-def _add_margins(span: TimeSpan, duration_s: float) -> TimeSpan:
-    start = span.start - _SPEECH_MARGIN_S if span.start >= MIN_REMOVED_PAUSE_S else 0.0
-    end = span.end + _SPEECH_MARGIN_S if duration_s - span.end >= MIN_REMOVED_PAUSE_S else duration_s
-    return TimeSpan(start, end)
-
-
 _STEP_SAMPLES: Final = 512
 """Samples per step of the network at 16 kHz: 32 ms."""
 _CONTEXT_SAMPLES: Final = 64
@@ -55,6 +31,24 @@ _SPEECH_THRESHOLD, _SILENCE_THRESHOLD = 0.5, 0.35
 _MIN_SPEECH_S: Final = 0.25
 _MIN_SILENCE_S: Final = 0.1
 _STEP_S: Final = _STEP_SAMPLES / SPEECH_RATE_HZ
+
+
+def load_vad(path: Path) -> Any:
+    """
+    Load the network from `silero_vad.onnx`; several threads may share it.
+
+    Returns:
+        An onnxruntime session.
+    """
+    # onnxruntime's wheels send telemetry for every session; the variable is read once, at import
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    # the steps are sequential and small: more threads would not help
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
 def detect_speech(
@@ -107,19 +101,28 @@ def _speech_probabilities(samples: Samples, session: Any) -> Iterator[float]:
             yield float(output[0, 0])
 
 
-def load_vad(path: Path) -> Any:
+def speech_clips(speech: Sequence[TimeSpan], duration_s: float) -> list[TimeSpan]:
     """
-    Load the network from `silero_vad.onnx`; several threads may share it.
+    Merge spans of speech into the clips to transcribe.
+
+    Args:
+        speech:     spans of speech in order.
+        duration_s: length of the sound in seconds.
 
     Returns:
-        An onnxruntime session.
+        Clips in order, without overlap. Without long pauses, also at both ends, the whole sound is one clip.
+        Empty if there is no speech.
     """
-    # onnxruntime's wheels send telemetry for every session; the variable is read once, at import
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  set for the library, not read
-    import onnxruntime
+    out: list[TimeSpan] = []
+    for span in speech:
+        if out and span.start - out[-1].end < MIN_REMOVED_PAUSE_S:
+            out[-1] = TimeSpan(out[-1].start, span.end)
+        else:
+            out.append(span)
+    return [_add_margins(span, duration_s) for span in out]
 
-    options: Any = onnxruntime.SessionOptions()
-    # the steps are sequential and small: more threads would not help
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+def _add_margins(span: TimeSpan, duration_s: float) -> TimeSpan:
+    start = span.start - _SPEECH_MARGIN_S if span.start >= MIN_REMOVED_PAUSE_S else 0.0
+    end = span.end + _SPEECH_MARGIN_S if duration_s - span.end >= MIN_REMOVED_PAUSE_S else duration_s
+    return TimeSpan(start, end)

@@ -109,7 +109,7 @@ def _replaced_error(ref: ObjectRef, info: ObjectInfo) -> ResultReplaced:
     replaced_by = f"job {job}" if job else "an object without a known job"
     details = {"replaced_by": job} if job else {}
     return ResultReplaced(
-        f"{name} is no longer this job's result: it was replaced by {replaced_by}. To restore the result, run the job"
-        " again with another name or without overwrite.",
+        f"{name} is no longer this job's result: it was replaced by {replaced_by}. To restore the result,"
+        " run the job again with another name or without overwrite.",
         **details,
     )

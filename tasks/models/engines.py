@@ -52,7 +52,7 @@ def pin_engine(spec: EngineSpec) -> EngineSpec:
     Pin the current weights of an engine for the rest of the job.
 
     Raises:
-        ModelNotInstalled, WeightsInvalid: see `Layout.pin`.
+        ModelNotInstalled, WeightsInvalid: see `LocalModels.pin`.
     """
     models = load_engine(spec.name, spec.options, runtime_config()).models
     return spec.model_copy(update={"weights": pin(*models)})

@@ -180,8 +180,8 @@ class HubClient:
         delay_s = next(delays, None)
         if delay_s is None:
             raise PullFailed(
-                f"{self._display_name} could not deliver {source.repo}/{source.file}: {error}. Run the command again"
-                " later; it resumes the download."
+                f"{self._display_name} could not deliver {source.repo}/{source.file}: {error}."
+                " Run the command again later; it resumes the download."
             ) from error
         _log.warning("%s/%s: %s; retrying", source.repo, source.file, error)
         time.sleep(min(max(delay_s, error.wait_s), _MAX_RETRY_DELAY_S))
@@ -214,9 +214,9 @@ class HubClient:
             )
         if status in (401, 403):
             return NotAvailable(
-                f"{self._display_name} denied access to {file_name} (status {status}): it is gated, private, or does not"
-                f" exist. Accept its license on the page of {source.repo}, and set MUSETALK_WEIGHTS__TOKEN"
-                " to a token that may read it."
+                f"{self._display_name} denied access to {file_name} (status {status}): it is gated, private,"
+                f" or does not exist. Accept its license on the page of {source.repo}, and set"
+                " MUSETALK_WEIGHTS__TOKEN to a token that may read it."
             )
         if status == 404:
             return NotAvailable(f"{self._display_name} has no {file_name} (revision {source.revision}).")

@@ -117,8 +117,9 @@ def _require_room(folder: Path, missing: int) -> None:
     free, margin = shutil.disk_usage(existing_parent).free, get_settings().store.min_free_bytes
     if free < missing + margin:
         raise DiskFull(
-            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free, but {existing_parent}"
-            f" has {free / _GB:.1f} GB. Free some space, or set MUSETALK_WEIGHTS__FOLDER to another disk.",
+            f"The download has {missing / _GB:.1f} GB and {margin / _GB:.1f} GB must stay free,"
+            f" but {existing_parent} has {free / _GB:.1f} GB. Free some space,"
+            " or set MUSETALK_WEIGHTS__FOLDER to another disk.",
             missing=missing,
             free=free,
         )

@@ -88,10 +88,11 @@ def _require_published_hashes(pinned: PinnedModel) -> None:
     """Raise WeightsInvalid unless the hashes of a model's files equal the published ones."""
     files = {file.path: file for files in get_model(pinned.name).file_sets for file in files}
     for pinned_file in pinned.files:
-        if not files[pinned_file.path].matches_sha256(pinned_file.sha256):
+        published = files[pinned_file.path]
+        if not published.matches_sha256(pinned_file.sha256):
             raise WeightsInvalid(
-                f"{pinned_file.path} has the SHA-256 {pinned_file.sha256} instead of {files[pinned_file.path].sha256}: it is"
-                f" damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
+                f"{pinned_file.path} has the SHA-256 {pinned_file.sha256} instead of {published.sha256}:"
+                f" it is damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
                 file=pinned_file.path,
             )
 

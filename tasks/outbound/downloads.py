@@ -2,7 +2,8 @@
 Downloads of files from URLs that callers name, with SSRF protection, size limits and resumption.
 
 Every hop is checked twice: its URL in `tasks.outbound.address_rules`, and the IP address to connect to in
-`tasks.outbound.guarded_transport`. Bytes are counted as they arrive. The errors for *blocked* and *unreachable* are the same.
+`tasks.outbound.guarded_transport`. Bytes are counted as they arrive. The errors for *blocked* and
+*unreachable* are the same.
 """
 
 import logging

@@ -172,7 +172,8 @@ def show_transcript(transcript: Mapping[str, Any]) -> None:
         if len(segments) > _MAX_ROWS
         else ""
     )
-    description = f"{transcript['language'] or 'no speech'}, transcribed by Whisper {transcript['model']}{truncation_note}"
+    language = transcript["language"] or "no speech"
+    description = f"{language}, transcribed by Whisper {transcript['model']}{truncation_note}"
     try:
         create_table_artifact(key="transcript", table=rows, description=description)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Object store in a local folder, with atomic writes; it has no URLs that give access without credentials."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Interface of object stores, and the implementation on a local folder."""
+"""Interface of object stores, the rules for keys, and functions that every implementation shares."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """
 Object store on S3, and the system's own store. boto3 is imported at first use.
 
-The interface and the folder store are in `tasks.storage.object_store`.
+The interface is in `tasks.storage.object_store`, the folder store in `tasks.storage.folder_store`.
 """
 
 import os

@@ -16,17 +16,27 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.auth.key_file import Key, digest, new_key, read_keys, write_keys
-from api.dependencies import get_new_tasks, get_pausing, get_runs
+from api.auth.key_file import ApiKey, generate_key, hash_key, read_keys, write_keys
+from api.dependencies import get_bucket_watches, get_job_store, get_job_suspender
 from api.errors import Problem
-from api.jobs.eta import Eta, Took
-from api.jobs.model import FINAL, USUAL_TERMS, LogLine, LogPage, Outlook, Page, Run, Terms, Wanted
+from api.jobs.eta import DurationStats, Eta
+from api.jobs.model import (
+    DEFAULT_SUBMIT_OPTIONS,
+    FINAL_STATUSES,
+    JobFilter,
+    LogLine,
+    LogPage,
+    Page,
+    QueueEstimate,
+    SubmitOptions,
+)
+from api.jobs.model import Job as Run
 from api.main import create_app
-from api.orchestrator.bucket_watches import Task
+from api.orchestrator.bucket_watches import BucketWatch
 from flows.prefect_state.status import JobError, Progress
 from flows.registry import JobType
 from flows.schemas.control import Control
-from flows.schemas.video import Job
+from flows.schemas.video import JobParameters
 from tasks.settings import get_settings
 
 
@@ -41,19 +51,21 @@ class FakeRuns:
 
     def __init__(self) -> None:
         self.jobs: dict[UUID, Run] = {}
-        self.created: list[tuple[JobType, Job, str | None]] = []
+        self.created: list[tuple[JobType, JobParameters, str | None]] = []
         self.controls: list[Control] = []
         self.keys: dict[str, UUID] = {}
         self.lines: dict[UUID, list[LogLine]] = {}
         self.on_create: Callable[[Run], Run] = lambda run: run
-        self.took: Took | None = None
+        self.took: DurationStats | None = None
         self.fault: str | None = None
 
-    async def create(self, job_type: JobType, job: Job, options: Terms = USUAL_TERMS) -> Run:
+    async def create(
+        self, job_type: JobType, job: JobParameters, options: SubmitOptions = DEFAULT_SUBMIT_OPTIONS
+    ) -> Run:
         parameters = job.model_dump(mode="json", exclude_unset=True)
         if options.key in self.keys:
             existing = self.jobs[self.keys[options.key]]
-            if existing.job != parameters:
+            if existing.parameters != parameters:
                 raise Problem("idempotency_mismatch", "This Idempotency-Key was used for another request.")
             return replace(existing, replayed=True)
         self.controls.append(options.control)
@@ -66,7 +78,7 @@ class FakeRuns:
             metadata=options.metadata,
             control=options.control,
             retry_of=options.retry_of,
-            job=parameters,
+            parameters=parameters,
         )
         self.created.append((job_type, job, options.key))
         self.jobs[run.id] = self.on_create(run)
@@ -81,14 +93,14 @@ class FakeRuns:
 
     async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Run:
         run = await self.read(job_id)
-        if run.status not in FINAL:
+        if run.status not in FINAL_STATUSES:
             self.jobs[job_id] = replace(run, status="canceled", ended_as=reason)
         return self.jobs[job_id]
 
     async def remove(self, job_id: UUID) -> None:
         del self.jobs[job_id]
 
-    async def find(self, job_filter: Wanted) -> Page:
+    async def find(self, job_filter: JobFilter) -> Page:
         start = place(job_filter.cursor)
         fitting = [
             run
@@ -115,12 +127,13 @@ class FakeRuns:
 
     async def count_unfinished(self, tenant: str | None) -> int:
         return sum(
-            run.status not in FINAL and tenant in {None, run.control.tenant} for run in self.jobs.values()
+            run.status not in FINAL_STATUSES and tenant in {None, run.control.tenant}
+            for run in self.jobs.values()
         )
 
-    async def estimate(self, job_type: JobType, control: Control) -> Outlook:
+    async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         waiting = await self.count_unfinished(None)
-        return Outlook(waiting, self.took, Eta(1.0 + waiting, 2.0 + waiting) if self.took else None)
+        return QueueEstimate(waiting, self.took, Eta(1.0 + waiting, 2.0 + waiting) if self.took else None)
 
     async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         await asyncio.sleep(min(limit_s, 0.02))
@@ -147,7 +160,7 @@ class FakeHolding:
 
     def __init__(self, runs: FakeRuns) -> None:
         self.runs = runs
-        self.known: list[Task] = []
+        self.known: list[BucketWatch] = []
         self.looked: list[str] = []
 
     async def pause(self, job_id: UUID) -> None:
@@ -156,10 +169,10 @@ class FakeHolding:
     async def resume(self, job_id: UUID) -> None:
         self.runs.jobs[job_id] = replace(self.runs.jobs[job_id], paused=False)
 
-    async def list_watches(self) -> list[Task]:
+    async def list_watches(self) -> list[BucketWatch]:
         return self.known
 
-    async def trigger(self, watch: Task) -> UUID:
+    async def trigger(self, watch: BucketWatch) -> UUID:
         self.looked.append(watch.job.name)
         return uuid4()
 
@@ -194,8 +207,8 @@ def connect(
     def make(**options: Any) -> TestClient:
         get_settings.cache_clear()
         app = create_app()
-        app.dependency_overrides[get_runs] = lambda: runs
-        app.dependency_overrides |= {get_pausing: lambda: holding, get_new_tasks: lambda: holding}
+        app.dependency_overrides[get_job_store] = lambda: runs
+        app.dependency_overrides |= {get_job_suspender: lambda: holding, get_bucket_watches: lambda: holding}
         return TestClient(app, **options)
 
     return make
@@ -238,7 +251,7 @@ def finished(runs: FakeRuns, finish: Callable[..., Run]) -> Callable[..., Run]:
 def app_of_server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> FastAPI:
     """The app that `server` serves."""
     api = create_app()
-    api.dependency_overrides[get_runs] = lambda: runs
+    api.dependency_overrides[get_job_store] = lambda: runs
     return api
 
 
@@ -270,8 +283,8 @@ def issue(key_file):
     """Put a key into the file; gives the headers that present it."""
 
     def make(name, **fields):
-        key = new_key()
-        write_keys(key_file, [*read_keys(key_file), Key(name=name, sha256=digest(key), **fields)])
+        key = generate_key()
+        write_keys(key_file, [*read_keys(key_file), ApiKey(name=name, sha256=hash_key(key), **fields)])
         return {"Authorization": f"Bearer {key}"}
 
     return make
@@ -298,8 +311,8 @@ def s3_store(environment: pytest.MonkeyPatch, s3_endpoint: str) -> Iterator[str]
     client: Any = Session("test", "test", region_name="us-east-1").client("s3", endpoint_url=s3_endpoint)
     client.create_bucket(Bucket=bucket)
     environment.setenv("MUSETALK_STORE__URL", f"s3://{bucket}/render")
-    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+    for remembered in (get_settings, storage._open_store, artefacts._open_cache):
         remembered.cache_clear()
     yield bucket
-    for remembered in (get_settings, storage._opened_store, artefacts._opened):
+    for remembered in (get_settings, storage._open_store, artefacts._open_cache):
         remembered.cache_clear()

@@ -3,8 +3,8 @@
 import pytest
 from avatar_examples import avatar_note
 
-from tasks.cache.artefacts import artefacts
-from tasks.catalog.avatar_notes import remember
+from tasks.cache.artefacts import artefact_cache
+from tasks.catalog.avatar_notes import save_note
 
 KEY = "{:064x}".format
 
@@ -15,9 +15,11 @@ def prepared(environment):
 
     def make(number, tenant=None):
         key = KEY(number)
-        artefacts().made_once("avatar", key, lambda folder: (folder / "boxes.npy").write_bytes(b"boxes"))
-        artefacts().release()
-        remember(avatar_note(key, sha256=KEY(7)), tenant)
+        artefact_cache().get_or_create(
+            "avatar", key, lambda folder: (folder / "boxes.npy").write_bytes(b"boxes")
+        )
+        artefact_cache().release()
+        save_note(avatar_note(key, sha256=KEY(7)), tenant)
         return key
 
     return make
@@ -46,7 +48,7 @@ def test_list_read_delete(client, prepared):
     assert client.delete(f"/v1/avatars/{first}").status_code == 204
     assert client.get(f"/v1/avatars/{first}").json()["code"] == "not_found"
     assert client.delete(f"/v1/avatars/{first}").status_code == 404
-    assert not artefacts().knows("avatar", first) and artefacts().knows("avatar", second)
+    assert not artefact_cache().exists("avatar", first) and artefact_cache().exists("avatar", second)
     assert listed(client) == [second]
 
 
@@ -65,7 +67,7 @@ def test_pages(client, prepared):
 
 def test_an_evicted_one_is_listed_as_not_ready(client, prepared):
     key = prepared(1)
-    assert artefacts().forget("avatar", key)
+    assert artefact_cache().delete("avatar", key)
     assert client.get(f"/v1/avatars/{key}").json()["ready"] is False
     assert client.delete(f"/v1/avatars/{key}").status_code == 204
 
@@ -88,7 +90,7 @@ def test_tenants(connect, prepared, issue):
     assert listed(client, headers=acme) == [own]
     assert client.get(f"/v1/avatars/{shared}", headers=other).json()["ready"] is True
     assert client.delete(f"/v1/avatars/{shared}", headers=other).status_code == 204
-    assert not artefacts().knows("avatar", shared)
+    assert not artefact_cache().exists("avatar", shared)
     assert listed(client, headers=all_) == [own]
     assert client.delete(f"/v1/avatars/{own}", headers=all_).status_code == 204
     assert listed(client, headers=acme) == []

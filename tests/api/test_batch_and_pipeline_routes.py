@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.orchestrator.bucket_watches import Task
+from api.orchestrator.bucket_watches import BucketWatch
 from flows.schemas.batch import RenderNewJob
 from flows.schemas.control import Control
 
@@ -117,8 +117,8 @@ NOTICES = {
 @pytest.mark.parametrize("notice", NOTICES.values(), ids=list(NOTICES))
 def test_a_notice_has_the_tasks_look_whose_inputs_came(client, holding, notice):
     holding.known = [
-        Task(RenderNewJob(name="morning", places=PLACES), Control()),
-        Task(RenderNewJob(name="other", places={"audio": "s3://media/other/"}), Control()),
+        BucketWatch(RenderNewJob(name="morning", places=PLACES), Control()),
+        BucketWatch(RenderNewJob(name="other", places={"audio": "s3://media/other/"}), Control()),
     ]
     answer = client.post("/v1/events/s3", content=notice, headers=JSON)
     assert answer.status_code == 202, answer.text
@@ -135,7 +135,7 @@ def test_a_notice_has_the_tasks_look_whose_inputs_came(client, holding, notice):
     ],
 )
 def test_other_notices_start_nothing(client, holding, notice):
-    holding.known = [Task(RenderNewJob(name="morning", places=PLACES), Control())]
+    holding.known = [BucketWatch(RenderNewJob(name="morning", places=PLACES), Control())]
     answer = client.post("/v1/events/s3", content=notice, headers=JSON)
     assert answer.status_code == 202 and answer.json()["started"] == [] and holding.looked == []
 
@@ -160,7 +160,8 @@ def test_what_is_no_notice_is_refused(client, body):
 def test_a_tenants_notice_starts_its_own_tasks(connect, holding, issue):
     key = issue("acme", tenant="acme")
     holding.known = [
-        Task(RenderNewJob(name=name, places=PLACES), Control(tenant=name)) for name in ("acme", "other")
+        BucketWatch(RenderNewJob(name=name, places=PLACES), Control(tenant=name))
+        for name in ("acme", "other")
     ]
     client = connect()
     answer = client.post("/v1/events/s3", json=aws("new/a.wav"), headers=key)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.orchestrator.batch_loader import Together
+from api.orchestrator.batch_loader import BatchLoader
 
 
 class Oracle:
@@ -24,10 +24,10 @@ class Oracle:
 def test_what_comes_meanwhile_is_one_question():
     async def scene():
         oracle = Oracle()
-        together = Together(oracle, most=100)
-        first = asyncio.create_task(together.get(1))
+        together = BatchLoader(oracle, max_batch_size=100)
+        first = asyncio.create_task(together.load(1))
         await asyncio.sleep(0.005)
-        rest = await asyncio.gather(*(together.get(n) for n in (2, 3, 3, 200)))
+        rest = await asyncio.gather(*(together.load(n) for n in (2, 3, 3, 200)))
         return await first, rest, oracle.asked
 
     assert asyncio.run(scene()) == (1, [4, 9, 9, None], [[1], [2, 3, 200]])
@@ -36,8 +36,8 @@ def test_what_comes_meanwhile_is_one_question():
 def test_no_question_is_larger_than_allowed():
     async def scene():
         oracle = Oracle()
-        together = Together(oracle, most=3)
-        answers = await asyncio.gather(*(together.get(n) for n in range(8)))
+        together = BatchLoader(oracle, max_batch_size=3)
+        answers = await asyncio.gather(*(together.load(n) for n in range(8)))
         return answers, [len(one) for one in oracle.asked]
 
     answers, sizes = asyncio.run(scene())
@@ -46,9 +46,9 @@ def test_no_question_is_larger_than_allowed():
 
 def test_an_error_reaches_those_who_asked_and_nobody_after_them():
     async def scene():
-        together = Together(Oracle(), most=100)
-        bad = await asyncio.gather(together.get(13), together.get(4), return_exceptions=True)
-        return bad, await together.get(5)
+        together = BatchLoader(Oracle(), max_batch_size=100)
+        bad = await asyncio.gather(together.load(13), together.load(4), return_exceptions=True)
+        return bad, await together.load(5)
 
     bad, good = asyncio.run(scene())
     assert all(isinstance(one, ValueError) for one in bad) and good == 25
@@ -56,8 +56,8 @@ def test_an_error_reaches_those_who_asked_and_nobody_after_them():
 
 def test_one_who_leaves_takes_nothing_from_the_others():
     async def scene():
-        together = Together(Oracle(), most=100)
-        leaver, stayer = (asyncio.create_task(together.get(7)) for _ in range(2))
+        together = BatchLoader(Oracle(), max_batch_size=100)
+        leaver, stayer = (asyncio.create_task(together.load(7)) for _ in range(2))
         await asyncio.sleep(0.005)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from api.client import ApiError
 from api.jobs.model import LogLine
 from deployments.cli.main import app
-from deployments.cli.parameters import job_parameters
-from deployments.console import summary
+from deployments.cli.parameters import collect_job_parameters
+from deployments.console import job_summary
 from deployments.stack.environment import worker_environment
 from tasks.settings import get_settings
 
@@ -148,7 +148,7 @@ def test_a_key_is_presented(environment, server, runs):
 )
 def test_parameters_that_cannot_be_are_refused_here(job_type, given, more, text):
     with pytest.raises(ApiError, match=text):
-        job_parameters(job_type, given, more)
+        collect_job_parameters(job_type, given, more)
 
 
 def test_an_address_needs_no_scheme(server, runs):
@@ -213,7 +213,7 @@ def test_temporary_files_lie_below_the_home_and_not_where_other_users_write(envi
 def test_parameters_are_read_as_json_where_they_can_be(tmp_path):
     (tmp_path / "words.txt").write_text("Hello.\n")
 
-    found = job_parameters(
+    found = collect_job_parameters(
         "speech",
         {"text": f"@{tmp_path}/words.txt", "video": None},
         ["speed=1.5", "output.name=hi", "output.bucket=null"],
@@ -225,7 +225,7 @@ def test_parameters_are_read_as_json_where_they_can_be(tmp_path):
 def test_a_summary_of_a_picture_knows_no_rate():
     result = {"name": "a.jpg", "width": 40, "height": 30, "text": "A cat.", "model": "starter"}
 
-    lines = summary({"type": "analyze", "status": "succeeded", "result": result, "error": None})
+    lines = job_summary({"type": "analyze", "status": "succeeded", "result": result, "error": None})
 
     assert lines[:3] == ["analyze succeeded: a.jpg (40x30)", "A cat.", "model: starter"]
 
@@ -239,7 +239,7 @@ def test_a_summary_names_the_engine():
         "result": result | {"warnings": ["dark"]},
     }
 
-    lines = summary(job)
+    lines = job_summary(job)
 
     assert lines[0] == "portrait succeeded: a.mp4 (2.00 s, 64x48 at 25 frames per second, engine viseme)"
     assert "warning: dark" in lines

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from compat_documents import BODY, INFERENCE_NAME, INFERENCE_QUERY
 
-from api.jobs.model import Run
+from api.jobs.model import Job
 
 QUERY = INFERENCE_QUERY
 NAME = INFERENCE_NAME
@@ -19,7 +19,7 @@ def minimal(**more):
     return {"avatars": {"avator_1": clip}} | more
 
 
-def in_s3(run: Run) -> Run:
+def in_s3(run: Job) -> Job:
     video = {"uri": f"s3://project-media/lip_sync/outputs/{NAME}.mp4", "version": "e:1", "size": 77}
     result = {
         "video": video,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.jobs.model import Run
+from api.jobs.model import Job
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.model_registry.registry import MODELS
 from tasks.storage.object_store import ObjectInfo
@@ -60,7 +60,7 @@ def test_other_schemes_are_refused(client, runs, scheme):
     assert not runs.created
 
 
-def transcribed(run: Run, stored: Mapping[str, ObjectInfo] | None = None) -> Run:
+def transcribed(run: Job, stored: Mapping[str, ObjectInfo] | None = None) -> Job:
     files = {
         f"hello.{ending}": {"uri": one.uri, "version": one.version, "size": one.size}
         if (one := (stored or {}).get(ending))

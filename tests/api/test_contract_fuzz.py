@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
 
-from api.dependencies import get_new_tasks, get_pausing, get_runs
+from api.dependencies import get_bucket_watches, get_job_store, get_job_suspender
 from api.main import create_app
 from flows.prefect_state.status import Progress
 from tasks.settings import get_settings
@@ -26,9 +26,9 @@ def described(environment, runs, holding, finish):
     runs.on_create = end
     app = create_app()
     app.dependency_overrides |= {
-        get_runs: lambda: runs,
-        get_pausing: lambda: holding,
-        get_new_tasks: lambda: holding,
+        get_job_store: lambda: runs,
+        get_job_suspender: lambda: holding,
+        get_bucket_watches: lambda: holding,
     }
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 

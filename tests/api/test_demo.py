@@ -9,11 +9,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from api.client import Api
+from api.client import MusetalkClient
 from deployments.demo import demo, quality, report
-from deployments.stack.home_lock import Running
-from deployments.stack.programs import Plan
-from deployments.stack.supervisor import StackStopped
+from deployments.stack.home_lock import RunningStack
+from deployments.stack.programs import StackPlan
+from deployments.stack.supervisor import StackStopRequested
 from flows.prefect_state.status import Progress
 from tasks.settings import get_settings
 
@@ -23,15 +23,15 @@ def wishes(tmp_path):
     """The caller's own video and speech."""
     for name in ("anna.mp4", "hello.wav"):
         (tmp_path / name).write_bytes(b"media")
-    return demo.Wishes(video=tmp_path / "anna.mp4", audio=tmp_path / "hello.wav", out=tmp_path / "out")
+    return demo.DemoOptions(video=tmp_path / "anna.mp4", audio=tmp_path / "hello.wav", out=tmp_path / "out")
 
 
 @pytest.fixture
 def on_server(server, monkeypatch):
     """The stack of the demo's home is the made-up one."""
-    monkeypatch.setattr(demo, "running", lambda _: Running(1, server, "http://prefect"))
-    monkeypatch.setattr(quality, "heard_phones", lambda *_: [])
-    monkeypatch.setattr(report, "lines", lambda film: [f"{film.title}: good"])
+    monkeypatch.setattr(demo, "find_running_stack", lambda _: RunningStack(1, server, "http://prefect"))
+    monkeypatch.setattr(quality, "recognize_phones", lambda *_: [])
+    monkeypatch.setattr(report, "report_lines", lambda film: [f"{film.title}: good"])
 
 
 def rendered_in_three_looks(runs, finish):
@@ -52,7 +52,7 @@ def rendered_in_three_looks(runs, finish):
 
 def demo_output(wishes, is_terminal):
     out = Console(file=StringIO(), force_terminal=is_terminal, width=100, highlight=False, soft_wrap=True)
-    demo.run_demo(Plan(get_settings()), wishes, out)
+    demo.run_demo(StackPlan(get_settings()), wishes, out)
     return out.file.getvalue()
 
 
@@ -92,18 +92,18 @@ def test_it_stops_at_once_while_it_works_itself(server, runs, finish, wishes, mo
 
     def look():
         if working.is_set():
-            raise StackStopped
+            raise StackStopRequested
 
     @contextmanager
     def stack(_plan, _keep, out):
-        yield demo._Desk(Api(server), look, out), "http://prefect", lambda: None
+        yield demo._DemoSession(MusetalkClient(server), look, out), "http://prefect", lambda: None
 
-    monkeypatch.setattr(demo, "_stack", stack)
-    monkeypatch.setattr(quality, "heard_phones", work if moment == "listening" else lambda *_: [])
-    monkeypatch.setattr(report, "lines", work)
+    monkeypatch.setattr(demo, "_running_stack_session", stack)
+    monkeypatch.setattr(quality, "recognize_phones", work if moment == "listening" else lambda *_: [])
+    monkeypatch.setattr(report, "report_lines", work)
 
     began = time.monotonic()
-    with pytest.raises(StackStopped):
+    with pytest.raises(StackStopRequested):
         demo_output(wishes, is_terminal=False)
     never.set()
 

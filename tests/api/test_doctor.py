@@ -1,15 +1,15 @@
 """`musetalk doctor` names what really mends a fault."""
 
-from deployments.stack.doctor import examine
+from deployments.stack.doctor import run_checks
 from tasks.settings import Settings
 
 
 def finding(settings, name):
-    return next(found for found in examine(settings) if found.name == name)
+    return next(found for found in run_checks(settings) if found.name == name)
 
 
 def test_all_is_well_in_a_fresh_home(environment):
-    assert [found for found in examine(Settings()) if found.is_fatal] == []
+    assert [found for found in run_checks(Settings()) if found.is_fatal] == []
 
 
 def test_a_configured_ffmpeg_that_is_not_there_is_a_matter_of_the_setting(environment, tmp_path):

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from api.jobs.eta import Took
+from api.jobs.eta import DurationStats
 from tasks.storage.s3_store import home_store
 
-TEN_S = Took(p50=10.0, p90=20.0, mean=12.0)
+TEN_S = DurationStats(p50=10.0, p90=20.0, mean=12.0)
 
 
 @pytest.fixture

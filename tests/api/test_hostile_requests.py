@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from api.errors import CODES, Problem
-from api.logging import LOGGER
-from api.routes.events import Mark
+from api.logging import LOGGER_NAME
+from api.routes.events import EventPosition
 from api.schemas.pagination import Cursor
 from tasks.catalog.assets import asset_name
 
@@ -137,7 +137,7 @@ def test_rates_of_all_spellings_are_taken(client, rate):
 )
 def test_a_cursor_of_somebody_else_s_is_told_so(text):
     with pytest.raises(Problem) as told:
-        Cursor.read(text)
+        Cursor.decode(text)
 
     assert told.value.code == "invalid_input"
 
@@ -145,7 +145,7 @@ def test_a_cursor_of_somebody_else_s_is_told_so(text):
 @pytest.mark.parametrize("text", ["9" * 5000 + "-0", "0-" + "9" * 5000, "-", "1-1-1", "٢-٢", "²-²", "1-"])
 def test_an_event_id_of_nobody_s_is_told_so(text):
     with pytest.raises(Problem) as told:
-        Mark.read(text)
+        EventPosition.parse(text)
 
     assert told.value.code == "malformed_request"
 
@@ -212,7 +212,7 @@ def test_nothing_a_client_says_begins_a_line_of_the_log(client, caplog):
         client.get("/nowhere%0d%0a12:00:00%20INFO%20GET%20/v1/jobs%20200%1b[2K%e2%80%a8")
         client.get("/nowhere", headers={"X-Request-ID": "a\x1b[31m"})
 
-    ours = [record for record in caplog.records if record.name == LOGGER]
+    ours = [record for record in caplog.records if record.name == LOGGER_NAME]
     lines = [record.getMessage() for record in ours]
     assert len(lines) == 2
     assert all(line.isprintable() for line in lines), lines

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from api.errors import Problem
-from api.jobs.model import Run
-from api.orchestrator.job_cache import Live
+from api.jobs.model import Job
+from api.orchestrator.job_cache import JobCache
 
 
 class Source:
@@ -23,7 +23,7 @@ class Source:
         await asyncio.sleep(self.pause_s)
         if self.status == "gone":
             raise Problem("not_found", "Job not found")
-        return Run(id=job_id, type=f"answer {answer}", status=self.status)
+        return Job(id=job_id, type=f"answer {answer}", status=self.status)
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,12 @@ def deaf(monkeypatch):
     async def listen(self):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Live, "_listen", listen)
+    monkeypatch.setattr(JobCache, "_listen", listen)
 
 
 def run(story, source, **options):
     async def scene():
-        live = Live(source.read, **options)
+        live = JobCache(source.read, **options)
         try:
             return await story(live)
         finally:
@@ -97,7 +97,7 @@ def test_who_waits_for_a_change_is_woken():
 
     async def story(live):
         began = time.monotonic()
-        waiting = [asyncio.create_task(live.changed(job, 30)) for _ in range(3)]
+        waiting = [asyncio.create_task(live.wait_for_change(job, 30)) for _ in range(3)]
         await asyncio.sleep(0.05)
         live.forget(job)
         await asyncio.gather(*waiting)

@@ -12,10 +12,10 @@ from prefect.states import Cancelled, Completed, Failed, Pending, Running, Sched
 from prefect.testing.utilities import prefect_test_harness
 
 from api.errors import Problem
-from api.jobs.model import FINAL, Terms, Wanted, wait_until_final
-from api.orchestrator.job_store import PrefectRuns
-from flows.registry import INTERNAL, JOB_TYPES
-from flows.schemas.control import ABORTED, ENDED_AS, PRIORITIES, Control, Notify
+from api.jobs.model import FINAL_STATUSES, JobFilter, SubmitOptions, wait_until_final
+from api.orchestrator.job_store import PrefectJobStore
+from flows.registry import INTERNAL_FLOWS, JOB_TYPES
+from flows.schemas.control import ENDED_AS_LABEL, PRIORITIES, REASON_ABORTED, Control, Notify
 
 SPEECH = JOB_TYPES["speech"]
 
@@ -28,7 +28,7 @@ def deployed():
             client.create_work_pool(WorkPoolCreate(name=pool, type="warm-process"))
             for queue in PRIORITIES:
                 client.create_work_queue(name=queue, work_pool_name=pool)
-        for job_type in [*JOB_TYPES.values(), *INTERNAL.values()]:
+        for job_type in [*JOB_TYPES.values(), *INTERNAL_FLOWS.values()]:
             flow = client.create_flow_from_name(job_type.name)
             client.create_deployment(flow_id=flow, name=job_type.pool, work_pool_name=job_type.pool)
         yield client
@@ -40,7 +40,7 @@ def on_prefect(deployed):
 
     def act(story):
         async def scene():
-            runs = PrefectRuns()
+            runs = PrefectJobStore()
             try:
                 return await story(runs)
             finally:
@@ -61,7 +61,7 @@ def move(client, run, *states):
 
 
 def test_a_job_comes_back_as_it_was_asked_for(on_prefect):
-    terms = Terms(
+    terms = SubmitOptions(
         control=Control(priority="high", max_time=90), tags=("b", "a"), metadata={"order": "17", "x.y": "z"}
     )
 
@@ -80,12 +80,14 @@ def test_fifty_requests_with_one_key_make_one_job(on_prefect):
     """Two API processes, as far as Prefect can tell: nothing but the server joins them."""
 
     async def story(runs):
-        other = PrefectRuns()
+        other = PrefectJobStore()
         try:
             doors = [runs, other] * 25
-            made = await asyncio.gather(*(d.create(SPEECH, speech(), Terms(key="one key")) for d in doors))
+            made = await asyncio.gather(
+                *(d.create(SPEECH, speech(), SubmitOptions(key="one key")) for d in doors)
+            )
             with pytest.raises(Problem) as refused:
-                await other.create(SPEECH, speech("Another text."), Terms(key="one key"))
+                await other.create(SPEECH, speech("Another text."), SubmitOptions(key="one key"))
             return made, refused.value.code
         finally:
             await other.close()
@@ -140,12 +142,14 @@ def test_a_job_is_cancelled_once(on_prefect):
 
 def test_lists_are_walked_whole_while_jobs_are_made(on_prefect, deployed):
     async def story(runs):
-        old = [await runs.create(SPEECH, speech(), Terms(tags=("walk", f"n{n % 2}"))) for n in range(11)]
+        old = [
+            await runs.create(SPEECH, speech(), SubmitOptions(tags=("walk", f"n{n % 2}"))) for n in range(11)
+        ]
         seen, cursor = [], None
         while True:
-            page = await runs.find(Wanted(tags=("walk",), limit=3, cursor=cursor))
+            page = await runs.find(JobFilter(tags=("walk",), limit=3, cursor=cursor))
             seen += [run.id for run in page.runs]
-            await runs.create(SPEECH, speech(), Terms(tags=("walk",)))  # newer: in no later page
+            await runs.create(SPEECH, speech(), SubmitOptions(tags=("walk",)))  # newer: in no later page
             if (cursor := page.next) is None:
                 return [run.id for run in old], seen
 
@@ -155,20 +159,20 @@ def test_lists_are_walked_whole_while_jobs_are_made(on_prefect, deployed):
 
 def test_lists_tell_what_prefect_calls_the_same(on_prefect, deployed):
     async def story(runs):
-        made = [await runs.create(SPEECH, speech(), Terms(tags=("told",))) for _ in range(6)]
+        made = [await runs.create(SPEECH, speech(), SubmitOptions(tags=("told",))) for _ in range(6)]
         canceled, aborted, failed = made[:3]
-        deployed.update_flow_run_labels(aborted.id, {ENDED_AS: ABORTED})
+        deployed.update_flow_run_labels(aborted.id, {ENDED_AS_LABEL: REASON_ABORTED})
         for run, state in ((canceled, Cancelled()), (aborted, Cancelled()), (failed, Failed())):
             await asyncio.to_thread(move, deployed, run, state)
 
         async def found(*statuses, **more):
-            page = await runs.find(Wanted(statuses=frozenset(statuses), tags=("told",), **more))
+            page = await runs.find(JobFilter(statuses=frozenset(statuses), tags=("told",), **more))
             return [run.id for run in page.runs]
 
         return made, {
             "aborted": await found("aborted", limit=1),
             "canceled": await found("canceled"),
-            "ended": await found(*FINAL),
+            "ended": await found(*FINAL_STATUSES),
             "queued": await found("queued"),
             "other type": await found(types=frozenset({"lip_sync"})),
             "before": await found(created_before=made[0].created - timedelta(seconds=1)),
@@ -186,7 +190,7 @@ def test_lists_tell_what_prefect_calls_the_same(on_prefect, deployed):
 def test_a_cursor_of_somebody_s_own_is_refused(on_prefect, cursor):
     async def story(runs):
         with pytest.raises(Problem) as refused:
-            await runs.find(Wanted(cursor=cursor))
+            await runs.find(JobFilter(cursor=cursor))
         return refused.value.code
 
     assert on_prefect(story) == "invalid_input"
@@ -198,7 +202,7 @@ def test_runs_of_other_flows_are_no_jobs(on_prefect, deployed):
     async def story(runs):
         with pytest.raises(Problem) as refused:
             await runs.read(other.id)
-        page = await runs.find(Wanted(limit=200))
+        page = await runs.find(JobFilter(limit=200))
         return refused.value.code, other.id in {run.id for run in page.runs}
 
     assert on_prefect(story) == ("not_found", False)
@@ -237,11 +241,11 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
             run = await runs.create(SPEECH, speech())
             await asyncio.to_thread(move, deployed, run, Running(), Completed())
         for old in (
-            await runs.find(Wanted(statuses=frozenset({"queued", "running", "scheduled"}), limit=200))
+            await runs.find(JobFilter(statuses=frozenset({"queued", "running", "scheduled"}), limit=200))
         ).runs:
             await asyncio.to_thread(move, deployed, old, Cancelled())
         normal = [await runs.create(SPEECH, speech()) for _ in range(9)]
-        first = await runs.create(SPEECH, speech(), Terms(control=Control(priority="high")))
+        first = await runs.create(SPEECH, speech(), SubmitOptions(control=Control(priority="high")))
         return [await runs.read(run.id) for run in (first, *normal)]
 
     read = on_prefect(story)
@@ -253,7 +257,7 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
 
 def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
     async def story(runs):
-        mine = Terms(control=Control(tenant="counted"))
+        mine = SubmitOptions(control=Control(tenant="counted"))
         made = [await runs.create(SPEECH, speech(), mine) for _ in range(3)]
         await asyncio.to_thread(move, deployed, made[0], Running())
         await asyncio.to_thread(move, deployed, made[1], Running(), Completed())
@@ -266,7 +270,7 @@ def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
 def test_a_key_is_known_once_its_job_is_made(on_prefect):
     async def story(runs):
         before = await runs.knows("known key")
-        await runs.create(SPEECH, speech(), Terms(key="known key"))
+        await runs.create(SPEECH, speech(), SubmitOptions(key="known key"))
         return before, await runs.knows("known key")
 
     assert on_prefect(story) == (False, True)
@@ -276,14 +280,14 @@ def test_a_removed_job_is_found_nowhere_and_its_words_are_gone(on_prefect, deplo
     secret = f"A word that nobody else says: {uuid4().hex}"
 
     async def story(runs):
-        terms = Terms(control=Control(notify=Notify(url="https://example.org/hook")), key=uuid4().hex)
+        terms = SubmitOptions(control=Control(notify=Notify(url="https://example.org/hook")), key=uuid4().hex)
         run = await runs.create(SPEECH, speech(secret), terms)
         await runs.cancel(run.id)
         assert (await runs.read(run.id)).status == "canceled"
         await runs.remove(run.id)
         with pytest.raises(Problem, match="Job not found"):
             await runs.read(run.id)
-        listed = await runs.find(Wanted(limit=200))
+        listed = await runs.find(JobFilter(limit=200))
         assert run.id not in {one.id for one in listed.runs}
         return run.id
 

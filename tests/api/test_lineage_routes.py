@@ -13,8 +13,9 @@ from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
-from api.dependencies import get_lineages
-from api.jobs.ancestry import MOST, PrefectLineages
+from api.dependencies import get_lineage_store
+from api.jobs.ancestry import MAX_ANCESTORS
+from api.orchestrator.lineage import PrefectLineageStore
 from deployments.cli.main import app
 from flows.schemas.control import Control
 
@@ -34,7 +35,7 @@ class FakeLineages:
 @pytest.fixture
 def lineages(client):
     fake = FakeLineages()
-    client.app.dependency_overrides[get_lineages] = lambda: fake
+    client.app.dependency_overrides[get_lineage_store] = lambda: fake
     return fake
 
 
@@ -109,11 +110,11 @@ def test_a_ring_ends(client, finished, lineages):
 
 
 def test_a_crowd_of_parents_is_bounded(client, finished, lineages):
-    run = lineages.add(finished(), *(uuid4() for _ in range(MOST + 1)))
+    run = lineages.add(finished(), *(uuid4() for _ in range(MAX_ANCESTORS + 1)))
 
     body = client.get(f"/v1/jobs/{run.id}/lineage?depth=1").json()
 
-    assert len(body["ancestors"]) == MOST and not body["complete"]
+    assert len(body["ancestors"]) == MAX_ANCESTORS and not body["complete"]
 
 
 @pytest.mark.parametrize("depth", ["-1", "21", "x"])
@@ -142,7 +143,7 @@ def test_other_tenants_jobs_are_not_there(connect, issue, runs, finish, lineages
     lineages.add(ours, theirs.id)
     headers = issue("a", tenant="acme")
     client = connect()
-    client.app.dependency_overrides[get_lineages] = lambda: lineages
+    client.app.dependency_overrides[get_lineage_store] = lambda: lineages
 
     assert client.get(f"/v1/jobs/{theirs.id}/lineage").status_code == 401
     assert client.get(f"/v1/jobs/{theirs.id}/lineage", headers=headers).status_code == 404
@@ -158,7 +159,7 @@ def musetalk(server, *words):
 
 def test_the_command_shows_it(server, app_of_server, finished):
     lineages = FakeLineages()
-    app_of_server.dependency_overrides[get_lineages] = lambda: lineages
+    app_of_server.dependency_overrides[get_lineage_store] = lambda: lineages
     gone = uuid4()
     first = lineages.add(finished(), gone)
     bad = {"engine": "\x1b[2J\nforged"}
@@ -205,8 +206,8 @@ def test_the_newest_whole_one_is_read_from_prefect(prefect):
             async def connection():
                 return client
 
-            there = PrefectLineages(connection)
-            return await there.of([twice, bad, forged, uuid4()]), await there.of([])
+            there = PrefectLineageStore(connection)
+            return await there.read_many([twice, bad, forged, uuid4()]), await there.read_many([])
 
     found, none = asyncio.run(read())
     assert none == {} and set(found) == {twice}

@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from api.errors import CODES
 from flows.prefect_state.status import JobError
-from flows.webhooks.payload import Told, body_of
+from flows.webhooks.payload import JobSnapshot, build_payload
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "api" / "openapi.json"
 
@@ -83,5 +83,7 @@ def test_webhooks_are_as_described(description):
         ("failed", {"status": "failed", "error": error}),
         ("canceled", {"status": "aborted", "started": None}),
     ]:
-        check.validate(json.loads(body_of(event, Told(**usual | fields), "https://render.example")))
+        check.validate(
+            json.loads(build_payload(event, JobSnapshot(**usual | fields), "https://render.example"))
+        )
     assert "job-event" in description["webhooks"]

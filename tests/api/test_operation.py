@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.logging import JsonLines, TextLines
+from api.logging import JsonFormatter, TextFormatter
 
 LIP_SYNC = {"video": "s3://media/anna.mp4", "audio": "https://example.org/hello.wav"}
 
@@ -60,7 +60,7 @@ def test_the_release_is_told(client):
 def lines(caplog):
     """What was logged, as the JSON lines that a machine would get."""
     caplog.set_level(logging.INFO, logger="musetalk.api")
-    return lambda: [json.loads(JsonLines().format(record)) for record in caplog.records]
+    return lambda: [json.loads(JsonFormatter().format(record)) for record in caplog.records]
 
 
 def test_a_request_is_a_line_with_its_id(client, runs, lines):
@@ -86,7 +86,7 @@ def test_a_line_is_one_line_whatever_a_client_sends(client, lines):
     client.get("/v1/jobs/%0aERROR%20forged%1b[31m%E2%80%A8x")
 
     [line] = lines()
-    text = TextLines().format(logging.makeLogRecord({"msg": line["message"], "levelname": "INFO"}))
+    text = TextFormatter().format(logging.makeLogRecord({"msg": line["message"], "levelname": "INFO"}))
     assert len(text.splitlines()) == 1 and "\x1b" not in text and "\\nERROR forged" in text
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.jobs.model import Run
+from api.jobs.model import Job
 from flows.prefect_state.status import JobError, error_of, status_of
 from tasks.settings import get_settings
 
@@ -15,7 +15,7 @@ TEXT = "Job exceeded maximum runtime of 60 seconds"
 
 @pytest.fixture
 def overdue(runs):
-    run = Run(
+    run = Job(
         id=uuid4(),
         type="speech",
         status="canceled",

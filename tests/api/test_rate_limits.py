@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from api.auth.key_file import Key, digest, new_key, write_keys
-from api.auth.rate_limits import Gate
+from api.auth.key_file import ApiKey, generate_key, hash_key, write_keys
+from api.auth.rate_limits import RateLimiter
 from flows.schemas.control import Control
 from tasks.settings import ApiSettings, get_settings
 
@@ -17,12 +17,12 @@ def callers(environment, tmp_path):
     """Headers of two keys of one tenant, and of one of another."""
     path = tmp_path / "keys.json"
     environment.setenv("MUSETALK_API__KEYS_FILE", str(path))
-    made = [new_key() for _ in range(3)]
+    made = [generate_key() for _ in range(3)]
     owners = ("acme", "acme", "other")
     write_keys(
         path,
         [
-            Key(name=f"k{n}", sha256=digest(key), tenant=tenant)
+            ApiKey(name=f"k{n}", sha256=hash_key(key), tenant=tenant)
             for n, (key, tenant) in enumerate(zip(made, owners, strict=True))
         ],
     )
@@ -110,4 +110,4 @@ def test_rates_are_checked_when_settings_are_read(environment, rate):
 
 @pytest.mark.parametrize("rate", ["60/minute", "5/second;500/hour", "10/2 minutes", "1/day"])
 def test_every_rate_that_settings_take_is_understood(rate):
-    Gate(ApiSettings(submit_rate=rate))
+    RateLimiter(ApiSettings(submit_rate=rate))

@@ -9,7 +9,7 @@ import pytest
 
 from api.auth.api_keys import PublicWithoutKeys, is_loopback
 from api.errors import CODES
-from api.http.request_middleware import JSON_LIMIT
+from api.http.request_middleware import MAX_JSON_BYTES
 from tasks.settings import get_settings
 
 JSON = {"Content-Type": "application/json"}
@@ -68,7 +68,7 @@ def test_a_request_id_is_kept_or_made(client):
 
 
 def test_a_json_body_over_the_limit_is_refused(client, runs):
-    answer = client.post("/v1/jobs/speech", json={"text": "a" * JSON_LIMIT})
+    answer = client.post("/v1/jobs/speech", json={"text": "a" * MAX_JSON_BYTES})
 
     assert (answer.status_code, answer.json()["code"]) == (413, "input_too_large")
     assert not runs.created

@@ -7,9 +7,9 @@ from urllib.parse import quote, unquote
 import httpx
 import pytest
 
-from api.client import Api, local_name
+from api.client import MusetalkClient, local_file_name
 from tasks.catalog.assets import asset_name
-from tasks.storage.s3_store import S3Objects
+from tasks.storage.s3_store import S3Store
 
 NAMES = ["你好.mp4", "take 1+2 (a).mp4", "100%41 é?#&;'.mp4", 'a"b|c.mp4', "-f.mp4"]
 
@@ -30,7 +30,7 @@ def put(tmp_path):
     def make(bucket, key, content, job=None):
         path = tmp_path / "content"
         path.write_bytes(content)
-        return S3Objects(bucket).upload(path, key, metadata={"musetalk-job": str(job)} if job else {})
+        return S3Store(bucket).upload(path, key, metadata={"musetalk-job": str(job)} if job else {})
 
     return make
 
@@ -65,7 +65,7 @@ def test_the_client_writes_it_under_its_name(server, finished, tmp_path, name):
     folder = tmp_path / "got"
     folder.mkdir()
 
-    path = Api(server).download(str(run.id), folder)
+    path = MusetalkClient(server).download(str(run.id), folder)
 
     assert path == folder / name and path.read_bytes() == b"0123456789"
     assert [one.name for one in folder.iterdir()] == [name]
@@ -74,7 +74,7 @@ def test_the_client_writes_it_under_its_name(server, finished, tmp_path, name):
 def test_a_name_as_long_as_can_be_is_written_too(server, finished, tmp_path):
     run = finished(name="界" * 83 + "ab.mp4")
 
-    assert Api(server).download(str(run.id), tmp_path).name == "界" * 83 + "ab.mp4"
+    assert MusetalkClient(server).download(str(run.id), tmp_path).name == "界" * 83 + "ab.mp4"
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_name_as_long_as_can_be_is_written_too(server, finished, tmp_path):
     [("a:b?.mp4", "a_b_.mp4"), ("con.mp4", "_con.mp4"), ("你好 +é.mp4", "你好 +é.mp4"), ("concert.mp4",) * 2],
 )
 def test_windows_gets_a_name_that_it_can_have(name, there):
-    assert local_name(name, windows=True) == there
-    assert local_name(name, windows=False) == name
+    assert local_file_name(name, windows=True) == there
+    assert local_file_name(name, windows=False) == name
 
 
 def test_a_replaced_result_is_never_answered_with_the_newer_bytes(bucket, client, runs, put):
@@ -144,7 +144,7 @@ def test_what_is_gone_is_not_linked(bucket, client, runs, put):
     name, _ = bucket
     run = runs.running()
     runs.jobs[run.id] = result_of(run, put(name, "out/a.mp4", b"mine"), "a.mp4")
-    S3Objects(name).delete("out/a.mp4")
+    S3Store(name).delete("out/a.mp4")
     if bucket[1]:  # its version is still there
         assert client.get(f"/v1/jobs/{run.id}/files/a.mp4", follow_redirects=False).status_code == 307
         return

@@ -7,8 +7,8 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from api.auth.api_keys import OPEN, READ, UndeclaredRoute, all_routes, require_scopes_on_routes, scopes_of
-from api.auth.key_file import Key, KeyFile
+from api.auth.api_keys import PUBLIC, READ, UndeclaredRoute, all_routes, require_scopes_on_routes, scopes_of
+from api.auth.key_file import ApiKey, KeyFile
 from api.main import create_app
 
 SCOPES = ("submit", "read", "cancel", "admin")
@@ -75,8 +75,8 @@ def test_a_route_without_a_scope_stops_the_start():
     with pytest.raises(UndeclaredRoute, match="GET /new"):
         require_scopes_on_routes(undeclared(method="GET"))
     with pytest.raises(UndeclaredRoute, match="POST /new"):
-        require_scopes_on_routes(undeclared(dependencies=[OPEN]))
-    require_scopes_on_routes(undeclared(method="GET", dependencies=[OPEN]))
+        require_scopes_on_routes(undeclared(dependencies=[PUBLIC]))
+    require_scopes_on_routes(undeclared(method="GET", dependencies=[PUBLIC]))
     require_scopes_on_routes(undeclared(dependencies=[READ]))
 
 
@@ -125,6 +125,6 @@ def test_both_ways_to_end_a_job_need_the_same_scope(connect, runs, issue):
 def test_key_files_that_name_admin_are_still_read(connect, issue):
     stored = {"keys": [{"name": "old", "sha256": "0" * 64, "scopes": ["admin", "read"]}]}
     assert KeyFile.model_validate_json(json.dumps(stored)).keys[0].scopes == {"admin", "read"}
-    assert Key(name="x", sha256="").scopes == {"submit", "read", "cancel"}
+    assert ApiKey(name="x", sha256="").scopes == {"submit", "read", "cancel"}
     headers = issue("operator", scopes=frozenset({"admin", "read"}))
     assert connect().get("/v1/jobs", headers=headers).status_code == 200

@@ -2,9 +2,9 @@
 
 import pytest
 
-from deployments.console import waiting_lines
+from deployments.console import plain_wait_callback
 from deployments.stack import supervisor as up
-from deployments.stack.programs import Plan
+from deployments.stack.programs import StackPlan
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import get_settings
 
@@ -13,10 +13,12 @@ def test_a_start_that_takes_too_long_tells_what_the_api_found_wrong(server, runs
     runs.fault = "the store does not answer"
     monkeypatch.setenv("MUSETALK_START__LIMIT_S", "0.2")
     get_settings.cache_clear()
-    supervisor = Supervisor(Plan(get_settings()), print)
+    supervisor = Supervisor(StackPlan(get_settings()), print)
 
     with pytest.raises(StackError) as failure:
-        supervisor._wait(lambda: False, list, why=lambda: up._trouble(f"{server}/readyz"))
+        supervisor._wait_while_progress(
+            lambda: False, list, other_reasons=lambda: up._failed_checks(f"{server}/readyz")
+        )
 
     lines = str(failure.value).splitlines()
     assert lines[0].startswith("The API was not ready within")
@@ -25,12 +27,12 @@ def test_a_start_that_takes_too_long_tells_what_the_api_found_wrong(server, runs
 
 
 def test_an_api_that_is_not_there_has_nothing_to_tell():
-    assert up._trouble("http://127.0.0.1:9/readyz") == ""
+    assert up._failed_checks("http://127.0.0.1:9/readyz") == ""
 
 
 def test_a_plain_log_says_now_and_then_what_is_waited_for():
     said = []
-    show = waiting_lines(said.append)
+    show = plain_wait_callback(said.append)
     for second in range(200):
         show(second, "waiting for api")
 

@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from api.dependencies import get_deliveries
+from api.dependencies import get_delivery_store
 from api.errors import Problem
 from api.orchestrator.webhooks import Attempt, Delivery
-from api.schemas.job_request import checked_notify
-from flows.schemas.control import AT_THE_END, Notify, tags
+from api.schemas.job_request import validate_notify
+from flows.schemas.control import END_EVENTS, Notify, tags_for
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOOK = "https://example.org/hook?job=7"
@@ -31,7 +31,7 @@ class FakeDeliveries:
 @pytest.fixture
 def deliveries(client):
     fake = FakeDeliveries()
-    client.app.dependency_overrides[get_deliveries] = lambda: fake
+    client.app.dependency_overrides[get_delivery_store] = lambda: fake
     return fake
 
 
@@ -103,15 +103,15 @@ def test_the_older_routes_pass_the_address_on(client, runs, route, body):
 
     (control,) = runs.controls
     assert answer.status_code == 200
-    assert (control.notify.url, control.notify.events) == (HOOK, AT_THE_END)
-    assert tags(control) == ["notify"]
+    assert (control.notify.url, control.notify.events) == (HOOK, END_EVENTS)
+    assert tags_for(control) == ["notify"]
 
 
 @pytest.mark.parametrize(("route", "body"), BODIES.items(), ids=BODIES)
 def test_without_an_address_nobody_is_told(client, runs, route, body):
     client.post(route, json=body)
 
-    assert runs.controls[0].notify is None and tags(runs.controls[0]) == []
+    assert runs.controls[0].notify is None and tags_for(runs.controls[0]) == []
 
 
 REFUSED = [
@@ -156,7 +156,7 @@ def test_an_operator_may_open_private_receivers(connect, environment, runs):
 def test_the_other_routes_can_check_an_address(environment):
     notify = Notify(url=HOOK, events=("started",))
 
-    assert checked_notify(notify) is notify
+    assert validate_notify(notify) is notify
     with pytest.raises(Problem) as caught:
-        checked_notify(Notify(url="http://example.org/"))
+        validate_notify(Notify(url="http://example.org/"))
     assert (caught.value.code, caught.value.errors[0]["pointer"]) == ("invalid_input", "#/control/notify/url")

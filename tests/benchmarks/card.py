@@ -51,20 +51,20 @@ from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.generator import Generator
 from musetalk_core.engines.musetalk.models import Networks, shelf
-from musetalk_core.engines.musetalk.options import Options, settled
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowFile, write_rows
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowFile, write_float32_rows
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
-from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.networks.bisenet import load_parser
 from musetalk_core.networks.dwpose import load_pose
 from musetalk_core.networks.s3fd import load_detector
-from musetalk_core.networks.whisper_encoder import load_whisper
+from musetalk_core.networks.whisper_encoder import load_whisper_encoder
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
-from musetalk_core.runtime.config import Machine
+from musetalk_core.runtime.config import RuntimeConfig
 from musetalk_core.runtime.device import choose_device
 
 RATE = Fraction(25)
@@ -87,18 +87,18 @@ class BenchContext:
     def models(self):
         if self.is_small:
             return self.golden
-        real_weights.write(self.folder / "real")
+        real_weights.write_weights(self.folder / "real")
         return self.folder / "real"
 
     def machine(self, root=None, **more):
-        layout = Layout(root or self.models, self.folder / "hashes.json")
-        return Machine(layout, device=self.device, **{"landmarks": "mesh", **more})
+        layout = LocalModels(root or self.models, self.folder / "hashes.json")
+        return RuntimeConfig(layout, device=self.device, **{"landmarks": "mesh", **more})
 
     def networks(self, **more):
-        return Networks(settled(Options()), self.machine(**more))
+        return Networks(resolve_options(MuseTalkEngineOptions()), self.machine(**more))
 
     def stop(self):
-        card_speed.stop(self.device)
+        card_speed.synchronize(self.device)
 
     def allocated(self):
         self.stop()
@@ -124,7 +124,7 @@ def golden(context):
             elif version in frames32:
                 row["frames_from_fp32"] = difference_stats(frames, frames32[version][0])
                 row["faces_from_fp32"] = difference_stats(faces, frames32[version][1])
-            row["counts"] = str(run.engine.counts)
+            row["counts"] = str(run.engine.render_stats)
             out[f"{precision} {version}"] = row
             print(precision, version, row, flush=True)
     out["states"] = {
@@ -169,29 +169,29 @@ def difference_stats(actual, expected):
 
 def encoder_state_error(context, precision):
     audio = load(COMMITTED, "audio")
-    encoder = load_whisper(context.golden / "whisper", choose_device(context.device, precision))
-    actual = encoder.piece(audio["speech"][:480000].astype(np.float32) / 32768)
-    reference = load_whisper(context.golden / "whisper", choose_device("cpu", "fp32"))
-    expected = reference.piece(audio["speech"][:480000].astype(np.float32) / 32768)
+    encoder = load_whisper_encoder(context.golden / "whisper", choose_device(context.device, precision))
+    actual = encoder.encode_segment(audio["speech"][:480000].astype(np.float32) / 32768)
+    reference = load_whisper_encoder(context.golden / "whisper", choose_device("cpu", "fp32"))
+    expected = reference.encode_segment(audio["speech"][:480000].astype(np.float32) / 32768)
     return {"from_cpu_fp32": float(np.abs(actual - expected).max()), "of": float(np.abs(expected).max())}
 
 
 def speed(context):
     if context.is_small:
-        return card_speed.output_paths(context.device, 2)
+        return card_speed.measure_output_paths(context.device, 2)
     rows = []
     for precision in ("fp16", "bf16"):
-        for name, options in card_speed.WAYS.items():
+        for name, options in card_speed.VARIANTS.items():
             rows += card_speed.measure(context.device, precision, name, options, (4, 8, 16, 32, 64))
             torch.cuda.empty_cache()
     rows += card_speed.measure(context.device, "fp32", "lean", {}, (8, 32))
     torch.backends.cudnn.benchmark = True
     for name in ("lean", "lean, channels last"):
         title = f"{name}, cudnn.benchmark"
-        rows += card_speed.measure(context.device, "fp16", title, card_speed.WAYS[name], (8, 32))
+        rows += card_speed.measure(context.device, "fp16", title, card_speed.VARIANTS[name], (8, 32))
         torch.cuda.empty_cache()
     torch.backends.cudnn.benchmark = False
-    paths = {size: card_speed.output_paths(context.device, size) for size in (8, 32)}
+    paths = {size: card_speed.measure_output_paths(context.device, size) for size in (8, 32)}
     print("to BGR bytes, ms per frame:", paths, flush=True)
     return {"rows": rows, "output_ms": paths}
 
@@ -199,7 +199,7 @@ def speed(context):
 def compiled(context):
     rows = []
     if not context.is_small:
-        for name, options in card_speed.COMPILED.items():
+        for name, options in card_speed.COMPILED_VARIANTS.items():
             rows += card_speed.measure(context.device, "fp16", name, options, (32,))
             torch.compiler.reset()
     return rows
@@ -223,10 +223,10 @@ def batch(context):
         steps, done, began = [], 0, time.perf_counter()
         while done < count:
             before = time.perf_counter()
-            generator.faces(nets._unet(), nets.vae(), latents, tokens)
+            generator.render_faces(nets._unet(), nets.vae(), latents, tokens)
             done += frames
             steps.append((done, size.size, round(1000 * (time.perf_counter() - before) / frames, 2)))
-            if size._is_settled and done >= 4 * frames:
+            if size._is_fixed and done >= 4 * frames:
                 break
         made[frames] = {"size": size.size, "s": time.perf_counter() - began, "steps": steps}
         print("batch, handed", frames, made[frames], flush=True)
@@ -269,12 +269,12 @@ def measure_model_cache(context):
 def measure_out_of_memory(context):
     nets = context.networks()
     latents, tokens = random_inputs(40)
-    expected = Generator(nets.device, BatchSize(5, 5)).faces(nets._unet(), nets.vae(), latents, tokens)
+    expected = Generator(nets.device, BatchSize(5, 5)).render_faces(nets._unet(), nets.vae(), latents, tokens)
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     base = torch.cuda.memory_reserved()
     torch.cuda.reset_peak_memory_stats()
-    expected_at_32 = Generator(nets.device, BatchSize(32, 32)).faces(
+    expected_at_32 = Generator(nets.device, BatchSize(32, 32)).render_faces(
         nets._unet(), nets.vae(), latents, tokens
     )
     peak = torch.cuda.max_memory_reserved()
@@ -287,10 +287,10 @@ def measure_out_of_memory(context):
     for share in (0.6, 0.2):
         torch.cuda.set_per_process_memory_fraction((base + share * (peak - base)) / whole)
         generator = Generator(nets.device, BatchSize(32, 32))
-        faces = generator.faces(nets._unet(), nets.vae(), latents, tokens)
+        faces = generator.render_faces(nets._unet(), nets.vae(), latents, tokens)
         torch.cuda.set_per_process_memory_fraction(1.0)
         out[f"{share:.0%} of that"] = {
-            "counts": str(generator.counts),
+            "counts": str(generator.render_stats),
             "from_wanted": difference_stats(faces, expected),
         }
         torch.cuda.empty_cache()
@@ -304,17 +304,17 @@ def finite(context):
     latents, tokens = random_inputs(4)
     huge = latents.copy()
     huge[1] *= 1e5  # one frame of the batch
-    expected = Generator(networks_fp32.device, BatchSize(4, 4)).faces(
+    expected = Generator(networks_fp32.device, BatchSize(4, 4)).render_faces(
         networks_fp32._unet(), networks_fp32.vae(), huge, tokens
     )
     networks_half = context.networks(precision=precision)
     generator = Generator(networks_half.device, BatchSize(4, 4))
     began = time.perf_counter()
-    actual = generator.faces(networks_half._unet(), networks_half.vae(), huge, tokens)
+    actual = generator.render_faces(networks_half._unet(), networks_half.vae(), huge, tokens)
     out["retried_s"] = time.perf_counter() - began
-    out["retries"], out["from_fp32"] = generator.counts.fp32_retries, difference_stats(actual, expected)
+    out["retries"], out["from_fp32"] = generator.render_stats.fp32_retries, difference_stats(actual, expected)
     began = time.perf_counter()
-    generator.faces(networks_half._unet(), networks_half.vae(), latents, tokens)
+    generator.render_faces(networks_half._unet(), networks_half.vae(), latents, tokens)
     out["then_s"] = time.perf_counter() - began
     kinds = Counter(
         str(p.dtype) for net in (networks_half._unet(), networks_half.vae()) for p in net.parameters()
@@ -347,7 +347,7 @@ def copies(context):
     latents, tokens = random_inputs(2 if context.is_small else 8)
     nets._unet(), nets.vae()
     with CopyRecorder() as recorder:
-        faces = generator.faces(nets._unet(), nets.vae(), latents, tokens)
+        faces = generator.render_faces(nets._unet(), nets.vae(), latents, tokens)
     made = {"noted": recorder.seen, "bytes_of_the_faces": sum(face.nbytes for face in faces)}
     print("copies", made, flush=True)
     return made
@@ -362,7 +362,7 @@ def job(context):
     made = {}
     for channels_last in (False, True):
         folder = context.folder / f"job{channels_last}"
-        engine = MuseTalkEngine(Options(), context.machine(channels_last=channels_last))
+        engine = MuseTalkEngine(MuseTalkEngineOptions(), context.machine(channels_last=channels_last))
         phase_s, began = {}, time.perf_counter()
 
         def done(phase, took=phase_s):
@@ -371,20 +371,20 @@ def job(context):
 
         for name in ("first", "avatar", "heard", "crops", "again"):
             (folder / name).mkdir(parents=True)
-        request = prepare.Request(video, "0" * 64)
-        prepare.prepare(request, engine, folder / "first")
+        request = prepare.AvatarRequest(video, "0" * 64)
+        prepare.prepare_avatar(request, engine, folder / "first")
         done("prepare and load")
-        prepare.prepare(request, engine, folder / "avatar")
+        prepare.prepare_avatar(request, engine, folder / "avatar")
         done("prepare")
         decode_speech(speech, folder / "speech.f32")
-        rows = engine.encode_speech(PcmFile(folder / "speech.f32"), frames, RATE, None)
-        write_rows(folder / "heard", rows)
+        rows = engine.encode_audio(PcmFile(folder / "speech.f32"), frames, RATE, None)
+        write_float32_rows(folder / "heard", rows)
         done("features and load")
         engine._networks._unet()
         done("load UNet")
         scene, audio_features = (
-            Scene(archive.load(folder / "avatar"), video, RATE),
-            RowFile.open(folder / "heard"),
+            Scene(archive.load_avatar(folder / "avatar"), video, RATE),
+            Float32RowFile.open(folder / "heard"),
         )
         render_chunk(scene, engine, audio_features, Chunk(0, 0, frames), folder / "crops")
         done("render, size measured meanwhile")
@@ -393,7 +393,7 @@ def job(context):
         done("render")
         inside = profile_render(context, scene, engine, audio_features, frames, folder)
         done("render, looked into")
-        composed_frames = sum(1 for _ in compose(scene, engine, Crops.open(folder / "again"), chunk))
+        composed_frames = sum(1 for _ in compose(scene, engine, CropReader.open(folder / "again"), chunk))
         done("compose")
         name = "channels last" if channels_last else "contiguous"
         made[name] = {
@@ -404,7 +404,7 @@ def job(context):
             "first_render_fps": frames / phase_s["render, size measured meanwhile"],
             "prepare_fps": source_frames / phase_s["prepare"],
             "inside": inside,
-            "counts": str(engine.counts),
+            "counts": str(engine.render_stats),
             "allocated_mb": context.allocated() / BYTES_PER_MB,
         }
         print("job", name, made[name], flush=True)
@@ -421,13 +421,13 @@ def profile_render(context, scene, engine, audio_features, frames, folder):
     made = {}
     for name, count in (("stages", frames), ("other length", frames - 5), ("that again", frames - 5)):
         began = time.perf_counter()
-        with card_stages.stages() as (took, batches):
+        with card_stages.profile_stages() as (took, batches):
             again(count)
         seconds = {stage: round(value, 3) for stage, value in took.items()}
         whole = round(time.perf_counter() - began, 3)
         made[name] = {"whole": whole, "seconds": seconds, "frames, ms a frame": batches}
     if not context.is_small:
-        made["computing"] = card_stages.computing(lambda: again(frames))
+        made["computing"] = card_stages.profile_kernels(lambda: again(frames))
     return made
 
 
@@ -436,7 +436,7 @@ def voice(context):
 
 
 def voice_static(context):
-    return card_voice.compiled(context.device, context.folder / "voice")
+    return card_voice.measure_static_caches(context.device, context.folder / "voice")
 
 
 def hearing(context):
@@ -453,7 +453,7 @@ def faces(context):
     parser = load_parser(context.golden / "face-parse-bisent" / "79999_iter.pth", device)
     square = picture[: side[0], : side[0]]
     calls = {
-        "detector, longest side 1024": lambda: detector._maps(detector._scaled(picture)[0]),
+        "detector, longest side 1024": lambda: detector._head_maps(detector._scale_down(picture)[0]),
         "pose": lambda: pose.points(picture),
         "parser, four squares": lambda: parser.label_maps([square] * 4),
     }
@@ -465,11 +465,14 @@ def faces(context):
             nets = context.networks(channels_last=channels_last)
             encoder = LatentEncoder(nets.vae(), nets.device)
             for size in (4, 16):
-                made[f"encoder of {size}, channels last {channels_last}"] = 1000 * card_speed.timed(
-                    lambda encoder=encoder, size=size: encoder.encode([crop] * size), context.device
+                made[f"encoder of {size}, channels last {channels_last}"] = (
+                    1000
+                    * card_speed.seconds_per_call(
+                        lambda encoder=encoder, size=size: encoder.encode([crop] * size), context.device
+                    )
                 )
     for name, call in calls.items():
-        made[name] = 1000 * card_speed.timed(call, context.device)
+        made[name] = 1000 * card_speed.seconds_per_call(call, context.device)
     made = {name: round(value, 2) for name, value in made.items()}
     print("ms per call", made, flush=True)
     return made

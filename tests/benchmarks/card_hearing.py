@@ -15,9 +15,9 @@ from whisper.timing import add_word_timestamps
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.runtime.device import choose_device
-from musetalk_core.transcription.decoding import Decoder, Options, ready
+from musetalk_core.transcription.decoding import DecodeOptions, Decoder, prepare_window
 from musetalk_core.transcription.spectrogram import Spectrogram
-from musetalk_core.transcription.whisper_model import load_hearing
+from musetalk_core.transcription.whisper_model import load_whisper_model
 
 SIZES = {
     "tiny": (80, 1500, 384, 6, 4, 51865, 448, 384, 6, 4),
@@ -48,10 +48,10 @@ def _measure_size(device, folder, size):
     if device == "cuda":
         torch.cuda.empty_cache()
     before, began = _allocated_bytes(device), time.perf_counter()
-    loaded = load_hearing(path, size, choose_device(device))
-    made = {"load_s": time.perf_counter() - began, "half": loaded.half}
+    loaded = load_whisper_model(path, size, choose_device(device))
+    made = {"load_s": time.perf_counter() - began, "half": loaded.uses_fp16}
     spectrogram = Spectrogram(PcmFile(speech), loaded.net.dims.n_mels)
-    window = ready(spectrogram.window(0, min(3000, spectrogram.frames)), loaded)
+    window = prepare_window(spectrogram.window(0, min(3000, spectrogram.frames)), loaded)
     for name in ("as loaded", "as the library has it")[: 1 if device == "cpu" else 2]:
         if name != "as loaded":
             loaded.net.float()
@@ -66,15 +66,17 @@ def _measure_size(device, folder, size):
 
 @torch.inference_mode()
 def _measure_window(device, loaded, window):
-    decoder, made = Decoder(loaded, "en", Options()), {}
+    decoder, made = Decoder(loaded, "en", DecodeOptions()), {}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    made["very_first_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.0))[1]
-    made["encoder_ms"] = 1000 * card_speed.timed(lambda: loaded.net.embed_audio(window[None]), device)
-    result, made["first_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.0))
+    made["very_first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0))[1]
+    made["encoder_ms"] = 1000 * card_speed.seconds_per_call(
+        lambda: loaded.net.embed_audio(window[None]), device
+    )
+    result, made["first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0))
     made["tokens"], made["numbers"] = len(result.tokens), [result.avg_logprob, result.no_speech_prob]
     if device == "cuda":
-        made["later_try_s"] = _run_timed(device, lambda: decoder._tried(window, [], 0.2))[1]
+        made["later_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.2))[1]
     line = {"seek": 0, "start": 0.0, "end": 30.0, "tokens": result.tokens}
 
     def add_words():
@@ -96,13 +98,13 @@ def _measure_window(device, loaded, window):
 
 
 def _run_timed(device, work):
-    card_speed.stop(device)
+    card_speed.synchronize(device)
     began = time.perf_counter()
     made = work()
-    card_speed.stop(device)
+    card_speed.synchronize(device)
     return made, round(time.perf_counter() - began, 3)
 
 
 def _allocated_bytes(device):
-    card_speed.stop(device)
+    card_speed.synchronize(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0

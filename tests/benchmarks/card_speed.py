@@ -3,10 +3,10 @@
 import time
 
 import torch
-from real_weights import unet, vae
+from real_weights import create_unet, create_vae
 from torch import nn
 
-from musetalk_core.networks.fast_unet import LeanUNet, fold_doubling
+from musetalk_core.networks.fast_unet import FoldedUNet, fuse_upsampling
 
 SCALE = 0.18215
 MIN_TIMED_S, MIN_CALLS = 0.25, 3
@@ -35,14 +35,14 @@ class NetworkVariant:
 
     def __init__(self, device, dtype, lean=True, doubling=False, channels_last=False, compiled=False):
         with torch.device(device):
-            self.unet, self.vae = (nn.Module.to(net(), dtype) for net in (unet, vae))
+            self.unet, self.vae = (nn.Module.to(net(), dtype) for net in (create_unet, create_vae))
         self.step = torch.tensor([0], device=device)
         self.lean, self.decoder = lean, self.vae.decoder
         if lean:
-            self.unet = LeanUNet(self.unet)
+            self.unet = FoldedUNet(self.unet)
         if doubling:
-            fold_doubling(self.unet)
-            fold_doubling(self.decoder)
+            fuse_upsampling(self.unet)
+            fuse_upsampling(self.decoder)
         if channels_last:
             self.unet.to(memory_format=torch.channels_last)
             self.decoder.to(memory_format=torch.channels_last)

@@ -9,23 +9,23 @@ from unittest import mock
 import torch
 
 from musetalk_core.engines.musetalk import engine, models
-from musetalk_core.engines.musetalk.generator import Generator, _Nets
+from musetalk_core.engines.musetalk.generator import Generator, _UnetAndVae
 from musetalk_core.formats.chunk_crops import CropWriter
-from musetalk_core.networks.fast_unet import LeanUNet
+from musetalk_core.networks.fast_unet import FoldedUNet
 from musetalk_core.rendering import render_chunk
 
 STAGES = {
-    "writer: faces": (render_chunk._Work, "_face"),
+    "writer: faces": (render_chunk._ChunkRenderer, "_face"),
     "writer: write": (CropWriter, "write"),
     "writer: waiting": (Future, "result"),
-    "device: whole batch": (render_chunk._Work, "_render"),
+    "device: whole batch": (render_chunk._ChunkRenderer, "_render"),
     "device: features": (engine.MuseTalkEngine, "features"),
     "device: latents": (engine, "unpacked"),
     "device: UNet from the shelf": (models.Networks, "_unet"),
     "device: VAE from the shelf": (models.Networks, "vae"),
     "device: faces": (Generator, "faces"),
-    "device: UNet asked for": (LeanUNet, "forward"),
-    "device: decoder asked for": (_Nets, "decoded"),
+    "device: UNet asked for": (FoldedUNet, "forward"),
+    "device: decoder asked for": (_UnetAndVae, "decoded"),
 }
 """Functions that are timed, by stage; stages overlap where one function calls another."""
 
@@ -39,7 +39,7 @@ def profile_stages():
             stack.enter_context(
                 mock.patch.object(where, what, _wrap_timed(getattr(where, what), stage_s, name))
             )
-        render_part = Generator._part
+        render_part = Generator._render_batch
 
         def timed_part(self, nets, latents, tokens):
             began = time.perf_counter()
@@ -47,7 +47,7 @@ def profile_stages():
             batches.append((len(latents), round(1000 * (time.perf_counter() - began) / len(latents), 2)))
             return made
 
-        stack.enter_context(mock.patch.object(Generator, "_part", timed_part))
+        stack.enter_context(mock.patch.object(Generator, "_render_batch", timed_part))
         yield stage_s, batches
 
 

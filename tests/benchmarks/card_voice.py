@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from tiny_csm import publish, reader_of, write_csm
 
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.runtime.config import Machine
-from musetalk_core.speech.tts.csm.model import Sampling, Turn, csm
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.speech.tts.csm.model import ContextTurn, Sampling, load_csm
 
 TEXT = "This sentence is about as long as the sentences are that people send to a voice like this one."
 CONTEXT_S = 10
@@ -45,28 +45,30 @@ def measure(device, folder):
 
 
 def _measure_precision(device, folder, precision):
-    machine = Machine(Layout(folder, folder / "hashes.json"), device=device, precision=precision)
+    machine = RuntimeConfig(LocalModels(folder, folder / "hashes.json"), device=device, precision=precision)
     before, began = _allocated_bytes(device), time.perf_counter()
-    voice = csm(machine)
-    card_speed.stop(device)
+    voice = load_csm(machine)
+    card_speed.synchronize(device)
     made = {"load_s": time.perf_counter() - began, "name": voice._device.name}
     made["weights_mb"] = (_allocated_bytes(device) - before) / 1e6
     made["parameters_millions"] = sum(p.numel() for p in voice.model.parameters()) / 1e6
     tone = np.sin(np.arange(CONTEXT_S * 24_000) / 20).astype(np.float32) * 0.3
     frames = 25 if device == "cpu" else 125
-    for name, context in (("alone", []), ("after 10 s of its voice", [Turn(TEXT, tone)])):
+    for name, context in (("alone", []), ("after 10 s of its voice", [ContextTurn(TEXT, tone)])):
         made[name] = _measure_generation(voice, context, frames, device)
         made[name]["peak_mb"] -= before / 1e6
         print("voice", precision, name, made[name], flush=True)
     made["stopped"] = _measure_cancellation(voice, frames, device)
     if device == "cuda" and precision == "auto":
-        made["computing, 25 frames"] = card_stages.computing(lambda: voice.say(TEXT, [], 25, Sampling(), 1))
+        made["computing, 25 frames"] = card_stages.profile_kernels(
+            lambda: voice.generate(TEXT, [], 25, Sampling(), 1)
+        )
     print("voice", precision, made, flush=True)
     return made
 
 
 def _measure_generation(voice, context, frames, device):
-    kept_turns = voice.fitting(context, TEXT, frames) if device == "cuda" else []
+    kept_turns = voice.trim_context(context, TEXT, frames) if device == "cuda" else []
     times = []
     for seed in (1, 2):
         if device == "cuda":
@@ -119,7 +121,7 @@ def _measure_cancellation(voice, frames, device):
 
 
 def _allocated_bytes(device):
-    card_speed.stop(device)
+    card_speed.synchronize(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
@@ -129,13 +131,13 @@ def measure_static_caches(device, folder):
         return "only on a GPU"
     if not (folder / "csm-1b").is_dir():
         write_full_size_model(folder, device)
-    voice = csm(Machine(Layout(folder, folder / "hashes.json"), device=device))
+    voice = load_csm(RuntimeConfig(LocalModels(folder, folder / "hashes.json"), device=device))
     for model in (voice.model, voice.model.depth_decoder):
         model.generation_config.cache_implementation = "static"
     made = {}
     for name, frames in (("first", 125), ("same length", 125), ("other length", 60)):
         began = time.perf_counter()
-        generation = voice.say(TEXT, [], frames, Sampling(), 1)
+        generation = voice.generate(TEXT, [], frames, Sampling(), 1)
         made[name] = {"s": time.perf_counter() - began, "of_sound_s": len(generation.samples) / 24_000}
         print("voice, static caches", name, made[name], flush=True)
     return made

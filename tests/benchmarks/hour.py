@@ -6,7 +6,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 from media import long_speech, talking_head
-from speed import job
+from speed import run_job
 
 
 def loop_clip(clip, times, target):
@@ -38,7 +38,7 @@ def measure(folder, minutes):
     # 0.1 s below the limit of one hour
     seconds = minutes * 60 - 0.1
     home, video = folder / f"home{minutes}", loop_clip(clip, minutes, folder / f"{minutes}.mp4")
-    made = job(home, video, long_speech(folder / f"{minutes}.wav", seconds), "fake")
+    made = run_job(home, video, long_speech(folder / f"{minutes}.wav", seconds), "fake")
     return made["rss_mb"], avatar_bytes(home) / made["source_frames"], made["timings"]
 
 

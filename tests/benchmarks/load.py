@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 from media import long_speech, talking_head
-from status import BURST, PACE, READERS, Reader, as_fast_as_it_goes, at_a_pace
+from status import BURST_SIZE, READER_COUNT, READS_PER_S, StatusReader, measure_latencies, measure_max_rate
 
 WATCHED_JOBS = 20
 MAX_WAIT_S = 900
@@ -63,14 +63,14 @@ async def upload_asset(client, url, path):
 
 async def submit_burst(client, url, job):
     """Submit the burst with 8 concurrent requests; return the ids and the seconds taken."""
-    began, limit = time.monotonic(), asyncio.Semaphore(READERS)
+    began, limit = time.monotonic(), asyncio.Semaphore(READER_COUNT)
 
     async def submit():
         async with limit:
             answer = await client.post(f"{url}/v1/jobs/lip_sync", json=job)
             return answer.raise_for_status().json()["id"]
 
-    made = await asyncio.gather(*(submit() for _ in range(BURST)))
+    made = await asyncio.gather(*(submit() for _ in range(BURST_SIZE)))
     return made, time.monotonic() - began
 
 
@@ -99,7 +99,7 @@ async def wait_until_ended(client, url):
 async def measure(url, prefect, folder):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from api.orchestrator.job_store import PrefectRuns
+    from api.orchestrator.job_store import PrefectJobStore
 
     clip = talking_head(folder / "clip.mp4", 2, size=(320, 240), face_px=120)
     speech = long_speech(folder / "speech.wav", 2)
@@ -113,13 +113,13 @@ async def measure(url, prefect, folder):
         }
         job_ids, seconds = await submit_burst(client, url, job)
         with temporary_settings({PREFECT_API_URL: prefect}):
-            runs, through_the_api = PrefectRuns(), Reader(url)
+            runs, through_the_api = PrefectJobStore(), StatusReader(url)
             ids = [
                 UUID(one) for one in job_ids[-WATCHED_JOBS:]
             ]  # the last ones: jobs still run while they are read
-            prefect_rate = await as_fast_as_it_goes(runs._read, ids)
-            api_rate = await as_fast_as_it_goes(through_the_api, ids)
-            latencies_ms = await at_a_pace(through_the_api, ids)
+            prefect_rate = await measure_max_rate(runs._read, ids)
+            api_rate = await measure_max_rate(through_the_api, ids)
+            latencies_ms = await measure_latencies(through_the_api, ids)
             remaining = (await read_statuses(client, url)).values()
             await runs.close()
         working = sum(status in {"queued", "running"} for status in remaining)
@@ -148,7 +148,7 @@ def main():
     rates = f"{prefect_rate:.0f} reads/s from Prefect, {api_rate:.0f} through the API"
     print(f"{WATCHED_JOBS} jobs: {rates}: {api_rate / prefect_rate:.1f}x (bar: 10)")
     p50, p99 = statistics.median(latencies_ms), latencies_ms[int(0.99 * len(latencies_ms))]
-    print(f"at {PACE} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
+    print(f"at {READS_PER_S} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
     print(f"{working} jobs were queued or running after the reads")
     return api_rate / prefect_rate, succeeded, working
 

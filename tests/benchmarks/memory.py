@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from media import long_speech, talking_head
-from speed import job
+from speed import run_job
 
 
 def main(lengths=(30, 300)):
@@ -13,7 +13,7 @@ def main(lengths=(30, 300)):
         peaks = []
         for seconds in lengths:
             video = talking_head(home / f"{seconds}.mp4", seconds)
-            made = job(home / f"home{seconds}", video, long_speech(home / f"{seconds}.wav", seconds))
+            made = run_job(home / f"home{seconds}", video, long_speech(home / f"{seconds}.wav", seconds))
             peaks.append(made["rss_mb"])
             print(f"{seconds} s: {made['rss_mb']:.0f} MB, ffmpeg {made['child_mb']:.0f} MB", made["timings"])
         print(f"difference: {peaks[-1] - peaks[0]:.0f} MB (bar: 150)")

@@ -16,16 +16,16 @@ from stub_faces import stub_face
 from musetalk_core.avatar import archive, prepare
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
-from musetalk_core.engines.musetalk.options import Options
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowFile, write_rows
-from musetalk_core.media.output.mux import encode_sound, join
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowFile, write_float32_rows
+from musetalk_core.media.output.mux import encode_audio_track, join_chunks
 from musetalk_core.media.output.video_encoder import VideoEncoder
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.rendering.chunking import plan
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.rendering.chunking import plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
-from musetalk_core.runtime.config import Machine
+from musetalk_core.runtime.config import RuntimeConfig
 
 RATE = Fraction(25)
 
@@ -36,14 +36,15 @@ class StubbedEngine(MuseTalkEngine):
     def render(self, faces, conditioning, audio_features):
         """Read the conditioning, as the engine does, and return stub faces."""
         for face in faces:
-            conditioning.plates.read(face.index)
+            conditioning.blobs.read(face.index)
         return [stub_face(face.index) for face in faces]
 
 
 def create_engine(models, folder):
-    options = Options(mask_mode="raw")
+    options = MuseTalkEngineOptions(mask_mode="raw")
     return StubbedEngine(
-        options, Machine(Layout(Path(models), folder / "ledger.json"), device="cpu", landmarks="mesh")
+        options,
+        RuntimeConfig(LocalModels(Path(models), folder / "ledger.json"), device="cpu", landmarks="mesh"),
     )
 
 
@@ -51,29 +52,29 @@ def prepare_clip(models, video, folder):
     folder.mkdir(parents=True)
     target = folder / "avatar"
     target.mkdir()
-    prepare.prepare(prepare.Request(video, "0" * 64), create_engine(models, folder), target)
-    made = archive.load(target)
+    prepare.prepare_avatar(prepare.AvatarRequest(video, "0" * 64), create_engine(models, folder), target)
+    made = archive.load_avatar(target)
     video.with_suffix(".boxes.json").write_text(json.dumps(made.boxes.tolist()))
     print(json.dumps({"frames": made.manifest.frames}))
 
 
 def render(models, video, audio, folder, frames):
     stubbed_engine = create_engine(models, folder)
-    scene = Scene(archive.load(folder / "avatar"), video, RATE)
-    write_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
-    audio_features, masks, clips = RowFile.open(folder), MaskCache(), []
+    scene = Scene(archive.load_avatar(folder / "avatar"), video, RATE)
+    write_float32_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
+    audio_features, masks, clips = Float32RowFile.open(folder), MaskCache(), []
     began = time.monotonic()
-    for chunk in plan(frames * 640, RATE, 10).chunks:
+    for chunk in plan_chunks(frames * 640, RATE, 10).chunks:
         crops = folder / f"crops{chunk.number}"
         crops.mkdir()
         render_chunk(scene, stubbed_engine, audio_features, chunk, crops)
         clips.append(folder / f"clip{chunk.number}.mp4")
         size = scene.avatar.manifest.width, scene.avatar.manifest.height
         with VideoEncoder(clips[-1], *size, RATE, crf=18, preset="fast") as encoder:
-            for picture in compose(scene, stubbed_engine, Crops.open(crops), chunk, masks=masks):
+            for picture in compose(scene, stubbed_engine, CropReader.open(crops), chunk, masks=masks):
                 encoder.write(picture)
-    encode_sound(audio, folder / "sound.m4a")
-    join(clips, folder / "sound.m4a", folder / "ours.mp4", rate=RATE)
+    encode_audio_track(audio, folder / "sound.m4a")
+    join_chunks(clips, folder / "sound.m4a", folder / "ours.mp4", rate=RATE)
     print(json.dumps({"seconds": time.monotonic() - began, "frames": frames}))
 
 

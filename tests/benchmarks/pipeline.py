@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measured import measured
+from measured import run_measured
 from media import long_speech, talking_head
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
@@ -24,9 +24,9 @@ def main(seconds=SECONDS, plain_frames=BASELINE_FRAMES):
         audio = long_speech(folder / "speech.wav", seconds)
         frames = seconds * 25
         arguments = folder / "models", video, audio
-        measured("our_way.py", "prepare", *arguments, folder / "ours", frames)
-        ours = measured("our_way.py", "render", *arguments, folder / "ours", frames)
-        baseline = measured("plain_way.py", *arguments, folder / "plain", plain_frames, find_ffmpeg())
+        run_measured("our_way.py", "prepare", *arguments, folder / "ours", frames)
+        ours = run_measured("our_way.py", "render", *arguments, folder / "ours", frames)
+        baseline = run_measured("plain_way.py", *arguments, folder / "plain", plain_frames, find_ffmpeg())
         per_frame = [1000 * made["seconds"] / made["frames"] for made in (baseline, ours)]
         print(f"baseline: {per_frame[0]:.0f} ms per frame, {baseline['tree_mb']:.0f} MB in its process tree")
         print(f"ours:     {per_frame[1]:.0f} ms per frame, {ours['tree_mb']:.0f} MB")

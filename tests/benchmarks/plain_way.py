@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image as Pillow
-from stub_faces import boxes_of, stub_face
+from stub_faces import load_boxes, stub_face
 
 from musetalk_core.networks.bisenet import load_parser
 from musetalk_core.runtime.device import choose_device
@@ -33,7 +33,7 @@ def main(models, video, audio, folder, frames, ffmpeg):
     (folder / "out").mkdir()
     run_command(ffmpeg, "-v", "fatal", "-i", video, "-start_number", "0", folder / "in" / "%08d.png")
     pictures = [cv2.imread(str(path)) for path in sorted((folder / "in").glob("*.png"))]
-    boxes = boxes_of(Path(video), len(pictures))
+    boxes = load_boxes(Path(video), len(pictures))
     began = time.monotonic()
     for number in range(int(frames)):
         source = number % len(pictures)

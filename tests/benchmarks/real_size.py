@@ -9,9 +9,9 @@ import sys
 import time
 
 import torch
-from real_weights import unet, vae
+from real_weights import create_unet, create_vae
 
-from musetalk_core.networks.fast_unet import LeanUNet, fold_doubling
+from musetalk_core.networks.fast_unet import FoldedUNet, fuse_upsampling
 
 
 class PlainNetworks:
@@ -20,7 +20,7 @@ class PlainNetworks:
     name = "plain diffusers"
 
     def __init__(self):
-        self.unet, self.vae = unet(), vae()
+        self.unet, self.vae = create_unet(), create_vae()
 
     def __call__(self, sample, context):
         predicted = self.unet(sample, torch.tensor([0]), encoder_hidden_states=context).sample
@@ -39,11 +39,11 @@ class FoldedNetworks:
         }
         self.singly = singly
         self.name = " + ".join(["lean", *(name for name, on in options.items() if on)])
-        self.unet, self.vae = LeanUNet(unet()), vae()
+        self.unet, self.vae = FoldedUNet(create_unet()), create_vae()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         if doubling:
-            fold_doubling(self.unet)
-            fold_doubling(self.vae.decoder)
+            fuse_upsampling(self.unet)
+            fuse_upsampling(self.vae.decoder)
         for net in (self.unet, self.vae):
             net.to(memory_format=self.layout)
         self.decoder = self.vae.decoder

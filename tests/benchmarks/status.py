@@ -96,10 +96,10 @@ async def measure(server, url):
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.states import Running
 
-    from api.orchestrator.job_store import PrefectRuns
+    from api.orchestrator.job_store import PrefectJobStore
 
     with temporary_settings({PREFECT_API_URL: server.url}):
-        runs = PrefectRuns()
+        runs = PrefectJobStore()
         limits = httpx.Limits(max_connections=64)
         async with (
             get_client() as prefect,

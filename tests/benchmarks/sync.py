@@ -11,20 +11,20 @@ from media import ASSETS, SPEECH, talking_head
 
 from musetalk_core.avatar import archive, prepare
 from musetalk_core.engine_registry import load_engine
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowArray
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech, write_wav
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.media.video.scan import open_scan
 from musetalk_core.rendering import lip_sync_score
-from musetalk_core.rendering.chunking import plan
+from musetalk_core.rendering.chunking import plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
-from musetalk_core.speech.alignment.align import phones_of
-from musetalk_core.speech.mouth_curves import curves
+from musetalk_core.speech.alignment.align import find_phones
+from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.tts.starter_voice import speak
+from musetalk_core.speech.tts.starter_voice import synthesize
 
 SENTENCES = (
     "My mother bought five big blue balloons before the party began, and my brother popped them.",
@@ -59,9 +59,9 @@ def speeches(folder):
     pcm = folder / "reading.f32"
     decode_speech(SPEECH, pcm)
     text = SPEECH.with_suffix(".txt").read_text()
-    found = [Speech("reading", SPEECH, list(phones_of(PcmFile(pcm), text)[0]), text)]
+    found = [Speech("reading", SPEECH, list(find_phones(PcmFile(pcm), text)[0]), text)]
     for number, sentence in enumerate(SENTENCES):
-        spoken = speak(sentence, seed=number)
+        spoken = synthesize(sentence, seed=number)
         path = folder / f"voice{number}.wav"
         write_wav(path, spoken.samples, spoken.rate)
         found.append(Speech(f"voice {number}", path, spoken.phones, sentence))
@@ -72,9 +72,9 @@ def wrong_curves(rate):
     """Return the opening curves of ten other sentences."""
     out = []
     for number, sentence in enumerate(WRONG_SENTENCES):
-        spoken = speak(sentence, seed=number)
+        spoken = synthesize(sentence, seed=number)
         frames = int(len(spoken.samples) / spoken.rate * rate)
-        out.append(curves(None, spoken.phones, frames, rate)[:, 0])
+        out.append(mouth_curves(None, spoken.phones, frames, rate)[:, 0])
     return out
 
 
@@ -83,22 +83,22 @@ def measure(face, speech, folder, wrong, phones_known=False):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "avatar").mkdir(parents=True)
     engine = load_engine("viseme")
-    prepare.prepare(prepare.Request(face, "0" * 64), engine, folder / "avatar")
-    prepared = archive.load(folder / "avatar")
+    prepare.prepare_avatar(prepare.AvatarRequest(face, "0" * 64), engine, folder / "avatar")
+    prepared = archive.load_avatar(folder / "avatar")
     decode_speech(speech.path, folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
-    job = plan(samples.count, Fraction(25), 3600)
-    phones = speech.truth if phones_known else phones_of(samples, None)[0]
-    features = RowArray.collected(engine.encode_speech(samples, job.frames, job.rate, phones))
+    job = plan_chunks(samples.count, Fraction(25), 3600)
+    phones = speech.truth if phones_known else find_phones(samples, None)[0]
+    features = Float32RowArray.from_blocks(engine.encode_audio(samples, job.frames, job.rate, phones))
     scene = Scene(prepared, face, job.rate)
     render_chunk(scene, engine, features, job.chunks[0], folder, threads=2)
     video = folder / "video.mp4"
     with VideoEncoder(video, prepared.manifest.width, prepared.manifest.height, job.rate) as encoder:
-        for picture in compose(scene, engine, Crops.open(folder), job.chunks[0]):
+        for picture in compose(scene, engine, CropReader.open(folder), job.chunks[0]):
             encoder.write(picture)
     with open_scan(video) as scan:
-        lips = lip_sync_score.apertures(scan)
-    truth = curves(samples, speech.truth, job.frames, job.rate)[:, 0]
+        lips = lip_sync_score.lip_apertures(scan)
+    truth = mouth_curves(samples, speech.truth, job.frames, job.rate)[:, 0]
     return lip_sync_score.score_against_wrong(lips, truth, wrong), lip_sync_score.closed_share(
         lips, speech.truth, job.rate
     )

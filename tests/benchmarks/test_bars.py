@@ -11,20 +11,20 @@ import hour
 import long_audio
 import pipeline
 import status
-from measured import measured
+from measured import run_measured
 from media import long_speech, talking_head
-from speed import job, transcode
+from speed import run_job, transcode
 
 pytestmark = pytest.mark.slow
 
 
 def test_five_minutes_of_720p_take_no_more_memory_than_thirty_seconds(tmp_path):
     minute = talking_head(tmp_path / "minute.mp4", 60)
-    long = hour.looped(minute, 5, tmp_path / "long.mp4")
+    long = hour.loop_clip(minute, 5, tmp_path / "long.mp4")
     short = talking_head(tmp_path / "short.mp4", 30)
 
     peaks = [
-        job(tmp_path / f"home{s}", video, long_speech(tmp_path / f"{s}.wav", s))["rss_mb"]
+        run_job(tmp_path / f"home{s}", video, long_speech(tmp_path / f"{s}.wav", s))["rss_mb"]
         for s, video in ((30, short), (300, long))
     ]
 
@@ -41,12 +41,12 @@ def test_an_hour_is_rendered_in_flat_memory_and_little_disk(tmp_path):
 
 def test_a_prepared_job_takes_little_longer_than_a_plain_transcode(tmp_path):
     video = talking_head(tmp_path / "head.mp4", 60)
-    job(tmp_path / "home", video, long_speech(tmp_path / "first.wav", 60))
+    run_job(tmp_path / "home", video, long_speech(tmp_path / "first.wav", 60))
     plain, ours = [], []
     for number in range(3):  # alternate and take the best of each: the machine may be busy
         plain.append(transcode(video, tmp_path / "plain.mp4"))
         speech = long_speech(tmp_path / f"{number}.wav", 60 - (number + 1) / 25)
-        ours.append(job(tmp_path / "home", video, speech)["seconds"])
+        ours.append(run_job(tmp_path / "home", video, speech)["seconds"])
 
     assert min(ours) <= 1.5 * min(plain)
 
@@ -58,7 +58,7 @@ def test_the_networks_of_the_real_size_fit_into_six_gigabytes_on_a_processor(tmp
     video = talking_head(tmp_path / "head.mp4", 0.32, size=(512, 512), face_px=200)
     speech = long_speech(tmp_path / "speech.wav", 0.4)
 
-    made = measured("real_job.py", tmp_path / "models", video, speech, tmp_path / "work", 8)
+    made = run_measured("real_job.py", tmp_path / "models", video, speech, tmp_path / "work", 8)
 
     assert made["with_face"] >= 1  # random networks detect a face in some frames
     assert made["tree_mb"] < 6000

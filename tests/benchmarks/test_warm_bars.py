@@ -16,4 +16,4 @@ def test_a_burst_of_jobs_loses_none_and_statuses_stay_cheap_while_they_run():
     import load
 
     ratio, good, working = load.main()
-    assert (good, ratio >= 10, working > 0) == (load.BURST, True, True)
+    assert (good, ratio >= 10, working > 0) == (load.BURST_SIZE, True, True)

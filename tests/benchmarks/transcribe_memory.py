@@ -11,21 +11,23 @@ import tempfile
 import time
 from pathlib import Path
 
-from measured import measured
-from transcribe import LONGEST_S, ready, spoken
+from measured import run_measured
+from transcribe import MAX_RECORDING_S, prepare_job, write_speech
 
 
 def transcribe_once(minutes):
     """Transcribe in this process; print time and memory as JSON."""
-    from musetalk_core.transcription.decoding import Options
+    from musetalk_core.transcription.decoding import DecodeOptions
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _, work = ready(folder)
-        path = spoken(folder / "long.wav", 60 * minutes - LONGEST_S)  # stay within the limit of one hour
+        _, work = prepare_job(folder)
+        path = write_speech(
+            folder / "long.wav", 60 * minutes - MAX_RECORDING_S
+        )  # stay within the limit of one hour
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         windows, began = [], time.monotonic()
-        text = work(path, Options(beam_size=1, words=False), lambda done, _: windows.append(done))
+        text = work(path, DecodeOptions(beam_size=1, words=False), lambda done, _: windows.append(done))
         print(
             json.dumps(
                 {
@@ -41,7 +43,7 @@ def transcribe_once(minutes):
 
 
 def main(lengths=(1, 10)):
-    results = [measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
+    results = [run_measured("transcribe_memory.py", "--one", minutes) for minutes in lengths]
     for made in results:
         print(
             f"{made['minutes']} min: peak {made['peak_mb']:.0f} MB ({made['before_mb']:.0f} MB before),"

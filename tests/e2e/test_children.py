@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from deployments.processes.guard import MARKER_VARIABLE, marked, sweep
-from deployments.processes.process import Child, Guard
-from deployments.stack.home_lock import HomeLock, running
+from deployments.processes.guard import MARKER_VARIABLE, find_marked_processes, terminate_marked_processes
+from deployments.processes.process import Guard, ManagedProcess
+from deployments.stack.home_lock import HomeLock, find_running_stack
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -28,11 +28,13 @@ time.sleep(60)
 def marker():
     value = uuid4().hex
     yield value
-    sweep(value, grace_s=0)
+    terminate_marked_processes(value, grace_s=0)
 
 
-def child(tmp_path: Path, code: str, marker: str) -> Child:
-    made = Child("tool", [sys.executable, "-c", code], {**os.environ, MARKER_VARIABLE: marker}, tmp_path)
+def child(tmp_path: Path, code: str, marker: str) -> ManagedProcess:
+    made = ManagedProcess(
+        "tool", [sys.executable, "-c", code], {**os.environ, MARKER_VARIABLE: marker}, tmp_path
+    )
     made.start(cwd=tmp_path)
     return made
 
@@ -46,7 +48,7 @@ def until(condition, limit_s=10.0):
 
 def test_a_child_that_ends_by_itself_is_asked_only(tmp_path, marker):
     tool = child(tmp_path, "import time; print('up', flush=True); time.sleep(60)", marker)
-    until(lambda: "up" in tool.tail())
+    until(lambda: "up" in tool.log_tail())
 
     began = time.monotonic()
     tool.stop(grace_s=20)
@@ -57,14 +59,14 @@ def test_a_child_that_ends_by_itself_is_asked_only(tmp_path, marker):
 
 def test_a_child_that_ignores_sigterm_is_killed_with_its_descendants(tmp_path, marker):
     tool = child(tmp_path, STUBBORN, marker)
-    until(lambda: "up" in tool.tail())
-    assert len(marked(marker)) == 2
+    until(lambda: "up" in tool.log_tail())
+    assert len(find_marked_processes(marker)) == 2
 
     tool.stop(grace_s=0.2)
     assert tool.exit_status == -signal.SIGKILL
-    sweep(marker, grace_s=0.2)
+    terminate_marked_processes(marker, grace_s=0.2)
 
-    assert marked(marker) == []
+    assert find_marked_processes(marker) == []
 
 
 def test_the_guard_ends_everything_when_its_supervisor_is_killed(tmp_path, marker):
@@ -82,18 +84,18 @@ time.sleep(60)
     supervisor = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert supervisor.stdout is not None
     supervisor.stdout.readline()
-    assert len(marked(marker)) == 1
+    assert len(find_marked_processes(marker)) == 1
 
     supervisor.kill()
     supervisor.wait()
 
-    until(lambda: marked(marker) == [])
+    until(lambda: find_marked_processes(marker) == [])
 
 
 def test_a_guard_goes_away_after_its_sweep(marker):
     guard = Guard(marker)
 
-    guard.sweep(grace_s=0.1)
+    guard.terminate_stack(grace_s=0.1)
 
     assert guard._process.returncode == 0
 
@@ -111,7 +113,7 @@ def test_children_start_with_the_default_reaction_to_sigint(tmp_path, marker):
         signal.signal(signal.SIGINT, before)
 
     until(lambda: tool.exit_status == 0)
-    assert tool.tail() == "True"
+    assert tool.log_tail() == "True"
 
 
 def test_the_last_log_is_kept_beside_the_new_one(tmp_path, marker):
@@ -126,9 +128,9 @@ def test_the_last_log_is_kept_beside_the_new_one(tmp_path, marker):
 def test_a_home_has_one_stack(tmp_path):
     first, second = HomeLock(tmp_path), HomeLock(tmp_path)
 
-    assert first.take() and not second.take()
-    first.announce("http://127.0.0.1:1", "http://127.0.0.1:2")
-    here = running(tmp_path)
+    assert first.acquire() and not second.acquire()
+    first.publish_addresses("http://127.0.0.1:1", "http://127.0.0.1:2")
+    here = find_running_stack(tmp_path)
     assert here is not None
     assert (here.pid, here.api_url, here.prefect_url) == (
         os.getpid(),
@@ -137,15 +139,15 @@ def test_a_home_has_one_stack(tmp_path):
     )
     first.release()
 
-    assert running(tmp_path) is None and second.take()
+    assert find_running_stack(tmp_path) is None and second.acquire()
 
 
 def test_a_note_without_a_living_stack_is_not_believed(tmp_path):
     lock = HomeLock(tmp_path)
-    lock.take()
-    lock.announce("http://127.0.0.1:1", "http://127.0.0.1:2")
+    lock.acquire()
+    lock.publish_addresses("http://127.0.0.1:1", "http://127.0.0.1:2")
     note = (tmp_path / "up.json").read_text()
     lock.release()
     (tmp_path / "up.json").write_text(note)
 
-    assert running(tmp_path) is None
+    assert find_running_stack(tmp_path) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from whole_stack import free_port
 
-from deployments.processes.process import Child
+from deployments.processes.process import ManagedProcess
 from deployments.stack import programs, supervisor
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import Settings
@@ -45,9 +45,9 @@ def plan(tmp_path, monkeypatch):
         supervisor, "START_LIMIT_S", 3.0, raising=False
     )  # 7aa3210: a thirtieth of what it was
     with contextlib.suppress(Exception):
-        return supervisor.Plan(Settings(), free_port())
+        return supervisor.StackPlan(Settings(), free_port())
     monkeypatch.delenv("MUSETALK_START__STALL_S")  # 7aa3210 knows no such setting
-    return supervisor.Plan(Settings(), free_port())
+    return supervisor.StackPlan(Settings(), free_port())
 
 
 @pytest.fixture
@@ -61,11 +61,13 @@ def processes(plan, monkeypatch):
     }
 
     def child(name):
-        return lambda plan, env: Child(name, [sys.executable, "-c", *made[name]], env, plan.settings.logs)
+        return lambda plan, env: ManagedProcess(
+            name, [sys.executable, "-c", *made[name]], env, plan.settings.logs
+        )
 
     for place, name in (("server", "prefect"), ("deployer", "deploy"), ("api", "api")):
         monkeypatch.setattr(programs, place, child(name))
-    monkeypatch.setattr(programs, "workers", lambda plan, env: [child("worker-gpu")(plan, env)])
+    monkeypatch.setattr(programs, "worker_processes", lambda plan, env: [child("worker-gpu")(plan, env)])
     return made
 
 
@@ -115,7 +117,7 @@ def test_the_stack_itself_comes_up_where_every_import_takes_long(tmp_path, monke
     monkeypatch.setenv("MUSETALK_API__PORT", str(free_port()))
     monkeypatch.setattr(supervisor, "START_LIMIT_S", 15.0, raising=False)
     said, settings = [], Settings()
-    with Supervisor(supervisor.Plan(settings, free_port()), said.append):
+    with Supervisor(supervisor.StackPlan(settings, free_port()), said.append):
         logs = {log.name: log.read_text() for log in Path(settings.logs).iterdir()}
 
     assert said[-1].startswith("ready after ")

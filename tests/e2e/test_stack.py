@@ -12,8 +12,8 @@ import pictures
 import pytest
 from whole_stack import MUSETALK, Stack, free_port, processes_of, running_stack, start
 
-from api.client import Api
-from deployments.stack.home_lock import running
+from api.client import MusetalkClient
+from deployments.stack.home_lock import find_running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -33,7 +33,7 @@ def test_everything_is_ready_and_says_where(stack):
         "ready": True,
         "checks": {"prefect": "ok", "worker gpu": "ok", "worker light": "ok", "store": "ok"},
     }
-    here = running(stack.home)
+    here = find_running_stack(stack.home)
     assert here is not None and (here.api_url, here.prefect_url) == (stack.api_url, stack.prefect_url)
     assert stack.api_url in stack.log.read_text() and stack.prefect_url in stack.log.read_text()
     assert httpx.get(stack.prefect_url).status_code == 200
@@ -64,7 +64,7 @@ def test_a_taken_port_is_named_with_its_cure(stack, tmp_path):
 
 
 def test_a_spoken_text_comes_out_and_is_cached_the_second_time(stack, tmp_path):
-    api = Api(stack.api_url)
+    api = MusetalkClient(stack.api_url)
     first = api.wait(api.submit("speech", {"text": "Hello."})["id"])
     second = api.wait(api.submit("speech", {"text": "Hello."})["id"])
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_is_said_in_one_line_by_command(stack, tmp_path):
 
 
 def test_a_failing_job_says_why(stack):
-    api = Api(stack.api_url)
+    api = MusetalkClient(stack.api_url)
 
     job = api.wait(api.submit("lip_sync", {"video": "asset://none", "audio": "asset://none"})["id"])
 
@@ -180,7 +180,7 @@ def test_one_key_makes_one_job(stack):
 
 
 def test_a_queued_job_is_cancelled_at_once(stack):
-    api = Api(stack.api_url)
+    api = MusetalkClient(stack.api_url)
     jobs = [api.submit("speech", {"text": f"Number {number}."}) for number in range(3)]
 
     last = api.cancel(jobs[-1]["id"])
@@ -192,7 +192,7 @@ def test_a_queued_job_is_cancelled_at_once(stack):
 
 def test_an_interrupted_job_goes_on_after_a_restart_and_nothing_is_left(tmp_path):
     first = start(tmp_path / "home", tmp_path / "up.log")
-    api = Api(first.api_url)
+    api = MusetalkClient(first.api_url)
     job = api.submit("speech", {"text": "My mother bought five big blue balloons. " * 300})["id"]
     while api.job(job)["status"] == "queued":
         time.sleep(0.1)
@@ -206,9 +206,9 @@ def test_an_interrupted_job_goes_on_after_a_restart_and_nothing_is_left(tmp_path
 
     second = start(tmp_path / "home", tmp_path / "up2.log")
     try:
-        assert Api(second.api_url).wait(job)["status"] == "succeeded"
+        assert MusetalkClient(second.api_url).wait(job)["status"] == "succeeded"
     finally:
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(30) == 0
     assert list(processes_of(second.home)) == []
-    assert running(second.home) is None
+    assert find_running_stack(second.home) is None

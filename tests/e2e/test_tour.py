@@ -10,7 +10,7 @@ import pytest
 from browser import browsing
 from whole_stack import running_stack
 
-from api.client import Api
+from api.client import MusetalkClient
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -49,7 +49,7 @@ def media(stack, tmp_path_factory):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, "bgr24")))
         container.mux(stream.encode())
     (folder / "anna.mp4").write_bytes(buffer.getvalue())
-    api = Api(stack.api_url)
+    api = MusetalkClient(stack.api_url)
     return api.upload(folder / "anna.mp4"), api.upload(next(assets.glob("sense*0870.wav")))
 
 
@@ -106,7 +106,7 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
     page.get_by_text("face-mesh").first.wait_for()
     tab.shot("8-lineage")
 
-    lineage = Api(stack.api_url).lineage(run)["lineage"]
+    lineage = MusetalkClient(stack.api_url).lineage(run)["lineage"]
     assert [file["given"] for file in lineage["inputs"]] == [video, audio]
     assert lineage["links"]["prefect"] == f"{stack.prefect_url}/runs/flow-run/{run}"
     assert tab.elsewhere() == [], "nothing is asked of anybody else"

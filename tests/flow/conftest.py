@@ -21,9 +21,9 @@ from prefect.testing.utilities import prefect_test_harness
 from receiver import receiving
 
 from deployments.provisioning.apply import parameters_schema
-from flows.schemas.control import Control, Notify, tags
+from flows.schemas.control import Control, Notify, tags_for
 from flows.schemas.webhook import NotifyJob
-from tasks.models.engines import built_engine
+from tasks.models.engines import build_engine
 from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -55,7 +55,7 @@ def home(tmp_path, monkeypatch, prefect_server):
 
 def fresh_settings():
     get_settings.cache_clear()
-    built_engine.cache_clear()
+    build_engine.cache_clear()
 
 
 @pytest.fixture
@@ -148,7 +148,9 @@ def job(webhook_server, receiver):
         notify = Notify(url=receiver.url, **({"events": events} if events else {}))
         control = Control(notify=notify, **control)
         parameters = {"control": control.model_dump(mode="json", exclude_defaults=True)}
-        run = server.create_flow_run(lip_sync, parameters=parameters, tags=tags(control), state=Scheduled())
+        run = server.create_flow_run(
+            lip_sync, parameters=parameters, tags=tags_for(control), state=Scheduled()
+        )
         if state is not None:
             if not state.is_cancelled():
                 server.set_flow_run_state(run.id, Running(), force=True)

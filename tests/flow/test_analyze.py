@@ -201,9 +201,9 @@ def test_a_bad_picture_is_a_typed_error(name, home):
 
 
 def test_foreign_text_is_no_markup_in_prefects_pages(home):
-    from tasks.pages.analysis import _plain
+    from tasks.pages.analysis import _escape_markdown
 
-    assert _plain("![x](javascript:a) <b>|") == r"\!\[x\](javascript:a) \<b\>\|"
+    assert _escape_markdown("![x](javascript:a) <b>|") == r"\!\[x\](javascript:a) \<b\>\|"
 
 
 def test_question_and_prompt_are_one_field():

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.lip_sync import lip_sync
 from flows.prepare_avatar import prepare_avatar
 from flows.schemas.video import LipSyncJob, PrepareAvatarJob
-from tasks.catalog.avatar_notes import listed, remember
+from tasks.catalog.avatar_notes import list_notes, save_note
 from tasks.errors import BucketNotAllowed, StorageError
 from tasks.steps import prepare_avatar as avatar
 
@@ -30,22 +30,22 @@ def failing(times, error):
         left[0] -= 1
         if left[0] >= 0:
             raise error
-        remember(*words)
+        save_note(*words)
 
     return attempt
 
 
 def test_a_store_that_fails_once_is_asked_again(job, monkeypatch):
-    monkeypatch.setattr(avatar, "remember", failing(1, StorageError("the storage is busy")))
+    monkeypatch.setattr(avatar, "save_note", failing(1, StorageError("the storage is busy")))
 
     result = lip_sync(job)
 
-    assert [note.avatar for note in listed(None, None, 10)[0]] == [result.avatar]
+    assert [note.avatar for note in list_notes(None, None, 10)[0]] == [result.avatar]
     assert result.warnings == []
 
 
 def test_a_store_that_refuses_the_note_costs_a_warning_and_no_video(job, monkeypatch):
-    monkeypatch.setattr(avatar, "remember", failing(10, BucketNotAllowed("the storage refused to write")))
+    monkeypatch.setattr(avatar, "save_note", failing(10, BucketNotAllowed("the storage refused to write")))
 
     result = lip_sync(job)
 
@@ -56,7 +56,7 @@ def test_a_store_that_refuses_the_note_costs_a_warning_and_no_video(job, monkeyp
 
 
 def test_preparing_an_avatar_still_says_that_it_could_not_be_listed(home, clip_file, monkeypatch):
-    monkeypatch.setattr(avatar, "remember", failing(10, BucketNotAllowed("the storage refused to write")))
+    monkeypatch.setattr(avatar, "save_note", failing(10, BucketNotAllowed("the storage refused to write")))
 
     with pytest.raises(BucketNotAllowed):
         prepare_avatar(PrepareAvatarJob(video=f"file://{clip_file}", engine="fake"))
@@ -99,4 +99,4 @@ def test_jobs_that_share_an_avatar_all_succeed_at_once(job, home):
     }
     answers = run_at_once(JOB, [(job.video, job.audio)] * 3, environment, 300)
 
-    assert answers == [listed(None, None, 10)[0][0].avatar] * 3
+    assert answers == [list_notes(None, None, 10)[0][0].avatar] * 3

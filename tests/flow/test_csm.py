@@ -12,8 +12,8 @@ from flows.schemas.speech import SpeechJob
 from flows.speech import speech
 from musetalk_core.errors import InputError
 from musetalk_core.speech.tts.csm.model import Csm
-from tasks.cache.artefacts import artefacts
-from tasks.run.cancellation import Stopped, ask_to_stop, start_anew
+from tasks.cache.artefacts import artefact_cache
+from tasks.run.cancellation import Cancelled, request_cancellation, reset_cancellation
 from tasks.settings import get_settings
 
 TEXT = "One apple. Two pears. Three plums. Four figs."
@@ -31,13 +31,13 @@ def csm(home, tiny_csm, one_thread, monkeypatch):
 def said(monkeypatch):
     """What the model is asked to say, with the words of its context, in order."""
     asked = []
-    real = Csm.say
+    real = Csm.generate
 
     def say(self, text, context, *more):
         asked.append((text, tuple(turn.text for turn in context)))
         return real(self, text, context, *more)
 
-    monkeypatch.setattr(Csm, "say", say)
+    monkeypatch.setattr(Csm, "generate", say)
     return asked
 
 
@@ -46,7 +46,7 @@ def job(**fields):
 
 
 def samples(result):
-    with wave.open(str(artefacts().file(result.speech, "speech.wav"))) as sound:
+    with wave.open(str(artefact_cache().file(result.speech, "speech.wav"))) as sound:
         assert sound.getframerate() == 24_000
         return sound.readframes(sound.getnframes())
 
@@ -115,7 +115,7 @@ def test_other_parameters_are_another_sound(csm):
 
 def test_a_killed_run_stops_within_a_frame_and_goes_on_where_it_was(csm, said, monkeypatch):
     frames, ended = [], []
-    model = Csm.say
+    model = Csm.generate
 
     def say(self, text, context, budget, sampling, seed, on_frame):
         def counted(number):
@@ -127,12 +127,12 @@ def test_a_killed_run_stops_within_a_frame_and_goes_on_where_it_was(csm, said, m
 
         try:
             return model(self, text, context, budget, sampling, seed, counted)
-        except Stopped as error:
+        except Cancelled as error:
             ended.append(str(error))
             raise
 
     with monkeypatch.context() as patch:
-        patch.setattr(Csm, "say", say)
+        patch.setattr(Csm, "generate", say)
         with pytest.raises(BaseException) as caught:
             speech(job(text=TEXT))
         over = time.monotonic()
@@ -149,23 +149,23 @@ def test_a_killed_run_stops_within_a_frame_and_goes_on_where_it_was(csm, said, m
 
 def test_a_job_that_is_asked_to_stop_stops_in_the_middle_of_a_sentence(csm, said, monkeypatch):
     frames = []
-    model = Csm.say
+    model = Csm.generate
 
     def say(self, text, context, budget, sampling, seed, on_frame):
         def counted(number):
             frames.append((text, number))
             if text == "Two pears.":
-                ask_to_stop()
+                request_cancellation()
             on_frame(number)
 
         return model(self, text, context, budget, sampling, seed, counted)
 
     try:
-        with monkeypatch.context() as patch, pytest.raises(Stopped):
-            patch.setattr(Csm, "say", say)
+        with monkeypatch.context() as patch, pytest.raises(Cancelled):
+            patch.setattr(Csm, "generate", say)
             speech(job(text=TEXT))
     finally:
-        start_anew()
+        reset_cancellation()
 
     assert frames[-1] == ("Two pears.", 1)
     assert speech(job(text=TEXT)).spoken == 3, "the first sentence is kept"

@@ -25,16 +25,29 @@ from prefect.states import Cancelled, Cancelling, Completed, Pending, Running, S
 
 from flows import janitor as janitor_module
 from flows.janitor import janitor
-from flows.maintenance.cache import OVER_QUOTA, tidy_cache
-from flows.maintenance.context import Look
-from flows.maintenance.finished_runs import OLD_RUN, remove_runs
-from flows.maintenance.lost_runs import LOST, PROOF, SILENCE, SILENT_SINCE, WORKER, end_zombies
-from flows.maintenance.orphaned_jobs import ORPHANED, end_orphans
-from flows.prefect_state.labels import PART_OF
-from flows.schemas.control import ABORTED, CANCELLED, ENDED_AS, EXPIRED, NOTIFY_TAG
+from flows.maintenance.cache import OVER_QUOTA, evict_cache_entries
+from flows.maintenance.context import SweepContext
+from flows.maintenance.finished_runs import OLD_RUN, delete_old_runs
+from flows.maintenance.lost_runs import (
+    CONFIRM_AFTER,
+    NO_HEARTBEAT,
+    SILENT_SINCE_LABEL,
+    SUSPECT_AFTER,
+    WORKER_LABEL,
+    end_lost_runs,
+)
+from flows.maintenance.orphaned_jobs import PARENT_CANCELED, cancel_orphans
+from flows.prefect_state.labels import PARENT_TAG
+from flows.schemas.control import (
+    ENDED_AS_LABEL,
+    EXPIRED_MESSAGE,
+    NOTIFY_TAG,
+    REASON_ABORTED,
+    REASON_CANCELLED,
+)
 from flows.schemas.maintenance import JanitorJob
-from tasks.cache.artefacts import artefacts
-from tasks.errors import SweepFailed
+from tasks.cache.artefacts import artefact_cache
+from tasks.errors import MaintenanceFailed
 from tasks.settings import get_settings
 from tasks.settings.retention import RetentionSettings
 
@@ -61,7 +74,7 @@ def made(client, **control):
 
 def look_in(client, *, dry_run=False, retention=None, **later):
     now = datetime.now(UTC) + timedelta(**later)
-    return Look(client, now, retention or RetentionSettings(), dry_run)
+    return SweepContext(client, now, retention or RetentionSettings(), dry_run)
 
 
 def test_only_what_missed_its_deadline_is_ended_and_only_when_meant(home):
@@ -75,8 +88,8 @@ def test_only_what_missed_its_deadline_is_ended_and_only_when_meant(home):
 
         assert janitor(JanitorJob()).expired == [str(late)]
         ended = client.read_flow_run(late)
-        assert ended.state.is_cancelled() and ended.state.message == EXPIRED
-        assert ended.labels[ENDED_AS] == ABORTED
+        assert ended.state.is_cancelled() and ended.state.message == EXPIRED_MESSAGE
+        assert ended.labels[ENDED_AS_LABEL] == REASON_ABORTED
         assert all(client.read_flow_run(run).state.is_scheduled() for run in (patient, endless))
         assert janitor(JanitorJob()).expired == []
 
@@ -86,29 +99,29 @@ def test_only_what_missed_its_deadline_is_ended_and_only_when_meant(home):
 
 def test_one_that_fails_keeps_no_other_from_its_work_and_is_told_of(client, monkeypatch):
     def breaks(look):
-        yield from janitor_module.expire_waiting(look)
+        yield from janitor_module.cancel_expired_jobs(look)
         raise OSError("the disk is gone")
 
-    sweeps = {"deadlines": breaks, "cache": tidy_cache}
+    sweeps = {"deadlines": breaks, "cache": evict_cache_entries}
     monkeypatch.setattr(janitor_module, "SWEEPS", sweeps)
     monkeypatch.setenv("MUSETALK_STORE__CACHE_BYTES", "0")
     get_settings.cache_clear()
-    artefacts().made_once("crops", "a" * 64, lambda folder: (folder / "x").write_text("12345"))
-    artefacts().release()
-    artefacts().made_once("crops", "b" * 64, lambda folder: (folder / "x").write_text("12345"))
+    artefact_cache().get_or_create("crops", "a" * 64, lambda folder: (folder / "x").write_text("12345"))
+    artefact_cache().release()
+    artefact_cache().get_or_create("crops", "b" * 64, lambda folder: (folder / "x").write_text("12345"))
     late = made(client, complete_in=1)
     time.sleep(1.1)
 
     state = janitor(JanitorJob(), return_state=True)
 
     assert state.is_failed()
-    with pytest.raises(SweepFailed, match="deadlines: OSError: the disk is gone") as told:
+    with pytest.raises(MaintenanceFailed, match="deadlines: OSError: the disk is gone") as told:
         state.result()
     assert told.value.code == "sweep_failed" and told.value.details == {"sweeps": ["deadlines"]}
     assert client.read_flow_run(late).state.is_cancelled()
     rows = report_of(client, state.state_details.flow_run_id)
-    assert [row["what"] for row in rows] == [EXPIRED, "Failed: deadlines"]
-    artefacts().release()
+    assert [row["what"] for row in rows] == [EXPIRED_MESSAGE, "Failed: deadlines"]
+    artefact_cache().release()
 
 
 def report_of(client, run):
@@ -121,30 +134,30 @@ def test_a_dry_run_says_all_and_does_nothing(client, monkeypatch):
     key = "c" * 64
     monkeypatch.setenv("MUSETALK_STORE__CACHE_BYTES", "0")
     get_settings.cache_clear()
-    artefacts().made_once("crops", key, lambda folder: (folder / "x").write_text("12345"))
-    artefacts().release()
+    artefact_cache().get_or_create("crops", key, lambda folder: (folder / "x").write_text("12345"))
+    artefact_cache().release()
     half = get_settings().cache_folder / "tmp" / f"crops-{'d' * 64}.1-1"
     half.mkdir()
 
     told = janitor(JanitorJob(dry_run=True))
     over = next(sweep for sweep in told.sweeps if sweep.what == OVER_QUOTA)
     assert (over.count, over.bytes, over.examples) == (1, 5, (f"crops/{key}",))
-    assert artefacts().knows("crops", key) and half.is_dir()
+    assert artefact_cache().exists("crops", key) and half.is_dir()
 
     assert [sweep.what for sweep in janitor(JanitorJob()).sweeps] == [sweep.what for sweep in told.sweeps]
-    assert not artefacts().knows("crops", key) and not half.is_dir()
+    assert not artefact_cache().exists("crops", key) and not half.is_dir()
     assert janitor(JanitorJob()).sweeps == []
 
 
 def test_what_is_in_use_stays_in_the_cache(client, monkeypatch):
     monkeypatch.setenv("MUSETALK_STORE__CACHE_BYTES", "0")
     get_settings.cache_clear()
-    made = artefacts().made_once(
+    made = artefact_cache().get_or_create(
         "crops", "e" * 64, lambda folder: (folder / "x").write_text("1"), shared=False
     )
-    assert list(tidy_cache(look_in(client))) == []
-    assert artefacts().path(made).is_dir()
-    artefacts().release()
+    assert list(evict_cache_entries(look_in(client))) == []
+    assert artefact_cache().path(made).is_dir()
+    artefact_cache().release()
 
 
 # -- orphans --
@@ -153,7 +166,7 @@ def test_what_is_in_use_stays_in_the_cache(client, monkeypatch):
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_parts_of_what_was_cancelled_are_ended(client, dry_run):
     def part_of(parent, state):
-        return client.create_flow_run(waiting, tags=[f"{PART_OF}{parent}"], state=state).id
+        return client.create_flow_run(waiting, tags=[f"{PARENT_TAG}{parent}"], state=state).id
 
     cancelled, finished, running = (client.create_flow_run(waiting).id for _ in range(3))
     client.set_flow_run_state(cancelled, Cancelled(), force=True)
@@ -162,18 +175,18 @@ def test_parts_of_what_was_cancelled_are_ended(client, dry_run):
     waits, runs = part_of(cancelled, Scheduled()), part_of(cancelled, Running())
     ended = part_of(cancelled, Completed())
     others = [part_of(parent, Scheduled()) for parent in (finished, running, uuid4())]
-    odd = client.create_flow_run(waiting, tags=[f"{PART_OF}nobody"], state=Scheduled()).id
+    odd = client.create_flow_run(waiting, tags=[f"{PARENT_TAG}nobody"], state=Scheduled()).id
 
-    deeds = list(end_orphans(look_in(client, dry_run=dry_run)))
+    deeds = list(cancel_orphans(look_in(client, dry_run=dry_run)))
 
-    assert {deed.which for deed in deeds if UUID(deed.which) in {waits, runs}} == {str(waits), str(runs)}
-    assert {deed.what for deed in deeds} == {ORPHANED}
-    assert not {str(run) for run in (ended, *others, odd)} & {deed.which for deed in deeds}
+    assert {deed.item for deed in deeds if UUID(deed.item) in {waits, runs}} == {str(waits), str(runs)}
+    assert {deed.kind for deed in deeds} == {PARENT_CANCELED}
+    assert not {str(run) for run in (ended, *others, odd)} & {deed.item for deed in deeds}
     kinds = {run: client.read_flow_run(run).state.type for run in (waits, runs, ended)}
     expected = ("SCHEDULED", "RUNNING") if dry_run else ("CANCELLED", "CANCELLING")
     assert (kinds[waits], kinds[runs], kinds[ended]) == (*expected, "COMPLETED")
     if not dry_run:
-        assert client.read_flow_run(waits).labels[ENDED_AS] == CANCELLED
+        assert client.read_flow_run(waits).labels[ENDED_AS_LABEL] == REASON_CANCELLED
         assert all(client.read_flow_run(run).state.is_scheduled() for run in (*others, odd))
     for run in (waits, runs, running, *others, odd):
         client.delete_flow_run(run)
@@ -200,7 +213,7 @@ def pool(client):
 
     def run(*states, worker="w"):
         found = client.create_flow_run_from_deployment(deployment).id
-        client.update_flow_run_labels(found, {WORKER: worker})
+        client.update_flow_run_labels(found, {WORKER_LABEL: worker})
         for state in states:
             client.set_flow_run_state(found, state, force=True)
         runs.append(found)
@@ -213,21 +226,21 @@ def pool(client):
 
 
 def ended_by(client, **later):
-    return {deed.which for deed in end_zombies(look_in(client, **later)) if deed.what == LOST}
+    return {deed.item for deed in end_lost_runs(look_in(client, **later)) if deed.kind == NO_HEARTBEAT}
 
 
 def test_runs_whose_worker_stays_silent_are_ended(client, pool):
     running, pending, stopping = pool(Running()), pool(Pending()), pool(Running(), Cancelling())
     client.send_worker_heartbeat(POOL, "w")
-    suspected = (SILENCE + timedelta(seconds=10)).total_seconds()
-    proven = suspected + PROOF.total_seconds()
+    suspected = (SUSPECT_AFTER + timedelta(seconds=10)).total_seconds()
+    proven = suspected + CONFIRM_AFTER.total_seconds()
 
     assert ended_by(client, seconds=0) == set()
-    assert SILENT_SINCE not in client.read_flow_run(running).labels
+    assert SILENT_SINCE_LABEL not in client.read_flow_run(running).labels
     assert ended_by(client, seconds=suspected) == set()
     assert ended_by(client, seconds=suspected + 60) == set()
-    dry = list(end_zombies(look_in(client, dry_run=True, seconds=proven)))
-    assert {deed.which for deed in dry} == {str(running), str(pending), str(stopping)}
+    dry = list(end_lost_runs(look_in(client, dry_run=True, seconds=proven)))
+    assert {deed.item for deed in dry} == {str(running), str(pending), str(stopping)}
     assert client.read_flow_run(running).state.is_running()
 
     assert ended_by(client, seconds=proven) == {str(running), str(pending), str(stopping)}
@@ -239,7 +252,7 @@ def test_runs_whose_worker_stays_silent_are_ended(client, pool):
 def test_a_mark_alone_ends_nothing_while_the_worker_lives(client, pool):
     run = pool(Running())
     mark = datetime.now(UTC) - timedelta(hours=1)
-    client.update_flow_run_labels(run, {SILENT_SINCE: mark.isoformat()})
+    client.update_flow_run_labels(run, {SILENT_SINCE_LABEL: mark.isoformat()})
     client.send_worker_heartbeat(POOL, "w")
     assert ended_by(client, seconds=200) == set()
     # silent since, but heard of after the mark: it is marked anew and not ended
@@ -264,18 +277,18 @@ def test_a_run_that_beats_is_alive_whatever_its_worker(client, pool):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     began = client.read_flow_run(run).state.timestamp
-    client.update_flow_run_labels(run, {SILENT_SINCE: datetime.now(UTC).isoformat()})
+    client.update_flow_run_labels(run, {SILENT_SINCE_LABEL: datetime.now(UTC).isoformat()})
 
     def look(seconds):
-        return Look(client, began + SILENCE + timedelta(seconds=seconds), RetentionSettings())
+        return SweepContext(client, began + SUSPECT_AFTER + timedelta(seconds=seconds), RetentionSettings())
 
-    assert list(end_zombies(look(1))) == []
-    assert [deed.which for deed in end_zombies(look(20))] == [str(run)]
+    assert list(end_lost_runs(look(1))) == []
+    assert [deed.item for deed in end_lost_runs(look(20))] == [str(run)]
 
 
 def test_runs_that_no_pool_of_ours_has_are_nobodys_business(client):
     run = client.create_flow_run(waiting, state=Running()).id
-    client.update_flow_run_labels(run, {SILENT_SINCE: datetime.now(UTC).isoformat()})
+    client.update_flow_run_labels(run, {SILENT_SINCE_LABEL: datetime.now(UTC).isoformat()})
     assert ended_by(client, hours=5) == set()
     client.delete_flow_run(run)
 
@@ -307,9 +320,9 @@ def forget_runs(client):
 
 
 def removed(client, days, **more):
-    deeds = list(remove_runs(look_in(client, days=days, **more)))
-    assert all(deed.what == OLD_RUN for deed in deeds)
-    return {UUID(deed.which) for deed in deeds}
+    deeds = list(delete_old_runs(look_in(client, days=days, **more)))
+    assert all(deed.kind == OLD_RUN for deed in deeds)
+    return {UUID(deed.item) for deed in deeds}
 
 
 def notes_of(client, run):
@@ -361,7 +374,7 @@ def test_what_is_needed_stays(client, forget_runs):
     user = client.create_flow_run(
         job_of_ours, parameters={"job": {"audio": f"job://{source}"}}, state=Scheduled()
     ).id
-    child = client.create_flow_run(job_of_ours, tags=[f"{PART_OF}{parent}"], state=Running()).id
+    child = client.create_flow_run(job_of_ours, tags=[f"{PARENT_TAG}{parent}"], state=Running()).id
     assert removed(client, 40) == {subject}
 
     for run in (attempt, user, child):
@@ -371,7 +384,7 @@ def test_what_is_needed_stays(client, forget_runs):
 
 def test_a_family_goes_with_its_parent(client, forget_runs):
     parent = ended(client)
-    children = [ended(client, tags=[f"{PART_OF}{parent}"]) for _ in range(30)]
+    children = [ended(client, tags=[f"{PARENT_TAG}{parent}"]) for _ in range(30)]
     assert removed(client, 40, retention=RetentionSettings(jobs_days=0)) == set()
     assert removed(client, 40) == {parent, *children}
 
@@ -380,10 +393,10 @@ def test_a_younger_part_keeps_its_parent(client, forget_runs, monkeypatch):
     parent = ended(client)
     time.sleep(1)
     border = datetime.now(UTC)
-    ended(client, tags=[f"{PART_OF}{parent}"])
+    ended(client, tags=[f"{PARENT_TAG}{parent}"])
     old = ended(client)
     now = border + timedelta(days=30)
-    deeds = list(remove_runs(Look(client, now, RetentionSettings())))
+    deeds = list(delete_old_runs(SweepContext(client, now, RetentionSettings())))
     assert deeds == [] and is_there(client, parent) and is_there(client, old)
 
 
@@ -398,13 +411,13 @@ def test_one_that_was_set_going_again_is_not_deleted(client, forget_runs, monkey
     from flows.maintenance import finished_runs
 
     stays, goes = ended(client), ended(client)
-    delete = finished_runs._delete
+    delete = finished_runs._delete_runs
 
     def late(server, ids, pace):
         server.set_flow_run_state(stays, Scheduled(), force=True)
         return delete(server, ids, pace)
 
-    monkeypatch.setattr(finished_runs, "_delete", late)
+    monkeypatch.setattr(finished_runs, "_delete_runs", late)
     assert removed(client, 40) == {goes}
     assert client.read_flow_run(stays).state.is_scheduled()
 
@@ -412,7 +425,7 @@ def test_one_that_was_set_going_again_is_not_deleted(client, forget_runs, monkey
 def test_many_go_over_several_looks(client, forget_runs, monkeypatch):
     from flows.maintenance import finished_runs
 
-    monkeypatch.setattr(finished_runs, "MOST_RUNS", 3)
+    monkeypatch.setattr(finished_runs, "MAX_DELETED_RUNS", 3)
     there = {ended(client) for _ in range(7)}
     counts = [len(removed(client, 40)) for _ in range(4)]
     assert counts == [3, 3, 1, 0]
@@ -423,5 +436,5 @@ def test_many_go_over_several_looks(client, forget_runs, monkeypatch):
 def test_a_run_that_was_cancelled_before_it_began_goes_too(client, forget_runs):
     run = client.create_flow_run(job_of_ours, state=Scheduled()).id
     client.set_flow_run_state(run, Cancelling())
-    assert client.read_flow_run(run).state_type == StateType.CANCELLED
+    assert client.read_flow_run(run).state_type == StateType.REASON_CANCELLED
     assert removed(client, 40) == {run}

@@ -13,17 +13,17 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed, Scheduled
 
 from flows.janitor import janitor
-from flows.maintenance.assets import NEVER_SENT, OLD_ASSET, remove_assets
-from flows.maintenance.avatar_notes import FORGOTTEN, remove_notes
-from flows.maintenance.context import Look
-from flows.maintenance.log_files import OLD_LOG, remove_logs
-from flows.maintenance.results import OLD_RESULT, remove_results
-from flows.maintenance.unfinished_uploads import BROKEN_OFF, give_up_uploads
+from flows.maintenance.assets import NEVER_UPLOADED, OLD_ASSET, delete_assets
+from flows.maintenance.avatar_notes import STALE_NOTE, delete_stale_notes
+from flows.maintenance.context import SweepContext
+from flows.maintenance.log_files import OLD_LOG, delete_old_logs
+from flows.maintenance.results import OLD_RESULT, delete_expired_results
+from flows.maintenance.unfinished_uploads import INTERRUPTED_UPLOAD, abort_abandoned_uploads
 from flows.schemas.base import Output
 from flows.schemas.maintenance import JanitorJob
-from tasks.cache.artefacts import artefacts
-from tasks.catalog.assets import asset_name, expect_asset, save_asset
-from tasks.catalog.avatar_notes import listed, remember
+from tasks.cache.artefacts import artefact_cache
+from tasks.catalog.assets import asset_name, create_direct_upload, save_asset
+from tasks.catalog.avatar_notes import list_notes, save_note
 from tasks.catalog.outputs import upload
 from tasks.catalog.stored_results import find_pinned
 from tasks.errors import BucketNotAllowed, ObjectMissing
@@ -71,7 +71,7 @@ def s3(client, s3_endpoint, monkeypatch):
     s3.create_bucket(Bucket=name)
     in_bucket(name, s3_endpoint, monkeypatch)
     yield s3, name
-    s3_store._opened_store.cache_clear()
+    s3_store._open_store.cache_clear()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -83,7 +83,7 @@ def store(request, client):
 
 def look_in(client, *, dry_run=False, retention=None, **later):
     now = datetime.now(UTC) + timedelta(**later)
-    return Look(client, now, retention or RetentionSettings(), dry_run)
+    return SweepContext(client, now, retention or RetentionSettings(), dry_run)
 
 
 def keys(store):
@@ -102,26 +102,28 @@ def test_results_past_their_retention_go(client, store, tmp_path):
     others = {"outputs/clients/anna.mp4", f"artefacts/join/{'b' * 64}/manifest.json", "other.mp4"}
     put(store, tmp_path, result, *others)
 
-    assert list(remove_results(look_in(client, days=30, hours=23))) == []
-    assert list(remove_results(look_in(client, days=400, retention=FOR_EVER))) == []
-    (would,) = remove_results(look_in(client, days=32, dry_run=True))
-    assert (would.what, would.which, would.size) == (OLD_RESULT, result, 5)
+    assert list(delete_expired_results(look_in(client, days=30, hours=23))) == []
+    assert list(delete_expired_results(look_in(client, days=400, retention=FOR_EVER))) == []
+    (would,) = delete_expired_results(look_in(client, days=32, dry_run=True))
+    assert (would.kind, would.item, would.freed_bytes) == (OLD_RESULT, result, 5)
     assert keys(store) == {result, *others}
-    assert list(remove_results(look_in(client, days=32))) == [would]
+    assert list(delete_expired_results(look_in(client, days=32))) == [would]
     assert keys(store) == others
 
 
 def test_the_end_of_one_result_takes_nothing_from_an_equal_one(client, store):
-    made = artefacts().made_once("join", "d" * 64, lambda folder: (folder / "x.mp4").write_bytes(b"1"))
+    made = artefact_cache().get_or_create(
+        "join", "d" * 64, lambda folder: (folder / "x.mp4").write_bytes(b"1")
+    )
     first, second = (upload.fn(made, "x.mp4", "你好.mp4", Output()) for _ in range(2))
-    artefacts().release()
+    artefact_cache().release()
 
     assert first.name == second.name == "你好.mp4"
     store.delete(find_pinned(first.ref).key)
     with pytest.raises(ObjectMissing):
         find_pinned(first.ref)
     assert find_pinned(second.ref).info.size == 1
-    assert len(list(remove_results(look_in(client, days=32)))) == 1
+    assert len(list(delete_expired_results(look_in(client, days=32)))) == 1
 
 
 def test_assets_go_after_a_week_unless_a_job_waits_for_them(client, store):
@@ -131,52 +133,55 @@ def test_assets_go_after_a_week_unless_a_job_waits_for_them(client, store):
     ).id
     client.create_flow_run(job_of_ours, parameters={"job": {"audio": f"asset://{done}"}}, state=Completed())
 
-    assert list(remove_assets(look_in(client, days=6))) == []
-    assert list(remove_assets(look_in(client, days=600, retention=FOR_EVER))) == []
+    assert list(delete_assets(look_in(client, days=6))) == []
+    assert list(delete_assets(look_in(client, days=600, retention=FOR_EVER))) == []
     told = {
-        (deed.what, deed.which, deed.size) for deed in remove_assets(look_in(client, days=8, dry_run=True))
+        (deed.kind, deed.item, deed.freed_bytes)
+        for deed in delete_assets(look_in(client, days=8, dry_run=True))
     }
     assert told == {(OLD_ASSET, old, 3), (OLD_ASSET, done, 3)}
     assert {asset_name(asset) for asset in (old, needed, done)} == {"old.wav", "needed.wav", "done.wav"}
 
-    assert {deed.which for deed in remove_assets(look_in(client, days=8))} == {old, done}
+    assert {deed.item for deed in delete_assets(look_in(client, days=8))} == {old, done}
     assert keys(store) == {f"assets/{needed}/data", f"assets/{needed}/asset.json"}
     client.delete_flow_run(run)
 
 
 def test_what_was_announced_and_never_sent_goes_after_a_day(client, s3):
-    sent, never = (expect_asset(f"{name}.wav", 3, "audio/wav").asset for name in ("sent", "never"))
+    sent, never = (create_direct_upload(f"{name}.wav", 3, "audio/wav").asset for name in ("sent", "never"))
     s3[0].put_object(Bucket=s3[1], Key=f"ours/assets/{sent}/data", Body=b"123")
 
-    assert list(remove_assets(look_in(client, hours=23))) == []
-    deeds = list(remove_assets(look_in(client, hours=25)))
-    assert [(deed.what, deed.which) for deed in deeds] == [(NEVER_SENT, never)]
+    assert list(delete_assets(look_in(client, hours=23))) == []
+    deeds = list(delete_assets(look_in(client, hours=25)))
+    assert [(deed.kind, deed.item) for deed in deeds] == [(NEVER_UPLOADED, never)]
     assert keys(home_store()) == {f"assets/{sent}/data", f"assets/{sent}/asset.json"}
 
 
 def test_notes_of_avatars_that_are_gone_go(client, store):
     kept, gone = "a" * 64, "b" * 64
-    artefacts().made_once("avatar", kept, lambda folder: (folder / "x").write_text("1"))
+    artefact_cache().get_or_create("avatar", kept, lambda folder: (folder / "x").write_text("1"))
     for key in (kept, gone):
-        remember(avatar_note(key), "acme")
+        save_note(avatar_note(key), "acme")
 
-    assert list(remove_notes(look_in(client, days=29))) == []
-    assert [deed.what for deed in remove_notes(look_in(client, days=31, dry_run=True))] == [FORGOTTEN]
-    assert [deed.which for deed in remove_notes(look_in(client, days=31))] == [f"avatars/acme/{gone}.json"]
-    assert [found.avatar for found in listed(None, None, 9)[0]] == [kept]
-    artefacts().release()
+    assert list(delete_stale_notes(look_in(client, days=29))) == []
+    assert [deed.kind for deed in delete_stale_notes(look_in(client, days=31, dry_run=True))] == [STALE_NOTE]
+    assert [deed.item for deed in delete_stale_notes(look_in(client, days=31))] == [
+        f"avatars/acme/{gone}.json"
+    ]
+    assert [found.avatar for found in list_notes(None, None, 9)[0]] == [kept]
+    artefact_cache().release()
 
 
 def test_an_avatar_that_lies_in_the_bucket_alone_keeps_its_note(client, s3):
     key = "c" * 64
-    artefacts().made_once("avatar", key, lambda folder: (folder / "x").write_text("1"))
-    artefacts().release()
-    remember(avatar_note(key), None)
+    artefact_cache().get_or_create("avatar", key, lambda folder: (folder / "x").write_text("1"))
+    artefact_cache().release()
+    save_note(avatar_note(key), None)
     for folder in (get_settings().cache_folder / "artefacts" / "avatar" / "cc").iterdir():
         if folder.is_dir():
             (folder / "x").unlink()
             folder.rmdir()
-    assert list(remove_notes(look_in(client, days=31))) == []
+    assert list(delete_stale_notes(look_in(client, days=31))) == []
 
 
 def test_uploads_in_parts_that_broke_off_are_given_up_in_our_part_of_the_bucket(client, s3):
@@ -193,10 +198,10 @@ def test_uploads_in_parts_that_broke_off_are_given_up_in_our_part_of_the_bucket(
         return {entry["Key"] for entry in server.list_multipart_uploads(Bucket=name).get("Uploads", [])}
 
     # this server says of every upload that it was begun in 2010
-    (would,) = give_up_uploads(look_in(client, dry_run=True))
-    assert (would.what, would.which, would.size) == (BROKEN_OFF, "outputs/x.mp4", 7)
+    (would,) = abort_abandoned_uploads(look_in(client, dry_run=True))
+    assert (would.kind, would.item, would.freed_bytes) == (INTERRUPTED_UPLOAD, "outputs/x.mp4", 7)
     assert open_now() == {"ours/outputs/x.mp4", "theirs/y.mp4"}
-    assert list(give_up_uploads(look_in(client))) == [would]
+    assert list(abort_abandoned_uploads(look_in(client))) == [would]
     assert open_now() == {"theirs/y.mp4"}
 
 
@@ -218,10 +223,10 @@ def test_a_store_that_cannot_say_what_is_unfinished_has_nothing(client, s3, stat
     events.register("before-send.s3.ListMultipartUploads", answer)
     try:
         if harmless:
-            assert list(give_up_uploads(look_in(client))) == []
+            assert list(abort_abandoned_uploads(look_in(client))) == []
         else:
             with pytest.raises(BucketNotAllowed):
-                list(give_up_uploads(look_in(client)))
+                list(abort_abandoned_uploads(look_in(client)))
     finally:
         events.unregister("before-send.s3.ListMultipartUploads", answer)
 
@@ -230,8 +235,8 @@ def test_files_that_were_never_named_go_from_a_folder(client, home):
     left = home_store().root / ".incoming" / "half"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"123")
-    assert list(give_up_uploads(look_in(client, hours=23))) == []
-    assert [deed.size for deed in give_up_uploads(look_in(client, hours=25))] == [3]
+    assert list(abort_abandoned_uploads(look_in(client, hours=23))) == []
+    assert [deed.freed_bytes for deed in abort_abandoned_uploads(look_in(client, hours=25))] == [3]
     assert not left.exists()
 
 
@@ -240,8 +245,10 @@ def test_logs_of_ended_processes_go(client, home):
     logs.mkdir(parents=True)
     for name in ("api.log", "api.log.1"):
         (logs / name).write_text("word")
-    assert list(remove_logs(look_in(client, days=29))) == []
-    assert [(deed.what, deed.size) for deed in remove_logs(look_in(client, days=31))] == [(OLD_LOG, 4)]
+    assert list(delete_old_logs(look_in(client, days=29))) == []
+    assert [(deed.kind, deed.freed_bytes) for deed in delete_old_logs(look_in(client, days=31))] == [
+        (OLD_LOG, 4)
+    ]
     assert [path.name for path in logs.iterdir()] == ["api.log"]
 
 

@@ -13,22 +13,22 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.states import Cancelling, Completed
 
-from api.jobs.ancestry import PrefectLineages
-from api.jobs.model import Wanted
-from api.orchestrator.job_store import PrefectRuns
-from api.orchestrator.webhooks import PrefectDeliveries
+from api.jobs.model import JobFilter
+from api.orchestrator.job_store import PrefectJobStore
+from api.orchestrator.lineage import PrefectLineageStore
+from api.orchestrator.webhooks import PrefectDeliveryStore
 from api.schemas.pagination import Cursor
 from deployments.warm_worker.run import server_watch
 from flows.janitor import janitor
 from flows.maintenance import finished_runs, orphaned_jobs
 from flows.orchestration import lineage as chain_lineage
-from flows.orchestration.child_jobs import Parts
-from flows.prefect_state.labels import part_of
-from flows.schemas.control import Control, Notify, tags
-from flows.schemas.lineage import LINEAGE
+from flows.orchestration.child_jobs import ChildJobs
+from flows.prefect_state.labels import parent_tag
+from flows.schemas.control import Control, Notify, tags_for
+from flows.schemas.lineage import LINEAGE_KEY
 from flows.schemas.maintenance import JanitorJob
-from flows.schemas.webhook import DELIVERY, job_tag
-from flows.webhooks.deliveries import attempts_of, missed
+from flows.schemas.webhook import DELIVERY_KEY, job_tag
+from flows.webhooks.deliveries import attempts_of, find_missed
 
 MANY = 140
 """Above SQLite's 127 and above what one filter of ours may hold."""
@@ -113,42 +113,42 @@ def test_attempts_at_many_jobs_are_found_once_each(client, made):
 def test_the_janitor_looks_at_many_ended_jobs(client, made):
     control = Control(notify=Notify(url="https://listener.example/hook", events=["completed"]))
     parameters = {"control": control.model_dump(mode="json", exclude_defaults=True)}
-    ended = made(MANY, state=Completed, tags=tags(control), parameters=parameters)
+    ended = made(MANY, state=Completed, tags=tags_for(control), parameters=parameters)
     old = made(MANY, state=Completed)
-    made(1, state=Completed, tags=[part_of(old[-1])])
+    made(1, state=Completed, tags=[parent_tag(old[-1])])
 
-    assert {run.id for _, run in missed(client, datetime.now(UTC))} >= set(ended)
-    past = finished_runs._Past(client, ["lip_sync"], datetime.now(UTC) - timedelta(days=1))
-    assert past._named_by_younger({*old, *ended}) == {old[-1]}
-    assert past._existing([*old, *ended, uuid4()]) == {*old, *ended}
+    assert {run.id for _, run in find_missed(client, datetime.now(UTC))} >= set(ended)
+    past = finished_runs._FinishedRuns(client, ["lip_sync"], datetime.now(UTC) - timedelta(days=1))
+    assert past._referenced_by_later({*old, *ended}) == {old[-1]}
+    assert past._read_existing([*old, *ended, uuid4()]) == {*old, *ended}
     janitor(JanitorJob(dry_run=True))  # fails when a sweep does
 
 
 def test_many_cancelled_parents_are_known(client, made):
     waiting = made(MANY)
-    assert orphaned_jobs._cancelled(client, waiting) == set()
+    assert orphaned_jobs._read_cancelled(client, waiting) == set()
 
 
 def test_many_parts_are_read_with_what_they_wrote(client, made):
     (whole,) = made(1)
-    own = made(MANY, tags=[part_of(whole)], state=Completed)
+    own = made(MANY, tags=[parent_tag(whole)], state=Completed)
     for run in own:
         note(client, run, "result", {"name": "old.mp4"})
     for _ in range(2):  # runs that began anew wrote more: 3 results a run are more than one answer holds
         for run in own:
             note(client, run, "result", {"name": f"{run}.mp4"})
-    parts = Parts(client, client.read_flow_run(whole))
+    parts = ChildJobs(client, client.read_flow_run(whole))
 
-    assert {part.id for part in parts.all()} == set(own)
+    assert {part.id for part in parts.list_all()} == set(own)
     assert {part.id for part in parts.read(own)} == set(own)
-    ended = parts.ended(own)
+    ended = parts.outcomes(own)
     assert {run: how.result.get("name") for run, how in ended.items()} == {run: f"{run}.mp4" for run in own}
 
 
 def test_lineages_of_many_jobs_are_read(client, made):
     own = made(MANY)
     for run in own:
-        note(client, run, LINEAGE, json.loads(lineage_of(run).model_dump_json()))
+        note(client, run, LINEAGE_KEY, json.loads(lineage_of(run).model_dump_json()))
 
     async def read():
         async with get_client() as connection:
@@ -156,9 +156,9 @@ def test_lineages_of_many_jobs_are_read(client, made):
             async def open_connection():
                 return connection
 
-            return await PrefectLineages(open_connection).of(own)
+            return await PrefectLineageStore(open_connection).read_many(own)
 
-    assert chain_lineage._read(client, own).keys() == asyncio.run(read()).keys() == set(own)
+    assert chain_lineage._read_manifests(client, own).keys() == asyncio.run(read()).keys() == set(own)
 
 
 def test_many_jobs_are_looked_up_and_listed_page_by_page(client, made):
@@ -168,12 +168,12 @@ def test_many_jobs_are_looked_up_and_listed_page_by_page(client, made):
             note(client, run, "progress", 1)
 
     async def read():
-        api = PrefectRuns()
+        api = PrefectJobStore()
         try:
-            found = await api._read_all(own)
+            found = await api._read_many(own)
             listed, cursor = [], None
             while True:
-                page = await api.find(Wanted(tags=("many",), limit=30, cursor=cursor))
+                page = await api.find(JobFilter(tags=("many",), limit=30, cursor=cursor))
                 listed += [run.id for run in page.runs]
                 cursor = page.next
                 if cursor is None:
@@ -192,9 +192,9 @@ def test_a_list_goes_on_within_one_moment(client, made):
     cursor = Cursor(datetime.now(UTC), tuple(own[:130]))
 
     async def read():
-        api = PrefectRuns()
+        api = PrefectJobStore()
         try:
-            return {run.id for run in await api._page(Wanted(tags=("moment",), limit=20), cursor)}
+            return {run.id for run in await api._read_page(JobFilter(tags=("moment",), limit=20), cursor)}
         finally:
             await api.close()
 
@@ -206,7 +206,7 @@ def test_more_attempts_at_one_job_than_an_answer_holds_are_shown(client, made):
     parameters = {"job": {"run": str(job), "event": "completed", "attempt": 1}}
     own = made(210, of=notify, tags=[job_tag(job)], parameters=parameters)
     for run in own:
-        note(client, run, DELIVERY, {"outcome": "refused", "status_code": 500})
+        note(client, run, DELIVERY_KEY, {"outcome": "refused", "status_code": 500})
 
     async def read():
         async with get_client() as connection:
@@ -214,7 +214,7 @@ def test_more_attempts_at_one_job_than_an_answer_holds_are_shown(client, made):
             async def open_connection():
                 return connection
 
-            return await PrefectDeliveries(open_connection).of(job)
+            return await PrefectDeliveryStore(open_connection).list_for_job(job)
 
     (delivery,) = asyncio.run(read())
     assert [attempt.outcome for attempt in delivery.attempts] == ["refused"] * 210
@@ -228,7 +228,7 @@ def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch)
 
     async def look():
         async with get_client() as connection:
-            monkeypatch.setattr(server_watch, "ASK_EVERY_S", 0.1)
+            monkeypatch.setattr(server_watch, "POLL_INTERVAL_S", 0.1)
             all_stopped = asyncio.Event()
 
             def stop(run, why):
@@ -236,8 +236,8 @@ def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch)
                 if len(asked_to_stop) == MANY:
                     all_stopped.set()
 
-            looking = server_watch.Watch(connection, uuid4(), lambda: own, lambda _: None, stop)
-            task = asyncio.create_task(looking.ask())
+            looking = server_watch.ServerWatch(connection, uuid4(), lambda: own, lambda _: None, stop)
+            task = asyncio.create_task(looking.poll_states())
             try:
                 await asyncio.wait_for(all_stopped.wait(), 60)
             finally:

@@ -13,21 +13,21 @@ from shown import artifacts_of
 from flows.analyze import analyze
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
-from flows.prefect_state.labels import PART_OF
+from flows.prefect_state.labels import PARENT_TAG
 from flows.prepare_avatar import prepare_avatar
 from flows.schemas.analyze import AnalyzeJob
 from flows.schemas.base import Output
 from flows.schemas.control import Control, Notify
-from flows.schemas.lineage import LINEAGE, Lineage
+from flows.schemas.lineage import LINEAGE_KEY, Lineage
 from flows.schemas.speech import SpeechJob
 from flows.schemas.transcribe import TranscribeJob
 from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob
 from flows.speech import speech
 from flows.transcribe import transcribe
 from musetalk_core.model_registry.hash_cache import sha256_of
-from tasks.models.install import layout
+from tasks.models.install import open_local_models
 from tasks.settings import get_settings
-from tasks.storage.redaction import without_secrets
+from tasks.storage.redaction import redact_secrets
 from tasks.storage.s3_store import home_store
 
 SECRET = "hunter2"
@@ -35,7 +35,7 @@ SECRET = "hunter2"
 
 def ran(flow, job, **more):
     state = flow(job, return_state=True, **more)
-    return state.result(), Lineage.model_validate_json(artifacts_of(state)[LINEAGE].data), state
+    return state.result(), Lineage.model_validate_json(artifacts_of(state)[LINEAGE_KEY].data), state
 
 
 def beside(found):
@@ -89,9 +89,9 @@ def test_every_type_says_what_went_in_what_did_it_and_what_came_out(
     assert found.parameters == json.loads(job.model_dump_json())
     assert {model.name for model in found.models} >= models
     for model in found.models:
-        assert model.digest == layout().digest(model.name)
+        assert model.digest == open_local_models().digest(model.name)
         assert set(model.files.values()) == {
-            sha256_of(path) for path in layout().look(model.name).found.values()
+            sha256_of(path) for path in open_local_models().status(model.name).paths.values()
         }
     assert found.program.name == "musetalk-flows" and found.program.core
     assert found.timings_s and list(found.cached) == result.cached == []
@@ -124,14 +124,14 @@ def test_a_neural_engine_names_all_its_networks(home, musetalk, short_clip, spee
     _, found, _ = ran(prepare_avatar, job)
     names = {model.name for model in found.models}
     assert names == {"musetalk-v15", "sd-vae", "whisper-tiny", "face-mesh", "face-parse"}
-    assert found.settled["engine"]["crops"]["weights"] == layout().digest("musetalk-v15", "sd-vae")
+    assert found.settled["engine"]["crops"]["weights"] == open_local_models().digest("musetalk-v15", "sd-vae")
 
 
 def test_a_job_of_jobs_names_its_parents_and_the_pipeline_it_is_part_of(home, portrait_file):
     said, first, _ = ran(speech, SpeechJob(text="Good morning."))
     pipeline = uuid4()
     given = f"job://{first.job}/{said.name}"
-    with tags(f"{PART_OF}{pipeline}", f"{PART_OF}not-a-run"):
+    with tags(f"{PARENT_TAG}{pipeline}", f"{PARENT_TAG}not-a-run"):
         _, found, _ = ran(
             portrait, PortraitJob(image=f"file://{portrait_file}", audio=given, engine="fake", fps="5")
         )
@@ -198,7 +198,7 @@ def test_no_secret_is_written_anywhere(home, web):
     [file] = found.inputs
     assert file.given == file.resolved == f"{web}/pictures/anna.jpg?…"
     assert file.fields == ("image",) and found.parameters["image"] == file.given
-    note = artifacts_of(state)[LINEAGE]
+    note = artifacts_of(state)[LINEAGE_KEY]
     written = [note.data, note.description, *(path.read_text() for path in beside(found).values())]
     assert len(written) == 3
     for text in written:
@@ -217,7 +217,7 @@ def test_no_secret_is_written_anywhere(home, web):
     ],
 )
 def test_addresses_are_cleaned(text, clean):
-    assert without_secrets({"a": [text, 1, None]}) == {"a": [clean, 1, None]}
+    assert redact_secrets({"a": [text, 1, None]}) == {"a": [clean, 1, None]}
 
 
 def test_files_can_be_switched_off(home, monkeypatch):
@@ -239,16 +239,16 @@ def test_the_file_tells_of_the_job_whose_output_it_lies_beside(home):
 
 
 def test_a_job_succeeds_whose_file_cannot_be_written(home, monkeypatch, caplog):
-    from tasks.storage.object_store import FolderObjects
+    from tasks.storage.folder_store import FolderStore
 
-    really = FolderObjects.put_bytes
+    really = FolderStore.put_bytes
 
     def refuse(self, key, *args, **more):
         if key.endswith(".lineage.json"):
             raise OSError("disk full")
         return really(self, key, *args, **more)
 
-    monkeypatch.setattr(FolderObjects, "put_bytes", refuse)
+    monkeypatch.setattr(FolderStore, "put_bytes", refuse)
     result, found, state = ran(speech, SpeechJob(text="Good morning."))
     assert state.is_completed() and result.name == found.outputs[0].name
     assert "manifest was not written" in caplog.text
@@ -291,7 +291,7 @@ def test_names_of_files_are_no_markup_in_prefects_pages(home, portrait_file):
     bad = portrait_file.with_name("![x](http:x)|`<img src=x>.jpg")
     portrait_file.rename(bad)
     _, found, state = ran(analyze, AnalyzeJob(image=bad.as_uri()))
-    page = artifacts_of(state)[LINEAGE].description
+    page = artifacts_of(state)[LINEAGE_KEY].description
     assert UUID(str(found.job)) and "|`<img" not in page
     for line in page.splitlines():
         assert line.count("`") % 2 == 0

@@ -10,8 +10,8 @@ from flows.schemas.control import Control
 from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob
 from musetalk_core.avatar import prepare
 from musetalk_core.errors import NoFaceFound
-from musetalk_core.faces.mesh_tracker import Tracker
-from tasks.catalog.avatar_notes import listed
+from musetalk_core.faces.mesh_tracker import MeshTracker
+from tasks.catalog.avatar_notes import list_notes
 from tasks.errors import AvatarNotPrepared
 from tasks.storage.s3_store import home_store
 
@@ -68,19 +68,19 @@ def test_a_deleted_output_is_uploaded_again_and_nothing_is_rendered(home, clip_f
 
 
 def test_a_vanished_artefact_is_made_again_not_believed(home, clip_file, speech_file):
-    from tasks.cache.artefacts import artefacts
+    from tasks.cache.artefacts import artefact_cache
 
     job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
     first = lip_sync(job)
-    artefacts().forget("avatar", first.avatar)
+    artefact_cache().delete("avatar", first.avatar)
 
     assert "prepare" not in lip_sync(job).cached
 
 
 def test_a_second_speech_finds_no_face_anew(home, clip_file, speech_file, monkeypatch):
     lip_sync(LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake"))
-    monkeypatch.setattr(prepare, "prepare", lambda *_: pytest.fail("prepared twice"))
-    monkeypatch.setattr(Tracker, "follow", lambda *_: pytest.fail("looked for a face"))
+    monkeypatch.setattr(prepare, "prepare_avatar", lambda *_: pytest.fail("prepared twice"))
+    monkeypatch.setattr(MeshTracker, "follow", lambda *_: pytest.fail("looked for a face"))
     other = home / "other.wav"
     with wave.open(str(speech_file)) as source, wave.open(str(other), "wb") as shorter:
         shorter.setparams(source.getparams())
@@ -129,9 +129,9 @@ def test_what_was_prepared_is_written_down_for_its_tenant(home, clip_file, speec
     made = prepare_avatar(
         PrepareAvatarJob(video=uri(clip_file), engine="fake"), control=Control(tenant="acme")
     )
-    (note,), onwards = listed("acme", None, 10)
+    (note,), onwards = list_notes("acme", None, 10)
     assert (note.avatar, note.source, note.frames) == (made.avatar, clip_file.name, made.frames)
-    assert onwards is None and listed("other", None, 10) == ([], None)
+    assert onwards is None and list_notes("other", None, 10) == ([], None)
     job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
     assert lip_sync(job).avatar == made.avatar
-    assert len(listed(None, None, 10)[0]) == 2, "nobody's job has a note of its own"
+    assert len(list_notes(None, None, 10)[0]) == 2, "nobody's job has a note of its own"

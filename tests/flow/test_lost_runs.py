@@ -10,18 +10,18 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Scheduled, Submitting
 
-from deployments.manifest import declared
+from deployments.manifest import load_deployments
 from deployments.provisioning.apply import _apply_deployment, _apply_queues
-from deployments.provisioning.zombies import NAME, apply_automation
-from deployments.stack.interrupted_runs import settle_leftovers
+from deployments.provisioning.zombies import LOST_RUN_AUTOMATION_NAME, apply_lost_run_automation
+from deployments.stack.interrupted_runs import requeue_interrupted
 from deployments.warm_worker.run.reaper import Reaper
-from deployments.warm_worker.run_states import Settler
-from flows.prefect_state.attempts import RESCHEDULED
-from flows.prefect_state.labels import WAITING, YIELDS
+from deployments.warm_worker.run_states import RunStateWriter
+from flows.prefect_state.attempts import RESCHEDULED_STATE
+from flows.prefect_state.labels import WAITING_STATE, YIELD_COUNT
 
 CLAIM = (Pending(message="Taken."), Submitting())
 LOST = (*CLAIM, AwaitingRetry())
-YIELDED = (*CLAIM, Running(), Scheduled(name=WAITING))
+YIELDED = (*CLAIM, Running(), Scheduled(name=WAITING_STATE))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def run(client):
         for state in states:
             client.set_flow_run_state(found, state, force=True)
         if yields:
-            client.update_flow_run_labels(found, {YIELDS: yields})
+            client.update_flow_run_labels(found, {YIELD_COUNT: yields})
         made.append(found)
         return found
 
@@ -62,7 +62,7 @@ def test_a_stack_that_starts_goes_on_with_what_only_yielded_and_ends_what_used_u
     hopeless, fresh, stopping = run(*LOST * 4, *CLAIM), run(*CLAIM), run(*CLAIM, Running(), Cancelling())
     assert client.read_flow_run(hopeless).run_count == 0
 
-    lines = settle_leftovers()
+    lines = requeue_interrupted()
 
     ends = {key: client.read_flow_run(key).state for key in (pipeline, hopeless, fresh, stopping)}
     assert [state.name for state in ends.values()] == [
@@ -73,13 +73,13 @@ def test_a_stack_that_starts_goes_on_with_what_only_yielded_and_ends_what_used_u
     ]
     assert ends[hopeless].message.startswith("Started 5 times") and "went down" in ends[hopeless].message
     assert {f"job {key} was interrupted: {state.name}" for key, state in ends.items()} <= set(lines)
-    assert settle_leftovers() == []
+    assert requeue_interrupted() == []
 
 
 def reaped(pool, max_starts=5):
     async def look():
         async with get_client() as client:
-            return await Reaper(client, pool, "w", max_starts, mine=set, say=str).look()
+            return await Reaper(client, pool, "w", max_starts, own_runs=set, log=str).requeue_lost_runs()
 
     return asyncio.run(look())
 
@@ -106,33 +106,36 @@ def test_a_run_that_somebody_else_has_by_now_is_left_alone(client, run):
 
     async def late():
         async with get_client() as client:
-            return await Settler(client).lost(judged, "its worker ended", 5)
+            return await RunStateWriter(client).requeue_or_crash(judged, "its worker ended", 5)
 
     assert asyncio.run(late()) is None
     assert client.read_flow_run(found).state.is_running()
 
 
 def test_silence_is_no_sign_of_death_for_a_run_that_waits_in_the_queue(client):
-    for known in client.read_automations_by_name(NAME):
+    for known in client.read_automations_by_name(LOST_RUN_AUTOMATION_NAME):
         client.delete_automation(known.id)
-    assert apply_automation(client) == f"created automation {NAME!r}"
-    (made,) = client.read_automations_by_name(NAME)
-    waits = {f"prefect.flow-run.{name}" for name in (WAITING, RESCHEDULED, "AwaitingRetry", "Scheduled")}
+    assert apply_lost_run_automation(client) == f"created automation {LOST_RUN_AUTOMATION_NAME!r}"
+    (made,) = client.read_automations_by_name(LOST_RUN_AUTOMATION_NAME)
+    waits = {
+        f"prefect.flow-run.{name}"
+        for name in (WAITING_STATE, RESCHEDULED_STATE, "AwaitingRetry", "Scheduled")
+    }
     assert waits <= made.trigger.expect
-    assert apply_automation(client) == ""
+    assert apply_lost_run_automation(client) == ""
 
     older = made.trigger.model_copy(update={"expect": made.trigger.expect - waits})
     theirs = made.model_copy(update={"trigger": older, "enabled": False, "description": "Ours."})
     changed = AutomationCore.model_validate(theirs.model_dump(exclude={"id", "owner_resource"}))
     client.update_automation(made.id, changed)
-    assert apply_automation(client) == f"updated automation {NAME!r}"
-    (known,) = client.read_automations_by_name(NAME)
+    assert apply_lost_run_automation(client) == f"updated automation {LOST_RUN_AUTOMATION_NAME!r}"
+    (known,) = client.read_automations_by_name(LOST_RUN_AUTOMATION_NAME)
     assert known.id == made.id and waits <= known.trigger.expect
     assert not known.enabled and known.description == "Ours."
 
 
 def test_a_deployment_that_is_there_gets_the_parameters_that_it_lacks(client):
-    (janitor,) = [item for item in declared() if item.job_type.name == "janitor"]
+    (janitor,) = [item for item in load_deployments() if item.job_type.name == "janitor"]
     with contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=janitor.pool, type="warm-process"))
     _apply_queues(client, janitor.pool)

@@ -16,8 +16,8 @@ from flows.schemas.video import LipSyncJob, PortraitJob
 from musetalk_core.avatar import prepare
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
-from musetalk_core.runtime.model_cache import shelf
-from tasks.models.engines import machine
+from musetalk_core.runtime.model_cache import model_cache
+from tasks.models.engines import runtime_config
 from tasks.models.install import pin
 from tasks.settings import get_settings
 from tasks.storage.s3_store import home_store
@@ -52,8 +52,8 @@ def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
     home, musetalk, short_clip, short_speech, monkeypatch
 ):
     prepared = []
-    real = prepare.prepare
-    monkeypatch.setattr(prepare, "prepare", lambda *a, **k: prepared.append(1) or real(*a, **k))
+    real = prepare.prepare_avatar
+    monkeypatch.setattr(prepare, "prepare_avatar", lambda *a, **k: prepared.append(1) or real(*a, **k))
     with av.open(str(short_clip)) as container:
         forwards = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     source = np.stack([*forwards, *reversed(forwards)])[:15]
@@ -77,8 +77,8 @@ def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
 
 
 def test_networks_are_loaded_once_for_many_jobs(home, musetalk, short_clip, speech_file):
-    settings = machine()
-    loads = shelf(settings.memory_bytes, settings.idle_s).loads
+    settings = runtime_config()
+    loads = model_cache(settings.memory_bytes, settings.idle_s).loads
     for seconds in (0.3, 0.4):
         lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(cut(speech_file, seconds))))
 

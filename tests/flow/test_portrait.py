@@ -15,7 +15,7 @@ from musetalk_core.errors import MediaUnreadable
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
-from tasks.cache.artefacts import artefacts
+from tasks.cache.artefacts import artefact_cache
 from tasks.storage.s3_store import home_store
 
 TEXT = "Good morning. My mother bought five big blue balloons."
@@ -44,7 +44,7 @@ def test_a_text_is_spoken_and_the_sound_track_is_that_speech(home, portrait_file
 
     assert (result.name, result.phones, result.engine) == ("anna_speech.mp4", "given", "viseme")
     assert abs(result.duration_s - result.speech_s) <= 1 / 25
-    spoken = heard(artefacts().file(result.speech, "speech.wav"), home)
+    spoken = heard(artefact_cache().file(result.speech, "speech.wav"), home)
     shown = heard(stored(result, home), home)
     length = min(len(spoken), len(shown))
     assert abs(len(spoken) - len(shown)) < 16_000 / 25

@@ -14,12 +14,12 @@ from shown import artifacts_of
 import flows.media.preview
 import tasks.steps.preview
 from flows.lip_sync import lip_sync
-from flows.media.preview import chart, write
+from flows.media.preview import bar_chart, to_markdown
 from flows.schemas.video import FaceCoverage, LipSyncJob, VideoResult
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.video.contact_sheet import strip
+from musetalk_core.media.video.contact_sheet import contact_sheet
 from tasks.settings import get_settings
-from tasks.steps.preview import Followed
+from tasks.steps.preview import LipSyncScore
 
 
 def ran(job):
@@ -40,7 +40,7 @@ def job(clip_file, speech_file):
 
 
 def test_a_video_is_shown_with_pictures_lips_times_and_links(home, job, monkeypatch):
-    monkeypatch.setattr(tasks.steps.preview, "LIPS_S", 60.0)
+    monkeypatch.setattr(tasks.steps.preview, "LIP_SYNC_LIMIT_S", 60.0)
     result, notes = ran(job)
     page = notes["preview"].data
     shown = pictures(page)
@@ -59,14 +59,14 @@ def test_a_video_is_shown_with_pictures_lips_times_and_links(home, job, monkeypa
 def test_the_result_is_written_first_and_the_second_time_nothing_is_looked_at(home, job, monkeypatch):
     _, notes = ran(job)
     assert notes["result"].created <= notes["lineage"].created <= notes["preview"].created
-    monkeypatch.setattr(tasks.steps.preview, "strip", lambda *_, **__: pytest.fail("looked again"))
+    monkeypatch.setattr(tasks.steps.preview, "contact_sheet", lambda *_, **__: pytest.fail("looked again"))
     _, again = ran(job)
     assert pictures(again["preview"].data)["jpeg"] == pictures(notes["preview"].data)["jpeg"]
 
 
 def test_no_time_means_fewer_pictures_and_no_figure(home, job, monkeypatch):
-    monkeypatch.setattr(tasks.steps.preview, "STRIP_S", 0.0)
-    monkeypatch.setattr(tasks.steps.preview, "LIPS_S", 0.0)
+    monkeypatch.setattr(tasks.steps.preview, "CONTACT_SHEET_LIMIT_S", 0.0)
+    monkeypatch.setattr(tasks.steps.preview, "LIP_SYNC_LIMIT_S", 0.0)
     _, notes = ran(job)
     assert "correlation" not in notes["preview"].data and pictures(notes["preview"].data)["jpeg"]
 
@@ -76,7 +76,7 @@ def test_a_page_that_cannot_be_made_costs_the_job_nothing(home, job, monkeypatch
     def fail(*_):
         raise fault
 
-    monkeypatch.setattr(flows.media.preview, "preview", fail)
+    monkeypatch.setattr(flows.media.preview, "create_preview", fail)
     result, notes = ran(job.model_copy(update={"engine": "fake"}))
     assert result.name and "preview" not in notes and "lineage" in notes
     assert "was not written" in caplog.text
@@ -91,7 +91,7 @@ def test_it_can_be_switched_off(home, job, monkeypatch):
 
 def test_a_sheet_of_a_long_video_takes_no_longer_than_it_may(clip_file):
     began = time.monotonic()
-    sheet = strip(clip_file, count=400, columns=4, width=64, limit_s=0.3)
+    sheet = contact_sheet(clip_file, count=400, columns=4, width=64, time_budget_s=0.3)
     assert time.monotonic() - began < 2.0
     assert sheet.shape[1] == 256 and sheet.shape[0] % 64 == 0
 
@@ -100,15 +100,15 @@ def test_what_is_no_video_has_no_sheet(tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 64)
     with pytest.raises(MediaUnreadable):
-        strip(bad)
+        contact_sheet(bad)
 
 
 def test_bars_are_as_long_as_their_seconds():
-    root = ElementTree.fromstring(chart({"render": 2.0, "a<b": 1.0, "none": 0.0}))
+    root = ElementTree.fromstring(bar_chart({"render": 2.0, "a<b": 1.0, "none": 0.0}))
     lengths = [float(bar.get("width")) for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
     assert lengths[0] == pytest.approx(2 * lengths[1], abs=0.1) and lengths[2] == 1.0
     assert "a<b" in "".join(root.itertext())
-    assert ElementTree.fromstring(chart({})) is not None
+    assert ElementTree.fromstring(bar_chart({})) is not None
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,6 @@ def test_the_figure_says_how_sure_it_is(home, right, wrong, lag, words):
         timings_s={},
         warnings=["1 of 50"],
     )
-    followed = Followed(correlation=right, backwards=wrong, lag_frames=lag, seconds=2)
-    page = write(result, b"x", followed, {"render": 1.0}, uuid4())
+    followed = LipSyncScore(correlation=right, backwards=wrong, lag_frames=lag, seconds=2)
+    page = to_markdown(result, b"x", followed, {"render": 1.0}, uuid4())
     assert words in page and "s3://renders/a.mp4" in page and "**Warning:** 1 of 50" in page

@@ -14,13 +14,13 @@ from shown import artifacts_of
 from flows.analyze import analyze
 from flows.lip_sync import lip_sync
 from flows.schemas.analyze import AnalyzeJob
-from flows.schemas.lineage import LINEAGE, Lineage
+from flows.schemas.lineage import LINEAGE_KEY, Lineage
 from flows.schemas.video import LipSyncJob
 from musetalk_core.engines.musetalk import model_loaders
 from musetalk_core.errors import ModelChanged, WeightsInvalid
 from musetalk_core.model_registry import local_models as layouts
 from musetalk_core.model_registry.hash_cache import sha256_of
-from musetalk_core.runtime.model_cache import shelf
+from musetalk_core.runtime.model_cache import model_cache
 from tasks.models import engines
 from tasks.settings import get_settings
 from tasks.steps import render_chunk
@@ -60,7 +60,7 @@ def folder(home, golden_models, tmp_path, monkeypatch):
 def forget():
     """As a new process: no settings, no engines, no networks."""
     get_settings.cache_clear()
-    shelf.cache_clear()
+    model_cache.cache_clear()
     for name in ("built_engine", "engine"):
         getattr(getattr(engines, name, None), "cache_clear", lambda: None)()
 
@@ -98,7 +98,7 @@ def replace(path, new, way="moved"):
 def rendered(job):
     """Pixels of the result, and the SHA-256 of the UNet that its lineage names."""
     state = lip_sync(job, return_state=True)
-    found = Lineage.model_validate_json(artifacts_of(state)[LINEAGE].data)
+    found = Lineage.model_validate_json(artifacts_of(state)[LINEAGE_KEY].data)
     (unet,) = (model for model in found.models if model.name == MODEL)
     video = state.result().video
     target = home_store().path("outputs/" + video.uri.split("/outputs/", 1)[1])
@@ -212,7 +212,7 @@ def test_weights_that_never_rest_fail_the_job_by_name(folder, job, new_unet, tmp
 def test_a_packaged_model_that_was_replaced_is_refused_though_the_right_one_is_loaded(
     home, tmp_path, monkeypatch, feature, package, path
 ):
-    real = layouts._packaged
+    real = layouts._distribution_path
 
     def copied(name, inside):
         source, target = real(name, inside), tmp_path / "packages" / inside
@@ -221,7 +221,7 @@ def test_a_packaged_model_that_was_replaced_is_refused_though_the_right_one_is_l
             shutil.copy(source, target)
         return target
 
-    monkeypatch.setattr(layouts, "_packaged", copied)
+    monkeypatch.setattr(layouts, "_distribution_path", copied)
 
     def picture(shade):
         file = tmp_path / f"{shade}.png"

@@ -31,13 +31,13 @@ from flows.schemas.video import LipSyncJob
 from flows.speech import speech
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError
-from tasks.cache.artefacts import artefacts
+from tasks.cache.artefacts import artefact_cache
 from tasks.catalog import stored_results
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import upload, upload_set
 from tasks.catalog.stored_results import find_pinned
 from tasks.errors import ResultReplaced
-from tasks.inputs.job_outputs import resolve
+from tasks.inputs.job_outputs import resolve_input
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.settings import get_settings
 from tasks.storage import s3_store
@@ -76,7 +76,7 @@ def bucket(request, home, s3_endpoint, monkeypatch):
     if request.param == "versioned":
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     yield Bucket(client, name, request.param == "versioned")
-    s3_store._opened_store.cache_clear()
+    s3_store._open_store.cache_clear()
 
 
 def ran(flow, job):
@@ -98,8 +98,8 @@ def made(content, name="x.mp4"):
     def write(folder):
         (folder / name).write_bytes(content)
 
-    found = artefacts().made_once("join", hashlib.sha256(content).hexdigest(), write)
-    artefacts().release()
+    found = artefact_cache().get_or_create("join", hashlib.sha256(content).hexdigest(), write)
+    artefact_cache().release()
     return found
 
 
@@ -124,7 +124,7 @@ def test_sounds_of_different_names_make_different_objects(bucket, clip_file, spe
     for job, result in results:
         body = bucket.body(f"out/{result.name}")
         assert hashlib.sha256(body).hexdigest() == result.video.sha256
-        source = fetch_source(resolve(f"job://{job}").where, kind="video")
+        source = fetch_source(resolve_input(f"job://{job}").location, kind="video")
         assert source_path(source).read_bytes() == body
 
 
@@ -139,7 +139,7 @@ def test_a_name_that_is_taken_gets_a_suffix_of_the_jobs_id(bucket):
     for result in (one, two):
         assert hashlib.sha256(bucket.body(f"out/{result.name}")).hexdigest() == result.audio.sha256
         assert f"out/{result.name}.lineage.json" in bucket.listed()
-    assert resolve(f"job://{first}/hello_{first.hex[:8]}.mp3").where.ref == one.audio
+    assert resolve_input(f"job://{first}/hello_{first.hex[:8]}.mp3").location.ref == one.audio
 
 
 def test_a_suffix_that_is_taken_is_extended(bucket, monkeypatch):
@@ -214,10 +214,10 @@ def test_sets_of_files_at_once_stay_together(bucket, monkeypatch):
             for name in ("a.txt", "a.srt", "a.json"):
                 (folder / name).write_bytes(content + name.encode())
 
-        return artefacts().made_once("join", hashlib.sha256(content).hexdigest(), fill)
+        return artefact_cache().get_or_create("join", hashlib.sha256(content).hexdigest(), fill)
 
     sets = [write(bytes([65 + number])) for number in range(4)]
-    artefacts().release()
+    artefact_cache().release()
     files = {f"a.{ending}": f"talk.{ending}" for ending in ("txt", "srt", "json")}
     backwards = dict(reversed(files.items()))
     with atomic_writes(monkeypatch):
@@ -255,9 +255,9 @@ def test_a_store_without_conditional_writes_is_looked_at_first(bucket, monkeypat
 
 
 def test_without_conditional_writes_a_write_at_the_same_time_is_found_out(bucket, monkeypatch, tmp_path):
-    from tasks.storage.s3_store import S3Objects
+    from tasks.storage.s3_store import S3Store
 
-    really = S3Objects._put
+    really = S3Store._put_file
 
     def put_and_lose(self, path, key, about, *, only_new):
         stored = really(self, path, key, about, only_new=only_new)
@@ -265,7 +265,7 @@ def test_without_conditional_writes_a_write_at_the_same_time_is_found_out(bucket
             bucket.put("a.mp4", b"a moment later")
         return stored
 
-    monkeypatch.setattr(S3Objects, "_put", put_and_lose)
+    monkeypatch.setattr(S3Store, "_put_file", put_and_lose)
     with without_conditions(monkeypatch):
         stored = upload.fn(made(b"mine"), "x.mp4", "a.mp4", Output(bucket=bucket.name))
 
@@ -275,9 +275,9 @@ def test_without_conditional_writes_a_write_at_the_same_time_is_found_out(bucket
 
 def test_what_is_pinned_is_what_was_stored_not_what_lies_there(bucket, monkeypatch):
     """Somebody replaces the object between the write and the look after it."""
-    from tasks.storage.s3_store import S3Objects
+    from tasks.storage.s3_store import S3Store
 
-    really = S3Objects._put
+    really = S3Store._put_file
 
     def put_and_lose(self, path, key, about, *, only_new):
         stored = really(self, path, key, about, only_new=only_new)
@@ -285,7 +285,7 @@ def test_what_is_pinned_is_what_was_stored_not_what_lies_there(bucket, monkeypat
         return stored
 
     with monkeypatch.context() as patch:
-        patch.setattr(S3Objects, "_put", put_and_lose)
+        patch.setattr(S3Store, "_put_file", put_and_lose)
         stored = upload.fn(made(b"mine"), "x.mp4", "a.mp4", Output(bucket=bucket.name))
 
     if bucket.is_versioned:
@@ -378,7 +378,7 @@ def test_a_wanted_overwrite_leaves_the_older_result_an_error(bucket, clip_file, 
         bucket.client.delete_object(
             Bucket=bucket.name, Key="out/anna & co.mp4", VersionId=one.video.version.removeprefix("v:")
         )
-        artefacts().release()
+        artefact_cache().release()
     with pytest.raises(ResultReplaced, match=str(newer)) as caught:
         find_pinned(one.video)
     assert caught.value.details == {"replaced_by": str(newer)}
@@ -433,8 +433,8 @@ def test_results_of_earlier_versions_are_still_read(home):
 
     artefact = made(b"mine")
     key = f"outputs/{artefact.key[:32]}/a.mp4"
-    path = artefacts().path(artefact) / "x.mp4"
-    about = {stored_results.MADE_OF: artefact.key}
+    path = artefact_cache().path(artefact) / "x.mp4"
+    about = {stored_results.CONTENT_KEY_FIELD: artefact.key}
     first = s3_store.home_store().upload(path, key, metadata=about)
     s3_store.home_store().upload(path, key, metadata=about)
     old = ObjectRef.model_validate({"uri": first.uri, "version": first.version, "size": first.size})

@@ -13,11 +13,11 @@ from flows.lip_sync import lip_sync
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob
 from flows.speech import speech
-from flows.storage.output_names import sound_name
+from flows.storage.output_names import speech_file_name
 from musetalk_core.errors import InputError, ModelNotInstalled
-from musetalk_core.speech.audio.loudness import TARGET_LUFS, loudness
+from musetalk_core.speech.audio.loudness import TARGET_LUFS, measure_loudness
 from musetalk_core.speech.phones import load_phones
-from tasks.cache.artefacts import artefacts
+from tasks.cache.artefacts import artefact_cache
 from tasks.storage.s3_store import home_store
 
 TEXT = "My mother bought five big blue balloons. Was it better? They flew away!"
@@ -33,7 +33,7 @@ def stored(result, folder):
 
 def whole(result):
     """(S,) float32 of the joined sound."""
-    with wave.open(str(artefacts().file(result.speech, "speech.wav"))) as sound:
+    with wave.open(str(artefact_cache().file(result.speech, "speech.wav"))) as sound:
         assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (24_000, 1, 2)
         return np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / np.float32(32767)
 
@@ -50,7 +50,7 @@ def whole(result):
     ],
 )
 def test_a_name_is_taken_with_and_without_its_ending(name, kind, expected):
-    assert sound_name(name, kind) == expected
+    assert speech_file_name(name, kind) == expected
 
 
 def test_a_text_is_spoken_in_sentences_at_one_loudness(home):
@@ -59,10 +59,10 @@ def test_a_text_is_spoken_in_sentences_at_one_loudness(home):
     assert (result.engine, result.voice, result.sentences, result.spoken) == ("starter", "heart", 3, 3)
     samples = whole(result)
     assert len(samples) / 24_000 == pytest.approx(result.duration_s, abs=1e-4)
-    phones = load_phones(artefacts().file(result.speech, "phones.json"))
+    phones = load_phones(artefact_cache().file(result.speech, "phones.json"))
     assert [p.name for p in phones if p.name][:7] == ["M", "AY", "M", "AH", "DH", "AH", "R"]
     assert phones[-1].end_s == pytest.approx(result.duration_s, abs=1e-3)
-    assert loudness(samples, 24_000) == pytest.approx(TARGET_LUFS, abs=0.5)
+    assert measure_loudness(samples, 24_000) == pytest.approx(TARGET_LUFS, abs=0.5)
     assert result.warnings == []
 
 
@@ -150,7 +150,7 @@ def test_a_text_without_words_is_refused(home):
 def test_lips_get_the_exact_times_of_a_spoken_job(home, clip_file, kind, monkeypatch):
     spoken = speech(SpeechJob(text=TEXT, format=kind))
     found = {"audio": spoken.audio.model_dump(), "speech": spoken.speech.model_dump()}
-    monkeypatch.setattr("tasks.inputs.job_outputs._result", lambda _: found)
+    monkeypatch.setattr("tasks.inputs.job_outputs._read_result", lambda _: found)
 
     job = "job://00000000-0000-4000-8000-000000000000"
     result = lip_sync(LipSyncJob(video=f"file://{clip_file}", audio=job))

@@ -91,9 +91,9 @@ def test_a_picture_is_refused(starter_only, portrait_file):
 
 
 def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, speech_file):
-    from tasks.models.install import layout
+    from tasks.models.install import open_local_models
 
-    place = layout().folder / "whisper" / "small.pt"
+    place = open_local_models().folder / "whisper" / "small.pt"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"\x80\x02 not small")
 

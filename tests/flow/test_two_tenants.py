@@ -29,7 +29,7 @@ GRANTS = [None, "*", "{bucket},{bucket}/main/*,{tenant}/x"]
 
 
 def forget():
-    for remembered in (get_settings, s3_store._opened_store, artefacts._opened):
+    for remembered in (get_settings, s3_store._open_store, artefacts._open_cache):
         remembered.cache_clear()
 
 
@@ -204,12 +204,12 @@ def test_where_no_tenant_was_set_what_has_an_owner_is_not_there(store, home, acm
     import threading
 
     from tasks.catalog.assets import asset_name
-    from tasks.inputs.job_outputs import resolve
+    from tasks.inputs.job_outputs import resolve_input
 
     caught = []
 
     def look():
-        for ask in (lambda: resolve(f"job://{acme.job}"), lambda: asset_name(acme.asset)):
+        for ask in (lambda: resolve_input(f"job://{acme.job}"), lambda: asset_name(acme.asset)):
             try:
                 caught.append(ask())
             except ObjectMissing as error:
@@ -219,7 +219,7 @@ def test_where_no_tenant_was_set_what_has_an_owner_is_not_there(store, home, acm
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
-        resolve(f"job://{acme.job}")
+        resolve_input(f"job://{acme.job}")
     assert caught == [ObjectMissing, ObjectMissing]
 
 

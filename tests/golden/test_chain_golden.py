@@ -5,13 +5,13 @@ import pytest
 from golden_chain import FRAMES, RATE, expected_frames, run_chain
 from golden_data import golden_frame, golden_sets, load
 
-from musetalk_core.compositing.blending import paste_square
-from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, parsed_mask
+from musetalk_core.compositing.blending import blend_square
+from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, mask_from_classes
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.video.frame_index import VideoIndex
-from musetalk_core.media.video.timeline import source_slice
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.runtime.config import Machine
+from musetalk_core.media.video.timeline import source_frames_between
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.runtime.config import RuntimeConfig
 from musetalk_core.types import Box
 
 everywhere = pytest.mark.parametrize("folder", golden_sets())
@@ -28,7 +28,9 @@ def run(device, golden_models, tmp_path_factory):
         if (folder, version) not in known:
             spare = tmp_path_factory.mktemp("ledger") / "spare.json"
             place = device.place.type
-            machine = Machine(Layout(root, spare), device=place, precision="fp32", landmarks="mesh")
+            machine = RuntimeConfig(
+                LocalModels(root, spare), device=place, precision="fp32", landmarks="mesh"
+            )
             known[folder, version] = run_chain(folder, version, machine)
         return known[folder, version]
 
@@ -69,7 +71,7 @@ def test_composited_frames_with_the_originals_classes(folder, version, run):
         source = made.sources[number]
         if source >= len(classes):
             continue
-        placed = parsed_mask(classes[source], made.faces[source].box, style)
+        placed = mask_from_classes(classes[source], made.faces[source].box, style)
         assert np.abs(made.composited(number, placed).astype(int) - expected).max() <= 1
 
 
@@ -86,7 +88,7 @@ def test_composited_frames_of_the_live_program(folder, run):
             continue
         style = MaskStyle("jaw", blur_share=0.1)
         found = made.composited(
-            number, parsed_mask(chain["v15/labels"][source], made.faces[source].box, style)
+            number, mask_from_classes(chain["v15/labels"][source], made.faces[source].box, style)
         )
         expected = golden_frame(folder, source) + live[f"live_v15/out_delta_{number:02d}"]
         assert np.abs(found.astype(int) - expected).max() <= 1
@@ -99,7 +101,9 @@ def test_frames_are_played_in_the_originals_order(folder):
     assert orders
     for name, expected in orders.items():
         _, frames, _, outputs = name.split("_")
-        assert source_slice(0, int(outputs), RATE, clip_of(int(frames))).tolist() == expected.tolist()
+        assert (
+            source_frames_between(0, int(outputs), RATE, clip_of(int(frames))).tolist() == expected.tolist()
+        )
 
 
 def clip_of(frames):
@@ -118,9 +122,9 @@ def clip_of(frames):
 
 def test_the_square_that_is_parsed_is_the_square_of_the_mask():
     image = np.arange(240 * 256 * 3, dtype=np.uint32).reshape(240, 256, 3).astype(np.uint8)
-    square = paste_square(Box(150, 120, 250, 235))
+    square = blend_square(Box(150, 120, 250, 235))
 
-    window = Picture.from_bgr(image).window(square)
+    window = Picture.from_bgr(image).crop(square)
 
     assert window.shape[:2] == (square.y2 - square.y1,) * 2
     assert not window[: max(0, -square.y1)].any()

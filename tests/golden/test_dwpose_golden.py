@@ -5,8 +5,8 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_cases, golden_sets, load
 
-from musetalk_core.networks.dwpose import WholeBodyPose, face68, framed, warped
-from musetalk_core.networks.dwpose_head import PARTNERS, decode, unmirrored
+from musetalk_core.networks.dwpose import WholeBodyPose, face68, padded_view_of, warp_view
+from musetalk_core.networks.dwpose_head import MIRRORED_POINTS, decode_peaks, undo_mirroring
 from musetalk_core.types import Box
 
 SHARE = 2e-4
@@ -64,7 +64,7 @@ def points_of(pose):
         key = view.tobytes()
         if key not in known:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("musetalk_core.networks.dwpose.warped", lambda *_: view)
+                patch.setattr("musetalk_core.networks.dwpose.warp_view", lambda *_: view)
                 known[key] = pose.points(image)
         return known[key]
 
@@ -72,19 +72,19 @@ def points_of(pose):
 
 
 def whole(image):
-    return framed(Box(0, 0, image.shape[1], image.shape[0]))
+    return padded_view_of(Box(0, 0, image.shape[1], image.shape[0]))
 
 
 @pytest.mark.parametrize("folder", golden_sets())
 def test_left_and_right_are_the_originals(folder):
-    np.testing.assert_array_equal(PARTNERS, load(folder, "dwpose")["flip_indices"])
+    np.testing.assert_array_equal(MIRRORED_POINTS, load(folder, "dwpose")["flip_indices"])
 
 
 @everywhere
 def test_the_warp_is_the_originals_within_what_opencv_5_changed(folder, name):
     case = arrays_of(folder, name)
 
-    found = warped(case["image"], *whole(case["image"]))
+    found = warp_view(case["image"], *whole(case["image"]))
 
     differences = np.abs(found.astype(int) - case["warped"])
     assert differences.max() <= 4
@@ -112,7 +112,7 @@ def test_the_attention_repeats_the_original(stages, folder, name):
 def test_the_vectors_are_the_originals_before_and_after_the_flip_test(stages, folder, name):
     case = arrays_of(folder, name)
     x, y = stages(case["warped"])["xy"]
-    mirrored_x, mirrored_y = unmirrored(x[1:], y[1:])
+    mirrored_x, mirrored_y = undo_mirroring(x[1:], y[1:])
 
     assert_close(x[0, ::8], case["plain_x_p8"])
     assert_close(y[0, ::8], case["plain_y_p8"])
@@ -139,9 +139,9 @@ def test_key_points_of_a_given_view_are_the_originals(points_of, folder, name):
 def test_bins_are_the_originals(stages, folder, name):
     case = arrays_of(folder, name)
     x, y = stages(case["warped"])["xy"]
-    mirrored_x, mirrored_y = unmirrored(x[1:], y[1:])
+    mirrored_x, mirrored_y = undo_mirroring(x[1:], y[1:])
 
-    bins, _ = decode(x[0] + mirrored_x[0], y[0] + mirrored_y[0])
+    bins, _ = decode_peaks(x[0] + mirrored_x[0], y[0] + mirrored_y[0])
 
     clear = case["top_gap"] > CLEAR
     np.testing.assert_array_equal(bins.numpy()[clear], case["bins"][clear])
@@ -151,7 +151,7 @@ def test_bins_are_the_originals(stages, folder, name):
 def test_vectors_are_decoded_as_in_the_original(folder):
     case = arrays_of(folder, "decode")
 
-    location, score = decode(torch.from_numpy(case["x"].copy()), torch.from_numpy(case["y"].copy()))
+    location, score = decode_peaks(torch.from_numpy(case["x"].copy()), torch.from_numpy(case["y"].copy()))
 
     np.testing.assert_array_equal(location, case["location"])
     np.testing.assert_array_equal(score, case["score"])

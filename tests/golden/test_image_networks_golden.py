@@ -7,8 +7,8 @@ from golden_data import golden_frame, golden_sets, load
 
 from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.generator import Generator
-from musetalk_core.engines.musetalk.latents import LatentEncoder, crop256, vae_inputs
-from musetalk_core.networks.fast_unet import LeanUNet
+from musetalk_core.engines.musetalk.latents import LatentEncoder, resize_crop, vae_inputs
+from musetalk_core.networks.fast_unet import FoldedUNet
 from musetalk_core.networks.sd_loaders import load_unet, load_vae
 from musetalk_core.types import Box
 
@@ -26,8 +26,8 @@ def unets(golden_models, device):
     root = golden_models("unet-v1", "unet-v15")
     v1, v15 = root / "musetalk", root / "musetalkV15"
     return {
-        "v1": LeanUNet(load_unet(v1 / "pytorch_model.bin", v1 / "musetalk.json", device)),
-        "v15": LeanUNet(load_unet(v15 / "unet.pth", v15 / "musetalk.json", device)),
+        "v1": FoldedUNet(load_unet(v1 / "pytorch_model.bin", v1 / "musetalk.json", device)),
+        "v15": FoldedUNet(load_unet(v15 / "unet.pth", v15 / "musetalk.json", device)),
     }
 
 
@@ -49,8 +49,8 @@ def test_crops_are_cut_and_scaled_as_in_the_original(folder):
     height, width = frame.shape[:2]
     for values, expected in zip(arrays["edge_crop_boxes"].tolist(), arrays["edge_crop256"], strict=True):
         x1, y1, x2, y2 = values
-        box = Box(x1, y1, x2, min(y2 + int(arrays["margin"]), height)).clipped(width, height)
-        np.testing.assert_array_equal(crop256(frame[box.slices()]), expected)
+        box = Box(x1, y1, x2, min(y2 + int(arrays["margin"]), height)).clip(width, height)
+        np.testing.assert_array_equal(resize_crop(frame[box.slices()]), expected)
 
 
 @everywhere
@@ -113,7 +113,7 @@ def test_faces_are_within_a_level(folder, unets, vae, device):
 
     for latents in (arrays["latents_mode_v15"][:1], np.repeat(arrays["latents_mode_v15"][:1], 3, axis=0)):
         generator = Generator(device, BatchSize(8))
-        faces = generator.faces(unets["v15"], vae, latents, np.repeat(context, len(latents), axis=0))
+        faces = generator.render_faces(unets["v15"], vae, latents, np.repeat(context, len(latents), axis=0))
         for face in faces:
             difference = np.abs(face.astype(int) - arrays["decoded_faces_v15"][0].astype(int))
             assert difference.max() <= 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from golden_data import golden_frame, golden_sets, load
 
-from musetalk_core.compositing.oval_mask import paste_square
+from musetalk_core.compositing.oval_mask import blend_square
 from musetalk_core.networks import bisenet
 from musetalk_core.types import Box
 
@@ -15,7 +15,7 @@ def square(folder, frame, box):
     x1, y1, x2, y2 = (int(v) for v in box)
     picture = golden_frame(folder, frame)
     out = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
-    part = Box(x1, y1, x2, y2).clipped(picture.shape[1], picture.shape[0])
+    part = Box(x1, y1, x2, y2).clip(picture.shape[1], picture.shape[0])
     out[part.y1 - y1 : part.y2 - y1, part.x1 - x1 : part.x2 - x1] = picture[part.slices()]
     return out
 
@@ -32,13 +32,13 @@ def crop(vectors):
 
 
 def test_the_resized_square_is_the_originals(vectors, crop):
-    np.testing.assert_array_equal(bisenet._resized(crop)[::4, ::4], vectors[1]["resized512_s4"])
+    np.testing.assert_array_equal(bisenet._prepare_square(crop)[::4, ::4], vectors[1]["resized512_s4"])
 
 
 def test_tensor_and_logits_are_the_originals(parser, vectors, crop):
     with torch.inference_mode():
-        pixels = torch.from_numpy(bisenet._resized(crop)[None].copy()).to(parser._place)
-        tensor = parser._normalised(pixels)
+        pixels = torch.from_numpy(bisenet._prepare_square(crop)[None].copy()).to(parser._place)
+        tensor = parser._normalise(pixels)
         tensor, logits = tensor.cpu(), parser._net(tensor).cpu()
 
     np.testing.assert_allclose(tensor[:, :, ::8, ::8], vectors[1]["tensor_s8"], rtol=0, atol=1e-6)
@@ -65,7 +65,7 @@ def test_class_maps_of_the_whole_run_are_the_originals(parser, folder, chain, bo
     expected = load(folder, chain)[labels]
     squares = []
     for frame, (x1, y1, x2, y2) in enumerate(load(folder, "chain")[boxes][: len(expected)]):
-        crop_box = paste_square(Box(int(x1), int(y1), int(x2), min(int(y2) + margin, 240)))
+        crop_box = blend_square(Box(int(x1), int(y1), int(x2), min(int(y2) + margin, 240)))
         squares.append(square(folder, frame, (crop_box.x1, crop_box.y1, crop_box.x2, crop_box.y2)))
 
     found = np.stack(parser.label_maps(squares))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from golden_data import COMMITTED, golden_sets, load
 
-from musetalk_core.networks.s3fd import FaceDetector, candidates, suppress
+from musetalk_core.networks.s3fd import FaceDetector, candidate_boxes, suppress_overlaps
 
 
 @pytest.fixture(params=golden_sets())
@@ -24,8 +24,8 @@ def test_raw_maps_are_the_originals(detector, vectors):
 def test_candidates_and_their_suppression_are_the_originals(vectors):
     maps = [torch.from_numpy(vectors[f"out{index}"].copy()) for index in range(12)]
 
-    found = candidates(list(zip(maps[::2], maps[1::2], strict=True)), 0.05)
-    kept = suppress(found)[: len(vectors["after_nms"])]
+    found = candidate_boxes(list(zip(maps[::2], maps[1::2], strict=True)), 0.05)
+    kept = suppress_overlaps(found)[: len(vectors["after_nms"])]
 
     assert len(found) == vectors["n_candidates"]
     np.testing.assert_allclose(kept, vectors["after_nms"], rtol=0, atol=1e-2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.manifest import declaration_file, declared
+from deployments.manifest import deployments_file, load_deployments
 from deployments.provisioning.apply import job_template, parameters_schema
 from deployments.work_pools import worker_command
 from flows.registry import FLOWS, JOB_TYPES
@@ -17,13 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_job_type_is_deployed_once_where_the_registry_says():
-    found = sorted((item.job_type.name, item.entrypoint, item.name, item.pool) for item in declared())
+    found = sorted((item.job_type.name, item.entrypoint, item.name, item.pool) for item in load_deployments())
 
     assert found == sorted((t.name, t.entrypoint, t.pool, t.pool) for t in FLOWS.values())
 
 
 def test_the_shipped_declaration_is_the_one_of_the_checkout():
-    assert declaration_file() == ROOT / "prefect.yaml"
+    assert deployments_file() == ROOT / "prefect.yaml"
 
 
 def test_the_wheel_carries_the_declaration():
@@ -37,7 +37,7 @@ def test_nothing_is_pulled_at_run_time():
     assert yaml.safe_load((ROOT / "prefect.yaml").read_text())["pull"] == []
 
 
-@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+@pytest.mark.parametrize("item", load_deployments(), ids=lambda item: item.job_type.name)
 def test_entrypoints_are_module_paths_to_flows_of_that_name(item):
     module, _, attribute = item.entrypoint.rpartition(".")
     flow = getattr(importlib.import_module(module), attribute)
@@ -49,7 +49,7 @@ def test_entrypoints_are_module_paths_to_flows_of_that_name(item):
     assert inspect.signature(flow.fn).return_annotation is item.job_type.result
 
 
-@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+@pytest.mark.parametrize("item", load_deployments(), ids=lambda item: item.job_type.name)
 def test_the_parameters_in_prefect_are_those_of_the_flow(item):
     module, _, attribute = item.entrypoint.rpartition(".")
     flow = getattr(importlib.import_module(module), attribute)
@@ -58,7 +58,7 @@ def test_the_parameters_in_prefect_are_those_of_the_flow(item):
     assert parameters_schema(job_type.job, job_type.default) == flow.parameters.model_dump_for_openapi()
 
 
-@pytest.mark.parametrize("item", declared(), ids=lambda item: item.job_type.name)
+@pytest.mark.parametrize("item", load_deployments(), ids=lambda item: item.job_type.name)
 def test_the_job_of_a_run_that_names_none_is_the_same_everywhere(item):
     module, _, attribute = item.entrypoint.rpartition(".")
     flow = getattr(importlib.import_module(module), attribute)
@@ -68,7 +68,7 @@ def test_the_job_of_a_run_that_names_none_is_the_same_everywhere(item):
 
 
 @pytest.mark.parametrize(
-    ("flow", "timed"), [(item, timed) for item in declared() for timed in item.schedules]
+    ("flow", "timed"), [(item, timed) for item in load_deployments() for timed in item.schedules]
 )
 def test_every_schedule_makes_runs_that_its_flow_takes(flow, timed):
     module, _, attribute = flow.entrypoint.rpartition(".")
@@ -108,7 +108,7 @@ def test_a_schedule_whose_runs_its_flow_refuses_is_not_deployed(
     path.write_text(SCHEDULE.format(flow=flow, parameters=parameters, own=own, active=active))
 
     with pytest.raises(ValueError, match=f"(?s)a schedule of {flow} .*{fault}.*parameters"):
-        declared(path)
+        load_deployments(path)
 
 
 def test_the_parameters_of_a_deployment_and_of_its_schedule_count_together(tmp_path):
@@ -116,8 +116,8 @@ def test_the_parameters_of_a_deployment_and_of_its_schedule_count_together(tmp_p
     own = "{control: {priority: low}}"
     path.write_text(SCHEDULE.format(flow="janitor", parameters="{job: {}}", own=own, active="true"))
 
-    (item,) = declared(path)
-    assert item.parameters == {"job": {}} and item.schedules[0].every_s == 300
+    (item,) = load_deployments(path)
+    assert item.parameters == {"job": {}} and item.schedules[0].interval_s == 300
 
 
 @pytest.mark.parametrize("job_type", JOB_TYPES.values(), ids=lambda job_type: job_type.name)
@@ -145,7 +145,7 @@ def test_a_deployment_of_an_unknown_flow_is_refused(tmp_path):
     path.write_text("deployments: [{name: gpu, entrypoint: flows.dub.dub, work_pool: {name: gpu}}]")
 
     with pytest.raises(ValueError, match=r"flows\.dub\.dub"):
-        declared(path)
+        load_deployments(path)
 
 
 def test_the_pool_s_form_has_what_an_operator_wants_to_set():

@@ -9,18 +9,18 @@ from golden_data import golden_frame, load
 from musetalk_core.compositing.blending import composite
 from musetalk_core.engine_protocol import Conditioning, FaceFrame
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
-from musetalk_core.engines.musetalk.options import Options
-from musetalk_core.formats.float_rows import RowArray
-from musetalk_core.formats.frame_blobs import PlateList
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
+from musetalk_core.formats.float_rows import Float32RowArray
+from musetalk_core.formats.frame_blobs import FrameBlobList
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.rendering.compose import fitted
+from musetalk_core.rendering.compose import resize_to_box
 from musetalk_core.types import Box
 
 FRAMES, RATE = 20, Fraction(25)
 SOURCES = 12
 OPTIONS = {
-    "v15": Options(version="v15", face_rule="upstream", silence="as_heard"),
-    "v1": Options(version="v1", bbox_shift=-5, face_rule="upstream", silence="as_heard"),
+    "v15": MuseTalkEngineOptions(version="v15", face_rule="upstream", silence="as_heard"),
+    "v1": MuseTalkEngineOptions(version="v1", bbox_shift=-5, face_rule="upstream", silence="as_heard"),
 }
 
 
@@ -31,9 +31,9 @@ class Bgr:
         self.image, (self.height, self.width) = image, image.shape[:2]
 
     def crop(self, area):
-        inside = area.clipped(self.width, self.height)
+        inside = area.clip(self.width, self.height)
         out = np.zeros((area.size[1], area.size[0], 3), np.uint8)
-        out[inside.within(area).slices()] = self.image[inside.slices()]
+        out[inside.relative_to(area).slices()] = self.image[inside.slices()]
         return out
 
 
@@ -54,7 +54,7 @@ class Run:
         frame = golden_frame(self.folder, face.index)
         mask, area = placed or self.engine.mask(face, self.conditioning)
         whole = Box(0, 0, frame.shape[1], frame.shape[0])
-        return composite(frame, whole, fitted(self.crops[number], face.box), face.box, mask, area)
+        return composite(frame, whole, resize_to_box(self.crops[number], face.box), face.box, mask, area)
 
 
 def run_chain(folder, version, machine):
@@ -71,13 +71,13 @@ def run_chain(folder, version, machine):
             FaceFrame(index, 0, box, image[box.slices()], np.zeros((468, 2), np.float32), Bgr(image))
         )
     kept = list(engine.encode_faces(iter(faces)))
-    plates = PlateList([one.plate for one in kept])
+    plates = FrameBlobList([one.blob for one in kept])
     conditioning = Conditioning(np.zeros((SOURCES, 0), np.float32), {}, plates)
     start, count = chain["clip_start_n"].tolist()
     speech = np.tile(audio["speech"], 4)[start : start + count].astype(np.float32) / 32768
-    heard = RowArray.collected(engine.encode_speech(PcmArray(speech), FRAMES, RATE, None))
+    heard = Float32RowArray.from_blocks(engine.encode_audio(PcmArray(speech), FRAMES, RATE, None))
     sources = chain["source_index"].tolist()
-    features = engine.features(heard, 0, FRAMES, RATE)
+    features = engine.audio_features(heard, 0, FRAMES, RATE)
     crops = engine.render([faces[source] for source in sources], conditioning, features)
     return Run(folder, engine, faces, conditioning, sources, crops)
 

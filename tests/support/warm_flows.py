@@ -52,7 +52,7 @@ def encode(folder: str, seconds: float = 60.0):
 
     @task
     def work():
-        from tasks.run.cancellation import stop_if_asked
+        from tasks.run.cancellation import raise_if_cancelled
 
         with tempfile.NamedTemporaryFile(prefix="scratch-") as scratch:
             code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -60,7 +60,7 @@ def encode(folder: str, seconds: float = 60.0):
                 Path(folder, "started").write_text(f"{os.getpid()} {process.pid} {scratch.name}")
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    stop_if_asked()
+                    raise_if_cancelled()
                     time.sleep(0.05)
                 process.kill()
 
@@ -154,9 +154,9 @@ def uses_a_model():
     """A model of 500 MB from a file, loaded once per process."""
     import torch
 
-    from musetalk_core.runtime.model_cache import Shelf
+    from musetalk_core.runtime.model_cache import ModelCache
 
-    shelf = globals().setdefault("_shelf", Shelf(budget_bytes=1 << 30))
+    shelf = globals().setdefault("_shelf", ModelCache(budget_bytes=1 << 30))
     net = shelf.get("model-of-500-mb", _load)
     with torch.inference_mode():
         net(torch.ones(1, 11448))
@@ -175,10 +175,10 @@ def steady(steps: int, control: dict | None = None):
     """Get on by half a second at a time, and say so."""
     import time
 
-    from flows.media.context import job_steps
-    from flows.schemas.base import Job
+    from flows.media.context import job_context
+    from flows.schemas.base import JobParameters
 
-    with job_steps(Job()) as books:
+    with job_context(JobParameters()) as books:
         for done in range(steps):
             books.report.advance("render", done, steps)
             time.sleep(0.5)

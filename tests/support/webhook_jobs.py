@@ -9,7 +9,7 @@ from prefect.states import Scheduled
 
 from flows.announce import announce
 from flows.notify import notify
-from flows.schemas.webhook import DELIVERY, AnnounceJob
+from flows.schemas.webhook import DELIVERY_KEY, AnnounceJob
 from flows.webhooks.deliveries import attempts_of
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + "QUJD" * 12)
@@ -33,7 +33,7 @@ def work(server, run):
 
 def note(server, run):
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-    (found,) = [it for it in server.read_artifacts(artifact_filter=wanted) if it.key == DELIVERY]
+    (found,) = [it for it in server.read_artifacts(artifact_filter=wanted) if it.key == DELIVERY_KEY]
     return json.loads(found.data) if isinstance(found.data, str) else found.data
 
 

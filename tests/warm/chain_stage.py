@@ -3,9 +3,9 @@
 import httpx
 from stage import Shim, Worker, eventually
 
-from deployments.manifest import declared
+from deployments.manifest import load_deployments
 from deployments.provisioning.apply import _apply_deployment, _apply_pool, _apply_queues
-from deployments.provisioning.automations import apply_automations
+from deployments.provisioning.automations import apply_job_event_automations
 
 
 class Deployed:
@@ -20,9 +20,9 @@ def deploy_all(server):
         for pool in ("gpu", "light"):
             _apply_pool(client, pool)
             _apply_queues(client, pool)
-        for item in declared():
+        for item in load_deployments():
             _apply_deployment(client, item)
-        apply_automations(client)
+        apply_job_event_automations(client)
         for kept in client.read_deployments():  # nothing runs by the clock here
             for schedule in kept.schedules:
                 client.delete_deployment_schedule(kept.id, schedule.id)

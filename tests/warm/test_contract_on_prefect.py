@@ -19,9 +19,9 @@ from prefect.states import Completed, Crashed, Failed
 from schemathesis.checks import not_a_server_error
 from stage import Server, Shim
 
-from api.auth.key_file import Key, digest, new_key, write_keys
+from api.auth.key_file import ApiKey, generate_key, hash_key, write_keys
 from deployments.provisioning.apply import apply
-from deployments.work_pools import QUEUES
+from deployments.work_pools import QUEUE_PRIORITIES
 from tasks.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -68,8 +68,8 @@ def keys(tmp_path_factory):
     file, said = tmp_path_factory.mktemp("keys") / "keys.json", {}
     known = []
     for name in ("anna", "ben"):
-        key = new_key()
-        known.append(Key(name=name, sha256=digest(key), tenant=name))
+        key = generate_key()
+        known.append(ApiKey(name=name, sha256=hash_key(key), tenant=name))
         said[name] = {"Authorization": f"Bearer {key}"}
     write_keys(file, known)
     return file, said
@@ -227,4 +227,6 @@ def test_nobody_took_the_jobs(server):
     with server.client() as client:
         assert {pool.name for pool in client.read_work_pools() if pool.is_paused} == {"gpu", "light"}
         assert not [run for run in client.read_flow_runs() if run.start_time and run.state.is_running()]
-        assert set(QUEUES) <= {queue.name for queue in client.read_work_queues(work_pool_name="gpu")}
+        assert set(QUEUE_PRIORITIES) <= {
+            queue.name for queue in client.read_work_queues(work_pool_name="gpu")
+        }

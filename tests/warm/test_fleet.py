@@ -11,7 +11,7 @@ from stage import ASSETS, Server, Shim, Worker, eventually
 from test_redis import HOST, redis  # noqa: F401  a fixture
 from webhook_stage import SECRET
 
-from deployments.provisioning.automations import apply_automations
+from deployments.provisioning.automations import apply_job_event_automations
 from deployments.stack.redis import messaging_environment
 from tasks.settings.redis import RedisSettings
 
@@ -41,7 +41,7 @@ def test_jobs_of_either_api_are_seen_by_both_and_told_once(servers, receiver, tm
     first, second = servers
     deploy_all(first)
     with first.client() as client:
-        apply_automations(client)
+        apply_job_event_automations(client)
     for name in ("anna.jpg", "hello.wav"):
         source = ASSETS / "astronaut.jpg" if name.endswith("jpg") else next(ASSETS.glob("sense*.wav"))
         shutil.copy(source, tmp_path / name)

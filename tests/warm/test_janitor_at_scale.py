@@ -15,8 +15,8 @@ from own_postgres import own_database
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from stage import Server, deploy_jobs
 
-from api.jobs.model import Wanted
-from api.orchestrator.job_store import PrefectRuns
+from api.jobs.model import JobFilter
+from api.orchestrator.job_store import PrefectJobStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -105,13 +105,13 @@ def read_lists(until, pause_s=0.05):
     """Seconds that each read of the newest jobs took, uncached, one after another."""
 
     async def read():
-        runs, took = PrefectRuns(), []
+        runs, took = PrefectJobStore(), []
         try:
             while not until(took):
                 began = time.perf_counter()
-                page = await runs.find(Wanted(limit=20))
+                page = await runs.find(JobFilter(limit=20))
                 took.append(time.perf_counter() - began)
-                assert len(page.runs) == 20
+                assert len(page.jobs) == 20
                 await asyncio.sleep(pause_s)
         finally:
             await runs.close()

@@ -15,7 +15,7 @@ from stage import Server, eventually
 
 from deployments.provisioning.apply import apply
 from deployments.stack.redis import messaging_environment
-from flows.schemas.control import Control, Notify, tags
+from flows.schemas.control import Control, Notify, tags_for
 from tasks.settings import Settings
 from tasks.settings.redis import RedisSettings
 
@@ -78,7 +78,7 @@ def test_events_go_through_redis_to_watchers_and_automations(server, redis, tmp_
         run = client.create_flow_run_from_deployment(
             deployment.id,
             parameters={"job": {"video": "s3://a/b.mp4", "audio": "s3://a/b.wav"}},
-            tags=list(tags(control)),
+            tags=list(tags_for(control)),
             state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
         )
 

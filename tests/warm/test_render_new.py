@@ -14,7 +14,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from stage import ASSETS, eventually
 from test_batches import speeches
 
-from deployments.manifest import declared
+from deployments.manifest import load_deployments
 from deployments.provisioning.triggers import apply_triggers
 
 pytestmark = pytest.mark.stack
@@ -120,7 +120,7 @@ def test_a_notice_of_the_bucket_has_the_task_look_at_once(stage, s3):
 def test_an_event_of_another_process_starts_a_lip_sync_within_two_seconds(stage, s3):
     put(stage, s3, "voice", 0)
     with stage.server.client() as client:
-        (lip_sync,) = [item for item in declared() if item.job_type.name == "lip_sync"]
+        (lip_sync,) = [item for item in load_deployments() if item.job_type.name == "lip_sync"]
         assert len(apply_triggers(client, lip_sync)) == 1
         assert apply_triggers(client, lip_sync) == []
     time.sleep(1)  # the server reads its automations anew

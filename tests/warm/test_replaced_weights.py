@@ -9,7 +9,7 @@ import pytest
 from chain_stage import Stage
 from stage import ASSETS, eventually
 
-from musetalk_core.model_registry.local_models import Layout
+from musetalk_core.model_registry.local_models import LocalModels
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -48,7 +48,7 @@ def test_rows_before_a_swap_have_the_old_weights_and_rows_after_it_the_new(stage
         golden_data.weights.write_models(tmp_path / "new", ["unet-v15"], "x")[0],
     )
     old_sha, new_sha = sha256(folder / UNET), sha256(new)
-    here = Layout(folder, tmp_path / "hashes.json")
+    here = LocalModels(folder, tmp_path / "hashes.json")
     digests = {old_sha: here.digest(MODEL, "sd-vae")}
     stage.start()
     rows = [{"id": f"n{number}", "audio": f"file://{tmp_path}/{number}.wav"} for number in range(4)]

@@ -9,13 +9,13 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.schedules import IntervalSchedule
 from stage import ASSETS, Server, eventually
 
-from deployments.manifest import declared
+from deployments.manifest import load_deployments
 from deployments.provisioning.apply import apply
 from tasks.settings import Settings
 
 pytestmark = pytest.mark.stack
 
-SCHEDULED = [item for item in declared() if item.schedules]
+SCHEDULED = [item for item in load_deployments() if item.schedules]
 _OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 

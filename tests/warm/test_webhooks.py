@@ -10,7 +10,7 @@ from stage import eventually
 from standardwebhooks import Webhook
 from webhook_stage import SECRET, attempts, janitor, runs_of, submit
 
-from deployments.provisioning.automations import WATCHES
+from deployments.provisioning.automations import AUTOMATIONS
 from flows.schemas.webhook import webhook_id
 
 pytestmark = pytest.mark.stack
@@ -66,11 +66,11 @@ def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, ligh
     # the automation has seen the end; nobody is there yet to act on it
     eventually(lambda: runs_of(own_server, "announce"), 30)
     with own_server.client() as client:  # of the other one the automation hears nothing
-        (automation,) = client.read_automations_by_name(WATCHES[0].name)
+        (automation,) = client.read_automations_by_name(AUTOMATIONS[0].name)
         client.pause_automation(automation.id)
     time.sleep(1)
     jobs.cancel(unseen)
-    assert jobs.run(unseen).state_type == StateType.CANCELLED
+    assert jobs.run(unseen).state_type == StateType.REASON_CANCELLED
     own_server.kill()
     assert receiver.got == []
 

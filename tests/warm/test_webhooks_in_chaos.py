@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from test_chaos import chaos, once
 from webhook_stage import SECRET, janitor
 
-from flows.schemas.control import Control, Notify, tags
+from flows.schemas.control import Control, Notify, tags_for
 from flows.schemas.webhook import webhook_id
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -26,7 +26,7 @@ def test_every_end_is_told_though_children_workers_and_the_server_die(
     told = control.model_dump(mode="json", exclude_defaults=True)
 
     outputs, runs = chaos(
-        own_server, pool, workers, tmp_path, jobs, rounds, seed=3, tags=tags(control), control=told
+        own_server, pool, workers, tmp_path, jobs, rounds, seed=3, tags=tags_for(control), control=told
     )
     assert once(outputs)
     wanted = {webhook_id(run, "completed") for run in runs}

@@ -4,10 +4,10 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from stage import eventually
 
-from deployments.manifest import declared
+from deployments.manifest import load_deployments
 from deployments.provisioning.apply import _apply_deployment, _apply_queues, job_template
-from deployments.provisioning.automations import apply_automations
-from flows.schemas.control import Control, Notify, tags
+from deployments.provisioning.automations import apply_job_event_automations
+from flows.schemas.control import Control, Notify, tags_for
 from flows.webhooks.deliveries import attempts_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -24,10 +24,10 @@ class Light:
             pool = WorkPoolCreate(name="light", type="warm-process", base_job_template=job_template())
             client.create_work_pool(pool)
             _apply_queues(client, "light")
-            for item in declared():
+            for item in load_deployments():
                 if item.pool == "light":
                     _apply_deployment(client, item)
-            assert len(apply_automations(client)) == 4 and not apply_automations(client)
+            assert len(apply_job_event_automations(client)) == 4 and not apply_job_event_automations(client)
             for kept in client.read_deployments():  # the janitor runs when a test says so
                 for schedule in kept.schedules:
                     client.delete_deployment_schedule(kept.id, schedule.id)
@@ -36,7 +36,7 @@ class Light:
 def submit(jobs, url, flow="empty", events=("completed", "failed", "canceled"), **parameters):
     control = Control(notify=Notify(url=url, events=events))
     told = control.model_dump(mode="json", exclude_defaults=True)
-    return jobs.submit(flow, tags=tags(control), control=told, **parameters)
+    return jobs.submit(flow, tags=tags_for(control), control=told, **parameters)
 
 
 def attempts(server, job):

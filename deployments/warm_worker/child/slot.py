@@ -204,7 +204,8 @@ class Slot:
             if int(monitor.elapsed_s // 30) > logged_intervals:
                 logged_intervals = int(monitor.elapsed_s // 30)
                 self._log(
-                    f"child {self.number}, process {self.pid}, has been starting for {monitor.elapsed_s:.0f} s"
+                    f"child {self.number}, process {self.pid}, has been starting"
+                    f" for {monitor.elapsed_s:.0f} s"
                 )
         return ready.result()
 
@@ -321,7 +322,8 @@ class Slot:
                 return
             if rules.memory_bytes and self.heartbeat.rss > rules.memory_bytes:
                 self.replace_child(
-                    f"it used {self.heartbeat.rss >> 20} MiB, over the limit of {rules.memory_bytes >> 20} MiB"
+                    f"it used {self.heartbeat.rss >> 20} MiB,"
+                    f" over the limit of {rules.memory_bytes >> 20} MiB"
                 )
                 return
 

@@ -12,7 +12,7 @@ from prefect.states import Pending, Submitting
 from prefect.utilities.engine import propose_state
 
 from deployments.warm_worker.child.process_identity import process_token
-from deployments.warm_worker.run_states import is_outage, retry_while_unavailable
+from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -44,9 +44,9 @@ async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_t
     try:
         if not await _propose_pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
             return False
-        await retry_while_unavailable(partial(client.update_flow_run_labels, run_id, labels), 60)
+        await retry_while_unavailable_async(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):
-            await retry_while_unavailable(partial(propose_state, client, Submitting(), run_id), 60)
+            await retry_while_unavailable_async(partial(propose_state, client, Submitting(), run_id), 60)
     except (Abort, ObjectNotFound, httpx.HTTPError, OSError):
         return False
     return True
@@ -64,6 +64,6 @@ async def _propose_pending(client: "PrefectClient", run_id: UUID, message: str) 
     except (httpx.HTTPError, OSError) as error:
         if not is_outage(error):
             raise
-        state = (await retry_while_unavailable(partial(client.read_flow_run, run_id), 60)).state
+        state = (await retry_while_unavailable_async(partial(client.read_flow_run, run_id), 60)).state
         return state is not None and state.is_pending() and state.message == message
     return state.is_pending()

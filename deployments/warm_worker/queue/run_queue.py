@@ -28,7 +28,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.types._datetime import now
 
 from flows.prefect_state.queries import read_any_of_async
 from flows.schemas.control import PRIORITIES, read_control
@@ -79,7 +78,7 @@ class RunQueue:
         responses = await self.client.get_scheduled_flow_runs_for_work_pool(
             work_pool_name=self.pool,
             work_queue_names=list(self.queues) or None,
-            scheduled_before=now("UTC"),
+            scheduled_before=datetime.now(UTC),
         )
         runs = [entry.flow_run for entry in responses]
         for run in runs:
@@ -132,7 +131,7 @@ class RunQueue:
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
                 tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{name}"]),
-                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),  # pyright: ignore[reportArgumentType]  annotated as a pendulum type
+                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),  # pyright: ignore[reportArgumentType]  annotated as a pendulum type
             ),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self.pool])),
             work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=chunk)),

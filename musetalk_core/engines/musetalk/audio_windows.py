@@ -1,4 +1,9 @@
-"""Audio tokens of output frames: windows of Whisper encoder states with sinusoidal positional encoding."""
+"""
+Audio tokens of output frames: windows of Whisper encoder states with sinusoidal positional encoding.
+
+`window_rows` computes which encoder rows belong to a frame, `upstream_rows` as the original does, and
+`gather_tokens` cuts the tokens from the encoder states.
+"""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -14,6 +19,9 @@ from musetalk_core.types import SPEECH_RATE_HZ, Float, Ints
 ZERO_ROW: Final = -1
 """Row number of a row of zeros."""
 MAX_PADDING_STEPS: Final = 10
+STATES_PER_ROW: Final = 5
+STATE_WIDTH: Final = 384
+_MAX_WAVELENGTH: Final = 10_000.0
 
 
 def window_width(left: int = 2, right: int = 2) -> int:
@@ -119,11 +127,6 @@ def _upstream_padding(row_count: int, fps: int, left: int, right: int) -> tuple[
     return min(unit * left, row_count), min(unit * 3 * right, row_count)
 
 
-STATES_PER_ROW: Final = 5
-STATE_WIDTH: Final = 384
-_MAX_WAVELENGTH: Final = 10_000.0
-
-
 class StateRows(Protocol):
     """Encoder states, (L, 5, 384) float: an array or a reader that loads slices from a file."""
 
@@ -138,7 +141,7 @@ def gather_tokens(states: StateRows, rows: Ints, with_positions: bool = True) ->
 
     Args:
         states:         (L, 5, 384); one slice is read, from the first needed row to the last.
-        rows:           (B, W) int64 row numbers, see `audio_windows`; -1 is a row of zeros.
+        rows:           (B, W) int64 row numbers, see `window_rows`; -1 is a row of zeros.
         with_positions: add `positional_encoding`, as the UNet requires.
 
     Returns:

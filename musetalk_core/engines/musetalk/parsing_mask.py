@@ -60,7 +60,8 @@ class MaskStyle:
             )
         if not all(0 <= width <= _MAX_CHEEK_WIDTH_PX for width in (self.left_cheek, self.right_cheek)):
             raise InputError(
-                f"cheek widths must be in 0..{_MAX_CHEEK_WIDTH_PX}, not {self.left_cheek} and {self.right_cheek}"
+                f"cheek widths must be in 0..{_MAX_CHEEK_WIDTH_PX},"
+                f" not {self.left_cheek} and {self.right_cheek}"
             )
         if not 0 <= self.blur_share <= 1:
             raise InputError(f"the mask's blur share must be in 0..1, not {self.blur_share}")
@@ -113,7 +114,8 @@ def class_mask(classes: Mask, style: MaskStyle, window: Box = _WHOLE_MAP) -> Mas
     """
     if classes.shape != (CLASS_MAP_SIZE_PX, CLASS_MAP_SIZE_PX) or classes.dtype != np.uint8:
         raise InputError(
-            f"a class map must be ({CLASS_MAP_SIZE_PX}, {CLASS_MAP_SIZE_PX}) uint8, not {classes.shape} {classes.dtype}"
+            f"a class map must be ({CLASS_MAP_SIZE_PX}, {CLASS_MAP_SIZE_PX}) uint8,"
+            f" not {classes.shape} {classes.dtype}"
         )
     if style.mode == "jaw":
         return _jaw_mask(classes, style, window)

@@ -78,7 +78,7 @@ class Mouth:
     Attributes:
         pose:           of the face in the crop.
         edges:          inner lip edges.
-        control_points: (108, 2) float32, laid out as in module `control_points`.
+        control_points: (108, 2) float32, laid out as in module `numeric`.
         nose:           (2,) float32, the nose base.
         seam:           (11, 2) float32, where the lips meet when they close.
         smile:          height of the corners above the middle; negative where an open mouth arches the lip.

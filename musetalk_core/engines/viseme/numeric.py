@@ -1,4 +1,8 @@
-"""Layout of the warp's control points in one array; both fields share one equation system."""
+"""
+Numeric basics of the mouth warp: smoothstep, reusable buffers and the layout of the control points.
+
+All control points are in one array; the fields above and below the lip line share one equation system.
+"""
 
 import threading
 from math import prod

@@ -84,8 +84,8 @@ def _check_free_space(target: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if needed_bytes + _RESERVED_BYTES > free:
         raise DiskFull(
-            f"Reading this video backwards needs about {needed_bytes / 1e9:.1f} GB of scratch space, but only "
-            f"{free / 1e9:.1f} GB are free; free some space or send a video with more key frames.",
+            f"Reading this video backwards needs about {needed_bytes / 1e9:.1f} GB of scratch space, but only"
+            f" {free / 1e9:.1f} GB are free; free some space or send a video with more key frames.",
             needed=needed_bytes,
             free=free,
         )

@@ -34,7 +34,10 @@ Clear speech reaches 0.8.
 _MAX_PROCESSES: Final = 4
 """Each process loads the language model, 150 MB."""
 _SOURCE_ROOT: Final = Path(__file__).resolve().parents[3]
-_WORKER_CODE: Final = "import sys; sys.path.insert(0, sys.argv[1]); from musetalk_core.speech.alignment.parallel_recognition import worker_main; worker_main()"
+_WORKER_CODE: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    " from musetalk_core.speech.alignment.parallel_recognition import worker_main; worker_main()"
+)
 
 SampleRange = tuple[int, int]
 """First sample and last sample + 1 of a segment."""

@@ -17,7 +17,7 @@ from tasks.storage import s3_clients, s3_store
 
 def forget_everything() -> None:
     """Drop what the process remembers of earlier settings; clients are kept by their settings."""
-    for remembered in (get_settings, s3_store._opened_store, artefacts._opened):
+    for remembered in (get_settings, s3_store._open_store, artefacts._open_cache):
         remembered.cache_clear()
 
 

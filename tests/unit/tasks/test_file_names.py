@@ -7,12 +7,12 @@ from email.message import Message
 import pytest
 
 from tasks.file_names import (
-    checked_name,
     content_disposition,
     fit_name,
     output_name,
     plain_name,
     safe_stem,
+    validate_name,
     with_suffix,
 )
 
@@ -109,12 +109,12 @@ def test_different_inputs_have_different_names():
 )
 def test_an_unsafe_given_name_is_refused_with_its_reason(given, why):
     with pytest.raises(ValueError, match=why):
-        checked_name(given)
+        validate_name(given)
 
 
 @pytest.mark.parametrize("given", ["a", "take 1 (final)", "a..b", FAMILY, PERSIAN, "é" * 127, 'x"<>|:*?'])
 def test_other_given_names_are_kept(given):
-    assert checked_name(given) == given
+    assert validate_name(given) == given
 
 
 CLUSTERS = ["e\u0301\u0323", FAMILY, "🇩🇪", "👍🏽", "ক্ষ", "각", "\u1100\u1161\u11a8", "ﬀ", "a"]

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tasks import refs
-from tasks.refs import Artefact, MediaUri, SourceFile, job_file, job_uri
+from tasks.refs import Artefact, MediaUri, SourceFile, job_file_name, job_uri
 
 URI = TypeAdapter(MediaUri)
 JOB = "0b2c8f2e-8f0a-4a53-9d0b-2f6f3f1b7a55"
@@ -72,7 +72,7 @@ def test_any_file_of_a_job_can_be_named(name):
     uri = URI.validate_python(job_uri(JOB, name))
 
     assert uri.isascii()
-    assert job_file(uri.removeprefix("job://")) == unicodedata.normalize("NFC", name)
+    assert job_file_name(uri.removeprefix("job://")) == unicodedata.normalize("NFC", name)
 
 
 def test_a_plain_path_is_told_from_a_bad_reference():

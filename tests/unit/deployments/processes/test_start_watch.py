@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deployments.processes.launch import with_start_log
-from deployments.processes.start_watch import StartWatch, Work, work_of
+from deployments.processes.start_watch import ResourceUse, StartMonitor, process_tree_use
 from tasks.settings import StartSettings
 
 BURNS = "while True: pass"
@@ -36,12 +36,12 @@ def process():
 
 
 def watched(pid, seconds, stall_s=1.5, limit_s=60.0):
-    watch = StartWatch(StartSettings(stall_s=stall_s, limit_s=limit_s))
+    watch = StartMonitor(StartSettings(stall_s=stall_s, limit_s=limit_s))
     until = time.monotonic() + seconds
-    while time.monotonic() < until and not watch.failure():
+    while time.monotonic() < until and not watch.failure_reason():
         watch.update([pid])
         time.sleep(0.1)
-    return watch.failure()
+    return watch.failure_reason()
 
 
 @pytest.mark.parametrize("code", [BURNS, READS])
@@ -64,22 +64,22 @@ def test_the_work_of_descendants_counts(process):
     burns = "import time\nwhile time.process_time() < 2: pass"
     pid = process(f"import os\nif not os.fork():\n    exec({burns!r})\n    os._exit(0)\nos.wait()\n{SLEEPS}")
     until = time.monotonic() + 60
-    while work_of(pid).cpu_s < 1.5:
+    while process_tree_use(pid).cpu_s < 1.5:
         assert time.monotonic() < until
         time.sleep(0.1)
 
 
 def test_a_sign_of_the_callers_counts(process):
     pid = process(SLEEPS)
-    watch = StartWatch(StartSettings(stall_s=1.0))
+    watch = StartMonitor(StartSettings(stall_s=1.0))
     for number in range(20):
         watch.update([pid], number)
         time.sleep(0.1)
-    assert watch.failure() is None
+    assert watch.failure_reason() is None
 
 
 def test_a_process_that_is_gone_has_done_nothing():
-    assert work_of(2**22 + 1) == Work()
+    assert process_tree_use(2**22 + 1) == ResourceUse()
 
 
 def test_the_log_of_a_start_begins_before_the_imports(tmp_path):

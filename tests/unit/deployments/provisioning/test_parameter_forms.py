@@ -4,9 +4,9 @@ import pytest
 from prefect.utilities.schema_tools.validation import validate
 
 from deployments.provisioning.apply import parameters_schema
-from deployments.provisioning.parameter_forms import as_form
+from deployments.provisioning.parameter_forms import ui_form
 from flows.registry import FLOWS, JOB_TYPES
-from flows.schemas.control import USUAL
+from flows.schemas.control import DEFAULT_CONTROL
 from flows.schemas.video import LipSyncJob
 
 LEAST = {
@@ -29,7 +29,7 @@ LEAST = {
 
 
 def form(name):
-    return as_form(parameters_schema(FLOWS[name].job, FLOWS[name].default))
+    return ui_form(parameters_schema(FLOWS[name].job, FLOWS[name].default))
 
 
 def places(fields):
@@ -56,7 +56,7 @@ def test_what_matters_comes_before_groups_and_large_groups_last():
 
 def test_examples_are_said_and_the_model_is_left_alone():
     before = parameters_schema(LipSyncJob)
-    video = as_form(before)["definitions"]["LipSyncJob"]["properties"]["video"]
+    video = ui_form(before)["definitions"]["LipSyncJob"]["properties"]["video"]
     assert video["description"].endswith("Example: `s3://media/avatars/anna.mp4`")
     assert before == parameters_schema(LipSyncJob)
     features = form("analyze")["definitions"]["AnalyzeJob"]["properties"]["features"]
@@ -67,7 +67,7 @@ def test_examples_are_said_and_the_model_is_left_alone():
 def test_what_is_valid_stays_the_same(name):
     made, plain = form(name), parameters_schema(JOB_TYPES[name].job)
     whole = JOB_TYPES[name].job.model_validate(LEAST[name]).model_dump(mode="json")
-    control = USUAL.model_dump(mode="json")
+    control = DEFAULT_CONTROL.model_dump(mode="json")
     for parameters in ({"job": LEAST[name]}, {"job": whole, "control": control}):
         assert validate(parameters, made) == validate(parameters, plain) == []
     for bad in (

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from deployments.stack.environment import own_pages, server_environment, worker_environment
+from deployments.stack.environment import server_environment, ui_cors_environment, worker_environment
 from tasks.settings import Settings
 
 CROSS_ORIGIN = """
@@ -38,7 +38,7 @@ def test_no_page_of_another_origin_uses_prefect(tmp_path):
 
 
 def test_its_own_pages_do_by_either_name_of_this_computer(tmp_path):
-    environment = server_environment(Settings(home=tmp_path)) | own_pages(4200)
+    environment = server_environment(Settings(home=tmp_path)) | ui_cors_environment(4200)
     told = said(CROSS_ORIGIN.replace("https://evil.example", "http://localhost:4200"), environment, tmp_path)
 
     assert told == "200 ['http://localhost:4200', 'http://localhost:4200']"

@@ -49,4 +49,4 @@ def test_who_is_unwell_or_not_there_is_unhealthy(service):
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("127.0.0.1", "http://127.0.0.1:1")],
 )
 def test_an_api_for_everybody_is_asked_at_this_computer(host, address):
-    assert healthcheck.own_address(ApiSettings(host=host, port=1)) == address
+    assert healthcheck.local_api_url(ApiSettings(host=host, port=1)) == address

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from deployments.stack.prefect_server import begin_immediately, slow_service_polling
+from deployments.stack.prefect_server import slow_service_polling, use_immediate_transactions
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ async def read_then_write(sqlite, count):
 
 
 def test_of_two_that_read_and_then_write_none_is_refused(sqlite):
-    begin_immediately()
-    begin_immediately()  # again does no harm
+    use_immediate_transactions()
+    use_immediate_transactions()  # again does no harm
 
     errors, last = asyncio.run(read_then_write(sqlite, 4))
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from deployments.processes.process import Child
+from deployments.processes.process import ManagedProcess
 from deployments.stack import supervisor as up
-from deployments.stack.programs import Plan
+from deployments.stack.programs import StackPlan
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import Settings
 
@@ -26,8 +26,8 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def supervisor(tmp_path):
-    made = Supervisor(Plan(Settings(home=tmp_path)), said.append)
-    made.plan.work.mkdir(parents=True)
+    made = Supervisor(StackPlan(Settings(home=tmp_path)), said.append)
+    made.plan.working_directory.mkdir(parents=True)
     said.clear()
     yield made
     made.stop()
@@ -38,7 +38,7 @@ said: list[str] = []
 
 def worker(supervisor, clock, tmp_path):
     """A worker whose process ends at once; the clock says how long it lived."""
-    child = Child("worker-gpu", [sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path)
+    child = ManagedProcess("worker-gpu", [sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path)
     supervisor._workers.append(child)
     supervisor._children.append(child)
     return child

@@ -14,11 +14,11 @@ PACKAGE = Path(deployments.warm_worker.__file__).parent
 def test_an_intent_can_be_set_read_and_cleared():
     from prefect._internal import control_listener
 
-    from deployments.warm_worker.prefect_internals import set_intent
+    from deployments.warm_worker.prefect_internals import set_sigterm_intent
 
-    set_intent("reschedule")
+    set_sigterm_intent("reschedule")
     assert control_listener.get_intent() == "reschedule"
-    set_intent(None)
+    set_sigterm_intent(None)
     assert control_listener.get_intent() is None
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flows.batches.manifest import LONGEST_LINE, read_rows
+from flows.batches.manifest import MAX_LINE_CHARS, read_rows
 from flows.schemas.analyze import AnalyzeJob
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob
@@ -113,7 +113,7 @@ def test_the_same_work_has_the_same_key_wherever_it_stands():
 def test_a_line_without_end_is_refused_and_the_next_one_read(form):
     head = ["video,audio\n"] if form == "csv" else []
     good = "s3://media/a.mp4,s3://media/1.wav\n" if form == "csv" else json.dumps(GOOD)
-    rows = read([*head, "x" * (LONGEST_LINE + 1), good], form)
+    rows = read([*head, "x" * (MAX_LINE_CHARS + 1), good], form)
     assert "at most" in faults(rows[0])["#"] and rows[1].job is not None
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from flows.batches.planner import MOST, between, due
+from flows.batches.planner import MAX_DUE_TIMES, due_times, times_between
 from flows.schemas.schedule import Schedule
 
 BERLIN = Schedule(cron="30 2 * * *", timezone="Europe/Berlin")
@@ -19,29 +19,29 @@ def at(text):
 def test_the_three_policies_after_three_missed_hours():
     now, last = at("2026-11-27T12:30"), at("2026-11-27T09:00")
     missed = [at(f"2026-11-27T{hour}:00") for hour in (10, 11, 12)]
-    assert due(now, last, HOURLY, "all") == missed
-    assert due(now, last, HOURLY, "latest") == missed[-1:]
-    assert due(now, last, HOURLY, "skip") == []
+    assert due_times(now, last, HOURLY, "all") == missed
+    assert due_times(now, last, HOURLY, "latest") == missed[-1:]
+    assert due_times(now, last, HOURLY, "skip") == []
 
 
 @pytest.mark.parametrize("policy", ["skip", "latest", "all"])
 def test_a_time_that_has_just_come_is_due_whatever_the_policy(policy):
     now = at("2026-11-27T12:00:40")
-    assert due(now, at("2026-11-27T11:00"), HOURLY, policy) == [at("2026-11-27T12:00")]
-    assert due(now, at("2026-11-27T12:00"), HOURLY, policy) == [], "it was dealt with"
-    assert due(now, None, HOURLY, policy) == [at("2026-11-27T12:00")], "the first time ever"
-    assert due(now + timedelta(hours=0.5), None, HOURLY, policy) == [], (
+    assert due_times(now, at("2026-11-27T11:00"), HOURLY, policy) == [at("2026-11-27T12:00")]
+    assert due_times(now, at("2026-11-27T12:00"), HOURLY, policy) == [], "it was dealt with"
+    assert due_times(now, None, HOURLY, policy) == [at("2026-11-27T12:00")], "the first time ever"
+    assert due_times(now + timedelta(hours=0.5), None, HOURLY, policy) == [], (
         "nothing was missed before it was set up"
     )
 
 
 def test_the_hour_that_is_left_out_comes_after_the_gap_and_the_double_one_counts_once():
-    spring = between(at("2026-03-28T00:00"), at("2026-03-31T00:00"), BERLIN)
+    spring = times_between(at("2026-03-28T00:00"), at("2026-03-31T00:00"), BERLIN)
     assert spring == [at("2026-03-28T01:30"), at("2026-03-29T01:00"), at("2026-03-30T00:30")]
-    autumn = between(at("2026-10-24T00:00"), at("2026-10-27T00:00"), BERLIN)
+    autumn = times_between(at("2026-10-24T00:00"), at("2026-10-27T00:00"), BERLIN)
     assert autumn == [at("2026-10-24T00:30"), at("2026-10-25T00:30"), at("2026-10-26T01:30")]
-    assert due(at("2026-03-29T12:00"), at("2026-03-28T01:30"), BERLIN, "all") == spring[1:2]
-    assert due(at("2026-10-25T12:00"), at("2026-10-25T00:30"), BERLIN, "all") == []
+    assert due_times(at("2026-03-29T12:00"), at("2026-03-28T01:30"), BERLIN, "all") == spring[1:2]
+    assert due_times(at("2026-10-25T12:00"), at("2026-10-25T00:30"), BERLIN, "all") == []
 
 
 def test_every_half_hour_goes_by_the_hours_that_pass():
@@ -50,33 +50,35 @@ def test_every_half_hour_goes_by_the_hours_that_pass():
     for day, times in days.items():
         start = Schedule(cron="0 0 * * *", timezone="Europe/Berlin")
         noon = at(f"{day}T10:00")
-        (begin,) = between(noon - timedelta(hours=20), noon, start)
-        (end,) = between(noon, noon + timedelta(hours=20), start)
-        assert len(between(begin, end, often)) == times, day
+        (begin,) = times_between(noon - timedelta(hours=20), noon, start)
+        (end,) = times_between(noon, noon + timedelta(hours=20), start)
+        assert len(times_between(begin, end, often)) == times, day
 
 
 def test_planning_in_steps_plans_the_same_as_at_once():
     steps, last, now = [], at("2026-10-24T20:00"), at("2026-10-24T20:00")
     while now < at("2026-10-26T20:00"):
         now += timedelta(minutes=7)
-        found = due(now, last, BERLIN, "all") + due(now, last, HOURLY, "all")
+        found = due_times(now, last, BERLIN, "all") + due_times(now, last, HOURLY, "all")
         steps += sorted(found)
         last = max(found, default=last)
-    whole = due(now, at("2026-10-24T20:00"), BERLIN, "all") + due(now, at("2026-10-24T20:00"), HOURLY, "all")
+    whole = due_times(now, at("2026-10-24T20:00"), BERLIN, "all") + due_times(
+        now, at("2026-10-24T20:00"), HOURLY, "all"
+    )
     assert steps == sorted(whole)
 
 
 def test_a_plan_is_bounded_and_a_backfill_says_so():
     minutely = Schedule(cron="* * * * *")
     now = at("2026-11-27T12:00")
-    plan = due(now, now - timedelta(days=365), minutely, "all")
-    assert len(plan) == MOST and plan[-1] == now
+    plan = due_times(now, now - timedelta(days=365), minutely, "all")
+    assert len(plan) == MAX_DUE_TIMES and plan[-1] == now
     with pytest.raises(ValueError, match="shorter"):
-        between(now - timedelta(days=1), now, minutely)
+        times_between(now - timedelta(days=1), now, minutely)
 
 
 def test_a_span_holds_its_start_and_not_its_end():
-    assert between(at("2026-11-27T10:00"), at("2026-11-27T12:00"), HOURLY) == [
+    assert times_between(at("2026-11-27T10:00"), at("2026-11-27T12:00"), HOURLY) == [
         at("2026-11-27T10:00"),
         at("2026-11-27T11:00"),
     ]
@@ -84,9 +86,9 @@ def test_a_span_holds_its_start_and_not_its_end():
 
 def test_times_need_a_zone():
     with pytest.raises(ValueError, match="zone"):
-        due(datetime(2026, 11, 27), None, HOURLY)
+        due_times(datetime(2026, 11, 27), None, HOURLY)
     with pytest.raises(ValueError, match="zone"):
-        between(at("2026-11-27T10:00"), datetime(2026, 11, 28), HOURLY)
+        times_between(at("2026-11-27T10:00"), datetime(2026, 11, 28), HOURLY)
 
 
 @pytest.mark.parametrize(

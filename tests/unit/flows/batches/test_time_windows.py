@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from flows.batches.planner import LOOK_BACK, looked_until, spans
+from flows.batches.planner import WINDOW_OVERLAP, watermark_after, windows_to_process
 from flows.schemas.batch import BatchJob, RenderNewJob
 
 DAILY = {"cron": "30 2 * * *", "timezone": "Europe/Berlin"}
@@ -25,35 +25,40 @@ def ends(found):
 
 def test_without_times_all_since_the_last_look_and_a_day_more():
     now = at(20, 12)
-    assert ends(spans(task(), now, None)) == [(None, now)]
-    assert ends(spans(task(), now, at(19, 12))) == [(at(18, 12), now)]
-    assert looked_until(task(), spans(task(), now, None)) == now
+    assert ends(windows_to_process(task(), now, None)) == [(None, now)]
+    assert ends(windows_to_process(task(), now, at(19, 12))) == [(at(18, 12), now)]
+    assert watermark_after(task(), windows_to_process(task(), now, None)) == now
 
 
 def test_missed_times_are_caught_up_with_left_out_or_only_the_newest_is_taken():
     now, last = at(20, 1, 31), at(17, 1, 30)  # 2:31 in Berlin; three days were missed
     everything, newest, none = (
-        spans(task(schedule=DAILY, catch_up=policy), now, last) for policy in ("all", "latest", "skip")
+        windows_to_process(task(schedule=DAILY, catch_up=policy), now, last)
+        for policy in ("all", "latest", "skip")
     )
-    assert ends(everything) == [(last - LOOK_BACK, at(20, 1, 30))]
+    assert ends(everything) == [(last - WINDOW_OVERLAP, at(20, 1, 30))]
     assert ends(newest) == [(at(19, 1, 30), at(20, 1, 30))]
     assert ends(none) == [(at(19, 1, 30), at(20, 1, 30))]
     late = at(20, 9)
-    assert spans(task(schedule=DAILY, catch_up="skip"), late, last) == []
-    assert spans(task(schedule=DAILY), late, at(20, 1, 30)) == []
+    assert windows_to_process(task(schedule=DAILY, catch_up="skip"), late, last) == []
+    assert windows_to_process(task(schedule=DAILY), late, at(20, 1, 30)) == []
 
 
 def test_the_first_look_by_a_schedule_goes_back_to_the_time_before():
-    (span,) = spans(task(schedule=DAILY), at(20, 1, 30), None)
-    assert span.end == at(20, 1, 30) and span.start == at(19, 1, 30) - LOOK_BACK
+    (span,) = windows_to_process(task(schedule=DAILY), at(20, 1, 30), None)
+    assert span.end == at(20, 1, 30) and span.start == at(19, 1, 30) - WINDOW_OVERLAP
 
 
 def test_a_backfill_has_its_own_span_and_says_nothing_of_the_present():
     job = task(since=at(1, 0), until=at(2, 0), schedule=DAILY)
-    found = spans(job, at(20, 0), at(19, 0))
+    found = windows_to_process(job, at(20, 0), at(19, 0))
     (span,) = found
-    assert span.holds(at(1, 0)) and not span.holds(at(2, 0)) and span.holds(at(2, 0) - timedelta(seconds=1))
-    assert looked_until(job, found) is None
+    assert (
+        span.contains(at(1, 0))
+        and not span.contains(at(2, 0))
+        and span.contains(at(2, 0) - timedelta(seconds=1))
+    )
+    assert watermark_after(job, found) is None
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,18 @@ from prefect.states import (
 )
 
 from flows.prefect_state.attempts import (
-    RESCHEDULED,
+    RESCHEDULED_STATE,
     backoff_s,
     count_attempts,
     state_after_loss,
     state_after_return,
 )
-from flows.prefect_state.labels import WAITING
+from flows.prefect_state.labels import WAITING_STATE
 
 MADE, CLAIM = [Scheduled()], [Pending(), Submitting()]
 NEVER_REACHED = [*CLAIM, AwaitingRetry()]
 LOST = [*CLAIM, Running(), AwaitingRetry()]
-YIELDED = [*CLAIM, Running(), Scheduled(name=WAITING)]
+YIELDED = [*CLAIM, Running(), Scheduled(name=WAITING_STATE)]
 HANDED_BACK = [*CLAIM, Running(), state_after_return("Its worker was shut down.")]
 PAUSED = [*CLAIM, Running(), Suspended(), Scheduled(name="Resuming")]
 OWN_RETRY = [AwaitingRetry(), Running(name="Retrying")]
@@ -85,5 +85,5 @@ def test_the_last_attempt_is_followed_by_none():
 
 def test_what_is_given_back_is_due_at_once_and_says_why():
     state = state_after_return("Its worker was shut down.")
-    assert state.is_scheduled() and state.name == RESCHEDULED != "AwaitingRetry"
+    assert state.is_scheduled() and state.name == RESCHEDULED_STATE != "AwaitingRetry"
     assert state.state_details.scheduled_time <= datetime.now(UTC)

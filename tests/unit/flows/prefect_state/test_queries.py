@@ -6,7 +6,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from flows.prefect_state.queries import MOST_VALUES, PAGE, chunks_of, read_any_of, read_any_of_async
+from flows.prefect_state.queries import (
+    MAX_FILTER_VALUES,
+    PAGE_SIZE,
+    chunks_of,
+    read_any_of,
+    read_any_of_async,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Server:
         self.runs, self.asked = sorted(runs, key=lambda run: -run.time), []
 
     def read(self, chunk, limit, offset):
-        assert 0 < len(chunk) <= MOST_VALUES and 0 < limit <= PAGE
+        assert 0 < len(chunk) <= MAX_FILTER_VALUES and 0 < limit <= PAGE_SIZE
         self.asked.append((len(chunk), limit, offset))
         return [run for run in self.runs if set(run.tags) & set(chunk)][offset : offset + limit]
 
@@ -74,10 +80,10 @@ def test_a_row_that_matches_values_of_several_chunks_is_read_once(read):
 
 
 def test_more_rows_than_an_answer_holds_are_read_page_by_page(read):
-    runs = [Run(uuid4(), ("tag-0", "tag-120"), number) for number in range(2 * PAGE + 1)]
+    runs = [Run(uuid4(), ("tag-0", "tag-120"), number) for number in range(2 * PAGE_SIZE + 1)]
     server = Server(runs)
     assert len(read(server, tags(128))) == len(runs)
-    assert [offset for _, _, offset in server.asked] == [0, PAGE, 2 * PAGE] * 2
+    assert [offset for _, _, offset in server.asked] == [0, PAGE_SIZE, 2 * PAGE_SIZE] * 2
 
 
 def test_the_order_holds_over_all_chunks(read):

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from flows.orchestration.dag import Graph
-from flows.persona_sync import steps_of
+from flows.orchestration.dag import StepGraph
+from flows.persona_sync import pipeline_steps
 from flows.schemas.pipeline import PersonaSyncJob, PipelineJob
 
 SPEAK = {"name": "speak", "type": "speech", "job": {"text": "Hello."}}
@@ -56,12 +56,12 @@ def test_what_is_no_graph_is_refused(steps, said):
 def test_a_step_behind_a_failed_one_is_never_begun_and_others_are():
     late = {"name": "late", "type": "transcribe", "job": {"audio": "job://talk"}}
     other = {"name": "other", "type": "speech", "job": {"text": "Beside."}}
-    graph = Graph(PipelineJob.model_validate({"steps": [late, TALK, SPEAK, other]}).steps)
-    assert [work.name for work in graph.ready()] == ["speak", "other"]
+    graph = StepGraph(PipelineJob.model_validate({"steps": [late, TALK, SPEAK, other]}).steps)
+    assert [work.name for work in graph.ready_jobs()] == ["speak", "other"]
     graph.failed.add("speak")
-    assert [work.name for work in graph.ready()] == ["other"] and not graph.is_over
-    graph.done["other"] = "any"
-    assert graph.is_over and graph.ended == 2
+    assert [work.name for work in graph.ready_jobs()] == ["other"] and not graph.is_finished
+    graph.succeeded_jobs["other"] = "any"
+    assert graph.is_finished and graph.ended_count == 2
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_step_behind_a_failed_one_is_never_begun_and_others_are():
 def test_a_persona_is_a_pipeline_whose_last_step_is_the_finished_video(captions, names, last):
     place = {"bucket": "renders", "prefix": "p", "name": "anna"}
     job = PersonaSyncJob(video="s3://media/a.mp4", audio="s3://media/b.wav", captions=captions, output=place)
-    steps = list(steps_of(job))
+    steps = list(pipeline_steps(job))
     PipelineJob(steps=tuple(steps))
     assert [step.name for step in steps] == names
     assert steps[-1].name == last and steps[-1].job["output"] == place

@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from flows.prefect_state.status import JobError
-from flows.schemas.control import AT_THE_END, Control, Notify, read_control, tags
+from flows.schemas.control import END_EVENTS, Control, Notify, read_control, tags_for
 from flows.schemas.webhook import NotifyJob, webhook_id
-from flows.webhooks.payload import MOST_BYTES, Told, body_of
+from flows.webhooks.payload import MAX_BODY_BYTES, JobSnapshot, build_payload
 from tasks.settings import get_settings
 
 JOB = UUID("6f1c2f9e-3f0e-4c07-8a6f-4a4c5f3f8f55")
@@ -21,7 +21,7 @@ VIDEO = {"video": {"uri": "s3://secret-bucket/x.mp4", "version": "v", "size": 3}
 
 def told(event="completed", base=None, **fields):
     usual = {"id": JOB, "type": "lip_sync", "status": "succeeded", "created": AT, "started": AT, "ended": AT}
-    return json.loads(body_of(event, Told(**usual | fields), base))
+    return json.loads(build_payload(event, JobSnapshot(**usual | fields), base))
 
 
 def legacy(body):
@@ -109,8 +109,8 @@ def test_a_start_says_nothing_of_what_came_after():
 
 def test_nothing_leaks():
     error = JobError("input_unreachable", "https://host/a.mp4?token=x could not be fetched.", retryable=False)
-    body = body_of("failed", Told(JOB, "lip_sync", "failed", error=error), None)
-    done = body_of("completed", Told(JOB, "lip_sync", "succeeded", result=VIDEO), None)
+    body = build_payload("failed", JobSnapshot(JOB, "lip_sync", "failed", error=error), None)
+    done = build_payload("completed", JobSnapshot(JOB, "lip_sync", "succeeded", result=VIDEO), None)
 
     assert b"host" not in body and b"token" not in body and b"could not be fetched" in body
     assert b"s3://" not in done and b"secret-bucket" not in done
@@ -118,10 +118,12 @@ def test_nothing_leaks():
 
 @pytest.mark.parametrize("letter", ["a", "ä", "\n", '"', "\U0001f600", "\ud800"])
 def test_a_long_text_is_cut_and_says_so(letter):
-    body = body_of("completed", Told(JOB, "transcribe", "succeeded", result={"text": letter * 50_000}), None)
+    body = build_payload(
+        "completed", JobSnapshot(JOB, "transcribe", "succeeded", result={"text": letter * 50_000}), None
+    )
     read = json.loads(body)
 
-    assert MOST_BYTES - 20 < len(body) < MOST_BYTES
+    assert MAX_BODY_BYTES - 20 < len(body) < MAX_BODY_BYTES
     assert read["text_cut"] is True and len(read["text"]) > 2000
 
 
@@ -137,18 +139,22 @@ def test_an_id_is_of_the_job_and_the_event_alone():
     assert one.webhook_id == webhook_id(JOB, "completed") == one.model_copy(update={"attempt": 4}).webhook_id
     assert one.webhook_id != webhook_id(JOB, "failed")
     assert "." not in one.webhook_id
-    keys = {one.key, one.model_copy(update={"attempt": 2}).key, one.model_copy(update={"replay": True}).key}
+    keys = {
+        one.idempotency_key,
+        one.model_copy(update={"attempt": 2}).idempotency_key,
+        one.model_copy(update={"replay": True}).idempotency_key,
+    }
     assert len(keys) == 3
 
 
 def test_who_is_told_is_part_of_the_control():
     control = read_control({"control": {"tenant": "acme", "notify": {"url": "http://hooks.example/a?b=c"}}})
 
-    assert control.notify == Notify(url="http://hooks.example/a?b=c", events=AT_THE_END)
-    assert tags(control) == ["tenant:acme", "notify"]
-    assert tags(Control()) == []
+    assert control.notify == Notify(url="http://hooks.example/a?b=c", events=END_EVENTS)
+    assert tags_for(control) == ["tenant:acme", "notify"]
+    assert tags_for(Control()) == []
     started = Control(notify=Notify(url="https://hooks.example/", events=("started", "failed")))
-    assert tags(started) == ["notify", "notify-start"]
+    assert tags_for(started) == ["notify", "notify-start"]
 
 
 @pytest.mark.parametrize(

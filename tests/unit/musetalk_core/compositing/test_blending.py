@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from golden_data import golden_cases, golden_frame, load
 
-from musetalk_core.compositing.blending import composite, paste_square, softened, visible_part
+from musetalk_core.compositing.blending import blend_square, composite, feather, lower_half
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box
 
@@ -83,16 +83,16 @@ def whole(mask, area, square):
 
 def test_only_the_lower_half_of_the_square_is_visible():
     box = Box(10, 20, 50, 80)
-    square = paste_square(box)
+    square = blend_square(box)
 
     assert square == Box(-15, 5, 75, 95)
-    assert visible_part(box, square) == Box(10, 50, 50, 80)
+    assert lower_half(box, square) == Box(10, 50, 50, 80)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (1, 1), (0, 9), (3, 3)])
 def test_a_tiny_box_has_a_square_and_a_part_that_fit(size):
     box = Box(5, 5, 5 + size[0], 5 + size[1])
-    part = visible_part(box, paste_square(box))
+    part = lower_half(box, blend_square(box))
 
     assert part.x1 <= part.x2
     assert part.y1 <= part.y2
@@ -108,7 +108,7 @@ def test_softening_a_part_is_softening_the_square(share, area):
     hard = 255 * np.random.default_rng(0).integers(0, 2, area.size[::-1], dtype=np.uint8)
     hard[0, 0] = 255
 
-    soft, place = softened(hard, area, square, share)
+    soft, place = feather(hard, area, square, share)
 
     size = int(share * 60 // 2 * 2) + 1
     expected = cv2.GaussianBlur(whole(hard, area, square), (size, size), 0)
@@ -119,7 +119,7 @@ def test_softening_a_part_is_softening_the_square(share, area):
 def test_a_mask_that_shows_nothing_is_empty_and_changes_nothing():
     frame, mask = picture(20, 16), np.zeros((4, 8), np.uint8)
 
-    soft, place = softened(mask, Box(6, 8, 14, 12), SQUARE)
+    soft, place = feather(mask, Box(6, 8, 14, 12), SQUARE)
 
     assert place.is_empty
     np.testing.assert_array_equal(composite(frame, WHOLE, picture(8, 8, 1), FACE, soft, place), frame)
@@ -130,14 +130,14 @@ def test_square_visible_part_and_blur_are_those_of_the_original(folder, name):
     case = load(folder, "blend")
     box, square = Box(*map(int, case[f"{name}/box"])), Box(*map(int, case[f"{name}/crop_box"]))
     raw = case[f"{name}/mask_before_blur"]
-    part = visible_part(box, square)
+    part = lower_half(box, square)
     inside = np.ascontiguousarray(
         raw[part.y1 - square.y1 : part.y2 - square.y1, part.x1 - square.x1 : part.x2 - square.x1]
     )
 
-    soft = softened(inside, part, square, 0.1 if case[f"{name}/params"][5] else 0.05)
+    soft = feather(inside, part, square, 0.1 if case[f"{name}/params"][5] else 0.05)
 
-    assert paste_square(box) == square
+    assert blend_square(box) == square
     np.testing.assert_array_equal(whole(inside, part, square), raw)
     np.testing.assert_array_equal(whole(*soft, square), case[f"{name}/mask"])
 

@@ -19,7 +19,7 @@ def test_a_mask_is_made_once():
 
     again, same_place = cache.get(3, lambda: pytest.fail("it is there"))
     assert (again == first).all() and again.shape == first.shape and same_place == place
-    assert cache.made == 1
+    assert cache.computed_count == 1
 
 
 def test_no_mask_is_remembered_too():
@@ -37,7 +37,7 @@ def test_the_oldest_goes_when_there_is_no_room():
     cache.get(2, lambda: pytest.fail("it is there"))
     cache.get(1, lambda: pytest.fail("it is there"))
     cache.get(0, placed)
-    assert cache.made == 4
+    assert cache.computed_count == 4
 
 
 def test_what_the_caller_does_to_a_mask_stays_with_the_caller():
@@ -54,7 +54,7 @@ def test_a_mask_larger_than_all_the_room_is_not_kept():
     cache.get(0, placed)
     cache.get(0, placed)
 
-    assert cache.made == 2
+    assert cache.computed_count == 2
 
 
 def test_every_mask_comes_back_as_it_was_however_the_room_is_used():
@@ -77,6 +77,6 @@ def test_every_mask_comes_back_as_it_was_however_the_room_is_used():
             continue
         assert found[0].shape == expected[0].shape and (found[0] == expected[0]).all()
         assert found[1] == expected[1]
-        held = [kept for kept in cache._kept.values() if kept.box]
+        held = [kept for kept in cache._entries.values() if kept.box]
         assert sum(kept.stop - kept.start for kept in held) <= 50_000
-    assert 200 < cache.made < len(to_and_fro)  # some were kept, some had to go
+    assert 200 < cache.computed_count < len(to_and_fro)  # some were kept, some had to go

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from musetalk_core.compositing.blending import paste_square
+from musetalk_core.compositing.blending import blend_square
 from musetalk_core.compositing.oval_mask import oval_mask
 from musetalk_core.faces.mesh_topology import CHIN, LANDMARKS_68, LOWER_LIP_INSIDE
 from musetalk_core.faces.musetalk_box import musetalk_box
@@ -21,7 +21,7 @@ def test_the_mask_shows_the_mouth_and_hides_eyes_and_background(portrait_mesh):
     mask, area = oval_mask(portrait_mesh, box)
 
     assert mask.shape[::-1] == area.size
-    assert paste_square(box).contains(area)
+    assert blend_square(box).contains(area)
     assert value(mask, area, portrait_mesh[LOWER_LIP_INSIDE]) == 255
     assert value(mask, area, portrait_mesh[159]) == 0
     assert value(mask, area, portrait_mesh[CHIN] + (0, 8)) < 64

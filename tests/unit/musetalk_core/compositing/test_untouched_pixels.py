@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from musetalk_core.avatar import archive, prepare
-from musetalk_core.compositing.oval_mask import paste_square
+from musetalk_core.compositing.oval_mask import blend_square
 from musetalk_core.engine_registry import load_engine
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowArray
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
 from musetalk_core.media.video.frame_reader import FrameReader
 from musetalk_core.rendering.chunking import Chunk
@@ -82,12 +82,12 @@ def check(source, name, folder, reading):
     engine = load_engine(name)
     (folder / "avatar").mkdir()
     (folder / "crops").mkdir()
-    prepare.prepare(prepare.Request(source, "0" * 64), engine, folder / "avatar")
-    made = archive.load(folder / "avatar")
+    prepare.prepare_avatar(prepare.AvatarRequest(source, "0" * 64), engine, folder / "avatar")
+    made = archive.load_avatar(folder / "avatar")
     scene, chunk = Scene(made, source, RATE), Chunk(0, 0, FRAMES)
-    heard = RowArray.collected(engine.encode_speech(reading, FRAMES, RATE, WORDS))
+    heard = Float32RowArray.from_blocks(engine.encode_audio(reading, FRAMES, RATE, WORDS))
     render_chunk(scene, engine, heard, chunk, folder / "crops")
-    crops = Crops.open(folder / "crops")
+    crops = CropReader.open(folder / "crops")
     sources = crops.sources.tolist()
     with FrameReader(made.source_path(source), made.index) as reader:
         before = list(reader.read(sources))
@@ -96,7 +96,7 @@ def check(source, name, folder, reading):
         keep = np.ones(old.y.shape, bool)
         keep[box.slices()] = False
         if engine.name != "viseme":
-            square = paste_square(box)
+            square = blend_square(box)
             side = square.x2 - square.x1
             top = square.y1 + side // 2 - (int(0.05 * side // 2 * 2) + 1) // 2
             keep[: max(0, top & ~1)] = True

@@ -26,7 +26,7 @@ def test_an_engine_is_loaded_by_its_own_name(name):
 def test_features_are_the_loudness_under_each_frame():
     samples = PcmArray(np.repeat(np.float32([0, 0.5, -1, 0.25]), 800))  # 50 ms each
 
-    features = next(ENGINE.encode_speech(samples, 5, Fraction(20), None))
+    features = next(ENGINE.encode_audio(samples, 5, Fraction(20), None))
 
     np.testing.assert_allclose(features[:, 0], [0, 0.5, 1, 0.25, 0], atol=1e-6)
 
@@ -34,7 +34,7 @@ def test_features_are_the_loudness_under_each_frame():
 def test_loudness_has_no_drift_at_odd_rates():
     samples = PcmArray(np.ones(16_000, np.float32))
 
-    features = next(ENGINE.encode_speech(samples, 24, Fraction(24000, 1001), None))
+    features = next(ENGINE.encode_audio(samples, 24, Fraction(24000, 1001), None))
 
     assert (features[:23] == 1).all()
     assert 0.9 < features[23, 0] < 1.01
@@ -51,11 +51,13 @@ def test_crops_show_the_features_in_order():
 
 def test_records_name_their_frame_and_survive_settling():
     records = np.stack(
-        [*(kept.record for kept in ENGINE.encode_faces(iter([face(0), face(3)]))), [np.nan, np.nan]]
+        [*(kept.frame_features for kept in ENGINE.encode_faces(iter([face(0), face(3)]))), [np.nan, np.nan]]
     ).astype(np.float32)
 
-    np.testing.assert_array_equal(ENGINE.settle(records, [0, 0, -1], Fraction(25)), [[0, 0], [3, 30], [0, 0]])
-    assert ENGINE.choose_donors(records, [-1, 0, 0, 4]) == {0: 1, 4: 3}
+    np.testing.assert_array_equal(
+        ENGINE.smooth_features(records, [0, 0, -1], Fraction(25)), [[0, 0], [3, 30], [0, 0]]
+    )
+    assert ENGINE.choose_teeth_references(records, [-1, 0, 0, 4]) == {0: 1, 4: 3}
 
 
 def test_the_box_surrounds_the_mesh_inside_the_picture():

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from musetalk_core.faces.blazeface import detect, detect_in, overlap, tiles
+from musetalk_core.faces.blazeface import detect, detect_in_picture, intersection_over_union, search_tiles
 from musetalk_core.faces.face_finder import find_faces
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.types import Box
@@ -29,13 +29,13 @@ def test_the_face_of_a_portrait_is_found_where_it_is(portrait):
 
 
 def test_a_picture_gives_the_same_face_as_its_bgr_image(portrait):
-    (a,), (b,) = detect(portrait), detect_in(Picture.from_bgr(portrait))
+    (a,), (b,) = detect(portrait), detect_in_picture(Picture.from_bgr(portrait))
 
     np.testing.assert_allclose(a.box, b.box, atol=1)
 
 
 def test_an_empty_wall_has_no_face():
-    assert detect_in(Picture.from_bgr(np.full((360, 640, 3), 120, np.uint8))) == []
+    assert detect_in_picture(Picture.from_bgr(np.full((360, 640, 3), 120, np.uint8))) == []
 
 
 def test_a_small_face_is_found_by_tiles(portrait):
@@ -43,7 +43,7 @@ def test_a_small_face_is_found_by_tiles(portrait):
 
     assert find_faces(room, tiled=False) == []
     (face,) = find_faces(room)
-    x1, y1, x2, y2 = face.bounds
+    x1, y1, x2, y2 = face.bounding_box
     assert 820 < x1 < x2 < 960
     assert 110 < y1 < y2 < 225
 
@@ -51,17 +51,17 @@ def test_a_small_face_is_found_by_tiles(portrait):
 def test_tiles_cover_every_pixel_and_lie_on_whole_chroma_samples():
     for width, height in ((1280, 720), (576, 768), (1920, 1080), (64, 640)):
         seen = np.zeros((height, width), bool)
-        for box in tiles(width, height):
-            assert box == box.evened().clipped(width, height)
+        for box in search_tiles(width, height):
+            assert box == box.align_even().clip(width, height)
             seen[box.slices()] = True
         assert seen.all()
 
 
 def test_tiles_of_a_tiny_picture_stay_inside_it():
-    assert all(Box(0, 0, 16, 8).contains(box) for box in tiles(16, 8))
+    assert all(Box(0, 0, 16, 8).contains(box) for box in search_tiles(16, 8))
 
 
 def test_overlap_is_shared_over_united_area():
     others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]], np.float32)
 
-    np.testing.assert_allclose(overlap(others[0], others), [1, 1 / 3, 0])
+    np.testing.assert_allclose(intersection_over_union(others[0], others), [1, 1 / 3, 0])

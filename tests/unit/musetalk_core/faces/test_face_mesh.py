@@ -4,10 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_core.faces.blazeface import detect_in
-from musetalk_core.faces.face_finder import chosen, find_faces
-from musetalk_core.faces.face_mesh import ACCEPTED, Region, mesh_in, mesh_of_detection, region_of_mesh
-from musetalk_core.faces.image_sampling import shrunk, turned_square
+from musetalk_core.faces.blazeface import detect_in_picture
+from musetalk_core.faces.face_finder import find_faces, select_face
+from musetalk_core.faces.face_mesh import (
+    MIN_MESH_SCORE,
+    FaceRegion,
+    fit_mesh,
+    fit_mesh_to_detection,
+    region_of_mesh,
+)
+from musetalk_core.faces.image_sampling import crop_rotated_square, resize_area
 from musetalk_core.faces.mesh_topology import (
     CHIN,
     FOREHEAD,
@@ -65,7 +71,7 @@ def test_a_tilted_head_gives_the_same_mesh_turned(portrait, portrait_mesh, degre
 def test_a_face_that_sticks_out_of_the_frame_still_has_its_mesh(portrait, portrait_mesh):
     cut = np.ascontiguousarray(portrait[80:, 190:])
 
-    mesh, score = mesh_in(Picture.from_bgr(cut), region_of_mesh(portrait_mesh - (190, 80)))
+    mesh, score = fit_mesh(Picture.from_bgr(cut), region_of_mesh(portrait_mesh - (190, 80)))
 
     assert score > 0.9
     assert mesh[:, 0].min() < 0
@@ -75,13 +81,13 @@ def test_a_face_that_sticks_out_of_the_frame_still_has_its_mesh(portrait, portra
 def test_a_wall_is_no_face():
     wall = Picture.from_bgr(np.full((200, 200, 3), 90, np.uint8))
 
-    _, score = mesh_in(wall, Region(100, 100, 150, 0.0))
+    _, score = fit_mesh(wall, FaceRegion(100, 100, 150, 0.0))
 
-    assert score < ACCEPTED
+    assert score < MIN_MESH_SCORE
 
 
 def test_one_pass_from_the_mesh_confirms_the_mesh(portrait, portrait_mesh):
-    mesh, score = mesh_in(Picture.from_bgr(portrait), region_of_mesh(portrait_mesh))
+    mesh, score = fit_mesh(Picture.from_bgr(portrait), region_of_mesh(portrait_mesh))
 
     assert score > 0.99
     assert error(mesh, portrait_mesh) < 0.01
@@ -89,15 +95,17 @@ def test_one_pass_from_the_mesh_confirms_the_mesh(portrait, portrait_mesh):
 
 def test_the_same_picture_gives_the_same_bytes(portrait):
     picture = Picture.from_bgr(portrait)
-    found = detect_in(picture)[0]
+    found = detect_in_picture(picture)[0]
 
-    np.testing.assert_array_equal(mesh_of_detection(picture, found)[0], mesh_of_detection(picture, found)[0])
+    np.testing.assert_array_equal(
+        fit_mesh_to_detection(picture, found)[0], fit_mesh_to_detection(picture, found)[0]
+    )
 
 
 def test_an_upright_square_at_full_size_is_the_picture_itself(portrait):
     picture = Picture.from_bgr(portrait)
 
-    square = turned_square(picture, (256.0, 128.0), 64.0, 0.0, 64)
+    square = crop_rotated_square(picture, (256.0, 128.0), 64.0, 0.0, 64)
 
     expected = picture.bgr(Box(224, 96, 288, 160)).astype(int)
     assert np.abs(square[4:-4, 4:-4] - expected[4:-4, 4:-4]).mean() < 1.0
@@ -107,7 +115,7 @@ def test_a_strongly_shrunk_square_averages_instead_of_skipping_pixels():
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
 
-    square = turned_square(Picture.from_bgr(stripes), (256.0, 256.0), 480.0, 0.3, 64)
+    square = crop_rotated_square(Picture.from_bgr(stripes), (256.0, 256.0), 480.0, 0.3, 64)
 
     assert 110 < square.mean() < 145
     assert square.std() < 12
@@ -116,7 +124,7 @@ def test_a_strongly_shrunk_square_averages_instead_of_skipping_pixels():
 def test_a_thumbnail_has_the_mean_colour_of_its_box(portrait):
     picture, box = Picture.from_bgr(portrait), Box(100, 20, 356, 276)
 
-    small = shrunk(picture, box, (32, 32))
+    small = resize_area(picture, box, (32, 32))
 
     assert small.shape == (32, 32, 3)
     np.testing.assert_allclose(small.mean((0, 1)), picture.bgr(box).mean((0, 1)), atol=1.5)
@@ -144,8 +152,8 @@ def test_faces_are_chosen_by_size_or_place(portrait):
         (1, 168),
         ("most_central", 737),
     ):
-        face = chosen(faces, choice, 1024, 512)
+        face = select_face(faces, choice, 1024, 512)
         assert face is not None
         assert abs(middle[face] - expected) < 12
-    assert chosen(faces, 2, 1024, 512) is None
-    assert chosen([], "largest", 1024, 512) is None
+    assert select_face(faces, 2, 1024, 512) is None
+    assert select_face([], "largest", 1024, 512) is None

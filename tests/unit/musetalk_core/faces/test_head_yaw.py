@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musetalk_core.faces.head_yaw import yaw
+from musetalk_core.faces.head_yaw import estimate_yaw_deg
 from musetalk_core.faces.mesh_topology import LEFT_EYE_OUTER, NOSE_TIP, RIGHT_EYE_OUTER
 
 
@@ -21,12 +21,12 @@ def turned(degrees, roll=0.0):
 @pytest.mark.parametrize("degrees", [-40, -10, 0, 25])
 @pytest.mark.parametrize("roll", [0, 30])
 def test_a_turn_is_read_off_whatever_the_tilt(degrees, roll):
-    assert yaw(turned(degrees, roll)) == pytest.approx(degrees, abs=0.1)
+    assert estimate_yaw_deg(turned(degrees, roll)) == pytest.approx(degrees, abs=0.1)
 
 
 def test_a_frontal_portrait_is_frontal(portrait_mesh):
-    assert abs(yaw(portrait_mesh)) < 6
+    assert abs(estimate_yaw_deg(portrait_mesh)) < 6
 
 
 def test_a_face_squeezed_to_a_line_is_a_profile():
-    assert yaw(np.zeros((468, 2), np.float32)) == 90
+    assert estimate_yaw_deg(np.zeros((468, 2), np.float32)) == 90

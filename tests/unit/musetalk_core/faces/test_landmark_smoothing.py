@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musetalk_core.errors import InputError
-from musetalk_core.faces.landmark_smoothing import smooth_file, smooth_landmarks
+from musetalk_core.faces.landmark_smoothing import smooth_landmark_file, smooth_landmarks
 from musetalk_core.faces.mesh_topology import MESH_POINTS
 
 
@@ -72,7 +72,7 @@ def test_a_file_in_blocks_equals_the_array_at_once_and_a_plain_loop(tmp_path):
     shots = (np.arange(frames) // 300).astype(np.int32)
     (tmp_path / "raw").write_bytes(raw.tobytes())
 
-    smooth_file(tmp_path / "raw", tmp_path / "out", times, shots, MESH_POINTS)
+    smooth_landmark_file(tmp_path / "raw", tmp_path / "out", times, shots, MESH_POINTS)
 
     out = np.fromfile(tmp_path / "out", "<f4").reshape(raw.shape)
     np.testing.assert_array_equal(out, smooth_landmarks(raw, times, shots))
@@ -92,7 +92,7 @@ def test_zero_width_changes_nothing():
 def test_no_frames_are_no_frames(tmp_path):
     (tmp_path / "raw").write_bytes(b"")
 
-    smooth_file(tmp_path / "raw", tmp_path / "out", at(25, 0), one_shot(0), MESH_POINTS)
+    smooth_landmark_file(tmp_path / "raw", tmp_path / "out", at(25, 0), one_shot(0), MESH_POINTS)
 
     assert (tmp_path / "out").read_bytes() == b""
 
@@ -101,4 +101,4 @@ def test_a_file_of_another_length_is_refused(tmp_path):
     (tmp_path / "raw").write_bytes(bytes(468 * 8))
 
     with pytest.raises(InputError, match="one row per frame"):
-        smooth_file(tmp_path / "raw", tmp_path / "out", at(25, 2), one_shot(2), MESH_POINTS)
+        smooth_landmark_file(tmp_path / "raw", tmp_path / "out", at(25, 2), one_shot(2), MESH_POINTS)

@@ -117,10 +117,10 @@ def test_by_default_they_are_clipped_and_only_the_left_border_differs(folder, ki
         if detected is None:
             continue
         if number in over_the_left_border:
-            assert box.x1 == 0 or box == detected.clipped(256, 240)
+            assert box.x1 == 0 or box == detected.clip(256, 240)
             continue
         bottom = expected.y2 if margin is None else min(expected.y2 + margin, 240)
-        assert box == Box(expected.x1, expected.y1, expected.x2, bottom).clipped(256, 240)
+        assert box == Box(expected.x1, expected.y1, expected.x2, bottom).clip(256, 240)
 
 
 @pytest.mark.parametrize("folder", golden_sets())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from musetalk_core.errors import EncodeError
-from musetalk_core.formats.chunk_crops import Crops, CropWriter
+from musetalk_core.formats.chunk_crops import CropReader, CropWriter
 
 
 def crop(seed, height, width):
@@ -15,7 +15,7 @@ def test_crops_of_different_sizes_and_gaps_come_back_as_written(tmp_path):
         for source, image in enumerate(written):
             writer.write(source + 7, image)
 
-    read = Crops.open(tmp_path)
+    read = CropReader.open(tmp_path)
 
     assert read.sources.tolist() == [7, 8, 9, 10]
     for number, image in enumerate(written):
@@ -31,7 +31,7 @@ def test_a_writer_that_was_interrupted_leaves_nothing_readable(tmp_path):
         raise RuntimeError
 
     with pytest.raises(FileNotFoundError):
-        Crops.open(tmp_path)
+        CropReader.open(tmp_path)
 
 
 def test_a_file_cut_short_is_noticed(tmp_path):
@@ -41,4 +41,4 @@ def test_a_file_cut_short_is_noticed(tmp_path):
     pixels.write_bytes(pixels.read_bytes()[:-1])
 
     with pytest.raises(EncodeError, match="47 of 48 bytes"):
-        Crops.open(tmp_path)
+        CropReader.open(tmp_path)

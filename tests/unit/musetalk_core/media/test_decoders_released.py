@@ -13,13 +13,13 @@ import pytest
 from musetalk_core.avatar import prepare
 from musetalk_core.engines.constant_engine import FakeEngine
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
-from musetalk_core.formats.chunk_crops import Crops
+from musetalk_core.formats.chunk_crops import CropReader
 from musetalk_core.media.audio.decode import decode_speech
-from musetalk_core.media.output.mux import join
+from musetalk_core.media.output.mux import join_chunks as join
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.media.probe import probe
-from musetalk_core.media.source.limits import Limits
-from musetalk_core.media.video.contact_sheet import strip
+from musetalk_core.media.source.limits import MediaLimits
+from musetalk_core.media.video.contact_sheet import contact_sheet
 from musetalk_core.media.video.frames import FrameReader, open_scan, write_proxy
 
 BFRAMES = ("-c:v", "libx264", "-preset", "medium", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p")
@@ -143,7 +143,7 @@ class Use:
             self.held.append(error)
 
     def scan_beyond_a_limit(self):
-        with pytest.raises(MediaTooLarge) as error, open_scan(self.clip, Limits(seconds=1)) as scan:
+        with pytest.raises(MediaTooLarge) as error, open_scan(self.clip, MediaLimits(seconds=1)) as scan:
             list(scan)
         self.held.append(error)
 
@@ -155,11 +155,11 @@ class Use:
 
     def fail_while_decoding_sound(self):
         with pytest.raises(MediaTooLarge) as error:
-            decode_speech(self.clip, self.folder / "sound.f32", Limits(seconds=1))
+            decode_speech(self.clip, self.folder / "sound.f32", MediaLimits(seconds=1))
         self.held.append(error)
 
     def make_a_strip(self):
-        strip(self.clip)
+        contact_sheet(self.clip)
 
     def write_a_proxy(self):
         write_proxy(self.clip, self.folder / "proxy.mp4", self.index)
@@ -225,7 +225,9 @@ def test_a_preparation_that_fails_leaves_no_decoder_while_its_error_is_held(
     def fail(number):
         (tmp_path / str(number)).mkdir()
         with pytest.raises(ZeroDivisionError) as error:
-            prepare.prepare(prepare.Request(portrait_clip, "0" * 64), Failing(), tmp_path / str(number))
+            prepare.prepare_avatar(
+                prepare.AvatarRequest(portrait_clip, "0" * 64), Failing(), tmp_path / str(number)
+            )
         held.append(error)
 
     fail(0)
@@ -240,7 +242,7 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
     portrait_clip, tmp_path, no_collector, monkeypatch
 ):
     from musetalk_core.avatar import archive
-    from musetalk_core.formats.float_rows import RowArray
+    from musetalk_core.formats.float_rows import Float32RowArray
     from musetalk_core.rendering.chunking import Chunk
     from musetalk_core.rendering.render_chunk import Scene, render_chunk
     from tasks.steps import encode_video
@@ -248,12 +250,12 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
 
     engine, held = FakeEngine(), []
     (tmp_path / "avatar").mkdir()
-    prepare.prepare(prepare.Request(portrait_clip, "0" * 64), engine, tmp_path / "avatar")
-    scene = Scene(archive.load(tmp_path / "avatar"), portrait_clip, Fraction(25))
+    prepare.prepare_avatar(prepare.AvatarRequest(portrait_clip, "0" * 64), engine, tmp_path / "avatar")
+    scene = Scene(archive.load_avatar(tmp_path / "avatar"), portrait_clip, Fraction(25))
     (tmp_path / "crops").mkdir()
-    heard = RowArray(np.zeros((25, 1), np.float32))
+    heard = Float32RowArray(np.zeros((25, 1), np.float32))
     render_chunk(scene, engine, heard, Chunk(0, 0, 25), tmp_path / "crops")
-    assert len(Crops.open(tmp_path / "crops").sources) == 25
+    assert len(CropReader.open(tmp_path / "crops").sources) == 25
 
     class Talk:
         """What `_encode` reads of a job."""
@@ -266,7 +268,7 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
 
     def fail():
         with pytest.raises(ZeroDivisionError) as error:
-            encode_video._encode(
+            encode_video._encode_frames(
                 Talk, ChunkRef(number=0, start=0, stop=25), tmp_path / "crops", tmp_path / "v.mp4"
             )
         held.append(error)
@@ -274,7 +276,7 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
     def write(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(encode_video, "engine", lambda _: engine)
+    monkeypatch.setattr(encode_video, "get_engine", lambda _: engine)
     monkeypatch.setattr(
         encode_video, "VideoEncoder", type("Broken", (encode_video.VideoEncoder,), {"write": write})
     )

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable, NoAudioFound
-from musetalk_core.media.probe import probe, require_picture, require_sound
-from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.probe import probe, require_audio, require_picture
+from musetalk_core.media.source.limits import MediaLimits
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
@@ -31,7 +31,7 @@ def refused(tmp_path):
         path.write_bytes(data)
         before, start = sorted(tmp_path.iterdir()), time.monotonic()
         with pytest.raises(error) as raised:
-            probe(path, Limits(**limits))
+            probe(path, MediaLimits(**limits))
         assert time.monotonic() - start < 2
         assert sorted(tmp_path.iterdir()) == before
         return str(raised.value)
@@ -174,7 +174,7 @@ def test_a_video_without_sound_has_no_audio(clips):
     info = probe(clips.moving("silent.mp4", *X264))
     assert info.kind == "video"
     with pytest.raises(NoAudioFound, match="no sound track"):
-        require_sound(info)
+        require_audio(info)
 
 
 def test_sound_without_a_picture_has_no_picture(clips):
@@ -197,7 +197,7 @@ def test_a_video_with_sound_tells_both(clips):
     )
     info = probe(path)
     assert info.kind == "video"
-    assert (require_sound(info).codec, info.audio.sample_rate) == ("aac", 48000)
+    assert (require_audio(info).codec, info.audio.sample_rate) == ("aac", 48000)
     assert info.duration_s == 1
     assert info.video.frames == 25
 
@@ -258,7 +258,7 @@ def test_pixels_that_are_not_square_stretch_the_size(clips, aspect, size):
 def test_a_video_is_not_decoded_before_its_pixels_are_checked(clips):
     path = clips.moving("big.mp4", *X264, size="1280x720", seconds=0.2)
     with pytest.raises(MediaTooLarge, match="921600 pixels in a frame; the limit is 900000"):
-        probe(path, Limits(video_pixels=900_000))
+        probe(path, MediaLimits(video_pixels=900_000))
 
 
 @pytest.mark.parametrize("codec", ["cinepak", "flashsv"])

@@ -15,7 +15,7 @@ import pytest
 from musetalk_core.model_registry.registry import MODELS
 from musetalk_core.model_registry.schema import File, Hub, Model
 from tasks.models import hub as hub_module
-from tasks.models.install import layout
+from tasks.models.install import open_local_models
 from tasks.settings import get_settings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -187,7 +187,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[FakeHub]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     monkeypatch.setenv("MUSETALK_WEIGHTS__ENDPOINT", server.hub.url)  # type: ignore[attr-defined]
-    monkeypatch.setattr(hub_module, "_WAITS_S", (0.01,) * 5)
+    monkeypatch.setattr(hub_module, "_RETRY_DELAYS_S", (0.01,) * 5)
     get_settings.cache_clear()
     yield server.hub  # type: ignore[attr-defined]
     server.shutdown()
@@ -285,7 +285,7 @@ def left():
     """Everything in the models folder but what is remembered, as relative paths."""
 
     def names() -> list[str]:
-        folder = layout().folder
+        folder = open_local_models().folder
         return sorted(
             str(path.relative_to(folder))
             for path in folder.rglob("*")

@@ -16,17 +16,17 @@ import pytest
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.faces.tflite import DETECTOR, MESH
 from musetalk_core.model_registry import file_checks
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.model_registry.registry import GROUPS, MODELS, mend, models
-from musetalk_core.model_registry.schema import File, Hub, Shipped, Wheel
-from musetalk_core.model_registry.verify import verify
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.model_registry.registry import GROUPS, MODELS, install_command, resolve_models
+from musetalk_core.model_registry.schema import Bundled, File, Hub, Wheel
+from musetalk_core.model_registry.verify import verify_model
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
 def here(tmp_path):
-    return Layout(tmp_path / "models", tmp_path / "home" / "weights.json", (tmp_path / "hubs",))
+    return LocalModels(tmp_path / "models", tmp_path / "home" / "weights.json", (tmp_path / "hubs",))
 
 
 def put(here, path, body=b"\x80\x02 tensors"):
@@ -37,14 +37,14 @@ def put(here, path, body=b"\x80\x02 tensors"):
 
 
 def all_files():
-    return {file for model in MODELS.values() for files in model.choices for file in files}
+    return {file for model in MODELS.values() for files in model.file_sets for file in files}
 
 
 def test_the_table_is_consistent():
     for name, model in MODELS.items():
         assert model.name == name and model.licence and model.title
         assert set(model.needs) <= MODELS.keys()
-        for files in model.choices:
+        for files in model.file_sets:
             assert len({file.role for file in files}) == len(files)
     for file in all_files():
         assert ".." not in file.path and not file.path.startswith("/")
@@ -72,11 +72,11 @@ def test_hashes_are_those_of_whoever_publishes_them():
 
 
 def test_a_group_is_what_the_model_needs():
-    names = [model.name for model in models(["musetalk"])]
+    names = [model.name for model in resolve_models(["musetalk"])]
 
     assert names == ["musetalk-v15", "sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd"]
-    assert [model.name for model in models(["musetalk-v1"])][1:] == names[1:]
-    assert (mend("sd-vae"), mend("musetalk-v1")) == (
+    assert [model.name for model in resolve_models(["musetalk-v1"])][1:] == names[1:]
+    assert (install_command("sd-vae"), install_command("musetalk-v1")) == (
         "musetalk weights pull musetalk",
         "musetalk weights pull musetalk-v1",
     )
@@ -145,7 +145,7 @@ def test_an_unknown_model_is_told(here):
 
 def test_what_came_with_the_installation_is_found_and_whole(here):
     for name in GROUPS["starter"]:
-        assert {one.verdict for one in verify(here, name)} == {"ok"}
+        assert {one.verdict for one in verify_model(here, name)} == {"ok"}
     assert not here.folder.exists()
 
 
@@ -163,7 +163,7 @@ def test_a_package_that_is_not_installed_is_missing(here, known):
 def test_a_digest_tells_contents_apart_and_not_places(here, tmp_path):
     put(here, "dwpose/dw-ll_ucoco_384.pth")
     digest = here.digest("dwpose")
-    moved = Layout(tmp_path / "elsewhere", tmp_path / "w.json")
+    moved = LocalModels(tmp_path / "elsewhere", tmp_path / "w.json")
     shutil.copytree(here.folder, moved.folder)
 
     assert re.fullmatch(r"[0-9a-f]{64}", digest)
@@ -197,7 +197,7 @@ def test_a_file_is_read_once_until_it_changes(here, tmp_path, monkeypatch):
     path = put(here, "dwpose/dw-ll_ucoco_384.pth")
 
     before = here.digest("dwpose")
-    again = Layout(here.folder, tmp_path / "other.json").digest("dwpose")
+    again = LocalModels(here.folder, tmp_path / "other.json").digest("dwpose")
     assert (again, len(read)) == (before, 1)
 
     path.write_bytes(b"\x80\x02 TENSORS")  # same length, another time
@@ -261,7 +261,7 @@ def test_where_the_folder_refuses_the_memory_is_at_home(here, tmp_path, monkeypa
 def test_a_known_hash_is_compared(here):
     put(here, "s3fd.pth")
 
-    [one] = verify(here, "s3fd")
+    [one] = verify_model(here, "s3fd")
 
     assert one.is_bad and "instead of 619a316812" in one.detail
 
@@ -269,7 +269,7 @@ def test_a_known_hash_is_compared(here):
 def test_an_unknown_hash_is_computed_and_shown(here):
     path = put(here, "dwpose/dw-ll_ucoco_384.pth")
 
-    [one] = verify(here, "dwpose")
+    [one] = verify_model(here, "dwpose")
 
     assert (one.verdict, one.sha256) == ("unknown", hashlib.sha256(path.read_bytes()).hexdigest())
 
@@ -277,7 +277,7 @@ def test_an_unknown_hash_is_computed_and_shown(here):
 def test_missing_files_are_bad(here):
     put(here, "musetalkV15/musetalk.json", b"{}")
 
-    assert [(one.path.name, one.is_bad) for one in verify(here, "musetalk-v15")] == [
+    assert [(one.path.name, one.is_bad) for one in verify_model(here, "musetalk-v15")] == [
         ("musetalk.json", False),
         ("unet.pth", True),
     ]
@@ -287,7 +287,7 @@ def test_a_size_that_is_known_is_compared(here, known):
     known("net", File("net.pth", "weights", Hub("a/b", "net.pth"), 4, bytes=4))
     put(here, "net.pth", b"\x80123456")
 
-    [one] = verify(here, "net")
+    [one] = verify_model(here, "net")
 
     assert one.detail == "has 7 bytes instead of 4"
 
@@ -299,15 +299,15 @@ def test_the_nets_may_look_deeper(here):
         assert (name, set(files)) == ("dwpose", {"weights"})
         raise WeightsInvalid("a key is missing")
 
-    assert verify(here, "dwpose", deep)[-1].detail == "a key is missing"
+    assert verify_model(here, "dwpose", deep)[-1].detail == "a key is missing"
 
 
 def test_a_changed_vendored_file_is_wrong(here, known, monkeypatch, tmp_path):
-    monkeypatch.setattr("musetalk_core.model_registry.local_models._SHIPPED", tmp_path)
-    known("mine", File("m.tflite", "mesh", Shipped(), 3, sha256="0" * 64))
+    monkeypatch.setattr("musetalk_core.model_registry.local_models._BUNDLED_FOLDER", tmp_path)
+    known("mine", File("m.tflite", "mesh", Bundled(), 3, sha256="0" * 64))
     (tmp_path / "m.tflite").write_bytes(b"abc")
 
-    assert verify(here, "mine")[0].verdict == "wrong"
+    assert verify_model(here, "mine")[0].verdict == "wrong"
 
 
 # --- forms
@@ -340,7 +340,7 @@ def test_mistaken_files_are_known_from_outside(tmp_path, suffix, body, fault):
     path = tmp_path / "x.part"
     path.write_bytes(body)
 
-    assert file_checks.fault(path, suffix) == fault
+    assert file_checks.problem(path, suffix) == fault
 
 
 def test_a_whole_zip_is_well_and_a_cut_one_is_not(tmp_path):
@@ -348,9 +348,9 @@ def test_a_whole_zip_is_well_and_a_cut_one_is_not(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"1" * 5000)
 
-    assert file_checks.fault(path, ".pth") is None
+    assert file_checks.problem(path, ".pth") is None
     path.write_bytes(path.read_bytes()[:-100])
-    assert file_checks.fault(path, ".pth") == "is cut short"
+    assert file_checks.problem(path, ".pth") == "is cut short"
 
 
 def test_the_core_part_loads_no_numeric_or_network_library():

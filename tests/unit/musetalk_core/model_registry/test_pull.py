@@ -9,12 +9,12 @@ import pytest
 
 from musetalk_core.errors import DiskFull, InputError, WeightsInvalid
 from musetalk_core.model_registry.schema import File, Hub, Web
-from tasks.errors import NotOffered, PullFailed
+from tasks.errors import NotAvailable, PullFailed
 from tasks.models import atomic_install
 from tasks.models.hub import HubClient
-from tasks.models.install import layout, pull
+from tasks.models.install import open_local_models, pull
 from tasks.settings import get_settings
-from tasks.storage.resumable_file import Part
+from tasks.storage.resumable_file import PartialFile
 
 
 def sha(body: bytes) -> str:
@@ -26,12 +26,12 @@ def test_a_file_comes_whole_into_the_original_layout(hub, net, watch, left):
 
     came = pull(["net"], watch)
 
-    assert came == [layout().folder / "net" / "net.pth"]
+    assert came == [open_local_models().folder / "net" / "net.pth"]
     assert came[0].read_bytes() == body
     assert left() == ["net/net.pth"]
     assert watch.bytes == len(body)
     assert watch.lines == [f"begin net/net.pth {len(body)}", "end net/net.pth pulled"]
-    assert layout().find("net") == {"weights": came[0]}
+    assert open_local_models().find("net") == {"weights": came[0]}
 
 
 def test_what_is_there_is_not_asked_for_again(hub, net, watch):
@@ -49,8 +49,8 @@ def test_its_hash_is_known_from_the_pull_and_never_read_again(hub, net, watch, m
         "musetalk_core.model_registry.hash_cache.sha256_of", lambda *_: pytest.fail("read again")
     )
 
-    assert layout().ledger.sha256(path) == sha(body)
-    origin = layout().ledger.origin(path)
+    assert open_local_models().hash_cache.sha256(path) == sha(body)
+    origin = open_local_models().hash_cache.origin(path)
     assert origin is not None and origin.source == f"someone/net/net.pth@{hub.commit[:12]}"
 
 
@@ -100,7 +100,7 @@ def test_after_too_many_breaks_the_next_pull_goes_on(hub, net, watch, left):
         pull(["net"], watch)
     [part] = left()
     assert re.fullmatch(r"net/net\.pth\.[0-9a-f]{12}\.part", part)
-    assert not layout().installed().count("net")
+    assert not open_local_models().installed_models().count("net")
 
     served.cut_after = []
     [path] = pull(["net"], watch)
@@ -145,14 +145,14 @@ def test_busy_answers_are_tried_again(hub, net, watch):
     assert path.read_bytes() == body
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, NotOffered), (404, NotOffered), (418, PullFailed)])
+@pytest.mark.parametrize(("status", "kind"), [(401, NotAvailable), (404, NotAvailable), (418, PullFailed)])
 def test_a_refusal_between_the_look_and_the_bytes_is_told(hub, net, tmp_path, status, kind):
     _, served = net
     client = HubClient(get_settings().weights)
-    offer = client.look(Hub("someone/net", "net.pth"))
+    offer = client.probe(Hub("someone/net", "net.pth"))
     served.statuses = [503, status]
 
-    with Part(tmp_path / "x.part") as part, pytest.raises(PullFailed) as caught:
+    with PartialFile(tmp_path / "x.part") as part, pytest.raises(PullFailed) as caught:
         client.fetch_into(part, offer, lambda _: None)
 
     assert type(caught.value) is kind
@@ -212,7 +212,7 @@ def test_a_missing_file_is_told_and_the_others_come(hub, net, known, watch):
     with pytest.raises(PullFailed, match=r"gone: .* has no a/gone/x\.pth .*--from FOLDER"):
         pull(["gone", "net"], watch)
 
-    assert layout().look("net").state == "installed"
+    assert open_local_models().status("net").state == "installed"
 
 
 def test_a_gated_file_names_the_setting_and_the_page(hub, net, watch):
@@ -226,7 +226,7 @@ def test_a_gated_file_names_the_setting_and_the_page(hub, net, watch):
 
 
 def test_a_hub_that_is_not_there_is_told(home, known, watch, monkeypatch):
-    monkeypatch.setattr("tasks.models.hub._WAITS_S", (0.01,))
+    monkeypatch.setattr("tasks.models.hub._RETRY_DELAYS_S", (0.01,))
     known("net", File("net/net.pth", "weights", Hub("a/b", "net.pth"), 1))
 
     with pytest.raises(PullFailed, match=r"The hub at http://127\.0\.0\.1:9 could not deliver a/b/net\.pth"):
@@ -303,7 +303,7 @@ def test_a_set_that_was_begun_is_completed(hub, known, watch, left, torch_bytes)
     )
     known("vae", config, alternatives=sets)
     hub.put("a/vae/config.json", b"{}", large=False)
-    mine = layout().folder / "vae" / "w.bin"
+    mine = open_local_models().folder / "vae" / "w.bin"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(torch_bytes(50))
 
@@ -322,7 +322,7 @@ def test_what_a_model_needs_comes_along(hub, net, known, watch):
 
 def test_a_git_lfs_pointer_is_replaced(hub, net, watch):
     body, _ = net
-    path = layout().folder / "net" / "net.pth"
+    path = open_local_models().folder / "net" / "net.pth"
     path.parent.mkdir(parents=True)
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
 
@@ -365,7 +365,7 @@ def test_an_unknown_name_lists_what_there_is(hub, watch):
 def test_a_crash_before_the_name_is_given_leaves_no_file(hub, net, watch, left, monkeypatch):
     body, _ = net
     with monkeypatch.context() as broken:
-        broken.setattr(atomic_install, "_flush", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(atomic_install, "_sync_to_disk", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pull(["net"], watch)
     assert [name.rpartition(".")[2] for name in left()] == ["part"]

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.cli.main import app
-from deployments.cli.weights import BarWatch, watching
-from deployments.console import console
+from deployments.cli.weights import DownloadProgressBar, show_downloads
+from deployments.console import output_console
 from deployments.stack import doctor
 from musetalk_core.errors import WeightsInvalid
 from musetalk_core.model_registry.registry import MODELS
 from tasks.errors import PullFailed
-from tasks.models.install import layout, take
+from tasks.models.install import install_from_folder, open_local_models
 from tasks.settings import get_settings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -31,7 +31,7 @@ def weights(*words):
 
 
 def put(path, body=b"{}"):
-    target = layout().folder / path
+    target = open_local_models().folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(body)
     return target
@@ -48,7 +48,7 @@ def test_the_list_has_a_line_a_model(torch_bytes):
     assert lines["musetalk-v15"].split()[1:3] == ["partial", "3400"]
     assert lines["dwpose"].split()[1:5] == ["installed", "3", "MB", "hub"]
     assert "unverified" in lines["sd-vae"] and lines["hibari"].split()[1] == "installed"
-    assert f"Folder: {layout().folder}" in out
+    assert f"Folder: {open_local_models().folder}" in out
 
 
 def test_the_list_is_for_programs_too():
@@ -61,7 +61,7 @@ def test_the_list_is_for_programs_too():
 def test_a_path_is_printed_or_what_to_do():
     config, unet = put("musetalkV15/musetalk.json"), put("musetalkV15/unet.pth", b"\x80")
 
-    assert weights("path")[1] == f"{layout().folder}\n"
+    assert weights("path")[1] == f"{open_local_models().folder}\n"
     assert weights("path", "musetalk-v15")[1] == f"{config}\n{unet}\n"
     status, out, err = weights("path", "sd-vae")
     assert (status, out) == (1, "") and "Run: musetalk weights pull musetalk" in err
@@ -108,7 +108,7 @@ def test_verifying_is_exit_status_1_when_something_is_wrong():
 
 
 def test_pulling_says_what_came(hub, torch_bytes, monkeypatch):
-    monkeypatch.setattr("deployments.cli.weights._LARGE", 1_000_000)
+    monkeypatch.setattr("deployments.cli.weights._MIN_PROGRESS_BYTES", 1_000_000)
     hub.put(DWPOSE, torch_bytes(6_000_000))
 
     status, out, _ = weights("pull", "dwpose")
@@ -147,7 +147,7 @@ def test_the_starter_models_are_looked_at():
 
 
 def test_a_damaged_starter_model_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("musetalk_core.model_registry.local_models._SHIPPED", tmp_path)
+    monkeypatch.setattr("musetalk_core.model_registry.local_models._BUNDLED_FOLDER", tmp_path)
 
     status, _, err = weights("pull", "--starter")
 
@@ -179,8 +179,8 @@ def test_a_terminal_gets_a_bar(capsys):
     import rich.console
 
     out = rich.console.Console(force_terminal=True, width=120)
-    with watching(out) as watch:
-        assert isinstance(watch, BarWatch)
+    with show_downloads(out) as watch:
+        assert isinstance(watch, DownloadProgressBar)
         watch.begin("a/b.pth", 100)
         watch.advance(50)
         watch.begin("a/c.pth", None)
@@ -191,7 +191,7 @@ def test_a_terminal_gets_a_bar(capsys):
 
 def test_the_doctor_says_how_to_get_the_models(home):
     def said():
-        return doctor._examined("weights", doctor._weights, get_settings())
+        return doctor._run_check("weights", doctor._check_models, get_settings())
 
     assert (said().state, said().mend) == ("note", "musetalk weights pull musetalk")
     put("musetalkV15/musetalk.json")
@@ -236,7 +236,7 @@ def test_an_interrupted_pull_leaves_no_file_and_goes_on_later(hub, home, left, t
     assert pulling.returncode != 0 and "Traceback" not in err
     parts = [name for name in left() if name.endswith(".part")]
     assert len(parts) == 1 and "dwpose/dw-ll_ucoco_384.pth" not in left()
-    have = (layout().folder / parts[0]).stat().st_size
+    have = (open_local_models().folder / parts[0]).stat().st_size
     assert have >= 300_000
 
     served.pause_s = 0
@@ -244,7 +244,7 @@ def test_an_interrupted_pull_leaves_no_file_and_goes_on_later(hub, home, left, t
 
     assert status == 0
     assert hub.ranges(DWPOSE) == [None, f"bytes={have}-"]
-    assert (layout().folder / "dwpose/dw-ll_ucoco_384.pth").read_bytes() == body
+    assert (open_local_models().folder / "dwpose/dw-ll_ucoco_384.pth").read_bytes() == body
     assert left() == ["dwpose/dw-ll_ucoco_384.pth"]
 
 
@@ -276,18 +276,18 @@ def test_files_are_taken_from_a_folder_like_the_original(tmp_path, watch, left, 
     source.parent.mkdir(parents=True)
     source.write_bytes(torch_bytes(3000))
 
-    [path] = take(["dwpose"], tmp_path / "theirs", watch)
+    [path] = install_from_folder(["dwpose"], tmp_path / "theirs", watch)
 
     assert path.read_bytes() == source.read_bytes() and path.stat().st_ino == source.stat().st_ino
     assert left() == ["dwpose/dw-ll_ucoco_384.pth"]
-    assert take(["dwpose"], tmp_path / "theirs", watch) == []
+    assert install_from_folder(["dwpose"], tmp_path / "theirs", watch) == []
 
 
 def test_a_folder_on_another_disk_is_copied(tmp_path, watch, left, torch_bytes, monkeypatch):
     (tmp_path / "79999_iter.pth").write_bytes(torch_bytes(3000))
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(18, "cross-device")))
 
-    [path] = take(["face-parse"], tmp_path, watch)
+    [path] = install_from_folder(["face-parse"], tmp_path, watch)
 
     assert path.read_bytes() == torch_bytes(3000)
     assert path.stat().st_ino != (tmp_path / "79999_iter.pth").stat().st_ino
@@ -298,18 +298,18 @@ def test_a_cloned_repository_serves_for_its_own_model(tmp_path, watch, torch_byt
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "diffusion_pytorch_model.bin").write_bytes(torch_bytes(300))
 
-    came = take(["sd-vae"], tmp_path, watch)
+    came = install_from_folder(["sd-vae"], tmp_path, watch)
 
     assert [path.name for path in came] == ["config.json", "diffusion_pytorch_model.bin"]
     with pytest.raises(PullFailed, match=r"whisper/config\.json"):  # which config.json would it be?
-        take(["whisper-tiny", "sd-vae", "musetalk-v1"], tmp_path, watch)
+        install_from_folder(["whisper-tiny", "sd-vae", "musetalk-v1"], tmp_path, watch)
 
 
 def test_a_wrong_file_is_not_taken(tmp_path, watch, left, torch_bytes):
     (tmp_path / "s3fd-619a316812.pth").write_bytes(torch_bytes(300))
 
     with pytest.raises(WeightsInvalid, match="instead of 619a316812; it was not installed"):
-        take(["s3fd"], tmp_path, watch)
+        install_from_folder(["s3fd"], tmp_path, watch)
 
     assert left() == []
     assert (tmp_path / "s3fd-619a316812.pth").exists()
@@ -324,7 +324,7 @@ def test_a_folder_without_the_files_is_told(tmp_path):
 
 
 def test_a_console_that_is_no_terminal_has_plain_lines(capsys):
-    with watching(console()) as watch:
+    with show_downloads(output_console()) as watch:
         watch.begin("a", 100_000_000)
         for _ in range(20):
             watch.advance(5_000_000)
@@ -364,4 +364,4 @@ def test_one_command_brings_everything_that_musetalk_needs(hub, left, torch_byte
         "whisper/config.json",
         "whisper/pytorch_model.bin",
     ]
-    assert len(layout().digest("musetalk-v15", *MODELS["musetalk-v15"].needs)) == 64
+    assert len(open_local_models().digest("musetalk-v15", *MODELS["musetalk-v15"].needs)) == 64

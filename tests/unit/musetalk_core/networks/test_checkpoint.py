@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
-from musetalk_core.networks.checkpoint import fill, read_tensors
+from musetalk_core.networks.checkpoint import assign_weights, read_tensors
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
 
@@ -116,12 +116,12 @@ def test_tensors_of_another_net_are_told_by_name(tmp_path, change, message):
     with torch.device("meta"):
         net = nn.Linear(3, 2)
     with pytest.raises(WeightsInvalid, match=message):
-        fill(net, tensors, tmp_path / "net.pth")
+        assign_weights(net, tensors, tmp_path / "net.pth")
 
 
 def test_a_module_takes_the_tensors_themselves(tmp_path):
     with torch.device("meta"):
         net = nn.Linear(3, 2)
-    fill(net, STATE, tmp_path / "net.pth")
+    assign_weights(net, STATE, tmp_path / "net.pth")
 
     assert net.weight.data_ptr() == STATE["weight"].data_ptr()

@@ -7,7 +7,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from torch.nn import functional
 
-from musetalk_core.networks.fast_unet import DoublingConv, LeanUNet, fold_doubling
+from musetalk_core.networks.fast_unet import FoldedUNet, FusedUpsampleConv, fuse_upsampling
 
 SMALL = {
     "in_channels": 8,
@@ -31,8 +31,8 @@ def test_a_unet_at_time_zero_without_its_time(unet):
     sample, context = torch.randn(2, 8, 16, 16), torch.randn(2, 10, 24)
     with torch.inference_mode():
         plain = unet(sample, torch.tensor([0]), context).sample
-    lean = LeanUNet(unet)
-    assert fold_doubling(lean) == 1
+    lean = FoldedUNet(unet)
+    assert fuse_upsampling(lean) == 1
     with torch.inference_mode():
         found = lean(sample, context)
 
@@ -52,7 +52,7 @@ def test_a_decoder_that_doubles_on_small_pictures():
     z = torch.randn(2, 4, 8, 8)
     with torch.inference_mode():
         plain = vae.decoder(z)
-        assert fold_doubling(vae.decoder) == 2
+        assert fuse_upsampling(vae.decoder) == 2
         assert torch.allclose(vae.decoder(z), plain, atol=1e-5)
 
 
@@ -64,4 +64,4 @@ def test_a_doubled_convolution(bias, size):
     with torch.inference_mode():
         expected = conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
-        assert torch.allclose(DoublingConv(conv)(x), expected, atol=1e-5)
+        assert torch.allclose(FusedUpsampleConv(conv)(x), expected, atol=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core.networks.convnet import fold
+from musetalk_core.networks.convnet import fold_batch_norm
 
 
 def normed(bias):
@@ -22,14 +22,14 @@ def test_the_folded_net_computes_the_same(bias):
     x = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         before = net(x)
-        fold(net)
+        fold_batch_norm(net)
         torch.testing.assert_close(net(x), before, rtol=0, atol=1e-6)
 
 
 def test_only_a_norm_right_behind_a_convolution_is_folded():
     net = normed(bias=True)
 
-    fold(net)
+    fold_batch_norm(net)
 
     assert isinstance(net[1], nn.Identity)
     assert isinstance(net[3], nn.BatchNorm2d)

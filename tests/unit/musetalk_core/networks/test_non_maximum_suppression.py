@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from musetalk_core.networks.s3fd import suppress
+from musetalk_core.networks.s3fd import suppress_overlaps
 
 
 def plainly(boxes, overlap=0.3):
@@ -28,16 +28,16 @@ def boxes(seed, count=200):
 
 def test_it_is_the_rule_applied_box_by_box():
     for seed in range(5):
-        np.testing.assert_array_equal(suppress(boxes(seed)), plainly(boxes(seed)))
+        np.testing.assert_array_equal(suppress_overlaps(boxes(seed)), plainly(boxes(seed)))
 
 
 def test_a_score_limit_gives_the_same_before_and_after():
     for seed in range(5):
         every = boxes(seed)
-        after = suppress(every)
+        after = suppress_overlaps(every)
 
-        np.testing.assert_array_equal(suppress(every[every[:, 4] > 0.5]), after[after[:, 4] > 0.5])
+        np.testing.assert_array_equal(suppress_overlaps(every[every[:, 4] > 0.5]), after[after[:, 4] > 0.5])
 
 
 def test_nothing_remains_of_nothing():
-    assert suppress(np.empty((0, 5), np.float32)).shape == (0, 5)
+    assert suppress_overlaps(np.empty((0, 5), np.float32)).shape == (0, 5)

@@ -5,7 +5,7 @@ import pytest
 
 from musetalk_core.errors import InputError
 from musetalk_core.faces import mesh_topology
-from musetalk_core.rendering.idle_motion import Idle, blink
+from musetalk_core.rendering.idle_motion import IdleMotion, eyelid_closure
 
 SIZE = (360, 400)
 CENTRE, HEIGHT = np.array([180, 190]), 150.0
@@ -38,7 +38,7 @@ def still(seed=0):
 
 
 def shut_moment(seed):
-    return next(t for t in np.arange(0, 10, 0.01) if blink(t, seed) == 1)
+    return next(t for t in np.arange(0, 10, 0.01) if eyelid_closure(t, seed) == 1)
 
 
 def eyes(region, idle):
@@ -51,9 +51,9 @@ def eyes(region, idle):
 
 
 def test_the_region_is_even_inside_and_around_the_head():
-    region = Idle(SIZE, mesh(), 0).region
+    region = IdleMotion(SIZE, mesh(), 0).region
 
-    assert region == region.evened()
+    assert region == region.align_even()
     assert 0 <= region.x1 < CENTRE[0] - 0.36 * HEIGHT
     assert CENTRE[0] + 0.36 * HEIGHT < region.x2 <= SIZE[0]
     assert region.y1 < CENTRE[1] - 0.5 * HEIGHT
@@ -61,7 +61,7 @@ def test_the_region_is_even_inside_and_around_the_head():
 
 
 def test_the_border_of_the_region_never_moves():
-    idle = Idle(SIZE, mesh(), 4)
+    idle = IdleMotion(SIZE, mesh(), 4)
     before = still()[idle.region.slices()]
 
     for time_s in (0.3, 1.7, 31.4, shut_moment(4)):
@@ -72,7 +72,7 @@ def test_the_border_of_the_region_never_moves():
 
 
 def test_the_head_sways_slowly():
-    idle = Idle(SIZE, mesh(), 1)
+    idle = IdleMotion(SIZE, mesh(), 1)
     columns = np.clip(128 + 8 * (np.arange(SIZE[0]) - CENTRE[0]), 0, 255).astype(np.uint8)
     ramp = np.tile(columns[None, :, None], (SIZE[1], 1, 3))[idle.region.slices()]
     at = (CENTRE - [idle.region.x1, idle.region.y1]).astype(int)
@@ -87,7 +87,7 @@ def test_the_head_sways_slowly():
 
 
 def test_the_eyes_close_in_a_blink_and_open_again():
-    idle, moment = Idle(SIZE, mesh(), 2), shut_moment(2)
+    idle, moment = IdleMotion(SIZE, mesh(), 2), shut_moment(2)
     region = still()[idle.region.slices()]
 
     open_before, shut, open_after = (
@@ -100,7 +100,7 @@ def test_the_eyes_close_in_a_blink_and_open_again():
 
 def test_blinks_come_every_two_and_a_half_to_five_seconds():
     times = np.arange(0, 240, 0.02)
-    lids = np.array([blink(t, 7) for t in times])
+    lids = np.array([eyelid_closure(t, 7) for t in times])
 
     starts = times[1:][(lids[1:] > 0) & (lids[:-1] == 0)]
 
@@ -114,20 +114,20 @@ def test_blinks_come_every_two_and_a_half_to_five_seconds():
 def test_a_blink_hours_later_is_as_cheap_and_as_certain():
     late = np.arange(86_400, 86_406, 0.02)
 
-    assert max(blink(t, 7) for t in late) == 1
+    assert max(eyelid_closure(t, 7) for t in late) == 1
 
 
 def test_a_seed_gives_the_same_motion_and_another_seed_another():
-    region = still()[Idle(SIZE, mesh(), 0).region.slices()]
+    region = still()[IdleMotion(SIZE, mesh(), 0).region.slices()]
 
-    first, again, other = (Idle(SIZE, mesh(), seed).apply(region, 5.0) for seed in (3, 3, 4))
+    first, again, other = (IdleMotion(SIZE, mesh(), seed).apply(region, 5.0) for seed in (3, 3, 4))
 
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_the_given_picture_is_not_modified_and_threads_agree():
-    idle = Idle(SIZE, mesh(), 2)
+    idle = IdleMotion(SIZE, mesh(), 2)
     region, times = still()[idle.region.slices()].copy(), [0.4, shut_moment(2), 2.0, 9.1]
     before, expected = region.copy(), [idle.apply(region, t) for t in times]
 
@@ -139,7 +139,7 @@ def test_the_given_picture_is_not_modified_and_threads_agree():
 
 
 def test_a_head_at_the_edge_leaves_the_edge_alone():
-    idle = Idle(SIZE, mesh(np.array([20, 380])), 1)
+    idle = IdleMotion(SIZE, mesh(np.array([20, 380])), 1)
     before = still()[idle.region.slices()]
 
     after = idle.apply(before, 3.3)
@@ -150,7 +150,7 @@ def test_a_head_at_the_edge_leaves_the_edge_alone():
 
 
 def test_a_head_outside_the_picture_moves_nothing():
-    idle = Idle(SIZE, mesh(np.array([-900, 200])), 1)
+    idle = IdleMotion(SIZE, mesh(np.array([-900, 200])), 1)
     before = still()[idle.region.slices()]
 
     np.testing.assert_array_equal(idle.apply(before, 3.3), before)
@@ -158,4 +158,4 @@ def test_a_head_outside_the_picture_moves_nothing():
 
 def test_a_picture_of_another_size_is_refused():
     with pytest.raises(InputError, match="region"):
-        Idle(SIZE, mesh(), 0).apply(np.zeros((8, 8, 3), np.uint8), 0.0)
+        IdleMotion(SIZE, mesh(), 0).apply(np.zeros((8, 8, 3), np.uint8), 0.0)

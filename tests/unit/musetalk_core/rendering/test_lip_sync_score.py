@@ -8,9 +8,9 @@ import pytest
 from musetalk_core.errors import InputError
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.rendering.lip_sync_score import (
-    aperture,
-    apertures,
     closed_share,
+    lip_aperture,
+    lip_apertures,
     score_against_wrong,
     sync_score,
 )
@@ -106,9 +106,11 @@ def test_nothing_to_close_is_all_closed():
 
 
 def test_the_smile_of_a_portrait_reads_as_slightly_open(portrait, portrait_mesh):
-    values = apertures([Picture.from_bgr(portrait), Picture.from_bgr(np.full((512, 512, 3), 90, np.uint8))])
+    values = lip_apertures(
+        [Picture.from_bgr(portrait), Picture.from_bgr(np.full((512, 512, 3), 90, np.uint8))]
+    )
 
     assert values.dtype == np.float32
-    assert values[0] == pytest.approx(aperture(portrait_mesh), rel=0.15)
+    assert values[0] == pytest.approx(lip_aperture(portrait_mesh), rel=0.15)
     assert 0.05 < values[0] < 0.1
     assert np.isnan(values[1])

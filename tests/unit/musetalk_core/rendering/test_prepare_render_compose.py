@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from musetalk_core.avatar import archive, prepare
-from musetalk_core.compositing.blending import paste_square, softened
-from musetalk_core.engine_protocol import Traits
+from musetalk_core.compositing.blending import blend_square, feather
+from musetalk_core.engine_protocol import EngineCapabilities
 from musetalk_core.engine_registry import load_engine
 from musetalk_core.engines.constant_engine import FakeEngine
 from musetalk_core.errors import InputError, NoFaceFound
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowArray
 from musetalk_core.media.video.frame_reader import FrameReader
-from musetalk_core.rendering.chunking import Chunk, plan
+from musetalk_core.rendering.chunking import Chunk, plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
 from musetalk_core.speech.phones import Phone
@@ -59,12 +59,12 @@ def still(portrait, tmp_path_factory):
 
 def prepared(source, engine, folder):
     folder.mkdir()
-    prepare.prepare(prepare.Request(source, "0" * 64), engine, folder)
-    return archive.load(folder)
+    prepare.prepare_avatar(prepare.AvatarRequest(source, "0" * 64), engine, folder)
+    return archive.load_avatar(folder)
 
 
 def heard_by(engine, samples, frames, rate):
-    return RowArray.collected(engine.encode_speech(samples, frames, rate, WORDS))
+    return Float32RowArray.from_blocks(engine.encode_speech(samples, frames, rate, WORDS))
 
 
 def rendered(scene, engine, folder, samples, frames=30, idle_seed=None, threads=1):
@@ -72,7 +72,7 @@ def rendered(scene, engine, folder, samples, frames=30, idle_seed=None, threads=
     folder.mkdir(exist_ok=True)
     chunk = Chunk(0, 0, frames)
     render_chunk(scene, engine, heard_by(engine, samples, frames, scene.rate), chunk, folder, threads=threads)
-    crops = Crops.open(folder)
+    crops = CropReader.open(folder)
     sources = crops.sources.tolist()
     with FrameReader(scene.avatar.source_path(scene.source), scene.avatar.index) as reader:
         before = list(reader.read(sources))
@@ -100,7 +100,7 @@ def test_every_byte_outside_the_crop_is_the_sources(name, swaying, tmp_path, rea
             np.testing.assert_array_equal(after.i420, before.i420)
             continue
         # the blur of the mask may reach out of the crop, but never out of the square it is drawn in
-        reach = box if name == "viseme" else paste_square(box).evened().clipped(256, 256)
+        reach = box if name == "viseme" else blend_square(box).align_even().clip(256, 256)
         np.testing.assert_array_equal(outside(after, reach), outside(before, reach))
         changed += (after.i420 != before.i420).any()
     assert changed > 10
@@ -114,7 +114,7 @@ def test_every_row_above_the_reach_of_the_mask_is_the_sources(swaying, tmp_path,
         box = scene.avatar.box(source)
         if box.is_empty:
             continue
-        square = paste_square(box)
+        square = blend_square(box)
         side = square.x2 - square.x1
         kernel = int(0.05 * side // 2 * 2) + 1
         top = (square.y1 + side // 2 - kernel // 2) & ~1
@@ -126,7 +126,7 @@ def test_every_row_above_the_reach_of_the_mask_is_the_sources(swaying, tmp_path,
 def test_the_blur_that_reach_is_computed_from_is_the_real_one():
     mask = np.zeros((200, 200), np.uint8)
     mask[100:150, 50:150] = 255
-    area = softened(mask, Box(0, 0, 200, 200), Box(0, 0, 200, 200))[1]
+    area = feather(mask, Box(0, 0, 200, 200), Box(0, 0, 200, 200))[1]
 
     assert area.y1 == 100 - (int(0.05 * 200 // 2 * 2) + 1) // 2
 
@@ -196,10 +196,10 @@ def test_chunks_and_threads_do_not_change_a_pixel(name, swaying, tmp_path, readi
         part = tmp_path / f"part{number}"
         part.mkdir()
         render_chunk(scene, engine, features, Chunk(number, start, stop), part)
-        crops = Crops.open(part)
+        crops = CropReader.open(part)
         parts += [crops.crop(i) for i in range(stop - start)]
 
-    expected = Crops.open(whole)
+    expected = CropReader.open(whole)
     for number, crop in enumerate(parts):
         np.testing.assert_array_equal(crop, expected.crop(number))
 
@@ -207,30 +207,30 @@ def test_chunks_and_threads_do_not_change_a_pixel(name, swaying, tmp_path, readi
 def test_an_avatar_survives_being_saved_and_loaded(swaying, tmp_path):
     engine = load_engine("viseme")
     made = prepared(swaying, engine, tmp_path / "avatar")
-    again = archive.load(tmp_path / "avatar")
+    again = archive.load_avatar(tmp_path / "avatar")
 
     assert again.manifest == made.manifest
     assert again.manifest.detections >= 1
-    np.testing.assert_array_equal(again.conditioning.records, made.conditioning.records)
-    assert again.conditioning.donors.keys() == made.conditioning.donors.keys()
+    np.testing.assert_array_equal(again.conditioning.frame_features, made.conditioning.frame_features)
+    assert again.conditioning.teeth_references.keys() == made.conditioning.teeth_references.keys()
     assert np.isfinite(again.landmarks(4)).all()
     assert not any(path.suffix in {".pkl", ".pt", ".pickle"} for path in (tmp_path / "avatar").iterdir())
 
 
 def test_an_avatar_is_small_beside_its_source(swaying, tmp_path):
     made = prepared(swaying, load_engine("viseme"), tmp_path / "avatar")
-    files = [p for p in made.folder.iterdir() if p.name != archive.DONORS]
+    files = [p for p in made.folder.iterdir() if p.name != archive.TEETH_REFERENCES_FILE]
 
     assert sum(p.stat().st_size for p in files) / made.manifest.frames < 20_000
 
 
 def test_a_damaged_avatar_is_noticed(swaying, tmp_path):
     prepared(swaying, load_engine("fake"), tmp_path / "avatar")
-    points = tmp_path / "avatar" / archive.LANDMARKS
+    points = tmp_path / "avatar" / archive.LANDMARKS_FILE
     points.write_bytes(points.read_bytes()[:-4000])
 
     with pytest.raises(InputError, match="disagrees about its length"):
-        archive.load(tmp_path / "avatar")
+        archive.load_avatar(tmp_path / "avatar")
 
 
 def test_a_source_without_any_face_is_refused(tmp_path):
@@ -242,7 +242,7 @@ def test_a_source_without_any_face_is_refused(tmp_path):
 
 def test_features_and_plan_agree_about_the_number_of_frames(reading):
     rate = Fraction(30000, 1001)
-    frames = plan(reading.count, rate, 10).frames
+    frames = plan_chunks(reading.count, rate, 10).frames
 
     assert heard_by(load_engine("viseme"), reading, frames, rate).count == frames
 
@@ -250,7 +250,7 @@ def test_features_and_plan_agree_about_the_number_of_frames(reading):
 class OnADevice(FakeEngine):
     """Has a device to itself, and notes which thread works with it."""
 
-    capabilities = Traits(needs_crops=False, in_threads=False, record_size=2)
+    capabilities = EngineCapabilities(needs_crops=False, thread_safe=False, feature_size=2)
 
     def __init__(self):
         self.threads = []

@@ -11,14 +11,14 @@ import pytest
 
 from musetalk_core.avatar import archive, prepare
 from musetalk_core.engine_registry import load_engine
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowArray
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
-from musetalk_core.media.output.mux import join
+from musetalk_core.media.output.mux import join_chunks
 from musetalk_core.media.output.video_encoder import VideoEncoder
-from musetalk_core.rendering.chunking import plan
+from musetalk_core.rendering.chunking import plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
 
@@ -78,12 +78,12 @@ def job(source, sound, folder, rate=None):
     """Everything from a source and a sound to a finished file, in chunks."""
     engine = load_engine("fake")
     (folder / "avatar").mkdir()
-    prepare.prepare(prepare.Request(source, "0" * 64), engine, folder / "avatar")
-    made = archive.load(folder / "avatar")
+    prepare.prepare_avatar(prepare.AvatarRequest(source, "0" * 64), engine, folder / "avatar")
+    made = archive.load_avatar(folder / "avatar")
     decode_speech(sound, folder / "speech.f32")
     samples = PcmFile(folder / "speech.f32")
-    work = plan(samples.count, rate or made.rate, CHUNK_S)
-    features = RowArray.collected(engine.encode_speech(samples, work.frames, work.rate, None))
+    work = plan_chunks(samples.count, rate or made.rate, CHUNK_S)
+    features = Float32RowArray.from_blocks(engine.encode_audio(samples, work.frames, work.rate, None))
     scene, clips = Scene(made, source, work.rate), []
     for chunk in work.chunks:
         place = folder / f"chunk{chunk.number}"
@@ -91,9 +91,9 @@ def job(source, sound, folder, rate=None):
         render_chunk(scene, engine, features, chunk, place)
         clips.append(place / "clip.mp4")
         with VideoEncoder(clips[-1], made.manifest.width, made.manifest.height, work.rate) as encoder:
-            for shown in compose(scene, engine, Crops.open(place), chunk):
+            for shown in compose(scene, engine, CropReader.open(place), chunk):
                 encoder.write(shown)
-    join(clips, sound, folder / "out.mp4", rate=work.rate)
+    join_chunks(clips, sound, folder / "out.mp4", rate=work.rate)
     return folder / "out.mp4", work
 
 

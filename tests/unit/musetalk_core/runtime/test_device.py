@@ -25,5 +25,5 @@ def test_choosing_a_card_ends_the_shortening_of_full_precision(shortening, preci
     chosen = choose_device("cuda", precision)
 
     expected = {"auto": torch.float16, "fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    assert (chosen.place.type, chosen.dtype) == ("cuda", expected)
+    assert (chosen.torch_device.type, chosen.dtype) == ("cuda", expected)
     assert not any(library.allow_tf32 for library in shortening)

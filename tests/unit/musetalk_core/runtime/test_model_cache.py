@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core.runtime.model_cache import Shelf, size_of
+from musetalk_core.runtime.model_cache import ModelCache, parameter_bytes
 
 
 def net(kilobytes):
@@ -15,7 +15,7 @@ def net(kilobytes):
 
 
 def test_a_network_is_loaded_once_whoever_asks():
-    shelf, made = Shelf(), []
+    shelf, made = ModelCache(), []
 
     def load():
         time.sleep(0.05)
@@ -33,7 +33,7 @@ def test_a_network_is_loaded_once_whoever_asks():
 
 
 def test_the_longest_unused_goes_first():
-    shelf = Shelf(budget_bytes=10 * 1024)
+    shelf = ModelCache(budget_bytes=10 * 1024)
     for name in ("a", "b"):
         shelf.get(name, lambda: net(4))
     shelf.get("a", lambda: pytest.fail("it is there"))
@@ -45,7 +45,7 @@ def test_the_longest_unused_goes_first():
 
 
 def test_one_that_is_larger_than_the_budget_is_kept_alone():
-    shelf = Shelf(budget_bytes=1024)
+    shelf = ModelCache(budget_bytes=1024)
     shelf.get("small", lambda: net(1))
 
     large = shelf.get("large", lambda: net(8))
@@ -55,7 +55,7 @@ def test_one_that_is_larger_than_the_budget_is_kept_alone():
 
 
 def test_what_fails_to_load_is_tried_again():
-    shelf = Shelf()
+    shelf = ModelCache()
     with pytest.raises(OSError, match="gone"):
         shelf.get("unet", lambda: (_ for _ in ()).throw(OSError("gone")))
 
@@ -63,7 +63,7 @@ def test_what_fails_to_load_is_tried_again():
 
 
 def test_idle_networks_are_let_go():
-    shelf = Shelf(idle_s=0.2)
+    shelf = ModelCache(idle_s=0.2)
     shelf.get("unet", lambda: net(1))
     shelf.get("vae", lambda: net(1))
     until = time.monotonic() + 10
@@ -83,5 +83,5 @@ def test_shared_tensors_are_counted_once_and_wrappers_are_looked_into():
             self.second = nn.Linear(8, 8, bias=False)
             self.second.weight = self.first.weight
 
-    assert size_of(Wrapper()) == 256
-    assert size_of(nn.BatchNorm1d(2)) == 4 * 2 * 4 + torch.zeros((), dtype=torch.int64).nbytes
+    assert parameter_bytes(Wrapper()) == 256
+    assert parameter_bytes(nn.BatchNorm1d(2)) == 4 * 2 * 4 + torch.zeros((), dtype=torch.int64).nbytes

@@ -8,7 +8,7 @@ import pytest
 
 from musetalk_core.errors import InputError
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.speech.mouth_curves import curves
+from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
 
 FPS = Fraction(25)
@@ -28,8 +28,8 @@ def tone(seconds, level=0.3):
 
 
 def test_open_vowels_open_and_rounded_ones_round():
-    wide = curves(None, phones("- AA AA AA -"), 15, FPS)
-    narrow = curves(None, phones("- UW UW UW -"), 15, FPS)
+    wide = mouth_curves(None, phones("- AA AA AA -"), 15, FPS)
+    narrow = mouth_curves(None, phones("- UW UW UW -"), 15, FPS)
 
     assert wide[6, 0] > 0.85 > 0.4 > narrow[6, 0]
     assert narrow[6, 1] < -0.8 < -0.1 < wide[6, 1]
@@ -45,7 +45,7 @@ def test_no_short_bilabial_is_lost(name, offset_s, fps):
         Phone(0.44 + offset_s, 0.9, "AA"),
     ]
 
-    out = curves(None, known, int(0.8 * fps), fps)
+    out = mouth_curves(None, known, int(0.8 * fps), fps)
 
     assert out[:, 2].max() > 0.95
     assert out[:, 0].min() < 0.12
@@ -53,7 +53,7 @@ def test_no_short_bilabial_is_lost(name, offset_s, fps):
 
 
 def test_the_mouth_is_shut_in_a_long_pause():
-    out = curves(PcmArray(tone(1.6)), phones("AA AA AA - - - - - - AA AA AA"), 36, FPS)
+    out = mouth_curves(PcmArray(tone(1.6)), phones("AA AA AA - - - - - - AA AA AA"), 36, FPS)
 
     assert out[14:22, 0].max() < 0.02
 
@@ -61,7 +61,7 @@ def test_the_mouth_is_shut_in_a_long_pause():
 def test_loud_vowels_open_wider_than_soft_ones():
     sound = np.concatenate([tone(0.6, 0.02), tone(0.6, 0.4)])
 
-    out = curves(PcmArray(sound), phones("AA AA AA AA AA AA AA AA AA AA"), 30, FPS)
+    out = mouth_curves(PcmArray(sound), phones("AA AA AA AA AA AA AA AA AA AA"), 30, FPS)
 
     assert out[5:10, 0].max() < 0.8 * out[20:25, 0].max()
 
@@ -69,7 +69,7 @@ def test_loud_vowels_open_wider_than_soft_ones():
 def test_the_opening_never_moves_faster_than_lips_can():
     names = " ".join(np.random.default_rng(0).choice(["AA", "P", "S", "-", "AE", "M"], 200))
 
-    out = curves(None, phones(names, 0.05), 250, FPS)
+    out = mouth_curves(None, phones(names, 0.05), 250, FPS)
 
     assert np.abs(np.diff(out[:, 0])).max() <= 0.4 + 1e-6
     assert out.shape == (250, 3)
@@ -82,7 +82,7 @@ def test_the_curve_leads_the_sound_by_the_same_time_at_any_rate():
     known = phones("- - - - AA AA AA AA - - - -", 0.1)
     middles = []
     for fps in (FPS, Fraction(24000, 1001), Fraction(60)):
-        opening = curves(None, known, int(Fraction(6, 5) * fps), fps)[:, 0]
+        opening = mouth_curves(None, known, int(Fraction(6, 5) * fps), fps)[:, 0]
         at = (np.arange(len(opening)) + 0.5) / float(fps)
         middles.append(float((at * opening).sum() / opening.sum()))
 
@@ -93,7 +93,7 @@ def test_the_curve_leads_the_sound_by_the_same_time_at_any_rate():
 def test_without_phones_the_loudness_moves_the_mouth(nothing):
     sound = np.concatenate([np.zeros(16000, np.float32), tone(1.0), np.zeros(16000, np.float32)])
 
-    out = curves(PcmArray(sound), nothing, 75, FPS)
+    out = mouth_curves(PcmArray(sound), nothing, 75, FPS)
 
     assert out[5:20, 0].max() == 0
     assert out[30:45, 0].min() > 0.5
@@ -101,22 +101,22 @@ def test_without_phones_the_loudness_moves_the_mouth(nothing):
 
 
 def test_digital_silence_without_phones_stays_shut():
-    assert not curves(PcmArray(np.zeros(16000, np.float32)), None, 25, FPS).any()
+    assert not mouth_curves(PcmArray(np.zeros(16000, np.float32)), None, 25, FPS).any()
 
 
 def test_frames_beyond_the_speech_are_shut():
-    out = curves(PcmArray(tone(0.5)), phones("AA AA AA AA"), 50, FPS)
+    out = mouth_curves(PcmArray(tone(0.5)), phones("AA AA AA AA"), 50, FPS)
 
     assert out.shape == (50, 3)
     assert out[20:, 0].max() < 0.05
 
 
 def test_no_frames_and_wrong_numbers():
-    assert curves(None, [], 0, FPS).shape == (0, 3)
+    assert mouth_curves(None, [], 0, FPS).shape == (0, 3)
     with pytest.raises(InputError, match="must be positive"):
-        curves(None, [], 5, Fraction(0))
+        mouth_curves(None, [], 5, Fraction(0))
     with pytest.raises(InputError, match="must be positive"):
-        curves(None, [], -1, FPS)
+        mouth_curves(None, [], -1, FPS)
 
 
 def test_an_hour_takes_seconds_and_is_never_read_at_once():
@@ -132,7 +132,7 @@ def test_an_hour_takes_seconds_and_is_never_read_at_once():
     known = [Phone(i * 0.1, i * 0.1 + 0.1, ("AA", "M", "S", "")[i % 4]) for i in range(36000)]
     began = time.process_time()
 
-    out = curves(Hour(), known, 90_000, FPS)
+    out = mouth_curves(Hour(), known, 90_000, FPS)
 
     assert time.process_time() - began < 8
     assert out.shape == (90_000, 3)

@@ -10,9 +10,9 @@ import torch
 
 from musetalk_core.formats.pcm import PcmArray
 from musetalk_core.runtime.device import choose_device
-from musetalk_core.transcription.ctranslate2_import import convert
-from musetalk_core.transcription.vad import load_network
-from musetalk_core.transcription.whisper_model import load_hearing
+from musetalk_core.transcription.ctranslate2_import import convert_to_openai
+from musetalk_core.transcription.vad import load_vad
+from musetalk_core.transcription.whisper_model import load_whisper_model
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 CLIPS = sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"})
@@ -42,18 +42,18 @@ def packed():
 @pytest.fixture(scope="session")
 def checkpoint(packed, tmp_path_factory):
     target = tmp_path_factory.mktemp("whisper") / "tiny.en.pt"
-    convert([packed], target)
+    convert_to_openai([packed], target)
     return target
 
 
 @pytest.fixture(scope="session")
 def tiny_en(checkpoint):
-    return load_hearing(checkpoint, "tiny.en", choose_device("cpu"))
+    return load_whisper_model(checkpoint, "tiny.en", choose_device("cpu"))
 
 
 @pytest.fixture(scope="session")
 def silero():
-    return load_network(Path(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.onnx"))))
+    return load_vad(Path(str(distribution("silero-vad").locate_file("silero_vad/data/silero_vad.onnx"))))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from torch import nn
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 from musetalk_core.runtime.device import choose_device
 from musetalk_core.transcription import whisper_model
-from musetalk_core.transcription.ctranslate2_import import convert
-from musetalk_core.transcription.whisper_model import load_hearing
+from musetalk_core.transcription.ctranslate2_import import convert_to_openai
+from musetalk_core.transcription.whisper_model import load_whisper_model
 
 
 def test_the_library_opens_what_was_converted(checkpoint):
@@ -27,7 +27,7 @@ def test_parts_are_joined(packed, checkpoint, tmp_path):
     (tmp_path / "1").write_bytes(whole[:1_000_000])
     (tmp_path / "2").write_bytes(whole[1_000_000:])
 
-    convert([tmp_path / "1", tmp_path / "2"], tmp_path / "joined.pt")
+    convert_to_openai([tmp_path / "1", tmp_path / "2"], tmp_path / "joined.pt")
 
     first, second = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "joined.pt"))
     assert first["dims"] == second["dims"]
@@ -40,7 +40,7 @@ def test_a_cut_file_is_refused(packed, tmp_path, length):
     (tmp_path / "cut.bin").write_bytes(packed.read_bytes()[:length])
 
     with pytest.raises(WeightsInvalid, match=r"cut\.bin"):
-        convert([tmp_path / "cut.bin"], tmp_path / "cut.pt")
+        convert_to_openai([tmp_path / "cut.bin"], tmp_path / "cut.pt")
     assert not (tmp_path / "cut.pt").exists()
 
 
@@ -51,7 +51,7 @@ def test_names_of_a_hub_are_understood(checkpoint, tiny_en, tmp_path):
     renamed = {}
     for key, value in stored.items():
         name = key
-        for theirs, ours in reversed(whisper_model._THEIRS.items()):
+        for theirs, ours in reversed(whisper_model._HF_TO_OPENAI.items()):
             name = name.replace(ours, theirs)
         renamed[f"model.{name}"] = value
     renamed["proj_out.weight"] = renamed["model.decoder.embed_tokens.weight"].clone()
@@ -59,7 +59,7 @@ def test_names_of_a_hub_are_understood(checkpoint, tiny_en, tmp_path):
     assert "model.decoder.layers.3.encoder_attn_layer_norm.bias" in renamed
     save_file(renamed, tmp_path / "model.safetensors")
 
-    same = load_hearing(tmp_path / "model.safetensors", "tiny.en", choose_device("cpu"))
+    same = load_whisper_model(tmp_path / "model.safetensors", "tiny.en", choose_device("cpu"))
 
     ours = tiny_en.net.state_dict()
     assert all(torch.equal(value, ours[key]) for key, value in same.net.state_dict().items())
@@ -67,7 +67,7 @@ def test_names_of_a_hub_are_understood(checkpoint, tiny_en, tmp_path):
 
 def test_weights_halved_once_hear_what_weights_halved_at_every_use_hear(checkpoint):
     """The published weights are in half precision, so that nothing is lost."""
-    net = load_hearing(checkpoint, "tiny.en", choose_device("cpu")).net
+    net = load_whisper_model(checkpoint, "tiny.en", choose_device("cpu")).net
     for tensor in (*net.parameters(), *net.buffers()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.half().float()
@@ -80,7 +80,7 @@ def test_weights_halved_once_hear_what_weights_halved_at_every_use_hear(checkpoi
             return sound, net.logits(tokens, sound)
 
     full, before = heard(), sum(tensor.nbytes for tensor in net.parameters())
-    whisper_model._halved(net)
+    whisper_model._convert_to_half(net)
 
     assert all(torch.equal(one, other) for one, other in zip(heard(), full, strict=True))
     assert sum(tensor.nbytes for tensor in net.parameters()) < 0.52 * before
@@ -91,6 +91,6 @@ def test_what_is_no_whisper_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
 
     with pytest.raises(WeightsInvalid, match="does not contain a Whisper model"):
-        load_hearing(tmp_path / "other.pt", "tiny", choose_device("cpu"))
+        load_whisper_model(tmp_path / "other.pt", "tiny", choose_device("cpu"))
     with pytest.raises(ModelNotInstalled):
-        load_hearing(tmp_path / "none.pt", "tiny", choose_device("cpu"))
+        load_whisper_model(tmp_path / "none.pt", "tiny", choose_device("cpu"))

@@ -8,22 +8,22 @@ import whisper
 from word_errors import word_error_rate
 
 from musetalk_core.errors import InputError
-from musetalk_core.formats.pcm import PcmArray, PcmFile, seconds
-from musetalk_core.speech.tts.starter_voice import speak
-from musetalk_core.transcription.decoding import Options, language_code
+from musetalk_core.formats.pcm import PcmArray, PcmFile, duration_seconds
+from musetalk_core.speech.tts.starter_voice import synthesize
+from musetalk_core.transcription.decoding import DecodeOptions, language_code
 from musetalk_core.transcription.spectrogram import Spectrogram
-from musetalk_core.transcription.transcribe import listen
-from musetalk_core.transcription.transcript import Span, Transcript
-from musetalk_core.transcription.vad import clips as joined
-from musetalk_core.transcription.vad import speech_spans
+from musetalk_core.transcription.transcribe import transcribe
+from musetalk_core.transcription.transcript import TimeSpan, Transcript
+from musetalk_core.transcription.vad import detect_speech
+from musetalk_core.transcription.vad import speech_clips as joined
 from musetalk_core.transcription.writers import write_transcript
 
 RATE = 16_000
-GREEDY = Options(beam_size=1, words=False)
+GREEDY = DecodeOptions(beam_size=1, words=False)
 
 
 def whole(samples):
-    return [Span(0.0, seconds(samples))]
+    return [TimeSpan(0.0, duration_seconds(samples))]
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +46,9 @@ def lines_of_library(result):
 @pytest.mark.parametrize(
     ("options", "cuts"),
     [
-        (Options(beam_size=1), None),
+        (DecodeOptions(beam_size=1), None),
         pytest.param(GREEDY, None, marks=pytest.mark.slow),
-        pytest.param(Options(beam_size=3, words=False), [1.5, 9.0, 20.0, 34.0], marks=pytest.mark.slow),
+        pytest.param(DecodeOptions(beam_size=3, words=False), [1.5, 9.0, 20.0, 34.0], marks=pytest.mark.slow),
     ],
     ids=["words", "plain", "beams and clips"],
 )
@@ -62,9 +62,9 @@ def test_lines_and_times_are_the_librarys(tiny_en, theirs, long_reading, options
         clip_timestamps=cuts or "0",
         fp16=False,
     )
-    spans = [Span(*pair) for pair in zip(cuts[::2], cuts[1::2], strict=True)] if cuts else None
+    spans = [TimeSpan(*pair) for pair in zip(cuts[::2], cuts[1::2], strict=True)] if cuts else None
 
-    heard = listen(long_reading, spans or whole(long_reading), tiny_en, None, options)
+    heard = transcribe(long_reading, spans or whole(long_reading), tiny_en, None, options)
 
     assert lines_of(heard) == lines_of_library(expected)
     assert [s.avg_logprob for s in heard.segments] == pytest.approx(
@@ -87,7 +87,7 @@ def test_windows_of_the_spectrogram_are_those_of_the_whole(long_reading):
 
 
 def test_five_readings_are_understood(tiny_en, clips):
-    heard = [(text, listen(s, whole(s), tiny_en, None, GREEDY).text) for s, text in sounds(clips)]
+    heard = [(text, transcribe(s, whole(s), tiny_en, None, GREEDY).text) for s, text in sounds(clips)]
 
     assert word_error_rate(heard) <= 0.10
 
@@ -116,9 +116,9 @@ def test_ten_sentences_of_the_starter_voice_are_understood(tiny_en, tmp_path):
 
     heard = []
     for sentence in SENTENCES:
-        spoken = speak(sentence)
+        spoken = synthesize(sentence)
         samples = PcmArray(soxr.resample(spoken.samples, spoken.rate, RATE).astype(np.float32))
-        heard.append((sentence, listen(samples, whole(samples), tiny_en, "en", Options()).text))
+        heard.append((sentence, transcribe(samples, whole(samples), tiny_en, "en", DecodeOptions()).text))
 
     assert word_error_rate(heard) <= 0.05, heard
 
@@ -131,15 +131,15 @@ def test_it_reports_every_window_and_can_be_stopped(tiny_en, long_reading):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        listen(long_reading, whole(long_reading), tiny_en, None, GREEDY, on_seconds)
+        transcribe(long_reading, whole(long_reading), tiny_en, None, GREEDY, on_seconds)
 
-    assert len(told) == 1 and 20 < told[0][0] <= 30 and told[0][1] == seconds(long_reading)
+    assert len(told) == 1 and 20 < told[0][0] <= 30 and told[0][1] == duration_seconds(long_reading)
 
 
 def test_silence_and_music_are_no_words(tiny_en, silero):
     quiet = PcmArray((0.001 * np.random.default_rng(3).standard_normal(40 * RATE)).astype(np.float32))
 
-    heard = listen(quiet, joined(speech_spans(quiet, silero), 40.0), tiny_en, None, Options())
+    heard = transcribe(quiet, joined(detect_speech(quiet, silero), 40.0), tiny_en, None, DecodeOptions())
 
     assert (heard.text, heard.segments, heard.language, heard.confidence) == ("", (), None, None)
 
@@ -151,7 +151,7 @@ def test_a_file_is_read_piece_by_piece(tiny_en, long_reading, clips, tmp_path, m
     real = PcmFile.read
     monkeypatch.setattr(PcmFile, "read", lambda self, a, b: (longest.append(b - a), real(self, a, b))[1])
 
-    heard = listen(PcmFile(path), whole(long_reading), tiny_en, None, GREEDY)
+    heard = transcribe(PcmFile(path), whole(long_reading), tiny_en, None, GREEDY)
 
     assert max(longest) <= 31 * RATE < long_reading.count
     assert word_error_rate([(" ".join(text for _, text in [*clips, *clips[:2]]), heard.text)]) <= 0.15
@@ -159,7 +159,7 @@ def test_a_file_is_read_piece_by_piece(tiny_en, long_reading, clips, tmp_path, m
 
 def test_a_transcript_is_written_in_five_forms(tiny_en, clips, tmp_path):
     samples = PcmArray(clips[0][0])
-    heard = listen(samples, whole(samples), tiny_en, "en", Options(beam_size=1))
+    heard = transcribe(samples, whole(samples), tiny_en, "en", DecodeOptions(beam_size=1))
 
     write_transcript(heard, tmp_path, {"model": "tiny.en"})
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.transcription.transcript import Span
-from musetalk_core.transcription.vad import clips as joined
-from musetalk_core.transcription.vad import speech_spans
+from musetalk_core.transcription.transcript import TimeSpan
+from musetalk_core.transcription.vad import detect_speech
+from musetalk_core.transcription.vad import speech_clips as joined
 
 RATE = 16_000
 
@@ -35,7 +35,7 @@ SILENCES = {
 
 @pytest.mark.parametrize("kind", SILENCES)
 def test_nobody_speaks_in_silence_and_music(kind, silero):
-    assert speech_spans(PcmArray(SILENCES[kind]), silero) == []
+    assert detect_speech(PcmArray(SILENCES[kind]), silero) == []
 
 
 def test_speech_is_found_where_it_is(clips, silero):
@@ -43,7 +43,7 @@ def test_speech_is_found_where_it_is(clips, silero):
     sound = np.concatenate([music(6), reading, np.zeros(7 * RATE, np.float32), clips[1][0]])
     told = []
 
-    spans = joined(speech_spans(PcmArray(sound), silero, told.append), len(sound) / RATE)
+    spans = joined(detect_speech(PcmArray(sound), silero, told.append), len(sound) / RATE)
 
     assert [(round(s.start, 0), round(s.end, 0)) for s in spans] == [(6, 13), (20, 23)]
     assert told == [0.0] or told[0] == 0.0 < told[-1]
@@ -52,7 +52,7 @@ def test_speech_is_found_where_it_is(clips, silero):
 def test_long_sound_is_heard_like_short_one(clips, silero):
     """Blocks of the reader are not heard as cuts."""
     sound = np.concatenate([samples for samples, _ in clips] * 2)
-    spans = speech_spans(PcmArray(sound), silero)
+    spans = detect_speech(PcmArray(sound), silero)
 
     for at in range(512 * 1024, len(sound), 512 * 1024):
         assert not any(abs(edge - at / RATE) < 0.001 for s in spans for edge in (s.start, s.end))
@@ -60,6 +60,6 @@ def test_long_sound_is_heard_like_short_one(clips, silero):
 
 
 def test_short_pauses_stay_in_and_long_ones_do_not():
-    assert joined([Span(1.9, 4), Span(5.9, 8)], 9.9) == [Span(0, 9.9)]
-    assert joined([Span(3, 4), Span(6.5, 8)], 60) == [Span(2.6, 4.4), Span(6.1, 8.4)]
+    assert joined([TimeSpan(1.9, 4), TimeSpan(5.9, 8)], 9.9) == [TimeSpan(0, 9.9)]
+    assert joined([TimeSpan(3, 4), TimeSpan(6.5, 8)], 60) == [TimeSpan(2.6, 4.4), TimeSpan(6.1, 8.4)]
     assert joined([], 60) == []

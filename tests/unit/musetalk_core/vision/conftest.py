@@ -3,20 +3,20 @@
 import pytest
 import tiny_vision
 
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.runtime.config import Machine
-from musetalk_core.vision.ocr import Reader
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.vision.ocr import OcrReader
 
 
 @pytest.fixture(scope="session")
 def starter(tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-models")
-    return Layout(folder, folder / "weights.json")
+    return LocalModels(folder, folder / "weights.json")
 
 
 @pytest.fixture(scope="session")
 def reader(starter):
-    return Reader(starter)
+    return OcrReader(starter)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,6 @@ def machines(tmp_path_factory):
         folder = tmp_path_factory.mktemp("models")
         write = tiny_vision.write_florence if name.startswith("florence") else tiny_vision.write_smolvlm
         write(folder, says, name)
-        return Machine(Layout(folder, folder / "weights.json"), device="cpu")
+        return RuntimeConfig(LocalModels(folder, folder / "weights.json"), device="cpu")
 
     return machine

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from musetalk_core.media.image.photo import read_photo
-from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.types import Box
-from musetalk_core.vision.face_search import find_people
+from musetalk_core.vision.face_search import find_all_faces
 from musetalk_core.vision.tagger import Tagger
 
 ASSETS = pictures.ASSETS
@@ -45,7 +45,7 @@ def decoded(picture: Image.Image, folder: Path):
     picture.save(data, "PNG")
     path = folder / "picture"
     path.write_bytes(data.getvalue())
-    return read_photo(path, Limits())
+    return read_photo(path, MediaLimits())
 
 
 def is_inside(box, photo):
@@ -103,9 +103,9 @@ def test_what_stands_in_a_row_is_read_as_a_row(reader, tmp_path, angle):
 
 @pytest.mark.parametrize("name", FACES)
 def test_faces_are_counted(name):
-    photo = read_photo(ASSETS / name, Limits())
+    photo = read_photo(ASSETS / name, MediaLimits())
 
-    faces = find_people(photo.bgr)
+    faces = find_all_faces(photo.bgr)
 
     assert len(faces) == FACES[name]
     assert all(is_inside(face.box, photo) and 0.9 <= face.score <= 1 for face in faces)
@@ -115,7 +115,7 @@ def test_small_faces_are_found_beside_large_ones(tmp_path):
     wall, places = pictures.group()
     photo = decoded(wall, tmp_path)
 
-    faces = find_people(photo.bgr)
+    faces = find_all_faces(photo.bgr)
 
     assert len(faces) == len(places)
     for x, y in places:
@@ -126,7 +126,7 @@ def test_small_faces_are_found_beside_large_ones(tmp_path):
 
 @pytest.mark.parametrize("name", ["president", "cat", "espresso", "rocket", "galaxies"])
 def test_no_words_are_read_where_none_are(name, reader):
-    assert reader.read(read_photo(ASSETS / "pictures" / f"{name}.jpg", Limits()).bgr) == []
+    assert reader.read(read_photo(ASSETS / "pictures" / f"{name}.jpg", MediaLimits()).bgr) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_no_words_are_read_where_none_are(name, reader):
     ],
 )
 def test_tags_name_what_is_seen(name, labels, starter):
-    photo = read_photo(ASSETS / "pictures" / f"{name}.jpg", Limits())
+    photo = read_photo(ASSETS / "pictures" / f"{name}.jpg", MediaLimits())
 
     tags = Tagger(starter).tags(photo.bgr)
 
@@ -153,7 +153,7 @@ def test_tiny_and_narrow_pictures_are_looked_at(size, reader, starter, tmp_path)
     photo = decoded(Image.new("RGB", size, (40, 90, 160)), tmp_path)
 
     began = time.process_time()
-    assert reader.read(photo.bgr) == [] and find_people(photo.bgr) == []
+    assert reader.read(photo.bgr) == [] and find_all_faces(photo.bgr) == []
     assert Tagger(starter).tags(photo.bgr)
     assert time.process_time() - began < 30  # a strip once became a picture of 72 million pixels
 

@@ -7,7 +7,7 @@ import pytest
 
 from musetalk_core.types import Box
 from musetalk_core.vision.findings import TextLine
-from musetalk_core.vision.reading_order import in_reading_order
+from musetalk_core.vision.reading_order import sort_by_reading_order
 
 
 def line(text, x, y, width, height=20, angle=0.0):
@@ -40,13 +40,13 @@ def test_the_order_is_that_of_the_page(angle, seed):
     lines = page(angle)
     mixed = random.Random(seed).sample(lines, len(lines))
 
-    assert [one.text for one in in_reading_order(mixed)] == [one.text for one in lines]
+    assert [one.text for one in sort_by_reading_order(mixed)] == [one.text for one in lines]
 
 
 def test_a_word_in_the_margin_turns_nothing():
     lines = [*page(0), line("margin", 450, -460, 60, 20, 90)]
 
-    found = [one.text for one in in_reading_order(lines)]
+    found = [one.text for one in sort_by_reading_order(lines)]
 
     assert [text for text in found if text != "margin"] == [one.text for one in page(0)]
 
@@ -55,4 +55,4 @@ def test_a_word_in_the_margin_turns_nothing():
 def test_little_and_opposite_texts_are_no_trouble(count):
     lines = [line("a", 0, 0, 100), line("b", 0, 0, 100, angle=180)][:count]
 
-    assert {one.text for one in in_reading_order(lines)} == {one.text for one in lines}
+    assert {one.text for one in sort_by_reading_order(lines)} == {one.text for one in lines}

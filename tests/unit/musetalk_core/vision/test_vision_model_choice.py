@@ -2,20 +2,20 @@
 
 import pytest
 
-from musetalk_core.vision.model_choice import FACES, READER, STARTER, TAGGER, cast_for
+from musetalk_core.vision.model_choice import FACE_FINDER, READER, STARTER, TAGGER, assign_models
 
-SMALL = (READER, TAGGER, FACES)
+SMALL = (READER, TAGGER, FACE_FINDER)
 
 
 def test_without_large_models_the_small_ones_do_what_they_can():
-    cast = cast_for("auto", ("caption", "ocr", "tags", "faces"), False, SMALL)
+    cast = assign_models("auto", ("caption", "ocr", "tags", "faces"), False, SMALL)
 
-    assert (cast.describes, cast.answers, cast.finds) == (STARTER, None, None)
-    assert (cast.reads, cast.tags, cast.faces, cast.warnings) == (READER, TAGGER, FACES, ())
+    assert (cast.describer, cast.answerer, cast.detector) == (STARTER, None, None)
+    assert (cast.reader, cast.tagger, cast.face_finder, cast.warnings) == (READER, TAGGER, FACE_FINDER, ())
 
 
 def test_what_the_small_ones_cannot_do_is_told():
-    cast = cast_for("auto", ("objects",), True, SMALL)
+    cast = assign_models("auto", ("objects",), True, SMALL)
 
     assert [warning.split(":")[0] for warning in cast.warnings] == [
         "question_not_answered",
@@ -24,7 +24,7 @@ def test_what_the_small_ones_cannot_do_is_told():
 
 
 def test_nothing_is_told_of_what_was_not_asked_for():
-    assert cast_for("auto", ("caption",), False, ()).warnings == ()
+    assert assign_models("auto", ("caption",), False, ()).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ def test_nothing_is_told_of_what_was_not_asked_for():
     ],
 )
 def test_auto_takes_the_best_for_each_part(installed, describes, answers, finds):
-    cast = cast_for("auto", ("objects",), True, (*SMALL, *installed))
+    cast = assign_models("auto", ("objects",), True, (*SMALL, *installed))
 
-    assert (cast.describes, cast.answers, cast.finds) == (describes, answers, finds)
-    assert cast.reads == READER
+    assert (cast.describer, cast.answerer, cast.detector) == (describes, answers, finds)
+    assert cast.reader == READER
 
 
 def test_a_named_model_does_what_it_can_and_others_the_rest():
-    cast = cast_for("florence-2-base", ("objects",), True, (*SMALL, "florence-2-base", "smolvlm-500m"))
+    cast = assign_models("florence-2-base", ("objects",), True, (*SMALL, "florence-2-base", "smolvlm-500m"))
 
-    assert (cast.describes, cast.answers, cast.reads) == (
+    assert (cast.describer, cast.answerer, cast.reader) == (
         "florence-2-base",
         "smolvlm-500m",
         "florence-2-base",
@@ -55,14 +55,14 @@ def test_a_named_model_does_what_it_can_and_others_the_rest():
 
 
 def test_starter_means_the_small_ones_alone():
-    cast = cast_for("starter", ("objects",), True, (*SMALL, "florence-2-base", "smolvlm-500m"))
+    cast = assign_models("starter", ("objects",), True, (*SMALL, "florence-2-base", "smolvlm-500m"))
 
-    assert (cast.describes, cast.answers, cast.finds) == (STARTER, None, None)
+    assert (cast.describer, cast.answerer, cast.detector) == (STARTER, None, None)
     assert len(cast.warnings) == 2
 
 
 def test_what_is_not_installed_is_not_used():
-    cast = cast_for("auto", ("ocr", "tags", "faces"), False, ())
+    cast = assign_models("auto", ("ocr", "tags", "faces"), False, ())
 
-    assert (cast.reads, cast.tags) == (None, None)
+    assert (cast.reader, cast.tagger) == (None, None)
     assert len(cast.warnings) == 2

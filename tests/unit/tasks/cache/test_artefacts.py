@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from musetalk_core.errors import DiskFull, InputError
-from tasks.cache.artefacts import Artefacts, artefacts
+from tasks.cache.artefacts import ArtefactCache, artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.errors import ObjectMissing
 from tasks.refs import Artefact
@@ -33,11 +33,11 @@ def writing(size: int):
 
 
 @pytest.fixture
-def cache(tmp_path) -> Artefacts:
-    return Artefacts(tmp_path / "cache", cache_bytes=10**9)
+def cache(tmp_path) -> ArtefactCache:
+    return ArtefactCache(tmp_path / "cache", cache_bytes=10**9)
 
 
-def left(cache: Artefacts, name: str) -> list[str]:
+def left(cache: ArtefactCache, name: str) -> list[str]:
     return [path.name for path in (cache.folder / name).iterdir()]
 
 
@@ -49,8 +49,8 @@ def wait_until(true, seconds: float = 10.0) -> None:
 
 
 def test_an_artefact_is_made_once_and_found_again(cache):
-    made = cache.made_once("avatar", KEY, writing(7))
-    again = cache.made_once("avatar", KEY, lambda _: pytest.fail("made twice"))
+    made = cache.get_or_create("avatar", KEY, writing(7))
+    again = cache.get_or_create("avatar", KEY, lambda _: pytest.fail("made twice"))
 
     assert made == again == Artefact.model_construct(kind="avatar", key=KEY, size=7, files=("data.bin",))
     assert cache.file(made, "data.bin").read_bytes() == b"x" * 7
@@ -59,7 +59,7 @@ def test_an_artefact_is_made_once_and_found_again(cache):
 
 
 def test_kinds_do_not_share_keys(cache):
-    cache.made_once("avatar", KEY, writing(1))
+    cache.get_or_create("avatar", KEY, writing(1))
 
     assert not cache.has("clip", KEY)
 
@@ -74,7 +74,7 @@ def test_twenty_askers_in_four_processes_make_it_once(cache, tmp_path):
         (folder / "data.bin").write_bytes(b"once")
 
     def ask(_: int) -> bytes:
-        return (cache.path(cache.made_once("avatar", KEY, make)) / "data.bin").read_bytes()
+        return (cache.path(cache.get_or_create("avatar", KEY, make)) / "data.bin").read_bytes()
 
     def process() -> None:
         with ThreadPoolExecutor(5) as pool:
@@ -97,11 +97,11 @@ def test_when_the_maker_is_killed_the_next_goes_on_at_once(cache):
         (folder / "half.bin").write_bytes(b"half")
         time.sleep(60)
 
-    maker = FORK.Process(target=lambda: cache.made_once("avatar", KEY, die_slowly))
+    maker = FORK.Process(target=lambda: cache.get_or_create("avatar", KEY, die_slowly))
     maker.start()
     wait_until(lambda: list((cache.folder / "tmp").glob("*/half.bin")))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cache.made_once, "avatar", KEY, writing(4))
+        waiting = pool.submit(cache.get_or_create, "avatar", KEY, writing(4))
         time.sleep(0.2)
         assert not waiting.done()
         began = time.monotonic()
@@ -120,28 +120,28 @@ def test_a_failed_make_leaves_nothing_and_the_next_may_try(cache):
         raise InputError("no")
 
     with pytest.raises(InputError):
-        cache.made_once("avatar", KEY, fail)
+        cache.get_or_create("avatar", KEY, fail)
 
     assert not cache.has("avatar", KEY)
     assert (left(cache, "tmp"), left(cache, "locks")) == ([], [])
-    assert cache.made_once("avatar", KEY, writing(1)).size == 1
+    assert cache.get_or_create("avatar", KEY, writing(1)).size == 1
 
 
 def test_a_maker_that_writes_nothing_is_an_error(cache):
     with pytest.raises(ValueError, match="nothing was written"):
-        cache.made_once("avatar", KEY, lambda folder: None)
+        cache.get_or_create("avatar", KEY, lambda folder: None)
 
 
 def test_a_make_may_need_another_artefact(cache):
     def outer(folder: Path) -> None:
-        inner = cache.made_once("pcm", KEY, writing(3))
+        inner = cache.get_or_create("pcm", KEY, writing(3))
         (folder / "copy.bin").write_bytes((cache.path(inner) / "data.bin").read_bytes())
 
-    assert cache.made_once("avatar", KEY, outer).size == 3
+    assert cache.get_or_create("avatar", KEY, outer).size == 3
 
 
 def test_refresh_makes_it_anew_once_for_all_who_ask_at_the_same_time(cache):
-    made = cache.made_once("avatar", KEY, writing(1))
+    made = cache.get_or_create("avatar", KEY, writing(1))
     count = []
 
     def make(folder: Path) -> None:
@@ -150,7 +150,7 @@ def test_refresh_makes_it_anew_once_for_all_who_ask_at_the_same_time(cache):
         writing(2)(folder)
 
     with ThreadPoolExecutor(4) as pool:
-        fresh = list(pool.map(lambda _: cache.made_once("avatar", KEY, make, refresh=True), range(4)))
+        fresh = list(pool.map(lambda _: cache.get_or_create("avatar", KEY, make, refresh=True), range(4)))
 
     assert [artefact.size for artefact in fresh] == [2] * 4
     assert len(count) == 1
@@ -159,7 +159,7 @@ def test_refresh_makes_it_anew_once_for_all_who_ask_at_the_same_time(cache):
 
 
 def test_forget_removes_it(cache):
-    made = cache.made_once("avatar", KEY, writing(1))
+    made = cache.get_or_create("avatar", KEY, writing(1))
 
     assert cache.forget("avatar", KEY)
     assert not cache.has("avatar", KEY)
@@ -172,7 +172,7 @@ def test_forget_removes_it(cache):
 )
 def test_names_that_would_be_other_paths_are_refused(cache, kind, name):
     with pytest.raises(ValueError, match="is not a cache entry"):
-        cache.made_once(kind, name, writing(1))
+        cache.get_or_create(kind, name, writing(1))
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path):
@@ -200,32 +200,32 @@ except DiskFull as error:
 
 
 def test_too_little_free_disk_is_refused_before_work_begins(tmp_path):
-    cache = Artefacts(tmp_path / "cache", cache_bytes=10**9, min_free_bytes=10**18)
+    cache = ArtefactCache(tmp_path / "cache", cache_bytes=10**9, min_free_bytes=10**18)
 
     with pytest.raises(DiskFull, match="less free space than its reserve"):
-        cache.made_once("avatar", KEY, lambda _: pytest.fail("began"))
+        cache.get_or_create("avatar", KEY, lambda _: pytest.fail("began"))
 
 
 # --- eviction
 
 
-def fill(cache: Artefacts, n: int, size: int = 100) -> None:
+def fill(cache: ArtefactCache, n: int, size: int = 100) -> None:
     """Make artefacts 0..n-1 whose last use lies in the past, 0 the oldest, and let them go."""
     for i in range(n):
-        path = cache.path(cache.made_once("clip", key(i), writing(size)))
+        path = cache.path(cache.get_or_create("clip", key(i), writing(size)))
         os.utime(path, (1000 + i, 1000 + i))
     cache.release()
 
 
-def kept(cache: Artefacts, n: int) -> list[int]:
+def kept(cache: ArtefactCache, n: int) -> list[int]:
     folders = {path.name for path in cache.folder.glob("artefacts/clip/*/*/")}
     return [i for i in range(n) if key(i) in folders]
 
 
 def test_the_least_recently_used_goes_first(tmp_path):
-    fill(Artefacts(tmp_path, cache_bytes=10**6), 5)
-    small = Artefacts(tmp_path, cache_bytes=350)
-    small.made_once("clip", key(0), lambda _: pytest.fail("made twice"))  # 0 is used now
+    fill(ArtefactCache(tmp_path, cache_bytes=10**6), 5)
+    small = ArtefactCache(tmp_path, cache_bytes=350)
+    small.get_or_create("clip", key(0), lambda _: pytest.fail("made twice"))  # 0 is used now
     small.release()
 
     assert small.evict() == 200
@@ -233,18 +233,18 @@ def test_the_least_recently_used_goes_first(tmp_path):
 
 
 def test_each_make_brings_the_cache_under_its_limit(tmp_path):
-    cache = Artefacts(tmp_path, cache_bytes=250)
+    cache = ArtefactCache(tmp_path, cache_bytes=250)
     for i in range(6):
-        cache.made_once("clip", key(i), writing(100))
+        cache.get_or_create("clip", key(i), writing(100))
         cache.release()
 
     assert kept(cache, 6) == [4, 5]
 
 
 def test_what_this_process_uses_stays_even_over_the_limit(tmp_path):
-    cache = Artefacts(tmp_path, cache_bytes=250)
+    cache = ArtefactCache(tmp_path, cache_bytes=250)
     for i in range(6):
-        cache.made_once("clip", key(i), writing(100))
+        cache.get_or_create("clip", key(i), writing(100))
 
     assert kept(cache, 6) == [0, 1, 2, 3, 4, 5]
     cache.release()
@@ -253,7 +253,7 @@ def test_what_this_process_uses_stays_even_over_the_limit(tmp_path):
 
 
 def test_what_another_living_process_uses_stays_until_it_dies(tmp_path):
-    fill(Artefacts(tmp_path, cache_bytes=10**6), 4)
+    fill(ArtefactCache(tmp_path, cache_bytes=10**6), 4)
     code = f"""
 import sys
 from pathlib import Path
@@ -268,11 +268,11 @@ sys.stdin.read()
     )
     assert other.stdout and other.stdin
     assert other.stdout.readline() == "holding\n"
-    small = Artefacts(tmp_path, cache_bytes=0)
+    small = ArtefactCache(tmp_path, cache_bytes=0)
 
     small.evict()
     assert kept(small, 4) == [0]
-    assert not small.forget("clip", key(0))
+    assert not small.delete("clip", key(0))
 
     other.kill()
     other.communicate()
@@ -282,11 +282,11 @@ sys.stdin.read()
 
 
 def test_a_forked_child_does_not_keep_its_parents_leases(tmp_path):
-    cache = Artefacts(tmp_path, cache_bytes=10**6)
+    cache = ArtefactCache(tmp_path, cache_bytes=10**6)
     release = FORK.Event()
 
     def parent() -> None:
-        cache.made_once("clip", key(0), writing(1))
+        cache.get_or_create("clip", key(0), writing(1))
         if os.fork() == 0:  # outlives the parent
             release.wait(20)
             os._exit(0)
@@ -295,7 +295,7 @@ def test_a_forked_child_does_not_keep_its_parents_leases(tmp_path):
     worker = FORK.Process(target=parent)
     worker.start()
     worker.join()  # with a time limit it would wait for the grandchild
-    small = Artefacts(tmp_path, cache_bytes=0)
+    small = ArtefactCache(tmp_path, cache_bytes=0)
     try:
         wait_until(lambda: small.evict() or kept(cache, 1) == [])  # the child closes its copies first
     finally:
@@ -303,11 +303,11 @@ def test_a_forked_child_does_not_keep_its_parents_leases(tmp_path):
 
 
 def test_a_forked_child_has_leases_of_its_own(tmp_path):
-    cache = Artefacts(tmp_path, cache_bytes=0)
-    cache.made_once("clip", key(0), writing(1))
+    cache = ArtefactCache(tmp_path, cache_bytes=0)
+    cache.get_or_create("clip", key(0), writing(1))
 
     def child() -> None:
-        cache.made_once("clip", key(1), writing(1))
+        cache.get_or_create("clip", key(1), writing(1))
         cache.release()
         cache.evict()
         os._exit(0)
@@ -321,12 +321,12 @@ def test_a_forked_child_has_leases_of_its_own(tmp_path):
 
 
 def test_eviction_and_making_in_many_threads_never_lose_what_is_in_use(tmp_path):
-    cache = Artefacts(tmp_path, cache_bytes=300)
+    cache = ArtefactCache(tmp_path, cache_bytes=300)
     lost = []
 
     def work(n: int) -> None:
         for i in range(20):
-            made = cache.made_once("clip", key((n * 7 + i) % 10), writing(100))
+            made = cache.get_or_create("clip", key((n * 7 + i) % 10), writing(100))
             if not (cache.path(made) / "data.bin").is_file():
                 lost.append(i)
 
@@ -355,11 +355,11 @@ def test_eviction_sweeps_up_what_killed_makers_left(cache):
 
 def test_a_stored_result_whose_artefact_vanished_cannot_be_read(configure):
     configure()
-    made = artefacts().made_once("avatar", KEY, writing(1))
+    made = artefact_cache().get_or_create("avatar", KEY, writing(1))
     text = made.model_dump_json()
     assert Artefact.model_validate_json(text) == made
 
-    artefacts().forget("avatar", KEY)
+    artefact_cache().delete("avatar", KEY)
 
     with pytest.raises(ValidationError, match="no longer in the store"):
         Artefact.model_validate_json(text)
@@ -367,36 +367,36 @@ def test_a_stored_result_whose_artefact_vanished_cannot_be_read(configure):
 
 def test_shared_artefacts_are_found_and_fetched_by_another_machine(bucket, configure):
     configure(store__url=f"s3://{bucket.name}/our/store", store__cache_folder=configure().home / "one")
-    made = artefacts().made_once("avatar", KEY, writing(9))
-    artefacts().made_once("crops", KEY, writing(5), shared=False)
+    made = artefact_cache().get_or_create("avatar", KEY, writing(9))
+    artefact_cache().get_or_create("crops", KEY, writing(5), shared=False)
     manifest = f"our/store/artefacts/avatar/{KEY}/manifest.json"
     assert len(bucket.listed()) == 2 and manifest in bucket.listed()
 
     configure(store__cache_folder=configure().home / "two")
-    assert not artefacts().has("crops", KEY)
-    found = artefacts().made_once("avatar", KEY, lambda _: pytest.fail("made twice"))
+    assert not artefact_cache().has("crops", KEY)
+    found = artefact_cache().get_or_create("avatar", KEY, lambda _: pytest.fail("made twice"))
     assert found == made == Artefact.model_validate_json(made.model_dump_json())
-    assert not (artefacts().folder / "artefacts" / "avatar").exists()
+    assert not (artefact_cache().folder / "artefacts" / "avatar").exists()
 
     bucket.watch()
     with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(lambda _: artefacts().path(found), range(4)))
+        paths = set(pool.map(lambda _: artefact_cache().path(found), range(4)))
     assert (paths.pop() / "data.bin").read_bytes() == b"x" * 9
     assert bucket.methods() == ["GET", "GET"]  # manifest and file, once
-    artefacts().made_once("avatar", KEY, lambda _: pytest.fail("made twice"))
+    artefact_cache().get_or_create("avatar", KEY, lambda _: pytest.fail("made twice"))
     assert len(bucket.sent) == 2
 
 
 def test_half_an_upload_is_never_seen(bucket, configure):
     configure(store__url=f"s3://{bucket.name}")
-    made = artefacts().made_once("avatar", KEY, writing(9))
+    made = artefact_cache().get_or_create("avatar", KEY, writing(9))
     bucket.client.delete_object(Bucket=bucket.name, Key=f"artefacts/avatar/{KEY}/manifest.json")
 
     configure(store__cache_folder=configure().home / "two")
 
-    assert not artefacts().has("avatar", KEY)
+    assert not artefact_cache().has("avatar", KEY)
     with pytest.raises(ObjectMissing):
-        artefacts().path(made)
+        artefact_cache().path(made)
 
 
 def test_a_failed_upload_is_made_good_by_the_next_call(bucket, configure):
@@ -404,18 +404,20 @@ def test_a_failed_upload_is_made_good_by_the_next_call(bucket, configure):
 
     configure(store__url=f"s3://{bucket.name}-missing")
     with pytest.raises(StorageError):
-        artefacts().made_once("avatar", KEY, writing(9))
+        artefact_cache().get_or_create("avatar", KEY, writing(9))
 
     configure(store__url=f"s3://{bucket.name}")
-    artefacts().made_once("avatar", KEY, lambda _: pytest.fail("it lies here, only the upload failed"))
+    artefact_cache().get_or_create(
+        "avatar", KEY, lambda _: pytest.fail("it lies here, only the upload failed")
+    )
     assert len(bucket.listed()) == 2
 
 
 def test_forget_removes_the_shared_copy_too(bucket, configure):
     configure(store__url=f"s3://{bucket.name}")
-    artefacts().made_once("avatar", KEY, writing(9))
+    artefact_cache().get_or_create("avatar", KEY, writing(9))
 
-    assert artefacts().forget("avatar", KEY)
+    assert artefact_cache().delete("avatar", KEY)
     assert bucket.listed() == []
 
 

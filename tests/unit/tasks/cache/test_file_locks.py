@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.cache import file_locks
-from tasks.cache.file_locks import exclusive, give_back, shared, single_flight, try_take
+from tasks.cache.file_locks import exclusive_lock, release_lock, shared_lock, single_flight, try_acquire
 
 
 def test_one_works_and_the_others_get_its_result(tmp_path):
@@ -48,24 +48,24 @@ def test_never_two_at_a_time_though_lock_files_come_and_go(tmp_path):
 def test_a_failure_releases_the_lock(tmp_path):
     with pytest.raises(RuntimeError), single_flight(tmp_path / "x.lock", lambda: None):
         raise RuntimeError
-    fd = try_take(tmp_path / "x.lock")
+    fd = try_acquire(tmp_path / "x.lock")
 
     assert fd is not None
-    assert try_take(tmp_path / "x.lock") is None
-    give_back(fd, tmp_path / "x.lock")
+    assert try_acquire(tmp_path / "x.lock") is None
+    release_lock(fd, tmp_path / "x.lock")
 
 
 def test_an_exclusive_lock_waits_for_shared_ones(tmp_path):
     path, order = tmp_path / "x.lock", []
 
     def alone() -> None:
-        with exclusive(path):
+        with exclusive_lock(path):
             order.append("alone")
 
-    with shared(path):
+    with shared_lock(path):
         thread = threading.Thread(target=alone)
         thread.start()
-        with shared(path):
+        with shared_lock(path):
             time.sleep(0.1)
             order.append("together")
     thread.join()
@@ -75,17 +75,17 @@ def test_an_exclusive_lock_waits_for_shared_ones(tmp_path):
 
 def test_a_lock_file_that_was_replaced_meanwhile_does_not_count(tmp_path, monkeypatch):
     path, real = tmp_path / "x.lock", file_locks.try_lock
-    first, next_one = try_take(path), []
+    first, next_one = try_acquire(path), []
     assert first is not None
 
     def meanwhile(fd: int) -> bool:
         monkeypatch.setattr(file_locks, "try_lock", real)
-        give_back(first, path)
-        next_one.append(try_take(path))
+        release_lock(first, path)
+        next_one.append(try_acquire(path))
         return real(fd)
 
     monkeypatch.setattr(file_locks, "try_lock", meanwhile)
 
-    assert try_take(path) is None
+    assert try_acquire(path) is None
     assert next_one != [None]
-    give_back(next_one[0], path)
+    release_lock(next_one[0], path)

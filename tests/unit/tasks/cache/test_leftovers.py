@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from tasks.cache.leftovers import sweep_drafts
+from tasks.cache.leftovers import remove_abandoned_folders
 
 MAKER = """
 import sys, time
@@ -28,14 +28,14 @@ def test_only_what_a_dead_maker_left_is_removed(tmp_path):
         while not begun.exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        assert sweep_drafts(cache) == []
+        assert remove_abandoned_folders(cache) == []
         assert list((cache / "tmp").iterdir())
     finally:
         process.kill()
         process.wait()
-    assert len(sweep_drafts(cache)) == 1
+    assert len(remove_abandoned_folders(cache)) == 1
     assert not list((cache / "tmp").iterdir())
 
 
 def test_a_cache_that_is_not_there_has_none(tmp_path):
-    assert sweep_drafts(tmp_path / "none") == []
+    assert remove_abandoned_folders(tmp_path / "none") == []

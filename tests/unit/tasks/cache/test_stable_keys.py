@@ -11,25 +11,25 @@ import pytest
 from prefect.tasks import Task
 
 import tasks
-from flows.batches.manifest import row_key
+from flows.batches.manifest import work_key
 from flows.schemas.video import LipSyncJob
 from musetalk_core.model_registry.pins import PinnedFile, PinnedModel
 from musetalk_core.rendering.chunking import Chunk
-from musetalk_core.rendering.portrait_crop import Frame
+from musetalk_core.rendering.portrait_crop import CropOptions
 from tasks.cache.content_keys import content_key
 from tasks.models.engines import EngineSpec
 from tasks.models.voices import VoiceSpec
 from tasks.refs import Artefact, SourceFile
-from tasks.steps.analyze_image import Look, Mark, look_key, marks_key
-from tasks.steps.captions import Look as CaptionLook
+from tasks.steps.analyze_image import AnalysisStep, Annotation, analysis_step_key, annotations_key
+from tasks.steps.captions import CaptionStyle as CaptionLook
 from tasks.steps.captions import captioned_key
 from tasks.steps.encode_video import clip_key, video_key
 from tasks.steps.portrait_crop import framed_key
 from tasks.steps.prepare_avatar import PreparedAvatar, avatar_key
-from tasks.steps.render_chunk import Talk, crops_key
-from tasks.steps.speak import Sentence, file_key, sentence_key, text_key
+from tasks.steps.render_chunk import RenderJob, crops_key
+from tasks.steps.speak import Sentence, sentence_key, speech_file_key, text_key
 from tasks.steps.speech_features import SpeechFeatures, features_key
-from tasks.steps.transcribe import Wanted, transcript_key
+from tasks.steps.transcribe import TranscriptionRequest, transcript_key
 
 KEYS = {
     "content": "08b81c72b9820029b4a9e82f8c6d5bdc5e98dfd81b29fdaadffe73e53e383b93",
@@ -91,7 +91,7 @@ def artefact(kind, digit):
 def talk():
     avatar = PreparedAvatar.model_construct(artefact=artefact("avatar", "a"))
     features = SpeechFeatures.model_construct(artefact=artefact("features", "b"))
-    return Talk.model_construct(
+    return RenderJob.model_construct(
         source=source("1"), avatar=avatar, features=features, engine=VISEME, rate="30000/1001",
         no_face="keep", idle_seed=None, crf=18, preset="veryfast",
     )  # fmt: skip
@@ -99,7 +99,7 @@ def talk():
 
 def keys():
     starter = VoiceSpec(engine="starter", seed=1)
-    heard = Wanted.model_construct(
+    heard = TranscriptionRequest.model_construct(
         size="tiny",
         task="transcribe",
         language=None,
@@ -108,7 +108,7 @@ def keys():
         gate=False,
         weights=(PinnedModel("whisper-tiny", (PinnedFile("weights", "tiny.pt", "9" * 64),)),),
     )
-    size = Look(what="size")
+    size = AnalysisStep(what="size")
     return {
         "content": content_key(a=1, b=[1.5, "x", None], c={"d": True}),
         "avatar": avatar_key(source("1"), VISEME, "largest"),
@@ -116,16 +116,16 @@ def keys():
         "clip": clip_key("c" * 64, talk()),
         "video": video_key(["d" * 64], source("2")),
         "features": features_key(source("2"), "words", None, VISEME, "25"),
-        "framed": framed_key(source("1"), Frame("head", 512, 512), "largest"),
+        "framed": framed_key(source("1"), CropOptions("head", 512, 512), "largest"),
         "captioned": captioned_key(
             source("1"), source("3"), CaptionLook(how="track", size=5.0, side="bottom", crf=18)
         ),
         "sentence": sentence_key(Sentence.model_construct(text="Hello.", prompt=None, before=()), starter),
         "text": text_key([artefact("sentence", "e")], 250),
-        "sound": file_key(artefact("speech", "f"), "mp3"),
-        "marks": marks_key(source("1"), [Mark(kind="face", name="face 1", box=(1, 2, 3, 4))]),
-        "row": row_key("lip_sync", LipSyncJob(video="s3://media/a.mp4", audio="s3://media/b.wav")),
-        "look": look_key(source("1"), size),
+        "sound": speech_file_key(artefact("speech", "f"), "mp3"),
+        "marks": annotations_key(source("1"), [Annotation(kind="face", name="face 1", box=(1, 2, 3, 4))]),
+        "row": work_key("lip_sync", LipSyncJob(video="s3://media/a.mp4", audio="s3://media/b.wav")),
+        "look": analysis_step_key(source("1"), size),
         "transcript": transcript_key(source("2"), heard),
     }
 

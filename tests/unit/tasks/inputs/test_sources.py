@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from musetalk_core.errors import InputError, MediaTooLarge, RenderError
-from tasks.cache.artefacts import artefacts
+from tasks.cache.artefacts import artefact_cache
 from tasks.catalog import assets
 from tasks.catalog.assets import delete_asset, save_asset
 from tasks.catalog.stored_results import home_store_key
@@ -35,7 +35,7 @@ def pull_the_plug(_: int) -> None:
 
 
 def leftovers() -> list[str]:
-    folder = artefacts().folder
+    folder = artefact_cache().folder
     return [
         path.name
         for name in ("parts", "tmp", "locks")
@@ -93,7 +93,10 @@ def test_two_references_to_the_same_bytes_share_one_file(bucket):
 def test_a_key_never_becomes_a_path(bucket, key):
     source = fetch_source(bucket.put(key, b"x"), kind="video")
 
-    assert source_path(source) == artefacts().folder / "artefacts/source" / sha(b"x")[:2] / sha(b"x") / "data"
+    assert (
+        source_path(source)
+        == artefact_cache().folder / "artefacts/source" / sha(b"x")[:2] / sha(b"x") / "data"
+    )
     assert "/" not in source.name and "\\" not in source.name
 
 
@@ -152,11 +155,11 @@ def test_an_object_replaced_after_it_was_looked_at_is_remembered_as_what_it_is(b
 
 def test_an_evicted_source_is_fetched_again_when_its_path_is_asked_for(bucket):
     source = fetch_source(bucket.put("anna.mp4", b"one"), kind="video")
-    artefacts().forget("source", source.sha256)
+    artefact_cache().delete("source", source.sha256)
 
     assert source_path(source).read_bytes() == b"one"
 
-    artefacts().forget("source", source.sha256)
+    artefact_cache().delete("source", source.sha256)
     bucket.put("anna.mp4", b"two")
     with pytest.raises(ObjectMissing, match=r"anna\.mp4 was replaced"):
         source_path(source)
@@ -244,7 +247,7 @@ def test_a_result_in_our_own_store_is_read_by_what_only_steps_can_name(configure
     ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
     source = fetch_source(StoredFile(ref=ref, key=home_store_key(stored.uri)), kind="video")
     assert (source.sha256, source.uri) == (sha(b"video"), "store://outputs/1/made.mp4")
-    shutil.rmtree(artefacts().folder / "artefacts")
+    shutil.rmtree(artefact_cache().folder / "artefacts")
     assert source_path(source).read_bytes() == b"video"
     for text in (stored.uri, source.uri, "artefact://speech/x/speech.wav"):
         with pytest.raises(RenderError):

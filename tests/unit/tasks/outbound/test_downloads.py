@@ -13,11 +13,11 @@ import pytest
 from musetalk_core.errors import MediaTooLarge
 from tasks.errors import InputBlocked, InputUnreachable, ObjectMissing
 from tasks.outbound import guarded_transport
-from tasks.outbound.address_rules import judged_answers, judged_url
-from tasks.outbound.downloads import Egress
+from tasks.outbound.address_rules import validate_addresses, validate_url
+from tasks.outbound.downloads import WebDownloader
 from tasks.outbound.guarded_transport import GuardedBackend, guarded_client
 from tasks.settings import EgressSettings
-from tasks.storage.resumable_file import Part
+from tasks.storage.resumable_file import PartialFile
 
 BODY = bytes(range(256)) * 2000
 
@@ -64,16 +64,16 @@ def rules(**more) -> EgressSettings:
     return EgressSettings(**({"allow_http": True} | more))
 
 
-def egress(web=None, **table: str) -> Egress:
+def egress(web=None, **table: str) -> WebDownloader:
     """An egress that may talk to media.test on the test server's port, wherever that resolves to."""
     hosts = () if web is None else (f"media.test:{web.port}", f"other.test:{web.port}")
     named = {"media_test": "127.0.0.1", "other_test": "127.0.0.1"} | table
-    return Egress(rules(allowed_hosts=hosts), names(**named))
+    return WebDownloader(rules(allowed_hosts=hosts), names(**named))
 
 
 @pytest.fixture
 def part(tmp_path):
-    with Part(tmp_path / "x.part", 10**6) as part:
+    with PartialFile(tmp_path / "x.part", 10**6) as part:
         yield part
 
 
@@ -81,8 +81,8 @@ def part(tmp_path):
 
 
 def test_ipv4_in_ipv6_is_judged_as_ipv4():
-    assert judged_answers(["::ffff:1.1.1.1"], trusted=False) == ["::ffff:1.1.1.1"]
-    assert judged_answers(["::ffff:127.0.0.1"], trusted=False) == []
+    assert validate_addresses(["::ffff:1.1.1.1"], trusted=False) == ["::ffff:1.1.1.1"]
+    assert validate_addresses(["::ffff:127.0.0.1"], trusted=False) == []
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_ipv4_in_ipv6_is_judged_as_ipv4():
     ],
 )
 def test_ordinary_spellings_pass(url):
-    assert not judged_url(url, rules()).trusted
+    assert not validate_url(url, rules()).trusted
 
 
 def test_http_is_refused_unless_switched_on():
     with pytest.raises(InputBlocked):
-        judged_url("http://media.test/", EgressSettings())
-    judged_url("https://media.test/", EgressSettings())
+        validate_url("http://media.test/", EgressSettings())
+    validate_url("https://media.test/", EgressSettings())
 
 
 # --- what an operator allows
@@ -114,19 +114,19 @@ def test_http_is_refused_unless_switched_on():
 def test_an_allowed_host_may_be_private_on_its_port_only(web, dialled):
     web.put("/a", BODY)
 
-    assert egress(web).look(f"http://media.test:{web.port}/a").size == len(BODY)
+    assert egress(web).probe(f"http://media.test:{web.port}/a").size == len(BODY)
     assert dialled == ["127.0.0.1"]
     assert web.asked[0][1]["host"] == f"media.test:{web.port}"
     with pytest.raises(InputBlocked):
-        egress(web).look("http://media.test:80/a")
+        egress(web).probe("http://media.test:80/a")
     with pytest.raises(InputBlocked):
-        egress(web).look(f"http://127.0.0.1:{web.port}/a")
+        egress(web).probe(f"http://127.0.0.1:{web.port}/a")
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254"])
 def test_metadata_addresses_are_refused_to_allowed_hosts_too(web, dialled, address):
     with pytest.raises(InputBlocked):
-        egress(web, media_test=address).look(f"http://media.test:{web.port}/a")
+        egress(web, media_test=address).probe(f"http://media.test:{web.port}/a")
     assert dialled == []
 
 
@@ -134,18 +134,20 @@ def test_denied_networks_of_the_settings_beat_allowed_hosts(web, dialled):
     closed = rules(allowed_hosts=(f"media.test:{web.port}",), denied_networks=("127.0.0.0/8",))
 
     with pytest.raises(InputBlocked):
-        Egress(closed, names(media_test="127.0.0.1")).look(f"http://media.test:{web.port}/a")
+        WebDownloader(closed, names(media_test="127.0.0.1")).probe(f"http://media.test:{web.port}/a")
     assert dialled == []
 
 
 def test_a_name_that_changes_its_answer_is_judged_at_each_connection(web, dialled):
     answers = iter([["127.0.0.1"], ["169.254.169.254"]])
     web.put("/a", BODY)
-    rebinding = Egress(rules(allowed_hosts=(f"media.test:{web.port}",)), lambda host, port: next(answers))
+    rebinding = WebDownloader(
+        rules(allowed_hosts=(f"media.test:{web.port}",)), lambda host, port: next(answers)
+    )
 
-    rebinding.look(f"http://media.test:{web.port}/a")
+    rebinding.probe(f"http://media.test:{web.port}/a")
     with pytest.raises(InputBlocked):
-        rebinding.look(f"http://media.test:{web.port}/a")
+        rebinding.probe(f"http://media.test:{web.port}/a")
     assert dialled == ["127.0.0.1"]
 
 
@@ -154,17 +156,17 @@ def test_a_proxy_in_the_environment_is_not_used(web, dialled, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     web.put("/a", BODY)
 
-    egress(web).look(f"http://media.test:{web.port}/a")
+    egress(web).probe(f"http://media.test:{web.port}/a")
     with pytest.raises(InputBlocked):
-        Egress(rules(), names(media_test="10.0.0.1")).look("https://media.test/a")
+        WebDownloader(rules(), names(media_test="10.0.0.1")).probe("https://media.test/a")
     assert dialled == ["127.0.0.1"]
 
 
 def test_blocked_and_unreachable_read_the_same(dialled):
     with pytest.raises(InputUnreachable) as unreachable:
-        Egress(rules(), names()).look("https://media.test/a?token=secret")
+        WebDownloader(rules(), names()).probe("https://media.test/a?token=secret")
     with pytest.raises(InputBlocked) as denied:
-        Egress(rules(), names(media_test="10.0.0.1")).look("https://media.test/a?token=secret")
+        WebDownloader(rules(), names(media_test="10.0.0.1")).probe("https://media.test/a?token=secret")
 
     assert type(unreachable.value) is InputUnreachable
     assert str(unreachable.value) == str(denied.value)
@@ -179,7 +181,7 @@ def test_secrets_of_a_link_are_not_logged(caplog):
         "https://media.test/#secret",
     ):
         with pytest.raises(InputUnreachable):
-            Egress(rules(), names(media_test="10.0.0.1")).look(url)
+            WebDownloader(rules(), names(media_test="10.0.0.1")).probe(url)
     assert caplog.records
     assert "secret" not in caplog.text
 
@@ -210,7 +212,7 @@ def test_redirects_are_followed_three_times(web, part):
     web.put("/3", status=302, headers={"Location": "/4"})
     web.put("/4", BODY)
     with pytest.raises(InputBlocked):
-        egress(web).look(f"http://media.test:{web.port}/0")
+        egress(web).probe(f"http://media.test:{web.port}/0")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_each_redirect_is_judged(web, dialled, target):
     web.put("/secret", b"secret")
 
     with pytest.raises(InputBlocked) as caught:
-        egress(web, inner_test="192.168.0.1").look(f"http://media.test:{web.port}/a")
+        egress(web, inner_test="192.168.0.1").probe(f"http://media.test:{web.port}/a")
 
     assert {path for path, _ in web.asked} == {"/a"}
     assert str(caught.value).startswith(f"http://media.test:{web.port}/a ")
@@ -251,7 +253,7 @@ def test_no_redirect_leads_from_https_to_http(monkeypatch, web):
         "tasks.outbound.downloads.guarded_client", lambda backend, timeout: httpx.Client(transport=Answers())
     )
     with pytest.raises(InputBlocked):
-        egress().look("https://media.test/a")
+        egress().probe("https://media.test/a")
 
 
 # --- transfers
@@ -259,10 +261,10 @@ def test_no_redirect_leads_from_https_to_http(monkeypatch, web):
 
 def test_only_what_the_server_really_serves_is_asked_for(web, part):
     web.put("/a", BODY, headers={"ETag": '"1"'})
-    found = egress(web).look(f"http://media.test:{web.port}/a")
+    found = egress(web).probe(f"http://media.test:{web.port}/a")
     egress(web).fetch_into(part, found.url, found)
 
-    assert (found.version, found.size, found.strong) == ('etag:"1"', len(BODY), True)
+    assert (found.version, found.size, found.has_strong_etag) == ('etag:"1"', len(BODY), True)
     asked = [headers for _, headers in web.asked]
     assert all(headers["accept-encoding"] == "identity" for headers in asked)
     assert all("authorization" not in headers and "cookie" not in headers for headers in asked)
@@ -271,7 +273,7 @@ def test_only_what_the_server_really_serves_is_asked_for(web, part):
 
 def test_a_broken_transfer_is_continued_where_it_broke(web, part):
     page = web.put("/a", BODY, headers={"ETag": '"1"'})
-    found = egress(web).look(f"http://media.test:{web.port}/a")
+    found = egress(web).probe(f"http://media.test:{web.port}/a")
     page.cut_after = 100_000
 
     egress(web).fetch_into(part, found.url, found)
@@ -283,7 +285,7 @@ def test_a_broken_transfer_is_continued_where_it_broke(web, part):
 
 def test_a_part_of_an_earlier_try_is_continued(web, part):
     web.put("/a", BODY, headers={"ETag": '"1"'})
-    found = egress(web).look(f"http://media.test:{web.port}/a")
+    found = egress(web).probe(f"http://media.test:{web.port}/a")
     part.write(BODY[:1000])
     before = web.sent_bytes
 
@@ -295,7 +297,7 @@ def test_a_part_of_an_earlier_try_is_continued(web, part):
 
 def test_a_complete_part_needs_no_more_bytes(web, part):
     web.put("/a", BODY, headers={"ETag": '"1"'})
-    found = egress(web).look(f"http://media.test:{web.port}/a")
+    found = egress(web).probe(f"http://media.test:{web.port}/a")
     part.write(BODY)
 
     assert egress(web).fetch_into(part, found.url, found) == found
@@ -305,7 +307,7 @@ def test_a_complete_part_needs_no_more_bytes(web, part):
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_part_of_another_content_is_thrown_away(web, part, ranges):
     web.put("/a", BODY, headers={"ETag": '"1"'})
-    found = egress(web).look(f"http://media.test:{web.port}/a")
+    found = egress(web).probe(f"http://media.test:{web.port}/a")
     part.write(BODY[:1000])
     web.put("/a", BODY[::-1], headers={"ETag": '"2"'}, ranges=ranges)
 
@@ -329,14 +331,14 @@ def test_weak_tags_and_dates_tell_versions_apart_but_resume_nothing(web, part):
         ({}, None),
     ):
         web.put("/a", BODY, headers=headers)
-        found = egress(web).look(f"http://media.test:{web.port}/a")
-        assert (found.version, found.strong) == (version, False)
+        found = egress(web).probe(f"http://media.test:{web.port}/a")
+        assert (found.version, found.has_strong_etag) == (version, False)
 
 
 def test_a_server_without_ranges_is_looked_at_without_reading_it_all(web):
     web.put("/a", b"x" * 50_000_000, ranges=False)
 
-    assert egress(web).look(f"http://media.test:{web.port}/a").size == 50_000_000
+    assert egress(web).probe(f"http://media.test:{web.port}/a").size == 50_000_000
     assert web.sent_bytes < 50_000_000
 
 
@@ -350,8 +352,10 @@ def test_bytes_are_counted_as_they_arrive(web, part):
 
 def test_the_announced_size_is_not_trusted(tmp_path):
     endless = _server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000, times=10_000)
-    with Part(tmp_path / "p", 100_000) as part, pytest.raises(MediaTooLarge):
-        Egress(rules(allowed_hosts=("127.0.0.1",)), names()).fetch_into(part, f"http://127.0.0.1:{endless}/")
+    with PartialFile(tmp_path / "p", 100_000) as part, pytest.raises(MediaTooLarge):
+        WebDownloader(rules(allowed_hosts=("127.0.0.1",)), names()).fetch_into(
+            part, f"http://127.0.0.1:{endless}/"
+        )
 
 
 def test_compressed_answers_are_refused(web, part):
@@ -375,7 +379,7 @@ def test_other_answers_are_errors_without_the_servers_words(web, status, kind):
     web.put("/a", b"internal secrets" if status != 204 else b"", status=status)
 
     with pytest.raises(kind) as caught:
-        egress(web).look(f"http://media.test:{web.port}/a")
+        egress(web).probe(f"http://media.test:{web.port}/a")
     assert "secrets" not in str(caught.value)
 
 
@@ -413,7 +417,7 @@ def test_a_server_that_drips_is_given_up_at_the_deadline(part, head):
     began = time.monotonic()
 
     with pytest.raises(InputUnreachable):
-        Egress(slow, names()).fetch_into(part, f"http://127.0.0.1:{port}/")
+        WebDownloader(slow, names()).fetch_into(part, f"http://127.0.0.1:{port}/")
     assert time.monotonic() - began < 2
 
 
@@ -425,7 +429,7 @@ def test_a_silent_server_is_given_up(part):
     began = time.monotonic()
 
     with pytest.raises(InputUnreachable):
-        Egress(impatient, names()).look(f"http://127.0.0.1:{port}/")
+        WebDownloader(impatient, names()).probe(f"http://127.0.0.1:{port}/")
     assert time.monotonic() - began < 2
 
 
@@ -435,7 +439,7 @@ def test_the_real_resolver_gives_addresses_as_text(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", answers)
 
-    assert list(guarded_transport.resolve("media.test", 443)) == ["1.2.3.4"]
+    assert list(guarded_transport.resolve_host("media.test", 443)) == ["1.2.3.4"]
 
 
 # --- TLS
@@ -458,7 +462,7 @@ def https(tmp_path, monkeypatch):
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("media.test")]), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, hashes.SHA256_FIELD())
     )
     pem = tmp_path / "pem"
     pem.write_bytes(
@@ -485,7 +489,7 @@ def https(tmp_path, monkeypatch):
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     trusting = ssl.create_default_context(cafile=pem)
-    monkeypatch.setattr(guarded_transport, "_tls", lambda: trusting)
+    monkeypatch.setattr(guarded_transport, "_tls_context", lambda: trusting)
     yield server.server_address[1]
     server.shutdown()
     server.server_close()
@@ -495,10 +499,10 @@ def test_certificates_are_checked_for_the_name_and_not_the_address_dialled(https
     hosts = rules(allowed_hosts=(f"media.test:{https}", f"other.test:{https}"))
     known = names(media_test="127.0.0.1", other_test="127.0.0.1")
 
-    Egress(hosts, known).fetch_into(part, f"https://media.test:{https}/a")
+    WebDownloader(hosts, known).fetch_into(part, f"https://media.test:{https}/a")
     assert part.path.read_bytes() == b"hello"
     with pytest.raises(InputUnreachable):
-        Egress(hosts, known).look(f"https://other.test:{https}/a")
+        WebDownloader(hosts, known).probe(f"https://other.test:{https}/a")
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "²", "-1", "1e9", " "])
@@ -506,6 +510,6 @@ def test_a_size_that_is_no_size_is_not_taken_for_one(web, part, digits):
     web.put("/a", BODY, status=206, headers={"Content-Range": f"bytes 0-0/{digits}"}, ranges=False)
     web.put("/b", BODY, status=206, headers={"Content-Range": f"bytes {digits}-9/*"}, ranges=False)
 
-    assert egress(web).look(f"http://media.test:{web.port}/a").size is None
+    assert egress(web).probe(f"http://media.test:{web.port}/a").size is None
     with pytest.raises(InputUnreachable):
         egress(web).fetch_into(part, f"http://media.test:{web.port}/b")

@@ -11,9 +11,9 @@ import pytest
 from guard_vectors import NETWORKS, PUBLIC, PUBLIC_ADDRESSES, VECTORS
 
 from tasks.errors import InputUnreachable
-from tasks.outbound.address_rules import DENIED
-from tasks.outbound.downloads import Egress
-from tasks.outbound.webhook_post import post
+from tasks.outbound.address_rules import DENIED_NETWORKS
+from tasks.outbound.downloads import WebDownloader
+from tasks.outbound.webhook_post import post_webhook
 from tasks.settings import EgressSettings
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -84,19 +84,19 @@ def vector(request, dialler, monkeypatch):
 
 def test_nothing_is_fetched(vector, dialler):
     with pytest.raises(InputUnreachable) as refused:  # blocked is one kind of it, and reads the same
-        Egress(rules(vector), resolver(vector.answers)).look(vector.url)
+        WebDownloader(rules(vector), resolver(vector.answers)).probe(vector.url)
 
     assert "secret" not in str(refused.value) and PUBLIC not in str(refused.value)
     assert dialler.dialled == ([] if vector.redirect is None else [PUBLIC])
 
 
 def test_no_webhook_is_sent(vector, dialler):
-    answer = post(vector.url, b"{}", {}, rules(vector), resolve=resolver(vector.answers))
+    answer = post_webhook(vector.url, b"{}", {}, rules(vector), resolve=resolver(vector.answers))
 
     if vector.redirect is None:
-        assert (answer.answered.status, answer.body, dialler.dialled) == (None, "", [])
+        assert (answer.response.status, answer.body, dialler.dialled) == (None, "", [])
     else:  # its own address is a public one; where that sends it is not followed
-        assert answer.answered.status in {302, None} and dialler.dialled == [PUBLIC]
+        assert answer.response.status in {302, None} and dialler.dialled == [PUBLIC]
 
 
 @pytest.mark.parametrize("proxied", [False, True])
@@ -106,7 +106,7 @@ def test_public_addresses_are_dialled_and_nothing_else(dialler, monkeypatch, add
         if proxied:
             monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    assert Egress(EgressSettings(), resolver(((address,),))).look("https://media.test/a").size == 6
+    assert WebDownloader(EgressSettings(), resolver(((address,),))).probe("https://media.test/a").size == 6
     assert dialler.dialled == [address]
 
 
@@ -114,7 +114,10 @@ def test_a_redirect_between_public_addresses_is_followed(dialler):
     dialler.redirect = "https://other.test/b"
 
     assert (
-        Egress(EgressSettings(), resolver(((PUBLIC,), ("1.1.1.1",)))).look("https://media.test/a").size == 6
+        WebDownloader(EgressSettings(), resolver(((PUBLIC,), ("1.1.1.1",))))
+        .probe("https://media.test/a")
+        .size
+        == 6
     )
     assert dialler.dialled == [PUBLIC, "1.1.1.1"]
 
@@ -127,4 +130,4 @@ def test_the_table_is_as_long_as_it_looks():
 def test_the_networks_of_the_table_are_those_of_the_guard():
     mapped = ipaddress.ip_network("::ffff:0:0/96")  # is judged as what it carries
 
-    assert {ipaddress.ip_network(text) for text in NETWORKS} | {mapped} == set(DENIED)
+    assert {ipaddress.ip_network(text) for text in NETWORKS} | {mapped} == set(DENIED_NETWORKS)

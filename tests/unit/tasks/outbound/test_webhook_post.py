@@ -7,7 +7,7 @@ import pytest
 from receiver import receiving
 
 from tasks.outbound import guarded_transport
-from tasks.outbound.webhook_post import KEPT_BYTES, post
+from tasks.outbound.webhook_post import MAX_KEPT_BODY_BYTES, post_webhook
 from tasks.settings import EgressSettings
 
 BODY = b'{"type":"job.completed"}'
@@ -26,9 +26,9 @@ def rules(receiver, **more):
 def test_the_bytes_and_headers_arrive(receiver):
     receiver.will(202, body=b"thanks")
 
-    answer = post(receiver.url, BODY, {"webhook-id": "msg_1"}, rules(receiver))
+    answer = post_webhook(receiver.url, BODY, {"webhook-id": "msg_1"}, rules(receiver))
 
-    assert (answer.answered.status, answer.body, answer.trouble) == (202, "thanks", None)
+    assert (answer.response.status, answer.body, answer.failure) == (202, "thanks", None)
     (got,) = receiver.got
     assert (got.path, got.body, got.id) == ("/hook", BODY, "msg_1")
     assert got.headers["content-type"] == "application/json"
@@ -37,36 +37,38 @@ def test_the_bytes_and_headers_arrive(receiver):
 def test_the_beginning_of_a_long_answer_is_kept(receiver):
     receiver.will(500, body="ä".encode() * 100_000)
 
-    assert len(post(receiver.url, BODY, {}, rules(receiver)).body.encode()) == KEPT_BYTES
+    assert len(post_webhook(receiver.url, BODY, {}, rules(receiver)).body.encode()) == MAX_KEPT_BODY_BYTES
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(receiver, status):
     receiver.will(status, {"Location": receiver.url + "/elsewhere"})
 
-    answer = post(receiver.url, BODY, {}, rules(receiver))
+    answer = post_webhook(receiver.url, BODY, {}, rules(receiver))
 
-    assert answer.answered.status == status and not answer.answered.is_success
+    assert answer.response.status == status and not answer.response.is_success
     assert len(receiver.got) == 1
 
 
 def test_the_wish_for_time_is_passed_on(receiver):
     receiver.will(503, {"Retry-After": "77"})
 
-    assert post(receiver.url, BODY, {}, rules(receiver)).answered.retry_after == "77"
+    assert post_webhook(receiver.url, BODY, {}, rules(receiver)).response.retry_after == "77"
 
 
 def test_forbidden_and_closed_sound_the_same(receiver):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        closed = post(f"http://127.0.0.1:{port}/", BODY, {}, rules(receiver, allowed_hosts=("127.0.0.1",)))
-    by_port = post(receiver.url, BODY, {}, EgressSettings(allow_http=True))
-    by_scheme = post(receiver.url, BODY, {}, rules(receiver, allow_http=False))
+        closed = post_webhook(
+            f"http://127.0.0.1:{port}/", BODY, {}, rules(receiver, allowed_hosts=("127.0.0.1",))
+        )
+    by_port = post_webhook(receiver.url, BODY, {}, EgressSettings(allow_http=True))
+    by_scheme = post_webhook(receiver.url, BODY, {}, rules(receiver, allow_http=False))
 
     assert receiver.got == []
     assert closed == by_port == by_scheme
-    assert closed.answered.status is None and closed.trouble
+    assert closed.response.status is None and closed.failure
 
 
 FORBIDDEN = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "100.100.100.200"]
@@ -77,9 +79,11 @@ def test_no_packet_leaves_for_an_address_behind_a_public_name(address, monkeypat
     dialled = []
     monkeypatch.setattr(guarded_transport.GuardedBackend, "_dial", lambda *args: dialled.append(args))
 
-    answer = post("https://hook.test/", BODY, {}, EgressSettings(), resolve=lambda host, port: [address])
+    answer = post_webhook(
+        "https://hook.test/", BODY, {}, EgressSettings(), resolve=lambda host, port: [address]
+    )
 
-    assert dialled == [] and answer.answered.status is None
+    assert dialled == [] and answer.response.status is None
 
 
 def test_a_name_is_judged_at_every_delivery(receiver):
@@ -88,7 +92,7 @@ def test_a_name_is_judged_at_every_delivery(receiver):
     allowed = rules(receiver, allowed_hosts=(f"hook.test:{receiver.port}",), denied_networks=("10.0.0.0/8",))
 
     def once_more():
-        return post(url, BODY, {}, allowed, resolve=lambda host, port: next(answers)).answered.status
+        return post_webhook(url, BODY, {}, allowed, resolve=lambda host, port: next(answers)).response.status
 
     assert (once_more(), once_more()) == (204, None)
     assert len(receiver.got) == 1
@@ -98,7 +102,7 @@ def test_a_proxy_in_the_environment_is_not_asked(receiver, monkeypatch):
     with receiving() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        assert post(receiver.url, BODY, {}, rules(receiver)).answered.status == 204
+        assert post_webhook(receiver.url, BODY, {}, rules(receiver)).response.status == 204
         assert proxy.got == [] and len(receiver.got) == 1
 
 
@@ -107,9 +111,9 @@ def test_a_receiver_that_says_nothing_is_given_up():
         port = listener.getsockname()[1]
         allowed = EgressSettings(allow_http=True, allowed_hosts=(f"127.0.0.1:{port}",))
 
-        answer = post(f"http://127.0.0.1:{port}/", BODY, {}, allowed, timeout_s=0.2)
+        answer = post_webhook(f"http://127.0.0.1:{port}/", BODY, {}, allowed, timeout_s=0.2)
 
-    assert answer.answered.status is None
+    assert answer.response.status is None
 
 
 def test_a_receiver_that_drips_is_given_up():
@@ -128,8 +132,8 @@ def test_a_receiver_that_drips_is_given_up():
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
         allowed = EgressSettings(allow_http=True, allowed_hosts=(f"127.0.0.1:{port}",))
-        answer = post(f"http://127.0.0.1:{port}/", BODY, {}, allowed, timeout_s=0.3)
+        answer = post_webhook(f"http://127.0.0.1:{port}/", BODY, {}, allowed, timeout_s=0.3)
         stop.set()
         thread.join()
 
-    assert answer.answered.status is None
+    assert answer.response.status is None

@@ -12,7 +12,7 @@ from slow_s3 import slow_s3
 from tasks.errors import UploadFailed
 from tasks.run import cancellation
 from tasks.storage import s3_multipart
-from tasks.storage.s3_store import S3Objects
+from tasks.storage.s3_store import S3Store
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def big(tmp_path):
 @pytest.fixture(autouse=True)
 def not_asked_to_stop():
     yield
-    cancellation.start_anew()
+    cancellation.reset_cancellation()
 
 
 def half_uploads(bucket):
@@ -48,7 +48,7 @@ def stop_once_a_part_is_there(slow, stop):
 
 
 def test_a_file_arrives_as_it_is(bucket, slow, big):
-    S3Objects(bucket.name).upload(big, "big.bin", "video/mp4", metadata={"job": "7"})
+    S3Store(bucket.name).upload(big, "big.bin", "video/mp4", metadata={"job": "7"})
 
     told = bucket.client.head_object(Bucket=bucket.name, Key="big.bin")
     assert (told["ContentType"], told["Metadata"]) == ("video/mp4", {"job": "7"})
@@ -60,13 +60,13 @@ def test_a_file_of_one_part_goes_in_one_piece(bucket, slow, tmp_path):
     exact = tmp_path / "exact.bin"
     exact.write_bytes(bytes(s3_multipart.PART_BYTES))
 
-    assert S3Objects(bucket.name).upload(exact, "exact.bin").size == s3_multipart.PART_BYTES
+    assert S3Store(bucket.name).upload(exact, "exact.bin").size == s3_multipart.PART_BYTES
     assert not any("uploads" in asked or "partNumber" in asked for asked in slow.asked)
 
 
 def test_checksums_go_along_where_the_storage_knows_them(bucket, big, monkeypatch):
     """As for AWS itself: each part has one, and the whole is made of them."""
-    objects = S3Objects(bucket.name)
+    objects = S3Store(bucket.name)
     client = objects._client()
     monkeypatch.setattr(client.meta.config, "request_checksum_calculation", "when_supported")
     told = {}
@@ -85,11 +85,11 @@ def test_checksums_go_along_where_the_storage_knows_them(bucket, big, monkeypatc
 
 def test_a_stopped_job_leaves_no_half_upload_and_waits_for_no_part(bucket, slow, big):
     slow.delay_s = 15.0
-    stop_once_a_part_is_there(slow, cancellation.ask_to_stop)
+    stop_once_a_part_is_there(slow, cancellation.request_cancellation)
     began = time.monotonic()
 
-    with pytest.raises(cancellation.Stopped):
-        S3Objects(bucket.name).upload(big, "big.bin")
+    with pytest.raises(cancellation.Cancelled):
+        S3Store(bucket.name).upload(big, "big.bin")
 
     assert time.monotonic() - began < 5
     assert half_uploads(bucket) == [] and bucket.listed() == []
@@ -107,7 +107,7 @@ def test_a_signal_leaves_no_half_upload_either(bucket, slow, big, monkeypatch):
     stop_once_a_part_is_there(slow, lambda: os.kill(os.getpid(), signal.SIGUSR1))
     try:
         with pytest.raises(Ended):
-            S3Objects(bucket.name).upload(big, "big.bin")
+            S3Store(bucket.name).upload(big, "big.bin")
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -118,6 +118,6 @@ def test_a_part_that_fails_gives_the_whole_up(bucket, slow, big, monkeypatch):
     slow.refuse_parts = True
 
     with pytest.raises(UploadFailed):
-        S3Objects(bucket.name).upload(big, "big.bin")
+        S3Store(bucket.name).upload(big, "big.bin")
 
     assert half_uploads(bucket) == [] and bucket.listed() == []

@@ -14,8 +14,9 @@ from tasks.run.tenancy import on_behalf_of
 from tasks.settings import get_settings
 from tasks.storage import bucket_grants, s3_clients
 from tasks.storage.bucket_grants import locate
-from tasks.storage.object_store import FolderObjects, read_small
-from tasks.storage.s3_store import S3Objects, home_store, store_is_remote
+from tasks.storage.folder_store import FolderStore
+from tasks.storage.object_store import read_small
+from tasks.storage.s3_store import S3Store, home_store, store_is_remote
 
 BODY = bytes(range(256)) * 12_000  # 3 MB, three blocks
 
@@ -40,8 +41,8 @@ def after(n_bytes: int):
 @pytest.fixture(params=["s3", "folder"])
 def store(request, tmp_path):
     if request.param == "folder":
-        return FolderObjects(tmp_path / "store")
-    return S3Objects(request.getfixturevalue("bucket").name, "some/prefix")
+        return FolderStore(tmp_path / "store")
+    return S3Store(request.getfixturevalue("bucket").name, "some/prefix")
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_full_disk_is_named_for_small_objects_too(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    store = FolderObjects(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     store.put_bytes("a", b"1")
     monkeypatch.setattr(Path, "write_bytes", full)
 
@@ -141,7 +142,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     outside = tmp_path / "secret"
     outside.mkdir()
     (outside / "x").write_text("secret")
-    store = FolderObjects(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     store.root.mkdir()
     (store.root / "link").symlink_to(outside)
 
@@ -187,7 +188,7 @@ def test_a_download_that_lacked_only_its_name_is_finished(store, file, tmp_path)
 
 def test_s3_is_asked_for_the_missing_bytes_only(bucket, tmp_path):
     bucket.put("a.bin", BODY)
-    objects, target = S3Objects(bucket.name), tmp_path / "x"
+    objects, target = S3Store(bucket.name), tmp_path / "x"
     bucket.watch()
     info = objects.head("a.bin")
     with pytest.raises(Interrupted):
@@ -201,7 +202,7 @@ def test_s3_is_asked_for_the_missing_bytes_only(bucket, tmp_path):
 def test_a_versioned_object_is_fetched_as_it_was(bucket, tmp_path):
     bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     bucket.put("a.bin", b"old")
-    objects = S3Objects(bucket.name)
+    objects = S3Store(bucket.name)
     info = objects.head("a.bin")
     bucket.put("a.bin", b"new")
 
@@ -213,7 +214,7 @@ def test_a_versioned_object_is_fetched_as_it_was(bucket, tmp_path):
 def test_a_big_file_goes_up_in_parts_and_may_refuse_to_overwrite(bucket, tmp_path):
     big = tmp_path / "big.bin"
     big.write_bytes(b"x" * (17 << 20))
-    objects = S3Objects(bucket.name)
+    objects = S3Store(bucket.name)
     bucket.watch()
 
     assert objects.upload(big, "big.bin").size == 17 << 20
@@ -227,23 +228,23 @@ def test_a_presigned_link_works_without_credentials(bucket, web):
     import httpx
 
     bucket.put("a.bin", b"hello")
-    url = S3Objects(bucket.name).presigned_url("a.bin", 60)
+    url = S3Store(bucket.name).presigned_url("a.bin", 60)
 
     assert url
     assert httpx.get(url, trust_env=False).content == b"hello"
-    assert FolderObjects(Path("/nowhere")).presigned_url("a.bin", 60) is None
+    assert FolderStore(Path("/nowhere")).presigned_url("a.bin", 60) is None
 
 
 def test_an_upload_to_no_bucket_says_so(bucket, file):
     with pytest.raises(BucketNotAllowed, match="There is no bucket"):
-        S3Objects("no-such-bucket").upload(file, "a.bin")
+        S3Store("no-such-bucket").upload(file, "a.bin")
 
 
 def test_a_storage_that_does_not_answer_is_worth_another_try(configure, bucket):
     configure(s3__endpoint_url="http://127.0.0.1:1", s3__max_attempts=1)
 
     with pytest.raises(StorageError, match="does not respond") as caught:
-        S3Objects("media").head("a.bin")
+        S3Store("media").head("a.bin")
     assert caught.value.retryable
 
 
@@ -280,7 +281,7 @@ def refusing(request, bucket, configure, monkeypatch):
 
 
 def test_what_the_storage_refuses_names_bucket_and_cure(refusing, file):
-    store, read_error, write_error = S3Objects("media"), StorageError, UploadFailed
+    store, read_error, write_error = S3Store("media"), StorageError, UploadFailed
     if refusing == 403:
         read_error = write_error = BucketNotAllowed
     with pytest.raises(read_error, match="media"):
@@ -309,9 +310,9 @@ def test_grants_are_held_before_anything_is_sent(bucket, configure):
     with pytest.raises(BucketNotAllowed, match="MUSETALK_S3__WRITE_BUCKETS"):
         locate("s3://media/x", "write")
     with pytest.raises(BucketNotAllowed):
-        bucket_grants.bucket(bucket.name, "write").head("in/a.bin")
+        bucket_grants.open_bucket(bucket.name, "write").head("in/a.bin")
     assert bucket.sent == []
-    assert bucket_grants.bucket(bucket.name, "write").find("out/a.bin") is None
+    assert bucket_grants.open_bucket(bucket.name, "write").find("out/a.bin") is None
 
 
 def test_a_tenant_has_its_own_part_of_a_bucket(configure):
@@ -338,8 +339,8 @@ def test_an_upload_outside_the_grants_is_refused(bucket, configure, file):
     configure(s3__write_buckets=f"{bucket.name}/out")
 
     with pytest.raises(BucketNotAllowed):
-        bucket_grants.bucket(bucket.name, "write").upload(file, "in/a.bin")
-    assert bucket_grants.bucket(bucket.name, "write").upload(file, "out/a.bin").size == len(BODY)
+        bucket_grants.open_bucket(bucket.name, "write").upload(file, "in/a.bin")
+    assert bucket_grants.open_bucket(bucket.name, "write").upload(file, "out/a.bin").size == len(BODY)
     assert bucket.listed() == ["out/a.bin"]
 
 
@@ -374,7 +375,7 @@ def test_our_own_store_is_none_of_the_buckets_that_jobs_name(bucket, configure, 
     with pytest.raises(BucketNotAllowed):
         locate(f"s3://{bucket.name}/{key}", mode)
     with pytest.raises(BucketNotAllowed):
-        bucket_grants.bucket(bucket.name, mode).head(key)
+        bucket_grants.open_bucket(bucket.name, mode).head(key)
     assert bucket.sent == []
 
 
@@ -466,7 +467,7 @@ def test_a_block_brings_its_bucket_endpoint_and_credentials(
     assert home_store().upload(file, "a.bin").uri == f"s3://{bucket.name}/folder/a.bin"
     assert store_is_remote()
     configure(s3__credentials_block="minio-credentials/lan", s3__endpoint_url="http://127.0.0.1:1")
-    assert S3Objects(bucket.name).head("folder/a.bin").size == len(BODY)
+    assert S3Store(bucket.name).head("folder/a.bin").size == len(BODY)
     assert asked == ["s3-bucket/media", "minio-credentials/lan"]
 
 
@@ -497,7 +498,7 @@ def test_a_small_object_is_read_whole_or_refused(store, file):
 def test_a_failed_copy_into_a_folder_leaves_nothing(tmp_path, file):
     import resource
 
-    store = FolderObjects(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     store.upload(file, "a.bin")
     code = os.fork()
     if code == 0:
@@ -514,7 +515,7 @@ def test_a_failed_copy_into_a_folder_leaves_nothing(tmp_path, file):
 
 
 def test_clients_are_reused(bucket):
-    first = S3Objects(bucket.name)._client()
+    first = S3Store(bucket.name)._client()
 
-    assert S3Objects("other")._client() is first
+    assert S3Store("other")._client() is first
     assert get_settings().s3.force_path_style

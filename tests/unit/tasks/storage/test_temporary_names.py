@@ -10,21 +10,21 @@ import pytest
 from at_once import run_at_once
 from avatar_examples import avatar_note
 
-from api.auth.key_file import Key, read_keys, write_keys
-from musetalk_core.formats.atomic_files import replacing
-from musetalk_core.model_registry.hash_cache import Ledger
+from api.auth.key_file import ApiKey, read_keys, write_keys
+from musetalk_core.formats.atomic_files import replace_atomically
+from musetalk_core.model_registry.hash_cache import HashCache
 from tasks.catalog import avatar_notes
-from tasks.catalog.avatar_notes import listed, remember
+from tasks.catalog.avatar_notes import list_notes, save_note
 from tasks.inputs import sources
 from tasks.refs import SourceFile
-from tasks.storage.object_store import FolderObjects
+from tasks.storage.folder_store import FolderStore
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 AVATAR = "a" * 64
 A_DAY_AND_MORE = 25 * 3600
 
 
-class Slow(FolderObjects):
+class Slow(FolderStore):
     """A folder on a share: each write takes 30 ms before anything is stored."""
 
     def upload(self, *words, **more):
@@ -41,10 +41,10 @@ def test_many_threads_write_the_note_of_one_avatar(configure, tmp_path, monkeypa
     monkeypatch.setattr(avatar_notes, "home_store", lambda: store)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: remember(avatar_note(AVATAR), f"tenant{number % 40}"), range(400)))
+        list(pool.map(lambda number: save_note(avatar_note(AVATAR), f"tenant{number % 40}"), range(400)))
 
-    assert len(listed(None, None, 1000)[0]) == 40
-    assert list(store.unfinished()) == []
+    assert len(list_notes(None, None, 1000)[0]) == 40
+    assert list(store.pending_uploads()) == []
 
 
 # each process writes for tenants of its own, so that none finds its note there already
@@ -79,7 +79,7 @@ def test_four_processes_write_the_note_of_one_avatar(configure, tmp_path):
     failed = run_at_once(WRITER, [(f"process{number}",) for number in range(4)], environment, 120)
 
     assert [int(count) for count in failed] == [0, 0, 0, 0]
-    assert len(listed(None, None, 1000)[0]) == 240
+    assert len(list_notes(None, None, 1000)[0]) == 240
 
 
 def test_jobs_that_learn_one_identity_at_once_all_remember_it(configure, tmp_path):
@@ -89,7 +89,7 @@ def test_jobs_that_learn_one_identity_at_once_all_remember_it(configure, tmp_pat
     def remember_often():
         for _ in range(150):
             try:
-                sources._remember(file, source)
+                sources._save_identity(file, source)
             except OSError as error:
                 failed.append(error)
 
@@ -105,14 +105,14 @@ def test_jobs_that_learn_one_identity_at_once_all_remember_it(configure, tmp_pat
 
 
 def test_one_thread_may_write_one_file_twice_at_once(tmp_path):
-    with replacing(tmp_path / "a.json") as outer, replacing(tmp_path / "a.json") as inner:
+    with replace_atomically(tmp_path / "a.json") as outer, replace_atomically(tmp_path / "a.json") as inner:
         assert outer != inner
         outer.write_text("1")
         inner.write_text("2")
 
 
 def test_threads_that_write_the_file_of_keys_leave_a_whole_one(tmp_path):
-    path, keys = tmp_path / "keys.json", [Key(name="anna", sha256="d" * 64)]
+    path, keys = tmp_path / "keys.json", [ApiKey(name="anna", sha256="d" * 64)]
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: write_keys(path, keys), range(300)))
@@ -131,18 +131,18 @@ def left_behind(path, age_s=A_DAY_AND_MORE):
 
 @pytest.mark.parametrize("age_s", [0, A_DAY_AND_MORE])
 def test_what_a_killed_process_left_is_removed_after_a_day(configure, tmp_path, age_s):
-    from tasks.cache.artefacts import artefacts
+    from tasks.cache.artefacts import artefact_cache
 
     weights, keys = tmp_path / "weights", tmp_path / "keys.json"
     left = [
         left_behind(weights / ".weights.json.abcdef", age_s),
         left_behind(tmp_path / ".keys.json.abcdef", age_s),
-        left_behind(artefacts().folder / "identities" / ".x.0123456789ab.part.json", age_s),
+        left_behind(artefact_cache().folder / "identities" / ".x.0123456789ab.part.json", age_s),
     ]
 
     (weights / "file.bin").write_bytes(b"1")
-    Ledger(weights, tmp_path / "spare.json").sha256(weights / "file.bin")
+    HashCache(weights, tmp_path / "spare.json").sha256(weights / "file.bin")
     write_keys(keys, [])
-    artefacts().remove_leftovers()
+    artefact_cache().remove_leftovers()
 
     assert [path.exists() for path in left] == [age_s == 0] * 3

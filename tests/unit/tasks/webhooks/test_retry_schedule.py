@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.webhooks.retry_schedule import DELAYS_S, Answered, next_attempt
+from tasks.webhooks.retry_schedule import DELAYS_S, AttemptResponse, next_attempt
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FAILED = Answered(500)
+FAILED = AttemptResponse(500)
 
 
 def plain(low, high):
@@ -41,32 +41,32 @@ def test_the_dice_move_each_by_a_tenth():
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_every_2xx_is_a_success(status):
-    assert Answered(status).is_success
+    assert AttemptResponse(status).is_success
 
 
 @pytest.mark.parametrize("status", [None, 100, 301, 302, 304, 308, 400, 404, 410, 500])
 def test_nothing_else_is(status):
-    assert not Answered(status).is_success
+    assert not AttemptResponse(status).is_success
 
 
 def test_who_is_gone_is_left_alone_at_once():
-    assert next_attempt(1, Answered(410), NOW) is None
+    assert next_attempt(1, AttemptResponse(410), NOW) is None
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_receiver_that_asks_for_time_gets_it(status):
-    assert delay_s(1, Answered(status, "120")) == 120
+    assert delay_s(1, AttemptResponse(status, "120")) == 120
     later = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
-    assert delay_s(1, Answered(status, later)) == 90
+    assert delay_s(1, AttemptResponse(status, later)) == 90
 
 
 def test_the_schedule_wins_where_it_is_slower():
-    assert delay_s(3, Answered(503, "10")) == 1800
+    assert delay_s(3, AttemptResponse(503, "10")) == 1800
 
 
 @pytest.mark.parametrize("status", [None, 400, 500])
 def test_only_the_answers_that_mean_it_are_listened_to(status):
-    assert delay_s(1, Answered(status, "120")) == 5
+    assert delay_s(1, AttemptResponse(status, "120")) == 5
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_only_the_answers_that_mean_it_are_listened_to(status):
     ["", "soon", "-5", "1.5", "nan", "٣٠", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 99 Foo 2026 00:00:00 GMT"],
 )
 def test_a_wish_that_is_none_changes_nothing(text):
-    assert delay_s(1, Answered(503, text)) == 5
+    assert delay_s(1, AttemptResponse(503, text)) == 5
 
 
 @pytest.mark.parametrize(
     "text", ["9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -0000"]
 )
 def test_nobody_is_waited_for_longer_than_a_day(text):
-    assert delay_s(1, Answered(503, text)) == 86_400
+    assert delay_s(1, AttemptResponse(503, text)) == 86_400

@@ -11,7 +11,14 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tasks.errors import SignatureInvalid
-from tasks.webhooks.signature import ID, SIGNATURE, TIMESTAMP, key_of, sign, verify
+from tasks.webhooks.signature import (
+    ID_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    decode_secret,
+    sign,
+    verify,
+)
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(bytes(range(64))).decode()
@@ -22,7 +29,7 @@ NOW = 1_800_000_000
 def signed(secrets=(SECRET,), late_s=0, at=None):
     """Headers of a message of this moment, which is asked for anew: collecting all tests can take minutes."""
     at = int(time.time()) + late_s if at is None else at
-    return {ID: "msg_1", TIMESTAMP: str(at), SIGNATURE: sign(secrets, "msg_1", at, BODY)}
+    return {ID_HEADER: "msg_1", TIMESTAMP_HEADER: str(at), SIGNATURE_HEADER: sign(secrets, "msg_1", at, BODY)}
 
 
 def test_the_example_of_the_standard_comes_out():
@@ -43,7 +50,7 @@ def test_the_official_package_accepts_ours(secret):
 def test_a_receiver_with_either_secret_accepts_a_change_over(secret):
     headers = signed([SECRET, OTHER])
 
-    assert headers[SIGNATURE].count("v1,") == 2
+    assert headers[SIGNATURE_HEADER].count("v1,") == 2
     Webhook(secret).verify(BODY.decode(), headers)
     verify([secret], headers, BODY)
 
@@ -51,7 +58,7 @@ def test_a_receiver_with_either_secret_accepts_a_change_over(secret):
 def test_ours_accepts_the_official_package_s():
     ours = signed(at=NOW)
     stamp = datetime.fromtimestamp(NOW, tz=UTC)
-    theirs = ours | {SIGNATURE: Webhook(SECRET).sign("msg_1", stamp, BODY.decode())}
+    theirs = ours | {SIGNATURE_HEADER: Webhook(SECRET).sign("msg_1", stamp, BODY.decode())}
 
     verify([OTHER, SECRET], theirs, BODY, now=NOW)
     assert ours == theirs
@@ -62,13 +69,13 @@ def spoilt():
     return {
         "another body": (good, BODY + b" "),
         "another secret": (signed([OTHER]), BODY),
-        "another id": (good | {ID: "msg_2"}, BODY),
-        "another time": (good | {TIMESTAMP: str(int(good[TIMESTAMP]) - 1)}, BODY),
+        "another id": (good | {ID_HEADER: "msg_2"}, BODY),
+        "another time": (good | {TIMESTAMP_HEADER: str(int(good[TIMESTAMP_HEADER]) - 1)}, BODY),
         "too old": (signed(late_s=-360), BODY),
         "from the future": (signed(late_s=360), BODY),
-        "another signature": (good | {SIGNATURE: "v1," + base64.b64encode(bytes(32)).decode()}, BODY),
-        "another version": (good | {SIGNATURE: good[SIGNATURE].replace("v1,", "v2,")}, BODY),
-        "no signature": ({name: value for name, value in good.items() if name != SIGNATURE}, BODY),
+        "another signature": (good | {SIGNATURE_HEADER: "v1," + base64.b64encode(bytes(32)).decode()}, BODY),
+        "another version": (good | {SIGNATURE_HEADER: good[SIGNATURE_HEADER].replace("v1,", "v2,")}, BODY),
+        "no signature": ({name: value for name, value in good.items() if name != SIGNATURE_HEADER}, BODY),
     }
 
 
@@ -84,7 +91,7 @@ def test_what_is_spoilt_is_refused_by_us_and_by_the_official_package(how):
 @pytest.mark.parametrize("shown", ["v1,", "v1,***", "v1", ",", " ", "v1,ä", "v1," + "A" * 42])
 def test_a_signature_that_is_none_is_refused(shown):
     with pytest.raises(SignatureInvalid):
-        verify([SECRET], signed() | {SIGNATURE: shown}, BODY)
+        verify([SECRET], signed() | {SIGNATURE_HEADER: shown}, BODY)
 
 
 @pytest.mark.parametrize("off_s", [-299, 299])
@@ -98,7 +105,7 @@ def test_clocks_may_differ_by_five_minutes(off_s):
 @pytest.mark.parametrize("stamp", ["", "nan", "1e9", "-5", "١٢", "9" * 40])
 def test_a_time_that_is_none_is_refused(stamp):
     with pytest.raises(SignatureInvalid):
-        verify([SECRET], signed() | {TIMESTAMP: stamp}, BODY)
+        verify([SECRET], signed() | {TIMESTAMP_HEADER: stamp}, BODY)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +115,7 @@ def test_a_time_that_is_none_is_refused(stamp):
 )  # fmt: skip
 def test_a_secret_that_is_none_is_refused_without_repeating_it(secret):
     with pytest.raises(ValueError, match="webhook secret") as caught:
-        key_of(secret)
+        decode_secret(secret)
     assert len(secret) < 10 or secret[6:] not in str(caught.value)
 
 

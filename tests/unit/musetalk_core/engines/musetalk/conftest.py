@@ -27,10 +27,10 @@ def golden_speech() -> Callable[[str], PcmArray]:
 @pytest.fixture(scope="session")
 def golden_whisper(golden_models):
     """The encoder with stand-in weights, on the CPU."""
-    from musetalk_core.networks.whisper_encoder import load_whisper
+    from musetalk_core.networks.whisper_encoder import load_whisper_encoder
     from musetalk_core.runtime.device import choose_device
 
-    return load_whisper(golden_models("whisper") / "whisper", choose_device("cpu"))
+    return load_whisper_encoder(golden_models("whisper") / "whisper", choose_device("cpu"))
 
 
 @pytest.fixture(scope="session")

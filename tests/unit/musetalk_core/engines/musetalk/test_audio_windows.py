@@ -7,7 +7,7 @@ import pytest
 from golden_data import golden_cases, load
 
 from musetalk_core.engines.musetalk.audio_windows import (
-    upstream_frames,
+    upstream_frame_count,
     upstream_row_count,
     upstream_rows,
     window_rows,
@@ -15,7 +15,7 @@ from musetalk_core.engines.musetalk.audio_windows import (
 )
 from musetalk_core.errors import InputError
 from musetalk_core.formats.pcm import row_count
-from musetalk_core.rendering.chunking import plan
+from musetalk_core.rendering.chunking import plan_chunks
 
 EXACT = {"24": Fraction(24), "25": Fraction(25), "29.97": Fraction(30000, 1001), "30": Fraction(30)}
 NTSC = EXACT["29.97"]
@@ -40,10 +40,10 @@ def test_the_exact_rule(folder, clip, fps):
     rows, numbers = listed(arrays, clip, "exact", fps)
 
     if frames:
-        assert plan(samples, EXACT[fps], 10).frames == frames
+        assert plan_chunks(samples, EXACT[fps], 10).frames == frames
     else:
         with pytest.raises(InputError, match="shorter than one"):
-            plan(samples, EXACT[fps], 10)
+            plan_chunks(samples, EXACT[fps], 10)
     found = window_rows(0, int(frames), EXACT[fps], row_count(samples))
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found[numbers], rows)
@@ -56,10 +56,10 @@ def test_the_original(folder, clip, fps):
 
     if frames < 0:
         with pytest.raises(InputError, match="the original"):
-            upstream_frames(samples, float(fps))
+            upstream_frame_count(samples, float(fps))
         return
     rows, numbers = listed(arrays, clip, "original", fps)
-    assert upstream_frames(samples, float(fps)) == frames
+    assert upstream_frame_count(samples, float(fps)) == frames
     found = upstream_rows(0, int(frames), float(fps), upstream_row_count(samples))
     np.testing.assert_array_equal(found[numbers], rows)
 
@@ -75,7 +75,7 @@ def test_the_exact_window_is_the_same_at_every_rate(rate):
 
 def test_an_hour_of_ntsc_does_not_drift():
     samples = 3600 * 16000
-    frames = plan(samples, NTSC, 10).frames
+    frames = plan_chunks(samples, NTSC, 10).frames
     last = window_rows(frames - 1, frames, NTSC, row_count(samples))[0]
 
     time_of_frame, time_of_row = (frames - 1) / NTSC, Fraction(int(last[4]), 50)
@@ -86,7 +86,7 @@ def test_an_hour_of_ntsc_does_not_drift():
 
 def test_an_hour_of_the_original_drifts_by_two_minutes():
     samples = 3600 * 16000
-    frames = upstream_frames(samples, 29.97)
+    frames = upstream_frame_count(samples, 29.97)
 
     assert frames == 104_400
     assert 3600 - frames / 29.97 > 116
@@ -103,7 +103,7 @@ def test_paddings_widen_the_window(left, right, first):
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (10, 10), (3, 1)])
 def test_paddings_of_the_original_agree_at_25_fps(left, right):
     samples = 5 * 16000
-    frames = upstream_frames(samples, 25, left, right)
+    frames = upstream_frame_count(samples, 25, left, right)
 
     np.testing.assert_array_equal(
         upstream_rows(0, frames, 25, upstream_row_count(samples), left, right),
@@ -116,7 +116,7 @@ def test_other_paddings_are_refused(padding):
     with pytest.raises(InputError, match="audio paddings"):
         window_rows(0, 1, Fraction(25), 10, *padding)
     with pytest.raises(InputError, match="audio paddings"):
-        upstream_frames(16000, 25, *padding)
+        upstream_frame_count(16000, 25, *padding)
 
 
 def test_a_rate_that_is_none_is_refused():
@@ -127,15 +127,15 @@ def test_a_rate_that_is_none_is_refused():
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(60000, 1001)])
 def test_speech_shorter_than_a_frame_is_refused(rate):
     with pytest.raises(InputError, match="shorter than one video frame"):
-        plan(7, rate, 10)
+        plan_chunks(7, rate, 10)
     with pytest.raises(InputError):
-        upstream_frames(7, float(rate))
+        upstream_frame_count(7, float(rate))
 
 
 def test_a_frame_without_a_whole_row_of_speech_hears_silence():
     rate, samples = Fraction(60000, 1001), 300
 
-    assert plan(samples, rate, 10).frames == 1
+    assert plan_chunks(samples, rate, 10).frames == 1
     assert row_count(samples) == 0
     assert (window_rows(0, 1, rate, 0) == -1).all()
 
@@ -156,9 +156,9 @@ def test_a_frame_without_a_whole_row_of_speech_hears_silence():
 def test_the_original_ends_with_an_error_where_it_is_known_to(samples, fps, ends):
     if ends == "error":
         with pytest.raises(InputError):
-            upstream_frames(samples, fps)
+            upstream_frame_count(samples, fps)
     else:
-        assert upstream_frames(samples, fps) == samples * fps // 16000
+        assert upstream_frame_count(samples, fps) == samples * fps // 16000
 
 
 def test_ten_frames_a_second_of_the_original_hear_no_future():
@@ -169,7 +169,7 @@ def test_ten_frames_a_second_of_the_original_hear_no_future():
 
 
 def test_frames_the_original_has_not_hear_zeros_in_the_end():
-    assert upstream_frames(16000, 25) == 25
+    assert upstream_frame_count(16000, 25) == 25
     assert (upstream_rows(40, 41, 25, 50) == -1).all()
 
 

@@ -53,19 +53,19 @@ def test_it_stops_at_the_most(monkeypatch):
 
 
 def test_a_card_is_given_few_different_sizes():
-    batch = BatchSize(24, first=24)
+    batch = BatchSize(24, initial_size=24)
 
-    given = [batch.filled(count) for count in range(1, 25)]
+    given = [batch.padded_size(count) for count in range(1, 25)]
 
     assert set(given) == {1, 2, 4, 8, 16, 24}
     assert all(count <= more < 2 * count or more == count == 1 for count, more in enumerate(given, 1))
     batch.size = 13  # halved
-    assert [batch.filled(count) for count in (7, 9, 13, 20)] == [8, 13, 13, 20]
+    assert [batch.padded_size(count) for count in (7, 9, 13, 20)] == [8, 13, 13, 20]
 
 
 def test_a_fixed_size_is_not_measured(monkeypatch):
     clock = Clock(monkeypatch, lambda n: n)
-    batch = BatchSize(4, first=4)
+    batch = BatchSize(4, initial_size=4)
     rendered(batch, clock.render, 20)
 
     assert clock.batches == [4] * 5
@@ -91,7 +91,7 @@ def failing(limit, error):
     ],
 )
 def test_memory_that_ends_halves_the_batch_and_loses_no_frame(error):
-    batch = BatchSize(32, first=32)
+    batch = BatchSize(32, initial_size=32)
 
     assert rendered(batch, failing(5, error), 50) == list(range(50))
     assert (batch.size, batch.halvings) == (4, 3)
@@ -107,19 +107,19 @@ def test_what_the_failed_call_held_is_free_before_the_device_gives_back(monkeypa
             raise torch.OutOfMemoryError("CUDA out of memory")
         return np.arange(part.start, part.stop)
 
-    monkeypatch.setattr(batch_size, "_give_back", lambda: alive.append(held[-1]() is not None))
+    monkeypatch.setattr(batch_size, "_release_memory", lambda: alive.append(held[-1]() is not None))
 
-    rendered(BatchSize(8, first=8), render, 8)
+    rendered(BatchSize(8, initial_size=8), render, 8)
 
     assert alive == [False]
 
 
 def test_no_memory_for_one_frame_is_an_error_of_its_own():
     with pytest.raises(EngineOutOfMemory, match="single frame") as caught:
-        BatchSize(8, first=8).run(0, 8, failing(0, torch.OutOfMemoryError("out of memory")))
+        BatchSize(8, initial_size=8).run(0, 8, failing(0, torch.OutOfMemoryError("out of memory")))
     assert caught.value.retryable
 
 
 def test_other_errors_are_not_taken_for_memory():
     with pytest.raises(RuntimeError, match="shape"):
-        BatchSize(8, first=8).run(0, 8, failing(0, RuntimeError("shape mismatch")))
+        BatchSize(8, initial_size=8).run(0, 8, failing(0, RuntimeError("shape mismatch")))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musetalk_core.faces.dwpose_tracker import POINTS, PoseFollower
+from musetalk_core.faces.dwpose_tracker import POINT_COUNT, DwposeTracker
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.networks.s3fd import Detection
 
@@ -40,9 +40,9 @@ class Pose:
 
 def follow(*frames, choice="largest", upstream=False, levels=None):
     pose = Pose()
-    follower = PoseFollower(Detector(*frames), pose, choice, upstream)
+    follower = DwposeTracker(Detector(*frames), pose, choice, upstream)
     levels = levels or [100] * len(frames)
-    return [follower.follow(picture(level)) for level in levels], pose, follower
+    return [follower.update(picture(level)) for level in levels], pose, follower
 
 
 def corners(seen):
@@ -55,8 +55,8 @@ def test_the_chosen_face_is_followed_though_another_has_a_better_score():
 
     assert [corners(one) for one in seen] == [LEFT, (22, 41, 62, 91)]
     assert {one.shot for one in seen} == {0}
-    assert seen[0].landmarks.shape == (POINTS, 2)
-    assert follower.detections == 2
+    assert seen[0].landmarks.shape == (POINT_COUNT, 2)
+    assert follower.detection_count == 2
     assert all(box.x2 <= 125 for box in pose.shown), "the pose is taken of the chosen one's surroundings"
 
 

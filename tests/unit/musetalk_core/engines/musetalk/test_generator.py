@@ -9,7 +9,7 @@ from torch import nn
 from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.generator import Generator
 from musetalk_core.errors import EngineError
-from musetalk_core.networks.fast_unet import LeanUNet
+from musetalk_core.networks.fast_unet import FoldedUNet
 from musetalk_core.runtime.device import Device
 
 HALF = Device(torch.device("cpu"), torch.float16)
@@ -48,7 +48,7 @@ def inputs(count):
 
 
 def test_pixels_are_scaled_rounded_and_turned_to_bgr():
-    faces = Generator(FULL, BatchSize(2)).faces(Unet(1.0), Vae(), *inputs(3))
+    faces = Generator(FULL, BatchSize(2)).render_faces(Unet(1.0), Vae(), *inputs(3))
 
     assert len(faces) == 3
     assert faces[0].shape == (256, 256, 3)
@@ -64,10 +64,10 @@ def test_an_overflow_of_half_precision_is_rendered_again():
     latents, tokens = inputs(2)
     latents *= 8  # 2 * 6e4 is beyond half precision, and far from full
 
-    generator = Generator(HALF, BatchSize(4, first=4))
-    faces = generator.faces(unet, vae, latents / 1, tokens)
+    generator = Generator(HALF, BatchSize(4, initial_size=4))
+    faces = generator.render_faces(unet, vae, latents / 1, tokens)
 
-    assert generator.counts.fp32_retries == 1
+    assert generator.render_stats.fp32_retries == 1
     assert faces[0][0, 0].tolist() == [255, 0, 255]
     assert unet.gain.dtype is torch.float16, "the network is half again"
 
@@ -85,28 +85,28 @@ def test_a_real_network_can_be_widened_and_is_the_same_afterwards():
         norm_num_groups=8,
         **kinds,
     ).eval()
-    unet, vae = LeanUNet(nn.Module.to(plain, torch.float16)), Vae()
+    unet, vae = FoldedUNet(nn.Module.to(plain, torch.float16)), Vae()
     latents, tokens = inputs(2)
-    generator = Generator(HALF, BatchSize(4, first=4))
-    before = generator.faces(unet, vae, latents, tokens)
+    generator = Generator(HALF, BatchSize(4, initial_size=4))
+    before = generator.render_faces(unet, vae, latents, tokens)
 
-    rendered = generator.faces(unet, vae, latents * 1e6, tokens)
+    rendered = generator.render_faces(unet, vae, latents * 1e6, tokens)
 
-    assert generator.counts.fp32_retries == 1
-    wide = Generator(FULL, BatchSize(4, first=4)).faces(
+    assert generator.render_stats.fp32_retries == 1
+    wide = Generator(FULL, BatchSize(4, initial_size=4)).render_faces(
         nn.Module.to(unet, torch.float32), vae, latents * 1e6, tokens
     )
     np.testing.assert_array_equal(rendered, wide)
-    again = generator.faces(nn.Module.to(unet, torch.float16), vae, latents, tokens)
+    again = generator.render_faces(nn.Module.to(unet, torch.float16), vae, latents, tokens)
     np.testing.assert_array_equal(again, before)
-    assert generator.counts.fp32_retries == 1
+    assert generator.render_stats.fp32_retries == 1
 
 
 def test_what_stays_infinite_is_an_error_and_no_black_mouth():
     with pytest.raises(EngineError, match="not finite"):
-        Generator(FULL, BatchSize(4)).faces(Unet(1.0), Vae(broken=True), *inputs(1))
+        Generator(FULL, BatchSize(4)).render_faces(Unet(1.0), Vae(broken=True), *inputs(1))
     with pytest.raises(EngineError, match="not finite"):
-        Generator(HALF, BatchSize(4)).faces(Unet(1.0), Vae(broken=True), *inputs(1))
+        Generator(HALF, BatchSize(4)).render_faces(Unet(1.0), Vae(broken=True), *inputs(1))
 
 
 class OnCard(Generator):
@@ -129,14 +129,14 @@ class OnCard(Generator):
 def test_the_last_batch_is_filled_up_on_a_card_and_gives_its_own_faces_only():
     latents, tokens = inputs(13)
     latents[:, 0] = np.linspace(-1, 1, 13)[:, None, None]
-    wanted = Generator(FULL, BatchSize(8, first=8)).faces(Unet(1.0), Vae(), latents, tokens)
+    wanted = Generator(FULL, BatchSize(8, initial_size=8)).render_faces(Unet(1.0), Vae(), latents, tokens)
 
-    generator = OnCard(BatchSize(8, first=8))
-    faces = generator.faces(Unet(1.0), Vae(), latents, tokens)
+    generator = OnCard(BatchSize(8, initial_size=8))
+    faces = generator.render_faces(Unet(1.0), Vae(), latents, tokens)
 
     assert generator.sizes == [(8, 8), (8, 8)]
     np.testing.assert_array_equal(faces, wanted)
 
 
 def test_no_frames_are_no_work():
-    assert Generator(FULL, BatchSize(4)).faces(Unet(1.0), Vae(), *inputs(0)) == []
+    assert Generator(FULL, BatchSize(4)).render_faces(Unet(1.0), Vae(), *inputs(0)) == []

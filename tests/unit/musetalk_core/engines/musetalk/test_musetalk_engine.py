@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 from musetalk_core.avatar import archive, prepare
-from musetalk_core.compositing.blending import paste_square
+from musetalk_core.compositing.blending import blend_square
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
-from musetalk_core.engines.musetalk.options import Options
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
 from musetalk_core.errors import EngineError, InputError, ModelNotInstalled
-from musetalk_core.formats.chunk_crops import Crops
-from musetalk_core.formats.float_rows import RowArray
+from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.formats.float_rows import Float32RowArray
 from musetalk_core.formats.pcm import PcmArray
 from musetalk_core.media.video.frame_reader import FrameReader
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.rendering.chunking import Chunk, plan
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.rendering.chunking import Chunk, plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
-from musetalk_core.runtime.config import Machine
+from musetalk_core.runtime.config import RuntimeConfig
 
 RATE = Fraction(25)
 
@@ -32,7 +32,7 @@ RATE = Fraction(25)
 def machine(golden_models, tmp_path_factory):
     root = golden_models("unet-v1", "unet-v15", "vae", "whisper", "bisenet")
     spare = tmp_path_factory.mktemp("ledger") / "hashes.json"
-    return Machine(Layout(root, spare), device="cpu", landmarks="mesh")
+    return RuntimeConfig(LocalModels(root, spare), device="cpu", landmarks="mesh")
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def clip(portrait, tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(machine, clip, tmp_path_factory):
     """(engine, prepared avatar) of v1.5."""
-    engine = MuseTalkEngine(Options(), machine)
+    engine = MuseTalkEngine(MuseTalkEngineOptions(), machine)
     folder = tmp_path_factory.mktemp("avatar")
-    prepare.prepare(prepare.Request(clip, "0" * 64), engine, folder)
-    return engine, archive.load(folder)
+    prepare.prepare_avatar(prepare.AvatarRequest(clip, "0" * 64), engine, folder)
+    return engine, archive.load_avatar(folder)
 
 
 def heard_by(engine, samples, frames=10, rate=RATE):
-    return RowArray.collected(engine.encode_speech(samples, frames, rate, None))
+    return Float32RowArray.from_blocks(engine.encode_speech(samples, frames, rate, None))
 
 
 def test_faceless_frames_keep_their_place_and_every_frame_is_there(made, clip, reading, tmp_path):
@@ -71,7 +71,7 @@ def test_faceless_frames_keep_their_place_and_every_frame_is_there(made, clip, r
     chunk = Chunk(0, 0, 16)
     render_chunk(scene, engine, heard_by(engine, reading), chunk, tmp_path)
 
-    crops = Crops.open(tmp_path)
+    crops = CropReader.open(tmp_path)
     assert prepared.manifest.gaps == ((3, 5),)
     there = [0, 1, 2, 3, 4, 5, 6]
     assert crops.sources.tolist() == (there + there[::-1] + there)[:16]
@@ -84,7 +84,7 @@ def test_nothing_outside_the_mask_changes_and_a_mask_is_made_once_per_source_fra
     engine, prepared = made
     scene, chunk, masks = Scene(prepared, clip, RATE), Chunk(0, 0, 14), MaskCache()
     render_chunk(scene, engine, heard_by(engine, reading), chunk, tmp_path)
-    crops = Crops.open(tmp_path)
+    crops = CropReader.open(tmp_path)
     frames = crops.sources.tolist()
     with FrameReader(clip, prepared.index) as reader:
         before = list(reader.read(frames))
@@ -96,24 +96,24 @@ def test_nothing_outside_the_mask_changes_and_a_mask_is_made_once_per_source_fra
         if box.is_empty:
             np.testing.assert_array_equal(new.i420, old.i420)
             continue
-        square = paste_square(box)
+        square = blend_square(box)
         kernel = int(0.05 * (square.x2 - square.x1) // 2 * 2) + 1
         top = ((square.y1 + square.y2) // 2 - kernel // 2) & ~1
         np.testing.assert_array_equal(new.y[:top], old.y[:top])
         assert (new.y[top:] != old.y[top:]).any()
-    assert masks.made == 5
+    assert masks.computed_count == 5
 
 
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(30000, 1001), Fraction(60)])
 def test_any_rate_gives_exactly_its_frames(made, clip, reading, tmp_path, rate):
     engine, prepared = made
     samples = PcmArray(reading.read(0, 8000))
-    frames = plan(samples.count, rate, 10).frames
+    frames = plan_chunks(samples.count, rate, 10).frames
     render_chunk(
         Scene(prepared, clip, rate), engine, heard_by(engine, samples), Chunk(0, 0, frames), tmp_path
     )
 
-    assert len(Crops.open(tmp_path).sources) == int(Fraction(8000, 16000) * rate)
+    assert len(CropReader.open(tmp_path).sources) == int(Fraction(8000, 16000) * rate)
 
 
 def test_speech_shorter_than_the_window_is_rendered(made, reading):
@@ -133,7 +133,7 @@ def test_crops_do_not_depend_on_chunks(made, clip, reading, tmp_path):
         folders.append(tmp_path / str(number))
         folders[-1].mkdir()
         render_chunk(scene, engine, heard, chunk, folders[-1])
-    whole, first, rest = map(Crops.open, folders)
+    whole, first, rest = map(CropReader.open, folders)
 
     for number in range(6):
         expected, found = whole.crop(number), first.crop(0) if number == 0 else rest.crop(number - 1)
@@ -155,7 +155,9 @@ def test_pauses_are_heard_as_silence_and_on_request_as_they_are(machine, reading
     noise = np.random.default_rng(0).normal(0, 1e-3, 32_000).astype(np.float32)
     speech = np.concatenate([reading.read(0, 16_000), noise])
     silent = np.concatenate([reading.read(0, 16_000), noise[:1600], np.zeros(30_400, np.float32)])
-    closed, open_ = (MuseTalkEngine(Options(silence=word), machine) for word in ("closed", "as_heard"))
+    closed, open_ = (
+        MuseTalkEngine(MuseTalkEngineOptions(silence=word), machine) for word in ("closed", "as_heard")
+    )
 
     found = heard_by(closed, PcmArray(speech)).rows
     np.testing.assert_allclose(found, heard_by(open_, PcmArray(silent)).rows, atol=1e-3)
@@ -164,8 +166,8 @@ def test_pauses_are_heard_as_silence_and_on_request_as_they_are(machine, reading
 
 def test_a_key_names_what_decides_a_stage_and_nothing_else(machine):
     def keys(**options):
-        engine = MuseTalkEngine(Options(**options), machine)
-        return {stage: engine.made_by(stage) for stage in ("avatar", "features", "crops", "blend")}
+        engine = MuseTalkEngine(MuseTalkEngineOptions(**options), machine)
+        return {stage: engine.cache_fingerprint(stage) for stage in ("avatar", "features", "crops", "blend")}
 
     def changed(**options):
         return {stage for stage, made in keys(**options).items() if made != keys()[stage]}
@@ -185,31 +187,33 @@ def test_a_key_names_what_decides_a_stage_and_nothing_else(machine):
 
 
 def test_upstreams_window_is_an_option(machine, reading):
-    exact, upstream = (MuseTalkEngine(Options(audio_window=word), machine) for word in ("exact", "upstream"))
+    exact, upstream = (
+        MuseTalkEngine(MuseTalkEngineOptions(audio_window=word), machine) for word in ("exact", "upstream")
+    )
     heard = heard_by(exact, reading)
 
-    same = [e.features(heard, 5, 9, RATE) for e in (exact, upstream)]
+    same = [e.audio_features(heard, 5, 9, RATE) for e in (exact, upstream)]
     np.testing.assert_array_equal(*same)
-    apart = [e.features(heard, 5, 9, Fraction(24)) for e in (exact, upstream)]
+    apart = [e.audio_features(heard, 5, 9, Fraction(24)) for e in (exact, upstream)]
     assert (apart[0] != apart[1]).any()
 
 
 def test_paddings_change_how_much_is_heard(machine, reading):
-    engine = MuseTalkEngine(Options(audio_padding_left=0, audio_padding_right=4), machine)
+    engine = MuseTalkEngine(MuseTalkEngineOptions(audio_padding_left=0, audio_padding_right=4), machine)
 
-    assert engine.features(heard_by(engine, reading), 0, 3, RATE).shape == (3, 10 * 5, 384)
+    assert engine.audio_features(heard_by(engine, reading), 0, 3, RATE).shape == (3, 10 * 5, 384)
 
 
 def test_missing_weights_are_named_before_anything_is_loaded(tmp_path, machine):
-    layout = Layout(tmp_path / "nothing", tmp_path / "spare.json")
+    layout = LocalModels(tmp_path / "nothing", tmp_path / "spare.json")
 
     with pytest.raises(ModelNotInstalled, match="weights pull"):
-        MuseTalkEngine(Options(), Machine(layout, device="cpu"))
+        MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(layout, device="cpu"))
     for name in ("musetalkV15", "sd-vae", "whisper", "face-parse-bisent"):
         (tmp_path / name).symlink_to(machine.layout.folder / name)
-    layout = Layout(tmp_path, tmp_path / "spare.json")
+    layout = LocalModels(tmp_path, tmp_path / "spare.json")
     with pytest.raises(ModelNotInstalled, match="dwpose"):
-        MuseTalkEngine(Options(), Machine(layout, device="cpu", landmarks="dwpose"))
+        MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(layout, device="cpu", landmarks="dwpose"))
 
 
 def test_a_device_that_is_not_there_is_refused(machine):
@@ -218,7 +222,7 @@ def test_a_device_that_is_not_there_is_refused(machine):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(InputError, match="no CUDA device"):
-        MuseTalkEngine(Options(), Machine(machine.layout, device="cuda"))
+        MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(machine.layout, device="cuda"))
 
 
 def test_importing_the_engine_needs_no_weights_and_no_network(tmp_path):

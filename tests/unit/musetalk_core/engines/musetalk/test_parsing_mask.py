@@ -5,7 +5,7 @@ import pytest
 from golden_data import golden_cases, golden_frame, golden_sets, load
 
 from musetalk_core.compositing.blending import composite
-from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, class_mask, parsed_mask
+from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, class_mask, mask_from_classes
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box
 
@@ -64,7 +64,7 @@ def test_a_part_of_the_mask_is_that_part_of_the_whole(folder, words, window):
 def test_masks_are_those_of_the_original_without_their_zeros(folder, name):
     case, _, labels, box, square, wanted = blend_case(folder, name)
 
-    mask, area = parsed_mask(labels, box, wanted)
+    mask, area = mask_from_classes(labels, box, wanted)
 
     assert square.contains(area)
     whole = np.zeros_like(case[f"{name}/mask"])
@@ -76,7 +76,7 @@ def test_masks_are_those_of_the_original_without_their_zeros(folder, name):
 @pytest.mark.parametrize(("folder", "name"), golden_cases("blend", "*/params"))
 def test_composites_with_them_are_those_of_the_original(folder, name):
     case, frame_number, labels, box, _, wanted = blend_case(folder, name)
-    frame, (mask, area) = golden_frame(folder, frame_number), parsed_mask(labels, box, wanted)
+    frame, (mask, area) = golden_frame(folder, frame_number), mask_from_classes(labels, box, wanted)
 
     out = composite(frame, Box(0, 0, 256, 240), case[f"{name}/face"], box, mask, area)
 
@@ -93,7 +93,7 @@ def test_masks_of_a_whole_run_are_those_of_the_original(folder, version):
         if version == "v15":
             box = Box(box.x1, box.y1, box.x2, min(box.y2 + 10, 240))
 
-        mask, _ = parsed_mask(
+        mask, _ = mask_from_classes(
             arrays[f"{version}/labels"][number], box, style("raw" if version == "v1" else "jaw")
         )
 
@@ -104,13 +104,13 @@ def test_masks_of_a_whole_run_are_those_of_the_original(folder, version):
 
 @pytest.mark.parametrize("box", [Box(10, 10, 10, 40), Box(10, 10, 11, 11), Box(0, 0, 3, 2), Box(0, 0, 0, 0)])
 def test_a_box_too_small_for_a_face_is_no_error(box):
-    mask, area = parsed_mask(np.ones((512, 512), np.uint8), box)
+    mask, area = mask_from_classes(np.ones((512, 512), np.uint8), box)
 
     assert mask.shape[::-1] == area.size
 
 
 def test_a_picture_without_a_face_has_an_empty_mask():
-    mask, area = parsed_mask(np.zeros((512, 512), np.uint8), Box(20, 20, 120, 140))
+    mask, area = mask_from_classes(np.zeros((512, 512), np.uint8), Box(20, 20, 120, 140))
 
     assert area.is_empty
     assert mask.size == 0
@@ -125,7 +125,7 @@ def test_a_mask_of_any_size_is_made_from_the_same_pixels_as_from_the_whole_map(s
     n = int(size * 3 // 4 // 2 * 1.5) * 2
     labels, wanted = classes(), MaskStyle("raw", blur_share=0)
 
-    mask, area = parsed_mask(labels, box, wanted)
+    mask, area = mask_from_classes(labels, box, wanted)
 
     whole = np.asarray(Image.fromarray(class_mask(labels, wanted)).resize((n, n)))
     x, y = (box.x1 + box.x2) // 2 - n // 2, (box.y1 + box.y2) // 2 - n // 2
@@ -145,4 +145,4 @@ def test_a_style_that_does_not_exist_is_refused(wrong):
 
 def test_a_map_of_another_size_is_refused():
     with pytest.raises(InputError, match="class map"):
-        parsed_mask(np.zeros((256, 256), np.uint8), Box(0, 0, 100, 100))
+        mask_from_classes(np.zeros((256, 256), np.uint8), Box(0, 0, 100, 100))

@@ -14,19 +14,19 @@ import torch
 
 from musetalk_core.engines.musetalk import model_loaders
 from musetalk_core.engines.musetalk.models import Networks
-from musetalk_core.engines.musetalk.options import Options, settled
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
 from musetalk_core.errors import ModelChanged, WeightsInvalid
-from musetalk_core.model_registry.hash_cache import Ledger, sha256_of
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.runtime.config import Machine
-from musetalk_core.runtime.model_cache import ModelKey, loaded_model, shelf
+from musetalk_core.model_registry.hash_cache import HashCache, sha256_of
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.runtime.model_cache import ModelKey, get_loaded_model, model_cache
 from musetalk_core.speech.tts.csm import model as csm_model
 from musetalk_core.vision import vlm_loader
 
 NETS = {
     "unet": ("unet-v15", "_unet"),
     "vae": ("vae", "vae"),
-    "whisper": ("whisper", "ears"),
+    "whisper": ("whisper", "whisper_encoder"),
     "parser": ("bisenet", "parser"),
 }
 WAYS = ("moved", "overwritten", "same size and times")
@@ -34,9 +34,9 @@ WAYS = ("moved", "overwritten", "same size and times")
 
 @pytest.fixture(autouse=True)
 def fresh_cache():
-    shelf.cache_clear()
+    model_cache.cache_clear()
     yield
-    shelf.cache_clear()
+    model_cache.cache_clear()
 
 
 def write(folder, net, weights="golden-1"):
@@ -62,11 +62,11 @@ def machine(tmp_path):
     folder = tmp_path / "models"
     for net in ("unet-v15", "vae", "whisper", "bisenet"):
         write(folder, net)
-    return Machine(Layout(folder, tmp_path / "hashes.json"), device="cpu", landmarks="mesh")
+    return RuntimeConfig(LocalModels(folder, tmp_path / "hashes.json"), device="cpu", landmarks="mesh")
 
 
 def networks(machine):
-    return Networks(settled(Options()), machine)
+    return Networks(resolve_options(MuseTalkEngineOptions()), machine)
 
 
 def numbers(net):
@@ -99,7 +99,7 @@ def test_a_network_whose_file_was_replaced_is_loaded_anew_and_the_old_one_releas
 
     assert not torch.equal(numbers(new), before)
     assert gone() is None, "two sets of weights in memory"
-    shelf.cache_clear()
+    model_cache.cache_clear()
     assert torch.equal(numbers(getattr(networks(machine), verb)()), numbers(new))
     with pytest.raises(ModelChanged, match="Submit the job again"):
         getattr(first, verb)()
@@ -127,7 +127,9 @@ def test_a_file_that_is_replaced_while_it_is_loaded_is_noticed(machine, tmp_path
     monkeypatch.setattr(model_loaders, "load_unet", slow)
     with pytest.raises(ModelChanged, match="while they were loaded"):
         networks(machine)._unet()
-    assert not [key for key in shelf(machine.memory_bytes, machine.idle_s).keys if key.name == "musetalk-v15"]
+    assert not [
+        key for key in model_cache(machine.memory_bytes, machine.idle_s).keys if key.name == "musetalk-v15"
+    ]
 
 
 def test_a_file_that_is_damaged_by_a_copy_under_way_is_a_change_and_no_damage(machine, monkeypatch):
@@ -154,8 +156,8 @@ def write_csm(folder, seed):
 
 
 FOLDERS = {
-    "florence": (write_florence, lambda machine: vlm_loader.load("florence-2-base", machine)),
-    "csm": (write_csm, csm_model.csm),
+    "florence": (write_florence, lambda machine: vlm_loader.load_vlm("florence-2-base", machine)),
+    "csm": (write_csm, csm_model.load_csm),
 }
 
 
@@ -164,7 +166,7 @@ def test_models_out_of_folders_are_known_by_all_their_files(tmp_path, kind):
     write_files, load = FOLDERS[kind]
     folder = tmp_path / "models"
     path = write_files(folder, 0)
-    machine = Machine(Layout(folder, tmp_path / "hashes.json"), device="cpu")
+    machine = RuntimeConfig(LocalModels(folder, tmp_path / "hashes.json"), device="cpu")
     old = load(machine)
     assert load(machine) is old
     before = numbers(old).clone()
@@ -186,15 +188,15 @@ def test_models_out_of_folders_are_known_by_all_their_files(tmp_path, kind):
 def test_what_lies_beside_a_models_files_is_not_loaded(tmp_path):
     folder = tmp_path / "models"
     path = write_csm(folder, 0)
-    machine = Machine(Layout(folder, tmp_path / "hashes.json"), device="cpu")
-    before = numbers(csm_model.csm(machine)).clone()
-    shelf.cache_clear()
+    machine = RuntimeConfig(LocalModels(folder, tmp_path / "hashes.json"), device="cpu")
+    before = numbers(csm_model.load_csm(machine)).clone()
+    model_cache.cache_clear()
     write_csm(tmp_path / "other", 1)
     for index in (tmp_path / "other/csm-1b").glob("*.safetensors*"):
         renamed = index.name.replace("transformers", "model")
         shutil.copy(index, path.parent / renamed)
 
-    assert torch.equal(numbers(csm_model.csm(machine)), before)
+    assert torch.equal(numbers(csm_model.load_csm(machine)), before)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -202,7 +204,7 @@ def test_a_hash_is_remembered_for_one_content(tmp_path, way):
     path = tmp_path / "models" / "net.pth"
     path.parent.mkdir()
     path.write_bytes(b"first one")
-    ledger = Ledger(path.parent, tmp_path / "hashes.json")
+    ledger = HashCache(path.parent, tmp_path / "hashes.json")
     before, known = path.stat(), ledger.sha256(path)
     if way == "overwritten":
         path.write_bytes(b"secondone")
@@ -220,7 +222,7 @@ def test_a_hash_is_remembered_for_one_content(tmp_path, way):
 
 
 def test_a_release_follows_the_name_and_the_content(machine):
-    cache = shelf(machine.memory_bytes, machine.idle_s)
+    cache = model_cache(machine.memory_bytes, machine.idle_s)
     cache.get(ModelKey("a", "1"), list)
     cache.get(ModelKey("a", "1", ("fp16",)), list)
     cache.get(ModelKey("b", "1"), list)
@@ -231,7 +233,7 @@ def test_a_release_follows_the_name_and_the_content(machine):
 
 def test_looking_up_a_loaded_model_does_not_read_its_files(machine, monkeypatch):
     (pinned,) = machine.layout.pin("sd-vae")
-    loaded = loaded_model(machine, pinned, (), lambda files: dict(files))
+    loaded = get_loaded_model(machine, pinned, (), lambda files: dict(files))
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was opened"))
 
-    assert loaded_model(machine, pinned, (), lambda _: pytest.fail("loaded again")) is loaded
+    assert get_loaded_model(machine, pinned, (), lambda _: pytest.fail("loaded again")) is loaded

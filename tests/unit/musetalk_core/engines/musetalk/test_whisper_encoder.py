@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.networks.whisper_encoder import WhisperStates, load_whisper, mel
+from musetalk_core.networks.whisper_encoder import WhisperEncoder, load_whisper_encoder, log_mel
 from musetalk_core.runtime.device import choose_device
 
 CPU = choose_device("cpu")
@@ -61,7 +61,7 @@ def expected(golden_whisper):
     return first_rows(golden_whisper)
 
 
-class LoudestOfEachRow(WhisperStates):
+class LoudestOfEachRow(WhisperEncoder):
     """Streams like the encoder, without one: a row is the loudest of its samples, a piece adds its number."""
 
     __slots__ = ("pieces",)
@@ -90,7 +90,7 @@ def test_the_spectrogram_is_that_of_the_original(folder, name, golden_speech):
         if f"{name}/mel{piece}_head" not in arrays:
             continue
         start = piece * 480_000
-        found = mel(speech.read(start, min(speech.count, start + 480_000))).numpy()
+        found = log_mel(speech.read(start, min(speech.count, start + 480_000))).numpy()
         assert found.shape == (80, 3000)
         head = arrays[f"{name}/mel{piece}_head"]
         np.testing.assert_allclose(found[:, : head.shape[1]], head, atol=1e-4)
@@ -168,21 +168,23 @@ def test_a_file_of_openai_and_one_of_hugging_face_say_the_same(tmp_path, tensors
     bare = {key.removeprefix("model."): value for key, value in tensors.items()}
     save_file(bare, str(tmp_path / "bare.safetensors"))
 
-    np.testing.assert_array_equal(first_rows(load_whisper(tmp_path, CPU)), expected)
-    np.testing.assert_array_equal(first_rows(load_whisper(tmp_path / "bare.safetensors", CPU)), expected)
+    np.testing.assert_array_equal(first_rows(load_whisper_encoder(tmp_path, CPU)), expected)
+    np.testing.assert_array_equal(
+        first_rows(load_whisper_encoder(tmp_path / "bare.safetensors", CPU)), expected
+    )
 
 
 def test_half_precision_on_disk_is_computed_in_full(tmp_path, tensors, expected):
     half = {key: value.half() for key, value in openai_names(tensors).items()}
     torch.save({"dims": {}, "model_state_dict": half}, tmp_path / "tiny.pt")
 
-    found = first_rows(load_whisper(tmp_path / "tiny.pt", CPU))
+    found = first_rows(load_whisper_encoder(tmp_path / "tiny.pt", CPU))
 
     assert 0 < np.abs(found - expected).max() < 0.05
 
 
 def test_half_precision_is_near(golden_models, expected):
-    half = load_whisper(golden_models("whisper") / "whisper", choose_device("cpu", "bf16"))
+    half = load_whisper_encoder(golden_models("whisper") / "whisper", choose_device("cpu", "bf16"))
 
     found = first_rows(half)
 
@@ -215,11 +217,11 @@ def test_what_is_wrong_with_a_file_is_named_as_the_file_names_it(tmp_path, tenso
     torch.save(tensors, tmp_path / "pytorch_model.bin")
 
     with pytest.raises(WeightsInvalid, match=message):
-        load_whisper(tmp_path, CPU)
+        load_whisper_encoder(tmp_path, CPU)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelNotInstalled, match=r"tiny\.pt"):
-        load_whisper(tmp_path, CPU)
+        load_whisper_encoder(tmp_path, CPU)
     with pytest.raises(ModelNotInstalled, match=r"other\.bin"):
-        load_whisper(tmp_path / "other.bin", CPU)
+        load_whisper_encoder(tmp_path / "other.bin", CPU)

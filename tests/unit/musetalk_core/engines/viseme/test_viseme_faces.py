@@ -45,12 +45,14 @@ def scene(path, numbers=(0,)):
         zip(pictures, calmed([mesh(p) for p in pictures]), strict=True)
     ):
         size = picture.shape[1::-1]
-        box = ENGINE.crop_box(points, *size).evened().clipped(*size)
+        box = ENGINE.crop_box(points, *size).align_even().clip(*size)
         faces.append(FaceFrame(index, 0, box, np.ascontiguousarray(picture[box.slices()]), points))
-    records = ENGINE.settle(
-        np.stack([kept.record for kept in ENGINE.encode_faces(iter(faces))]), [0] * len(faces), Fraction(25)
+    records = ENGINE.smooth_features(
+        np.stack([kept.frame_features for kept in ENGINE.encode_faces(iter(faces))]),
+        [0] * len(faces),
+        Fraction(25),
     )
-    donors = ENGINE.choose_donors(records, [0] * len(faces))
+    donors = ENGINE.choose_teeth_references(records, [0] * len(faces))
     return pictures, faces, Conditioning(records, {shot: faces[k] for shot, k in donors.items()})
 
 

@@ -8,7 +8,7 @@ import pytest
 from musetalk_core.engine_protocol import Conditioning, Engine, FaceFrame
 from musetalk_core.engines.viseme import frame_record
 from musetalk_core.engines.viseme.engine import VisemeEngine
-from musetalk_core.engines.viseme.frame_record import measure
+from musetalk_core.engines.viseme.frame_record import measure_frame
 from musetalk_core.errors import EngineError
 from musetalk_core.faces import mesh_topology
 from musetalk_core.types import Box
@@ -68,13 +68,13 @@ def portrait(points, size=(400, 420)):
 def face(gap=0.0, index=0, size=(400, 420), **kwargs):
     points = mesh(gap=gap, **kwargs)
     picture = portrait(points, size)
-    box = ENGINE.crop_box(points, *size).evened().clipped(*size)
+    box = ENGINE.crop_box(points, *size).align_even().clip(*size)
     return FaceFrame(index, 0, box, np.ascontiguousarray(picture[box.slices()]), points)
 
 
 def knowledge(*faces, donors=None):
-    records = np.stack([kept.record for kept in ENGINE.encode_faces(iter(faces))])
-    return Conditioning(ENGINE.settle(records, [0] * len(faces), 25), donors or {})
+    records = np.stack([kept.frame_features for kept in ENGINE.encode_faces(iter(faces))])
+    return Conditioning(ENGINE.smooth_features(records, [0] * len(faces), 25), donors or {})
 
 
 def speak(one, *rows, known=None):
@@ -227,11 +227,11 @@ def test_two_threads_draw_what_one_draws():
 def test_nothing_that_is_handed_in_is_modified():
     one = face(0.05)
     known = knowledge(one, donors={0: one})
-    before = one.crop.copy(), one.landmarks.copy(), known.records.copy()
+    before = one.crop.copy(), one.landmarks.copy(), known.frame_features.copy()
 
     speak(one, WIDE, CLOSED, known=known)
 
-    for now, then in zip((one.crop, one.landmarks, known.records), before, strict=True):
+    for now, then in zip((one.crop, one.landmarks, known.frame_features), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
 
@@ -240,7 +240,7 @@ def test_motion_fades_out_as_the_head_turns_away():
     changed = []
     for yaw in (0, 24, 32, 38, 46, -60):
         known = knowledge(one)
-        known.records[0, frame_record.YAW] = yaw
+        known.frame_features[0, frame_record.YAW] = yaw
         (out,) = speak(one, WIDE, known=known)
         changed.append(float(np.abs(out.astype(int) - one.crop).mean()))
 
@@ -303,7 +303,7 @@ def test_the_box_holds_mouth_chin_and_what_moves_below():
 
 
 def test_records_measure_the_gap_the_height_and_the_teeth():
-    shut, smiling = measure(face(0.0)), measure(face(0.06))
+    shut, smiling = measure_frame(face(0.0)), measure_frame(face(0.06))
 
     assert shut.height == pytest.approx(200, abs=1)
     assert (shut.gap, smiling.gap) == (pytest.approx(0, abs=1e-3), pytest.approx(0.06, abs=1e-3))

@@ -19,7 +19,7 @@ PHONES = [
 
 
 def test_known_phones_move_the_mouth():
-    features = next(VisemeEngine().encode_speech(VOICE, 50, Fraction(25), PHONES))
+    features = next(VisemeEngine().encode_audio(VOICE, 50, Fraction(25), PHONES))
 
     assert features.shape == (50, 3)
     assert features.dtype == np.float32
@@ -32,15 +32,15 @@ def test_known_phones_move_the_mouth():
 def test_unknown_phones_are_recognised(monkeypatch):
     heard = []
     monkeypatch.setattr(
-        align, "phones_of", lambda samples: (heard.append(samples), (PHONES, "recognised"))[1]
+        align, "find_phones", lambda samples: (heard.append(samples), (PHONES, "recognised"))[1]
     )
     engine = VisemeEngine()
 
-    features = next(engine.encode_speech(VOICE, 50, Fraction(25), None))
+    features = next(engine.encode_audio(VOICE, 50, Fraction(25), None))
 
     assert heard == [VOICE]
-    np.testing.assert_array_equal(features, next(engine.encode_speech(VOICE, 50, Fraction(25), PHONES)))
+    np.testing.assert_array_equal(features, next(engine.encode_audio(VOICE, 50, Fraction(25), PHONES)))
 
 
 def test_no_frames_are_no_features():
-    assert next(VisemeEngine().encode_speech(VOICE, 0, Fraction(25), PHONES)).shape == (0, 3)
+    assert next(VisemeEngine().encode_audio(VOICE, 0, Fraction(25), PHONES)).shape == (0, 3)

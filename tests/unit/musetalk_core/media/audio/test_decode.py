@@ -10,11 +10,11 @@ from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable, NoA
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio import decode
 from musetalk_core.media.audio.decode import decode_speech, write_wav
-from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.source.limits import MediaLimits
 
 
 def heard(path, folder, **limits):
-    count = decode_speech(path, folder / "speech.f32", Limits(**limits))
+    count = decode_speech(path, folder / "speech.f32", MediaLimits(**limits))
     samples = PcmFile(folder / "speech.f32")
     assert samples.count == count
     found = samples.read(0, count)
@@ -121,7 +121,7 @@ def test_a_hole_in_the_track_is_filled_with_silence(clips, tmp_path):
 def test_limits_hold_while_decoding(tmp_path, monkeypatch):
     write_wav(tmp_path / "a.wav", np.zeros(40_000, np.float32), 16000)
     monkeypatch.setattr(decode, "probe", lambda path, limits: None)
-    monkeypatch.setattr(decode, "require_sound", lambda info: None)
+    monkeypatch.setattr(decode, "require_audio", lambda info: None)
     with pytest.raises(MediaTooLarge, match="more than 2 seconds"):
         heard(tmp_path / "a.wav", tmp_path, seconds=2)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable
 from musetalk_core.media.image.photo import check_photo, read_photo
-from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.source.limits import MediaLimits
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,7 +35,7 @@ def saved(path, image, kind, **options):
 
 
 def rgb(path):
-    return read_photo(path, Limits()).bgr[..., ::-1].astype(int)
+    return read_photo(path, MediaLimits()).bgr[..., ::-1].astype(int)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
@@ -93,14 +93,14 @@ def test_of_several_frames_the_first_counts(kind, tmp_path):
     second = corners().transpose(Image.Transpose.ROTATE_180)
     path = saved(tmp_path / "p", corners(), kind, save_all=True, append_images=[second])
 
-    photo = read_photo(path, Limits())
+    photo = read_photo(path, MediaLimits())
 
     assert photo.is_part and np.abs(photo.bgr[5, 5].astype(int) - (0, 0, 255)).max() < 20
-    assert not read_photo(saved(tmp_path / "q", corners(), kind), Limits()).is_part
+    assert not read_photo(saved(tmp_path / "q", corners(), kind), MediaLimits()).is_part
 
 
 def test_odd_sides_stay_odd(tmp_path):
-    assert read_photo(saved(tmp_path / "p", Image.new("RGB", (7, 5)), "BMP"), Limits()).size == (7, 5)
+    assert read_photo(saved(tmp_path / "p", Image.new("RGB", (7, 5)), "BMP"), MediaLimits()).size == (7, 5)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP"])
@@ -111,7 +111,7 @@ def test_a_cut_file_is_refused(kind, tmp_path):
     cut.write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(MediaUnreadable):
-        read_photo(cut, Limits())
+        read_photo(cut, MediaLimits())
 
 
 def bomb(width, height):
@@ -129,7 +129,7 @@ def test_a_bomb_is_refused_by_its_header(size, tmp_path):
 
     for look in (check_photo, read_photo):
         with pytest.raises(MediaTooLarge):
-            look(tmp_path / "p", Limits())
+            look(tmp_path / "p", MediaLimits())
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "AVIF", "WEBP"])
@@ -137,8 +137,8 @@ def test_a_limit_holds_for_every_format(kind, tmp_path):
     path = saved(tmp_path / "p", Image.new("RGB", (200, 100)), kind)
 
     with pytest.raises(MediaTooLarge):
-        check_photo(path, Limits(still_pixels=19_999))
-    assert check_photo(path, Limits(still_pixels=20_000)).name == kind.lower()
+        check_photo(path, MediaLimits(still_pixels=19_999))
+    assert check_photo(path, MediaLimits(still_pixels=20_000)).name == kind.lower()
 
 
 def heic():
@@ -162,14 +162,14 @@ def test_what_is_no_picture_is_refused_by_name(name, tmp_path):
     (tmp_path / "picture.png").write_bytes(data)
 
     with pytest.raises(MediaUnreadable, match=word):
-        check_photo(tmp_path / "picture.png", Limits())
+        check_photo(tmp_path / "picture.png", MediaLimits())
 
 
 def test_colours_that_cannot_be_read_are_told(tmp_path):
     path = saved(tmp_path / "p", Image.new("LAB", (20, 20)), "TIFF")
 
     with pytest.raises(MediaUnreadable, match="LAB"):
-        read_photo(path, Limits())
+        read_photo(path, MediaLimits())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells what is wrong with the noise
@@ -179,4 +179,4 @@ def test_noise_after_a_magic_number_is_refused(tmp_path):
     for start in (b"GIF89a", b"II*\0", b"MM\0*", bmp, avif, webp):
         (tmp_path / "p").write_bytes(start + noise)
         with pytest.raises((MediaUnreadable, MediaTooLarge)):
-            read_photo(tmp_path / "p", Limits())
+            read_photo(tmp_path / "p", MediaLimits())

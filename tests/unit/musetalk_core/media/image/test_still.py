@@ -6,8 +6,8 @@ from PIL import Image
 
 from musetalk_core.errors import MediaUnreadable
 from musetalk_core.media.probe import probe
-from musetalk_core.media.source.limits import Limits
-from musetalk_core.media.video.frames import FrameReader, open_scan, source_times
+from musetalk_core.media.source.limits import MediaLimits
+from musetalk_core.media.video.frames import FrameReader, open_scan, source_frames
 
 CORNERS = [(200, 30, 30), (30, 180, 30), (40, 40, 210), (200, 200, 40)]  # RGB, clockwise from top left
 
@@ -20,7 +20,7 @@ def quarters(width=64, height=48):
     return Image.fromarray(image)
 
 
-def shown(path, limits=Limits()):  # noqa: B008  frozen
+def shown(path, limits=MediaLimits()):  # noqa: B008  frozen
     """The still as BGR, with its size checked against what probing says."""
     with open_scan(path, limits) as scan:
         (picture,) = scan
@@ -115,14 +115,14 @@ def test_odd_sides_repeat_their_edge(tmp_path):
 
 def test_a_still_larger_than_a_video_frame_is_shrunk(tmp_path):
     quarters(400, 200).save(tmp_path / "a.png")
-    bgr = shown(tmp_path / "a.png", Limits(video_pixels=20_000))
+    bgr = shown(tmp_path / "a.png", MediaLimits(video_pixels=20_000))
     assert bgr.shape == (100, 200, 3)
     assert_near(corners(bgr), CORNERS)
 
 
 def test_a_reader_gives_a_shrunk_still_the_size_of_its_index(tmp_path):
     quarters(401, 200).save(tmp_path / "a.png")
-    with open_scan(tmp_path / "a.png", Limits(video_pixels=20_000)) as scan:
+    with open_scan(tmp_path / "a.png", MediaLimits(video_pixels=20_000)) as scan:
         (wanted,) = scan
     with FrameReader(tmp_path / "a.png", scan.index) as reader:
         (found,) = reader.read([0])
@@ -149,7 +149,7 @@ def test_a_still_is_a_clip_of_one_frame_that_is_decoded_once(tmp_path):
     quarters().save(tmp_path / "a.png")
     with open_scan(tmp_path / "a.png") as scan:
         list(scan)
-    times = source_times(50, scan.index.rate, scan.index)
+    times = source_frames(50, scan.index.rate, scan.index)
     with FrameReader(tmp_path / "a.png", scan.index) as reader:
         pictures = list(reader.read(times))
     assert len(pictures) == 50

@@ -43,7 +43,7 @@ def test_pasting_what_was_there_changes_no_byte(smooth):
     picture = Picture.from_bgr(smooth)
     crop = picture.bgr(BOX)
 
-    np.testing.assert_array_equal(picture.pasted(crop.copy(), crop, BOX).i420, picture.i420)
+    np.testing.assert_array_equal(picture.with_crop(crop.copy(), crop, BOX).i420, picture.i420)
 
 
 def test_pasting_touches_only_what_the_crop_changed(smooth):
@@ -52,7 +52,7 @@ def test_pasting_touches_only_what_the_crop_changed(smooth):
     crop = source.copy()
     crop[4:8, 6:10] = (30, 60, 200)
 
-    after = picture.pasted(crop, source, BOX)
+    after = picture.with_crop(crop, source, BOX)
 
     np.testing.assert_array_equal(picture.i420, before)
     y = after.y != picture.y

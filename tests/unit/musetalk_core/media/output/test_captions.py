@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from musetalk_core.errors import InputError, MediaUnreadable
-from musetalk_core.media.output.captions import MOST_BYTES, Caption, add_track, burn, read_captions
+from musetalk_core.media.output.captions import (
+    MAX_CAPTIONS_BYTES,
+    Caption,
+    add_caption_track,
+    burn_captions,
+    read_captions,
+)
 from musetalk_core.media.probe import probe
-from musetalk_core.media.source.limits import Limits
+from musetalk_core.media.source.limits import MediaLimits
 
 SRT = "1\n00:00:00,200 --> 00:00:00,600\nFirst <i>words</i>\n\n"
 SRT += "2\n00:00:00,600 --> 00:00:00,900\n{\\an8}more\n"
@@ -64,17 +70,19 @@ def test_what_is_no_text_or_too_much_is_refused(tmp_path):
     with pytest.raises(MediaUnreadable):
         read_captions(written(tmp_path, b"\xff\xfe\x00\x01" * 9))
     with pytest.raises(InputError):
-        read_captions(written(tmp_path, b"x" * (MOST_BYTES + 1)))
+        read_captions(written(tmp_path, b"x" * (MAX_CAPTIONS_BYTES + 1)))
 
 
 @pytest.mark.parametrize(("side", "low", "high"), [("bottom", 0.7, 1.0), ("top", 0.0, 0.3)])
 def test_they_are_drawn_while_they_are_shown_and_where_they_should_be(tmp_path, side, low, high):
     source, target = grey_clip(tmp_path / "it's [odd]: a, name.mp4"), tmp_path / "out.mp4"
-    burn(source, probe(source, Limits()), [Caption(200, 600, "WORDS")], target, size=12, side=side)
+    burn_captions(
+        source, probe(source, MediaLimits()), [Caption(200, 600, "WORDS")], target, size=12, side=side
+    )
     shares, heights = whites(target)
     assert max(shares[:4]) == 0 and min(shares[6:14]) > 0.002 and max(shares[17:]) == 0
     assert low < heights[10] < high
-    made = probe(target, Limits())
+    made = probe(target, MediaLimits())
     assert made.audio.codec == "aac" and abs(float(made.duration_s) - 1) < 0.1
 
 
@@ -82,14 +90,16 @@ def test_words_are_not_obeyed(tmp_path):
     source = grey_clip(tmp_path / "a.mp4", sound=False)
     for number, text in enumerate(["{\\1a&HFF&}HIDDEN", "C:\\Nnew\\path", "Dialogue: 0,,,{}"]):
         target = tmp_path / f"{number}.mp4"
-        burn(source, probe(source, Limits()), [Caption(0, 1000, text)], target, size=12)
+        burn_captions(source, probe(source, MediaLimits()), [Caption(0, 1000, text)], target, size=12)
         assert whites(target)[0][10] > 0.002
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "1.mp4", "2.mp4", "a.mp4"]
 
 
 def test_a_track_lies_beside_the_untouched_picture(tmp_path):
     source, target = grey_clip(tmp_path / "a.mp4"), tmp_path / "out.mp4"
-    add_track(source, probe(source, Limits()), [Caption(200, 600, "Gr\u00fc\u00df Gott\nzwei")], target)
+    add_caption_track(
+        source, probe(source, MediaLimits()), [Caption(200, 600, "Gr\u00fc\u00df Gott\nzwei")], target
+    )
     with av.open(str(target)) as made, av.open(str(source)) as was:
         (track,) = made.streams.subtitles
         assert track.codec_context.name == "mov_text"
@@ -108,4 +118,4 @@ def test_a_sound_is_no_video(tmp_path):
         sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
         sound.writeframes(bytes(32000))
     with pytest.raises(MediaUnreadable):
-        burn(path, probe(path, Limits()), [Caption(0, 1, "x")], tmp_path / "out.mp4")
+        burn_captions(path, probe(path, MediaLimits()), [Caption(0, 1, "x")], tmp_path / "out.mp4")

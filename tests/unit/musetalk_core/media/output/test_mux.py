@@ -10,7 +10,7 @@ from musetalk_core.errors import EncodeError, NoAudioFound
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech, write_wav
 from musetalk_core.media.image.yuv_picture import Picture
-from musetalk_core.media.output.mux import encode_sound, join
+from musetalk_core.media.output.mux import encode_audio_track, join_chunks
 from musetalk_core.media.output.video_encoder import VideoEncoder, timescale
 from musetalk_core.media.video.frames import open_scan
 
@@ -57,7 +57,7 @@ def test_a_minute_of_chunks_is_exact_and_as_long_as_its_sound(tmp_path, clips, r
         total += sizes[(len(chunks) - 1) % 3]
     chunks.append(encode(tmp_path / "last.mp4", [flat(99, 32, 32)] * (count - total), rate))
 
-    joined = join(chunks, speech, tmp_path / "a.mp4", rate=rate)
+    joined = join_chunks(chunks, speech, tmp_path / "a.mp4", rate=rate)
 
     times, (picture_s, sound_s), starts = facts(tmp_path / "a.mp4")
     assert joined == count
@@ -71,7 +71,7 @@ def test_the_joined_pictures_are_those_of_the_chunks(tmp_path):
     rate, rng = Fraction(25), np.random.default_rng(0)
     frames = [Picture(rng.integers(16, 235, (72, 64), np.uint8)) for _ in range(50)]
     chunks = [encode(tmp_path / f"{n}.mp4", frames[n : n + 17], rate, crf=0) for n in range(0, 50, 17)]
-    assert join(chunks, None, tmp_path / "a.mp4", rate=rate) == 50
+    assert join_chunks(chunks, None, tmp_path / "a.mp4", rate=rate) == 50
     with open_scan(tmp_path / "a.mp4") as scan:
         for found, wanted in zip(scan, frames, strict=True):
             np.testing.assert_array_equal(found.i420, wanted.i420)
@@ -94,7 +94,7 @@ def test_flash_and_click_stay_within_20_ms_to_the_end(tmp_path, clips, source):
     if source != "wav":
         speech = clips.make(f"click-{source}.{source}", "-i", speech)
 
-    join(chunks, speech, tmp_path / "a.mp4", rate=rate)
+    join_chunks(chunks, speech, tmp_path / "a.mp4", rate=rate)
 
     with open_scan(tmp_path / "a.mp4") as scan:
         bright = [number for number, picture in enumerate(scan) if picture.y.mean() > 120]
@@ -116,7 +116,7 @@ def _recent(loud, hold=1600):
 def test_aac_is_copied_not_encoded_again(tmp_path, clips):
     speech = clips.tone("a.m4a", "-ar", "48000", seconds=2)
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 50, Fraction(25))
-    join([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
+    join_chunks([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
     assert packets(tmp_path / "a.mp4") == packets(speech)
 
 
@@ -140,7 +140,7 @@ def test_aac_that_is_not_plain_is_encoded_again(tmp_path, clips, name, words):
     else:
         speech = clips.tone(name, *words)
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 25, Fraction(25))
-    join([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
+    join_chunks([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
     assert packets(tmp_path / "a.mp4") != packets(speech)
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.audio[0].sample_rate in (44100, 48000)
@@ -150,7 +150,7 @@ def test_broken_floats_are_silent_or_clipped_in_the_result_as_for_the_engine(tmp
     samples = 0.3 * np.sin(2764 / 16000 * np.arange(16000))
     samples[2000:2100], samples[4000:4100], samples[6000:6100] = np.nan, np.inf, -1e30
     speech = float_wav(tmp_path / "a.wav", samples)
-    encode_sound(speech, tmp_path / "a.m4a")
+    encode_audio_track(speech, tmp_path / "a.m4a")
 
     heard = []
     for path in (speech, tmp_path / "a.m4a"):
@@ -168,7 +168,7 @@ def test_sound_that_starts_late_stays_late_in_the_result_and_for_the_engine(tmp_
         "late.mp4", "-i", picture, "-itsoffset", "0.5", "-i", clips.tone("a.m4a"), "-c", "copy"
     )
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 38, Fraction(25))
-    join([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
+    join_chunks([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
     for path in (speech, tmp_path / "a.mp4"):
         count = decode_speech(path, tmp_path / "a.f32")
         loud = np.flatnonzero(np.abs(PcmFile(tmp_path / "a.f32").read(0, count)) > 0.05)
@@ -179,7 +179,7 @@ def test_sound_that_starts_late_stays_late_in_the_result_and_for_the_engine(tmp_
 def test_the_result_starts_fast_and_carries_no_metadata(tmp_path, clips):
     speech = clips.tone("a.mp3", "-metadata", "title=secret", "-metadata", "artist=somebody")
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 25, Fraction(25))
-    join([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
+    join_chunks([chunk], speech, tmp_path / "a.mp4", rate=Fraction(25))
     data = (tmp_path / "a.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     assert b"secret" not in data
@@ -201,19 +201,19 @@ def test_chunks_that_were_not_encoded_alike_are_refused(tmp_path):
     rate = Fraction(25)
     chunks = [encode(tmp_path / f"{n}.mp4", [flat(99, n, 48)] * 5, rate) for n in (64, 80)]
     with pytest.raises(EncodeError, match="encoded alike"):
-        join(chunks, None, tmp_path / "a.mp4", rate=rate)
+        join_chunks(chunks, None, tmp_path / "a.mp4", rate=rate)
     assert not (tmp_path / "a.mp4").exists()
 
 
 def test_a_chunk_of_another_rate_is_refused(tmp_path):
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 5, Fraction(24))
     with pytest.raises(EncodeError, match="off the grid"):
-        join([chunk], None, tmp_path / "a.mp4", rate=Fraction(25))
+        join_chunks([chunk], None, tmp_path / "a.mp4", rate=Fraction(25))
 
 
 def test_nothing_to_join_is_an_error(tmp_path):
     with pytest.raises(EncodeError, match="empty"):
-        join([], None, tmp_path / "a.mp4", rate=Fraction(25))
+        join_chunks([], None, tmp_path / "a.mp4", rate=Fraction(25))
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, clips):
@@ -221,5 +221,5 @@ def test_a_failure_leaves_nothing_behind(tmp_path, clips):
     folder.mkdir()
     chunk = encode(tmp_path / "c.mp4", [flat(99)] * 5, Fraction(25))
     with pytest.raises(NoAudioFound):
-        join([chunk], clips.moving("a.mp4", "-c:v", "libx264"), folder / "a.mp4", rate=Fraction(25))
+        join_chunks([chunk], clips.moving("a.mp4", "-c:v", "libx264"), folder / "a.mp4", rate=Fraction(25))
     assert list(folder.iterdir()) == []

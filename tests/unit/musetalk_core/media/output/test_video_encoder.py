@@ -179,9 +179,9 @@ def test_a_file_size_limit_is_a_full_disk_and_leaves_nothing(tmp_path):
 def test_a_full_device_is_a_full_disk(tmp_path, monkeypatch):
     import errno
 
-    from musetalk_core.formats.atomic_files import replacing
+    from musetalk_core.formats.atomic_files import replace_atomically
 
-    with pytest.raises(DiskFull, match="free some space"), replacing(tmp_path / "a.bin") as path:
+    with pytest.raises(DiskFull, match="free some space"), replace_atomically(tmp_path / "a.bin") as path:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +199,7 @@ def test_a_full_device_is_a_full_disk(tmp_path, monkeypatch):
 )
 def test_large_pictures_are_not_looked_ahead_without_bound(tmp_path, size, preset, lookahead):
     target = tmp_path / "out.mp4"
-    words = VideoEncoder(target, *size, Fraction(25), preset=preset)._words(target)
+    words = VideoEncoder(target, *size, Fraction(25), preset=preset)._build_command(target)
 
     given = words[words.index("-rc-lookahead") + 1] if "-rc-lookahead" in words else None
     assert given == (None if lookahead is None else str(lookahead))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.video.frame_index import VideoIndex, is_even, still_index
+from musetalk_core.media.video.frame_index import VideoIndex, has_constant_rate, still_index
 
 
 def table(pts, base=Fraction(1, 1000), last=40, rate=Fraction(25), **changes):
@@ -68,9 +68,9 @@ def test_a_still_lasts_one_frame():
 def test_rounded_timestamps_are_even_and_a_dropped_frame_is_not():
     rate = Fraction(24000, 1001)
     rounded = np.round(np.arange(50_000) * 1001 / 24).astype(np.int64)
-    assert is_even(rounded, Fraction(1, 1000), rate)
-    assert not is_even(np.delete(rounded, 5), Fraction(1, 1000), rate)
-    assert not is_even(rounded, Fraction(1, 1000), Fraction(24))
+    assert has_constant_rate(rounded, Fraction(1, 1000), rate)
+    assert not has_constant_rate(np.delete(rounded, 5), Fraction(1, 1000), rate)
+    assert not has_constant_rate(rounded, Fraction(1, 1000), Fraction(24))
 
 
 def test_a_group_starts_at_the_key_frame_before():

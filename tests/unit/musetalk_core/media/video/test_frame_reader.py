@@ -10,8 +10,8 @@ import pytest
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from musetalk_core.media.probe import probe
-from musetalk_core.media.source.limits import Limits
-from musetalk_core.media.video.frames import FrameReader, open_scan, source_times
+from musetalk_core.media.source.limits import MediaLimits
+from musetalk_core.media.video.frames import FrameReader, open_scan, source_frames
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 BFRAMES = ("-c:v", "libx264", "-preset", "medium", "-bf", "3", "-g", "12")
@@ -108,14 +108,14 @@ def test_a_repeated_number_gives_the_same_object(clips):
 def test_a_clip_that_fits_is_decoded_once(clips, monkeypatch):
     path = clips.moving("a.mp4", *BFRAMES, seconds=1)
     _, index = scanned(path)
-    from musetalk_core.media.video.cursor import Cursor
+    from musetalk_core.media.video.cursor import FrameCursor
 
     decoded = []
-    plain = Cursor.picture
+    plain = FrameCursor.to_picture
     monkeypatch.setattr(
-        Cursor, "picture", lambda self, frame: decoded.append(frame.pts) or plain(self, frame)
+        FrameCursor, "picture", lambda self, frame: decoded.append(frame.pts) or plain(self, frame)
     )
-    sums_read(path, index, source_times(200, Fraction(25), index), 25 * frame_bytes(index))
+    sums_read(path, index, source_frames(200, Fraction(25), index), 25 * frame_bytes(index))
     assert len(decoded) == 25
 
 
@@ -238,9 +238,9 @@ def test_a_picture_track_without_frames_is_refused(clips, tmp_path):
 def test_limits_hold_while_decoding_even_if_headers_lie(clips):
     path = clips.moving("a.webm", "-c:v", "libvpx", "-deadline", "realtime", "-live", "1", size="64x48")
     with pytest.raises(MediaTooLarge, match="more than 20 frames"):
-        scanned(path, limits=Limits(frame_pixels=20 * 64 * 48))
+        scanned(path, limits=MediaLimits(frame_pixels=20 * 64 * 48))
     with pytest.raises(MediaTooLarge, match="more than 1 seconds"):
-        scanned(path, limits=Limits(seconds=1))
+        scanned(path, limits=MediaLimits(seconds=1))
 
 
 def test_a_long_group_is_not_seekable_but_still_reads(clips):

@@ -41,7 +41,7 @@ def test_a_clip_with_one_long_group_is_copied_losslessly(clips, tmp_path, filter
 def test_a_proxy_that_would_not_fit_is_not_begun(clips, tmp_path, monkeypatch):
     path = clips.moving("a.mp4", *X264)
     _, index = scanned(path)
-    monkeypatch.setattr(proxy, "_RESERVE", 10**18)
+    monkeypatch.setattr(proxy, "_RESERVED_BYTES", 10**18)
     with pytest.raises(DiskFull, match="scratch space"):
         write_proxy(path, tmp_path / "proxy.mp4", index)
     assert list(tmp_path.iterdir()) == []

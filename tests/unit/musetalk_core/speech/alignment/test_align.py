@@ -8,12 +8,12 @@ import pytest
 import soxr
 
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.speech.alignment.align import agreement, phones_of
-from musetalk_core.speech.alignment.pocketsphinx import Listener, Recogniser
-from musetalk_core.speech.mouth_curves import curves
+from musetalk_core.speech.alignment.align import agreement, find_phones
+from musetalk_core.speech.alignment.pocketsphinx import PhoneRecognizer, WordRecognizer
+from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.tts.starter_voice import speak
-from musetalk_core.speech.visemes import BILABIALS, arpabet
+from musetalk_core.speech.tts.starter_voice import synthesize
+from musetalk_core.speech.visemes import BILABIALS, to_arpabet
 
 RATE = 16000
 OTHER = "hello world this is entirely different text which is much longer than that"
@@ -28,7 +28,7 @@ LABIAL = (
 
 
 def lips(phones):
-    return [(p.start_s, p.end_s) for p in phones if arpabet(p.name) in BILABIALS]
+    return [(p.start_s, p.end_s) for p in phones if to_arpabet(p.name) in BILABIALS]
 
 
 def meet(a, b):
@@ -40,22 +40,22 @@ def names(phones):
 
 
 def speech(text):
-    spoken = speak(text)
+    spoken = synthesize(text)
     return PcmArray(np.float32(soxr.resample(spoken.samples, 24000, RATE))), spoken.phones
 
 
 def opening(phones, samples):
-    return curves(None, phones, samples.count * 25 // RATE, Fraction(25))[:, 0]
+    return mouth_curves(None, phones, samples.count * 25 // RATE, Fraction(25))[:, 0]
 
 
 @pytest.fixture(scope="module")
 def known(reading, reading_text):
-    return phones_of(reading, reading_text)
+    return find_phones(reading, reading_text)
 
 
 @pytest.fixture(scope="module")
 def free(reading):
-    return phones_of(reading)
+    return find_phones(reading)
 
 
 def test_a_known_text_is_aligned(known, reading):
@@ -74,13 +74,13 @@ def test_without_a_text_phones_are_recognised(free, known):
 
 @pytest.mark.parametrize("text", [OTHER, "hello", "?!"])
 def test_a_wrong_or_empty_text_is_not_used(reading, free, text):
-    assert phones_of(reading, text) == free
+    assert find_phones(reading, text) == free
 
 
 def test_numbers_and_unknown_words_are_aligned_too():
     samples, truth = speech("On the 3rd of March 1,250 zyxtrans paid $9.99 each!")
 
-    phones, method = phones_of(samples, "On the 3rd of March 1,250 zyxtrans paid $9.99 each!")
+    phones, method = find_phones(samples, "On the 3rd of March 1,250 zyxtrans paid $9.99 each!")
 
     assert method == "aligned"
     assert np.corrcoef(opening(phones, samples), opening(truth, samples))[0, 1] > 0.75
@@ -93,7 +93,7 @@ def test_alignment_follows_the_voice_better_than_recognition():
     def fit(phones):
         return np.corrcoef(opening(phones, samples), opening(truth, samples))[0, 1]
 
-    aligned, recognised = fit(phones_of(samples, text)[0]), fit(phones_of(samples)[0])
+    aligned, recognised = fit(find_phones(samples, text)[0]), fit(find_phones(samples)[0])
     assert aligned > 0.8
     assert aligned > recognised > 0.5
 
@@ -102,7 +102,7 @@ def test_lips_that_meet_are_heard_without_the_text():
     heard = spoken = wrong = 0
     for text in LABIAL:
         samples, truth = speech(text)
-        found, wanted = lips(phones_of(samples)[0]), lips(truth)
+        found, wanted = lips(find_phones(samples)[0]), lips(truth)
         spoken += len(wanted)
         heard += sum(any(meet(a, b) for b in found) for a in wanted)
         wrong += sum(not any(meet(a, b) for a in wanted) for b in found)
@@ -112,18 +112,18 @@ def test_lips_that_meet_are_heard_without_the_text():
 
 
 def test_words_that_are_hardly_heard_are_not_trusted(reading, monkeypatch):
-    monkeypatch.setattr(Listener, "phones", lambda *_: [Phone(1.0, 1.2, "B")])
+    monkeypatch.setattr(WordRecognizer, "phones", lambda *_: [Phone(1.0, 1.2, "B")])
 
-    phones, method = phones_of(reading)
+    phones, method = find_phones(reading)
 
     assert method == "recognised"
-    assert names(phones) == names(Recogniser().phones(reading.samples))
+    assert names(phones) == names(PhoneRecognizer().recognize(reading.samples))
 
 
 def test_a_text_longer_than_one_piece_is_aligned_piece_by_piece(reading, reading_text, known):
     samples = PcmArray(np.tile(reading.samples, 2))  # 14.2 s
 
-    phones, method = phones_of(samples, reading_text * 2, piece_s=5)
+    phones, method = find_phones(samples, reading_text * 2, max_segment_s=5)
 
     assert method == "aligned"
     assert len(names(phones)) == pytest.approx(2 * len(names(known[0])), rel=0.05)
@@ -136,7 +136,7 @@ def test_music_before_the_speech_does_not_use_up_the_text(reading, reading_text,
     music[-RATE // 2 :] = 0  # where the piece is cut
     samples = PcmArray(np.concatenate([music, reading.samples]).astype(np.float32))
 
-    phones, method = phones_of(samples, reading_text, piece_s=8)
+    phones, method = find_phones(samples, reading_text, max_segment_s=8)
 
     assert method == "aligned"
     spoken = names(p for p in phones if p.start_s > 5.8)
@@ -145,11 +145,11 @@ def test_music_before_the_speech_does_not_use_up_the_text(reading, reading_text,
 
 
 def test_the_same_recording_always_gives_the_same_phones(reading, free):
-    assert phones_of(reading) == free
+    assert find_phones(reading) == free
 
 
 def test_silence_is_one_silence():
-    assert phones_of(PcmArray(np.zeros(RATE, np.float32))) == ([Phone(0.0, 1.0, "")], "recognised")
+    assert find_phones(PcmArray(np.zeros(RATE, np.float32))) == ([Phone(0.0, 1.0, "")], "recognised")
 
 
 def test_sound_that_is_no_speech_leaves_only_the_energy():
@@ -157,12 +157,12 @@ def test_sound_that_is_no_speech_leaves_only_the_energy():
     hum = sum(np.sin(2 * np.pi * hz * at) for hz in (220, 277, 330)) * (np.sin(12 * at) > 0)
 
     for sound in (0.1 * rng.standard_normal(4 * RATE), 0.1 * hum, 0.3 * np.sin(2000 * at)):
-        assert phones_of(PcmArray(np.float32(sound)), OTHER) == ([], "energy")
+        assert find_phones(PcmArray(np.float32(sound)), OTHER) == ([], "energy")
 
 
 @pytest.mark.parametrize("count", [0, 1, 150, 1600])
 def test_the_shortest_sounds_do_no_harm(reading, count):
-    phones, _ = phones_of(PcmArray(reading.samples[20000 : 20000 + count]), "hello")
+    phones, _ = find_phones(PcmArray(reading.samples[20000 : 20000 + count]), "hello")
 
     assert all(p.end_s <= count / RATE for p in phones)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.speech.audio.noise_gate import Hushed
+from musetalk_core.speech.audio.noise_gate import NoiseGate
 
 RATE = 16_000
 
@@ -23,7 +23,7 @@ def speech():
 
 
 def test_a_noisy_pause_is_silent_but_for_its_edges(speech):
-    heard = Hushed(PcmArray(speech)).read(0, len(speech))
+    heard = NoiseGate(PcmArray(speech)).read(0, len(speech))
 
     np.testing.assert_array_equal(heard[: RATE + 1500], speech[: RATE + 1500])
     assert not heard[int(1.12 * RATE) : int(1.88 * RATE)].any()
@@ -31,7 +31,7 @@ def test_a_noisy_pause_is_silent_but_for_its_edges(speech):
 
 
 def test_it_can_be_read_in_any_parts(speech):
-    hushed = Hushed(PcmArray(speech))
+    hushed = NoiseGate(PcmArray(speech))
     whole = hushed.read(-100, len(speech) + 100)
 
     edges = [-100, 1, 159, 160, 17_777, 20_001, 33_333, len(speech) + 100]
@@ -43,14 +43,14 @@ def test_it_can_be_read_in_any_parts(speech):
 def test_short_pauses_belong_to_the_speech(speech):
     speech = np.concatenate([speech[:RATE], speech[RATE : RATE + 3200], speech[2 * RATE :]])
 
-    np.testing.assert_array_equal(Hushed(PcmArray(speech)).read(0, len(speech)), speech)
+    np.testing.assert_array_equal(NoiseGate(PcmArray(speech)).read(0, len(speech)), speech)
 
 
 def test_silence_from_beginning_to_end_is_silence():
-    hushed = Hushed(PcmArray(np.full(RATE, 1e-5, np.float32)))
+    hushed = NoiseGate(PcmArray(np.full(RATE, 1e-5, np.float32)))
 
     assert not hushed.read(0, RATE).any()
 
 
 def test_nothing_at_all():
-    assert Hushed(PcmArray(np.zeros(0, np.float32))).read(0, 10).tolist() == [0.0] * 10
+    assert NoiseGate(PcmArray(np.zeros(0, np.float32))).read(0, 10).tolist() == [0.0] * 10

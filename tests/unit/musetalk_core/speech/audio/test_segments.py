@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from musetalk_core.formats.pcm import PcmArray
-from musetalk_core.speech.audio.segments import levels, windows
+from musetalk_core.speech.audio.segments import rms_levels, split_at_pauses
 
 RATE = 16000
 
@@ -15,15 +15,15 @@ def noise(seconds):
 
 
 def test_a_short_recording_is_one_piece():
-    assert list(windows(PcmArray(noise(3)))) == [(0, 3 * RATE)]
+    assert list(split_at_pauses(PcmArray(noise(3)))) == [(0, 3 * RATE)]
 
 
 def test_nothing_is_no_piece():
-    assert list(windows(PcmArray(noise(0)))) == []
+    assert list(split_at_pauses(PcmArray(noise(0)))) == []
 
 
 def test_pieces_join_without_gaps_and_none_is_too_long():
-    pieces = list(windows(PcmArray(noise(25)), longest_s=4))
+    pieces = list(split_at_pauses(PcmArray(noise(25)), max_segment_s=4))
 
     assert pieces[0][0] == 0
     assert pieces[-1][1] == 25 * RATE
@@ -35,10 +35,10 @@ def test_the_cut_lies_in_a_pause():
     sound = noise(12)
     sound[int(7.0 * RATE) : int(7.5 * RATE)] = 0
 
-    (first, *_) = windows(PcmArray(sound), longest_s=10)
+    (first, *_) = split_at_pauses(PcmArray(sound), max_segment_s=10)
 
     assert 7.0 * RATE < first[1] < 7.5 * RATE
 
 
 def test_levels_are_root_mean_squares():
-    np.testing.assert_allclose(levels(np.full(480, 0.5, np.float32)), 0.5)
+    np.testing.assert_allclose(rms_levels(np.full(480, 0.5, np.float32)), 0.5)

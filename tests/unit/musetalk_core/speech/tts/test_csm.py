@@ -8,11 +8,16 @@ import pytest
 import torch
 
 from musetalk_core.errors import EngineError, InputError, ModelNotInstalled, WeightsInvalid
-from musetalk_core.model_registry.local_models import Layout
-from musetalk_core.runtime.config import Machine
-from musetalk_core.runtime.model_cache import shelf
-from musetalk_core.speech.tts.csm.model import FRAME_S, RATE_HZ, Sampling, Turn, csm
-from musetalk_core.speech.tts.csm.retries import TRIES, budget, longest_text, read
+from musetalk_core.model_registry.local_models import LocalModels
+from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.runtime.model_cache import model_cache
+from musetalk_core.speech.tts.csm.model import FRAME_S, RATE_HZ, ContextTurn, Sampling, load_csm
+from musetalk_core.speech.tts.csm.retries import (
+    MAX_ATTEMPTS,
+    frame_limit,
+    generate_with_retries,
+    max_text_chars,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,12 +27,12 @@ FRAME = round(FRAME_S * RATE_HZ)
 
 @pytest.fixture(scope="module")
 def machine(tiny_csm):
-    return Machine(Layout(tiny_csm, tiny_csm / "ledger.json"), device="cpu", memory_bytes=1 << 30)
+    return RuntimeConfig(LocalModels(tiny_csm, tiny_csm / "ledger.json"), device="cpu", memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")
 def voice(machine):
-    return csm(machine)
+    return load_csm(machine)
 
 
 def tone(seconds, hz=150):
@@ -49,7 +54,7 @@ def seed_where(voice):
     def find(wanted):
         for seed in range(200):
             if seed == len(tried):
-                tried.append(say(voice, seed, frames=budget(WORDS, 10)))
+                tried.append(say(voice, seed, frames=frame_limit(WORDS, 10)))
             if wanted(tried[seed]):
                 return seed
         return pytest.fail("no seed does that")
@@ -68,13 +73,13 @@ def test_it_is_loaded_once_and_asks_no_network(machine, voice, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", guarded(connect))
     monkeypatch.setattr(socket, "getaddrinfo", guarded(resolve))
-    lean = Machine(machine.layout, device="cpu", memory_bytes=1 << 20)
+    lean = RuntimeConfig(machine.layout, device="cpu", memory_bytes=1 << 20)
 
-    assert csm(machine) is voice
-    assert say(csm(lean), 1).samples.tolist() == say(voice, 1).samples.tolist()
-    assert csm(lean) is csm(lean)
-    assert set(shelf(1 << 20, lean.idle_s).loads.values()) == {1}
-    assert shelf(1 << 20, lean.idle_s).bytes > 500_000
+    assert load_csm(machine) is voice
+    assert say(load_csm(lean), 1).samples.tolist() == say(voice, 1).samples.tolist()
+    assert load_csm(lean) is load_csm(lean)
+    assert set(model_cache(1 << 20, lean.idle_s).loads.values()) == {1}
+    assert model_cache(1 << 20, lean.idle_s).bytes > 500_000
 
 
 def test_sampling_reaches_both_decoders_and_a_seed_decides(voice):
@@ -102,7 +107,7 @@ def test_other_random_numbers_are_left_alone(voice):
 
 
 def test_the_context_is_heard(voice):
-    context = [Turn("Something else.", tone(1))]
+    context = [ContextTurn("Something else.", tone(1))]
 
     alone, after = (say(voice, 0, said, frames=30) for said in ((), context))
     assert not np.array_equal(alone.samples, after.samples)
@@ -141,30 +146,32 @@ def test_frames_are_told_and_an_error_in_between_ends_it_at_once(voice, seed_whe
 def test_a_sentence_that_comes_out_empty_is_read_again(voice, seed_where):
     empty = seed_where(lambda one: not len(one.samples))
 
-    reading = read(voice, WORDS, (), longest_s=10, sampling=Sampling(), seed=empty)
+    reading = generate_with_retries(voice, WORDS, (), max_duration_s=10, sampling=Sampling(), seed=empty)
 
-    assert 1 < reading.tries <= TRIES
+    assert 1 < reading.attempts <= MAX_ATTEMPTS
     assert len(reading.samples) > 0
 
 
 def test_a_sentence_that_does_not_end_is_read_again(voice, seed_where):
     endless = seed_where(lambda one: not one.ended)
 
-    reading = read(voice, WORDS, (), longest_s=10, sampling=Sampling(), seed=endless)
+    reading = generate_with_retries(voice, WORDS, (), max_duration_s=10, sampling=Sampling(), seed=endless)
 
-    assert reading.tries > 1
-    if not reading.doubt:
-        assert say(voice, endless + reading.tries - 1, frames=budget(WORDS, 10)).ended
+    assert reading.attempts > 1
+    if not reading.warning:
+        assert say(voice, endless + reading.attempts - 1, frames=frame_limit(WORDS, 10)).ended
 
 
 def test_what_never_gets_better_is_told(machine):
-    mute = csm(Machine(machine.layout, device="cpu", memory_bytes=1 << 21))
+    mute = load_csm(RuntimeConfig(machine.layout, device="cpu", memory_bytes=1 << 21))
     with torch.no_grad():
         weights = mute.model.lm_head.weight.clone()
         mute.model.lm_head.weight.zero_()  # of equal scores the first is taken: the end
     try:
         with pytest.raises(EngineError, match="made no sound") as caught:
-            read(mute, WORDS, (), longest_s=10, sampling=Sampling(temperature=0), seed=0)
+            generate_with_retries(
+                mute, WORDS, (), max_duration_s=10, sampling=Sampling(temperature=0), seed=0
+            )
         assert caught.value.retryable
     finally:
         with torch.no_grad():
@@ -172,12 +179,12 @@ def test_what_never_gets_better_is_told(machine):
 
 
 def test_an_endless_sentence_is_cut_and_told(voice, seed_where, monkeypatch):
-    monkeypatch.setattr("musetalk_core.speech.tts.csm.retries.TRIES", 1)
+    monkeypatch.setattr("musetalk_core.speech.tts.csm.retries.MAX_ATTEMPTS", 1)
     endless = seed_where(lambda one: not one.ended)
 
-    reading = read(voice, WORDS, (), longest_s=10, sampling=Sampling(), seed=endless)
+    reading = generate_with_retries(voice, WORDS, (), max_duration_s=10, sampling=Sampling(), seed=endless)
 
-    assert reading.doubt == "it did not end in time and was cut off"
+    assert reading.warning == "it did not end in time and was cut off"
 
 
 @pytest.fixture
@@ -189,7 +196,7 @@ def narrow(voice, monkeypatch):
 
 def test_context_is_bounded_and_the_voice_stays(narrow, monkeypatch):
     voice = narrow
-    context = [Turn(f"Turn {n}.", tone(4, 100 + n)) for n in range(6)]  # 50 frames each, and letters
+    context = [ContextTurn(f"Turn {n}.", tone(4, 100 + n)) for n in range(6)]  # 50 frames each, and letters
     lengths = []
     real = type(voice.model).generate
 
@@ -198,8 +205,8 @@ def test_context_is_bounded_and_the_voice_stays(narrow, monkeypatch):
         return real(self, input_ids=input_ids, **more)
 
     monkeypatch.setattr(type(voice.model), "generate", generate)
-    kept = voice.fitting(context, WORDS, 40)
-    read(voice, WORDS, context, longest_s=3.2, sampling=Sampling(), seed=0)
+    kept = voice.trim_context(context, WORDS, 40)
+    generate_with_retries(voice, WORDS, context, max_duration_s=3.2, sampling=Sampling(), seed=0)
 
     assert kept[0] is context[0] and 1 < len(kept) < 6
     assert kept[1:] == context[-len(kept) + 1 :]
@@ -208,22 +215,22 @@ def test_context_is_bounded_and_the_voice_stays(narrow, monkeypatch):
 
 def test_a_voice_that_is_too_long_is_refused(narrow):
     with pytest.raises(InputError, match="shorter recording"):
-        narrow.fitting([Turn("Long.", tone(20))], WORDS, 40)
+        narrow.trim_context([ContextTurn("Long.", tone(20))], WORDS, 40)
 
 
 @pytest.mark.parametrize(
     ("text", "longest_s", "seconds"), [("Hi.", 10, 1.4), ("x" * 60, 10, 9), ("x" * 500, 10, 10)]
 )
 def test_the_budget_follows_the_text_up_to_the_limit(text, longest_s, seconds):
-    assert budget(text, longest_s) * FRAME_S == pytest.approx(seconds, abs=0.2)
+    assert frame_limit(text, longest_s) * FRAME_S == pytest.approx(seconds, abs=0.2)
 
 
 @pytest.mark.parametrize("longest_s", [1, 5, 10, 30])
 def test_pieces_are_said_within_the_limit_at_an_unhurried_pace(longest_s):
-    letters = longest_text(longest_s)
+    letters = max_text_chars(longest_s)
 
     assert letters >= 20
-    assert budget("x" * letters, longest_s) * FRAME_S <= max(longest_s, 1.2)
+    assert frame_limit("x" * letters, longest_s) * FRAME_S <= max(longest_s, 1.2)
     assert letters / 15 <= max(longest_s, 1.4)
 
 
@@ -232,11 +239,11 @@ def test_files_that_are_missing_or_no_model_are_told(tiny_csm, tmp_path):
 
     folder = tmp_path / "models"
     shutil.copytree(tiny_csm / "csm-1b", folder / "csm-1b")
-    here = Machine(Layout(folder, tmp_path / "ledger.json"), device="cpu")
+    here = RuntimeConfig(LocalModels(folder, tmp_path / "ledger.json"), device="cpu")
     part = folder / "csm-1b" / "transformers-00002-of-00002.safetensors"
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(WeightsInvalid, match="weights verify csm-1b"):
-        csm(here)
+        load_csm(here)
     part.unlink()
     with pytest.raises(ModelNotInstalled, match="musetalk weights pull csm"):
-        csm(here)
+        load_csm(here)

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from musetalk_core.errors import InputError
-from musetalk_core.speech.alignment.g2p import spoken_words
-from musetalk_core.speech.tts.starter_voice import RATE_HZ, speak, speak_sentences
-from musetalk_core.speech.visemes import SILENCE, arpabet
+from musetalk_core.speech.alignment.g2p import pronounce_words
+from musetalk_core.speech.tts.starter_voice import RATE_HZ, synthesize, synthesize_sentences
+from musetalk_core.speech.visemes import SILENCE, to_arpabet
 
 TEXT = "My mother bought five big blue balloons. Was it better?"
 
 
 @pytest.fixture(scope="module")
 def spoken():
-    return speak(TEXT)
+    return synthesize(TEXT)
 
 
 def test_the_phones_are_those_of_the_words_in_order(spoken):
     names = [p.name for p in spoken.phones if p.name]
 
     assert names[:7] == ["M", "AY", "M", "AH", "DH", "AH", "R"]
-    assert all(arpabet(n) != SILENCE for n in names)
+    assert all(to_arpabet(n) != SILENCE for n in names)
 
 
 def test_phones_cover_the_whole_sound_without_gaps(spoken):
@@ -49,30 +49,30 @@ def test_the_sound_is_where_the_phones_say(spoken):
 
 
 def test_the_same_seed_gives_the_same_samples(spoken):
-    np.testing.assert_array_equal(speak(TEXT).samples, spoken.samples)
-    assert not np.array_equal(speak(TEXT, seed=1).samples, spoken.samples)
+    np.testing.assert_array_equal(synthesize(TEXT).samples, spoken.samples)
+    assert not np.array_equal(synthesize(TEXT, seed=1).samples, spoken.samples)
 
 
 def test_speed_changes_the_length_and_the_times_with_it(spoken):
-    quick = speak(TEXT, speed=1.5)
+    quick = synthesize(TEXT, speed=1.5)
 
     assert len(quick.samples) < 0.8 * len(spoken.samples)
     assert quick.phones[-1].end_s == pytest.approx(len(quick.samples) / RATE_HZ)
 
 
 def test_a_pause_lies_between_sentences_only():
-    close, apart = speak(TEXT, pause_s=0), speak(TEXT, pause_s=0.5)
+    close, apart = synthesize(TEXT, pause_s=0), synthesize(TEXT, pause_s=0.5)
 
     assert len(apart.samples) - len(close.samples) == RATE_HZ // 2
     assert apart.samples[-100:].any()
 
 
 def test_sentences_come_one_at_a_time():
-    assert len(list(speak_sentences("One. Two! Three?"))) == 3
+    assert len(list(synthesize_sentences("One. Two! Three?"))) == 3
 
 
 def test_a_text_without_any_pause_is_still_spoken_in_pieces():
-    parts = [len(p.samples) / RATE_HZ for p in speak_sentences("hello " * 120)]
+    parts = [len(p.samples) / RATE_HZ for p in synthesize_sentences("hello " * 120)]
 
     assert len(parts) > 1
     assert max(parts) < 60
@@ -81,17 +81,17 @@ def test_a_text_without_any_pause_is_still_spoken_in_pieces():
 @pytest.mark.parametrize("text", ["", "  \n ", "...", "你好"])
 def test_a_text_without_words_is_refused(text):
     with pytest.raises(InputError, match=r"text to speak"):
-        speak(text)
+        synthesize(text)
 
 
 @pytest.mark.parametrize("speed", [0.1, 3, float("nan")])
 def test_a_speed_out_of_range_is_refused(speed):
     with pytest.raises(InputError, match="speed must be between"):
-        speak("hello", speed=speed)
+        synthesize("hello", speed=speed)
 
 
 def test_numbers_and_unknown_words_have_a_pronunciation():
-    words = spoken_words("In 2024, 3 zyxtrans paid $5!")
+    words = pronounce_words("In 2024, 3 zyxtrans paid $5!")
     by_text = {word.text: word.phones for word in words}
 
     assert by_text["3"] == ("TH", "R", "IY")
@@ -101,7 +101,7 @@ def test_numbers_and_unknown_words_have_a_pronunciation():
 
 
 def test_a_long_line_is_read_whole():
-    assert len(spoken_words("hello world " * 1000)) == 2000
+    assert len(pronounce_words("hello world " * 1000)) == 2000
 
 
 def test_the_voice_reports_to_nobody(tmp_path):
