@@ -18,8 +18,10 @@ from uuid import uuid4
 
 import httpx
 
+from flows.registry import JOB_TYPES
+from tasks.refs import media_fields
+
 FINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
-MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
 _BLOCK = 1 << 20
 _NOT_MODIFIED = 304
 _SLOW_ANSWERS = 10
@@ -68,7 +70,11 @@ class Api:
         Returns:
             The job as JSON.
         """
-        sent = {name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()}
+        media = media_fields(JOB_TYPES[job_type].job) if job_type in JOB_TYPES else frozenset[str]()
+        sent = {
+            name: self.reference(value) if name in media and isinstance(value, str) else value
+            for name, value in job.items()
+        }
         body = {**sent, "control": dict(control)} if control else sent
         headers = {"Idempotency-Key": key} if key else {}
         return self._json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)

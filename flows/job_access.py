@@ -7,10 +7,9 @@ imports: the REST API uses this module.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.batch_schemas import BatchJob, RenderNewJob
 from flows.job import Job, Output
@@ -20,7 +19,7 @@ from flows.schemas import LipSyncJob, PortraitJob
 from musetalk_core.errors import InputError, RenderError
 from tasks.file_names import output_name
 from tasks.output_locations import check_output_location
-from tasks.refs import checked_media_uri
+from tasks.refs import media_fields
 from tasks.sources import check_reference
 
 JOB: Final = "job://"
@@ -123,7 +122,7 @@ def _references(part: BaseModel, place: str) -> Iterator[Reference]:
         value: Any = getattr(part, name)
         if isinstance(value, BaseModel):
             yield from _references(value, f"{place}/{name}")
-        elif isinstance(value, str) and name in _media_fields(type(part)):
+        elif isinstance(value, str) and name in media_fields(type(part)):
             yield Reference(f"{place}/{name}", value)
 
 
@@ -138,23 +137,3 @@ def _outputs(job: Job) -> Iterator[tuple[str, Output]]:
             yield "defaults/output", Output.model_validate(job.defaults["output"])
         except ValidationError:
             return  # reported for every row
-
-
-@lru_cache
-def _media_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Return the fields that a schema declares as media references; other text fields may look like one."""
-    return frozenset(
-        name
-        for name, field in model.model_fields.items()
-        if any(_is_check(one) for one in (*field.metadata, *_metadata(field.annotation)))
-    )
-
-
-def _metadata(annotation: Any) -> Iterator[Any]:
-    for part in get_args(annotation):
-        yield part
-        yield from _metadata(part)
-
-
-def _is_check(one: Any) -> bool:
-    return isinstance(one, AfterValidator) and one.func is checked_media_uri
