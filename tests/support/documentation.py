@@ -104,7 +104,9 @@ exec "@CURL@" --fail-with-body --noproxy '*' "$@"
 class Shell:
     """A folder that looks like a checkout, and a home, in which the commands of a page run."""
 
-    def __init__(self, folder: Path, home: Path | None = None, ports: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, home: Path | None = None, ports: Mapping[int, int] | None = None
+    ) -> None:
         """
         Create the folders.
 
