@@ -79,7 +79,7 @@ def script(page: list[Block]) -> str:
     """One shell script of the blocks of a page, which says where it is."""
     lines = ["set -euo pipefail"]
     for block in page:
-        lines.append(f"echo '## {block.place}'")
+        lines.append(f'echo "## {block.place} after $SECONDS s"')
         if block.kind == "given":
             lines += [f': "${{{name.strip()}:?is not given}}"' for name in block.text.split(",")]
         if block.kind == "fails":
