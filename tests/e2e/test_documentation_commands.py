@@ -14,8 +14,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl"),
 ]
 PAGES = commands()
-SLOW: set[str] = set()
-"""Pages that take more than a minute; the others run with the quick tests."""
+SLOW = {"docs/tutorial/first-pipeline.md"}
+"""Pages that take most of a minute on two cores; the others run with the quick tests."""
 
 
 @pytest.fixture(scope="module")
