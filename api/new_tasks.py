@@ -32,7 +32,7 @@ class Task:
     control: Control
 
     def wants(self, bucket: str, key: str) -> bool:
-        """Return whether an object lies in one of the watch's input folders or is one of its inputs."""
+        """Return whether an object is in one of the watch's input folders or is one of its inputs."""
         uri = f"s3://{bucket}/{key}"
         return any(
             uri.startswith(place) if place.endswith("/") else uri == place

@@ -210,7 +210,7 @@ def _on_error_of_ours(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_lost_client(request: Request, error: Exception) -> JSONResponse:
-    """Return a response that nobody receives, so that a disconnected client is not logged as an error."""
+    """Return a response that is never sent, so that a disconnected client is not logged as an error."""
     return answer(
         Problem("malformed_request", "The connection closed before the whole body was received."), request
     )

@@ -46,13 +46,13 @@ _NUMBER: Final = {"__prefect_kind": "jinja", "template": "{{ event.payload.numbe
 WATCHES: Final = (
     # the janitor handles jobs that end in a custom state
     Watch(
-        "musetalk: somebody is to be told of a job's end",
+        "musetalk: a job with a webhook has ended",
         _states("Completed", "Failed", "Crashed", "Cancelled", "TimedOut"),
         NOTIFY_TAG,
     ),
-    Watch("musetalk: somebody is to be told of a job's start", _states("Running"), NOTIFY_START_TAG),
+    Watch("musetalk: a job with a webhook has started", _states("Running"), NOTIFY_START_TAG),
     Watch(
-        "musetalk: somebody is to be told how far a job is",
+        "musetalk: a job with a webhook has made progress",
         frozenset({PROGRESSED}),
         flow="notify",  # progress is delivered directly, without the lookup of earlier attempts in `announce`
         more={"event": "progress", "number": {"__prefect_kind": "json", "value": _NUMBER}},

@@ -69,7 +69,7 @@ class Part:
     is_own: bool
     """Whether the current run created it."""
     is_told: bool
-    """It failed before this run was (re)started, so retry it."""
+    """Whether it failed before this run was (re)started, and is therefore retried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from musetalk_core.media.picture import Picture
 from musetalk_core.types import Float
 
 FaceChoice = Literal["largest", "left", "right", "most_central"] | int
-"""Which of several faces; a number counts from 0 = largest. Left and right are the viewer's."""
+"""The choice among several faces; a number counts from 0 = largest. Left and right are the viewer's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ _EARLIEST: Final = 0.5
 """Earliest cut as a share of the longest segment: cuts lie in its second half."""
 _STEP_S: Final = 0.01
 _PAUSE_S: Final = 0.2
-"""A cut lies in the middle of the quietest stretch of this length."""
+"""A cut is placed in the middle of the quietest stretch of this length."""
 _SILENT_RMS: Final = 0.002
 """-54 dBFS: quieter steps count as silence."""
 

@@ -23,7 +23,7 @@ _SHIPPED: Final = Path(__file__).resolve().parents[1] / "models"
 @dataclass(frozen=True, slots=True)
 class Look:
     """
-    Which files of a model are installed.
+    The installed files of a model.
 
     Attributes:
         model:   the model.

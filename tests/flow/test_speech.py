@@ -136,7 +136,7 @@ def test_without_its_weights_the_other_voice_is_not_installed(home, speech_file)
             speech(SpeechJob(text="Hello.", **fields))
     named = speech(SpeechJob(text="Hello.", voice="conversational_a"))
     assert named.warnings == [
-        "voice conversational_a needs the engine csm (musetalk weights pull csm): the starter voice spoke"
+        "voice conversational_a needs the engine csm (musetalk weights pull csm); the starter voice was used"
     ]
 
 

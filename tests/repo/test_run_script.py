@@ -75,7 +75,8 @@ def test_a_terminal_sees_the_installation_and_a_log_stays_short(tmp_path, python
 
 TESTED = """#!/bin/sh
 if [ "$2" = venv ]; then
-  mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && cp /bin/true "$4/bin/lint-imports"
+  mkdir -p "$4/bin" && cp "$0" "$4/bin/python"
+  cp /bin/true "$4/bin/lint-imports" && cp /bin/true "$4/bin/typos"
   exit
 fi
 [ "$2" = pytest ] || exit 0

@@ -159,7 +159,7 @@ def test_a_refusal_between_the_look_and_the_bytes_is_told(hub, net, tmp_path, st
 def test_what_is_recorded_of_a_file_is_compared_before_it_is_fetched(hub, net, record, watch, left):
     record("net", sha256="619a316812")
 
-    with pytest.raises(WeightsInvalid, match="instead of 619a316812: it is another file"):
+    with pytest.raises(WeightsInvalid, match="instead of 619a316812: it is a different file"):
         pull(["net"], watch)
 
     assert "someone/net/net.pth" not in hub.sent
@@ -181,7 +181,7 @@ def test_bytes_that_are_not_those_the_hub_announced_are_removed(hub, net, watch,
     _, served = net
     served.etag = "0" * 64
 
-    with pytest.raises(WeightsInvalid, match="instead of 0000"):
+    with pytest.raises(WeightsInvalid, match="instead of the announced 0000"):
         pull(["net"], watch)
 
     assert left() == []
@@ -220,14 +220,14 @@ def test_a_gated_file_names_the_setting_and_the_page(hub, net, watch):
         pull(["net"], watch)
 
     assert "MUSETALK_WEIGHTS__TOKEN" in str(caught.value)
-    assert "Accept its licence on the page of someone/net" in str(caught.value)
+    assert "Accept its license on the page of someone/net" in str(caught.value)
 
 
 def test_a_hub_that_is_not_there_is_told(home, known, watch, monkeypatch):
     monkeypatch.setattr("tasks.hub._WAITS_S", (0.01,))
     known("net", File("net/net.pth", "weights", Hub("a/b", "net.pth"), 1))
 
-    with pytest.raises(PullFailed, match=r"The hub at http://127\.0\.0\.1:9 does not give a/b/net\.pth"):
+    with pytest.raises(PullFailed, match=r"The hub at http://127\.0\.0\.1:9 could not deliver a/b/net\.pth"):
         pull(["net"], watch)
 
 

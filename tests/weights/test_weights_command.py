@@ -308,7 +308,7 @@ def test_a_cloned_repository_serves_for_its_own_model(tmp_path, watch, torch_byt
 def test_a_wrong_file_is_not_taken(tmp_path, watch, left, torch_bytes):
     (tmp_path / "s3fd-619a316812.pth").write_bytes(torch_bytes(300))
 
-    with pytest.raises(WeightsInvalid, match="instead of 619a316812; it was not taken"):
+    with pytest.raises(WeightsInvalid, match="instead of 619a316812; it was not installed"):
         take(["s3fd"], tmp_path, watch)
 
     assert left() == []

@@ -35,7 +35,7 @@ _WIDEST_CHEEK: Final = SIDE // 2
 @dataclass(frozen=True, slots=True)
 class MaskStyle:
     """
-    Which part of a face is replaced.
+    The part of a face that is replaced.
 
     Attributes:
         mode:        `raw`: skin and mouth; `neck`: the neck too; `jaw`: skin dilated beyond the jaw and
