@@ -211,7 +211,8 @@ class WorkerSettings(Group, frozen=True):
     max_starts: int = Field(
         default=5,
         ge=1,
-        description="Maximum attempts of a run, counted when a worker claims it. See docs/explanation/workers.md.",
+        description="Maximum attempts of a run, counted when a worker claims it."
+        " See docs/explanation/workers.md.",
     )
 
 
