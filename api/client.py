@@ -18,8 +18,10 @@ from uuid import uuid4
 
 import httpx
 
+from flows.registry import JOB_TYPES
+from tasks.refs import media_fields
+
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
-MEDIA_FIELDS = ("video", "audio", "image", "reference_audio", "captions")
 _BLOCK_BYTES = 1 << 20
 _NOT_MODIFIED = 304
 _MAX_READ_TIMEOUTS = 10
@@ -68,8 +70,10 @@ class MusetalkClient:
         Returns:
             The job as JSON.
         """
+        media = media_fields(JOB_TYPES[job_type].job) if job_type in JOB_TYPES else frozenset[str]()
         parameters = {
-            name: self.reference(value) if name in MEDIA_FIELDS else value for name, value in job.items()
+            name: self.reference(value) if name in media and isinstance(value, str) else value
+            for name, value in job.items()
         }
         body = {**parameters, "control": dict(control)} if control else parameters
         headers = {"Idempotency-Key": key} if key else {}

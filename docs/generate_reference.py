@@ -7,6 +7,7 @@ Write the generated pages of docs/reference: settings, command line, job types a
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ CODES_INTRO = """# Problem codes
 An error of the API is a problem document (RFC 9457) with one of these codes in `code`. A failed job has it in
 `error.code`. Codes are never renamed. If a code is retryable, the same request may succeed later. On the
 [compatibility routes](api.md#compatibility-routes) the status is 400 where this table says 409 or 422.
+"""
+RUN_CODES = """## Codes of runs
+
+These codes end runs of flows that clients cannot submit, or calls between flows. They appear on Prefect's
+pages and in logs, not in an answer of the API.
 """
 
 
@@ -65,7 +71,7 @@ def settings_page() -> Iterator[str]:
     rest = {name: field for name, field in Settings.model_fields.items() if name not in groups}
     yield from setting_table(PREFIX, rest, {})
     for name, group in groups.items():
-        yield from (f"## {name}", "", str(group.annotation.__doc__).strip(), "")
+        yield from (f"## {name}", "", cleandoc(str(group.annotation.__doc__)), "")
         legacy = {field: names for (owner, field), names in LEGACY_NAMES.items() if owner == name}
         yield from setting_table(f"{PREFIX}{name.upper()}__", group.annotation.model_fields, legacy)
 
@@ -122,24 +128,43 @@ def job_types_page() -> Iterator[str]:
     from flows.registry import JOB_TYPES
 
     yield TYPES
+    objects: dict[str, Any] = {}
     for name, job_type in JOB_TYPES.items():
         yield from (
             f"## {name}",
             "",
-            f"{(job_type.job.__doc__ or '').strip()} Work pool: `{job_type.pool}`.",
+            f"{cleandoc(job_type.job.__doc__ or '')} Work pool: `{job_type.pool}`.",
             "",
         )
         yield from table(
-            ("Field", "Type", "Default", "Description"), field_rows(job_type.job.model_json_schema())
+            ("Field", "Type", "Default", "Description"), field_rows(job_type.job.model_json_schema(), objects)
         )
         yield from (f"### Result of {name}", "")
-        result = field_rows(job_type.result.model_json_schema(mode="serialization"))
-        yield from table(("Field", "Type", "Description"), ((row[0], row[1], row[3]) for row in result))
+        yield from result_table(job_type.result.model_json_schema(mode="serialization"), objects)
+    yield from ("## Objects", "", "The objects that fields of jobs and results contain.", "")
+    done: set[str] = set()
+    while rest := sorted(objects.keys() - done):  # a table may name further objects
+        yield from (f"### {rest[0]}", "", str(objects[rest[0]].get("description", "")), "")
+        yield from result_table(objects[rest[0]], objects)
+        done.add(rest[0])
 
 
-def field_rows(schema: Any, defs: Any = None, prefix: str = "") -> Iterator[tuple[str, ...]]:
-    """Yield name, type, default and description of each field; an option of a group is named with a dot."""
-    defs = defs or schema.get("$defs", {})
+def result_table(schema: Any, objects: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of a result or of an object in one."""
+    rows = field_rows(schema, objects)
+    yield from table(("Field", "Type", "Description"), ((row[0], row[1], row[3]) for row in rows))
+
+
+def field_rows(schema: Any, objects: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, ...]]:
+    """
+    Yield name, type, default and description of each field; an option of a group is named with a dot.
+
+    Args:
+        schema:  JSON Schema of the model.
+        objects: takes the schemas of the other objects that the fields contain, by name.
+        prefix:  name of the group, with a dot.
+    """
+    defs = schema.get("$defs", {})
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         inner = defs.get(field.get("$ref", "").rpartition("/")[2], {})
@@ -148,23 +173,30 @@ def field_rows(schema: Any, defs: Any = None, prefix: str = "") -> Iterator[tupl
             code(json.dumps(field["default"])) if "default" in field else "required" * (name in required)
         )
         text = str(field.get("description") or inner.get("description", ""))
-        yield code(prefix + name), type_of(field, defs), "" if is_group else default, text
         if is_group:
-            yield from field_rows(inner, defs, f"{prefix}{name}.")
+            yield code(prefix + name), "object", "", text
+            yield from field_rows(inner | {"$defs": defs}, objects, f"{prefix}{name}.")
+        else:
+            yield code(prefix + name), type_of(field, defs, objects), default, text
 
 
-def type_of(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
-    """Describe a JSON Schema type and its bounds in a few words."""
+def type_of(field: Mapping[str, Any], defs: Mapping[str, Any], objects: dict[str, Any]) -> str:
+    """Describe a JSON Schema type and its bounds in a few words, with links to objects."""
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return "object" if "properties" in defs[name] else type_of(defs[name], defs)
+        if "properties" not in defs[name]:
+            return type_of(defs[name], defs, objects)
+        objects[name] = defs[name] | {"$defs": defs}
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in field:
-        kinds = [type_of(one, defs) for one in field["anyOf"] if one.get("type") != "null"]
+        kinds = [type_of(one, defs, objects) for one in field["anyOf"] if one.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "enum" in field or "const" in field:
         return ", ".join(code(value) for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array" and "items" in field:
-        return f"list of {type_of(field['items'], defs)}"
+        return f"list of {type_of(field['items'], defs, objects)}"
+    if field.get("type") == "object" and isinstance(field.get("additionalProperties"), dict):
+        return f"object of {type_of(field['additionalProperties'], defs, objects)}"
     low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum")
     bounds = f", {low} to {high}" if None not in (low, high) else f", from {low}" if low is not None else ""
     length = f", up to {field['maxLength']:,} characters" if "maxLength" in field else ""
@@ -174,10 +206,22 @@ def type_of(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 def problem_codes_page() -> Iterator[str]:
     """Yield the page of error codes, from the API's table."""
     from api.errors import CODES
+    from tasks.errors import RenderError
 
     yield CODES_INTRO
     rows = ((code(name), one.status, "yes" * one.retryable or "no", one.title) for name, one in CODES.items())
     yield from table(("Code", "HTTP status", "Retryable", "Meaning"), rows)
+    yield RUN_CODES
+    others = {one.code: one for one in subclasses(RenderError) if one.code not in CODES}
+    rows = ((code(name), (one.__doc__ or "").strip().split("\n\n")[0]) for name, one in others.items())
+    yield from table(("Code", "Meaning"), rows)
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    """Yield all classes derived from a class."""
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
 
 
 def main(words: list[str]) -> int:

@@ -6,8 +6,9 @@ Tasks never pass bytes, frames or local paths. Imports only pydantic and `tasks.
 
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Annotated, Self
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Annotated, Any, Self, get_args
 from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -141,6 +142,26 @@ MediaUri = Annotated[
     ),
 ]
 """A media reference, of which only the spelling is checked."""
+
+
+@lru_cache
+def media_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the fields that a schema declares as media references; other text fields may look like one."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if any(_is_check(one) for one in (*field.metadata, *_metadata(field.annotation)))
+    )
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    for part in get_args(annotation):
+        yield part
+        yield from _metadata(part)
+
+
+def _is_check(one: Any) -> bool:
+    return isinstance(one, AfterValidator) and one.func is validate_media_uri
 
 
 class Ref(BaseModel):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prefect.settings.models.root import Settings
 
 CHECKED_VERSIONS: Final = ("3.8.8",)
-"""Prefect versions on which `PRIVATE_NAMES` were checked; the unit test asks for an entry per installed version."""
+"""Prefect versions on which `PRIVATE_NAMES` were checked. A unit test fails on any other version."""
 
 PRIVATE_NAMES: Final = (
     "prefect._internal.control_listener",

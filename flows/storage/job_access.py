@@ -7,10 +7,9 @@ imports: the REST API uses this module.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.schemas.base import JobParameters, Output
 from flows.schemas.batch import BatchJob, RenderNewJob
@@ -21,7 +20,7 @@ from musetalk_core.errors import InputError, RenderError
 from tasks.catalog.output_locations import check_output_location
 from tasks.file_names import output_name
 from tasks.inputs.sources import check_reference
-from tasks.refs import validate_media_uri
+from tasks.refs import media_fields
 
 JOB_SCHEME: Final = "job://"
 """URI scheme of another job's output."""
@@ -128,7 +127,7 @@ def _references_in(model: BaseModel, pointer: str) -> Iterator[Reference]:
         value: Any = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _references_in(value, f"{pointer}/{name}")
-        elif isinstance(value, str) and name in _media_fields(type(model)):
+        elif isinstance(value, str) and name in media_fields(type(model)):
             yield Reference(f"{pointer}/{name}", value)
 
 
@@ -143,23 +142,3 @@ def _output_fields(job: JobParameters) -> Iterator[tuple[str, Output]]:
             yield "defaults/output", Output.model_validate(job.defaults["output"])
         except ValidationError:
             return  # reported for every row
-
-
-@lru_cache
-def _media_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Return the fields that a schema declares as media references; other text fields may look like one."""
-    return frozenset(
-        name
-        for name, field in model.model_fields.items()
-        if any(_is_media_check(one) for one in (*field.metadata, *_nested_metadata(field.annotation)))
-    )
-
-
-def _nested_metadata(annotation: Any) -> Iterator[Any]:
-    for part in get_args(annotation):
-        yield part
-        yield from _nested_metadata(part)
-
-
-def _is_media_check(metadata: Any) -> bool:
-    return isinstance(metadata, AfterValidator) and metadata.func is validate_media_uri

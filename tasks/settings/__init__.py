@@ -73,8 +73,8 @@ class S3Settings(SettingsGroup, frozen=True):
         description="bucket or bucket/prefix that jobs may write; * is a wildcard, {tenant} the job's tenant."
         " Empty: any.",
     )
-    connect_timeout_s: float = Field(default=5.0, gt=0)
-    read_timeout_s: float = Field(default=30.0, gt=0)
+    connect_timeout_s: float = Field(default=5.0, gt=0, description="Timeout to connect.")
+    read_timeout_s: float = Field(default=30.0, gt=0, description="Timeout for each read.")
     max_attempts: int = Field(default=4, ge=1, description="Attempts per request, including the first.")
 
 
@@ -98,9 +98,9 @@ class MediaSettings(SettingsGroup, frozen=True):
     )
     streams: int = Field(default=8, gt=0, description="Maximum number of streams in one file.")
     rate_hz: int = Field(default=120, gt=0, description="Maximum frames per second.")
-    video_bytes: int = Field(default=2 * GB, gt=0)
-    audio_bytes: int = Field(default=GB // 5, gt=0)
-    still_bytes: int = Field(default=30_000_000, gt=0)
+    video_bytes: int = Field(default=2 * GB, gt=0, description="Maximum size of a video file.")
+    audio_bytes: int = Field(default=GB // 5, gt=0, description="Maximum size of an audio file.")
+    still_bytes: int = Field(default=30_000_000, gt=0, description="Maximum size of an image file.")
 
 
 class RenderSettings(SettingsGroup, frozen=True):
@@ -211,9 +211,8 @@ class WorkerSettings(SettingsGroup, frozen=True):
     max_starts: int = Field(
         default=5,
         ge=1,
-        description=(
-            "Maximum attempts of a run, counted when a worker claims it. See docs/explanation/workers.md."
-        ),
+        description="Maximum attempts of a run, counted when a worker claims it."
+        " See docs/explanation/workers.md.",
     )
 
 
@@ -232,15 +231,15 @@ class EgressSettings(SettingsGroup, frozen=True):
         " and databases.",
     )
     ports: Integers = Field(default=(80, 443, 8443), description="Allowed ports of public hosts.")
-    connect_timeout_s: float = Field(default=5.0, gt=0)
+    connect_timeout_s: float = Field(default=5.0, gt=0, description="Timeout to connect.")
     first_byte_timeout_s: float = Field(
         default=10.0, gt=0, description="Timeout for the first byte and for each later read."
     )
-    total_timeout_s: float = Field(default=300.0, gt=0)
+    total_timeout_s: float = Field(default=300.0, gt=0, description="Timeout for a whole download.")
     min_bytes_per_s: int = Field(
         default=1000, ge=0, description="Downloads that are slower than this over 30 s are aborted."
     )
-    max_redirects: int = Field(default=3, ge=0, le=10)
+    max_redirects: int = Field(default=3, ge=0, le=10, description="Maximum redirects of a download.")
     per_host: int = Field(default=8, ge=1, description="Concurrent downloads per host and process.")
 
 

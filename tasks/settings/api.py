@@ -44,7 +44,7 @@ class ApiSettings(SettingsGroup, frozen=True):
         ge=0,
         description="Maximum unfinished jobs per tenant; more are refused. 0: no limit.",
     )
-    max_upload_bytes: int = Field(default=2 * GB, gt=0)
+    max_upload_bytes: int = Field(default=2 * GB, gt=0, description="Maximum size of an upload.")
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log format of `musetalk api`: text for people, json for machines."
     )

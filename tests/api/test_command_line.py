@@ -45,6 +45,24 @@ def test_local_files_are_uploaded_before_a_job_is_sent(server, runs, tmp_path):
     assert (job.audio, job.encode.crf) == ("s3://b1c/a.wav", 20)
 
 
+def test_only_fields_that_take_media_are_local_files(server, runs, tmp_path):
+    clip, words = tmp_path / "anna.mp4", tmp_path / "words.srt"
+    clip.write_bytes(b"moving picture")
+    words.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello.\n")
+
+    # `captions` of persona_sync is an option, `captions` of caption is a file
+    told = musetalk(
+        server, "submit", "persona_sync", "--video", clip, "--audio", clip, "--set", "captions=burned"
+    )
+    musetalk(server, "submit", "caption", "--video", clip, "--set", f"captions={words}")
+    number = musetalk(server, "submit", "caption", "--video", clip, "--set", "captions=5")
+
+    (_, persona, _), (_, caption, _) = runs.created
+    assert told[0] == 0 and persona.captions == "burned"
+    assert caption.captions.startswith("asset://")
+    assert number[0] == 1 and "#/captions" in number[2]
+
+
 def test_waiting_ends_with_what_came_out(server, runs, finish):
     runs.on_create = lambda run: replace(
         finish(run, timings_s={"render": 1.5}, cached=["features"]), type="speech"

@@ -50,7 +50,7 @@ from musetalk_core.avatar import archive, prepare
 from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.generator import Generator
-from musetalk_core.engines.musetalk.models import Networks, shelf
+from musetalk_core.engines.musetalk.models import Networks
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
 from musetalk_core.formats.chunk_crops import CropReader
 from musetalk_core.formats.float_rows import Float32RowFile, write_float32_rows
@@ -66,6 +66,7 @@ from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
 from musetalk_core.runtime.config import RuntimeConfig
 from musetalk_core.runtime.device import choose_device
+from musetalk_core.runtime.model_cache import model_cache
 
 RATE = Fraction(25)
 PRECISION_NAMES = ("fp32", "fp16", "bf16")
@@ -245,7 +246,7 @@ def memory(context):
 def measure_model_cache(context):
     before = context.allocated()
     tiny_networks = context.networks(memory_bytes=1, idle_s=1.0)
-    cache = shelf(1, 1.0)
+    cache = model_cache(1, 1.0)
     tiny_networks._unet()
     with_unet, size = context.allocated(), cache.bytes
     tiny_networks.vae()

@@ -143,7 +143,7 @@ def main():
             )
     succeeded, total_s = sum(status == "succeeded" for status in final_statuses), time.monotonic() - began
     print(
-        f"{len(final_statuses)} jobs submitted in {submit_s:.1f} s; {succeeded} succeeded, {total_s:.0f} s in all"
+        f"{len(final_statuses)} jobs submitted in {submit_s:.1f} s; {succeeded} succeeded in {total_s:.0f} s"
     )
     rates = f"{prefect_rate:.0f} reads/s from Prefect, {api_rate:.0f} through the API"
     print(f"{WATCHED_JOBS} jobs: {rates}: {api_rate / prefect_rate:.1f}x (bar: 10)")

@@ -70,7 +70,8 @@ def main(folder, minutes=10):
     growth_mb = max(memory[-third:]) - max(memory[:third])
     slowdown = statistics.median(seconds[-third:]) / statistics.median(seconds[:third])
     print(
-        f"{render_plan.frames} frames, {1000 * statistics.median(seconds):.0f} ms each; masks made: {masks.computed_count}"
+        f"{render_plan.frames} frames, {1000 * statistics.median(seconds):.0f} ms each;"
+        f" masks made: {masks.computed_count}"
     )
     print(f"last third against first: {growth_mb:+.0f} MB (bar: 150), {slowdown:.2f} of the time (bar: 1.25)")
     return {"grown_mb": growth_mb, "slower": slowdown}

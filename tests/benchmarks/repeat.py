@@ -33,9 +33,7 @@ def main(times=REPEATS):
             process.terminate()
             process.wait(60)
         shutil.rmtree(folder / "home", ignore_errors=True)
-    print(
-        f"first: {job_seconds[0]:.1f} s; repeated: {', '.join(f'{s:.2f}' for s in job_seconds[1:])} s (bar: 2)"
-    )
+    print(f"first: {job_seconds[0]:.1f} s; then: {', '.join(f'{s:.2f}' for s in job_seconds[1:])} s (bar: 2)")
     return job_seconds
 
 

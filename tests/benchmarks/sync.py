@@ -124,7 +124,8 @@ def main(extra=()):
                         f"{face.name}, {speech.name}: "
                         f"{match.right.correlation:.2f} ({match.right.lag_frames}), "
                         f"{match.wrong_mean:.2f} / {match.wrong_max:.2f}, "
-                        f"{closed.bilabials:.0%} / {closed.silences:.0%}{'; phones known' if phones_known else ''}",
+                        f"{closed.bilabials:.0%} / {closed.silences:.0%}"
+                        f"{'; phones known' if phones_known else ''}",
                         flush=True,
                     )
         print("bars: 0.65 (0.80 with known phones), 0.40 above the mean of wrong speech, 90 % closed")

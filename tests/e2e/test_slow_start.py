@@ -97,7 +97,8 @@ def test_one_that_hangs_is_named_with_its_log(plan, processes, name):
 
 SITE = """
 import os, sys, time
-if 'RENDER_STACK_ID' in os.environ and not any('deployments.processes.guard' in word for word in sys.orig_argv):
+GUARD = 'deployments.processes.guard'
+if 'RENDER_STACK_ID' in os.environ and not any(GUARD in word for word in sys.orig_argv):
     import importlib.abc
     class Slow(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path, target=None):

@@ -80,7 +80,7 @@ def test_a_vanished_artefact_is_made_again_not_believed(home, clip_file, speech_
 def test_a_second_speech_finds_no_face_anew(home, clip_file, speech_file, monkeypatch):
     lip_sync(LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake"))
     monkeypatch.setattr(prepare, "prepare_avatar", lambda *_: pytest.fail("prepared twice"))
-    monkeypatch.setattr(MeshTracker, "follow", lambda *_: pytest.fail("looked for a face"))
+    monkeypatch.setattr(MeshTracker, "update", lambda *_: pytest.fail("looked for a face"))
     other = home / "other.wav"
     with wave.open(str(speech_file)) as source, wave.open(str(other), "wb") as shorter:
         shorter.setparams(source.getparams())

@@ -1,4 +1,4 @@
-"""The map of packages in docs/explanation/architecture.md, compared with the imports and folders of the code."""
+"""The map of packages in docs/explanation/architecture.md, compared with imports and folders."""
 
 import ast
 import re
@@ -17,7 +17,10 @@ MAX_MODULES = 20
 def rows(heading):
     """Return the rows of the table whose first header cells are given, as lists of cells."""
     table = PAGE[PAGE.index(heading) :].split("\n\n")[0].splitlines()[2:]
-    return {cells[0].strip("`/ "): cells[1:] for cells in ([c.strip() for c in r.strip("| ").split("|")] for r in table)}
+    return {
+        cells[0].strip("`/ "): cells[1:]
+        for cells in ([c.strip() for c in r.strip("| ").split("|")] for r in table)
+    }
 
 
 def modules(package):
@@ -47,7 +50,11 @@ def test_the_map_names_every_subpackage(package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_what_the_map_allows(package):
     allowed = rows("| Package | Holds |")[package][1]
-    named = set(PACKAGES) - {package} if allowed == "all packages" else set(PACKAGES) & set(re.findall(r"\w+", allowed))
+    named = (
+        set(PACKAGES) - {package}
+        if allowed == "all packages"
+        else set(PACKAGES) & set(re.findall(r"\w+", allowed))
+    )
     if "never `musetalk_core`" in allowed:
         named -= {"musetalk_core"}
 
@@ -56,11 +63,17 @@ def test_a_package_imports_what_the_map_allows(package):
 
 def test_the_layers_on_the_map_are_those_of_the_contracts():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    layers = {one["containers"][0]: one["layers"] for one in contracts if one["type"] == "layers" and "containers" in one}
+    layers = {
+        one["containers"][0]: one["layers"]
+        for one in contracts
+        if one["type"] == "layers" and "containers" in one
+    }
 
     written = {package: cells[0] for package, cells in rows("| Package | Layers").items()}
 
-    assert written == {package: " > ".join(part.replace(" : ", ", ") for part in parts) for package, parts in layers.items()}
+    assert written == {
+        package: " > ".join(part.replace(" : ", ", ") for part in parts) for package, parts in layers.items()
+    }
 
 
 def test_no_folder_is_crowded():
@@ -77,6 +90,10 @@ def test_no_folder_is_crowded():
 def test_unit_tests_mirror_the_packages(package):
     folders = [path for path in (ROOT / "tests" / "unit" / package).rglob("*") if path.is_dir()]
 
-    strange = [str(f) for f in folders if f.name != "__pycache__" and not (ROOT / f.relative_to(ROOT / "tests" / "unit")).is_dir()]
+    strange = [
+        str(f)
+        for f in folders
+        if f.name != "__pycache__" and not (ROOT / f.relative_to(ROOT / "tests" / "unit")).is_dir()
+    ]
 
     assert folders and strange == []

@@ -1,4 +1,4 @@
-"""The private parts of Prefect that deployments.warm_worker leans on: this fails when a new Prefect changes them."""
+"""The private parts of Prefect that the worker uses: a new Prefect that changes one fails here."""
 
 import inspect
 import re

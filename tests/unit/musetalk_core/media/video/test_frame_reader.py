@@ -113,7 +113,7 @@ def test_a_clip_that_fits_is_decoded_once(clips, monkeypatch):
     decoded = []
     plain = FrameCursor.to_picture
     monkeypatch.setattr(
-        FrameCursor, "picture", lambda self, frame: decoded.append(frame.pts) or plain(self, frame)
+        FrameCursor, "to_picture", lambda self, frame: decoded.append(frame.pts) or plain(self, frame)
     )
     sums_read(path, index, source_frames(200, Fraction(25), index), 25 * frame_bytes(index))
     assert len(decoded) == 25

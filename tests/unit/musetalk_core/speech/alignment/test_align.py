@@ -112,7 +112,7 @@ def test_lips_that_meet_are_heard_without_the_text():
 
 
 def test_words_that_are_hardly_heard_are_not_trusted(reading, monkeypatch):
-    monkeypatch.setattr(WordRecognizer, "phones", lambda *_: [Phone(1.0, 1.2, "B")])
+    monkeypatch.setattr(WordRecognizer, "recognize", lambda *_: [Phone(1.0, 1.2, "B")])
 
     phones, method = find_phones(reading)
 
