@@ -53,5 +53,5 @@ class Output(BaseModel):
 
 
 OUTPUT_FIELD: Any = Field(
-    default=Output(), title="Output", description="Location and name of the output file."
+    default=Output(), title="Output location", description="Location and name of the output file."
 )
