@@ -1,10 +1,16 @@
 """Registry of all flows: media job types, orchestration job types, and internal flows."""
 
-from flows.schemas import video
 from flows.schemas.batch import BatchJob, BatchResult, RenderNewJob
 from flows.schemas.job_types import MEDIA_JOB_TYPES, JobType
-from flows.schemas.maintenance import DEFAULT_JANITOR_JOB
+from flows.schemas.maintenance import (
+    DEFAULT_JANITOR_JOB,
+    EndPartsJob,
+    EndPartsResult,
+    JanitorJob,
+    JanitorResult,
+)
 from flows.schemas.pipeline import PersonaSyncJob, PipelineJob, PipelineResult
+from flows.schemas.webhook import AnnounceJob, AnnounceResult, NotifyJob, NotifyResult
 
 __all__ = ["FLOWS", "INTERNAL_FLOWS", "JOB_TYPES", "MEDIA_JOB_TYPES", "ORCHESTRATION_JOB_TYPES", "JobType"]
 
@@ -31,10 +37,10 @@ JOB_TYPES = {**MEDIA_JOB_TYPES, **ORCHESTRATION_JOB_TYPES}
 INTERNAL_FLOWS = {
     job_type.name: job_type
     for job_type in (
-        JobType("janitor", video.JanitorJob, video.JanitorResult, "light", default=DEFAULT_JANITOR_JOB),
-        JobType("end_parts", video.EndPartsJob, video.EndPartsResult, "light"),
-        JobType("announce", video.AnnounceJob, video.AnnounceResult, "light"),
-        JobType("notify", video.NotifyJob, video.NotifyResult, "light"),
+        JobType("janitor", JanitorJob, JanitorResult, "light", default=DEFAULT_JANITOR_JOB),
+        JobType("end_parts", EndPartsJob, EndPartsResult, "light"),
+        JobType("announce", AnnounceJob, AnnounceResult, "light"),
+        JobType("notify", NotifyJob, NotifyResult, "light"),
     )
 }
 """Flows that clients cannot submit; automations, schedules and the system start them."""

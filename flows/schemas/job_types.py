@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from flows.schemas import video
+from flows.schemas.analyze import AnalyzeJob, AnalyzeResult
+from flows.schemas.base import JobParameters
+from flows.schemas.caption import CaptionJob, CaptionResult
+from flows.schemas.speech import SpeechJob, SpeechResult
+from flows.schemas.transcribe import TranscribeJob, TranscribeResult
+from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob, PrepareAvatarResult, VideoResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +23,12 @@ class JobType:
     """A job type: its name, request and result schemas, and work pool."""
 
     name: str
-    job: type[video.JobParameters]
+    job: type[JobParameters]
     result: type[BaseModel]
     pool: str = "gpu"
     model_check: str | None = None
     """Module path of a function that takes a job and raises if the installed models cannot run it."""
-    default: video.JobParameters | None = None
+    default: JobParameters | None = None
     """Default of the flow parameter `job`, as in the flow's signature; None: the parameter is required."""
 
     @property
@@ -51,28 +56,28 @@ class JobType:
 MEDIA_JOB_TYPES: Final = {
     job_type.name: job_type
     for job_type in (
-        JobType("lip_sync", video.LipSyncJob, video.VideoResult),
-        JobType("portrait", video.PortraitJob, video.VideoResult),
-        JobType("prepare_avatar", video.PrepareAvatarJob, video.PrepareAvatarResult),
+        JobType("lip_sync", LipSyncJob, VideoResult),
+        JobType("portrait", PortraitJob, VideoResult),
+        JobType("prepare_avatar", PrepareAvatarJob, PrepareAvatarResult),
         JobType(
             "speech",
-            video.SpeechJob,
-            video.SpeechResult,
+            SpeechJob,
+            SpeechResult,
             model_check="flows.media.model_selection.resolve_voice",
         ),
         JobType(
             "transcribe",
-            video.TranscribeJob,
-            video.TranscribeResult,
+            TranscribeJob,
+            TranscribeResult,
             model_check="flows.media.model_selection.resolve_transcription_model",
         ),
         JobType(
             "analyze",
-            video.AnalyzeJob,
-            video.AnalyzeResult,
+            AnalyzeJob,
+            AnalyzeResult,
             model_check="flows.media.model_selection.select_analysis_models",
         ),
-        JobType("caption", video.CaptionJob, video.CaptionResult),
+        JobType("caption", CaptionJob, CaptionResult),
     )
 }
 """Media job types by name."""

@@ -1,4 +1,4 @@
-"""Request and result schemas, one pair per job type. Pure pydantic: the API and Prefect's forms use them."""
+"""Request and result schemas of the jobs that render or prepare video. Pure pydantic: Prefect's forms use them."""
 
 import re
 from fractions import Fraction
@@ -6,39 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flows.schemas.analyze import AnalyzeJob, AnalyzeResult
 from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
-from flows.schemas.caption import CaptionJob, CaptionResult
 from flows.schemas.framing import FRAMING_FIELD, Framing
-from flows.schemas.maintenance import EndPartsJob, EndPartsResult, JanitorJob, JanitorResult
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
-from flows.schemas.speech import VOICE_FIELD, SpeechJob, SpeechResult, VoiceOptions
-from flows.schemas.transcribe import TranscribeJob, TranscribeResult, WhisperSize
-from flows.schemas.webhook import AnnounceJob, AnnounceResult, NotifyJob, NotifyResult
+from flows.schemas.speech import VOICE_FIELD, VoiceOptions
 from tasks.refs import Artefact, MediaUri, ObjectRef
-
-__all__ = [
-    "AnalyzeJob",
-    "AnalyzeResult",
-    "AnnounceJob",
-    "AnnounceResult",
-    "CaptionJob",
-    "CaptionResult",
-    "EndPartsJob",
-    "EndPartsResult",
-    "JanitorJob",
-    "JanitorResult",
-    "JobParameters",
-    "NotifyJob",
-    "NotifyResult",
-    "Output",
-    "SpeechJob",
-    "SpeechResult",
-    "TranscribeJob",
-    "TranscribeResult",
-    "VoiceOptions",
-    "WhisperSize",
-]
 
 FaceChoice = Literal["largest", "left", "right", "most_central"]
 NoFacePolicy = Literal["passthrough", "hold", "fail"]

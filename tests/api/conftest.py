@@ -35,8 +35,8 @@ from api.main import create_app
 from api.orchestrator.bucket_watches import BucketWatch
 from flows.prefect_state.status import JobError, Progress
 from flows.registry import JobType
+from flows.schemas.base import JobParameters
 from flows.schemas.control import Control
-from flows.schemas.video import JobParameters
 from tasks.settings import get_settings
 
 

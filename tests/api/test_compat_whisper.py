@@ -151,7 +151,7 @@ def test_the_check_loads_no_model_library(starter_only):
     code = """
 import sys
 from flows.registry import JOB_TYPES
-from flows.schemas.video import TranscribeJob
+from flows.schemas.transcribe import TranscribeJob
 JOB_TYPES["transcribe"].require_models(TranscribeJob(audio="s3://abc/a.wav", language="English"))
 print([name for name in ("torch", "whisper", "cv2", "numba", "boto3") if name in sys.modules])
 """

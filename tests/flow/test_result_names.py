@@ -300,7 +300,7 @@ import os, signal, sys
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from flows import steps
-from flows.schemas.video import SpeechJob
+from flows.schemas.speech import SpeechJob
 from flows.speech import speech
 
 run_id, dies = sys.argv[1], sys.argv[2] == "dies"

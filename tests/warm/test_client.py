@@ -15,7 +15,8 @@ CALLER = textwrap.dedent(
     import json
     from prefect import flow
     from flows.client import run_job, start_job
-    from flows.schemas.video import SpeechJob, TranscribeJob
+    from flows.schemas.speech import SpeechJob
+    from flows.schemas.transcribe import TranscribeJob
     from tasks.errors import PartFailed
 
     @flow

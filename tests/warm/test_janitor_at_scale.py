@@ -33,7 +33,7 @@ MEASURED = 8
 JANITOR = """
 import json, sys, time
 from flows.janitor import janitor
-from flows.schemas.video import JanitorJob
+from flows.schemas.maintenance import JanitorJob
 from flows.maintenance import runs
 from flows.maintenance.context import Pace
 
