@@ -1,4 +1,4 @@
-"""Request and result schemas of the jobs that render or prepare video. Pure pydantic: Prefect's forms use them."""
+"""Request and result schemas of jobs that render or prepare video. Pure pydantic: used by Prefect's forms."""
 
 import re
 from fractions import Fraction
