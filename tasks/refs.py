@@ -34,7 +34,7 @@ def validate_media_uri(text: str) -> str:
 
     Args:
         text: `s3://bucket/key`, `https://…`, `http://…`, `asset://ID`, `job://ID[/name]` or
-            `file:///absolute/path`. Access is checked later, by `tasks.inputs.sources`.
+            `file:///absolute/path`. Access is checked later, by `tasks.inputs.origins`.
 
     Returns:
         The same reference with its scheme in lowercase.

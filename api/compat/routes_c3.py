@@ -17,7 +17,7 @@ from api.schemas import job_views
 from flows.registry import JOB_TYPES
 from flows.schemas.base import JobParameters
 
-router = APIRouter(tags=["older services"])
+router = APIRouter(tags=["compatibility routes"])
 
 _QUEUED_RESPONSE: Any = {
     202: {"model": dict[str, Any], "description": "Queued, if `Prefer: respond-async` was sent."}

@@ -24,8 +24,8 @@ from flows.schemas.control import Control
 from tasks.refs import job_uri
 from tasks.settings import get_settings
 
-router = APIRouter(tags=["older services"])
-open_router = APIRouter(tags=["older services"], dependencies=[PUBLIC])
+router = APIRouter(tags=["compatibility routes"])
+open_router = APIRouter(tags=["compatibility routes"], dependencies=[PUBLIC])
 
 _INTERNAL_RESULT_FIELDS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
 

@@ -14,13 +14,13 @@ TAGS: Final = [
     {"name": "jobs", "description": "Submit, monitor and cancel jobs; provenance of their outputs."},
     {"name": "pipelines", "description": "Several jobs that use each other's results, run as one job."},
     {"name": "batches", "description": "Many jobs of one type, run as one job."},
-    {"name": "events", "description": "Bucket notifications that start the jobs watching a bucket."},
+    {"name": "bucket watches", "description": "Bucket notifications that start the jobs watching a bucket."},
     {"name": "assets", "description": "Uploaded files, used by jobs as `asset://ID`."},
     {"name": "avatars", "description": "Prepared faces."},
-    {"name": "webhooks", "description": "Webhook deliveries of jobs, and their replay."},
-    {"name": "schemas", "description": "JSON Schemas of job parameters and results."},
+    {"name": "webhook deliveries", "description": "Webhook deliveries of jobs, and their replay."},
+    {"name": "job types", "description": "JSON Schemas of job parameters and results."},
     {"name": "health", "description": "Liveness, readiness, version and metrics."},
-    {"name": "older services", "description": "Compatibility routes for clients of two older services."},
+    {"name": "compatibility routes", "description": "Routes for clients of two older services."},
 ]
 _HTTP_METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch"})
 _PROBLEM_SCHEMA: Final = "ProblemDocument"

@@ -13,7 +13,7 @@ from api.auth.api_keys import SUBMIT, caller_tenant
 from api.dependencies import BucketWatchesDep
 from api.errors import Problem
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["bucket watches"])
 
 _MAX_BODY_BYTES: Final = 2_000_000
 _CREATED_EVENT_PREFIXES: Final = ("ObjectCreated", "s3:ObjectCreated", "Object Created")

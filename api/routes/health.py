@@ -13,7 +13,7 @@ from api.dependencies import AllJobsDep
 from api.http.metrics import Metrics
 from tasks.errors import ObjectMissing
 from tasks.settings import Settings, get_settings
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
@@ -56,7 +56,7 @@ async def read_readiness(request: Request, response: Response, jobs: AllJobsDep)
     problems = await jobs.health() | {"store": await to_thread(_store_problem)}
     ready = not any(problems.values())
     for part, problem in problems.items():
-        request.app.state.metrics.found(part, ready=problem is None)
+        request.app.state.metrics.set_ready(part, ready=problem is None)
     response.status_code = 200 if ready else 503
     return Health(ready=ready, checks={name: problem or "ok" for name, problem in problems.items()})
 

@@ -9,7 +9,7 @@ from api.errors import Problem
 from api.schemas.job_request import request_schema
 from flows.registry import JOB_TYPES
 
-router = APIRouter(prefix="/v1/schemas", tags=["schemas"])
+router = APIRouter(prefix="/v1/schemas", tags=["job types"])
 
 
 @router.get("", dependencies=[READ])

@@ -12,7 +12,7 @@ from api.dependencies import DeliveriesDep, JobsDep
 from api.orchestrator.webhooks import Attempt, Delivery
 from flows.schemas.control import Event
 
-router = APIRouter(prefix="/v1/jobs", tags=["webhooks"])
+router = APIRouter(prefix="/v1/jobs", tags=["webhook deliveries"])
 
 WebhookId = Annotated[str, Path(max_length=128, description="Value of the header webhook-id.")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.console import WaitCallback
 from deployments.manifest import DeploymentSpec, load_deployments
-from deployments.provisioning import automations, triggers, zombies
+from deployments.provisioning import automations, lost_run_automation
 from deployments.provisioning.parameter_forms import ui_form
 from deployments.provisioning.result_storage import save_results_block
 from deployments.work_pools import DEFAULT_QUEUE, QUEUE_PRIORITIES, WORKER_TYPE
@@ -49,9 +49,9 @@ def apply(settings: Settings, wait_s: float | None = None, on_wait: WaitCallback
             changes += [_apply_pool(client, pool), *_apply_queues(client, pool)]
         changes += [_apply_deployment(client, item) for item in deployments]
         for item in deployments:
-            changes += triggers.apply_triggers(client, item)
+            changes += automations.apply_triggers(client, item)
         changes += [
-            zombies.apply_lost_run_automation(client),
+            lost_run_automation.apply_lost_run_automation(client),
             *automations.apply_job_event_automations(client),
         ]
     save_results_block(settings)

@@ -1,10 +1,12 @@
-"""Prefect automations that run internal flows on job events: send webhooks, cancel child jobs."""
+"""Prefect automations: internal flows on job events (webhooks, child jobs), and triggers of prefect.yaml."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from deployments.manifest import DeploymentSpec
 from flows.prefect_state.labels import CHAIN_TAG
 from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import NOTIFY_START_TAG, NOTIFY_TAG
@@ -67,6 +69,13 @@ AUTOMATIONS: Final = (
 )
 
 
+_FORMER_NAMES: Final = (
+    "musetalk: somebody is to be told of a job's end",
+    "musetalk: somebody is to be told of a job's start",
+    "musetalk: somebody is to be told how far a job is",
+)
+
+
 def apply_job_event_automations(client: "SyncPrefectClient") -> list[str]:
     """
     Create missing automations, and recreate those that run an outdated deployment.
@@ -79,21 +88,67 @@ def apply_job_event_automations(client: "SyncPrefectClient") -> list[str]:
     """
     deployments = {
         flow: client.read_deployment_by_name(INTERNAL_FLOWS[flow].deployment).id
-        for flow in {watch.flow for watch in AUTOMATIONS}
+        for flow in {spec.flow for spec in AUTOMATIONS}
     }
+    _delete_former(client)
     return [
-        line for watch in AUTOMATIONS if (line := _ensure_automation(client, watch, deployments[watch.flow]))
+        line
+        for spec in AUTOMATIONS
+        if (line := _ensure(client, spec.name, deployments[spec.flow], partial(_build_automation, spec)))
     ]
 
 
-def _ensure_automation(client: "SyncPrefectClient", spec: AutomationSpec, deployment: "UUID") -> str:
-    existing = client.read_automations_by_name(spec.name)
+def apply_triggers(client: "SyncPrefectClient", item: DeploymentSpec) -> list[str]:
+    """
+    Create the automations of a deployment's triggers, and recreate those that run an outdated deployment.
+
+    Args:
+        client: client of the server.
+        item:   a deployment that already exists on the server.
+
+    Returns:
+        One line per created automation.
+    """
+    if not item.triggers:
+        return []
+    deployment = client.read_deployment_by_name(f"{item.job_type.name}/{item.name}").id
+    changes: list[str] = []
+    for trigger in map(dict[str, Any], item.triggers):
+        name = str(trigger.get("name") or "")
+        changes.append(_ensure(client, name, deployment, partial(_build_trigger, trigger)))
+    return [line for line in changes if line]
+
+
+def _ensure(
+    client: "SyncPrefectClient", name: str, deployment: "UUID", build: Callable[["UUID"], "AutomationCore"]
+) -> str:
+    """
+    Create an automation unless one of this name runs the current deployment.
+
+    Such an automation is left as it is, since a person may have edited or disabled it.
+    """
+    existing = client.read_automations_by_name(name)
     if any(getattr(action, "deployment_id", None) == deployment for it in existing for action in it.actions):
         return ""
     for outdated in existing:
         client.delete_automation(outdated.id)
-    client.create_automation(_build_automation(spec, deployment))
-    return f"created automation {spec.name!r}"
+    client.create_automation(build(deployment))
+    return f"created automation {name!r}"
+
+
+def _delete_former(client: "SyncPrefectClient") -> None:
+    """Delete automations of earlier versions, which would send each webhook a second time."""
+    for name in _FORMER_NAMES:
+        for outdated in client.read_automations_by_name(name):
+            client.delete_automation(outdated.id)
+
+
+def _build_trigger(trigger: Mapping[str, Any], deployment: "UUID") -> "AutomationCore":
+    from prefect.events import DeploymentEventTrigger
+
+    event_trigger = DeploymentEventTrigger.model_validate(trigger)
+    event_trigger.set_deployment_id(deployment)
+    return event_trigger.as_automation()
 
 
 def _build_automation(spec: AutomationSpec, deployment: "UUID") -> "AutomationCore":

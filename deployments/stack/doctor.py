@@ -184,7 +184,7 @@ def _check_models(settings: Settings) -> str:
 
 
 def _check_store(settings: Settings) -> str:
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     remedy = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
     key = "health/doctor"

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,20 +23,19 @@ from deployments.warm_worker.child.protocol import StopReason
 from deployments.warm_worker.child.slot import Slot
 from deployments.warm_worker.child.temp_dirs import TempFolders
 from deployments.warm_worker.job_configuration import WarmJobConfiguration, WarmResult, WarmVariables
+from deployments.warm_worker.poller import ClaimedRun, RunPoller
 from deployments.warm_worker.prefect_internals import emit_heartbeat
 from deployments.warm_worker.queue.claim import claim_run
 from deployments.warm_worker.queue.placement import affinity_keys, affinity_score, choose_slot, has_affinity
-from deployments.warm_worker.queue.run_queue import RunQueue, tenant_of
+from deployments.warm_worker.queue.run_queue import RunQueue
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
-from deployments.warm_worker.run.time_limits import is_expired
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.work_pools import WORKER_TYPE
 from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
-from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
 from tasks.cache.leftovers import remove_abandoned_folders
 from tasks.settings import get_settings
 
@@ -48,21 +45,6 @@ if TYPE_CHECKING:
 RUN_HEARTBEAT_S = 15.0
 CHILDREN_EVENT = "musetalk.worker.children"
 """Event emitted with every heartbeat of a worker: state, memory and models of its children."""
-_POLL_WITHOUT_EVENTS_S = 1.0
-"""Poll interval while the event stream is down."""
-_MAX_POLL_INTERVAL_S = 15.0
-"""Longest poll interval: the server's scheduler creates runs without an event."""
-_LATE_RUN_POLL_S = 1.0
-"""Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
-
-
-@dataclass(slots=True)
-class _ClaimedRun:
-    """A run that this worker has claimed."""
-
-    run: "FlowRun"
-    attempt: Attempt | None = None
-    stop_reason: StopReason | None = None
 
 
 class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
@@ -85,8 +67,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         super().__init__(*args, **kwargs)
         self._worker_settings = get_settings().worker
         self.slots: list[Slot] = []
-        self._claimed_runs: dict[UUID, _ClaimedRun] = {}
-        self._poll_requested = asyncio.Event()
+        self._claimed_runs: dict[UUID, ClaimedRun] = {}
         self._poll_lock = asyncio.Lock()
         self._temp_folders = TempFolders()
         self._cancel_scope: anyio.CancelScope | None = None
@@ -97,9 +78,10 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             stop_worker=self._stop_worker,
             log=self._logger.info,
         )
-        self._run_queue: RunQueue | None = None
+        self._poller = RunPoller(
+            self.slots, self._claimed_runs, is_draining=lambda: self._graceful_shutdown.has_begun
+        )
         self._tenant_limits: TenantLimits | None = None
-        self._server_watch: ServerWatch | None = None
         self._is_watching = False
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
@@ -118,7 +100,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 environment,
                 preload_modules(self._work_pool_name, self._worker_settings),
                 self._worker_settings,
-                on_free=self._poll_requested.set,
+                on_free=self._poller.request_poll,
                 log=self._logger.info,
                 limits=get_settings().start,
             )
@@ -129,7 +111,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         await super().setup()
         self._task_group().start_soon(self._graceful_shutdown.run)
         self._tenant_limits = TenantLimits(self.client)
-        self._run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+        run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+        self._poller.connect(run_queue, self._tenant_limits)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
@@ -166,8 +149,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._start_services(self._work_pool.id)
 
     def _start_services(self, pool_id: UUID) -> None:
-        watch = self._server_watch = ServerWatch(
-            self.client, pool_id, lambda: list(self._claimed_runs), self._on_run_queued, self._stop_run
+        watch = ServerWatch(
+            self.client, pool_id, lambda: list(self._claimed_runs), self._poller.on_run_queued, self._stop_run
         )
         reaper = Reaper(
             self.client,
@@ -183,43 +166,11 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             watch.poll_states,
             reaper.run_forever,
             self._send_heartbeats,
-            self._poll_when_woken,
+            partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)
         if self._tenant_limits is not None:
             group.start_soon(self._tenant_limits.renew_leases)
-
-    def _on_run_queued(self, tags: list[str]) -> None:
-        if self._run_queue is not None:
-            self._run_queue.note_tenant(tags)
-        self._poll_requested.set()
-
-    async def _poll_when_woken(self) -> None:
-        """
-        Poll for runs as soon as a child is free or a run is due.
-
-        Events announce runs that are due now; for later runs, the due time is read from the server.
-        """
-        while True:
-            with anyio.move_on_after(await self._seconds_to_next_poll()):
-                await self._poll_requested.wait()
-            self._poll_requested.clear()
-            await self.get_and_submit_flow_runs()
-
-    async def _seconds_to_next_poll(self) -> float:
-        """Return the seconds until the next poll; an event triggers it earlier."""
-        if self._server_watch is None or not self._server_watch.is_listening:
-            return _POLL_WITHOUT_EVENTS_S
-        if self._run_queue is None or self._count_free_children() <= 0:
-            return _MAX_POLL_INTERVAL_S
-        try:
-            due_at = await self._run_queue.next_due()
-        except (httpx.HTTPError, OSError):
-            return _POLL_WITHOUT_EVENTS_S
-        if due_at is None:
-            return _MAX_POLL_INTERVAL_S
-        remaining_s = (due_at - datetime.now(UTC)).total_seconds()
-        return min(remaining_s, _MAX_POLL_INTERVAL_S) if remaining_s > 0 else _LATE_RUN_POLL_S
 
     async def _send_heartbeats(self) -> None:
         while True:
@@ -237,7 +188,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         async with self._poll_lock:
             self._last_polled_time = datetime.now(UTC)  # read by Prefect's health check
             try:
-                return await self._claim_available()
+                if not self._has_successfully_synced:
+                    return []
+                return await self._poller.claim_available(self._start_run)
             except ObjectNotFound:  # the work pool does not exist yet; the next heartbeat creates it
                 return []
             except (httpx.HTTPError, OSError) as error:
@@ -245,37 +198,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                     raise
                 return []
 
-    async def _claim_available(self) -> "list[FlowRun]":
-        claimed_runs: list[FlowRun] = []
-        free_children = self._count_free_children()
-        if free_children <= 0 or not self._has_successfully_synced or self._run_queue is None:
-            return claimed_runs
-        queued_runs = await self._run_queue.fetch()
-        running = Counter(tenant_of(taken.run.tags) for taken in self._claimed_runs.values())
-        for run in self._run_queue.prioritize(queued_runs, running):
-            if len(claimed_runs) >= free_children or self._graceful_shutdown.has_begun:
-                break
-            if run.id in self._claimed_runs:
-                continue
-            if is_expired(run):
-                await RunStateWriter(self.client).set_cancelled(run.id, EXPIRED_MESSAGE, REASON_ABORTED)
-                continue
-            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):
-                continue
-            self._claimed_runs[run.id] = _ClaimedRun(run)
-            self._run_queue.rotate_tenant(tenant_of(run.tags))
-            claimed_runs.append(run)
-            self._task_group().start_soon(self._run_to_completion, run)
-        return claimed_runs
-
-    def _count_free_children(self) -> int:
-        """Return the number of idle children minus the claimed runs that have no child yet."""
-        if self._graceful_shutdown.has_begun:
-            return 0
-        placed_runs = sum(
-            1 for taken in self._claimed_runs.values() if taken.attempt and taken.attempt.is_placed
-        )
-        return sum(1 for slot in self.slots if slot.is_free) - (len(self._claimed_runs) - placed_runs)
+    def _start_run(self, run: "FlowRun") -> None:
+        self._task_group().start_soon(self._run_to_completion, run)
 
     async def _run_to_completion(self, run: "FlowRun") -> None:
         """Claim a run, execute it, and make sure that its final state is on the server."""
@@ -301,7 +225,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             if self._tenant_limits:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(5):
                     await self._tenant_limits.release(run.id)
-            self._poll_requested.set()
+            self._poller.request_poll()
 
     async def _resolve_configuration(self, run: "FlowRun") -> WarmJobConfiguration | None:
         """Return the job configuration of a run; None if that failed, and the run was failed or requeued."""
@@ -340,7 +264,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         Returns:
             Always status 0, since the final state of the run is on the server.
         """
-        claimed = self._claimed_runs.setdefault(flow_run.id, _ClaimedRun(flow_run))
+        claimed = self._claimed_runs.setdefault(flow_run.id, ClaimedRun(flow_run))
         attempt = claimed.attempt = Attempt(
             flow_run,
             configuration,

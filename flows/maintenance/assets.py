@@ -10,8 +10,8 @@ from typing import Final
 from flows.maintenance.context import ABANDONED_AFTER, MAX_ITEMS_PER_RUN, SweepAction, SweepContext
 from flows.maintenance.references import referenced_assets
 from tasks.catalog.assets import ASSETS_PREFIX, delete_asset
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import ObjectInfo
-from tasks.storage.s3_store import home_store
 
 NEVER_UPLOADED: Final = "Asset never uploaded"
 """Kind of action: an announced asset without data was deleted."""

@@ -10,8 +10,8 @@ from flows.maintenance.context import MAX_ITEMS_PER_RUN, SweepAction, SweepConte
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.remote_mirror import list_complete_keys
 from tasks.catalog.avatar_notes import AVATAR_KIND, NOTES_PREFIX
+from tasks.storage.home_store import home_store, store_is_remote
 from tasks.storage.object_store import ObjectInfo
-from tasks.storage.s3_store import home_store, store_is_remote
 
 STALE_NOTE: Final = "Avatar note without an avatar"
 """Kind of action: a note was deleted."""

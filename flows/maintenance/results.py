@@ -12,9 +12,9 @@ from typing import Final
 
 from flows.maintenance.context import MAX_ITEMS_PER_RUN, SweepAction, SweepContext
 from tasks.catalog.stored_results import OUTPUTS_PREFIX
+from tasks.storage.home_store import home_store
 from tasks.storage.json_lines import BATCHES_PREFIX
 from tasks.storage.object_store import ObjectInfo
-from tasks.storage.s3_store import home_store
 
 RESULT_GRACE_PERIOD: Final = timedelta(days=1)
 """A result is stored before its job ends, and a restarted job uses it again."""

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Final
 
 from flows.maintenance.context import ABANDONED_AFTER, MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import PendingUpload
-from tasks.storage.s3_store import home_store
 
 INTERRUPTED_UPLOAD: Final = "Interrupted upload"
 """Kind of action: an upload was aborted."""

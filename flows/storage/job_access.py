@@ -19,7 +19,7 @@ from flows.schemas.video import LipSyncJob, PortraitJob
 from musetalk_core.errors import InputError, RenderError
 from tasks.catalog.output_locations import check_output_location
 from tasks.file_names import output_name
-from tasks.inputs.sources import check_reference
+from tasks.inputs.origins import check_reference
 from tasks.refs import media_fields
 
 JOB_SCHEME: Final = "job://"

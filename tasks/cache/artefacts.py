@@ -331,7 +331,7 @@ def _open_cache(folder: Path, cache_bytes: int, min_free_bytes: int) -> Artefact
 
 def _store_mirror() -> Mirror | None:
     """Return the mirror if the system's own store is in S3; a folder store needs none."""
-    from tasks.storage.s3_store import home_store, store_is_remote
+    from tasks.storage.home_store import home_store, store_is_remote
 
     return Mirror(home_store()) if store_is_remote() else None
 

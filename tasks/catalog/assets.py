@@ -19,9 +19,10 @@ from tasks.errors import DirectUploadUnavailable, ObjectMissing
 from tasks.file_names import plain_name
 from tasks.run.tenancy import current_tenant, may_use
 from tasks.settings import get_settings
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import read_small
 from tasks.storage.resumable_file import PartialFile
-from tasks.storage.s3_store import S3Store, home_store
+from tasks.storage.s3_store import S3Store
 
 ASSETS_PREFIX: Final = "assets/"
 """Key prefix of assets in the system's own store."""

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.cache.artefacts import artefact_cache
 from tasks.errors import ObjectMissing
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import read_small
-from tasks.storage.s3_store import home_store
 
 AVATAR_KIND = "avatar"
 NOTES_PREFIX: Final = "avatars/"

@@ -28,9 +28,9 @@ from tasks.run.reports import phase
 from tasks.run.task_policies import NOT_CACHED, RETRY_IO
 from tasks.settings import get_settings
 from tasks.storage.bucket_grants import open_bucket
+from tasks.storage.home_store import home_store
 from tasks.storage.media_types import media_type
 from tasks.storage.object_store import ObjectInfo, ObjectStore
-from tasks.storage.s3_store import home_store
 
 LINEAGE_SUFFIX: Final = ".lineage.json"
 """Suffix of the lineage note beside a file."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 from tasks.errors import ObjectMissing, ResultReplaced
 from tasks.refs import ObjectRef
 from tasks.storage.folder_store import FolderStore
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import BLOCK_BYTES, ObjectInfo, ObjectStore
-from tasks.storage.s3_store import S3Store, home_store
+from tasks.storage.s3_store import S3Store
 
 OUTPUTS_PREFIX: Final = "outputs/"
 """Prefix of results in the system's own store; each job has a folder below it."""

@@ -3,34 +3,27 @@ Fetching of inputs from S3, the web, assets, other jobs and local folders, with 
 
 Each input is probed once per job and downloaded only if its content is not in the cache. An identity file
 maps (reference, version, size) to a SHA-256, and the bytes are a cache entry of kind `source` with that hash
-as its key. External names and keys never become paths.
+as its key. `tasks.inputs.origins` reads the inputs where they are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
-from urllib.parse import unquote
+from typing import Literal
 
-from musetalk_core.errors import InputError, MediaUnreadable
+from musetalk_core.errors import MediaUnreadable
 from musetalk_core.formats.atomic_files import replace_atomically
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.cache.file_locks import single_flight
-from tasks.catalog.assets import asset_key, asset_missing_error, asset_name
-from tasks.catalog.stored_results import StoredOutput, find_pinned
-from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
+from tasks.errors import ObjectMissing
 from tasks.file_names import plain_name
-from tasks.inputs.internal_files import ArtefactFile, InternalFile, StoredFile, parse_artefact_uri
-from tasks.outbound.downloads import WebFile, web_downloader
-from tasks.refs import Artefact, ObjectRef, SourceFile
+from tasks.inputs.internal_files import InternalFile, StoredFile, parse_artefact_uri
+from tasks.inputs.origins import InputOrigin, InputVersion, PinnedOrigin, input_origin
+from tasks.refs import Artefact, SourceFile
 from tasks.settings import get_settings
-from tasks.storage.bucket_grants import locate
-from tasks.storage.folder_store import FolderStore
-from tasks.storage.object_store import ObjectInfo, ObjectStore, OnBytes
-from tasks.storage.protected_paths import path_is_inside
+from tasks.storage.object_store import OnBytes
 from tasks.storage.resumable_file import PartialFile
-from tasks.storage.s3_store import home_store
 
 MediaKind = Literal["video", "audio", "image", "text"]
 MAX_TEXT_BYTES = 50_000_000
@@ -45,22 +38,6 @@ class InputInfo:
     name: str
     size: int | None
     """Size in bytes; None if the origin does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """Version and size of an input at its origin. An input without a version is always downloaded."""
-
-    version: str | None
-    size: int | None
-
-
-class _InputOrigin(Protocol):
-    uri: str
-
-    def probe(self) -> _Version: ...
-    def name(self) -> str: ...
-    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version: ...
 
 
 def fetch_source(
@@ -89,7 +66,7 @@ def fetch_source(
         InputError:    the reference has no supported form.
         DiskFull:      the disk is full.
     """
-    source = _fetch_unless_cached(_input_origin(reference), _max_bytes(kind), on_bytes)
+    source = _fetch_unless_cached(input_origin(reference), _max_bytes(kind), on_bytes)
     return (
         source.model_copy(update={"stored": reference.ref}) if isinstance(reference, StoredFile) else source
     )
@@ -103,35 +80,11 @@ def probe_input(uri: str, kind: MediaKind) -> InputInfo:
         uri:  a media reference.
         kind: selects the size limit.
     """
-    origin = _input_origin(uri)
+    origin = input_origin(uri)
     version = origin.probe()
     if version.size is not None:
         _check_size(version.size, _max_bytes(kind))
     return InputInfo(plain_name(origin.name()), version.size)
-
-
-def check_reference(uri: str) -> None:
-    """
-    Raise the access errors of `fetch_source` that follow from the spelling alone. Sends nothing.
-
-    Assets, jobs and web addresses are checked when they are fetched.
-
-    Args:
-        uri: a media reference, or a folder.
-
-    Raises:
-        BucketNotAllowed:  the grants do not allow reading it, or it is part of the system's own store.
-        LocalPathDisabled: it is outside the folders that the operator allowed, or part of the system's own
-            store.
-    """
-    scheme, _, rest = uri.partition("://")
-    match scheme.lower():
-        case "s3":
-            locate(uri, "read")
-        case "file":
-            _resolve_local_file(unquote(rest))
-        case _:
-            return
 
 
 def _max_bytes(kind: MediaKind) -> int:
@@ -150,9 +103,9 @@ def source_path(source: SourceFile) -> Path:
     artefact = _source_artefact(source.sha256, source.size)
     if not artefact_cache().has(artefact.kind, artefact.key):
         origin = (
-            _PinnedOrigin(source.stored, source.uri)
+            PinnedOrigin(source.stored, source.uri)
             if source.stored
-            else _input_origin(parse_artefact_uri(source.uri) or source.uri)
+            else input_origin(parse_artefact_uri(source.uri) or source.uri)
         )
         fetched = _fetch_unless_cached(origin, source.size, None)
         if fetched.sha256 != source.sha256:
@@ -162,7 +115,7 @@ def source_path(source: SourceFile) -> Path:
     return artefact_cache().path(artefact) / _FILE
 
 
-def _fetch_unless_cached(origin: _InputOrigin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
+def _fetch_unless_cached(origin: InputOrigin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
     expected = origin.probe()
     identity = content_key(uri=origin.uri, version=expected.version, size=expected.size)
     identity_path = artefact_cache().folder / "identities" / f"{identity}.json"
@@ -186,7 +139,7 @@ def _fetch_unless_cached(origin: _InputOrigin, limit: int, on_bytes: OnBytes | N
 
 
 def _download_to_cache(
-    origin: _InputOrigin, part: PartialFile, expected: _Version, on_bytes: OnBytes | None
+    origin: InputOrigin, part: PartialFile, expected: InputVersion, on_bytes: OnBytes | None
 ) -> SourceFile:
     """Download into `part`, store it in the cache by content, and save the identity that was downloaded."""
     actual = origin.fetch_into(part, expected, on_bytes)
@@ -236,175 +189,3 @@ def _save_identity(identity_path: Path, source: SourceFile) -> None:
 
 def _source_artefact(sha256: str, size: int) -> Artefact:
     return Artefact.model_construct(kind="source", key=sha256, size=size, files=(_FILE,))
-
-
-class _StoreOrigin:
-    """An input in an object store."""
-
-    def __init__(
-        self, uri: str, objects: ObjectStore, key: str, name: Callable[[], str] | None = None
-    ) -> None:
-        self.uri, self._objects, self._key = uri, objects, key
-        self._name = name
-
-    def probe(self) -> _Version:
-        return _to_version(self._objects.head(self._key))
-
-    def name(self) -> str:
-        return self._name() if self._name else self._key
-
-    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
-        return _to_version(self._objects.download_into(part, self._key, expected.version, on_bytes))
-
-
-def _to_version(info: ObjectInfo) -> _Version:
-    return _Version(info.version, info.size)
-
-
-class _PinnedOrigin:
-    """An input that is the pinned output of another job."""
-
-    def __init__(self, ref: ObjectRef, uri: str) -> None:
-        self.uri, self._ref = uri, ref
-        self._output: StoredOutput | None = None
-
-    def _find(self) -> StoredOutput:
-        self._output = self._output or find_pinned(self._ref)
-        return self._output
-
-    def probe(self) -> _Version:
-        return _to_version(self._find().info)
-
-    def name(self) -> str:
-        return self._find().key
-
-    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
-        output = self._find()
-        actual = output.objects.download_into(part, output.key, output.info.version, on_bytes)
-        if actual.version != output.info.version:
-            part.restart()
-            raise ResultReplaced(f"{plain_name(output.key)} was replaced while it was downloaded")
-        return _to_version(actual)
-
-
-class _WebOrigin:
-    """An input on a web server."""
-
-    def __init__(self, url: str) -> None:
-        self.uri = url
-        self._web_file: WebFile | None = None
-
-    def probe(self) -> _Version:
-        self._web_file = web_downloader().probe(self.uri)
-        return _Version(self._web_file.version, self._web_file.size)
-
-    def name(self) -> str:
-        return unquote(self.uri.split("://", 1)[1].partition("/")[2].split("?", 1)[0])
-
-    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
-        web_file = web_downloader().fetch_into(part, self.uri, self._web_file, on_bytes)
-        return _Version(web_file.version, web_file.size)
-
-
-class _ArtefactOrigin:
-    """An input in the cache, made by another step."""
-
-    def __init__(self, file: ArtefactFile) -> None:
-        self.uri, self._file = file.uri, file.file
-        artefact = artefact_cache().find(file.kind, file.key)
-        if artefact is None:
-            raise ObjectMissing(f"the {file.kind} cache entry {file.key[:12]}… is no longer in the cache")
-        self._artefact = artefact
-
-    def probe(self) -> _Version:
-        return _Version(self._artefact.key, None)
-
-    def name(self) -> str:
-        return self._file
-
-    def fetch_into(self, part: PartialFile, expected: _Version, on_bytes: OnBytes | None) -> _Version:
-        part.restart()
-        with artefact_cache().file(self._artefact, self._file).open("rb") as file:
-            while block := file.read(1 << 20):
-                part.write(block)
-        return expected
-
-
-class _AssetOrigin(_StoreOrigin):
-    """An input that is an asset."""
-
-    def __init__(self, asset: str) -> None:
-        name = asset_name(asset)  # raises ObjectMissing if the tenant may not use the asset
-        super().__init__(f"asset://{asset}", home_store(), asset_key(asset), lambda: name)
-        self._asset = asset
-
-    def probe(self) -> _Version:
-        try:
-            return super().probe()
-        except ObjectMissing as error:
-            raise asset_missing_error(self._asset) from error
-
-
-def _input_origin(reference: str | InternalFile) -> _InputOrigin:
-    match reference:
-        case StoredFile():
-            return _PinnedOrigin(reference.ref, reference.uri)
-        case ArtefactFile():
-            return _ArtefactOrigin(reference)
-        case str():
-            return _parse_reference(reference)
-
-
-def _parse_reference(uri: str) -> _InputOrigin:
-    """Return the origin of a media reference from a job."""
-    scheme, _, rest = uri.partition("://")
-    match scheme.lower():
-        case "s3":
-            location = locate(uri, "read")
-            return _StoreOrigin(f"s3://{rest}", location.objects, location.key)
-        case "https" | "http":
-            return _WebOrigin(uri)
-        case "asset":
-            return _AssetOrigin(rest)
-        case "file":
-            objects, key = _resolve_local_file(unquote(rest))
-            return _StoreOrigin(uri, objects, key)
-        case _:
-            raise InputError(
-                f"{uri[:100]!r} is not a media reference: use s3://bucket/key, https://…, asset://ID or"
-                " job://ID"
-            )
-
-
-def _resolve_local_file(path: str) -> tuple[FolderStore, str]:
-    """
-    Return the allowed folder that contains a file, and the file's key in it, after resolving links.
-
-    The system's own store, cache, database, logs and keys are excluded, even below an allowed folder.
-
-    Raises:
-        LocalPathDisabled: no allowed folder contains the file, or it is excluded.
-    """
-    try:
-        resolved = Path(path).resolve() if Path(path).is_absolute() else None
-    except (OSError, RuntimeError, ValueError):
-        resolved = None
-    for root in (root.resolve() for root in get_settings().store.local_roots):
-        if resolved is not None and resolved != root and resolved.is_relative_to(root):
-            if path_is_inside(resolved, _private_folders()):
-                break
-            return FolderStore(root), resolved.relative_to(root).as_posix()
-    raise LocalPathDisabled(
-        "Local files are not allowed as inputs. Upload the file, or use s3:// or https://. An operator can"
-        " allow folders with MUSETALK_STORE__LOCAL_ROOTS."
-    )
-
-
-def _private_folders() -> Iterator[Path]:
-    """Yield the folders and files that no job may read by path, including subfolders that are mounts."""
-    settings, store = get_settings(), home_store()
-    if isinstance(store, FolderStore):
-        yield store.root
-        yield from (path for path in store.root.iterdir() if path.is_dir())
-    yield from (settings.cache_folder, settings.prefect_home, settings.logs)
-    yield settings.api.keys_file or settings.home / "keys.json"

@@ -7,10 +7,11 @@ from musetalk_core.errors import InputError
 from tasks.errors import BucketNotAllowed
 from tasks.run.tenancy import current_tenant
 from tasks.settings import get_settings
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import ObjectStore, validate_key
 from tasks.storage.protected_paths import is_bucket_alias, key_is_above, key_is_inside
 from tasks.storage.s3_errors import AccessMode
-from tasks.storage.s3_store import S3Store, home_store
+from tasks.storage.s3_store import S3Store
 
 _TENANT_PLACEHOLDER = "{tenant}"
 """Placeholder for the job's tenant in a grant. Such a grant matches no job without a tenant."""

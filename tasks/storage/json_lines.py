@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tasks.errors import OutputExists
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 BATCHES_PREFIX: Final = "batches/"
 """Key prefix of the rows of batches in the system's own store."""

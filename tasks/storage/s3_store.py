@@ -1,5 +1,5 @@
 """
-Object store on S3, and the system's own store. boto3 is imported at first use.
+Object store in an S3 bucket. boto3 is imported at first use.
 
 The interface is in `tasks.storage.object_store`, the folder store in `tasks.storage.folder_store`.
 """
@@ -8,26 +8,21 @@ import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
 from tasks.settings import get_settings
 from tasks.storage import s3_clients
-from tasks.storage.folder_store import FolderStore
 from tasks.storage.object_store import (
     BLOCK_BYTES,
     ObjectInfo,
-    ObjectStore,
     OnBytes,
     PendingUpload,
     download_object,
     head_or_none,
-    read_small,
     validate_key,
 )
-from tasks.storage.protected_paths import is_bucket_alias
 from tasks.storage.resumable_file import PartialFile
 from tasks.storage.s3_errors import (
     CHANGED_CODES,
@@ -42,50 +37,6 @@ from tasks.storage.s3_errors import (
     version_of,
 )
 from tasks.storage.s3_multipart import PART_BYTES, upload_in_parts
-
-__all__ = [
-    "FolderStore",
-    "ObjectInfo",
-    "ObjectStore",
-    "S3Store",
-    "home_store",
-    "read_small",
-    "store_is_remote",
-]
-
-
-def home_store() -> ObjectStore:
-    """Return the system's own store: uploads in `assets/`, results in `outputs/`, shared cache entries."""
-    return _open_store(get_settings().store_url)
-
-
-def store_is_remote() -> bool:
-    """Tell whether the system's own store is in S3 and not in a local folder."""
-    return get_settings().store_url.startswith(("s3://", "s3-bucket/"))
-
-
-@lru_cache(maxsize=4)
-def _open_store(url: str) -> ObjectStore:
-    if url.startswith("s3://"):
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return S3Store(_require_bucket_name(bucket), prefix)
-    if url.startswith("s3-bucket/"):
-        block: Any = s3_clients.load_block(url)
-        folder = str(block.bucket_folder or "")
-        return S3Store(_require_bucket_name(str(block.bucket_name)), folder, credentials=block.credentials)
-    root = Path(url.removeprefix("file://")).expanduser()
-    root.mkdir(parents=True, exist_ok=True)
-    return FolderStore(root)
-
-
-def _require_bucket_name(bucket: str) -> str:
-    if is_bucket_alias(bucket):
-        raise BucketNotAllowed(
-            f"MUSETALK_STORE__URL names the access point {bucket}. Name the bucket itself: otherwise jobs"
-            " could access the store by the bucket's own name.",
-            bucket=bucket,
-        )
-    return bucket
 
 
 class S3Store:

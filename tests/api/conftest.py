@@ -222,7 +222,7 @@ def client(connect: Callable[..., TestClient]) -> TestClient:
 @pytest.fixture
 def finish(tmp_path: Path, environment: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Let a job end well, with a real file in the store."""
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     def make(run: Run, name: str = "anna_hello.mp4", content: bytes = b"0123456789", **result: Any) -> Run:
         source = tmp_path / "rendered"
@@ -296,7 +296,7 @@ def s3_store(environment: pytest.MonkeyPatch, s3_endpoint: str) -> Iterator[str]
     from boto3 import Session
 
     from tasks.cache import artefacts
-    from tasks.storage import s3_store as storage
+    from tasks.storage.home_store import _open_store
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
@@ -311,8 +311,8 @@ def s3_store(environment: pytest.MonkeyPatch, s3_endpoint: str) -> Iterator[str]
     client: Any = Session("test", "test", region_name="us-east-1").client("s3", endpoint_url=s3_endpoint)
     client.create_bucket(Bucket=bucket)
     environment.setenv("MUSETALK_STORE__URL", f"s3://{bucket}/render")
-    for remembered in (get_settings, storage._open_store, artefacts._open_cache):
+    for remembered in (get_settings, _open_store, artefacts._open_cache):
         remembered.cache_clear()
     yield bucket
-    for remembered in (get_settings, storage._open_store, artefacts._open_cache):
+    for remembered in (get_settings, _open_store, artefacts._open_cache):
         remembered.cache_clear()

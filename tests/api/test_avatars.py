@@ -103,8 +103,8 @@ def test_one_that_a_job_works_with_stays(client, prepared):
 
     key = prepared(1)
     program = (
-        "import sys; from tasks.cache.artefacts import artefacts;"
-        f"artefacts().find('avatar', '{key}'); print('held', flush=True); sys.stdin.read()"
+        "import sys; from tasks.cache.artefacts import artefact_cache;"
+        f"artefact_cache().find('avatar', '{key}'); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -48,7 +48,7 @@ def test_it_is_paused_resumed_and_stopped_with_its_parts(client, runs):
 )
 def test_it_is_done_again_where_something_is_left_to_do(client, runs, status, failed, code):
     job = {"job_type": "lip_sync", "rows": [ROW]}
-    batch = runs.add(type="batch", status=status, job=job, result={"failed": failed, "canceled": 0})
+    batch = runs.add(type="batch", status=status, parameters=job, result={"failed": failed, "canceled": 0})
     answer = client.post(f"/v1/batches/{batch.id}/retry")
     assert answer.status_code == code
     if code == 202:

@@ -28,7 +28,7 @@ def musetalk(server: str, *words: object) -> tuple[int, str, str]:
 
 def test_local_files_are_uploaded_before_a_job_is_sent(server, runs, tmp_path):
     from tasks.catalog.assets import asset_key, asset_name
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     clip = tmp_path / "Anna 1.mp4"
     clip.write_bytes(b"moving picture")

@@ -28,7 +28,9 @@ def send(client, path, text, **more):
 
 
 def in_bucket(run):
-    where = f"s3://{run.job['output']['bucket']}/{run.job['output']['prefix']}/{INFERENCE_NAME}.mp4"
+    where = (
+        f"s3://{run.parameters['output']['bucket']}/{run.parameters['output']['prefix']}/{INFERENCE_NAME}.mp4"
+    )
     result = {
         "video": {"uri": where, "version": "e:1", "size": 77},
         "name": f"{INFERENCE_NAME}.mp4",

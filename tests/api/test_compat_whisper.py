@@ -95,7 +95,7 @@ def test_the_text_is_the_result(client, runs):
 
 
 def test_every_file_of_a_transcript_can_be_fetched(client, runs, tmp_path):
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     run, made = runs.running(), {}
     for ending in ("txt", "json"):

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tasks.inputs.sources import fetch_source, source_path
+from tasks.storage.home_store import home_store
 from tasks.storage.object_store import read_small
-from tasks.storage.s3_store import home_store
 
 FILE = {"name": "../anna clip.mp4", "size": 10, "content_type": "video/mp4"}
 

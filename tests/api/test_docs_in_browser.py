@@ -30,7 +30,7 @@ def test_every_route_is_shown_without_a_network(server, tab):
     tab.page.locator("#operations-jobs-submit_lip_sync").wait_for()
     titles = tab.page.locator("h3.opblock-tag").all_inner_texts()
     tab.shot("docs")
-    assert titles[0].startswith("jobs") and titles[-1].startswith("older services")
+    assert titles[0].startswith("jobs") and titles[-1].startswith("compatibility routes")
 
     tab.page.locator("#operations-jobs-submit_lip_sync .opblock-summary-control").click()
     tab.page.get_by_text("s3://media/avatars/anna.mp4").first.wait_for()

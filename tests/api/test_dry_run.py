@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from api.jobs.eta import DurationStats
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 TEN_S = DurationStats(p50=10.0, p90=20.0, mean=12.0)
 

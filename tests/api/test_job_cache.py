@@ -66,7 +66,7 @@ def test_an_answer_is_never_older_than_its_time():
         await asyncio.sleep(0.12)
         return first.type, second.type, (await live.read(job)).type
 
-    assert run(story, source, stale_s=0.2) == ("answer 1", "answer 1", "answer 2")
+    assert run(story, source, max_age_s=0.2) == ("answer 1", "answer 1", "answer 2")
 
 
 def test_the_time_counts_from_the_question_not_from_the_answer():
@@ -76,7 +76,7 @@ def test_the_time_counts_from_the_question_not_from_the_answer():
         await live.read(job)
         return (await live.read(job)).type
 
-    assert run(story, source, stale_s=0.2) == "answer 2"
+    assert run(story, source, max_age_s=0.2) == "answer 2"
 
 
 def test_a_change_ends_it_early_even_while_the_question_is_out():
@@ -85,11 +85,11 @@ def test_a_change_ends_it_early_even_while_the_question_is_out():
     async def story(live):
         early = asyncio.create_task(live.read(job))
         await asyncio.sleep(0.02)
-        live.forget(job)
+        live.invalidate(job)
         late = await live.read(job)
         return (await early).type, late.type, (await live.read(job)).type
 
-    assert run(story, source, stale_s=5) == ("answer 1", "answer 2", "answer 2")
+    assert run(story, source, max_age_s=5) == ("answer 1", "answer 2", "answer 2")
 
 
 def test_who_waits_for_a_change_is_woken():
@@ -99,7 +99,7 @@ def test_who_waits_for_a_change_is_woken():
         began = time.monotonic()
         waiting = [asyncio.create_task(live.wait_for_change(job, 30)) for _ in range(3)]
         await asyncio.sleep(0.05)
-        live.forget(job)
+        live.invalidate(job)
         await asyncio.gather(*waiting)
         return time.monotonic() - began
 
@@ -114,7 +114,7 @@ def test_a_job_that_has_ended_is_not_asked_for_again_soon():
             await live.read(job)
             await asyncio.sleep(0.05)
 
-    run(story, source, stale_s=0.01)
+    run(story, source, max_age_s=0.01)
     assert source.asked == 1
 
 

@@ -72,7 +72,7 @@ def test_a_job_comes_back_as_it_was_asked_for(on_prefect):
     made, read = on_prefect(story)
     assert (read.type, read.status, read.tags) == ("speech", "queued", ("a", "b"))
     assert (read.metadata, read.control) == (terms.metadata, terms.control)
-    assert read.job == {"text": "Hello."} and not made.replayed
+    assert read.parameters == {"text": "Hello."} and not made.replayed
     assert made.metadata == terms.metadata and made.tags == read.tags
 
 
@@ -148,7 +148,7 @@ def test_lists_are_walked_whole_while_jobs_are_made(on_prefect, deployed):
         seen, cursor = [], None
         while True:
             page = await runs.find(JobFilter(tags=("walk",), limit=3, cursor=cursor))
-            seen += [run.id for run in page.runs]
+            seen += [run.id for run in page.jobs]
             await runs.create(SPEECH, speech(), SubmitOptions(tags=("walk",)))  # newer: in no later page
             if (cursor := page.next) is None:
                 return [run.id for run in old], seen
@@ -167,7 +167,7 @@ def test_lists_tell_what_prefect_calls_the_same(on_prefect, deployed):
 
         async def found(*statuses, **more):
             page = await runs.find(JobFilter(statuses=frozenset(statuses), tags=("told",), **more))
-            return [run.id for run in page.runs]
+            return [run.id for run in page.jobs]
 
         return made, {
             "aborted": await found("aborted", limit=1),
@@ -203,7 +203,7 @@ def test_runs_of_other_flows_are_no_jobs(on_prefect, deployed):
         with pytest.raises(Problem) as refused:
             await runs.read(other.id)
         page = await runs.find(JobFilter(limit=200))
-        return refused.value.code, other.id in {run.id for run in page.runs}
+        return refused.value.code, other.id in {run.id for run in page.jobs}
 
     assert on_prefect(story) == ("not_found", False)
 
@@ -242,7 +242,7 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
             await asyncio.to_thread(move, deployed, run, Running(), Completed())
         for old in (
             await runs.find(JobFilter(statuses=frozenset({"queued", "running", "scheduled"}), limit=200))
-        ).runs:
+        ).jobs:
             await asyncio.to_thread(move, deployed, old, Cancelled())
         normal = [await runs.create(SPEECH, speech()) for _ in range(9)]
         first = await runs.create(SPEECH, speech(), SubmitOptions(control=Control(priority="high")))
@@ -261,7 +261,7 @@ def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
         made = [await runs.create(SPEECH, speech(), mine) for _ in range(3)]
         await asyncio.to_thread(move, deployed, made[0], Running())
         await asyncio.to_thread(move, deployed, made[1], Running(), Completed())
-        return await runs.unfinished("counted"), await runs.unfinished("nobody"), await runs.unfinished(None)
+        return await runs.count_unfinished("counted"), await runs.count_unfinished("nobody"), await runs.count_unfinished(None)
 
     counted, nobody, all_ = on_prefect(story)
     assert (counted, nobody) == (2, 0) and all_ >= 2
@@ -269,9 +269,9 @@ def test_unfinished_jobs_of_a_tenant_are_counted(on_prefect, deployed):
 
 def test_a_key_is_known_once_its_job_is_made(on_prefect):
     async def story(runs):
-        before = await runs.knows("known key")
+        before = await runs.has_idempotency_key("known key")
         await runs.create(SPEECH, speech(), SubmitOptions(key="known key"))
-        return before, await runs.knows("known key")
+        return before, await runs.has_idempotency_key("known key")
 
     assert on_prefect(story) == (False, True)
 
@@ -288,7 +288,7 @@ def test_a_removed_job_is_found_nowhere_and_its_words_are_gone(on_prefect, deplo
         with pytest.raises(Problem, match="Job not found"):
             await runs.read(run.id)
         listed = await runs.find(JobFilter(limit=200))
-        assert run.id not in {one.id for one in listed.runs}
+        assert run.id not in {one.id for one in listed.jobs}
         return run.id
 
     job = on_prefect(story)

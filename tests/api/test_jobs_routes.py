@@ -159,7 +159,7 @@ def test_a_file_is_not_ready_before_the_job_is(client, runs):
 
 
 def test_a_file_that_was_removed_is_expired(client, finished):
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     run = finished()
     home_store().delete(f"outputs/{run.id}/anna_hello.mp4")

@@ -89,7 +89,7 @@ def test_a_body_that_does_not_tell_its_size_is_cut(client):
 
 def test_an_upload_becomes_a_reference_with_its_name(client):
     from tasks.catalog.assets import asset_key, asset_name
-    from tasks.storage.s3_store import home_store
+    from tasks.storage.home_store import home_store
 
     for answer in (
         client.post("/v1/assets", params={"name": "Anna 1.mp4"}, content=b"raw bytes"),

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from flows.schemas.control import Control
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 SECRET = b"acme's own picture"
 REFUSED = {"bucket_not_allowed", "local_path_disabled"}

@@ -29,8 +29,8 @@ from tasks.catalog.stored_results import find_pinned
 from tasks.errors import BucketNotAllowed, ObjectMissing
 from tasks.settings import get_settings
 from tasks.settings.retention import RetentionSettings
-from tasks.storage import s3_clients, s3_store
-from tasks.storage.s3_store import home_store
+from tasks.storage import s3_clients
+from tasks.storage.home_store import _open_store, home_store
 
 FOR_EVER = RetentionSettings(jobs_days=0, chores_days=0, results_days=0, assets_days=0, logs_days=0)
 
@@ -71,7 +71,7 @@ def s3(client, s3_endpoint, monkeypatch):
     s3.create_bucket(Bucket=name)
     in_bucket(name, s3_endpoint, monkeypatch)
     yield s3, name
-    s3_store._open_store.cache_clear()
+    _open_store.cache_clear()
 
 
 @pytest.fixture(params=["folder", "bucket"])

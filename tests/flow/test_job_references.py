@@ -12,7 +12,7 @@ from musetalk_core.errors import InputError
 from tasks.errors import ObjectMissing
 from tasks.inputs.job_outputs import resolve_input
 from tasks.inputs.sources import fetch_source
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 
 def ran(flow, job):

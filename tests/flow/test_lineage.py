@@ -27,8 +27,8 @@ from flows.transcribe import transcribe
 from musetalk_core.model_registry.hash_cache import sha256_of
 from tasks.models.install import open_local_models
 from tasks.settings import get_settings
+from tasks.storage.home_store import home_store
 from tasks.storage.redaction import redact_secrets
-from tasks.storage.s3_store import home_store
 
 SECRET = "hunter2"
 

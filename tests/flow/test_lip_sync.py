@@ -13,7 +13,7 @@ from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.mesh_tracker import MeshTracker
 from tasks.catalog.avatar_notes import list_notes
 from tasks.errors import AvatarNotPrepared
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 
 def uri(path):

@@ -12,7 +12,7 @@ from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Schedule
 
 from deployments.manifest import load_deployments
 from deployments.provisioning.apply import _apply_deployment, _apply_queues
-from deployments.provisioning.zombies import LOST_RUN_AUTOMATION_NAME, apply_lost_run_automation
+from deployments.provisioning.lost_run_automation import LOST_RUN_AUTOMATION_NAME, apply_lost_run_automation
 from deployments.stack.interrupted_runs import requeue_interrupted
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run_states import RunStateWriter

@@ -20,7 +20,7 @@ from musetalk_core.runtime.model_cache import model_cache
 from tasks.models.engines import runtime_config
 from tasks.models.install import pin
 from tasks.settings import get_settings
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 
 def uri(path):

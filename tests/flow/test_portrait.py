@@ -16,7 +16,7 @@ from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
 from tasks.cache.artefacts import artefact_cache
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 TEXT = "Good morning. My mother bought five big blue balloons."
 

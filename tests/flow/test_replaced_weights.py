@@ -24,7 +24,7 @@ from musetalk_core.runtime.model_cache import model_cache
 from tasks.models import engines
 from tasks.settings import get_settings
 from tasks.steps import render_chunk
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 UNET, MODEL = "musetalkV15/unet.pth", "musetalk-v15"
 EXPECTED = {}

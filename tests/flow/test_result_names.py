@@ -40,7 +40,7 @@ from tasks.errors import ResultReplaced
 from tasks.inputs.job_outputs import resolve_input
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.settings import get_settings
-from tasks.storage import s3_store
+from tasks.storage.home_store import _open_store, home_store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -76,7 +76,7 @@ def bucket(request, home, s3_endpoint, monkeypatch):
     if request.param == "versioned":
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     yield Bucket(client, name, request.param == "versioned")
-    s3_store._open_store.cache_clear()
+    _open_store.cache_clear()
 
 
 def ran(flow, job):
@@ -337,7 +337,7 @@ def test_a_job_that_was_killed_after_its_upload_finds_its_object_again(bucket, h
     def stored():
         if where == "bucket":
             return [key for key in bucket.listed() if not key.endswith(".json")]
-        return [info.key for info in s3_store.home_store().list("outputs/") if not info.key.endswith(".json")]
+        return [info.key for info in home_store().list("outputs/") if not info.key.endswith(".json")]
 
     killed = start("dies")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -435,8 +435,8 @@ def test_results_of_earlier_versions_are_still_read(home):
     key = f"outputs/{artefact.key[:32]}/a.mp4"
     path = artefact_cache().path(artefact) / "x.mp4"
     about = {stored_results.CONTENT_KEY_FIELD: artefact.key}
-    first = s3_store.home_store().upload(path, key, metadata=about)
-    s3_store.home_store().upload(path, key, metadata=about)
+    first = home_store().upload(path, key, metadata=about)
+    home_store().upload(path, key, metadata=about)
     old = ObjectRef.model_validate({"uri": first.uri, "version": first.version, "size": first.size})
 
     assert find_pinned(old).key == key
@@ -464,4 +464,4 @@ def test_a_name_as_long_as_can_be_is_stored_with_its_note(bucket):
 
     assert result.name == other.name == f"{name}.mp3"
     assert len(bucket.listed()) == 2
-    assert len(list(s3_store.home_store().list("outputs/"))) == 2
+    assert len(list(home_store().list("outputs/"))) == 2

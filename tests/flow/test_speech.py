@@ -18,7 +18,7 @@ from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.speech.audio.loudness import TARGET_LUFS, measure_loudness
 from musetalk_core.speech.phones import load_phones
 from tasks.cache.artefacts import artefact_cache
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 TEXT = "My mother bought five big blue balloons. Was it better? They flew away!"
 

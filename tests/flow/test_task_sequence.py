@@ -4,7 +4,7 @@ import pytest
 
 from flows.portrait import portrait
 from flows.schemas.video import PortraitJob
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 SENTENCES = (
     "The morning train was late again, so we walked along the river.",

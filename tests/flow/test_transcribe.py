@@ -13,7 +13,7 @@ from flows.schemas.transcribe import TranscribeJob
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.model_registry.registry import MODELS
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 READING = next(ASSETS.glob("sense*0870.txt"))

@@ -22,14 +22,13 @@ from tasks.catalog.assets import save_asset
 from tasks.errors import BucketNotAllowed, ManifestInvalid, ObjectMissing
 from tasks.run.tenancy import on_behalf_of
 from tasks.settings import get_settings
-from tasks.storage import s3_store
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import _open_store, home_store
 
 GRANTS = [None, "*", "{bucket},{bucket}/main/*,{tenant}/x"]
 
 
 def forget():
-    for remembered in (get_settings, s3_store._open_store, artefacts._open_cache):
+    for remembered in (get_settings, _open_store, artefacts._open_cache):
         remembered.cache_clear()
 
 

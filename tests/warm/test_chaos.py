@@ -72,7 +72,7 @@ def test_fifty_jobs_survive_fifteen_deaths(server, pool, workers, tmp_path):
 
 @pytest.mark.slow
 def test_without_a_successor_the_server_ends_the_run_by_itself(server, pool, workers, tmp_path):
-    from deployments.provisioning.zombies import apply_lost_run_automation
+    from deployments.provisioning.lost_run_automation import apply_lost_run_automation
 
     with server.client() as client:
         apply_lost_run_automation(client)

@@ -15,7 +15,7 @@ from stage import ASSETS, eventually
 from test_batches import speeches
 
 from deployments.manifest import load_deployments
-from deployments.provisioning.triggers import apply_triggers
+from deployments.provisioning.automations import apply_triggers
 
 pytestmark = pytest.mark.stack
 

@@ -12,12 +12,13 @@ import pytest
 
 from tasks.cache import artefacts
 from tasks.settings import Settings, get_settings
-from tasks.storage import s3_clients, s3_store
+from tasks.storage import s3_clients
+from tasks.storage.home_store import _open_store
 
 
 def forget_everything() -> None:
     """Drop what the process remembers of earlier settings; clients are kept by their settings."""
-    for remembered in (get_settings, s3_store._open_store, artefacts._open_cache):
+    for remembered in (get_settings, _open_store, artefacts._open_cache):
         remembered.cache_clear()
 
 

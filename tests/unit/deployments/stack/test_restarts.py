@@ -40,19 +40,19 @@ def worker(supervisor, clock, tmp_path):
     """A worker whose process ends at once; the clock says how long it lived."""
     child = ManagedProcess("worker-gpu", [sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path)
     supervisor._workers.append(child)
-    supervisor._children.append(child)
+    supervisor._processes.append(child)
     return child
 
 
 def ends(supervisor, clock, child, lived_s):
     """Start it where it is due, let it end after some time, and give how long it then stays away."""
-    child.start(cwd=supervisor.plan.work)
+    child.start(cwd=supervisor.plan.working_directory)
     child._process.wait()
     child.started_at = clock.now
     clock.now += lived_s
     began, starts = clock.now, child.started_at
     for _ in range(1000):
-        supervisor.look()
+        supervisor.check()
         if child.started_at != starts:
             child._process.wait()
             child.started_at = clock.now

@@ -102,16 +102,16 @@ def test_turns_pass_to_who_was_served_longest_ago():
     assert waiting.prioritize(runs.values(), {})[0] is runs["b"]
 
 
-def slot(number, known=(), card="", free=True):
+def slot(number, warm_keys=(), gpu="", free=True):
     return SimpleNamespace(
-        number=number, known=OrderedDict.fromkeys(known), card=card, is_free=free, state="idle"
+        number=number, warm_keys=OrderedDict.fromkeys(warm_keys), gpu=gpu, is_free=free, state="idle"
     )
 
 
 def test_the_child_with_the_face_wins_then_models_then_the_hinted_card():
     wanted = run(job={"video": "s3://b/anna.mp4", "engine": "musetalk"}, control={"gpu_id": 1})
     models, face = affinity_keys(wanted)
-    cold, hinted = slot(0, card="0"), slot(1, card="1")
+    cold, hinted = slot(0, gpu="0"), slot(1, gpu="1")
     with_models, with_face = slot(2, [models]), slot(3, [models, face])
     assert choose_slot([cold, with_models, with_face, hinted], wanted, (models, face)) is with_face
     assert choose_slot([cold, with_models, hinted], wanted, (models, face)) is with_models

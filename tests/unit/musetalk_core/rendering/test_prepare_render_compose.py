@@ -64,7 +64,7 @@ def prepared(source, engine, folder):
 
 
 def heard_by(engine, samples, frames, rate):
-    return Float32RowArray.from_blocks(engine.encode_speech(samples, frames, rate, WORDS))
+    return Float32RowArray.from_blocks(engine.encode_audio(samples, frames, rate, WORDS))
 
 
 def rendered(scene, engine, folder, samples, frames=30, idle_seed=None, threads=1):

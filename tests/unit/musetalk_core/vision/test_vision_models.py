@@ -70,7 +70,7 @@ def test_a_model_that_is_missing_is_named_with_its_cure(starter, machines):
 
 def test_damaged_weights_are_told(machines):
     machine = machines("smolvlm-256m", "x")
-    weights = machine.layout.find("smolvlm-256m")["weights"]
+    weights = machine.local_models.find("smolvlm-256m")["weights"]
     weights.write_bytes(weights.read_bytes()[:1000])
 
     with pytest.raises(WeightsInvalid, match="smolvlm-256m"):
@@ -79,7 +79,7 @@ def test_damaged_weights_are_told(machines):
 
 def test_code_beside_the_weights_is_not_run(machines, tmp_path):
     machine = machines("smolvlm-256m", "x")
-    config = machine.layout.find("smolvlm-256m")["config"]
+    config = machine.local_models.find("smolvlm-256m")["config"]
     trap = tmp_path / "sprung"
     (config.parent / "modeling_trap.py").write_text(f"open({str(trap)!r}, 'w')")
     changed = json.loads(config.read_text()) | {

@@ -17,7 +17,7 @@ from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, Obje
 from tasks.inputs.internal_files import StoredFile
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import ObjectRef
-from tasks.storage.s3_store import home_store
+from tasks.storage.home_store import home_store
 
 BODY = bytes(range(256)) * 12_000
 

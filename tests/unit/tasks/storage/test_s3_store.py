@@ -15,8 +15,9 @@ from tasks.settings import get_settings
 from tasks.storage import bucket_grants, s3_clients
 from tasks.storage.bucket_grants import locate
 from tasks.storage.folder_store import FolderStore
+from tasks.storage.home_store import home_store, store_is_remote
 from tasks.storage.object_store import read_small
-from tasks.storage.s3_store import S3Store, home_store, store_is_remote
+from tasks.storage.s3_store import S3Store
 
 BODY = bytes(range(256)) * 12_000  # 3 MB, three blocks
 

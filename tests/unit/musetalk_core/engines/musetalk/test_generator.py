@@ -116,14 +116,14 @@ class OnCard(Generator):
         super().__init__(FULL, batch)
         self.sizes = []
 
-    def _part(self, nets, latents, tokens):
+    def _render_batch(self, nets, latents, tokens):
         self._device = Device(torch.device("cuda"), torch.float32)
-        return super()._part(nets, latents, tokens)
+        return super()._render_batch(nets, latents, tokens)
 
-    def _finite(self, nets, latents, tokens):
+    def _render_finite(self, nets, latents, tokens):
         self._device = FULL
         self.sizes.append((len(latents), len(tokens)))
-        return super()._finite(nets, latents, tokens)
+        return super()._render_finite(nets, latents, tokens)
 
 
 def test_the_last_batch_is_filled_up_on_a_card_and_gives_its_own_faces_only():

@@ -62,7 +62,7 @@ def made(machine, clip, tmp_path_factory):
 
 
 def heard_by(engine, samples, frames=10, rate=RATE):
-    return Float32RowArray.from_blocks(engine.encode_speech(samples, frames, rate, None))
+    return Float32RowArray.from_blocks(engine.encode_audio(samples, frames, rate, None))
 
 
 def test_faceless_frames_keep_their_place_and_every_frame_is_there(made, clip, reading, tmp_path):
@@ -120,7 +120,7 @@ def test_speech_shorter_than_the_window_is_rendered(made, reading):
     engine, _ = made
     heard = heard_by(engine, PcmArray(reading.read(4000, 4700)), 1)
 
-    tokens = engine.features(heard, 0, 1, RATE)
+    tokens = engine.audio_features(heard, 0, 1, RATE)
     assert heard.count == 2
     assert tokens.shape == (1, 50, 384)
 
@@ -210,7 +210,7 @@ def test_missing_weights_are_named_before_anything_is_loaded(tmp_path, machine):
     with pytest.raises(ModelNotInstalled, match="weights pull"):
         MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(layout, device="cpu"))
     for name in ("musetalkV15", "sd-vae", "whisper", "face-parse-bisent"):
-        (tmp_path / name).symlink_to(machine.layout.folder / name)
+        (tmp_path / name).symlink_to(machine.local_models.folder / name)
     layout = LocalModels(tmp_path, tmp_path / "spare.json")
     with pytest.raises(ModelNotInstalled, match="dwpose"):
         MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(layout, device="cpu", landmarks="dwpose"))
@@ -222,7 +222,7 @@ def test_a_device_that_is_not_there_is_refused(machine):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(InputError, match="no CUDA device"):
-        MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(machine.layout, device="cuda"))
+        MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(machine.local_models, device="cuda"))
 
 
 def test_importing_the_engine_needs_no_weights_and_no_network(tmp_path):

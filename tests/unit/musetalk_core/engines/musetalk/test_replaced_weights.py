@@ -88,7 +88,7 @@ def test_a_network_whose_file_was_replaced_is_loaded_anew_and_the_old_one_releas
     first = networks(machine)
     old = getattr(first, verb)()
     before, gone = numbers(old).clone(), weakref.ref(module_of(old))
-    path = machine.layout.folder / golden_data.weights.NETS[net][1]
+    path = machine.local_models.folder / golden_data.weights.NETS[net][1]
     replace(path, net, way, tmp_path)
     assert torch.equal(numbers(old), before), "a loaded network does not depend on its file"
     del old
@@ -108,7 +108,7 @@ def test_a_network_whose_file_was_replaced_is_loaded_anew_and_the_old_one_releas
 def test_a_network_in_memory_serves_a_job_that_began_with_it(machine, tmp_path):
     job = networks(machine)
     unet, digests = job._unet(), {stage: job.digest(stage) for stage in ("avatar", "features", "crops")}
-    replace(machine.layout.folder / "musetalkV15/unet.pth", "unet-v15", "moved", tmp_path)
+    replace(machine.local_models.folder / "musetalkV15/unet.pth", "unet-v15", "moved", tmp_path)
 
     assert job._unet() is unet
     assert {stage: job.digest(stage) for stage in digests} == digests
@@ -117,7 +117,7 @@ def test_a_network_in_memory_serves_a_job_that_began_with_it(machine, tmp_path):
 
 def test_a_file_that_is_replaced_while_it_is_loaded_is_noticed(machine, tmp_path, monkeypatch):
     real = model_loaders.load_unet
-    path = machine.layout.folder / "musetalkV15/unet.pth"
+    path = machine.local_models.folder / "musetalkV15/unet.pth"
 
     def slow(*args):
         net = real(*args)
@@ -133,7 +133,7 @@ def test_a_file_that_is_replaced_while_it_is_loaded_is_noticed(machine, tmp_path
 
 
 def test_a_file_that_is_damaged_by_a_copy_under_way_is_a_change_and_no_damage(machine, monkeypatch):
-    path = machine.layout.folder / "musetalkV15/unet.pth"
+    path = machine.local_models.folder / "musetalkV15/unet.pth"
 
     def copying(*_):
         path.write_bytes(path.read_bytes()[:1000])
@@ -232,7 +232,7 @@ def test_a_release_follows_the_name_and_the_content(machine):
 
 
 def test_looking_up_a_loaded_model_does_not_read_its_files(machine, monkeypatch):
-    (pinned,) = machine.layout.pin("sd-vae")
+    (pinned,) = machine.local_models.pin("sd-vae")
     loaded = get_loaded_model(machine, pinned, (), lambda files: dict(files))
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was opened"))
 

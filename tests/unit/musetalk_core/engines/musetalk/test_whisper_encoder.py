@@ -53,7 +53,7 @@ def openai_names(tensors, width=1536):
 
 
 def first_rows(whisper):
-    return whisper.piece(np.sin(np.arange(8000, dtype=np.float32) / 9))[:25]
+    return whisper.encode_segment(np.sin(np.arange(8000, dtype=np.float32) / 9))[:25]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ class LoudestOfEachRow(WhisperEncoder):
 
     __slots__ = ("pieces",)
 
-    def piece(self, samples):
+    def encode_segment(self, samples):
         self.pieces.append(len(samples))
         rows = samples.reshape(1500, 320).max(axis=1) + 10 * len(self.pieces)
         return np.broadcast_to(rows[:, None, None], (1500, 5, 384)).astype(np.float32)
@@ -160,7 +160,7 @@ def test_other_overlaps_are_refused(streaming, overlap):
 
 def test_a_longer_piece_is_refused(golden_whisper):
     with pytest.raises(InputError, match="480000"):
-        golden_whisper.piece(np.zeros(480_001, np.float32))
+        golden_whisper.encode_segment(np.zeros(480_001, np.float32))
 
 
 def test_a_file_of_openai_and_one_of_hugging_face_say_the_same(tmp_path, tensors, expected):

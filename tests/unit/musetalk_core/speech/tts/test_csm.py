@@ -73,7 +73,7 @@ def test_it_is_loaded_once_and_asks_no_network(machine, voice, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", guarded(connect))
     monkeypatch.setattr(socket, "getaddrinfo", guarded(resolve))
-    lean = RuntimeConfig(machine.layout, device="cpu", memory_bytes=1 << 20)
+    lean = RuntimeConfig(machine.local_models, device="cpu", memory_bytes=1 << 20)
 
     assert load_csm(machine) is voice
     assert say(load_csm(lean), 1).samples.tolist() == say(voice, 1).samples.tolist()
@@ -163,7 +163,7 @@ def test_a_sentence_that_does_not_end_is_read_again(voice, seed_where):
 
 
 def test_what_never_gets_better_is_told(machine):
-    mute = load_csm(RuntimeConfig(machine.layout, device="cpu", memory_bytes=1 << 21))
+    mute = load_csm(RuntimeConfig(machine.local_models, device="cpu", memory_bytes=1 << 21))
     with torch.no_grad():
         weights = mute.model.lm_head.weight.clone()
         mute.model.lm_head.weight.zero_()  # of equal scores the first is taken: the end

@@ -1,0 +1,153 @@
+"""Lookup of work for a worker: when to poll its work pool, and which of the queued runs to claim."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import anyio
+import httpx
+
+from deployments.warm_worker.child.protocol import StopReason
+from deployments.warm_worker.child.slot import Slot
+from deployments.warm_worker.queue.run_queue import RunQueue, tenant_of
+from deployments.warm_worker.queue.tenant_limits import TenantLimits
+from deployments.warm_worker.run.attempt import Attempt
+from deployments.warm_worker.run.time_limits import is_expired
+from deployments.warm_worker.run_states import RunStateWriter
+from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+    from deployments.warm_worker.run.server_watch import ServerWatch
+
+_POLL_WITHOUT_EVENTS_S: Final = 1.0
+"""Poll interval while the event stream is down."""
+_MAX_POLL_INTERVAL_S: Final = 15.0
+"""Longest poll interval: the server's scheduler creates runs without an event."""
+_LATE_RUN_POLL_S: Final = 1.0
+"""Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
+
+
+@dataclass(slots=True)
+class ClaimedRun:
+    """A run that this worker has claimed."""
+
+    run: "FlowRun"
+    attempt: Attempt | None = None
+    stop_reason: StopReason | None = None
+
+
+class RunPoller:
+    """Finds runs for the free children of a worker, in the order of its queue and within tenant limits."""
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        claimed_runs: dict[UUID, ClaimedRun],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        """
+        Create a poller that finds nothing until `connect` is called.
+
+        Args:
+            slots:        the worker's children.
+            claimed_runs: the worker's current runs by id; `claim_available` adds to it.
+            is_draining:  returns whether the worker has stopped claiming runs.
+        """
+        self._slots, self._claimed_runs, self._is_draining = slots, claimed_runs, is_draining
+        self._run_queue: RunQueue | None = None
+        self._tenant_limits: TenantLimits | None = None
+        self._poll_requested = asyncio.Event()
+
+    def connect(self, run_queue: RunQueue, tenant_limits: TenantLimits) -> None:
+        """Set the queue to claim runs from, and the concurrency limits of its tenants."""
+        self._run_queue, self._tenant_limits = run_queue, tenant_limits
+
+    def request_poll(self) -> None:
+        """Poll now: a child is free, or a run is due."""
+        self._poll_requested.set()
+
+    def on_run_queued(self, tags: list[str]) -> None:
+        """Poll now, because a run with these tags was queued."""
+        if self._run_queue is not None:
+            self._run_queue.note_tenant(tags)
+        self.request_poll()
+
+    async def poll_when_woken(self, poll: Callable[[], Awaitable[Any]], watch: "ServerWatch") -> None:
+        """
+        Poll for runs as soon as a child is free or a run is due, until cancelled.
+
+        Events announce runs that are due now; for later runs, the due time is read from the server.
+
+        Args:
+            poll:  claims runs.
+            watch: reports whether events arrive.
+        """
+        while True:
+            with anyio.move_on_after(await self._seconds_to_next_poll(watch)):
+                await self._poll_requested.wait()
+            self._poll_requested.clear()
+            await poll()
+
+    async def _seconds_to_next_poll(self, watch: "ServerWatch") -> float:
+        """Return the seconds until the next poll; an event triggers it earlier."""
+        if not watch.is_listening:
+            return _POLL_WITHOUT_EVENTS_S
+        if self._run_queue is None or self._count_free_children() <= 0:
+            return _MAX_POLL_INTERVAL_S
+        try:
+            due_at = await self._run_queue.next_due()
+        except (httpx.HTTPError, OSError):
+            return _POLL_WITHOUT_EVENTS_S
+        if due_at is None:
+            return _MAX_POLL_INTERVAL_S
+        remaining_s = (due_at - datetime.now(UTC)).total_seconds()
+        return min(remaining_s, _MAX_POLL_INTERVAL_S) if remaining_s > 0 else _LATE_RUN_POLL_S
+
+    async def claim_available(self, start: Callable[["FlowRun"], None]) -> "list[FlowRun]":
+        """
+        Claim as many queued runs as there are free children, and cancel those whose deadline has passed.
+
+        Args:
+            start: starts the execution of a run; called for each run as soon as it is claimed.
+
+        Returns:
+            The claimed runs.
+        """
+        claimed_runs: list[FlowRun] = []
+        free_children = self._count_free_children()
+        if free_children <= 0 or self._run_queue is None:
+            return claimed_runs
+        queued_runs = await self._run_queue.fetch()
+        running = Counter(tenant_of(taken.run.tags) for taken in self._claimed_runs.values())
+        for run in self._run_queue.prioritize(queued_runs, running):
+            if len(claimed_runs) >= free_children or self._is_draining():
+                break
+            if run.id in self._claimed_runs:
+                continue
+            if is_expired(run):
+                await RunStateWriter(self._run_queue.client).set_cancelled(
+                    run.id, EXPIRED_MESSAGE, REASON_ABORTED
+                )
+                continue
+            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):
+                continue
+            self._claimed_runs[run.id] = ClaimedRun(run)
+            self._run_queue.rotate_tenant(tenant_of(run.tags))
+            claimed_runs.append(run)
+            start(run)
+        return claimed_runs
+
+    def _count_free_children(self) -> int:
+        """Return the number of idle children minus the claimed runs that have no child yet."""
+        if self._is_draining():
+            return 0
+        placed_runs = sum(
+            1 for taken in self._claimed_runs.values() if taken.attempt and taken.attempt.is_placed
+        )
+        return sum(1 for slot in self._slots if slot.is_free) - (len(self._claimed_runs) - placed_runs)
