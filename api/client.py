@@ -303,3 +303,7 @@ def _missing_file_message(job: Mapping[str, Any]) -> str:
     if job["status"] in FINAL_STATUSES:
         return f"Job {job['id']} is {job['status']} and has no output file."
     return f"Job {job['id']} is still {job['status']}. Wait for it with `musetalk watch {job['id']}`."
+
+
+Api = MusetalkClient
+"""The former name of `MusetalkClient`, kept for one release."""

@@ -184,12 +184,15 @@ class PinnedOrigin:
         return self._output
 
     def probe(self) -> InputVersion:
+        """Return version and size of the output."""
         return _to_version(self._find().info)
 
     def name(self) -> str:
+        """Return the key of the output."""
         return self._find().key
 
     def fetch_into(self, part: PartialFile, expected: InputVersion, on_bytes: OnBytes | None) -> InputVersion:
+        """Download the output; raise ResultReplaced if it is replaced meanwhile."""
         output = self._find()
         actual = output.objects.download_into(part, output.key, output.info.version, on_bytes)
         if actual.version != output.info.version:

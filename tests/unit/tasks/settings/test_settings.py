@@ -135,8 +135,8 @@ def test_settings_are_read_once(monkeypatch):
 def test_nothing_is_read_at_import():
     code = "import os; os.environ['MUSETALK_NONSENSE__X']='1'; os.environ['MUSETALK_RENDER__THREADS']='bad'\n"
     code += (
-        "import tasks.settings, tasks.cache.artefacts, tasks.storage.home_store, tasks.storage.s3_store, sys\n"
-        "import tasks.inputs.origins, tasks.inputs.sources\n"
+        "import tasks.settings, tasks.cache.artefacts, tasks.storage.home_store, sys\n"
+        "import tasks.storage.s3_store, tasks.inputs.origins, tasks.inputs.sources\n"
     )
     code += "assert not {'boto3', 'botocore', 'prefect'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
