@@ -33,7 +33,11 @@ class ApiError(Exception):
 
 
 class MusetalkClient:
-    """A client of one API server."""
+    """
+    A client of one API server.
+
+    All methods that send a request raise ApiError if the server cannot be reached or rejects the request.
+    """
 
     def __init__(self, server: str, key: str | None = None) -> None:
         """
@@ -117,6 +121,9 @@ class MusetalkClient:
         Args:
             limit:   maximum number of jobs.
             filters: status, type, tag (each one value or a list), created_after, created_before.
+
+        Yields:
+            Jobs as JSON, as returned by `job`.
         """
         cursor: str | None = None
         while limit > 0:

@@ -10,9 +10,9 @@ from flows.schemas.analyze import AnalyzeJob, AnalyzeResult, Feature, FoundTag, 
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.storage.output_names import annotated_image_name
 from musetalk_core.vision.model_choice import ModelAssignment
+from tasks.artifact_pages.analysis import show_analysis
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import upload
-from tasks.pages.analysis import show_analysis
 from tasks.refs import SourceFile
 from tasks.steps.analyze_image import ANNOTATED_FILE, annotations_key, draw, draw_preview, fetch_picture
 

@@ -51,7 +51,7 @@ def janitor(job: JanitorJob = DEFAULT_JANITOR_JOB, control: Control = DEFAULT_CO
     Stop expired and orphaned jobs, enqueue missed webhooks, and delete what is past its retention.
 
     Raises:
-        SweepFailed: at least one maintenance task failed; all the others were run.
+        MaintenanceFailed: at least one maintenance task failed; all the others were run.
     """
     actions: list[SweepAction] = []
     failed: dict[str, str] = {}

@@ -62,7 +62,7 @@ def _with_framing(job: PortraitJob, request: RenderRequest, context: JobContext)
 
 
 def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) -> RenderRequest:
-    """Synthesize the text if there is no audio; the job uses the speech artifact at full quality."""
+    """Synthesize the text if there is no audio; the video gets the uncompressed speech."""
     if job.audio is not None:
         return request
     spoken = synthesize_text([job.text or ""], job.voice, context)

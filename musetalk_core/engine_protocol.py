@@ -26,8 +26,8 @@ class FaceFrame:
         index:     number of the source frame.
         shot:      number of the shot (between two scene cuts).
         box:       position of `crop` in pixels, inside the frame; coordinates of any parity.
-        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Read-only. Empty while an engine renders
-            whose capabilities say that it needs no crops.
+        crop:      (h, w, 3) uint8 BGR, the source pixels of `box`. Read-only. Empty during rendering if
+            `EngineCapabilities.needs_crops` is False.
         landmarks: (K, 2) float32 in pixels of the frame, from the engine's face tracker, smoothed over time.
         picture:   the whole frame during avatar preparation; None during rendering.
     """
@@ -46,7 +46,7 @@ class EncodedFace:
     An encoded face: the data that an engine stores for one source frame.
 
     Attributes:
-        frame_features: (R,) float32. Small; the features of all frames are held in memory and smoothed by
+        frame_features: (R,) float32. Small; the features of all frames are kept in memory and smoothed by
             `Engine.smooth_features`.
         blob:           larger data as bytes. Stays on disk and is read back frame by frame.
     """
@@ -167,7 +167,7 @@ class Engine(Protocol):
             rate:           average source frames per second.
 
         Returns:
-            (T, R) float32.
+            (T, R) float32; rows of frames without a face are zeros.
         """
         ...
 

@@ -21,7 +21,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - ResultReplaced        result_replaced      no
     - BucketNotAllowed      bucket_not_allowed   no
     - UploadFailed          upload_failed        yes
-    - DirectNotOffered      direct_not_offered   no
+    - DirectUploadUnavailable  direct_not_offered  no
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
@@ -30,8 +30,8 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
   + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for child jobs; other jobs are stopped)
   + SignatureInvalid        signature_invalid    no    (webhooks)
   + DeliveryFailed          delivery_failed      no    (webhook deliveries; ends a notify run, not a job)
-  + SweepFailed             sweep_failed         no    (maintenance tasks; ends a janitor run, not a job)
-  + Stopped                 canceled             no    (tasks.run.cancellation; never reaches a caller)
+  + MaintenanceFailed       sweep_failed         no    (maintenance tasks; ends a janitor run, not a job)
+  + Cancelled               canceled             no    (tasks.run.cancellation; never reaches a caller)
 
 The codes are public: they appear in job results and HTTP responses and are never renamed.
 """

@@ -77,5 +77,5 @@ class Box:
         return Box(self.x1 - area.x1, self.y1 - area.y1, self.x2 - area.x1, self.y2 - area.y1)
 
     def contains(self, other: "Box") -> bool:
-        """Tell whether `other` lies completely inside this box."""
+        """Return whether `other` lies completely inside this box."""
         return self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2

@@ -193,7 +193,7 @@ def _clean_character(c: str, before: str, after: str) -> str:
 
 
 def _is_separator(c: str) -> bool:
-    """Tell whether a character is a path separator, or is folded to one by some systems (U+FF0F)."""
+    """Return whether a character is a path separator, or is folded to one by some systems (U+FF0F)."""
     return not {"/", "\\"}.isdisjoint(unicodedata.normalize("NFKC", c))
 
 
@@ -206,7 +206,7 @@ def _has_content(text: str) -> bool:
 
 
 def _truncate(text: str, max_bytes: int) -> str:
-    """Return the longest prefix of at most `room` bytes that ends between two graphemes."""
+    """Return the longest prefix of at most `max_bytes` bytes that ends between two graphemes."""
     end = len(text.encode()[: max(max_bytes, 0)].decode(errors="ignore"))
     while end > 0 and not _is_boundary(text, end):
         end -= 1
@@ -214,7 +214,7 @@ def _truncate(text: str, max_bytes: int) -> str:
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Tell whether a position is a grapheme boundary, by the rules of UAX 29 that matter in names."""
+    """Return whether a position is a grapheme boundary, by the rules of UAX 29 that matter in names."""
     if at >= len(text):
         return True
     before, after = text[at - 1], text[at]

@@ -243,5 +243,5 @@ def check_artefact_name(kind: str, key: str) -> None:
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether a name is allowed for a file of a cache entry: plain words, at most five levels."""
+    """Return whether a name is allowed for a file of a cache entry: plain words, at most five levels."""
     return bool(_FILE_NAME.fullmatch(name)) and ".." not in name

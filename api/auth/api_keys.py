@@ -159,7 +159,11 @@ def scopes_of(route: APIRoute) -> frozenset[str]:
 
 
 def caller_tenant(request: Request) -> str | None:
-    """Return the caller's tenant, on a route that depends on `require_key`; None: it sees all tenants."""
+    """
+    Return the caller's tenant, on a route that depends on `require_key`.
+
+    None for a key without a tenant, which may access the jobs of all tenants.
+    """
     caller: ApiKey = request.state.caller
     return caller.tenant
 

@@ -33,7 +33,7 @@ class ApiKey(BaseModel):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
     tenant: Tenant | None = None
-    """Tenant whose jobs it creates and sees; None: it sees the jobs of all tenants."""
+    """Tenant whose jobs the key may create and read; None: jobs of all tenants."""
     scopes: frozenset[Scope] = Field(default=frozenset({"submit", "read", "cancel"}), min_length=1)
     expires: AwareDatetime | None = None
 

@@ -70,7 +70,12 @@ class TenantJobStore:
         return await self.store.find(replace(job_filter, tenant=self.caller.tenant))
 
     async def has_idempotency_key(self, key: str) -> bool:
-        """Return whether a job with this idempotency key exists."""
+        """
+        Return whether a job of any tenant has this idempotency key.
+
+        Args:
+            key: the key as the store keeps it: for a caller with a tenant, the SHA-256 that `create` derives.
+        """
         return await self.store.has_idempotency_key(key)
 
     async def count_unfinished(self, tenant: str | None) -> int:
@@ -132,7 +137,7 @@ async def cancel_with_children(jobs: JobStore, job_id: UUID, reason: str) -> Job
         reason: cancelled or timed_out.
 
     Returns:
-        The parent job as last read; it is waited for up to 3 seconds.
+        The parent job as last read, after a wait of up to 3 seconds for it to end.
     """
     await jobs.cancel(job_id, reason)
     await _cancel_children(jobs, job_id, reason)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from api.auth.api_keys import CANCEL, PUBLIC, READ, SUBMIT
-from api.compat.inference import Label, SeedInference, body_location, to_job
+from api.compat.inference_request import Label, SeedInference, body_location, to_job
 from api.compat.status import legacy_status
 from api.dependencies import JobsDep
 from api.errors import CODES, Problem, validation_problem
@@ -76,7 +76,7 @@ async def inference(
 def _wait_limit(preferred: Preference) -> tuple[float, dict[str, str]]:
     """Return how long to wait in seconds, and the headers of the preferences applied."""
     api = get_settings().api
-    # twice the job's maximum time: queueing and running; the job ends by itself within that
+    # twice the job's maximum time: once for queueing, once for running
     limit = 2.0 * api.inference_max_time_s if api.inference_wait_s is None else api.inference_wait_s
     if preferred.wait_s is not None:
         wait_s = min(float(preferred.wait_s), limit)
@@ -195,7 +195,11 @@ class SeedMark(BaseModel):
 
 @router.post("/job/{job_id}", dependencies=[CANCEL])
 async def mark_job(jobs: JobsDep, job_id: str, body: SeedMark) -> dict[str, str]:
-    """Cancel a running job. With `remove_data` its data is deleted too."""
+    """
+    Cancel a job that has not ended; `status` is the reason: `cancelled` or `timed_out`.
+
+    With `remove_data` the job is also deleted once it has ended.
+    """
     parsed_id = _parse_job_id(job_id)
     if body.status is None:
         raise Problem("invalid_input", "Missing status in request body")

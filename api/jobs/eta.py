@@ -37,10 +37,10 @@ def duration_stats(durations_s: Sequence[float]) -> DurationStats | None:
     Return median, 90th percentile and mean of run times.
 
     Args:
-        seconds: run time of each finished job.
+        durations_s: run time of each finished job, in seconds.
 
     Returns:
-        None for an empty sequence.
+        The statistics in seconds; None for an empty sequence.
     """
     if not durations_s:
         return None
@@ -53,15 +53,15 @@ def eta_for_queued(
     history: DurationStats | None, ahead: Sequence[DurationStats | None], parallel_jobs: int
 ) -> Eta | None:
     """
-    Estimate when a queued job will finish.
+    Estimate the time until a queued job finishes.
 
     Args:
-        history:       run times of its job type.
+        history:       run times of its job type; None if no job of this type has finished.
         ahead:         run times of the type of each job before it, running jobs included; None if unknown.
         parallel_jobs: number of jobs that run in parallel.
 
     Returns:
-        None if no job of its type has finished.
+        Median and 90th percentile in seconds from now; None without a history.
     """
     if history is None:
         return None
@@ -77,15 +77,15 @@ def eta_for_queued(
 
 def eta_for_running(history: DurationStats | None, elapsed_s: float, percent: float) -> Eta | None:
     """
-    Estimate when a running job will finish.
+    Estimate the time until a running job finishes.
 
     Args:
-        history:   run times of its job type.
+        history:   run times of its job type; None if no job of this type has finished.
         elapsed_s: time since its start, in seconds.
         percent:   progress, 0 to 100; also the weight of the job's own speed against the history.
 
     Returns:
-        None if there is no history and less than 5 % progress.
+        Median and 90th percentile in seconds from now; None without a history if progress is below 5 %.
     """
     remaining_by_progress_s = (
         elapsed_s * (100 - percent) / percent if percent >= _MIN_PROGRESS_PERCENT else None

@@ -96,7 +96,7 @@ def _format_rows(rows: list[str]) -> str:
 
 
 def _exists(uri: str) -> bool:
-    """Tell whether an object exists; an object that cannot be read counts as absent."""
+    """Return whether an object exists; an object that cannot be read counts as absent."""
     try:
         location = locate(uri, "write")
         return location.objects.find(location.key) is not None

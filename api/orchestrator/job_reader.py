@@ -11,7 +11,7 @@ from api.orchestrator.batch_loader import BatchLoader
 from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.job_cache import JobCache
 from api.orchestrator.mapping import REMOVED_LABEL, TAG_PREFIX, state_filter, state_types, to_job
-from api.orchestrator.queue import QueueEstimator
+from api.orchestrator.queue_estimates import QueueEstimator
 from api.schemas.pagination import Cursor
 from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.labels import parent_tag

@@ -154,7 +154,7 @@ def job_view(request: Request, job: Job) -> JobView:
 
 
 def eta_view(times: Eta | DurationStats | None) -> EtaView | None:
-    """Return the view of an ETA or of run times, rounded to 0.1 s; None if unknown."""
+    """Return the JSON view of an ETA or of run times, in seconds rounded to 0.1; None if unknown."""
     return EtaView(p50_s=round(times.p50, 1), p90_s=round(times.p90, 1)) if times else None
 
 

@@ -49,7 +49,7 @@ def up(
 ) -> None:
     """Run the Prefect server, the workers and the API on this computer until Ctrl-C."""
     from api.auth.api_keys import require_keys_when_public
-    from deployments.stack.programs import StackPlan
+    from deployments.stack.commands import StackPlan
     from deployments.stack.supervisor import run_until_signal
 
     with user_errors():
@@ -116,8 +116,8 @@ def server(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
 ) -> None:
     """Run only a Prefect server. PREFECT_API_DATABASE_CONNECTION_URL sets its database."""
+    from deployments.stack.commands import prefect_server_command
     from deployments.stack.environment import server_environment, ui_cors_environment
-    from deployments.stack.programs import prefect_server_command
     from deployments.stack.redis import require_redis
 
     with user_errors():
@@ -344,7 +344,7 @@ def demo(
 ) -> None:
     """Start the services, render a talking portrait and a lip-synced video, and stop the services."""
     from deployments.demo.demo import DemoOptions, run_demo
-    from deployments.stack.programs import StackPlan
+    from deployments.stack.commands import StackPlan
 
     with user_errors():
         run_demo(

@@ -14,7 +14,7 @@ from api.client import ApiError, MusetalkClient
 from deployments.demo import report
 from deployments.stack.home_lock import find_running_stack
 from deployments.console import show_activity, show_progress, show_waiting
-from deployments.stack.programs import StackPlan
+from deployments.stack.commands import StackPlan
 from deployments.stack.supervisor import StackStopRequested, Supervisor, stop_on_signals
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ def _running_stack_session(
 def _make_keep_running(
     supervisor: Supervisor, plan: StackPlan, keep: bool, out: "Console"
 ) -> Callable[[], None]:
+    """Return a function that keeps the stack running until Ctrl-C if `keep` is set, else does nothing."""
+
     def keep_running() -> None:
         if keep:
             out.print(f"still running: {plan.api_url}/docs and {plan.prefect_url}; Ctrl-C stops everything")

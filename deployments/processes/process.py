@@ -43,10 +43,13 @@ class ManagedProcess:
 
     def start(self, cwd: Path) -> None:
         """
-        Start the process with a new log file.
+        Start the process in a session of its own, with a new log file.
 
         Args:
             cwd: working directory.
+
+        Raises:
+            OSError: the log file cannot be written, or the program cannot be executed.
         """
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_name(f"{self.log_path.name}.1"))

@@ -30,7 +30,7 @@ def apply(settings: Settings, wait_s: float | None = None, on_wait: WaitCallback
     Args:
         settings: settings of the stack: home folder, result storage and start limits.
         wait_s:   how long to wait for the server to respond, in seconds; None: `start.stall_s`.
-        show:     called with the elapsed time and a message while waiting.
+        on_wait:  called with the elapsed seconds and a message while waiting.
 
     Returns:
         One line per object that was written; empty if everything was up to date.

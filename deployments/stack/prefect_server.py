@@ -1,5 +1,5 @@
 """
-The Prefect server of `musetalk up` and `musetalk server`: Prefect's own, with two performance changes.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with two performance changes.
 
 SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
 writes fails at once if another one has committed in between, the request is answered with 503, and the client

@@ -13,10 +13,10 @@ from uuid import uuid4
 from deployments.console import WaitCallback, plain_wait_callback, show_waiting
 from deployments.processes.process import Guard, ManagedProcess, describe_process
 from deployments.processes.start_watch import StartMonitor
-from deployments.stack import programs
+from deployments.stack import commands
+from deployments.stack.commands import StackPlan
 from deployments.stack.environment import temp_folder
 from deployments.stack.home_lock import HomeLock, find_running_stack
-from deployments.stack.programs import StackPlan
 from deployments.stack.redis import require_redis
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ class Supervisor:
         started_at = time.monotonic()
         self._acquire_home()
         marker = uuid4().hex
-        env = programs.stack_environment(self.plan, marker)
+        env = commands.stack_environment(self.plan, marker)
         self._guard = Guard(marker)
         self._log("starting the Prefect server")
-        server = self._start_process(programs.prefect_server_process(self.plan, env))
+        server = self._start_process(commands.prefect_server_process(self.plan, env))
         deployer = self._start_process(
-            programs.deploy_process(self.plan, env)
+            commands.deploy_process(self.plan, env)
         )  # loads while the server does, then waits for it
         self._wait_while_progress(
             lambda: _is_responding(f"{self.plan.prefect_url}/api/ready"), lambda: [server], server, deployer
@@ -121,8 +121,8 @@ class Supervisor:
         self._wait_while_progress(lambda: deployer.exit_status == 0, lambda: [deployer], server, deployer)
         self._processes.remove(deployer)
         self._log("starting the worker and the API")
-        self._workers = [self._start_process(worker) for worker in programs.worker_processes(self.plan, env)]
-        api = self._start_process(programs.api_process(self.plan, env))
+        self._workers = [self._start_process(worker) for worker in commands.worker_processes(self.plan, env)]
+        api = self._start_process(commands.api_process(self.plan, env))
         ready = f"{self.plan.api_url}/readyz"
         self._wait_while_progress(
             lambda: _is_responding(ready),

@@ -30,7 +30,7 @@ _POLL_WITHOUT_EVENTS_S: Final = 1.0
 _MAX_POLL_INTERVAL_S: Final = 15.0
 """Longest poll interval: the server's scheduler creates runs without an event."""
 _LATE_RUN_POLL_S: Final = 1.0
-"""Poll interval while a due run is held back by a limit of its tenant, queue or pool."""
+"""Poll interval while a limit of its tenant, queue or pool delays a due run."""
 
 
 @dataclass(slots=True)

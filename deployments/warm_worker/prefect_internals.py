@@ -33,7 +33,7 @@ SigtermIntent = Literal["cancel", "reschedule"]
 
 
 def set_sigterm_intent(intent: SigtermIntent | None) -> None:
-    """Set what a following SIGTERM means to the engine of this process; None resets it."""
+    """Set how Prefect's engine in this process interprets the next SIGTERM; None resets it."""
     from prefect._internal import control_listener
 
     if intent is None:
@@ -47,8 +47,11 @@ def complete_flow_result(flow: Flow[..., Any], flow_result: Any) -> Any:
     Run the result of `run_flow` to completion if the flow is a coroutine or a generator.
 
     Args:
-        flow:    the flow.
-        started: return value of `run_flow`.
+        flow:        the flow.
+        flow_result: return value of `run_flow`.
+
+    Returns:
+        The awaited result of a coroutine; otherwise `flow_result`.
     """
     import asyncio
     import inspect
@@ -100,6 +103,7 @@ async def run_hooks(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> No
     """Run a flow's cancellation and crash hooks for a state that its own process could not report."""
     from prefect.runner._hook_runner import HookRunner
 
+    # HookRunner resolves the flow of a run through this function; the caller has already loaded it
     async def resolve(_: FlowRun) -> Flow[..., Any]:
         return flow
 

@@ -24,7 +24,7 @@ MAX_LINE_CHARS: Final = 200_000
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ID_FIELD: Final = "id"
 _TOO_LONG_MARK: Final = "\0"
-"""Stands for a line that is too long; the CSV parser passes it through as a single cell."""
+"""Replaces a line that is too long; the CSV parser passes it through as a single cell."""
 
 
 @dataclass(frozen=True, slots=True)

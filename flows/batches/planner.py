@@ -1,8 +1,8 @@
 """
 Schedules and time windows: which cron times are due, and which objects a bucket watch processes.
 
-Missed times are handled by the catch-up policy or a backfill. Pure functions without state or input and
-output, so concurrent planners compute the same times.
+Missed times are handled by the catch-up policy or a backfill. Pure functions without state or I/O, so
+concurrent planners compute the same times.
 """
 
 from collections.abc import Iterator, Sequence

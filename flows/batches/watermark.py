@@ -36,7 +36,14 @@ def load(name: str, tenant: str | None) -> datetime | None:
 
 
 def save(name: str, tenant: str | None, until: datetime) -> None:
-    """Store the watermark, unless a later one is already stored."""
+    """
+    Store the watermark, unless a later one is already stored.
+
+    Args:
+        name:   name of the watch.
+        tenant: its tenant, or None.
+        until:  time up to which objects were processed, with a time zone.
+    """
     stored = load(name, tenant)
     if stored is None or stored < until:
         retry_while_unavailable(

@@ -200,7 +200,7 @@ class _FinishedRuns:
                 referenced |= {owner for run in page for owner in owners_of(run.tags)}
                 if (
                     len(page) < PAGE_SIZE
-                ):  # a full page may hold the children of one run only: ask again without it
+                ):  # a full page may contain one run's children only: repeat without it
                     break
         return referenced
 

@@ -69,7 +69,7 @@ class JobContext:
         return output.ref
 
     def record_models(self, *models: PinnedModel) -> None:
-        """Record models that took part, pinned by content."""
+        """Record the models used, pinned by content."""
         self.facts.models |= {model.name: model for model in models}
 
     def run_with_pinned_models(self, work: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ Model selection for a job: rendering engine, voice, Whisper model and image anal
 """
 
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flows.schemas.analyze import AnalyzeJob
 from flows.schemas.musetalk import MuseTalkOptions, Version
@@ -15,10 +15,12 @@ from flows.schemas.video import Engine
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_models
-from tasks.models.engines import EngineSpec, choose_engine
 from tasks.models.install import open_local_models
 from tasks.models.voices import VoiceSpec, choose_voice
 from tasks.models.whisper import choose_whisper
+
+if TYPE_CHECKING:
+    from tasks.models.engines import EngineSpec
 
 
 class EngineRequest(Protocol):
@@ -40,7 +42,7 @@ class EngineRequest(Protocol):
         ...
 
 
-def resolve_engine(job: EngineRequest) -> EngineSpec:
+def resolve_engine(job: EngineRequest) -> "EngineSpec":
     """
     Return the engine for a job.
 
@@ -48,6 +50,9 @@ def resolve_engine(job: EngineRequest) -> EngineSpec:
         InputError:        the options are incompatible with each other.
         ModelNotInstalled: the weights of the requested engine are not installed.
     """
+    # local: the engines import OpenCV, and the API imports this module for its other functions
+    from tasks.models.engines import choose_engine
+
     options = MuseTalkEngineOptions(version=job.version, **job.musetalk.model_dump())
     resolve_options(options)
     return choose_engine(job.engine, options)
@@ -55,13 +60,17 @@ def resolve_engine(job: EngineRequest) -> EngineSpec:
 
 def resolve_voice(voice: VoiceOptions) -> tuple[VoiceSpec, list[str]]:
     """
-    Return the voice for a job.
+    Choose the speech engine and the voice of a job.
+
+    Args:
+        voice: voice options of the job; engine `auto` selects the best installed engine.
 
     Returns:
-        The voice, and a warning for each field of the job that has no effect on it.
+        The voice with its synthesis parameters, and a warning for each option that has no effect on it.
 
     Raises:
-        ModelNotInstalled, InputError: see `tasks.models.voices.choose_voice`.
+        ModelNotInstalled: the requested engine or voice is not installed.
+        InputError:        a voice is to be cloned, but the starter engine is requested.
     """
     return choose_voice(
         voice.engine,

@@ -43,7 +43,7 @@ class PreviewData:
     A finished video and the data for its preview page.
 
     Attributes:
-        video:   artifact that holds the video.
+        video:   cache entry of the video.
         result:  result of the job.
         face:    face whose lips were moved.
         phones:  returns the phonemes of the speech, as far as they are known.

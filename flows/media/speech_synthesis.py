@@ -11,8 +11,8 @@ from flows.media.model_selection import resolve_voice
 from flows.schemas.speech import VoiceOptions
 from musetalk_core.errors import InputError
 from musetalk_core.speech.tts.sentence_splitter import split_sentences
+from tasks.artifact_pages.speech import show_speech
 from tasks.models.voices import VoiceSpec, pin_voice
-from tasks.pages.speech import show_speech
 from tasks.refs import Artefact
 from tasks.steps.fetch import fetch
 from tasks.steps.speak import (
@@ -38,7 +38,7 @@ class SynthesizedSpeech:
     Attributes:
         spec:              voice.
         sentences:         pieces in which the text was synthesized.
-        audio:             audio.
+        audio:             cache entry of the audio, with the times of its sentences.
         synthesized_count: number of pieces that were synthesized and not taken from the cache.
         warnings:          warnings for the caller.
     """
@@ -60,7 +60,7 @@ def synthesize_text(texts: Sequence[str], voice: VoiceOptions, context: JobConte
         context: context of the run.
 
     Raises:
-        InputError: the text holds no words, or the requested voice is unavailable.
+        InputError: the text contains no words, or the requested voice is unavailable.
     """
     return context.run_with_pinned_models(lambda: _synthesize(texts, voice, context))
 

@@ -33,7 +33,7 @@ _ARTIFACT_BATCH_SIZE: Final = 50
 _MAX_RETRY_CHAIN: Final = 20
 """Maximum length of a chain of retried runs."""
 _UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
-"""Stands for an unknown time; earlier than all others."""
+"""Placeholder for an unknown time; earlier than all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class ChildJobs:
         return self._deployments[job_type]
 
     def stop_reason(self) -> str | None:
-        """Return the reason why the current run is being stopped; None if it is not and will resume."""
+        """Return why the current run is being stopped for good; None if it is not, or will be resumed."""
         run = self._client.read_flow_run(self._run.id)
         is_stopping = run.state_type in (StateType.CANCELLING, StateType.CANCELLED)
         return str(run.labels.get(ENDED_AS_LABEL, REASON_CANCELLED)) if is_stopping else None

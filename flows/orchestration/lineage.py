@@ -38,7 +38,7 @@ def write_pipeline_manifest(
 
     Args:
         client:  client of the Prefect server.
-        results: result by step, in the order of the request; the last one stands for the pipeline.
+        results: result by step, in the order of the request; the last one is the result of the pipeline.
         reused:  steps whose earlier results were reused.
     """
     _write_safely(lambda: _pipeline_manifest(client, results, reused))

@@ -66,7 +66,7 @@ class PoolSlot:
 
         Raises:
             Abort:            this run has been rescheduled, or was ended or paused from outside.
-            Stopped:          this run was asked to stop.
+            Cancelled:        this run was canceled.
             DeadlineExceeded: this run has exceeded its maximum running time, which includes rescheduled time.
         """
         until = time.monotonic() + POLL_INTERVAL_S

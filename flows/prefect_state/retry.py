@@ -13,7 +13,7 @@ from tasks.run.cancellation import raise_if_cancelled
 T = TypeVar("T")
 
 RETRY_LIMIT_S: Final = 900.0
-"""Default of how long requests are retried: longer than a restart of the server takes."""
+"""Default time in seconds for which a request is retried: longer than a restart of the server."""
 _MAX_DELAY_S: Final = 5.0
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
@@ -36,7 +36,7 @@ def retry_while_unavailable(call: Callable[[], T], limit_s: float = RETRY_LIMIT_
 
     Raises:
         Cancelled: the run was cancelled while the request was retried.
-        Any error of the call that is no outage, at once.
+        Exception: any other error of the call, at once.
     """
     return Retrying(sleep=_cancellable_sleep, **_policy(limit_s, is_outage, 0.3, _MAX_DELAY_S))(call)
 

@@ -87,7 +87,7 @@ def read_data(artifact: Any) -> dict[str, Any]:
 
 
 INVALID_PARAMETERS_MESSAGE: Final = "Validation of flow parameters failed"
-"""Start of Prefect's message for a run that was started past the API with invalid parameters."""
+"""Start of Prefect's message for a run with invalid parameters that was not submitted through the API."""
 
 
 def read_error(artifact: Any, state: Any) -> JobError:

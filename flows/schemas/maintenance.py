@@ -48,6 +48,6 @@ class EndPartsJob(JobParameters):
 
 
 class EndPartsResult(BaseModel):
-    """The child jobs that were asked to stop."""
+    """The child jobs whose cancellation was requested."""
 
     ended: list[str] = []

@@ -166,6 +166,7 @@ def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowR
     """
     flow = FlowFilter(name=FlowFilterName(any_=["notify"]))
 
+    # one request for a chunk of job tags, as `read_any_of` expects it
     def read(chunk: list[str], limit: int, offset: int) -> list[FlowRun]:
         tagged = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
         return client.read_flow_runs(

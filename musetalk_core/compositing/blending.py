@@ -70,8 +70,8 @@ def composite(frame: Image, area: Box, face: Image, box: Box, mask: Mask, mask_a
     """
     Blend a face into a part of a frame.
 
-    All boxes are in pixels of the frame. The face and the mask may extend beyond the part; what lies outside
-    is ignored. Outside the face's box the mask has no effect.
+    All boxes are in pixels of the frame. The face and the mask may extend beyond the part; pixels outside
+    it are ignored. Outside the face's box the mask has no effect.
 
     Args:
         frame:     (h, w, 3) uint8 BGR, the part `area` of the frame. Not modified.

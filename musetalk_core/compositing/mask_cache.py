@@ -19,7 +19,7 @@ PositionedMask = tuple[Mask, Box] | None
 
 @dataclass(frozen=True, slots=True)
 class _StoredMask:
-    """Position of a mask in the buffer. A frame without a mask takes one byte, so that it has an age, too."""
+    """Position of a mask in the buffer. A frame without a mask takes one byte and is evicted by age too."""
 
     start: int
     stop: int

@@ -12,7 +12,7 @@ _DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error means that the disk is full or a quota or file size limit is reached."""
+    """Return whether an error means that the disk is full or a quota or file size limit is reached."""
     return isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNOS
 
 

@@ -91,7 +91,11 @@ class HashCache:
                 yield entry
 
     def _cache_files(self, path: Path) -> tuple[tuple[Path, str], ...]:
-        """Return each cache file with the file's key in it; relative in the folder's own, which may move."""
+        """
+        Return the cache files in order of preference, each with the key of `path` in it.
+
+        Keys in the models folder's cache file are relative paths, because the folder may be moved.
+        """
         fallback_entry = (self._fallback, str(path))
         if not path.is_relative_to(self._folder):
             return (fallback_entry,)

@@ -45,7 +45,7 @@ class RTMPose(nn.Module):
         self.head = SimccHead()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the activations."""
+        """Return (B, 133, 576) and (B, 133, 768) activations of (B, 3, 384, 288) float32 normalized RGB."""
         return self.head(self.backbone(x))
 
 

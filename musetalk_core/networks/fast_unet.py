@@ -93,7 +93,7 @@ class FusedUpsampleConv(nn.Module):
         self.bias = nn.Parameter(bias.to(conv.weight).repeat(4), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, D, 2h, 2w)."""
+        """Upsample and convolve (B, C, h, w) to (B, D, 2h, 2w)."""
         batch, _, height, width = x.shape
         phases = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.weight, self.bias).unflatten(1, (4, -1))
         out = phases.new_empty((batch, phases.shape[2], 2 * height, 2 * width))

@@ -187,7 +187,7 @@ def _motion_maps(
         np.meshgrid((x + region.x1 + 0.5) * scale - 0.5, (y + region.y1 + 0.5) * scale - 0.5), -1
     )
     maps = grid_points.astype(np.float32)
-    # the stub of remap does not know that map2 is optional
+    # OpenCV's type stub requires map2, which is optional
     sampled = cv2.remap(weight, maps, None, cv2.INTER_LINEAR)  # pyright: ignore[reportCallIssue, reportArgumentType]
     on_grid = np.asarray(sampled, np.float32)
     on_grid[[0, -1]] = 0
@@ -266,5 +266,5 @@ def _draw_lid(patch: Image, eye: _Eye, closure: float) -> Image:
 
 
 def _remap(picture: Image, displacement: Float, flags: int) -> Image:
-    out = cv2.remap(picture, displacement, None, flags, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  its stub forgets that map2 is optional
+    out = cv2.remap(picture, displacement, None, flags, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]  OpenCV's stub requires map2, which is optional
     return np.asarray(out, np.uint8)

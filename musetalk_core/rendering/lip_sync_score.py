@@ -1,12 +1,11 @@
 """
 Lip-sync score of a video: correlation of the measured lip aperture with the mouth opening of the speech.
 
-This is a regression check for the renderers of this package, not a published metric (neither SyncNet nor
-LSE).
+This is a regression check for the renderers of this package, not a published metric such as SyncNet or LSE.
+
 Known limits: the face mesh underestimates dark synthetic mouths and measures closed smiling lips as slightly
-    open;
-the reference curve is mostly the one that the renderer was given; on real talking clips plain loudness scores
-as well. Compare the margin over wrong speech, not absolute values.
+open. The reference curve is mostly the one that the renderer was given. On real talking clips, plain loudness
+scores as high. Compare the margin over wrong speech, not absolute values.
 """
 
 from collections.abc import Iterable, Sequence

@@ -48,8 +48,8 @@ class Spectrogram:
         return self._log_mel(start, stop).clamp(min=self._floor)
 
     def _log_mel(self, start: int, stop: int) -> torch.Tensor:
-        """Return the same, clamped by the window's own maximum, never above that of the whole sound."""
-        before = min(start, _MARGIN_FRAMES)  # the transform reflects the start of the sound, as for the whole
+        """Return the window as the library clamps it: 80 dB below the window's own maximum."""
+        before = min(start, _MARGIN_FRAMES)  # at frame 0 the transform reflects the sound
         first, last = (start - before) * FRAME_SAMPLES, (stop + _MARGIN_FRAMES) * FRAME_SAMPLES
         sound = np.ascontiguousarray(self._samples.read(first, last))
         return log_mel_spectrogram(sound, self._mels)[:, before : before + stop - start]

@@ -60,7 +60,7 @@ class _BeamSharedCrossAttention(nn.Module):
     """
     Cross-attention that computes all beams against the one shared audio encoding in a single call.
 
-    The library's own attends to the audio once per beam, which takes half of the decoding time.
+    openai-whisper's module attends to the audio once per beam, which takes half of the decoding time.
     """
 
     def __init__(self, inner: nn.Module) -> None:

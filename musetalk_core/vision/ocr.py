@@ -77,8 +77,8 @@ class OcrReader:
         """
         Read all lines of an image, upright, upside down or on its side, sorted by `sort_by_reading_order`.
 
-        RapidOCR's orientation classifier turns every third long line over, so it is not used: an image that
-        scores low is read again rotated by 180 degrees, and the better result is used.
+        RapidOCR's orientation classifier is not used, because it wrongly rotates every third long line by 180
+        degrees. Instead, an image that scores low is read again upside down, and the better result is used.
 
         Args:
             bgr: (H, W, 3) uint8 BGR. A longer side of more than 2000 pixels is scaled down to 2000.

@@ -113,11 +113,11 @@ class ArtefactCache:
         """
         Return a cache entry, creating it if neither this machine nor the object store has it.
 
-        Threads and processes of this machine that request the same entry at the same time create it once:
-        one creates it and the others wait. If that process dies, the next one starts again.
+        Concurrent requests for one entry on this machine create it once: one caller creates it and the others
+        wait. If its process dies, the next caller starts again.
 
         Args:
-            kind:    sort of entry, matching [a-z][a-z0-9_-]*.
+            kind:    type of entry, matching [a-z][a-z0-9_-]*.
             key:     64 hexadecimal digits, see `content_key`.
             make:    writes at least one file into the empty folder that it receives. The content must
                 depend only on what is in the key.
@@ -195,11 +195,11 @@ class ArtefactCache:
         return artefact
 
     def has(self, kind: str, key: str) -> bool:
-        """Tell whether the entry exists; a local one is leased until `release()`, as by `find`."""
+        """Return whether the entry exists; a local one is leased until `release()`, as by `find`."""
         return self.find(kind, key) is not None
 
     def exists(self, kind: str, key: str) -> bool:
-        """Tell whether this machine or the object store has an entry, without leasing it."""
+        """Return whether this machine or the object store has an entry, without leasing it."""
         entry = self._entry(kind, key)
         if entry.folder.is_dir():
             return True

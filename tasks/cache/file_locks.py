@@ -121,13 +121,13 @@ def try_acquire(path: Path) -> int | None:
 
 
 def release_lock(fd: int, path: Path) -> None:
-    """Remove a lock file while it is held, which tells waiters to reopen it, and then release the lock."""
+    """Remove a lock file while it is locked, so that waiters reopen it, and then release the lock."""
     path.unlink(missing_ok=True)
     close_lock(fd)
 
 
 def _is_current(fd: int, path: Path) -> bool:
-    """Tell whether the descriptor's file is still at `path`: its previous holder removes it on release."""
+    """Return whether the descriptor's file is still at `path`: its previous holder removes it on release."""
     try:
         return os.fstat(fd).st_ino == path.stat().st_ino
     except FileNotFoundError:

@@ -87,7 +87,7 @@ def list_complete_keys(objects: ObjectStore, kind: str) -> set[str]:
 
     Args:
         objects: the store.
-        kind:    sort of entry.
+        kind:    type of entry.
     """
     split_keys = (info.key.split("/") for info in objects.list(f"{_PREFIX}{kind}/"))
     return {parts[2] for parts in split_keys if parts[3:] == [_MANIFEST]}

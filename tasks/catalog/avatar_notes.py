@@ -80,7 +80,7 @@ def read_note(avatar: str, tenant: str | None) -> AvatarNote:
 
 def has_note(avatar: str, tenant: str | None) -> bool:
     """
-    Tell whether a note records that an avatar was prepared for a tenant.
+    Return whether a note records that an avatar was prepared for a tenant.
 
     Args:
         avatar: cache key of the avatar.
@@ -110,7 +110,7 @@ def list_notes(tenant: str | None, after: str | None, limit: int) -> tuple[list[
 
 
 def is_cached(avatar: str) -> bool:
-    """Tell whether an avatar is still in the cache. If not, the next job that needs it prepares it again."""
+    """Return whether an avatar is in the cache. If not, the next job that uses it prepares it again."""
     return artefact_cache().exists(AVATAR_KIND, avatar)
 
 

@@ -74,7 +74,7 @@ class _LocalFile:
     """Whether the key belongs to one job alone, so that a restarted job replaces its earlier file."""
 
     def has_same_content(self, stored: ObjectInfo) -> bool:
-        """Tell whether an object has the content of this file, whichever job stored it."""
+        """Return whether an object has the content of this file, whichever job stored it."""
         metadata = stored.metadata
         return (metadata.get(CONTENT_KEY_FIELD), metadata.get(SHA256_FIELD), stored.size) == (
             self.key,
@@ -83,7 +83,7 @@ class _LocalFile:
         )
 
     def replaces(self, stored: ObjectInfo, job: UUID) -> bool:
-        """Tell whether an object was stored by an earlier attempt of the same job."""
+        """Return whether an object was stored by an earlier attempt of the same job."""
         return self.is_private and (stored.metadata.get(CONTENT_KEY_FIELD), _publishing_job(stored)) == (
             self.key,
             job.hex,
@@ -245,7 +245,7 @@ def _store_all_or_none(
 
 
 def _has_foreign_note(objects: ObjectStore, key: str, file: _LocalFile) -> bool:
-    """Tell whether the note beside a file would belong to another file."""
+    """Return whether the note beside a file would belong to another file."""
     if not get_settings().store.lineage_files:
         return False
     folder, slash, name = key.rpartition("/")

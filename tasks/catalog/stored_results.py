@@ -83,7 +83,7 @@ def _locate(uri: str) -> tuple[ObjectStore, str]:
 
 
 def _is_copy(objects: ObjectStore, key: str, info: ObjectInfo, ref: ObjectRef) -> bool:
-    """Tell whether an object of another version has the pinned bytes."""
+    """Return whether an object of another version has the pinned bytes."""
     if info.size != ref.size:
         return False
     if ref.sha256 is None:  # written by a version that named output folders by content

@@ -2,7 +2,7 @@
 References to internal files, which only the steps of a flow can create.
 
 The inputs of a job are text, checked by `tasks.refs`, and are never converted to internal references. Steps
-use them to pass files of the own store and of the cache to other steps.
+use them to pass files of the system's own store and of the cache to other steps.
 """
 
 from pydantic import Field

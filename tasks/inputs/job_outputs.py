@@ -29,7 +29,7 @@ class ResolvedInput:
 
     Attributes:
         location: a media reference, or an internal file.
-        speech:   cache key of the spoken text, if the input is speech that one of our jobs made.
+        speech:   cache key of the spoken text, if the input was made by a speech job of this system.
     """
 
     location: str | InternalFile
@@ -112,7 +112,7 @@ def _read_result(job: str) -> dict[str, Any]:
 
 
 def _is_visible(client: Any, run: UUID) -> bool:
-    """Tell whether the current tenant may use a run. The API's check does not cover rows of manifests."""
+    """Return whether the current tenant may use a run. The API's check does not cover rows of manifests."""
     run_details = client.read_flow_run(run)
     owners = {tag.removeprefix(TENANT_TAG) for tag in run_details.tags if tag.startswith(TENANT_TAG)}
     control: Any = (run_details.parameters or {}).get("control")

@@ -9,7 +9,6 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
 from musetalk_core.speech.tts.starter_voice import VOICE_NAME as STARTER_VOICE
-from tasks.models.engines import runtime_config
 from tasks.models.install import open_local_models, pin
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class VoiceSpec(BaseModel, frozen=True):
 
     @property
     def is_recorded(self) -> bool:
-        """Tell whether the voice is one of the model's recordings."""
+        """Return whether the voice is one of the model's recordings."""
         return self.name in {"conversational_a", "conversational_b"}
 
     @property
@@ -79,6 +78,7 @@ class VoiceSpec(BaseModel, frozen=True):
             return common | {"voice": STARTER_VOICE, "speed": self.speed}
         from musetalk_core.speech.tts.csm.model import choose_csm_device
         from musetalk_core.speech.tts.csm.retries import GENERATION_VERSION
+        from tasks.models.engines import runtime_config
 
         return common | {
             "weights": digest_of([self.pinned_model(_CSM)]),
@@ -154,5 +154,6 @@ def load_csm_voice(spec: VoiceSpec) -> "Csm":
         ModelChanged: the files are no longer the pinned ones.
     """
     from musetalk_core.speech.tts.csm.model import load_csm
+    from tasks.models.engines import runtime_config
 
     return load_csm(runtime_config(), spec.pinned_model(_CSM))

@@ -1,8 +1,8 @@
 """
 SSRF rules for outgoing requests: validation of URLs, and of the IP addresses that their hosts resolve to.
 
-Implements `security.md` section 2: deny explicit networks, check every address that DNS returns, and decide
-at connect time. Nothing here sends a request.
+Listed networks are denied, every address that DNS returns is checked, and the decision is made when a
+connection is opened: see docs/explanation/security.md. Nothing here sends a request.
 """
 
 import ipaddress
@@ -109,7 +109,7 @@ def validate_url(text: str, rules: EgressSettings) -> Destination:
 
 def is_trusted(host: str, port: int, rules: EgressSettings) -> bool:
     """
-    Tell whether the operator allowed a host, or one port of it, by name.
+    Return whether the operator allowed a host, or one port of it, by name.
 
     Args:
         host:  the host as requested; an IPv6 address with or without brackets.
@@ -126,7 +126,7 @@ def _normalize_host(host: str) -> str:
 
 
 def _is_unambiguous_host(host: str) -> bool:
-    """Tell whether a host is a name or a full dotted IPv4 address, not `2130706433`, `0x7f.1` or `127.1`."""
+    """Return whether a host is a name or a dotted IPv4 address; False for `2130706433`, `0x7f.1`, `127.1`."""
     if host.startswith("["):
         return True
     if not _NUMBER.fullmatch(host.rstrip(".").rsplit(".", 1)[-1]):

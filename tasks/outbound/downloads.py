@@ -208,7 +208,9 @@ def web_downloader() -> WebDownloader:
 
 def is_allowed_url(url: str, rules: EgressSettings) -> bool:
     """
-    Tell whether the spelling of a URL is allowed. IP addresses are checked when a connection is opened.
+    Return whether a URL passes the egress rules that need no DNS lookup: scheme, host name and port.
+
+    IP addresses are checked when a connection is opened.
 
     Args:
         url:   the URL.

@@ -55,7 +55,7 @@ class GuardedBackend(httpcore.NetworkBackend):
 
         Args:
             resolve:         returns the IP addresses of a host.
-            is_trusted:      tells whether the operator allowed a host and port by name.
+            is_trusted:      returns whether the operator allowed a host and port by name.
             denied_networks: networks that are denied for every host.
             deadline:        time of `time.monotonic()` after which nothing is read or written.
         """

@@ -32,7 +32,7 @@ class AttemptResult:
     Attributes:
         response: the status and the Retry-After header of the response.
         body:     the first 4 KiB of the response body; for the operator, not for callers.
-        failure:  why there is no status, worded alike for a closed port and a denied address.
+        failure:  reason for a missing status; the same text for a closed port and a denied address.
     """
 
     response: AttemptResponse

@@ -9,7 +9,9 @@ _log = logging.getLogger(__name__)
 
 def emit_progress(number: int) -> None:
     """
-    Emit a Prefect event for the progress of the current run.
+    Emit the Prefect event that triggers a progress webhook of the current run.
+
+    An error is logged and does not fail the run.
 
     Args:
         number: number of this event in the run, counted from 1.

@@ -12,7 +12,7 @@ from musetalk_core.errors import RenderError
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether an error is worth a retry: an OSError, or a RenderError that is marked as retryable."""
+    """Return whether an error is worth a retry: an OSError, or a RenderError that is marked as retryable."""
     error = state.result(raise_on_failure=False)
     return error.retryable if isinstance(error, RenderError) else isinstance(error, OSError)
 

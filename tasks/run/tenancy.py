@@ -27,7 +27,7 @@ def current_tenant() -> str | None:
 
 def may_use(owner: str | None) -> bool:
     """
-    Tell whether the current context may use an owner's data.
+    Return whether the current context may use an owner's data.
 
     Work for a tenant may use only that tenant's data. Work that was explicitly started without a tenant (by
     an API key without one) may use all data. Where no tenant was set, as in a plain thread, only data without

@@ -61,7 +61,7 @@ class ImageFacts(BaseModel):
 
 
 class AnalysisStep(BaseModel):
-    """One question about a picture, and the model that answers it."""
+    """One step of an image analysis, and the model that performs it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -201,10 +201,20 @@ def draw(key: str, picture: SourceFile, marks: Sequence[Annotation]) -> Artefact
     """
     Draw labeled boxes into a picture and store it as `picture.jpg` in the cache entry.
 
+    The picture is first scaled down to at most 1600 pixels on its longer side.
+
     Args:
         key:     `annotations_key` of the other arguments.
         picture: the fetched picture.
-        marks:   the boxes with their labels.
+        marks:   the boxes with their labels, in pixels of the fetched picture.
+
+    Returns:
+        The cache entry.
+
+    Raises:
+        MediaUnreadable: the picture is truncated or damaged.
+        EncodeError:     the JPEG cannot be encoded.
+        DiskFull:        the disk is full.
     """
     with phase("encode", concurrent=True):
 

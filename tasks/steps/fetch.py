@@ -30,7 +30,7 @@ class FetchedInput(BaseModel):
     frames: int
     """Approximate number of video frames."""
     phones_of: str | None = None
-    """Cache key of the spoken text of this audio, if one of our speech jobs made it."""
+    """Cache key of the spoken text of this audio, if a speech job of this system made it."""
 
 
 @task(**NOT_CACHED, **RETRY_IO)

@@ -69,7 +69,7 @@ def speech_features(
         key:    `features_key` of the other arguments.
         audio:  the fetched audio.
         text:   the words of the speech, if known; they are aligned with the audio.
-        spoken: cache key of the spoken text, if one of our speech jobs made the audio; its phoneme times
+        spoken: cache key of the spoken text, if a speech job of this system made the audio; its phoneme times
             are used.
         spec:   the engine.
         rate:   output frames per second, as a fraction.

@@ -136,7 +136,7 @@ def _spans_to_transcribe(samples: PcmFile, request: TranscriptionRequest, report
     from musetalk_core.transcription.vad import detect_speech
 
     def on_seconds(done: float) -> None:
-        report.advance("features", round(done), round(total_s))
+        report.advance("features", round(done), round(total_s))  # also checks for cancellation
 
     network = load_voice_activity(request.pinned_model(VOICE_ACTIVITY_MODEL))
     return speech_clips(detect_speech(samples, network, on_seconds), total_s)

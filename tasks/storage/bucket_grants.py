@@ -1,4 +1,4 @@
-"""Grants: the S3 buckets and keys that jobs may read or write by name. They never include the own store."""
+"""Grants: the S3 buckets and keys that jobs may read or write, without the system's own store."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -88,10 +88,11 @@ def _matches_grant(pattern: str, bucket: str, key: str) -> bool:
 
 def _has_dot_segments(key: str) -> bool:
     """
-    Tell whether a key has a segment `.` or `..`.
+    Return whether a key has a segment `.` or `..`.
 
     S3 does not interpret such a key. A gateway in front of a file system may resolve it and leave the prefix.
-    Therefore these keys are refused where only a prefix is granted, and in the own bucket.
+    Therefore these keys are refused where only a prefix is granted, and in the bucket of the system's own
+    store.
     """
     return any(part in (".", "..") for part in key.split("/"))
 

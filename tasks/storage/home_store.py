@@ -19,7 +19,7 @@ def home_store() -> ObjectStore:
 
 
 def store_is_remote() -> bool:
-    """Tell whether the system's own store is in S3 and not in a local folder."""
+    """Return whether the system's own store is in S3 and not in a local folder."""
     return get_settings().store_url.startswith(("s3://", "s3-bucket/"))
 
 

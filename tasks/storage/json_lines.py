@@ -39,7 +39,7 @@ def write_lines(key: str, lines: Iterable[Any]) -> None:
 
 
 def has_lines(key: str) -> bool:
-    """Tell whether lines were stored under a key."""
+    """Return whether lines were stored under a key."""
     return home_store().find(key) is not None
 
 

@@ -12,13 +12,13 @@ _ALIAS_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap")
 
 
 def is_bucket_alias(bucket: str) -> bool:
-    """Tell whether a name is an access point, which is an alias of a bucket."""
+    """Return whether a name is an access point, which is an alias of a bucket."""
     return bucket.startswith("arn:") or bucket.endswith(_ALIAS_SUFFIXES)
 
 
 def key_is_inside(key: str, prefix: str) -> bool:
     """
-    Tell whether a key can name an object below a prefix.
+    Return whether a key can name an object below a prefix.
 
     S3 does not interpret keys. Proxies and gateways may decode them again, merge slashes or resolve `.` and
     `..`. A key is inside the prefix if any of these interpretations is.
@@ -33,7 +33,7 @@ def key_is_inside(key: str, prefix: str) -> bool:
 
 def key_is_above(key: str, prefix: str) -> bool:
     """
-    Tell whether an object with this key would replace a parent folder of the prefix.
+    Return whether an object with this key would replace a parent folder of the prefix.
 
     A store on a file system cannot have a file and a folder of the same name.
 
@@ -66,7 +66,7 @@ def _segments(key: str) -> list[str]:
 
 def path_is_inside(path: Path, folders: Iterable[Path]) -> bool:
     """
-    Tell whether a path is one of the folders or is inside one.
+    Return whether a path is one of the folders or is inside one.
 
     Compares device and inode numbers as well as spellings, which covers links, bind mounts and
     case-insensitive file systems.

@@ -30,7 +30,7 @@ class AttemptResponse:
 
     @property
     def is_success(self) -> bool:
-        """Tell whether the status is 2xx; redirects are not followed and do not count as success."""
+        """Return whether the status is 2xx; redirects are not followed and do not count as success."""
         return self.status is not None and 200 <= self.status < 300
 
 

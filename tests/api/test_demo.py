@@ -11,8 +11,8 @@ from rich.console import Console
 
 from api.client import MusetalkClient
 from deployments.demo import demo, quality, report
+from deployments.stack.commands import StackPlan
 from deployments.stack.home_lock import RunningStack
-from deployments.stack.programs import StackPlan
 from deployments.stack.supervisor import StackStopRequested
 from flows.prefect_state.status import Progress
 from tasks.settings import get_settings

@@ -4,7 +4,7 @@ import pytest
 
 from deployments.console import plain_wait_callback
 from deployments.stack import supervisor as up
-from deployments.stack.programs import StackPlan
+from deployments.stack.commands import StackPlan
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import get_settings
 

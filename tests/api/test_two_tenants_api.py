@@ -224,7 +224,7 @@ def test_a_job_that_ran_is_not_done_again_with_the_name_of_the_store(two, store,
         status="failed",
         type="prepare_avatar",
         control=Control(tenant="other"),
-        job={"video": job.result["video"]["uri"]},
+        parameters={"video": job.result["video"]["uri"]},
     )
     answer = client.post(f"/v1/jobs/{old.id}/retry", headers=other)
     assert answer.json()["code"] in {"bucket_not_allowed", "local_path_disabled"}

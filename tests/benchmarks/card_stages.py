@@ -15,17 +15,17 @@ from musetalk_core.networks.fast_unet import FoldedUNet
 from musetalk_core.rendering import render_chunk
 
 STAGES = {
-    "writer: faces": (render_chunk._ChunkRenderer, "_face"),
+    "writer: faces": (render_chunk._ChunkRenderer, "_face_frame"),
     "writer: write": (CropWriter, "write"),
     "writer: waiting": (Future, "result"),
-    "device: whole batch": (render_chunk._ChunkRenderer, "_render"),
-    "device: features": (engine.MuseTalkEngine, "features"),
-    "device: latents": (engine, "unpacked"),
+    "device: whole batch": (render_chunk._ChunkRenderer, "_render_batch"),
+    "device: features": (engine.MuseTalkEngine, "audio_features"),
+    "device: latents": (engine, "from_bytes"),
     "device: UNet from the shelf": (models.Networks, "_unet"),
     "device: VAE from the shelf": (models.Networks, "vae"),
-    "device: faces": (Generator, "faces"),
+    "device: faces": (Generator, "render_faces"),
     "device: UNet asked for": (FoldedUNet, "forward"),
-    "device: decoder asked for": (_UnetAndVae, "decoded"),
+    "device: decoder asked for": (_UnetAndVae, "decode"),
 }
 """Functions that are timed, by stage; stages overlap where one function calls another."""
 

@@ -74,7 +74,7 @@ def _measure_generation(voice, context, frames, device):
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ticks, began = [], time.perf_counter()
-        generation = voice.say(
+        generation = voice.generate(
             TEXT, kept_turns, frames, Sampling(), seed, lambda _, t=ticks: t.append(time.perf_counter())
         )
         times.append(time.perf_counter() - began)
@@ -95,7 +95,7 @@ def _measure_generation(voice, context, frames, device):
 
 def _measure_cancellation(voice, frames, device):
     """Cancel at the tenth frame; return the time to stop, leaked memory, and the next result's error."""
-    expected = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    expected = voice.generate(TEXT, [], 20, Sampling(), 5).samples
     before, raised = _allocated_bytes(device), []
 
     def stop(count):
@@ -104,12 +104,12 @@ def _measure_cancellation(voice, frames, device):
             raise GenerationCanceled
 
     try:
-        voice.say(TEXT, [], frames, Sampling(), 5, stop)
+        voice.generate(TEXT, [], frames, Sampling(), 5, stop)
     except GenerationCanceled:
         took = time.perf_counter() - raised[0]
     else:
         return "it ended before the tenth frame"
-    repeated = voice.say(TEXT, [], 20, Sampling(), 5).samples
+    repeated = voice.generate(TEXT, [], 20, Sampling(), 5).samples
     difference = repeated.shape == expected.shape and float(np.abs(repeated - expected).max(initial=0))
     left_mb = (_allocated_bytes(device) - before) / 1e6
     return {

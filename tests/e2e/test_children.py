@@ -73,10 +73,10 @@ def test_the_guard_ends_everything_when_its_supervisor_is_killed(tmp_path, marke
     code = f"""
 import os, sys, time
 from pathlib import Path
-from deployments.processes.process import Child, Guard
+from deployments.processes.process import Guard, ManagedProcess
 guard = Guard({marker!r})
-tool = Child('tool', [sys.executable, '-c', 'import time; time.sleep(60)'],
-             {{**os.environ, {MARKER_VARIABLE!r}: {marker!r}}}, Path({str(tmp_path)!r}))
+tool = ManagedProcess('tool', [sys.executable, '-c', 'import time; time.sleep(60)'],
+                      {{**os.environ, {MARKER_VARIABLE!r}: {marker!r}}}, Path({str(tmp_path)!r}))
 tool.start(cwd=Path('/'))
 print('up', flush=True)
 time.sleep(60)

@@ -10,7 +10,7 @@ import pytest
 from whole_stack import free_port
 
 from deployments.processes.process import ManagedProcess
-from deployments.stack import programs, supervisor
+from deployments.stack import commands, supervisor
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import Settings
 
@@ -52,7 +52,7 @@ def plan(tmp_path, monkeypatch):
 
 @pytest.fixture
 def processes(plan, monkeypatch):
-    """Small programs in the place of the stack's own, by name: what each runs."""
+    """Small commands in the place of the stack's own, by name: what each runs."""
     made = {
         "prefect": [SLOW, "5", str(plan.prefect_port)],
         "deploy": [SLOW, "5", "0"],
@@ -65,9 +65,13 @@ def processes(plan, monkeypatch):
             name, [sys.executable, "-c", *made[name]], env, plan.settings.logs
         )
 
-    for place, name in (("server", "prefect"), ("deployer", "deploy"), ("api", "api")):
-        monkeypatch.setattr(programs, place, child(name))
-    monkeypatch.setattr(programs, "worker_processes", lambda plan, env: [child("worker-gpu")(plan, env)])
+    for place, name in (
+        ("prefect_server_process", "prefect"),
+        ("deploy_process", "deploy"),
+        ("api_process", "api"),
+    ):
+        monkeypatch.setattr(commands, place, child(name))
+    monkeypatch.setattr(commands, "worker_processes", lambda plan, env: [child("worker-gpu")(plan, env)])
     return made
 
 

@@ -201,7 +201,7 @@ def test_a_bad_picture_is_a_typed_error(name, home):
 
 
 def test_foreign_text_is_no_markup_in_prefects_pages(home):
-    from tasks.pages.analysis import _escape_markdown
+    from tasks.artifact_pages.analysis import _escape_markdown
 
     assert _escape_markdown("![x](javascript:a) <b>|") == r"\!\[x\](javascript:a) \<b\>\|"
 

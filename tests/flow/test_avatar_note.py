@@ -23,7 +23,7 @@ def job(home, clip_file, speech_file):
 
 
 def failing(times, error):
-    """A `remember` that fails so often, then works."""
+    """A `save_note` that fails so often, then works."""
     left = [times]
 
     def attempt(*words):
@@ -65,7 +65,7 @@ def test_preparing_an_avatar_still_says_that_it_could_not_be_listed(home, clip_f
 # notes take half a second to store, so that the jobs, which have waited for one avatar, write them together
 JOB = """
 import sys, time
-from tasks.storage.object_store import FolderObjects
+from tasks.storage.folder_store import FolderStore
 
 def slowed(plain):
     def slow(self, *words, **more):
@@ -75,8 +75,8 @@ def slowed(plain):
     return slow
 
 for name in ("upload", "put_bytes"):
-    if hasattr(FolderObjects, name):
-        setattr(FolderObjects, name, slowed(getattr(FolderObjects, name)))
+    if hasattr(FolderStore, name):
+        setattr(FolderStore, name, slowed(getattr(FolderStore, name)))
 
 from flows.schemas.control import Control
 from flows.lip_sync import lip_sync

@@ -175,7 +175,7 @@ def test_a_job_that_is_asked_to_stop_stops_in_the_middle_of_a_sentence(csm, said
 def test_a_recording_of_the_wrong_length_is_refused(csm, seconds):
     fields = clone(csm) | {"reference_audio": reference(csm, seconds)}
 
-    with pytest.raises(InputError, match="2 to 60 are taken"):
+    with pytest.raises(InputError, match="must have 2 to 60 seconds"):
         speech(job(**fields))
 
 

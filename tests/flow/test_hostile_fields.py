@@ -167,7 +167,7 @@ import json, sys
 from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
 from api.errors import Problem
-from api.compat.inference import SeedInference, to_job
+from api.compat.inference_request import SeedInference, to_job
 from flows.lip_sync import lip_sync
 from musetalk_core.errors import RenderError
 

@@ -436,5 +436,5 @@ def test_many_go_over_several_looks(client, forget_runs, monkeypatch):
 def test_a_run_that_was_cancelled_before_it_began_goes_too(client, forget_runs):
     run = client.create_flow_run(job_of_ours, state=Scheduled()).id
     client.set_flow_run_state(run, Cancelling())
-    assert client.read_flow_run(run).state_type == StateType.REASON_CANCELLED
+    assert client.read_flow_run(run).state_type == StateType.CANCELLED
     assert removed(client, 40) == {run}

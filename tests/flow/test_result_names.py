@@ -299,13 +299,13 @@ CHILD = """
 import os, signal, sys
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
-from flows import steps
+from flows.media import context
 from flows.schemas.speech import SpeechJob
 from flows.speech import speech
 
 run_id, dies = sys.argv[1], sys.argv[2] == "dies"
 if dies:
-    steps.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    context.finish_report = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with get_client(sync_client=True) as client:
     run = client.read_flow_run(run_id)
 result = run_flow(speech, flow_run=run, parameters={"job": SpeechJob.model_validate(run.parameters["job"])})

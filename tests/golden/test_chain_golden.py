@@ -27,7 +27,7 @@ def run(device, golden_models, tmp_path_factory):
     def make(folder, version):
         if (folder, version) not in known:
             spare = tmp_path_factory.mktemp("ledger") / "spare.json"
-            place = device.place.type
+            place = device.torch_device.type
             machine = RuntimeConfig(
                 LocalModels(root, spare), device=place, precision="fp32", landmarks="mesh"
             )

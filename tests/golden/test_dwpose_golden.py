@@ -35,7 +35,7 @@ def stages(pose):
     def run(view):
         key = view.tobytes()
         if key not in known:
-            rgb = torch.from_numpy(view.copy()).to(pose._place).permute(2, 0, 1)[None].flip(1).float()
+            rgb = torch.from_numpy(view.copy()).to(pose._torch_device).permute(2, 0, 1)[None].flip(1).float()
             plain = (rgb - pose._mean) / pose._deviation
             with torch.inference_mode():
                 both, head = torch.cat((plain, plain.flip(3))), pose._net.head

@@ -37,7 +37,7 @@ def test_the_resized_square_is_the_originals(vectors, crop):
 
 def test_tensor_and_logits_are_the_originals(parser, vectors, crop):
     with torch.inference_mode():
-        pixels = torch.from_numpy(bisenet._prepare_square(crop)[None].copy()).to(parser._place)
+        pixels = torch.from_numpy(bisenet._prepare_square(crop)[None].copy()).to(parser._torch_device)
         tensor = parser._normalise(pixels)
         tensor, logits = tensor.cpu(), parser._net(tensor).cpu()
 

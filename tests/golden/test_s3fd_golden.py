@@ -14,7 +14,7 @@ def vectors(request):
 
 
 def test_raw_maps_are_the_originals(detector, vectors):
-    maps = [array.cpu() for pair in detector._maps(vectors["image"]) for array in pair]
+    maps = [array.cpu() for pair in detector._head_maps(vectors["image"]) for array in pair]
 
     assert len(maps) == 12
     for index, found in enumerate(maps):
@@ -58,7 +58,7 @@ def test_strips_give_what_the_whole_picture_gives(detector, device, strip_px):
     image = np.tile(load(COMMITTED, "s3fd")["image"], (2, 1, 1))[
         :227, :150
     ]  # neither side a multiple of anything
-    pixels = torch.from_numpy(image.copy()).to(device.place).permute(2, 0, 1)[None].float() - 110
+    pixels = torch.from_numpy(image.copy()).to(device.torch_device).permute(2, 0, 1)[None].float() - 110
 
     with torch.inference_mode():
         whole, strips = detector._net(pixels, 1 << 40), detector._net(pixels, strip_px)

@@ -34,16 +34,16 @@ JANITOR = """
 import json, sys, time
 from flows.janitor import janitor
 from flows.schemas.maintenance import JanitorJob
-from flows.maintenance import runs
-from flows.maintenance.context import Pace
+from flows.maintenance import finished_runs
+from flows.maintenance.context import Throttle
 
 print("ready", flush=True)
 for line in sys.stdin:
     if line.strip() == "fast":
-        runs.Pace = lambda _: Pace(60, rest=0)
+        finished_runs.Throttle = lambda _: Throttle(60, pause_factor=0)
     began = time.monotonic()
     sweeps = {sweep.what: sweep.count for sweep in janitor(JanitorJob()).sweeps}
-    told = {"removed": sweeps.get(runs.OLD_RUN, 0), "seconds": time.monotonic() - began}
+    told = {"removed": sweeps.get(finished_runs.OLD_RUN, 0), "seconds": time.monotonic() - began}
     print(json.dumps(told), flush=True)
 """
 

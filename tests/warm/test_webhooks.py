@@ -70,7 +70,7 @@ def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, ligh
         client.pause_automation(automation.id)
     time.sleep(1)
     jobs.cancel(unseen)
-    assert jobs.run(unseen).state_type == StateType.REASON_CANCELLED
+    assert jobs.run(unseen).state_type == StateType.CANCELLED
     own_server.kill()
     assert receiver.got == []
 

@@ -118,7 +118,7 @@ def main(fd: int, preload: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the worker handles Ctrl-C
     connection = WorkerConnection(fd)
     _install_sigterm_handler(connection)
-    # the worker sets the state of a run that it stops, and has its hooks run
+    # the worker sets the state of a run that it stops, and requests the run's hooks in another child
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)

@@ -199,7 +199,7 @@ class MuseTalkEngine:
         return frame_features
 
     def choose_teeth_references(self, frame_features: Float, shots: Sequence[int]) -> dict[int, int]:
-        """Return no references: every frame is its own reference."""
+        """Return an empty mapping: the network takes each frame's own latents as its reference."""
         del frame_features, shots
         return {}
 

@@ -44,7 +44,7 @@ class Generator:
         self, unet: FoldedUNet, vae: AutoencoderKL, latents: Float, tokens: Float
     ) -> list[Image]:
         """
-        Render faces.
+        Render B faces from their latents and audio tokens.
 
         Args:
             unet:    on the device.

@@ -153,7 +153,7 @@ class Networks:
         return self._load(model, lambda files: model_loaders.unet(files, self.device, self._optimizations))
 
     def render_faces(self, latents: Float, tokens: Float) -> list[Image]:
-        """Render faces; see `Generator.render_faces`."""
+        """Render B faces as (256, 256, 3) uint8 BGR arrays; see `Generator.render_faces`."""
         return self._generator.render_faces(self._unet(), self.vae(), latents, tokens)
 
     @cached_property

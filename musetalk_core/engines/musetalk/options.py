@@ -33,7 +33,7 @@ class MuseTalkEngineOptions:
         audio_overlap_s: seconds that neighbouring 30-second segments of speech share and cross-fade, 0..15;
                        0 as in the original, whose features jump where segments meet.
         latents:       `mode` is deterministic; `sample` draws noise, as the original does, but seeded.
-        seed:          of `sample`.
+        seed:          seed of the noise that `sample` draws.
         face_rule:     `tracked` estimates landmarks around the chosen face and smooths them over time;
                        `upstream` estimates them in the whole frame, rounds to whole pixels and does not
                        smooth.

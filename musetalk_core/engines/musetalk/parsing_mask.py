@@ -72,7 +72,7 @@ def mask_from_classes(classes: Mask, box: Box, style: MaskStyle = MaskStyle()) -
     Compute the blending mask of one source frame.
 
     Args:
-        classes: (512, 512) uint8, the parser's class for each pixel of `paste_square(box)` scaled to this
+        classes: (512, 512) uint8, the parser's class for each pixel of `blend_square(box)` scaled to this
                  size.
         box:     the rendered face box, margin included.
         style:   which part of the face is replaced.

@@ -73,7 +73,7 @@ def compute_motion(warp: WarpField, required_area: Box) -> Motion:
 
 
 def curve_bounds(warp: WarpField, curves: list[Float], margin_share: float) -> Box:
-    """Return the rectangle around (N, 2) curves in face units with a margin `pad`, clipped to the crop."""
+    """Return the rectangle around (N, 2) curves in face units plus a margin in face heights, in the crop."""
     pose: FacePose = warp.mouth.pose
     points = pose.to_pixels(np.concatenate(curves))
     margin = margin_share * pose.height
@@ -141,7 +141,7 @@ def _motion_weight(warp: WarpField, grid: SamplingGrid, across: Float, down: Flo
 
 
 def _blend_lip_field(field: Float, cell: int, area: Box, weight: Float, warp: WarpField, lips: Box) -> None:
-    """Blend the finer lip field into the coarse field `full` in place; `area` and `lips` are in cells."""
+    """Blend the finer lip field into the coarse `field` in place; `area` and `lips` are in cells."""
     lip_area = _to_pixels(lips, cell)
     lip_field = warp.displacement(SamplingGrid(lip_area, *lip_area.size), _LIP_GRID_COLUMNS, _LIP_GRID_ROWS)
     lip_weight = cv2.resize(weight[lips.slices()], lip_area.size)

@@ -18,9 +18,9 @@ from musetalk_core.types import Box, Float
 _MIN_MOUTH_WIDTH_PX, _FULL_DETAIL_WIDTH_PX = 14.0, 24.0
 """Mouth widths: below the first, teeth and shadow are not drawn; above the second, fully."""
 _SAFE_LIP_DISTANCE: Final = 1.5
-"""Reference pixels keep this distance from the lips, as a multiple of what was trimmed from them ..."""
+"""Minimum distance of reference pixels from the lips, as a multiple of the width trimmed from the lips."""
 _EXTENDED_LIP_DISTANCE: Final = 0.3
-"""... but below the upper lip they are extended up to here in their own colors, to avoid a dark rim."""
+"""Below the upper lip the reference colors are extended up to this distance, to avoid a dark rim."""
 _COLOUR_SPREAD_SIGMA: Final = 0.012
 """How far colors are extended (sigma, in H)."""
 _MARGIN: Final = 0.03

@@ -43,7 +43,7 @@ def colour_space(frame: VideoFrame) -> int:
 
 
 def is_full_range(frame: VideoFrame) -> bool:
-    """Tell whether luma has the full range 0..255: by tag, by pixel format, RGB, or untagged gray."""
+    """Return whether luma has the full range 0..255: by tag, by pixel format, RGB, or untagged gray."""
     name = frame.format.name
     if _is_rgb(frame) or name.startswith("yuvj"):
         return True

@@ -121,7 +121,13 @@ class FfmpegProcess:
             raise self.failure()
 
     def failure(self) -> RenderError:
-        """Return the error that describes why ffmpeg ended or closed its pipe; kills it if it still runs."""
+        """
+        Kill ffmpeg if it still runs, and return the error that describes its failure.
+
+        Returns:
+            DiskFull if the disk or a file size limit is full, EncoderKilled if another process or the system
+            killed ffmpeg, else EncodeError with the first line of its stderr.
+        """
         self.kill()
         # The first line names the cause; the lines after it are consequences.
         cause = next((line for line in self._stderr_lines if line), "no message")

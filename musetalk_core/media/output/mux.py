@@ -71,7 +71,7 @@ def join_chunks(
 
 
 def _can_copy_audio(speech: Path) -> bool:
-    """Tell whether the audio can be copied: AAC that players support, on a simple timeline."""
+    """Return whether the audio can be copied: AAC that players support, on a simple timeline."""
     audio = require_audio(probe(speech))
     is_common_aac = audio.codec == "aac" and audio.sample_rate in _AAC_RATES_HZ and audio.channels <= 2
     return is_common_aac and _has_simple_timeline(speech)
@@ -142,7 +142,7 @@ def _audio_filters(codec: str) -> str:
 
 
 def _has_simple_timeline(speech: Path) -> bool:
-    """Tell whether an AAC track has no late start, no gaps and nothing hidden by an edit list."""
+    """Return whether an AAC track has no late start, no gaps and nothing hidden by an edit list."""
     file_type = sniff(speech)
     if file_type.demuxer != "mov":
         return False

@@ -44,7 +44,7 @@ def check_complete_index(path: Path, stream: Stream, file_type: FileType) -> Non
     Compare an mp4's sample table with the size of the file.
 
     Raises:
-        MediaUnreadable: samples of the table lie beyond the end of the file; the message names both counts.
+        MediaUnreadable: samples of the table are beyond the end of the file; the message names both counts.
     """
     if file_type.demuxer != "mov":
         return
@@ -57,7 +57,7 @@ def check_complete_index(path: Path, stream: Stream, file_type: FileType) -> Non
 
 
 def promised_frames(stream: VideoStream) -> int | None:
-    """Return the number of frames that a container states are shown; None if it has no count."""
+    """Return the number of shown frames that a container declares; None if it declares none."""
     entries = stream.index_entries
     if stream.frames and len(entries) >= stream.frames:
         return sum(not entry.is_discard for entry in entries)

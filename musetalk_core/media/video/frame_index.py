@@ -125,7 +125,7 @@ class VideoIndex:
 
 def has_constant_rate(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:
     """
-    Tell whether all timestamps are less than a quarter of a frame off a constant-rate grid.
+    Return whether all timestamps are less than a quarter of a frame off a constant-rate grid.
 
     Args:
         pts:       (T,) int64 timestamps in units of `time_base`.

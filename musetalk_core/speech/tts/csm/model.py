@@ -204,7 +204,7 @@ class _FrameCounter:
             self._on_frame(self._count)
 
     def end(self) -> None:
-        """Required by transformers."""
+        """Do nothing; transformers calls this method after the last token."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from deployments.processes.process import ManagedProcess
 from deployments.stack import supervisor as up
-from deployments.stack.programs import StackPlan
+from deployments.stack.commands import StackPlan
 from deployments.stack.supervisor import StackError, Supervisor
 from tasks.settings import Settings
 

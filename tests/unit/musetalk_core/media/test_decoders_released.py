@@ -263,7 +263,7 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
         engine, idle_seed, crf, preset = None, None, 30, "ultrafast"
 
         @staticmethod
-        def scene():
+        def open_scene():
             return scene
 
     def fail():

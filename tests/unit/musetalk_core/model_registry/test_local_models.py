@@ -89,7 +89,7 @@ def test_the_original_folder_is_used_as_it_is(here):
 
     assert here.find("musetalk-v15") == {"config": config, "weights": unet}
     assert here.find("whisper-tiny") == {"weights": tiny}
-    assert {"musetalk-v15", "whisper-tiny"} <= set(here.installed())
+    assert {"musetalk-v15", "whisper-tiny"} <= set(here.installed_models())
     assert here.status("musetalk-v1").state == "missing"
 
 
@@ -354,7 +354,7 @@ def test_a_whole_zip_is_well_and_a_cut_one_is_not(tmp_path):
 
 
 def test_the_core_part_loads_no_numeric_or_network_library():
-    code = "import sys\nfrom musetalk_core.model_registry import layout, verify\n"
+    code = "import sys\nfrom musetalk_core.model_registry import local_models, verify\n"
     code += "print(sorted({'numpy', 'torch', 'httpx', 'httpx2', 'huggingface_hub'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -163,7 +163,7 @@ def test_no_heavy_library_is_loaded():
     code = f"""
 import sys
 from typer.testing import CliRunner
-from deployments import doctor
+from deployments.stack import doctor
 from deployments.cli.main import app
 for words in (["list"], ["path"], ["verify"], ["pull", "--starter"]):
     done = CliRunner().invoke(app, ["weights", *words])

@@ -48,7 +48,7 @@ def wait_until(true, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_an_artefact_is_made_once_and_found_again(cache):
+def test_an_artefact_is_get_or_create_and_found_again(cache):
     made = cache.get_or_create("avatar", KEY, writing(7))
     again = cache.get_or_create("avatar", KEY, lambda _: pytest.fail("made twice"))
 
@@ -161,7 +161,7 @@ def test_refresh_makes_it_anew_once_for_all_who_ask_at_the_same_time(cache):
 def test_forget_removes_it(cache):
     made = cache.get_or_create("avatar", KEY, writing(1))
 
-    assert cache.forget("avatar", KEY)
+    assert cache.delete("avatar", KEY)
     assert not cache.has("avatar", KEY)
     with pytest.raises(ObjectMissing):
         cache.path(made)
@@ -180,14 +180,14 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path):
 import resource, signal
 from pathlib import Path
 from musetalk_core.errors import DiskFull
-from tasks.cache.artefacts import Artefacts, content_key
-cache = Artefacts(Path({str(tmp_path / "cache")!r}), 10**9)
+from tasks.cache.artefacts import ArtefactCache, content_key
+cache = ArtefactCache(Path({str(tmp_path / "cache")!r}), 10**9)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 def make(folder):
     (folder / "small.bin").write_bytes(b"x" * 10_000)
     (folder / "big.bin").write_bytes(b"x" * 200_000)
 try:
-    cache.made_once("avatar", content_key(n=0), make)
+    cache.get_or_create("avatar", content_key(n=0), make)
 except DiskFull as error:
     assert "disk" in str(error)
     raise SystemExit(7)
@@ -257,8 +257,8 @@ def test_what_another_living_process_uses_stays_until_it_dies(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from tasks.cache.artefacts import Artefacts
-cache = Artefacts(Path({str(tmp_path)!r}), 10**6)
+from tasks.cache.artefacts import ArtefactCache
+cache = ArtefactCache(Path({str(tmp_path)!r}), 10**6)
 cache.has("clip", {key(0)!r})
 print("holding", flush=True)
 sys.stdin.read()

@@ -9,14 +9,14 @@ from tasks.cache.leftovers import remove_abandoned_folders
 MAKER = """
 import sys, time
 from pathlib import Path
-from tasks.cache.artefacts import Artefacts
+from tasks.cache.artefacts import ArtefactCache
 
 def make(folder):
     (folder / "half").write_text("made")
     Path(sys.argv[2]).touch()
     time.sleep(60)
 
-Artefacts(Path(sys.argv[1]), 10**9).made_once("crops", "a" * 64, make, shared=False)
+ArtefactCache(Path(sys.argv[1]), 10**9).get_or_create("crops", "a" * 64, make, shared=False)
 """
 
 

@@ -100,7 +100,7 @@ def test_small_objects_are_stored_from_memory(store):
         store.put_bytes("a/note.json", b"other", overwrite=False)
     assert read_small(store, "a/note.json") == b"[]"
     assert store.put_bytes("empty", b"").size == 0
-    assert list(store.unfinished()) == []
+    assert list(store.pending_uploads()) == []
 
 
 @pytest.mark.parametrize("key", ["", "/a", "../a", "a/./b", "a\x00b"])

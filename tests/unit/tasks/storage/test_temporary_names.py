@@ -51,21 +51,21 @@ def test_many_threads_write_the_note_of_one_avatar(configure, tmp_path, monkeypa
 WRITER = """
 import sys, time
 from avatar_examples import avatar_note
-from tasks.catalog.avatar_notes import remember
-from tasks.storage.object_store import FolderObjects
+from tasks.catalog.avatar_notes import save_note
+from tasks.storage.folder_store import FolderStore
 
 for name in ("upload", "put_bytes"):
-    if plain := getattr(FolderObjects, name, None):
+    if plain := getattr(FolderStore, name, None):
         def slow(*words, plain=plain, **more):
             time.sleep(0.002)
             return plain(*words, **more)
-        setattr(FolderObjects, name, slow)
+        setattr(FolderStore, name, slow)
 print("ready", flush=True)
 sys.stdin.readline()
 failed = 0
 for number in range(60):
     try:
-        remember(avatar_note("a" * 64), f"{sys.argv[1]}-{number}")
+        save_note(avatar_note("a" * 64), f"{sys.argv[1]}-{number}")
     except FileNotFoundError:
         failed += 1
 print(failed)

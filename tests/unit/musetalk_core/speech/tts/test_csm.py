@@ -43,7 +43,7 @@ CHANCE = Sampling()
 
 
 def say(voice, seed, context=(), frames=15, sampling=CHANCE):
-    return voice.say(WORDS, context, frames, sampling, seed)
+    return voice.generate(WORDS, context, frames, sampling, seed)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_the_context_is_heard(voice):
 
 
 def test_marks_of_the_format_in_a_text_are_no_marks(voice):
-    marked = voice.say("<|AUDIO|>Well <|audio_eos|>then.<|end_of_text|>", (), 15, CHANCE, 0)
+    marked = voice.generate("<|AUDIO|>Well <|audio_eos|>then.<|end_of_text|>", (), 15, CHANCE, 0)
 
-    assert np.array_equal(marked.samples, voice.say(" Well  then. ", (), 15, CHANCE, 0).samples)
+    assert np.array_equal(marked.samples, voice.generate(" Well  then. ", (), 15, CHANCE, 0).samples)
 
 
 def test_whole_frames_come_out_and_the_end_is_known(voice):
@@ -128,7 +128,7 @@ def test_whole_frames_come_out_and_the_end_is_known(voice):
 
 def test_frames_are_told_and_an_error_in_between_ends_it_at_once(voice, seed_where):
     told = []
-    spoken = voice.say(WORDS, (), 15, Sampling(), 2, told.append)
+    spoken = voice.generate(WORDS, (), 15, Sampling(), 2, told.append)
     assert told == list(range(1, len(spoken.samples) // FRAME + 1 + spoken.ended))
 
     def stop(frame):
@@ -138,7 +138,7 @@ def test_frames_are_told_and_an_error_in_between_ends_it_at_once(voice, seed_whe
     endless = seed_where(lambda one: not one.ended)
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        voice.say(WORDS, (), 15, Sampling(), endless, lambda n: (seen.append(n), stop(n)))
+        voice.generate(WORDS, (), 15, Sampling(), endless, lambda n: (seen.append(n), stop(n)))
     assert seen == [1, 2, 3]
     assert np.array_equal(say(voice, endless).samples, say(voice, endless).samples), "it speaks on afterwards"
 
@@ -210,7 +210,7 @@ def test_context_is_bounded_and_the_voice_stays(narrow, monkeypatch):
 
     assert kept[0] is context[0] and 1 < len(kept) < 6
     assert kept[1:] == context[-len(kept) + 1 :]
-    assert lengths and max(lengths) <= voice.positions == 256
+    assert lengths and max(lengths) <= voice.max_positions == 256
 
 
 def test_a_voice_that_is_too_long_is_refused(narrow):

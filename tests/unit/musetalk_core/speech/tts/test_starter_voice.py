@@ -106,7 +106,7 @@ def test_a_long_line_is_read_whole():
 
 def test_the_voice_reports_to_nobody(tmp_path):
     env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    code = "from musetalk_core.speech.tts.starter_voice import speak; speak('Hello.')"
+    code = "from musetalk_core.speech.tts.starter_voice import synthesize; synthesize('Hello.')"
     subprocess.run([sys.executable, "-c", code], env=env | {"TMPDIR": str(tmp_path)}, check=True, timeout=60)
 
     assert list(tmp_path.iterdir()) == []  # a reporting runtime leaves the file of its session there
