@@ -174,7 +174,7 @@ def test_many_jobs_are_looked_up_and_listed_page_by_page(client, made):
             listed, cursor = [], None
             while True:
                 page = await api.find(JobFilter(tags=("many",), limit=30, cursor=cursor))
-                listed += [run.id for run in page.runs]
+                listed += [run.id for run in page.jobs]
                 cursor = page.next
                 if cursor is None:
                     return found, listed
