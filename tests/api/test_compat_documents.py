@@ -20,7 +20,7 @@ INFERENCE_FIELDS = {
 }
 JOB_TYPES = {"/csm": "speech", "/portrait": "portrait", "/whisper": "transcribe", "/analyze": "analyze"}
 NO_EFFECT = {"consent_assumed"}
-"""What an answer to a documented request may warn of."""
+"""Fields of documented requests about which an answer may warn."""
 
 
 def send(client, path, text, **more):

@@ -37,7 +37,7 @@ def test_an_operator_lets_in_one_page_and_no_other(connect, environment, runs):
     sent = client.post("/v1/jobs/speech", json=SPEECH, headers={"Origin": GOOD, **key})
     assert sent.status_code == 202 and sent.headers["access-control-allow-origin"] == GOOD
     assert "X-Request-ID" in sent.headers["access-control-expose-headers"]
-    # what is refused is told to the page too, or it would only see that nothing came
+    # a refusal carries the header too, otherwise the page only sees a network error
     for refused in (
         client.post("/v1/jobs/speech", json=SPEECH, headers={"Origin": GOOD}),
         client.post("/v1/jobs/speech", content="x", headers={"Origin": GOOD}),

@@ -1,4 +1,4 @@
-"""The documentation pages in a real browser: shown, guarded, and asking nobody else for anything."""
+"""The documentation pages in a real browser: rendered, guarded, and without requests to other hosts."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""A dry run looks at inputs and the queue, says what is wrong with each, and queues nothing."""
+"""A dry run checks inputs and the queue, reports every error, and queues nothing."""
 
 from dataclasses import replace
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What no well-behaved client sends: odd numbers, depths, bytes, names, paths and headers, and slow hands."""
+"""Malformed requests: odd numbers, nesting depths, bytes, names, paths and headers, and slow clients."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What a client of /v1 may rely on: idempotency, preferences, lists, following, doing again."""
+"""The contract of /v1: idempotency, preferences, lists, event streams and retries."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What who runs the API looks at: its counters, its log, its release."""
+"""Observability of the API: metrics, log and release."""
 
 import json
 import logging
@@ -58,7 +58,7 @@ def test_the_release_is_told(client):
 
 @pytest.fixture
 def lines(caplog):
-    """What was logged, as the JSON lines that a machine would get."""
+    """Return the logged records as JSON lines."""
     caplog.set_level(logging.INFO, logger="musetalk.api")
     return lambda: [json.loads(JsonFormatter().format(record)) for record in caplog.records]
 

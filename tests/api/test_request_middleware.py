@@ -1,4 +1,4 @@
-"""What holds on every route: problem documents, limits, keys, uploads, documentation."""
+"""Behaviour of every route: problem documents, limits, API keys, uploads, documentation."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What a failed run says of itself, read back."""
+"""Error reports of failed runs, read back."""
 
 from prefect.client.schemas.objects import State, StateType
 

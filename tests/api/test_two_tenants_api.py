@@ -1,4 +1,4 @@
-"""What a tenant names and does not own is refused before it is queued, as if it were not there."""
+"""A job that refers to another tenant's files is refused before it is queued, as if they did not exist."""
 
 from uuid import uuid4
 
@@ -69,7 +69,7 @@ def codes(client, headers, reference, fine):
 
 
 def names(job, asset):
-    """Public names of what lies in the store."""
+    """Return public URIs of files in the store."""
     output = job.result["video"]["uri"]
     root = output[: output.index("/outputs/")]
     key = asset.removeprefix("asset://")

@@ -60,7 +60,7 @@ def test_the_janitor_runs_by_schedule_on_an_idle_stack(stack):
         (schedule,) = deployment.schedules
         often = IntervalSchedule(interval=timedelta(seconds=10))
         client.update_deployment_schedule(deployment.id, schedule.id, schedule=often)
-        deadline = time.monotonic() + 180  # the scheduler looks at all deployments once a minute
+        deadline = time.monotonic() + 180  # the scheduler checks all deployments once a minute
         while not (runs := [run for run in client.read_flow_runs(limit=200) if run.state.is_final()]):
             assert time.monotonic() < deadline
             time.sleep(0.5)

@@ -138,7 +138,7 @@ def webhook_server(home, receiver, monkeypatch):
 
 @pytest.fixture
 def job(webhook_server, receiver):
-    """Make a job that the receiver is to be told of, in some state."""
+    """Return a function that creates a job in a given state, with a webhook to the receiver."""
 
     from webhook_jobs import lip_sync
 
@@ -159,6 +159,6 @@ def job(webhook_server, receiver):
         return run.id
 
     yield make
-    for run in made:  # the janitor looks at everything there is
+    for run in made:  # the janitor reads all runs of the server
         with contextlib.suppress(ObjectNotFound):
             server.delete_flow_run(run)

@@ -29,7 +29,7 @@ def csm(home, tiny_csm, one_thread, monkeypatch):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the model is asked to say, with the words of its context, in order."""
+    """Record the texts that the model synthesizes and the texts of their context, in order."""
     asked = []
     real = Csm.generate
 

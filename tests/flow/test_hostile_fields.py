@@ -1,5 +1,5 @@
 """
-Dangerous fields of POST /inference with values nobody should use as they are: nothing is opened, written,
+Dangerous fields of POST /inference with hostile values: nothing is opened, written,
 started or reached because of them. The API and the flow run as processes that write down what they do.
 """
 
@@ -115,7 +115,7 @@ def free_port():
 
 @pytest.fixture
 def server(prefect_server):
-    """A Prefect server to which the API can hand a job; nobody does it."""
+    """A Prefect server that accepts jobs from the API and has no worker."""
     with get_client(sync_client=True) as client:
         with contextlib.suppress(Exception):
             client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))

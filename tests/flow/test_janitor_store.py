@@ -1,4 +1,4 @@
-"""Housekeeping in our own store, a folder or a bucket: what nobody will finish or fetch goes, no more."""
+"""Cleanup of the store, a folder or a bucket: only expired results and abandoned uploads are deleted."""
 
 import io
 import os

@@ -31,7 +31,7 @@ from flows.schemas.webhook import DELIVERY_KEY, job_tag
 from flows.webhooks.deliveries import attempts_of, find_missed
 
 MANY = 140
-"""Above SQLite's 127 and above what one filter of ours may hold."""
+"""More than SQLite's limit of 127 and than the limit of one filter."""
 
 
 @flow(name="lip_sync")
@@ -187,7 +187,7 @@ def test_many_jobs_are_looked_up_and_listed_page_by_page(client, made):
 
 
 def test_a_list_goes_on_within_one_moment(client, made):
-    """What earlier pages gave is left out of the answer: the query has no list of it."""
+    """The page omits runs of earlier pages, although the query does not list them."""
     own = made(MANY, tags=["tag:moment"])
     cursor = Cursor(datetime.now(UTC), tuple(own[:130]))
 

@@ -134,4 +134,4 @@ def test_what_was_prepared_is_written_down_for_its_tenant(home, clip_file, speec
     assert onwards is None and list_notes("other", None, 10) == ([], None)
     job = LipSyncJob(video=uri(clip_file), audio=uri(speech_file), engine="fake")
     assert lip_sync(job).avatar == made.avatar
-    assert len(list_notes(None, None, 10)[0]) == 2, "nobody's job has a note of its own"
+    assert len(list_notes(None, None, 10)[0]) == 2, "a job without a tenant has a note of its own"

@@ -1,4 +1,4 @@
-"""What people see of a finished video: one page that never costs the job anything."""
+"""The preview page of a finished video, whose errors never fail the job."""
 
 import base64
 import re

@@ -177,7 +177,7 @@ def test_all_files_of_a_transcript_get_the_same_suffix(bucket, speech_file, take
 
 
 def together(count, act):
-    """Let threads do something at the same moment; gives what came of each."""
+    """Run a function in several threads at the same moment and return the results."""
     barrier, came = threading.Barrier(count), [None] * count
 
     def run(number):

@@ -1,4 +1,4 @@
-"""Grants with {tenant} in them hold inside the tasks of a job, for its tenant and nobody else."""
+"""Grants that contain {tenant} apply inside the tasks of a job, for its tenant only."""
 
 import pytest
 
@@ -14,7 +14,7 @@ JOB = PrepareAvatarJob(video="s3://media/acme/anna.mp4", engine="fake")
 
 @pytest.fixture
 def granted(home, monkeypatch):
-    """Media of tenants in one bucket, on a storage that nobody answers for."""
+    """Grant each tenant its media in one bucket, on an S3 endpoint that refuses connections."""
     monkeypatch.setenv("MUSETALK_S3__READ_BUCKETS", "media/{tenant}")
     monkeypatch.setenv("MUSETALK_S3__ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("MUSETALK_S3__MAX_ATTEMPTS", "1")

@@ -21,7 +21,7 @@ READING = next(ASSETS.glob("sense*0870.txt"))
 
 @pytest.fixture
 def starter_only(home, monkeypatch):
-    """A computer with nothing but what every installation brings, whoever's cache there may be."""
+    """An installation with the bundled models only, without the user's model cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache-of-others"))
     monkeypatch.delitem(MODELS, "whisper-base")
     return home

@@ -64,7 +64,7 @@ def store(request, home, monkeypatch):
 
 @pytest.fixture
 def acme(store, portrait_file):
-    """What the tenant acme has: an upload, and an output of a job."""
+    """Files of the tenant acme: an upload and an output of a job."""
     with on_behalf_of("acme"):
         asset = save_asset([portrait_file.read_bytes()], "anna.jpg")
     state = speech(

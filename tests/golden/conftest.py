@@ -1,4 +1,4 @@
-"""The networks with their stand-in weights, loaded once per device: processor, and a card if there is one."""
+"""The networks with their stand-in weights, loaded once per device: the CPU, and a GPU if available."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ from musetalk_core.types import Box
 
 
 def square(folder, frame, box):
-    """What the crop box shows of a frame, black outside."""
+    """Crop a frame to a box; pixels outside the frame are black."""
     x1, y1, x2, y2 = (int(v) for v in box)
     picture = golden_frame(folder, frame)
     out = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)

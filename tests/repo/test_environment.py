@@ -1,4 +1,4 @@
-"""What is installed and how it is named."""
+"""Installed packages, error classes and rules for files of the repository."""
 
 import importlib.util
 import inspect

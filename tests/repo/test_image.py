@@ -27,7 +27,7 @@ IMAGES = {name: STAGES[name] for name in ("api", "worker", "all")}
 
 
 def all_environment(name):
-    """What a service's process has set: its image's, and the service's own on top."""
+    """Return the environment of a service's process: the image's variables, overridden by the service's."""
     service = OURS[name]
     return environment(IMAGES[service["build"]["target"]]) | service["environment"]
 

@@ -29,7 +29,7 @@ def installation(stage):
 
 
 def run(line, folder, python, **options):
-    """A line of the Dockerfile, where /source, /wheels and /tmp are folders of ours."""
+    """Run a line of the Dockerfile with /source, /wheels and /tmp replaced by temporary folders."""
     for there in ("/tmp/wheels", "/tmp/constraints.txt"):
         line = line.replace(there, f"{folder}/{Path(there).name}")
     line = line.replace("--outdir /wheels", f"--outdir {folder}/wheels")

@@ -39,7 +39,7 @@ class Bgr:
 
 @dataclass(frozen=True)
 class Run:
-    """What the engine made: `crops[n]` of output frame n, whose source frame is `sources[n]`."""
+    """Output of the engine: `crops[n]` of output frame n, whose source frame is `sources[n]`."""
 
     folder: object
     engine: MuseTalkEngine

@@ -1,4 +1,4 @@
-"""Values that nobody should use as a path, a word for a shell or an option; and what a process did."""
+"""Hostile values for paths, shell arguments and options, and a record of what a process did."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 WATCHED = Path(__file__).parent / "watched"
 WORD = "zanzibar7"
-"""Stands in every hostile value, so that it is known again wherever it turns up."""
+"""Marker contained in every hostile value, to recognize it wherever it appears."""
 
 
 def values(folder, count=24, seed=20251127):
@@ -109,7 +109,7 @@ class Watch:
 
     def faults(self, programs=(), names=()):
         """
-        What should not have happened, in words.
+        Describe the recorded events that are not allowed.
 
         Args:
             programs: that may be started, besides this Python.

@@ -37,7 +37,7 @@ def stages():
 
 
 def environment(stage):
-    """What a container of a stage has set, where build arguments keep their defaults."""
+    """Return the environment of a stage's container, with the defaults of build arguments."""
     found = {}
     for word, rest in stage.instructions:
         if word in ("ARG", "ENV"):

@@ -47,8 +47,8 @@ _GOOD: dict[str, dict[str, Any]] = {
     **{path: json.loads(text) for path, text in C3.items()},
 }
 """
-Bodies that are taken: what is made up of nothing hardly ever gets past its first field. A dry run looks at
-inputs: these ask nobody outside.
+Valid bodies: generated ones rarely get past the validation of their first field. A dry run checks inputs,
+and the inputs of these bodies need no request to another host.
 """
 
 
@@ -65,9 +65,9 @@ def event_conformance(ctx: Any, response: Any, case: Any) -> None:
 
 _ALWAYS = [status_code_conformance, content_type_conformance, response_headers_conformance]
 PUBLIC = frozenset({"/", "/healthz", "/readyz", "/startupz", "/version", "/metrics"})
-"""What nobody needs a key for."""
+"""Routes that need no API key."""
 UNREAD = frozenset({400, 413, 415})
-"""A body that cannot be read is refused before anybody is asked who they are."""
+"""Statuses of requests whose body cannot be read; they are refused before authentication."""
 _BOUNDED = settings(
     deadline=None,
     derandomize=True,  # a suite that fails, fails again

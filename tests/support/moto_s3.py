@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-"""What its clients have in their environment."""
+"""Environment variables of its clients."""
 
 
 @contextmanager

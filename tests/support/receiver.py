@@ -15,7 +15,7 @@ class Got:
     headers: dict
     body: bytes
     status: int = 204
-    """What it was answered."""
+    """Status code of the response."""
 
     @property
     def json(self):

@@ -1,4 +1,4 @@
-"""What a flow run shows people: its artifacts, and nobody else's."""
+"""Artifacts of a single flow run."""
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId

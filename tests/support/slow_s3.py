@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class SlowS3:
-    """What it does and has seen."""
+    """State of the proxy: its settings and the requests that it received."""
 
     def __init__(self, endpoint):
         """

@@ -23,7 +23,7 @@ def nap(seconds: float = 5.0, control: dict | None = None):
 
 @flow
 def whoami(path: str, job: dict, until: str | None = None):
-    """Says which process it runs in; goes on until there is a file of that name."""
+    """Write the process id to `path`, then run until the file `until` exists."""
     Path(path).write_text(str(os.getpid()))
     while until and not Path(until).exists():
         time.sleep(0.05)
@@ -186,7 +186,7 @@ def steady(steps: int, control: dict | None = None):
 
 @flow
 def lip_sync_in_time(job: dict, control: dict | None = None):
-    """Stands in for the job type: takes as many seconds as its audio's name says, and tells a result."""
+    """Replace the lip_sync flow: sleep for the seconds in the audio file's name, then record a result."""
     from prefect.artifacts import Artifact
 
     time.sleep(float(Path(job["audio"]).stem))

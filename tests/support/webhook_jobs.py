@@ -25,7 +25,7 @@ def attempts(server, job):
 
 
 def work(server, run):
-    """What a worker does with an attempt's run when its time has come; returns the run as it ended."""
+    """Run a delivery attempt as a worker does when it is due, and return the finished run."""
     server.set_flow_run_state(run.id, Scheduled(), force=True)
     run_flow(notify, flow_run=server.read_flow_run(run.id), return_type="state")
     return server.read_flow_run(run.id)

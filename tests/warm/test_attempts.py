@@ -15,7 +15,7 @@ CLAIMED_ONCE = ["Scheduled", "Pending", "Submitting", "Failed"]
 
 
 def unchecked(pool, flow, **parameters):
-    """As Prefect's scheduler makes runs: nobody looks whether the flow takes the parameters."""
+    """Create a run as Prefect's scheduler does, without validating the parameters."""
     with pool.server.client() as client:
         return client.request(
             "POST",

@@ -1,4 +1,4 @@
-"""Made-up requests to the API as it runs, in front of a real Prefect server, where nobody does the jobs."""
+"""Generated requests to a running API with a real Prefect server and without workers."""
 
 import itertools
 import json
@@ -26,20 +26,20 @@ from tasks.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 NEVER = {
-    ("GET", "/readyz"),  # nobody works here
+    ("GET", "/readyz"),  # there is no worker
     ("POST", "/v1/jobs/{job_id}/deliveries/{webhook_id}/replay"),
     ("GET", "/v1/avatars/{avatar}"),
     ("DELETE", "/v1/avatars/{avatar}"),
     ("POST", "/v1/assets/direct"),  # the store is a folder
 }
-"""What cannot go well where no job has been done."""
+"""Routes that cannot succeed while no job has run."""
 FILE = "hello.mp3"
 ENDED = ("completed", "failed", "crashed", "canceled")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request):
-    """What Prefect keeps everything in."""
+    """Address of Prefect's PostgreSQL database, or None for SQLite."""
     if request.param == "sqlite":
         yield None
         return
@@ -216,7 +216,7 @@ def test_who_guesses_ids_of_another_tenant_finds_nothing(described, session, key
             session=session, headers=keys[1]["ben"], checks=[not_a_server_error], timeout=60
         )
         assert answer.status_code in {400, 404, 405, 413, 415, 422}
-        # what is wrong with the request itself is told; of the job, nothing
+        # the answer describes the error in the request and reveals nothing of the job
         assert "Hello" not in answer.text and "made-up" not in answer.text
 
     assert tried(described, check, examples=12) == {}

@@ -68,7 +68,7 @@ class Janitor:
         return json.loads(self.process.stdout.readline())
 
     def round_beside(self, work):
-        """One round while `work` goes on, which is given what tells that the round is over."""
+        """Run one round during `work`, which gets a function that tells whether the round is over."""
         with ThreadPoolExecutor(1) as pool:
             going = pool.submit(self.round)
             return work(lambda _: going.done()), going.result()

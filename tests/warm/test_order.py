@@ -1,4 +1,4 @@
-"""Who is next: urgent before patient, tenants in turns, limits respected."""
+"""Job order: urgent jobs first, tenants in turn, within limits."""
 
 import pytest
 from stage import eventually

@@ -160,7 +160,7 @@ def test_who_waits_leaves_the_place_to_others_and_goes_on_or_is_cancelled_in_its
     left, long = jobs
     eventually(lambda: [part for part in unfinished(stage, long) if part["part"] == "talk"], 90, 0.2)
     with stage.server.client() as client:
-        tidy(client)  # the other pipeline may have ended by now, and nobody else wants the place
+        tidy(client)  # the other pipeline may have ended by now, and no other run is waiting for the slot
         eventually(lambda: client.read_flow_run(long).state.name == "Waiting")
         client.set_flow_run_state(long, Cancelling())  # as Prefect's page does
     assert stage.wait(long, 30)["status"] == "canceled"

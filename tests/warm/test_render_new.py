@@ -1,4 +1,4 @@
-"""What is new in a bucket is done once, whoever asks and however often; events of other flows start jobs."""
+"""New objects in a bucket are rendered once, however often the flow runs; other flows' events start jobs."""
 
 import shutil
 import subprocess

@@ -63,7 +63,7 @@ def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, ligh
     seen, unseen = submit(jobs, receiver.url), submit(jobs, receiver.url)
     jobs.cancel(seen)
 
-    # the automation has seen the end; nobody is there yet to act on it
+    # the automation has seen the end; there is no worker yet to act on it
     eventually(lambda: runs_of(own_server, "announce"), 30)
     with own_server.client() as client:  # of the other one the automation hears nothing
         (automation,) = client.read_automations_by_name(AUTOMATIONS[0].name)

@@ -1,4 +1,4 @@
-"""Webhooks while everything is killed: each end is told, under one id however often it is tried."""
+"""Webhooks while processes are killed: each job's end is delivered, with one id across all attempts."""
 
 from collections import defaultdict
 
@@ -32,7 +32,7 @@ def test_every_end_is_told_though_children_workers_and_the_server_die(
     wanted = {webhook_id(run, "completed") for run in runs}
     try:
         eventually(lambda: wanted <= arrived(receiver), 60)
-    except AssertionError:  # an end that nobody heard of, for the server was away: found by the schedule
+    except AssertionError:  # an end that no automation saw because the server was down: the schedule finds it
         janitor(own_server)
         eventually(lambda: wanted <= arrived(receiver), 90)
 

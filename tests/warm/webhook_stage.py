@@ -14,7 +14,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class Light:
-    """What `musetalk deploy` puts on a server for the pool `light`, as a pool for the workers of `stage`."""
+    """The pool `light` as `musetalk deploy` sets it up, for the workers of `stage`."""
 
     name = "light"
 

@@ -109,7 +109,7 @@ def bucket(
 
 @dataclass
 class Page:
-    """What the test server answers for one path."""
+    """Response of the test server for one path."""
 
     body: bytes = b""
     status: int = 200

@@ -1,4 +1,4 @@
-"""What is progress of a starting process, and what is none."""
+"""Detection of progress in a starting process."""
 
 import subprocess
 import sys

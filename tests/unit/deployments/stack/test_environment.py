@@ -1,4 +1,4 @@
-"""What processes have set is understood by Prefect, and does what it is there for."""
+"""Environment variables of processes are valid Prefect settings and have the intended effect."""
 
 import os
 import subprocess

@@ -20,7 +20,7 @@ def sqlite(tmp_path, monkeypatch):
 
 
 async def read_then_write(sqlite, count):
-    """What two requests at a time do; gives the errors."""
+    """Read and write in concurrent requests and return the errors."""
 
     async def request(number):
         engine = await sqlite.engine()

@@ -1,4 +1,4 @@
-"""What REDIS_* does to a Prefect server, and what it says when it cannot."""
+"""Effect of REDIS_* on a Prefect server, and the errors if it cannot be applied."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Which times of a schedule are due: missed ones, clocks that jump, nonsense."""
+"""Due times of a schedule: missed times, clock jumps and invalid schedules."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Which objects a run looks at, by when they came."""
+"""Selection of a run's objects by the time they were uploaded."""
 
 from datetime import UTC, datetime, timedelta
 

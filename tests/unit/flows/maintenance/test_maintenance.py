@@ -1,4 +1,4 @@
-"""What the janitor finds is to go: given records and a time."""
+"""Selection of what the janitor deletes or cancels, given records and a time."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -20,7 +20,7 @@ FIXED = {
         "api/orchestrator/job_reader.py",
         "sorted(job_filter.types or JOB_TYPES)",
     ): "a set of names of that table",
-    ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, and two of ours",
+    ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
     ("api/orchestrator/queue_estimates.py", "[StateType(kind) for kind in kinds]"): "types of states: nine",
     ("deployments/stack/interrupted_runs.py", "claimed"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",

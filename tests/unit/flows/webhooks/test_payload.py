@@ -1,4 +1,4 @@
-"""What is told, to new receivers in the envelope and to old ones beside it."""
+"""The webhook payload: the envelope, and beside it the fields for receivers of the original API."""
 
 import json
 from datetime import datetime, timedelta, timezone

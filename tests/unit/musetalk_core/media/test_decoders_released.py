@@ -1,4 +1,4 @@
-"""Decoders end with the block that opened them, whoever still refers to them, and without a collection."""
+"""Decoders close with the block that opened them, despite remaining references and without a collection."""
 
 import gc
 import threading
@@ -258,7 +258,7 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
     assert len(CropReader.open(tmp_path / "crops").sources) == 25
 
     class Talk:
-        """What `_encode` reads of a job."""
+        """Attributes of a job that `_encode` reads."""
 
         engine, idle_seed, crf, preset = None, None, 30, "ultrafast"
 

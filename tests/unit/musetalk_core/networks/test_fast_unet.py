@@ -1,4 +1,4 @@
-"""What was folded away makes no difference to the numbers."""
+"""Folded layers give the same numbers as the original ones."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the pose net and the parser look at, without any weights."""
+"""Input crops of the pose network and the parser, tested without weights."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ def talk(frames=200, seed=0):
 
 
 def lips(curve, late=0):
-    """What a mesh would read of a mouth that follows the curve."""
+    """Return simulated lip apertures of a mouth that follows the curve `late` frames late."""
     noise = 0.002 * np.random.default_rng(9).standard_normal(len(curve))
     return np.float32(0.02 + 0.06 * np.roll(curve, late) + noise)
 

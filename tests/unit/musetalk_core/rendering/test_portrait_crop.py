@@ -1,4 +1,4 @@
-"""What of a picture is shown."""
+"""Crops of portrait pictures."""
 
 from pathlib import Path
 

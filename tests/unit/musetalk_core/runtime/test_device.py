@@ -1,4 +1,4 @@
-"""Which device, and what full precision means on it."""
+"""Device selection and full precision."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from musetalk_core.runtime.device import choose_device
 
 @pytest.fixture
 def shortening(monkeypatch):
-    """A card that shortens full precision, as PyTorch has it at first."""
+    """Pretend to have a GPU with TF32 enabled, as in PyTorch's defaults."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     libraries = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [library.allow_tf32 for library in libraries]

@@ -1,4 +1,4 @@
-"""Networks are loaded once, kept while they fit, and let go when nobody comes."""
+"""Networks are loaded once, cached while they fit, and unloaded when idle."""
 
 import threading
 import time

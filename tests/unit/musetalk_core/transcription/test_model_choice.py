@@ -1,4 +1,4 @@
-"""Which model a transcription gets."""
+"""Model selection for transcription."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is listened to: real speech, silence and music."""
+"""Voice activity detection in real speech, silence and music."""
 
 import numpy as np
 import pytest

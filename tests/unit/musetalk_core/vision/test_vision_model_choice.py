@@ -1,4 +1,4 @@
-"""Who does what, by what is asked and what is installed."""
+"""Model selection for image analysis, by request and by installed models."""
 
 import pytest
 

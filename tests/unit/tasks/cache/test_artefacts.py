@@ -1,4 +1,4 @@
-"""Artefacts are made once, appear whole, and go only when nobody uses them."""
+"""Cache entries are created once and atomically, and evicted only when unused."""
 
 import multiprocessing
 import os
@@ -210,7 +210,7 @@ def test_too_little_free_disk_is_refused_before_work_begins(tmp_path):
 
 
 def fill(cache: ArtefactCache, n: int, size: int = 100) -> None:
-    """Make artefacts 0..n-1 whose last use lies in the past, 0 the oldest, and let them go."""
+    """Create and release cache entries 0..n-1 with past times of last use, 0 the oldest."""
     for i in range(n):
         path = cache.path(cache.get_or_create("clip", key(i), writing(size)))
         os.utime(path, (1000 + i, 1000 + i))

@@ -48,7 +48,7 @@ KEYS = {
     "look": "09f71ea586606fc05a606b62c879cf8be7ac1ead55a91156cc7a76b423fdc097",
     "transcript": "9a226700ca6d36382803c43c2ac0fed3bdb28c27dff206d4ec7d0cac3e50b160",
 }
-"""What 0.1.0 computed."""
+"""Keys computed by version 0.1.0."""
 
 TASKS = {
     "draw",

@@ -1,5 +1,5 @@
 """
-Web addresses: what is allowed, how files are fetched, and what is told when they are not.
+Downloads: allowed addresses, how files are fetched, and the errors of refused or failed requests.
 
 No test asks a real resolver: names are looked up in a table, and anything dialled is on loopback.
 """

@@ -1,4 +1,4 @@
-"""What a run says of its progress."""
+"""Progress reports of a run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Uploads in parts: whole or nothing, and let go of at once when the job is to stop."""
+"""Multipart uploads: all or nothing, and aborted at once when the job is cancelled."""
 
 import hashlib
 import os

@@ -439,7 +439,7 @@ def test_our_store_is_a_folder_unless_said_otherwise(configure, tmp_path):
 
 
 class _Block:
-    """What we use of a prefect-aws block, without Prefect."""
+    """Minimal prefect-aws block, without Prefect."""
 
     bucket_name, bucket_folder = "", "folder"
 

@@ -1,4 +1,4 @@
-"""What the network hears of a frame."""
+"""Audio tokens of a frame, the audio input of the network."""
 
 from fractions import Fraction
 

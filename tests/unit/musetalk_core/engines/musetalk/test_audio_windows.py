@@ -1,4 +1,4 @@
-"""Which encoder rows a frame hears: by the exact rule, and as the original has it."""
+"""Encoder rows in a frame's audio window: the exact rule and the original's."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Following a face by a detector: one person, whoever else is there, and upstream's way on request."""
+"""Face tracking by detection: one person among several, and upstream's selection on request."""
 
 import numpy as np
 import pytest

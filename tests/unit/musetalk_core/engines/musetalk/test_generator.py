@@ -110,7 +110,7 @@ def test_what_stays_infinite_is_an_error_and_no_black_mouth():
 
 
 class OnCard(Generator):
-    """Thinks that it has a card, which the networks and arrays here know nothing of."""
+    """Generator that batches as on a GPU, while networks and arrays stay on the CPU."""
 
     def __init__(self, batch):
         super().__init__(FULL, batch)

@@ -20,7 +20,7 @@ ALONG = np.linspace(-1, 1, 11)
 
 
 def mesh(height=200.0, centre=(200, 220), gap=0.0, roll=0.0):
-    """A frontal face in proportions of H; points nobody looks at sit on the nose."""
+    """A frontal face in proportions of H; points that the renderer ignores are on the nose."""
     points = np.tile(np.float32([0, -0.2]), (468, 1))
     belly, (up, down) = np.sqrt(1 - ALONG**2), (0.35 * gap, 0.65 * gap)
     points[mesh_topology.UPPER_LIP_INNER] = np.stack([0.12 * ALONG, -up * belly], 1)
