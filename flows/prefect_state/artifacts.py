@@ -57,10 +57,10 @@ async def read_latest_artifacts_async(
     return _by_run(await read_any_of_async(run_ids, read, order=_updated))
 
 
-def _filter(run_ids: list[UUID], keys: list[str]) -> "ArtifactFilter":
+def _filter(chunk: list[UUID], keys: list[str]) -> "ArtifactFilter":
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
-    return ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=run_ids), key=ArtifactFilterKey(any_=keys))
+    return ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=chunk), key=ArtifactFilterKey(any_=keys))
 
 
 def _updated(artifact: "Artifact") -> str:

@@ -9,6 +9,11 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task
 
 from musetalk_core.errors import RenderError
+from tasks.run.former_result_types import register_former_modules
+
+
+# here, because every module with a cached task imports its policy from this one
+register_former_modules()
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -12,8 +12,8 @@ LISTS = {"any_", "not_any_", "all_"}
 EVENT_LISTS = {"name", "prefix", "exclude_name", "exclude_prefix", "id", "id_"}
 FIXED = {
     # (file, expression): why the list cannot grow
-    ("api/orchestrator/mapping.py", "kinds"): "types of states: nine",
-    ("api/orchestrator/mapping.py", "list({*kinds, StateType.PENDING})"): "types of states: nine",
+    ("api/orchestrator/mapping.py", "types"): "types of states: nine",
+    ("api/orchestrator/mapping.py", "list({*types, StateType.PENDING})"): "types of states: nine",
     ("api/orchestrator/job_reader.py", "types"): "types of states: nine",
     ("api/orchestrator/job_reader.py", "sorted(JOB_TYPES)"): "the table of job types",
     (
@@ -21,9 +21,10 @@ FIXED = {
         "sorted(job_filter.types or JOB_TYPES)",
     ): "a set of names of that table",
     ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
-    ("api/orchestrator/queue_estimates.py", "[StateType(kind) for kind in kinds]"): "types of states: nine",
-    ("deployments/stack/interrupted_runs.py", "claimed"): "three types of states",
+    ("api/orchestrator/queue_estimates.py", "[StateType(kind) for kind in state_names]"): "types of states: nine",
+    ("deployments/stack/interrupted_runs.py", "unfinished_types"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",
+    ("flows/prefect_state/artifacts.py", "keys"): "keys of artifacts of a run: at most five",
 }
 
 

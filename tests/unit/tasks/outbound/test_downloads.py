@@ -462,7 +462,7 @@ def https(tmp_path, monkeypatch):
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("media.test")]), critical=False)
-        .sign(key, hashes.SHA256_FIELD())
+        .sign(key, hashes.SHA256())
     )
     pem = tmp_path / "pem"
     pem.write_bytes(

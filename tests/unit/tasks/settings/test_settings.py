@@ -143,7 +143,7 @@ def test_nothing_is_read_at_import():
 
 
 def test_media_limits_are_those_of_the_core():
-    limits = pytest.importorskip("musetalk_core.media.source.limits").Limits
+    limits = pytest.importorskip("musetalk_core.media.source.limits").MediaLimits
     ours = MediaSettings().model_dump(exclude={"ffmpeg"})
 
     assert ours == dataclasses.asdict(limits())
