@@ -59,8 +59,12 @@ async def retry_while_unavailable_async(
         first_delay_s: pause before the first retry; it doubles with each retry.
         max_delay_s:   longest pause.
     """
+
+    async def request() -> T:  # tenacity awaits only what a coroutine function returns, and `call` may be none
+        return await call()
+
     return await AsyncRetrying(sleep=asyncio.sleep, **_policy(limit_s, retry_on, first_delay_s, max_delay_s))(
-        call
+        request
     )
 
 
