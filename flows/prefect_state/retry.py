@@ -60,7 +60,7 @@ async def retry_while_unavailable_async(
         max_delay_s:   longest pause.
     """
 
-    async def request() -> T:  # tenacity awaits only what a coroutine function returns, and `call` may be none
+    async def request() -> T:  # a coroutine function: tenacity awaits the result of no other callable
         return await call()
 
     return await AsyncRetrying(sleep=asyncio.sleep, **_policy(limit_s, retry_on, first_delay_s, max_delay_s))(

@@ -11,7 +11,6 @@ from prefect.tasks import Task
 from musetalk_core.errors import RenderError
 from tasks.run.former_result_types import register_former_modules
 
-
 # here, because every module with a cached task imports its policy from this one
 register_former_modules()
 

@@ -21,10 +21,13 @@ FIXED = {
         "sorted(job_filter.types or JOB_TYPES)",
     ): "a set of names of that table",
     ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
-    ("api/orchestrator/queue_estimates.py", "[StateType(kind) for kind in state_names]"): "types of states: nine",
+    (
+        "api/orchestrator/queue_estimates.py",
+        "[StateType(kind) for kind in state_names]",
+    ): "types of states: nine",
     ("deployments/stack/interrupted_runs.py", "unfinished_types"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",
-    ("flows/prefect_state/artifacts.py", "keys"): "keys of artifacts of a run: at most five",
+    ("flows/prefect_state/artifacts.py", "keys"): "keys of artifacts of a run: at most three",
 }
 
 
