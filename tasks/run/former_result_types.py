@@ -23,7 +23,7 @@ CURRENT_PATHS: Final = {
 
 
 class _FormerModule(ModuleType):
-    """A module of an earlier version that has only the classes of `CURRENT_PATHS`, imported when asked for."""
+    """A module of an earlier version, with the classes of `CURRENT_PATHS` only; imports them on access."""
 
     def __getattr__(self, name: str) -> Any:
         path = CURRENT_PATHS.get(f"{self.__name__}.{name}")
