@@ -61,7 +61,7 @@ def forget():
     """As a new process: no settings, no engines, no networks."""
     get_settings.cache_clear()
     model_cache.cache_clear()
-    for name in ("built_engine", "engine"):
+    for name in ("build_engine", "get_engine"):
         getattr(getattr(engines, name, None), "cache_clear", lambda: None)()
 
 

@@ -19,7 +19,7 @@ def test_what_a_portrait_was_given_to_say_is_heard_in_its_video(home, portrait_f
     transcribe = pytest.importorskip("flows.transcribe")
     from word_errors import word_error_rate
 
-    from flows.schemas import video as schemas
+    from flows import schemas
 
     heard = []
     for number, text in enumerate(SENTENCES):
