@@ -11,10 +11,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from api.client import ApiError, MusetalkClient
-from deployments.demo import report
-from deployments.stack.home_lock import find_running_stack
 from deployments.console import show_activity, show_progress, show_waiting
+from deployments.demo import report
 from deployments.stack.commands import StackPlan
+from deployments.stack.home_lock import find_running_stack
 from deployments.stack.supervisor import StackStopRequested, Supervisor, stop_on_signals
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.image.yuv_picture import Picture
+from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.speech.phones import Phone
 
 
@@ -39,8 +39,8 @@ class Quality:
 
     def report_lines(self) -> list[str]:
         """Return the measurements as lines of text."""
-        difference_frames = abs(self.picture_s - self.sound_s) * float(self.rate)
-        lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {difference_frames:.1f} frames"
+        frames = abs(self.picture_s - self.sound_s) * float(self.rate)
+        lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {frames:.1f} frames"
         if self.correlation is None:
             return [lengths]
         closed_count = round(self.closed * self.bilabials)
@@ -63,8 +63,8 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
     Raises:
         MediaUnreadable: the file is not a readable video.
     """
-    from musetalk_core.rendering import lip_sync_score
     from musetalk_core.media.probe import probe, require_audio, require_picture
+    from musetalk_core.rendering import lip_sync_score
     from musetalk_core.speech.mouth_curves import mouth_curves
     from musetalk_core.speech.visemes import BILABIALS, to_arpabet
 
@@ -94,8 +94,8 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
 
 
 def _read_frames(video: Path) -> Iterator[Picture]:
-    from musetalk_core.media.video.decoder import open_decoder
     from musetalk_core.media.image.normalise import Normaliser
+    from musetalk_core.media.video.decoder import open_decoder
 
     with open_decoder(video, MediaLimits()) as decoder:
         normaliser: Normaliser | None = None
@@ -115,9 +115,9 @@ def recognize_phones(audio: Path, text: str | None) -> list[Phone]:
     Returns:
         Timed phones; empty if no speech was recognized.
     """
+    from musetalk_core.formats.pcm import PcmFile
     from musetalk_core.media.audio.decode import decode_speech
     from musetalk_core.speech.alignment.align import find_phones
-    from musetalk_core.formats.pcm import PcmFile
 
     with TemporaryDirectory() as folder:
         pcm = Path(folder) / "speech.f32"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments.demo.quality import measure_quality
 from deployments.console import job_summary
+from deployments.demo.quality import measure_quality
 from musetalk_core.speech.phones import Phone, load_phones
 
 

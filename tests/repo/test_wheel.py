@@ -136,7 +136,9 @@ def test_every_command_explains_itself(musetalk, words):
 
 
 def test_what_is_deployed_is_read_from_the_wheel(python, folder):
-    ask = "from deployments.manifest import *; print(deployments_file(), *{d.pool for d in load_deployments()})"
+    ask = (
+        "from deployments.manifest import *; print(deployments_file(), *{d.pool for d in load_deployments()})"
+    )
     done = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=True, cwd=folder)
     path, *pools = done.stdout.split()
 
