@@ -119,7 +119,7 @@ def _create_run(job: JobParameters, timeout: float | None, options: dict[str, An
 def _read_result(job_type: JobType, run: FlowRun) -> BaseModel:
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run.id)
-        artifact_by_key = read_latest_artifacts(client, [run.id], RESULT_KEYS).get(run.id, {})
+        artifact_by_key = read_latest_artifacts(client, [run.id], RESULT_KEYS, limit_s=0).get(run.id, {})
     status = status_of(run)
     result = result_of(status, artifact_by_key)
     if result is None:

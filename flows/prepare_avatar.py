@@ -8,7 +8,7 @@ from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.schemas.video import FaceCoverage, PrepareAvatarJob, PrepareAvatarResult
 from tasks.models.engines import EngineSpec, describe_engine, pin_engine
-from tasks.steps import prepare_avatar as avatar
+from tasks.steps import prepare_avatar as avatar_step
 from tasks.steps.fetch import FetchedInput, fetch
 
 
@@ -19,7 +19,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) ->
         spec = resolve_engine(job)
         picture = context.wait_for_input(fetch.submit(job.video, "video"))
         prepared = context.run_with_pinned_models(lambda: _prepare(job, picture, pin_engine(spec), context))
-        avatar.note_avatar(prepared, picture.source, spec, control.tenant)
+        avatar_step.note_avatar(prepared, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
             avatar=prepared.artefact.key,
             engine=spec.name,
@@ -39,11 +39,11 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) ->
 
 def _prepare(
     job: PrepareAvatarJob, picture: FetchedInput, spec: EngineSpec, context: JobContext
-) -> avatar.PreparedAvatar:
+) -> avatar_step.PreparedAvatar:
     context.record_models(*spec.weights)
     context.record_choice(engine=describe_engine(spec))
-    key = avatar.avatar_key(picture.source, spec, job.face)
-    step = avatar.prepare_avatar.with_options(refresh_cache=job.refresh)
+    key = avatar_step.avatar_key(picture.source, spec, job.face)
+    step = avatar_step.prepare_avatar.with_options(refresh_cache=job.refresh)
     return context.wait_for(
         "prepare", step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh)
     )

@@ -42,10 +42,10 @@ class Preference:
         Args:
             waited_s: the wait that was applied, in seconds; None if waiting does not apply.
         """
-        told = ["respond-async"] if self.respond_async else []
+        applied = ["respond-async"] if self.respond_async else []
         if self.wait_s is not None and waited_s is not None:
-            told.append(f"wait={int(waited_s)}")
-        return {"Vary": "Prefer"} | ({"Preference-Applied": ", ".join(told)} if told else {})
+            applied.append(f"wait={int(waited_s)}")
+        return {"Vary": "Prefer"} | ({"Preference-Applied": ", ".join(applied)} if applied else {})
 
 
 IdempotencyKeyHeader = Annotated[

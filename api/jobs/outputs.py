@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.jobs.model import Job
-from flows.prefect_state import status as outcome
+from flows.prefect_state.status import output_file_of
 from tasks.refs import ObjectRef
 
 
@@ -29,7 +29,7 @@ class OutputFile:
 
 def media_of(job: Job) -> Mapping[str, Any] | None:
     """Return the stored audio, video or image of a result; None for a job without media output."""
-    return outcome.output_file_of(job.result or {})
+    return output_file_of(job.result or {})
 
 
 def output_files(job: Job) -> list[OutputFile]:

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from uuid import UUID
 
-from api.jobs import eta as forecast
-from api.jobs.eta import DurationStats
+from api.jobs.eta import MAX_HISTORY_JOBS, DurationStats, duration_stats, eta_for_queued, eta_for_running
 from api.jobs.model import Job, QueueEstimate
 from api.orchestrator.connection import PrefectConnection
 from flows.registry import JOB_TYPES, JobType
@@ -90,12 +89,12 @@ class QueueEstimator:
             types_ahead = [*queue.running, *(kind for _, kind in queue.order[: position - 1])]
             stats_by_type = {kind: await self._history[kind].get() for kind in {*types_ahead, job.type}}
             ahead = [stats_by_type[kind] for kind in types_ahead]
-            eta = forecast.eta_for_queued(stats_by_type[job.type], ahead, len(queue.running))
+            eta = eta_for_queued(stats_by_type[job.type], ahead, len(queue.running))
             return replace(job, position=position, eta=eta)
         if job.status == "running" and job.started is not None:
             elapsed = (datetime.now(UTC) - job.started).total_seconds()
             history = await self._history[job.type].get()
-            return replace(job, eta=forecast.eta_for_running(history, elapsed, job.progress.percent))
+            return replace(job, eta=eta_for_running(history, elapsed, job.progress.percent))
         return job
 
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
@@ -106,9 +105,7 @@ class QueueEstimator:
         types_ahead = [*queue.running, *waiting]
         stats_by_type = {kind: await self._history[kind].get() for kind in {*types_ahead, job_type.name}}
         history = stats_by_type[job_type.name]
-        eta = forecast.eta_for_queued(
-            history, [stats_by_type[kind] for kind in types_ahead], len(queue.running)
-        )
+        eta = eta_for_queued(history, [stats_by_type[kind] for kind in types_ahead], len(queue.running))
         return QueueEstimate(len(waiting), history, eta)
 
     async def _read_queue(self, pool: str) -> QueueSnapshot:
@@ -167,14 +164,14 @@ class QueueEstimator:
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
             ),
             sort=FlowRunSort.END_TIME_DESC,
-            limit=forecast.MAX_HISTORY_JOBS,
+            limit=MAX_HISTORY_JOBS,
         )
         durations_s = [
             (run.end_time - run.start_time).total_seconds()
             for run in finished_runs
             if run.start_time and run.end_time
         ]
-        return forecast.duration_stats(durations_s)
+        return duration_stats(durations_s)
 
 
 def _priority_rank(run: "FlowRun") -> int:

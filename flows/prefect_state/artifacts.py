@@ -29,7 +29,7 @@ def read_latest_artifacts(
         client:  client of the Prefect server.
         run_ids: any number of flow runs.
         keys:    artifact keys, for example `RESULT_KEYS`.
-        limit_s: seconds for which a request is retried while the server is unavailable.
+        limit_s: seconds for which a request is retried while the server is unavailable; 0: it is not retried.
 
     Returns:
         Artifacts by flow run and key. Runs that have none are left out.

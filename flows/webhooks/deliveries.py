@@ -139,7 +139,7 @@ def read_job_snapshot(client: "SyncPrefectClient", run: FlowRun) -> JobSnapshot:
         client: client of the Prefect server.
         run:    flow run of the job.
     """
-    artifacts = read_latest_artifacts(client, [run.id], [*RESULT_KEYS, PROGRESS_KEY])
+    artifacts = read_latest_artifacts(client, [run.id], [*RESULT_KEYS, PROGRESS_KEY], limit_s=0)
     artifact_by_key = artifacts.get(run.id, {})
     status, reason = status_of(run), ended_as(run)
     return JobSnapshot(
