@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from musetalk_core.errors import InputError, MediaUnreadable
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from musetalk_core.formats.atomic_files import replace_atomically
+from musetalk_core.media.output.caption_parser import Caption, parse_captions
 from musetalk_core.media.output.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
 from musetalk_core.media.source.info import MediaInfo, VideoInfo
 from musetalk_core.media.source.sniff import sniff
@@ -16,21 +16,11 @@ from musetalk_core.media.source.sniff import sniff
 FONTS_FOLDER: Final = Path(__file__).parent / "fonts"
 """Bundled DejaVu Sans, so that captions look the same everywhere; missing glyphs come from system fonts."""
 _FONT_NAME: Final = "DejaVu Sans"
-MAX_CAPTIONS_BYTES, MAX_CAPTIONS = 5_000_000, 20_000
+MAX_CAPTIONS_BYTES: Final = 5_000_000
 _TIMEOUT_S: Final = 6 * 3600.0
 _COPYABLE_AUDIO_CODECS: Final = frozenset({"aac", "mp3"})
 
 Side = Literal["bottom", "top"]
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """A text and the time it is shown, in milliseconds from the start of the video."""
-
-    start_ms: int
-    end_ms: int
-    text: str
-    """Plain text; lines are separated by line feeds."""
 
 
 def read_captions(path: Path) -> list[Caption]:
@@ -41,36 +31,23 @@ def read_captions(path: Path) -> list[Caption]:
         path: UTF-8 text of at most `MAX_CAPTIONS_BYTES`.
 
     Returns:
-        The captions with text and a positive duration, sorted by start; at most `MAX_CAPTIONS`.
+        The captions with text and a positive duration, sorted by start.
 
     Raises:
-        MediaUnreadable: the file is neither SubRip nor WebVTT, or is not UTF-8 text.
-        InputError:      the file is too large or contains no caption.
+        MediaUnreadable: the file is not UTF-8 text.
+        MediaTooLarge:   the file is too large, or exceeds a limit of `parse_captions`.
+        InputError:      the file contains no caption.
     """
     if path.stat().st_size > MAX_CAPTIONS_BYTES:
-        raise InputError(f"The caption file is larger than {MAX_CAPTIONS_BYTES // 1_000_000} MB.")
+        raise MediaTooLarge(f"The caption file is larger than {MAX_CAPTIONS_BYTES // 1_000_000} MB.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise MediaUnreadable("The caption file is not UTF-8 text.") from None
-    captions = _parse_captions(text.replace("\0", ""))
+    captions = parse_captions(text.replace("\0", ""))
     if not captions:
         raise InputError("The file contains no captions. Send an .srt or .vtt file.")
-    return captions[:MAX_CAPTIONS]
-
-
-def _parse_captions(text: str) -> list[Caption]:
-    import pysubs2
-
-    kind = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
-    try:
-        events = pysubs2.SSAFile.from_string(text, format_=kind).events
-    except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
-        raise MediaUnreadable("The caption file is neither SubRip nor WebVTT.") from error
-    captions = [Caption(event.start, event.end, event.plaintext.strip()) for event in events]
-    return sorted(
-        (one for one in captions if one.text and one.end_ms > one.start_ms), key=lambda one: one.start_ms
-    )
+    return captions
 
 
 def burn_captions(
