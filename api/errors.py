@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,6 +23,8 @@ class ProblemCode:
     status: int
     title: str
     retryable: bool = False
+    retry_after_s: int | None = None
+    """Value of the Retry-After header, unless the error names another one."""
 
 
 CODES: Mapping[str, ProblemCode] = {
@@ -64,7 +67,9 @@ CODES: Mapping[str, ProblemCode] = {
     "disk_full": ProblemCode(507, "The disk is full"),
     "storage_unavailable": ProblemCode(502, "The storage is unavailable", retryable=True),
     "upload_failed": ProblemCode(502, "The result could not be stored", retryable=True),
-    "orchestrator_unavailable": ProblemCode(503, "The job system is unavailable", retryable=True),
+    "orchestrator_unavailable": ProblemCode(
+        503, "The job system is unavailable", retryable=True, retry_after_s=5
+    ),
     "internal": ProblemCode(500, "Internal server error"),
 }
 
@@ -101,7 +106,9 @@ class Problem(HTTPException):
             headers: headers of the response.
             extra:   further members of the document.
         """
-        super().__init__(status or CODES[code].status, detail, dict(headers or {}))
+        delay_s = CODES[code].retry_after_s
+        default_headers = {"Retry-After": str(delay_s)} if delay_s is not None else {}
+        super().__init__(status or CODES[code].status, detail, {**default_headers, **(headers or {})})
         self.code = code
         self.has_fixed_status = status is not None
         self.errors = list(errors)
@@ -113,6 +120,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(RenderError, _on_domain_error)
+    app.add_exception_handler(httpx.HTTPError, _on_orchestrator_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unhandled)
 
@@ -207,6 +215,15 @@ def _to_error(fault: Mapping[str, Any]) -> dict[str, str]:
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     code: str = getattr(error, "code", "internal")
     return problem_response(Problem(code if code in CODES else "internal", str(error)), request)
+
+
+def _on_orchestrator_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer a failed request to the Prefect server; the API sends requests of httpx to no other server."""
+    request_id: str = getattr(request.state, "request_id", "")
+    _log.error("Prefect: %s", type(error).__name__, exc_info=error, extra={"request_id": request_id})
+    return problem_response(
+        Problem("orchestrator_unavailable", "The Prefect server cannot be reached."), request
+    )
 
 
 def _on_disconnect(request: Request, error: Exception) -> JSONResponse:

@@ -63,7 +63,7 @@ async def inference(
     control = Control(gpu_id=gpu_id, max_time=get_settings().api.inference_max_time_s)
     submitted_job = await jobs.create(JOB_TYPES["lip_sync"], job, SubmitOptions(control=control))
     wait_s, headers = _wait_limit(Preference.parse(prefer))
-    submitted_job = await wait_until_final(jobs, submitted_job.id, wait_s)
+    submitted_job = await wait_until_final(jobs, submitted_job.id, wait_s, submitted_job)
     if submitted_job.status in FINAL_STATUSES and submitted_job.status != "succeeded":
         raise _failure_problem(submitted_job, avatar_id)
     response.status_code = 200 if submitted_job.status == "succeeded" else 202

@@ -1,5 +1,6 @@
 """Domain model of jobs: job, submit options, filter, page, log, and the job store interface."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from api.errors import Problem
 from api.jobs.eta import DurationStats, Eta
 from flows.prefect_state.status import FINAL_STATUSES, JobError, Progress, Status
 from flows.registry import JobType
@@ -16,6 +18,9 @@ from flows.schemas.control import DEFAULT_CONTROL, Control
 __all__ = ["FINAL_STATUSES", "Status"]
 
 UNFINISHED_STATUSES: Final[frozenset[Status]] = frozenset({"queued", "scheduled", "running"})
+
+_OUTAGE_POLL_S: Final = 1.0
+"""Seconds between two reads while the job system is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +203,34 @@ class JobStore(Protocol):
         ...
 
 
-async def wait_until_final(jobs: JobStore, job_id: UUID, limit_s: float) -> Job:
+async def wait_until_final(jobs: JobStore, job_id: UUID, limit_s: float, known: Job | None = None) -> Job:
     """
-    Wait until a job has ended.
+    Wait until a job has ended; an outage of the job system does not end the wait.
 
     Args:
         jobs:    the job store.
         job_id:  the job.
         limit_s: maximum wait in seconds.
+        known:   the job as it is known, if it is. The caller of a submission must learn the id of the created
+            job, whether or not that can be read.
 
     Returns:
         The job as last read, ended or not.
+
+    Raises:
+        Problem: as raised by `JobStore.read`; `orchestrator_unavailable` only by the first read, and only if
+            `known` is None.
     """
     deadline = time.monotonic() + limit_s
-    while (job := await jobs.read(job_id)).status not in FINAL_STATUSES:
+    while True:
+        try:
+            known = await jobs.read(job_id)
+        except Problem as problem:
+            if known is None or problem.code != "orchestrator_unavailable":
+                raise
+            if time.monotonic() < deadline:
+                await asyncio.sleep(min(_OUTAGE_POLL_S, deadline - time.monotonic()))
         remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            break
+        if known.status in FINAL_STATUSES or remaining_s <= 0:
+            return known
         await jobs.wait_for_change(job_id, min(remaining_s, 1.0))
-    return job

@@ -1,23 +1,21 @@
 """Bucket watches: schedules of the deployment `render_new`, and how a bucket event triggers one now."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from api.errors import Problem
-from api.orchestrator.connection import retry_while_unavailable
+from api.orchestrator.connection import PrefectConnection
 from flows.registry import JOB_TYPES
 from flows.schemas.batch import RenderNewJob
 from flows.schemas.control import Control, read_control, tags_for
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
 _COALESCE_WINDOW_S: Final = 2.0
@@ -55,14 +53,9 @@ class BucketWatchStore(Protocol):
 class PrefectBucketWatchStore:
     """Bucket watches on a Prefect server."""
 
-    def __init__(self, connect: "Callable[[], Awaitable[PrefectClient]]") -> None:
-        """
-        Use a shared connection.
-
-        Args:
-            connect: returns the Prefect client, opening it on first use.
-        """
-        self._connect = connect
+    def __init__(self, connection: PrefectConnection) -> None:
+        """Use a shared connection."""
+        self._connection = connection
 
     async def list_watches(self) -> list[BucketWatch]:
         """Return the watches among the deployment's schedules."""
@@ -72,9 +65,9 @@ class PrefectBucketWatchStore:
     async def _deployment(self) -> "DeploymentResponse":
         from prefect.exceptions import ObjectNotFound
 
-        client, name = await self._connect(), JOB_TYPES["render_new"].deployment
+        name = JOB_TYPES["render_new"].deployment
         try:
-            return await retry_while_unavailable(partial(client.read_deployment_by_name, name))
+            return await self._connection.read(lambda client: client.read_deployment_by_name(name))
         except ObjectNotFound:
             raise Problem(
                 "orchestrator_unavailable",
@@ -85,16 +78,15 @@ class PrefectBucketWatchStore:
         """Create the run that all calls within the time window share; it starts at the end of the window."""
         from prefect.states import Scheduled
 
-        client, deployment = await self._connect(), await self._deployment()
+        deployment = await self._deployment()
         window = int(time.time() // _COALESCE_WINDOW_S)
         start_time = datetime.fromtimestamp((window + 1) * _COALESCE_WINDOW_S, UTC)
         job = watch.job.model_dump(mode="json", exclude_unset=True) | {"schedule": None}
         parameters: dict[str, Any] = {"job": job}
         if control := watch.control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = control
-        run = await retry_while_unavailable(
-            partial(
-                client.create_flow_run_from_deployment,
+        run = await self._connection.write(
+            lambda client: client.create_flow_run_from_deployment(
                 deployment.id,
                 parameters=parameters,
                 state=Scheduled(scheduled_time=start_time),

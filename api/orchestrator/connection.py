@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
 
@@ -12,82 +12,106 @@ from flows.prefect_state.retry import retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.context import SettingsContext
 
-_RETRY_LIMIT_S = 20.0
+WRITE_LIMIT_S: Final = 20.0
+"""Seconds for which a request that changes something is retried: longer than a restart of the server."""
+READ_LIMIT_S: Final = 3.0
+"""Seconds for which a read is retried; the client may repeat it."""
+_FIRST_DELAY_S: Final = 0.05
+_MAX_DELAY_S: Final = 2.0
+_BUSY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
 T = TypeVar("T")
 
 
 class PrefectConnection:
-    """A lazily opened Prefect client."""
+    """A lazily opened Prefect client. Every request of the API goes through `read` or `write`."""
 
     def __init__(self) -> None:
+        """Create a connection; opens nothing."""
         self._open_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._client: PrefectClient | None = None
+        self._settings: SettingsContext | None = None
 
-    async def open(self) -> "PrefectClient":
+    async def read(self, call: "Callable[[PrefectClient], Awaitable[T]]") -> T:
         """
-        Return the client, opening it on first use.
+        Send a request that changes nothing; see `write`. Retries end after READ_LIMIT_S.
+
+        Args:
+            call: sends the request with the client that it is given.
+        """
+        return await self._request(call, READ_LIMIT_S)
+
+    async def write(self, call: "Callable[[PrefectClient], Awaitable[T]]") -> T:
+        """
+        Send a request, and retry it while the server is busy or unreachable, for up to WRITE_LIMIT_S.
+
+        Args:
+            call: sends the request with the client that it is given; must be safe to repeat.
 
         Raises:
-            Problem: `orchestrator_unavailable` if the server cannot be reached.
+            Problem: `orchestrator_unavailable` after the time limit, or for any other error status.
+            Exception: any exception of the client that is not one of httpx, such as ObjectNotFound.
         """
+        return await self._request(call, WRITE_LIMIT_S)
+
+    async def _request(self, call: "Callable[[PrefectClient], Awaitable[T]]", limit_s: float) -> T:
+        try:
+            client, settings = await self._open()
+
+            async def attempt() -> T:
+                with settings.model_copy():  # a context can be entered once only; copying it is cheap
+                    return await call(client)
+
+            return await retry_while_unavailable_async(
+                attempt,
+                limit_s,
+                retry_on=_is_busy_or_unreachable,
+                first_delay_s=_FIRST_DELAY_S,
+                max_delay_s=_MAX_DELAY_S,
+            )
+        except httpx.HTTPError as error:
+            raise problem_of(error) from error
+
+    async def _open(self) -> "tuple[PrefectClient, SettingsContext]":
         async with self._open_lock:
-            if self._client is None:
+            if self._client is None or self._settings is None:
                 # the imports take half a second or more and would block the event loop
-                client = await asyncio.to_thread(_new_client)
+                client, self._settings = await asyncio.to_thread(_new_client)
                 try:
                     self._client = await self._stack.enter_async_context(client)
                 except Exception as error:
-                    raise _unreachable_problem() from error
-            return self._client
+                    raise Problem(
+                        "orchestrator_unavailable", "The Prefect server cannot be reached."
+                    ) from error
+            return self._client, self._settings
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the client."""
         await self._stack.aclose()
 
 
-def _new_client() -> "PrefectClient":
+def _new_client() -> "tuple[PrefectClient, SettingsContext]":
+    """Return a client, and the settings for its requests: without its own retries, which wait 2 s or more."""
     from prefect.client.orchestration import get_client
+    from prefect.context import SettingsContext, get_settings_context
 
-    return get_client(sync_client=False)
-
-
-async def retry_while_unavailable(call: Callable[[], Awaitable[T]]) -> T:
-    """
-    Call the Prefect server and retry while it is busy (429, 502, 503) or unreachable.
-
-    Retries for up to 20 seconds, with exponential backoff from 0.05 to 2 seconds and jitter.
-
-    Args:
-        call: sends the request; must be idempotent.
-
-    Raises:
-        Problem: `orchestrator_unavailable` after the time limit or on any other error status.
-    """
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
-    async def attempt() -> T:
-        # the client's own retries wait two seconds or more; these start at 50 ms
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            return await call()
-
-    try:
-        return await retry_while_unavailable_async(
-            attempt, _RETRY_LIMIT_S, retry_on=_is_busy_or_unreachable, first_delay_s=0.05, max_delay_s=2.0
-        )
-    except httpx.HTTPStatusError as error:
-        raise Problem("orchestrator_unavailable", "The Prefect server rejected the request.") from error
-    except httpx.TransportError as error:
-        raise _unreachable_problem() from error
+    current = get_settings_context()
+    client_settings = current.settings.client.model_copy(update={"max_retries": 0})
+    settings = current.settings.model_copy(update={"client": client_settings})
+    return get_client(sync_client=False), SettingsContext(profile=current.profile, settings=settings)
 
 
 def _is_busy_or_unreachable(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in {429, 502, 503}
+        return error.response.status_code in _BUSY_STATUSES
     return isinstance(error, httpx.TransportError)
 
 
-def _unreachable_problem() -> Problem:
+def problem_of(error: httpx.HTTPError) -> Problem:
+    """Return the problem for a failed request to the Prefect server."""
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _BUSY_STATUSES:
+        return Problem("orchestrator_unavailable", "The Prefect server rejected the request.")
     return Problem("orchestrator_unavailable", "The Prefect server cannot be reached.")

@@ -22,7 +22,6 @@ from flows.schemas.control import Control
 from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
     from flows.prefect_state.artifacts import ArtifactsByRun
@@ -40,20 +39,16 @@ class PrefectJobReader:
 
     def __init__(self) -> None:
         """Create a reader; connects on first use."""
-        self._connection = PrefectConnection()
+        self.connection = PrefectConnection()
         self._flow_names: dict[UUID, str] = {}
-        self._estimator = QueueEstimator(self._connection, self._job_type_name)
+        self._estimator = QueueEstimator(self.connection, self._job_type_name)
         self._loader = BatchLoader(self._read_many, MAX_FILTER_VALUES)
         self._cache = JobCache(self._read_batched)
-
-    async def connection(self) -> "PrefectClient":
-        """Return the Prefect client, opened on first use."""
-        return await self._connection.open()
 
     async def close(self) -> None:
         """Close the event stream and the connection."""
         await self._cache.close()
-        await self._connection.close()
+        await self.connection.aclose()
 
     async def read(self, job_id: UUID) -> Job:
         """Return a job; the result is at most one second old."""
@@ -66,10 +61,9 @@ class PrefectJobReader:
     async def _read(self, job_id: UUID) -> Job:
         from prefect.exceptions import ObjectNotFound
 
-        client = await self._connection.open()
         try:
             # the run first: artifacts are written before the final state, so an ended job has them all
-            flow_run = await client.read_flow_run(job_id)
+            flow_run = await self.connection.read(lambda client: client.read_flow_run(job_id))
             artifacts = (await self._read_artifacts([job_id])).get(job_id, {})
         except ObjectNotFound:
             raise _not_found() from None
@@ -88,11 +82,11 @@ class PrefectJobReader:
     async def _read_many(self, ids: Sequence[UUID]) -> dict[UUID, Job]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-        client = await self._connection.open()
-
         async def read(chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
             run_filter = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
-            return await client.read_flow_runs(flow_run_filter=run_filter, limit=limit, offset=offset)
+            return await self.connection.read(
+                lambda client: client.read_flow_runs(flow_run_filter=run_filter, limit=limit, offset=offset)
+            )
 
         flow_runs = await read_any_of_async(ids, read)  # the runs first, as in `_read`
         artifacts = await self._read_artifacts([run.id for run in flow_runs])
@@ -129,9 +123,11 @@ class PrefectJobReader:
         """Return whether a job with this idempotency key exists."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 
-        client = await self._connection.open()
         run_filter = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-        return bool(await client.read_flow_runs(flow_run_filter=run_filter, limit=1))
+        found = await self.connection.read(
+            lambda client: client.read_flow_runs(flow_run_filter=run_filter, limit=1)
+        )
+        return bool(found)
 
     async def count_unfinished(self, tenant: str | None) -> int:
         """Return the number of unfinished jobs."""
@@ -146,13 +142,13 @@ class PrefectJobReader:
         from prefect.client.schemas.objects import StateType
 
         types = [StateType(kind) for kind in state_types(UNFINISHED_STATUSES)]
-        client = await self._connection.open()
-        return await client.count_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(JOB_TYPES))),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)),
-                tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{tenant}"]) if tenant else None,
-            ),
+        run_filter = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)),
+            tags=FlowRunFilterTags(all_=[f"{TENANT_TAG}{tenant}"]) if tenant else None,
+        )
+        flow_filter = FlowFilter(name=FlowFilterName(any_=sorted(JOB_TYPES)))
+        return await self.connection.read(
+            lambda client: client.count_flow_runs(flow_filter=flow_filter, flow_run_filter=run_filter)
         )
 
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
@@ -196,17 +192,20 @@ class PrefectJobReader:
             all_tags.append(parent_tag(job_filter.part_of))
         if job_filter.tenant is not None:
             all_tags.append(f"{TENANT_TAG}{job_filter.tenant}")
-        client = await self._connection.open()
-        return await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=sorted(job_filter.types or JOB_TYPES))),
-            flow_run_filter=FlowRunFilter(
-                state=state_filter(job_filter.statuses),
-                tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
-                expected_start_time=FlowRunFilterExpectedStartTime(**time_range),
-            ),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=limit,
-            offset=offset,
+        flow_filter = FlowFilter(name=FlowFilterName(any_=sorted(job_filter.types or JOB_TYPES)))
+        run_filter = FlowRunFilter(
+            state=state_filter(job_filter.statuses),
+            tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
+            expected_start_time=FlowRunFilterExpectedStartTime(**time_range),
+        )
+        return await self.connection.read(
+            lambda client: client.read_flow_runs(
+                flow_filter=flow_filter,
+                flow_run_filter=run_filter,
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+                limit=limit,
+                offset=offset,
+            )
         )
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
@@ -222,15 +221,14 @@ class PrefectJobReader:
         await self.read(job_id)  # raises Problem `not_found`
         cursor = Cursor.decode(after) if after else Cursor(datetime.fromtimestamp(0, UTC), ())
         time_range: Any = {"after_": cursor.time}
-        client = await self._connection.open()
-        entries = await client.read_logs(
-            LogFilter(
-                flow_run_id=LogFilterFlowRunId(any_=[job_id]),
-                level=LogFilterLevel(ge_=level),
-                timestamp=LogFilterTimestamp(**time_range),
-            ),
-            sort=LogSort.TIMESTAMP_ASC,
-            limit=min(200, limit + len(cursor.seen)),
+        log_filter = LogFilter(
+            flow_run_id=LogFilterFlowRunId(any_=[job_id]),
+            level=LogFilterLevel(ge_=level),
+            timestamp=LogFilterTimestamp(**time_range),
+        )
+        page_size = min(200, limit + len(cursor.seen))
+        entries = await self.connection.read(
+            lambda client: client.read_logs(log_filter, sort=LogSort.TIMESTAMP_ASC, limit=page_size)
         )
         lines = [
             LogLine(line.id, line.timestamp, line.level, line.message)
@@ -240,15 +238,16 @@ class PrefectJobReader:
         return LogPage(tuple(lines), cursor.advance([(line.time, line.id) for line in lines]).encode())
 
     async def _read_artifacts(self, ids: Iterable[UUID]) -> "ArtifactsByRun":
-        return await read_latest_artifacts_async(
-            await self._connection.open(), ids, [PROGRESS_KEY, *RESULT_KEYS]
+        run_ids = list(ids)
+        return await self.connection.read(
+            lambda client: read_latest_artifacts_async(client, run_ids, [PROGRESS_KEY, *RESULT_KEYS])
         )
 
     async def _job_type_name(self, flow_run: "FlowRun") -> str | None:
         """Return the name of a run's flow; None if the flow is not a job type."""
         if flow_run.flow_id not in self._flow_names:
-            client = await self._connection.open()
-            self._flow_names[flow_run.flow_id] = (await client.read_flow(flow_run.flow_id)).name
+            flow = await self.connection.read(lambda client: client.read_flow(flow_run.flow_id))
+            self._flow_names[flow_run.flow_id] = flow.name
         name = self._flow_names[flow_run.flow_id]
         return name if name in JOB_TYPES else None
 

@@ -1,14 +1,13 @@
 """The job store on a Prefect server: create, cancel and remove jobs, which are flow runs there."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from api.errors import Problem
 from api.jobs.model import DEFAULT_SUBMIT_OPTIONS, FINAL_STATUSES, Job, SubmitOptions
-from api.orchestrator.connection import retry_while_unavailable
 from api.orchestrator.job_reader import PrefectJobReader
 from api.orchestrator.mapping import METADATA_LABEL_PREFIX, REMOVED_LABEL, TAG_PREFIX, to_job
 from flows.prefect_state.labels import RETRY_OF_LABEL
@@ -19,12 +18,15 @@ from flows.schemas.control import ENDED_AS_LABEL, tags_for
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
+_MAX_CONCURRENT_CREATES: Final = 4
+"""More concurrent requests to one Prefect server do not create runs faster; reads keep free connections."""
+
 
 class PrefectJobStore(PrefectJobReader):
     """
     The job store on a Prefect server; `PrefectJobReader` implements the reads.
 
-    One per process: it holds the connection and creates runs one at a time.
+    One per process: it holds the connection.
     """
 
     def __init__(self, on_created: Callable[[str], None] = lambda _: None) -> None:
@@ -36,7 +38,7 @@ class PrefectJobStore(PrefectJobReader):
         """
         super().__init__()
         self._on_created = on_created
-        self._create_lock = asyncio.Lock()
+        self._create_slots = asyncio.Semaphore(_MAX_CONCURRENT_CREATES)
         self._deployment_ids: dict[str, UUID] = {}
 
     async def create(
@@ -47,10 +49,8 @@ class PrefectJobStore(PrefectJobReader):
         if control := options.control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = control
         name = f"{job_type.name}-{uuid4().hex[:12]}"
-        async with self._create_lock:  # SQLite rejects most concurrent writes
-            flow_run = await retry_while_unavailable(
-                partial(self._create, job_type, parameters, name, options)
-            )
+        async with self._create_slots:
+            flow_run = await self._create(job_type, parameters, name, options)
         replayed = flow_run.name != name  # an earlier request with the same idempotency key created it
         if replayed and flow_run.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
@@ -61,20 +61,23 @@ class PrefectJobStore(PrefectJobReader):
     async def _create(
         self, job_type: JobType, parameters: dict[str, Any], name: str, options: SubmitOptions
     ) -> "FlowRun":
-        client = await self._connection.open()
         labels: dict[str, Any] = {
             f"{METADATA_LABEL_PREFIX}{key}": value for key, value in options.metadata.items()
         }
         if options.retry_of:
             labels[RETRY_OF_LABEL] = str(options.retry_of)
-        return await client.create_flow_run_from_deployment(
-            await self._deployment_id(job_type),
-            name=name,
-            parameters=parameters,
-            idempotency_key=options.key,
-            work_queue_name=options.control.priority,
-            tags=[*tags_for(options.control), *(f"{TAG_PREFIX}{tag}" for tag in options.tags)],
-            labels=labels or None,
+        deployment_id = await self._deployment_id(job_type)
+        return await self.connection.write(
+            lambda client: client.create_flow_run_from_deployment(
+                deployment_id,
+                name=name,
+                parameters=parameters,
+                # without a key, a repeated request whose first response was lost would create a second run
+                idempotency_key=options.key or name,
+                work_queue_name=options.control.priority,
+                tags=[*tags_for(options.control), *(f"{TAG_PREFIX}{tag}" for tag in options.tags)],
+                labels=labels or None,
+            )
         )
 
     async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:
@@ -84,12 +87,11 @@ class PrefectJobStore(PrefectJobReader):
         job = await self._read(job_id)
         if job.status in FINAL_STATUSES or job.cancel_requested:
             return job
-        client = await self._connection.open()
-        await retry_while_unavailable(
-            partial(client.update_flow_run_labels, job_id, {ENDED_AS_LABEL: reason})
+        await self.connection.write(
+            lambda client: client.update_flow_run_labels(job_id, {ENDED_AS_LABEL: reason})
         )
         # for a run that no worker has claimed, the server changes this to Cancelled at once
-        await retry_while_unavailable(partial(client.set_flow_run_state, job_id, Cancelling()))
+        await self.connection.write(lambda client: client.set_flow_run_state(job_id, Cancelling()))
         self._cache.invalidate(job_id)
         return await self._cache.read(job_id)
 
@@ -97,25 +99,35 @@ class PrefectJobStore(PrefectJobReader):
         """Delete an ended job: hide it, then delete its parameters and artifacts."""
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-        client = await self._connection.open()
-        run = await client.read_flow_run(job_id)
+        run = await self.connection.read(lambda client: client.read_flow_run(job_id))
         # hide it first: if the deletion is interrupted, the remaining data cannot be read
-        await retry_while_unavailable(partial(client.update_flow_run_labels, job_id, {REMOVED_LABEL: "true"}))
+        await self.connection.write(
+            lambda client: client.update_flow_run_labels(job_id, {REMOVED_LABEL: "true"})
+        )
         self._cache.invalidate(job_id)
         kept_parameters = {"control": run.parameters["control"]} if "control" in run.parameters else {}
-        await retry_while_unavailable(partial(client.update_flow_run, job_id, parameters=kept_parameters))
+        await self.connection.write(lambda client: client.update_flow_run(job_id, parameters=kept_parameters))
         artifact_filter = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[job_id]))
-        while artifacts := await client.read_artifacts(artifact_filter=artifact_filter, limit=200):
+        while artifacts := await self.connection.read(
+            lambda client: client.read_artifacts(artifact_filter=artifact_filter, limit=200)
+        ):
             for artifact in artifacts:
-                await retry_while_unavailable(partial(client.delete_artifact, artifact.id))
+                await self._delete_artifact(artifact.id)
+
+    async def _delete_artifact(self, artifact_id: UUID) -> None:
+        from prefect.exceptions import ObjectNotFound
+
+        with contextlib.suppress(ObjectNotFound):  # an earlier request has deleted it
+            await self.connection.write(lambda client: client.delete_artifact(artifact_id))
 
     async def _deployment_id(self, job_type: JobType) -> UUID:
         from prefect.exceptions import ObjectNotFound
 
         if job_type.name not in self._deployment_ids:
-            client = await self._connection.open()
             try:
-                deployment = await client.read_deployment_by_name(job_type.deployment)
+                deployment = await self.connection.read(
+                    lambda client: client.read_deployment_by_name(job_type.deployment)
+                )
             except ObjectNotFound:
                 raise Problem(
                     "orchestrator_unavailable",
@@ -127,21 +139,19 @@ class PrefectJobStore(PrefectJobReader):
     async def health(self) -> dict[str, str | None]:
         """Return the problem of each part of the job system; None for a healthy part."""
         try:
-            client = await self._connection.open()
-            server_error = await client.api_healthcheck()
+            server_error = await self.connection.read(lambda client: client.api_healthcheck())
+            if server_error is not None:
+                return {"prefect": "the Prefect server cannot be reached"}
+            pools = sorted({job_type.pool for job_type in FLOWS.values()})
+            return {"prefect": None} | {f"worker {pool}": await self._pool_problem(pool) for pool in pools}
         except Problem as problem:
             return {"prefect": problem.detail}
-        if server_error is not None:
-            return {"prefect": "the Prefect server cannot be reached"}
-        pools = sorted({job_type.pool for job_type in FLOWS.values()})
-        return {"prefect": None} | {f"worker {pool}": await self._pool_problem(pool) for pool in pools}
 
     async def _pool_problem(self, pool: str) -> str | None:
         from prefect.exceptions import ObjectNotFound
 
-        client = await self._connection.open()
         try:
-            workers = await client.read_workers_for_work_pool(pool)
+            workers = await self.connection.read(lambda client: client.read_workers_for_work_pool(pool))
         except ObjectNotFound:
             return f"work pool {pool} does not exist: run `musetalk deploy`"
         is_online = any(worker.status == "ONLINE" for worker in workers)

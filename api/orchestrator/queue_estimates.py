@@ -1,6 +1,7 @@
 """Queue positions and ETAs from Prefect: cached snapshots of each work pool's queue and of run times."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ _HISTORY_TTL_S: Final = 30.0
 _PAGE_SIZE: Final = 200
 _MAX_PAGES: Final = 5
 """Only the first thousand runs of a longer queue get a position."""
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -80,7 +83,14 @@ class QueueEstimator:
         }
 
     async def with_estimate(self, job: Job) -> Job:
-        """Return a copy of a job with its queue position and ETA."""
+        """Return a copy of a job with its queue position and ETA; without them if they cannot be computed."""
+        try:
+            return await self._with_estimate(job)
+        except Exception as error:  # a decoration of the status, which is correct without it
+            _log.warning("no queue position and ETA: %s", error or type(error).__name__, exc_info=error)
+            return job
+
+    async def _with_estimate(self, job: Job) -> Job:
         if job.status == "queued":
             queue = await self._queues[JOB_TYPES[job.type].pool].get()
             position = queue.positions.get(job.id)
@@ -137,13 +147,14 @@ class QueueEstimator:
         from prefect.client.schemas.sorting import FlowRunSort
 
         state_type_filter = FlowRunFilterStateType(any_=[StateType(kind) for kind in state_names])
-        client = await self._connection.open()
-        return await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=state_type_filter)),
-            work_pool_filter=pool_filter,  # pyright: ignore[reportArgumentType]  imported where it is made
-            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
-            limit=_PAGE_SIZE,
-            offset=page * _PAGE_SIZE,
+        return await self._connection.read(
+            lambda client: client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=state_type_filter)),
+                work_pool_filter=pool_filter,  # pyright: ignore[reportArgumentType]  imported where it is made
+                sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+                limit=_PAGE_SIZE,
+                offset=page * _PAGE_SIZE,
+            )
         )
 
     async def _read_duration_stats(self, job_type: str) -> DurationStats | None:
@@ -157,14 +168,14 @@ class QueueEstimator:
         from prefect.client.schemas.objects import StateType
         from prefect.client.schemas.sorting import FlowRunSort
 
-        client = await self._connection.open()
-        finished_runs = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[job_type])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
-            ),
-            sort=FlowRunSort.END_TIME_DESC,
-            limit=MAX_HISTORY_JOBS,
+        completed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
+        finished_runs = await self._connection.read(
+            lambda client: client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[job_type])),
+                flow_run_filter=FlowRunFilter(state=completed),
+                sort=FlowRunSort.END_TIME_DESC,
+                limit=MAX_HISTORY_JOBS,
+            )
         )
         durations_s = [
             (run.end_time - run.start_time).total_seconds()

@@ -1,13 +1,13 @@
 """Webhook deliveries of a job, read from the `notify` runs that made the attempts, and their replay."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from api.errors import Problem
-from api.orchestrator.connection import retry_while_unavailable
+from api.orchestrator.connection import PrefectConnection
 from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.queries import read_any_of_async
 from flows.prefect_state.status import read_data
@@ -16,7 +16,6 @@ from flows.schemas.control import Event
 from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 
@@ -68,13 +67,8 @@ class DeliveryStore(Protocol):
 class PrefectDeliveryStore:
     """Webhook deliveries stored as flow runs on a Prefect server."""
 
-    def __init__(self, connection: "Callable[[], Awaitable[PrefectClient]]") -> None:
-        """
-        Use a shared connection.
-
-        Args:
-            connection: returns the Prefect client, opening it on first use.
-        """
+    def __init__(self, connection: PrefectConnection) -> None:
+        """Use a shared connection."""
         self._connection = connection
 
     async def list_for_job(self, job_id: UUID) -> list[Delivery]:
@@ -97,24 +91,25 @@ class PrefectDeliveryStore:
         ]
         if not earlier_attempts:
             raise Problem("not_found", "The job has no webhook delivery with this id.")
-        # the attempt number is part of the idempotency key, so concurrent requests create one run
-        replay_parameters = NotifyJob(
-            run=job_id, event=earlier_attempts[0].event, attempt=len(earlier_attempts) + 1, replay=True
-        )
-        replay_run = await retry_while_unavailable(lambda: self._create_replay(replay_parameters, runs[0]))
-        return _to_attempt(replay_run, {})
+        # the attempt number is part of the idempotency key, so concurrent requests create one run; it follows
+        # the highest one, because earlier attempts may have been deleted
+        last = max(earlier_attempts, key=lambda attempt: attempt.attempt)
+        replay = last.model_copy(update={"attempt": last.attempt + 1, "replay": True})
+        return _to_attempt(await self._create_replay(replay, runs[0]), {})
 
     async def _create_replay(self, parameters: NotifyJob, first_run: "FlowRun") -> "FlowRun":
-        client = await self._connection()
-        deployment = await client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment)
+        name = INTERNAL_FLOWS["notify"].deployment
+        deployment = await self._connection.read(lambda client: client.read_deployment_by_name(name))
         control = first_run.parameters.get("control")
-        return await client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={"job": parameters.model_dump(mode="json")}
-            | ({"control": control} if control else {}),
-            name=parameters.run_name,
-            idempotency_key=parameters.idempotency_key,
-            tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
+        return await self._connection.write(
+            lambda client: client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"job": parameters.model_dump(mode="json")}
+                | ({"control": control} if control else {}),
+                name=parameters.run_name,
+                idempotency_key=parameters.idempotency_key,
+                tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
+            )
         )
 
     async def _read_runs(self, job_id: UUID) -> "list[FlowRun]":
@@ -126,15 +121,15 @@ class PrefectDeliveryStore:
         )
         from prefect.client.schemas.sorting import FlowRunSort
 
-        client = await self._connection()
-
         async def read(chunk: list[str], limit: int, offset: int) -> "list[FlowRun]":
-            return await client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
-                flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=chunk)),
-                sort=FlowRunSort.ID_DESC,
-                limit=limit,
-                offset=offset,
+            return await self._connection.read(
+                lambda client: client.read_flow_runs(
+                    flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
+                    flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=chunk)),
+                    sort=FlowRunSort.ID_DESC,
+                    limit=limit,
+                    offset=offset,
+                )
             )
 
         return await read_any_of_async([job_tag(job_id)], read, order=_due_time)
@@ -143,7 +138,9 @@ class PrefectDeliveryStore:
         if not runs:
             return {}
         ids = [run.id for run in runs]
-        artifacts = await read_latest_artifacts_async(await self._connection(), ids, [DELIVERY_KEY])
+        artifacts = await self._connection.read(
+            lambda client: read_latest_artifacts_async(client, ids, [DELIVERY_KEY])
+        )
         return {run_id: read_data(by_key[DELIVERY_KEY]) for run_id, by_key in artifacts.items()}
 
 

@@ -6,9 +6,11 @@ stores no events; a client that reconnects gets those after its last id.
 """
 
 import re
+from asyncio import sleep
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -28,6 +30,9 @@ _STAGE_ENDED: Final = 2
 _EVENT_ID: Final = re.compile(r"([0-9])-([0-9]{1,6})")
 _MAX_CHANGE_WAIT_S = 5.0
 _RECONNECT_DELAY_MS = 2000
+_OUTAGE_POLL_S: Final = 1.0
+_MAX_OUTAGE_S: Final = 300.0
+"""Time without an answer of the job system after which a stream ends."""
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -114,8 +119,10 @@ async def watch_job(
     """
     Stream a job's events (SSE): `queued`, `started`, `progress` and its final status. The data is the job.
 
-    The stream ends with the job. A client that reconnects with `Last-Event-ID` receives the missed events.
+    The stream ends with the job, or when the job is deleted. A client that reconnects with `Last-Event-ID`
+    receives the missed events. An outage of the job system delays events.
     """
+    last_read_at = monotonic()
     while True:
         for event in events_after(job, position):
             position = event.position
@@ -128,7 +135,13 @@ async def watch_job(
         if job.status in FINAL_STATUSES:
             return
         await jobs.wait_for_change(job.id, _MAX_CHANGE_WAIT_S)
-        job = await jobs.read(job.id)
+        try:
+            job, last_read_at = await jobs.read(job.id), monotonic()
+        except Problem as problem:
+            # the status has been sent: the stream goes on or ends, and an EventSource then connects again
+            if problem.code != "orchestrator_unavailable" or monotonic() - last_read_at > _MAX_OUTAGE_S:
+                return
+            await sleep(_OUTAGE_POLL_S)
 
 
 class LogLineView(BaseModel):

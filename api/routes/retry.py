@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from api.errors import Problem
 from api.http.headers import scoped_key
-from api.jobs.model import Job, JobStore, SubmitOptions
+from api.jobs.model import Job, JobStore, SubmitOptions, wait_until_final
 from api.schemas import job_views
 from api.schemas.job_views import JobView
 from flows.registry import JOB_TYPES
@@ -48,6 +48,6 @@ async def submit_retry(
     new_job = await jobs.create(job_type, job_type.job.model_validate(job.parameters), options)
     if new_job.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-        new_job = await jobs.read(new_job.id)
+        new_job = await wait_until_final(jobs, new_job.id, 0, new_job)
     response.headers.update(job_views.polling_headers(new_job))
     return job_views.job_view(request, new_job)

@@ -60,7 +60,7 @@ async def _submission_response(
 ) -> JobView:
     wait_s = min(preferred.wait_s or 0, get_settings().api.max_wait_s)
     if job.replayed or wait_s:
-        job = await wait_until_final(jobs, job.id, wait_s)
+        job = await wait_until_final(jobs, job.id, wait_s, job)
     is_final = job.status in job_views.FINAL_STATUSES
     response.status_code = 201 if is_final and not job.replayed and wait_s else 202
     response.headers.update(preferred.applied_headers(wait_s))

@@ -8,14 +8,17 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import LogCreate, WorkPoolCreate
-from prefect.states import Cancelled, Completed, Failed, Pending, Running, Scheduled
+from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 from api.errors import Problem
 from api.jobs.model import FINAL_STATUSES, JobFilter, SubmitOptions, wait_until_final
 from api.orchestrator.job_store import PrefectJobStore
+from api.orchestrator.suspension import PrefectJobSuspender
+from api.orchestrator.webhooks import PrefectDeliveryStore
 from flows.registry import INTERNAL_FLOWS, JOB_TYPES
 from flows.schemas.control import ENDED_AS_LABEL, PRIORITIES, REASON_ABORTED, Control, Notify
+from flows.schemas.webhook import NotifyJob, webhook_id
 
 SPEECH = JOB_TYPES["speech"]
 
@@ -295,3 +298,102 @@ def test_a_removed_job_is_found_nowhere_and_its_words_are_gone(on_prefect, deplo
     kept = deployed.read_flow_run(job)
     assert secret not in kept.model_dump_json()
     assert kept.parameters["control"]["notify"]["url"] == "https://example.org/hook", "whom the webhook tells"
+
+
+def paused(on_prefect, job, act="pause"):
+    """Pause or resume a job through the store; gives the code of the refusal, or None."""
+
+    async def story(runs):
+        try:
+            await getattr(PrefectJobSuspender(runs.connection), act)(job)
+        except Problem as problem:
+            return problem.code
+        return None
+
+    return on_prefect(story)
+
+
+@pytest.mark.parametrize(
+    "state", [Completed(), Failed(), Cancelled(), Crashed()], ids=lambda state: state.name
+)
+def test_what_has_ended_is_not_paused_and_not_resumed(on_prefect, deployed, state):
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    move(deployed, run, Running(), state)
+
+    assert paused(on_prefect, run.id) == "not_ready" and paused(on_prefect, run.id, "resume") is None
+    assert deployed.read_flow_run(run.id).state_type == state.type
+
+
+def test_a_job_that_ends_while_it_is_paused_stays_ended(on_prefect, deployed):
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    move(deployed, run, Running())
+
+    async def story(runs):
+        suspender = PrefectJobSuspender(runs.connection)
+        read = suspender._read_run
+
+        async def read_and_end(job_id):
+            found = await read(job_id)
+            if found.state_type == "RUNNING":
+                await asyncio.to_thread(move, deployed, run, Completed())
+            return found
+
+        suspender._read_run = read_and_end
+        with pytest.raises(Problem) as refused:
+            await suspender.pause(run.id)
+        return refused.value.code
+
+    assert on_prefect(story) == "not_ready" and deployed.read_flow_run(run.id).state.is_completed()
+
+
+@pytest.mark.parametrize("states", [(), (Pending(),), (Running(),)], ids=["queued", "pending", "running"])
+def test_what_has_not_ended_is_paused_and_goes_on(on_prefect, deployed, states):
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    move(deployed, run, *states)
+
+    assert paused(on_prefect, run.id) is None and deployed.read_flow_run(run.id).state_name == "Suspended"
+    assert paused(on_prefect, run.id) is None
+    assert paused(on_prefect, run.id, "resume") is None
+    assert deployed.read_flow_run(run.id).state_name == "Resuming"
+
+
+def test_a_status_is_read_although_its_estimate_fails(on_prefect, monkeypatch):
+    async def story(runs):
+        run = await runs.create(SPEECH, speech())
+        for queue in runs._estimator._queues.values():
+            monkeypatch.setattr(queue, "get", lambda: 1 / 0)
+        return await runs.read(run.id)
+
+    read = on_prefect(story)
+    assert (read.status, read.position, read.eta) == ("queued", None, None)
+
+
+def test_a_replay_keeps_the_number_and_its_key_is_new_whatever_is_left(on_prefect, deployed):
+    job = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("speech/gpu").id).id
+    notify = deployed.read_deployment_by_name("notify/light").id
+
+    def attempted(**fields):
+        attempt = NotifyJob(run=job, event="progress", number=7, **fields)
+        return deployed.create_flow_run_from_deployment(
+            notify,
+            parameters={"job": attempt.model_dump(mode="json")},
+            tags=attempt.tags,
+            idempotency_key=attempt.idempotency_key,
+        ).id
+
+    first, second = attempted(attempt=1), attempted(attempt=2, replay=True)
+    message = webhook_id(job, "progress", 7)
+
+    async def replayed(runs):
+        return await PrefectDeliveryStore(runs.connection).replay(job, message)
+
+    assert on_prefect(replayed).number == 3
+    deployed.delete_flow_run(first)  # as retention does
+    assert on_prefect(replayed).number == 4
+
+    async def listed(runs):
+        return await PrefectDeliveryStore(runs.connection).list_for_job(job)
+
+    (delivery,) = on_prefect(listed)
+    assert delivery.webhook_id == message and [one.number for one in delivery.attempts] == [2, 3, 4]
+    assert second in {run.id for run in deployed.read_flow_runs(limit=200)}

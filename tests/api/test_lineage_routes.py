@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import aclosing
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from api.dependencies import get_lineage_store
 from api.jobs.ancestry import MAX_ANCESTORS
+from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.lineage import PrefectLineageStore
 from deployments.cli.main import app
 from flows.schemas.control import Control
@@ -201,11 +203,7 @@ def test_the_newest_whole_one_is_read_from_prefect(prefect):
     forged = ran(lambda own: [dump(lineage_of(twice))])
 
     async def read():
-        async with get_client() as client:
-
-            async def connection():
-                return client
-
+        async with aclosing(PrefectConnection()) as connection:
             there = PrefectLineageStore(connection)
             return await there.read_many([twice, bad, forged, uuid4()]), await there.read_many([])
 

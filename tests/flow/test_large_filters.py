@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.states import Cancelling, Completed
 
 from api.jobs.model import JobFilter
+from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.job_store import PrefectJobStore
 from api.orchestrator.lineage import PrefectLineageStore
 from api.orchestrator.webhooks import PrefectDeliveryStore
@@ -151,12 +153,8 @@ def test_lineages_of_many_jobs_are_read(client, made):
         note(client, run, LINEAGE_KEY, json.loads(lineage_of(run).model_dump_json()))
 
     async def read():
-        async with get_client() as connection:
-
-            async def open_connection():
-                return connection
-
-            return await PrefectLineageStore(open_connection).read_many(own)
+        async with aclosing(PrefectConnection()) as connection:
+            return await PrefectLineageStore(connection).read_many(own)
 
     assert chain_lineage._read_manifests(client, own).keys() == asyncio.run(read()).keys() == set(own)
 
@@ -209,12 +207,8 @@ def test_more_attempts_at_one_job_than_an_answer_holds_are_shown(client, made):
         note(client, run, DELIVERY_KEY, {"outcome": "refused", "status_code": 500})
 
     async def read():
-        async with get_client() as connection:
-
-            async def open_connection():
-                return connection
-
-            return await PrefectDeliveryStore(open_connection).list_for_job(job)
+        async with aclosing(PrefectConnection()) as connection:
+            return await PrefectDeliveryStore(connection).list_for_job(job)
 
     (delivery,) = asyncio.run(read())
     assert [attempt.outcome for attempt in delivery.attempts] == ["refused"] * 210
