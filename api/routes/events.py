@@ -138,7 +138,7 @@ async def watch_job(
         try:
             job, last_read_at = await jobs.read(job.id), monotonic()
         except Problem as problem:
-            # the status has been sent: the stream goes on or ends, and an EventSource then connects again
+            # the status has been sent: the stream continues or ends, and an EventSource then connects again
             if problem.code != "orchestrator_unavailable" or monotonic() - last_read_at > _MAX_OUTAGE_S:
                 return
             await sleep(_OUTAGE_POLL_S)
