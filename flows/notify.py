@@ -125,8 +125,8 @@ def _headers(job: NotifyJob, now: datetime, body: bytes) -> dict[str, str]:
 def _delivery_result(job: NotifyJob, sent_at: datetime, body: bytes, response: AttemptResult) -> NotifyResult:
     status = response.response
     retry_at = None
-    # progress is not retried: the next progress event is newer
-    if not status.is_success and not job.replay and job.event != "progress":
+    # progress is not retried: the next progress event is newer; neither is an address that is not allowed
+    if not (status.is_success or response.is_blocked or job.replay or job.event == "progress"):
         retry_at = next_attempt(job.attempt, status, datetime.now(UTC))
     return NotifyResult(
         **_identity_fields(job),
@@ -143,6 +143,8 @@ def _delivery_result(job: NotifyJob, sent_at: datetime, body: bytes, response: A
 
 
 def _outcome_of(response: AttemptResult) -> Outcome:
+    if response.is_blocked:
+        return "blocked"
     if response.response.status is None:
         return "unreachable"
     if response.response.is_success:
@@ -153,7 +155,7 @@ def _outcome_of(response: AttemptResult) -> Outcome:
 def _failure_reason(job: NotifyJob, response: AttemptResult) -> str:
     status = response.response.status
     message = response.failure or f"The receiver returned status {status}."
-    if job.replay or status == GONE_STATUS or job.event == "progress":
+    if response.is_blocked or job.replay or status == GONE_STATUS or job.event == "progress":
         return message
     return f"{message} Attempt {job.attempt} of {len(DELAYS_S)}."
 

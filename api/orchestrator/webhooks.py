@@ -27,8 +27,8 @@ class Attempt:
     Attributes:
         due:     scheduled time.
         sent:    time at which the request was sent; None if no request was sent.
-        outcome: delivered, refused, unreachable, gone or dropped; scheduled or running before the attempt
-            has ended; canceled or crashed if it ended without a report.
+        outcome: delivered, refused, unreachable, blocked, gone or dropped; scheduled or running before the
+            attempt has ended; canceled or crashed if it ended without a report.
     """
 
     number: int

@@ -25,8 +25,8 @@ class AttemptView(BaseModel):
     sent_at: datetime | None = Field(description="Null if no request was sent (yet).")
     status_code: int | None = Field(description="HTTP status of the receiver; null without a response.")
     outcome: str = Field(
-        description="delivered, refused, unreachable, gone, dropped (the event no longer applies), scheduled,"
-        " running, canceled or crashed."
+        description="delivered, refused, unreachable, gone, blocked (the address is not allowed; not retried),"
+        " dropped (the event no longer applies), scheduled, running, canceled or crashed."
     )
     reason: str | None
     replay: bool
@@ -38,7 +38,10 @@ class DeliveryView(BaseModel):
     webhook_id: str
     event: Event
     delivered: bool
-    dead: bool = Field(description="Dead letter: the receiver answered 410 Gone, or ten attempts failed.")
+    dead: bool = Field(
+        description="Dead letter: the receiver answered 410 Gone, its address is not allowed, or ten attempts"
+        " failed."
+    )
     next_attempt_at: datetime | None
     attempts: list[AttemptView]
 

@@ -132,7 +132,7 @@ class RunPoller:
                 continue
             if is_expired(run):
                 await RunStateWriter(self._run_queue.client).set_cancelled(
-                    run.id, EXPIRED_MESSAGE, REASON_ABORTED
+                    run.id, EXPIRED_MESSAGE, REASON_ABORTED, observed=run
                 )
                 continue
             if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):

@@ -8,6 +8,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
+from deployments.warm_worker.ownership import owner_of
 from flows.prefect_state.attempts import state_after_loss, state_after_return
 from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 from flows.schemas.control import ENDED_AS_LABEL
@@ -38,7 +39,9 @@ class RunStateWriter:
         await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
         await self._set_state(run_id, Cancelling(message=message))
 
-    async def set_cancelled(self, run_id: UUID, message: str, ended_as: str | None = None) -> "State | None":
+    async def set_cancelled(
+        self, run_id: UUID, message: str, ended_as: str | None = None, observed: "FlowRun | None" = None
+    ) -> "State | None":
         """
         Set a stopped run to Cancelled.
 
@@ -46,12 +49,16 @@ class RunStateWriter:
             run_id:   id of the run.
             message:  message of the state; the compatibility routes return it for exceeded time limits.
             ended_as: value of the `ended_as` label; None keeps the present one.
+            observed: the run in the state in which it was judged; None if the caller executes the run.
 
         Returns:
-            The new state; None if the run was deleted, or already Completed or Cancelled.
+            The new state; None if the run was deleted, is already Completed or Cancelled, or has left the
+            observed state.
         """
         run = await self.read(run_id)
         if run is None or _has_ended(run, except_types={StateType.FAILED, StateType.CRASHED}):
+            return None
+        if observed is not None and run.state_id != observed.state_id:
             return None
         if ended_as:
             await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
@@ -86,16 +93,22 @@ class RunStateWriter:
             The new state; None if the run has left the observed state, for example because another worker has
             claimed it.
         """
-        run = await self.read(observed.id)
-        if run is None or _has_ended(run):
+        history = await self._read_history(observed.id)
+        run = await self.read(observed.id)  # the last request before the state is set
+        if run is None or _has_ended(run) or owner_of(run) != owner_of(observed):
             return None
         if run.state_type == StateType.CANCELLING:
-            return await self.set_cancelled(run.id, "Stopped on request.")
+            return await self.set_cancelled(run.id, "Stopped on request.", observed=run)
         if run.state_id != observed.state_id:
             return None
-        history = await retry_while_unavailable_async(lambda: self._client.read_flow_run_states(run.id))
         state = state_after_loss(history, reason, max_starts)
         return await self._set_state(run.id, state, force=state.is_scheduled())
+
+    async def _read_history(self, run_id: UUID) -> "list[State]":
+        try:
+            return await retry_while_unavailable_async(lambda: self._client.read_flow_run_states(run_id))
+        except ObjectNotFound:
+            return []
 
     async def requeue(self, run_id: UUID, message: str) -> "State | None":
         """Queue a run again at a graceful shutdown; this attempt is not counted."""

@@ -110,9 +110,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         metrics.register_worker(self)
         await super().setup()
         self._task_group().start_soon(self._graceful_shutdown.run)
-        self._tenant_limits = TenantLimits(self.client)
-        run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
-        self._poller.connect(run_queue, self._tenant_limits)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
@@ -149,6 +146,10 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._start_services(self._work_pool.id)
 
     def _start_services(self, pool_id: UUID) -> None:
+        """Start what the worker does beside runs; may be called while `setup` has not returned."""
+        self._tenant_limits = TenantLimits(self.client)
+        run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
+        self._poller.connect(run_queue, self._tenant_limits)
         watch = ServerWatch(
             self.client, pool_id, lambda: list(self._claimed_runs), self._poller.on_run_queued, self._stop_run
         )
@@ -166,11 +167,10 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             watch.poll_states,
             reaper.run_forever,
             self._send_heartbeats,
+            self._tenant_limits.renew_leases,
             partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)
-        if self._tenant_limits is not None:
-            group.start_soon(self._tenant_limits.renew_leases)
 
     async def _send_heartbeats(self) -> None:
         while True:

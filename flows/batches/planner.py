@@ -51,28 +51,6 @@ def due_times(
     return sorted(islice(_times_descending(schedule, now, after), 1 if policy == "latest" else MAX_DUE_TIMES))
 
 
-def times_between(start: datetime, end: datetime, schedule: Schedule) -> list[datetime]:
-    """
-    Return the times of a schedule in a time range, for a backfill.
-
-    Args:
-        start:    with a time zone, inclusive.
-        end:      with a time zone, exclusive.
-        schedule: cron schedule.
-
-    Returns:
-        Times in UTC, oldest first.
-
-    Raises:
-        ValueError: the range has more than `MAX_DUE_TIMES` times.
-    """
-    tick = timedelta(microseconds=1)
-    times = sorted(islice(_times_descending(schedule, end - tick, start - tick), MAX_DUE_TIMES + 1))
-    if len(times) > MAX_DUE_TIMES:
-        raise ValueError(f"the range has more than {MAX_DUE_TIMES} scheduled times; choose a shorter range")
-    return times
-
-
 def time_before(time: datetime, schedule: Schedule) -> datetime | None:
     """
     Return the last scheduled time before another time; None if there is none within four years.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.exceptions import ObjectNotFound
 
 from flows.webhooks.deliveries import read_all_runs
 from tasks.settings.retention import RetentionSettings
@@ -70,6 +71,22 @@ def read_unfinished(client: "SyncPrefectClient") -> list[FlowRun]:
     """
     state = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
     return read_all_runs(client, FlowRunFilter(state=state))
+
+
+def is_unchanged(client: "SyncPrefectClient", run: FlowRun) -> bool:
+    """
+    Return whether a run is still in the state in which it was read.
+
+    To be called right before the state of a run is set on the ground of what was read earlier.
+
+    Args:
+        client: client of the Prefect server.
+        run:    the run as it was judged.
+    """
+    try:
+        return client.read_flow_run(run.id).state_id == run.state_id
+    except ObjectNotFound:
+        return False
 
 
 class Throttle:

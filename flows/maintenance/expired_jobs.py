@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
 
-from flows.maintenance.context import SweepAction, SweepContext
+from flows.maintenance.context import SweepAction, SweepContext, is_unchanged
 from flows.schemas.control import (
     ENDED_AS_LABEL,
     EXPIRED_MESSAGE,
@@ -39,6 +39,8 @@ def expired(unfinished: Iterable[FlowRun]) -> list[FlowRun]:
 def cancel_expired_jobs(context: SweepContext) -> Iterator[SweepAction]:
     """Cancel the jobs and yield one action per job."""
     for run in expired(context.unfinished):
+        if not is_unchanged(context.client, run):
+            continue  # a worker has started it since the list was read
         if not context.dry_run:
             context.client.update_flow_run_labels(run.id, {ENDED_AS_LABEL: REASON_ABORTED})
             context.client.set_flow_run_state(run.id, Cancelled(message=EXPIRED_MESSAGE), force=True)

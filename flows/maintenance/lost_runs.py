@@ -9,7 +9,7 @@ is still silent in a later run of this task.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.filters import (
@@ -21,12 +21,13 @@ from prefect.events.filters import (
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from flows.maintenance.context import SweepAction, SweepContext
+from flows.maintenance.context import SweepAction, SweepContext, is_unchanged
 from flows.prefect_state.attempts import count_attempts
 from flows.registry import FLOWS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import State
 
 SUSPECT_AFTER: Final = timedelta(minutes=5)
 """Time without a heartbeat before a worker is suspected; far above the limits of reaper and automation."""
@@ -86,9 +87,12 @@ def end_lost_runs(context: SweepContext) -> Iterator[SweepAction]:
         verdict = judge_run(run, heartbeats[str(run.work_pool_name)].get(worker), context.now)
         if verdict == "suspect" and not context.dry_run:
             context.client.update_flow_run_labels(run.id, {SILENT_SINCE_LABEL: context.now.isoformat()})
-        if verdict == "lost" and _is_unchanged(context.client, run) and not _sent_heartbeat(context, run):
+        if verdict == "lost" and not _sent_heartbeat(context, run):
+            end_state = _end_state(context.client, run)
+            if not is_unchanged(context.client, run):
+                continue
             if not context.dry_run:
-                _end_run(context.client, run)
+                context.client.set_flow_run_state(run.id, end_state, force=True)
             yield SweepAction(NO_HEARTBEAT, str(run.id))
 
 
@@ -101,14 +105,6 @@ def _read_worker_heartbeats(client: "SyncPrefectClient", pool: str) -> dict[str,
     return {worker.name: worker.last_heartbeat_time for worker in workers if worker.last_heartbeat_time}
 
 
-def _is_unchanged(client: "SyncPrefectClient", run: FlowRun) -> bool:
-    """Return whether a run is still in the state in which it was read."""
-    try:
-        return client.read_flow_run(run.id).state_id == run.state_id
-    except ObjectNotFound:
-        return False
-
-
 def _sent_heartbeat(context: SweepContext, run: FlowRun) -> bool:
     """Return whether the run itself sent a heartbeat lately: its process may outlive its worker."""
     event_filter = EventFilter(
@@ -119,14 +115,12 @@ def _sent_heartbeat(context: SweepContext, run: FlowRun) -> bool:
     return bool(context.client.read_events(event_filter, limit=1).events)
 
 
-def _end_run(client: "SyncPrefectClient", run: FlowRun) -> None:
+def _end_state(client: "SyncPrefectClient", run: FlowRun) -> "State[Any]":
     if run.state_type == StateType.CANCELLING:
-        state = Cancelled(message="Canceled on request; its worker had already ended.")
-    else:
-        attempts = count_attempts(client.read_flow_run_states(run.id))
-        silent = f"{NO_HEARTBEAT} for {SUSPECT_AFTER.total_seconds() / 60:.0f} minutes"
-        state = Crashed(message=f"{silent}; attempts so far: {attempts}.")
-    client.set_flow_run_state(run.id, state, force=True)
+        return Cancelled(message="Canceled on request; its worker had already ended.")
+    attempts = count_attempts(client.read_flow_run_states(run.id))
+    silent = f"{NO_HEARTBEAT} for {SUSPECT_AFTER.total_seconds() / 60:.0f} minutes"
+    return Crashed(message=f"{silent}; attempts so far: {attempts}.")
 
 
 def _read_silent_since(run: FlowRun) -> datetime | None:

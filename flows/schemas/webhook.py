@@ -25,7 +25,8 @@ REPLAY: Final = "replay"
 JOB_TAG_PREFIX: Final = "job:"
 """Prefix of the tag with the job id on delivery attempts."""
 
-Outcome = Literal["delivered", "refused", "unreachable", "gone", "dropped"]
+Outcome = Literal["delivered", "refused", "unreachable", "blocked", "gone", "dropped"]
+"""Outcome of an attempt. `blocked`: the egress rules deny the address, so nothing was sent; not retried."""
 
 
 def job_tag(job: UUID) -> str:

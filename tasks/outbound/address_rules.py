@@ -75,14 +75,14 @@ def unreachable_message(display_url: str) -> str:
 
 def validate_url(text: str, rules: EgressSettings) -> Destination:
     """
-    Parse a URL and check its spelling. Sends nothing and resolves nothing.
+    Parse a URL; check its spelling, and its host if that is an IP address. Sends and resolves nothing.
 
     Args:
         text:  the URL.
         rules: the egress settings.
 
     Raises:
-        InputBlocked: the scheme, user name, fragment, port, host name or a character is not allowed.
+        InputBlocked: the scheme, user name, fragment, port, host or a character is not allowed.
     """
     display_url = text.split("?", 1)[0].split("#", 1)[0].rsplit("@", 1)[-1][:200]
     if _UNSAFE_CHARACTERS.search(text) or "#" in text:
@@ -103,6 +103,8 @@ def validate_url(text: str, rules: EgressSettings) -> Destination:
     ):
         raise blocked_error(display_url)
     if not trusted and (port not in rules.ports or f".{host.rstrip('.')}".endswith(_LOCAL_NAMES)):
+        raise blocked_error(display_url)
+    if _is_denied_literal(host, rules, trusted=trusted):
         raise blocked_error(display_url)
     return Destination(url, trusted)
 
@@ -135,6 +137,15 @@ def _is_unambiguous_host(host: str) -> bool:
         return str(ipaddress.IPv4Address(host)) == host
     except ValueError:
         return False
+
+
+def _is_denied_literal(host: str, rules: EgressSettings, *, trusted: bool) -> bool:
+    """Return whether a host is an IP address that is denied; False for names, which are judged when dialed."""
+    try:
+        address = str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return False
+    return not validate_addresses([address], trusted=trusted, denied_networks=rules.denied_networks)
 
 
 def validate_addresses(

@@ -208,9 +208,9 @@ def web_downloader() -> WebDownloader:
 
 def is_allowed_url(url: str, rules: EgressSettings) -> bool:
     """
-    Return whether a URL passes the egress rules that need no DNS lookup: scheme, host name and port.
+    Return whether a URL passes the egress rules that need no DNS lookup: scheme, host and port.
 
-    IP addresses are checked when a connection is opened.
+    The addresses of a host name are checked when a connection is opened.
 
     Args:
         url:   the URL.

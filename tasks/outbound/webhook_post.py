@@ -30,14 +30,17 @@ class AttemptResult:
     The result of one attempt to deliver a webhook.
 
     Attributes:
-        response: the status and the Retry-After header of the response.
-        body:     the first 4 KiB of the response body; for the operator, not for callers.
-        failure:  reason for a missing status; the same text for a closed port and a denied address.
+        response:   the status and the Retry-After header of the response.
+        body:       the first 4 KiB of the response body; for the operator, not for callers.
+        failure:    reason for a missing status; the same text for a closed port and a denied address.
+        is_blocked: whether the egress rules deny the URL or an address of its host. Nothing was sent, and
+            another attempt is useless.
     """
 
     response: AttemptResponse
     body: str = ""
     failure: str | None = None
+    is_blocked: bool = False
 
 
 def post_webhook(
@@ -66,7 +69,7 @@ def post_webhook(
         destination = validate_url(url, rules)
     except InputBlocked as error:
         _log.warning("webhook not sent, URL refused: %s", error)
-        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE)
+        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE, is_blocked=True)
     backend = GuardedBackend(
         resolve,
         lambda host, port: is_trusted(host, port, rules),
@@ -80,7 +83,7 @@ def post_webhook(
         denied = isinstance(error.__cause__, DestinationDenied)
         reason = "it resolves to a denied address" if denied else f"{type(error).__name__}: {error}"
         _log.warning("webhook to %s failed: %s", destination.display_url, reason)
-        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE)
+        return AttemptResult(AttemptResponse(None), failure=_UNREACHABLE, is_blocked=denied)
 
 
 def _send(

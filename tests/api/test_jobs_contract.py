@@ -292,7 +292,18 @@ def test_who_is_to_be_told_stands_in_the_control(client, runs):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.org/x", "http://example.org/x", "https://example.org:22/", "hook"]
+    "url",
+    [
+        "ftp://example.org/x",
+        "http://example.org/x",
+        "https://example.org:22/",
+        "hook",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[fd00:ec2::254]:443/",
+    ],
 )
 def test_an_address_that_is_never_told_is_refused_at_once(client, runs, url):
     answer = submit(client, LIP_SYNC | {"control": {"notify": {"url": url}}})

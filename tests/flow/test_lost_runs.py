@@ -2,6 +2,11 @@
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -14,10 +19,15 @@ from deployments.manifest import load_deployments
 from deployments.provisioning.apply import _apply_deployment, _apply_queues
 from deployments.provisioning.lost_run_automation import LOST_RUN_AUTOMATION_NAME, apply_lost_run_automation
 from deployments.stack.interrupted_runs import requeue_interrupted
+from deployments.warm_worker.child.process_identity import process_token
+from deployments.warm_worker.ownership import PROCESS_LABEL, WORKER_NAME_LABEL, RunOwner, claim_message
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run_states import RunStateWriter
+from flows.maintenance.context import SweepContext
+from flows.maintenance.expired_jobs import cancel_expired_jobs
 from flows.prefect_state.attempts import RESCHEDULED_STATE
 from flows.prefect_state.labels import WAITING_STATE, YIELD_COUNT
+from tasks.settings.retention import RetentionSettings
 
 CLAIM = (Pending(message="Taken."), Submitting())
 LOST = (*CLAIM, AwaitingRetry())
@@ -110,6 +120,76 @@ def test_a_run_that_somebody_else_has_by_now_is_left_alone(client, run):
 
     assert asyncio.run(late()) is None
     assert client.read_flow_run(found).state.is_running()
+
+
+def ended_process():
+    """The token of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    token = process_token(process.pid)
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    return token
+
+
+def claimed_by(worker, process):
+    return Pending(message=claim_message(RunOwner(worker, process), "a1"))
+
+
+def test_a_claim_is_judged_by_its_own_process_before_it_is_labelled(client, run):
+    gone, here = ended_process(), process_token(os.getpid())
+    alive, dead = run(claimed_by("new", here)), run(claimed_by("new", gone))
+    client.update_flow_run_labels(alive, {WORKER_NAME_LABEL: "old", PROCESS_LABEL: gone})
+
+    assert reaped(run.pool) == [dead]
+    assert client.read_flow_run(alive).state.is_pending()
+    assert client.read_flow_run(dead).state_name == "AwaitingRetry"
+
+
+@pytest.mark.parametrize("judged", [Running(), Cancelling()], ids=["running", "cancelling"])
+def test_a_reaper_that_is_late_leaves_a_live_worker_s_run_alone(client, run, judged):
+    lost = [run(claimed_by("old", ended_process()), judged) for _ in range(3)]
+    for found in lost:
+        client.update_flow_run_labels(found, {WORKER_NAME_LABEL: "old", PROCESS_LABEL: ended_process()})
+
+    async def late():
+        async with get_client() as connection:
+            reaper = Reaper(connection, run.pool, "w", 5, own_runs=set, log=str)
+            heartbeats = reaper._heartbeat_ages
+
+            async def meanwhile():  # between this reaper's list and its verdicts
+                owner = {WORKER_NAME_LABEL: "new", PROCESS_LABEL: process_token(os.getpid())}
+                for found in lost:
+                    for state in (AwaitingRetry(), claimed_by("new", owner[PROCESS_LABEL]), Running()):
+                        await connection.set_flow_run_state(found, state, force=True)
+                    await connection.update_flow_run_labels(found, owner)
+                return await heartbeats()
+
+            reaper._heartbeat_ages = meanwhile
+            return await reaper.requeue_lost_runs()
+
+    asyncio.run(late())
+    assert [client.read_flow_run(found).state.name for found in lost] == ["Running"] * 3
+
+
+def test_a_job_that_started_after_its_deadline_was_judged_is_not_canceled(client, run):
+    found = run()
+    client.update_flow_run(found, parameters={"control": {"complete_in": 1}})
+    time.sleep(1.1)
+    context = SweepContext(client, datetime.now(UTC), RetentionSettings())
+    assert found in {judged.id for judged in context.unfinished}  # read once, for all maintenance tasks
+    for state in (*CLAIM, Running()):
+        client.set_flow_run_state(found, state, force=True)
+
+    assert str(found) not in {action.item for action in cancel_expired_jobs(context)}
+    assert client.read_flow_run(found).state.is_running()
+
+    async def cancel():
+        async with get_client() as connection:
+            (judged,) = [one for one in context.unfinished if one.id == found]
+            return await RunStateWriter(connection).set_cancelled(found, "Too late.", observed=judged)
+
+    assert asyncio.run(cancel()) is None and client.read_flow_run(found).state.is_running()
 
 
 def test_silence_is_no_sign_of_death_for_a_run_that_waits_in_the_queue(client):

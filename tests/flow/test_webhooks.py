@@ -20,7 +20,7 @@ from flows.announce import announce
 from flows.janitor import janitor
 from flows.notify import notify
 from flows.schemas.maintenance import JanitorJob
-from flows.schemas.webhook import AnnounceJob, NotifyJob, webhook_id
+from flows.schemas.webhook import DEAD_LETTER, AnnounceJob, NotifyJob, webhook_id
 from tasks.errors import DeliveryFailed
 from tasks.settings import get_settings
 
@@ -140,15 +140,18 @@ def test_a_redirect_is_a_failure_and_not_followed(server, job, receiver):
     assert len(receiver.got) == 1 and len(attempts(server, run)) == 2
 
 
-def test_an_address_that_is_not_allowed_gets_no_packet(server, job, receiver, monkeypatch):
+def test_an_address_that_is_not_allowed_gets_no_packet_and_no_second_attempt(
+    server, job, receiver, monkeypatch
+):
     monkeypatch.setenv("MUSETALK_EGRESS__ALLOWED_HOSTS", "")
     get_settings.cache_clear()
     run = job(Completed())
 
     attempt = told(server, run)
 
-    assert receiver.got == [] and note(server, attempt)["outcome"] == "unreachable"
-    assert len(attempts(server, run)) == 2
+    assert receiver.got == [] and note(server, attempt)["outcome"] == "blocked"
+    assert note(server, attempt)["dead"] and note(server, attempt)["next_attempt_at"] is None
+    assert len(attempts(server, run)) == 1 and DEAD_LETTER in attempt.tags
 
 
 def test_without_secrets_it_is_sent_unsigned_and_said_so(server, job, receiver, monkeypatch, caplog):

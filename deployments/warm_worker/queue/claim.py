@@ -3,7 +3,7 @@
 import contextlib
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -12,15 +12,17 @@ from prefect.states import Pending, Submitting
 from prefect.utilities.engine import propose_state
 
 from deployments.warm_worker.child.process_identity import process_token
+from deployments.warm_worker.ownership import (
+    PROCESS_LABEL,
+    WORKER_NAME_LABEL,
+    WORKER_TYPE_LABEL,
+    RunOwner,
+    claim_message,
+)
 from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-
-WORKER_NAME_LABEL: Final = "prefect.worker.name"
-WORKER_TYPE_LABEL: Final = "prefect.worker.type"
-PROCESS_LABEL: Final = "musetalk.worker.process"
-"""Labels of a run that name the worker executing it, its type and its process."""
 
 
 async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
@@ -36,13 +38,14 @@ async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_t
     Returns:
         False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
     """
+    owner = RunOwner(worker, process_token(os.getpid()) or "")
     labels: dict[str, Any] = {
-        WORKER_NAME_LABEL: worker,
+        WORKER_NAME_LABEL: owner.worker,
         WORKER_TYPE_LABEL: worker_type,
-        PROCESS_LABEL: process_token(os.getpid()) or "",
+        PROCESS_LABEL: owner.process,
     }
     try:
-        if not await _propose_pending(client, run_id, f"Claimed by {worker}, attempt {uuid4().hex[:8]}."):
+        if not await _propose_pending(client, run_id, claim_message(owner, uuid4().hex[:8])):
             return False
         await retry_while_unavailable_async(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):

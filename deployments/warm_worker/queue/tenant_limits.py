@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 LEASE_S: Final = 60.0
+_RENEW_INTERVAL_S: Final = LEASE_S / 4
 _LIMIT_CACHE_S: Final = 10.0
 
 
@@ -80,7 +81,7 @@ class TenantLimits:
     async def renew_leases(self) -> None:
         """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
         while True:
-            await asyncio.sleep(LEASE_S / 4)
+            await asyncio.sleep(_RENEW_INTERVAL_S)
             for run_id, (name, lease) in list(self._leases.items()):
                 try:
                     await self._client.renew_concurrency_lease(lease, LEASE_S)

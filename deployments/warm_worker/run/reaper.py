@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.warm_worker.child.process_identity import has_process_ended
-from deployments.warm_worker.queue.claim import PROCESS_LABEL, WORKER_NAME_LABEL
+from deployments.warm_worker.ownership import owner_of
 from deployments.warm_worker.run_states import RunStateWriter
 
 if TYPE_CHECKING:
@@ -125,22 +125,21 @@ class Reaper:
         }
 
     def _is_lost(self, run: "FlowRun", heartbeat_ages: dict[str, float]) -> bool:
-        has_ended = has_process_ended(str(run.labels.get(PROCESS_LABEL, "")))
+        owner = owner_of(run)
+        has_ended = has_process_ended(owner.process)
         if has_ended is not None:
             return has_ended
-        owner = str(run.labels.get(WORKER_NAME_LABEL, ""))
-        if owner == self._name:
+        if owner.worker == self._name:
             return True
-        heartbeat_age_s = heartbeat_ages.get(owner, float("inf"))
+        heartbeat_age_s = heartbeat_ages.get(owner.worker, float("inf"))
         state_age_s = (datetime.now(UTC) - run.state.timestamp).total_seconds() if run.state else float("inf")
         server_uptime_s = time.monotonic() - self._server_up_since
-        # a run that was just claimed may not have its worker's label yet
         return min(heartbeat_age_s, state_age_s, server_uptime_s) > LOST_AFTER_S
 
     async def _requeue_or_end(self, run: "FlowRun") -> None:
         if run.state_type == StateType.CANCELLING:
             state = await self._state_writer.set_cancelled(
-                run.id, "Cancelled on request after its worker had ended."
+                run.id, "Cancelled on request after its worker had ended.", observed=run
             )
         else:
             state = await self._state_writer.requeue_or_crash(run, "its worker ended", self._max_starts)

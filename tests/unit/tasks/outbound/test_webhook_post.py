@@ -67,8 +67,9 @@ def test_forbidden_and_closed_sound_the_same(receiver):
     by_scheme = post_webhook(receiver.url, BODY, {}, rules(receiver, allow_http=False))
 
     assert receiver.got == []
-    assert closed == by_port == by_scheme
-    assert closed.response.status is None and closed.failure
+    assert closed.failure and closed.failure == by_port.failure == by_scheme.failure
+    assert closed.response == by_port.response == by_scheme.response and closed.response.status is None
+    assert (closed.is_blocked, by_port.is_blocked, by_scheme.is_blocked) == (False, True, True)
 
 
 FORBIDDEN = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "100.100.100.200"]
@@ -83,7 +84,16 @@ def test_no_packet_leaves_for_an_address_behind_a_public_name(address, monkeypat
         "https://hook.test/", BODY, {}, EgressSettings(), resolve=lambda host, port: [address]
     )
 
-    assert dialled == [] and answer.response.status is None
+    assert dialled == [] and answer.response.status is None and answer.is_blocked
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), UnicodeError("no name")])
+def test_a_name_that_does_not_resolve_now_may_resolve_later(error):
+    def resolve(host, port):
+        raise error
+
+    answer = post_webhook("https://hook.test/", BODY, {}, EgressSettings(), resolve=resolve)
+    assert answer.response.status is None and not answer.is_blocked
 
 
 def test_a_name_is_judged_at_every_delivery(receiver):

@@ -1,0 +1,48 @@
+"""Leases of tenants' concurrency slots: a worker renews them from its first synchronization on."""
+
+import asyncio
+import contextlib
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+
+from deployments.warm_worker import worker as worker_module
+from deployments.warm_worker.queue import tenant_limits
+from deployments.warm_worker.worker import WarmWorker
+
+POOL = "tenant-leases"
+
+
+@pytest.fixture
+def limited_pool(home):
+    """A work pool, and a tenant that may run one job at a time."""
+    with get_client(sync_client=True) as client:
+        with contextlib.suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="warm-process"))
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="tenant:leased", limit=1))
+        yield POOL
+        client.delete_global_concurrency_limit_by_name("tenant:leased")
+
+
+def test_a_lease_is_renewed_while_its_job_runs(limited_pool, monkeypatch):
+    monkeypatch.setattr(tenant_limits, "_RENEW_INTERVAL_S", 0.1)
+    monkeypatch.setattr(worker_module, "child_environments", lambda *_: [])  # no child processes
+    renewed = asyncio.Event()
+
+    async def story():
+        async with WarmWorker(work_pool_name=limited_pool) as worker:
+            limits = worker._tenant_limits
+            renew = worker.client.renew_concurrency_lease
+
+            async def renew_and_tell(*args):
+                await renew(*args)
+                renewed.set()
+
+            monkeypatch.setattr(worker.client, "renew_concurrency_lease", renew_and_tell)
+            assert await limits.acquire("run", "leased") and not await limits.acquire("other", "leased")
+            await asyncio.wait_for(renewed.wait(), 20)
+            await limits.release("run")
+
+    asyncio.run(story())
