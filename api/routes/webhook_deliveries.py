@@ -25,7 +25,7 @@ class AttemptView(BaseModel):
     sent_at: datetime | None = Field(description="Null if no request was sent (yet).")
     status_code: int | None = Field(description="HTTP status of the receiver; null without a response.")
     outcome: str = Field(
-        description="delivered, refused, unreachable, gone, blocked (the address is not allowed; not retried),"
+        description="delivered, refused, unreachable, gone, blocked (the address is not allowed),"
         " dropped (the event no longer applies), scheduled, running, canceled or crashed."
     )
     reason: str | None
