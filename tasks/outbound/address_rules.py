@@ -140,7 +140,7 @@ def _is_unambiguous_host(host: str) -> bool:
 
 
 def _is_denied_literal(host: str, rules: EgressSettings, *, trusted: bool) -> bool:
-    """Return whether a host is an IP address that is denied; False for names, which are judged when dialed."""
+    """Return whether a host is a denied IP address; False for names, which are judged when dialed."""
     try:
         address = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
