@@ -1,5 +1,6 @@
 """Fixtures every tier may use."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -18,12 +19,27 @@ os.environ.update(
     PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
 )
+# Read when torch and numpy are imported. The networks of the tests are small, and several processes run at
+# once: threads that wait for each other cost more than they save, on a busy machine a hundred times.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 # A shell that starts the suite in the background has it ignore Ctrl-C; tests of Ctrl-C need it back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """
+    Keep what the imports made out of later garbage collections.
+
+    Those are millions of objects: a full collection, of which each release of a network makes one, takes most
+    of a second with them and some milliseconds without.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +61,7 @@ def golden_models() -> Iterator[Callable[..., Path]]:
 
         def models(*nets: str) -> Path:
             for net in set(nets) - written:
-                golden_data.weights.write_models(root, [net])
+                golden_data.write_models(root, net)
                 written.add(net)
             return root
 
@@ -60,17 +76,6 @@ def tiny_csm() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tiny-csm-") as name:
         tiny_csm.write_csm(Path(name))
         yield Path(name)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several threads, on a busy machine a hundred times."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

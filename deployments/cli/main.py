@@ -155,9 +155,11 @@ def worker(
 
     from deployments.stack import environment
     from deployments.work_pools import pool_environment, worker_command
+    from musetalk_core.media.output.ffmpeg import require_ffmpeg
 
     with user_errors():
         settings = read_settings()
+        require_ffmpeg(settings.media.ffmpeg)
         for folder in (settings.home / "work", environment.temp_folder(settings)):
             folder.mkdir(parents=True, exist_ok=True)
     name = f"{pool}-{platform.node()}-{os.getpid()}"

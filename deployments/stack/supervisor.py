@@ -18,6 +18,7 @@ from deployments.stack.commands import StackPlan
 from deployments.stack.environment import temp_folder
 from deployments.stack.home_lock import HomeLock, find_running_stack
 from deployments.stack.redis import require_redis
+from musetalk_core.media.output.ffmpeg import require_ffmpeg
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +103,7 @@ class Supervisor:
             StackError:         another stack uses this home folder, a port is taken, or a process exited or
                                 hung.
             RedisUnusable:      the configured Redis cannot be used.
+            EncodeError:        the ffmpeg program cannot be used.
             StackStopRequested: `request_stop` was called meanwhile.
         """
         started_at = time.monotonic()
@@ -137,6 +139,7 @@ class Supervisor:
 
     def _acquire_home(self) -> None:
         require_redis(self.plan.settings.redis)
+        require_ffmpeg(self.plan.settings.media.ffmpeg)
         home = self.plan.home
         if not self._lock.acquire():
             other_stack = find_running_stack(home)

@@ -86,7 +86,7 @@ class MediaSettings(SettingsGroup, frozen=True):
     """
 
     ffmpeg: Folder | None = Field(
-        default=None, description="Path of the ffmpeg binary. Empty: from PATH, else the bundled one."
+        default=None, description="Path of an ffmpeg binary, version 6.0 or later. Empty: the installed one."
     )
     video_pixels: int = Field(default=4096 * 4096, gt=0, description="Maximum pixels of a video frame.")
     still_pixels: int = Field(default=50_000_000, gt=0, description="Maximum pixels of a still image.")

@@ -131,7 +131,7 @@ def test_who_waits_hears_of_the_end_at_once(on_prefect, deployed):
         return (await waiting).status, time.monotonic() - ended
 
     status, late_s = on_prefect(story)
-    assert status == "succeeded" and late_s < 1.5
+    assert status == "succeeded" and late_s < 10, "without the event it waits for 20 s"
 
 
 def test_a_job_is_cancelled_once(on_prefect):

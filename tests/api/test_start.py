@@ -1,11 +1,13 @@
 """A stack that does not become ready says what was missing."""
 
 import pytest
+from other_ffmpeg import write_ffmpeg
 
 from deployments.console import plain_wait_callback
 from deployments.stack import supervisor as up
 from deployments.stack.commands import StackPlan
 from deployments.stack.supervisor import StackError, Supervisor
+from musetalk_core.errors import EncodeError
 from tasks.settings import get_settings
 
 
@@ -37,3 +39,15 @@ def test_a_plain_log_says_now_and_then_what_is_waited_for():
         show(second, "waiting for api")
 
     assert said == [f"waiting for api ({second} s)" for second in (5, 15, 30, 60, 120, 180)]
+
+
+def test_an_ffmpeg_that_is_too_old_is_told_before_anything_starts(environment, tmp_path, monkeypatch):
+    old = write_ffmpeg(tmp_path / "ffmpeg", "5.1.6-0+deb12u1")
+    environment.setenv("MUSETALK_MEDIA__FFMPEG", str(old))
+    get_settings.cache_clear()
+    settings = get_settings()
+
+    with pytest.raises(EncodeError, match=r"5\.1\.6-0\+deb12u1; version 6\.0 or later is required"):
+        Supervisor(StackPlan(settings), print).start()
+
+    assert not settings.home.exists()

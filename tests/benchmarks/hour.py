@@ -4,15 +4,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import imageio_ffmpeg
 from media import long_speech, talking_head
 from speed import run_job
+
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
 
 def loop_clip(clip, times, target):
     """Repeat a clip without encoding it again."""
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
+        find_ffmpeg(),
         "-v",
         "error",
         "-y",

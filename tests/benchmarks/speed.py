@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import imageio_ffmpeg
 from media import long_speech, talking_head
+
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
 SECONDS = 60
 ROUNDS = 3
@@ -24,7 +25,7 @@ def run_job(home, video, audio, engine="viseme", preset=PRESET):
 
 def transcode(video, target, preset=PRESET):
     began = time.monotonic()
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-nostdin", "-i", video, "-an"]
+    command = [find_ffmpeg(), "-v", "error", "-y", "-nostdin", "-i", video, "-an"]
     subprocess.run([*command, "-c:v", "libx264", "-preset", preset, "-crf", "18", target], check=True)
     return time.monotonic() - began
 

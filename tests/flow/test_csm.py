@@ -20,7 +20,7 @@ TEXT = "One apple. Two pears. Three plums. Four figs."
 
 
 @pytest.fixture
-def csm(home, tiny_csm, one_thread, monkeypatch):
+def csm(home, tiny_csm, monkeypatch):
     monkeypatch.setenv("MUSETALK_WEIGHTS__FOLDER", str(tiny_csm))
     monkeypatch.setenv("MUSETALK_MODELS__DEVICE", "cpu")
     get_settings.cache_clear()

@@ -66,11 +66,11 @@ BAD_VIDEOS = {
 
 
 def error_artifact(job):
-    """Run a flow that must fail on purpose; give its error and what it told the world."""
+    """Run a flow that must fail on purpose; give its error, what it told the world and its CPU time."""
     flow, parameters = job
-    began = time.monotonic()
+    began = time.process_time()
     state = flow(parameters, return_state=True)
-    took = time.monotonic() - began
+    took = time.process_time() - began
     error = state.result(raise_on_failure=False)
     return error, json.loads(artifacts_of(state)["error"].data), took
 

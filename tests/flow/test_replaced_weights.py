@@ -34,7 +34,7 @@ EXPECTED = {}
 @cache
 def other_unet(folder):
     """The UNet of v1.5 with other numbers."""
-    return golden_data.weights.write_models(folder, ["unet-v15"], "another")[0]
+    return golden_data.write_models(folder, "unet-v15", "another")[0]
 
 
 @pytest.fixture(scope="session")

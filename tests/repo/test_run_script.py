@@ -79,32 +79,59 @@ if [ "$2" = venv ]; then
   cp /bin/true "$4/bin/lint-imports" && cp /bin/true "$4/bin/typos"
   exit
 fi
-[ "$2" = pytest ] || exit 0
-shift 2
+case "$2 $3" in pytest* | "pyright ") ;; *) exit 0 ;; esac
 echo "$*" >>"$0.asked"
 echo "did $*"
-case "$2" in "not stack"*) exit "$OTHERS" ;; *) sleep 0.5; exit "$SERVERS" ;; esac
+for bad in $BAD; do
+  case "$*" in *"$bad"*) echo "FAILED $bad/test_it.py::test_one"; exit 1 ;; esac
+done
+exit 0
 """
 
 
-@pytest.mark.parametrize(("servers", "others"), [(0, 0), (1, 0), (0, 1), (1, 1)])
-def test_the_suite_runs_in_two_parts_and_fails_when_one_does(tmp_path, python, servers, others):
+@pytest.fixture
+def suite(tmp_path, python):
+    """Run `./run test` with a made-up pytest that fails on the folders that are named."""
     python.write_text(TESTED)
-    venv = tmp_path / "v"
-    env = os.environ | {
-        "MUSETALK_VENV": str(venv),
-        "PATH": f"{python.parent}:{os.environ['PATH']}",
-        "SERVERS": str(servers),
-        "OTHERS": str(others),
-    }
-    done = subprocess.run([RUN, "test"], env=env, capture_output=True, text=True)
 
-    assert (done.returncode == 0) == (servers == others == 0)
-    parts = {"-m stack and not slow", "-m not stack and not slow"}
-    asked = (venv / "bin" / "python.asked").read_text().splitlines()
-    assert set(asked) == parts and len(asked) == 2
-    assert all(f"did {part}" in done.stdout for part in parts)
+    def run(*words, bad=()):
+        env = os.environ | {
+            "MUSETALK_VENV": str(tmp_path / "v"),
+            "PATH": f"{python.parent}:{os.environ['PATH']}",
+            "BAD": " ".join(bad),
+        }
+        done = subprocess.run([RUN, "test", *words], env=env, capture_output=True, text=True)
+        log = tmp_path / "v" / "bin" / "python.asked"
+        asked = log.read_text().splitlines()
+        log.unlink()
+        return done, asked
 
-    subprocess.run([RUN, "test", "tests/one.py"], env=env, capture_output=True)
-    asked = (venv / "bin" / "python.asked").read_text().splitlines()
-    assert asked[2:] == ["-m not slow tests/one.py"]
+    return run
+
+
+@pytest.mark.parametrize("bad", [(), ("tests/flow",), ("tests/warm", "tests/repo"), ("pyright",)])
+def test_every_part_of_the_suite_runs_and_what_failed_is_named_last(suite, bad):
+    done, asked = suite(bad=bad)
+
+    assert (done.returncode == 0) == (not bad)
+    assert all(f"did {part}" in done.stdout for part in asked)
+    last = done.stdout.partition("## Failed:")[2]
+    assert [name for name in bad if f"FAILED {name}/test_it.py::test_one" not in last] == []
+    assert last.count("FAILED") == len(bad)
+
+
+def test_the_parts_of_the_suite_are_all_tests_each_once(suite):
+    _, asked = suite()
+
+    parts = [line.removeprefix("-m pytest -m not slow ").split() for line in asked if "pytest" in line]
+    folders = [RUN.parent / folder for part in parts for folder in part]
+    tests = {path for path in RUN.parent.glob("tests/**/test_*.py")}
+    found = [path for folder in folders for path in folder.glob("**/test_*.py")]
+    assert len(found) == len(set(found)) and set(found) == tests
+    assert asked.count("-m pyright") == 1
+
+
+def test_tests_that_are_named_run_alone(suite):
+    _, asked = suite("tests/one.py")
+
+    assert asked == ["-m pyright", "-m pytest -m not slow tests/one.py"]

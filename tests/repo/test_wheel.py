@@ -195,10 +195,9 @@ def serving(python, folder, port, **variables):
 def test_the_api_serves_on_the_port_it_is_given_and_leaves_when_asked(python, folder, name):
     port = free_port()
     with serving(python, folder, port, **{name: str(port)}) as process:
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(5) == 0, f"after {time.monotonic() - began:.1f} s"
+        assert process.wait(60) == 0
     assert list((folder / "empty").iterdir()) == []
 
 

@@ -6,6 +6,7 @@ Golden vectors: results of the original program, which our networks and arithmet
     golden_cases("blend", "*/params")  -> parameters (folder, what `*` stands for), one per array there is
     load(folder, "audio")              -> array name -> array, read once; do not modify them
     golden_frame(folder, 3)            -> (240, 256, 3) uint8 BGR, frame 3 of the clip
+    write_models(folder, "vae")        -> the paths of the stand-in weights of a net, written below a folder
     weights                            -> the module with the recipe of the stand-in weights
 
     @pytest.mark.parametrize("folder", golden_sets())
@@ -20,7 +21,9 @@ and prune.py in tests/assets/golden.
 
 import importlib.util
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -62,6 +65,36 @@ def golden_frame(folder: Path, index: int) -> np.ndarray:
     clip = load(folder, "clip")
     (y, x), (height, width) = clip["origins"][index], clip["frame_hw"]
     return clip["base"][y : y + height, x : x + width].copy()
+
+
+def write_models(folder: Path, net: str, set_name: str = "golden-1") -> list[Path]:
+    """
+    Write the files of a net below a folder, laid out like the official models folder.
+
+    They are computed once in a process, which takes seconds, and copied each time.
+
+    Args:
+        folder:   root of the models folder.
+        net:      a key of `weights.NETS`.
+        set_name: which made-up weights; another name gives others of the same size.
+    """
+    made = _made_models(net, set_name)
+    written = [folder / path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
+    shutil.copytree(made, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    main = folder / weights.NETS[net][1]
+    return sorted(written, key=lambda path: path != main)
+
+
+@cache
+def _made_models(net: str, set_name: str) -> Path:
+    folder = Path(_temporary_folder().name) / f"{net}-{set_name}"
+    weights.write_models(folder, [net], set_name)
+    return folder
+
+
+@cache
+def _temporary_folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="golden-")
 
 
 def script(name: str) -> ModuleType:

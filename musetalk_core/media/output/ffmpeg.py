@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 from musetalk_core.errors import DiskFull, EncodeError, EncoderKilled, RenderError
 
@@ -19,11 +19,18 @@ _MAX_STDERR_LINES, _MAX_STDERR_LINE_BYTES = 50, 500
 _POINTER_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _DISK_FULL_MESSAGES = ("No space left on device", "File too large", "Disk quota exceeded")
 _KILL_WAIT_S = 10.0
+_VERSION = re.compile(r"ffmpeg version (?P<text>n?(?P<release>\d{1,2}\.\d+)?\S*)")
+
+MIN_FFMPEG_VERSION: Final = (6, 0)
+"""The oldest ffmpeg that is used: the tests need options that came with it."""
 
 
 def find_ffmpeg(explicit: Path | None = None) -> Path:
     """
-    Find the ffmpeg program: the explicit one, else the one on the PATH, else imageio-ffmpeg's.
+    Return the ffmpeg program: the explicit one, else the one that imageio-ffmpeg brings.
+
+    An ffmpeg on the PATH is used only on platforms for which imageio-ffmpeg has none, so that the same
+    installation renders with the same version everywhere.
 
     Raises:
         EncodeError: no ffmpeg program was found.
@@ -32,15 +39,49 @@ def find_ffmpeg(explicit: Path | None = None) -> Path:
         if not explicit.is_file():
             raise EncodeError(f"There is no ffmpeg program at the configured path ({explicit.name}).")
         return explicit
-    on_path = shutil.which("ffmpeg")
-    if on_path:
-        return Path(on_path)
     import imageio_ffmpeg
 
     try:
-        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+        found = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise EncodeError("No ffmpeg program was found; install ffmpeg.") from error
+    return Path(shutil.which(found) or found)
+
+
+def require_ffmpeg(explicit: Path | None = None) -> tuple[Path, str]:
+    """
+    Return the program that `find_ffmpeg` finds, and its version as text, if it can encode results.
+
+    A version that is no release number, such as that of a development build, is taken as it is.
+
+    Raises:
+        EncodeError: no program was found, it does not run, it is older than MIN_FFMPEG_VERSION, or lacks an
+            encoder that is needed.
+    """
+    binary = find_ffmpeg(explicit)
+    found = _VERSION.match(_ask(binary, "-version"))
+    if found is None:
+        raise EncodeError(f"{binary} is no ffmpeg program: it does not tell its version.")
+    version, release = found["text"], found["release"]
+    least = ".".join(map(str, MIN_FFMPEG_VERSION))
+    if release and tuple(map(int, release.split("."))) < MIN_FFMPEG_VERSION:
+        raise EncodeError(f"{binary} is ffmpeg {version}; version {least} or later is required.")
+    encoders = set(re.findall(r"^ [A-Z.]{6} (\S+)", _ask(binary, "-encoders"), re.MULTILINE))
+    if missing := [name for name in ("libx264", "aac") if name not in encoders]:
+        raise EncodeError(
+            f"{binary} has no encoder {', '.join(missing)}; a full build of ffmpeg is required."
+        )
+    return binary, version
+
+
+def _ask(binary: Path, question: str) -> str:
+    try:
+        asked = [str(binary), "-hide_banner", question]
+        return subprocess.run(
+            asked, capture_output=True, text=True, errors="replace", timeout=180, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EncodeError(f"{binary} cannot be run as ffmpeg ({type(error).__name__}).") from error
 
 
 def build_command(binary: Path, stream: Any) -> list[str]:

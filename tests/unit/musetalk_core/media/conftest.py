@@ -1,13 +1,14 @@
-"""Small clips, made once a session with the ffmpeg that the Python package brings."""
+"""Small clips, made once a session with the ffmpeg that renders."""
 
 import hashlib
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
+
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
 
 class Clips:
@@ -15,7 +16,7 @@ class Clips:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ffmpeg = Path(imageio_ffmpeg.get_ffmpeg_exe())
+        self.ffmpeg = find_ffmpeg()
 
     def make(self, name: str, *words: str | Path) -> Path:
         """Run ffmpeg with `words`; the output comes last, has this name and its own folder."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
 from musetalk_core.formats.pcm import PcmArray
 from musetalk_core.runtime.device import choose_device
@@ -16,15 +15,6 @@ from musetalk_core.transcription.whisper_model import load_whisper_model
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 CLIPS = sorted(path for path in ASSETS.glob("sense*") if path.suffix in {".wav", ".flac"})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """A small network on a busy machine: threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def samples_of(path):

@@ -109,7 +109,7 @@ def test_when_the_maker_is_killed_the_next_goes_on_at_once(cache):
         made = waiting.result(10)
     maker.join()
 
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10, "the one that was killed would have taken a minute"
     assert made.files == ("data.bin",)
     assert left(cache, "tmp") == []
 

@@ -412,25 +412,25 @@ def _server(head: bytes, block: bytes, times: int, pause_s: float = 0.0) -> int:
 def test_a_server_that_drips_is_given_up_at_the_deadline(part, head):
     import time
 
-    port = _server(head, b"x", times=100, pause_s=0.05)
+    port = _server(head, b"x", times=1000, pause_s=0.05)  # 50 s
     slow = rules(allowed_hosts=("127.0.0.1",), total_timeout_s=0.4, first_byte_timeout_s=0.2)
     began = time.monotonic()
 
     with pytest.raises(InputUnreachable):
         WebDownloader(slow, names()).fetch_into(part, f"http://127.0.0.1:{port}/")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 25
 
 
 def test_a_silent_server_is_given_up(part):
     import time
 
-    port = _server(b"", b"", times=1, pause_s=3)
+    port = _server(b"", b"", times=1, pause_s=50)
     impatient = rules(allowed_hosts=("127.0.0.1",), first_byte_timeout_s=0.1)
     began = time.monotonic()
 
     with pytest.raises(InputUnreachable):
         WebDownloader(impatient, names()).probe(f"http://127.0.0.1:{port}/")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 25
 
 
 def test_the_real_resolver_gives_addresses_as_text(monkeypatch):

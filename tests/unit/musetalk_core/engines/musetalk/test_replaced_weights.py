@@ -40,7 +40,7 @@ def fresh_cache():
 
 
 def write(folder, net, weights="golden-1"):
-    return golden_data.weights.write_models(folder, [net], weights)[0]
+    return golden_data.write_models(folder, net, weights)[0]
 
 
 def replace(path, net, way, folder):

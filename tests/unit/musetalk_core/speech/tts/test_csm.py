@@ -19,8 +19,6 @@ from musetalk_core.speech.tts.csm.retries import (
     max_text_chars,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = "Well then."
 FRAME = round(FRAME_S * RATE_HZ)
 
