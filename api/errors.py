@@ -46,6 +46,7 @@ CODES: Mapping[str, ProblemCode] = {
     "forbidden": ProblemCode(403, "The API key lacks the required scope"),
     "manifest_invalid": ProblemCode(422, "Invalid batch manifest"),
     "step_failed": ProblemCode(409, "A step of the pipeline failed"),
+    "link_invalid": ProblemCode(403, "The download link is not valid"),
     "origin_not_allowed": ProblemCode(403, "Pages of this origin may not use the API"),
     "not_found": ProblemCode(404, "Not found"),
     "expired": ProblemCode(410, "No longer available"),

@@ -8,8 +8,8 @@ from fastapi import Depends, FastAPI
 from api import errors
 from api.auth.api_keys import require_keys_when_public, require_scopes_on_routes
 from api.auth.rate_limits import RateLimiter
-from api.compat import routes_c3, routes_inference
-from api.docs import page, schema
+from api.compat import routes_c3, routes_inference, routes_jobs
+from api.docs import page, root, schema
 from api.http.cors import allow_origins, require_same_origin
 from api.http.json_body import require_storable_json
 from api.http.metrics import Metrics
@@ -19,6 +19,7 @@ from api.routes import (
     avatars,
     batches,
     bucket_events,
+    downloads,
     events,
     health,
     jobs,
@@ -64,7 +65,9 @@ def create_app() -> FastAPI:
     for module in (
         routes_inference,
         routes_c3,
+        routes_jobs,
         jobs,
+        downloads,
         events,
         webhook_deliveries,
         lineage,
@@ -77,7 +80,7 @@ def create_app() -> FastAPI:
         health,
     ):
         app.include_router(module.router)
-    app.include_router(routes_inference.open_router)
+    app.include_router(root.router)
     schema.install(app)
     page.install(app)
     require_scopes_on_routes(app.routes)

@@ -47,6 +47,18 @@ class OutputExists(UploadFailed):
     retryable = False
 
 
+class LinkInvalid(RenderError):
+    """The signature of a download link is not valid."""
+
+    code = "link_invalid"
+
+
+class LinkExpired(RenderError):
+    """A download link has expired."""
+
+    code = "expired"
+
+
 class InputUnreachable(RenderError):
     """A URL could not be fetched."""
 

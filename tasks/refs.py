@@ -11,12 +11,15 @@ from functools import lru_cache
 from typing import Annotated, Any, Self, get_args
 from urllib.parse import quote, unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from tasks.file_names import MAX_KEY_BYTES, MAX_NAME_BYTES
 
 MAX_URL_CHARS = 8192
+
+BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
+"""Name of a bucket; empty for none."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

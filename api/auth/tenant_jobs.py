@@ -24,6 +24,7 @@ from api.jobs.model import (
     wait_until_final,
 )
 from api.jobs.submission_checks import location_faults, reference_faults, to_problem
+from flows.prefect_state.status import ClientMark
 from flows.registry import ORCHESTRATION_JOB_TYPES, JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import Control
@@ -107,6 +108,11 @@ class TenantJobStore:
         if job.type in ORCHESTRATION_JOB_TYPES:
             return await cancel_with_children(self.store, job_id, reason)
         return await self.store.cancel(job_id, reason)
+
+    async def mark(self, job_id: UUID, mark: ClientMark) -> None:
+        """Record what the caller declares one of its jobs to be."""
+        await self.read(job_id)
+        await self.store.mark(job_id, mark)
 
     async def remove(self, job_id: UUID) -> None:
         """Delete one of the caller's ended jobs."""

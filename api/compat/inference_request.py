@@ -16,6 +16,7 @@ from flows.schemas.base import Output
 from flows.schemas.musetalk import MuseTalkOptions, Version
 from flows.schemas.video import LipSyncJob
 from tasks.file_names import output_name, validate_name
+from tasks.run.tenancy import current_tenant
 from tasks.settings import get_settings
 
 Label = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
@@ -89,9 +90,15 @@ class SeedInference(BaseModel):
     left_cheek_width: int = Field(default=90, ge=20, le=160)
     right_cheek_width: int = Field(default=90, ge=20, le=160)
     skip_save_images: bool = Field(default=False, description="Ignored; frames are streamed.")
-    s3_bucket: str | None = Field(default=None, description="Bucket for the result.", examples=["media"])
+    s3_bucket: str | None = Field(
+        default=None,
+        description="Bucket for the result; default: MUSETALK_COMPAT__OUTPUT_BUCKET.",
+        examples=["media"],
+    )
     s3_prefix: str | None = Field(
-        default=None, description="Folder for the result.", examples=["lip_sync/outputs"]
+        default=None,
+        description="Folder for the result; default: MUSETALK_COMPAT__OUTPUT_PREFIX. Requires a bucket.",
+        examples=["lip_sync/outputs"],
     )
     refresh: bool = Field(default=False, description="Prepare the avatar again.")
     avatars: dict[Label, SeedAvatar] = Field(description="Avatars by label.")
@@ -130,7 +137,7 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
         preparation=avatar.preparation,
         refresh=body.refresh,
         output=Output(
-            bucket=body.s3_bucket,
+            bucket=body.s3_bucket or get_settings().compat.output_bucket or None,
             prefix=_output_prefix(body.s3_prefix),
             name=_output_name(avatar.video_path, audio, body.output_vid_name),
             overwrite=get_settings().compat.inference_overwrites,
@@ -159,13 +166,21 @@ def body_location(location: Sequence[int | str], avatar_id: str, audio_id: str) 
 
 
 def _output_prefix(requested_prefix: str | None) -> str:
-    prefix = (requested_prefix or "").strip("/")
+    prefix = (_default_prefix() if requested_prefix is None else requested_prefix).strip("/")
     parts = prefix.split("/") if prefix else []
     if any(part in {"", ".", ".."} for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", prefix):
         raise Problem(
             "invalid_input", "s3_prefix cannot have empty, '.' or '..' parts or control characters."
         )
     return prefix
+
+
+def _default_prefix() -> str:
+    """Return the prefix of the settings; without a tenant, without the folders that name one."""
+    prefix, tenant = get_settings().compat.output_prefix, current_tenant()
+    if tenant is not None:
+        return prefix.replace("{tenant}", tenant)
+    return "/".join(part for part in prefix.split("/") if "{tenant}" not in part)
 
 
 def _output_name(video: str, audio: str, requested_name: str | None) -> str | None:
@@ -192,6 +207,8 @@ def _warnings(body: SeedInference, avatar: SeedAvatar, unused_fields: list[str])
     if body.batch_size != SeedInference.model_fields["batch_size"].default:
         ignored.append("batch_size")
     unknown: Mapping[str, Any] = {**(body.model_extra or {}), **(avatar.model_extra or {})}
+    if body.s3_prefix and not (body.s3_bucket or get_settings().compat.output_bucket):
+        ignored.append("s3_prefix")
     return [
         *(f"ignored_field: {name}" for name in (*ignored, *unused_fields)),
         *(f"unknown_field: {name[:64]}" for name in unknown),

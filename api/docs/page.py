@@ -19,7 +19,7 @@ _SWAGGER_FILES = {
     "favicon.png": "image/png",
 }
 
-_STYLE = (
+STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#3b4151}"
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .8rem .35rem 0;"
     "border-bottom:1px solid #ddd}tr:target{background:#fff3c4}"
@@ -54,7 +54,7 @@ def read_problems() -> HTMLResponse:
     return HTMLResponse(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style><h1>Problems</h1>"
+        f"<style>{STYLE}</style><h1>Problems</h1>"
         "<p>Values of <code>code</code> in error responses. Codes are never renamed."
         f"<table><thead><tr><th>code<th>HTTP<th>retryable<th>meaning<tbody>{rows}</table>"
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from api.errors import Problem
 from api.jobs.eta import DurationStats, Eta
-from flows.prefect_state.status import FINAL_STATUSES, JobError, Progress, Status
+from flows.prefect_state.status import FINAL_STATUSES, ClientMark, JobError, Progress, Status
 from flows.registry import JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import DEFAULT_CONTROL, Control
@@ -58,7 +58,9 @@ class Job:
     paused: bool = False
     """Whether it creates no child jobs until it is resumed."""
     ended_as: str | None = None
-    """Reason given on a compatibility route for ending it: cancelled or timed_out."""
+    """Reason why it was stopped."""
+    mark: ClientMark | None = None
+    """What its client declared it to be on a compatibility route."""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     control: Control = DEFAULT_CONTROL
@@ -180,6 +182,10 @@ class JobStore(Protocol):
 
     async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:
         """Request cancellation of a job; an ended job is unchanged. `reason`: cancelled or timed_out."""
+        ...
+
+    async def mark(self, job_id: UUID, mark: ClientMark) -> None:
+        """Record what a client declares a job to be; only the compatibility routes report it."""
         ...
 
     async def remove(self, job_id: UUID) -> None:

@@ -11,9 +11,10 @@ from api.jobs.model import DEFAULT_SUBMIT_OPTIONS, FINAL_STATUSES, Job, SubmitOp
 from api.orchestrator.job_reader import PrefectJobReader
 from api.orchestrator.mapping import METADATA_LABEL_PREFIX, REMOVED_LABEL, TAG_PREFIX, to_job
 from flows.prefect_state.labels import RETRY_OF_LABEL
+from flows.prefect_state.status import ClientMark
 from flows.registry import FLOWS, JobType
 from flows.schemas.base import JobParameters
-from flows.schemas.control import ENDED_AS_LABEL, tags_for
+from flows.schemas.control import ENDED_AS_LABEL, MARK_MESSAGE_LABEL, MARKED_AS_LABEL, tags_for
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -94,6 +95,13 @@ class PrefectJobStore(PrefectJobReader):
         await self.connection.write(lambda client: client.set_flow_run_state(job_id, Cancelling()))
         self._cache.invalidate(job_id)
         return await self._cache.read(job_id)
+
+    async def mark(self, job_id: UUID, mark: ClientMark) -> None:
+        """Record what a client declares a job to be."""
+        client = await self._connection.open()
+        labels: dict[str, Any] = {MARKED_AS_LABEL: mark.status, MARK_MESSAGE_LABEL: mark.message}
+        await retry_while_unavailable(partial(client.update_flow_run_labels, job_id, labels))
+        self._cache.invalidate(job_id)
 
     async def remove(self, job_id: UUID) -> None:
         """Delete an ended job: hide it, then delete its parameters and artifacts."""

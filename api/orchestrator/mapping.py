@@ -10,6 +10,7 @@ from flows.prefect_state.status import (
     PROGRESS_KEY,
     STATUS_BY_STATE_TYPE,
     Status,
+    client_mark,
     ended_as,
     error_of,
     read_progress,
@@ -87,6 +88,7 @@ def to_job(
         cancel_requested=flow_run.state_type == "CANCELLING",
         paused=flow_run.state_type == "PAUSED",
         ended_as=end_reason if status in {"canceled", "aborted"} else None,
+        mark=client_mark(flow_run),
         tags=tuple(
             sorted(tag.removeprefix(TAG_PREFIX) for tag in flow_run.tags if tag.startswith(TAG_PREFIX))
         ),

@@ -1,11 +1,9 @@
 """Routes for jobs: submit (one route per job type), list, read, cancel, retry and download."""
 
-from asyncio import to_thread
 from functools import reduce
 from operator import or_
 from time import monotonic
 from typing import Annotated, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -13,11 +11,11 @@ from pydantic import Field
 
 from api.auth.api_keys import CANCEL, READ, SUBMIT
 from api.dependencies import JobsDep
-from api.errors import Problem
 from api.http.headers import IdempotencyKeyHeader, Preference, PreferHeader
 from api.jobs import downloads
 from api.jobs.model import Job, JobStore
 from api.jobs.outputs import main_output_file, output_files
+from api.routes.file_responses import FILE_RESPONSES, missing_file_problem
 from api.routes.retry import submit_retry
 from api.routes.submit import add_submit_route
 from api.schemas import job_views
@@ -27,13 +25,8 @@ from api.schemas.job_views import JobPage, JobView
 from flows.registry import JOB_TYPES
 from tasks.settings import get_settings
 
-_BINARY_CONTENT: Any = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-_FILE_RESPONSES: Any = {
-    200: {"description": "The file.", **_BINARY_CONTENT},
-    206: {"description": "The range requested by `Range`.", **_BINARY_CONTENT},
-    307: {"description": "Redirect to the object store with a link that is valid for one hour."},
-    410: {"description": "`result_replaced`: another object replaced it; `expired`: it was deleted."},
-    416: {"description": "The range is not satisfiable.", **_BINARY_CONTENT},
+_REDIRECT: Any = {
+    307: {"description": "With `MUSETALK_API__DOWNLOAD_REDIRECTS`: a link that is valid for one hour."}
 }
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -151,15 +144,15 @@ async def retry_job(
     "/{job_id}/files/{name}",
     response_model=None,
     response_class=Response,
-    responses=_FILE_RESPONSES,
+    responses=FILE_RESPONSES | _REDIRECT,
     dependencies=[READ],
 )
-async def read_file(jobs: JobsDep, job_id: UUID, name: str) -> Response:
+async def read_file(request: Request, jobs: JobsDep, job_id: UUID, name: str) -> Response:
     """Download an output file of a job; supports Range requests."""
     job = await jobs.read(job_id)
     for file in output_files(job):
         if file.name == name:
-            return await to_thread(downloads.file_response, file)
+            return await downloads.file_response(request, file)
     raise missing_file_problem(job.status)
 
 
@@ -167,23 +160,16 @@ async def read_file(jobs: JobsDep, job_id: UUID, name: str) -> Response:
     "/{job_id}/result", include_in_schema=False, response_model=None, name="head_result", dependencies=[READ]
 )
 @router.get(
-    "/{job_id}/result", response_model=None, response_class=Response, status_code=307, dependencies=[READ]
+    "/{job_id}/result",
+    response_model=None,
+    response_class=Response,
+    responses=FILE_RESPONSES | _REDIRECT,
+    dependencies=[READ],
 )
-async def read_result_file(jobs: JobsDep, job_id: UUID) -> Response:
-    """Redirect to the main output file of a job."""
+async def read_result_file(request: Request, jobs: JobsDep, job_id: UUID) -> Response:
+    """Download the main output file of a job; supports Range requests."""
     job = await jobs.read(job_id)
     file = main_output_file(job)
     if file is None:
         raise missing_file_problem(job.status)
-    await to_thread(downloads.require_not_replaced, file)
-    location = f"/v1/jobs/{job.id}/files/{quote(file.name, safe='')}"
-    return Response(status_code=307, headers={"Location": location})
-
-
-def missing_file_problem(status: str) -> Problem:
-    """Return the problem for a missing output file: `not_ready` or `not_found`."""
-    if status in {"queued", "scheduled", "running"}:
-        return Problem(
-            "not_ready", f"The job is still {status}.", headers={"Retry-After": job_views.RETRY_AFTER_S}
-        )
-    return Problem("not_found", "The job has no such output file.")
+    return await downloads.file_response(request, file)

@@ -11,7 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from flows.prefect_state.labels import YIELD_COUNT
-from flows.schemas.control import ENDED_AS_LABEL, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
+from flows.schemas.control import (
+    ENDED_AS_LABEL,
+    MARK_MESSAGE_LABEL,
+    MARKED_AS_LABEL,
+    REASON_ABORTED,
+    REASON_COMPLETE_IN,
+    REASON_MAX_TIME,
+)
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -66,6 +73,20 @@ class JobError:
     code: str
     message: str
     retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMark:
+    """
+    What a client declared a job to be on a compatibility route. The v1 API does not report it.
+
+    Attributes:
+        status:  cancelled, timed_out or failed.
+        message: the client's error message, or the default one.
+    """
+
+    status: str
+    message: str
 
 
 def read_data(artifact: Any) -> dict[str, Any]:
@@ -159,6 +180,12 @@ def status_of(run: "FlowRun") -> Status:
 def ended_as(run: "FlowRun") -> str | None:
     """Return the reason why a run was stopped; None if no reason was recorded."""
     return str(run.labels.get(ENDED_AS_LABEL, "")) or None
+
+
+def client_mark(run: "FlowRun") -> ClientMark | None:
+    """Return the status that the client gave a job on a compatibility route; None if it gave none."""
+    status = run.labels.get(MARKED_AS_LABEL)
+    return ClientMark(str(status), str(run.labels.get(MARK_MESSAGE_LABEL, ""))) if status else None
 
 
 def error_of(status: Status, reason: str | None, artifacts: Mapping[str, Any], state: Any) -> JobError | None:

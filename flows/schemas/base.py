@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.file_names import MAX_NAME_BYTES, validate_name
+from tasks.refs import BucketName
 
 OutputName = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(validate_name)
 ]
-BucketName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")]
 
 
 class JobParameters(BaseModel):

@@ -25,6 +25,9 @@ REASON_MAX_TIME: Final = "max_time"
 REASON_COMPLETE_IN: Final = "complete_in"
 REASON_ABORTED: Final = "aborted"
 REASON_CANCELLED: Final = "cancelled"
+MARKED_AS_LABEL: Final = "musetalk.marked_as"
+MARK_MESSAGE_LABEL: Final = "musetalk.mark_message"
+"""Labels of a job that its client ended on a compatibility route: the client's status and error message."""
 EXPIRED_MESSAGE: Final = "Job expired before processing could begin"
 
 Event = Literal["started", "progress", "completed", "failed", "canceled"]

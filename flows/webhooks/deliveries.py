@@ -28,6 +28,7 @@ from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, read_any_o
 from flows.prefect_state.status import (
     PROGRESS_KEY,
     RESULT_KEYS,
+    client_mark,
     ended_as,
     error_of,
     read_progress,
@@ -150,6 +151,7 @@ def read_job_snapshot(client: "SyncPrefectClient", run: FlowRun) -> JobSnapshot:
         started=run.start_time if run.run_count else None,
         ended=run.end_time,
         ended_as=reason,
+        mark=client_mark(run),
         error=error_of(status, reason, artifact_by_key, run.state),
         result=result_of(status, artifact_by_key),
         progress=read_progress(artifact_by_key.get(PROGRESS_KEY)),

@@ -17,6 +17,7 @@ from uuid import UUID
 from flows.prefect_state.status import (
     NO_PROGRESS,
     TEXT_JOBS,
+    ClientMark,
     JobError,
     Progress,
     Status,
@@ -40,6 +41,7 @@ class JobSnapshot:
 
     Attributes:
         ended_as: reason why it was stopped.
+        mark:     what its client declared it to be on a compatibility route.
         result:   result, if it succeeded.
         progress: progress, while it runs.
     """
@@ -51,6 +53,7 @@ class JobSnapshot:
     started: datetime | None = None
     ended: datetime | None = None
     ended_as: str | None = None
+    mark: ClientMark | None = None
     error: JobError | None = None
     result: Mapping[str, Any] | None = None
     progress: Progress = NO_PROGRESS
@@ -124,6 +127,8 @@ def _legacy_fields(event: Event, job: JobSnapshot, job_url: str) -> dict[str, An
     if event in _NON_FINAL_EVENTS:
         return {"id": str(job.id), "status": "running"}
     status = legacy_status(job.status, job.ended_as, is_over_time_limit=job.error is not None)
+    if event == "canceled" and job.mark is not None:
+        return {"id": str(job.id), "status": job.mark.status, "error": _without_urls(job.mark.message)}
     fields: dict[str, Any] = {"id": str(job.id), "status": status}
     match event:
         case "completed" if job.type in TEXT_JOBS:

@@ -42,7 +42,7 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
     Find the object that a result pinned.
 
     In a versioned bucket that version is read, whatever was stored later. Elsewhere the object must have the
-    same version, or the same bytes if it was copied or restored.
+    same version, or the same bytes if it was copied or restored, or if its store has no versions.
 
     Raises:
         ObjectMissing:  the object was deleted, or its store is no longer configured.
@@ -57,7 +57,8 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
         if newest is None:
             raise
         info = newest
-    if info.version != ref.version and not _is_copy(objects, key, info, ref):
+    is_same = bool(ref.version) and info.version == ref.version
+    if not is_same and not _is_copy(objects, key, info, ref):
         raise _replaced_error(ref, info)
     return StoredOutput(objects, key, info)
 

@@ -147,6 +147,7 @@ def _private_folders() -> Iterator[Path]:
         yield from (path for path in store.root.iterdir() if path.is_dir())
     yield from (settings.cache_folder, settings.prefect_home, settings.logs)
     yield settings.api.keys_file or settings.home / "keys.json"
+    yield settings.link_key_file
 
 
 class _StoreOrigin:
@@ -169,7 +170,7 @@ class _StoreOrigin:
 
 
 def _to_version(info: ObjectInfo) -> InputVersion:
-    return InputVersion(info.version, info.size)
+    return InputVersion(info.version or None, info.size)
 
 
 class PinnedOrigin:

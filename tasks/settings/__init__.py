@@ -14,7 +14,16 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks.settings.api import ApiSettings, CompatSettings, WebhookSettings
-from tasks.settings.field_types import GB, BaseUrl, Folder, Folders, Integers, SettingsGroup, Strings
+from tasks.settings.field_types import (
+    GB,
+    BaseUrl,
+    Folder,
+    Folders,
+    Integers,
+    PathStyle,
+    SettingsGroup,
+    Strings,
+)
 from tasks.settings.legacy_names import LegacyNamesSource
 from tasks.settings.redis import RedisSettings
 from tasks.settings.retention import RetentionSettings
@@ -60,8 +69,10 @@ class S3Settings(SettingsGroup, frozen=True):
     credentials_block: str | None = Field(
         default=None, description="A prefect-aws block: aws-credentials/NAME or minio-credentials/NAME."
     )
-    force_path_style: bool = Field(
-        default=False, description="Use endpoint/bucket/key, not bucket.endpoint/key. MinIO requires it."
+    force_path_style: PathStyle = Field(
+        default="auto",
+        description="path (or true): endpoint/bucket/key; virtual (or false): bucket.endpoint/key; auto: path"
+        " with endpoint_url, virtual on AWS.",
     )
     read_buckets: Strings | None = Field(
         default=None,
@@ -310,6 +321,11 @@ class Settings(BaseSettings):
     def prefect_home(self) -> Path:
         """Return the folder of Prefect's files, for a server that `musetalk up` starts."""
         return self.home / "prefect"
+
+    @property
+    def link_key_file(self) -> Path:
+        """Return the file of the key that signs download links, if the settings contain no secret for it."""
+        return self.home / "link-key"
 
     @property
     def logs(self) -> Path:

@@ -4,10 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks.refs import BucketName
 from tasks.settings.field_types import (
     GB,
     BaseUrl,
     Folder,
+    LinkSecrets,
     Origins,
     Rates,
     Secrets,
@@ -59,6 +61,22 @@ class ApiSettings(SettingsGroup, frozen=True):
         description="File of API keys with tenants, scopes and expiry, as `musetalk keys` writes it. With"
         " neither this nor keys, the API needs no key.",
     )
+    link_days: float = Field(
+        default=7.0,
+        gt=0,
+        le=366,
+        description="Lifetime in days of the download links that compatibility routes return.",
+    )
+    link_secrets: LinkSecrets = Field(
+        default=(),
+        description="Secrets that sign download links, at least 32 characters each; two during a rotation."
+        " All API processes need the same. Empty: a random key in MUSETALK_HOME.",
+    )
+    download_redirects: bool = Field(
+        default=False,
+        description="Answer downloads of files in S3 with a redirect to a presigned link that is valid for"
+        " one hour. Off: the API sends the bytes.",
+    )
     allowed_origins: Origins = Field(
         default=(),
         description="Origins of web pages that may call the API from a browser (CORS), such as"
@@ -100,6 +118,15 @@ class CompatSettings(SettingsGroup, frozen=True):
         ge=1,
         le=2_592_000,
         description="Default deadline in seconds after submission; also DEFAULT_COMPLETE_IN.",
+    )
+    output_bucket: BucketName = Field(
+        default="",
+        description="Bucket of results of POST /inference without s3_bucket. Empty: the system's own store.",
+    )
+    output_prefix: str = Field(
+        default="",
+        max_length=500,
+        description="Folder of results of POST /inference without s3_prefix; {tenant} is the job's tenant.",
     )
     inference_overwrites: bool = Field(
         default=True,

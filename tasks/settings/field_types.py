@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_settings import NoDecode
@@ -37,6 +37,15 @@ Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_split_list)]
 Integers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_list)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_list)]
+
+
+def _path_style(value: object) -> object:
+    """Accept the spelling of a switch, which this setting was before."""
+    word = str(value).strip().lower()
+    return {"true": "path", "1": "path", "false": "virtual", "0": "virtual"}.get(word, word)
+
+
+PathStyle = Annotated[Literal["auto", "path", "virtual"], BeforeValidator(_path_style)]
 
 
 def _check_base_url(url: str) -> str:
@@ -82,5 +91,14 @@ def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         decode_secret(secret.get_secret_value())
     return secrets
 
+
+def _check_lengths(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(secret.get_secret_value()) < _MIN_SECRET_CHARS for secret in secrets):
+        raise ValueError(f"each secret needs at least {_MIN_SECRET_CHARS} characters")
+    return secrets
+
+
+_MIN_SECRET_CHARS = 32
+LinkSecrets = Annotated[Secrets, AfterValidator(_check_lengths)]
 
 SigningSecrets = Annotated[Secrets, AfterValidator(_check_secrets)]

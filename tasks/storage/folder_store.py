@@ -180,9 +180,13 @@ class FolderStore:
             dict(metadata or {}),
         )
 
-    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(
+        self, key: str, start: int = 0, length: int | None = None, version: str | None = None
+    ) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB."""
         with self._translate_errors(key), self.path(key).open("rb") as file:
+            if version is not None and _version_of(os.fstat(file.fileno())) != version:
+                raise StorageError(f"{key} was replaced while it was read")
             file.seek(start)
             remaining = length
             while remaining is None or remaining > 0:

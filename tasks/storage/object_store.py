@@ -97,8 +97,14 @@ class ObjectStore(Protocol):
         """Store a small object from memory, as `upload` does; concurrent writes to one key are safe."""
         ...
 
-    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield an object's bytes in blocks of at most 1 MiB; errors are raised with the first block."""
+    def read(
+        self, key: str, start: int = 0, length: int | None = None, version: str | None = None
+    ) -> Iterator[bytes]:
+        """
+        Yield an object's bytes in blocks of at most 1 MiB; errors are raised with the first block.
+
+        With `version` only that version is read; StorageError if it has been replaced.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -53,7 +53,7 @@ def _build_client(session: Any, s3: S3Settings, overrides: dict[str, Any], only_
         read_timeout=s3.read_timeout_s,
         retries={"total_max_attempts": s3.max_attempts, "mode": "standard"},
         max_pool_connections=20,
-        s3={"addressing_style": "path"} if s3.force_path_style else None,
+        s3={"addressing_style": s3.force_path_style},
     )
     if "config" in overrides:
         config = config.merge(overrides["config"])

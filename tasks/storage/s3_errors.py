@@ -1,6 +1,7 @@
 """Translation of S3 responses and botocore exceptions to versions, sizes and errors. Sends nothing."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
@@ -52,14 +53,22 @@ def translate_error(error: Exception, bucket: str, key: str, mode: AccessMode) -
 
 
 def version_of(response: Mapping[str, Any]) -> str:
-    """Return the version in a response: `v:VERSION_ID` in a versioned bucket, else `e:ETAG`."""
-    version = response.get("VersionId")
+    """
+    Return the version in a response: `v:VERSION_ID` in a versioned bucket, else `e:ETAG`.
+
+    Stores without ETags give `m:SECONDS`, the time of modification, or an empty text if they name no time
+    either. An empty version matches only objects without any version.
+    """
+    version, etag, modified = response.get("VersionId"), response.get("ETag"), response.get("LastModified")
     if version and version != "null":
         return f"v:{version}"
-    return "e:" + str(response["ETag"]).strip('"')
+    if etag and str(etag).strip('"'):
+        return "e:" + str(etag).strip('"')
+    # a HEAD and a GET give whole seconds, a list fractions
+    return f"m:{int(modified.timestamp())}" if isinstance(modified, datetime) else ""
 
 
-def version_condition(version: str | None) -> dict[str, str]:
+def version_condition(version: str | None) -> dict[str, Any]:
     """Return the arguments of a GET that succeeds only for this version from `version_of`."""
     kind, _, value = (version or "").partition(":")
     match kind:
@@ -67,6 +76,8 @@ def version_condition(version: str | None) -> dict[str, str]:
             return {"VersionId": value}
         case "e":
             return {"IfMatch": f'"{value}"'}
+        case "m":
+            return {"IfUnmodifiedSince": datetime.fromtimestamp(int(value), UTC)}
         case _:
             return {}
 
@@ -77,10 +88,23 @@ def version_argument(version: str | None) -> dict[str, str]:
     return {"VersionId": value} if kind == "v" else {}
 
 
-def total_size(response: Mapping[str, Any]) -> int:
-    """Return the size of the whole object in bytes, from the response to a GET of all or part of it."""
-    content_range = response.get("ContentRange")
-    return int(str(content_range).rsplit("/", 1)[1]) if content_range else int(response["ContentLength"])
+def modified_at(response: Mapping[str, Any]) -> datetime:
+    """Return when an object was stored; now if the store does not report it, so that it is not expired."""
+    modified = response.get("LastModified")
+    return modified if isinstance(modified, datetime) else datetime.now(UTC)
+
+
+def total_size(response: Mapping[str, Any]) -> int | None:
+    """
+    Return the size of the whole object in bytes, from the response to a HEAD, or a GET of all or part of it.
+
+    None if the store does not report it.
+    """
+    content_range, length = str(response.get("ContentRange") or ""), response.get("ContentLength")
+    if content_range:
+        total = content_range.rsplit("/", 1)[-1]
+        return int(total) if total.isdigit() else None
+    return None if length is None else int(length)
 
 
 def error_code(error: BaseException | None) -> str:

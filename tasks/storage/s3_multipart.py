@@ -116,8 +116,8 @@ class _Upload:
         finally:
             if self._is_failed.is_set():
                 self._abort(upload)  # S3 may keep a part that arrives while its upload is aborted
-        checksums = {name: value for name, value in response.items() if name.startswith("Checksum")}
-        return {"PartNumber": number, "ETag": response["ETag"]} | checksums
+        proofs = {name: value for name, value in response.items() if name.startswith(("Checksum", "ETag"))}
+        return {"PartNumber": number} | proofs
 
     def _abort(self, upload: Mapping[str, str]) -> None:
         try:

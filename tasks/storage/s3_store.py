@@ -6,7 +6,7 @@ The interface is in `tasks.storage.object_store`, the folder store in `tasks.sto
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tasks.storage.s3_errors import (
     NOT_IMPLEMENTED_CODES,
     AccessMode,
     error_code,
+    modified_at,
     total_size,
     translate_error,
     version_argument,
@@ -107,13 +108,15 @@ class S3Store:
         return head_or_none(self, key)
 
     def _info(self, key: str, response: Mapping[str, Any], size: int | None = None) -> ObjectInfo:
-        total = int(response["ContentLength"]) if size is None else size
+        total = total_size(response) if size is None else size
+        if total is None:
+            raise StorageError(f"The storage does not report the size of {self.uri(key)}.", key=key)
         return ObjectInfo(
             self.uri(key),
             key,
             total,
             version_of(response),
-            response["LastModified"],
+            modified_at(response),
             response.get("Metadata", {}),
         )
 
@@ -146,10 +149,10 @@ class S3Store:
         """Send one GET for the missing bytes; raise _ObjectChanged if the part belongs to other content."""
         arguments = self._object_arguments(key) | version_condition(version)
         if part.size:
-            if version is None:
-                part.restart()
-            else:
+            if version:
                 arguments["Range"] = f"bytes={part.size}-"
+            else:  # nothing shows that the object is still the same
+                part.restart()
         with self._translate_errors(key, "read"):
             try:
                 response = self._client().get_object(**arguments)
@@ -161,14 +164,14 @@ class S3Store:
                     return info  # the part was already complete, so the range was empty
                 raise _ObjectChanged from error
             total = total_size(response)
-            part.check_size(total)
+            part.check_size(total or 0)
             for block in response["Body"].iter_chunks(BLOCK_BYTES):
                 part.write(block)
                 if on_bytes:
                     on_bytes(len(block))
-        if part.size != total:
+        if total not in {None, part.size}:
             raise StorageError(f"the storage sent fewer bytes of {self.uri(key)} than announced")
-        return self._info(key, response, total)
+        return self._info(key, response, part.size)
 
     def download(
         self, key: str, version: str | None, target: Path, on_bytes: OnBytes | None = None
@@ -220,7 +223,8 @@ class S3Store:
                 is_checked = False
         version = version_of(stored)
         current = self.find(key)
-        if current is not None and current.version == version:
+        # a store that names no version in its response to a write may name one in its response to a HEAD
+        if current is not None and (current.version == version or (not version and current.size == size)):
             return current
         if not is_checked:
             raise OutputExists(f"{self.uri(key)} was written by another client at the same time", key=key)
@@ -257,9 +261,11 @@ class S3Store:
 
         return self._write(key, len(data), put, attributes["Metadata"], overwrite)
 
-    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(
+        self, key: str, start: int = 0, length: int | None = None, version: str | None = None
+    ) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB."""
-        arguments = self._object_arguments(key)
+        arguments = self._object_arguments(key) | version_condition(version)
         if start or length is not None:
             arguments["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
         with self._translate_errors(key, "read"):
@@ -269,7 +275,8 @@ class S3Store:
                 if error_code(error) in {"416", "InvalidRange"}:
                     return  # `start` is at or after the end of the object
                 raise
-            yield from response["Body"].iter_chunks(BLOCK_BYTES)
+            with closing(response["Body"]) as body:  # a reader may stop early
+                yield from body.iter_chunks(BLOCK_BYTES)
 
     def delete(self, key: str) -> None:
         """Delete an object; a missing object is ignored."""
@@ -286,7 +293,8 @@ class S3Store:
                 for entry in page.get("Contents", []):
                     if not self._may_use(str(entry["Key"])):
                         continue
-                    yield self._info(str(entry["Key"]).removeprefix(self.prefix), entry, int(entry["Size"]))
+                    key = str(entry["Key"]).removeprefix(self.prefix)
+                    yield self._info(key, entry, int(entry["Size"])) if "Size" in entry else self.head(key)
 
     def pending_uploads(self) -> Iterator[PendingUpload]:
         """Yield the multipart uploads that were neither completed nor aborted."""
@@ -296,7 +304,8 @@ class S3Store:
                 for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
                     for entry in page.get("Uploads", []):
                         key = str(entry["Key"]).removeprefix(self.prefix)
-                        yield PendingUpload(key, str(entry["UploadId"]), entry["Initiated"])
+                        started_at = entry.get("Initiated") or datetime.now(UTC)  # unknown: never expired
+                        yield PendingUpload(key, str(entry["UploadId"]), started_at)
             except Exception as error:
                 if (
                     error_code(error) not in NOT_IMPLEMENTED_CODES
@@ -308,7 +317,7 @@ class S3Store:
         arguments = self._object_arguments(pending.key) | {"UploadId": pending.upload}
         with self._translate_errors(pending.key, "read"):
             pages = self._client().get_paginator("list_parts").paginate(**arguments)
-            return sum(int(part["Size"]) for page in pages for part in page.get("Parts", []))
+            return sum(int(part.get("Size", 0)) for page in pages for part in page.get("Parts", []))
 
     def abort(self, pending: PendingUpload) -> None:
         """Abort a multipart upload, which removes its parts."""

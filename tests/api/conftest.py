@@ -33,7 +33,7 @@ from api.jobs.model import (
 from api.jobs.model import Job as Run
 from api.main import create_app
 from api.orchestrator.bucket_watches import BucketWatch
-from flows.prefect_state.status import JobError, Progress
+from flows.prefect_state.status import ClientMark, JobError, Progress
 from flows.registry import JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import Control
@@ -96,6 +96,9 @@ class FakeRuns:
         if run.status not in FINAL_STATUSES:
             self.jobs[job_id] = replace(run, status="canceled", ended_as=reason)
         return self.jobs[job_id]
+
+    async def mark(self, job_id: UUID, mark: ClientMark) -> None:
+        self.jobs[job_id] = replace(await self.read(job_id), mark=mark)
 
     async def remove(self, job_id: UUID) -> None:
         del self.jobs[job_id]

@@ -1,9 +1,9 @@
 """The two older services' contracts, case by case."""
 
 import json
+import re
 import threading
 from dataclasses import replace
-from urllib.parse import quote
 
 import pytest
 from compat_documents import BODY, INFERENCE_NAME, INFERENCE_QUERY
@@ -41,7 +41,8 @@ def test_the_documented_request_is_answered_with_the_documented_fields(client, r
     assert list(body)[5:] == ["id", "status", "result_url", "duration_s", "size_bytes", "warnings"]
     assert body["message"] == "Inference completed successfully"
     assert body["s3_output_path"] == f"s3://project-media/lip_sync/outputs/{NAME}.mp4"
-    assert body["output_path"] == f"job://{body['id']}/{NAME}.mp4"
+    assert body["output_path"] == body["result_url"]
+    assert body["output_path"].startswith(f"http://testserver/v1/downloads/{body['id']}/{NAME}.mp4?expires=")
     assert (body["status"], body["duration_s"], body["size_bytes"]) == ("success", 3.2, 77)
     assert body["warnings"] == [
         "ignored_field: ffmpeg_path",
@@ -115,7 +116,7 @@ def test_without_a_bucket_the_result_is_named_by_its_job(client, runs, finish):
 
     body = client.post("/inference", params=QUERY, json=minimal()).json()
 
-    assert body["s3_output_path"] == body["output_path"] == f"job://{body['id']}/anna_hello.mp4"
+    assert body["s3_output_path"] is None and body["warnings"][0].startswith("no_bucket: ")
     assert client.get(body["result_url"]).content == b"0123456789"
 
 
@@ -126,7 +127,7 @@ def test_a_given_name_is_taken(client, runs, name):
     )
 
     assert runs.created[0][1].output.name == name
-    assert answer.json()["output_path"] == f"job://{answer.json()['id']}/{quote(name)}.mp4"
+    assert answer.json()["output_path"] is None, "there is no file before the job has ended"
 
 
 def test_the_older_service_replaced_what_had_the_name(client, connect, runs, environment):
@@ -294,10 +295,26 @@ def test_an_avatar_that_is_not_prepared_is_told_in_the_old_words(client, runs):
     assert answer.json()["detail"] == "avator_1 does not exist, you should set preparation to True"
 
 
-def test_the_root_says_that_it_runs(client):
-    body = client.get("/").json()
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html;q=0.5, application/json", ""])
+def test_the_root_says_that_it_runs(client, accept):
+    answer = client.get("/", headers={"Accept": accept})
+    body = answer.json()
 
     assert body["status"] == "C3 Render API is running" and body["timestamp"].endswith(" UTC")
+    assert answer.headers["vary"] == "Accept"
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("accept", [BROWSER, "text/html", "TEXT/HTML;q=0.9, application/json;q=0.8"])
+def test_a_browser_gets_a_page_whose_links_work(client, accept):
+    answer = client.get("/", headers={"Accept": accept})
+
+    assert answer.headers["content-type"] == "text/html; charset=utf-8" and "C3" not in answer.text
+    links = re.findall(r"href=(/[a-z./]*)>", answer.text)
+    assert {"/docs", "/openapi.json"} <= set(links)
+    assert all(client.get(link).status_code in {200, 503} for link in links)
 
 
 WORDS = {
@@ -338,49 +355,6 @@ def test_a_finished_job_gives_a_link_that_works(client, finished):
 
     assert list(body) == ["id", "status", "result_url"] and body["status"] == "success"
     assert client.get(body["result_url"]).content == b"0123456789"
-
-
-@pytest.mark.parametrize("word", ["cancelled", "timed_out"])
-def test_a_job_is_ended_with_the_owners_word(client, runs, word):
-    run = runs.running()
-
-    answer = client.post(f"/job/{run.id}", json={"status": word})
-
-    assert answer.json() == {"message": f"Job {run.id} marked as {word}"}
-    assert client.get(f"/status/{run.id}").json()["status"] == word
-
-
-def test_a_job_is_ended_and_its_data_removed(client, runs):
-    run = runs.running()
-
-    answer = client.post(f"/job/{run.id}", json={"status": "cancelled", "remove_data": True})
-
-    assert answer.json() == {"message": f"Job {run.id} marked as cancelled and data removed"}
-    gone = client.get(f"/status/{run.id}")
-    assert (gone.status_code, gone.json()["error"]) == (404, "Job not found")
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ({"status": "failed"}, "Only the job itself can fail"),
-    ],
-)
-def test_other_marks_are_refused(client, runs, body, text):
-    run = runs.running()
-
-    answer = client.post(f"/job/{run.id}", json=body)
-
-    assert answer.status_code == 400 and answer.json()["error"].startswith(text)
-    assert runs.jobs[run.id].status == "running"
-
-
-def test_a_job_that_has_ended_cannot_be_marked(client, runs):
-    run = runs.failed()
-
-    answer = client.post(f"/job/{run.id}", json={"status": "cancelled"})
-
-    assert answer.status_code == 400 and "already ended as failed" in answer.json()["error"]
 
 
 def test_without_a_preference_the_answer_waits_for_the_end(connect, environment, runs, finish):

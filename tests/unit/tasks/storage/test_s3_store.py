@@ -519,4 +519,4 @@ def test_clients_are_reused(bucket):
     first = S3Store(bucket.name)._client()
 
     assert S3Store("other")._client() is first
-    assert get_settings().s3.force_path_style
+    assert get_settings().s3.force_path_style == "path"

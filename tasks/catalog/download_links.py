@@ -1,0 +1,108 @@
+"""
+Signatures of download links. A link gives access to one file of one job, without an API key, for some days.
+
+HMAC-SHA256 over job, file name and expiry. The key is the setting `api.link_secrets`, else a random key that
+is created in the home folder at first use. Replacing the key revokes all links; deleting a job revokes its
+links.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from tasks.errors import LinkExpired, LinkInvalid
+from tasks.settings import get_settings
+
+_KEY_BYTES: Final = 32
+_CONTEXT: Final = "musetalk download 1"
+"""First line of every signed text: signatures for another purpose are not valid here."""
+
+
+def expiry_of_new_link() -> int:
+    """Return when a link that is created now expires, as Unix time in seconds."""
+    return int(time.time() + get_settings().api.link_days * 86_400)
+
+
+def sign_link(job: UUID, name: str, expires: int) -> str:
+    """
+    Return the signature of a link.
+
+    Args:
+        job:     id of the job.
+        name:    name of its output file.
+        expires: Unix time in seconds after which the link is refused.
+
+    Returns:
+        43 characters of URL-safe base64.
+    """
+    return _signature(_keys()[0], job, name, expires)
+
+
+def verify_link(job: UUID, name: str, expires: int, signature: str) -> None:
+    """
+    Check the signature of a link, in constant time, and its expiry.
+
+    Args:
+        job:       id of the job.
+        name:      name of the requested file.
+        expires:   expiry in the link.
+        signature: signature in the link.
+
+    Raises:
+        LinkInvalid: no key gives this signature for this job, name and expiry.
+        LinkExpired: the link was valid and has expired.
+    """
+    received = signature.encode()
+    expected = [_signature(key, job, name, expires).encode() for key in _keys()]
+    matches = [hmac.compare_digest(one, received) for one in expected]
+    if not any(matches):
+        raise LinkInvalid("The signature of this link is not valid. Request the job's result for a new link.")
+    if expires <= time.time():
+        raise LinkExpired("This link has expired. Request the job's result for a new link.")
+
+
+def _signature(key: bytes, job: UUID, name: str, expires: int) -> str:
+    text = f"{_CONTEXT}\n{job}\n{expires}\n{name}"
+    digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _keys() -> list[bytes]:
+    """Return the keys in use; the first one signs."""
+    configured = [secret.get_secret_value().encode() for secret in get_settings().api.link_secrets]
+    return configured or [_read_home_key(get_settings().link_key_file)]
+
+
+def _read_home_key(path: Path) -> bytes:
+    """Read the key file, and create it with mode 0600 if it is missing. Concurrent processes get one key."""
+    for _ in range(2):
+        try:
+            key = path.read_bytes()
+        except FileNotFoundError:
+            _create_key(path)
+        else:
+            if len(key) >= _KEY_BYTES:
+                return key
+            break
+    raise LinkInvalid(f"The key file {path.name} is damaged. Delete it to create a new one.")
+
+
+def _create_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return  # another process was faster: its key is used
+    finally:
+        Path(draft).unlink(missing_ok=True)
