@@ -98,9 +98,8 @@ class PrefectJobStore(PrefectJobReader):
 
     async def mark(self, job_id: UUID, mark: ClientMark) -> None:
         """Record what a client declares a job to be."""
-        client = await self._connection.open()
         labels: dict[str, Any] = {MARKED_AS_LABEL: mark.status, MARK_MESSAGE_LABEL: mark.message}
-        await retry_while_unavailable(partial(client.update_flow_run_labels, job_id, labels))
+        await self.connection.write(lambda client: client.update_flow_run_labels(job_id, labels))
         self._cache.invalidate(job_id)
 
     async def remove(self, job_id: UUID) -> None:
