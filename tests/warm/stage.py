@@ -4,10 +4,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import wave
 from pathlib import Path
@@ -51,18 +54,42 @@ def is_alive(pid):
     return state != "Z"
 
 
+class MigratedDatabase:
+    """
+    The SQLite database of a server that has just started for the first time, for the servers after it.
+
+    The first start of a server on an empty folder takes twice the time of a later one, mostly for migrations.
+    """
+
+    folder = None
+
+    @classmethod
+    def keep(cls, home):
+        cls.folder = tempfile.TemporaryDirectory(prefix="prefect-database-")
+        target = Path(cls.folder.name)
+        source, copy = sqlite3.connect(home / "prefect.db"), sqlite3.connect(target / "prefect.db")
+        with contextlib.closing(source), contextlib.closing(copy):
+            source.backup(copy)
+        shutil.copy(home / "memo_store.toml", target)  # what Prefect knows of the blocks in the database
+
+    @classmethod
+    def copy_to(cls, home):
+        shutil.copytree(cls.folder.name, home)
+
+
 class Server:
     """A Prefect server on a database of its own."""
 
     def __init__(self, folder, database=None):
         self.folder, self.port = folder, free_port()
+        self.home, self.is_on_sqlite = folder / "prefect", database is None
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": self.url,
             "PREFECT_LOGGING_COLORS": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
@@ -71,6 +98,9 @@ class Server:
         self.process = None
 
     def start(self):
+        is_first = self.is_on_sqlite and not self.home.exists()
+        if is_first and MigratedDatabase.folder:
+            MigratedDatabase.copy_to(self.home)
         command = [
             sys.executable,
             "-m",
@@ -84,6 +114,8 @@ class Server:
                 command, env=self.environment, stdout=log, stderr=log, cwd=self.folder
             )
         eventually(lambda: httpx.get(f"{self.url}/ready", trust_env=False).is_success, 600, 0.2)
+        if is_first and not MigratedDatabase.folder:
+            MigratedDatabase.keep(self.home)
 
     def kill(self):
         self.process.kill()
