@@ -1,6 +1,6 @@
 """Protocol of lip-sync engines, and the records that pass between an engine and the rendering pipeline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, Protocol
@@ -97,7 +97,7 @@ class RenderStats:
 
     Attributes:
         device:        device and precision, for example `cuda:float16`; empty for engines that use no device.
-        batch_size:    frames rendered at once, as determined by measurement; 0 for engines without batches.
+        batch_size:    largest number of frames rendered at once; 0 for engines without batches.
         out_of_memory: how often the device ran out of memory and the batch was halved.
         fp32_retries:  batches rendered again in float32 because half precision overflowed.
     """
@@ -116,6 +116,14 @@ class RenderStats:
         )
 
 
+OnFace = Callable[[int], None]
+"""Takes the number of crops that a call of `Engine.render` has finished. It may raise to cancel."""
+
+
+def ignore_face(_: int) -> None:
+    """Do nothing with the progress of a call of `Engine.render`."""
+
+
 class Engine(Protocol):
     """
     A lip-sync engine: renders face crops from source faces and speech.
@@ -129,6 +137,11 @@ class Engine(Protocol):
     @property
     def models(self) -> tuple[str, ...]:
         """Registry names of all models that any stage uses."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Number of faces that the next call of `render` should get; it may change from call to call."""
         ...
 
     @property
@@ -208,7 +221,11 @@ class Engine(Protocol):
         ...
 
     def render(
-        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+        self,
+        faces: Sequence[FaceFrame],
+        conditioning: Conditioning,
+        audio_features: Float,
+        on_face: OnFace = ...,
     ) -> list[Image]:
         """
         Render the crops of B output frames.
@@ -217,6 +234,8 @@ class Engine(Protocol):
             faces:          B source faces; the same object may occur several times.
             conditioning:   of the whole clip; row `face.index` belongs to a face.
             audio_features: (B, ...) float32, from `audio_features`.
+            on_face:        called with the number of finished crops of this call, by engines that take longer
+                than a second for B crops; it may raise to cancel.
 
         Returns:
             B crops (h, w, 3) uint8 BGR of any size; the caller scales them to their boxes.

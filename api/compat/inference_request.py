@@ -6,14 +6,14 @@ The body names models by path. A known path selects a MuseTalk version; no path 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import Problem
 from flows.schemas.base import Output
-from flows.schemas.musetalk import MuseTalkOptions, Version
+from flows.schemas.musetalk import MaskMode, MuseTalkOptions, Version
 from flows.schemas.video import LipSyncJob
 from tasks.file_names import output_name, validate_name
 from tasks.run.tenancy import current_tenant
@@ -64,7 +64,7 @@ class SeedInference(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    version: Literal["v1", "v15"] = "v15"
+    version: Version = "v15"
     ffmpeg_path: str = Field(
         default="./ffmpeg/ffmpeg-master-latest-linux64-gpl/bin/",
         description="Ignored; the server's own ffmpeg is used.",
@@ -86,7 +86,7 @@ class SeedInference(BaseModel):
     )
     use_saved_coord: bool = Field(default=False, description="Always on: the cache keeps coordinates.")
     saved_coord: bool = Field(default=False, description="Always on: the cache keeps coordinates.")
-    parsing_mode: Literal["jaw", "raw", "neck"] = "jaw"
+    parsing_mode: MaskMode = "jaw"
     left_cheek_width: int = Field(default=90, ge=20, le=160)
     right_cheek_width: int = Field(default=90, ge=20, le=160)
     skip_save_images: bool = Field(default=False, description="Ignored; frames are streamed.")
@@ -228,7 +228,7 @@ class MuseTalkBody(Protocol):
     extra_margin: int
     audio_padding_length_left: int
     audio_padding_length_right: int
-    parsing_mode: Literal["jaw", "raw", "neck"]
+    parsing_mode: MaskMode
     left_cheek_width: int
     right_cheek_width: int
 

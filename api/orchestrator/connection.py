@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import httpx
 
 from api.errors import Problem
-from flows.prefect_state.retry import retry_while_unavailable_async
+from tasks.run.retry import retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

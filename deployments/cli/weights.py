@@ -41,7 +41,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
     with user_errors():
         local_models = _local_models()
-        rows = [_table_row(local_models.status(name)) for name in _known_model_names()]
+        rows = [_table_row(local_models, name) for name in _known_model_names()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -51,6 +51,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     for row in table_rows:
         line = "  ".join(str(row[key]).ljust(width[key]) for key in header)
         output_console().print(line.rstrip(), markup=False)
+    for row in rows:
+        if row["problem"]:
+            output_console().print(f"{row['name']}: {row['problem']}", markup=False)
     output_console().print(
         f"\nFolder: {local_models.folder}. Groups: {', '.join(_group_labels())}.", markup=False
     )
@@ -69,9 +72,14 @@ def path(
 
 @app.command()
 def verify(names: NamesArgument = None) -> None:
-    """Compare every file with its known checksum. The exit status is 1 if a file is wrong or missing."""
+    """
+    Read every file and compare it with its known checksum, format and network.
+
+    The exit status is 1 if a file is wrong or missing.
+    """
     from musetalk_core.model_registry.registry import resolve_models
     from musetalk_core.model_registry.verify import verify_model as verified
+    from tasks.models.content_checks import check_content
 
     has_bad_files = False
     with user_errors():
@@ -82,7 +90,7 @@ def verify(names: NamesArgument = None) -> None:
         for name in model_names:
             with show_downloads(output_console()) as progress:
                 progress.begin(name, _total_bytes(local_models.status(name)))
-                file_checks = verified(local_models, name, on_bytes=progress.advance)
+                file_checks = verified(local_models, name, check_content, on_bytes=progress.advance)
             for file_check in file_checks:
                 sha256 = f" (SHA-256 {file_check.sha256})" if file_check.verdict == "unknown" else ""
                 output_console().print(
@@ -181,12 +189,14 @@ def _installed_model_names(local_models: "LocalModels") -> list[str]:
     return [name for name in _known_model_names() if local_models.status(name).state != "missing"]
 
 
-def _table_row(model_state: "ModelStatus") -> dict[str, Any]:
-    model = model_state.model
+def _table_row(local_models: "LocalModels", name: str) -> dict[str, Any]:
+    model_state = local_models.status(name)
+    model, problem = model_state.model, local_models.known_problem(model_state)
     return {
         "name": model.name,
         "title": model.title,
-        "state": model_state.state,
+        "state": "damaged" if problem else model_state.state,
+        "problem": problem,
         "bytes": _total_bytes(model_state),
         "source": _source_label(model),
         "licence": model.licence,

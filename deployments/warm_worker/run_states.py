@@ -10,8 +10,8 @@ from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
 from deployments.warm_worker.ownership import owner_of
 from flows.prefect_state.attempts import state_after_loss, state_after_return
-from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 from flows.schemas.control import ENDED_AS_LABEL
+from tasks.run.retry import is_outage, retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

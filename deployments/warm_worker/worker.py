@@ -35,8 +35,8 @@ from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.work_pools import WORKER_TYPE
-from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
 from tasks.cache.leftovers import remove_abandoned_folders
+from tasks.run.retry import is_outage, retry_while_unavailable_async
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.variables import Variable
 
-from flows.prefect_state.retry import retry_while_unavailable
+from tasks.run.retry import retry_while_unavailable
 
 
 def variable_name(name: str, tenant: str | None) -> str:

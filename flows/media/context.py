@@ -43,7 +43,7 @@ class JobContext:
     def wait_for(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
         value, was_cached = self.wait_with_cache_flag(future)
-        if was_cached:
+        if was_cached and step not in self.cached:
             self.cached.append(step)
         return value
 

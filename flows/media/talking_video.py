@@ -43,10 +43,12 @@ from tasks.steps.prepare_avatar import (
 )
 from tasks.steps.render_chunk import ChunkRef, RenderJob, crops_key, render_chunk
 from tasks.steps.speech_features import (
+    KnownSpeech,
     SpeechFeatures,
     features_key,
     load_cached_phones,
     phone_models,
+    resolve_speech,
     speech_features,
 )
 
@@ -95,7 +97,8 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     name = _output_name(request, picture, audio)
     check_output_location(name, request.output)
     rate = request.fps or picture.rate or DEFAULT_STILL_FPS
-    prepared, features, audio_track = _prepare(request, context, picture, audio, rate)
+    known = resolve_speech(request.text, audio.phones_of, request.engine)
+    prepared, features, audio_track = _prepare(request, context, picture, audio, known, rate)
     context.record_models(*pin_where_installed(*phone_models(features.phones)))
     context.record_choice(fps=rate, phones=features.phones)
     avatar_note = note_avatar.submit(
@@ -116,7 +119,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     result = _build_result(
         talk, request, upload(video, VIDEO_FILE, name, request.output), context, avatar_note
     )
-    phones = partial(load_cached_phones, audio.source, request.text, audio.phones_of, features.phones)
+    phones = partial(load_cached_phones, audio.source, known, features.phones)
     preview_data = PreviewData(video, result, request.face, phones, context.timings)
     context.finalizers.append(partial(write_preview, preview_data))
     return result
@@ -136,7 +139,12 @@ def _output_name(request: RenderRequest, picture: FetchedInput, audio: FetchedIn
 
 
 def _prepare(
-    request: RenderRequest, context: JobContext, picture: FetchedInput, audio: FetchedInput, rate: str
+    request: RenderRequest,
+    context: JobContext,
+    picture: FetchedInput,
+    audio: FetchedInput,
+    known: KnownSpeech,
+    rate: str,
 ) -> tuple[PreparedAvatar, SpeechFeatures, Artefact]:
     """Prepare the avatar, the speech features and the audio track in parallel."""
     key = avatar_key(picture.source, request.engine, request.face)
@@ -153,10 +161,9 @@ def _prepare(
         request.refresh,
     )
     features = speech_features.submit(
-        features_key(audio.source, request.text, audio.phones_of, request.engine, rate),
+        features_key(audio.source, known, request.engine, rate),
         audio.source,
-        request.text,
-        audio.phones_of,
+        known,
         request.engine,
         rate,
     )

@@ -19,11 +19,11 @@ from prefect.states import Cancelling
 from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.labels import CHILD_KEY_LABEL, CHILD_NAME_LABEL, RETRY_OF_LABEL, parent_tag
 from flows.prefect_state.queries import chunks_of, read_any_of
-from flows.prefect_state.retry import retry_while_unavailable
 from flows.prefect_state.status import RESULT_KEYS, Status, ended_as, error_of, result_of, status_of
 from flows.schemas.control import ENDED_AS_LABEL, REASON_CANCELLED, Control, read_control, tags_for
 from flows.schemas.job_types import MEDIA_JOB_TYPES
 from tasks.cache.content_keys import content_key
+from tasks.run.retry import retry_while_unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -25,10 +25,10 @@ from prefect.exceptions import Abort
 from prefect.states import Scheduled
 
 from flows.prefect_state.labels import WAITING_STATE, YIELD_COUNT
-from flows.prefect_state.retry import retry_while_unavailable
 from flows.schemas.control import read_control
 from tasks.errors import DeadlineExceeded
 from tasks.run.cancellation import raise_if_cancelled
+from tasks.run.retry import retry_while_unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

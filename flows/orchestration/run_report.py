@@ -14,13 +14,13 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from flows.prefect_state.artifacts import read_latest_artifacts
-from flows.prefect_state.retry import retry_while_unavailable
 from flows.prefect_state.status import PROGRESS_KEY
 from flows.schemas.control import read_control
 from musetalk_core.errors import RenderError
 from tasks.run.cancellation import Cancelled
 from tasks.run.event_names import NOTIFY_PROGRESS_TAG
 from tasks.run.progress_event import emit_progress
+from tasks.run.retry import retry_while_unavailable
 from tasks.run.tenancy import on_behalf_of
 from tasks.settings import get_settings
 

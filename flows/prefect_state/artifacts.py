@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flows.prefect_state.queries import read_any_of, read_any_of_async
-from flows.prefect_state.retry import RETRY_LIMIT_S, retry_while_unavailable
+from tasks.run.retry import RETRY_LIMIT_S, retry_while_unavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient, SyncPrefectClient

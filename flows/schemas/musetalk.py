@@ -1,10 +1,19 @@
 """Options of the MuseTalk engine in job requests. Pure pydantic."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Version = Literal["v15", "v1"]
+from musetalk_core.engines.musetalk.options import (
+    AudioWindow,
+    FaceRule,
+    LatentMode,
+    MaskMode,
+    SilenceMode,
+    Version,
+)
+
+__all__ = ["MaskMode", "MuseTalkOptions", "Version"]
 
 
 class MuseTalkOptions(BaseModel):
@@ -28,7 +37,7 @@ class MuseTalkOptions(BaseModel):
         examples=[15],
         description="v15 only: pixels added below the chin. Empty: 10.",
     )
-    mask_mode: Literal["raw", "neck", "jaw"] | None = Field(
+    mask_mode: MaskMode | None = Field(
         default=None,
         title="Mask",
         description="Part of the face that is replaced: jaw (default of v15), raw (default of"
@@ -74,7 +83,7 @@ class MuseTalkOptions(BaseModel):
         description="In steps of 40 ms; the model was trained with 2.",
         examples=[2],
     )
-    audio_window: Literal["exact", "upstream"] = Field(
+    audio_window: AudioWindow = Field(
         default="exact",
         title="Audio window",
         description="exact: in sync at every frame rate; upstream: frame arithmetic of the original program.",
@@ -87,7 +96,7 @@ class MuseTalkOptions(BaseModel):
         description="Overlap of adjacent 30-second audio windows in seconds; the original program uses 0.",
         examples=[2],
     )
-    latents: Literal["mode", "sample"] = Field(
+    latents: LatentMode = Field(
         default="mode", title="Latents", description="mode: deterministic; sample: adds seeded noise."
     )
     seed: int = Field(
@@ -98,13 +107,13 @@ class MuseTalkOptions(BaseModel):
         description="Seed of the noise of latents sample.",
         examples=[7],
     )
-    face_rule: Literal["tracked", "upstream"] = Field(
+    face_rule: FaceRule = Field(
         default="tracked",
         title="Face tracking",
         description="tracked: follows one person with smoothing; upstream: pose estimation on the"
         " whole frame, without smoothing.",
     )
-    silence: Literal["closed", "as_heard"] = Field(
+    silence: SilenceMode = Field(
         default="closed",
         title="Silence",
         description="closed: mutes pauses first, so that noise does not move the mouth; as_heard:"

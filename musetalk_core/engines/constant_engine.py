@@ -12,8 +12,10 @@ from musetalk_core.engine_protocol import (
     EncodedFace,
     EngineCapabilities,
     FaceFrame,
+    OnFace,
     RenderStats,
     Stage,
+    ignore_face,
 )
 from musetalk_core.faces.mesh_tracker import MeshTracker
 from musetalk_core.faces.tflite import FACE_MESH
@@ -36,6 +38,7 @@ class FakeEngine:
     name = "fake"
     capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=2)
 
+    batch_size = 8
     render_stats = RenderStats()
     models = (FACE_MESH,)
 
@@ -86,10 +89,14 @@ class FakeEngine:
         return encoded_audio.read(start, stop)
 
     def render(
-        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+        self,
+        faces: Sequence[FaceFrame],
+        conditioning: Conditioning,
+        audio_features: Float,
+        on_face: OnFace = ignore_face,
     ) -> list[Image]:
         """Return (256, 256, 3) uint8 BGR crops, each one flat grey level: 255 times its feature."""
-        del faces, conditioning
+        del faces, conditioning, on_face
         return [
             np.full((_CROP_SIZE_PX, _CROP_SIZE_PX, 3), grey_level(float(row[0])), np.uint8)
             for row in audio_features

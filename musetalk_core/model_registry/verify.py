@@ -1,4 +1,4 @@
-"""Full verification of an installed model: every file is read; format, size and hash are compared."""
+"""Full verification of an installed model: every file is read; format, checksums, size, hash and content."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.model_registry.file_checks import problem
+from musetalk_core.model_registry.file_checks import checksum_problem, pickle_problem, problem
 from musetalk_core.model_registry.hash_cache import OnBytes
 from musetalk_core.model_registry.local_models import LocalModels
-from musetalk_core.model_registry.schema import File, Wheel
+from musetalk_core.model_registry.schema import Bundled, File, Wheel
 
 Verdict = Literal["ok", "unknown", "missing", "wrong"]
 
@@ -54,7 +54,7 @@ def verify_model(
     Args:
         local_models:  the models folder.
         name:          of the model.
-        content_check: checks files that passed so far; for networks that know their keys and shapes.
+        content_check: checks the content of files that passed so far, unless all have published hashes.
         on_bytes:      called as files are read.
 
     Returns:
@@ -66,13 +66,21 @@ def verify_model(
     status = local_models.status(name)
     results = [check_file(local_models, file, path, on_bytes) for file, path in status.paths.items()]
     results += [FileCheck(local_models.target_path(file), "missing", "is missing") for file in status.missing]
-    if content_check is not None and not any(one.is_bad for one in results):
+    is_unpublished = any(_has_no_published_hash(file) for file in status.paths)
+    if content_check is not None and is_unpublished and not any(one.is_bad for one in results):
         paths_by_role = {file.role: path for file, path in status.paths.items()}
         try:
             content_check(name, paths_by_role)
         except WeightsInvalid as error:
             results.append(FileCheck(paths_by_role.get("weights", local_models.folder), "wrong", str(error)))
+    for one in results:
+        if one.path.is_file():
+            local_models.hash_cache.record_verdict(one.path, one.detail if one.is_bad else None)
     return results
+
+
+def _has_no_published_hash(file: File) -> bool:
+    return file.sha256 is None and not isinstance(file.source, Wheel | Bundled)
 
 
 def check_file(
@@ -90,10 +98,11 @@ def check_file(
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
         return FileCheck(path, "wrong", f"has {size} bytes instead of {file.bytes}")
-    is_packaged = isinstance(file.source, Wheel)  # packages use other suffixes for other formats
-    format_problem = None if is_packaged else problem(path, PurePosixPath(file.path).suffix)
-    if format_problem:
-        return FileCheck(path, "wrong", format_problem)
+    if not isinstance(file.source, Wheel):  # packages use other suffixes for other formats
+        suffix = PurePosixPath(file.path).suffix
+        found = problem(path, suffix) or checksum_problem(path, suffix) or pickle_problem(path, suffix)
+        if found:
+            return FileCheck(path, "wrong", found)
     sha256 = local_models.hash_cache.hash_file(path, on_bytes)
     if not file.matches_sha256(sha256):
         return FileCheck(path, "wrong", f"has the SHA-256 {sha256} instead of {file.sha256}", sha256)

@@ -9,12 +9,11 @@ import torch
 from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
+from musetalk_core.model_registry.file_checks import TRAINING_LOG_PACKAGES, pickle_problem, problem
 
 Tensors = dict[str, torch.Tensor]
 
 _MAX_NAMED_KEYS = 5
-_TRAINING_LOG_PACKAGES = ("numpy", "mmengine", "mmcv", "datetime")
-"""Packages whose objects official checkpoints contain in their training logs."""
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -40,13 +39,35 @@ def read_tensors(path: Path) -> Tensors:
     try:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch_file(path)
     except Exception as error:  # torch raises a dozen different types for damaged files
-        raise WeightsInvalid(f"the weight file {path} cannot be read: {error}", file=path.name) from error
+        # the text of torch is left out: it advises to load the file with code
+        found = (
+            problem(path, path.suffix)
+            or pickle_problem(path, path.suffix)
+            or (str(error) if isinstance(error, _NotAStateDict) else "is damaged and cannot be read")
+        )
+        raise WeightsInvalid(f"the weight file {path} {found}", file=path.name) from error
     for wrapper in ("state_dict", "model_state_dict"):
         content = content.get(wrapper, content)
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise WeightsInvalid(f"the weight file {path} holds no tensors", file=path.name)
     return tensors
+
+
+def require_finite(module: nn.Module, path: Path) -> None:
+    """
+    Check that all parameters and buffers of a module are numbers.
+
+    Args:
+        module: a loaded network.
+        path:   its weight file, for the error message.
+
+    Raises:
+        WeightsInvalid: a tensor holds an infinity or NaN; the message names it.
+    """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and tensor.layout == torch.strided and not torch.isfinite(tensor).all():
+            raise WeightsInvalid(f"{path}: {name} holds values that are not finite", file=path.name)
 
 
 def assign_weights(
@@ -127,8 +148,12 @@ def _read_torch_file(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_stand_ins(path)):
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(loaded, dict):
-        raise TypeError(f"it holds a {type(loaded).__name__}, not a state dict")
+        raise _NotAStateDict(f"holds a {type(loaded).__name__}, not a state dict")
     return cast(dict[str, Any], loaded)
+
+
+class _NotAStateDict(Exception):
+    """The file holds another object."""
 
 
 class _StandIn:
@@ -150,5 +175,5 @@ def _stand_ins(path: Path) -> list[Any]:
     if not zipfile.is_zipfile(path):
         return []
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    allowed_names = [name for name in names if name.split(".")[0] in _TRAINING_LOG_PACKAGES]
+    allowed_names = [name for name in names if name.split(".")[0] in TRAINING_LOG_PACKAGES]
     return [(type(name, (_StandIn,), {}), name) for name in allowed_names]

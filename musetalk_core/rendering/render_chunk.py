@@ -1,5 +1,6 @@
 """Render the face crops of one chunk from source frames and audio features, batch by batch."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,10 +28,6 @@ NoFacePolicy = Literal["passthrough", "hold", "fail"]
 OnFrames = Callable[[int], None]
 """Progress callback with the number of finished frames of the chunk. It may raise to cancel."""
 
-_THREADED_BATCH_SIZE: Final = 8
-"""Frames per call of a thread-safe engine."""
-_DEVICE_BATCH_SIZE: Final = 32
-"""Frames per call of an engine that owns a device; the engine splits them as its memory allows."""
 _NO_PIXELS: Final = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -96,11 +93,12 @@ def render_chunk(
     Raises:
         InputError: the speech is too short for the chunk.
     """
-    renderer = _ChunkRenderer(scene, engine, encoded_audio, chunk)
+    progress = _Progress(on_frames)
+    renderer = _ChunkRenderer(scene, engine, encoded_audio, chunk, progress)
     with CropWriter(folder) as writer, closing(renderer.render_frames(threads)) as rendered_frames:
         for done, (source, crop) in enumerate(rendered_frames):
             writer.write(source, crop)
-            on_frames(done + 1)
+            progress.advance(done + 1)
 
 
 @cache
@@ -112,6 +110,20 @@ def _device_thread() -> ThreadPoolExecutor:
     made again, which takes longer than rendering a chunk (docs/LOG.md).
     """
     return ThreadPoolExecutor(1, thread_name_prefix="device")
+
+
+class _Progress:
+    """Reports the number of finished frames from any thread; it never decreases."""
+
+    def __init__(self, on_frames: OnFrames) -> None:
+        self._on_frames, self._done, self._lock = on_frames, 0, threading.Lock()
+
+    def advance(self, done: int) -> None:
+        """Report the number of finished frames, unless more were reported before."""
+        with self._lock:
+            if done > self._done:
+                self._done = done
+                self._on_frames(done)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +142,7 @@ class _ChunkRenderer:
     engine: Engine
     encoded_audio: Float32RowReader
     chunk: Chunk
+    progress: _Progress
 
     def render_frames(self, threads: int) -> Generator[tuple[int, Image | None]]:
         """
@@ -163,11 +176,12 @@ class _ChunkRenderer:
 
     def _batches(self) -> Generator[_Batch]:
         sources = self.scene.source_frames(self.chunk)
-        size = _THREADED_BATCH_SIZE if self.engine.capabilities.thread_safe else _DEVICE_BATCH_SIZE
+        start = 0
         with closing(self._faces(sources)) as faces:
-            for start in range(0, len(sources), size):
-                batch_sources = sources[start : start + size].tolist()
+            while start < len(sources):
+                batch_sources = sources[start : start + self.engine.batch_size].tolist()
                 yield _Batch(self.chunk.start + start, batch_sources, list(islice(faces, len(batch_sources))))
+                start += len(batch_sources)
 
     def _faces(self, sources: Ints) -> Generator[FaceFrame | None]:
         """Yield the face of each output frame; the same object while the source frame stays the same."""
@@ -205,6 +219,13 @@ class _ChunkRenderer:
             if len(rows) != len(batch.sources):
                 raise InputError(f"the speech ends before output frame {stop}")
             faces = list(visible_faces.values())
-            crops = self.engine.render(faces, self.scene.avatar.conditioning, rows[list(visible_faces)])
+            first, positions = batch.start - self.chunk.start, list(visible_faces)
+            crops = self.engine.render(
+                faces,
+                self.scene.avatar.conditioning,
+                rows[positions],
+                # frames are finished in order, except when several threads render
+                lambda done: self.progress.advance(first + positions[done - 1] + 1),
+            )
         crops_by_position = dict(zip(visible_faces, crops, strict=True))
         return [(source, crops_by_position.get(place)) for place, source in enumerate(batch.sources)]

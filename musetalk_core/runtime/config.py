@@ -25,7 +25,7 @@ class RuntimeConfig:
         idle_s:        unload models that have been idle for this many seconds; 0 = never.
         landmarks:     `dwpose` as in the original MuseTalk, `mesh` = the bundled face mesh; `auto` = dwpose
             if it is installed.
-        batch:         maximum number of frames rendered at once; the best size up to it is measured.
+        batch:         maximum number of frames rendered at once on a GPU; the best size up to it is measured.
         channels_last: use the channels-last memory format for images.
         compile:       compile the networks with torch.compile, which delays the first job.
     """

@@ -1,5 +1,6 @@
 """Log-mel spectrogram for Whisper, window by window; equal to openai-whisper's of the whole sound."""
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -26,21 +27,22 @@ class Spectrogram:
     openai-whisper clamps values to 80 dB below the maximum of the whole sound; a first pass finds it.
     """
 
-    def __init__(self, samples: Samples, mels: int) -> None:
+    def __init__(self, samples: Samples, mels: int, check: Callable[[], None] = lambda: None) -> None:
         """
         Read the whole sound once to find its maximum.
 
         Args:
             samples: the sound, 16 kHz mono.
             mels:    number of mel bands: 80, or 128 for large-v3.
+            check:   called after every 30 s; it may raise to abort the pass.
         """
         self._samples, self._mels = samples, mels
         self.frames = samples.count // FRAME_SAMPLES
         """Number of whole frames of 10 ms."""
-        peaks = [
-            float(self._log_mel(start, min(start + WINDOW_FRAMES, self.frames)).max())
-            for start in range(0, self.frames, WINDOW_FRAMES)
-        ]
+        peaks: list[float] = []
+        for start in range(0, self.frames, WINDOW_FRAMES):
+            peaks.append(float(self._log_mel(start, min(start + WINDOW_FRAMES, self.frames)).max()))
+            check()
         self._floor = max(peaks, default=0.0) - _DYNAMIC_RANGE
 
     def window(self, start: int, stop: int) -> torch.Tensor:

@@ -2,12 +2,14 @@
 Transcription of speech of any length with Whisper, window by window.
 
 openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress.
-This module runs the same loop over a file on disk, with progress and cancellation after each window. Decoding
-and word timestamps are the library's; a test checks that both give the same lines and times.
+This module runs the same loop over a file on disk, with progress after each window and cancellation within
+it. Decoding and word timestamps are the library's; a test checks that both give the same lines and times.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 
 import torch
@@ -30,6 +32,12 @@ from musetalk_core.transcription.whisper_model import DECODE_LOCK, LoadedWhisper
 OnProgress = Callable[[float, float], None]
 """Called after every window with the seconds done and the total; an exception it raises aborts the work."""
 
+Check = Callable[[], None]
+"""Called many times a second; an exception it raises aborts the work."""
+
+_MIN_ADVANCE_S: Final = 2.0
+"""Least mean distance in seconds between the starts of a clip's windows; see `_max_windows`."""
+_EXTRA_WINDOWS: Final = 4
 _FRAMES_PER_TIME_STEP: Final = 2
 """Spectrogram frames per step of the timestamp tokens: 20 ms."""
 _MAX_PROMPT_TEMPERATURE: Final = 0.5
@@ -43,9 +51,10 @@ def transcribe(
     language: str | None,
     options: DecodeOptions,
     on_progress: OnProgress | None = None,
+    check: Check = lambda: None,
 ) -> Transcript:
     """
-    Transcribe the clips of a sound.
+    Transcribe the clips of a sound. The work is bounded by the length of the clips.
 
     Args:
         samples:       16 kHz mono; read window by window, twice.
@@ -54,6 +63,7 @@ def transcribe(
         language:      code of the spoken language; None: detect it in the first window of speech.
         options:       decoding options.
         on_progress:   called after every window.
+        check:         see `Check`.
 
     Returns:
         The transcript, with times from the start of the sound.
@@ -61,19 +71,40 @@ def transcribe(
     duration_s = duration_seconds(samples)
     if not clips or samples.count < FRAME_SAMPLES:
         return Transcript.without_speech(duration_s, language)
-    spectrogram = Spectrogram(samples, whisper_model.net.dims.n_mels)
+    spectrogram = Spectrogram(samples, whisper_model.net.dims.n_mels, check)
     spans = [(round(clip.start * FRAMES_PER_S), round(clip.end * FRAMES_PER_S)) for clip in clips]
-    spoken_language = (
-        Language(language) if language else _detect_spoken_language(spectrogram, spans[0][0], whisper_model)
-    )
-    state = _TranscriptionState(spectrogram, Decoder(whisper_model, spoken_language.code, options))
     segments: list[Segment] = []
-    for start, stop in spans:
-        for new_segments, next_frame in state.transcribe_clip(start, min(stop, spectrogram.frames)):
-            segments += new_segments
-            if on_progress is not None:
-                on_progress(min(next_frame / FRAMES_PER_S, duration_s), duration_s)
+    with _checked_blocks(whisper_model, check):
+        spoken_language = (
+            Language(language)
+            if language
+            else _detect_spoken_language(spectrogram, spans[0][0], whisper_model)
+        )
+        state = _TranscriptionState(spectrogram, Decoder(whisper_model, spoken_language.code, options))
+        for start, stop in spans:
+            for new_segments, next_frame in state.transcribe_clip(start, min(stop, spectrogram.frames)):
+                segments += new_segments
+                if on_progress is not None:
+                    on_progress(min(next_frame / FRAMES_PER_S, duration_s), duration_s)
     return Transcript(tuple(segments), spoken_language, tuple(clips), duration_s)
+
+
+@contextmanager
+def _checked_blocks(whisper_model: LoadedWhisper, check: Check) -> Generator[None]:
+    """Call `check` before each block of the networks runs: a window can take minutes on a CPU."""
+    net = whisper_model.net
+
+    def before_block(*_: object) -> None:
+        check()
+
+    handles = [
+        block.register_forward_pre_hook(before_block) for block in (*net.encoder.blocks, *net.decoder.blocks)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _detect_spoken_language(spectrogram: Spectrogram, start: int, whisper_model: LoadedWhisper) -> Language:
@@ -95,21 +126,23 @@ class _TranscriptionState:
 
     def transcribe_clip(self, start: int, stop: int) -> Iterator[tuple[list[Segment], int]]:
         """Transcribe frames `start` to `stop`; yield each window's segments and the next window's frame."""
-        frame = start
+        frame, windows_left = start, _max_windows(stop - start)
         while frame < stop:
             length = min(WINDOW_FRAMES, stop - frame)
             window = prepare_window(
                 self.spectrogram.window(frame, frame + length), self.decoder.whisper_model
             )
             with DECODE_LOCK:
-                segments, next_frame = self._transcribe_window(window, frame, length)
-            frame = (
-                next_frame if next_frame > frame else frame + length
-            )  # always advance, whatever the model returns
+                segments, next_frame = self._transcribe_window(window, frame, length, windows_left > 0)
+            windows_left -= 1
+            # always advance, whatever the model returns
+            frame = next_frame if next_frame > frame and windows_left >= 0 else frame + length
             yield segments, frame
 
-    def _transcribe_window(self, window: torch.Tensor, frame: int, length: int) -> tuple[list[Segment], int]:
-        result = self.decoder.decode(window, self.prompt)
+    def _transcribe_window(
+        self, window: torch.Tensor, frame: int, length: int, may_retry: bool
+    ) -> tuple[list[Segment], int]:
+        result = self.decoder.decode(window, self.prompt, length / FRAMES_PER_S, may_retry=may_retry)
         if result is None:
             return [], frame + length
         tokenizer = self.decoder.tokenizer
@@ -152,20 +185,43 @@ class _TranscriptionState:
         Returns:
             First frame of the next window: after the last word, if there is one.
         """
-        add_word_timestamps(
-            segments=lines,
-            model=self.decoder.net,
-            tokenizer=self.decoder.tokenizer,
-            mel=window,
-            num_frames=length,
-            last_speech_timestamp=self.last_word_s,
-        )
+        with _alignment_hooks_removed(self.decoder.whisper_model):
+            add_word_timestamps(
+                segments=lines,
+                model=self.decoder.net,
+                tokenizer=self.decoder.tokenizer,
+                mel=window,
+                num_frames=length,
+                last_speech_timestamp=self.last_word_s,
+            )
         self.last_word_s = get_end(lines) or self.last_word_s
         if next_frame is None:
             return frame + length
         return (
             round(self.last_word_s * FRAMES_PER_S) if self.last_word_s > frame / FRAMES_PER_S else next_frame
         )
+
+
+def _max_windows(frames: int) -> int:
+    """
+    Return the number of windows after which a clip is read in whole windows, without further attempts.
+
+    A model that returns only a few milliseconds of text per window would otherwise decode a short clip
+    hundreds of times.
+    """
+    return _EXTRA_WINDOWS + ceil(frames / FRAMES_PER_S / _MIN_ADVANCE_S)
+
+
+@contextmanager
+def _alignment_hooks_removed(whisper_model: LoadedWhisper) -> Generator[None]:
+    """Remove the hooks that the library's word timing leaves on the network if it is aborted."""
+    try:
+        yield
+    except BaseException:
+        for block in whisper_model.net.decoder.blocks:
+            hooks = block.get_submodule("cross_attn")._forward_hooks  # pyright: ignore[reportPrivateUsage]  no other way
+            hooks.clear()
+        raise
 
 
 def _split_at_time_tokens(

@@ -100,13 +100,22 @@ def load_whisper_model(path: Path, size: WhisperSize, device: Device) -> LoadedW
     net = Whisper(dims)
     assign_weights(net, {key: value.float() for key, value in tensors.items()}, path)
     heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model
-    net.set_alignment_heads(heads[size])
+    try:
+        net.set_alignment_heads(heads[size])
+    except ValueError as error:
+        raise _wrong_size_error(path, size) from error
+    if net.is_multilingual == size.endswith(".en"):
+        raise _wrong_size_error(path, size)
     # word timing needs float64, which MPS lacks
     torch_device = device.torch_device if device.torch_device.type != "mps" else torch.device("cpu")
     for block in net.decoder.blocks:
         setattr(block, "cross_attn", _BeamSharedCrossAttention(block.get_submodule("cross_attn")))  # noqa: B010  another type
     uses_fp16 = torch_device.type == "cuda" and device.dtype == torch.float16
     return LoadedWhisper((_convert_to_half(net) if uses_fp16 else net).to(torch_device).eval(), uses_fp16)
+
+
+def _wrong_size_error(path: Path, size: WhisperSize) -> WeightsInvalid:
+    return WeightsInvalid(f"The weight file {path} is another Whisper model, not {size}.", file=path.name)
 
 
 def _convert_to_half(net: Whisper) -> Whisper:

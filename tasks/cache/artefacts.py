@@ -225,6 +225,16 @@ class ArtefactCache:
             shutil.rmtree(detached, ignore_errors=True)
         return True
 
+    def limit_kind(self, newest: Artefact, limit_bytes: int) -> None:
+        """
+        Keep all entries of a kind on this machine under a size limit of their own.
+
+        Args:
+            newest:      the entry that was used last; removed if the limit cannot be kept otherwise.
+            limit_bytes: total size of the entries of its kind.
+        """
+        self._evictor.limit_kind(self._entry(newest.kind, newest.key).folder, limit_bytes)
+
     def release(self) -> None:
         """Allow eviction of the entries that this process used; called at the end of a run."""
         self._leases.release()

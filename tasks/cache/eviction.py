@@ -128,6 +128,36 @@ class Evictor:
             shutil.rmtree(folder, ignore_errors=True)
         return removed
 
+    def limit_kind(self, newest: Path, limit_bytes: int) -> None:
+        """
+        Keep the entries of one kind under a size limit of their own.
+
+        Entries that no running job uses are evicted first, oldest first. If they do not suffice, `newest` is
+        removed unless another process uses it: a job that makes more than the limit keeps its first entries,
+        which a later job asks for first.
+
+        Args:
+            newest:      folder of the entry that was used last.
+            limit_bytes: total size of all entries of its kind.
+        """
+        detached: list[Path] = []
+        with self._mutex, exclusive_lock(self._leases.evict_lock):
+            root = newest.parent.parent
+            entries = sorted(_entries(root.parent, root.name), key=lambda entry: entry.used_at)
+            surplus = sum(entry.size for entry in entries) - limit_bytes
+            in_use = self._leases.active() if surplus > 0 else set[str]()
+            unused = [entry for entry in entries if entry.name not in in_use]
+            used_by_others = self._leases.active(others_only=True) if surplus > 0 else set[str]()
+            own = [e for e in entries if e.folder == newest and e.name in in_use - used_by_others]
+            for entry in [*unused, *own]:
+                if surplus <= 0:
+                    break
+                surplus -= entry.size
+                self._total -= entry.size
+                detached.append(self.detach(entry.folder))
+        for folder in detached:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def detach(self, folder: Path) -> Path:
         """Move an entry's folder to `tmp/` with one rename; the caller deletes it afterwards."""
         detached = self._folder / "tmp" / f"{_DETACHED_PREFIX}{uuid4().hex}"
@@ -182,8 +212,8 @@ def mirror_marker(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.mirrored")
 
 
-def _entries(root: Path) -> Iterator[_Entry]:
-    for folder in root.glob("*/*/*/"):
+def _entries(root: Path, kind: str = "*") -> Iterator[_Entry]:
+    for folder in root.glob(f"{kind}/*/*/"):
         try:
             yield _Entry(folder.stat().st_mtime, folder_size(folder), folder)
         except FileNotFoundError:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from tasks.run.cancellation import raise_if_cancelled
+
 T = TypeVar("T")
 
 POLL_INTERVAL_S = 0.05
@@ -95,6 +97,9 @@ def single_flight(path: Path, find_result: Callable[[], T | None]) -> Generator[
     Yields:
         The result of `find_result`. If it is None, the lock is held and the `with` block
         must compute the result.
+
+    Raises:
+        Cancelled: the job was canceled while it waited.
     """
     result, fd = find_result(), None
     while result is None:
@@ -102,6 +107,7 @@ def single_flight(path: Path, find_result: Callable[[], T | None]) -> Generator[
         if fd is not None:
             result = find_result()
             break
+        raise_if_cancelled()
         time.sleep(POLL_INTERVAL_S)
         result = find_result()
     try:

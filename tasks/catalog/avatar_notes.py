@@ -102,8 +102,7 @@ def list_notes(tenant: str | None, after: str | None, limit: int) -> tuple[list[
         The notes, and the cursor of the next page; None on the last page.
     """
     prefix = NOTES_PREFIX if tenant is None else f"{NOTES_PREFIX}{tenant}/"
-    keys = (info.key for info in home_store().list(prefix))
-    keys_and_next = list(islice((key for key in keys if after is None or key > after), limit + 1))
+    keys_and_next = [info.key for info in islice(home_store().list(prefix, after), limit + 1)]
     page = keys_and_next[:limit]
     notes = [note for key in page if (note := _load_note(key)) is not None]
     return notes, page[-1] if len(keys_and_next) > limit else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from musetalk_core.errors import MediaUnreadable
+from musetalk_core.errors import MediaTooLarge, MediaUnreadable
 from musetalk_core.formats.atomic_files import replace_atomically
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
@@ -107,12 +107,17 @@ def source_path(source: SourceFile) -> Path:
             if source.stored
             else input_origin(parse_artefact_uri(source.uri) or source.uri)
         )
-        fetched = _fetch_unless_cached(origin, source.size, None)
+        try:
+            fetched = _fetch_unless_cached(origin, source.size, None)
+        except (MediaTooLarge, MediaUnreadable) as error:  # larger than the source, or empty
+            raise _replaced_error(source) from error
         if fetched.sha256 != source.sha256:
-            raise ObjectMissing(
-                f"{source.name} was replaced by another file while the job ran", name=source.name
-            )
+            raise _replaced_error(source)
     return artefact_cache().path(artefact) / _FILE
+
+
+def _replaced_error(source: SourceFile) -> ObjectMissing:
+    return ObjectMissing(f"{source.name} was replaced by another file while the job ran", name=source.name)
 
 
 def _fetch_unless_cached(origin: InputOrigin, limit: int, on_bytes: OnBytes | None) -> SourceFile:
@@ -164,8 +169,6 @@ def _download_to_cache(
 
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
-        from musetalk_core.errors import MediaTooLarge
-
         raise MediaTooLarge(f"The file is larger than the {limit / 1e6:.0f} MB allowed here.", limit=limit)
 
 

@@ -32,6 +32,7 @@ from tasks.outbound.guarded_transport import (
     guarded_client,
     resolve_host,
 )
+from tasks.run.cancellation import raise_if_cancelled
 from tasks.settings import EgressSettings, get_settings
 from tasks.storage.object_store import OnBytes
 from tasks.storage.resumable_file import PartialFile
@@ -43,7 +44,30 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _BYTE_COUNT = re.compile(r"[0-9]{1,18}")
 """A size in a header: at most 18 digits, because int() refuses thousands of digits."""
 _REDIRECT_STATUSES = {301, 302, 303, 307, 308}
-_host_slots: dict[str, threading.BoundedSemaphore] = {}
+_STOP_CHECK_INTERVAL_S = 0.25
+
+
+@dataclass(slots=True)
+class _Deadline:
+    """The time at which a download is abandoned, on the monotonic clock. Waiting for a host extends it."""
+
+    at_s: float
+
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() > self.at_s
+
+
+@dataclass(slots=True)
+class _HostSlot:
+    """The connections that may be open to one host, and the number of callers that use or await one."""
+
+    free: threading.BoundedSemaphore
+    users: int = 0
+
+
+_host_slots: dict[tuple[str, int], _HostSlot] = {}
+"""Hosts in use; a host is removed with its last user."""
 _host_slots_lock = threading.Lock()
 
 
@@ -88,8 +112,8 @@ class WebDownloader:
         except _TransferInterrupted as error:
             raise InputUnreachable(unreachable_message(_without_query(url))) from error
 
-    def _deadline(self) -> float:
-        return time.monotonic() + self._rules.total_timeout_s
+    def _deadline(self) -> _Deadline:
+        return _Deadline(time.monotonic() + self._rules.total_timeout_s)
 
     def fetch_into(
         self, part: PartialFile, url: str, expected: WebFile | None = None, on_bytes: OnBytes | None = None
@@ -119,11 +143,16 @@ class WebDownloader:
             except _TransferInterrupted as error:
                 made_progress = expected is not None and expected.has_strong_etag and part.size > size_before
                 tries -= not made_progress
-                if tries <= 0 or time.monotonic() > deadline:
+                if tries <= 0 or deadline.has_passed:
                     raise InputUnreachable(unreachable_message(_without_query(url))) from error
 
     def _fetch_rest(
-        self, part: PartialFile, url: str, expected: WebFile | None, on_bytes: OnBytes | None, deadline: float
+        self,
+        part: PartialFile,
+        url: str,
+        expected: WebFile | None,
+        on_bytes: OnBytes | None,
+        deadline: _Deadline,
     ) -> WebFile:
         headers: dict[str, str] = {}
         if part.size and expected and expected.has_strong_etag and expected.version:
@@ -161,17 +190,23 @@ class WebDownloader:
                 window_start, window_bytes = time.monotonic(), 0
 
     @contextmanager
-    def _get(self, url: str, headers: dict[str, str], deadline: float) -> Generator[httpx.Response]:
+    def _get(self, url: str, headers: dict[str, str], deadline: _Deadline) -> Generator[httpx.Response]:
         """Send one GET and follow redirects that pass the checks; read the body inside the `with` block."""
         destination, rules = _validate_and_log(url, self._rules), self._rules
+        with _host_slot(destination.url.host, rules.per_host) as waited_s:
+            deadline.at_s += waited_s
+            with self._open(destination, headers, deadline) as response:
+                yield response
+
+    @contextmanager
+    def _open(
+        self, destination: Destination, headers: dict[str, str], deadline: _Deadline
+    ) -> Generator[httpx.Response]:
+        rules = self._rules
         request_headers = {"Accept-Encoding": "identity", "User-Agent": "musetalk-flows", **headers}
-        backend = GuardedBackend(self._resolve, self._is_trusted, rules.denied_networks, deadline)
+        backend = GuardedBackend(self._resolve, self._is_trusted, rules.denied_networks, deadline.at_s)
         timeout = httpx.Timeout(rules.first_byte_timeout_s, connect=rules.connect_timeout_s)
-        with (
-            _host_slot(destination.url.host, rules.per_host),
-            _translate_errors(destination),
-            guarded_client(backend, timeout) as client,
-        ):
+        with _translate_errors(destination), guarded_client(backend, timeout) as client:
             response = self._follow_redirects(client, destination, request_headers)
             try:
                 _check_response(response, destination)
@@ -304,8 +339,27 @@ def _first_byte_offset(response: httpx.Response) -> int:
 
 
 @contextmanager
-def _host_slot(host: str, limit: int) -> Generator[None]:
+def _host_slot(host: str, limit: int) -> Generator[float]:
+    """
+    Hold one of the `limit` connections to a host; yield the seconds that the caller waited for it.
+
+    Raises:
+        Cancelled: the job was canceled while it waited.
+    """
+    key = host, limit
     with _host_slots_lock:
-        slot = _host_slots.setdefault(f"{host} {limit}", threading.BoundedSemaphore(limit))
-    with slot:
-        yield
+        slot = _host_slots.setdefault(key, _HostSlot(threading.BoundedSemaphore(limit)))
+        slot.users += 1
+    try:
+        start = time.monotonic()
+        while not slot.free.acquire(timeout=_STOP_CHECK_INTERVAL_S):
+            raise_if_cancelled()
+        try:
+            yield time.monotonic() - start
+        finally:
+            slot.free.release()
+    finally:
+        with _host_slots_lock:
+            slot.users -= 1
+            if not slot.users:
+                _host_slots.pop(key, None)

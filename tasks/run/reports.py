@@ -1,6 +1,9 @@
 """
 Reports of a flow run as Prefect artifacts: progress, timings, result and error.
 
+The result and the error are part of the job and must be written. Progress and timings are for people: a
+failed write is logged and never decides how the job ends.
+
 Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, the
 return value of the flow) or `error` (JSON: code, message, retryable, details). The REST API reads these and
 nothing else.
@@ -30,6 +33,7 @@ from musetalk_core.errors import RenderError
 from tasks.run.cancellation import Cancelled, raise_if_cancelled
 from tasks.run.event_names import NOTIFY_PROGRESS_TAG
 from tasks.run.progress_event import emit_progress
+from tasks.run.retry import retry_while_unavailable
 from tasks.settings import get_settings
 
 Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
@@ -46,6 +50,8 @@ _PHASE_SHARES: dict[str, tuple[float, float]] = {
     "upload": (96, 99),
 }
 _PROGRESS_INTERVAL_S = 1.0
+_QUIET_S = 1.5
+"""Time in seconds without progress after which a phase in the background is shown."""
 _log = logging.getLogger(__name__)
 
 
@@ -83,11 +89,20 @@ class Report:
                 fp32_retries=previous.fp32_retries + counts.fp32_retries,
             )
 
-    def advance(self, phase: Phase, done: int, total: int, force: bool = False) -> None:
+    def advance(
+        self, phase: Phase, done: int, total: int, force: bool = False, *, background: bool = False
+    ) -> None:
         """
         Update the progress: it never decreases, and is sent at most once a second unless `force` is set.
 
         Every long loop calls this method, so it also checks for cancellation.
+
+        Args:
+            phase:      the phase that advanced.
+            done:       number of items done.
+            total:      number of items in the phase.
+            force:      send the progress at once.
+            background: the phase runs beside others: it is shown only while they report nothing.
 
         Raises:
             Cancelled: the job was canceled.
@@ -97,6 +112,8 @@ class Report:
         with self._lock:
             self.percent = max(self.percent, low + (high - low) * done / max(total, 1))
             now = time.monotonic()
+            if background and now - self._updated_at < _QUIET_S:
+                return
             force = force or phase != self._updated_phase  # show a new phase at once: it may take long
             if self.artifact is None or (not force and now - self._updated_at < _PROGRESS_INTERVAL_S):
                 return
@@ -171,7 +188,7 @@ def open_report(**shares: tuple[float, float]) -> Generator[Report]:
     except Cancelled:
         raise
     except RenderError as error:
-        _create_artifact("error", _error_details(error))
+        _write_error(error)
         raise
     finally:
         report.is_closed = True
@@ -180,17 +197,34 @@ def open_report(**shares: tuple[float, float]) -> Generator[Report]:
 
 
 def finish_report(report: Report, result: dict[str, Any]) -> None:
-    """Write the `result` artifact and then 100 percent progress: a finished job must have its result."""
-    _create_artifact("result", result)
+    """
+    Write the `result` artifact and then 100 percent progress: a finished job must have its result.
+
+    Raises:
+        Exception: the result could not be written, also not after an outage of the server.
+    """
+    retry_while_unavailable(lambda: _create_artifact("result", result))
     report.percent = 100.0
     if report.artifact is not None:
         _update_progress(report.artifact, 100.0, json.dumps({"phase": "upload", "done": 1, "total": 1}))
 
 
-def _start_progress() -> UUID:
+def _start_progress() -> UUID | None:
     text = json.dumps({"phase": "fetch", "done": 0, "total": 1})
-    artifact_id: Any = create_progress_artifact(progress=0.0, key="progress", description=text)
+    try:
+        artifact_id: Any = create_progress_artifact(progress=0.0, key="progress", description=text)
+    except Exception as error:
+        _log.warning("progress was not recorded: %s", error)
+        return None
     return artifact_id
+
+
+def _write_error(job_error: RenderError) -> None:
+    """Write the `error` artifact; if that fails, the job still ends with its own error."""
+    try:
+        retry_while_unavailable(lambda: _create_artifact("error", _error_details(job_error)))
+    except Exception as error:
+        _log.error("the error of the job was not recorded: %s", error)
 
 
 def write_artifact(key: str, data: dict[str, Any], description: str) -> None:
@@ -212,7 +246,10 @@ def _create_artifact(key: str, data: dict[str, Any], description: str | None = N
 
 def _write_timings(report: Report) -> None:
     rows = [{"phase": name, "seconds": round(s, 3)} for name, s in report.seconds.items()]
-    create_table_artifact(key="timings", table=rows, description="Running time per phase")
+    try:
+        create_table_artifact(key="timings", table=rows, description="Running time per phase")
+    except Exception as error:
+        _log.warning("the timings were not recorded: %s", error)
 
 
 def _error_details(error: RenderError) -> dict[str, Any]:

@@ -47,6 +47,12 @@ class StoreSettings(SettingsGroup, frozen=True):
         ge=0,
         description="Size in bytes above which the least recently used cache entries are removed.",
     )
+    crops_bytes: int = Field(
+        default=2 * GB,
+        ge=0,
+        description="Size in bytes of the rendered face crops that are kept in the cache, so that a job with"
+        " another mask or quality renders nothing again. 0: none.",
+    )
     local_roots: Folders = Field(
         default=(),
         description="Folders whose files jobs may read as file:///… inputs, except the system's own store and"
@@ -162,7 +168,8 @@ class ModelSettings(SettingsGroup, frozen=True):
         default=32,
         ge=1,
         le=256,
-        description="Maximum batch size in frames. The best size up to it is measured.",
+        description="Maximum batch size in frames on a GPU. The best size up to it is measured; a CPU renders"
+        " one frame at a time.",
     )
     channels_last: bool = Field(default=False, description="channels_last memory format. Measure before use.")
     compile: bool = Field(default=False, description="Use torch.compile: slow start, faster rendering.")

@@ -18,13 +18,14 @@ from musetalk_core.types import Box
 from musetalk_core.vision.draw_boxes import draw_boxes, encode_jpeg, write_jpeg
 from musetalk_core.vision.face_search import find_all_faces
 from musetalk_core.vision.findings import DetectedObject, Tag, TextLine
-from musetalk_core.vision.model_choice import CHAT_MODELS
+from musetalk_core.vision.model_choice import CHAT_MODELS, READER, TAGGER
 from musetalk_core.vision.ocr import OCR_VERSION, OcrReader
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.inputs import job_outputs
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.models.engines import runtime_config
+from tasks.models.environment import computing_environment
 from tasks.models.install import open_local_models, pin
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
@@ -32,6 +33,12 @@ from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
 
 ANNOTATED_KIND, ANNOTATED_FILE = "analysed", "picture.jpg"
+_VLM_LIBRARIES = ("torch", "transformers")
+_LIBRARIES = {
+    READER: ("rapidocr-onnxruntime", "onnxruntime"),
+    TAGGER: ("torch", "efficientnet-lite-pytorch"),
+}
+"""Packages that run a model, where they are not `_VLM_LIBRARIES`; their versions are part of the keys."""
 STORED_MAX_SIDE_PX, PREVIEW_MAX_SIDE_PX = 1600, 640
 """Longer side in pixels: of the stored picture with boxes, and of the preview in Prefect's pages."""
 
@@ -111,15 +118,23 @@ def fetch_picture(uri: str) -> SourceFile:
 
 
 def analysis_step_key(picture: SourceFile, step: AnalysisStep) -> str:
-    """Return the cache key of an analysis step: the picture, the model and every parameter."""
-    weights = digest_of([step.pinned_model]) if step.by else None
+    """
+    Return the cache key of an analysis step: the picture, the model and every parameter.
+
+    Steps of a model also depend on the device and on the libraries that run it.
+    """
+    parts = step.model_dump()
+    if step.by:
+        libraries = _LIBRARIES.get(step.by, _VLM_LIBRARIES)
+        parts |= {"computed_by": computing_environment(*libraries)}
+    if step.what == "ocr":
+        parts |= {"reading": OCR_VERSION}
     return content_key(
         kind="look",
         core=CORE_VERSION,
         picture=picture.sha256,
-        weights=weights,
-        **({"reading": OCR_VERSION} if step.what == "ocr" else {}),
-        **step.model_dump(),
+        weights=digest_of([step.pinned_model]) if step.by else None,
+        **parts,
     )
 
 

@@ -23,7 +23,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
 from tasks.settings import get_settings
-from tasks.steps.render_chunk import CROPS_KIND, ChunkRef, RenderJob
+from tasks.steps.render_chunk import ChunkRef, RenderJob
 
 CLIP_KIND, SOUND_KIND, VIDEO_KIND = "clip", "sound", "video"
 CLIP_FILE, SOUND_FILE, VIDEO_FILE = "clip.mp4", "sound.m4a", "video.mp4"
@@ -50,7 +50,9 @@ def video_key(clips: list[str], audio: SourceFile) -> str:
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
 def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
     """
-    Paste the crops of one chunk into the frames and encode them as `clip.mp4`; then delete the crops.
+    Paste the crops of one chunk into the frames and encode them as `clip.mp4`.
+
+    The crops stay in the cache up to a size limit: another mask, quality or idle motion reuses them.
 
     Args:
         key:   `clip_key` of the other arguments.
@@ -67,7 +69,7 @@ def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | N
 
         artefact = artefact_cache().get_or_create(CLIP_KIND, key, make)
     if crops is not None:
-        artefact_cache().delete(CROPS_KIND, crops.key)
+        artefact_cache().limit_kind(crops, get_settings().store.crops_bytes)
     return artefact
 
 

@@ -26,7 +26,7 @@ from tasks.steps.encode_video import VIDEO_FILE
 
 PREVIEW_KIND: Final = "preview"
 _CONTACT_SHEET_FILE, _SCORE_FILE = "strip.jpg", "facts.json"
-_VERSION: Final = 1
+_VERSION: Final = 2
 CONTACT_SHEET_LIMIT_S, LIP_SYNC_LIMIT_S = 1.0, 1.5
 """Approximate time limits: of the contact sheet, and of reading frames for the lip-sync score."""
 _MIN_SPEECH_S, _MAX_SPEECH_S = 2.0, 8.0
@@ -63,7 +63,7 @@ class Preview(BaseModel):
 
 def create_preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, face: FaceChoice) -> Preview:
     """
-    Create the preview of a finished video; cached by the video.
+    Create the preview of a finished video; cached by all arguments, unless a time limit cut it short.
 
     Args:
         video:  cache entry of the video.
@@ -74,17 +74,38 @@ def create_preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, fac
     Raises:
         MediaUnreadable: the video cannot be read.
     """
-
-    def make(folder: Path) -> None:
-        source = artefact_cache().file(video, VIDEO_FILE)
-        (folder / _CONTACT_SHEET_FILE).write_bytes(
-            encode_jpeg(contact_sheet(source, time_budget_s=CONTACT_SHEET_LIMIT_S))
+    key = content_key(
+        kind=PREVIEW_KIND,
+        version=_VERSION,
+        video=video.key,
+        phones=[list(phone) for phone in phones],
+        rate=rate,
+        face=face,
+    )
+    cached = artefact_cache().find(PREVIEW_KIND, key)
+    if cached is not None:
+        return _read_preview(artefact_cache().path(cached))
+    source = artefact_cache().file(video, VIDEO_FILE)
+    sheet_limit = _TimeLimit(CONTACT_SHEET_LIMIT_S)
+    sheet = contact_sheet(source, time_budget_s=CONTACT_SHEET_LIMIT_S)
+    sheet_is_whole = not sheet_limit.has_passed
+    score_limit = _TimeLimit(LIP_SYNC_LIMIT_S)
+    preview = Preview(
+        jpeg=encode_jpeg(sheet), followed=_measure_lip_sync(source, phones, rate, face, score_limit)
+    )
+    if sheet_is_whole and not score_limit.has_cut_short:
+        artefact_cache().get_or_create(
+            PREVIEW_KIND, key, lambda folder: _write_preview(preview, folder), shared=False
         )
-        score = _measure_lip_sync(source, phones, rate, face)
-        (folder / _SCORE_FILE).write_text(score.model_dump_json() if score else "null")
+    return preview
 
-    key = content_key(kind=PREVIEW_KIND, version=_VERSION, video=video.key, face=face)
-    folder = artefact_cache().path(artefact_cache().get_or_create(PREVIEW_KIND, key, make, shared=False))
+
+def _write_preview(preview: Preview, folder: Path) -> None:
+    (folder / _CONTACT_SHEET_FILE).write_bytes(preview.jpeg)
+    (folder / _SCORE_FILE).write_text(preview.followed.model_dump_json() if preview.followed else "null")
+
+
+def _read_preview(folder: Path) -> Preview:
     facts = (folder / _SCORE_FILE).read_text()
     return Preview(
         jpeg=(folder / _CONTACT_SHEET_FILE).read_bytes(),
@@ -92,14 +113,27 @@ def create_preview(video: Artefact, phones: Sequence[Phone], rate: Fraction, fac
     )
 
 
+class _TimeLimit:
+    """A time limit, which remembers whether work was cut short by it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self.has_cut_short = False
+
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() > self._deadline
+
+
 def _measure_lip_sync(
-    source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceChoice
+    source: Path, phones: Sequence[Phone], rate: Fraction, face: FaceChoice, limit: _TimeLimit
 ) -> LipSyncScore | None:
     voiced_phones = [phone for phone in phones if phone.name]
     if not voiced_phones:
         return None
     first = floor(voiced_phones[0].start_s * rate)
-    apertures = lip_sync_score.lip_apertures(_read_pictures(source, first, int(_MAX_SPEECH_S * rate)), face)
+    pictures = _read_pictures(source, first, int(_MAX_SPEECH_S * rate), limit)
+    apertures = lip_sync_score.lip_apertures(pictures, face)
     if len(apertures) < _MIN_SPEECH_S * rate:
         return None
     start_s = float(first / rate)
@@ -119,13 +153,15 @@ def _measure_lip_sync(
     )
 
 
-def _read_pictures(source: Path, first: int, max_frames: int) -> Iterator[Picture]:
+def _read_pictures(source: Path, first: int, max_frames: int, limit: _TimeLimit) -> Iterator[Picture]:
     """Yield at most `max_frames` pictures from index `first` on, until the time limit passes."""
-    deadline = time.monotonic() + LIP_SYNC_LIMIT_S
     with open_decoder(source, MediaLimits()) as decoder:
         normaliser: Normaliser | None = None
         for number, frame in enumerate(decoder.frames()):
-            if number >= first + max_frames or time.monotonic() > deadline:
+            if number >= first + max_frames:
+                return
+            if limit.has_passed:
+                limit.has_cut_short = True
                 return
             if number >= first:
                 normaliser = normaliser or Normaliser(frame, None)

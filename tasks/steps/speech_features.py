@@ -1,7 +1,7 @@
 """Prefect task that computes an engine's audio features per frame, with phoneme times where needed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -11,19 +11,21 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.formats.float_rows import write_float32_rows
-from musetalk_core.formats.pcm import PcmFile
+from musetalk_core.formats.pcm import ROWS_PER_S, PcmFile, duration_seconds
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.rendering import chunking
 from musetalk_core.speech.alignment.align import find_phones
 from musetalk_core.speech.phones import Phone, load_phones, save_phones
+from musetalk_core.types import Float
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.models.voices import STARTER
 from tasks.refs import Artefact, SourceFile
+from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.media_limits import media_limits
-from tasks.run.reports import phase
+from tasks.run.reports import Report, phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
@@ -45,14 +47,49 @@ class SpeechFeatures(BaseModel):
     phones: PhonesFrom
 
 
-def features_key(audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str) -> str:
-    """Return the cache key of audio features: audio, text, spoken text, engine and frame rate."""
+class KnownSpeech(BaseModel):
+    """
+    Known words or phonemes of a speech. Resolved once per job, and part of the keys made from it.
+
+    Attributes:
+        timed: cache entry of a spoken text with phoneme times; they are used as they are.
+        text:  the words, which are aligned with the audio; None to recognize phonemes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    timed: Artefact | None = None
+    text: str | None = None
+
+
+def resolve_speech(text: str | None, spoken: str | None, spec: EngineSpec) -> KnownSpeech:
+    """
+    Return what is known about a speech at this moment; nothing for engines that need no phonemes.
+
+    Args:
+        text:   the words of the speech, if the job names them.
+        spoken: cache key of the spoken text, if a speech job of this system made the audio.
+        spec:   the engine.
+    """
+    if spec.name != "viseme":
+        return KnownSpeech()
+    artefact = artefact_cache().find(SPEECH_KIND, spoken) if spoken else None
+    if artefact is None:
+        return KnownSpeech(text=text)
+    folder = artefact_cache().path(artefact)  # fetched now, so that the entry stays until the job ends
+    if PHONES_FILE in artefact.files:
+        return KnownSpeech(timed=artefact)
+    return KnownSpeech(text=(folder / TEXT_FILE).read_text() or text)
+
+
+def features_key(audio: SourceFile, known: KnownSpeech, spec: EngineSpec, rate: str) -> str:
+    """Return the cache key of audio features: audio, origin of the phonemes, engine and frame rate."""
     return content_key(
         kind=FEATURES_KIND,
         core=CORE_VERSION,
         audio=audio.sha256,
-        text=text,
-        spoken=spoken,
+        text=known.text,
+        spoken=known.timed and known.timed.key,
         made_by=get_engine(spec).cache_fingerprint("features"),
         rate=rate,
     )
@@ -60,7 +97,7 @@ def features_key(audio: SourceFile, text: str | None, spoken: str | None, spec: 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
 def speech_features(
-    key: str, audio: SourceFile, text: str | None, spoken: str | None, spec: EngineSpec, rate: str
+    key: str, audio: SourceFile, known: KnownSpeech, spec: EngineSpec, rate: str
 ) -> SpeechFeatures:
     """
     Compute the audio features of a job for its engine.
@@ -68,26 +105,34 @@ def speech_features(
     Args:
         key:    `features_key` of the other arguments.
         audio:  the fetched audio.
-        text:   the words of the speech, if known; they are aligned with the audio.
-        spoken: cache key of the spoken text, if a speech job of this system made the audio; its phoneme times
-            are used.
+        known:  what `resolve_speech` returned for this job.
         spec:   the engine.
         rate:   output frames per second, as a fraction.
 
     Raises:
         InputError: the speech is shorter than one frame, or the file has no audio.
     """
-    with phase("features"):
+    with phase("features") as report:
         samples = decode_audio(audio)
         frames = chunking.plan_chunks(samples.count, Fraction(rate), 10).frames
         loaded_engine = get_engine(spec)
-        phones, origin = _find_phones(audio, text, spoken, samples, spec.name == "viseme")
+        phones, origin = _find_phones(audio, known, samples, spec.name == "viseme")
 
         def make(folder: Path) -> None:
-            write_float32_rows(folder, loaded_engine.encode_audio(samples, frames, Fraction(rate), phones))
+            blocks = loaded_engine.encode_audio(samples, frames, Fraction(rate), phones)
+            write_float32_rows(folder, _count_blocks(blocks, duration_seconds(samples), report))
 
         artefact = artefact_cache().get_or_create(FEATURES_KIND, key, make)
         return SpeechFeatures(artefact=artefact, samples=samples.count, frames=frames, phones=origin)
+
+
+def _count_blocks(blocks: Iterator[Float], total_s: float, report: Report) -> Iterator[Float]:
+    """Yield the blocks; report progress after each one of an engine that encodes 50 rows a second."""
+    rows = 0
+    for block in blocks:
+        yield block
+        rows += len(block)
+        report.advance("features", min(rows // ROWS_PER_S, int(total_s)), int(total_s), background=True)
 
 
 def phone_models(origin: PhonesFrom) -> tuple[str, ...]:
@@ -119,20 +164,18 @@ def decode_audio(audio: SourceFile) -> PcmFile:
     )
 
 
-def load_cached_phones(
-    audio: SourceFile, text: str | None, spoken: str | None, origin: PhonesFrom
-) -> list[Phone]:
+def load_cached_phones(audio: SourceFile, known: KnownSpeech, origin: PhonesFrom) -> list[Phone]:
     """
     Return the timed phonemes that `speech_features` used, from the cache; empty if there are none.
 
     Args:
-        audio, text, spoken: as for `speech_features`.
-        origin: the field `phones` of its result.
+        audio, known: as for `speech_features`.
+        origin:       the field `phones` of its result.
     """
-    if origin == "given" and spoken:
-        artefact = artefact_cache().find(SPEECH_KIND, spoken)
+    if origin == "given":
+        artefact = known.timed
     elif origin in ("aligned", "recognised"):
-        artefact = artefact_cache().find(PHONES_KIND, _phones_key(audio, _spoken_text(spoken) or text))
+        artefact = artefact_cache().find(PHONES_KIND, _phones_key(audio, known.text))
     else:
         return []
     return load_phones(artefact_cache().file(artefact, PHONES_FILE)) if artefact else []
@@ -142,28 +185,20 @@ def _phones_key(audio: SourceFile, text: str | None) -> str:
     return content_key(kind=PHONES_KIND, core=CORE_VERSION, audio=audio.sha256, text=text)
 
 
-def _spoken_text(spoken: str | None) -> str | None:
-    """Return the words of a spoken text; None if it is not in the cache."""
-    artefact = artefact_cache().find(SPEECH_KIND, spoken) if spoken else None
-    return artefact_cache().file(artefact, TEXT_FILE).read_text() if artefact else None
-
-
 def _find_phones(
-    audio: SourceFile, text: str | None, spoken: str | None, samples: PcmFile, is_needed: bool
+    audio: SourceFile, known: KnownSpeech, samples: PcmFile, is_needed: bool
 ) -> tuple[Sequence[Phone] | None, PhonesFrom]:
     if not is_needed:
         return None, "none"
-    artefact = artefact_cache().find(SPEECH_KIND, spoken) if spoken else None
-    if artefact is not None and PHONES_FILE in artefact.files:
-        return load_phones(artefact_cache().file(artefact, PHONES_FILE)), "given"
-    text = _spoken_text(spoken) or text  # a voice without phoneme times, but with known words
+    if known.timed is not None:
+        return load_phones(artefact_cache().file(known.timed, PHONES_FILE)), "given"
 
     def make(folder: Path) -> None:
-        phones, origin = find_phones(samples, text)
+        phones, origin = find_phones(samples, known.text, check=raise_if_cancelled)
         save_phones(phones, folder / PHONES_FILE)
         (folder / "origin.json").write_text(json.dumps(origin))
 
     folder = artefact_cache().path(
-        artefact_cache().get_or_create(PHONES_KIND, _phones_key(audio, text), make)
+        artefact_cache().get_or_create(PHONES_KIND, _phones_key(audio, known.text), make)
     )
     return load_phones(folder / PHONES_FILE), json.loads((folder / "origin.json").read_text())

@@ -18,9 +18,11 @@ from musetalk_core.transcription.transcript import TimeSpan, Transcript, Whisper
 from musetalk_core.transcription.vad import speech_clips
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
+from tasks.models.environment import computing_environment
 from tasks.models.install import pin
 from tasks.models.whisper import VOICE_ACTIVITY_MODEL, load_voice_activity, load_whisper
 from tasks.refs import Artefact, SourceFile
+from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.reports import Report, phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.steps.speech_features import decode_audio
@@ -28,6 +30,8 @@ from tasks.steps.speech_features import decode_audio
 TRANSCRIPT_KIND = "transcript"
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 """Extensions of the files of a transcript, the simplest format first."""
+_DECODING_VERSION = 2
+"""Increase it when the same models return another text."""
 _MAX_ROWS = 500
 _log = logging.getLogger(__name__)
 
@@ -69,12 +73,14 @@ def pin_transcription(request: TranscriptionRequest) -> TranscriptionRequest:
 
 
 def transcript_key(audio: SourceFile, request: TranscriptionRequest) -> str:
-    """Return the cache key of a transcript: the audio, the models and every parameter."""
+    """Return the cache key of a transcript: the audio, the models, device, libraries and every parameter."""
     return content_key(
         kind=TRANSCRIPT_KIND,
         core=CORE_VERSION,
         audio=audio.sha256,
         models=digest_of(request.pinned_model(name) for name in models_of_request(request)),
+        decoding=_DECODING_VERSION,
+        computed_by=computing_environment("torch", "openai-whisper"),
         **request.model_dump(),
     )
 
@@ -126,7 +132,7 @@ def _transcribe_spans(
     options = DecodeOptions(request.task, request.beam_size, words=request.words)
     choice = ModelChoice(request.size)
     loaded = load_whisper(choice, request.pinned_model(choice.model))
-    return transcribe(samples, spans, loaded, request.language, options, on_seconds)
+    return transcribe(samples, spans, loaded, request.language, options, on_seconds, check=raise_if_cancelled)
 
 
 def _spans_to_transcribe(samples: PcmFile, request: TranscriptionRequest, report: Report) -> list[TimeSpan]:

@@ -25,6 +25,7 @@ from tasks.storage.object_store import (
 from tasks.storage.resumable_file import PartialFile, translate_disk_errors
 
 _TEMPORARY_FOLDER, _METADATA_FOLDER = ".incoming", ".metadata"
+_MAX_PLACE_TRIES = 20
 
 
 class FolderStore:
@@ -156,14 +157,10 @@ class FolderStore:
         try:
             with translate_disk_errors():
                 fill(incoming)
-                target.parent.mkdir(parents=True, exist_ok=True)
                 stat = incoming.stat()  # a rename does not change the version
                 metadata_note = {"version": _version_of(stat), "metadata": dict(metadata or {})}
                 note.write_text(json.dumps(metadata_note))
-                if overwrite:
-                    incoming.replace(target)
-                else:
-                    target.hardlink_to(incoming)
+                _place(incoming, target, overwrite=overwrite)
                 if metadata:
                     note.replace(self._metadata_path(key))
         except FileExistsError as error:
@@ -197,21 +194,50 @@ class FolderStore:
                 yield block
 
     def delete(self, key: str) -> None:
-        """Delete an object. Its folder is kept, because another process may be about to write into it."""
-        self.path(key).unlink(missing_ok=True)
+        """Delete an object, and the folders that it leaves empty."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
         self._metadata_path(key).unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == self.root:
+                return
+            try:
+                folder.rmdir()
+            except FileNotFoundError:  # another process removed it
+                continue
+            except OSError:  # not empty
+                return
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with `prefix`, ordered by key."""
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, ordered by key; reads only what is asked for."""
         folder, slash, _ = prefix.rpartition("/")
-        search_root = self.path(folder) if slash else self.root
-        files = (path for path in search_root.rglob("*") if path.is_file() and not path.is_symlink())
-        keys = sorted(path.relative_to(self.root).as_posix() for path in files)
-        for key in keys:
-            if key.startswith(prefix) and not key.startswith(
-                (f"{_TEMPORARY_FOLDER}/", f"{_METADATA_FOLDER}/")
-            ):
-                yield self.head(key)
+        if slash:
+            self.path(folder)  # checks that it is inside the store
+        for key in self._keys_below(folder + slash, prefix, after or ""):
+            info = self.find(key)
+            if info is not None:  # else it was deleted meanwhile
+                yield info
+
+    def _keys_below(self, folder: str, prefix: str, after: str) -> Iterator[str]:
+        """Yield the keys in a folder ("" or "a/b/") in the order of whole keys: "a.txt" before "a/b"."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                names = sorted(
+                    folder + entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                    for entry in entries
+                    if not entry.is_symlink()
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
+            if name in (f"{_TEMPORARY_FOLDER}/", f"{_METADATA_FOLDER}/"):
+                continue
+            if name.endswith("/"):
+                is_wanted = name.startswith(prefix) or prefix.startswith(name)
+                if is_wanted and (name > after or after.startswith(name)):
+                    yield from self._keys_below(name, prefix, after)
+            elif name.startswith(prefix) and name > after:
+                yield name
 
     def pending_uploads(self) -> Iterator[PendingUpload]:
         """Yield the files that still have a temporary name."""
@@ -245,6 +271,30 @@ class FolderStore:
             raise ObjectMissing(f"there is no file {key} in the store", key=key) from error
         except PermissionError as error:
             raise BucketNotAllowed(f"this service may not read {key}; check its permissions") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if folder.exists() and not folder.is_dir():  # else it was removed between two system calls
+            raise
+
+
+def _place(incoming: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a complete file its name, in a folder that `delete` of another process may remove meanwhile."""
+    for tries_left in reversed(range(_MAX_PLACE_TRIES)):
+        try:
+            _make_folder(target.parent)
+            if overwrite:
+                incoming.replace(target)
+            else:
+                target.hardlink_to(incoming)
+        except FileNotFoundError:
+            if not tries_left:
+                raise
+        else:
+            return
 
 
 def _version_of(stat: os.stat_result) -> str:

@@ -111,8 +111,14 @@ class ObjectStore(Protocol):
         """Delete an object; a missing object is ignored."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with `prefix`, ordered by key."""
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        """
+        Yield the objects whose key starts with `prefix`, ordered by key.
+
+        Args:
+            prefix: start of the keys.
+            after:  leave out this key and all keys before it, at no cost.
+        """
         ...
 
     def pending_uploads(self) -> Iterator[PendingUpload]:

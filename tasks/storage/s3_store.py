@@ -283,13 +283,14 @@ class S3Store:
         with self._translate_errors(key, "write"):
             self._client().delete_object(**self._object_arguments(key))
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix`, ordered by key. The versions are always ETags."""
         if self._check:
             self._check(self.prefix + prefix)
         with self._translate_errors(prefix, "read"):
             pages = self._client().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+            start = {"StartAfter": self.prefix + after} if after is not None else {}
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix, **start):
                 for entry in page.get("Contents", []):
                     if not self._may_use(str(entry["Key"])):
                         continue

@@ -64,8 +64,9 @@ def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
         job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech), version=version, musetalk=options)
         result = lip_sync(job)
         assert (result.engine, result.version, result.frames) == ("musetalk", version, 15)
-        assert (result.rendering.device, result.rendering.out_of_memory) == ("cpu:float32", 0)
-        assert result.rendering.batch_size >= 1
+        assert (result.rendering is None) == ("render" in result.cached) == (mode != "raw")
+        assert result.rendering is None or result.rendering.device == "cpu:float32"
+        assert result.rendering is None or result.rendering.batch_size == 4
         difference = np.abs(pictures(result.video, home).astype(int) - source).max(axis=-1) > 60
         changed[version, mode] = difference.any(axis=0)
         assert not difference[:, :60].any(), "the hair is no mouth"
@@ -103,7 +104,7 @@ def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, 
 
     assert again.cached == ["prepare", "features", "sound", "join"]
     assert again.rendering is None
-    assert wider.cached == ["prepare", "features", "sound"]
+    assert wider.cached == ["prepare", "features", "sound", "render"], "the crops are in the cache"
     assert "prepare" not in other.cached
 
 

@@ -57,6 +57,8 @@ def test_a_video_is_shown_with_pictures_lips_times_and_links(home, job, monkeypa
 
 
 def test_the_result_is_written_first_and_the_second_time_nothing_is_looked_at(home, job, monkeypatch):
+    for limit in ("CONTACT_SHEET_LIMIT_S", "LIP_SYNC_LIMIT_S"):
+        monkeypatch.setattr(tasks.steps.preview, limit, 60.0)
     _, notes = ran(job)
     assert notes["result"].created <= notes["lineage"].created <= notes["preview"].created
     monkeypatch.setattr(tasks.steps.preview, "contact_sheet", lambda *_, **__: pytest.fail("looked again"))
@@ -69,6 +71,11 @@ def test_no_time_means_fewer_pictures_and_no_figure(home, job, monkeypatch):
     monkeypatch.setattr(tasks.steps.preview, "LIP_SYNC_LIMIT_S", 0.0)
     _, notes = ran(job)
     assert "correlation" not in notes["preview"].data and pictures(notes["preview"].data)["jpeg"]
+
+    for limit in ("CONTACT_SHEET_LIMIT_S", "LIP_SYNC_LIMIT_S"):
+        monkeypatch.setattr(tasks.steps.preview, limit, 60.0)
+    _, again = ran(job)
+    assert "correlation" in again["preview"].data, "what was cut short is not kept"
 
 
 @pytest.mark.parametrize("fault", [MediaUnreadable("gone"), OSError("disk full"), RuntimeError("surprise")])

@@ -267,7 +267,7 @@ def start_error_message(error: Exception) -> str:
 
 def is_transient(error: BaseException) -> bool:
     """Return whether another attempt may succeed, for example because the server was unavailable."""
-    from flows.prefect_state.retry import is_outage
+    from tasks.run.retry import is_outage
 
     missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
     return isinstance(error, MemoryError) or (is_outage(error) and not isinstance(error, missing))

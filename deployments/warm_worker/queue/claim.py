@@ -19,7 +19,7 @@ from deployments.warm_worker.ownership import (
     RunOwner,
     claim_message,
 )
-from flows.prefect_state.retry import is_outage, retry_while_unavailable_async
+from tasks.run.retry import is_outage, retry_while_unavailable_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from prefect.exceptions import ObjectNotFound
 
-from flows.prefect_state.retry import is_outage
+from tasks.run.retry import is_outage
 from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""Adaptive batch size for rendering: measured on the job's own frames, halved on out-of-memory errors."""
+"""Adaptive batch size for rendering: measured on the frames of jobs, halved on out-of-memory errors."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -13,13 +14,16 @@ from musetalk_core.types import Image
 _log = logging.getLogger(__name__)
 _MAX_TIME_RATIO: Final = 0.95
 """A doubled batch size is kept if it takes less than this share of the previous best time per frame."""
+_MAX_BATCH_S: Final = 1.0
+"""Longest expected time of a batch in seconds: progress and cancellation wait for a whole batch."""
 
 
 class BatchSize:
     """
     A batch size that doubles from batch to batch while the time per frame drops.
 
-    The measured batches are frames of the job, so measuring adds no work.
+    The measured batches are frames of the job, so measuring adds no work. A batch takes about a second at
+    most.
     """
 
     def __init__(self, max_size: int, initial_size: int = 1) -> None:
@@ -31,13 +35,19 @@ class BatchSize:
             initial_size: size of the first batch.
         """
         self.size = min(initial_size, max_size)
-        """The batch size in use."""
+        """The batch size of the next batch."""
+        self._largest_rendered = 0
         self.halvings = 0
         """How often the device ran out of memory and the batch size was halved."""
         self._max_size = max_size
         self._best_s_per_frame = float("inf")
         self._is_warmed_up = False
         self._is_fixed = self.size == max_size
+
+    @property
+    def rendered_size(self) -> int:
+        """The batch size in use: the largest batch that was rendered, up to `size`; 0 before the first."""
+        return min(self.size, self._largest_rendered)
 
     def run(self, start: int, remaining: int, render: Callable[[slice], Image]) -> Image:
         """
@@ -64,6 +74,7 @@ class BatchSize:
                     raise
                 self._halve(count, error)
             else:
+                self._largest_rendered = max(self._largest_rendered, count)
                 self._adjust(count, (time.perf_counter() - began) / count)
                 return rendered
             _release_memory()  # outside the except block: the error keeps the failed call's tensors alive
@@ -96,8 +107,23 @@ class BatchSize:
             self.size, self._is_fixed = max(1, self.size // 2), True
         else:
             self._best_s_per_frame = seconds_per_frame
-            self.size = min(2 * self.size, self._max_size)
+            may_double = 2 * count * seconds_per_frame <= _MAX_BATCH_S
+            self.size = min(2 * self.size, self._max_size) if may_double else self.size
             self._is_fixed = self.size == count
+
+
+@lru_cache(maxsize=8)
+def shared_batch_size(key: tuple[Hashable, ...], max_size: int, initial_size: int) -> BatchSize:
+    """
+    Return the batch size of this process for a device and its networks, so that it is measured once.
+
+    Args:
+        key:          the device, its precision and optimizations, and the weights.
+        max_size:     see `BatchSize`.
+        initial_size: see `BatchSize`.
+    """
+    del key
+    return BatchSize(max_size, initial_size)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

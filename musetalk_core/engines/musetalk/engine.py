@@ -15,8 +15,10 @@ from musetalk_core.engine_protocol import (
     EncodedFace,
     EngineCapabilities,
     FaceFrame,
+    OnFace,
     RenderStats,
     Stage,
+    ignore_face,
 )
 from musetalk_core.engines.musetalk.audio_windows import gather_tokens, upstream_rows, window_rows
 from musetalk_core.engines.musetalk.latents import (
@@ -42,11 +44,12 @@ from musetalk_core.speech.audio.noise_gate import NoiseGate
 from musetalk_core.speech.phones import Phone
 from musetalk_core.types import Box, Float, Image, Mask
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Code version in cache keys. Increase it when frame features, audio features or pixels change."""
 _ENCODER_ROW_SHAPE: Final = (5, 384)
 _IBUG_POINT_COUNT: Final = 68
 _ENCODE_BATCH_SIZE: Final = 4
+"""Faces that a GPU encodes at once; a CPU encodes one at a time, which is as fast, and reports each."""
 
 
 class MuseTalkEngine:
@@ -88,6 +91,11 @@ class MuseTalkEngine:
     def render_stats(self) -> RenderStats:
         """Return device, batch size and error counts of this process; see `Engine`."""
         return self._networks.render_stats
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of faces to render next; see `Engine`."""
+        return self._networks.batch_size
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -179,7 +187,8 @@ class MuseTalkEngine:
             self._resolved.options.latents,
             self._resolved.options.seed,
         )
-        while batch := list(islice(faces, _ENCODE_BATCH_SIZE)):
+        batch_size = 1 if self._networks.is_cpu else _ENCODE_BATCH_SIZE
+        while batch := list(islice(faces, batch_size)):
             latents = encoder.encode([resize_crop(face.crop) for face in batch])
             class_maps = self._class_maps(batch)
             for number in range(len(batch)):
@@ -225,7 +234,11 @@ class MuseTalkEngine:
         return gather_tokens(_EncoderStates(encoded_audio), rows)
 
     def render(
-        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+        self,
+        faces: Sequence[FaceFrame],
+        conditioning: Conditioning,
+        audio_features: Float,
+        on_face: OnFace = ignore_face,
     ) -> list[Image]:
         """
         Render B faces, (256, 256, 3) uint8 BGR each.
@@ -238,7 +251,7 @@ class MuseTalkEngine:
             raise EngineError(f"got {len(faces)} faces but audio features for {len(audio_features)}")
         device = self._networks.device
         latents = np.stack([from_bytes(conditioning.blobs.read(face.index), device) for face in faces])
-        return self._networks.render_faces(latents, audio_features)
+        return self._networks.render_faces(latents, audio_features, on_face)
 
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> tuple[Mask, Box]:
         """Return the blending mask: from the parser's class map, or the mesh's face oval without a parser."""

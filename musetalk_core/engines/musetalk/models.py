@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from musetalk_core.engine_protocol import RenderStats
-from musetalk_core.engines.musetalk.batch_size import BatchSize
-from musetalk_core.engines.musetalk.generator import Generator
+from musetalk_core.engine_protocol import OnFace, RenderStats, ignore_face
+from musetalk_core.engines.musetalk.batch_size import shared_batch_size
+from musetalk_core.engines.musetalk.generator import CPU_BATCH_SIZE, Generator
 from musetalk_core.engines.musetalk.options import ResolvedOptions
 from musetalk_core.faces.mesh_tracker import MeshTracker
 from musetalk_core.faces.tflite import DETECTOR, FACE_MESH, MESH
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _VAE, _WHISPER, _PARSER, _POSE, _FACE_DETECTOR = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
+_INITIAL_BATCH_SIZE: Final = 4
 _MAX_DETECTION_SIDE_PX: Final = 1024
 """Larger pictures are scaled to this side for face detection; the original uses them unscaled."""
 
@@ -152,14 +153,25 @@ class Networks:
         model = self._resolved.preset.model
         return self._load(model, lambda files: model_loaders.unet(files, self.device, self._optimizations))
 
-    def render_faces(self, latents: Float, tokens: Float) -> list[Image]:
+    def render_faces(self, latents: Float, tokens: Float, on_face: OnFace = ignore_face) -> list[Image]:
         """Render B faces as (256, 256, 3) uint8 BGR arrays; see `Generator.render_faces`."""
-        return self._generator.render_faces(self._unet(), self.vae(), latents, tokens)
+        return self._generator.render_faces(self._unet(), self.vae(), latents, tokens, on_face)
 
     @cached_property
     def _generator(self) -> Generator:
-        initial_size = 1 if self.device.torch_device.type == "cpu" else 4
-        return Generator(self.device, BatchSize(self._runtime.batch, initial_size))
+        key = (self.device.name, self._optimizations, self.digest("crops"))
+        max_size = CPU_BATCH_SIZE if self.is_cpu else self._runtime.batch
+        return Generator(self.device, shared_batch_size(key, max_size, _INITIAL_BATCH_SIZE))
+
+    @property
+    def is_cpu(self) -> bool:
+        """Return whether the device is the CPU, whose batches have a fixed size; see `Generator`."""
+        return self.device.torch_device.type == "cpu"
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of faces of the next batch to render."""
+        return self._generator.batch_size
 
     @property
     def render_stats(self) -> RenderStats:

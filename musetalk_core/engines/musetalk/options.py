@@ -1,7 +1,7 @@
 """MuseTalk options of a job, their defaults per version (v1, v1.5) and validation."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from musetalk_core.errors import InputError
 
@@ -121,11 +121,11 @@ _RANGES: Final = {
     "seed": (0, 2**31 - 1),
 }
 _ALLOWED_VALUES: Final = {
-    "mask_mode": ("raw", "neck", "jaw"),
-    "audio_window": ("exact", "upstream"),
-    "latents": ("mode", "sample"),
-    "face_rule": ("tracked", "upstream"),
-    "silence": ("closed", "as_heard"),
+    "mask_mode": get_args(MaskMode),
+    "audio_window": get_args(AudioWindow),
+    "latents": get_args(LatentMode),
+    "face_rule": get_args(FaceRule),
+    "silence": get_args(SilenceMode),
 }
 
 

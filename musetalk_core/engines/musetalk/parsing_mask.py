@@ -7,17 +7,16 @@ A mask does not depend on the speech, so one mask serves a source frame in every
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, floor
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
 from musetalk_core.compositing.blending import BLUR_SHARE, blend_square, feather, lower_half
+from musetalk_core.engines.musetalk.options import MaskMode
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box, Mask
-
-MaskMode = Literal["raw", "neck", "jaw"]
 
 CLASS_MAP_SIZE_PX: Final = 512
 """Side of the class map in pixels; the map covers the square around the face box."""
@@ -55,9 +54,7 @@ class MaskStyle:
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(MaskMode):
-            raise InputError(
-                f"unknown mask mode {self.mode!r}; expected one of {', '.join(get_args(MaskMode))}"
-            )
+            raise _unknown_mode_error(self.mode)
         if not all(0 <= width <= _MAX_CHEEK_WIDTH_PX for width in (self.left_cheek, self.right_cheek)):
             raise InputError(
                 f"cheek widths must be in 0..{_MAX_CHEEK_WIDTH_PX},"
@@ -117,10 +114,18 @@ def class_mask(classes: Mask, style: MaskStyle, window: Box = _WHOLE_MAP) -> Mas
             f"a class map must be ({CLASS_MAP_SIZE_PX}, {CLASS_MAP_SIZE_PX}) uint8,"
             f" not {classes.shape} {classes.dtype}"
         )
-    if style.mode == "jaw":
-        return _jaw_mask(classes, style, window)
-    shown_classes = (_SKIN, *_MOUTH) if style.mode == "raw" else (_SKIN, *_MOUTH, _NECK)
-    return _mark_classes(classes[window.slices()], shown_classes)
+    match style.mode:
+        case "jaw":
+            return _jaw_mask(classes, style, window)
+        case "neck":
+            return _mark_classes(classes[window.slices()], (_SKIN, *_MOUTH, _NECK))
+        case "raw":
+            return _mark_classes(classes[window.slices()], (_SKIN, *_MOUTH))
+    raise _unknown_mode_error(style.mode)
+
+
+def _unknown_mode_error(mode: str) -> InputError:
+    return InputError(f"unknown mask mode {mode!r}; expected one of {', '.join(get_args(MaskMode))}")
 
 
 def _jaw_mask(classes: Mask, style: MaskStyle, window: Box) -> Mask:

@@ -12,8 +12,10 @@ from musetalk_core.engine_protocol import (
     EncodedFace,
     EngineCapabilities,
     FaceFrame,
+    OnFace,
     RenderStats,
     Stage,
+    ignore_face,
 )
 from musetalk_core.engines.viseme import frame_record, record_smoothing
 from musetalk_core.engines.viseme.face_pose import estimate_pose
@@ -47,6 +49,7 @@ class VisemeEngine:
     version = "2"
     capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=frame_record.SIZE)
 
+    batch_size = 8
     render_stats = RenderStats()
     models = (FACE_MESH,)
 
@@ -137,7 +140,11 @@ class VisemeEngine:
         return encoded_audio.read(start, stop)
 
     def render(
-        self, faces: Sequence[FaceFrame], conditioning: Conditioning, audio_features: Float
+        self,
+        faces: Sequence[FaceFrame],
+        conditioning: Conditioning,
+        audio_features: Float,
+        on_face: OnFace = ignore_face,
     ) -> list[Image]:
         """
         Render new crops, in any order; the same input always gives the same bytes.
@@ -146,6 +153,7 @@ class VisemeEngine:
             faces:          B source faces.
             conditioning:   of the whole clip; row `face.index` belongs to a face.
             audio_features: (B, 3) float32, rows of `encode_audio`.
+            on_face:        not called: a call takes less than a second.
 
         Returns:
             B crops (h, w, 3) uint8 BGR of the size of their boxes; pixels that do not move keep their bytes.
@@ -153,6 +161,7 @@ class VisemeEngine:
         Raises:
             EngineError: the inputs differ in number, or a crop and its box in size.
         """
+        del on_face
         if audio_features.shape != (len(faces), 3):
             raise EngineError(
                 f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {audio_features.shape}"

@@ -1,6 +1,5 @@
 """Frame index of a clip: presentation timestamp of every frame, key frames, size and frame rate."""
 
-import zipfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -115,7 +114,7 @@ class VideoIndex:
             pts, packed, numbers = file["pts"], file["keys"], file["numbers"].tolist()
             version, frames, duration, width, height, *rest = numbers
             base, rate, (seekable, still) = Fraction(*rest[:2]), Fraction(*rest[2:4]), rest[4:]
-        except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError, TypeError) as error:
             raise MediaUnreadable("The frame index is damaged; prepare the clip again.") from error
         if version != _FORMAT_VERSION or len(pts) != frames:
             raise MediaUnreadable("The frame index is of another version; prepare the clip again.")

@@ -5,20 +5,23 @@ If the text is known, forced alignment; otherwise word recognition, phone recogn
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from musetalk_core.formats.pcm import Samples
+from musetalk_core.formats.pcm import PcmFile, Samples
 from musetalk_core.speech.alignment.g2p import WordPronunciation, pronounce_words
 from musetalk_core.speech.alignment.parallel_recognition import (
     PhoneRecognizers,
     SampleRange,
+    needs_worker,
     recognize_in_parallel,
     spoken_seconds,
 )
 from musetalk_core.speech.alignment.pocketsphinx import ForcedAligner
+from musetalk_core.speech.alignment.worker_process import Check, call_in_workers, no_check
 from musetalk_core.speech.audio.segments import MAX_SEGMENT_S, loud_seconds, split_at_pauses
 from musetalk_core.speech.phones import Phone
 from musetalk_core.types import SPEECH_RATE_HZ, Float
@@ -50,7 +53,10 @@ class _SegmentPhones(NamedTuple):
 
 
 def find_phones(
-    samples: Samples, text: str | None = None, max_segment_s: float = MAX_SEGMENT_S
+    samples: Samples,
+    text: str | None = None,
+    max_segment_s: float = MAX_SEGMENT_S,
+    check: Check = no_check,
 ) -> tuple[list[Phone], PhoneMethod]:
     """
     Find the phones of English speech, segment by segment.
@@ -63,6 +69,7 @@ def find_phones(
         samples:       16 kHz mono speech; read one segment at a time.
         text:          the words spoken, if known.
         max_segment_s: length of the longest segment in seconds; memory grows with it.
+        check:         called several times a second for a `PcmFile`; it may raise to abort the search.
 
     Returns:
         Phones covering the whole length ('' is silence), and how most of them were found. With `energy` the
@@ -70,12 +77,15 @@ def find_phones(
 
     Raises:
         ModelNotInstalled: a package is missing or damaged.
+        EngineError: a recognition process died.
     """
     words = pronounce_words(text) if text else []
+    if words and needs_worker(samples):
+        return _find_phones_in_worker(samples, text, max_segment_s, check)
     spans = list(
         split_at_pauses(samples, max_segment_s if words else min(max_segment_s, _PARALLEL_SEGMENT_S))
     )
-    segments = _align_segments(samples, spans, words) if words else _recognize_segments(samples, spans)
+    segments = _align_segments(samples, spans, words) if words else _recognize_segments(samples, spans, check)
     phones = [
         Phone(p.start_s + start / SPEECH_RATE_HZ, p.end_s + start / SPEECH_RATE_HZ, p.name)
         for (start, _), segment in zip(spans, segments, strict=True)
@@ -86,8 +96,30 @@ def find_phones(
     return _merge_silences(phones), _prevailing_method(segments)
 
 
-def _recognize_segments(samples: Samples, spans: Sequence[SampleRange]) -> list[_SegmentPhones]:
-    recognized = recognize_in_parallel(samples, spans, PhoneRecognizers())
+def _find_phones_in_worker(
+    samples: Samples, text: str | None, max_segment_s: float, check: Check
+) -> tuple[list[Phone], PhoneMethod]:
+    """Align in one process, because each segment continues in the text where the previous one ended."""
+    assert isinstance(samples, PcmFile)  # noqa: S101  see `needs_worker`
+    calls = [(str(samples.path), text, max_segment_s)]
+    ((phones, method),) = call_in_workers(f"{__name__}:align_file", calls, 1, check)
+    return [Phone(*values) for values in phones], method
+
+
+def align_file(path: str, text: str, max_segment_s: float) -> tuple[list[Phone], PhoneMethod]:
+    """Find the phones of a PCM file with a known text; called in a worker process."""
+    return find_phones(_PcmReader(PcmFile(Path(path))), text, max_segment_s)
+
+
+class _PcmReader:
+    """The samples of a file, which are processed in this process whatever their length."""
+
+    def __init__(self, file: PcmFile) -> None:
+        self.count, self.read = file.count, file.read
+
+
+def _recognize_segments(samples: Samples, spans: Sequence[SampleRange], check: Check) -> list[_SegmentPhones]:
+    recognized = recognize_in_parallel(samples, spans, PhoneRecognizers(), check)
     return [
         _SegmentPhones(phones, False, loud_seconds(samples.read(*span)))
         for span, phones in zip(spans, recognized, strict=True)

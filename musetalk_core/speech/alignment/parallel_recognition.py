@@ -1,26 +1,19 @@
 """
-Phone recognition of speech without text, segment by segment; long speech in several processes in parallel.
+Phone recognition of speech without text, segment by segment, in worker processes.
 
-pocketsphinx holds the GIL while it decodes, so threads would not help. The result for a segment does not
-depend on the process that decodes it: the recognizers keep no state between segments.
+The result for a segment does not depend on the process that decodes it: the recognizers keep no state between
+segments.
 """
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from queue import SimpleQueue
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from musetalk_core.errors import EngineError
 from musetalk_core.formats.pcm import PcmFile, Samples
 from musetalk_core.speech.alignment.pocketsphinx import PhoneRecognizer, WordRecognizer
+from musetalk_core.speech.alignment.worker_process import Check, call_in_workers, no_check
 from musetalk_core.speech.audio.segments import loud_seconds
 from musetalk_core.speech.phones import Phone
 from musetalk_core.types import SPEECH_RATE_HZ, Float
@@ -33,11 +26,8 @@ Clear speech reaches 0.8.
 """
 _MAX_PROCESSES: Final = 4
 """Each process loads the language model, 150 MB."""
-_SOURCE_ROOT: Final = Path(__file__).resolve().parents[3]
-_WORKER_CODE: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]);"
-    " from musetalk_core.speech.alignment.parallel_recognition import worker_main; worker_main()"
-)
+_MAX_IN_PROCESS_S: Final = 2.0
+"""Longer speech is recognized in worker processes, which can be killed if the job is canceled."""
 
 SampleRange = tuple[int, int]
 """First sample and last sample + 1 of a segment."""
@@ -82,71 +72,46 @@ def spoken_seconds(phones: Sequence[Phone]) -> float:
 
 
 def recognize_in_parallel(
-    samples: Samples, spans: Sequence[SampleRange], recognizers: PhoneRecognizers
+    samples: Samples, spans: Sequence[SampleRange], recognizers: PhoneRecognizers, check: Check = no_check
 ) -> Iterator[list[Phone]]:
     """
     Recognize segments and yield their phones in order.
 
-    Several segments are recognized in parallel if the speech is a `PcmFile` and there is more than one core.
+    The segments of a `PcmFile` are recognized in worker processes, several in parallel if there is more than
+    one core; a short one in this process.
+
+    Args:
+        samples:     16 kHz mono speech.
+        spans:       the segments.
+        recognizers: used in this process.
+        check:       called several times a second; see `Check`.
 
     Raises:
         ModelNotInstalled: a package is missing or damaged.
         EngineError: a worker process died.
     """
-    processes = min(len(spans), os.cpu_count() or 1, _MAX_PROCESSES)
-    if processes < 2 or not isinstance(samples, PcmFile):
+    if not needs_worker(samples):
         for start, stop in spans:
+            check()
             yield recognizers.recognize(samples.read(start, stop))
         return
-    with ExitStack() as stack:
-        idle_workers = SimpleQueue[_Worker]()
-        for _ in range(processes):
-            idle_workers.put(stack.enter_context(_Worker(samples.path)))
-
-        def recognize_one(span: SampleRange) -> list[Phone]:
-            worker = idle_workers.get()
-            try:
-                return worker.recognize(*span)
-            finally:
-                idle_workers.put(worker)
-
-        pool = stack.enter_context(ThreadPoolExecutor(processes))
-        yield from pool.map(recognize_one, spans)
+    assert isinstance(samples, PcmFile)  # noqa: S101  see `needs_worker`
+    processes = min(len(spans), os.cpu_count() or 1, _MAX_PROCESSES)
+    calls = [(str(samples.path), *span) for span in spans]
+    for phones in call_in_workers(f"{__name__}:recognize_file", calls, max(processes, 1), check):
+        yield [Phone(*values) for values in phones]
 
 
-class _Worker:
-    """A process that recognizes segments of one file, one at a time; it exits at the end of its input."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-c", _WORKER_CODE, str(_SOURCE_ROOT)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def recognize(self, start: int, stop: int) -> list[Phone]:
-        requests, responses = self._process.stdin, self._process.stdout
-        assert requests is not None and responses is not None  # noqa: S101  both are pipes
-        try:
-            requests.write(json.dumps([str(self._path), start, stop]) + "\n")
-            requests.flush()
-            return [Phone(*values) for values in json.loads(responses.readline())]
-        except (OSError, ValueError) as error:
-            raise EngineError("A speech recognition process died.") from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()  # it keeps no state, and may be busy with a segment that is no longer needed
-        self._process.communicate()
+def needs_worker(samples: Samples) -> bool:
+    """Return whether recognition takes so long that it must be possible to abort it."""
+    return isinstance(samples, PcmFile) and samples.count > _MAX_IN_PROCESS_S * SPEECH_RATE_HZ
 
 
-def worker_main() -> None:
-    """Read JSON lines `[path, start, stop]` from stdin until EOF; write a JSON line of phones for each."""
-    recognizers = PhoneRecognizers()
-    for line in sys.stdin:
-        path, start, stop = json.loads(line)
-        phones = recognizers.recognize(PcmFile(Path(path)).read(start, stop))
-        sys.stdout.write(json.dumps(phones) + "\n")
-        sys.stdout.flush()
+@cache
+def _own_recognizers() -> PhoneRecognizers:
+    return PhoneRecognizers()
+
+
+def recognize_file(path: str, start: int, stop: int) -> list[Phone]:
+    """Recognize samples `start` to `stop` of a PCM file; called in a worker process."""
+    return _own_recognizers().recognize(PcmFile(Path(path)).read(start, stop))

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import pickle
+import random
 import socket
 import threading
 import time
@@ -23,9 +25,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLOCK = 1 << 14
 
 
-def torch_like(n: int, seed: int = 0) -> bytes:
-    """Bytes that pass for what torch wrote before it wrote zip files."""
-    return b"\x80\x02" + hashlib.shake_128(seed.to_bytes(4, "big")).digest(n - 2)
+def torch_like(size: int, seed: int = 0) -> bytes:
+    """Bytes that pass for a file of torch before 1.6: header, a state dict of one tensor, then noise."""
+    tensor = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00."
+    header = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})) + tensor
+    return (header + random.Random(seed).randbytes(max(size - len(header), 0)))[:size]
 
 
 @dataclass

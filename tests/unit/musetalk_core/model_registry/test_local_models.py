@@ -29,7 +29,11 @@ def here(tmp_path):
     return LocalModels(tmp_path / "models", tmp_path / "home" / "weights.json", (tmp_path / "hubs",))
 
 
-def put(here, path, body=b"\x80\x02 tensors"):
+TENSORS = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00. tensors"
+"""The start of a pickle that holds a tensor."""
+
+
+def put(here, path, body=TENSORS):
     target = here.folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(body)

@@ -1,7 +1,9 @@
 """`musetalk weights` as people run it, interruptions included; and taking files from a folder."""
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from deployments.cli.main import app
@@ -16,6 +19,7 @@ from deployments.cli.weights import DownloadProgressBar, show_downloads
 from deployments.console import output_console
 from deployments.stack import doctor
 from musetalk_core.errors import WeightsInvalid
+from musetalk_core.model_registry import local_models
 from musetalk_core.model_registry.registry import MODELS
 from tasks.errors import PullFailed
 from tasks.models.install import install_from_folder, open_local_models
@@ -49,6 +53,93 @@ def test_the_list_has_a_line_a_model(torch_bytes):
     assert lines["dwpose"].split()[1:5] == ["installed", "3", "MB", "hub"]
     assert "unverified" in lines["sd-vae"] and lines["hibari"].split()[1] == "installed"
     assert f"Folder: {open_local_models().folder}" in out
+
+
+class Runs:
+    """An object whose pickle runs a command."""
+
+    def __reduce__(self):
+        return os.system, ("touch /tmp/was-run",)
+
+
+def zipped(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def flipped(data, count=4000):
+    middle = len(data) // 2
+    return data[:middle] + bytes(255 - b for b in data[middle : middle + count]) + data[middle + count :]
+
+
+DWPOSE_PATH, PARSER_PATH = "dwpose/dw-ll_ucoco_384.pth", "face-parse-bisent/79999_iter.pth"
+BIG = {"weight": torch.zeros(200, 200)}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "body", "fault", "is_listed"),
+    [
+        ("dwpose", DWPOSE_PATH, pickle.dumps(Runs(), 2), "contains code (posix.system)", True),
+        ("dwpose", DWPOSE_PATH, zipped({"a": Runs()}), "contains code (posix.system)", True),
+        ("whisper-small", "whisper/small.pt", pickle.dumps({"a": [0] * 300}, 2), "holds no tensors", True),
+        ("face-parse", PARSER_PATH, zipped({"epoch": 3}), "holds no tensors", True),
+        ("face-parse", PARSER_PATH, flipped(zipped(BIG)), "is damaged", False),
+        ("face-parse", PARSER_PATH, zipped(BIG), "are not the weights of BiSeNet", False),
+        ("face-parse", PARSER_PATH, zipped(BIG)[:-100], "is cut short", True),
+    ],
+    ids=["code", "code in a zip", "no weights", "nothing", "flipped bytes", "another network", "cut"],
+)
+def test_files_that_cannot_be_used_are_wrong_and_not_listed_as_installed(name, path, body, fault, is_listed):
+    target = put(path, body)
+
+    assert (state_of(name) == "damaged") == is_listed
+    status, out, _ = weights("verify", name)
+
+    assert status == 1 and f"WRONG   {name}" in out and fault in " ".join(out.split())
+    assert state_of(name) == "damaged", "the list knows what was found"
+    assert not Path("/tmp/was-run").exists()
+    put(path, zipped({**BIG, "other": torch.zeros(3)}))
+    assert target.is_file() and state_of(name) == "installed", "another file has not been verified"
+
+
+def state_of(name):
+    return next(row["state"] for row in json.loads(weights("list", "--json")[1]) if row["name"] == name)
+
+
+def test_a_whole_network_passes_and_one_with_infinite_numbers_does_not(golden_models, monkeypatch):
+    folder = golden_models("bisenet")
+    monkeypatch.setenv("MUSETALK_WEIGHTS__FOLDER", str(folder))
+    get_settings.cache_clear()
+    status, out, _ = weights("verify", "face-parse")
+    assert status == 0 and "UNKNOWN face-parse" in out
+    (source,) = open_local_models().find("face-parse").values()
+    tensors = torch.load(source, weights_only=True)
+
+    monkeypatch.delenv("MUSETALK_WEIGHTS__FOLDER")
+    get_settings.cache_clear()
+    name = next(key for key, value in tensors.items() if value.is_floating_point())
+    tensors[name] = tensors[name].clone()
+    tensors[name].view(-1)[0] = float("nan")
+    put("face-parse-bisent/79999_iter.pth", zipped(tensors))
+
+    status, out, _ = weights("verify", "face-parse")
+    assert status == 1 and f"{name} holds values that are not finite" in " ".join(out.split())
+
+
+def test_a_job_does_not_pin_a_file_with_a_wrong_checksum(monkeypatch):
+    put("face-parse-bisent/79999_iter.pth", zipped(BIG))
+    models = open_local_models()
+    assert models.pin("face-parse")
+    looked = []
+    monkeypatch.setattr(local_models, "checksum_problem", lambda *_: looked.append(1))
+    open_local_models().pin("face-parse")
+    assert looked == [], "an unchanged file is read once"
+    monkeypatch.undo()
+
+    put("face-parse-bisent/79999_iter.pth", flipped(zipped(BIG)))
+    with pytest.raises(WeightsInvalid, match=r"79999_iter\.pth is damaged"):
+        open_local_models().pin("face-parse")
 
 
 def test_the_list_is_for_programs_too():
@@ -118,7 +209,8 @@ def test_pulling_says_what_came(hub, torch_bytes, monkeypatch):
     assert "dwpose/dw-ll_ucoco_384.pth: pulled" in out and "1 files added" in out
     assert "No file was missing" in weights("pull", "dwpose")[1]
     status, out, _ = weights("verify", "dwpose")
-    assert status == 0 and "SHA-256 as when it was pulled" in out
+    assert status == 1 and "SHA-256 as when it was pulled" in out, "the file is what came,"
+    assert "WRONG   dwpose" in out and "cannot be read" in out, "and no network"
 
 
 def test_a_file_that_changed_since_it_was_pulled_is_wrong(hub, torch_bytes):

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
+from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.networks.checkpoint import assign_weights, read_tensors
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
@@ -86,7 +87,7 @@ def test_a_cut_file_is_named(tmp_path):
     with (tmp_path / "net.pth").open("r+b") as file:
         file.truncate(200_000)
 
-    with pytest.raises(WeightsInvalid, match="cannot be read"):
+    with pytest.raises(WeightsInvalid, match="is cut short"):
         read_tensors(tmp_path / "net.pth")
 
 
@@ -125,3 +126,32 @@ def test_a_module_takes_the_tensors_themselves(tmp_path):
     assign_weights(net, STATE, tmp_path / "net.pth")
 
     assert net.weight.data_ptr() == STATE["weight"].data_ptr()
+
+
+class Prints:
+    """An object whose pickle calls a function."""
+
+    def __reduce__(self):
+        return print, ("was run",)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_the_advice_of_torch_to_load_code_is_not_repeated(tmp_path, is_zip, capsys):
+    path = tmp_path / "net.pth"
+    torch.save({"weight": Prints()}, path, _use_new_zipfile_serialization=is_zip)
+
+    with pytest.raises(WeightsInvalid, match=r"net\.pth contains code \(__builtin__\.print\)") as caught:
+        read_tensors(path)
+    assert "weights_only" not in str(caught.value) and "http" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_error_of_a_missing_file_names_each_file_that_would_do(tmp_path):
+    models = LocalModels(tmp_path, tmp_path / "hashes.json")
+    (tmp_path / "sd-vae").mkdir()
+    (tmp_path / "sd-vae" / "config.json").write_text("{}")
+
+    with pytest.raises(ModelNotInstalled) as caught:
+        models.find("sd-vae")
+    assert "diffusion_pytorch_model.safetensors is missing" in str(caught.value)
+    assert "diffusion_pytorch_model.bin would do as well" in str(caught.value)

@@ -88,6 +88,29 @@ def outside(picture, box):
     return np.concatenate([picture.y[mask], picture.u[half], picture.v[half]])
 
 
+def test_an_engine_gets_the_number_of_faces_that_it_asks_for(swaying, tmp_path, reading):
+    class Growing(FakeEngine):
+        capabilities = EngineCapabilities(needs_crops=True, thread_safe=False, feature_size=2)
+        given = []  # noqa: RUF012
+
+        @property
+        def batch_size(self):
+            return 40 if self.given else 3
+
+        def render(self, faces, *rest):
+            self.given.append(len(faces))
+            return super().render(faces, *rest)
+
+    engine, done = Growing(), []
+    scene = Scene(prepared(swaying, engine, tmp_path / "avatar"), swaying, RATE)
+    (tmp_path / "crops").mkdir()
+    heard = heard_by(engine, reading, 100, RATE)
+    render_chunk(scene, engine, heard, Chunk(0, 0, 100), tmp_path / "crops", on_frames=done.append)
+
+    assert engine.given[0] == 3 and max(engine.given) > 32
+    assert done == list(range(1, 101))
+
+
 @pytest.mark.parametrize("name", ["viseme", "fake"])
 def test_every_byte_outside_the_crop_is_the_sources(name, swaying, tmp_path, reading):
     engine = load_engine(name)

@@ -4,15 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import whisper
 from word_errors import word_error_rate
 
 from musetalk_core.errors import InputError
 from musetalk_core.formats.pcm import PcmArray, PcmFile, duration_seconds
 from musetalk_core.speech.tts.starter_voice import synthesize
+from musetalk_core.transcription import decoding
 from musetalk_core.transcription.decoding import DecodeOptions, language_code
 from musetalk_core.transcription.spectrogram import Spectrogram
-from musetalk_core.transcription.transcribe import transcribe
+from musetalk_core.transcription.transcribe import _TranscriptionState, transcribe
 from musetalk_core.transcription.transcript import TimeSpan, Transcript
 from musetalk_core.transcription.vad import detect_speech
 from musetalk_core.transcription.vad import speech_clips as joined
@@ -190,3 +192,101 @@ def test_languages_are_read_as_the_library_does():
     assert [language_code(text) for text in ("", "de", "German", " castilian ")] == [None, "de", "de", "es"]
     with pytest.raises(InputError, match="does not support the language"):
         language_code("klingon")
+
+
+def noise(seconds, seed=7):
+    """Loud noise with clicks, which no decoder takes for clear speech."""
+    source = np.random.default_rng(seed)
+    sound = source.normal(0, 0.2, int(seconds * RATE)) * (1 + np.sin(np.arange(int(seconds * RATE)) / 900))
+    return PcmArray(sound.clip(-1, 1).astype(np.float32))
+
+
+@pytest.fixture
+def never_satisfied(monkeypatch):
+    """No text passes the thresholds, and none counts as silence: the worst case of the fallback."""
+    monkeypatch.setattr(decoding, "_MIN_AVG_LOGPROB", 10.0)
+    monkeypatch.setattr(decoding, "_NO_SPEECH_THRESHOLD", 2.0)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.5, 2), (3, 2), (6, 2), (7, 3), (18, 4), (29, 6), (30, 6)])
+def test_the_attempts_at_a_window_grow_with_its_sound(seconds, count):
+    temperatures = decoding.temperatures_for(seconds)
+
+    assert len(temperatures) == count
+    assert temperatures[0] == 0.0 and temperatures[-1] == 1.0
+    assert temperatures == tuple(sorted(set(temperatures)))
+
+
+def test_the_tokens_of_bad_sound_are_bounded_by_its_length(tiny_en, never_satisfied):
+    tokens = []
+    handle = tiny_en.net.decoder.register_forward_pre_hook(lambda _, given: tokens.append(given[0].shape))
+    try:
+        sound = noise(2.0)
+        transcribe(sound, whole(sound), tiny_en, "en", DecodeOptions())
+    finally:
+        handle.remove()
+
+    windows = 4 + 1
+    assert len(tokens) <= windows * (2 * (16 + 60) + 1 + 1), "two attempts of 76 tokens, and the word times"
+
+
+def test_a_model_that_returns_little_per_window_does_not_decode_for_ever(tiny_en, monkeypatch):
+    windows = []
+
+    def slow(self, window, frame, length, may_retry):
+        windows.append((frame, may_retry))
+        return [], frame + 1
+
+    monkeypatch.setattr(_TranscriptionState, "_transcribe_window", slow)
+    sound = noise(10.0)
+    transcribe(sound, whole(sound), tiny_en, "en", GREEDY)
+
+    assert len(windows) == 4 + 5 + 1
+    assert [may for _, may in windows] == [True] * 9 + [False]
+
+
+def test_sampled_texts_are_the_same_whatever_ran_before(tiny_en, never_satisfied):
+    sound = noise(3.0)
+    torch.manual_seed(1)
+    first = transcribe(sound, whole(sound), tiny_en, "en", GREEDY)
+    torch.manual_seed(2)
+    torch.rand(100)
+    state = torch.random.get_rng_state()
+    second = transcribe(sound, whole(sound), tiny_en, "en", GREEDY)
+
+    assert [s.text for s in first.segments] == [s.text for s in second.segments]
+    assert {s.temperature for s in first.segments} == {1.0}, "it was sampled"
+    assert torch.equal(state, torch.random.get_rng_state()), "the generator of others is left alone"
+
+
+def test_a_window_is_left_within_two_seconds_and_the_network_is_as_before(tiny_en, long_reading):
+    class Stopped(Exception):
+        pass
+
+    expected = lines_of(transcribe(long_reading, whole(long_reading)[:1], tiny_en, "en", DecodeOptions()))
+    calls, counts = [0], []
+
+    def count():
+        calls[0] += 1
+
+    transcribe(long_reading, whole(long_reading), tiny_en, "en", DecodeOptions(), check=count)
+    for share in (0.02, 0.3, 0.95, 0.999):
+        stop_at, calls[0] = round(calls[0] * share) or 1, 0
+
+        def check(stop_at=stop_at):
+            calls[0] += 1
+            if calls[0] >= stop_at:
+                raise Stopped
+
+        total = stop_at / share
+        with pytest.raises(Stopped):
+            transcribe(long_reading, whole(long_reading), tiny_en, "en", DecodeOptions(), check=check)
+        counts.append(calls[0])
+        calls[0] = round(total)
+
+    hooks = [m for m in tiny_en.net.modules() if m._forward_hooks or m._forward_pre_hooks]
+    assert hooks == []
+    assert (
+        lines_of(transcribe(long_reading, whole(long_reading)[:1], tiny_en, "en", DecodeOptions()))
+        == expected
+    )

@@ -353,6 +353,33 @@ def test_eviction_sweeps_up_what_killed_makers_left(cache):
 # --- the cache of the settings
 
 
+def test_a_kind_keeps_its_own_limit_and_evicts_what_no_job_uses_first(configure):
+    configure()
+    cache = artefact_cache()
+    entries = [cache.get_or_create("crops", f"{n}" * 64, writing(10), shared=False) for n in range(3)]
+    other = cache.get_or_create("avatar", KEY, writing(100))
+    for age, entry in enumerate(entries):
+        os.utime(cache.path(entry), (age, age))
+
+    def kept():
+        return [cache.exists("crops", entry.key) for entry in entries]
+
+    cache.limit_kind(entries[2], 30)
+    assert kept() == [True, True, True]
+
+    cache.limit_kind(entries[2], 20)
+    assert kept() == [True, True, False], "entries of the running job stay, the newest goes"
+
+    cache.release()
+    entries[2] = cache.get_or_create("crops", "2" * 64, writing(10), shared=False)
+    cache.limit_kind(entries[2], 20)
+    assert kept() == [False, True, True], "the oldest entry that no job uses goes first"
+
+    cache.limit_kind(entries[2], 0)
+    assert kept() == [False, False, False]
+    assert cache.exists("avatar", other.key)
+
+
 def test_a_stored_result_whose_artefact_vanished_cannot_be_read(configure):
     configure()
     made = artefact_cache().get_or_create("avatar", KEY, writing(1))

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 from prefect.tasks import Task
 
 import tasks
@@ -16,10 +17,14 @@ from flows.schemas.video import LipSyncJob
 from musetalk_core.model_registry.pins import PinnedFile, PinnedModel
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.portrait_crop import CropOptions
+from musetalk_core.runtime import device
+from musetalk_core.runtime.device import Device
 from tasks.cache.content_keys import content_key
+from tasks.models import environment
 from tasks.models.engines import EngineSpec
 from tasks.models.voices import VoiceSpec
 from tasks.refs import Artefact, SourceFile
+from tasks.steps import analyze_image, transcribe
 from tasks.steps.analyze_image import AnalysisStep, Annotation, analysis_step_key, annotations_key
 from tasks.steps.captions import CaptionStyle as CaptionLook
 from tasks.steps.captions import captioned_key
@@ -28,7 +33,7 @@ from tasks.steps.portrait_crop import framed_key
 from tasks.steps.prepare_avatar import PreparedAvatar, avatar_key
 from tasks.steps.render_chunk import RenderJob, crops_key
 from tasks.steps.speak import Sentence, sentence_key, speech_file_key, text_key
-from tasks.steps.speech_features import SpeechFeatures, features_key
+from tasks.steps.speech_features import KnownSpeech, SpeechFeatures, features_key
 from tasks.steps.transcribe import TranscriptionRequest, transcript_key
 
 KEYS = {
@@ -46,9 +51,9 @@ KEYS = {
     "marks": "d7b4fd2e7d6b0d175b639db1b10ac99fbb8f290a62eca5de0c2d6d41af453a10",
     "row": "1a010168f4d5d4bc457ebc64abc4a3cbae835876c5f0a459f81cb4093ace15b4",
     "look": "09f71ea586606fc05a606b62c879cf8be7ac1ead55a91156cc7a76b423fdc097",
-    "transcript": "9a226700ca6d36382803c43c2ac0fed3bdb28c27dff206d4ec7d0cac3e50b160",
+    "transcript": "86cee870662c591585b943166cb5d5bbdb9790cc53d2689965330413aee92eed",
 }
-"""Keys computed by version 0.1.0."""
+"""Keys computed by version 0.1.0, except `transcript`: its decoding version was raised to 2."""
 
 TASKS = {
     "draw",
@@ -115,7 +120,7 @@ def keys():
         "crops": crops_key(talk(), Chunk(0, 0, 25)),
         "clip": clip_key("c" * 64, talk()),
         "video": video_key(["d" * 64], source("2")),
-        "features": features_key(source("2"), "words", None, VISEME, "25"),
+        "features": features_key(source("2"), KnownSpeech(text="words"), VISEME, "25"),
         "framed": framed_key(source("1"), CropOptions("head", 512, 512), "largest"),
         "captioned": captioned_key(
             source("1"), source("3"), CaptionLook(how="track", size=5.0, side="bottom", crf=18)
@@ -131,8 +136,48 @@ def keys():
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_is_what_it_was(kind):
+def test_a_key_is_what_it_was(kind, monkeypatch):
+    monkeypatch.setattr(transcribe, "computing_environment", lambda *names: list(names))
     assert keys()[kind] == KEYS[kind]
+
+
+@pytest.mark.parametrize("changed", ["device", "precision", "torch", "openai-whisper"])
+def test_transcripts_depend_on_device_precision_and_libraries(changed, monkeypatch):
+    pinned = (PinnedModel("whisper-tiny", (PinnedFile("weights", "tiny.pt", "9" * 64),)),)
+    request = TranscriptionRequest(
+        size="tiny", task="transcribe", language=None, beam_size=5, words=True, gate=False, weights=pinned
+    )
+    before = transcript_key(source("2"), request)
+    change_environment(changed, monkeypatch)
+
+    assert transcript_key(source("2"), request) != before
+
+
+@pytest.mark.parametrize("changed", ["device", "precision", "torch", "transformers"])
+def test_looks_of_a_model_depend_on_device_precision_and_libraries(changed, monkeypatch):
+    pinned = PinnedModel("smolvlm-256m", (PinnedFile("weights", "model.safetensors", "9" * 64),))
+    look = AnalysisStep(what="describe", by="smolvlm-256m", weights=pinned)
+    size = AnalysisStep(what="size")
+    before, size_before = analysis_step_key(source("1"), look), analysis_step_key(source("1"), size)
+    change_environment(changed, monkeypatch)
+
+    assert analysis_step_key(source("1"), look) != before
+    assert analysis_step_key(source("1"), size) == size_before, "a size needs no model"
+
+
+def test_each_starter_model_names_the_libraries_that_run_it():
+    assert set(analyze_image._LIBRARIES) == {"rapidocr", "efficientnet-lite0"}
+    for names in analyze_image._LIBRARIES.values():
+        assert None not in environment.computing_environment(*names)["libraries"].values()
+
+
+def change_environment(changed, monkeypatch):
+    if changed in ("device", "precision"):
+        other = Device(torch.device("cuda" if changed == "device" else "cpu"), torch.float16)
+        monkeypatch.setattr(device, "choose_device", lambda *_: other)
+    else:
+        version = environment._version
+        monkeypatch.setattr(environment, "_version", lambda name: "9.9" if name == changed else version(name))
 
 
 def test_tasks_keep_their_names():

@@ -17,6 +17,7 @@ from tasks.errors import InputBlocked, InputUnreachable, LocalPathDisabled, Obje
 from tasks.inputs.internal_files import StoredFile
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import ObjectRef
+from tasks.run.cancellation import Cancelled, request_cancellation, reset_cancellation
 from tasks.storage.home_store import home_store
 
 BODY = bytes(range(256)) * 12_000
@@ -359,3 +360,40 @@ def test_addresses_nobody_allowed_are_blocked(web, configure):
     with pytest.raises(InputUnreachable):
         fetch_source("https://metadata.internal/a", kind="video")
     assert web.asked == []
+
+
+@pytest.mark.parametrize("size", [0, 2, 3, 5_000_000])
+def test_an_evicted_source_that_was_replaced_by_a_file_of_any_size_says_so(bucket, size):
+    source = fetch_source(bucket.put("anna.mp4", b"one"), kind="video")
+    artefact_cache().delete("source", source.sha256)
+    bucket.put("anna.mp4", b"x" * size)
+
+    with pytest.raises(RenderError) as caught:
+        source_path(source)
+    assert (str(caught.value), caught.value.code) == (
+        "anna.mp4 was replaced by another file while the job ran",
+        "input_not_found",
+    )
+
+
+def test_a_source_that_another_job_fetches_is_not_awaited_after_a_cancellation(bucket):
+    uri = bucket.put("anna.mp4", BODY)
+    fetching, go_on = threading.Event(), threading.Event()
+
+    def pause(_: int) -> None:
+        fetching.set()
+        go_on.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(fetch_source, uri, kind="video", on_bytes=pause)
+        assert fetching.wait(20)
+        threading.Timer(0.3, request_cancellation).start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(Cancelled):
+                fetch_source(uri, kind="video")
+            assert time.monotonic() - began < 1.3
+        finally:
+            reset_cancellation()
+            go_on.set()
+        assert first.result(20).size == len(BODY)

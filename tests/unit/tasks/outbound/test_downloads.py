@@ -12,10 +12,11 @@ import pytest
 
 from musetalk_core.errors import MediaTooLarge
 from tasks.errors import InputBlocked, InputUnreachable, ObjectMissing
-from tasks.outbound import guarded_transport
+from tasks.outbound import downloads, guarded_transport
 from tasks.outbound.address_rules import validate_addresses, validate_url
 from tasks.outbound.downloads import WebDownloader
 from tasks.outbound.guarded_transport import GuardedBackend, guarded_client
+from tasks.run.cancellation import Cancelled, request_cancellation, reset_cancellation
 from tasks.settings import EgressSettings
 from tasks.storage.resumable_file import PartialFile
 
@@ -513,3 +514,44 @@ def test_a_size_that_is_no_size_is_not_taken_for_one(web, part, digits):
     assert egress(web).probe(f"http://media.test:{web.port}/a").size is None
     with pytest.raises(InputUnreachable):
         egress(web).fetch_into(part, f"http://media.test:{web.port}/b")
+
+
+def test_the_wait_for_a_host_does_not_count_against_the_deadline(part):
+    import threading
+    import time
+
+    port = _server(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b"abc", times=1)
+    one_at_a_time = rules(allowed_hosts=("127.0.0.1",), total_timeout_s=1, per_host=1)
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with downloads._host_slot("127.0.0.1", 1):
+            held.set()
+            leave.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+    threading.Timer(1.5, leave.set).start()
+    began = time.monotonic()
+
+    assert WebDownloader(one_at_a_time, names()).fetch_into(part, f"http://127.0.0.1:{port}/").size == 3
+    assert time.monotonic() - began > 1.4
+    holder.join()
+
+
+def test_a_host_is_forgotten_with_its_last_download_and_a_canceled_job_waits_no_longer():
+    import threading
+    import time
+
+    with downloads._host_slot("media.test", 1):
+        threading.Timer(0.3, request_cancellation).start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(Cancelled), downloads._host_slot("media.test", 1):
+                pytest.fail("there is one connection only")
+        finally:
+            reset_cancellation()
+        assert time.monotonic() - began < 1.3
+        assert set(downloads._host_slots) == {("media.test", 1)}
+    assert downloads._host_slots == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from musetalk_core.engines.musetalk import batch_size
-from musetalk_core.engines.musetalk.batch_size import BatchSize
+from musetalk_core.engines.musetalk.batch_size import BatchSize, shared_batch_size
 from musetalk_core.errors import EngineOutOfMemory
 
 
@@ -33,7 +33,7 @@ def rendered(batch, render, frames):
 
 
 def test_it_doubles_while_that_pays_and_then_stays(monkeypatch):
-    clock = Clock(monkeypatch, lambda n: 1 / min(n, 8))
+    clock = Clock(monkeypatch, lambda n: 0.01 / min(n, 8))
     batch = BatchSize(32)
 
     assert rendered(batch, clock.render, 200) == list(range(200))
@@ -45,7 +45,7 @@ def test_it_doubles_while_that_pays_and_then_stays(monkeypatch):
 
 
 def test_it_stops_at_the_most(monkeypatch):
-    clock = Clock(monkeypatch, lambda n: 1 / n)
+    clock = Clock(monkeypatch, lambda n: 0.01 / n)
     batch = BatchSize(4)
     rendered(batch, clock.render, 60)
 
@@ -69,6 +69,38 @@ def test_a_fixed_size_is_not_measured(monkeypatch):
     rendered(batch, clock.render, 20)
 
     assert clock.batches == [4] * 5
+
+
+def test_sizes_above_32_are_used_and_told(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: 0.01 / n)
+    batch = BatchSize(128, initial_size=4)
+    rendered(batch, clock.render, 2000)
+
+    assert (batch.size, batch.rendered_size, max(clock.batches)) == (128, 128, 128)
+
+
+def test_a_size_that_was_never_rendered_is_not_told(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: 0.01 / n)
+    batch = BatchSize(64, initial_size=4)
+    assert batch.rendered_size == 0
+    rendered(batch, clock.render, 8)  # two batches of four: eight would be next
+
+    assert (batch.size, batch.rendered_size) == (8, 4)
+
+
+def test_a_batch_takes_about_a_second_at_most(monkeypatch):
+    clock = Clock(monkeypatch, lambda n: 0.06 + 0.2 / n)  # larger batches always pay
+    batch = BatchSize(64)
+    rendered(batch, clock.render, 200)
+
+    assert batch.size == 8
+    assert max(clock.seconds(n) * n for n in clock.batches) <= 1
+
+
+def test_a_process_measures_each_key_once():
+    assert shared_batch_size(("cuda", "a"), 64, 4) is shared_batch_size(("cuda", "a"), 64, 4)
+    assert shared_batch_size(("cuda", "a"), 64, 4) is not shared_batch_size(("cuda", "b"), 64, 4)
+    assert shared_batch_size(("cuda", "a"), 64, 4) is not shared_batch_size(("cuda", "a"), 32, 4)
 
 
 def failing(limit, error):

@@ -116,14 +116,14 @@ class OnCard(Generator):
         super().__init__(FULL, batch)
         self.sizes = []
 
-    def _render_batch(self, nets, latents, tokens):
+    def _render_batch(self, *args):
         self._device = Device(torch.device("cuda"), torch.float32)
-        return super()._render_batch(nets, latents, tokens)
+        return super()._render_batch(*args)
 
-    def _render_finite(self, nets, latents, tokens):
+    def _render_finite(self, nets, latents, tokens, *rest):
         self._device = FULL
         self.sizes.append((len(latents), len(tokens)))
-        return super()._render_finite(nets, latents, tokens)
+        return super()._render_finite(nets, latents, tokens, *rest)
 
 
 def test_the_last_batch_is_filled_up_on_a_card_and_gives_its_own_faces_only():
@@ -136,6 +136,19 @@ def test_the_last_batch_is_filled_up_on_a_card_and_gives_its_own_faces_only():
 
     assert generator.sizes == [(8, 8), (8, 8)]
     np.testing.assert_array_equal(faces, wanted)
+
+
+def test_every_face_of_a_cpu_is_reported_and_a_callback_can_cancel():
+    done = []
+    Generator(FULL, BatchSize(4, initial_size=4)).render_faces(Unet(1.0), Vae(), *inputs(6), done.append)
+    assert sorted(set(done)) == [1, 2, 3, 4, 5, 6] and done == sorted(done)
+
+    def stop(count):
+        if count == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Generator(FULL, BatchSize(4, initial_size=4)).render_faces(Unet(1.0), Vae(), *inputs(6), stop)
 
 
 def test_no_frames_are_no_work():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -123,6 +124,59 @@ def test_speech_shorter_than_the_window_is_rendered(made, reading):
     tokens = engine.audio_features(heard, 0, 1, RATE)
     assert heard.count == 2
     assert tokens.shape == (1, 50, 384)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_cpu_renders_the_same_bytes_whatever_the_batch_size_of_the_settings(
+    made, machine, clip, reading, tmp_path, batch
+):
+    _, prepared = made
+    written = []
+    for limit in (32, batch):
+        engine = MuseTalkEngine(MuseTalkEngineOptions(), replace(machine, batch=limit))
+        folder = tmp_path / str(limit)
+        folder.mkdir(exist_ok=True)
+        scene = Scene(prepared, clip, RATE)
+        render_chunk(scene, engine, heard_by(engine, reading), Chunk(0, 0, 11), folder)
+        written.append(CropReader.open(folder).path.read_bytes())
+        assert engine.render_stats.batch_size == 4
+
+    assert written[0] == written[1]
+
+
+def test_a_cpu_renders_batches_of_one_size_and_reports_every_face(made, clip, reading, tmp_path, monkeypatch):
+    engine, prepared = made
+    sizes, done = [], []
+    unet = engine._networks._unet()
+    monkeypatch.setattr(
+        engine._networks, "_unet", lambda: lambda *a: sizes.append([len(one) for one in a]) or unet(*a)
+    )
+
+    render_chunk(
+        Scene(prepared, clip, RATE),
+        engine,
+        heard_by(engine, reading),
+        Chunk(0, 0, 10),
+        tmp_path,
+        on_frames=lambda count: done.append((count, len(sizes))),
+    )
+
+    assert sizes == [[4, 4]] * 3
+    counts = [count for count, _ in done]
+    assert counts == sorted(set(counts)) and counts[-1] == 10
+    assert {1, 2, 3} <= set(counts), "three faces of the first batch, before the second"
+    assert [rendered for count, rendered in done if count <= 3] == [1, 1, 1]
+
+
+def test_options_share_the_batch_size_that_was_measured_and_devices_and_limits_do_not(machine):
+    def sizes(options=None, **changes):
+        engine = MuseTalkEngine(options or MuseTalkEngineOptions(), replace(machine, **changes))
+        return engine._networks._generator._batch_size
+
+    assert sizes() is sizes(MuseTalkEngineOptions(left_cheek_width=60, audio_padding_left=1))
+    assert sizes() is not sizes(precision="bf16")
+    assert sizes() is not sizes(channels_last=True)
+    assert sizes() is not sizes(MuseTalkEngineOptions(version="v1"))
 
 
 def test_crops_do_not_depend_on_chunks(made, clip, reading, tmp_path):

@@ -1,15 +1,18 @@
 """From classes to masks: those of the original, and only as much work as they need."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from golden_data import golden_cases, golden_frame, golden_sets, load
 
 from musetalk_core.compositing.blending import composite
+from musetalk_core.engines.musetalk.options import MaskMode
 from musetalk_core.engines.musetalk.parsing_mask import MaskStyle, class_mask, mask_from_classes
 from musetalk_core.errors import InputError
 from musetalk_core.types import Box
 
-MODES = ("raw", "jaw", "neck")
+MODES = ("raw", "jaw", "neck")  # the numbers of the golden cases
 
 
 def style(words, **more):
@@ -19,6 +22,19 @@ def style(words, **more):
 
 def classes(seed=0):
     return np.random.default_rng(seed).integers(0, 19, (512, 512), dtype=np.uint8)
+
+
+def test_there_is_one_list_of_modes_and_others_are_refused():
+    assert set(get_args(MaskMode)) == set(MODES)
+    masks = {mode: class_mask(classes(), MaskStyle(mode)) for mode in get_args(MaskMode)}
+    assert len({mask.tobytes() for mask in masks.values()}) == len(masks)
+
+    with pytest.raises(InputError, match="unknown mask mode 'chin'"):
+        MaskStyle("chin")
+    smuggled = MaskStyle("raw")
+    object.__setattr__(smuggled, "mode", "chin")
+    with pytest.raises(InputError, match="unknown mask mode 'chin'"):
+        class_mask(classes(), smuggled)
 
 
 def blend_case(folder, name):

@@ -1,13 +1,17 @@
 """Phones of recordings: with their text, with a wrong one, without, and where there is no speech."""
 
+import time
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soxr
 
-from musetalk_core.formats.pcm import PcmArray
+from musetalk_core.errors import EngineError, ModelNotInstalled
+from musetalk_core.formats.pcm import PcmArray, PcmFile
+from musetalk_core.speech.alignment import worker_process
 from musetalk_core.speech.alignment.align import agreement, find_phones
 from musetalk_core.speech.alignment.pocketsphinx import PhoneRecognizer, WordRecognizer
 from musetalk_core.speech.mouth_curves import mouth_curves
@@ -174,3 +178,64 @@ def test_agreement_counts_the_same_phones_at_the_same_time():
     assert agreement(a, [Phone(0, 1, "IY")], 2) == 0
     assert agreement(a, [Phone(0, 0.5, "AA"), Phone(0.5, 1, "B")], 2) == pytest.approx(0.5, abs=0.02)
     assert agreement([], [], 2) == 0
+
+
+class Stopped(Exception):
+    """The job is canceled."""
+
+
+@pytest.fixture
+def reading_file(reading, tmp_path):
+    path = tmp_path / "reading.f32"
+    path.write_bytes(reading.samples.astype("<f4").tobytes())
+    return PcmFile(path)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_file_gives_the_same_phones_in_processes_of_its_own(
+    reading_file, reading_text, known, free, is_known
+):
+    checks = []
+    found = find_phones(reading_file, reading_text if is_known else None, check=lambda: checks.append(1))
+
+    assert found == (known if is_known else free)
+    assert checks, "the caller is asked meanwhile"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_search_ends_within_a_second_of_a_cancellation(reading, tmp_path, reading_text, is_known):
+    path = tmp_path / "long.f32"
+    path.write_bytes(np.tile(reading.samples, 20).astype("<f4").tobytes())
+    began = time.monotonic()
+    stopped_at = []
+
+    def check():
+        if time.monotonic() - began > 1.0:
+            stopped_at.append(time.monotonic())
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        find_phones(PcmFile(path), reading_text * 20 if is_known else None, check=check)
+
+    assert time.monotonic() - stopped_at[0] < 1.0
+
+
+def test_a_process_that_dies_is_an_error(reading_file, monkeypatch):
+    monkeypatch.setattr(worker_process, "_WORKER_CODE", "raise SystemExit(1)")
+
+    with pytest.raises(EngineError, match="process died"):
+        find_phones(reading_file)
+
+
+def test_a_missing_package_is_named_by_a_process_too():
+    calls = worker_process.call_in_workers(f"{__name__}:missing", [()], 1, lambda: None)
+    environment = {"PYTHONPATH": str(Path(__file__).parent)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(ModelNotInstalled, match="no such package"):
+            next(calls)
+
+
+def missing():
+    raise ModelNotInstalled("no such package")
