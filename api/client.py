@@ -7,29 +7,54 @@ HTTP client of the REST API, used by the `musetalk` command line and by scripts.
     client.download(client.wait(job["id"])["id"], Path("hello.mp3"))
 """
 
-import os
-import re
+import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import httpx
 
+from api.local_files import find_local_file, local_file_name, map_media_fields
 from flows.registry import JOB_TYPES
-from tasks.refs import media_fields
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
 _BLOCK_BYTES = 1 << 20
 _NOT_MODIFIED = 304
+_NOT_READY_STATUSES = frozenset({429, 500, 502, 503, 504, 507})
 _MAX_READ_TIMEOUTS = 10
 """Consecutive read timeouts that `wait` tolerates."""
 
 
 class ApiError(Exception):
     """The API rejected a request or cannot be reached; the message is one sentence for people."""
+
+
+class ApiUnreachable(ApiError):
+    """The API cannot be reached, or is not ready to answer."""
+
+
+class LocalFileMissing(ApiError):
+    """A local file to upload does not exist."""
+
+
+class RequestRejected(ApiError):
+    """
+    The API rejected a request.
+
+    Attributes:
+        code:   problem code; empty if the answer is not a problem document.
+        detail: the problem's sentence.
+        errors: one entry per invalid field: pointer, code, detail.
+    """
+
+    def __init__(
+        self, message: str, code: str = "", detail: str = "", errors: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.code, self.detail, self.errors = code, detail or message, tuple(errors)
 
 
 class MusetalkClient:
@@ -54,6 +79,8 @@ class MusetalkClient:
         self._http = httpx.Client(
             base_url=self.server, headers=headers, timeout=60.0, limits=limits, trust_env=False
         )
+        self._uploaded: dict[str, str] = {}
+        """Reference of each uploaded file by its SHA-256."""
 
     def submit(
         self,
@@ -74,40 +101,72 @@ class MusetalkClient:
         Returns:
             The job as JSON.
         """
-        media = media_fields(JOB_TYPES[job_type].job) if job_type in JOB_TYPES else frozenset[str]()
-        parameters = {
-            name: self.reference(value) if name in media and isinstance(value, str) else value
-            for name, value in job.items()
-        }
+        parameters = self.upload_inputs(job_type, job)
         body = {**parameters, "control": dict(control)} if control else parameters
         headers = {"Idempotency-Key": key} if key else {}
         return self._request_json("POST", f"/v1/jobs/{job_type}", json=body, headers=headers)
+
+    def upload_inputs(
+        self, job_type: str, job: Mapping[str, Any], folder: Path | None = None
+    ) -> dict[str, Any]:
+        """
+        Upload the local files among a job's media fields, those of nested objects included.
+
+        Args:
+            job_type: job type of the fields.
+            job:      job parameters.
+            folder:   folder that relative paths are relative to; files that do not exist there are looked
+                up in the working directory.
+
+        Returns:
+            The parameters with references instead of paths.
+        """
+        schema = JOB_TYPES[job_type].job if job_type in JOB_TYPES else None
+        return map_media_fields(schema, job, lambda value: self.reference(value, folder))
 
     def estimate(self, job_type: str, job: Mapping[str, Any]) -> dict[str, Any]:
         """Validate a job and estimate its duration (dry run); nothing is queued."""
         return self._request_json("POST", f"/v1/jobs/{job_type}", params={"dry_run": "true"}, json=dict(job))
 
-    def reference(self, value: str) -> str:
-        """Return a media reference unchanged, or upload a local file and return its asset:// reference."""
-        return value if "://" in value else self.upload(Path(value))
+    def reference(self, value: str, folder: Path | None = None) -> str:
+        """
+        Return a media reference unchanged, or upload a local file and return its asset:// reference.
+
+        Args:
+            value:  media reference or path.
+            folder: see `upload_inputs`.
+        """
+        return value if "://" in value else self.upload(find_local_file(value, folder))
 
     def upload(self, path: Path) -> str:
-        """Upload a file and return its asset:// reference."""
+        """Upload a file and return its asset:// reference; equal content is uploaded once per client."""
         if not path.is_file():
-            raise ApiError(f"File not found: {path}.")
+            raise LocalFileMissing(f"File not found: {path}.")
         with path.open("rb") as file:
-            blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK_BYTES), b"")
-            asset = self._request_json(
-                "POST",
-                "/v1/assets",
-                params={"name": path.name},
-                content=blocks,
-                headers={
-                    "Content-Length": str(path.stat().st_size),
-                    "Content-Type": "application/octet-stream",
-                },
-                timeout=600.0,
-            )
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest not in self._uploaded:
+                file.seek(0)
+                self._uploaded[digest] = self.upload_stream(file, path.name, path.stat().st_size)
+        return self._uploaded[digest]
+
+    def upload_stream(self, file: BinaryIO, name: str, size: int) -> str:
+        """
+        Upload the rest of an open file and return its asset:// reference.
+
+        Args:
+            file: open file.
+            name: name of the asset.
+            size: number of bytes.
+        """
+        blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK_BYTES), b"")
+        asset = self._request_json(
+            "POST",
+            "/v1/assets",
+            params={"name": name},
+            content=blocks,
+            headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
+            timeout=600.0,
+        )
         return str(asset["uri"])
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -261,30 +320,12 @@ class MusetalkClient:
         return body
 
 
-_WINDOWS_RESERVED_CHARACTERS = re.compile(r'[<>:"|?*\\]')
-_WINDOWS_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
-
-
-def local_file_name(name: str, *, windows: bool = os.name == "nt") -> str:
-    """
-    Return a file name for a result that is valid on this computer.
-
-    Args:
-        name:    name of the result.
-        windows: replace characters and device names (CON, NUL, COM1, …) that Windows reserves.
-    """
-    if not windows:
-        return name
-    cleaned = _WINDOWS_RESERVED_CHARACTERS.sub("_", name).rstrip(". ")
-    return f"_{cleaned}" if _WINDOWS_DEVICE_NAMES.match(cleaned) else cleaned
-
-
 @contextmanager
 def _translate_transport_errors(server: str) -> Generator[None]:
     try:
         yield
     except httpx.TransportError as error:
-        raise ApiError(
+        raise ApiUnreachable(
             f"Cannot reach the API at {server} ({type(error).__name__}). Start it with `musetalk up`, or"
             " name another server with --server."
         ) from error
@@ -295,13 +336,16 @@ def _raise_for_problem(response: httpx.Response) -> None:
         return
     try:
         problem: dict[str, Any] = response.json()
-        text = f"{problem['detail']} [{problem['code']}]"
-    except (ValueError, KeyError):
-        text = (
+        code, detail = str(problem["code"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        raise RequestRejected(
             f"{response.request.url} answered {response.status_code} without a problem document: it may not"
             " be a musetalk API."
-        )
-    raise ApiError(text)
+        ) from None
+    text = f"{detail} [{code}]"
+    if response.status_code in _NOT_READY_STATUSES:
+        raise ApiUnreachable(text)
+    raise RequestRejected(text, code, detail, problem.get("errors", ()))
 
 
 def _missing_file_message(job: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Final
 import rich.console
 
 Job = Mapping[str, Any]
+BATCH_TYPES: Final = frozenset({"batch", "render_new"})
+"""Job types that consist of rows."""
 
 WaitCallback = Callable[[float, str], None]
 """Callback with the elapsed seconds and a message about what is awaited."""
@@ -50,7 +52,7 @@ def show_progress(out: rich.console.Console, title: str = "") -> Generator[Calla
     with Progress(*columns, console=out) as bar:
         task_id = bar.add_task(_with_title(title, "queued"), total=100)
         yield lambda job: bar.update(
-            task_id, description=_with_title(title, _job_stage(job)), completed=job["progress"]["percent"]
+            task_id, description=_with_title(title, _job_stage(job)), completed=_percent(job)
         )
 
 
@@ -65,7 +67,11 @@ def _plain_progress_callback(out: rich.console.Console, title: str) -> Callable[
         current = (_job_stage(job), int(job["progress"]["percent"]) // _PROGRESS_STEP_PERCENT)
         if current not in last_shown:
             last_shown[:] = [current]
-            text = f"{_job_stage(job)} {job['progress']['percent']:.0f} %"
+            text = (
+                _job_stage(job)
+                if job["status"] in _UNSUCCESSFUL
+                else f"{_job_stage(job)} {_percent(job):.0f} %"
+            )
             out.print(_with_title(title or job["type"], text), markup=False)
 
     return show
@@ -131,6 +137,22 @@ def plain_wait_callback(log: Callable[[str], None]) -> WaitCallback:
     return show
 
 
+_UNSUCCESSFUL: Final = frozenset({"failed", "canceled", "aborted"})
+
+
+def _percent(job: Job) -> float:
+    """Return the progress of a job in percent; 0 if it ended without success."""
+    return 0.0 if job["status"] in _UNSUCCESSFUL else float(job["progress"]["percent"])
+
+
+def warning_text(warning: Any) -> str:
+    """Return a warning of a result as text; a warning is a text, or an object with code and message."""
+    if isinstance(warning, Mapping):
+        fields: Mapping[str, Any] = warning
+        return ": ".join(str(fields[name]) for name in ("code", "message") if fields.get(name))
+    return str(warning)
+
+
 def _job_stage(job: Job) -> str:
     job_progress = job["progress"]
     if job["status"] == "running" and job["phase"]:
@@ -167,6 +189,8 @@ def job_summary(job: Job) -> list[str]:
             f"{job['type']} {job['status']}" + (f": {error['message']} [{error['code']}]" if error else "")
         ]
     result: Mapping[str, Any] = job["result"] or {}
+    if job["type"] in BATCH_TYPES and "total" in result:
+        return _batch_summary(job["type"], result)
     facts = [f"{result['duration_s']:.2f} s"] if "duration_s" in result else []
     if "width" in result:
         frame_rate = (
@@ -186,5 +210,26 @@ def job_summary(job: Job) -> list[str]:
     lines.append(
         "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())
     )
-    lines += [f"warning: {text}" for text in result.get("warnings", [])]
+    lines += [f"warning: {warning_text(one)}" for one in result.get("warnings", [])]
     return lines
+
+
+def _batch_summary(job_type: str, result: Mapping[str, Any]) -> list[str]:
+    """Summarize a finished batch: counts, and the rows that did not succeed with their reasons."""
+    counts = [f"{result[name]} {name}" for name in ("failed", "canceled", "invalid") if result.get(name)]
+    known = [f"{result['known']} processed earlier"] if result.get("known") else []
+    counted = ", ".join([f"{result['succeeded']} of {result['total']} rows succeeded", *counts, *known])
+    lines = [f"{job_type} finished: {counted}"]
+    for row in result.get("problems", ()):
+        faults = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in row.get("faults", ()))
+        reason = row.get("message") or faults or "no reason is recorded"
+        code = f" [{row['code']}]" if row.get("code") else ""
+        lines.append(f"row {row['row']} ({row['id']}) {row['status']}: {reason}{code}")
+    listed, unsuccessful = len(result.get("problems", ())), result["total"] - result["succeeded"]
+    if unsuccessful > listed:
+        lines.append(
+            f"{unsuccessful - listed} more rows did not succeed: see {result.get('name', 'the table')}"
+        )
+    if result.get("name"):
+        lines.append(f"table of results: {result['name']}")
+    return lines + [f"warning: {warning_text(one)}" for one in result.get("warnings", [])]

@@ -22,8 +22,53 @@ file. `./run musetalk doctor` reports `MUSETALK_*` variables that no setting rea
 """
 CLI = """# Command line
 
-Run `./run musetalk COMMAND` in a checkout, or `musetalk COMMAND` where the package is installed. Every
-command has `--help`. Exit status: 0 success, 1 error or failed job, 2 wrong usage, 130 after Ctrl-C.
+Run `./run musetalk COMMAND` in a checkout, or `musetalk COMMAND` where the package is
+[on PATH](#musetalk-on-path). Every command has `--help`. `musetalk --version` prints the version.
+
+A command that prints takes `--json`: one JSON document on standard output, progress on standard error. A job
+is named by its id or the first characters of it.
+
+## Exit status
+
+{exit_statuses}
+
+## musetalk on PATH
+
+`./run` installs into `.venv` and changes nothing else, so `musetalk` alone is not found. A link makes it
+known to your shell, if `~/.local/bin` is on your PATH:
+
+<!-- not run: writes to the home folder -->
+```bash
+ln -s "$PWD/.venv/bin/musetalk" ~/.local/bin/musetalk
+```
+
+With pipx or uv instead of `./run`, the second command is required: these packages hold the bundled
+models, and their own requirements contradict each other.
+
+<!-- not run: installs a second environment of 4 GB -->
+```bash
+pipx install '.[neural,redis]' --pip-args="-c constraints.txt"
+pipx runpip musetalk-flows install --no-deps -c constraints.txt ai-edge-litert silero-vad rapidocr-onnxruntime
+
+uv tool install '.[neural,redis]' -c constraints.txt
+uv pip install --python "$(uv tool dir)/musetalk-flows/bin/python" --no-deps -c constraints.txt \\
+  ai-edge-litert silero-vad rapidocr-onnxruntime
+```
+
+## Shell completion
+
+Completion of commands and options requires `musetalk` on PATH. `--show-completion` prints the
+script instead of installing it.
+
+<!-- not run: changes the shell's configuration -->
+```bash
+musetalk --install-completion bash     # or zsh, fish
+```
+
+## Local files
+
+`submit`, `batch` and `pipeline` upload the local files that they name; files of equal content are uploaded
+once. Paths in a manifest or in a pipeline file are relative to that file, or else to the working directory.
 """
 TYPES = """# Job types
 
@@ -95,9 +140,10 @@ def cli_page() -> Iterator[str]:
     """Yield the page of the `musetalk` command, from its own help."""
     import typer
 
-    from deployments.cli.main import app
+    from deployments.cli.main import EXIT_STATUSES, app
 
-    yield CLI
+    statuses = [(code(str(status)), meaning) for status, meaning in EXIT_STATUSES.items()]
+    yield CLI.replace("{exit_statuses}", "\n".join(table(("Status", "Meaning"), statuses)).strip())
     yield from commands(typer.main.get_command(app), "musetalk")
 
 

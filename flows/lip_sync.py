@@ -14,13 +14,14 @@ from flows.schemas.video import LipSyncJob, VideoResult
 def lip_sync(job: LipSyncJob, control: Control = DEFAULT_CONTROL) -> VideoResult:
     """Prepare the avatar and the speech features in parallel, then render, encode, mux and upload."""
     with job_context(job) as context:
+        engine, warnings = resolve_engine(job)
         result = render_talking_video(
             RenderRequest(
                 picture=job.video,
                 audio=job.audio,
                 text=job.text,
                 fps=job.fps,
-                engine=resolve_engine(job),
+                engine=engine,
                 face=job.face,
                 encode=job.encode,
                 output=job.output,
@@ -28,6 +29,7 @@ def lip_sync(job: LipSyncJob, control: Control = DEFAULT_CONTROL) -> VideoResult
                 preparation=job.preparation,
                 refresh=job.refresh,
                 tenant=control.tenant,
+                warnings=tuple(warnings),
             ),
             context,
         )

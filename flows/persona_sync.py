@@ -13,7 +13,7 @@ from flows.schemas.pipeline import PersonaSyncJob, PipelineResult, Step
 from flows.storage.job_access import check_access
 
 VIDEO_STEP, TRANSCRIPT_STEP, CAPTIONED_STEP = "lip_sync", "transcript", "captioned"
-_LIP_SYNC_FIELDS = {"video", "audio", "text", "engine", "version", "musetalk", "face", "encode"}
+_LIP_SYNC_FIELDS = {"video", "audio", "text", "engine", "fallback", "version", "musetalk", "face", "encode"}
 
 
 @flow(name="persona_sync", **FLOW_OPTIONS)
@@ -63,7 +63,7 @@ def pipeline_steps(job: PersonaSyncJob) -> Iterator[Step]:
 
 def _transcribe_fields(job: PersonaSyncJob, output: dict[str, Any]) -> dict[str, Any]:
     """Build the transcribe job for the lip-synced video, whose name the caption files inherit."""
-    model = {"model": job.model} if job.model else {}
+    model = ({"model": job.model} if job.model else {}) | ({"fallback": True} if job.fallback else {})
     return {"audio": f"job://{VIDEO_STEP}", "language": job.language, "output": output, **model}
 
 

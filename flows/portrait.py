@@ -28,17 +28,19 @@ def portrait(job: PortraitJob, control: Control = DEFAULT_CONTROL) -> VideoResul
     with job_context(job) as context:
         output = job.output
         check_output_location(f"{output.name or 'portrait'}.mp4", output)
+        engine, warnings = resolve_engine(job)
         request = RenderRequest(
             picture=job.image,
             audio=job.audio or "",
             text=job.text,
             fps=job.fps,
-            engine=resolve_engine(job),
+            engine=engine,
             face=job.face,
             encode=job.encode,
             output=output,
             refresh=job.refresh,
             tenant=control.tenant,
+            warnings=tuple(warnings),
             idle_seed=job.seed if job.idle_motion else None,
         )
         result = render_talking_video(
@@ -65,12 +67,12 @@ def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) 
     """Synthesize the text if there is no audio; the video gets the uncompressed speech."""
     if job.audio is not None:
         return request
-    spoken = synthesize_text([job.text or ""], job.voice, context)
+    spoken = synthesize_text([job.text or ""], job.voice, context, fallback=job.fallback)
     speech = spoken.audio.artefact
     return replace(
         request,
         audio=artefact_file(speech, WAV_FILE),
         speech=speech,
         text=None,
-        warnings=tuple(spoken.warnings),
+        warnings=(*request.warnings, *spoken.warnings),
     )

@@ -16,7 +16,7 @@ from tasks.steps.fetch import FetchedInput, fetch
 def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) -> PrepareAvatarResult:
     """Fetch a video or image and prepare its avatar, so that later jobs start without that delay."""
     with job_context(job) as context:
-        spec = resolve_engine(job)
+        spec, warnings = resolve_engine(job)
         picture = context.wait_for_input(fetch.submit(job.video, "video"))
         prepared = context.run_with_pinned_models(lambda: _prepare(job, picture, pin_engine(spec), context))
         avatar_step.note_avatar(prepared, picture.source, spec, control.tenant)
@@ -32,6 +32,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) ->
             ),
             cached=context.cached,
             timings_s=context.timings(),
+            warnings=warnings,
         )
         context.finish(result)
     return result

@@ -22,11 +22,19 @@ ORCHESTRATION_JOB_TYPES = {
             PipelineJob,
             PipelineResult,
             "light",
-            "flows.orchestration.dag.require_pipeline_models",
+            "flows.orchestration.model_checks.check_pipeline",
         ),
-        JobType("persona_sync", PersonaSyncJob, PipelineResult, "light"),
-        JobType("batch", BatchJob, BatchResult, "light"),
-        JobType("render_new", RenderNewJob, BatchResult, "light"),
+        JobType(
+            "persona_sync",
+            PersonaSyncJob,
+            PipelineResult,
+            "light",
+            "flows.media.model_selection.check_persona",
+        ),
+        JobType("batch", BatchJob, BatchResult, "light", "flows.orchestration.model_checks.check_batch"),
+        JobType(
+            "render_new", RenderNewJob, BatchResult, "light", "flows.orchestration.model_checks.check_batch"
+        ),
     )
 }
 """Job types that create child jobs and wait for them."""

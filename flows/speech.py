@@ -20,7 +20,7 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
     with job_context(job, speak=(5, 92)) as context:
         name, audio_format = speech_file_name(job.output.name, job.format)
         check_output_location(name, job.output)
-        spoken = synthesize_text(job.parts, job, context)
+        spoken = synthesize_text(job.parts, job, context, fallback=job.fallback)
         stored = _store(spoken, name, audio_format, job, context)
         result = SpeechResult(
             audio=context.record_output(stored),

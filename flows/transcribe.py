@@ -73,9 +73,7 @@ def _upload(transcript_artifact: Artefact, stem: str, job: TranscribeJob) -> lis
 
 
 def _warnings(job: TranscribeJob, choice: ModelChoice, transcript: dict[str, Any]) -> list[str]:
-    warnings: list[str] = []
-    if choice.instead_of:
-        warnings.append(f"model_substituted: {choice.instead_of} is not installed; {choice.size} was used")
+    warnings = choice.warnings()
     if choice.is_english_only and not job.language:
         warnings.append(f"language_not_detected: {choice.size} supports English only")
     if job.word_timestamps and job.task == "translate":

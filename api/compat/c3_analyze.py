@@ -37,4 +37,4 @@ def to_job(body: SeedAnalyze) -> AnalyzeJob:
     """
     values = {name: getattr(body, name) for name in _JOB_FIELDS}
     parameters = {name: value for name, value in values.items() if value is not None}
-    return AnalyzeJob.model_validate({"image": body.image_url} | parameters)
+    return AnalyzeJob.model_validate({"image": body.image_url, "fallback": True} | parameters)

@@ -143,6 +143,7 @@ def to_job(body: SeedSpeech) -> SpeechJob:
             "topk": body.topk,
             "max_audio_length": body.max_audio_length,
             "pause_duration": body.pause_duration,
+            "fallback": True,
             **(clone_fields if body.is_clone else {}),
         }
     )

@@ -73,4 +73,4 @@ def to_job(body: SeedPortrait) -> PortraitJob:
     Raises:
         ValidationError: an invalid media reference.
     """
-    return PortraitJob.model_validate({"image": body.image_url, "audio": body.audio_url})
+    return PortraitJob.model_validate({"image": body.image_url, "audio": body.audio_url, "fallback": True})

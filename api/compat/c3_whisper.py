@@ -50,7 +50,7 @@ def to_job(body: SeedWhisper) -> TranscribeJob:
         {
             "audio": body.audio_url,
             "model": model,
-            "if_missing": "substitute",
+            "fallback": True,
             "task": body.task,
             "language": body.language,
         }

@@ -132,6 +132,9 @@ def to_job(body: SeedInference, avatar_id: str, audio_id: str) -> tuple[LipSyncJ
         video=avatar.video_path,
         audio=audio,
         fps=str(body.fps),
+        # this route renders with MuseTalk; the settings may choose another engine for the whole installation
+        engine="musetalk" if get_settings().render.engine == "auto" else "auto",
+        fallback=True,
         version=version,
         musetalk=options,
         preparation=avatar.preparation,

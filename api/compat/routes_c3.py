@@ -12,7 +12,7 @@ from api.dependencies import JobsDep
 from api.errors import validation_problem
 from api.http.headers import Preference, PreferHeader
 from api.jobs.model import JobStore, SubmitOptions
-from api.jobs.submission_checks import require_models
+from api.jobs.submission_checks import check_models
 from api.schemas import job_views
 from flows.registry import JOB_TYPES
 from flows.schemas.base import JobParameters
@@ -98,11 +98,11 @@ async def _queue_job(
         raise validation_problem(
             [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
         ) from error
-    await require_models(JOB_TYPES[name], job)
+    substitutions = await check_models(JOB_TYPES[name], job)
     submitted_job = await jobs.create(JOB_TYPES[name], job, SubmitOptions(control=parsed.control()))
     response.headers.update(job_views.polling_headers(submitted_job))
     preferred = Preference.parse(prefer)
     response.headers.update(preferred.applied_headers())
     if preferred.respond_async:
         response.status_code = 202
-    return c3.queued_response(submitted_job, parsed.warnings())
+    return c3.queued_response(submitted_job, parsed.warnings() + substitutions)

@@ -13,6 +13,7 @@ from api.errors import CODES, Problem, validation_problem
 from api.http.headers import Preference, PreferHeader
 from api.jobs.model import FINAL_STATUSES, Job, SubmitOptions, wait_until_final
 from api.jobs.outputs import main_output_file
+from api.jobs.submission_checks import check_models
 from api.schemas import job_views
 from flows.registry import JOB_TYPES
 from flows.schemas.control import Control
@@ -50,6 +51,7 @@ async def inference(
         locations = [body_location(fault["loc"], avatar_id, audio_id) for fault in error.errors()]
         faults = zip(error.errors(), locations, strict=True)
         raise validation_problem([{**fault, "loc": ("body", *place)} for fault, place in faults]) from error
+    warnings += await check_models(JOB_TYPES["lip_sync"], job)
     gpu_id = body.gpu_id if "gpu_id" in body.model_fields_set else None
     control = Control(gpu_id=gpu_id, max_time=get_settings().api.inference_max_time_s)
     submitted_job = await jobs.create(JOB_TYPES["lip_sync"], job, SubmitOptions(control=control))
@@ -94,11 +96,15 @@ def _inference_response(
         "result_url": link,
         "duration_s": (job.result or {}).get("duration_s"),
         "size_bytes": file.size if file else None,
-        "warnings": [
-            *warnings,
-            *(job.result or {}).get("warnings", []),
-            *([_NO_BUCKET] if file and not is_in_bucket else []),
-        ],
+        "warnings": list(
+            dict.fromkeys(
+                [
+                    *warnings,
+                    *(job.result or {}).get("warnings", []),
+                    *([_NO_BUCKET] if file and not is_in_bucket else []),
+                ]
+            )
+        ),
     }
 
 

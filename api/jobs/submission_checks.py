@@ -125,14 +125,16 @@ async def _check_reference(jobs: JobReader, reference: Reference) -> LocationFau
     return None
 
 
-async def require_models(job_type: JobType, job: JobParameters) -> None:
+async def check_models(job_type: JobType, job: JobParameters) -> list[str]:
     """
-    Check that a job's model is installed, if the setting `api.models_here` is on.
+    Check that a job's models are installed, if the setting `api.models_here` is on.
 
     With workers on other computers only the worker can check; the job then fails there.
 
+    Returns:
+        A warning for each model that another one substitutes.
+
     Raises:
-        ModelNotInstalled: the model is not installed.
+        ModelNotInstalled: a model is not installed, and the job allows no substitute or there is none.
     """
-    if get_settings().api.models_here:
-        await to_thread(job_type.require_models, job)
+    return await to_thread(job_type.check_models, job) if get_settings().api.models_here else []

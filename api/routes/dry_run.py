@@ -16,7 +16,7 @@ from api.jobs.eta import DurationStats, Eta
 from api.jobs.model import FINAL_STATUSES, JobStore, SubmitOptions
 from api.jobs.output_name_warnings import OutputNameWarnings
 from api.jobs.outputs import output_files
-from api.jobs.submission_checks import LocationFault, location_faults, require_models, to_problem
+from api.jobs.submission_checks import LocationFault, check_models, location_faults, to_problem
 from api.schemas import job_views
 from flows.batches.manifest import Row
 from flows.batches.rows import batch_rows
@@ -177,7 +177,7 @@ async def estimate_batch(jobs: JobStore, job: BatchJob, options: SubmitOptions) 
     summary = _RowSummary()
     await to_thread(lambda: summary.add(batch_rows(job)))
     if summary.first_valid_row is not None and summary.first_valid_row.job is not None:
-        await require_models(job_type, summary.first_valid_row.job)
+        await check_models(job_type, summary.first_valid_row.job)
     valid = bool(summary.job_keys) and not (summary.invalid_rows and job.on_bad_rows == "fail")
     no_history_warning = "No job of this type has finished yet, so the duration cannot be estimated."
     if not summary.total:

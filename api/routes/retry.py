@@ -5,6 +5,7 @@ from fastapi import Request, Response
 from api.errors import Problem
 from api.http.headers import scoped_key
 from api.jobs.model import Job, JobStore, SubmitOptions, wait_until_final
+from api.jobs.submission_checks import check_models
 from api.schemas import job_views
 from api.schemas.job_views import JobView
 from flows.registry import JOB_TYPES
@@ -32,6 +33,7 @@ async def submit_retry(
 
     Raises:
         Problem: `not_retryable` unless the job is failed, canceled, aborted or incomplete.
+        ModelNotInstalled: a model of the job is still not installed.
     """
     if job.status not in {"failed", "canceled", "aborted"} and not is_incomplete:
         raise Problem(
@@ -45,7 +47,9 @@ async def submit_retry(
         metadata=job.metadata,
         retry_of=job.id,
     )
-    new_job = await jobs.create(job_type, job_type.job.model_validate(job.parameters), options)
+    parameters = job_type.job.model_validate(job.parameters)
+    await check_models(job_type, parameters)
+    new_job = await jobs.create(job_type, parameters, options)
     if new_job.replayed:
         response.headers["Idempotent-Replayed"] = "true"
         new_job = await wait_until_final(jobs, new_job.id, 0, new_job)

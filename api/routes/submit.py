@@ -11,7 +11,7 @@ from api.auth.rate_limits import rate_limit_headers
 from api.dependencies import JobsDep
 from api.http.headers import IdempotencyKeyHeader, Preference, PreferHeader, scoped_key
 from api.jobs.model import Job, JobStore, wait_until_final
-from api.jobs.submission_checks import require_models
+from api.jobs.submission_checks import check_models
 from api.routes.dry_run import BatchEstimateView, EstimateView, estimate_batch, estimate_job
 from api.schemas import job_views
 from api.schemas.job_request import Submission, to_job_parameters, to_submit_options
@@ -39,7 +39,7 @@ async def _submit(
     """Submit a job and wait for it as long as the client prefers, or run a dry run."""
     key, cancel_after, prefer = headers
     job = to_job_parameters(job_type, submission)
-    await require_models(job_type, job)
+    warnings = await check_models(job_type, job)
     options = to_submit_options(submission.control, scoped_key(key, job_type.name), cancel_after)
     if dry_run:
         estimate = (
@@ -47,6 +47,7 @@ async def _submit(
             if isinstance(job, BatchJob)
             else await estimate_job(jobs, job_type, job, options)
         )
+        estimate = estimate.model_copy(update={"warnings": [*estimate.warnings, *warnings]})
         return JSONResponse(estimate.model_dump(mode="json"))
     submitted_job = await jobs.create(job_type, job, options)
     response.headers.update(rate_limit_headers(request))

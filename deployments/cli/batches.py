@@ -3,21 +3,26 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.errors import user_errors
-from deployments.cli.options import KeyOption, ServerOption, client_for, watch_job
+from deployments.cli.errors import EXIT_FAILED, UsageError, user_errors
+from deployments.cli.options import (
+    JsonOption,
+    KeyOption,
+    OutputOption,
+    ServerOption,
+    WaitOption,
+    client_for,
+    finish_job,
+    print_json,
+)
 
-if TYPE_CHECKING:
-    from api.client import MusetalkClient
-
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the job ends and show its progress.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")]
 
 
-def batch(
+def batch(  # noqa: PLR0913  one option each
     manifest: Annotated[
         str, typer.Argument(help="JSON Lines or CSV: local file, or a media reference such as s3://…")
     ],
@@ -27,30 +32,44 @@ def batch(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Parameter of every job: video=s3://media/anna.mp4; repeatable.",
+            help="Parameter of every job: video=anna.mp4; repeatable.",
         ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Concurrent jobs.")] = 4,
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Submit a batch, one job per manifest row, and print its id. Invalid rows do not stop other rows."""
+    """
+    Submit a batch, one job per manifest row, and print its id. Invalid rows do not stop other rows.
+
+    Local files that the manifest names are uploaded first, relative to its folder.
+    """
+    from deployments.cli.local_manifests import upload_manifest
     from deployments.cli.parameters import collect_job_parameters
 
     with user_errors():
         client = client_for(server, key)
+        defaults = collect_job_parameters(job_type, {}, more or [], partial=True)
         body = {
             "job_type": job_type,
-            "manifest": client.reference(manifest),
-            "defaults": collect_job_parameters(job_type, {}, more or []),
+            "manifest": upload_manifest(client, manifest, job_type),
+            "defaults": client.upload_inputs(job_type, defaults),
             "parallel": parallel,
         }
-        if dry_run:
-            _print_estimate(client.estimate("batch", body))
+        if not dry_run:
+            finish_job(client, client.submit("batch", body), wait=wait, output=output, as_json=as_json)
+            return
+        estimate = client.estimate("batch", body)
+        if as_json:
+            print_json(estimate)
         else:
-            _submit_and_print(client, "batch", body, wait=wait)
+            _print_estimate(estimate)
+        if not estimate["valid"]:
+            raise typer.Exit(EXIT_FAILED)
 
 
 def pipeline(
@@ -59,49 +78,61 @@ def pipeline(
     ],
     dry_run: DryRunOption = False,
     wait: WaitOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Submit a pipeline, in which jobs use the results of earlier jobs, and print its id."""
+    """
+    Submit a pipeline, in which jobs use the results of earlier jobs, and print its id.
+
+    Local files that its steps name are uploaded first, relative to the file's folder.
+    """
+    from deployments.cli.local_manifests import upload_pipeline_files
+
     with user_errors():
         client = client_for(server, key)
-        body = _read_pipeline(file)
+        folder = Path() if str(file) == "-" else file.parent
+        body = upload_pipeline_files(client, _read_pipeline(file), folder)
         if dry_run:
-            typer.echo(json.dumps(client.estimate("pipeline", body), indent=2))
+            print_json(client.estimate("pipeline", body))
         else:
-            _submit_and_print(client, "pipeline", body, wait=wait)
-
-
-def _submit_and_print(client: "MusetalkClient", job_type: str, body: dict[str, Any], *, wait: bool) -> None:
-    job = client.submit(job_type, body)
-    typer.echo(job["id"])
-    if wait:
-        watch_job(client, job["id"])
+            finish_job(client, client.submit("pipeline", body), wait=wait, output=output, as_json=as_json)
 
 
 def _read_pipeline(file: Path) -> dict[str, Any]:
-    from api.client import ApiError
-
     try:
         document: Any = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ApiError(f"{file} cannot be read as JSON ({type(error).__name__}).") from error
+        raise UsageError(f"{file} cannot be read as JSON ({_reason(error)}).") from error
     if isinstance(document, list):
         document = {"steps": document}
     if not isinstance(document, dict):
-        raise ApiError(f"{file} must contain a list of steps, or an object with `steps`.")
+        raise UsageError(f"{file} must contain a list of steps, or an object with `steps`.")
     return document  # pyright: ignore[reportUnknownVariableType]
 
 
+def _reason(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"line {error.lineno}, column {error.colno}: {error.msg}"
+        case FileNotFoundError():
+            return "no such file"
+        case OSError():
+            return str(error.strerror)
+        case _:
+            return type(error).__name__
+
+
 def _print_estimate(estimate: dict[str, Any]) -> None:
+    from deployments.console import warning_text
+
     typer.echo(f"{estimate['jobs']} jobs from {estimate['total']} rows")
     for row in estimate["bad_rows"]:
         for problem in row["faults"]:
             typer.echo(f"row {row['row']} ({row['id']}) {problem['pointer']}: {problem['detail']}")
     for warning in estimate["warnings"]:
-        typer.echo(f"warning: {warning}")
+        typer.echo(f"warning: {warning_text(warning)}")
     if estimate["eta"]:
         eta = estimate["eta"]
         typer.echo(f"estimated duration: {eta['p50_s']:.0f} s (90th percentile {eta['p90_s']:.0f} s)")
-    if not estimate["valid"]:
-        raise typer.Exit(1)

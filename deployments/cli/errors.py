@@ -1,10 +1,12 @@
-"""Error handling and settings of the command line: expected errors become one line and exit status 1."""
+"""Error handling of the command line: expected errors become one line and an exit status."""
 
 import os
+import re
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -13,47 +15,78 @@ from deployments.console import error_console
 if TYPE_CHECKING:
     from tasks.settings import Settings
 
+EXIT_FAILED: Final = 1
+"""Exit status: a job, a row of a batch, a check or an operation failed."""
+EXIT_USAGE: Final = 2
+"""Exit status: an option, parameter, file, id or setting cannot be used."""
+EXIT_UNREACHABLE: Final = 3
+"""Exit status: the API cannot be reached or is not ready."""
+
+_COMMAND = re.compile(r"(?<![\w./-])musetalk (?=(?:up|watch|result|submit|weights|doctor|setup|keys|jobs)\b)")
+
+
+class UsageError(Exception):
+    """A command, option, parameter or id cannot be used; the message is one sentence."""
+
+
+def program() -> str:
+    """Return how this program was started: `./run musetalk` in a checkout, `musetalk` if it is on PATH."""
+    return "./run musetalk" if Path(sys.argv[0]).name == "__main__.py" else "musetalk"
+
+
+def with_program(text: str) -> str:
+    """Return a text in which commands and parameters are written as they can be typed here."""
+    text = text.replace("set `fallback: true`", "add --set fallback=true")
+    return _COMMAND.sub(f"{program()} ", text.replace("./run musetalk ", "musetalk "))
+
 
 @contextmanager
 def user_errors() -> Generator[None]:
-    """Print expected errors without a traceback and exit with status 1; let all others propagate."""
+    """Print expected errors without a traceback and exit with their status; let all others propagate."""
     try:
         yield
     except Exception as error:
-        lines = _user_messages(error)
+        lines, status = _user_messages(error)
         for line in lines:
-            error_console().print(f"musetalk: {line}", markup=False)
+            error_console().print(f"musetalk: {with_program(line)}", markup=False)
         if not lines:
             raise
-        raise typer.Exit(1) from error
+        raise typer.Exit(status) from error
 
 
-def _user_messages(error: Exception) -> list[str]:
-    """Return the lines to print for an error; empty for an unexpected error, which keeps its traceback."""
+def _user_messages(error: Exception) -> tuple[list[str], int]:
+    """Return the lines to print for an error and the exit status; no lines for an unexpected error."""
     from pydantic import ValidationError
 
     from api.auth.api_keys import PublicWithoutKeys
     from api.auth.key_file import KeyFileError
-    from api.client import ApiError
+    from api.client import ApiError, ApiUnreachable, LocalFileMissing, RequestRejected
     from deployments.stack.redis import RedisUnusable
     from deployments.stack.supervisor import StackError
-    from musetalk_core.errors import RenderError
+    from musetalk_core.errors import InputError, ModelNotInstalled, RenderError
 
     match error:
-        case ApiError() | StackError() | PublicWithoutKeys() | KeyFileError() | RedisUnusable():
-            return [str(error)]
-        case RenderError() | TimeoutError():
-            return [str(error)]
+        case ApiUnreachable():
+            return [str(error)], EXIT_UNREACHABLE
+        case UsageError():
+            return str(error).splitlines(), EXIT_USAGE
+        case LocalFileMissing() | RequestRejected() | KeyFileError() | PublicWithoutKeys():
+            return [str(error)], EXIT_USAGE
+        case InputError() if not isinstance(error, ModelNotInstalled):
+            return [str(error)], EXIT_USAGE
+        case ApiError() | StackError() | RedisUnusable() | RenderError() | TimeoutError():
+            return [str(error)], EXIT_FAILED
         case ValidationError():
             setting_names = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
             problems = [fault["msg"] for fault in error.errors()]
-            return [
+            lines = [
                 f"MUSETALK_{place}: {fault}" for place, fault in zip(setting_names, problems, strict=True)
             ]
+            return lines, EXIT_USAGE
         case OSError() if error.filename is not None:  # for example no write permission, or a full disk
-            return [f"{error.filename} cannot be used: {error.strerror}."]
+            return [f"{error.filename} cannot be used: {error.strerror}."], EXIT_FAILED
         case _:
-            return []
+            return [], EXIT_FAILED
 
 
 def read_settings(home: Path | None = None, port: int | None = None) -> "Settings":

@@ -6,14 +6,16 @@ Progress is shown as a bar on a terminal and as lines elsewhere.
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.console
 import typer
 
-from deployments.cli.errors import read_settings, user_errors
-from deployments.console import output_console
+from deployments.cli.errors import EXIT_FAILED, read_settings, user_errors
+from deployments.cli.options import JsonOption, print_json
+from deployments.console import error_console, output_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -35,15 +37,13 @@ _MIN_PROGRESS_BYTES = 50_000_000
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_(as_json: JsonOption = False) -> None:
     """List all known models with their state, size, source and licence."""
-    import json
-
     with user_errors():
         local_models = _local_models()
         rows = [_table_row(local_models, name) for name in _known_model_names()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     header = {"name": "NAME", "state": "STATE", "size": "SIZE", "source": "SOURCE", "licence": "LICENCE"}
     table_rows = [header, *({**row, "size": _format_size(row["bytes"])} for row in rows)]
@@ -62,16 +62,21 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 @app.command()
 def path(
     name: Annotated[str | None, typer.Argument(help="Model name; default: the folder of all models.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the folder of the models, or the paths of one model's files."""
     with user_errors():
         local_models = _local_models()
-        for line in [local_models.folder] if name is None else local_models.find(name).values():
+        paths = [local_models.folder] if name is None else list(local_models.find(name).values())
+        if as_json:
+            print_json({"folder": local_models.folder, "name": name, "paths": paths})
+            return
+        for line in paths:
             typer.echo(str(line))
 
 
 @app.command()
-def verify(names: NamesArgument = None) -> None:
+def verify(names: NamesArgument = None, as_json: JsonOption = False) -> None:
     """
     Read every file and compare it with its known checksum, format and network.
 
@@ -82,25 +87,30 @@ def verify(names: NamesArgument = None) -> None:
     from tasks.models.content_checks import check_content
 
     has_bad_files = False
+    out = error_console() if as_json else output_console()
+    rows: list[dict[str, Any]] = []
     with user_errors():
         local_models = _local_models()
         model_names = (
             [model.name for model in resolve_models(names)] if names else _installed_model_names(local_models)
         )
         for name in model_names:
-            with show_downloads(output_console()) as progress:
+            with show_downloads(out) as progress:
                 progress.begin(name, _total_bytes(local_models.status(name)))
                 file_checks = verified(local_models, name, check_content, on_bytes=progress.advance)
             for file_check in file_checks:
+                rows.append({"name": name, **asdict(file_check)})
                 sha256 = f" (SHA-256 {file_check.sha256})" if file_check.verdict == "unknown" else ""
-                output_console().print(
+                out.print(
                     f"{file_check.verdict.upper():<8}{name}: {file_check.path} {file_check.detail}{sha256}",
                     markup=False,
                 )
             has_bad_files = has_bad_files or any(file_check.is_bad for file_check in file_checks)
+    if as_json:
+        print_json(rows)
     if has_bad_files:
-        output_console().print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
-        raise typer.Exit(1)
+        out.print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
@@ -115,19 +125,33 @@ def pull(
             "--from", help="Copy the files from this folder instead of downloading them.", show_default=False
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
     if not names and not starter:
         raise typer.BadParameter("name at least one model or group, for example musetalk, or use --starter")
     with user_errors():
         read_settings()
+        out = error_console() if as_json else output_console()
         if starter:
-            _verify_starter_models()
-        if names:
-            _pull_models(names, folder)
+            _verify_starter_models(out)
+        report = pull_models(names, folder, out) if names else {}
+        if as_json:
+            print_json(report)
 
 
-def _pull_models(names: list[str], folder: Path | None) -> None:
+def pull_models(names: list[str], folder: Path | None, out: rich.console.Console) -> dict[str, Any]:
+    """
+    Download or copy models and those that they require, and report what was added.
+
+    Args:
+        names:  models or groups.
+        folder: copy the files from this folder; None: download them.
+        out:    console for progress and the result.
+
+    Returns:
+        `added`: the new files; `models`: names of the models; `folder`: the models folder.
+    """
     import logging
 
     from musetalk_core.model_registry.registry import resolve_models
@@ -137,19 +161,19 @@ def _pull_models(names: list[str], folder: Path | None) -> None:
     if folder is not None and not folder.is_dir():
         raise NotADirectoryError(20, "no such folder", str(folder))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    with show_downloads(output_console()) as progress:
+    with show_downloads(out) as progress:
         pulled_files = (
             pull(names, progress)
             if folder is None
             else install_from_folder(names, folder.absolute(), progress)
         )
     result_text = f"{len(pulled_files)} files added" if pulled_files else "No file was missing"
-    output_console().print(
-        f"{result_text}; installed in {open_local_models().folder}: {', '.join(model_names)}.", markup=False
-    )
+    models_folder = open_local_models().folder
+    out.print(f"{result_text}; installed in {models_folder}: {', '.join(model_names)}.", markup=False)
+    return {"added": list(pulled_files), "models": model_names, "folder": models_folder}
 
 
-def _verify_starter_models() -> None:
+def _verify_starter_models(out: rich.console.Console) -> None:
     """Verify the models that are part of the installation."""
     from musetalk_core.model_registry.registry import GROUPS, MODELS
     from musetalk_core.model_registry.verify import verify_model as verified
@@ -163,7 +187,7 @@ def _verify_starter_models() -> None:
                 f"{name}: {bad_files[0].path} {bad_files[0].detail}. It is part of a package."
                 " Run: ./run setup"
             )
-        output_console().print(f"{name}: complete, installed {_source_label(MODELS[name])}.", markup=False)
+        out.print(f"{name}: complete, installed {_source_label(MODELS[name])}.", markup=False)
 
 
 def _local_models() -> "LocalModels":

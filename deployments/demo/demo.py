@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from api.client import ApiError, MusetalkClient
+from api.client import ApiError, LocalFileMissing, MusetalkClient
 from deployments.console import show_activity, show_progress, show_waiting
 from deployments.demo import report
 from deployments.stack.commands import StackPlan
@@ -95,7 +95,7 @@ def _complete_future(future: Future[T], work: Callable[[], T]) -> None:
         future.set_exception(error)
 
 
-def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> None:
+def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> list[dict[str, Any]]:
     """
     Render the demo's videos into a folder and print their quality figures.
 
@@ -104,14 +104,18 @@ def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> None:
         options: inputs and output folder.
         out:     console for progress and results.
 
+    Returns:
+        Title, path, job and quality figures of each video.
+
     Raises:
-        ApiError:   an input file does not exist, or a job failed.
+        LocalFileMissing: an input file does not exist.
+        ApiError:   a job failed.
         StackError: the stack did not start, or one of its processes ended.
     """
     started_at = time.monotonic()
     for input_path in (options.video, options.audio):
         if input_path is not None and not input_path.is_file():
-            raise ApiError(f"No such file: {input_path}.")
+            raise LocalFileMissing(f"File not found: {input_path}.")
     options.out.mkdir(parents=True, exist_ok=True)
     with _running_stack_session(plan, options.keep, out) as (session, prefect_url, keep_running):
         videos = (

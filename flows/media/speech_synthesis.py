@@ -50,7 +50,9 @@ class SynthesizedSpeech:
     warnings: list[str]
 
 
-def synthesize_text(texts: Sequence[str], voice: VoiceOptions, context: JobContext) -> SynthesizedSpeech:
+def synthesize_text(
+    texts: Sequence[str], voice: VoiceOptions, context: JobContext, *, fallback: bool = False
+) -> SynthesizedSpeech:
     """
     Synthesize texts one after the other and join them.
 
@@ -58,15 +60,20 @@ def synthesize_text(texts: Sequence[str], voice: VoiceOptions, context: JobConte
         texts:   texts of any length.
         voice:   voice options.
         context: context of the run.
+        fallback: whether the best installed voice may replace one that is not installed.
 
     Raises:
         InputError: the text contains no words, or the requested voice is unavailable.
     """
-    return context.run_with_pinned_models(lambda: _synthesize(texts, voice, context))
+    return context.run_with_pinned_models(
+        lambda: _synthesize(texts, voice, context, resolve_voice(voice, fallback=fallback))
+    )
 
 
-def _synthesize(parts: Sequence[str], voice: VoiceOptions, context: JobContext) -> SynthesizedSpeech:
-    voice_spec, notes = resolve_voice(voice)
+def _synthesize(
+    parts: Sequence[str], voice: VoiceOptions, context: JobContext, chosen: tuple[VoiceSpec, list[str]]
+) -> SynthesizedSpeech:
+    voice_spec, notes = chosen
     spec = pin_voice(voice_spec)
     context.record_models(*spec.weights)
     context.record_choice(voice=spec.model_dump())

@@ -1,30 +1,11 @@
-"""
-Dependency graph of a pipeline: which steps are ready, blocked or finished.
-
-`require_pipeline_models` checks before the start that the models of every step are installed.
-"""
+"""Dependency graph of a pipeline: which steps are ready, blocked or finished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from flows.orchestration.child_jobs import ChildSpec, child_spec
-from flows.schemas.job_types import MEDIA_JOB_TYPES
-from flows.schemas.pipeline import PipelineJob, Step, placeholder_id, resolve_step_references
-
-
-def require_pipeline_models(job: PipelineJob) -> None:
-    """
-    Check that the models of every step are installed.
-
-    Raises:
-        ModelNotInstalled: a model is missing.
-    """
-    for step in job.steps:
-        job_type = MEDIA_JOB_TYPES[step.type]
-        job_type.require_models(
-            job_type.job.model_validate(resolve_step_references(step.job, placeholder_id))
-        )
+from flows.schemas.pipeline import Step, resolve_step_references
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import MediaUri, ObjectRef
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AnalyzeJob(JobParameters):
         max_length=2000,
         title="Question",
         description="Question about the image; `prompt` is another name of this field. The starter models"
-        " cannot answer questions; the result then says so.",
+        " cannot answer questions.",
         examples=["How many people are in the picture?"],
     )
     features: Annotated[tuple[Feature, ...], AfterValidator(_without_duplicates)] = Field(
@@ -67,6 +67,7 @@ class AnalyzeJob(JobParameters):
         description="Model that writes the text. auto: the best installed model; starter: the"
         " small models of the installation.",
     )
+    fallback: bool = FALLBACK_FIELD
     output: Output = OUTPUT_FIELD
 
     @model_validator(mode="before")

@@ -55,3 +55,9 @@ class Output(BaseModel):
 OUTPUT_FIELD: Any = Field(
     default=Output(), title="Output location", description="Location and name of the output file."
 )
+FALLBACK_FIELD: Any = Field(
+    default=False,
+    title="Fallback",
+    description="If an engine, voice or model that the job names is not installed. Off: the job is rejected"
+    " with model_not_installed; on: the best installed one is used, with the warning model_substituted.",
+)

@@ -27,7 +27,8 @@ class JobType:
     result: type[BaseModel]
     pool: str = "gpu"
     model_check: str | None = None
-    """Module path of a function that takes a job and raises if the installed models cannot run it."""
+    """Module path of a function that takes a job, returns warnings about substituted models, and raises if
+    the installed models cannot run it."""
     default: JobParameters | None = None
     """Default of the flow parameter `job`, as in the flow's signature; None: the parameter is required."""
 
@@ -41,42 +42,42 @@ class JobType:
         """Module path of the flow function. A file path would import the flow a second time."""
         return f"flows.{self.name}.{self.name}"
 
-    def require_models(self, job: Any) -> None:
+    def check_models(self, job: Any) -> list[str]:
         """
         Check that the models for a job are installed. Loads no model.
 
-        Raises:
-            ModelNotInstalled: a model is missing.
-        """
-        if self.model_check is not None:  # imported by name to keep the registry's imports light
-            module, _, name = self.model_check.rpartition(".")
-            getattr(import_module(module), name)(job)
+        Returns:
+            A warning for each model that another one substitutes.
 
+        Raises:
+            ModelNotInstalled: a model is missing, and the job allows no substitute or there is none.
+        """
+        if self.model_check is None:
+            return []
+        # imported by name to keep the registry's imports light
+        module, _, name = self.model_check.rpartition(".")
+        warnings: list[str] = getattr(import_module(module), name)(job)
+        return warnings
+
+
+_MODEL_CHECKS: Final = "flows.media.model_selection"
 
 MEDIA_JOB_TYPES: Final = {
     job_type.name: job_type
     for job_type in (
-        JobType("lip_sync", LipSyncJob, VideoResult),
-        JobType("portrait", PortraitJob, VideoResult),
-        JobType("prepare_avatar", PrepareAvatarJob, PrepareAvatarResult),
+        JobType("lip_sync", LipSyncJob, VideoResult, model_check=f"{_MODEL_CHECKS}.check_engine"),
+        JobType("portrait", PortraitJob, VideoResult, model_check=f"{_MODEL_CHECKS}.check_portrait"),
         JobType(
-            "speech",
-            SpeechJob,
-            SpeechResult,
-            model_check="flows.media.model_selection.resolve_voice",
+            "prepare_avatar",
+            PrepareAvatarJob,
+            PrepareAvatarResult,
+            model_check=f"{_MODEL_CHECKS}.check_engine",
         ),
+        JobType("speech", SpeechJob, SpeechResult, model_check=f"{_MODEL_CHECKS}.check_voice"),
         JobType(
-            "transcribe",
-            TranscribeJob,
-            TranscribeResult,
-            model_check="flows.media.model_selection.resolve_transcription_model",
+            "transcribe", TranscribeJob, TranscribeResult, model_check=f"{_MODEL_CHECKS}.check_transcription"
         ),
-        JobType(
-            "analyze",
-            AnalyzeJob,
-            AnalyzeResult,
-            model_check="flows.media.model_selection.select_analysis_models",
-        ),
+        JobType("analyze", AnalyzeJob, AnalyzeResult, model_check=f"{_MODEL_CHECKS}.check_analysis"),
         JobType("caption", CaptionJob, CaptionResult),
     )
 }

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
 from flows.schemas.job_types import MEDIA_JOB_TYPES
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.transcribe import WhisperSize
@@ -172,6 +172,7 @@ class PersonaSyncJob(JobParameters):
         default=None, title="Caption model", description="Whisper model size. Empty: the best installed one."
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
+    fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
@@ -168,6 +168,7 @@ class SpeechJob(VoiceOptions, SpeechText):
         title="Format",
         description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
+    fallback: bool = FALLBACK_FIELD
     output: Output = OUTPUT_FIELD
 
 

@@ -1,10 +1,10 @@
 """Request and result schemas of the transcribe job. Pure pydantic."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
 from tasks.refs import MediaUri, ObjectRef
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
@@ -25,12 +25,7 @@ class TranscribeJob(JobParameters):
         description="Whisper model size. Empty: the largest installed one up to medium.",
         examples=["medium"],
     )
-    if_missing: Literal["fail", "substitute"] = Field(
-        default="fail",
-        title="Missing model",
-        description="fail: fail with model_not_installed; substitute: use the largest installed"
-        " model up to medium, and add a warning.",
-    )
+    fallback: bool = FALLBACK_FIELD
     task: Literal["transcribe", "translate"] = Field(
         default="transcribe",
         title="Task",
@@ -59,6 +54,20 @@ class TranscribeJob(JobParameters):
         description="Skip passages longer than two seconds without speech. Off: transcribe everything.",
     )
     output: Output = OUTPUT_FIELD
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_name(cls, values: Any) -> Any:
+        """Accept `if_missing`, the former name of `fallback`, with the values fail and substitute."""
+        if not isinstance(values, dict) or "if_missing" not in values:
+            return values
+        fields: dict[str, Any] = {**cast(dict[str, Any], values)}
+        if_missing = fields.pop("if_missing")
+        if if_missing not in ("fail", "substitute"):
+            raise ValueError(
+                "if_missing must be fail or substitute; fallback is the present name of this field"
+            )
+        return {"fallback": if_missing == "substitute"} | fields
 
 
 class TranscriptSegment(BaseModel):

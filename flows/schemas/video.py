@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
 from flows.schemas.framing import FRAMING_FIELD, Framing
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
@@ -105,6 +105,7 @@ class LipSyncJob(JobParameters):
         title="Engine",
         description="Rendering engine. auto: the best installed engine; fake: for tests.",
     )
+    fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(
@@ -174,6 +175,7 @@ class PortraitJob(JobParameters):
         examples=[7],
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine.")
+    fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
@@ -245,6 +247,7 @@ class PrepareAvatarJob(JobParameters):
         examples=["s3://media/avatars/anna.mp4"],
     )
     engine: Engine = Field(default="auto", title="Engine", description="Rendering engine to prepare for.")
+    fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
     face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips will be moved.")
@@ -265,3 +268,4 @@ class PrepareAvatarResult(BaseModel):
     faces: FaceCoverage
     cached: list[str]
     timings_s: dict[str, float]
+    warnings: list[str] = []

@@ -8,7 +8,6 @@ from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.transcription.transcript import WhisperTask
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
-IfMissing = Literal["fail", "substitute"]
 
 _DEFAULT_SIZES: Final[tuple[WhisperSize, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
 """Models for a job that names none, best first; larger models must be requested."""
@@ -38,6 +37,12 @@ class ModelChoice:
         """Whether it supports English only and cannot detect the language."""
         return self.size == "tiny.en"
 
+    def warnings(self) -> list[str]:
+        """Return the warning of a substitute."""
+        if self.instead_of is None:
+            return []
+        return [f"model_substituted: {self.instead_of} is not installed; {self.size} was used"]
+
 
 def model_name(size: WhisperSize) -> str:
     """Return the name of a size in the model registry; `large` is large-v3."""
@@ -59,7 +64,8 @@ def choose(
     task: WhisperTask,
     language: str,
     installed: Collection[str],
-    if_missing: IfMissing,
+    *,
+    fallback: bool,
 ) -> ModelChoice:
     """
     Choose the Whisper model for a job.
@@ -69,7 +75,7 @@ def choose(
         task:       transcribe, or translate to English.
         language:   spoken language, as code or English name; '' to detect it.
         installed:  names of installed models in the model registry.
-        if_missing: whether an installed model may substitute a requested one that is missing.
+        fallback:   whether an installed model may substitute a requested one that is missing.
 
     Raises:
         ModelNotInstalled: no installed model is suitable; the message names the command that installs one.
@@ -81,15 +87,22 @@ def choose(
         and not (must_be_multilingual and requested == "tiny.en")
     ):
         return ModelChoice(requested)
-    if requested is not None and if_missing == "fail":
-        raise _not_installed(requested, must_be_multilingual)
-    for size in _DEFAULT_SIZES:
-        if model_name(size) in installed and not (must_be_multilingual and size == "tiny.en"):
-            return ModelChoice(size, instead_of=requested)
-    raise _not_installed(requested, must_be_multilingual)
+    substitute = next(
+        (
+            size
+            for size in _DEFAULT_SIZES
+            if model_name(size) in installed and not (must_be_multilingual and size == "tiny.en")
+        ),
+        None,
+    )
+    if substitute is None or (requested is not None and not fallback):
+        raise _not_installed(requested, must_be_multilingual, substitute)
+    return ModelChoice(substitute, instead_of=requested)
 
 
-def _not_installed(requested: WhisperSize | None, must_be_multilingual: bool) -> ModelNotInstalled:
+def _not_installed(
+    requested: WhisperSize | None, must_be_multilingual: bool, substitute: WhisperSize | None
+) -> ModelNotInstalled:
     if requested == "tiny.en" and must_be_multilingual:
         reason, install = "The model tiny.en supports English only", model_name("base")
     elif requested is not None:
@@ -97,4 +110,5 @@ def _not_installed(requested: WhisperSize | None, must_be_multilingual: bool) ->
     else:
         languages = " other languages than English" if must_be_multilingual else ""
         reason, install = f"No model that transcribes{languages} is installed", model_name("base")
-    return ModelNotInstalled(f"{reason}. Run: musetalk weights pull {install}", model=install)
+    other = f". Or set `fallback: true` to use {substitute}." if substitute else ""
+    return ModelNotInstalled(f"{reason}. Run: musetalk weights pull {install}{other}", model=install)

@@ -16,6 +16,12 @@ FLORENCE_MODELS: Final = ("florence-2-large", "florence-2-base")
 CHAT_MODELS: Final = ("qwen3-vl-2b", "smolvlm-500m", "smolvlm-256m")
 """Models for description and questions, without bounding boxes; best first."""
 READER, TAGGER, FACE_FINDER = "rapidocr", "efficientnet-lite0", "face-mesh"
+_SMALLEST_MODELS: Final[dict[Feature, str]] = {
+    "objects": FLORENCE_MODELS[-1],
+    "ocr": READER,
+    "tags": TAGGER,
+}
+"""The smallest model for each feature that needs one."""
 # best first
 _DESCRIBERS: Final = ("qwen3-vl-2b", "smolvlm-500m", *FLORENCE_MODELS, "smolvlm-256m")
 
@@ -33,6 +39,7 @@ class ModelAssignment:
         tagger:      classifies the whole image; None if no model can.
         face_finder: finds faces.
         warnings:    for the caller: requested features that are not available.
+        missing:     models that would provide these features, one per feature.
     """
 
     describer: str
@@ -42,6 +49,7 @@ class ModelAssignment:
     tagger: str | None
     warnings: tuple[str, ...]
     face_finder: str = FACE_FINDER
+    missing: tuple[str, ...] = ()
 
 
 def assign_models(
@@ -65,9 +73,15 @@ def assign_models(
     tagger = TAGGER if TAGGER in installed else None
     is_missing = {"objects": detector is None, "ocr": reader is None, "tags": tagger is None}
     warnings = [f"question_not_answered: {_ANSWERERS_HINT}"] if has_question and answerer is None else []
-    warnings += [_UNAVAILABLE_WARNINGS[feature] for feature in features if is_missing.get(feature, False)]
+    unavailable: list[Feature] = [feature for feature in features if is_missing.get(feature, False)]
     return ModelAssignment(
-        candidates[0] if candidates else STARTER, answerer, detector, reader, tagger, tuple(warnings)
+        candidates[0] if candidates else STARTER,
+        answerer,
+        detector,
+        reader,
+        tagger,
+        (*warnings, *(_UNAVAILABLE_WARNINGS[feature] for feature in unavailable)),
+        missing=(*(CHAT_MODELS[-1:] if warnings else ()), *(_SMALLEST_MODELS[name] for name in unavailable)),
     )
 
 

@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.util import find_spec
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field
 
 from musetalk_core.engine_protocol import Engine, Stage
 from musetalk_core.engine_registry import EngineName, load_engine
-from musetalk_core.engines.musetalk.options import PRESETS, MuseTalkEngineOptions
+from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.runtime.config import RuntimeConfig
 from tasks.models.install import open_local_models, pin
@@ -25,26 +24,9 @@ class EngineSpec(BaseModel, frozen=True):
     """The pinned models, see `pin_engine`; the cache keys of the engine's outputs contain parts of it."""
 
 
-def choose_engine(requested: Literal["auto"] | EngineName, options: MuseTalkEngineOptions) -> EngineSpec:
-    """
-    Choose the engine of a job.
-
-    Args:
-        requested: the engine that the job names; `auto` is the engine of the settings, or else the best
-            installed one.
-        options:   options of MuseTalk; other engines have none.
-    """
-    preference = get_settings().render.engine if requested == "auto" else requested
-    name: EngineName = _best_installed_engine(options) if preference == "auto" else preference
+def engine_spec(name: EngineName, options: MuseTalkEngineOptions) -> EngineSpec:
+    """Return the spec of an engine; `options` are those of MuseTalk, other engines have none."""
     return EngineSpec(name=name, options=options if name == "musetalk" else MuseTalkEngineOptions())
-
-
-def _best_installed_engine(options: MuseTalkEngineOptions) -> EngineName:
-    needed_models = {PRESETS[options.version].model, "sd-vae", "whisper-tiny"}
-    can_run = find_spec("torch") is not None and find_spec("diffusers") is not None
-    return (
-        "musetalk" if can_run and needed_models <= set(open_local_models().installed_models()) else "viseme"
-    )
 
 
 def pin_engine(spec: EngineSpec) -> EngineSpec:

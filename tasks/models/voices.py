@@ -91,7 +91,7 @@ class VoiceSpec(BaseModel, frozen=True):
 
 
 def choose_voice(
-    requested: Literal["auto"] | VoiceEngine, spec: dict[str, Any]
+    requested: Literal["auto"] | VoiceEngine, spec: dict[str, Any], *, fallback: bool = False
 ) -> tuple[VoiceSpec, list[str]]:
     """
     Choose the engine and voice of a job.
@@ -99,41 +99,61 @@ def choose_voice(
     Args:
         requested: engine that the job names; `auto` is csm if it is installed, else the starter voice.
         spec:      the other fields of a `VoiceSpec`.
+        fallback:  use the best installed voice, with a warning, if the requested one is not installed. The
+            voice of a recording has no substitute.
 
     Returns:
-        The voice, and notes on options of the job that have no effect on it.
+        The voice, and warnings: a substitute was chosen, or an option has no effect.
 
     Raises:
-        ModelNotInstalled: csm is required, and its weights or packages are missing.
+        ModelNotInstalled: csm or its recordings are required, and weights or packages are missing.
         InputError: the starter engine cannot do what the job requests.
     """
-    can_run = find_spec("torch") is not None and find_spec("transformers") is not None
-    installed = can_run and not open_local_models().status(_CSM).missing
-    engine: VoiceEngine = ("csm" if installed else "starter") if requested == "auto" else requested
-    voice = VoiceSpec(engine=engine, **spec)
-    if voice.engine == "starter":
-        return voice, _starter_notes(voice, requested)
-    if not can_run:
-        raise ModelNotInstalled("The engine csm requires the packages of the extra neural.", model=_CSM)
-    open_local_models().find(_CSM)
-    if voice.is_recorded:
-        open_local_models().find(RECORDINGS)
-    notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
-    return voice, notes
-
-
-def _starter_notes(voice: VoiceSpec, requested: str) -> list[str]:
+    voice = VoiceSpec(engine="starter" if requested == "starter" else "csm", **spec)
+    if requested == "starter" and voice.name == "random":
+        return voice, []
+    error = _starter_error(voice) if requested == "starter" else _csm_error(voice)
+    if error is None:
+        notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
+        return voice, notes
+    if requested == "auto" and voice.name == "random":
+        return voice.model_copy(update={"engine": "starter"}), []
     if voice.name == "clone":
-        if requested == "auto":
-            open_local_models().find(
-                _CSM
-            )  # raises an error that names what is missing and the command to install it
-        raise InputError("The starter engine has a single voice and cannot clone voices. Use engine csm.")
-    if voice.name == "random":
-        return []
-    return [
-        f"voice {voice.name} needs the engine csm (musetalk weights pull csm); the starter voice was used"
-    ]
+        raise error
+    return _substitute(voice, error, fallback)
+
+
+def _substitute(voice: VoiceSpec, error: InputError, fallback: bool) -> tuple[VoiceSpec, list[str]]:
+    """Return the best installed voice instead of one that is not available, or raise the error."""
+    other = voice.model_copy(update={"name": "random"})
+    if _csm_error(other) is not None or voice.engine == "starter":
+        other = other.model_copy(update={"engine": "starter"})
+    used = "the starter voice" if other.engine == "starter" else "the voice random"
+    if not fallback:
+        raise type(error)(
+            f"{str(error).rstrip('.')}. Or set `fallback: true` to use {used}.", **error.details
+        )
+    return other, [f"model_substituted: {used} was used instead of {voice.name}. {error}"]
+
+
+def _starter_error(voice: VoiceSpec) -> InputError | None:
+    if voice.name == "clone":
+        return InputError("The starter engine has a single voice and cannot clone voices. Use engine csm.")
+    return InputError(f"The starter engine has a single voice; the voice {voice.name} needs the engine csm.")
+
+
+def _csm_error(voice: VoiceSpec) -> InputError | None:
+    """Return why a csm voice cannot be used here; None if it can."""
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        return ModelNotInstalled(
+            "The engine csm requires the packages of the extra neural. Run: ./run setup", model=_CSM
+        )
+    try:
+        for name in voice.models:
+            open_local_models().find(name)
+    except ModelNotInstalled as error:
+        return error
+    return None
 
 
 def pin_voice(spec: VoiceSpec) -> VoiceSpec:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from musetalk_core.errors import WeightsInvalid
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.model_registry.registry import get_model
-from musetalk_core.transcription.model_choice import IfMissing, ModelChoice, WhisperSize, choose, is_english
+from musetalk_core.transcription.model_choice import ModelChoice, WhisperSize, choose, is_english
 from musetalk_core.transcription.transcript import WhisperTask
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
@@ -20,7 +20,7 @@ _CONVERTED_KIND = "whisper"
 
 
 def choose_whisper(
-    requested: WhisperSize | None, task: WhisperTask, language: str, if_missing: IfMissing
+    requested: WhisperSize | None, task: WhisperTask, language: str, *, fallback: bool
 ) -> ModelChoice:
     """
     Choose a Whisper model among the installed ones.
@@ -29,12 +29,12 @@ def choose_whisper(
         requested:  size that the job names; None for the default.
         task:       transcribe or translate.
         language:   language of the speech; empty to detect it.
-        if_missing: what to do if the model of that size is not installed.
+        fallback:  use another installed size if the requested one is not installed.
 
     Raises:
         ModelNotInstalled: no installed model fits.
     """
-    return choose(requested, task, language, open_local_models().installed_models(), if_missing)
+    return choose(requested, task, language, open_local_models().installed_models(), fallback=fallback)
 
 
 def load_whisper(choice: ModelChoice, pinned: PinnedModel) -> "LoadedWhisper":

@@ -173,7 +173,7 @@ def test_keys_are_made_shown_and_revoked_by_command(key_file, connect):
     assert made.exit_code == 0 and connect().get("/v1/jobs", headers=headers).status_code == 200
     [key] = json.loads(key_file.read_text())["keys"]
     assert (key["tenant"], key["scopes"]) == ("acme", ["read"])
-    assert musetalk("create", "ci").exit_code == 1
+    assert musetalk("create", "ci").exit_code == 2
     assert "tenant acme  read" in musetalk("list").stdout
-    assert musetalk("revoke", "ci").exit_code == 0 and musetalk("revoke", "ci").exit_code == 1
+    assert musetalk("revoke", "ci").exit_code == 0 and musetalk("revoke", "ci").exit_code == 2
     assert connect().get("/v1/jobs", headers=headers).status_code == 401

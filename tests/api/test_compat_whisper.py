@@ -20,7 +20,7 @@ def test_a_job_is_queued_and_answered_with_the_documented_fields(client, runs):
     assert (answer.status_code, list(answer.json())) == (200, ["id", "status"])
     assert answer.json()["status"] == "queued"
     assert (job_type.name, job.audio) == ("transcribe", URL)
-    assert (job.model, job.if_missing, job.task, job.language) == (None, "substitute", "transcribe", "")
+    assert (job.model, job.fallback, job.task, job.language) == (None, True, "transcribe", "")
 
 
 def test_all_fields_are_passed_on_and_what_has_no_effect_is_told(client, runs):
@@ -152,7 +152,7 @@ def test_the_check_loads_no_model_library(starter_only):
 import sys
 from flows.registry import JOB_TYPES
 from flows.schemas.transcribe import TranscribeJob
-JOB_TYPES["transcribe"].require_models(TranscribeJob(audio="s3://abc/a.wav", language="English"))
+JOB_TYPES["transcribe"].check_models(TranscribeJob(audio="s3://abc/a.wav", language="English"))
 print([name for name in ("torch", "whisper", "cv2", "numba", "boto3") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

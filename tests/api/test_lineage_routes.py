@@ -177,7 +177,7 @@ def test_the_command_shows_it(server, app_of_server, finished):
     _, text, _ = musetalk(server, "lineage", second.id, "--json")
     assert json.loads(text)["lineage"]["job"] == str(second.id)
     status, _, error = musetalk(server, "lineage", uuid4())
-    assert status == 1 and "not_found" in error
+    assert status == 2 and "No job has the id" in error
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,10 @@ def test_only_what_was_asked_for_is_in_the_result(home):
 def test_a_question_nobody_can_answer_is_not_answered(home):
     result = analyze(
         AnalyzeJob(
-            image=in_file(home, pictures.sign()), prompt="How high is the fence?", features=["objects"]
+            image=in_file(home, pictures.sign()),
+            prompt="How high is the fence?",
+            features=["objects"],
+            fallback=True,
         )
     )
 

@@ -119,6 +119,8 @@ def test_without_weights_auto_is_viseme_and_a_named_engine_says_how_to_get_them(
     with pytest.raises(ModelNotInstalled, match="musetalk weights pull musetalk") as caught:
         lip_sync(job.model_copy(update={"engine": "musetalk"}))
     assert caught.value.code == "model_not_installed"
+    substituted = lip_sync(job.model_copy(update={"engine": "musetalk", "fallback": True}))
+    assert substituted.engine == "viseme" and "model_substituted" in substituted.warnings[0]
 
 
 def test_v1_without_its_weights_names_them(home, musetalk, short_clip, short_speech, tmp_path, monkeypatch):

@@ -135,10 +135,11 @@ def test_without_its_weights_the_other_voice_is_not_installed(home, speech_file)
     for fields in ({"engine": "csm"}, clone):
         with pytest.raises(ModelNotInstalled, match="musetalk weights pull csm"):
             speech(SpeechJob(text="Hello.", **fields))
-    named = speech(SpeechJob(text="Hello.", voice="conversational_a"))
-    assert named.warnings == [
-        "voice conversational_a needs the engine csm (musetalk weights pull csm); the starter voice was used"
-    ]
+    with pytest.raises(ModelNotInstalled, match="set `fallback: true`"):
+        speech(SpeechJob(text="Hello.", voice="conversational_a"))
+    named = speech(SpeechJob(text="Hello.", voice="conversational_a", fallback=True))
+    assert named.engine == "starter" and len(named.warnings) == 1
+    assert named.warnings[0].startswith("model_substituted: the starter voice was used")
 
 
 def test_a_text_without_words_is_refused(home):

@@ -71,7 +71,7 @@ def test_silence_is_no_text(starter_only):
 
 
 def test_a_substitute_is_told(starter_only, speech_file):
-    result = transcribe(job_for(speech_file, model="medium", if_missing="substitute", language="English"))
+    result = transcribe(job_for(speech_file, model="medium", fallback=True, language="English"))
 
     assert result.model == "tiny.en"
     assert result.warnings == ["model_substituted: medium is not installed; tiny.en was used"]

@@ -180,11 +180,12 @@ def test_add_an_engine(checkout):
         """
         from flows.schemas import LipSyncJob
         from musetalk_core.engine_registry import load_engine
-        from tasks.models.engines import choose_engine, describe_engine
+        from tasks.models.engine_choice import choose_engine_name
+        from tasks.models.engines import describe_engine, engine_spec
 
         job = LipSyncJob(video="s3://media/a.mp4", audio="s3://media/a.wav", engine="still")
         assert load_engine(job.engine).name == "still"
-        assert describe_engine(choose_engine("auto", None))["name"] == "still"
+        assert describe_engine(engine_spec(choose_engine_name("auto", "v15")[0], None))["name"] == "still"
         """,
         MUSETALK_RENDER__ENGINE="still",
     )

@@ -26,12 +26,8 @@ def preload_modules(pool: str, settings: "WorkerSettings") -> tuple[str, ...]:
     flows = [item.entrypoint.rpartition(".")[0] for item in deployments]
     engines: list[str] = []
     if _ENGINE_JOB_TYPES & {item.job_type.name for item in deployments}:
-        from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
-        from tasks.models.engines import choose_engine
+        from tasks.models.engine_choice import choose_engine_name
 
-        engines = [
-            _ENGINE_MODULES[name]
-            for name in (choose_engine("auto", MuseTalkEngineOptions()).name,)
-            if name in _ENGINE_MODULES
-        ]
+        name, _ = choose_engine_name("auto", "v15", fallback=True)
+        engines = [_ENGINE_MODULES[name]] if name in _ENGINE_MODULES else []
     return tuple(dict.fromkeys([*flows, *engines, *settings.preload]))

@@ -11,6 +11,15 @@ from musetalk_core.engine_protocol import OnFace, RenderStats, ignore_face
 from musetalk_core.engines.musetalk.batch_size import shared_batch_size
 from musetalk_core.engines.musetalk.generator import CPU_BATCH_SIZE, Generator
 from musetalk_core.engines.musetalk.options import ResolvedOptions
+from musetalk_core.engines.musetalk.required_models import (
+    FACE_DETECTOR,
+    PARSER,
+    POSE,
+    VAE,
+    WHISPER,
+    required_models,
+    resolve_landmark_model,
+)
 from musetalk_core.faces.mesh_tracker import MeshTracker
 from musetalk_core.faces.tflite import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.tracker_protocol import FaceChoice, FaceTracker
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_VAE, _WHISPER, _PARSER, _POSE, _FACE_DETECTOR = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
 _INITIAL_BATCH_SIZE: Final = 4
 _MAX_DETECTION_SIDE_PX: Final = 1024
 """Larger pictures are scaled to this side for face detection; the original uses them unscaled."""
@@ -60,42 +68,31 @@ class Networks:
         self.device = choose_device(runtime.device, runtime.precision)
         self._pinned_models = {model.name: model for model in pinned}
         self._optimizations = optimizations_for(self.device, runtime.channels_last, runtime.compile)
-        self.landmark_model: LandmarkModel = self._choose_landmark_model()
-        self._has_parser = _PARSER in self._local_models.installed_models()
-        for name in (resolved.preset.model, _VAE, _WHISPER):
+        installed = self._local_models.installed_models()
+        self.landmark_model: LandmarkModel = resolve_landmark_model(runtime.landmarks, installed)
+        self._has_parser = PARSER in installed
+        for name in required_models(resolved.options.version, runtime.landmarks, installed):
             self._local_models.find(name)
-        if not self._has_parser and self.landmark_model == "dwpose":
-            self._local_models.find(_PARSER)  # raises: without a mesh, masks need the parser
-
-    def _choose_landmark_model(self) -> LandmarkModel:
-        if self._runtime.landmarks == "auto":
-            return (
-                "dwpose" if {_POSE, _FACE_DETECTOR} <= set(self._local_models.installed_models()) else "mesh"
-            )
-        if self._runtime.landmarks == "dwpose":
-            for name in (_POSE, _FACE_DETECTOR):
-                self._local_models.find(name)
-        return self._runtime.landmarks
 
     @property
     def models(self) -> tuple[str, ...]:
         """Return the names of all models in use, as in the model registry."""
-        faces = (_POSE, _FACE_DETECTOR) if self.landmark_model == "dwpose" else (FACE_MESH,)
-        parser = (_PARSER,) if self._has_parser else ()
-        return (self._resolved.preset.model, _VAE, _WHISPER, *faces, *parser)
+        faces = (POSE, FACE_DETECTOR) if self.landmark_model == "dwpose" else (FACE_MESH,)
+        parser = (PARSER,) if self._has_parser else ()
+        return (self._resolved.preset.model, VAE, WHISPER, *faces, *parser)
 
     def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
         """Return a hash of the weights that determine a stage's results, for cache keys."""
         match stage:
             case "avatar":
-                parser = [_PARSER] if self._has_parser else []
+                parser = [PARSER] if self._has_parser else []
                 if self.landmark_model == "dwpose":
-                    return self._digest(_VAE, _POSE, _FACE_DETECTOR, *parser)
-                return "-".join([self._digest(_VAE, *parser), DETECTOR.sha256, MESH.sha256])
+                    return self._digest(VAE, POSE, FACE_DETECTOR, *parser)
+                return "-".join([self._digest(VAE, *parser), DETECTOR.sha256, MESH.sha256])
             case "features":
-                return self._digest(_WHISPER)
+                return self._digest(WHISPER)
             case "crops":
-                return self._digest(self._resolved.preset.model, _VAE)
+                return self._digest(self._resolved.preset.model, VAE)
 
     def _digest(self, *names: str) -> str:
         return digest_of(self._pin(name) for name in names)
@@ -118,13 +115,13 @@ class Networks:
         """Return the VAE, encoder and decoder."""
         from musetalk_core.engines.musetalk import model_loaders
 
-        return self._load(_VAE, lambda files: model_loaders.vae(files, self.device, self._optimizations))
+        return self._load(VAE, lambda files: model_loaders.vae(files, self.device, self._optimizations))
 
     def whisper_encoder(self) -> WhisperEncoder:
         """Return Whisper's encoder."""
         from musetalk_core.engines.musetalk import model_loaders
 
-        return self._load(_WHISPER, lambda files: model_loaders.whisper_encoder(files, self.device))
+        return self._load(WHISPER, lambda files: model_loaders.whisper_encoder(files, self.device))
 
     def parser(self) -> FaceParser | None:
         """Return the face parser; None if it is not installed."""
@@ -132,20 +129,20 @@ class Networks:
             return None
         from musetalk_core.engines.musetalk import model_loaders
 
-        return self._load(_PARSER, lambda files: model_loaders.parser(files, self.device))
+        return self._load(PARSER, lambda files: model_loaders.parser(files, self.device))
 
     def _detector(self, upstream: bool) -> FaceDetector:
         max_side_px = None if upstream else _MAX_DETECTION_SIDE_PX
         from musetalk_core.engines.musetalk import model_loaders
 
         return self._load(
-            _FACE_DETECTOR, lambda files: model_loaders.detector(files, self.device, max_side_px), max_side_px
+            FACE_DETECTOR, lambda files: model_loaders.detector(files, self.device, max_side_px), max_side_px
         )
 
     def _pose(self) -> WholeBodyPose:
         from musetalk_core.engines.musetalk import model_loaders
 
-        return self._load(_POSE, lambda files: model_loaders.pose(files, self.device))
+        return self._load(POSE, lambda files: model_loaders.pose(files, self.device))
 
     def _unet(self) -> FoldedUNet:
         from musetalk_core.engines.musetalk import model_loaders

@@ -183,7 +183,7 @@ def test_an_endpoint_that_is_no_address_is_refused(monkeypatch, address):
 
     status, _, err = weights("list")
 
-    assert status == 1 and err.startswith("musetalk: MUSETALK_WEIGHTS__ENDPOINT: ")
+    assert status == 2 and err.startswith("musetalk: MUSETALK_WEIGHTS__ENDPOINT: ")
 
 
 def test_verifying_is_exit_status_1_when_something_is_wrong():

@@ -1,0 +1,68 @@
+"""Local files of API clients: names for results, and paths in media fields."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from tasks.refs import media_fields
+
+_WINDOWS_RESERVED_CHARACTERS = re.compile(r'[<>:"|?*\\]')
+_WINDOWS_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+def local_file_name(name: str, *, windows: bool = os.name == "nt") -> str:
+    """
+    Return a file name for a result that is valid on this computer.
+
+    Args:
+        name:    name of the result.
+        windows: replace characters and device names (CON, NUL, COM1, …) that Windows reserves.
+    """
+    if not windows:
+        return name
+    cleaned = _WINDOWS_RESERVED_CHARACTERS.sub("_", name).rstrip(". ")
+    return f"_{cleaned}" if _WINDOWS_DEVICE_NAMES.match(cleaned) else cleaned
+
+
+def find_local_file(value: str, folder: Path | None) -> Path:
+    """
+    Return the path of a local file.
+
+    Args:
+        value:  a path.
+        folder: preferred folder of a relative path; a file that does not exist there is looked up in the
+            working directory.
+    """
+    inside = folder / value if folder is not None else None
+    return inside if inside is not None and (inside.is_file() or not Path(value).is_file()) else Path(value)
+
+
+def map_media_fields(
+    schema: type[BaseModel] | None, fields: Mapping[str, Any], change: Callable[[str], str]
+) -> dict[str, Any]:
+    """
+    Return fields in which the text of each media field is replaced.
+
+    Args:
+        schema: schema of the fields; None: no field is a media field.
+        fields: job parameters, with nested objects as dictionaries.
+        change: returns the new text of a media field.
+    """
+    if schema is None:
+        return dict(fields)
+    media = media_fields(schema)
+
+    def changed(name: str, value: Any) -> Any:
+        if isinstance(value, str):
+            return change(value) if name in media else value
+        field = schema.model_fields.get(name)
+        nested = field.annotation if field is not None else None
+        if isinstance(value, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
+            return map_media_fields(nested, cast(dict[str, Any], value), change)
+        return value
+
+    return {name: changed(name, value) for name, value in fields.items()}

@@ -1,0 +1,153 @@
+"""Validation errors of job parameters in the words of the command line: the option, and what it expects."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from deployments.cli.suggestions import did_you_mean, join_words, nested_schema, parameter_paths
+
+OPTIONS: Final[Mapping[str, str]] = {
+    "video": "--video",
+    "audio": "--audio",
+    "image": "--image",
+    "text": "--text",
+    "reference_audio": "--reference",
+    "control.priority": "--priority",
+    "control.tags": "--tag",
+    "control.notify": "--notify",
+    "control.notify.url": "--notify",
+}
+"""Parameters that have an option of their own; `--set` sets all others."""
+HIDDEN_ENGINES: Final = frozenset({"fake"})
+"""Engines that messages do not offer, because they are for tests."""
+_MAX_PROBLEMS: Final = 10
+
+
+def option_name(location: Sequence[int | str]) -> str:
+    """Return the option that sets a parameter: `--video`, or `--set encode.crf`."""
+    path = ".".join(map(str, location))
+    without_index = ".".join(str(part) for part in location if not str(part).isdigit())
+    return OPTIONS.get(without_index, f"--set {path}")
+
+
+def describe_errors(job_type: str, schema: type[BaseModel], errors: Sequence[Any]) -> list[str]:
+    """
+    Describe validation errors of a job's parameters.
+
+    Args:
+        job_type: name of the job type.
+        schema:   its request schema.
+        errors:   errors as pydantic lists them, `loc` relative to the job.
+
+    Returns:
+        One sentence per error, at most ten.
+    """
+    sentences = dict.fromkeys(_describe(job_type, schema, error) for error in errors)
+    return list(sentences)[:_MAX_PROBLEMS]
+
+
+def describe_pointers(errors: Sequence[Mapping[str, str]]) -> list[str]:
+    """Describe the errors of a problem document, whose `pointer` names the field."""
+    return [_describe_pointer(error) for error in errors][:_MAX_PROBLEMS]
+
+
+def _describe_pointer(error: Mapping[str, str]) -> str:
+    pointer = str(error.get("pointer", ""))
+    location = pointer.removeprefix("#/").split("/") if pointer.startswith("#/") else []
+    detail = error.get("detail", "").removeprefix("Input should be ")
+    return f"{option_name(location)}: {detail}" if location and location != [""] else detail
+
+
+def _describe(job_type: str, schema: type[BaseModel], error: Mapping[str, Any]) -> str:
+    location, kind = list(error["loc"]), str(error["type"])
+    owner, field = _find_field(schema, location)
+    if kind == "extra_forbidden":
+        return _describe_unknown(job_type, schema, owner, location)
+    if kind == "missing":
+        option = option_name(location)
+        example = f" {_example(field)}" if field is not None and option.startswith("--set") else " FILE"
+        return (
+            f"{job_type} requires {option}" + (f"={example.strip()}" if "--set" in option else example) + "."
+        )
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not location:
+        return f"{job_type}: {message}."
+    return f"{option_name(_known_part(schema, location))}: {_expectation(kind, message, error, field)}"
+
+
+def _describe_unknown(
+    job_type: str, schema: type[BaseModel], owner: type[BaseModel], location: list[Any]
+) -> str:
+    prefix, name = ".".join(map(str, location[:-1])), str(location[-1])
+    siblings = {other: f"{prefix}.{other}".lstrip(".") for other in owner.model_fields}
+    nested = [other for other in parameter_paths(schema) if other.rpartition(".")[2] == name]
+    hint = f" Did you mean {nested[0]}?" if nested else did_you_mean(name, siblings)
+    if hint and not nested and prefix:
+        hint = hint.replace("Did you mean ", f"Did you mean {prefix}.")
+    names = ", ".join(siblings.values())
+    return f"{job_type} has no parameter {f'{prefix}.{name}'.lstrip('.')}.{hint or f' Parameters: {names}.'}"
+
+
+def _expectation(kind: str, message: str, error: Mapping[str, Any], field: FieldInfo | None) -> str:
+    example = f", for example {_example(field)}" if _example(field) else ""
+    if kind in {"tuple_type", "list_type", "set_type"}:
+        return f"expected a JSON list{example}."
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return f"expected a JSON object{example}."
+    if kind in {"literal_error", "enum"}:
+        choices = _expected_choices(error)
+        return f"expected {join_words(choices)}.{did_you_mean(str(error.get('input')), choices)}"
+    if kind.startswith(("int_", "float_", "bool_", "decimal_")):
+        noun = {"int": "a whole number", "bool": "true or false"}.get(kind.partition("_")[0], "a number")
+        return f"expected {noun}{'' if kind.startswith('bool') else example}."
+    if kind in {"string_too_short", "string_type"}:
+        nature = " that is not empty" if kind == "string_too_short" else ""
+        return f"expected text{nature}{example}".rstrip(".") + "."
+    return message.replace("Input should be", "expected a value").replace("should", "must").rstrip(".") + "."
+
+
+def _expected_choices(error: Mapping[str, Any]) -> list[str]:
+    expected = str((error.get("ctx") or {}).get("expected", ""))
+    choices = [part.strip("'") for part in expected.replace(" or ", ", ").split(", ")]
+    return [choice for choice in choices if choice not in HIDDEN_ENGINES]
+
+
+def _find_field(schema: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """Return the field at a location and the schema that owns it; None for an unknown field."""
+    owner, field = schema, None
+    for part in location:
+        if not isinstance(part, str) or part not in owner.model_fields:
+            return owner, field if not isinstance(part, str) else None
+        field = owner.model_fields[part]
+        if (nested := nested_schema(owner, part)) is not None and part != location[-1]:
+            owner = nested
+    return owner, field
+
+
+def _known_part(schema: type[BaseModel], location: Sequence[Any]) -> list[Any]:
+    """Return the location up to its last parameter or index, without the parts that name a union's member."""
+    owner: type[BaseModel] | None = schema
+    known: list[Any] = []
+    for part in location:
+        if isinstance(part, int) or (owner is not None and part in owner.model_fields):
+            known.append(part)
+            owner = nested_schema(owner, part) if owner is not None and isinstance(part, str) else None
+    return known
+
+
+def _example(field: FieldInfo | None) -> str:
+    """Return a value as it can be written after `--set NAME=`; empty if none is known."""
+    if field is None:
+        return ""
+    examples: list[Any] = list(field.examples or ())
+    if not examples and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        nested = field.annotation.model_fields
+        name = next((one for one, info in nested.items() if info.examples), None)
+        examples = [{name: (nested[name].examples or [None])[0]}] if name else []
+    if not examples:
+        return ""
+    value = examples[0]
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

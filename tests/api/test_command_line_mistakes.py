@@ -1,0 +1,171 @@
+"""Typical mistakes on the command line: the message names the option, what it expects and the next step."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from deployments.cli.main import EXIT_STATUSES, app
+from tasks.settings import get_settings
+
+INPUTS = ("--video", "a.mp4", "--audio", "a.wav")
+
+
+@pytest.fixture
+def musetalk(environment, tmp_path, server):
+    environment.chdir(tmp_path)
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    environment.setenv("MUSETALK_WEIGHTS__FOLDER", str(tmp_path / "models"))
+    get_settings.cache_clear()
+    (tmp_path / "a.mp4").write_bytes(b"moving picture")
+    (tmp_path / "a.wav").write_bytes(b"sound")
+
+    def run(*words, at=server):
+        done = CliRunner().invoke(app, [*map(str, words), *(["--server", at] if at else [])])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("submit", "lip-sync", *INPUTS), "Unknown job type lip-sync. Did you mean lip_sync?"),
+        (("submit", "lipsync", *INPUTS), "Did you mean lip_sync?"),
+        (
+            ("submit", "analyze", "--image", "a.mp4", "--set", "features=ocr"),
+            '--set features: expected a JSON list, for example ["caption","ocr","faces"].',
+        ),
+        (
+            ("submit", "analyze", "--image", "a.mp4", "--set", "feature=[]"),
+            "analyze has no parameter feature. Did you mean features?",
+        ),
+        (
+            ("submit", "lip_sync", *INPUTS, "--set", "encode.crff=20"),
+            "lip_sync has no parameter encode.crff. Did you mean encode.crf?",
+        ),
+        (("submit", "lip_sync", *INPUTS, "--set", "crf=20"), "Did you mean encode.crf?"),
+        (
+            ("submit", "lip_sync", *INPUTS, "--set", "encode.crf=high"),
+            "--set encode.crf: expected a whole number, for example 18.",
+        ),
+        (
+            ("submit", "lip_sync", *INPUTS, "--set", "encode=20"),
+            "--set encode: expected a JSON object, for ex",
+        ),
+        (
+            ("submit", "lip_sync", *INPUTS, "--set", "engine=museTalk"),
+            "--set engine: expected auto, musetalk or viseme. Did you mean musetalk?",
+        ),
+        (("submit", "lip_sync", *INPUTS, "--set", "fps=fast"), "--set fps: expected a frame rate"),
+        (("submit", "lip_sync", "--video", "a.mp4"), "lip_sync requires --audio FILE."),
+        (("submit", "lip_sync", "--video", "b.mp4", "--audio", "a.wav"), "File not found: b.mp4."),
+        (("submit", "lip_sync", *INPUTS, "--set", "fps"), "expected NAME=VALUE"),
+        (("submit", "lip_sync", *INPUTS, "--text", "@none.txt"), "--text: the file none.txt cannot be read"),
+        (("submit", "lip_sync", *INPUTS, "--image", "a.mp4"), "does not take --image. Its inputs: --video"),
+        (("submit", "lip_sync", *INPUTS, "--priority", "hihg"), "--priority: expected high, normal or low."),
+        (("submit", "lip_sync", *INPUTS, "--notify", "ftp://x"), "--notify: "),
+        (
+            ("submit", "lip_sync", *INPUTS, "--set", "engine=musetalk"),
+            "musetalk weights pull musetalk. Or add --set fallback=true to use the engine viseme.",
+        ),
+        (("watch", "nonsense"), "nonsense is not the id of a job."),
+        (("jobs", "--status", "runing"), "Did you mean running?"),
+        (("jobs", "--type", "speach"), "Did you mean speech?"),
+        (("batch", "none.csv"), "File not found: none.csv."),
+        (("pipeline", "none.json"), "none.json cannot be read as JSON (no such file)."),
+    ],
+)
+def test_a_mistake_is_explained_with_the_next_step(musetalk, runs, words, message):
+    status, out, err = musetalk(*words)
+
+    assert (status, out) == (2, ""), err
+    assert message in err and err.startswith("musetalk: ") and "#/" not in err
+    assert not runs.created
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("submit", "lip_sync", "--vidoe", "a.mp4"), "--video"),
+        (("submit", "lip_sync", *INPUTS, "--crf", "20"), "--set encode.crf=VALUE"),
+        (("submit", "lip_sync", *INPUTS, "--idle-motion", "no"), "--idle-motion"),
+        (("submitt", "lip_sync"), "submit"),
+    ],
+)
+def test_a_wrong_option_or_command_suggests_the_right_one(musetalk, words, message):
+    status, _, err = musetalk(*words, at=None)
+
+    assert status == 2 and message in " ".join(err.replace("│", " ").split())
+    assert "deployments" not in err
+
+
+def test_an_id_with_one_wrong_digit_suggests_the_job(musetalk, runs):
+    job_id = str(runs.running().id)
+    wrong = job_id[:-1] + ("0" if job_id[-1] != "0" else "1")
+
+    for command in ("watch", "result", "logs", "lineage", "cancel", "retry"):
+        status, _, err = musetalk(command, wrong)
+        assert status == 2 and f"Did you mean {job_id}?" in err, command
+
+
+def test_the_first_characters_of_an_id_are_enough(musetalk, runs):
+    job_id = str(runs.running().id)
+
+    assert musetalk("cancel", job_id[:8])[1] == f"{job_id} is canceled\n"
+    assert musetalk("watch", f"job://{job_id}")[0] == 1
+
+
+def test_a_number_is_text_where_the_parameter_takes_text(musetalk, runs):
+    musetalk("submit", "speech", "--text", "Hello.", "--set", "output.name=5")
+
+    [(_, job, _)] = runs.created
+    assert job.output.name == "5"
+
+
+def test_a_submitted_job_comes_with_the_next_steps(musetalk, runs):
+    _, out, err = musetalk("submit", "speech", "--text", "Hello.")
+
+    [job_id] = runs.jobs
+    assert out == f"{job_id}\n"
+    assert f"musetalk watch {job_id}" in err and f"musetalk result {job_id} -o FILE" in err
+
+
+def test_keys_before_the_first_key(environment, tmp_path):
+    environment.setenv("MUSETALK_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    revoked = CliRunner().invoke(app, ["keys", "revoke", "ci"])
+    listed = CliRunner().invoke(app, ["keys", "list", "--json"])
+
+    assert revoked.exit_code == 2 and "There is no key named ci." in revoked.stderr
+    assert "keys create NAME" in revoked.stderr
+    assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])
+
+
+def test_exit_statuses_are_those_of_the_documentation(musetalk, runs, finished):
+    statuses = {
+        0: musetalk("watch", finished(content=b"x").id)[0],
+        1: musetalk("watch", runs.failed().id)[0],
+        2: musetalk("submit", "lip_sync")[0],
+        3: musetalk("jobs", at="http://127.0.0.1:9")[0],
+    }
+
+    assert all(expected == found for expected, found in statuses.items()), statuses
+    assert set(statuses) < set(EXIT_STATUSES)
+
+
+def test_an_unready_server_is_not_a_mistake_of_the_user(musetalk, runs):
+    from api.errors import Problem
+
+    async def refuse(*_, **__):
+        raise Problem("orchestrator_unavailable", "The job system is unavailable.")
+
+    runs.create = refuse
+    assert musetalk("submit", "speech", "--text", "Hello.")[0] == 3
+
+
+def test_the_version_is_printed():
+    done = CliRunner().invoke(app, ["--version"])
+
+    assert done.exit_code == 0 and done.stdout.startswith("musetalk-flows 0.")
