@@ -46,6 +46,7 @@ CODES: Mapping[str, ProblemCode] = {
     "forbidden": ProblemCode(403, "The API key lacks the required scope"),
     "manifest_invalid": ProblemCode(422, "Invalid batch manifest"),
     "step_failed": ProblemCode(409, "A step of the pipeline failed"),
+    "request_timeout": ProblemCode(408, "The body of the request arrived too slowly", retryable=True),
     "link_invalid": ProblemCode(403, "The download link is not valid"),
     "origin_not_allowed": ProblemCode(403, "Pages of this origin may not use the API"),
     "not_found": ProblemCode(404, "Not found"),
@@ -58,7 +59,7 @@ CODES: Mapping[str, ProblemCode] = {
     "avatar_not_prepared": ProblemCode(409, "The avatar is not prepared"),
     "idempotency_mismatch": ProblemCode(422, "The idempotency key was used for another request"),
     "rate_limited": ProblemCode(429, "Rate limit exceeded", retryable=True),
-    "concurrency_limited": ProblemCode(429, "Too many unfinished jobs", retryable=True),
+    "concurrency_limited": ProblemCode(429, "Too many unfinished jobs or open uploads", retryable=True),
     "canceled": ProblemCode(409, "The job was canceled"),
     "deadline_exceeded": ProblemCode(409, "The job exceeded its deadline"),
     "engine_failed": ProblemCode(500, "The engine failed", retryable=True),
@@ -77,6 +78,10 @@ CODES: Mapping[str, ProblemCode] = {
 COMPAT_ROUTES = ("/inference", "/status/", "/result/", "/job/", "/csm", "/portrait", "/whisper", "/analyze")
 """Path prefixes of the compatibility routes: 422 and 409 become 400 there, and `error` repeats `detail`."""
 
+MAX_ERRORS = 50
+"""Maximum number of errors in one response."""
+MAX_TEXT_CHARS = 500
+"""Maximum length of a pointer or a detail in `errors`, which can contain text of the request."""
 _INVALID_INPUT_STATUS = 422
 
 
@@ -198,11 +203,14 @@ def validation_problem(pydantic_errors: Sequence[Any]) -> Problem:
     """
     if any(fault["type"] == "json_invalid" for fault in pydantic_errors):
         return Problem("malformed_request", "The body is not valid JSON.")
-    errors = [_to_error(fault) for fault in pydantic_errors]
+    errors = [_to_error(fault) for fault in pydantic_errors[:MAX_ERRORS]]
     if not any(fault["loc"][0] != "path" for fault in pydantic_errors):
         return Problem("malformed_request", errors[0]["detail"], errors=errors)
     first = errors[0]
-    more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
+    others = len(pydantic_errors) - 1
+    listed = "in errors" if others < MAX_ERRORS else f"of which {len(errors) - 1} in errors"
+    more = f" ({others} more, {listed})" if others >= MAX_ERRORS else f" ({others} more {listed})"
+    more = more if others else ""
     return Problem(first["code"], f"{first['pointer']}: {first['detail']}{more}", errors=errors)
 
 
@@ -210,7 +218,8 @@ def _to_error(fault: Mapping[str, Any]) -> dict[str, str]:
     location = [str(part) for part in fault["loc"]]
     pointer = "#/" + "/".join(location[1:]) if location[0] == "body" else f"{location[0]} {location[-1]}"
     code = fault["type"] if fault["type"] in CODES else "invalid_input"
-    return {"pointer": pointer, "code": code, "detail": fault["msg"].removeprefix("Value error, ")}
+    detail = fault["msg"].removeprefix("Value error, ")
+    return {"pointer": pointer[:MAX_TEXT_CHARS], "code": code, "detail": detail[:MAX_TEXT_CHARS]}
 
 
 def _on_domain_error(request: Request, error: Exception) -> JSONResponse:

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from api import errors
-from api.auth.api_keys import require_keys_when_public, require_scopes_on_routes
+from api.auth.api_keys import check_access_before_body, require_keys_when_public, require_scopes_on_routes
 from api.auth.rate_limits import RateLimiter
+from api.auth.upload_limits import UploadLimiter
 from api.compat import routes_c3, routes_inference, routes_jobs
 from api.docs import page, root, schema
 from api.http.cors import allow_origins, require_same_origin
@@ -85,8 +86,12 @@ def create_app() -> FastAPI:
     page.install(app)
     require_scopes_on_routes(app.routes)
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api)
+    app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
     app.add_middleware(
-        RequestMiddleware, upload_limit=settings.api.max_upload_bytes, metrics=app.state.metrics
+        RequestMiddleware,
+        settings=settings.api,
+        metrics=app.state.metrics,
+        check_access=check_access_before_body,
     )
     allow_origins(app, settings.api.allowed_origins)
     return app

@@ -6,7 +6,7 @@ The API refuses to listen on a public address without keys.
 
 import hmac
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,19 +15,23 @@ from fastapi import APIRouter, Depends, Request, Security
 from fastapi.params import Security as SecurityParameter
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
 
-from api.auth.key_file import ApiKey, Scope, hash_key, read_keys
+from api.auth.key_file import ApiKey, hash_key, read_keys
+from api.auth.key_file import Scope as KeyScope
 from api.errors import Problem
 from tasks.run.tenancy import set_current_tenant
 from tasks.settings import ApiSettings, get_settings
 
-ALL_SCOPES: Final[frozenset[Scope]] = frozenset({"submit", "read", "cancel", "admin"})
+ALL_SCOPES: Final[frozenset[KeyScope]] = frozenset({"submit", "read", "cancel", "admin"})
+_KEY_HEADER_NAME: Final = "X-C3-RENDER-KEY"
 _BEARER: Final = HTTPBearer(
     auto_error=False, scheme_name="bearer", description="An API key as a bearer token."
 )
 _KEY_HEADER: Final = APIKeyHeader(
-    name="X-C3-RENDER-KEY",
+    name=_KEY_HEADER_NAME,
     auto_error=False,
     scheme_name="header",
     description="An API key, in the header that clients of the C3 Render API send.",
@@ -80,13 +84,36 @@ async def require_key(
     Raises:
         Problem: `unauthorized`, `forbidden`.
     """
-    caller = _authenticate(bearer.credentials.strip() if bearer else header or "")
-    missing = [scope for scope in scopes.scopes if scope not in caller.scopes]
-    if missing or not scopes.scopes:
-        needed = " and ".join(missing) or "that this route should have declared"
-        raise Problem("forbidden", f"This API key does not have the scope {needed}.")
+    caller = _authorize(bearer.credentials.strip() if bearer else header or "", scopes.scopes)
     request.state.caller = caller
     set_current_tenant(caller.tenant)
+
+
+def check_access_before_body(scope: Scope) -> None:
+    """
+    Check the key of a request whose route is known, so that no body is read without one.
+
+    `require_key` checks it again after FastAPI has parsed the body, and sets the caller.
+
+    Raises:
+        Problem: `unauthorized`, `forbidden`.
+    """
+    route = scope.get("route")
+    scopes = scopes_of(route) if isinstance(route, APIRoute) else frozenset[str]()
+    if scopes:
+        headers = Headers(scope=scope)
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        is_bearer = scheme.lower() == "bearer" and bool(credentials)
+        _authorize(credentials.strip() if is_bearer else headers.get(_KEY_HEADER_NAME, ""), sorted(scopes))
+
+
+def _authorize(presented_key: str, scopes: Sequence[str]) -> ApiKey:
+    caller = _authenticate(presented_key)
+    missing = [scope for scope in scopes if scope not in caller.scopes]
+    if missing or not scopes:
+        needed = " and ".join(missing) or "that this route should have declared"
+        raise Problem("forbidden", f"This API key does not have the scope {needed}.")
+    return caller
 
 
 READ: Final = Security(require_key, scopes=["read"])

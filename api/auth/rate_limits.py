@@ -69,10 +69,10 @@ class RateLimiter:
         Raises:
             Problem: `rate_limited`, with Retry-After.
         """
-        limit_key = _limit_key(caller)
+        key = limit_key(caller)
         for rate in self._rates:
-            if not self._window.hit(rate, limit_key):
-                raise self._rate_limited_problem(rate, limit_key)
+            if not self._window.hit(rate, key):
+                raise self._rate_limited_problem(rate, key)
 
     def headers_for(self, caller: ApiKey) -> dict[str, str]:
         """
@@ -83,12 +83,12 @@ class RateLimiter:
         """
         if not self._rates:
             return {}
-        usage = [(self._window.get_window_stats(rate, _limit_key(caller)), rate) for rate in self._rates]
+        usage = [(self._window.get_window_stats(rate, limit_key(caller)), rate) for rate in self._rates]
         stats, rate = min(usage, key=lambda one: one[0].remaining)
         return _format_headers(rate, stats.remaining, stats.reset_time)
 
-    def _rate_limited_problem(self, rate: RateLimitItem, limit_key: str) -> Problem:
-        reset = self._window.get_window_stats(rate, limit_key).reset_time
+    def _rate_limited_problem(self, rate: RateLimitItem, key: str) -> Problem:
+        reset = self._window.get_window_stats(rate, key).reset_time
         wait_s = max(1, ceil(reset - time.time()))
         return Problem(
             "rate_limited",
@@ -97,7 +97,8 @@ class RateLimiter:
         )
 
 
-def _limit_key(caller: ApiKey) -> str:
+def limit_key(caller: ApiKey) -> str:
+    """Return whose budget a request uses: the tenant's, or that of a key without a tenant."""
     return f"tenant {caller.tenant}" if caller.tenant else f"key {caller.name}"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from api.compat.status import legacy_status
-from api.errors import Problem
+from api.errors import MAX_ERRORS, Problem
 from api.jobs.model import Job
 from api.schemas.job_request import parse_notify_url
 from flows.schemas.control import Control
@@ -116,7 +116,7 @@ def parse_body(model: type[Body], body: object) -> Body:
         sorted_errors = sorted(
             error.errors(), key=lambda fault: fault["loc"][0] in _SHARED_FIELDS
         )  # errors of the route's own fields first
-        errors = [_to_error(fault) for fault in sorted_errors]
+        errors = [_to_error(fault) for fault in sorted_errors[:MAX_ERRORS]]
         raise Problem(errors[0]["code"], errors[0]["detail"], errors=errors) from error
 
 

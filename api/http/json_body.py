@@ -9,6 +9,7 @@ Reject JSON that PostgreSQL, Prefect or UTF-8 cannot store.
 
 import json
 import re
+from asyncio import to_thread
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -30,6 +31,16 @@ A zero byte occurs only in JSON in UTF-16 or UTF-32, which Python's parser accep
 """
 _NUL_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_SMALL_BYTES: Final = 8192
+"""Size up to which a body is checked at once; larger ones are checked in a thread."""
+_SLICE_BYTES, _OVERLAP_BYTES = 32_768, 32
+"""The pattern is searched in slices, because a search keeps all other threads waiting."""
+_MAX_VALUES: Final = 100_000
+_MAX_VALUES_OF_OTHERS: Final = 10_000
+"""Maximum number of values in a body, which bounds the time of its validation."""
+_BATCH_PATHS: Final = frozenset({"/v1/jobs", "/v1/jobs/batch", "/v1/batches"})
+_MAX_MEMBERS: Final = 1000
+"""Maximum number of members of one object."""
 _MAX_DEPTH: Final = 100
 """Maximum nesting depth; Prefect's server serializes 254 levels, including its own around the job."""
 
@@ -42,16 +53,28 @@ async def require_storable_json(request: Request) -> None:
         request: any request; the body of an upload is not read.
 
     Raises:
-        Problem: `malformed_request` for NUL, lone surrogates, numbers beyond 64 bits and deep nesting.
+        Problem: `malformed_request` for NUL, lone surrogates, numbers beyond 64 bits, deep nesting, and more
+            values or members than any request needs.
     """
     if request.scope["path"] == UPLOAD_PATH:
         return
     body = await request.body()
-    is_suspicious, is_large = (
-        bool(_SUSPICIOUS_PATTERN.search(body)),
-        body.count(b"[") + body.count(b"{") > _MAX_DEPTH,
+    max_values = _MAX_VALUES if request.scope["path"] in _BATCH_PATHS else _MAX_VALUES_OF_OTHERS
+    if len(body) > _SMALL_BYTES:
+        await to_thread(_check_body, body, max_values)
+    else:
+        _check_body(body, max_values)
+
+
+def _check_body(body: bytes, max_values: int) -> None:
+    if body.count(b",") > max_values:
+        raise Problem("malformed_request", f"The body has more than {max_values} values.")
+    is_suspicious = any(
+        _SUSPICIOUS_PATTERN.search(body, start, start + _SLICE_BYTES + _OVERLAP_BYTES)
+        for start in range(0, len(body), _SLICE_BYTES)
     )
-    if not is_suspicious and not is_large:
+    is_deep = body.count(b"[") + body.count(b"{") > _MAX_DEPTH
+    if not is_suspicious and not is_deep and body.count(b":") <= _MAX_MEMBERS:
         return
     if b"\0" in body:
         raise Problem("malformed_request", "Send JSON as UTF-8 without zero bytes.")
@@ -61,7 +84,7 @@ async def require_storable_json(request: Request) -> None:
         )
     except (ValueError, RecursionError):
         return  # not JSON: the route's own validation reports it
-    _require_max_depth(document)
+    _require_bounded(document)
     if is_suspicious:
         _require_storable_text(json.dumps(document, ensure_ascii=False))
 
@@ -82,9 +105,12 @@ def _checked_number(number: N) -> N:
     return number
 
 
-def _require_max_depth(document: Any) -> None:
+def _require_bounded(document: Any) -> None:
+    """Reject deep nesting, and objects with more members than any schema has."""
     level = [document]
     for _ in range(_MAX_DEPTH):
+        if any(isinstance(whole, dict) and len(whole) > _MAX_MEMBERS for whole in level):  # pyright: ignore
+            raise Problem("malformed_request", f"An object has more than {_MAX_MEMBERS} members.")
         level = [
             part
             for whole in level

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,8 +11,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, problem_response
+from api.http.body_guard import BodyGuard, BodyLimits, too_large
 from api.http.metrics import Metrics
 from api.logging import LOGGER_NAME, escaped
+from tasks.settings import ApiSettings
 
 MAX_JSON_BYTES = 1_000_000
 UPLOAD_PATH = "/v1/assets"
@@ -38,18 +41,25 @@ _log = logging.getLogger(LOGGER_NAME)
 class RequestMiddleware:
     """The ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, upload_limit: int, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, metrics: Metrics, check_access: Callable[[Scope], None]
+    ) -> None:
         """
         Wrap an app.
 
         Args:
             app:          the next ASGI app.
-            upload_limit: maximum size of an upload's body in bytes; all other bodies have MAX_JSON_BYTES.
+            settings:     limits of bodies; bodies of other requests than uploads have MAX_JSON_BYTES.
             metrics:      metrics that count the responses.
+            check_access: called before the body of a request is read, when its route is known.
         """
         self._app = app
-        self._upload_limit = upload_limit
+        self._upload_limits = BodyLimits(
+            settings.max_upload_bytes, settings.upload_timeout_s, settings.upload_min_bytes_per_s
+        )
+        self._other_limits = BodyLimits(MAX_JSON_BYTES, settings.body_timeout_s)
         self._metrics = metrics
+        self._check_access = check_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: assign its id, reject invalid bodies, and pass it on."""
@@ -69,12 +79,13 @@ class RequestMiddleware:
             await send(message)
 
         is_upload = scope["path"] == UPLOAD_PATH
-        limit = self._upload_limit if is_upload else MAX_JSON_BYTES
-        problem = _reject(headers, scope["path"], limit, wants_json=not is_upload)
+        limits = self._upload_limits if is_upload else self._other_limits
+        problem = _reject(headers, scope["path"], limits.bytes, wants_json=not is_upload)
         if problem is not None:
             await problem_response(problem, Request(scope))(scope, receive, send_with_headers)
             return
-        await self._app(scope, _limit_body(receive, limit), send_with_headers)
+        guard = BodyGuard(receive, limits, lambda: self._check_access(scope))
+        await self._app(scope, guard, send_with_headers)
 
     def _log_response(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a response and write the access log."""
@@ -110,7 +121,7 @@ def _reject(headers: Headers, path: str, limit: int, wants_json: bool) -> Proble
     if not _LENGTH_PATTERN.fullmatch(length):
         return Problem("malformed_request", "Content-Length is not a number.")
     if int(length) > limit:
-        return _too_large(limit)
+        return too_large(limit)
     has_body = int(length) > 0 or "transfer-encoding" in headers
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     # text/plain needs no CORS preflight, but a page of another origin cannot send Authorization without one
@@ -119,21 +130,3 @@ def _reject(headers: Headers, path: str, limit: int, wants_json: bool) -> Proble
     if has_body and wants_json and media_type != "application/json" and not media_type.endswith("+json"):
         return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)
     return None
-
-
-def _limit_body(receive: Receive, limit: int) -> Receive:
-    received_bytes = 0
-
-    async def receive_limited() -> Message:
-        nonlocal received_bytes
-        message = await receive()
-        received_bytes += len(message.get("body", b""))
-        if received_bytes > limit:  # Content-Length was missing (chunked) or wrong
-            raise _too_large(limit)
-        return message
-
-    return receive_limited
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("input_too_large", f"The body exceeds the limit of {limit} bytes.", status=413)

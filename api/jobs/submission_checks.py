@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-from api.errors import Problem
+from api.errors import MAX_ERRORS, Problem
 from api.jobs.model import Job
 from flows.batches.manifest import validate_rows
 from flows.registry import JobType
@@ -61,7 +61,7 @@ def to_problem(faults: Sequence[LocationFault]) -> Problem:
     Returns:
         A problem with the fault's code if there is only one, otherwise `invalid_input`. `errors` lists all.
     """
-    errors = [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in faults]
+    errors = [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in faults[:MAX_ERRORS]]
     one = faults[0]
     code = one.code if len(faults) == 1 else "invalid_input"
     detail = one.detail if len(faults) == 1 else f"{len(faults)} inputs or output locations cannot be used."

@@ -1,23 +1,24 @@
 """Routes for uploads: through the API, or directly to the object store with a presigned link."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from typing import Annotated, Any
 
-from anyio import from_thread, to_thread
+from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from api.auth.api_keys import SUBMIT
+from api.auth.upload_limits import UploadLimiter
 from api.errors import Problem
-from tasks.catalog.assets import asset_name, create_direct_upload, save_asset
+from tasks.catalog.assets import AssetWriter, asset_name, create_direct_upload
 from tasks.file_names import plain_name
 
 router = APIRouter(tags=["assets"])
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 _UPLOAD_BODY = {
     "required": True,
     "content": {
@@ -51,32 +52,42 @@ async def upload_asset(
     ] = None,
 ) -> Asset:
     """Upload a video, image or audio file as the form field `file` or as the raw request body."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _save_upload(_raw_blocks(request), name or _header_name(request))
-    async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
-        part = form.get("file")
-        if not isinstance(part, UploadFile):
-            raise Problem("malformed_request", "Send the file as the form field `file`.")
-        blocks = iter(lambda: part.file.read(_BLOCK_BYTES), b"")
-        return await _save_upload(blocks, name or part.filename)
+    limiter: UploadLimiter = request.app.state.uploads
+    with limiter.admit(request.state.caller):
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return await _save_upload(limiter, request.stream(), name or _header_name(request))
+        async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise Problem("malformed_request", "Send the file as the form field `file`.")
+            return await _save_upload(limiter, _blocks_of(part), name or part.filename)
 
 
-async def _save_upload(blocks: Iterable[bytes], name: str | None) -> Asset:
-    def save() -> Asset:
-        asset = save_asset(blocks, name or "upload")
-        return Asset(id=asset, uri=f"asset://{asset}", name=asset_name(asset))
+async def _save_upload(limiter: UploadLimiter, blocks: AsyncIterator[bytes], name: str | None) -> Asset:
+    """Save an upload; a thread is used for each write only, not while the client is awaited."""
+    writer = await to_thread.run_sync(AssetWriter, limiter=limiter.write_threads)
+    try:
+        pending = bytearray()
+        async for block in blocks:
+            pending += block
+            if len(pending) >= _BLOCK_BYTES:
+                await to_thread.run_sync(writer.write, bytes(pending), limiter=limiter.write_threads)
+                pending.clear()
+        if pending:
+            await to_thread.run_sync(writer.write, bytes(pending), limiter=limiter.write_threads)
 
-    return await to_thread.run_sync(save)
+        def finish() -> Asset:
+            asset = writer.finish(name or "upload")
+            return Asset(id=asset, uri=f"asset://{asset}", name=asset_name(asset))
+
+        return await to_thread.run_sync(finish, limiter=limiter.store_threads)
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(writer.close, limiter=limiter.write_threads)
 
 
-def _raw_blocks(request: Request) -> Iterator[bytes]:
-    """Yield the request body as it arrives; must run in a worker thread."""
-    stream = request.stream()
-
-    async def next_block() -> bytes | None:
-        return await anext(stream, None)
-
-    while (block := from_thread.run(next_block)) is not None:
+async def _blocks_of(part: UploadFile) -> AsyncIterator[bytes]:
+    while block := await part.read(_BLOCK_BYTES):
         yield block
 
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
@@ -136,7 +137,7 @@ class SpeechText(JobParameters):
         description="Text to speak (English), of any length. Set either text or monologue.",
         examples=["Hello, I am a talking picture."],
     )
-    monologue: _NonEmptyText | list[_NonEmptyText] | None = Field(
+    monologue: _NonEmptyText | Annotated[list[_NonEmptyText], MaxLen(5000)] | None = Field(
         default=None,
         title="Monologue",
         description="One text, or a list of texts that are spoken one after the other.",

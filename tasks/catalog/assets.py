@@ -7,10 +7,8 @@ error as for an asset that does not exist.
 """
 
 import json
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -52,17 +50,46 @@ def save_asset(chunks: Iterable[bytes], name: str, max_bytes: int | None = None)
         MediaTooLarge: the upload exceeds the limit.
         DiskFull, StorageError: the upload could not be stored.
     """
-    asset = uuid4().hex
-    limit = get_settings().api.max_upload_bytes if max_bytes is None else max_bytes
-    with _temporary_file(asset) as path, PartialFile(path, limit) as part:
+    writer = AssetWriter(max_bytes)
+    try:
         for chunk in chunks:
-            part.write(chunk)
-        if not part.size:
+            writer.write(chunk)
+        return writer.finish(name)
+    finally:
+        writer.close()
+
+
+class AssetWriter:
+    """An upload that arrives block by block. The methods wait for the disk and the store only."""
+
+    def __init__(self, max_bytes: int | None = None) -> None:
+        """
+        Open a temporary file; `close` removes it.
+
+        Args:
+            max_bytes: size limit; None for the limit of the settings.
+        """
+        self._asset = uuid4().hex
+        limit = get_settings().api.max_upload_bytes if max_bytes is None else max_bytes
+        self._part = PartialFile(get_settings().cache_folder / "parts" / f"upload-{self._asset}.part", limit)
+
+    def write(self, block: bytes) -> None:
+        """Append a block; raises MediaTooLarge above the limit, and DiskFull."""
+        self._part.write(block)
+
+    def finish(self, name: str) -> str:
+        """Store the file as an asset of the current tenant and return its id; see `save_asset`."""
+        if not self._part.size:
             raise MediaUnreadable("the uploaded file is empty")
-        home_store().upload(path, asset_key(asset))
-        note = {"name": plain_name(name), "size": part.size, "sha256": part.sha256()}
-        _write_note(asset, note)
-    return asset
+        home_store().upload(self._part.path, asset_key(self._asset))
+        note = {"name": plain_name(name), "size": self._part.size, "sha256": self._part.sha256()}
+        _write_note(self._asset, note)
+        return self._asset
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._part.__exit__(None, None, None)
+        self._part.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +171,3 @@ def _write_note(asset: str, note: dict[str, Any]) -> None:
 
 def _note_key(asset: str) -> str:
     return asset_key(asset).removesuffix("data") + "asset.json"
-
-
-@contextmanager
-def _temporary_file(asset: str) -> Generator[Path]:
-    path = get_settings().cache_folder / "parts" / f"upload-{asset}.part"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)

@@ -47,6 +47,20 @@ class ApiSettings(SettingsGroup, frozen=True):
         description="Maximum unfinished jobs per tenant; more are refused. 0: no limit.",
     )
     max_upload_bytes: int = Field(default=2 * GB, gt=0, description="Maximum size of an upload.")
+    max_open_uploads: int = Field(
+        default=32, ge=0, description="Maximum uploads at a time per tenant. 0: no limit."
+    )
+    upload_timeout_s: float = Field(
+        default=3600.0, gt=0, description="Time that a client may take to send an upload."
+    )
+    upload_min_bytes_per_s: int = Field(
+        default=1000,
+        ge=0,
+        description="Minimum rate of an upload over 30 s; slower ones are aborted. 0: none.",
+    )
+    body_timeout_s: float = Field(
+        default=60.0, gt=0, description="Time that a client may take to send the body of any other request."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log format of `musetalk api`: text for people, json for machines."
     )
