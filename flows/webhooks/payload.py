@@ -29,7 +29,7 @@ from flows.schemas.control import Event
 
 MAX_BODY_BYTES: Final = 20_000
 """Maximum size of a payload in bytes."""
-_URL_PATTERN = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_URL_PATTERN = re.compile(r"[A-Za-z0-9+.-]{0,32}(?<=[A-Za-z0-9+.-])://\S+")
 _MAX_MESSAGE_CHARS = 1000
 _EMPTY_OBJECT_CHARS = len('{"":""}')
 

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import httpx
+import idna
 
 from tasks.errors import InputBlocked
+from tasks.outbound.embedded_ipv4 import reachable_addresses
 from tasks.settings import EgressSettings
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -27,13 +28,14 @@ DENIED_NETWORKS = _networks(
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24",
     "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4",
     "168.63.129.16/32",
-    "::/96 ::1/128 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16",
-    "3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8",
+    "::/96 ::1/128 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23",
+    "2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8",
 )
 """Private, reserved and translated networks. Connections are refused unless the host is allowed by name."""
 
 METADATA_NETWORKS = _networks(
-    "169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::/32"
+    "169.254.0.0/16 168.63.129.16/32 100.100.100.200/32 192.0.0.192/32",
+    "fd00:ec2::/32 fd00:c1::/32 fd20:ce::/32 fe80::a9fe:a9fe/128",
 )
 """Metadata services of cloud providers, which hand out credentials. Denied for allowed hosts too."""
 
@@ -88,8 +90,8 @@ def validate_url(text: str, rules: EgressSettings) -> Destination:
     if _UNSAFE_CHARACTERS.search(text) or "#" in text:
         raise blocked_error(_UNSAFE_CHARACTERS.sub("_", display_url))
     try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        url = parse_url(text)
+    except ValueError as error:
         raise blocked_error(display_url) from error
     host = _normalize_host(url.raw_host.decode("ascii"))
     port = _DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port
@@ -107,6 +109,24 @@ def validate_url(text: str, rules: EgressSettings) -> Destination:
     if _is_denied_literal(host, rules, trusted=trusted):
         raise blocked_error(display_url)
     return Destination(url, trusted)
+
+
+def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
+    """
+    Parse a URL, or join a relative one with `base`.
+
+    Raises:
+        ValueError: it is not a URL, or its host is not a valid internationalized name. Without this check the
+            second error comes from a library, as soon as the name is displayed or requested.
+    """
+    try:
+        url = httpx.URL(text) if base is None else base.join(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from error
+    for label in url.raw_host.decode("ascii").lower().split("."):
+        if label.startswith("xn--"):
+            idna.ulabel(label)  # IDNAError is a ValueError
+    return url
 
 
 def is_trusted(host: str, port: int, rules: EgressSettings) -> bool:
@@ -171,9 +191,11 @@ def validate_addresses(
 
 def _is_outside(text: str, networks: Iterable[Network]) -> bool:
     try:
-        address: Address = ipaddress.ip_address(text)
+        addresses = reachable_addresses(ipaddress.ip_address(text))
     except ValueError:
         return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return not any(address.version == network.version and address in network for network in networks)
+    return not any(
+        address.version == network.version and address in network
+        for network in networks
+        for address in addresses
+    )

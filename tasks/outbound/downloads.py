@@ -22,15 +22,18 @@ from tasks.outbound.address_rules import (
     Destination,
     blocked_error,
     is_trusted,
+    parse_url,
     unreachable_message,
     validate_url,
 )
 from tasks.outbound.guarded_transport import (
     DestinationDenied,
     GuardedBackend,
+    InvalidRedirect,
     Resolver,
     guarded_client,
     resolve_host,
+    send_request,
 )
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.settings import EgressSettings, get_settings
@@ -219,18 +222,27 @@ class WebDownloader:
     ) -> httpx.Response:
         first = destination
         for _ in range(self._rules.max_redirects + 1):
-            response = client.send(client.build_request("GET", destination.url, headers=headers), stream=True)
+            response = send_request(client, client.build_request("GET", destination.url, headers=headers))
             if response.status_code not in _REDIRECT_STATUSES:
                 return response
             response.close()
-            target = str(destination.url.join(response.headers.get("location", "")))
-            next_destination = _validate_and_log(target, self._rules, first.display_url)
+            next_destination = self._redirect_target(response, destination, first)
             if destination.url.scheme == "https" and next_destination.url.scheme != "https":
                 _log.warning("refused %s: it redirects from https to http", first.display_url)
                 raise blocked_error(first.display_url)
             destination = next_destination
         _log.warning("refused %s: more than %d redirects", first.display_url, self._rules.max_redirects)
         raise blocked_error(first.display_url)
+
+    def _redirect_target(
+        self, response: httpx.Response, current: Destination, first: Destination
+    ) -> Destination:
+        try:
+            target = str(parse_url(response.headers.get("location", ""), current.url))
+        except ValueError as error:
+            _log.warning("refused %s: it redirects to something that is not a URL", first.display_url)
+            raise blocked_error(first.display_url) from error
+        return _validate_and_log(target, self._rules, first.display_url)
 
     def _is_trusted(self, host: str, port: int) -> bool:
         return is_trusted(host, port, self._rules)
@@ -281,6 +293,9 @@ def _translate_errors(destination: Destination) -> Generator[None]:
             _log.warning("refused %s: it resolves to a denied address", destination.display_url)
             raise blocked_error(destination.display_url) from None
         raise _unreachable_error(destination, error) from None
+    except InvalidRedirect:
+        _log.warning("refused %s: it redirects to an invalid host name", destination.display_url)
+        raise blocked_error(destination.display_url) from None
     except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError) as error:
         raise _TransferInterrupted(str(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:

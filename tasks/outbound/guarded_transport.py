@@ -74,7 +74,11 @@ class GuardedBackend(httpcore.NetworkBackend):
         """Connect to the first allowed address that accepts; raise DestinationDenied if one is denied."""
         try:
             answers = self._resolve(host, port)
-        except (OSError, TimeoutError, UnicodeError) as error:
+        except (
+            OSError,
+            ValueError,
+            OverflowError,
+        ) as error:  # the last two: names and ports it cannot encode
             raise httpcore.ConnectError("the name does not resolve") from error
         addresses = validate_addresses(
             answers, trusted=self._is_trusted(host, port), denied_networks=self._denied_networks
@@ -138,6 +142,25 @@ def _remaining_s(deadline: float, timeout: float | None) -> float:
     if remaining <= 0:
         raise httpcore.ReadTimeout("the deadline of this request passed")
     return remaining if timeout is None else min(remaining, timeout)
+
+
+class InvalidRedirect(httpx.RemoteProtocolError):
+    """The response redirects to something that is not a valid URL."""
+
+
+def send_request(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """
+    Send a request; return the response before its body is read.
+
+    Raises:
+        InvalidRedirect: httpx parses the target of a redirect even if it does not follow it, and lets the
+            errors of its IDNA library through.
+        httpx.HTTPError: as `httpx.Client.send`.
+    """
+    try:
+        return client.send(request, stream=True)
+    except UnicodeError as error:
+        raise InvalidRedirect("the response redirects to an invalid host name") from error
 
 
 def guarded_client(backend: GuardedBackend, timeout: httpx.Timeout) -> httpx.Client:

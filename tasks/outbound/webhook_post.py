@@ -15,6 +15,7 @@ from tasks.outbound.guarded_transport import (
     Resolver,
     guarded_client,
     resolve_host,
+    send_request,
 )
 from tasks.settings import EgressSettings
 from tasks.webhooks.retry_schedule import AttemptResponse
@@ -96,7 +97,7 @@ def _send(
         **headers,
     }
     request = client.build_request("POST", destination.url, content=body, headers=all_headers)
-    response = client.send(request, stream=True)
+    response = send_request(client, request)
     try:
         kept = _read_beginning(response)
     finally:

@@ -18,7 +18,7 @@ def _words(text: str) -> list[str]:
 NETWORKS = _words("""
 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4
-240.0.0.0/4 168.63.129.16/32 ::/96 ::1/128 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23
+240.0.0.0/4 168.63.129.16/32 ::/96 ::1/128 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23
 2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8
 """)
 
@@ -31,10 +31,10 @@ def _edges() -> list[str]:
     return list(dict.fromkeys(edges))
 
 
-def _hidden() -> list[str]:
+def _hidden(inside: list[str]) -> list[str]:
     """Each inner IPv4 address in every way IPv6 has of carrying one."""
     found: list[str] = []
-    for text in INSIDE:
+    for text in inside:
         number = int(ipaddress.IPv4Address(text))
         pair = f"{number >> 16:x}:{number & 0xFFFF:x}"
         flipped = number ^ 0xFFFFFFFF
@@ -47,12 +47,26 @@ def _hidden() -> list[str]:
             f"64:ff9b:1::{pair}",
             f"2002:{pair}::1",
             f"2001:0:5ef5:79fb::{flipped >> 16:x}:{flipped & 0xFFFF:x}",  # Teredo keeps the client's inverted
+            f"2001:0:{pair}::",  # and its server's as it is
+            f"::ffff:0:{text}",
+            f"2606:4700:1:2:0:5efe:{pair}",  # ISATAP behind any prefix, with a private and a public interface
+            f"2606:4700:1:2:200:5efe:{pair}",
+            *_local_nat64(number),
         ]
     return found
 
 
+def _local_nat64(number: int) -> list[str]:
+    """The local NAT64 prefix, as the networks of 48, 56, 64 and 96 bits that RFC 6052 allows in it."""
+    prefix = int(ipaddress.IPv6Address("64:ff9b:1::"))
+    upper, middle, low24 = number >> 16, number >> 24, number & 0xFFFFFF
+    behind = [upper << 64 | (number & 0xFFFF) << 40, middle << 64 | low24 << 32, number << 24]
+    return [str(ipaddress.IPv6Address(prefix | one)) for one in [*behind, 0xFFFE << 32 | number]]
+
+
 KNOWN = _words("""
-100.100.100.200 192.0.0.192 fd00:ec2::254 127.8.8.8 172.31.255.254 198.19.0.1 239.255.255.250
+100.100.100.200 192.0.0.192 fd00:ec2::254 fd00:c1::a9fe:a9fe fd20:ce::254 fe80::a9fe:a9fe
+127.8.8.8 172.31.255.254 198.19.0.1 239.255.255.250
 255.255.255.255 2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:10::1 2002:a9fe:a9fe::1 ff02::1 ff0e::1
 fe80::1%eth0 ::ffff:7f00:1%lo fec0::1 3fff::1 5f00::1 100::1 64:ff9b::808:808
 """)
@@ -102,6 +116,21 @@ SPELLINGS = [
     "https://a.localhost/",
     "https://printer.local/",
     "https://metadata.google.internal/",
+    "https://xn--1-/",
+    "https://a.xn--1-.test/",
+    "https://XN--1-/",
+    "https://xn--/",
+    "https://xn--a\u00df-/",
+    "https://xn--ls8h.test/",  # a name of symbols, which IDNA 2008 does not have
+    "https://" + "xn--" + "a" * 60 + ".test/",
+    "https://\u2665.test/",
+    "https://a\u200db.test/",
+    "https://-\u00e4-.test/",
+    "https://[v1.fe]/",
+    "https://[::1/",
+    "https://[127.0.0.1]/",
+    "https://media.test:" + "9" * 5000 + "/",
+    "https://media.test:-1/",
     "https://media.test:22/",
     "https://media.test:6379/",
     "https://media.test:0/",
@@ -167,13 +196,14 @@ def _literal(address: str) -> str:
 
 def _all() -> dict[str, Vector]:
     mapped = [f"::ffff:{address}" for address in _edges() if ":" not in address]
-    addresses = list(dict.fromkeys([*_edges(), *mapped, *_hidden(), *KNOWN]))
+    addresses = list(dict.fromkeys([*_edges(), *mapped, *_hidden(INSIDE), *KNOWN]))
     table = {f"resolves to {address}": Vector(answers=((address,),)) for address in addresses}
     table |= {f"is {address}": Vector(_literal(address)) for address in addresses if "%" not in address}
     table |= {f"spelled {url[:60]!r}": Vector(url) for url in [*SPELLINGS, *DIRECT_ONLY]}
     table |= {f"redirect to {url[:60]!r}": Vector(redirect=url) for url in SPELLINGS}
     table |= {
-        f"redirect to {address}": Vector(redirect=_literal(address)) for address in [*_hidden(), *KNOWN[:3]]
+        f"redirect to {address}": Vector(redirect=_literal(address))
+        for address in [*_hidden(INSIDE), *KNOWN[:6]]
     }
     for inner in ("127.0.0.1", "::1", "169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"):
         table |= {
@@ -188,7 +218,8 @@ def _all() -> dict[str, Vector]:
             f"literal {inner} with a proxy": Vector(_literal(inner), proxies=True),
             f"redirect to {inner} with a proxy": Vector(redirect=_literal(inner), proxies=True),
         }
-    for inner in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "::ffff:a9fe:a9fe"):
+    metadata = [*_hidden(["169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192"]), *KNOWN[:6]]
+    for inner in [*metadata, "169.254.169.254", "168.63.129.16"]:
         table[f"an allowed name is {inner}"] = Vector(answers=((inner,),), allowed=True)
     table["answers nothing"] = Vector(answers=((),))
     table["answers no address"] = Vector(answers=(("media.test",),))

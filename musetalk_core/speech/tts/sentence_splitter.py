@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 _PARAGRAPH_BREAK: Final = re.compile(r"\n\s*\n")
-_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*")
-"""Possible end of a sentence. A mark without whitespace after it (3.5, example.org) is not an end."""
+_SENTENCE_END: Final = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)|[。！？]+[」』”’]*")
+"""Possible end of a sentence. A mark without whitespace after it (3.5, example.org) is not an end. A row of
+marks is tried once, from its first mark, so that a text of dots takes linear time."""
 _ABBREVIATIONS: Final = re.compile(
     r"mr|mrs|ms|mx|dr|prof|st|sr|jr|gen|col|capt|lt|sgt|rev|hon|pres|gov|sen|rep|messrs|mt|ft|vs|cf|figs?|eqs?|eds?"
     r"|vols?|pp|approx|ca|al|e\.g|i\.e|viz|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|inc|ltd|co|corp|dept|univ"
@@ -47,19 +48,22 @@ def split_sentences(text: str, max_chars: int) -> list[str]:
 def _split_at_ends(text: str) -> Iterator[str]:
     start = 0
     for end in _SENTENCE_END.finditer(text):
-        if _is_sentence_end(text[start : end.start()], end[0], text[end.end() :].lstrip()):
+        word_start = text.rfind(" ", start, end.start()) + 1 or start
+        following = text[end.end() : end.end() + 2].lstrip()[:1]
+        if _is_sentence_end(text[word_start : end.start()], end[0], following):
             yield text[start : end.end()].strip()
             start = end.end()
     yield text[start:].strip()
 
 
-def _is_sentence_end(before: str, mark: str, after: str) -> bool:
+def _is_sentence_end(word: str, mark: str, following: str) -> bool:
+    """Return whether `mark` ends a sentence, given the word before it and the first character after it."""
     if mark[0] != ".":
-        return mark[0] in "。！？" or not after[:1].islower()  # "Stop!" he said
-    word = before.rsplit(maxsplit=1)[-1].lstrip("\"'“‘([") if before.split() else ""
-    if after[:1].islower() or _ABBREVIATIONS.fullmatch(word) or _INITIALS.fullmatch(word):
+        return mark[0] in "。！？" or not following.islower()  # "Stop!" he said
+    word = word.lstrip("\"'“‘([")
+    if following.islower() or _ABBREVIATIONS.fullmatch(word) or _INITIALS.fullmatch(word):
         return False
-    return not (word.lower() in _NUMBERED_ABBREVIATIONS and after[:1].isdigit())
+    return not (word.lower() in _NUMBERED_ABBREVIATIONS and following.isdigit())
 
 
 def _split_to_length(sentence: str, max_chars: int) -> Iterator[str]:

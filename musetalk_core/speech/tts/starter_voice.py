@@ -30,6 +30,8 @@ _DURATION_LAG_S: Final = 0.05
 """Correction in seconds: the durations lag behind the sound by 40 to 70 ms (measured)."""
 _SILENT_MARKS: Final = frozenset("ˈˌːʰʲ̃ ")
 """Stress and length marks and spaces, without sound; their time belongs to the next letter."""
+_LONG_NUMBER: Final = re.compile(r"\d[\d,]{35,}")
+_LONG_WORD: Final = re.compile(r"\S{50}(?=\S)")
 _MAX_LETTERS: Final = 400
 """Maximum letters per piece; the memory of the network grows with it."""
 
@@ -170,12 +172,23 @@ def text_to_phonemes() -> tuple[Any, Any]:
     """
     from hibari.g2p import normalize
 
-    return _cached_voice().speaker.g2p, normalize
+    return _cached_voice().speaker.g2p, lambda line: normalize(make_pronounceable(line))
+
+
+def make_pronounceable(text: str) -> str:
+    """
+    Return a text that hibari can convert in reasonable time: it has no names for numbers of more than 36 digits, and
+    takes quadratic time for a word of symbols and digits. Other texts are returned unchanged.
+
+    Long numbers are spelled digit by digit; words of more than 50 characters are split.
+    """
+    spelled = _LONG_NUMBER.sub(lambda number: " ".join(number[0].replace(",", "")), text)
+    return _LONG_WORD.sub(r"\g<0> ", spelled)
 
 
 def _phonemized_pieces(speaker: Any, text: str) -> Iterator[str]:
     """Yield strings of letters (IPA), at most a sentence each; those without any sound are left out."""
-    for sentence in speaker.split_sentences(text):
+    for sentence in speaker.split_sentences(make_pronounceable(text)):
         for letters in speaker.phonemize(sentence):
             for piece in _split_letters(letters):
                 if any(letter_to_arpabet(letter) for letter in piece):

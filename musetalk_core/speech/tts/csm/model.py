@@ -33,7 +33,7 @@ RATE_HZ: Final = VOICE_RATE_HZ
 FRAME_S: Final = 0.08
 """Length of one generation step in seconds: all codebooks of 80 ms of sound."""
 
-_SPECIAL_TOKENS: Final = re.compile(r"<\|.*?\|>|<\||\|>")
+_SPECIAL_TOKENS: Final = re.compile(r"<\|[^<|>\n]*\|>|<\||\|>")
 
 _generate_lock = threading.Lock()
 """Allows one generation at a time per process: sampling uses torch's global random state."""

@@ -10,7 +10,7 @@ import httpcore
 import pytest
 from guard_vectors import NETWORKS, PUBLIC, PUBLIC_ADDRESSES, VECTORS
 
-from tasks.errors import InputUnreachable
+from tasks.errors import InputBlocked, InputUnreachable
 from tasks.outbound.address_rules import DENIED_NETWORKS
 from tasks.outbound.downloads import WebDownloader
 from tasks.outbound.webhook_post import post_webhook
@@ -122,8 +122,47 @@ def test_a_redirect_between_public_addresses_is_followed(dialler):
     assert dialler.dialled == [PUBLIC, "1.1.1.1"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("embedded null"),
+        OverflowError("port"),
+        UnicodeError("label too long"),
+        OSError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_resolver_may_raise_is_an_unreachable_address(dialler, error):
+    def resolve(host, port):
+        raise error
+
+    with pytest.raises(InputUnreachable):
+        WebDownloader(EgressSettings(), resolve).probe("https://media.test/a")
+    assert post_webhook("https://media.test/a", b"{}", {}, EgressSettings(), resolve=resolve).failure
+    assert dialler.dialled == []
+
+
+def test_an_allowed_host_may_have_a_private_address_in_any_form(dialler):
+    rules = EgressSettings(allowed_hosts=("media.test",))
+    for number, address in enumerate(["10.0.0.9", "::ffff:10.0.0.9", "64:ff9b::a00:9", "fd12::9"], 1):
+        assert WebDownloader(rules, resolver(((address,),))).probe("https://media.test/a").size == 6
+        assert dialler.dialled == [*dialler.dialled[: number - 1], address]
+
+
+@pytest.mark.parametrize("url", ["https://xn--1-/a.mp4", "https://a.xn--1-.test/"])
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_name_that_is_no_name_is_blocked(dialler, url, redirected):
+    dialler.redirect = url if redirected else None
+
+    with pytest.raises(InputBlocked):
+        WebDownloader(EgressSettings(), resolver(((PUBLIC,),))).probe(
+            "https://media.test/a" if redirected else url
+        )
+
+
 def test_the_table_is_as_long_as_it_looks():
-    assert len(VECTORS) == len(set(VECTORS.values())) == 540
+    assert len(VECTORS) == len(set(VECTORS.values())) == 810
     assert len(set(PUBLIC_ADDRESSES)) == len(PUBLIC_ADDRESSES) >= 10
 
 
