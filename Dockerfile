@@ -9,33 +9,43 @@ ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS wheel
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE prefect.yaml ./
+COPY pyproject.toml constraints.txt README.md LICENSE prefect.yaml ./
 COPY api api
 COPY flows flows
 COPY tasks tasks
 COPY musetalk_core musetalk_core
 COPY deployments deployments
-RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
+RUN pip install --no-cache-dir -c constraints.txt build hatchling \
+    && python -m build --no-isolation --wheel --outdir /wheels
 
 
 FROM python:${PYTHON} AS base
+ARG VERSION=0.2.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="musetalk-flows" org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false \
     MUSETALK_HOME=/home/musetalk/data PREFECT_HOME=/home/musetalk/data/prefect \
     XDG_CACHE_HOME=/home/musetalk/data/.cache TMPDIR=/home/musetalk/data/tmp
 # lowest precedence: API_PORT, API_HOST or MUSETALK_API__* in an env file override these
 ARG PORT=8080
-ENV API_HOST=0.0.0.0 PORT=${PORT}
+ENV API_HOST=0.0.0.0 PORT=${PORT} MUSETALK_WORKER__HEALTH_HOST=0.0.0.0
 # all written files go into one folder, so that the rest can be read-only; it contains no importable modules
 RUN useradd --create-home --uid 10001 musetalk \
     && mkdir -p /home/musetalk/data/tmp && chown -R musetalk /home/musetalk/data
-COPY constraints.txt /tmp/constraints.txt
-COPY --from=wheel /wheels /tmp/wheels
-RUN pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)"
+# mounted, not copied, so that neither the wheel nor the constraints stay in a layer. The packages' bytecode stays:
+# the file system is read-only at run time, and without it every process takes twice the CPU time to start.
 # --no-deps: ai-edge-litert requires a backport that rejects Python 3.11, and rapidocr a second OpenCV; what they
 # need is among this project's dependencies
-RUN pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime
+RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
+    pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)" \
+    && pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime \
+    && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+       -type d -name tests -prune -exec rm -rf {} +
 WORKDIR /home/musetalk/data
-USER musetalk
+# a number: Kubernetes' runAsNonRoot cannot check a name
+USER 10001
 
 
 # Small image: no torch, no weights. `musetalk deploy` in this image updates a Prefect server.
@@ -51,12 +61,18 @@ CMD ["musetalk", "api"]
 FROM base AS worker
 ARG TORCH_INDEX=
 USER root
-RUN if [ -n "$TORCH_INDEX" ]; then \
-      pip install --no-deps -c /tmp/constraints.txt --index-url "$TORCH_INDEX" torch; fi
-RUN pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)"
-# --no-deps: silero-vad requires torchaudio, but only its weights are used
-RUN pip install --no-deps -c /tmp/constraints.txt silero-vad
-USER musetalk
+# --no-deps: of silero-vad only the weights are used. openai-whisper requires triton, a compiler for GPUs of 1 GB,
+# and works without it on a CPU.
+RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
+    if [ -n "$TORCH_INDEX" ]; then \
+      pip install --no-deps -c /tmp/constraints.txt --index-url "$TORCH_INDEX" torch; fi \
+    && pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)" \
+    && pip install --no-deps -c /tmp/constraints.txt silero-vad \
+    && if python -c "import sys, torch; sys.exit(torch.version.cuda is not None)"; then pip uninstall --yes triton; fi \
+    && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+       -type d -name tests -prune -exec rm -rf {} +
+USER 10001
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m \
     CMD ["python", "-m", "deployments.stack.healthcheck", "http://127.0.0.1:8081/health"]
 # exec form, so that signals reach the worker

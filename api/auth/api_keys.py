@@ -47,14 +47,15 @@ def require_keys_when_public(api: ApiSettings) -> None:
     Check that keys exist if the API listens on a public address, and that the key file can be read.
 
     Raises:
-        PublicWithoutKeys: the address is not loopback and no key is set.
+        PublicWithoutKeys: the address is not loopback, no key is set, and `open` is not set either.
         KeyFileError:      the key file cannot be read or is invalid.
     """
     has_keys = bool(api.keys) or (api.keys_file is not None and bool(read_keys(api.keys_file)))
-    if not has_keys and not is_loopback(api.host):
+    if not has_keys and not api.open and not is_loopback(api.host):
         raise PublicWithoutKeys(
             f"The API would listen on {api.host} without requiring a key. Set MUSETALK_API__KEYS to one or"
-            " more secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1."
+            " more secret keys, or MUSETALK_API__KEYS_FILE, or MUSETALK_API__HOST to 127.0.0.1. On a private"
+            " network, MUSETALK_API__OPEN=true lets everybody in who reaches the port."
         )
 
 

@@ -1,6 +1,5 @@
 """Routes for liveness, startup, readiness, version and Prometheus metrics."""
 
-import shutil
 from asyncio import to_thread
 from importlib.metadata import version
 
@@ -11,9 +10,8 @@ from pydantic import BaseModel
 from api.auth.api_keys import PUBLIC
 from api.dependencies import AllJobsDep
 from api.http.metrics import Metrics
-from tasks.errors import ObjectMissing
-from tasks.settings import Settings, get_settings
-from tasks.storage.home_store import home_store
+from tasks.settings import get_settings
+from tasks.storage.store_check import find_store_problem
 
 router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
@@ -53,25 +51,9 @@ async def read_metrics(request: Request) -> Response:
 @router.get("/readyz", responses={503: {"model": Health}})
 async def read_readiness(request: Request, response: Response, jobs: AllJobsDep) -> Health:
     """Report whether jobs can be accepted and run (readiness): Prefect, workers, store and disk space."""
-    problems = await jobs.health() | {"store": await to_thread(_store_problem)}
+    problems = await jobs.health() | {"store": await to_thread(find_store_problem, get_settings())}
     ready = not any(problems.values())
     for part, problem in problems.items():
         request.app.state.metrics.set_ready(part, ready=problem is None)
     response.status_code = 200 if ready else 503
     return Health(ready=ready, checks={name: problem or "ok" for name, problem in problems.items()})
-
-
-def _store_problem() -> str | None:
-    settings = get_settings()
-    try:
-        home_store().head("health")  # does not exist: "not found" shows that the store responds
-    except ObjectMissing:
-        return _disk_space_problem(settings)
-    except Exception as error:  # any error means that the store cannot be used
-        return f"the store is unavailable ({type(error).__name__})"
-    return _disk_space_problem(settings)
-
-
-def _disk_space_problem(settings: Settings) -> str | None:
-    free_bytes = shutil.disk_usage(settings.home if settings.home.exists() else "/").free
-    return "the disk is nearly full" if free_bytes < settings.store.min_free_bytes else None

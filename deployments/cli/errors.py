@@ -89,6 +89,18 @@ def _user_messages(error: Exception) -> tuple[list[str], int]:
             return [], EXIT_FAILED
 
 
+def require_writable_home(settings: "Settings") -> None:
+    """Create the home folder and write to it; raise OSError with its name if that fails."""
+    from tempfile import TemporaryFile
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (MUSETALK_HOME)", str(settings.home)) from error
+
+
 def read_settings(home: Path | None = None, port: int | None = None) -> "Settings":
     """Read the settings; the command line's home folder and port take precedence over the environment."""
     from tasks.settings import get_settings

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deployments.cli.errors import EXIT_FAILED, read_settings, user_errors
+from deployments.cli.errors import EXIT_FAILED, read_settings, require_writable_home, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console, show_waiting
 
@@ -38,6 +38,7 @@ def up(
     with user_errors():
         settings = read_settings(home, port)
         require_keys_when_public(settings.api)
+        require_writable_home(settings)
         run_until_signal(StackPlan(settings, prefect_port, jobs), output_console())
 
 
@@ -53,6 +54,7 @@ def api() -> None:
     with user_errors():
         settings = read_settings()
         configure_logging(settings.api.log_format)
+        require_writable_home(settings)
         # uvicorn shuts down and then raises SIGTERM again: exit with status 0, a requested stop is no failure
         signal.signal(signal.SIGTERM, _exit_on_sigterm)
         # trust proxy headers from 127.0.0.1 only: links in responses are built from them
@@ -144,12 +146,13 @@ def worker(
     with user_errors():
         settings = read_settings()
         require_ffmpeg(settings.media.ffmpeg)
+        require_writable_home(settings)
         for folder in (settings.home / "work", environment.temp_folder(settings)):
             folder.mkdir(parents=True, exist_ok=True)
     name = f"{pool}-{platform.node()}-{os.getpid()}"
     command = worker_command(pool, name, jobs, serves_health=health_port is not None)
     overrides = pool_environment(pool) | environment.metrics_environment(metrics_port)
-    overrides |= environment.health_environment(health_port)
+    overrides |= environment.health_environment(health_port, settings.worker.health_host)
     env = environment.worker_environment(settings) | os.environ  # noqa: TID251  operator first
     _replace_process(command, env | overrides)
 

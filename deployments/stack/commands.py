@@ -89,9 +89,8 @@ def prefect_server_command(host: str, port: int) -> list[str]:
         port: port to listen on.
     """
     # what `prefect server start` runs, without first importing its command line
-    command = [sys.executable, "-m", "uvicorn", "--factory", "deployments.stack.prefect_server:create_app"]
-    command += ["--host", host, "--port", str(port), "--timeout-keep-alive", "5"]
-    return [*command, "--log-level", "warning"]
+    module = ["-m", "deployments.stack.prefect_server"]
+    return [sys.executable, *module, "--host", host, "--port", str(port)]
 
 
 def deploy_process(plan: StackPlan, env: Mapping[str, str]) -> ManagedProcess:

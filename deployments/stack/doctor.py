@@ -4,8 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from tasks.settings import Settings, unknown_variables
@@ -174,22 +173,12 @@ def _check_models(settings: Settings) -> str:
 
 
 def _check_store(settings: Settings) -> str:
-    from tasks.storage.home_store import home_store
+    from tasks.storage.store_check import find_store_problem
 
-    remedy = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
-    key = "health/doctor"
-    try:
-        store = home_store()
-        with TemporaryDirectory() as folder:
-            probe = Path(folder) / "probe"
-            probe.write_bytes(b"ok")
-            store.upload(probe, key)
-        content = b"".join(store.read(key))
-        store.delete(key)
-    except Exception as error:
-        raise _CheckFailed(f"{settings.store_url}: {error}", remedy) from error
-    if content != b"ok":
-        raise _CheckFailed(f"{settings.store_url} returned other data than was written", remedy)
+    problem = find_store_problem(settings)
+    if problem:
+        remedy = "check MUSETALK_STORE__URL and the MUSETALK_S3__ settings"
+        raise _CheckFailed(f"{settings.store_url}: {problem}", remedy)
     return f"{settings.store_url} is readable and writable"
 
 

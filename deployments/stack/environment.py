@@ -104,8 +104,8 @@ def metrics_environment(port: int | None) -> dict[str, str]:
     return {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
 
 
-def health_environment(port: int | None) -> dict[str, str]:
-    """Return the variables that set the port of a worker's health check, on 127.0.0.1; empty for None."""
+def health_environment(port: int | None, host: str) -> dict[str, str]:
+    """Return the variables that set address and port of a worker's health check; empty without a port."""
     if port is None:
         return {}
-    return {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+    return {"PREFECT_WORKER_WEBSERVER_HOST": host, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}

@@ -10,6 +10,9 @@ The queue of the background services is polled once a second. Prefect polls this
 second, although no service runs more often than every few seconds.
 """
 
+import signal
+import sys
+from argparse import ArgumentParser
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial, wraps
@@ -22,6 +25,26 @@ if TYPE_CHECKING:
 
 SERVICE_POLL_INTERVAL: Final = timedelta(seconds=1)
 """Poll interval of the background services' queue."""
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exit with status 0, because a requested stop is no failure."""
+    import uvicorn
+
+    parser = ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    # uvicorn shuts down and then raises the signal again
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.run(
+        "deployments.stack.prefect_server:create_app",
+        factory=True,
+        host=options.host,
+        port=options.port,
+        timeout_keep_alive=5,
+        log_level="warning",
+    )
 
 
 def create_app() -> "FastAPI":
@@ -57,3 +80,7 @@ def slow_service_polling() -> None:
     background_workers.Worker = partial(  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]  on purpose
         Worker, minimum_check_interval=SERVICE_POLL_INTERVAL, scheduling_resolution=SERVICE_POLL_INTERVAL
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -197,6 +197,11 @@ class WorkerSettings(SettingsGroup, frozen=True):
         " by two processes. Empty: all GPUs, or the CPU if there is none.",
     )
     children: int = Field(default=0, ge=0, description="Worker processes without a GPU. 0: one.")
+    health_host: str = Field(
+        default="127.0.0.1",
+        description="Address on which `musetalk worker --health-port` serves the health check. 0.0.0.0 lets"
+        " other machines probe it, as orchestrators of containers do.",
+    )
     preload: Strings = Field(
         default=(),
         description="Modules that a worker process imports before its first run, besides its pool's flows.",

@@ -91,6 +91,11 @@ class ApiSettings(SettingsGroup, frozen=True):
         description="Answer downloads of files in S3 with a redirect to a presigned link that is valid for"
         " one hour. Off: the API sends the bytes.",
     )
+    open: bool = Field(
+        default=False,
+        description="Listen on a public address without keys: whoever reaches the port can use the API. For"
+        " private networks and local trials.",
+    )
     allowed_origins: Origins = Field(
         default=(),
         description="Origins of web pages that may call the API from a browser (CORS), such as"

@@ -1,6 +1,7 @@
 """Object store in a local folder, with atomic writes; it has no URLs that give access without credentials."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from tasks.storage.object_store import (
 )
 from tasks.storage.resumable_file import PartialFile, translate_disk_errors
 
+_READ_ONLY_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _TEMPORARY_FOLDER, _METADATA_FOLDER = ".incoming", ".metadata"
 _MAX_PLACE_TRIES = 20
 
@@ -152,10 +154,10 @@ class FolderStore:
         """Let `fill` write a temporary file, then rename it. `pending_uploads` lists leftovers of crashes."""
         target, incoming = self.path(key), self.root / _TEMPORARY_FOLDER / uuid4().hex
         note = incoming.with_suffix(".json")
-        for folder in (incoming.parent, self._metadata_path(key).parent):
-            folder.mkdir(parents=True, exist_ok=True)
         try:
             with translate_disk_errors():
+                for folder in (incoming.parent, self._metadata_path(key).parent):
+                    folder.mkdir(parents=True, exist_ok=True)
                 fill(incoming)
                 stat = incoming.stat()  # a rename does not change the version
                 metadata_note = {"version": _version_of(stat), "metadata": dict(metadata or {})}
@@ -165,9 +167,17 @@ class FolderStore:
                     note.replace(self._metadata_path(key))
         except FileExistsError as error:
             raise OutputExists(f"{self.uri(key)} exists and must not be overwritten", key=key) from error
+        except OSError as error:
+            if error.errno not in _READ_ONLY_ERRNOS:
+                raise
+            raise BucketNotAllowed(
+                "This service may not write to the folder of the store. Make it writable for this user,"
+                " or set MUSETALK_HOME or MUSETALK_STORE__URL to another one."
+            ) from error
         finally:
-            incoming.unlink(missing_ok=True)
-            note.unlink(missing_ok=True)
+            for leftover in (incoming, note):
+                with contextlib.suppress(PermissionError):
+                    leftover.unlink(missing_ok=True)
         return ObjectInfo(
             self.uri(key),
             key,

@@ -59,7 +59,10 @@ def test_an_image_holds_every_package_and_runs_as_nobody_special(name):
 
     assert set(packages) <= copied
     assert all(f"!{package}" in allowed for package in packages)
-    assert IMAGES[name].all("USER")[-1] == "musetalk"
+    uid = IMAGES[name].all("USER")[-1]
+    assert uid.isdecimal() and f"--uid {uid} " in " ".join(IMAGES[name].all("RUN"))
+    assert "org.opencontainers.image.licenses" in " ".join(IMAGES[name].all("LABEL"))
+    assert not any("/tmp/" in rest for rest in IMAGES[name].all("COPY"))
     assert IMAGES[name].all("HEALTHCHECK")
 
 

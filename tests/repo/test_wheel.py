@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +26,8 @@ STAGES = stages()
 
 def installation(stage):
     """The shell lines of a stage that call pip."""
-    return [line for line in STAGES[stage].all("RUN") if line.startswith("pip install")]
+    lines = [re.sub(r"--mount=\S+ ", "", line) for line in STAGES[stage].all("RUN")]
+    return [line for line in lines if line.startswith("pip install")]
 
 
 def run(line, folder, python, **options):

@@ -177,10 +177,10 @@ def text_to_phonemes() -> tuple[Any, Any]:
 
 def make_pronounceable(text: str) -> str:
     """
-    Return a text that hibari can convert in reasonable time: it has no names for numbers of more than 36 digits, and
-    takes quadratic time for a word of symbols and digits. Other texts are returned unchanged.
+    Spell numbers of more than 36 digits digit by digit, and split words of more than 50 characters.
 
-    Long numbers are spelled digit by digit; words of more than 50 characters are split.
+    hibari has no names for such numbers and raises IndexError; a word of symbols takes it quadratic time or
+    worse.
     """
     spelled = _LONG_NUMBER.sub(lambda number: " ".join(number[0].replace(",", "")), text)
     return _LONG_WORD.sub(r"\g<0> ", spelled)
