@@ -16,7 +16,7 @@ from argparse import ArgumentParser
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     # uvicorn shuts down and then raises the signal again
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     uvicorn.run(
         "deployments.stack.prefect_server:create_app",
         factory=True,
@@ -45,6 +45,10 @@ def main() -> None:
         timeout_keep_alive=5,
         log_level="warning",
     )
+
+
+def _exit_on_signal(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def create_app() -> "FastAPI":
