@@ -9,7 +9,7 @@ ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS wheel
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE prefect.yaml ./
+COPY pyproject.toml constraints.txt README.md LICENSE THIRD_PARTY.md prefect.yaml ./
 COPY api api
 COPY flows flows
 COPY tasks tasks
