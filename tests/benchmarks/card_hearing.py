@@ -69,14 +69,14 @@ def _measure_window(device, loaded, window):
     decoder, made = Decoder(loaded, "en", DecodeOptions()), {}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    made["very_first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0))[1]
+    made["very_first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0, 224))[1]
     made["encoder_ms"] = 1000 * card_speed.seconds_per_call(
         lambda: loaded.net.embed_audio(window[None]), device
     )
-    result, made["first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0))
+    result, made["first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0, 224))
     made["tokens"], made["numbers"] = len(result.tokens), [result.avg_logprob, result.no_speech_prob]
     if device == "cuda":
-        made["later_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.2))[1]
+        made["later_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.2, 224))[1]
     line = {"seek": 0, "start": 0.0, "end": 30.0, "tokens": result.tokens}
 
     def add_words():

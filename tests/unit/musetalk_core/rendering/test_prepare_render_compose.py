@@ -274,11 +274,12 @@ class OnADevice(FakeEngine):
     """Has a device to itself, and notes which thread works with it."""
 
     capabilities = EngineCapabilities(needs_crops=False, thread_safe=False, feature_size=2)
+    batch_size = 32
 
     def __init__(self):
         self.threads = []
 
-    def render(self, faces, conditioning, audio_features):
+    def render(self, faces, conditioning, audio_features, on_face):
         self.threads.append(threading.get_ident())
         return [np.zeros((8, 8, 3), np.uint8) for _ in faces]
 
