@@ -35,6 +35,7 @@ from tasks.settings import get_settings
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     yield
+    await app.state.gate.aclose()
     if hasattr(app.state, "runs"):
         await app.state.runs.close()
 
@@ -85,7 +86,7 @@ def create_app() -> FastAPI:
     schema.install(app)
     page.install(app)
     require_scopes_on_routes(app.routes)
-    app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api)
+    app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api, settings.redis)
     app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
     app.add_middleware(
         RequestMiddleware,

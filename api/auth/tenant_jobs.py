@@ -48,7 +48,7 @@ class TenantJobStore:
         Queue a job for the caller's tenant.
 
         Raises:
-            Problem: as raised by `require_inputs` and `RateLimiter.check_submission`.
+            Problem: as raised by `require_inputs` and `RateLimiter.submission`.
         """
         tenant = self.caller.tenant
         await self.require_inputs(job)
@@ -56,8 +56,8 @@ class TenantJobStore:
             key = options.key and hashlib.sha256(f"{tenant}\0{options.key}".encode()).hexdigest()
             control = options.control.model_copy(update={"tenant": tenant})
             options = replace(options, control=control, key=key)
-        await self.rate_limiter.check_submission(self.caller, self.store, options.key)
-        return await self.store.create(job_type, job, options)
+        async with self.rate_limiter.submission(self.caller, self.store, options.key):
+            return await self.store.create(job_type, job, options)
 
     async def read(self, job_id: UUID) -> Job:
         """Return a job; raises Problem `not_found` for a job of another tenant."""
@@ -85,7 +85,9 @@ class TenantJobStore:
 
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate a job among the jobs of all tenants; counts towards the rate limit."""
-        self.rate_limiter.hit(self.caller)
+        await self.rate_limiter.hit(self.caller)
+        if self.caller.tenant is not None:
+            control = control.model_copy(update={"tenant": self.caller.tenant})
         return await self.store.estimate(job_type, control)
 
     async def require_inputs(self, job: JobParameters) -> None:

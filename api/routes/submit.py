@@ -50,7 +50,7 @@ async def _submit(
         estimate = estimate.model_copy(update={"warnings": [*estimate.warnings, *warnings]})
         return JSONResponse(estimate.model_dump(mode="json"))
     submitted_job = await jobs.create(job_type, job, options)
-    response.headers.update(rate_limit_headers(request))
+    response.headers.update(await rate_limit_headers(request))
     if submitted_job.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return await _submission_response(request, response, jobs, submitted_job, Preference.parse(prefer))

@@ -6,7 +6,11 @@ from tasks.settings.field_types import SettingsGroup
 
 
 class RedisSettings(SettingsGroup, frozen=True):
-    """Redis as message broker of Prefect's servers. Without it messages stay in the server's memory."""
+    """
+    Redis as message broker of Prefect's servers, and for limits that several API processes share.
+
+    Without it messages stay in the server's memory, and each API process counts for itself.
+    """
 
     host: str | None = Field(
         default=None, description="Host; also REDIS_HOST. Empty: no Redis. Needs the extra `redis`."

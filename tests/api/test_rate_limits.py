@@ -1,7 +1,12 @@
 """How much one caller may ask for, without effect on the others."""
 
+import asyncio
+import contextlib
+import socket
 import time
+from collections import Counter
 
+import httpx
 import pytest
 
 from api.auth.key_file import ApiKey, generate_key, hash_key, write_keys
@@ -93,6 +98,102 @@ def test_a_full_house_still_knows_the_jobs_it_has(connect, environment, callers)
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.json()["id"] == first.json()["id"] and again.headers["idempotent-replayed"] == "true"
     assert send(client, callers[1] | {"Idempotency-Key": "order-18"}).status_code == 429
+
+
+def slow(runs, monkeypatch):
+    """Let other requests in between the count of the jobs and the creation of one."""
+    for name in ("count_unfinished", "create"):
+        method = getattr(runs, name)
+
+        async def later(*args, method=method):
+            await asyncio.sleep(0.01)
+            return await method(*args)
+
+        monkeypatch.setattr(runs, name, later)
+
+
+def together(apps, headers, count):
+    """The status of as many submissions at the same time, each app in turn."""
+
+    async def send_all():
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(
+                    httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+                )
+                for app in apps
+            ]
+            answers = await asyncio.gather(
+                *(
+                    clients[n % len(clients)].post("/v1/jobs/speech", json=SPEECH, headers=headers)
+                    for n in range(count)
+                )
+            )
+            for app in apps:
+                await app.state.gate.aclose()
+            return Counter(answer.status_code for answer in answers)
+
+    return asyncio.run(send_all())
+
+
+@pytest.mark.parametrize(("limit", "count"), [(2, 20), (5, 5)])
+def test_twenty_at_the_same_time_are_counted_one_after_the_other(
+    connect, environment, callers, runs, monkeypatch, limit, count
+):
+    environment.setenv("MUSETALK_API__MAX_JOBS", str(limit))
+    slow(runs, monkeypatch)
+
+    taken = together([connect().app], callers[0], count)
+    assert taken == Counter({202: limit, 429: count - limit}) and len(runs.created) == limit
+
+
+@pytest.fixture
+def redis(environment):
+    """A Redis on this machine, without keys of limits; skips without one."""
+    pytest.importorskip("redis", reason="the extra redis is not installed")
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    client = Redis(db=13, socket_connect_timeout=1)
+    try:
+        client.ping()
+    except RedisError:
+        pytest.skip("no Redis on 127.0.0.1:6379")
+
+    def forget():
+        for key in client.scan_iter("musetalk-*"):
+            client.delete(key)
+
+    forget()
+    environment.setenv("REDIS_HOST", "127.0.0.1")
+    environment.setenv("REDIS_DB", "13")
+    yield client
+    forget()
+    client.close()
+
+
+def test_with_redis_the_limits_hold_for_all_processes(
+    connect, environment, callers, runs, monkeypatch, redis
+):
+    environment.setenv("MUSETALK_API__MAX_JOBS", "3")
+    slow(runs, monkeypatch)
+    assert together([connect().app, connect().app], callers[0], 20) == Counter({202: 3, 429: 17})
+
+    environment.setenv("MUSETALK_API__MAX_JOBS", "0")
+    environment.setenv("MUSETALK_API__SUBMIT_RATE", "4/minute")
+    assert together([connect().app, connect().app], callers[2], 10) == Counter({202: 4, 429: 6})
+    assert list(redis.scan_iter("musetalk-rates*"))
+
+
+def test_without_its_redis_each_process_counts_for_itself(connect, environment, callers, runs, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # not listening
+        environment.setenv("REDIS_HOST", "127.0.0.1")
+        environment.setenv("REDIS_PORT", str(unused.getsockname()[1]))
+        environment.setenv("MUSETALK_API__MAX_JOBS", "2")
+        environment.setenv("MUSETALK_API__SUBMIT_RATE", "100/minute")
+        slow(runs, monkeypatch)
+        assert together([connect().app], callers[0], 6) == Counter({202: 2, 429: 4})
 
 
 def test_without_limits_nobody_is_counted(client, runs):
