@@ -10,12 +10,12 @@ from api.jobs.model import UNFINISHED_STATUSES, Job, JobFilter, LogLine, LogPage
 from api.orchestrator.batch_loader import BatchLoader
 from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.job_cache import JobCache
-from api.orchestrator.mapping import REMOVED_LABEL, TAG_PREFIX, state_filter, state_types, to_job
+from api.orchestrator.job_list import list_runs
+from api.orchestrator.mapping import REMOVED_LABEL, state_types, to_job
 from api.orchestrator.queue_estimates import QueueEstimator
 from api.schemas.pagination import Cursor
 from flows.prefect_state.artifacts import read_latest_artifacts_async
-from flows.prefect_state.labels import parent_tag
-from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, read_any_of_async
+from flows.prefect_state.queries import MAX_FILTER_VALUES, read_any_of_async
 from flows.prefect_state.status import PROGRESS_KEY, RESULT_KEYS, status_of
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas.control import Control
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
     from flows.prefect_state.artifacts import ArtifactsByRun
-
-_MAX_SCANNED_PAGES = 20
-"""Maximum number of Prefect pages read for one page of jobs if Prefect cannot filter by the exact status."""
 
 
 class PrefectJobReader:
@@ -98,26 +95,13 @@ class PrefectJobReader:
         }
 
     async def find(self, job_filter: JobFilter) -> Page:
-        """Return a page of jobs, newest first."""
-        cursor = Cursor.decode(job_filter.cursor) if job_filter.cursor else Cursor(_now(), ())
-        page_runs: list[FlowRun] = []
-        has_more = True
-        for _ in range(_MAX_SCANNED_PAGES):
-            scanned = await self._read_page(job_filter, cursor)
-            matching = [run for run in scanned if _matches(run, job_filter)]
-            remaining = job_filter.limit - len(page_runs)
-            page_runs += matching[:remaining]
-            has_more = len(scanned) >= job_filter.limit or len(matching) > remaining
-            # runs beyond the page's limit belong to the next page
-            passed = scanned if len(matching) <= remaining else scanned[: scanned.index(matching[remaining])]
-            cursor = cursor.advance([(_sort_time(run), run.id) for run in passed])
-            if not has_more or len(page_runs) >= job_filter.limit:
-                break
-        artifacts = await self._read_artifacts([run.id for run in page_runs])
+        """Return a page of jobs: those due later first, then the newest."""
+        page = await list_runs(self.connection, job_filter, lambda run: _matches(run, job_filter))
+        artifacts = await self._read_artifacts([run.id for run in page.runs])
         jobs = [
-            to_job(run, await self._job_type_name(run) or "", artifacts.get(run.id, {})) for run in page_runs
+            to_job(run, await self._job_type_name(run) or "", artifacts.get(run.id, {})) for run in page.runs
         ]
-        return Page(tuple(jobs), cursor.encode() if has_more else None)
+        return Page(tuple(jobs), page.next)
 
     async def has_idempotency_key(self, key: str) -> bool:
         """Return whether a job with this idempotency key exists."""
@@ -154,59 +138,6 @@ class PrefectJobReader:
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate queue position and ETA of a job submitted now."""
         return await self._estimator.estimate(job_type, control)
-
-    async def _read_page(self, job_filter: JobFilter, cursor: Cursor) -> "list[FlowRun]":
-        """
-        Return a page of runs from the cursor on.
-
-        Runs with the cursor's timestamp that an earlier page returned are removed here: a filter of their ids
-        could exceed the number of parameters that the server's database accepts.
-        """
-        seen, offset = frozenset(cursor.seen), 0
-        unseen: list[FlowRun] = []
-        while len(unseen) < job_filter.limit:
-            size = min(PAGE_SIZE, job_filter.limit - len(unseen) + len(seen))
-            page = await self._read_rows(job_filter, cursor.time, size, offset)
-            unseen += [run for run in page if run.id not in seen]
-            offset += len(page)
-            if len(page) < size:
-                break
-        return unseen[: job_filter.limit]
-
-    async def _read_rows(
-        self, job_filter: JobFilter, until: datetime, limit: int, offset: int
-    ) -> "list[FlowRun]":
-        from prefect.client.schemas.filters import (
-            FlowFilter,
-            FlowFilterName,
-            FlowRunFilter,
-            FlowRunFilterExpectedStartTime,
-            FlowRunFilterTags,
-        )
-        from prefect.client.schemas.sorting import FlowRunSort
-
-        before = min(filter(None, (until, job_filter.created_before)))
-        time_range: Any = {"before_": before, "after_": job_filter.created_after}
-        all_tags = [f"{TAG_PREFIX}{tag}" for tag in job_filter.tags]
-        if job_filter.part_of is not None:
-            all_tags.append(parent_tag(job_filter.part_of))
-        if job_filter.tenant is not None:
-            all_tags.append(f"{TENANT_TAG}{job_filter.tenant}")
-        flow_filter = FlowFilter(name=FlowFilterName(any_=sorted(job_filter.types or JOB_TYPES)))
-        run_filter = FlowRunFilter(
-            state=state_filter(job_filter.statuses),
-            tags=FlowRunFilterTags(all_=all_tags) if all_tags else None,
-            expected_start_time=FlowRunFilterExpectedStartTime(**time_range),
-        )
-        return await self.connection.read(
-            lambda client: client.read_flow_runs(
-                flow_filter=flow_filter,
-                flow_run_filter=run_filter,
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-                limit=limit,
-                offset=offset,
-            )
-        )
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
         """Return a page of a job's log."""
@@ -257,15 +188,6 @@ def _matches(run: "FlowRun", job_filter: JobFilter) -> bool:
     return REMOVED_LABEL not in run.labels and (
         not job_filter.statuses or status_of(run) in job_filter.statuses
     )
-
-
-def _sort_time(run: "FlowRun") -> datetime:
-    """Return the time by which job lists are sorted."""
-    return run.expected_start_time or run.created or _now()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _not_found() -> Problem:

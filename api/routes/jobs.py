@@ -56,7 +56,7 @@ add_submit_route(
 async def list_jobs(
     request: Request, response: Response, jobs: JobsDep, query: Annotated[ListQuery, Query()]
 ) -> JobPage:
-    """List jobs, newest first."""
+    """List jobs: those that are due later first, then the newest."""
     page = await jobs.find(query.to_filter())
     if page.next:
         next_url = request.url.include_query_params(cursor=page.next)

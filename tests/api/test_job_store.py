@@ -160,6 +160,60 @@ def test_lists_are_walked_whole_while_jobs_are_made(on_prefect, deployed):
     assert seen == list(reversed(old))
 
 
+async def walk(runs, between=None, **filters):
+    """All jobs of a list, three a page; `between` acts on the server after each page."""
+    seen, cursor = [], None
+    while True:
+        page = await runs.find(JobFilter(limit=3, cursor=cursor, **filters))
+        seen += [run.id for run in page.jobs]
+        if between:
+            await asyncio.to_thread(between)
+        if (cursor := page.next) is None:
+            return seen
+
+
+def test_jobs_that_are_due_later_are_listed_and_filtered_by_their_creation(on_prefect, deployed):
+    deployment = deployed.read_deployment_by_name("speech/gpu").id
+
+    def make(hours):
+        state = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=hours))
+        return deployed.create_flow_run_from_deployment(deployment, state=state, tags=["tag:due"])
+
+    made = [make(hours) for hours in (0, 5, -3, 1, 0, 200)]
+    middle = made[2].created + (made[3].created - made[2].created) / 2
+
+    async def story(runs):
+        scheduled = await runs.find(JobFilter(tags=("due",), statuses=frozenset({"scheduled"})))
+        return (
+            await walk(runs, tags=("due",)),
+            [run.id for run in scheduled.jobs],
+            await walk(runs, tags=("due",), created_before=middle),
+            await walk(runs, tags=("due",), created_after=middle),
+            await walk(runs, tags=("due",), created_after=made[1].created, created_before=made[4].created),
+        )
+
+    def of(*numbers):
+        return [made[number].id for number in numbers]
+
+    all_, scheduled, before, after, within = on_prefect(story)
+    assert all_ == of(5, 1, 3, 4, 0, 2) and scheduled == of(5, 1, 3)
+    assert (before, after, within) == (of(1, 0, 2), of(5, 3, 4), of(1, 3, 4, 2))
+
+
+def test_no_job_is_skipped_while_others_are_made_and_deleted(on_prefect, deployed):
+    deployment = deployed.read_deployment_by_name("speech/gpu").id
+    made = [deployed.create_flow_run_from_deployment(deployment, tags=["tag:moving"]).id for _ in range(20)]
+    gone = iter(made[::-1][:6:2])
+
+    def change():
+        if (run := next(gone, None)) is not None:  # read already: those behind it move forward
+            deployed.delete_flow_run(run)
+        else:
+            deployed.create_flow_run_from_deployment(deployment, tags=["tag:moving"])
+
+    assert on_prefect(lambda runs: walk(runs, change, tags=("moving",))) == made[::-1]
+
+
 def test_lists_tell_what_prefect_calls_the_same(on_prefect, deployed):
     async def story(runs):
         made = [await runs.create(SPEECH, speech(), SubmitOptions(tags=("told",))) for _ in range(6)]

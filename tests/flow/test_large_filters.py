@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.states import Cancelling, Completed
 
 from api.jobs.model import JobFilter
+from api.orchestrator import job_list
 from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.job_store import PrefectJobStore
 from api.orchestrator.lineage import PrefectLineageStore
@@ -191,11 +192,9 @@ def test_a_list_goes_on_within_one_moment(client, made):
     cursor = Cursor(datetime.now(UTC), tuple(own[:130]))
 
     async def read():
-        api = PrefectJobStore()
-        try:
-            return {run.id for run in await api._read_page(JobFilter(tags=("moment",), limit=20), cursor)}
-        finally:
-            await api.close()
+        async with aclosing(PrefectConnection()) as connection:
+            page = await job_list._read_page(connection, JobFilter(tags=("moment",)), cursor, 20)
+            return {run.id for run in page}
 
     assert asyncio.run(read()) == set(own[130:])
 
