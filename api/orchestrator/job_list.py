@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MAX_SCANNED_PAGES: Final = 20
 """Maximum number of Prefect's pages read for one page of jobs; the next page continues behind them."""
 _MAX_BACKDATED: Final = timedelta(days=1)
-"""How long before its creation a run may have been due; `created_after` reads runs that were due since then."""
+"""How long before its creation a run may have been due; `created_after` reads runs due since then."""
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC)
 
 

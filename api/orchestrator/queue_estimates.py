@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -12,8 +13,9 @@ from uuid import UUID
 from api.jobs.eta import MAX_HISTORY_JOBS, DurationStats, duration_stats, eta_for_queued, eta_for_running
 from api.jobs.model import Job, QueueEstimate
 from api.orchestrator.connection import PrefectConnection
+from flows.prefect_state.queue_order import QueuedItem, due_time, in_start_order, priority_rank, tenant_of
 from flows.registry import JOB_TYPES, JobType
-from flows.schemas.control import PRIORITIES, Control, read_control
+from flows.schemas.control import PRIORITIES, Control
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -46,17 +48,36 @@ class TtlValue(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A queued run of a work pool; `type` is None if it is not a job."""
+
+    id: UUID | None
+    type: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """A snapshot of the queue of one work pool."""
 
-    order: tuple[tuple[UUID, str], ...] = ()
-    """Ids and job types of queued jobs, next one first."""
-    ranks: tuple[int, ...] = ()
-    """Priority rank of each queued job; 0 is the highest."""
+    claimed: tuple[QueuedJob, ...] = ()
+    """Runs that a worker has claimed and not started yet."""
+    waiting: tuple[QueuedItem[QueuedJob], ...] = ()
+    """Queued runs that are due."""
     running: tuple[str, ...] = ()
     """Job types of running jobs."""
+    running_by_tenant: Mapping[str | None, int] = field(default_factory=dict[str | None, int])
+    """Number of running and claimed runs per tenant."""
+    turns: tuple[str, ...] = ()
+    """Tenants with running runs, least recently served first."""
+    order: tuple[QueuedJob, ...] = ()
+    """Queued jobs in the order in which they start."""
     positions: Mapping[UUID, int] = field(default_factory=dict[UUID, int])
     """Queue position by job id, starting at 1."""
+
+    def jobs_in_order(self, *more: QueuedItem[QueuedJob]) -> list[QueuedJob]:
+        """Return the queued jobs, and more of them, in the order in which they start."""
+        ordered = in_start_order((*self.waiting, *more), self.running_by_tenant, self.turns)
+        return [job for job in (*self.claimed, *ordered) if job.type is not None]
 
 
 class QueueEstimator:
@@ -96,7 +117,7 @@ class QueueEstimator:
             position = queue.positions.get(job.id)
             if position is None:
                 return job
-            types_ahead = [*queue.running, *(kind for _, kind in queue.order[: position - 1])]
+            types_ahead = [*queue.running, *_types_of(queue.order[: position - 1])]
             stats_by_type = {kind: await self._history[kind].get() for kind in {*types_ahead, job.type}}
             ahead = [stats_by_type[kind] for kind in types_ahead]
             eta = eta_for_queued(stats_by_type[job.type], ahead, len(queue.running))
@@ -110,8 +131,10 @@ class QueueEstimator:
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate queue position and ETA of a job submitted now."""
         queue = await self._queues[job_type.pool].get()
+        new_job = QueuedJob(None, job_type.name)
         rank = PRIORITIES.index(control.priority)
-        waiting = [kind for (_, kind), its in zip(queue.order, queue.ranks, strict=True) if its <= rank]
+        order = queue.jobs_in_order(QueuedItem(new_job, rank, control.tenant, datetime.now(UTC)))
+        waiting = _types_of(order[: order.index(new_job)])
         types_ahead = [*queue.running, *waiting]
         stats_by_type = {kind: await self._history[kind].get() for kind in {*types_ahead, job_type.name}}
         history = stats_by_type[job_type.name]
@@ -129,17 +152,34 @@ class QueueEstimator:
             if len(page) < _PAGE_SIZE:
                 break
         now = datetime.now(UTC)
-        due_runs = [run for run in waiting if run.next_scheduled_start_time is None or _due_time(run) <= now]
-        due_runs.sort(key=lambda run: (_priority_rank(run), _due_time(run)))
-        job_runs = [(run, kind) for run in due_runs if (kind := await self._type_of(run))]
-        order = [(run.id, kind) for run, kind in job_runs]
-        running = [
-            await self._type_of(run)
-            for run in await self._read_runs(pool_filter, ["RUNNING", "CANCELLING"], 0)
-        ]
-        positions = {run_id: place for place, (run_id, _) in enumerate(order, start=1)}
-        ranks = tuple(_priority_rank(run) for run, _ in job_runs)
-        return QueueSnapshot(tuple(order), ranks, tuple(filter(None, running)), positions)
+        due_runs = [run for run in waiting if run.next_scheduled_start_time is None or due_time(run) <= now]
+        active = await self._read_runs(pool_filter, ["RUNNING", "CANCELLING"], 0)
+        claimed = [run for run in due_runs if run.state_type == "PENDING"]
+        served = sorted((run for run in [*active, *claimed]), key=lambda run: run.start_time or now)
+        snapshot = QueueSnapshot(
+            claimed=tuple([QueuedJob(run.id, await self._type_of(run)) for run in claimed]),
+            waiting=tuple(
+                [
+                    QueuedItem(
+                        QueuedJob(run.id, await self._type_of(run)),
+                        priority_rank(run, run.work_queue_name),
+                        tenant_of(run.tags),
+                        due_time(run),
+                    )
+                    for run in due_runs
+                    if run.state_type != "PENDING"
+                ]
+            ),
+            running=tuple([kind for run in active if (kind := await self._type_of(run))]),
+            running_by_tenant=Counter(tenant_of(run.tags) for run in served),
+            # a tenant's last turn was its newest start: the last occurrence of a tenant counts
+            turns=tuple(dict.fromkeys(tenant for run in reversed(served) if (tenant := tenant_of(run.tags))))[
+                ::-1
+            ],
+        )
+        order = tuple(snapshot.jobs_in_order())
+        positions = {job.id: place for place, job in enumerate(order, start=1) if job.id is not None}
+        return replace(snapshot, order=order, positions=positions)
 
     async def _read_runs(self, pool_filter: object, state_names: list[str], page: int) -> "list[FlowRun]":
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -185,13 +225,5 @@ class QueueEstimator:
         return duration_stats(durations_s)
 
 
-def _priority_rank(run: "FlowRun") -> int:
-    """Return a run's priority rank as the worker does: by its parameter, else by its work queue."""
-    if "priority" in (run.parameters.get("control") or {}):
-        return PRIORITIES.index(read_control(run.parameters).priority)
-    queue = run.work_queue_name
-    return PRIORITIES.index(queue) if queue in PRIORITIES else PRIORITIES.index("normal")
-
-
-def _due_time(run: "FlowRun") -> datetime:
-    return run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
+def _types_of(jobs: Iterable[QueuedJob]) -> list[str]:
+    return [job.type for job in jobs if job.type is not None]

@@ -122,10 +122,11 @@ class PrefectDeliveryStore:
         from prefect.client.schemas.sorting import FlowRunSort
 
         async def read(chunk: list[str], limit: int, offset: int) -> "list[FlowRun]":
+            tagged = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
             return await self._connection.read(
                 lambda client: client.read_flow_runs(
                     flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
-                    flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(any_=chunk)),
+                    flow_run_filter=tagged,
                     sort=FlowRunSort.ID_DESC,
                     limit=limit,
                     offset=offset,

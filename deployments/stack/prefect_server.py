@@ -1,10 +1,13 @@
 """
-The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with two performance changes.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with three changes.
 
 SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
 writes fails at once if another one has committed in between, the request is answered with 503, and the client
 sleeps two seconds or more before it retries. An immediate transaction waits for the lock instead, a few
 milliseconds. PostgreSQL is not affected. Measurements: docs/LOG.md.
+
+Labels of a run are merged under a lock of its row. Prefect reads all labels, adds the new ones and writes all
+of them: on PostgreSQL, one of two concurrent updates is lost without the lock.
 
 The queue of the background services is polled once a second. Prefect polls this in-memory queue four times a
 second, although no service runs more often than every few seconds.
@@ -16,9 +19,11 @@ from argparse import ArgumentParser
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
@@ -56,6 +61,7 @@ def create_app() -> "FastAPI":
     from prefect.server.api.server import create_app as prefect_app
 
     use_immediate_transactions()
+    lock_label_updates()
     slow_service_polling()
     return prefect_app()
 
@@ -74,6 +80,22 @@ def use_immediate_transactions() -> None:
         return original_begin(self, session, with_for_update=True)
 
     Sqlite.begin_transaction = immediate  # pyright: ignore[reportAttributeAccessIssue]  on purpose
+
+
+def lock_label_updates() -> None:
+    """Lock the row of a run before its labels are read, merged and written; SQLite ignores row locks."""
+    import sqlalchemy as sa
+    from prefect.server.database.orm_models import FlowRun
+    from prefect.server.models import flow_runs
+
+    original_update = flow_runs.update_flow_run_labels
+
+    @wraps(original_update)
+    async def locked(*, session: "AsyncSession", flow_run_id: "UUID", labels: dict[str, Any]) -> bool:
+        await session.execute(sa.select(FlowRun.id).where(FlowRun.id == flow_run_id).with_for_update())
+        return await original_update(session=session, flow_run_id=flow_run_id, labels=labels)
+
+    flow_runs.update_flow_run_labels = locked
 
 
 def slow_service_polling() -> None:

@@ -13,11 +13,12 @@ import httpx
 
 from deployments.warm_worker.child.protocol import StopReason
 from deployments.warm_worker.child.slot import Slot
-from deployments.warm_worker.queue.run_queue import RunQueue, tenant_of
+from deployments.warm_worker.queue.run_queue import RunQueue
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.time_limits import is_expired
 from deployments.warm_worker.run_states import RunStateWriter
+from flows.prefect_state.queue_order import tenant_of
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
 
 if TYPE_CHECKING:

@@ -8,8 +8,12 @@ remove unwanted rows from the result instead. This module imports nothing of Pre
 """
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.filters import FlowRunFilter
 
 MAX_FILTER_VALUES: Final = 100
 """Maximum number of values in one filter."""
@@ -93,6 +97,68 @@ async def read_any_of_async(
             request = plan.send(await read(*request))
     except StopIteration as done:
         return done.value
+
+
+def read_by_key(key: Callable[[R], V | None], read: Callable[[V | None, int, int], Sequence[R]]) -> list[R]:
+    """
+    Read all rows that match a filter, page by page, while rows enter and leave the result.
+
+    An offset counts the rows before a page: if some of them leave the result, as a run does that ends, as
+    many are skipped. A page therefore begins at the key of the last row of the page before it.
+
+    Args:
+        key:  sort key of a row, which never changes, such as the time at which a run was first due.
+        read: makes one request, `read(after, limit, offset)`: rows with a key of at least `after`, ascending
+            by their keys; None: all rows. The offset is 0 unless more than a page of rows have one key.
+
+    Returns:
+        Each row once, in ascending order of the keys.
+    """
+    plan = _key_plan(key)
+    try:
+        request = next(plan)
+        while True:
+            request = plan.send(read(*request))
+    except StopIteration as done:
+        return done.value
+
+
+async def read_by_key_async(
+    key: Callable[[R], V | None], read: Callable[[V | None, int, int], Awaitable[Sequence[R]]]
+) -> list[R]:
+    """Read all rows that match a filter, page by page; see `read_by_key`."""
+    plan = _key_plan(key)
+    try:
+        request = next(plan)
+        while True:
+            request = plan.send(await read(*request))
+    except StopIteration as done:
+        return done.value
+
+
+def _key_plan(
+    key: Callable[[R], V | None],
+) -> Generator[tuple[V | None, int, int], Sequence[R], list[R]]:
+    row_by_id: dict[UUID, R] = {}
+    after: V | None = None
+    offset = 0
+    while True:
+        page = yield after, PAGE_SIZE, offset
+        row_by_id.update((row.id, row) for row in page)
+        if len(page) < PAGE_SIZE:
+            return list(row_by_id.values())
+        last = key(page[-1])
+        after, offset = (after, offset + len(page)) if last == after else (last, 0)
+
+
+def due_since(run_filter: "FlowRunFilter", time: datetime | None) -> "FlowRunFilter":
+    """Return a filter for the runs that were first due at a time or later; None: any time."""
+    from prefect.client.schemas.filters import FlowRunFilterExpectedStartTime
+
+    if time is None:
+        return run_filter
+    since: Any = {"after_": time}
+    return run_filter.model_copy(update={"expected_start_time": FlowRunFilterExpectedStartTime(**since)})
 
 
 def _read_plan(

@@ -24,7 +24,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
 from flows.prefect_state.artifacts import read_latest_artifacts
-from flows.prefect_state.queries import MAX_FILTER_VALUES, PAGE_SIZE, read_any_of
+from flows.prefect_state.queries import MAX_FILTER_VALUES, due_since, read_any_of, read_by_key
 from flows.prefect_state.status import (
     PROGRESS_KEY,
     RESULT_KEYS,
@@ -254,25 +254,24 @@ def read_all_runs(
     client: "SyncPrefectClient", run_filter: FlowRunFilter, flow: FlowFilter | None = None
 ) -> list[FlowRun]:
     """
-    Read all flow runs that match a filter, page by page.
+    Read all flow runs that match a filter, oldest first, while runs enter and leave the result.
 
     Args:
         client:     client of the Prefect server.
         run_filter: filter of the runs.
         flow:       filter of their flows; None: any flow.
     """
-    runs: list[FlowRun] = []
-    while page := client.read_flow_runs(
-        flow_filter=flow,
-        flow_run_filter=run_filter,
-        sort=FlowRunSort.ID_DESC,
-        limit=PAGE_SIZE,
-        offset=len(runs),
-    ):
-        runs += page
-        if len(page) < PAGE_SIZE:
-            break
-    return runs
+
+    def read(due_after: datetime | None, limit: int, offset: int) -> list[FlowRun]:
+        return client.read_flow_runs(
+            flow_filter=flow,
+            flow_run_filter=due_since(run_filter, due_after),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=limit,
+            offset=offset,
+        )
+
+    return read_by_key(lambda run: run.expected_start_time, read)
 
 
 def webhook_of(run: FlowRun) -> Notify | None:

@@ -9,7 +9,10 @@ import time
 import pytest
 from own_postgres import own_database
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from stage import eventually, serving
+from stage import Server, eventually
+
+from deployments.stack.environment import server_environment
+from tasks.settings import Settings
 
 pytestmark = pytest.mark.stack
 
@@ -67,12 +70,16 @@ def test_jobs_survive_the_death_of_a_child_a_worker_and_the_server(server, pool,
 
 
 def test_on_postgresql_runs_and_slots_of_a_tenant_are_clean_within_a_minute(workers, tmp_path):
-    with own_database() as database, serving(tmp_path, database) as server:
+    with own_database() as database, contextlib.ExitStack() as stack:
+        server = Server(tmp_path, database)
+        server.environment |= server_environment(Settings(home=tmp_path / "home"))
+        server.start()
+        stack.callback(server.kill)
         with server.client() as client:
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="tenant:acme", limit=2))
         pool = server.pool("postgres")
         keeper = Keeper(pool, tmp_path, workers)
-        outputs = [tmp_path / f"{number}.txt" for number in range(6)]
+        outputs = [tmp_path / f"{number}.txt" for number in range(4)]
         runs = [
             pool.submit("write_once", path=str(path), seconds=1.0, tags=["tenant:acme"]) for path in outputs
         ]

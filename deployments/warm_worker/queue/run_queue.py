@@ -6,11 +6,11 @@ fills the whole page, the runs of other tenants are read by their tags, so that 
 its jobs.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.prefect_state.queries import read_any_of_async
-from flows.schemas.control import PRIORITIES, read_control
+from flows.prefect_state.queue_order import QueuedItem, due_time, in_start_order, priority_rank, tenant_of
 from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ PAGE_SIZE: Final = 200
 _MAX_TENANTS_PER_FETCH: Final = 50
 _RUNS_PER_TENANT: Final = 5
 """Number of runs to read of each tenant that is missing from the page."""
-_LOWEST_RANK: Final = len(PRIORITIES)
-
-
-def tenant_of(tags: Iterable[str]) -> str | None:
-    """Return the tenant from a run's tags; None if it has none."""
-    return next((tag.removeprefix(TENANT_TAG) for tag in tags if tag.startswith(TENANT_TAG)), None)
 
 
 @dataclass(slots=True)
@@ -59,7 +53,7 @@ class RunQueue:
     """Names of the queues to serve; empty: all queues of the pool."""
     tenants: dict[str, None] = field(default_factory=dict[str, None])
     """Tenants seen so far, least recently served first."""
-    _queue_ranks: dict[UUID, int] = field(default_factory=dict[UUID, int])
+    _queue_names: dict[UUID, str] = field(default_factory=dict[UUID, str])
 
     def note_tenant(self, tags: Iterable[str]) -> None:
         """Record the tenant of a run's tags."""
@@ -87,18 +81,18 @@ class RunQueue:
             runs += await self._read_other_tenants(
                 {tenant_of(run.tags) for run in runs}, {run.id for run in runs}
             )
-        await self._ensure_queue_ranks(runs)
+        await self._ensure_queue_names(runs)
         return runs
 
     async def next_due(self) -> datetime | None:
         """Return the due time of the next queued run, which may be in the past; None if no run is queued."""
         if self.queues:
             next_runs = await read_any_of_async(
-                list(self.queues), self._read_scheduled, order=_due_time, limit=1
+                list(self.queues), self._read_scheduled, order=due_time, limit=1
             )
         else:
             next_runs = await self._read_scheduled(None, 1, 0)
-        return _due_time(next_runs[0]) if next_runs else None
+        return due_time(next_runs[0]) if next_runs else None
 
     async def _read_scheduled(self, chunk: list[str] | None, limit: int, offset: int) -> "list[FlowRun]":
         """Read scheduled runs of some queues of the pool, or of all, ordered by their due time."""
@@ -122,7 +116,7 @@ class RunQueue:
         runs: list[FlowRun] = []
         for name in missing_tenants:
             read_tenant = partial(self._read_tenant, name)
-            runs += await read_any_of_async(queues, read_tenant, order=_due_time, limit=_RUNS_PER_TENANT)
+            runs += await read_any_of_async(queues, read_tenant, order=due_time, limit=_RUNS_PER_TENANT)
         return [run for run in runs if run.id not in known_ids]
 
     async def _read_tenant(self, name: str, chunk: list[UUID], limit: int, offset: int) -> "list[FlowRun]":
@@ -143,11 +137,11 @@ class RunQueue:
     async def _read_active_queues(self) -> list[UUID]:
         queues = await self.client.read_work_queues(work_pool_name=self.pool, limit=PAGE_SIZE)
         served_queues = [queue for queue in queues if not self.queues or queue.name in self.queues]
-        self._queue_ranks.update({queue.id: _queue_rank(queue.name) for queue in queues})
+        self._queue_names.update({queue.id: queue.name for queue in queues})
         return [queue.id for queue in served_queues if not queue.is_paused]
 
-    async def _ensure_queue_ranks(self, runs: "Iterable[FlowRun]") -> None:
-        if any(run.work_queue_id and run.work_queue_id not in self._queue_ranks for run in runs):
+    async def _ensure_queue_names(self, runs: "Iterable[FlowRun]") -> None:
+        if any(run.work_queue_id and run.work_queue_id not in self._queue_names for run in runs):
             await self._read_active_queues()
 
     def prioritize(self, runs: "Iterable[FlowRun]", running: Mapping[str | None, int]) -> "list[FlowRun]":
@@ -159,50 +153,13 @@ class RunQueue:
             running: number of running jobs per tenant in this worker; None: jobs without a tenant.
 
         Returns:
-            At most PAGE_SIZE runs: by priority; within a priority, first the tenant with the fewest running
-            or already chosen jobs, then by round-robin order, then by due time.
+            At most PAGE_SIZE runs, in the order of `flows.prefect_state.queue_order`.
         """
-        turn_order = {name: place for place, name in enumerate(self.tenants)}
-        job_counts: Counter[str | None] = Counter(running)
-        ordered: list[FlowRun] = []
-        remaining = sorted(runs, key=lambda run: (self._run_rank(run), _due_time(run)))
-        while remaining:
-            top_rank = self._run_rank(remaining[0])
-            next_runs: dict[str | None, FlowRun] = {}
-            for run in remaining:
-                if self._run_rank(run) != top_rank:
-                    break
-                next_runs.setdefault(tenant_of(run.tags), run)
-            tenant = min(
-                next_runs,
-                key=lambda name: (
-                    job_counts[name],
-                    turn_order.get(name or "", -1),
-                    _due_time(next_runs[name]),
-                ),
-            )
-            ordered.append(next_runs[tenant])
-            job_counts[tenant] += 1
-            remaining.remove(next_runs[tenant])
-            if len(ordered) >= PAGE_SIZE:
-                break
-        return ordered
+        items = [
+            QueuedItem(run, priority_rank(run, self._queue_name(run)), tenant_of(run.tags), due_time(run))
+            for run in runs
+        ]
+        return list(islice(in_start_order(items, running, self.tenants), PAGE_SIZE))
 
-    def _run_rank(self, run: "FlowRun") -> int:
-        """Return the priority, 0 for the highest; the `priority` parameter overrides the queue of the run."""
-        if isinstance(run.parameters.get("control"), Mapping) and "priority" in run.parameters["control"]:
-            return PRIORITIES.index(read_control(run.parameters).priority)
-        return (
-            self._queue_ranks.get(run.work_queue_id, _queue_rank("normal"))
-            if run.work_queue_id
-            else _LOWEST_RANK
-        )
-
-
-def _queue_rank(queue: str) -> int:
-    """Return the priority of a queue; other queues, such as Prefect's `default`, have normal priority."""
-    return PRIORITIES.index(queue) if queue in PRIORITIES else PRIORITIES.index("normal")
-
-
-def _due_time(run: "FlowRun") -> datetime:
-    return run.next_scheduled_start_time or run.expected_start_time or datetime.max.replace(tzinfo=UTC)
+    def _queue_name(self, run: "FlowRun") -> str | None:
+        return self._queue_names.get(run.work_queue_id) if run.work_queue_id else None

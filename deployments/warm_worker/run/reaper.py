@@ -27,6 +27,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.warm_worker.child.process_identity import has_process_ended
 from deployments.warm_worker.ownership import owner_of
 from deployments.warm_worker.run_states import RunStateWriter
+from flows.prefect_state.queries import due_since, read_by_key_async
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -37,7 +38,6 @@ POLL_INTERVAL_S: Final = 10.0
 _ASSUMED_SERVER_UPTIME_S: Final = 15.0
 """Seconds for which the server is assumed to have been up when a worker starts."""
 
-_PAGE_SIZE: Final = 200
 _CLAIMED_STATE_TYPES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -97,22 +97,21 @@ class Reaper:
 
     async def _read_claimed_runs(self) -> "list[FlowRun]":
         """Read all runs of the pool that are Pending, Running or Cancelling."""
-        runs_by_id: dict[UUID, FlowRun] = {}
-        offset = 0
-        while True:
-            page = await self._client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(
-                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED_STATE_TYPES)),
-                ),
-                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
-                sort=FlowRunSort.ID_DESC,
-                limit=_PAGE_SIZE,
+        run_filter = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED_STATE_TYPES))
+        )
+        pool_filter = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
+
+        async def read(due_after: datetime | None, limit: int, offset: int) -> "list[FlowRun]":
+            return await self._client.read_flow_runs(
+                flow_run_filter=due_since(run_filter, due_after),
+                work_pool_filter=pool_filter,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=limit,
                 offset=offset,
             )
-            runs_by_id |= {run.id: run for run in page}
-            if len(page) < _PAGE_SIZE:
-                return list(runs_by_id.values())
-            offset += _PAGE_SIZE
+
+        return await read_by_key_async(lambda run: run.expected_start_time, read)
 
     async def _heartbeat_ages(self) -> dict[str, float]:
         """Return the seconds since the last heartbeat of each worker of the pool."""

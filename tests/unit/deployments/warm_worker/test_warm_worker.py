@@ -73,7 +73,7 @@ def test_other_lines_are_refused(line):
 
 def test_urgent_first_then_tenants_in_turns_then_age():
     waiting = RunQueue(client=None, pool="p")
-    waiting._queue_ranks = {"high": 0, "normal": 1, "low": 2}
+    waiting._queue_names = {name: name for name in ("high", "normal", "low")}
     heavy = [run(["tenant:heavy"], "low", due=number) for number in range(4)]
     light = run(["tenant:light"], "low", due=100)
     nobody = run(queue="low", due=50)
@@ -88,7 +88,7 @@ def test_urgent_first_then_tenants_in_turns_then_age():
 
 def test_the_parameter_outranks_the_queue_a_run_was_put_into():
     waiting = RunQueue(client=None, pool="p")
-    waiting._queue_ranks = {"normal": 1}
+    waiting._queue_names = {"normal": "normal"}
     plain, urgent = run(queue="normal"), run(queue="normal", due=5, control={"priority": "high"})
     assert waiting.prioritize([plain, urgent], {}) == [urgent, plain]
 

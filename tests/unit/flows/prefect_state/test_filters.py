@@ -17,10 +17,10 @@ FIXED = {
     ("api/orchestrator/job_reader.py", "types"): "types of states: nine",
     ("api/orchestrator/job_reader.py", "sorted(JOB_TYPES)"): "the table of job types",
     (
-        "api/orchestrator/job_reader.py",
+        "api/orchestrator/job_list.py",
         "sorted(job_filter.types or JOB_TYPES)",
     ): "a set of names of that table",
-    ("api/orchestrator/job_reader.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
+    ("api/orchestrator/job_list.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
     (
         "api/orchestrator/queue_estimates.py",
         "[StateType(kind) for kind in state_names]",

@@ -12,6 +12,8 @@ from flows.prefect_state.queries import (
     chunks_of,
     read_any_of,
     read_any_of_async,
+    read_by_key,
+    read_by_key_async,
 )
 
 
@@ -103,3 +105,32 @@ def test_a_limit_gives_the_first_of_all_chunks(read, limit):
 def test_a_limit_without_an_order_is_refused(read):
     with pytest.raises(ValueError, match="order"):
         read(Server([]), tags(3), limit=5)
+
+
+class MovingSet:
+    """Rows in ascending order of their time, some of which leave after each request."""
+
+    def __init__(self, rows, leaving=0):
+        self.rows, self.leaving = sorted(rows, key=lambda row: row.time), leaving
+
+    def read(self, after, limit, offset):
+        page = [row for row in self.rows if after is None or row.time >= after][offset : offset + limit]
+        del self.rows[: self.leaving]
+        return page
+
+
+@pytest.mark.parametrize("leaving", [0, 1, 150])
+def test_rows_that_leave_the_result_make_no_others_skipped(leaving):
+    rows = [Run(uuid4(), (), number // 2) for number in range(3 * PAGE_SIZE + 7)]
+
+    assert read_by_key(lambda row: row.time, MovingSet(rows, leaving).read) == rows
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE])
+def test_rows_of_one_moment_are_read_whole(count):
+    rows = [Run(uuid4(), (), 5) for _ in range(count)] + [Run(uuid4(), (), 6)]
+
+    async def read(*request):
+        return MovingSet(rows).read(*request)
+
+    assert asyncio.run(read_by_key_async(lambda row: row.time, read)) == rows
