@@ -7,12 +7,7 @@ import signal
 import time
 
 import pytest
-from own_postgres import own_database
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from stage import Server, eventually
-
-from deployments.stack.environment import server_environment
-from tasks.settings import Settings
+from stage import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -67,43 +62,6 @@ def once(outputs):
 def test_jobs_survive_the_death_of_a_child_a_worker_and_the_server(server, pool, workers, tmp_path):
     outputs, _ = chaos(server, pool, workers, tmp_path, jobs=8, rounds=3, seed=1)
     assert once(outputs)
-
-
-def test_on_postgresql_runs_and_slots_of_a_tenant_are_clean_within_a_minute(workers, tmp_path):
-    with own_database() as database, contextlib.ExitStack() as stack:
-        server = Server(tmp_path, database)
-        server.environment |= server_environment(Settings(home=tmp_path / "home"))
-        server.start()
-        stack.callback(server.kill)
-        with server.client() as client:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="tenant:acme", limit=2))
-        pool = server.pool("postgres")
-        keeper = Keeper(pool, tmp_path, workers)
-        outputs = [tmp_path / f"{number}.txt" for number in range(4)]
-        runs = [
-            pool.submit("write_once", path=str(path), seconds=1.0, tags=["tenant:acme"]) for path in outputs
-        ]
-        nap = pool.submit("nap", seconds=600.0)
-        for _ in range(2):  # at the same time: nobody is left to write the state of a run
-            eventually(lambda: pool.count("RUNNING") > 0, 120)
-            server.kill()
-            keeper.kill_worker()
-            server.start()
-        last_kill = time.monotonic()
-        pool.wait_running(nap, 120)
-        pool.cancel(nap)
-        for run in (*runs, nap):
-            pool.wait(run, 120)
-        assert once(outputs)
-
-        def is_clean():
-            with server.client() as client:
-                limit = client.read_global_concurrency_limit_by_name("tenant:acme")
-            return limit.active_slots == 0 and not any(
-                pool.count(state) for state in ("PENDING", "RUNNING", "CANCELLING", "SCHEDULED")
-            )
-
-        eventually(is_clean, max(10.0, 60.0 - (time.monotonic() - last_kill)))
 
 
 @pytest.mark.slow
