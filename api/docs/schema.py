@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.docs.generators import enumerate_constants, make_defaults_optional, type_results
 from api.errors import CODES
 from flows.prefect_state.status import Status
 from flows.schemas.batch import ROW_COUNTS
@@ -140,6 +141,9 @@ def install(app: FastAPI) -> None:
     def complete_schema() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _add_problem_responses(generate_schema())
+            type_results(app.openapi_schema["components"]["schemas"])
+            enumerate_constants(app.openapi_schema["components"]["schemas"])
+            make_defaults_optional(app.openapi_schema)
         return app.openapi_schema
 
     app.openapi = complete_schema

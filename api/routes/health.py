@@ -41,7 +41,11 @@ async def read_version() -> dict[str, str]:
     return {"name": "musetalk-flows", "version": version("musetalk-flows"), "api": "v1"}
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def read_metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     metrics: Metrics = request.app.state.metrics
