@@ -10,10 +10,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deployments.cli.errors import PACKAGES_WITHOUT_THEIR_NEEDS as WITHOUT_THEIR_NEEDS
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "THIRD_PARTY.md"
-WITHOUT_THEIR_NEEDS = ("ai-edge-litert", "rapidocr-onnxruntime", "silero-vad")
-"""Packages that `./run` and the Dockerfile install with --no-deps."""
 BEGIN = "<!-- generated: python docs/third_party.py -->\n"
 
 

@@ -7,7 +7,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deployments.cli.errors import EXIT_FAILED, read_settings, require_writable_home, user_errors
+from deployments.cli.errors import (
+    EXIT_FAILED,
+    read_settings,
+    require_writable_home,
+    user_errors,
+    with_program,
+)
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console, show_waiting
 
@@ -175,7 +181,7 @@ def doctor(
         print_json([finding.as_dict() for finding in findings])
     else:
         for finding in findings:
-            output_console().print(finding.format_line(), markup=False)
+            output_console().print(with_program(finding.format_line()), markup=False)
     if any(finding.is_fatal for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 import typer
 
 from api.auth.api_keys import PublicWithoutKeys, require_keys_when_public
-from deployments.cli.errors import require_writable_home, user_errors
+from deployments.cli.errors import require_writable_home, user_errors, with_program
 from deployments.stack.commands import prefect_server_command
 from deployments.stack.environment import health_environment
 from tasks.settings import Settings
@@ -35,6 +36,19 @@ def test_a_home_that_is_no_folder_is_told_at_the_start(tmp_path, capsys):
     with pytest.raises(typer.Exit), user_errors():
         require_writable_home(Settings(home=tmp_path / "file" / "home"))
     assert "cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("started_as", "advice"),
+    [
+        ("/opt/venv/bin/musetalk", "pip install --no-deps ai-edge-litert"),
+        ("/x/deployments/cli/__main__.py", "./run setup"),
+    ],
+)
+def test_advice_fits_the_installation(monkeypatch, started_as, advice):
+    monkeypatch.setattr(sys, "argv", [started_as, "doctor"])
+
+    assert advice in with_program("voice: missing -> ./run setup")
 
 
 @pytest.mark.stack
