@@ -60,7 +60,7 @@ CMD ["musetalk", "api"]
 # the torch build; https://download.pytorch.org/whl/cpu saves gigabytes without a GPU; empty: PyPI, with CUDA.
 FROM base AS worker
 ARG TORCH_INDEX=
-USER root
+USER 0
 # --no-deps: of silero-vad only the weights are used. openai-whisper requires triton, a compiler for GPUs of 1 GB,
 # and works without it on a CPU.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
