@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from api.http.request_middleware import MAX_JSON_BYTES
+
 JSON = {"Content-Type": "application/json"}
-FLOATS = json.dumps({"text": [0.123456789] * 80_000}).encode()
-MEMBERS = json.dumps({f"k{number}": 1 for number in range(80_000)}).encode()
+FLOATS = json.dumps({"text": [0.123456789] * 75_000}).encode()
+MEMBERS = json.dumps({f"k{number}": 1 for number in range(70_000)}).encode()
 LISTS = json.dumps({"monologue": [1] * 9_000}).encode()
 CLIPS = json.dumps(
     {"avatars": {f"a b{n}": {"video_path": 1, "audio_clips": {"b c": 1}} for n in range(900)}}
@@ -88,3 +90,7 @@ def test_no_body_keeps_the_event_loop_for_long(monkeypatch, server, what):
             if max(took) < 0.1:
                 break
     assert took and max(took) < 0.1
+
+
+def test_the_bodies_of_these_tests_are_within_the_limit_of_their_size():
+    assert all(len(body) <= MAX_JSON_BYTES for _, body in HOSTILE.values())
