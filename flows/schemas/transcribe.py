@@ -2,13 +2,27 @@
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.whisper_languages import LANGUAGES
 from tasks.refs import MediaUri, ObjectRef
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
-Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z -]{0,30}$|^$")]
+
+
+def _known_language(language: str) -> str:
+    if language and language.strip().lower() not in LANGUAGES:
+        raise ValueError(
+            f"unknown language {language!r}; use a code such as en or de, an English name such as german, or"
+            " nothing to detect it"
+        )
+    return language
+
+
+Language = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z -]{0,30}$|^$"), AfterValidator(_known_language)
+]
 
 
 class TranscribeJob(JobParameters):

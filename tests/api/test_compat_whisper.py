@@ -167,3 +167,23 @@ def test_limits_of_time_reach_the_job(client, runs):
     )
     client.post("/whisper", json={"audio_url": "https://media.test/a.wav"})
     assert [(control.max_time, control.complete_in) for control in runs.controls] == [(60, 90), (1200, 3600)]
+
+
+@pytest.mark.parametrize("language", ["xx-yy", "xx", "klingon", "en-US"])
+def test_an_unknown_language_is_told_as_such(connect, environment, runs, language):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+
+    answer = connect().post("/whisper", json={"audio_url": "https://example.org/a.wav", "language": language})
+
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (400, "invalid_input") and not runs.created
+    assert told["errors"][0]["pointer"] == "#/language" and language in told["error"]
+
+
+def test_the_languages_are_those_of_whisper():
+    from whisper.tokenizer import LANGUAGES as CODES
+    from whisper.tokenizer import TO_LANGUAGE_CODE
+
+    from flows.schemas.whisper_languages import LANGUAGES
+
+    assert {*CODES, *CODES.values(), *TO_LANGUAGE_CODE} == LANGUAGES
