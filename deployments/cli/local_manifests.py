@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,7 +46,11 @@ def upload_manifest(client: "MusetalkClient", manifest: str, job_type: str) -> s
     is_csv = path.suffix.lower() == ".csv" or not text.lstrip().startswith("{")
     _require_files(text, is_csv, job_type, path)
     lines = _csv_lines if is_csv else _json_lines
-    changed = "".join(lines(text, job_type, lambda value: client.reference(value, path.parent)))
+
+    def upload(value: str) -> str:
+        return client.reference(value, path.parent)
+
+    changed = "".join(lines(text, job_type, upload))
     content = changed.encode()
     return client.upload_stream(io.BytesIO(content), path.name, len(content))
 
@@ -97,7 +101,7 @@ def _require_files(text: str, is_csv: bool, job_type: str, manifest: Path) -> No
         )
 
 
-def _json_lines(text: str, job_type: str, change: Any) -> Iterator[str]:
+def _json_lines(text: str, job_type: str, change: Callable[[str], str]) -> Iterator[str]:
     schema = JOB_TYPES[job_type].job
     for line in text.splitlines(keepends=True):
         try:
@@ -110,7 +114,7 @@ def _json_lines(text: str, job_type: str, change: Any) -> Iterator[str]:
             yield line
 
 
-def _csv_lines(text: str, job_type: str, change: Any) -> Iterator[str]:
+def _csv_lines(text: str, job_type: str, change: Callable[[str], str]) -> Iterator[str]:
     media = media_fields(JOB_TYPES[job_type].job)
     heading: list[str] | None = None
     for cells in csv.reader(io.StringIO(text, newline="")):

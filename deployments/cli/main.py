@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployments.cli import batches, jobs, keys, services, weights
+from deployments.cli import batches, jobs, keys, services, setup, weights
 from deployments.cli.errors import program
 
 EXIT_STATUSES: Final = {
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(weights.app, name="weights")
 app.add_typer(keys.app, name="keys")
-for _command in (services.up, services.demo, services.doctor):
+for _command in (services.up, services.demo, setup.setup, services.doctor):
     app.command()(_command)
 app.command(cls=jobs.SubmitCommand)(jobs.submit)
 for _command in (jobs.watch, jobs.result, jobs.jobs, jobs.logs, jobs.lineage, jobs.retry, jobs.cancel):

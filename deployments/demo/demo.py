@@ -105,7 +105,7 @@ def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> list[dict
         out:     console for progress and results.
 
     Returns:
-        Title, path, job and quality figures of each video.
+        Title, path and job id of each video.
 
     Raises:
         LocalFileMissing: an input file does not exist.
@@ -131,7 +131,12 @@ def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> list[dict
         availability_note = "" if options.keep else " (available while `./run musetalk up` runs)"
         out.print(f"runs, tasks and logs: {prefect_url}/runs{availability_note}", markup=False)
         out.print(f"finished after {time.monotonic() - started_at:.0f} s", markup=False)
+        for line in report.next_steps(plan.api_url, is_running=options.keep):
+            out.print(line, markup=False)
         keep_running()
+    return [
+        {"title": video.title, "path": str(video.path.resolve()), "job": video.job["id"]} for video in videos
+    ]
 
 
 _STARTER_VOICE_OPTIONS = {"engine": "starter", "format": "wav"}

@@ -33,6 +33,23 @@ def load_spoken_phones(speech: dict[str, Any]) -> list[Phone]:
     return load_phones(artefact_cache().path(Artefact(**speech["result"]["speech"])) / "phones.json")
 
 
+def next_steps(api_url: str, *, is_running: bool) -> list[str]:
+    """
+    Return three next steps after the demo, as lines of text.
+
+    Args:
+        api_url:    address of the API.
+        is_running: whether the services run after the demo.
+    """
+    start = "" if is_running else "./run musetalk up, then "
+    return [
+        "Next steps:",
+        f"  1. Open the page: {start}{api_url}/docs",
+        "  2. Use your own files: ./run musetalk submit lip_sync --video FILE --audio FILE -o talking.mp4",
+        "  3. Get the neural engine: ./run musetalk setup",
+    ]
+
+
 def report_lines(video: RenderedVideo) -> list[str]:
     """Return the path, job summary and quality figures of a video, as lines of text."""
     details = [
