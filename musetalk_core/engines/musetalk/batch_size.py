@@ -46,7 +46,9 @@ class BatchSize:
 
     @property
     def rendered_size(self) -> int:
-        """The batch size in use: the largest batch that was rendered, up to `size`; 0 before the first."""
+        """The batch size in use: `size` once it is final, else the largest so far; 0 before the first batch."""
+        if self._is_fixed and self._largest_rendered:
+            return self.size
         return min(self.size, self._largest_rendered)
 
     def run(self, start: int, remaining: int, render: Callable[[slice], Image]) -> Image:
