@@ -46,7 +46,7 @@ class BatchSize:
 
     @property
     def rendered_size(self) -> int:
-        """The batch size in use: `size` once it is final, else the largest so far; 0 before the first batch."""
+        """The batch size in use: `size` once it is final, else the largest so far; 0 before any batch."""
         if self._is_fixed and self._largest_rendered:
             return self.size
         return min(self.size, self._largest_rendered)
