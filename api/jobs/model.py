@@ -60,7 +60,7 @@ class Job:
     ended_as: str | None = None
     """Reason why it was stopped."""
     mark: ClientMark | None = None
-    """What its client declared it to be on a compatibility route."""
+    """State that its client declared on a compatibility route."""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     control: Control = DEFAULT_CONTROL

@@ -78,7 +78,7 @@ class JobError:
 @dataclass(frozen=True, slots=True)
 class ClientMark:
     """
-    What a client declared a job to be on a compatibility route. The v1 API does not report it.
+    State that a client declared on a compatibility route. The v1 API does not report it.
 
     Attributes:
         status:  cancelled, timed_out or failed.
