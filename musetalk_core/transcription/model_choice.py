@@ -87,7 +87,7 @@ def choose(
         and not (must_be_multilingual and requested == "tiny.en")
     ):
         return ModelChoice(requested)
-    substitute = next(
+    substitute: WhisperSize | None = next(
         (
             size
             for size in _DEFAULT_SIZES

@@ -172,7 +172,10 @@ def text_to_phonemes() -> tuple[Any, Any]:
     """
     from hibari.g2p import normalize
 
-    return _cached_voice().speaker.g2p, lambda line: normalize(make_pronounceable(line))
+    def normalize_line(line: str) -> str:
+        return normalize(make_pronounceable(line))
+
+    return _cached_voice().speaker.g2p, normalize_line
 
 
 def make_pronounceable(text: str) -> str:
