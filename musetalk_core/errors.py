@@ -22,6 +22,8 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - BucketNotAllowed      bucket_not_allowed   no
     - UploadFailed          upload_failed        yes
     - DirectUploadUnavailable  direct_not_offered  no
+  + LinkInvalid             link_invalid         no    (download links)
+  + LinkExpired             expired              no    (download links)
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no

@@ -44,6 +44,18 @@ SERVICE_TAGS = {"health"}
 """Tags for operators, which need no definition."""
 PLAIN_WORDS = set(
     [
+        "result",
+        "artefact",
+        "face",
+        "coverage",
+        "found",
+        "tag",
+        "text",
+        "thing",
+        "object",
+        "ref",
+        "transcript",
+        "segment",
         "view",
         "page",
         "request",

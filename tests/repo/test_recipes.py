@@ -71,7 +71,7 @@ def test_every_name_of_a_recipe_is_in_a_file_beside_it(heading):
 def test_the_lists_of_job_types_agree():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (flows,) = (one["modules"] for one in contracts if one["name"] == "A flow imports no other flow")
-    command = (ROOT / "deployments" / "cli" / "main.py").read_text()
+    command = (ROOT / "deployments" / "cli" / "jobs.py").read_text()
     (submitted,) = re.findall(r'metavar="TYPE",\s*help="([^"]+)\."', command)
 
     assert set(get_args(StepType)) == set(MEDIA_JOB_TYPES)
@@ -102,7 +102,7 @@ def test_add_a_job_type(checkout):
 
     checkout.replace(4, "flows/schemas/pipeline.py", '"caption"]', '"caption", "dub"]')
     checkout.insert(4, "pyproject.toml", '"flows.end_parts"', '"flows.dub", ')
-    checkout.replace(4, "deployments/cli/main.py", "analyze, caption or", "analyze, caption, dub or")
+    checkout.replace(4, "deployments/cli/jobs.py", "analyze, caption or", "analyze, caption, dub or")
 
     checkout.write(5, "tests/flow/test_dub.py", recipe_files.DUB_TEST)
     checkout.follow(5, REFERENCE, OPENAPI)

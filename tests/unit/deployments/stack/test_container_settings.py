@@ -1,4 +1,4 @@
-"""What containers need: a health check that others reach, an open API on request, a writable folder."""
+"""Container settings: a health check that others reach, an open API on request, a writable folder."""
 
 import os
 import signal
