@@ -66,6 +66,7 @@ CODES: Mapping[str, ProblemCode] = {
     "model_changed": ProblemCode(503, "A model was replaced while the job ran", retryable=True),
     "gpu_oom": ProblemCode(500, "The device ran out of memory", retryable=True),
     "encode_failed": ProblemCode(500, "The video could not be encoded"),
+    "length_mismatch": ProblemCode(500, "Picture and sound are not equally long"),
     "disk_full": ProblemCode(507, "The disk is full"),
     "storage_unavailable": ProblemCode(502, "The storage is unavailable", retryable=True),
     "upload_failed": ProblemCode(502, "The result could not be stored", retryable=True),

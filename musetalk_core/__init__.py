@@ -5,5 +5,5 @@ Functions take and return arrays and local files. The package uses no Prefect, n
 environment variables.
 """
 
-CORE_VERSION = "2"
+CORE_VERSION = "3"
 """Part of every cache key. Increase it when prepared avatars, features or rendered pixels change."""

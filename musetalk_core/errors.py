@@ -15,6 +15,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - EngineOutOfMemory     gpu_oom              yes
   + EncodeError             encode_failed        no
     - EncoderKilled         encode_failed        yes
+    - LengthMismatch        length_mismatch      no
     - DiskFull              disk_full            no    (also raised by tasks.cache.artefacts)
   + StorageError            storage_unavailable  yes   (this and all below: tasks.errors)
     - ObjectMissing         input_not_found      no
@@ -132,6 +133,12 @@ class EncoderKilled(EncodeError):
     """The encoder was killed by a signal, most likely by the system because memory was exhausted."""
 
     retryable = True
+
+
+class LengthMismatch(EncodeError):
+    """Picture and sound of a finished video are not equally long."""
+
+    code = "length_mismatch"
 
 
 class DiskFull(EncodeError):

@@ -11,7 +11,7 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.errors import EncodeError
 from musetalk_core.formats.chunk_crops import CropReader
-from musetalk_core.media.output.mux import encode_audio_track as write_sound
+from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
 from musetalk_core.media.output.mux import join_chunks as join_files
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.rendering.compose import compose
@@ -20,6 +20,7 @@ from tasks.cache.content_keys import content_key
 from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.refs import Artefact, SourceFile
+from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
 from tasks.settings import get_settings
@@ -124,7 +125,12 @@ def encode_sound(key: str, audio: SourceFile) -> Artefact:
     with phase("encode", concurrent=True):
 
         def make(folder: Path) -> None:
-            write_sound(source_path(audio), folder / SOUND_FILE, ffmpeg=get_settings().media.ffmpeg)
+            write_sound(
+                source_path(audio),
+                folder / SOUND_FILE,
+                limits=media_limits(),
+                ffmpeg=get_settings().media.ffmpeg,
+            )
 
         return artefact_cache().get_or_create(SOUND_KIND, key, make)
 
@@ -145,6 +151,6 @@ def join(key: str, talk: RenderJob, clips: list[Artefact], sound: Artefact) -> A
         def make(folder: Path) -> None:
             files = [artefact_cache().file(clip, CLIP_FILE) for clip in clips]
             track = artefact_cache().file(sound, SOUND_FILE)
-            join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate))
+            join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate), limits=media_limits())
 
         return artefact_cache().get_or_create(VIDEO_KIND, key, make)

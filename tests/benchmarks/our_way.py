@@ -19,7 +19,8 @@ from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
 from musetalk_core.formats.chunk_crops import CropReader
 from musetalk_core.formats.float_rows import Float32RowFile, write_float32_rows
-from musetalk_core.media.output.mux import encode_audio_track, join_chunks
+from musetalk_core.media.output.audio_track import encode_audio_track
+from musetalk_core.media.output.mux import join_chunks
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.rendering.chunking import plan_chunks

@@ -17,7 +17,7 @@ def lineage_of(job, *parents, **more):
         "created": AT,
         "started": AT,
         "finished": AT,
-        "program": {"name": "musetalk-flows", "version": "1.2.3", "core": "2"},
+        "program": {"name": "musetalk-flows", "version": "1.2.3", "core": "3"},
         "inputs": [
             {**file, "fields": ["audio"], "name": "x.mp3", "given": f"job://{one}", "resolved": "store://x"}
             for one in parents

@@ -46,6 +46,16 @@ AUDIO_CODECS = frozenset(
         "pcm_mulaw",
         "pcm_u8",
         "pcm_s8",
+        "adpcm_ima_wav",
+        "adpcm_ima_qt",
+        "adpcm_ms",
+        "gsm",
+        "gsm_ms",
+        "amr_nb",
+        "amr_wb",
+        "wavpack",
+        "wmav1",
+        "wmav2",
     ]
 ) | {
     f"pcm_{kind}{bits}{order}"
@@ -55,7 +65,19 @@ AUDIO_CODECS = frozenset(
 }
 
 _DECODER_ALIASES = frozenset(
-    ["libdav1d", "aac_latm", "mp3float", "mp2float", "libvorbis", "libopus", "libvpx", "libvpx-vp9", "dca"]
+    [
+        "libdav1d",
+        "aac_latm",
+        "mp3float",
+        "mp2float",
+        "libvorbis",
+        "libopus",
+        "libvpx",
+        "libvpx-vp9",
+        "dca",
+        "amrnb",
+        "amrwb",
+    ]
 )
 """Decoders whose names differ from their codec."""
 

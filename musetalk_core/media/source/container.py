@@ -7,9 +7,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from musetalk_core.errors import MediaUnreadable
+from musetalk_core.errors import MediaUnreadable, NoAudioFound
 from musetalk_core.media.source.codecs import CODEC_WHITELIST
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import FileType
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.stream import Stream
     from av.video.stream import VideoStream
+
+_StreamT = TypeVar("_StreamT", bound="Stream")
 
 _MAX_PROBE_BYTES = 5_000_000
 _MAX_PROBE_US = 5_000_000
@@ -85,16 +87,36 @@ def open_container(path: Path, file_type: FileType, limits: MediaLimits) -> Gene
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """Return the first video stream; cover art and thumbnails do not count."""
+    """Return the default or first video stream; cover art and thumbnails do not count."""
     from av.stream import Disposition
 
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    return next((s for s in container.streams.video if not s.disposition & covers), None)
+    return _default_stream([s for s in container.streams.video if not s.disposition & covers])
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
-    """Return the first audio stream."""
-    return next(iter(container.streams.audio), None)
+    """Return the default or first audio stream."""
+    return _default_stream(list(container.streams.audio))
+
+
+def require_audio_stream(container: InputContainer) -> AudioStream:
+    """
+    Return the default or first audio stream.
+
+    Raises:
+        NoAudioFound: the container has no audio stream.
+    """
+    stream = audio_stream(container)
+    if stream is None:
+        raise NoAudioFound("The file has no sound track; send one that carries the speech.")
+    return stream
+
+
+def _default_stream(streams: list[_StreamT]) -> _StreamT | None:
+    """Return the first stream with the default flag, which players choose, else the first one."""
+    from av.stream import Disposition
+
+    return next((s for s in streams if s.disposition & Disposition.default), next(iter(streams), None))
 
 
 def stream_duration_s(container: InputContainer, stream: Stream) -> Fraction | None:

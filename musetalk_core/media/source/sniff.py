@@ -11,7 +11,9 @@ _HEAD_BYTES = 4096
 _TS_PACKET, _M2TS_PACKET = 188, 192
 _PHOTO_BRANDS = frozenset({b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
 _MOV_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
-_ACCEPTED = "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, png, jpeg or webp."
+_ACCEPTED = (
+    "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, aiff, caf, amr, au, wma, png, jpeg or webp."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,14 @@ _PREFIXES = (
     (b"\xff\xd8\xff", FileType(True, "jpeg", "JPEG")),
     (b"fLaC", FileType(False, "flac", "flac")),
     (b"OggS", FileType(False, "ogg", "ogg")),
+    (b"caff\0\1", FileType(False, "caf", "caf")),
+    (b"#!AMR", FileType(False, "amr", "amr")),
+    (b".snd", FileType(False, "au", "au")),
+    (b"wvpk", FileType(False, "wavpack", "wv")),
+    (b"riff\x2e\x91\xcf\x11", FileType(False, "w64", "w64")),
+    (b"\x30\x26\xb2\x75", FileType(False, "asf", "asf")),
 )
+_IFF_AUDIO = frozenset({b"AIFF", b"AIFC"})
 _RIFF_TYPES = {
     b"WAVE": FileType(False, "wav", "wav"),
     b"WEBP": FileType(True, "webp", "WEBP"),
@@ -46,7 +55,6 @@ _UNSUPPORTED_PATTERNS = (
     (rb"\s*<", "a web page or XML text"),
     (rb"GIF8", "a GIF"),
     (rb"FLV\x01", "an FLV video"),
-    (rb"\x30\x26\xb2\x75", "a Windows Media file"),
     (rb"RIFF....AVI ", "an AVI video"),
     (rb"%PDF", "a PDF"),
     (rb"PK\x03\x04", "a ZIP archive"),
@@ -76,6 +84,8 @@ def _detect_by_head(head: bytes) -> FileType | None:
             return file_type
     if head[:4] in (b"RIFF", b"RF64"):
         return _RIFF_TYPES.get(head[8:12])
+    if head[:4] == b"FORM" and head[8:12] in _IFF_AUDIO:
+        return FileType(False, "aiff", "aiff")
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return FileType(False, "webm" if b"webm" in head[:64] else "matroska", "matroska")
     return _detect_mov(head) or _detect_mpegts(head) or _detect_raw_audio(head)
