@@ -1,5 +1,5 @@
 """
-Write the generated pages of docs/reference: settings, command line, job types and problem codes.
+Write the generated pages of docs/reference: settings, command line, job types, problem codes and warnings.
 
     python docs/generate_reference.py [--check]     write the pages, or exit with status 1 if one would change
 """
@@ -80,6 +80,12 @@ CODES_INTRO = """# Problem codes
 An error of the API is a problem document (RFC 9457) with one of these codes in `code`. A failed job has it in
 `error.code`. Codes are never renamed. If a code is retryable, the same request may succeed later. On the
 [compatibility routes](api.md#compatibility-routes) the status is 400 where this table says 409 or 422.
+"""
+WARNINGS = """# Warnings
+
+A job that succeeds may have warnings. Each is a text `code: sentence` in `warnings` of the result, in the
+output of `musetalk watch` and `musetalk submit --wait`, in the artifact `warnings` on Prefect's pages, and in
+`data.warnings` of the webhook `job.completed`. Codes are never renamed; sentences may change.
 """
 RUN_CODES = """## Codes of runs
 
@@ -263,6 +269,14 @@ def problem_codes_page() -> Iterator[str]:
     yield from table(("Code", "Meaning"), rows)
 
 
+def warnings_page() -> Iterator[str]:
+    """Yield the page of warning codes."""
+    from musetalk_core.warning_codes import WarningCode
+
+    yield WARNINGS
+    yield from table(("Code", "Meaning"), ((code(one.value), one.meaning) for one in WarningCode))
+
+
 def subclasses(kind: type) -> Iterator[type]:
     """Yield all classes derived from a class."""
     for one in kind.__subclasses__():
@@ -273,7 +287,7 @@ def subclasses(kind: type) -> Iterator[type]:
 def main(words: list[str]) -> int:
     """Write the pages, or compare them with the code; return the exit status."""
     sys.path.insert(0, str(REFERENCE.parent.parent))
-    pages = (settings_page, cli_page, job_types_page, problem_codes_page)
+    pages = (settings_page, cli_page, job_types_page, problem_codes_page, warnings_page)
     names = [REFERENCE / (page.__name__.removesuffix("_page").replace("_", "-") + ".md") for page in pages]
     texts = {
         path: "\n".join([NOTE, *page()]).rstrip() + "\n" for path, page in zip(names, pages, strict=True)

@@ -60,7 +60,9 @@ def _with_framing(job: PortraitJob, request: RenderRequest, context: JobContext)
     framed = context.wait_for(
         "frame", frame_picture.submit(framed_key(source, frame, job.face), source, frame, job.face)
     )
-    return replace(request, picture=artefact_file(framed, FRAMED_FILE), source_name=source.name)
+    # a number counts the faces of the whole picture; in the crop, the chosen one is in the middle
+    face = "most_central" if isinstance(job.face, int) and frame.crop != "none" else job.face
+    return replace(request, picture=artefact_file(framed, FRAMED_FILE), source_name=source.name, face=face)
 
 
 def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) -> RenderRequest:

@@ -19,6 +19,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) ->
         spec, warnings = resolve_engine(job)
         picture = context.wait_for_input(fetch.submit(job.video, "video"))
         prepared = context.run_with_pinned_models(lambda: _prepare(job, picture, pin_engine(spec), context))
+        context.warn(*warnings, *prepared.warnings)
         avatar_step.note_avatar(prepared, picture.source, spec, control.tenant)
         result = PrepareAvatarResult(
             avatar=prepared.artefact.key,
@@ -32,7 +33,7 @@ def prepare_avatar(job: PrepareAvatarJob, control: Control = DEFAULT_CONTROL) ->
             ),
             cached=context.cached,
             timings_s=context.timings(),
-            warnings=warnings,
+            warnings=context.warnings,
         )
         context.finish(result)
     return result

@@ -34,7 +34,7 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
             speech=spoken.audio.artefact,
             cached=context.cached,
             timings_s=context.timings(),
-            warnings=spoken.warnings,
+            warnings=[*context.warnings, *spoken.warnings],
         )
         context.finish(result)
     return result

@@ -11,11 +11,13 @@ from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.schemas.transcribe import TranscribeJob, TranscribeResult
 from flows.storage.output_names import TRANSCRIPT_FORMATS, transcript_stem
 from musetalk_core.transcription.model_choice import ModelChoice
+from musetalk_core.warning_codes import WarningCode
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import PublishedFile, upload_set
 from tasks.models.whisper import language_code
 from tasks.refs import Artefact, SourceFile
 from tasks.steps.fetch import fetch
+from tasks.steps.sound import NO_SPEECH, level_warnings
 from tasks.steps.transcribe import (
     TranscriptionRequest,
     hear,
@@ -46,6 +48,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
             lambda: _transcribe(audio, pin_transcription(request), context)
         )
         transcript = read_transcript(transcript_artifact)
+        context.warn(*level_warnings(audio), *_warnings(job, choice, transcript))
         stem = transcript_stem(job.output, audio.name)
         stored = _upload(transcript_artifact, stem, job)
         result = TranscribeResult(
@@ -55,7 +58,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
             files={one.name: context.record_output(one) for one in stored},
             cached=context.cached,
             timings_s=context.timings(),
-            warnings=_warnings(job, choice, transcript),
+            warnings=context.warnings,
         )
         show_transcript(transcript)
         context.finish(result)
@@ -75,9 +78,9 @@ def _upload(transcript_artifact: Artefact, stem: str, job: TranscribeJob) -> lis
 def _warnings(job: TranscribeJob, choice: ModelChoice, transcript: dict[str, Any]) -> list[str]:
     warnings = choice.warnings()
     if choice.is_english_only and not job.language:
-        warnings.append(f"language_not_detected: {choice.size} supports English only")
+        warnings.append(WarningCode.LANGUAGE_NOT_DETECTED(f"{choice.size} supports English only"))
     if job.word_timestamps and job.task == "translate":
-        warnings.append("no_word_times: translations have no word timestamps")
+        warnings.append(WarningCode.NO_WORD_TIMES("translations have no word timestamps"))
     if not transcript["segments"]:
-        warnings.append("no_speech: no speech was detected")
+        warnings.append(NO_SPEECH)
     return warnings

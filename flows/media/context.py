@@ -16,6 +16,7 @@ from flows.schemas.control import read_control
 from flows.storage.job_access import check_access
 from musetalk_core.errors import ModelChanged
 from musetalk_core.model_registry.pins import PinnedModel
+from tasks.artifact_pages.warnings import show_warnings
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.outputs import PublishedFile
 from tasks.refs import ObjectRef, SourceFile
@@ -37,6 +38,8 @@ class JobContext:
     report: Report
     facts: ProvenanceFacts
     cached: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+    """Warnings for the result, each `code: sentence`, without duplicates."""
     finalizers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Called after the result is published, for example to write the preview page. They must not raise."""
 
@@ -55,9 +58,14 @@ class JobContext:
     def wait_for_input(self, future: PrefectFuture[FetchedInput]) -> FetchedInput:
         """Wait for an input file and record it for the provenance manifest."""
         found = self.wait_for("fetch", future)
+        self.warn(*found.warnings)
         if found.given is not None:
             self.record_input(found.given, found.source)
         return found
+
+    def warn(self, *warnings: str) -> None:
+        """Add warnings to the job's result; repeated ones count once."""
+        self.warnings.extend(text for text in dict.fromkeys(warnings) if text not in self.warnings)
 
     def record_input(self, reference: str, file: SourceFile) -> None:
         """Record an input file by its reference in the request."""
@@ -99,6 +107,7 @@ class JobContext:
     def finish(self, result: BaseModel) -> None:
         """Publish the result, then write the provenance manifest, then run the finalizers."""
         finish_report(self.report, result.model_dump(mode="json"))
+        show_warnings(getattr(result, "warnings", []))
         write_manifest(self.facts, self.report, self.cached)
         for finalizer in self.finalizers:
             finalizer()

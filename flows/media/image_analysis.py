@@ -15,6 +15,7 @@ from musetalk_core.types import Box
 from musetalk_core.vision import template_caption
 from musetalk_core.vision.findings import DetectedObject, Tag, TextLine
 from musetalk_core.vision.model_choice import STARTER, ModelAssignment
+from musetalk_core.warning_codes import WarningCode
 from tasks.models.install import pin
 from tasks.refs import SourceFile
 from tasks.steps.analyze_image import (
@@ -107,7 +108,9 @@ class ImageAnalysis:
     def warnings(self) -> list[str]:
         """Return the warnings for the caller."""
         frame_warnings = (
-            ["first_frame_only: the file holds more frames or pages"] if self.image_info().is_part else []
+            [WarningCode.FIRST_FRAME_ONLY("the file holds more frames or pages")]
+            if self.image_info().is_part
+            else []
         )
         return [*self.assignment.warnings, *frame_warnings]
 

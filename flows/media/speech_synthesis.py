@@ -11,10 +11,12 @@ from flows.media.model_selection import resolve_voice
 from flows.schemas.speech import VoiceOptions
 from musetalk_core.errors import InputError
 from musetalk_core.speech.tts.sentence_splitter import split_sentences
+from musetalk_core.warning_codes import WarningCode
 from tasks.artifact_pages.speech import show_speech
 from tasks.models.voices import VoiceSpec, pin_voice
 from tasks.refs import Artefact
 from tasks.steps.fetch import fetch
+from tasks.steps.sound import NO_SPEECH, has_speech, level_warnings
 from tasks.steps.speak import (
     Sentence,
     SpokenSentence,
@@ -87,7 +89,9 @@ def _synthesize(
     joined = context.wait_for("join", join_sentences.submit(key, files, pieces, voice.pause_duration))
     show_speech(joined, pieces, spec.display_name)
     sentence_warnings = [
-        f"sentence {n}: {one.doubt}" for n, one in enumerate(spoken_sentences, 1) if one.doubt
+        WarningCode.SENTENCE_UNCERTAIN(f"sentence {n}: {one.doubt}")
+        for n, one in enumerate(spoken_sentences, 1)
+        if one.doubt
     ]
     return SynthesizedSpeech(spec, pieces, joined, synthesized_count, notes + sentence_warnings)
 
@@ -97,6 +101,7 @@ def _voice_prompt(spec: VoiceSpec, voice: VoiceOptions, context: JobContext) -> 
     if spec.name == "clone" and voice.reference_audio:
         source = context.wait_for_input(fetch.submit(voice.reference_audio, "audio")).source
         reference_text = voice.reference_text
+        context.warn(*level_warnings(source), *(() if has_speech(source) else (NO_SPEECH,)))
     key = prompt_key(spec, source, reference_text)
     return context.wait_for("voice", voice_prompt.submit(key, spec, source, reference_text))
 

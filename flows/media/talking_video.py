@@ -13,6 +13,7 @@ from flows.schemas.base import Output
 from flows.schemas.video import FaceChoice, FaceCoverage, NoFacePolicy, VideoOptions, VideoResult
 from musetalk_core.errors import InputError
 from musetalk_core.rendering import chunking
+from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import PublishedFile, upload
@@ -100,6 +101,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     known = resolve_speech(request.text, audio.phones_of, request.engine)
     prepared, features, audio_track = _prepare(request, context, picture, audio, known, rate)
     context.record_models(*pin_where_installed(*phone_models(features.phones)))
+    context.warn(*request.warnings, *prepared.warnings, *features.warnings)
     context.record_choice(fps=rate, phones=features.phones)
     avatar_note = note_avatar.submit(
         prepared, picture.source, request.engine, request.tenant, request.source_name
@@ -218,6 +220,7 @@ def _build_result(
     avatar_note: PrefectFuture[None],
 ) -> VideoResult:
     prepared, features = talk.avatar, talk.features
+    context.warn(*_avatar_note_warnings(avatar_note))
     return VideoResult.model_validate(
         {
             "video": context.record_output(stored),
@@ -239,11 +242,7 @@ def _build_result(
             "cached": context.cached,
             "timings_s": context.timings(),
             "speech": request.speech,
-            "warnings": [
-                *request.warnings,
-                *_coverage_warnings(prepared),
-                *_avatar_note_warnings(avatar_note),
-            ],
+            "warnings": context.warnings,
         }
     )
 
@@ -254,11 +253,8 @@ def _avatar_note_warnings(avatar_note: PrefectFuture[None]) -> list[str]:
     if avatar_note.state.is_completed():
         return []
     return [
-        "the avatar was not added to the list of avatars:"
-        f" {avatar_note.state.message or avatar_note.state.name}"
+        WarningCode.AVATAR_NOT_LISTED(
+            "the avatar was not added to the list of avatars:"
+            f" {avatar_note.state.message or avatar_note.state.name}"
+        )
     ]
-
-
-def _coverage_warnings(prepared: PreparedAvatar) -> list[str]:
-    missing = prepared.frames - prepared.with_face
-    return [f"{missing} of {prepared.frames} source frames show no face"] if missing else []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from tasks.refs import MediaUri, ObjectRef
 
 if TYPE_CHECKING:
@@ -158,4 +158,4 @@ class AnalyzeResult(BaseModel):
     name: str = Field(description="File name of that JPEG.")
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
-    warnings: list[str] = []
+    warnings: Warnings = []

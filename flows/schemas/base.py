@@ -12,6 +12,12 @@ OutputName = Annotated[
 ]
 
 
+Warnings = Annotated[
+    list[str],
+    Field(description="Warnings, each `code: sentence`; [the codes](../reference/warnings.md)."),
+]
+
+
 class JobParameters(BaseModel):
     """Base class of all job requests."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints, model_validator
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.job_types import MEDIA_JOB_TYPES
 from flows.schemas.pipeline import StepType
 from flows.schemas.schedule import CatchUp, Schedule
@@ -208,4 +208,4 @@ class BatchResult(BaseModel):
     until: datetime | None = Field(
         default=None, description="render_new only: time up to which the folders have been processed."
     )
-    warnings: list[str] = []
+    warnings: Warnings = []

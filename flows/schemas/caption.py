@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output, Warnings
 from tasks.refs import MediaUri, ObjectRef
 
 
@@ -18,6 +18,14 @@ class CaptionJob(JobParameters):
         title="Captions",
         description="SubRip (.srt) or WebVTT (.vtt) file; job://ID/srt uses the output of a transcribe job.",
         examples=["s3://media/talks/anna.srt"],
+    )
+    encoding: str | None = Field(
+        default=None,
+        max_length=40,
+        title="Encoding",
+        description="Encoding of the captions file. Empty: by its byte order mark, else UTF-8, else detected,"
+        " with a warning.",
+        examples=["cp1252"],
     )
     how: Literal["burned", "track"] = Field(
         default="burned",
@@ -58,4 +66,4 @@ class CaptionResult(BaseModel):
     duration_s: float
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
-    warnings: list[str] = []
+    warnings: Warnings = []

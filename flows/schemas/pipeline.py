@@ -9,11 +9,11 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.job_types import MEDIA_JOB_TYPES
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.transcribe import WhisperSize
-from flows.schemas.video import Engine, FaceChoice, VideoOptions
+from flows.schemas.video import FACE_HELP, Engine, FaceChoice, VideoOptions
 from tasks.refs import MediaUri, ObjectRef
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -175,7 +175,7 @@ class PersonaSyncJob(JobParameters):
     fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
-    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
+    face: FaceChoice = Field(default="largest", title="Face", description=FACE_HELP)
     encode: VideoOptions = Field(
         default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
     )
@@ -205,4 +205,4 @@ class PipelineResult(BaseModel):
     audio: ObjectRef | None = Field(default=None, description="Main output file, if it is audio.")
     files: dict[str, ObjectRef] = Field(description="Output files of the last step by name.")
     timings_s: dict[str, float] = Field(description="Running time of each step's job in seconds.")
-    warnings: list[str] = []
+    warnings: Warnings = []

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
@@ -187,4 +187,4 @@ class SpeechResult(BaseModel):
     speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]
-    warnings: list[str] = []
+    warnings: Warnings = []

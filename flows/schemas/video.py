@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
-FaceChoice = Literal["largest", "left", "right", "most_central"]
+FaceChoice = Literal["largest", "left", "right", "most_central"] | Annotated[int, Field(ge=0, le=99)]
+"""The face to use if there are several; a number counts from 0 = largest. Left and right are the viewer's."""
+FACE_HELP = "Face whose lips are moved, or its number; 0 is the largest."
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
 Engine = Literal["auto", "musetalk", "viseme", "fake"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"]
@@ -111,7 +113,8 @@ class LipSyncJob(JobParameters):
     face: FaceChoice = Field(
         default="largest",
         title="Face",
-        description="Face whose lips are moved if several people are visible.",
+        description="Face whose lips are moved if several people are visible; a number counts from 0, the"
+        " largest.",
     )
     no_face: NoFacePolicy = Field(
         default="passthrough",
@@ -178,7 +181,7 @@ class PortraitJob(JobParameters):
     fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
-    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips are moved.")
+    face: FaceChoice = Field(default="largest", title="Face", description=FACE_HELP)
     refresh: bool = Field(
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
@@ -235,7 +238,7 @@ class VideoResult(BaseModel):
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     speech: Artefact | None = Field(default=None, description="Synthesized speech, if the job spoke a text.")
-    warnings: list[str] = []
+    warnings: Warnings = []
 
 
 class PrepareAvatarJob(JobParameters):
@@ -250,7 +253,7 @@ class PrepareAvatarJob(JobParameters):
     fallback: bool = FALLBACK_FIELD
     version: Version = VERSION_FIELD
     musetalk: MuseTalkOptions = MUSETALK_FIELD
-    face: FaceChoice = Field(default="largest", title="Face", description="Face whose lips will be moved.")
+    face: FaceChoice = Field(default="largest", title="Face", description=FACE_HELP)
     refresh: bool = Field(
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
@@ -268,4 +271,4 @@ class PrepareAvatarResult(BaseModel):
     faces: FaceCoverage
     cached: list[str]
     timings_s: dict[str, float]
-    warnings: list[str] = []
+    warnings: Warnings = []

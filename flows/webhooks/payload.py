@@ -61,6 +61,7 @@ class JobSnapshot:
 
 _NON_FINAL_EVENTS: Final = frozenset[Event]({"started", "progress"})
 """Events of jobs that have not ended."""
+_MAX_WARNINGS = 20
 
 
 def build_payload(event: Event, job: JobSnapshot, base_url: str | None = None) -> bytes:
@@ -103,6 +104,7 @@ def _build_data(event: Event, job: JobSnapshot, job_url: str) -> dict[str, Any]:
     return {
         **({"progress": asdict(job.progress)} if event == "progress" else {}),
         **_row_counts(event, job),
+        **_warnings(event, job),
         "id": str(job.id),
         "type": job.type,
         "status": job.status if ended else "running",
@@ -120,6 +122,12 @@ def _row_counts(event: Event, job: JobSnapshot) -> dict[str, dict[str, int]]:
     if event != "completed" or "succeeded" not in result:
         return {}
     return {"counts": {name: result.get(name, 0) for name in ROW_COUNTS}}
+
+
+def _warnings(event: Event, job: JobSnapshot) -> dict[str, list[str]]:
+    """Return the first warnings of the result, if it has any."""
+    found = (job.result or {}).get("warnings") if event == "completed" else None
+    return {"warnings": [_without_urls(str(text)) for text in found[:_MAX_WARNINGS]]} if found else {}
 
 
 def _legacy_fields(event: Event, job: JobSnapshot, job_url: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class AvatarManifest:
         is_still:      the source is an image.
         has_proxy:     frames are read from the proxy instead of the source.
         detections:    how often the face detector ran.
+        warnings:      about the faces and the size of the picture, each `code: sentence`.
     """
 
     source_sha256: str
@@ -71,6 +72,7 @@ class AvatarManifest:
     is_still: bool
     has_proxy: bool
     detections: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +169,8 @@ def load_avatar(folder: Path) -> Avatar:
 
 def _parse_manifest(fields: dict[str, Any]) -> AvatarManifest:
     gaps = tuple((int(a), int(b)) for a, b in fields.pop("gaps"))
-    return AvatarManifest(gaps=gaps, **fields)
+    warnings = tuple(str(text) for text in fields.pop("warnings", ()))
+    return AvatarManifest(gaps=gaps, warnings=warnings, **fields)
 
 
 def read_landmarks(folder: Path, points: int, frame: int) -> Float:

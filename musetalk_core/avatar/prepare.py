@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.avatar import archive
+from musetalk_core.avatar.warnings import avatar_warnings
 from musetalk_core.engine_protocol import Conditioning, Engine, FaceFrame
 from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.landmark_smoothing import SIGMA_S, smooth_landmark_file
-from musetalk_core.faces.tracker_protocol import FaceChoice
+from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame
 from musetalk_core.formats.frame_blobs import FrameBlobFile, FrameBlobWriter
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.video.frame_index import VideoIndex
@@ -55,6 +56,8 @@ class _TrackedFaces:
     shots: npt.NDArray[np.int32]
     landmark_count: int
     detections: int
+    face_heights: list[float]
+    several_faces: FacesInFrame | None
 
 
 def prepare_avatar(
@@ -115,6 +118,13 @@ def prepare_avatar(
         is_still=index.is_still,
         has_proxy=has_proxy,
         detections=tracked.detections,
+        warnings=avatar_warnings(
+            (index.width, index.height),
+            request.face,
+            tracked.shots,
+            tracked.face_heights,
+            tracked.several_faces,
+        ),
     )
     archive.save_avatar(folder, manifest, index, tracked.shots, encoding.boxes, conditioning)
 
@@ -122,6 +132,7 @@ def prepare_avatar(
 def _track_faces(request: AvatarRequest, engine: Engine, folder: Path, on_frames: OnFrames) -> _TrackedFaces:
     tracker = engine.create_face_tracker(request.face)
     shots: list[int] = []
+    face_heights: list[float] = []
     missing_landmarks = np.full((tracker.point_count, 2), np.nan, np.float32)
     with (
         open_scan(request.source, request.limits) as scan,
@@ -131,10 +142,19 @@ def _track_faces(request: AvatarRequest, engine: Engine, folder: Path, on_frames
             tracked = tracker.update(picture)
             points = missing_landmarks if tracked.landmarks is None else tracked.landmarks
             raw_file.write(np.ascontiguousarray(points, "<f4").tobytes())
+            if tracked.landmarks is not None:
+                face_heights.append(float(np.ptp(tracked.landmarks[:, 1])))
             shots.append(-1 if tracked.landmarks is None else tracked.shot)
             on_frames(len(shots))
         index = scan.index
-    return _TrackedFaces(index, np.array(shots, np.int32), tracker.point_count, tracker.detection_count)
+    return _TrackedFaces(
+        index,
+        np.array(shots, np.int32),
+        tracker.point_count,
+        tracker.detection_count,
+        face_heights,
+        tracker.several_faces,
+    )
 
 
 class _EncodingPass:

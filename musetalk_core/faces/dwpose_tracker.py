@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 
 from musetalk_core.faces.blazeface import intersection_over_union
-from musetalk_core.faces.face_finder import VerifiedFace, select_face
+from musetalk_core.faces.face_finder import VerifiedFace, list_faces, select_face
 from musetalk_core.faces.scene_cuts import SceneCutDetector
-from musetalk_core.faces.tracker_protocol import FaceChoice, TrackedFace
+from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame, TrackedFace
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.networks.dwpose import WholeBodyPose, face68
 from musetalk_core.networks.s3fd import Detection, FaceDetector
@@ -42,6 +42,8 @@ class DwposeTracker:
                       landmarks found in the whole frame, which may be another person's.
         """
         self.detection_count = 0
+        self.several_faces: FacesInFrame | None = None
+        """See `FaceTracker`."""
         self._detector, self._pose, self._upstream = detector, pose, upstream
         self._choice: FaceChoice = choice
         self._cuts = SceneCutDetector()
@@ -84,6 +86,8 @@ class DwposeTracker:
         by_size = sorted(detections, key=_area, reverse=True)
         faces = [VerifiedFace(face.box.reshape(2, 2), face.score) for face in by_size]
         face = select_face(faces, self._choice, picture.width, picture.height)
+        if len(faces) > 1 and self.several_faces is None:
+            self.several_faces = list_faces(self._index, faces, face)
         return None if face is None else by_size[faces.index(face)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.blazeface import Detection, detect_in_areas, intersection_over_union, search_tiles
 from musetalk_core.faces.face_mesh import MIN_MESH_SCORE, fit_mesh_to_detection
-from musetalk_core.faces.tracker_protocol import FaceChoice
+from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.types import Box, Float
 
@@ -143,6 +143,20 @@ def select_face(
             return faces[int(middles[:, 0].argmax())]
         case "most_central":
             return faces[int(np.hypot(*(middles - (width / 2, height / 2)).T).argmin())]
+
+
+def list_faces(index: int, faces: Sequence[VerifiedFace], chosen: VerifiedFace | None) -> FacesInFrame:
+    """
+    Return where the faces of a frame are.
+
+    Args:
+        index:  frame number.
+        faces:  largest first.
+        chosen: one of them; None if none was chosen.
+    """
+    boxes = [tuple(round(float(value)) for value in face.bounding_box) for face in faces]
+    number = next((number for number, face in enumerate(faces) if face is chosen), None)
+    return FacesInFrame(index, tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes), number)
 
 
 def find_mesh_for_landmarks(picture: Picture, points: Float) -> Float:

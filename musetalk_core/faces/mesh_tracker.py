@@ -7,11 +7,18 @@ from typing import Final
 import numpy as np
 
 from musetalk_core.faces.blazeface import detect_in_areas, intersection_over_union, search_tiles
-from musetalk_core.faces.face_finder import VerifiedFace, bounds, find_faces, find_faces_in_areas, select_face
+from musetalk_core.faces.face_finder import (
+    VerifiedFace,
+    bounds,
+    find_faces,
+    find_faces_in_areas,
+    list_faces,
+    select_face,
+)
 from musetalk_core.faces.face_mesh import MIN_MESH_SCORE, fit_mesh, region_of_mesh
 from musetalk_core.faces.mesh_topology import MESH_POINTS, face_height
 from musetalk_core.faces.scene_cuts import SceneCutDetector
-from musetalk_core.faces.tracker_protocol import FaceChoice, TrackedFace
+from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame, TrackedFace
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.types import Box, Float
 
@@ -37,6 +44,8 @@ class MeshTracker:
         """Frames on which the detector ran so far."""
         self.propagated_mesh_count = 0
         """Frames whose mesh was started from the previous frame, without the detector."""
+        self.several_faces: FacesInFrame | None = None
+        """See `FaceTracker`."""
         self._choice: FaceChoice = choice
         self._folder = folder
         self._cut_detector = SceneCutDetector()
@@ -116,6 +125,8 @@ class MeshTracker:
                 return same_person
         faces = self._find_all_faces(picture)
         face = select_face(faces, self._choice, picture.width, picture.height)
+        if len(faces) > 1 and self.several_faces is None:
+            self.several_faces = list_faces(self._index, faces, face)
         if face is not None:
             self._has_several_faces = len(faces) > 1
             self._shot += self._last_landmarks is not None

@@ -28,6 +28,22 @@ class TrackedFace:
     shot: int
 
 
+@dataclass(frozen=True, slots=True)
+class FacesInFrame:
+    """
+    Several faces that one frame shows.
+
+    Attributes:
+        index:  frame number, from 0.
+        boxes:  left, top, right and bottom of each face in pixels, largest first.
+        chosen: number of the face that is tracked, from 0; None if the choice names a face that is not there.
+    """
+
+    index: int
+    boxes: tuple[tuple[int, int, int, int], ...]
+    chosen: int | None
+
+
 class FaceTracker(Protocol):
     """A tracker that receives the frames of a clip in order. Its state does not grow with the clip."""
 
@@ -35,6 +51,8 @@ class FaceTracker(Protocol):
     """K, the number of landmarks."""
     detection_count: int
     """Frames on which a face detector ran so far."""
+    several_faces: FacesInFrame | None
+    """The first frame in which the face was chosen among several; None while there was only one."""
 
     def update(self, picture: Picture) -> TrackedFace:
         """

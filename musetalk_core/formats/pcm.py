@@ -57,6 +57,18 @@ class PcmFile:
         return _pad_to_range(inside.astype(np.float32, copy=False), start, stop, self.count)
 
 
+@dataclass(frozen=True, slots=True)
+class PcmSilence:
+    """Silence of a given length, without memory for it."""
+
+    count: int
+    """Number of samples S."""
+
+    def read(self, start: int, stop: int) -> Float:
+        """Return (stop - start,) float32 zeros."""
+        return np.zeros(stop - start, np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PcmArray:
     """Speech in an array in memory, for short clips and tests."""

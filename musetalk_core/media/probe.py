@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable, NoAudioFound
-from musetalk_core.media.frame_rates import DEFAULT_RATE, source_rate
-from musetalk_core.media.image.normalise import frame_orientation
+from musetalk_core.media.frame_rates import DEFAULT_RATE, MAX_SOURCE_RATE, render_rate, source_rate
+from musetalk_core.media.image.colour_volume import describe_colours, needs_conversion
+from musetalk_core.media.image.frame_properties import check_supported, frame_orientation
 from musetalk_core.media.image.orientation import even_size, square_pixel_size
 from musetalk_core.media.image.still import exif_orientation, open_still, shown_size
 from musetalk_core.media.source.codecs import AUDIO_CODECS, VIDEO_CODECS
@@ -24,6 +25,7 @@ from musetalk_core.media.source.info import AudioInfo, MediaInfo, MediaKind, Vid
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import FileType, sniff
 from musetalk_core.media.source.truncation import check_complete_file, check_complete_index, promised_frames
+from musetalk_core.warning_codes import WarningCode
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioInfo", "MediaInfo", "MediaKind", "VideoInfo", "probe", "require_audio", "require_picture"]
 
+FIRST_FRAME_ONLY = WarningCode.FIRST_FRAME_ONLY("the image file holds more frames; the first one is used")
 _MAX_FIRST_FRAME_PACKETS = 500
 _DECODABLE_TYPES = frozenset({"video", "audio", "subtitle"})
-_RATE_TOLERANCE = Fraction(1001, 1000)
 
 
 def probe(path: Path, limits: MediaLimits = MediaLimits()) -> MediaInfo:  # noqa: B008  frozen, so sharing it is safe
@@ -87,7 +89,10 @@ def _probe_still(path: Path, file_type: FileType, limits: MediaLimits) -> MediaI
     with open_still(path, file_type, limits) as image:
         width, height = shown_size(image, limits)
         turn, mode = exif_orientation(image), image.mode
-    video = VideoInfo(width, height, turn.clockwise_degrees, DEFAULT_RATE, file_type.name, mode, 1)
+        warnings = (FIRST_FRAME_ONLY,) if getattr(image, "is_animated", False) else ()
+    video = VideoInfo(
+        width, height, turn.clockwise_degrees, DEFAULT_RATE, file_type.name, mode, 1, DEFAULT_RATE, warnings
+    )
     return MediaInfo("still", file_type.name, None, video, None)
 
 
@@ -152,18 +157,47 @@ def _video_info(
     shown_size = square_pixel_size(stream.width, stream.height, stream.sample_aspect_ratio)
     _check_limit("pixels in a frame as shown", shown_size[0] * shown_size[1], limits.video_pixels)
     average = stream.average_rate
-    _check_limit("frames per second", float(average or 0), float(limits.rate_hz * _RATE_TOLERANCE))
+    _check_limit("frames per second", float(average or 0), MAX_SOURCE_RATE)
     seconds = stream_duration_s(container, stream)
     _check_limit("seconds of video", math.ceil(seconds or 0), limits.seconds)
     frames = promised_frames(stream) or (round(seconds * average) if seconds and average else None)
     _check_limit("frames times pixels", (frames or 0) * shown_size[0] * shown_size[1], limits.frame_pixels)
-    rate = source_rate(average, stream.base_rate, limits.rate_hz)
+    rate = source_rate(average, stream.base_rate, MAX_SOURCE_RATE)
     frame = _first_frame(container, stream, file_type)
+    check_supported(frame)
     turn = frame_orientation(frame)
     width, height = even_size(
         *turn.oriented_size(*square_pixel_size(frame.width, frame.height, stream.sample_aspect_ratio))
     )
-    return VideoInfo(width, height, turn.clockwise_degrees, rate, codec, frame.format.name, frames)
+    rendered = render_rate(rate, limits.rate_hz)
+    warnings = (*_rate_warnings(average or rate, rate, rendered), *_colour_warnings(frame))
+    return VideoInfo(
+        width, height, turn.clockwise_degrees, rate, codec, frame.format.name, frames, rendered, warnings
+    )
+
+
+def _rate_warnings(average: Fraction, rate: Fraction, rendered: Fraction) -> tuple[str, ...]:
+    source = float(average)
+    if rendered > rate:
+        return (
+            WarningCode.LOW_FRAME_RATE(
+                f"the source has {source:.3g} frames per second; it is rendered at {float(rendered):.4g}, and"
+                " only the lips move at that rate"
+            ),
+        )
+    if rendered < rate:
+        return (
+            WarningCode.HIGH_FRAME_RATE(
+                f"the source has {source:.4g} frames per second; it is rendered at {float(rendered):.4g}"
+            ),
+        )
+    return ()
+
+
+def _colour_warnings(frame: VideoFrame) -> tuple[str, ...]:
+    if not needs_conversion(frame):
+        return ()
+    return (WarningCode.TONE_MAPPED(f"the {describe_colours(frame)} colors were converted to BT.709"),)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, file_type: FileType) -> VideoFrame:

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from musetalk_core.warning_codes import WarningCode
+
 Feature = Literal["caption", "detailed", "ocr", "objects", "tags", "faces"]
 ModelName = Literal[
     "auto", "starter", "florence-2-base", "florence-2-large", "smolvlm-256m", "smolvlm-500m", "qwen3-vl-2b"
@@ -72,7 +74,9 @@ def assign_models(
     reader = requested if requested in FLORENCE_MODELS else READER if READER in installed else None
     tagger = TAGGER if TAGGER in installed else None
     is_missing = {"objects": detector is None, "ocr": reader is None, "tags": tagger is None}
-    warnings = [f"question_not_answered: {_ANSWERERS_HINT}"] if has_question and answerer is None else []
+    warnings = (
+        [WarningCode.QUESTION_NOT_ANSWERED(_ANSWERERS_HINT)] if has_question and answerer is None else []
+    )
     unavailable: list[Feature] = [feature for feature in features if is_missing.get(feature, False)]
     return ModelAssignment(
         candidates[0] if candidates else STARTER,
@@ -87,7 +91,9 @@ def assign_models(
 
 _ANSWERERS_HINT: Final = f"models that answer questions: {', '.join(reversed(CHAT_MODELS))}"
 _UNAVAILABLE_WARNINGS: Final[dict[Feature, str]] = {
-    "objects": f"feature_unavailable: models that detect objects: {', '.join(reversed(FLORENCE_MODELS))}",
-    "ocr": f"feature_unavailable: models that read text: {READER}, Florence-2",
-    "tags": f"feature_unavailable: model that tags images: {TAGGER}",
+    "objects": WarningCode.FEATURE_UNAVAILABLE(
+        f"models that detect objects: {', '.join(reversed(FLORENCE_MODELS))}"
+    ),
+    "ocr": WarningCode.FEATURE_UNAVAILABLE(f"models that read text: {READER}, Florence-2"),
+    "tags": WarningCode.FEATURE_UNAVAILABLE(f"model that tags images: {TAGGER}"),
 }

@@ -9,6 +9,7 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
 from musetalk_core.speech.tts.starter_voice import VOICE_NAME as STARTER_VOICE
+from musetalk_core.warning_codes import WarningCode
 from tasks.models.install import open_local_models, pin
 
 if TYPE_CHECKING:
@@ -114,7 +115,11 @@ def choose_voice(
         return voice, []
     error = _starter_error(voice) if requested == "starter" else _csm_error(voice)
     if error is None:
-        notes = [] if voice.speed == 1.0 else ["speed has no effect: only the starter engine has one"]
+        notes = (
+            []
+            if voice.speed == 1.0
+            else [WarningCode.OPTION_IGNORED("speed has no effect: only the starter engine has one")]
+        )
         return voice, notes
     if requested == "auto" and voice.name == "random":
         return voice.model_copy(update={"engine": "starter"}), []
@@ -133,7 +138,7 @@ def _substitute(voice: VoiceSpec, error: InputError, fallback: bool) -> tuple[Vo
         raise type(error)(
             f"{str(error).rstrip('.')}. Or set `fallback: true` to use {used}.", **error.details
         )
-    return other, [f"model_substituted: {used} was used instead of {voice.name}. {error}"]
+    return other, [WarningCode.MODEL_SUBSTITUTED(f"{used} was used instead of {voice.name}. {error}")]
 
 
 def _starter_error(voice: VoiceSpec) -> InputError | None:

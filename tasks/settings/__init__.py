@@ -114,7 +114,11 @@ class MediaSettings(SettingsGroup, frozen=True):
         description="Maximum of frames times pixels. The default is 27 minutes of 1080p at 60 fps.",
     )
     streams: int = Field(default=8, gt=0, description="Maximum number of streams in one file.")
-    rate_hz: int = Field(default=120, gt=0, description="Maximum frames per second.")
+    rate_hz: int = Field(
+        default=120,
+        gt=0,
+        description="Maximum frames per second of a result.",
+    )
     video_bytes: int = Field(default=2 * GB, gt=0, description="Maximum size of a video file.")
     audio_bytes: int = Field(default=GB // 5, gt=0, description="Maximum size of an audio file.")
     still_bytes: int = Field(default=30_000_000, gt=0, description="Maximum size of an image file.")

@@ -20,7 +20,7 @@ from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE
 from tasks.settings import get_settings
 
 CAPTIONED_KIND = "captioned"
-CAPTIONED_FILE = "video.mp4"
+CAPTIONED_FILE, _FACTS_FILE = "video.mp4", "facts.json"
 
 
 class CaptionStyle(BaseModel):
@@ -32,6 +32,8 @@ class CaptionStyle(BaseModel):
     size: float
     side: Literal["bottom", "top"]
     crf: int
+    encoding: str | None = None
+    """Encoding of the caption file, if the job states it."""
 
 
 class FetchedCaptions(BaseModel):
@@ -41,24 +43,45 @@ class FetchedCaptions(BaseModel):
 
     source: SourceFile
     lines: int
+    warnings: tuple[str, ...] = ()
 
 
 @task(**NOT_CACHED, **RETRY_IO)
-def fetch_captions(uri: str) -> FetchedCaptions:
+def fetch_captions(uri: str, encoding: str | None = None) -> FetchedCaptions:
     """
     Fetch and parse a captions file.
+
+    Args:
+        uri:      the job's reference.
+        encoding: of the text, if the job states it.
 
     Raises:
         InputError: the file is missing, or is neither SubRip nor WebVTT.
     """
     with phase("fetch"):
         source = fetch_source(job_outputs.resolve_input(uri).location, kind="text")
-        return FetchedCaptions(source=source, lines=len(media.read_captions(source_path(source))))
+        captions, warnings = media.read_captions(source_path(source), encoding)
+        return FetchedCaptions(source=source, lines=len(captions), warnings=warnings)
+
+
+class CaptionedFacts(BaseModel):
+    """The length of a captioned video and the warnings about it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    duration_s: float
+    warnings: tuple[str, ...]
+
+
+def captioned_facts(artefact: Artefact) -> CaptionedFacts:
+    """Return the facts of a captioned video from its cache entry."""
+    text = artefact_cache().file(artefact, _FACTS_FILE).read_text(encoding="utf-8")
+    return CaptionedFacts.model_validate_json(text)
 
 
 def captioned_key(video: SourceFile, captions: SourceFile, style: CaptionStyle) -> str:
     """Return the cache key of a captioned video."""
-    style_parts = style.model_dump() if style.how == "burned" else {"how": style.how}
+    style_parts = style.model_dump(include=None if style.how == "burned" else {"how", "encoding"})
     return content_key(
         kind=CAPTIONED_KIND, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **style_parts
     )
@@ -81,22 +104,27 @@ def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Captio
     """
 
     def make(folder: Path) -> None:
-        caption_lines, source = media.read_captions(source_path(captions)), source_path(video)
-        info, ffmpeg = probe(source, media_limits()), get_settings().media.ffmpeg
+        caption_lines, _ = media.read_captions(source_path(captions), look.encoding)
+        source, limits, ffmpeg = source_path(video), media_limits(), get_settings().media.ffmpeg
+        info = probe(source, limits)
         target = folder / CAPTIONED_FILE
         if look.how == "track":
-            media.add_caption_track(source, info, caption_lines, target, ffmpeg=ffmpeg)
+            warnings = media.add_caption_track(
+                source, info, caption_lines, target, limits=limits, ffmpeg=ffmpeg
+            )
         else:
-            media.burn_captions(
+            warnings = media.burn_captions(
                 source,
                 info,
                 caption_lines,
                 target,
-                size=look.size,
-                side=look.side,
-                crf=look.crf,
+                style=media.BurnStyle(look.size, look.side, look.crf),
+                limits=limits,
                 ffmpeg=ffmpeg,
             )
+        made = probe(target, limits)
+        facts = CaptionedFacts(duration_s=float(made.duration_s or 0), warnings=warnings)
+        (folder / _FACTS_FILE).write_text(facts.model_dump_json())
 
     with phase("encode"):
         return artefact_cache().get_or_create(CAPTIONED_KIND, key, make)

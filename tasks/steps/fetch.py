@@ -31,6 +31,8 @@ class FetchedInput(BaseModel):
     """Approximate number of video frames."""
     phones_of: str | None = None
     """Cache key of the spoken text of this audio, if a speech job of this system made it."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about the picture."""
 
 
 @task(**NOT_CACHED, **RETRY_IO)
@@ -58,8 +60,9 @@ def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> Fetch
             rate=_rate_text(info),
             frames=info.video.frames or 1 if info.video else 0,
             phones_of=resolved.speech,
+            warnings=info.warnings if wanted == "video" else (),
         )
 
 
 def _rate_text(info: MediaInfo) -> str | None:
-    return str(Fraction(info.video.rate)) if info.video and info.kind == "video" else None
+    return str(Fraction(info.video.render_rate)) if info.video and info.kind == "video" else None

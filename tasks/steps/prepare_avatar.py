@@ -34,6 +34,7 @@ class PreparedAvatar(BaseModel):
     with_face: int
     gaps: tuple[tuple[int, int], ...]
     is_still: bool
+    warnings: tuple[str, ...] = ()
 
 
 def avatar_key(source: SourceFile, spec: EngineSpec, face: FaceChoice) -> str:
@@ -99,6 +100,7 @@ def _to_prepared_avatar(artefact: Artefact) -> PreparedAvatar:
         with_face=manifest.with_face,
         gaps=manifest.gaps,
         is_still=manifest.is_still,
+        warnings=manifest.warnings,
     )
 
 

@@ -11,27 +11,27 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.formats.float_rows import write_float32_rows
-from musetalk_core.formats.pcm import ROWS_PER_S, PcmFile, duration_seconds
-from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.formats.pcm import ROWS_PER_S, PcmFile, PcmSilence, Samples, duration_seconds
 from musetalk_core.rendering import chunking
 from musetalk_core.speech.alignment.align import find_phones
+from musetalk_core.speech.alignment.g2p import is_pronounceable
 from musetalk_core.speech.phones import Phone, load_phones, save_phones
 from musetalk_core.types import Float
+from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
-from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.models.voices import STARTER
 from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
-from tasks.run.media_limits import media_limits
 from tasks.run.reports import Report, phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.steps.sound import NO_SPEECH, decode_audio, has_speech, level_warnings
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
 _PHONE_RECOGNIZER = "pocketsphinx"
-SPEECH_KIND, PCM_KIND, PHONES_KIND, FEATURES_KIND = "speech", "pcm", "phones", "features"
+SPEECH_KIND, PHONES_KIND, FEATURES_KIND = "speech", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
 """Files in the cache entry of a spoken text; phonemes only if its voice reports their times."""
 
@@ -45,6 +45,7 @@ class SpeechFeatures(BaseModel):
     samples: int
     frames: int
     phones: PhonesFrom
+    warnings: tuple[str, ...] = ()
 
 
 class KnownSpeech(BaseModel):
@@ -117,13 +118,50 @@ def speech_features(
         frames = chunking.plan_chunks(samples.count, Fraction(rate), 10).frames
         loaded_engine = get_engine(spec)
         phones, origin = _find_phones(audio, known, samples, spec.name == "viseme")
+        is_speech = origin in ("given", "aligned") or has_speech(audio)
+        heard: Samples = samples
+        if not is_speech:  # every engine closes the mouth on silence
+            heard, phones, origin = PcmSilence(samples.count), None, "none"
 
         def make(folder: Path) -> None:
-            blocks = loaded_engine.encode_audio(samples, frames, Fraction(rate), phones)
+            blocks = loaded_engine.encode_audio(heard, frames, Fraction(rate), phones)
             write_float32_rows(folder, _count_blocks(blocks, duration_seconds(samples), report))
 
         artefact = artefact_cache().get_or_create(FEATURES_KIND, key, make)
-        return SpeechFeatures(artefact=artefact, samples=samples.count, frames=frames, phones=origin)
+        return SpeechFeatures(
+            artefact=artefact,
+            samples=samples.count,
+            frames=frames,
+            phones=origin,
+            warnings=(
+                *level_warnings(audio),
+                *(() if is_speech else (NO_SPEECH,)),
+                *(_text_warnings(known.text, origin) if is_speech else ()),
+            ),
+        )
+
+
+def _text_warnings(text: str | None, origin: PhonesFrom) -> tuple[str, ...]:
+    """Return the warnings about the words of the speech and about a language that the lips do not know."""
+    if text and not is_pronounceable(text):
+        return (
+            WarningCode.LANGUAGE_NOT_SUPPORTED(
+                "the text is in a script whose words have no English pronunciation; the lips follow the sound"
+            ),
+        )
+    if text and origin in ("recognised", "energy"):
+        return (
+            WarningCode.TEXT_NOT_ALIGNED(
+                "the text does not fit the sound, so the lips follow the sound; check the text"
+            ),
+        )
+    if origin == "energy":
+        return (
+            WarningCode.LANGUAGE_NOT_SUPPORTED(
+                "no sounds of English were recognized in the speech; the lips follow its loudness"
+            ),
+        )
+    return ()
 
 
 def _count_blocks(blocks: Iterator[Float], total_s: float, report: Report) -> Iterator[Float]:
@@ -144,24 +182,6 @@ def phone_models(origin: PhonesFrom) -> tuple[str, ...]:
             return (_PHONE_RECOGNIZER,)
         case _:
             return ()
-
-
-def decode_audio(audio: SourceFile) -> PcmFile:
-    """
-    Decode the audio of a file to 16 kHz mono float32 on disk, once per file.
-
-    Raises:
-        InputError: the file has no audio, is damaged, or exceeds a limit.
-    """
-
-    def make(folder: Path) -> None:
-        decode_speech(source_path(audio), folder / "speech.f32", media_limits())
-
-    key = content_key(kind=PCM_KIND, core=CORE_VERSION, audio=audio.sha256)
-    return PcmFile(
-        artefact_cache().path(artefact_cache().get_or_create(PCM_KIND, key, make, shared=False))
-        / "speech.f32"
-    )
 
 
 def load_cached_phones(audio: SourceFile, known: KnownSpeech, origin: PhonesFrom) -> list[Phone]:

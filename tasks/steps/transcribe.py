@@ -25,7 +25,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.reports import Report, phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
-from tasks.steps.speech_features import decode_audio
+from tasks.steps.sound import decode_audio
 
 TRANSCRIPT_KIND = "transcript"
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")

@@ -13,6 +13,7 @@ import numpy as np
 from musetalk_core.errors import InputError, NoAudioFound
 from musetalk_core.formats.atomic_files import replace_atomically
 from musetalk_core.media.audio.downmix import mix_to_mono
+from musetalk_core.media.audio.levels import LevelMeter
 from musetalk_core.media.audio.track import open_sound
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.types import SPEECH_RATE_HZ, Float
@@ -25,6 +26,7 @@ def decode_speech(
     target: Path,
     limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     rate_hz: int = SPEECH_RATE_HZ,
+    meter: LevelMeter | None = None,
 ) -> int:
     """
     Decode the first audio track of a file. Memory use does not grow with its length.
@@ -34,6 +36,7 @@ def decode_speech(
         target:  the headerless little-endian float32 file to write, mono, -1..1; written atomically.
         limits:  checked against the headers and against the decoded samples.
         rate_hz: sample rate of the file to write.
+        meter:   measures the decoded sound.
 
     Returns:
         The number of samples S: the length of the track, rounded up.
@@ -48,9 +51,16 @@ def decode_speech(
         open_sound(path, limits) as sound,
         replace_atomically(target) as temporary,
         temporary.open("wb") as file,
-        closing(mix_to_mono(sound.blocks, sound.rate_hz)) as blocks,
+        closing(mix_to_mono(_measured(sound.blocks, meter), sound.rate_hz)) as blocks,
     ):
         return _resample_to_file(blocks, sound.rate_hz, rate_hz, file)
+
+
+def _measured(blocks: Iterator[Float], meter: LevelMeter | None) -> Iterator[Float]:
+    for block in blocks:
+        if meter is not None:
+            meter.add(block)
+        yield block
 
 
 def _resample_to_file(blocks: Iterator[Float], source_rate_hz: int, rate_hz: int, file: BinaryIO) -> int:

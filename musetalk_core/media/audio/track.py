@@ -63,7 +63,7 @@ def open_sound(path: Path, limits: MediaLimits = MediaLimits()) -> Generator[Sou
     Open the first audio track of a file. Memory use does not grow with its length.
 
     Gaps of at least 0.1 s become silence, and overlaps are dropped. If the clock of the track starts again,
-    as in chained Ogg files, the sound goes on without a gap. Another sample rate or number of channels
+    as in chained Ogg files, the sound continues without a gap. Another sample rate or number of channels
     midway is converted to that of the first frame.
 
     Raises:

@@ -8,54 +8,26 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from musetalk_core.media.image.orientation import Orientation, even_size, square_pixel_size
+from musetalk_core.media.image.colour_volume import ColourConverter, needs_conversion
+from musetalk_core.media.image.frame_properties import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    SWSCALE_BT709,
+    check_supported,
+    colour_space,
+    frame_orientation,
+    has_alpha,
+    is_full_range,
+)
+from musetalk_core.media.image.orientation import even_size, square_pixel_size
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.types import Image
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_SWSCALE_SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-"""AVColorSpace -> swscale's color space number; both are part of FFmpeg's ABI."""
-_SWSCALE_BT709, _SWSCALE_BT601 = 1, 5
-_LIMITED, _FULL = 1, 2  # AVColorRange
-_MIN_HD_LINES = 720
-"""Untagged video with fewer lines is taken as BT.601, from this height on as BT.709."""
 _SWSCALE_THREADS = 2
 _WHITE_LUMA, _NEUTRAL_CHROMA = 235, 128
-
-
-def frame_orientation(frame: VideoFrame) -> Orientation:
-    """Return the orientation from a frame's display matrix."""
-    entries: Any = frame.side_data  # typed as a dict of motion vectors, is a sequence of all
-    for data in entries:
-        if data.type.name == "DISPLAYMATRIX":
-            return Orientation.from_matrix(bytes(data))
-    return Orientation()
-
-
-def colour_space(frame: VideoFrame) -> int:
-    """Return swscale's number of a frame's color matrix; guessed from its height if the frame is untagged."""
-    if _is_rgb(frame):
-        return _SWSCALE_BT709
-    guess = _SWSCALE_BT601 if frame.height < _MIN_HD_LINES else _SWSCALE_BT709
-    return _SWSCALE_SPACES.get(frame.colorspace, guess)
-
-
-def is_full_range(frame: VideoFrame) -> bool:
-    """Return whether luma has the full range 0..255: by tag, by pixel format, RGB, or untagged gray."""
-    name = frame.format.name
-    if _is_rgb(frame) or name.startswith("yuvj"):
-        return True
-    return frame.color_range == _FULL or (name.startswith(("gray", "ya")) and frame.color_range != _LIMITED)
-
-
-def _is_rgb(frame: VideoFrame) -> bool:
-    return frame.format.is_rgb or frame.format.has_palette
-
-
-def _has_alpha(frame: VideoFrame) -> bool:
-    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
 class Normaliser:
@@ -76,10 +48,15 @@ class Normaliser:
             first:  a frame of the stream.
             aspect: pixel aspect ratio, width / height of one stored pixel; None = square.
             size:   output width and height if they are already fixed; None = the shown size of `first`.
+
+        Raises:
+            MediaUnreadable: the frame has properties that are not supported.
         """
         from av.video.reformatter import Interpolation, VideoReformatter
 
+        check_supported(first)
         self._aspect, self._orientation = aspect, frame_orientation(first)
+        self._converter = ColourConverter(first) if needs_conversion(first) else None
         self._reformatter = VideoReformatter()
         self._flags = (
             Interpolation.BICUBIC
@@ -100,27 +77,39 @@ class Normaliser:
         if self._shown_size(frame) != (self.width, self.height):  # the stream changed its size midway
             size = self._orientation.oriented_size(self.width, self.height)
         is_plain = frame.format.name == "yuv420p" and size == (frame.width, frame.height)
-        if is_plain and colour_space(frame) == _SWSCALE_BT709 and not is_full_range(frame):
+        is_plain = is_plain and self._converter is None
+        if is_plain and colour_space(frame) == SWSCALE_BT709 and not is_full_range(frame):
             planes = _planes(frame)
         else:
             planes = self._convert(frame, size)
         return self._pack(planes)
 
     def _convert(self, frame: VideoFrame, size: tuple[int, int]) -> list[Image]:
-        has_alpha = _has_alpha(frame)
-        converted = self._reformatter.reformat(
+        transparent, space, is_full = has_alpha(frame), colour_space(frame), is_full_range(frame)
+        if self._converter is not None:
+            rgb = self._reformat(
+                frame, (frame.width, frame.height), "gbrap16le" if transparent else "gbrp16le", space, is_full
+            )
+            frame, space, is_full = self._converter.convert(rgb), SWSCALE_BT709, True
+        converted = self._reformat(frame, size, "yuva420p" if transparent else "yuv420p", space, is_full)
+        planes = _planes(converted)
+        return _blend_on_white(planes) if transparent else planes
+
+    def _reformat(
+        self, frame: VideoFrame, size: tuple[int, int], form: str, space: int, is_full: bool
+    ) -> VideoFrame:
+        is_rgb_target = form.startswith("gbr")
+        return self._reformatter.reformat(
             frame,
             *size,
-            format="yuva420p" if has_alpha else "yuv420p",
-            src_colorspace=colour_space(frame),
-            dst_colorspace=_SWSCALE_BT709,
-            src_color_range=_FULL if is_full_range(frame) else _LIMITED,
-            dst_color_range=_LIMITED,
+            format=form,
+            src_colorspace=space,
+            dst_colorspace=SWSCALE_BT709,
+            src_color_range=FULL_RANGE if is_full else LIMITED_RANGE,
+            dst_color_range=FULL_RANGE if is_rgb_target else LIMITED_RANGE,
             interpolation=self._flags,
             threads=_SWSCALE_THREADS,
         )
-        planes = _planes(converted)
-        return _blend_on_white(planes) if has_alpha else planes
 
     def _pack(self, planes: list[Image]) -> Picture:
         out = np.empty((self.height * 3 // 2, self.width), np.uint8)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable
+from musetalk_core.media.image.colour_profiles import refuse_hdr_png, to_srgb
 from musetalk_core.media.image.orientation import Orientation, even_size
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.source.limits import MediaLimits
@@ -56,6 +57,8 @@ def open_still(path: Path, file_type: FileType, limits: MediaLimits) -> Generato
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
             image = Pillow.open(path, formats=[file_type.demuxer])
+        if file_type.name == "png":
+            refuse_hdr_png(path)
         with image:
             _check_size(image.size, limits)
             yield image
@@ -136,6 +139,7 @@ def to_opaque_bgr(image: PillowImage) -> Image:
     """Decode any bit depth and color mode to (H, W, 3) uint8 BGR, transparency on white; not rotated."""
     if image.mode.startswith("I") or image.mode == "F":
         return _scale_deep_grey(image)
+    image = to_srgb(image)
     if image.has_transparency_data:
         return _blend_on_white(np.asarray(image.convert("RGBA")))
     return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])

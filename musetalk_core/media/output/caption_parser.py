@@ -1,5 +1,6 @@
 """Parser of SubRip and WebVTT: linear in the length of the text, with limits on what libass has to draw."""
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ MAX_CAPTION_CHARS: Final = 2_000
 MAX_CAPTIONS_AT_ONCE: Final = 25
 """Most captions shown at the same time: libass lays out all of them for every frame."""
 
+_MAX_ESCAPED_CHARS: Final = 2 * MAX_CAPTION_CHARS
 _ARROW: Final = "-->"
 _TIME: Final = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2})[.,]([0-9]{1,3})")
 _MARKUP: Final = re.compile(r"\{[^{}]*\}|<[ /]{0,3}[A-Za-z][^<>]*>|<[0-9]{1,4}:[0-9:.]{1,16}>")
@@ -101,6 +103,8 @@ def _webvtt_body(following: list[str]) -> list[str]:
 
 def _remove_markup(text: str) -> str:
     plain = _MARKUP.sub("", text)
+    if len(plain) <= _MAX_ESCAPED_CHARS:  # longer texts are refused
+        plain = html.unescape(plain)
     return plain.replace(r"\h", " ").replace(r"\n", "\n").replace(r"\N", "\n").strip()
 
 

@@ -2,52 +2,82 @@
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
-from musetalk_core.formats.atomic_files import replace_atomically
+from musetalk_core.formats.atomic_files import replace_atomically, temporary_sibling
+from musetalk_core.media.output.audio_track import encode_audio_track
 from musetalk_core.media.output.caption_parser import Caption, parse_captions
+from musetalk_core.media.output.caption_text import decode_caption_text
 from musetalk_core.media.output.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
+from musetalk_core.media.output.reencode import reencode
+from musetalk_core.media.source.container import open_container, video_stream
 from musetalk_core.media.source.info import MediaInfo, VideoInfo
+from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import sniff
+from musetalk_core.warning_codes import WarningCode
 
 FONTS_FOLDER: Final = Path(__file__).parent / "fonts"
 """Bundled DejaVu Sans, so that captions look the same everywhere; missing glyphs come from system fonts."""
 _FONT_NAME: Final = "DejaVu Sans"
 MAX_CAPTIONS_BYTES: Final = 5_000_000
 _TIMEOUT_S: Final = 6 * 3600.0
-_COPYABLE_AUDIO_CODECS: Final = frozenset({"aac", "mp3"})
+_MP4_CODECS: Final = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video"})
+"""Video codecs that an mp4 can contain and that players read there."""
+_MISSING_GLYPH: Final = re.compile(r"failed to find any fallback with glyph 0x([0-9A-Fa-f]+)")
+_MARGIN_SHARE: Final = 0.05
+_DIRECTION_FROM_TEXT: Final = -1
+"""Encoding of an ASS style with which libass takes the base direction of a line from its first letter."""
 
 Side = Literal["bottom", "top"]
 
 
-def read_captions(path: Path) -> list[Caption]:
+@dataclass(frozen=True, slots=True)
+class BurnStyle:
+    """
+    How burned captions look.
+
+    Attributes:
+        size: height of a text line in percent of the video's height.
+        side: edge of the picture at which the captions are drawn.
+        crf:  x264 quality, 0 (lossless) to 51.
+    """
+
+    size: float = 5.0
+    side: Side = "bottom"
+    crf: int = 18
+
+
+def read_captions(path: Path, encoding: str | None = None) -> tuple[list[Caption], tuple[str, ...]]:
     """
     Read a SubRip or WebVTT file. Colors, positions and other markup are ignored.
 
     Args:
-        path: UTF-8 text of at most `MAX_CAPTIONS_BYTES`.
+        path:     text of at most `MAX_CAPTIONS_BYTES`.
+        encoding: of the text, if it is known; see `decode_caption_text`.
 
     Returns:
-        The captions with text and a positive duration, sorted by start.
+        The captions with text and a positive duration, sorted by start, and warnings.
 
     Raises:
-        MediaUnreadable: the file is not UTF-8 text.
+        MediaUnreadable: the file is not text.
         MediaTooLarge:   the file is too large, or exceeds a limit of `parse_captions`.
-        InputError:      the file contains no caption.
+        InputError:      the file contains no caption, or the encoding is unknown.
     """
     if path.stat().st_size > MAX_CAPTIONS_BYTES:
         raise MediaTooLarge(f"The caption file is larger than {MAX_CAPTIONS_BYTES // 1_000_000} MB.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise MediaUnreadable("The caption file is not UTF-8 text.") from None
+    text, warnings = decode_caption_text(path.read_bytes(), encoding)
     captions = parse_captions(text.replace("\0", ""))
     if not captions:
         raise InputError("The file contains no captions. Send an .srt or .vtt file.")
-    return captions
+    return captions, warnings
 
 
 def burn_captions(
@@ -56,58 +86,69 @@ def burn_captions(
     captions: Sequence[Caption],
     target: Path,
     *,
-    size: float = 5.0,
-    side: Side = "bottom",
-    crf: int = 18,
+    style: BurnStyle = BurnStyle(),
+    limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     ffmpeg: Path | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """
     Burn captions into a video.
 
-    The video is encoded again as H.264. The audio is copied if it is AAC or MP3, else encoded as AAC at 192
-    kbit/s.
+    The video is encoded again as H.264 and the audio as AAC, unless it is plain AAC already.
 
     Args:
         video:    a video file.
         info:     result of `probe` for it.
         captions: the captions to draw.
         target:   the .mp4 to write; written atomically.
-        size:     height of a text line in percent of the video's height.
-        side:     edge of the picture at which the captions are drawn.
-        crf:      x264 quality, 0 (lossless) to 51.
+        style:    how to draw them.
+        limits:   checked against the headers and what is decoded.
         ffmpeg:   the ffmpeg program; None = search for it.
+
+    Returns:
+        A warning if no font has some of the characters.
 
     Raises:
         EncodeError, DiskFull: the video could not be written.
         MediaUnreadable: the file has no video track.
     """
-    import ffmpeg as graph
+    picture = _require_video(info)
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replace_atomically(target))
+        script = stack.enter_context(temporary_sibling(target, ".ass"))
+        _write_ass(script, captions, (picture.width, picture.height), style)
+        messages = reencode(
+            video,
+            temporary,
+            sound=_encode_sound(stack, video, info, target, limits, ffmpeg),
+            filters=(("ass", {"filename": str(script), "fontsdir": str(FONTS_FOLDER)}),),
+            crf=style.crf,
+            limits=limits,
+            ffmpeg=ffmpeg,
+        )
+    return _glyph_warnings(messages)
 
-    video_info = _require_video(info)
-    with replace_atomically(target) as temporary:
-        script = temporary.with_suffix(".ass")
-        try:
-            _write_ass(script, captions, video_info.width, video_info.height, size, side)
-            source = _graph_input(video)
-            picture = (
-                source["v:0"]
-                .filter("scale", video_info.width, video_info.height)
-                .filter("setsar", 1)
-                .filter("ass", filename=str(script), fontsdir=str(FONTS_FOLDER))
-            )
-            options: dict[str, Any] = {"c:v": "libx264", "crf": crf, "preset": "fast", "pix_fmt": "yuv420p"}
-            run_ffmpeg(
-                _build_command(
-                    find_ffmpeg(ffmpeg),
-                    [picture, *_audio_streams(source, info)],
-                    temporary,
-                    info,
-                    options,
-                    graph,
-                )
-            )
-        finally:
-            script.unlink(missing_ok=True)
+
+def _encode_sound(
+    stack: ExitStack, video: Path, info: MediaInfo, target: Path, limits: MediaLimits, ffmpeg: Path | None
+) -> Path | None:
+    if info.audio is None:
+        return None
+    path = stack.enter_context(temporary_sibling(target, ".m4a"))
+    encode_audio_track(video, path, limits=limits, ffmpeg=ffmpeg)
+    return path
+
+
+def _glyph_warnings(messages: Sequence[str]) -> tuple[str, ...]:
+    found = [match[1] for text in messages for match in _MISSING_GLYPH.finditer(text)]
+    characters = "".join(dict.fromkeys(chr(int(code, 16)) for code in found))
+    if not characters:
+        return ()
+    return (
+        WarningCode.MISSING_GLYPHS(
+            f"no font on this machine has {characters[:10]}, so boxes are drawn; install a font that has them"
+            " on the workers (Debian: fonts-noto-cjk or fonts-noto), or add the captions as a track"
+        ),
+    )
 
 
 def add_caption_track(
@@ -116,36 +157,45 @@ def add_caption_track(
     captions: Sequence[Caption],
     target: Path,
     *,
+    limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     ffmpeg: Path | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """
-    Add captions to a video as a subtitle track (mov_text). The video track is copied.
+    Add captions to a video as a subtitle track (mov_text). The video track is copied if an mp4 can hold it.
 
     Args:
-        video:    a video file whose codec an mp4 can contain.
+        video:    a video file.
         info:     result of `probe` for it.
         captions: the captions of the track.
         target:   the .mp4 to write; written atomically.
+        limits:   checked against the headers and what is decoded.
         ffmpeg:   the ffmpeg program; None = search for it.
+
+    Returns:
+        A warning if the video had to be encoded again.
 
     Raises:
         EncodeError, DiskFull: the video could not be written.
         MediaUnreadable: the file has no video track.
     """
-    import ffmpeg as graph
-
-    _require_video(info)
-    with replace_atomically(target) as temporary:
-        lines = temporary.with_suffix(".srt")
-        try:
-            lines.write_text(_to_srt(captions), encoding="utf-8")
-            source = _graph_input(video)
-            text = graph.input(file_url(lines), format="srt", protocol_whitelist="file")
-            streams = [source["v:0"], *_audio_streams(source, info), text["s:0"]]
-            options = {"c:v": "copy", "c:s": "mov_text"}
-            run_ffmpeg(_build_command(find_ffmpeg(ffmpeg), streams, temporary, info, options, graph))
-        finally:
-            lines.unlink(missing_ok=True)
+    picture = _require_video(info)
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replace_atomically(target))
+        lines = stack.enter_context(temporary_sibling(target, ".vtt"))
+        lines.write_text(_to_vtt(captions), encoding="utf-8")
+        source, warnings = video, tuple[str, ...]()
+        if picture.codec not in _MP4_CODECS:
+            source = stack.enter_context(temporary_sibling(target, ".mp4"))
+            reencode(video, source, limits=limits, ffmpeg=ffmpeg)
+            warnings = (
+                WarningCode.VIDEO_REENCODED(
+                    f"an mp4 cannot hold {picture.codec} video, so it was encoded as H.264"
+                ),
+            )
+        sound = _encode_sound(stack, video, info, target, limits, ffmpeg)
+        command = _track_command(find_ffmpeg(ffmpeg), source, sound, lines, temporary)
+        run_ffmpeg(command, timeout_s=_TIMEOUT_S)
+    return warnings
 
 
 def _require_video(info: MediaInfo) -> VideoInfo:
@@ -154,59 +204,67 @@ def _require_video(info: MediaInfo) -> VideoInfo:
     return info.video
 
 
-def _graph_input(video: Path) -> Any:
+def _track_command(binary: Path, video: Path, sound: Path | None, lines: Path, target: Path) -> list[str]:
     import ffmpeg as graph
 
-    demuxer = sniff(video).demuxer
-    return graph.input(file_url(video), format=demuxer, format_whitelist=demuxer, protocol_whitelist="file")
-
-
-def _audio_streams(source: Any, info: MediaInfo) -> list[Any]:
-    return [source["a:0"]] if info.audio else []
-
-
-def _build_command(
-    binary: Path, streams: list[Any], target: Path, info: MediaInfo, options: dict[str, Any], graph: Any
-) -> list[str]:
-    if info.audio:
-        audio_codec = "copy" if info.audio.codec in _COPYABLE_AUDIO_CODECS else "aac"
-        options = {**options, "c:a": audio_codec, **({"b:a": "192k"} if audio_codec == "aac" else {})}
-    output = graph.output(
-        *streams,
-        file_url(target),
-        format="mp4",
-        movflags="+faststart",
-        map_metadata=-1,
-        map_chapters=-1,
-        **options,
+    file_type = sniff(video)
+    with open_container(video, file_type, MediaLimits()) as container:
+        stream = video_stream(container)
+        number = "v:0" if stream is None else str(stream.index)
+    demuxer = file_type.demuxer
+    source: Any = graph.input(
+        file_url(video), format=demuxer, format_whitelist=demuxer, protocol_whitelist="file"
     )
-    return build_command(binary, output)
+    streams = [source[number]]
+    if sound is not None:
+        streams.append(graph.input(file_url(sound), format="mov", protocol_whitelist="file")["a:0"])
+    streams.append(graph.input(file_url(lines), format="webvtt", protocol_whitelist="file")["s:0"])
+    options = {"c:v": "copy", "c:a": "copy", "c:s": "mov_text", "format": "mp4"}
+    options |= {"movflags": "+faststart", "map_metadata": -1, "map_chapters": -1}
+    return build_command(binary, graph.output(*streams, file_url(target), **options))
 
 
-def _write_ass(
-    path: Path, captions: Sequence[Caption], width: int, height: int, size: float, side: Side
-) -> None:
+def _write_ass(path: Path, captions: Sequence[Caption], picture: tuple[int, int], style: BurnStyle) -> None:
     """Write an ASS script: white text with a dark outline, margins of 5 % of the picture on each side."""
     import pysubs2
 
+    width, height = picture
     script = pysubs2.SSAFile()
     script.info |= {"PlayResX": str(width), "PlayResY": str(height), "WrapStyle": "0"}
-    font_size = height * size / 100
-    alignment = pysubs2.Alignment.TOP_CENTER if side == "top" else pysubs2.Alignment.BOTTOM_CENTER
+    font_size = height * style.size / 100
+    alignment = pysubs2.Alignment.TOP_CENTER if style.side == "top" else pysubs2.Alignment.BOTTOM_CENTER
     script.styles["Default"] = pysubs2.SSAStyle(
         fontname=_FONT_NAME,
         fontsize=font_size,
         outline=max(1.0, font_size / 14),
         shadow=0,
         alignment=alignment,
-        marginv=round(height * 0.05),
-        marginl=round(width * 0.05),
-        marginr=round(width * 0.05),
+        marginv=round(height * _MARGIN_SHARE),
+        marginl=round(width * _MARGIN_SHARE),
+        marginr=round(width * _MARGIN_SHARE),
+        encoding=_DIRECTION_FROM_TEXT,
     )
+    line_chars = max(1, int(width * (1 - 2 * _MARGIN_SHARE) / font_size))
     script.events = [
-        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escape_ass(one.text)) for one in captions
+        pysubs2.SSAEvent(
+            start=one.start_ms, end=one.end_ms, text=_escape_ass(_break_wide_text(one.text, line_chars))
+        )
+        for one in captions
     ]
     script.save(str(path), encoding="utf-8", format_="ass")
+
+
+def _break_wide_text(text: str, line_chars: int) -> str:
+    """Break runs of wide characters (Chinese, Japanese, Korean) that have no spaces, where libass breaks."""
+    out: list[str] = []
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.east_asian_width(character) in "WF" else 0
+        if run > line_chars:
+            out.append("\n")
+            run = 1
+        out.append(character)
+    return "".join(out)
 
 
 def _escape_ass(text: str) -> str:
@@ -215,11 +273,15 @@ def _escape_ass(text: str) -> str:
     return plain.replace("\r", "").replace("\n", "\\N")
 
 
-def _to_srt(captions: Sequence[Caption]) -> str:
-    import pysubs2
-
-    lines = pysubs2.SSAFile()
-    lines.events = [
-        pysubs2.SSAEvent(start=one.start_ms, end=one.end_ms, text=_escape_ass(one.text)) for one in captions
+def _to_vtt(captions: Sequence[Caption]) -> str:
+    cues = [
+        f"{_vtt_time(one.start_ms)} --> {_vtt_time(one.end_ms)}\n"
+        + html.escape(re.sub(r"\n\s*\n", "\n", one.text.replace("\\", "\u2216")), quote=False)
+        for one in captions
     ]
-    return lines.to_string("srt")
+    return "\n\n".join(["WEBVTT", *cues]) + "\n"
+
+
+def _vtt_time(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}"

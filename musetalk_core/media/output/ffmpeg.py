@@ -19,6 +19,8 @@ _MAX_STDERR_LINES, _MAX_STDERR_LINE_BYTES = 50, 500
 _POINTER_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _DISK_FULL_MESSAGES = ("No space left on device", "File too large", "Disk quota exceeded")
 _KILL_WAIT_S = 10.0
+_FONT_MESSAGES = ("[Parsed_ass", "[Parsed_subtitles")
+"""Starts of lines that are never the cause of a failure: libass reports fonts that it tries."""
 _VERSION = re.compile(r"ffmpeg version (?P<text>n?(?P<release>\d{1,2}\.\d+)?\S*)")
 
 MIN_FFMPEG_VERSION: Final = (6, 0)
@@ -142,6 +144,11 @@ class FfmpegProcess:
                         ).strip()
                     )
 
+    @property
+    def messages(self) -> list[str]:
+        """The first 50 lines that ffmpeg wrote to its stderr."""
+        return list(self._stderr_lines)
+
     def finish(self, timeout_s: float) -> None:
         """
         Close the process's input and wait until it exits successfully.
@@ -171,7 +178,8 @@ class FfmpegProcess:
         """
         self.kill()
         # The first line names the cause; the lines after it are consequences.
-        cause = next((line for line in self._stderr_lines if line), "no message")
+        lines = [line for line in self._stderr_lines if line and not line.startswith(_FONT_MESSAGES)]
+        cause = next(iter(lines), "no message")
         is_disk_full = any(words in line for line in self._stderr_lines for words in _DISK_FULL_MESSAGES)
         if is_disk_full or self._process.returncode == -signal.SIGXFSZ:
             return DiskFull(

@@ -25,12 +25,13 @@ _MIN_LOOKAHEAD_FRAMES = 10
 _FINISH_TIMEOUT_S = 600.0
 _PIPE_BYTES = 1 << 20
 _MIN_TIMESCALE = 10_000
-_BT709 = {
+BT709 = {
     "colorspace": "bt709",
     "color_primaries": "bt709",
     "color_trc": "bt709",
     "color_range": "tv",
 }
+"""ffmpeg's options for the color tags of every encoded video."""
 
 
 def timescale(rate: Fraction) -> int:
@@ -93,7 +94,7 @@ class VideoEncoder:
         import ffmpeg
 
         width, height = self._size
-        input_options = {"format": "rawvideo", "pixel_format": "yuv420p", "s": f"{width}x{height}", **_BT709}
+        input_options = {"format": "rawvideo", "pixel_format": "yuv420p", "s": f"{width}x{height}", **BT709}
         raw_input = ffmpeg.input("pipe:0", framerate=str(self._rate), **input_options)
         scale = timescale(self._rate)
         output_options = {
@@ -101,7 +102,7 @@ class VideoEncoder:
             "c:v": "libx264",
             "pix_fmt": "yuv420p",
             **self._options,
-            **_BT709,
+            **BT709,
             "fps_mode": "passthrough",
             "video_track_timescale": scale,
             "movie_timescale": scale,

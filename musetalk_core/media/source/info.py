@@ -15,10 +15,12 @@ class VideoInfo:
     Attributes:
         width, height: as shown, in pixels: upright, with square pixels, even.
         rotation:      clockwise rotation from the stored to the shown picture in degrees: 0, 90, 180 or 270.
-        rate:          frames per second to render at: the source's rate if it is constant.
+        rate:          frames per second of the source; if it varies, a standard rate near its average.
         codec:         FFmpeg's codec name, or the format of a still.
         pix_fmt:       FFmpeg's pixel format, or Pillow's mode of a still.
         frames:        number of frames according to the container; None if unknown.
+        render_rate:   frames per second to render at.
+        warnings:      about rendering the file, each `code: sentence`.
     """
 
     width: int
@@ -28,6 +30,8 @@ class VideoInfo:
     codec: str
     pix_fmt: str
     frames: int | None
+    render_rate: Fraction
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,8 @@ class MediaInfo:
     duration_s: Fraction | None
     video: VideoInfo | None
     audio: AudioInfo | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about the picture, each `code: sentence`."""
+        return self.video.warnings if self.video else ()

@@ -15,7 +15,7 @@ class MediaLimits:
         frame_pixels:  frames times pixels per frame; the default is about 27 minutes of 1080p at 60 frames
             per second.
         streams:       decodable streams in one container.
-        rate_hz:       frames per second.
+        rate_hz:       frames per second to render at; faster sources are rendered at less.
         video_bytes:   size of a video file in bytes.
         audio_bytes:   size of an audio file in bytes.
         still_bytes:   size of an image file in bytes.

@@ -21,7 +21,7 @@ def restart_offset(time_s: Fraction, expected_s: Fraction, demuxer: str) -> Frac
         demuxer:    FFmpeg's name of the demuxer.
 
     Returns:
-        0 while the clock goes on; else the offset with which the frame follows the one before it.
+        0 while the clock continues; else the offset with which the frame follows the one before it.
     """
     jump = time_s - expected_s
     if demuxer in _RESTARTING_DEMUXERS and not -MIN_GAP_S < jump <= _MAX_GAP_S:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaUnreadable
-from musetalk_core.media.source.container import open_container, video_stream
+from musetalk_core.media.source.container import MICROSECOND, open_container, video_stream
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import FileType, sniff
+from musetalk_core.media.video.deinterlace import Deinterlacer
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -46,14 +48,34 @@ class FrameDecoder:
         self.stream, self.damaged_packets = stream, 0
         self.key_timestamps = set[int]()
         self.skip_before: int | None = None
-        self._container = container
+        self._container, self._deinterlacer = container, Deinterlacer()
         self._can_skip = stream.codec_context.name in _SKIPPABLE_CODECS
         # AUTO allows frame threading, twice as fast as slice threading, which needs streams with several
         # slices.
         stream.thread_type, stream.thread_count = "AUTO", threads
 
+    @property
+    def start_s(self) -> Fraction:
+        """Start of the file in seconds, of which picture and sound are measured."""
+        return (self._container.start_time or 0) * MICROSECOND
+
+    @property
+    def is_interlaced(self) -> bool:
+        """True if frames so far were deinterlaced; they depend on the frames around them then."""
+        return self._deinterlacer.is_active
+
     def frames(self) -> Generator[VideoFrame]:
-        """Yield frames from the current position to the end; close the generator if not read to the end."""
+        """
+        Yield frames from the current position to the end; close the generator if not read to the end.
+
+        Interlaced frames are deinterlaced.
+        """
+        deinterlacer = self._deinterlacer
+        for frame in self._decoded_frames():
+            yield from deinterlacer.push(frame)
+        yield from deinterlacer.flush()
+
+    def _decoded_frames(self) -> Generator[VideoFrame]:
         from av.error import FFmpegError
 
         try:
@@ -86,6 +108,7 @@ class FrameDecoder:
         """Seek to the key frame at or before a timestamp in the stream's units; earlier `frames()` end."""
         from av.error import FFmpegError
 
+        self._deinterlacer = Deinterlacer()
         try:
             self._container.seek(pts, stream=self.stream, backward=True)
         except FFmpegError:

@@ -14,7 +14,7 @@ from musetalk_core.types import Ints
 
 MAX_GROUP_FRAMES = 600
 """Longest group of pictures, in frames, that is decoded to reach one frame; longer groups need a proxy."""
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _MAX_JITTER_DIVISOR = 4
 """Timestamp jitter of less than one frame divided by this counts as a constant rate."""
 
@@ -35,6 +35,8 @@ class VideoIndex:
         rate:          frames per second to render at; the exact rate if `is_constant`.
         is_seekable:   if False, reading backwards requires a proxy (`write_proxy`).
         is_still:      the source is an image.
+        lead:          from the start of the file to the first frame, in units of `time_base`: picture that
+            starts after the sound. The first frame is shown from the start.
     """
 
     pts: Ints
@@ -46,6 +48,7 @@ class VideoIndex:
     rate: Fraction
     is_seekable: bool
     is_still: bool
+    lead: int = 0
 
     @property
     def frames(self) -> int:
@@ -58,16 +61,22 @@ class VideoIndex:
         return self.duration * self.time_base
 
     @property
+    def span(self) -> int:
+        """From the start of the file to the end of the last frame, in units of `time_base`."""
+        return self.lead + self.duration
+
+    @property
     def is_constant(self) -> bool:
-        """True if every timestamp is less than a quarter of a frame off a constant grid of `rate`."""
-        return not self.is_still and has_constant_rate(self.pts, self.time_base, self.rate)
+        """True if the clip has no lead and every timestamp is near a constant grid of `rate`."""
+        is_simple = not self.is_still and not self.lead
+        return is_simple and has_constant_rate(self.pts, self.time_base, self.rate)
 
     def group_start(self, index: int) -> int:
         """Return the number of the last key frame at or before frame `index`."""
         return int(np.flatnonzero(self.keys[: index + 1])[-1])
 
     def frame_at(self, time: Fraction) -> int:
-        """Return the frame shown at a time in seconds after the first frame, clipped to 0..T-1."""
+        """Return the frame shown at a time in seconds after the start of the file, clipped to 0..T-1."""
         return int(self.frames_at(np.array([time // self.time_base]))[0])
 
     def frames_at(self, ticks: Ints) -> Ints:
@@ -75,12 +84,12 @@ class VideoIndex:
         Return the frames shown at many times.
 
         Args:
-            ticks: (K,) int64, times after the first frame in units of `time_base`, rounded down.
+            ticks: (K,) int64, times after the start of the file in units of `time_base`, rounded down.
 
         Returns:
             (K,) int64 in 0..T-1.
         """
-        frames = np.searchsorted(self.pts, ticks + self.pts[0], side="right") - 1
+        frames = np.searchsorted(self.pts, ticks + (self.pts[0] - self.lead), side="right") - 1
         return np.clip(frames, 0, self.frames - 1)
 
     def save(self, path: Path) -> None:
@@ -92,7 +101,7 @@ class VideoIndex:
         """
         numbers = [_FORMAT_VERSION, self.frames, self.duration, self.width, self.height]
         fractions = [*self.time_base.as_integer_ratio(), *self.rate.as_integer_ratio()]
-        flags = [self.is_seekable, self.is_still]
+        flags = [self.is_seekable, self.is_still, self.lead]
         with replace_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -113,13 +122,13 @@ class VideoIndex:
             file = load_arrays(path)
             pts, packed, numbers = file["pts"], file["keys"], file["numbers"].tolist()
             version, frames, duration, width, height, *rest = numbers
-            base, rate, (seekable, still) = Fraction(*rest[:2]), Fraction(*rest[2:4]), rest[4:]
+            base, rate, (seekable, still, lead) = Fraction(*rest[:2]), Fraction(*rest[2:4]), rest[4:]
         except (ValueError, KeyError, OSError, TypeError) as error:
             raise MediaUnreadable("The frame index is damaged; prepare the clip again.") from error
         if version != _FORMAT_VERSION or len(pts) != frames:
             raise MediaUnreadable("The frame index is of another version; prepare the clip again.")
         keys = np.unpackbits(packed, count=frames).astype(bool)
-        return cls(pts, keys, base, duration, width, height, rate, bool(seekable), bool(still))
+        return cls(pts, keys, base, duration, width, height, rate, bool(seekable), bool(still), lead)
 
 
 def has_constant_rate(pts: Ints, time_base: Fraction, rate: Fraction) -> bool:

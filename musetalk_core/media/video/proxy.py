@@ -77,6 +77,7 @@ def write_proxy(
         index.rate,
         is_seekable=True,
         is_still=False,
+        lead=index.lead,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
-from musetalk_core.media.frame_rates import snap_to_standard, source_rate
+from musetalk_core.media.frame_rates import MAX_SOURCE_RATE, snap_to_standard, source_rate
 from musetalk_core.media.image.normalise import Normaliser
 from musetalk_core.media.image.still import read_still
 from musetalk_core.media.image.yuv_picture import Picture
@@ -22,6 +22,7 @@ from musetalk_core.media.probe import probe, require_picture
 from musetalk_core.media.source.container import MICROSECOND
 from musetalk_core.media.source.info import MediaInfo
 from musetalk_core.media.source.limits import MediaLimits
+from musetalk_core.media.source.restarts import restart_offset
 from musetalk_core.media.source.sniff import sniff
 from musetalk_core.media.source.truncation import promised_frames
 from musetalk_core.media.video.cursor import FrameCursor
@@ -45,6 +46,8 @@ _FINGERPRINT_LINE_STEP = 16
 _FULLY_CHECKED_GROUPS = 64
 """Groups of pictures whose fingerprints are all stored; of later groups every 64th, to bound memory."""
 _RATE_TOLERANCE = Fraction(1, 200)
+MIN_LEAD_S = Fraction(1, 100)
+"""Seconds by which a picture may start after the sound without counting as late."""
 
 
 class Scan:
@@ -52,7 +55,8 @@ class Scan:
     A forward pass over the frames of a source. It can be iterated once.
 
     Attributes:
-        info: result of `probe`.
+        info:   result of `probe`.
+        time_s: time of the frame yielded last, in seconds from the start of the file.
     """
 
     def __init__(self, path: Path, info: MediaInfo, limits: MediaLimits, threads: int) -> None:
@@ -64,6 +68,13 @@ class Scan:
         self._keys = array("q")
         self._fingerprints = dict[int, int]()
         self._is_exact, self._last_duration = True, 0
+        self.time_s = Fraction(0)
+        self._demuxer, self._clock_offset = sniff(path).demuxer, 0
+
+    @property
+    def frames(self) -> int:
+        """Number of frames so far."""
+        return len(self._pts)
 
     @property
     def index(self) -> VideoIndex:
@@ -112,7 +123,7 @@ class Scan:
             raise MediaUnreadable("The video has no frame that can be decoded; export it again.")
 
     def _record_frame(self, decoder: FrameDecoder, frame: VideoFrame, picture: Picture) -> None:
-        number, pts = len(self._pts), frame.pts
+        number, pts = len(self._pts), self._continuous_pts(decoder, frame.pts)
         if pts is None or (number and pts <= self._pts[-1]) or frame.is_corrupt:
             self._is_exact = False
         if pts is None or (number and pts <= self._pts[-1]):
@@ -123,7 +134,21 @@ class Scan:
         if number - self._keys[-1] <= 1 and self._is_checked(len(self._keys) - 1):
             self._fingerprints[number] = fingerprint(picture)
         self._pts.append(pts)
+        self.time_s = max(Fraction(0), pts * (decoder.stream.time_base or MICROSECOND) - decoder.start_s)
         self._last_duration = frame.duration
+
+    def _continuous_pts(self, decoder: FrameDecoder, pts: int | None) -> int | None:
+        """Return a timestamp on one clock, although the clock of the stream may start again."""
+        if pts is None or not self._pts:
+            return pts
+        base = decoder.stream.time_base or MICROSECOND
+        pts += self._clock_offset
+        expected = self._pts[-1] + (self._last_duration or 0)
+        restart = round(restart_offset(pts * base, expected * base, self._demuxer) / base)
+        if restart:
+            self._is_exact = False
+            self._clock_offset += restart
+        return pts + restart
 
     @staticmethod
     def _is_checked(group: int) -> bool:
@@ -153,20 +178,29 @@ class Scan:
         pts = np.array(self._pts, np.int64)
         keys = np.zeros(len(pts), bool)
         keys[np.array(self._keys, np.int64)] = True
-        rate = measured_rate(pts, base, video.rate, self._limits.rate_hz)
+        rate = measured_rate(pts, base, video.rate, MAX_SOURCE_RATE)
         last_duration = self._last_duration or max(1, round(1 / (rate * base)))
         duration = int(pts[-1] - pts[0]) + last_duration
-        if duration * base > self._limits.seconds:
+        lead = self._lead(int(pts[0]) * base - decoder.start_s, base)
+        if (lead + duration) * base > self._limits.seconds:
             raise MediaTooLarge(f"The video lasts more than {self._limits.seconds} seconds; shorten it.")
-        index = VideoIndex(pts, keys, base, duration, video.width, video.height, rate, True, False)
+        index = VideoIndex(pts, keys, base, duration, video.width, video.height, rate, True, False, lead)
         is_undamaged = (
-            self._is_exact and not decoder.damaged_packets and largest_group_frames(keys) <= MAX_GROUP_FRAMES
+            self._is_exact
+            and not decoder.is_interlaced
+            and not decoder.damaged_packets
+            and largest_group_frames(keys) <= MAX_GROUP_FRAMES
         )
         return (
             index
             if is_undamaged and can_seek(decoder, index, self._fingerprints)
             else replace(index, is_seekable=False)
         )
+
+    def _lead(self, start_s: Fraction, base: Fraction) -> int:
+        """Return the ticks from the start of the file to the first frame; less than 10 ms counts as 0."""
+        start_s += restart_offset(start_s, Fraction(0), self._demuxer)
+        return max(0, round(start_s / base)) if start_s >= MIN_LEAD_S else 0
 
 
 def measured_rate(pts: Ints, time_base: Fraction, promised: Fraction, highest: int) -> Fraction:

@@ -60,11 +60,11 @@ def source_frames_between(
         )
         return np.where(is_reversed, index.frames - 1 - position, position)
     position, is_reversed = _fold_passes(
-        _frame_middles(start, stop, 1 / (rate * index.time_base)), index.duration, mode
+        _frame_middles(start, stop, 1 / (rate * index.time_base)), index.span, mode
     )
     # A frame is shown during [start, next). In reverse that is (start, next], so take the tick just before
     # the mirrored time.
-    return index.frames_at(np.where(is_reversed, index.duration - 1 - position, position))
+    return index.frames_at(np.where(is_reversed, index.span - 1 - position, position))
 
 
 def _frame_middles(start: int, stop: int, step: Fraction) -> Ints:

@@ -1,5 +1,6 @@
 """Grapheme-to-phoneme conversion (G2P) of English text with hibari, numbers and unknown words included."""
 
+import unicodedata
 from typing import Any, Final, NamedTuple
 
 from musetalk_core.speech.tts.starter_voice import text_to_phonemes
@@ -29,6 +30,13 @@ def pronounce_words(text: str) -> list[WordPronunciation]:
     """
     g2p, normalise = text_to_phonemes()
     return [word for line in _split_lines(text) for word in _pronounce_line(g2p, normalise(line))]
+
+
+def is_pronounceable(text: str) -> bool:
+    """Return whether at least half of a text's letters are Latin, the only script that G2P can read."""
+    letters = [letter for letter in text if letter.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
+    return 2 * latin >= len(letters)
 
 
 def _pronounce_line(g2p: Any, line: str) -> list[WordPronunciation]:

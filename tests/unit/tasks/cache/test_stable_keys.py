@@ -38,22 +38,22 @@ from tasks.steps.transcribe import TranscriptionRequest, transcript_key
 
 KEYS = {
     "content": "08b81c72b9820029b4a9e82f8c6d5bdc5e98dfd81b29fdaadffe73e53e383b93",
-    "avatar": "f6c14c1914feaf0311c1bb7bd6745b2a21ac2820cf32732d1f89214bb0e3b99a",
-    "crops": "716caa437bd37e7c4e16ca114582a06f6a99e779cab20431b858b4432c0b5ad7",
-    "clip": "4bbd84dd05c99c475637a8153e7cadff1a5840a6aee0e85dab7c8517cfd07931",
-    "video": "e81778d6edb7ebfeedf371e51911b0564668a6bfc22dcd9843d3a4193b53ebe7",
-    "features": "b097a1098537d3a6ae813d71e365f99706f6a77472dbc53a110ec58e2e3c8281",
-    "framed": "9abbe29a7a98b2842ec52bd111fd878be7c63b2fe09cb17ef0c47bbee50613a9",
-    "captioned": "21842cac6881fb144e72631d83d8962096f3dffe117461b2163586c438eb93e2",
-    "sentence": "6b12b55c2cdd6b08ee2a00983f040edf86602f06e910b5953f64fe7341ff26bd",
-    "text": "992fb6c43d6448e8fd3f3b966c3d624bc90f67e14c7a33ea5418d8b9da9e3d36",
-    "sound": "638c8cf19ae60e1d9326939cf1dffbbc9b25344e54e3aaf6e62de6ec97f18a0c",
-    "marks": "d7b4fd2e7d6b0d175b639db1b10ac99fbb8f290a62eca5de0c2d6d41af453a10",
+    "avatar": "29e5181f83181a9a75fa65a50ca22daa7c0b596669874853f36c4680c9c14a97",
+    "crops": "ec4e1a80dc52611d18296c07c1db4348fc00badcc08caaec771bf920c4e50c4f",
+    "clip": "dc2477e9aad8e4d749c79b99d1ef19c93c756c34eb23bad3b9d61ce703198b9e",
+    "video": "be657d35790b1ed9648f56e869087e77ab3810c82dad445d8e0e9e38f6f0b4e7",
+    "features": "82eaf2d828d5de03f394633810fbd11888e483755d313156ba7543880b1bf41a",
+    "framed": "73886e2035c280cc7a31f8e6fcadfcb874ebd498ce8abb98cde8ed775935d6aa",
+    "captioned": "917e9360d87b20056505069f96841bf332d1c482607b6fcd7844fc4b80fc7f65",
+    "sentence": "5e18e4c04cc51a5b7b94e8476e32cd0b743ed33653d4cfd4ceb2544d525e8069",
+    "text": "76d2fdc2c49c4d8b284c755d1083259b5d0942ae2380031d5b964d193ab0fa82",
+    "sound": "d532b30f5197698fe105b23b86994d93a278a4281cd7b87986e9e77426ef9ee7",
+    "marks": "b9c962ea49caf00acc1bef512176593c62076ea66cf7f0e0c7f5272903cc1d4a",
     "row": "1a010168f4d5d4bc457ebc64abc4a3cbae835876c5f0a459f81cb4093ace15b4",
-    "look": "09f71ea586606fc05a606b62c879cf8be7ac1ead55a91156cc7a76b423fdc097",
-    "transcript": "86cee870662c591585b943166cb5d5bbdb9790cc53d2689965330413aee92eed",
+    "look": "8adf13f3bcb3c1e4e9b7dfc6fdac8d7d913b73fc5eaece8d37f89edd1a559cca",
+    "transcript": "707b4d170867f0d720f065d02686be763532770fc17cd020fac68e1975d350b1",
 }
-"""Keys computed by version 0.1.0, except `transcript`: its decoding version was raised to 2."""
+"""Keys of CORE_VERSION 3."""
 
 TASKS = {
     "draw",

@@ -1,7 +1,10 @@
 """Stills: every mode and orientation becomes one upright opaque picture."""
 
+import zlib
+
 import numpy as np
 import pytest
+from icc import rgb_profile
 from PIL import Image
 
 from musetalk_core.errors import MediaUnreadable
@@ -154,3 +157,54 @@ def test_a_still_is_a_clip_of_one_frame_that_is_decoded_once(tmp_path):
         pictures = list(reader.read(times))
     assert len(pictures) == 50
     assert len({id(picture) for picture in pictures}) == 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_colors_are_converted_by_the_profile_of_the_picture(tmp_path, name):
+    options = {"quality": 100} | ({"lossless": True} if name.endswith("webp") else {})
+    Image.new("RGB", (64, 48), (60, 200, 60)).save(tmp_path / name, icc_profile=rgb_profile(), **options)
+    blue, green, red = shown(tmp_path / name)[24, 32].astype(int)
+    assert green > 200 and red < 40 and blue < 55, "green of P3 is more saturated than its numbers in sRGB"
+
+
+def test_a_transparent_picture_with_a_profile_keeps_its_alpha(tmp_path):
+    image = Image.new("RGBA", (64, 48), (60, 200, 60, 0))
+    image.save(tmp_path / "a.png", icc_profile=rgb_profile())
+    assert shown(tmp_path / "a.png").min() >= 254
+
+
+@pytest.mark.parametrize("profile", [b"no profile at all" * 20, rgb_profile()[:200]])
+def test_a_damaged_profile_is_ignored(tmp_path, profile):
+    Image.new("RGB", (64, 48), (60, 200, 60)).save(tmp_path / "a.png", icc_profile=profile)
+    assert_near([tuple(shown(tmp_path / "a.png")[24, 32, ::-1].tolist())], [(60, 200, 60)])
+
+
+def test_cmyk_and_sixteen_bits_are_read(tmp_path):
+    Image.new("CMYK", (64, 48), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
+    blue, green, red = shown(tmp_path / "a.jpg")[24, 32].astype(int)
+    assert red > 230 and green < 40 and blue < 50
+    deep = np.full((48, 64), 32_896, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "b.png")
+    assert abs(int(shown(tmp_path / "b.png")[24, 32, 0]) - 128) <= 2
+
+
+@pytest.mark.parametrize(("transfer", "is_refused"), [(16, True), (18, True), (13, False)])
+def test_an_hdr_png_is_refused(tmp_path, transfer, is_refused):
+    Image.new("RGB", (64, 48), (60, 200, 60)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    body = b"cICP" + bytes([9, transfer, 0, 1])
+    chunk = (4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    if is_refused:
+        with pytest.raises(MediaUnreadable, match="HDR"):
+            probe(tmp_path / "a.png")
+    else:
+        probe(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_of_an_animated_picture_the_first_frame_is_used_with_a_warning(tmp_path, name):
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "green")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=100, lossless=True)
+    assert [text.split(":")[0] for text in probe(tmp_path / name).warnings] == ["first_frame_only"]
+    assert shown(tmp_path / name)[24, 32, 2] > 230
