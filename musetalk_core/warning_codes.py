@@ -69,10 +69,6 @@ class WarningCode(StrEnum):
         "model_substituted",
         "The requested model is not installed; another one was used.",
     )
-    VOICE_SUBSTITUTED = (
-        "voice_substituted",
-        "The requested voice is not installed; another one was used.",
-    )
     OPTION_IGNORED = "option_ignored", "An option of the request has no effect here."
     SENTENCE_UNCERTAIN = "sentence_uncertain", "A synthesized sentence may be incomplete; listen to it."
     LANGUAGE_NOT_DETECTED = "language_not_detected", "The Whisper model supports English only."

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.transcription.transcript import WhisperTask
+from musetalk_core.warning_codes import WarningCode
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
 
@@ -41,7 +42,7 @@ class ModelChoice:
         """Return the warning of a substitute."""
         if self.instead_of is None:
             return []
-        return [f"model_substituted: {self.instead_of} is not installed; {self.size} was used"]
+        return [WarningCode.MODEL_SUBSTITUTED(f"{self.instead_of} is not installed; {self.size} was used")]
 
 
 def model_name(size: WhisperSize) -> str:

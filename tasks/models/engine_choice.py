@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from musetalk_core.engines.musetalk.options import Version
 from musetalk_core.engines.musetalk.required_models import required_models
 from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.warning_codes import WarningCode
 from tasks.models.install import open_local_models
 from tasks.settings import get_settings
 
@@ -43,7 +44,9 @@ def choose_engine_name(
         raise ModelNotInstalled(
             f"{error}. Or set `fallback: true` to use the engine viseme.", **error.details
         )
-    return "viseme", [f"model_substituted: the engine musetalk is not installed; viseme was used. {error}"]
+    return "viseme", [
+        WarningCode.MODEL_SUBSTITUTED(f"the engine musetalk is not installed; viseme was used. {error}")
+    ]
 
 
 def _musetalk_error(version: Version) -> ModelNotInstalled | None:
