@@ -93,7 +93,7 @@ class ApiSettings(SettingsGroup, frozen=True):
     )
     open: bool = Field(
         default=False,
-        description="Listen on a public address without keys: everyone who reaches the port can use the API. For"
+        description="Listen on a public address without keys: anyone who reaches it can use the API. For"
         " private networks and local trials.",
     )
     allowed_origins: Origins = Field(
