@@ -23,4 +23,4 @@ def lip_sync(server: str, video: str, audio: str, key: str | None = None) -> dic
 
 if __name__ == "__main__":
     made = lip_sync(*sys.argv[1:])
-    print(made["message"], made["s3_output_path"])
+    print(made["message"], made["s3_output_path"] or made["output_path"])

@@ -22,7 +22,7 @@ def test_a_client_of_the_musetalk_s3_api_gets_its_video(server, runs, finish):
 
     [(_, job, _)] = runs.created
     assert (job.video, job.audio) == ("s3://media/anna.mp4", "s3://media/hello.wav")
-    assert status == 0 and out.startswith("Inference completed successfully job://")
+    assert status == 0 and out.startswith(f"Inference completed successfully {server}/v1/downloads/")
 
 
 def test_a_client_of_the_c3_render_api_gets_its_speech(server, runs, finish):
@@ -33,7 +33,7 @@ def test_a_client_of_the_c3_render_api_gets_its_speech(server, runs, finish):
     runs.on_create = spoken
     status, out, _ = run("c3_render_client.py", server, "Hello there.")
 
-    assert status == 0 and out.startswith(f"{server}/v1/jobs/") and out.endswith("/files/speech.mp3")
+    assert status == 0 and out.startswith(f"{server}/v1/downloads/") and "/speech.mp3?expires=" in out
     assert runs.controls[0].max_time == 600
 
 

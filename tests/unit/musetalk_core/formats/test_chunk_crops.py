@@ -30,7 +30,7 @@ def test_a_writer_that_was_interrupted_leaves_nothing_readable(tmp_path):
         writer.write(0, crop(1, 4, 4))
         raise RuntimeError
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(EncodeError, match="missing or damaged"):
         CropReader.open(tmp_path)
 
 
