@@ -155,7 +155,7 @@ def test_a_path_is_printed_or_what_to_do():
     assert weights("path")[1] == f"{open_local_models().folder}\n"
     assert weights("path", "musetalk-v15")[1] == f"{config}\n{unet}\n"
     status, out, err = weights("path", "sd-vae")
-    assert (status, out) == (1, "") and "Run: musetalk weights pull musetalk" in err
+    assert (status, out) == (1, "") and "musetalk weights pull musetalk" in err
 
 
 def test_a_folder_of_the_original_is_a_setting(tmp_path, monkeypatch):
