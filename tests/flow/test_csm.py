@@ -180,4 +180,4 @@ def test_a_recording_of_the_wrong_length_is_refused(csm, seconds):
 
 
 def test_speed_is_not_ignored_in_silence(csm):
-    assert speech(job(speed=1.2)).warnings[0].startswith("speed has no effect")
+    assert speech(job(speed=1.2)).warnings[0].startswith("option_ignored: speed has no effect")
