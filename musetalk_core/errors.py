@@ -17,6 +17,8 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - EncoderKilled         encode_failed        yes
     - LengthMismatch        length_mismatch      no
     - DiskFull              disk_full            no    (also raised by tasks.cache.artefacts)
+  + SigningFailed           signing_failed       yes
+    - SigningKeyInvalid     signing_key_invalid  no
   + StorageError            storage_unavailable  yes   (this and all below: tasks.errors)
     - ObjectMissing         input_not_found      no
     - ResultReplaced        result_replaced      no
@@ -145,3 +147,17 @@ class DiskFull(EncodeError):
     """A file could not be written because the disk is full or a file size limit or quota is reached."""
 
     code = "disk_full"
+
+
+class SigningFailed(RenderError):
+    """A file could not be signed: the signer did not respond or refused."""
+
+    code = "signing_failed"
+    retryable = True
+
+
+class SigningKeyInvalid(SigningFailed):
+    """The signing certificate or key cannot be used: expired, not for signing, or not a pair."""
+
+    code = "signing_key_invalid"
+    retryable = False
