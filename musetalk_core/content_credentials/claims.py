@@ -61,7 +61,7 @@ class IngredientFile:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    What a manifest states about a file.
+    Statements of a manifest about a file.
 
     Attributes:
         title:       name of the file.

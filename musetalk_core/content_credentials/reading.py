@@ -54,7 +54,7 @@ class IngredientReport:
 @dataclass(frozen=True, slots=True)
 class ManifestReport:
     """
-    What one manifest states.
+    Statements of one manifest.
 
     Attributes:
         label:        its identifier.
