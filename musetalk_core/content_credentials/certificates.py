@@ -1,8 +1,8 @@
 """
 Certificates for signing: a local certificate authority, and checks of certificate chains.
 
-Manifests that are signed with a chain of a local authority are valid. Verifiers that do not trust the authority's
-certificate report an unknown signer.
+Manifests that are signed with a chain of a local authority are valid. Verifiers that do not trust the
+authority's certificate report an unknown signer.
 """
 
 from dataclasses import dataclass
