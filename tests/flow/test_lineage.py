@@ -192,7 +192,8 @@ def web(portrait_file, monkeypatch):
 def test_no_secret_is_written_anywhere(home, web):
     given = f"{web}/pictures/anna.jpg?X-Amz-Signature=abc&sig={SECRET}"
     notify = Notify(url=f"https://hooks.example/{SECRET}/x")
-    job = AnalyzeJob(image=given, question=f"Is it https://a:{SECRET}@b.example/x?token={SECRET}#{SECRET} ?")
+    question = f"Is it https://a:{SECRET}@b.example/x?token={SECRET}#{SECRET} ?"
+    job = AnalyzeJob(image=given, question=question, fallback=True)
     _, found, state = ran(analyze, job, control=Control(notify=notify))
 
     [file] = found.inputs
