@@ -73,13 +73,7 @@ def read_any_of(
     Raises:
         ValueError: a limit without an order: which rows come first would depend on the chunks.
     """
-    plan = _read_plan(values, order, limit)
-    try:
-        request = next(plan)
-        while True:
-            request = plan.send(read(*request))
-    except StopIteration as done:
-        return done.value
+    return _follow(_read_plan(values, order, limit), read)
 
 
 async def read_any_of_async(
@@ -90,13 +84,7 @@ async def read_any_of_async(
     limit: int | None = None,
 ) -> list[R]:
     """Read the rows that match any of the values; see `read_any_of`."""
-    plan = _read_plan(values, order, limit)
-    try:
-        request = next(plan)
-        while True:
-            request = plan.send(await read(*request))
-    except StopIteration as done:
-        return done.value
+    return await _follow_async(_read_plan(values, order, limit), read)
 
 
 def read_by_key(key: Callable[[R], V | None], read: Callable[[V | None, int, int], Sequence[R]]) -> list[R]:
@@ -114,7 +102,20 @@ def read_by_key(key: Callable[[R], V | None], read: Callable[[V | None, int, int
     Returns:
         Each row once, in ascending order of the keys.
     """
-    plan = _key_plan(key)
+    return _follow(_key_plan(key), read)
+
+
+async def read_by_key_async(
+    key: Callable[[R], V | None], read: Callable[[V | None, int, int], Awaitable[Sequence[R]]]
+) -> list[R]:
+    """Read all rows that match a filter, page by page; see `read_by_key`."""
+    return await _follow_async(_key_plan(key), read)
+
+
+def _follow(
+    plan: Generator[tuple[V, int, int], Sequence[R], list[R]], read: Callable[[V, int, int], Sequence[R]]
+) -> list[R]:
+    """Send the requests that a plan yields, and return its result."""
     try:
         request = next(plan)
         while True:
@@ -123,11 +124,11 @@ def read_by_key(key: Callable[[R], V | None], read: Callable[[V | None, int, int
         return done.value
 
 
-async def read_by_key_async(
-    key: Callable[[R], V | None], read: Callable[[V | None, int, int], Awaitable[Sequence[R]]]
+async def _follow_async(
+    plan: Generator[tuple[V, int, int], Sequence[R], list[R]],
+    read: Callable[[V, int, int], Awaitable[Sequence[R]]],
 ) -> list[R]:
-    """Read all rows that match a filter, page by page; see `read_by_key`."""
-    plan = _key_plan(key)
+    """Send the requests that a plan yields, and return its result; see `_follow`."""
     try:
         request = next(plan)
         while True:

@@ -254,7 +254,7 @@ def test_what_is_no_request_does_not_harm_the_next(server, data):
     assert httpx.get(f"{server}/healthz", trust_env=False).is_success
 
 
-def test_slow_hands_keep_nobody_waiting(server):
+def test_slow_bodies_delay_no_other_request(server):
     where = urlsplit(server)
     begun = b"POST /v1/jobs/speech HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     begun += b"Content-Length: 1000\r\n\r\n{"

@@ -77,7 +77,7 @@ def test_readiness_names_the_part_that_is_away(without_prefect):
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
-def test_an_error_of_the_transport_that_nobody_translated_is_no_internal_error(client, runs, error):
+def test_an_untranslated_transport_error_is_answered_with_503(client, runs, error):
     async def away(job_filter):
         raise error
 
