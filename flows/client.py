@@ -14,7 +14,7 @@ Requires this package in the flow's environment, and PREFECT_API_URL set to the 
 
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar, overload
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -22,6 +22,7 @@ from prefect.deployments import run_deployment
 from pydantic import BaseModel
 
 from flows.prefect_state.artifacts import read_latest_artifacts
+from flows.prefect_state.run_names import job_run_name
 from flows.prefect_state.status import RESULT_KEYS, ended_as, error_of, result_of, status_of
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas.analyze import AnalyzeJob, AnalyzeResult
@@ -104,9 +105,11 @@ def _create_run(job: JobParameters, timeout: float | None, options: dict[str, An
     parameters: dict[str, Any] = {"job": job.model_dump(mode="json", exclude_unset=True)}
     if control_json := control.model_dump(mode="json", exclude_defaults=True):
         parameters["control"] = control_json
+    job_type = _type_of(job)
     run: Any = run_deployment(
-        _type_of(job).deployment,
+        job_type.deployment,
         parameters=parameters,
+        flow_run_name=job_run_name(job_type.name, job_type.job, parameters["job"], uuid4().hex),
         timeout=timeout,
         poll_interval=1,
         tags=[*tags_for(control), *options.get("tags", ())],

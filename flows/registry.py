@@ -19,6 +19,7 @@ ORCHESTRATION_JOB_TYPES = {
     for job_type in (
         JobType(
             "pipeline",
+            "Pipeline",
             PipelineJob,
             PipelineResult,
             "light",
@@ -26,14 +27,22 @@ ORCHESTRATION_JOB_TYPES = {
         ),
         JobType(
             "persona_sync",
+            "Lip sync with captions",
             PersonaSyncJob,
             PipelineResult,
             "light",
             "flows.media.model_selection.check_persona",
         ),
-        JobType("batch", BatchJob, BatchResult, "light", "flows.orchestration.model_checks.check_batch"),
         JobType(
-            "render_new", RenderNewJob, BatchResult, "light", "flows.orchestration.model_checks.check_batch"
+            "batch", "Batch", BatchJob, BatchResult, "light", "flows.orchestration.model_checks.check_batch"
+        ),
+        JobType(
+            "render_new",
+            "Bucket watch",
+            RenderNewJob,
+            BatchResult,
+            "light",
+            "flows.orchestration.model_checks.check_batch",
         ),
     )
 }
@@ -45,10 +54,17 @@ JOB_TYPES = {**MEDIA_JOB_TYPES, **ORCHESTRATION_JOB_TYPES}
 INTERNAL_FLOWS = {
     job_type.name: job_type
     for job_type in (
-        JobType("janitor", JanitorJob, JanitorResult, "light", default=DEFAULT_JANITOR_JOB),
-        JobType("end_parts", EndPartsJob, EndPartsResult, "light"),
-        JobType("announce", AnnounceJob, AnnounceResult, "light"),
-        JobType("notify", NotifyJob, NotifyResult, "light"),
+        JobType(
+            "janitor",
+            "Housekeeping: maintenance",
+            JanitorJob,
+            JanitorResult,
+            "light",
+            default=DEFAULT_JANITOR_JOB,
+        ),
+        JobType("end_parts", "Housekeeping: child jobs", EndPartsJob, EndPartsResult, "light"),
+        JobType("announce", "Housekeeping: webhook queue", AnnounceJob, AnnounceResult, "light"),
+        JobType("notify", "Housekeeping: webhook delivery", NotifyJob, NotifyResult, "light"),
     )
 }
 """Flows that clients cannot submit; automations, schedules and the system start them."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from api.errors import Problem
 from api.orchestrator.connection import PrefectConnection
+from flows.prefect_state.run_names import job_run_name
 from flows.registry import JOB_TYPES
 from flows.schemas.batch import RenderNewJob
 from flows.schemas.control import Control, read_control, tags_for
@@ -88,6 +89,7 @@ class PrefectBucketWatchStore:
         run = await self._connection.write(
             lambda client: client.create_flow_run_from_deployment(
                 deployment.id,
+                name=job_run_name("render_new", RenderNewJob, job, f"{window:x}"),
                 parameters=parameters,
                 state=Scheduled(scheduled_time=start_time),
                 idempotency_key=f"objects came {watch.control.tenant or ''} {watch.job.name} {window}",

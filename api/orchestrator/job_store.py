@@ -10,11 +10,14 @@ from api.errors import Problem
 from api.jobs.model import DEFAULT_SUBMIT_OPTIONS, FINAL_STATUSES, Job, SubmitOptions
 from api.orchestrator.job_reader import PrefectJobReader
 from api.orchestrator.mapping import METADATA_LABEL_PREFIX, REMOVED_LABEL, TAG_PREFIX, to_job
-from flows.prefect_state.labels import RETRY_OF_LABEL
+from flows.prefect_state.labels import CREATED_BY_LABEL, RETRY_OF_LABEL
+from flows.prefect_state.run_names import job_run_name, name_without_files
 from flows.prefect_state.status import ClientMark
 from flows.registry import FLOWS, JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import ENDED_AS_LABEL, MARK_MESSAGE_LABEL, MARKED_AS_LABEL, tags_for
+from flows.storage.job_access import ASSET_SCHEME
+from tasks.catalog.assets import find_asset_name
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -49,20 +52,31 @@ class PrefectJobStore(PrefectJobReader):
         parameters = {"job": job.model_dump(mode="json", exclude_unset=True)}
         if control := options.control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = control
-        name = f"{job_type.name}-{uuid4().hex[:12]}"
+        token = uuid4().hex
+        name = await self._run_name(job_type, parameters["job"], token)
         async with self._create_slots:
-            flow_run = await self._create(job_type, parameters, name, options)
-        replayed = flow_run.name != name  # an earlier request with the same idempotency key created it
+            flow_run = await self._create(job_type, parameters, name, token, options)
+        # otherwise an earlier request with the same idempotency key created it
+        replayed = flow_run.labels.get(CREATED_BY_LABEL) != token
         if replayed and flow_run.parameters != parameters:
             raise Problem("idempotency_mismatch", "This Idempotency-Key was used for a different request.")
         if not replayed:
             self._on_created(job_type.name)
         return to_job(flow_run, job_type.name, {}, replayed=replayed)
 
+    @staticmethod
+    async def _run_name(job_type: JobType, job: dict[str, Any], token: str) -> str:
+        def make() -> str:
+            return job_run_name(job_type.name, job_type.job, job, token, asset_name=find_asset_name)
+
+        # the note of an uploaded file is read from the store
+        is_upload = any(str(value).startswith(ASSET_SCHEME) for value in job.values())
+        return await asyncio.to_thread(make) if is_upload else make()
+
     async def _create(
-        self, job_type: JobType, parameters: dict[str, Any], name: str, options: SubmitOptions
+        self, job_type: JobType, parameters: dict[str, Any], name: str, token: str, options: SubmitOptions
     ) -> "FlowRun":
-        labels: dict[str, Any] = {
+        labels: dict[str, Any] = {CREATED_BY_LABEL: token} | {
             f"{METADATA_LABEL_PREFIX}{key}": value for key, value in options.metadata.items()
         }
         if options.retry_of:
@@ -74,10 +88,10 @@ class PrefectJobStore(PrefectJobReader):
                 name=name,
                 parameters=parameters,
                 # without a key, a repeated request whose first response was lost would create a second run
-                idempotency_key=options.key or name,
+                idempotency_key=options.key or token,
                 work_queue_name=options.control.priority,
                 tags=[*tags_for(options.control), *(f"{TAG_PREFIX}{tag}" for tag in options.tags)],
-                labels=labels or None,
+                labels=labels,
             )
         )
 
@@ -113,7 +127,10 @@ class PrefectJobStore(PrefectJobReader):
         )
         self._cache.invalidate(job_id)
         kept_parameters = {"control": run.parameters["control"]} if "control" in run.parameters else {}
-        await self.connection.write(lambda client: client.update_flow_run(job_id, parameters=kept_parameters))
+        name = name_without_files(run.name)
+        await self.connection.write(
+            lambda client: client.update_flow_run(job_id, parameters=kept_parameters, name=name)
+        )
         artifact_filter = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[job_id]))
         while artifacts := await self.connection.read(
             lambda client: client.read_artifacts(artifact_filter=artifact_filter, limit=200)

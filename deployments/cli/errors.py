@@ -22,11 +22,10 @@ EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 """Exit status: the API cannot be reached or is not ready."""
 
-_COMMAND = re.compile(r"(?<![\w./-])musetalk (?=(?:up|watch|result|submit|weights|doctor|setup|keys|jobs)\b)")
-
-
-PACKAGES_WITHOUT_THEIR_NEEDS: Final = ("ai-edge-litert", "rapidocr-onnxruntime", "silero-vad")
-"""Installed with --no-deps: they require a backport that rejects Python 3.11, a second OpenCV, or torch."""
+_COMMAND = re.compile(
+    r"(?<![\w./-])musetalk"
+    r" (?=(?:up|deploy|server|api|worker|watch|result|submit|weights|doctor|setup|keys|jobs)\b)"
+)
 
 
 class UsageError(Exception):
@@ -38,17 +37,8 @@ def program() -> str:
     return "./run musetalk" if Path(sys.argv[0]).name == "__main__.py" else "musetalk"
 
 
-def setup_command() -> str:
-    """Return the command that completes this installation: `./run setup` in a checkout, else pip."""
-    if program() != "musetalk":
-        return "./run setup"
-    unmet = " ".join(PACKAGES_WITHOUT_THEIR_NEEDS)
-    return f"pip install 'musetalk-flows[neural,redis]' && pip install --no-deps {unmet}"
-
-
 def with_program(text: str) -> str:
     """Return a text in which commands and parameters are written as they can be typed here."""
-    text = text.replace("./run setup", setup_command())
     text = text.replace("set `fallback: true`", "add --set fallback=true")
     return _COMMAND.sub(f"{program()} ", text.replace("./run musetalk ", "musetalk "))
 

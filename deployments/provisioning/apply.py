@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.console import WaitCallback
 from deployments.manifest import DeploymentSpec, load_deployments
 from deployments.provisioning import automations, lost_run_automation
+from deployments.provisioning.former_deployments import find_former, retire_former
 from deployments.provisioning.parameter_forms import ui_form
 from deployments.provisioning.result_storage import save_results_block
 from deployments.work_pools import DEFAULT_QUEUE, QUEUE_PRIORITIES, WORKER_TYPE
@@ -21,6 +22,7 @@ from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 
 def apply(settings: Settings, wait_s: float | None = None, on_wait: WaitCallback | None = None) -> list[str]:
@@ -54,6 +56,7 @@ def apply(settings: Settings, wait_s: float | None = None, on_wait: WaitCallback
             lost_run_automation.apply_lost_run_automation(client),
             *automations.apply_job_event_automations(client),
         ]
+        changes += retire_former(client, deployments)
     save_results_block(settings)
     return [line for line in changes if line]
 
@@ -121,8 +124,9 @@ def _apply_deployment(client: "SyncPrefectClient", item: DeploymentSpec) -> str:
         existing = client.read_deployment_by_name(full_name)
     except ObjectNotFound:
         existing = None
+    previous = existing or find_former(client, item)
     # parameters that a person has set take precedence
-    parameters = {**item.parameters, **(existing.parameters if existing else {})}
+    parameters = {**item.parameters, **(previous.parameters if previous else {})}
     desired_fields: dict[str, Any] = {**_deployment_fields(item), "parameters": parameters}
     if existing is not None and all(
         _none_to_empty_list(getattr(existing, name)) == value for name, value in desired_fields.items()
@@ -130,8 +134,11 @@ def _apply_deployment(client: "SyncPrefectClient", item: DeploymentSpec) -> str:
         return ""
     flow_id = client.create_flow_from_name(item.job_type.name)
     # schedules are created with the deployment only: a person may have changed or paused them since
-    schedules = None if existing else _schedule_requests(item)
-    client.create_deployment(flow_id=flow_id, name=item.name, schedules=schedules, **desired_fields)
+    schedules = None if existing else _copied_schedules(previous) if previous else _schedule_requests(item)
+    paused = previous.paused if previous and not existing else None
+    client.create_deployment(
+        flow_id=flow_id, name=item.name, schedules=schedules, paused=paused, **desired_fields
+    )
     return f"{'updated' if existing else 'created'} deployment {full_name}"
 
 
@@ -162,6 +169,21 @@ def _schedule_requests(item: DeploymentSpec) -> list[Any]:
             parameters=dict(timed.parameters),
         )
         for timed in item.schedules
+    ]
+
+
+def _copied_schedules(deployment: "DeploymentResponse") -> list[Any]:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    return [
+        DeploymentScheduleCreate(
+            schedule=one.schedule,
+            active=one.active,
+            slug=one.slug,
+            parameters=one.parameters,
+            max_scheduled_runs=one.max_scheduled_runs,
+        )
+        for one in deployment.schedules
     ]
 
 

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 _TITLES = {"job": "Job", "control": "Control options"}
+_HIDDEN_CHOICES: Final = frozenset({"fake"})
+"""Choices for tests, which forms do not offer."""
 
 
 def ui_form(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,14 +24,17 @@ def ui_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in form["properties"].items():
         field["title"] = _TITLES.get(name, name)
     groups: dict[str, Any] = form.get("definitions", {})
+    choices: dict[str, Any] = {}
     for group in groups.values():
         fields: dict[str, Any] = group.get("properties", {})
         required = set(group.get("required", ()))
         for position, name in enumerate(
             sorted(fields, key=lambda name: _sort_key(name, fields, required, groups))
         ):
-            fields[name] = _with_example(fields[name]) | {"position": position}
+            field = _without_hidden_choices(_with_example(fields[name]), choices)
+            fields[name] = field | {"position": position}
         group["properties"] = dict(sorted(fields.items(), key=lambda item: item[1]["position"]))
+    groups.update(choices)
     return form
 
 
@@ -44,6 +49,28 @@ def _referenced_group(field: Mapping[str, Any]) -> str:
     """Return the name of the nested object that a field refers to; empty for a single value."""
     candidates = [field, *field.get("allOf", ())]
     return next((one["$ref"].rpartition("/")[2] for one in candidates if "$ref" in one), "")
+
+
+def _without_hidden_choices(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a field whose form does not offer hidden choices, although they stay valid.
+
+    The server decodes a reference before it looks the definition up, as JSON Schema demands; the page looks
+    up the text as it is written. `%2D` is a hyphen, so the server validates against the full list of choices,
+    and the page shows the shorter one.
+
+    Args:
+        field:       schema of the field.
+        definitions: the two definitions are added here.
+    """
+    choices = field.get("enum")
+    if not isinstance(choices, list) or not _HIDDEN_CHOICES.intersection(choices):  # pyright: ignore[reportUnknownArgumentType]  JSON
+        return field
+    offered = [choice for choice in choices if choice not in _HIDDEN_CHOICES]  # pyright: ignore[reportUnknownVariableType]
+    kept = {name: value for name, value in field.items() if name not in ("enum", "type")}
+    definitions["choices-of-engine"] = {"type": field["type"], "enum": choices}
+    definitions["choices%2Dof%2Dengine"] = {"type": field["type"], "enum": offered}
+    return kept | {"$ref": "#/definitions/choices%2Dof%2Dengine"}
 
 
 def _with_example(field: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
+from musetalk_core.installation import setup_command
 from tasks.settings import Settings, unknown_variables
 
 CheckState = Literal["ok", "note", "missing"]
@@ -80,7 +81,7 @@ def _run_check(name: str, check: Callable[[Settings], str], settings: Settings) 
     except _CheckFailed as failure:
         return CheckResult(name, failure.state, str(failure), failure.remedy)
     except Exception as error:  # an unexpected error also means that the check failed
-        return CheckResult(name, "missing", f"{type(error).__name__}: {error}", "./run setup")
+        return CheckResult(name, "missing", f"{type(error).__name__}: {error}", setup_command())
 
 
 def _check_python(_: Settings) -> str:
@@ -120,7 +121,7 @@ def _check_ffmpeg(settings: Settings) -> str:
         remedy = (
             "set MUSETALK_MEDIA__FFMPEG to another ffmpeg, or unset it to use the one that is installed"
             if is_configured
-            else "./run setup"
+            else setup_command()
         )
         raise _CheckFailed(str(error), remedy) from error
     return f"{binary}, version {version}"

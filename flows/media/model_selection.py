@@ -18,6 +18,7 @@ from flows.schemas.transcribe import TranscribeJob
 from flows.schemas.video import Engine, PortraitJob
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolve_options
 from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.registry import install_command
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_models
@@ -131,7 +132,7 @@ def select_analysis_models(job: AnalyzeJob) -> ModelAssignment:
         if not job.fallback:
             local_models.find(job.model)
             raise ModelNotInstalled(
-                f"The model {job.model} requires the packages of the extra neural. Run: ./run setup"
+                f"The model {job.model} requires the packages of the extra neural. Run: {setup_command()}"
             )
         requested = "auto"
         substitution = (

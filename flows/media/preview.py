@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 
 from flows.schemas.video import FaceChoice, VideoResult
 from flows.storage.output_uris import public_uri
+from musetalk_core.installation import command
 from musetalk_core.speech.phones import Phone
 from tasks.refs import Artefact, job_uri
 from tasks.settings import get_settings
@@ -143,7 +144,7 @@ def _link_section(result: VideoResult, run: UUID) -> list[str]:
     job_reference = job_uri(run, result.name)
     lines = [
         f"* as an input of another job: `{job_reference}`",
-        f"* on the command line: `musetalk result {run}`",
+        f"* on the command line: `{command(f'result {run}')}`",
     ]
     if (place := public_uri(result.video.uri, run, result.name)) != job_reference:
         lines.append(f"* in the bucket: `{place}`")

@@ -19,6 +19,7 @@ from prefect.states import Cancelling
 from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.labels import CHILD_KEY_LABEL, CHILD_NAME_LABEL, RETRY_OF_LABEL, parent_tag
 from flows.prefect_state.queries import chunks_of, read_any_of
+from flows.prefect_state.run_names import job_run_name
 from flows.prefect_state.status import RESULT_KEYS, Status, ended_as, error_of, result_of, status_of
 from flows.schemas.control import ENDED_AS_LABEL, REASON_CANCELLED, Control, read_control, tags_for
 from flows.schemas.job_types import MEDIA_JOB_TYPES
@@ -204,7 +205,7 @@ class ChildJobs:
         run = retry_while_unavailable(
             lambda: self._client.create_flow_run_from_deployment(
                 self._deployment_id(spec.type),
-                name=f"{spec.type}-{spec.name}-{key[:6]}",
+                name=job_run_name(spec.type, MEDIA_JOB_TYPES[spec.type].job, spec.job, key, part=spec.name),
                 parameters=parameters,
                 idempotency_key=key,
                 work_queue_name=child_control.priority,

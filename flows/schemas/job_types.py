@@ -20,9 +20,11 @@ from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob, Prepa
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """A job type: its name, request and result schemas, and work pool."""
+    """A job type: its name, title, request and result schemas, and work pool."""
 
     name: str
+    title: str
+    """Name of its deployment, which Prefect's pages show."""
     job: type[JobParameters]
     result: type[BaseModel]
     pool: str = "gpu"
@@ -34,8 +36,8 @@ class JobType:
 
     @property
     def deployment(self) -> str:
-        """Deployment name as Prefect writes it, `flow-name/deployment-name`."""
-        return f"{self.name}/{self.pool}"
+        """Deployment name as Prefect writes it, `flow-name/deployment-name`: `lip_sync/Lip sync`."""
+        return f"{self.name}/{self.title}"
 
     @property
     def entrypoint(self) -> str:
@@ -65,20 +67,49 @@ _MODEL_CHECKS: Final = "flows.media.model_selection"
 MEDIA_JOB_TYPES: Final = {
     job_type.name: job_type
     for job_type in (
-        JobType("lip_sync", LipSyncJob, VideoResult, model_check=f"{_MODEL_CHECKS}.check_engine"),
-        JobType("portrait", PortraitJob, VideoResult, model_check=f"{_MODEL_CHECKS}.check_portrait"),
+        JobType(
+            "lip_sync",
+            "Lip sync",
+            LipSyncJob,
+            VideoResult,
+            model_check=f"{_MODEL_CHECKS}.check_engine",
+        ),
+        JobType(
+            "portrait",
+            "Talking portrait",
+            PortraitJob,
+            VideoResult,
+            model_check=f"{_MODEL_CHECKS}.check_portrait",
+        ),
         JobType(
             "prepare_avatar",
+            "Avatar preparation",
             PrepareAvatarJob,
             PrepareAvatarResult,
             model_check=f"{_MODEL_CHECKS}.check_engine",
         ),
-        JobType("speech", SpeechJob, SpeechResult, model_check=f"{_MODEL_CHECKS}.check_voice"),
         JobType(
-            "transcribe", TranscribeJob, TranscribeResult, model_check=f"{_MODEL_CHECKS}.check_transcription"
+            "speech",
+            "Text to speech",
+            SpeechJob,
+            SpeechResult,
+            model_check=f"{_MODEL_CHECKS}.check_voice",
         ),
-        JobType("analyze", AnalyzeJob, AnalyzeResult, model_check=f"{_MODEL_CHECKS}.check_analysis"),
-        JobType("caption", CaptionJob, CaptionResult),
+        JobType(
+            "transcribe",
+            "Transcription",
+            TranscribeJob,
+            TranscribeResult,
+            model_check=f"{_MODEL_CHECKS}.check_transcription",
+        ),
+        JobType(
+            "analyze",
+            "Image analysis",
+            AnalyzeJob,
+            AnalyzeResult,
+            model_check=f"{_MODEL_CHECKS}.check_analysis",
+        ),
+        JobType("caption", "Captions", CaptionJob, CaptionResult),
     )
 }
 """Media job types by name."""

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TypeVar
 
 from musetalk_core.errors import ModelChanged, ModelNotInstalled, WeightsInvalid
+from musetalk_core.installation import command
 from musetalk_core.model_registry.file_checks import checksum_problem, is_lfs_pointer, pickle_problem, problem
 from musetalk_core.model_registry.hash_cache import HashCache, file_stamp
 from musetalk_core.model_registry.pins import PinnedFile, PinnedModel, digest_of
@@ -207,7 +208,7 @@ class LocalModels:
         found = self.hash_cache.checked(path, lambda: checksum_problem(path, suffix))
         if found is not None:
             raise WeightsInvalid(
-                f"{path} {found}. Delete it, then install the model again with: musetalk weights pull",
+                f"{path} {found}. Delete it, then install the model again with: {command('weights pull')}",
                 file=file.path,
             )
         return sha256

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from musetalk_core.errors import InputError
+from musetalk_core.installation import command, setup_command
 from musetalk_core.model_registry.entries_vision import VISION
 from musetalk_core.model_registry.entries_voices import VOICES
 from musetalk_core.model_registry.entries_whisper import WHISPER, openai_checkpoint
@@ -240,5 +241,5 @@ def install_command(name: str) -> str:
     """Return the command that installs a model together with the models it is used with."""
     for group, members in GROUPS.items():
         if any(member.name == name for member in resolve_models(members)):
-            return f"musetalk weights pull {group}" if group != "starter" else "./run setup"
-    return f"musetalk weights pull {name}"
+            return command(f"weights pull {group}") if group != "starter" else setup_command()
+    return command(f"weights pull {name}")

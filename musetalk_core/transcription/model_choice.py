@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.installation import command
 from musetalk_core.transcription.transcript import WhisperTask
 from musetalk_core.warning_codes import WarningCode
 
@@ -79,7 +80,9 @@ def choose(
         fallback:   whether an installed model may substitute a requested one that is missing.
 
     Raises:
-        ModelNotInstalled: no installed model is suitable; the message names the command that installs one.
+        InputError: the job names tiny.en for something that it cannot do, installed or not.
+        ModelNotInstalled: no installed model is suitable; the message names the reason and the command that
+            installs one.
     """
     must_be_multilingual = needs_multilingual(task, language)
     if (
@@ -96,20 +99,42 @@ def choose(
         ),
         None,
     )
+    if requested == "tiny.en" and must_be_multilingual and not fallback:
+        raise InputError(
+            f"{_multilingual_reason(task, language)}, and tiny.en supports English only. Name another model,"
+            " or none to use the best that is installed."
+        )
     if substitute is None or (requested is not None and not fallback):
-        raise _not_installed(requested, must_be_multilingual, substitute)
+        reason = _multilingual_reason(task, language) if must_be_multilingual else None
+        raise _not_installed(requested, reason, substitute)
     return ModelChoice(substitute, instead_of=requested)
 
 
+def _multilingual_reason(task: WhisperTask, language: str) -> str:
+    if task == "translate":
+        return "Translation requires a multilingual model"
+    return f"The language {language.strip()} requires a multilingual model"
+
+
 def _not_installed(
-    requested: WhisperSize | None, must_be_multilingual: bool, substitute: WhisperSize | None
+    requested: WhisperSize | None, multilingual_reason: str | None, substitute: WhisperSize | None
 ) -> ModelNotInstalled:
-    if requested == "tiny.en" and must_be_multilingual:
-        reason, install = "The model tiny.en supports English only", model_name("base")
-    elif requested is not None:
-        reason, install = f"The model {requested} is not installed", model_name(requested)
+    """
+    Return the error of a model that is not installed.
+
+    Args:
+        requested:           size that the job names.
+        multilingual_reason: why no English-only model will do; None if one will.
+        substitute:          the installed size that `fallback` would use.
+    """
+    named = requested if requested != "tiny.en" or not multilingual_reason else None
+    install = model_name(named or "base")
+    if multilingual_reason:
+        missing = f"{named} is not installed" if named else "none is installed"
+        reason = f"{multilingual_reason}, and {missing}"
+    elif named:
+        reason = f"The model {named} is not installed"
     else:
-        languages = " other languages than English" if must_be_multilingual else ""
-        reason, install = f"No model that transcribes{languages} is installed", model_name("base")
+        reason = "No model that transcribes is installed"
     other = f". Or set `fallback: true` to use {substitute}." if substitute else ""
-    return ModelNotInstalled(f"{reason}. Run: musetalk weights pull {install}{other}", model=install)
+    return ModelNotInstalled(f"{reason}. Run: {command(f'weights pull {install}')}{other}", model=install)

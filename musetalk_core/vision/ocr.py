@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.types import Float, Image
 from musetalk_core.vision.findings import TextLine, make_text_line
@@ -61,7 +62,7 @@ class OcrReader:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Reading text requires the package rapidocr-onnxruntime ({error}); run ./run setup.",
+                f"Reading text requires the package rapidocr-onnxruntime ({error}). Run: {setup_command()}",
                 model=MODEL_NAME,
             ) from error
         self._engine: Any = RapidOCR(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.networks.checkpoint import assign_weights, read_tensors
 from musetalk_core.types import Float, Image
@@ -41,7 +42,7 @@ class Tagger:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Tags require the package efficientnet-lite-pytorch ({error}); run ./run setup.",
+                f"Tags require the package efficientnet-lite-pytorch ({error}). Run: {setup_command()}",
                 model=MODEL_NAME,
             ) from error
         factory: Any = EfficientNet

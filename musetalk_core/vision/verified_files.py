@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from musetalk_core.errors import WeightsInvalid
+from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.model_registry.verify import check_file
 
@@ -22,5 +23,7 @@ def verify_bundled(layout: LocalModels, name: str) -> dict[str, Path]:
     for file, path in layout.status(name).paths.items():
         result = check_file(layout, file, path)
         if result.is_bad:
-            raise WeightsInvalid(f"{path.name} of {name} {result.detail}; run ./run setup again.", model=name)
+            raise WeightsInvalid(
+                f"{path.name} of {name} {result.detail}. Run again: {setup_command()}", model=name
+            )
     return paths

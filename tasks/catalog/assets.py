@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
-from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
+from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable, RenderError
 from tasks.errors import DirectUploadUnavailable, ObjectMissing
 from tasks.file_names import plain_name
 from tasks.run.tenancy import current_tenant, may_use
@@ -143,6 +143,14 @@ def asset_name(asset: str) -> str:
     if not may_use(owner):
         raise asset_missing_error(asset)
     return name
+
+
+def find_asset_name(asset: str) -> str | None:
+    """Return an asset's file name for display; None if it cannot be read or used, for whatever reason."""
+    try:
+        return asset_name(asset)
+    except RenderError:
+        return None
 
 
 def asset_missing_error(asset: str) -> ObjectMissing:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from musetalk_core.engines.musetalk.options import Version
 from musetalk_core.engines.musetalk.required_models import required_models
 from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.installation import setup_command
 from musetalk_core.warning_codes import WarningCode
 from tasks.models.install import open_local_models
 from tasks.settings import get_settings
@@ -54,7 +55,7 @@ def _musetalk_error(version: Version) -> ModelNotInstalled | None:
     local_models = open_local_models()
     if find_spec("torch") is None or find_spec("diffusers") is None:
         return ModelNotInstalled(
-            "The engine musetalk requires the packages of the extra neural. Run: ./run setup"
+            f"The engine musetalk requires the packages of the extra neural. Run: {setup_command()}"
         )
     try:
         for name in required_models(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musetalk_core.errors import WeightsInvalid
+from musetalk_core.installation import command, setup_command
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.model_registry.schema import File, Hub, Model, Web
 from tasks.errors import InputUnreachable, NotAvailable, ObjectMissing, PullFailed
@@ -94,7 +95,9 @@ class DownloadSources:
             case Web(url):
                 remote_file = self._probe_web(file, url, _manual_instructions(file, model))
             case _:
-                raise NotAvailable(f"{file.path} is installed with a package. Run: ./run setup", model=model)
+                raise NotAvailable(
+                    f"{file.path} is installed with a package. Run: {setup_command()}", model=model
+                )
         _require_expected_content(remote_file)
         return remote_file
 
@@ -129,8 +132,8 @@ class DownloadSources:
 def _manual_instructions(file: File, model: str) -> str:
     """Return instructions for a manual download."""
     return (
-        f"If you have {file.name}, put it into a folder and run: musetalk weights pull {model} --from FOLDER."
-        f" {file.manual_instructions}"
+        f"If you have {file.name}, put it into a folder and run:"
+        f" {command(f'weights pull {model} --from FOLDER')}. {file.manual_instructions}"
     ).strip()
 
 

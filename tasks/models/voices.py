@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.errors import InputError, ModelNotInstalled
+from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
 from musetalk_core.speech.tts.starter_voice import VOICE_NAME as STARTER_VOICE
 from musetalk_core.warning_codes import WarningCode
@@ -151,7 +152,7 @@ def _csm_error(voice: VoiceSpec) -> InputError | None:
     """Return why a csm voice cannot be used here; None if it can."""
     if find_spec("torch") is None or find_spec("transformers") is None:
         return ModelNotInstalled(
-            "The engine csm requires the packages of the extra neural. Run: ./run setup", model=_CSM
+            f"The engine csm requires the packages of the extra neural. Run: {setup_command()}", model=_CSM
         )
     try:
         for name in voice.models:

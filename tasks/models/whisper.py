@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import WeightsInvalid
+from musetalk_core.installation import command
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.model_registry.registry import get_model
 from musetalk_core.transcription.model_choice import ModelChoice, WhisperSize, choose, is_english
@@ -92,7 +93,8 @@ def _require_published_hashes(pinned: PinnedModel) -> None:
         if not published.matches_sha256(pinned_file.sha256):
             raise WeightsInvalid(
                 f"{pinned_file.path} has the SHA-256 {pinned_file.sha256} instead of {published.sha256}:"
-                f" it is damaged, or not a file of {pinned.name}. Run: musetalk weights verify {pinned.name}",
+                f" it is damaged, or not a file of {pinned.name}. Run:"
+                f" {command(f'weights verify {pinned.name}')}",
                 file=pinned_file.path,
             )
 

@@ -1,8 +1,10 @@
 """The door to Prefect, on a real server without workers: a test moves runs on by their states."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -33,7 +35,7 @@ def deployed():
                 client.create_work_queue(name=queue, work_pool_name=pool)
         for job_type in [*JOB_TYPES.values(), *INTERNAL_FLOWS.values()]:
             flow = client.create_flow_from_name(job_type.name)
-            client.create_deployment(flow_id=flow, name=job_type.pool, work_pool_name=job_type.pool)
+            client.create_deployment(flow_id=flow, name=job_type.title, work_pool_name=job_type.pool)
         yield client
 
 
@@ -98,6 +100,40 @@ def test_fifty_requests_with_one_key_make_one_job(on_prefect):
     made, code = on_prefect(story)
     assert len({run.id for run in made}) == 1 and code == "idempotency_mismatch"
     assert sum(not run.replayed for run in made) == 1
+
+
+def test_a_run_is_named_after_its_files_and_no_two_are_one(on_prefect, deployed):
+    """Equal requests without a key are two jobs; a repeated key finds the run although it was renamed."""
+    job = JOB_TYPES["lip_sync"].job(video="s3://m3d/in/anna.mp4", audio="https://b.org/a%20b.wav?sig=secret")
+    asked_twice = SubmitOptions(key="named")
+
+    async def story(runs):
+        make = partial(runs.create, JOB_TYPES["lip_sync"], job)
+        plain, other, keyed = await make(), await make(), await make(asked_twice)
+        await asyncio.to_thread(deployed.update_flow_run, keyed.id, name="renamed by hand")
+        return plain, other, keyed, await make(asked_twice)
+
+    plain, other, keyed, again = on_prefect(story)
+    names = [deployed.read_flow_run(run.id).name for run in (plain, other)]
+    assert all(re.fullmatch(r"lip_sync: anna\.mp4, a b\.wav \([0-9a-f]{8}\)", name) for name in names), names
+    assert len({plain.id, other.id, keyed.id}) == 3 and again.id == keyed.id
+    assert [run.replayed for run in (plain, other, keyed, again)] == [False, False, False, True]
+
+
+def test_the_name_of_a_removed_job_names_no_file(on_prefect, deployed):
+    name = f"secret-{uuid4().hex[:8]}.wav"
+
+    async def story(runs):
+        run = await runs.create(
+            JOB_TYPES["transcribe"], JOB_TYPES["transcribe"].job(audio=f"s3://m3d/{name}")
+        )
+        assert name in (await asyncio.to_thread(deployed.read_flow_run, run.id)).name
+        await runs.cancel(run.id)
+        await runs.remove(run.id)
+        return run.id
+
+    kept = deployed.read_flow_run(on_prefect(story))
+    assert kept.name == "transcribe (deleted)" and name not in kept.model_dump_json()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +209,7 @@ async def walk(runs, between=None, **filters):
 
 
 def test_jobs_that_are_due_later_are_listed_and_filtered_by_their_creation(on_prefect, deployed):
-    deployment = deployed.read_deployment_by_name("speech/gpu").id
+    deployment = deployed.read_deployment_by_name("speech/Text to speech").id
 
     def make(hours):
         state = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=hours))
@@ -201,7 +237,7 @@ def test_jobs_that_are_due_later_are_listed_and_filtered_by_their_creation(on_pr
 
 
 def test_no_job_is_skipped_while_others_are_made_and_deleted(on_prefect, deployed):
-    deployment = deployed.read_deployment_by_name("speech/gpu").id
+    deployment = deployed.read_deployment_by_name("speech/Text to speech").id
     made = [deployed.create_flow_run_from_deployment(deployment, tags=["tag:moving"]).id for _ in range(20)]
     gone = iter(made[::-1][:6:2])
 
@@ -254,7 +290,9 @@ def test_a_cursor_of_somebody_s_own_is_refused(on_prefect, cursor):
 
 
 def test_runs_of_other_flows_are_no_jobs(on_prefect, deployed):
-    other = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("janitor/light").id)
+    other = deployed.create_flow_run_from_deployment(
+        deployed.read_deployment_by_name("janitor/Housekeeping: maintenance").id
+    )
 
     async def story(runs):
         with pytest.raises(Problem) as refused:
@@ -371,7 +409,7 @@ def paused(on_prefect, job, act="pause"):
     "state", [Completed(), Failed(), Cancelled(), Crashed()], ids=lambda state: state.name
 )
 def test_what_has_ended_is_not_paused_and_not_resumed(on_prefect, deployed, state):
-    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/Batch").id)
     move(deployed, run, Running(), state)
 
     assert paused(on_prefect, run.id) == "not_ready" and paused(on_prefect, run.id, "resume") is None
@@ -379,7 +417,7 @@ def test_what_has_ended_is_not_paused_and_not_resumed(on_prefect, deployed, stat
 
 
 def test_a_job_that_ends_while_it_is_paused_stays_ended(on_prefect, deployed):
-    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/Batch").id)
     move(deployed, run, Running())
 
     async def story(runs):
@@ -402,7 +440,7 @@ def test_a_job_that_ends_while_it_is_paused_stays_ended(on_prefect, deployed):
 
 @pytest.mark.parametrize("states", [(), (Pending(),), (Running(),)], ids=["queued", "pending", "running"])
 def test_what_has_not_ended_is_paused_and_goes_on(on_prefect, deployed, states):
-    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/light").id)
+    run = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("batch/Batch").id)
     move(deployed, run, *states)
 
     assert paused(on_prefect, run.id) is None and deployed.read_flow_run(run.id).state_name == "Suspended"
@@ -423,8 +461,10 @@ def test_a_status_is_read_although_its_estimate_fails(on_prefect, monkeypatch):
 
 
 def test_a_replay_keeps_the_number_and_its_key_is_new_whatever_is_left(on_prefect, deployed):
-    job = deployed.create_flow_run_from_deployment(deployed.read_deployment_by_name("speech/gpu").id).id
-    notify = deployed.read_deployment_by_name("notify/light").id
+    job = deployed.create_flow_run_from_deployment(
+        deployed.read_deployment_by_name("speech/Text to speech").id
+    ).id
+    notify = deployed.read_deployment_by_name("notify/Housekeeping: webhook delivery").id
 
     def attempted(**fields):
         attempt = NotifyJob(run=job, event="progress", number=7, **fields)

@@ -56,7 +56,7 @@ def test_the_janitor_runs_by_schedule_on_an_idle_stack(stack):
         temporary_settings({PREFECT_API_URL: f"{stack.prefect_url}/api"}),
         get_client(sync_client=True) as client,
     ):
-        deployment = client.read_deployment_by_name("janitor/light")
+        deployment = client.read_deployment_by_name("janitor/Housekeeping: maintenance")
         (schedule,) = deployment.schedules
         often = IntervalSchedule(interval=timedelta(seconds=10))
         client.update_deployment_schedule(deployment.id, schedule.id, schedule=often)

@@ -11,6 +11,7 @@ from browser import browsing
 from whole_stack import running_stack
 
 from api.client import MusetalkClient
+from flows.registry import JOB_TYPES
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -61,7 +62,7 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
     page, (video, audio) = tab.page, media
     page.goto(stack.prefect_url)
     page.locator("a[href$='/deployments']").first.click()
-    row = page.locator("tr", has_text="lip_sync")
+    row = page.locator("tr").filter(has=page.get_by_text("Lip sync", exact=True))
     row.get_by_text("video", exact=True).wait_for()
     tab.shot("1-deployments")
     row.locator("a[href*='/deployments/deployment/']").first.click()
@@ -118,7 +119,7 @@ FORM = ["Video", "Speech", "Transcript", "Engine", "Encoding", "Result", "MuseTa
 
 @pytest.mark.parametrize("kind", ["portrait", "prepare_avatar", "speech", "transcribe", "analyze"])
 def test_every_form_opens(stack, tab, kind):
-    found = httpx.get(f"{stack.prefect_url}/api/deployments/name/{kind}/gpu").json()
+    found = httpx.get(f"{stack.prefect_url}/api/deployments/name/{JOB_TYPES[kind].deployment}").json()
     tab.page.goto(f"{stack.prefect_url}/deployments/deployment/{found['id']}/run")
     tab.page.get_by_text("Control options").wait_for()
     tab.page.get_by_role("button", name="Submit").wait_for()

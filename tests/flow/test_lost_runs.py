@@ -222,7 +222,7 @@ def test_a_deployment_that_is_there_gets_the_parameters_that_it_lacks(client):
     flow = client.create_flow_from_name("janitor")
     made = client.create_deployment(flow_id=flow, name=janitor.name, work_pool_name=janitor.pool)
 
-    assert _apply_deployment(client, janitor) == "updated deployment janitor/light"
+    assert _apply_deployment(client, janitor) == "updated deployment janitor/Housekeeping: maintenance"
     assert client.read_deployment(made).parameters == {"job": {}}
     assert _apply_deployment(client, janitor) == ""
 

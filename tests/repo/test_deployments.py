@@ -19,7 +19,19 @@ ROOT = Path(__file__).parents[2]
 def test_every_job_type_is_deployed_once_where_the_registry_says():
     found = sorted((item.job_type.name, item.entrypoint, item.name, item.pool) for item in load_deployments())
 
-    assert found == sorted((t.name, t.entrypoint, t.pool, t.pool) for t in FLOWS.values())
+    assert found == sorted((t.name, t.entrypoint, t.title, t.pool) for t in FLOWS.values())
+
+
+def test_jobs_and_housekeeping_are_told_apart_by_title_and_tag():
+    """Prefect's list of deployments is sorted by title, its list of runs is filtered by tag."""
+    found = load_deployments()
+    titles = [item.name for item in found]
+    assert len(set(titles)) == len(titles) and not set(titles) & {item.pool for item in found}
+    for item in found:
+        is_job = item.job_type.name in JOB_TYPES
+        assert ("job" in item.tags, "housekeeping" in item.tags) == (is_job, not is_job), item.name
+        assert item.name.startswith("Housekeeping: ") is not is_job
+        assert len(item.description) > 20
 
 
 def test_the_shipped_declaration_is_the_one_of_the_checkout():

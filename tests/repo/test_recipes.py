@@ -96,7 +96,10 @@ def test_add_a_job_type(checkout):
         3, types, "from flows.schemas.speech", "from flows.schemas.dub import DubJob, DubResult\n"
     )
     checkout.replace(
-        3, types, "CaptionResult),\n", 'CaptionResult),\n        JobType("dub", DubJob, DubResult),\n'
+        3,
+        types,
+        "CaptionResult),\n",
+        'CaptionResult),\n        JobType("dub", "Dubbing", DubJob, DubResult),\n',
     )
     checkout.append(3, "prefect.yaml", recipe_files.DUB_ENTRY)
 
@@ -123,7 +126,7 @@ def test_add_a_job_type(checkout):
 
         assert JOB_TYPES["dub"] is FLOWS["dub"]
         (deployed,) = (one for one in load_deployments() if one.job_type.name == "dub")
-        assert (deployed.entrypoint, deployed.name, deployed.pool) == ("flows.dub.dub", "gpu", "gpu")
+        assert (deployed.entrypoint, deployed.name, deployed.pool) == ("flows.dub.dub", "Dubbing", "gpu")
         assert dub.name == "dub" and inspect.signature(dub.fn).return_annotation is DubResult
         assert parameters_schema(DubJob) == dub.parameters.model_dump_for_openapi()
         PipelineJob(steps=[{"name": "again", "type": "dub", "job": {"text": "Hello."}}])

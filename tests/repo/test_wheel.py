@@ -219,7 +219,7 @@ def test_a_server_plans_what_runs_by_the_clock(python, musetalk, folder):
     try:
         done = musetalk("deploy", PREFECT_API_URL=url)  # waits for the server
         assert done.returncode == 0, done.stderr + log.read_text()
-        assert "created deployment janitor/light" in done.stdout
+        assert "created deployment janitor/Housekeeping: maintenance" in done.stdout
         deadline = time.monotonic() + 30
         while not scheduled(url):
             assert time.monotonic() < deadline, log.read_text()

@@ -219,10 +219,10 @@ def dub(job: DubJob, control: Control = DEFAULT_CONTROL) -> DubResult:
     return result
 '''
 DUB_ENTRY = """
-  - name: gpu
+  - name: Dubbing
     entrypoint: flows.dub.dub
     description: Repeat a text.
-    tags: [audio]
+    tags: [job, audio]
     work_pool: *gpu
 """
 DUB_TEST = """from flows.dub import dub

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from chain_stage import Stage
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.states import Cancelling
 from stage import ASSETS, eventually
 
@@ -65,6 +65,13 @@ def test_each_step_takes_in_what_others_made_and_the_last_stands_for_all(stage):
     assert all(part["part_of"] == job for part in parts)
     text = stage.job(steps["words"]["job"])["result"]["text"]
     assert "good morning" in text.lower()
+
+    with stage.server.client() as client:
+        run = client.read_flow_run(steps["talk"]["job"])
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=200)
+    assert run.name.startswith("lip_sync: talk, anna.jpg, result of ") and "job" in run.tags
+    ends = [line.message for line in logs if line.message.startswith("Finished in state Completed")]
+    assert len(ends) == 1, "the end of the job is logged once, not that of each of its steps"
 
     found = stage.http.get(f"/v1/jobs/{job}/lineage", params={"depth": 1}).json()
     told = found["lineage"]
@@ -136,7 +143,7 @@ def unfinished(stage, job):
 
 def tidy(client):
     """Ask for a place in the light pool: the janitor only looks."""
-    deployment = client.read_deployment_by_name("janitor/light")
+    deployment = client.read_deployment_by_name("janitor/Housekeeping: maintenance")
     return client.create_flow_run_from_deployment(deployment.id, parameters={"job": {"dry_run": True}}).id
 
 

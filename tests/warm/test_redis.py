@@ -74,7 +74,7 @@ def test_events_go_through_redis_to_watchers_and_automations(server, redis, tmp_
         apply(Settings(home=tmp_path))
     control = Control(notify=Notify(url="https://example.com/told"))
     with server.client() as client:
-        deployment = client.read_deployment_by_name("lip_sync/gpu")
+        deployment = client.read_deployment_by_name("lip_sync/Lip sync")
         run = client.create_flow_run_from_deployment(
             deployment.id,
             parameters={"job": {"video": "s3://a/b.mp4", "audio": "s3://a/b.wav"}},

@@ -95,7 +95,7 @@ def test_a_notice_of_the_bucket_has_the_task_look_at_once(stage, s3):
     with stage.server.client() as client:
         from prefect.client.schemas.schedules import CronSchedule
 
-        deployment = client.read_deployment_by_name("render_new/light")
+        deployment = client.read_deployment_by_name("render_new/Bucket watch")
         client.create_deployment_schedules(deployment.id, [(CronSchedule(cron="0 0 1 1 *"), False)])
         (schedule,) = client.read_deployment_schedules(deployment.id)
         client._client.patch(

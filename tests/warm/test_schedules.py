@@ -1,5 +1,6 @@
 """Every schedule of prefect.yaml, by the clock: the server's scheduler makes the runs, a worker does them."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -68,6 +69,14 @@ def ended(server, deployment):
     return [run.state for run in runs if run.state_type.value in _OVER]
 
 
+def first_run(server, deployment):
+    """The first completed run of a deployment: the worker has named it after its purpose."""
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    with server.client() as client:
+        runs = client.read_flow_runs(deployment_filter=wanted, limit=200)
+    return min((run for run in runs if run.state_type.value == "COMPLETED"), key=lambda run: run.start_time)
+
+
 def test_every_scheduled_deployment_completes_by_the_clock(scheduling, s3, workers, tmp_path):
     assert {item.job_type.name for item in SCHEDULED} >= {"janitor", "render_new"}
     storage = {
@@ -83,3 +92,4 @@ def test_every_scheduled_deployment_completes_by_the_clock(scheduling, s3, worke
     for name, deployment in made.items():
         states = eventually(lambda deployment=deployment: ended(scheduling, deployment), 90, 0.3)
         assert {state.type.value for state in states} == {"COMPLETED"}, (name, states)
+        assert re.match(rf"{name}(: example)? \([0-9a-f]{{8}}\)$", first_run(scheduling, deployment).name)

@@ -51,6 +51,6 @@ def runs_of(server, flow):
 
 def janitor(server):
     with server.client() as client:
-        deployment = client.read_deployment_by_name("janitor/light")
+        deployment = client.read_deployment_by_name("janitor/Housekeeping: maintenance")
         run = client.create_flow_run_from_deployment(deployment.id)  # as its schedule does
         eventually(lambda: client.read_flow_run(run.id).state.is_completed(), 60, 0.3)

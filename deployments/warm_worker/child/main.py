@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from deployments.warm_worker.child import resources
+from deployments.warm_worker.child.log_filter import omit_repeated_lines
 from deployments.warm_worker.child.protocol import (
     ChildReady,
     FlowLoaded,
@@ -122,6 +123,7 @@ def main(fd: int, preload: list[str]) -> None:
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"  # noqa: TID251
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)
+    omit_repeated_lines()
     connection.send(ChildReady(os.getpid(), time.monotonic() - started_at))
     while True:
         match connection.requests.get():
@@ -233,6 +235,7 @@ def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
     from prefect.flow_engine import load_flow, run_flow
     from prefect.logging.loggers import flow_run_logger
 
+    from deployments.warm_worker.child.run_names import name_run
     from deployments.warm_worker.prefect_internals import complete_flow_result
 
     log = flow_run_logger(run)
@@ -243,6 +246,7 @@ def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
         if is_transient(error):
             raise
         raise RunStartError(f"The flow could not be loaded: {error_text(error)}") from error
+    name_run(run, flow.name)
     connection.send(FlowLoaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
     try:
         started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from musetalk_core.errors import EngineOutOfMemory, InputError, WeightsInvalid
+from musetalk_core.installation import command
 from musetalk_core.model_registry.linked_folder import linked_folder
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.networks.checkpoint import copy_out_of_mapped_files
@@ -272,8 +273,8 @@ def _load_from_files(files: Mapping[str, Path], device: Device) -> Csm:
             raise ValueError(f"{len(loading_info['missing_keys'])} weights are missing")  # noqa: TRY301  one message
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise WeightsInvalid(
-            f"The files of {MODEL_NAME} cannot be loaded ({str(error).splitlines()[0][:200]}); run:"
-            f" musetalk weights verify {MODEL_NAME}",
+            f"The files of {MODEL_NAME} cannot be loaded ({str(error).splitlines()[0][:200]}). Run:"
+            f" {command(f'weights verify {MODEL_NAME}')}",
             model=MODEL_NAME,
         ) from error
     model = model.to(device.torch_device).eval()

@@ -76,3 +76,31 @@ def test_what_is_valid_stays_the_same(name):
         {"job": LEAST[name], "control": {"priority": "x"}},
     ):
         assert bool(validate(bad, made)) and bool(validate(bad, plain))
+
+
+def shown_choices(schema, name, field):
+    """The choices that Prefect's page offers: it looks a reference up as it is written."""
+    found = schema["definitions"][name]["properties"][field]
+    referenced = schema["definitions"].get(found.get("$ref", "").removeprefix("#/definitions/"), {})
+    return (found | referenced)["enum"]
+
+
+@pytest.mark.parametrize("name", ["lip_sync", "portrait", "prepare_avatar", "persona_sync"])
+def test_the_engine_for_tests_is_valid_and_not_offered(name):
+    schema = parameters_schema(FLOWS[name].job)
+    assert "fake" in shown_choices(schema, FLOWS[name].job.__name__, "engine")
+
+    made = form(name)
+    assert shown_choices(made, FLOWS[name].job.__name__, "engine") == ["auto", "musetalk", "viseme"]
+    for engine, faults in (("fake", 0), ("viseme", 0), ("imaginary", 1)):
+        errors = validate({"job": LEAST[name] | {"engine": engine}}, made)
+        assert len(errors) == faults, (engine, errors)
+
+
+def test_no_form_offers_the_engine_for_tests():
+    for name, kind in FLOWS.items():
+        made = form(name)
+        for model in made["definitions"].values():
+            for field in model.get("properties", {}).values():
+                assert "fake" not in field.get("enum", ()), (name, kind)
+                assert "fake" not in str(field.get("anyOf", "")), (name, kind)

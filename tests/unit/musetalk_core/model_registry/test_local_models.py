@@ -81,8 +81,8 @@ def test_a_group_is_what_the_model_needs():
     assert names == ["musetalk-v15", "sd-vae", "whisper-tiny", "dwpose", "face-parse", "s3fd"]
     assert [model.name for model in resolve_models(["musetalk-v1"])][1:] == names[1:]
     assert (install_command("sd-vae"), install_command("musetalk-v1")) == (
-        "musetalk weights pull musetalk",
-        "musetalk weights pull musetalk-v1",
+        "./run musetalk weights pull musetalk",
+        "./run musetalk weights pull musetalk-v1",
     )
 
 
@@ -129,7 +129,7 @@ def test_what_is_missing_is_named_with_the_command(here):
 
     assert str(caught.value) == (
         f"The model musetalk-v15 is not installed: {config.with_name('unet.pth')} is missing."
-        " Run: musetalk weights pull musetalk"
+        " Run: ./run musetalk weights pull musetalk"
     )
     assert caught.value.details == {"model": "musetalk-v15", "file": "musetalkV15/unet.pth"}
     assert here.status("musetalk-v15").state == "partial"

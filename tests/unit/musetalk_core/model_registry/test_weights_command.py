@@ -285,7 +285,7 @@ def test_the_doctor_says_how_to_get_the_models(home):
     def said():
         return doctor._run_check("weights", doctor._check_models, get_settings())
 
-    assert (said().state, said().mend) == ("note", "musetalk weights pull musetalk")
+    assert (said().state, said().mend) == ("note", "./run musetalk weights pull musetalk")
     put("musetalkV15/musetalk.json")
     assert "musetalk-v15 is incomplete: missing musetalk-v15, sd-vae" in said().detail
     for file in (

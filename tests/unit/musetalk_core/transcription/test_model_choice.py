@@ -2,7 +2,7 @@
 
 import pytest
 
-from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.transcription.model_choice import choose, model_name
 
 STARTER = {"whisper-tiny.en"}
@@ -41,11 +41,34 @@ def test_another_may_stand_in():
 
 
 @pytest.mark.parametrize("fallback", [False, True])
-@pytest.mark.parametrize("asked", [None, "medium", "tiny.en"])
-@pytest.mark.parametrize(("task", "language"), [("translate", ""), ("translate", "en"), ("transcribe", "de")])
-def test_an_english_model_neither_translates_nor_knows_other_languages(task, language, asked, fallback):
-    with pytest.raises(ModelNotInstalled):
+@pytest.mark.parametrize("asked", [None, "medium", "large-v3"])
+@pytest.mark.parametrize(
+    ("task", "language", "reason"),
+    [
+        ("translate", "", "Translation requires a multilingual model"),
+        ("translate", "en", "Translation requires a multilingual model"),
+        ("transcribe", "de", "The language de requires a multilingual model"),
+    ],
+)
+def test_the_reason_comes_first_if_only_an_english_model_is_there(task, language, reason, asked, fallback):
+    with pytest.raises(ModelNotInstalled) as caught:
         choose(asked, task, language, STARTER, fallback=fallback)
+
+    said = str(caught.value)
+    assert said.startswith(f"{reason}, and {asked or 'none'} is{' not' * bool(asked)} installed. Run: "), said
+    assert said.endswith(f"weights pull {model_name(asked or 'base')}")
+
+
+@pytest.mark.parametrize(("task", "language"), [("translate", ""), ("transcribe", "de")])
+def test_an_english_model_named_for_another_language_is_a_wrong_request(task, language):
+    """Installing something would not help: the code is that of a wrong field."""
+    with pytest.raises(InputError, match="requires a multilingual model, and tiny.en supports") as caught:
+        choose("tiny.en", task, language, {*STARTER, "whisper-base"}, fallback=False)
+    assert caught.value.code == "invalid_input"
+
+    assert choose("tiny.en", task, language, {*STARTER, "whisper-base"}, fallback=True).size == "base"
+    with pytest.raises(ModelNotInstalled, match="and none is installed.*weights pull whisper-base"):
+        choose("tiny.en", task, language, STARTER, fallback=True)
 
 
 def test_nothing_installed_is_told():
