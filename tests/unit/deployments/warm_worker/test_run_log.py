@@ -1,4 +1,4 @@
-"""Lines that a worker process omits from the log of Prefect, and names of runs that were created without one."""
+"""Lines that a worker process omits from the log of Prefect, and names of runs without a chosen one."""
 
 import logging
 from uuid import UUID

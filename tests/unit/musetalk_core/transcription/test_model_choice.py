@@ -62,12 +62,12 @@ def test_the_reason_comes_first_if_only_an_english_model_is_there(task, language
 @pytest.mark.parametrize(("task", "language"), [("translate", ""), ("transcribe", "de")])
 def test_an_english_model_named_for_another_language_is_a_wrong_request(task, language):
     """Installing something would not help: the code is that of a wrong field."""
-    with pytest.raises(InputError, match="requires a multilingual model, and tiny.en supports") as caught:
+    with pytest.raises(InputError, match=r"requires a multilingual model, and tiny\.en supports") as caught:
         choose("tiny.en", task, language, {*STARTER, "whisper-base"}, fallback=False)
     assert caught.value.code == "invalid_input"
 
     assert choose("tiny.en", task, language, {*STARTER, "whisper-base"}, fallback=True).size == "base"
-    with pytest.raises(ModelNotInstalled, match="and none is installed.*weights pull whisper-base"):
+    with pytest.raises(ModelNotInstalled, match=r"and none is installed.*weights pull whisper-base"):
         choose("tiny.en", task, language, STARTER, fallback=True)
 
 
