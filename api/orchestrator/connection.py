@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import httpx
 
 from api.errors import Problem
+from tasks.run.prefect_settings import settings_without_client_retries
 from tasks.run.retry import retry_while_unavailable_async
 
 if TYPE_CHECKING:
@@ -96,12 +97,8 @@ class PrefectConnection:
 def _new_client() -> "tuple[PrefectClient, SettingsContext]":
     """Return a client, and the settings for its requests: without its own retries, which wait 2 s or more."""
     from prefect.client.orchestration import get_client
-    from prefect.context import SettingsContext, get_settings_context
 
-    current = get_settings_context()
-    client_settings = current.settings.client.model_copy(update={"max_retries": 0})
-    settings = current.settings.model_copy(update={"client": client_settings})
-    return get_client(sync_client=False), SettingsContext(profile=current.profile, settings=settings)
+    return get_client(sync_client=False), settings_without_client_retries()
 
 
 def _is_busy_or_unreachable(error: BaseException) -> bool:

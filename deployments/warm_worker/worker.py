@@ -13,7 +13,6 @@ import httpx
 from prefect.client.schemas.objects import WorkerMetadata
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.workers.base import BaseWorker
 
 from deployments.warm_worker import metrics
@@ -36,6 +35,7 @@ from deployments.warm_worker.run.shutdown import GracefulShutdown
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.work_pools import WORKER_TYPE
 from tasks.cache.leftovers import remove_abandoned_folders
+from tasks.run.prefect_settings import settings_without_client_retries
 from tasks.run.retry import is_outage, retry_while_unavailable_async
 from tasks.settings import get_settings
 
@@ -87,7 +87,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Execute runs until stopped; returns after draining. For the arguments see Prefect's BaseWorker."""
         # requests are retried here, with shorter delays than the client's of two seconds and more
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), anyio.CancelScope() as self._cancel_scope:
+        with settings_without_client_retries(), anyio.CancelScope() as self._cancel_scope:
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:

@@ -26,12 +26,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from musetalk_core.engine_protocol import RenderStats
 from musetalk_core.errors import RenderError
 from tasks.run.cancellation import Cancelled, raise_if_cancelled
 from tasks.run.event_names import NOTIFY_PROGRESS_TAG
+from tasks.run.prefect_settings import settings_without_client_retries
 from tasks.run.progress_event import emit_progress
 from tasks.run.retry import retry_while_unavailable
 from tasks.settings import get_settings
@@ -136,7 +136,7 @@ class Report:
 def _update_progress(artifact: UUID, percent: float, text: str) -> None:
     try:
         # no retries: rendering must not wait for an unavailable server
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with settings_without_client_retries():
             update_progress_artifact(artifact_id=artifact, progress=percent, description=text)
     except Exception as error:
         _log.warning("progress was not recorded: %s", error)

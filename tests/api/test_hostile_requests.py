@@ -123,7 +123,8 @@ def test_a_rate_is_reckoned_with_only_if_it_can_be_one(client, rate):
     answer = client.post("/v1/jobs/lip_sync", json={**LIP_SYNC, "fps": rate})
 
     assert answer.status_code == {"25 ": 202, 1e300: 400}.get(rate, 422)
-    assert time.process_time() - began < 2  # ten to the power of a thousand million once took for ever
+    # ten to the power of a thousand million once took for ever; a garbage collection may take two seconds
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("rate", ["25", 25, 29.97, "30000/1001", 23.976023976023978, "60.0"])
@@ -289,7 +290,7 @@ def test_an_odd_part_of_a_file_is_no_trouble(client, finished, span, status):
     answer = client.get(f"/v1/jobs/{run.id}/files/anna_hello.mp4", headers={"Range": span})
 
     assert answer.status_code in ({status} if status else {200, 206, 400, 416})
-    assert time.process_time() - began < 2 and len(answer.content) < 100_000
+    assert time.process_time() - began < 20 and len(answer.content) < 100_000
 
 
 def test_a_warning_names_an_odd_field_as_text_and_nothing_else(client):

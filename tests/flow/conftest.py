@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import (
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_LOCAL_STORAGE_PATH,
-    PREFECT_RESULTS_DEFAULT_SERIALIZER,
-    temporary_settings,
-)
 from prefect.states import Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
+from prefect_settings import prefect_settings
 from receiver import receiving
 
 from deployments.provisioning.apply import parameters_schema
@@ -42,13 +37,8 @@ def home(tmp_path, monkeypatch, prefect_server):
     monkeypatch.setenv("MUSETALK_STORE__LOCAL_ROOTS", str(tmp_path))
     monkeypatch.setenv("MUSETALK_STORE__MIN_FREE_BYTES", "0")
     fresh_settings()
-    with temporary_settings(
-        {
-            PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results",
-            PREFECT_RESULTS_DEFAULT_SERIALIZER: "json",
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-        }
-    ):
+    results = {"local_storage_path": tmp_path / "results", "default_serializer": "json"}
+    with prefect_settings(results=results, flows={"heartbeat_frequency": None}):
         yield tmp_path
     fresh_settings()
 

@@ -14,8 +14,8 @@ from lineages import lineage_of
 from made_up_requests import checks, grafter, shut_out, tried
 from own_postgres import own_database
 from prefect.client.schemas.actions import ArtifactCreate, WorkPoolUpdate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed
+from prefect_settings import prefect_settings
 from schemathesis.checks import not_a_server_error
 from stage import Server, Shim
 
@@ -53,7 +53,7 @@ def server(database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("contract")
     server = Server(folder, database)
     server.start()
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with prefect_settings(api={"url": server.url}):
         apply(Settings(home=folder / "home"))
     with server.client() as client:
         for pool in client.read_work_pools():

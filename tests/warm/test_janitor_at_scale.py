@@ -12,7 +12,7 @@ from statistics import median, quantiles
 import pytest
 from old_runs import TABLES, count_rows, write_runs
 from own_postgres import own_database
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect_settings import prefect_settings
 from stage import Server, deploy_jobs
 
 from api.jobs.model import JobFilter
@@ -141,7 +141,7 @@ def test_the_database_stays_bounded_and_quick(server, address, kind, tmp_path):
     janitor = Janitor(tmp_path, environment)
     alone, during, rounds = [], [], []
     try:
-        with temporary_settings({PREFECT_API_URL: server.url}):
+        with prefect_settings(api={"url": server.url}):
             read_lists(lambda took: len(took) == 5)
             for _ in range(MEASURED):
                 alone += read_lists(lambda took: len(took) == 40)

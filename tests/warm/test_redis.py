@@ -9,8 +9,8 @@ import pytest
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.events import filters
 from prefect.events.clients import get_events_subscriber
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
+from prefect_settings import prefect_settings
 from stage import Server, eventually
 
 from deployments.provisioning.apply import apply
@@ -70,7 +70,7 @@ async def ends_of(run_id, cancel):
 
 
 def test_events_go_through_redis_to_watchers_and_automations(server, redis, tmp_path):
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with prefect_settings(api={"url": server.url}):
         apply(Settings(home=tmp_path))
     control = Control(notify=Notify(url="https://example.com/told"))
     with server.client() as client:
@@ -88,7 +88,7 @@ def test_events_go_through_redis_to_watchers_and_automations(server, redis, tmp_
 
             client.set_flow_run_state(run.id, Cancelled())
 
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with prefect_settings(api={"url": server.url}):
         seen = asyncio.run(asyncio.wait_for(ends_of(run.id, cancel), 30))
 
     assert seen[-1] == "prefect.flow-run.Cancelled"
