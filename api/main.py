@@ -29,7 +29,7 @@ from api.routes import (
     schemas,
     webhook_deliveries,
 )
-from tasks.settings import get_settings
+from tasks.settings import Settings, get_settings
 
 
 @asynccontextmanager
@@ -51,6 +51,18 @@ def create_app() -> FastAPI:
     """
     settings = get_settings()
     require_keys_when_public(settings.api)
+    app = app_with_routes()
+    configure(app, settings)
+    return app
+
+
+def app_with_routes() -> FastAPI:
+    """
+    Create an app with all routes. They do not depend on the settings.
+
+    Raises:
+        UndeclaredRoute: a route declares no scope.
+    """
     app = FastAPI(
         openapi_tags=schema.TAGS,
         title="musetalk-flows",
@@ -86,6 +98,11 @@ def create_app() -> FastAPI:
     schema.install(app)
     page.install(app)
     require_scopes_on_routes(app.routes)
+    return app
+
+
+def configure(app: FastAPI, settings: Settings) -> None:
+    """Give an app the state and the middleware that depend on the settings."""
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api, settings.redis)
     app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
     app.add_middleware(
@@ -95,4 +112,3 @@ def create_app() -> FastAPI:
         check_access=check_access_before_body,
     )
     allow_origins(app, settings.api.allowed_origins)
-    return app

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from deployments.stack.redis import require_redis
 from musetalk_core.media.output.ffmpeg import require_ffmpeg
 
 if TYPE_CHECKING:
+    import httpx
     from rich.console import Console
 
 STOP_GRACE_S = 8.0
@@ -292,11 +293,19 @@ def _require_free_port(host: str, port: int, use: str, option: str) -> None:
             ) from error
 
 
+@cache
+def _http_client() -> "httpx.Client":
+    """Return the client of all checks: each new one loads all root certificates, 50 ms of CPU time."""
+    import httpx
+
+    return httpx.Client(timeout=5.0, trust_env=False)
+
+
 def _is_responding(url: str) -> bool:
     import httpx
 
     try:
-        return httpx.get(url, timeout=5.0, trust_env=False).is_success
+        return _http_client().get(url).is_success
     except httpx.TransportError:
         return False
 
@@ -306,7 +315,7 @@ def _read_readiness_checks(url: str) -> dict[str, str] | None:
     import httpx
 
     try:
-        checks: dict[str, str] = httpx.get(url, timeout=5.0, trust_env=False).json()["checks"]
+        checks: dict[str, str] = _http_client().get(url).json()["checks"]
     except (httpx.TransportError, ValueError, KeyError):
         return None
     return checks

@@ -1,6 +1,7 @@
 """The app on a made-up job system and a folder store in a temporary home."""
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
@@ -15,7 +16,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.datastructures import State
 
+from api.auth.api_keys import require_keys_when_public
 from api.auth.key_file import ApiKey, generate_key, hash_key, read_keys, write_keys
 from api.dependencies import get_bucket_watches, get_job_store, get_job_suspender
 from api.errors import Problem
@@ -31,7 +34,7 @@ from api.jobs.model import (
     SubmitOptions,
 )
 from api.jobs.model import Job as Run
-from api.main import create_app
+from api.main import app_with_routes, configure
 from api.orchestrator.bucket_watches import BucketWatch
 from flows.prefect_state.status import ClientMark, JobError, Progress
 from flows.registry import JobType
@@ -201,15 +204,41 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyt
     get_settings.cache_clear()
 
 
+_apps: list[FastAPI] = []
+
+
+@pytest.fixture
+def new_app(environment: pytest.MonkeyPatch) -> Callable[[], FastAPI]:
+    """
+    Give an app with the settings as they are now, as `create_app` does.
+
+    The routes are kept for later tests: FastAPI prepares them at the first request, which takes 0.3 s.
+    """
+    numbers = itertools.count()
+
+    def make() -> FastAPI:
+        get_settings.cache_clear()
+        settings, number = get_settings(), next(numbers)
+        require_keys_when_public(settings.api)
+        if number == len(_apps):
+            _apps.append(app_with_routes())
+        app = _apps[number]
+        app.state, app.dependency_overrides = State(), {}
+        app.user_middleware, app.middleware_stack = [], None
+        configure(app, settings)
+        return app
+
+    return make
+
+
 @pytest.fixture
 def connect(
-    runs: FakeRuns, holding: FakeHolding, environment: pytest.MonkeyPatch
+    runs: FakeRuns, holding: FakeHolding, new_app: Callable[[], FastAPI]
 ) -> Callable[..., TestClient]:
     """Make a client for an app with the settings as they are now."""
 
     def make(**options: Any) -> TestClient:
-        get_settings.cache_clear()
-        app = create_app()
+        app = new_app()
         app.dependency_overrides[get_job_store] = lambda: runs
         app.dependency_overrides |= {get_job_suspender: lambda: holding, get_bucket_watches: lambda: holding}
         return TestClient(app, **options)
@@ -251,9 +280,9 @@ def finished(runs: FakeRuns, finish: Callable[..., Run]) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def app_of_server(environment: pytest.MonkeyPatch, runs: FakeRuns) -> FastAPI:
+def app_of_server(new_app: Callable[[], FastAPI], runs: FakeRuns) -> FastAPI:
     """The app that `server` serves."""
-    api = create_app()
+    api = new_app()
     api.dependency_overrides[get_job_store] = lambda: runs
     return api
 

@@ -78,15 +78,14 @@ def test_a_server_that_is_away_for_a_while_costs_no_run(server, pool, workers, t
 
 
 def test_metrics_and_metadata_show_the_children(pool, workers, tmp_path):
-    import httpx
-    from stage import free_port
+    from stage import HTTP, free_port
 
     port = free_port()
     options = {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
     worker = workers(pool, tmp_path, PREFECT_WORKER_HEARTBEAT_SECONDS="2", **options)
     run = pool.submit("nap", seconds=15.0)
     assert pool.wait_running(run).type.value == "RUNNING"
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    text = HTTP.get(f"http://127.0.0.1:{port}/metrics").text
     assert f'musetalk_child_state{{child="0",state="busy",worker="{worker.name}"}} 1.0' in text
 
     def shown():
@@ -100,7 +99,7 @@ def test_metrics_and_metadata_show_the_children(pool, workers, tmp_path):
     pool.wait(run)
     counted = f'musetalk_child_runs_total{{child="0",worker="{worker.name}"}} 1.0'
     # the child says that it is done a moment after its run has ended
-    eventually(lambda: counted in httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text, 10)
+    eventually(lambda: counted in HTTP.get(f"http://127.0.0.1:{port}/metrics").text, 10)
 
 
 def test_sigkill_of_a_child_frees_its_slot_at_once(shared, shared_pool, tmp_path):

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from chain_stage import Deployed, deploy_all
 from own_postgres import own_database
-from stage import ASSETS, Server, Shim, Worker, eventually
+from stage import ASSETS, HTTP, Server, Shim, Worker, eventually
 from test_redis import HOST, redis  # noqa: F401  a fixture
 from webhook_stage import SECRET
 
@@ -76,7 +76,7 @@ def test_jobs_of_either_api_are_seen_by_both_and_told_once(servers, receiver, tm
         return httpx.post(url, json=job, headers=headers, trust_env=False, timeout=60).json()["id"]
 
     def status(api, run):
-        return httpx.get(f"{api.url}/v1/jobs/{run}", trust_env=False, timeout=30).json()["status"]
+        return HTTP.get(f"{api.url}/v1/jobs/{run}", timeout=30).json()["status"]
 
     try:
         with ThreadPoolExecutor(4) as pool:
