@@ -25,9 +25,6 @@ SPEECH_TEXT = (
     "Hello. I am a picture that learned to speak. Every move of my lips comes from the sound of my voice."
     " My mother bought five big blue balloons."
 )
-CLIP_SPEECH_TEXT = (
-    "While I am saying something else, somebody may put quite different words into my mouth, you see."
-)
 
 Job = dict[str, Any]
 T = TypeVar("T")
@@ -144,23 +141,19 @@ _STARTER_VOICE_OPTIONS = {"engine": "starter", "format": "wav"}
 
 
 def _render_from_text(session: _DemoSession, options: DemoOptions) -> list[report.RenderedVideo]:
-    """Synthesize a text, render it as a talking portrait, and lip-sync it onto a clip of other speech."""
+    """Synthesize a text, render it as a talking portrait, and lip-sync it onto a clip in motion."""
+    from deployments.demo.clip import write_clip
+
     speech = session.submit(
         "speech", "speech", {"text": options.text or SPEECH_TEXT, "engine": "starter", "format": "wav"}
     )
-    other_speech = session.submit(
-        "clip speech", "speech", {"text": CLIP_SPEECH_TEXT, "speed": 0.9, "engine": "starter"}
-    )
+    clip = options.out / "clip.mp4"
+    session.run_in_background("making a video clip", partial(write_clip, PORTRAIT_PATH, clip))
     speech_job = session.wait_for_result(speech)
     portrait = session.submit(
         "portrait", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{speech}"}
     )
-    session.wait_for_result(other_speech)
-    clip = session.submit(
-        "clip", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{other_speech}", "seed": 7}
-    )
-    session.wait_for_result(clip)
-    lip_sync = session.submit("lip sync", "lip_sync", {"video": f"job://{clip}", "audio": f"job://{speech}"})
+    lip_sync = session.submit("lip sync", "lip_sync", {"video": str(clip), "audio": f"job://{speech}"})
     phones = report.load_spoken_phones(speech_job)
     finished_jobs = {
         "portrait": session.wait_for_result(portrait),

@@ -1,4 +1,4 @@
-"""Quality figures of a rendered video: stream durations, lip-sync correlation, closed lips on p, b, m."""
+"""Quality figures of a rendered video: stream durations, lip-sync score, closed lips on p, b, m."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,11 @@ class Quality:
         picture_s:   duration of the video stream in seconds.
         sound_s:     duration of the audio stream in seconds.
         rate:        frames per second.
-        correlation: correlation of the measured lip aperture with the one expected from the phones, -1..1;
-                     None without phones.
+        score:       correlation of the measured lip aperture with the one expected from the phones, times the
+                     movement; -1..1; None without phones.
         backwards:   the same for the phones in reverse order: the baseline of any moving mouth.
+        movement:    share 0..1 of the movement that speech has; a fixed grin has almost none.
+        rounding:    correlation -1..1 of the width of the mouth with rounded and spread sounds.
         lag_frames:  lag in frames at which the correlation was found; positive if the lips are late.
         closed:      share 0..1 of the bilabial phones (p, b, m) on which the lips close.
         bilabials:   number of bilabial phones.
@@ -31,8 +33,10 @@ class Quality:
     picture_s: float
     sound_s: float
     rate: Fraction
-    correlation: float | None
+    score: float | None
     backwards: float
+    movement: float
+    rounding: float
     lag_frames: int
     closed: float
     bilabials: int
@@ -41,13 +45,14 @@ class Quality:
         """Return the measurements as lines of text."""
         frames = abs(self.picture_s - self.sound_s) * float(self.rate)
         lengths = f"video {self.picture_s:.3f} s, audio {self.sound_s:.3f} s: difference {frames:.1f} frames"
-        if self.correlation is None:
+        if self.score is None:
             return [lengths]
         closed_count = round(self.closed * self.bilabials)
         return [
             lengths,
-            f"lip-sync correlation {self.correlation:.2f} at a lag of {self.lag_frames:+d} frames,"
+            f"lip-sync score {self.score:.2f} at a lag of {self.lag_frames:+d} frames,"
             f" {self.backwards:.2f} with the speech reversed",
+            f"the lips move {self.movement:.0%} as far as in speech; rounding {self.rounding:.2f}",
             f"lips closed on {closed_count} of {self.bilabials} p, b, m ({self.closed:.0%})",
         ]
 
@@ -72,21 +77,24 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
     rate = require_picture(info).rate
     picture_s, sound_s = float(info.duration_s or 0), float(require_audio(info).duration_s or 0)
     if not phones:
-        return Quality(picture_s, sound_s, rate, None, 0.0, 0, 0.0, 0)
-    lip_apertures = lip_sync_score.lip_apertures(_read_frames(video))
-    expected_apertures = mouth_curves(None, phones, len(lip_apertures), rate)[:, 0]
+        return Quality(picture_s, sound_s, rate, None, 0.0, 0.0, 0.0, 0, 0.0, 0)
+    lip_apertures, lip_widths = lip_sync_score.lip_shapes(_read_frames(video)).T
+    expected_apertures, expected_widths, _ = mouth_curves(None, phones, len(lip_apertures), rate).T
     score, backwards = (
         lip_sync_score.sync_score(lip_apertures, expected_apertures),
         lip_sync_score.sync_score(lip_apertures, expected_apertures[::-1]),
     )
+    movement = lip_sync_score.movement_share(lip_apertures)
     closed = lip_sync_score.closed_share(lip_apertures, phones, rate)
     bilabial_count = sum(to_arpabet(phone.name) in BILABIALS for phone in phones)
     return Quality(
         picture_s,
         sound_s,
         rate,
-        score.correlation,
-        backwards.correlation,
+        score.correlation * movement,
+        backwards.correlation * movement,
+        movement,
+        lip_sync_score.sync_score(lip_widths, expected_widths).correlation,
         score.lag_frames,
         closed.bilabials,
         bilabial_count,

@@ -120,7 +120,7 @@ def _image(alt: str, kind: str, content: bytes) -> str:
 def _lip_sync_sentence(followed: LipSyncScore | None) -> str:
     if followed is None:
         return ""
-    margin = followed.correlation - followed.backwards
+    margin = (followed.correlation - followed.backwards) * followed.movement
     grade = (
         "clearly"
         if margin > _CLEAR_MARGIN
@@ -132,7 +132,8 @@ def _lip_sync_sentence(followed: LipSyncScore | None) -> str:
     return (
         f"The lips follow the sounds {grade}: correlation **{followed.correlation:.2f}**"
         f" {timing if followed.lag_frames else 'in time'},"
-        f" {followed.backwards:.2f} with the sounds played backwards"
+        f" {followed.backwards:.2f} with the sounds played backwards,"
+        f" {followed.movement:.0%} of the movement of speech"
         f" (the first {followed.seconds:.1f} s of speech;"
         " compares the lips with the requested mouth movement;"
         " not comparable with published lip-sync scores)."

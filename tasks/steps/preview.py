@@ -40,6 +40,7 @@ class LipSyncScore(BaseModel):
     Attributes:
         correlation: correlation of lip aperture and phonemes, -1 to 1; see the core's lip-sync score.
         backwards:   correlation with the phonemes reversed in time: the baseline of any moving mouth.
+        movement:    share 0 to 1 of the lip movement that speech has; 1 in previews of earlier versions.
         lag_frames:  delay of the mouth in frames; positive if the mouth is late.
         seconds:     duration of the measured part.
     """
@@ -50,6 +51,7 @@ class LipSyncScore(BaseModel):
     backwards: float
     lag_frames: int
     seconds: float
+    movement: float = 1.0
 
 
 class Preview(BaseModel):
@@ -150,6 +152,7 @@ def _measure_lip_sync(
         backwards=reversed_score.correlation,
         lag_frames=forward_score.lag_frames,
         seconds=float(len(apertures) / rate),
+        movement=lip_sync_score.movement_share(apertures),
     )
 
 

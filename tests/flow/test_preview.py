@@ -119,14 +119,15 @@ def test_bars_are_as_long_as_their_seconds():
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "lag", "words"),
+    ("right", "wrong", "lag", "movement", "words"),
     [
-        (0.9, 0.1, 0, "clearly: correlation **0.90** in time"),
-        (0.5, 0.2, 2, "weakly: correlation **0.50** 2 frames late"),
-        (0.3, 0.4, -1, "no better than by chance: correlation **0.30** 1 frames early"),
+        (0.9, 0.1, 0, 1.0, "clearly: correlation **0.90** in time"),
+        (0.5, 0.2, 2, 1.0, "weakly: correlation **0.50** 2 frames late"),
+        (0.3, 0.4, -1, 1.0, "no better than by chance: correlation **0.30** 1 frames early"),
+        (0.9, 0.1, 0, 0.1, "no better than by chance: correlation **0.90** in time"),
     ],
 )
-def test_the_figure_says_how_sure_it_is(home, right, wrong, lag, words):
+def test_the_figure_says_how_sure_it_is(home, right, wrong, lag, movement, words):
     result = VideoResult(
         video={"uri": "s3://renders/a.mp4", "version": "v", "size": 1},
         name="a.mp4",
@@ -146,6 +147,6 @@ def test_the_figure_says_how_sure_it_is(home, right, wrong, lag, words):
         timings_s={},
         warnings=["1 of 50"],
     )
-    followed = LipSyncScore(correlation=right, backwards=wrong, lag_frames=lag, seconds=2)
+    followed = LipSyncScore(correlation=right, backwards=wrong, lag_frames=lag, seconds=2, movement=movement)
     page = to_markdown(result, b"x", followed, {"render": 1.0}, uuid4())
     assert words in page and "s3://renders/a.mp4" in page and "**Warning:** 1 of 50" in page

@@ -11,6 +11,8 @@ from musetalk_core.rendering.lip_sync_score import (
     closed_share,
     lip_aperture,
     lip_apertures,
+    lip_width,
+    movement_share,
     score_against_wrong,
     sync_score,
 )
@@ -54,6 +56,25 @@ def test_the_right_speech_stands_out_from_wrong_ones():
     assert contrast.margin > 0.4
     assert contrast.wrong_max < contrast.right.correlation
     assert contrast.wrong_mean <= contrast.wrong_max
+
+
+def test_a_grin_that_trembles_with_the_speech_correlates_and_does_not_move():
+    """The correlation alone is that of a mouth that speaks."""
+    curve = talk()
+    grin = np.float32(0.06 + 0.002 * curve)
+
+    assert sync_score(grin, curve).correlation > 0.95
+    assert movement_share(grin) < 0.08
+    assert movement_share(lips(curve)) > 10 * movement_share(grin)
+
+
+def test_the_movement_is_a_share_of_that_of_speech_and_leaves_frames_without_a_face_out():
+    half = np.float32(np.linspace(0.02, 0.02 + 0.015 / 0.9, 101))
+    assert movement_share(half) == pytest.approx(0.5, abs=0.01)
+    assert movement_share(np.concatenate([half, np.full(50, np.nan, np.float32)])) == pytest.approx(
+        0.5, abs=0.01
+    )
+    assert movement_share(np.full(9, np.nan, np.float32)) == 0.0
 
 
 def test_a_still_mouth_scores_nothing():
@@ -113,4 +134,5 @@ def test_the_smile_of_a_portrait_reads_as_slightly_open(portrait, portrait_mesh)
     assert values.dtype == np.float32
     assert values[0] == pytest.approx(lip_aperture(portrait_mesh), rel=0.15)
     assert 0.05 < values[0] < 0.1
+    assert 0.3 < lip_width(portrait_mesh) < 0.5, "a smile is wide"
     assert np.isnan(values[1])
