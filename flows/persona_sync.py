@@ -13,7 +13,10 @@ from flows.schemas.pipeline import PersonaSyncJob, PipelineResult, Step
 from flows.storage.job_access import check_access
 
 VIDEO_STEP, TRANSCRIPT_STEP, CAPTIONED_STEP = "lip_sync", "transcript", "captioned"
-_LIP_SYNC_FIELDS = {"video", "audio", "text", "engine", "fallback", "version", "musetalk", "face", "encode"}
+_LIP_SYNC_FIELDS = {
+    *("video", "audio", "text", "engine", "fallback", "version", "musetalk", "face", "encode"),
+    "imperceptible_mark",
+}
 
 
 @flow(name="persona_sync", **FLOW_OPTIONS)

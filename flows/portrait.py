@@ -5,6 +5,7 @@ from dataclasses import replace
 from prefect import flow
 
 from flows.media.context import JobContext, job_context
+from flows.media.imperceptible_mark import mark_key_id
 from flows.media.model_selection import resolve_engine
 from flows.media.speech_synthesis import synthesize_text
 from flows.media.talking_video import RenderRequest, render_talking_video
@@ -40,6 +41,7 @@ def portrait(job: PortraitJob, control: Control = DEFAULT_CONTROL) -> VideoResul
             output=output,
             refresh=job.refresh,
             tenant=control.tenant,
+            mark=mark_key_id(job.imperceptible_mark, engine.name),
             warnings=tuple(warnings),
             idle_seed=job.seed if job.idle_motion else None,
         )
@@ -69,7 +71,13 @@ def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) 
     """Synthesize the text if there is no audio; the video gets the uncompressed speech."""
     if job.audio is not None:
         return request
-    spoken = synthesize_text([job.text or ""], job.voice, context, fallback=job.fallback)
+    spoken = synthesize_text(
+        [job.text or ""],
+        job.voice,
+        context,
+        fallback=job.fallback,
+        mark=mark_key_id(job.imperceptible_mark),
+    )
     speech = spoken.audio.artefact
     return replace(
         request,

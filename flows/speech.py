@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows.media.context import JobContext, job_context
+from flows.media.imperceptible_mark import mark_key_id
 from flows.media.speech_synthesis import SynthesizedSpeech, synthesize_text
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
@@ -20,7 +21,13 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
     with job_context(job, speak=(5, 92)) as context:
         name, audio_format = speech_file_name(job.output.name, job.format)
         check_output_location(name, job.output)
-        spoken = synthesize_text(job.parts, job, context, fallback=job.fallback)
+        spoken = synthesize_text(
+            job.parts,
+            job,
+            context,
+            fallback=job.fallback,
+            mark=mark_key_id(job.imperceptible_mark),
+        )
         stored = _store(spoken, name, audio_format, job, context)
         result = SpeechResult(
             audio=context.record_output(stored),

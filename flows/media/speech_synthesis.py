@@ -53,27 +53,37 @@ class SynthesizedSpeech:
 
 
 def synthesize_text(
-    texts: Sequence[str], voice: VoiceOptions, context: JobContext, *, fallback: bool = False
+    texts: Sequence[str],
+    voice: VoiceOptions,
+    context: JobContext,
+    *,
+    fallback: bool = False,
+    mark: str | None = None,
 ) -> SynthesizedSpeech:
     """
     Synthesize texts one after the other and join them.
 
     Args:
-        texts:   texts of any length.
-        voice:   voice options.
-        context: context of the run.
+        texts:    texts of any length.
+        voice:    voice options.
+        context:  context of the run.
         fallback: whether the best installed voice may replace one that is not installed.
+        mark:     id of the key with which the speech is marked; None = no mark.
 
     Raises:
         InputError: the text contains no words, or the requested voice is unavailable.
     """
     return context.run_with_pinned_models(
-        lambda: _synthesize(texts, voice, context, resolve_voice(voice, fallback=fallback))
+        lambda: _synthesize(texts, voice, context, resolve_voice(voice, fallback=fallback), mark)
     )
 
 
 def _synthesize(
-    parts: Sequence[str], voice: VoiceOptions, context: JobContext, chosen: tuple[VoiceSpec, list[str]]
+    parts: Sequence[str],
+    voice: VoiceOptions,
+    context: JobContext,
+    chosen: tuple[VoiceSpec, list[str]],
+    mark: str | None,
 ) -> SynthesizedSpeech:
     voice_spec, notes = chosen
     spec = pin_voice(voice_spec)
@@ -85,8 +95,9 @@ def _synthesize(
     prompt = _voice_prompt(spec, voice, context) if spec.engine == "csm" else None
     spoken_sentences, synthesized_count = _synthesize_sentences(pieces, spec, prompt, context)
     files = [one.artefact for one in spoken_sentences]
-    key = text_key(files, voice.pause_duration)
-    joined = context.wait_for("join", join_sentences.submit(key, files, pieces, voice.pause_duration))
+    key = text_key(files, voice.pause_duration, mark)
+    joined = context.wait_for("join", join_sentences.submit(key, files, pieces, voice.pause_duration, mark))
+    context.record_choice(imperceptible_mark=mark)
     show_speech(joined, pieces, spec.display_name)
     sentence_warnings = [
         WarningCode.SENTENCE_UNCERTAIN(f"sentence {n}: {one.doubt}")

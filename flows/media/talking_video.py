@@ -82,6 +82,8 @@ class RenderRequest:
     warnings: tuple[str, ...] = ()
     tenant: str | None = None
     """Tenant of the job."""
+    mark: str | None = None
+    """Id of the key with which the pictures are marked; None = no mark."""
 
 
 def render_talking_video(request: RenderRequest, context: JobContext) -> VideoResult:
@@ -94,7 +96,7 @@ def render_talking_video(request: RenderRequest, context: JobContext) -> VideoRe
 def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     picture, audio = _fetch_inputs(request, context)
     context.record_models(*request.engine.weights)
-    context.record_choice(engine=describe_engine(request.engine))
+    context.record_choice(engine=describe_engine(request.engine), imperceptible_mark=request.mark)
     name = _output_name(request, picture, audio)
     check_output_location(name, request.output)
     rate = request.fps or picture.rate or DEFAULT_STILL_FPS
@@ -116,6 +118,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
         idle_seed=request.idle_seed if prepared.is_still else None,
         crf=request.encode.crf,
         preset=request.encode.preset,
+        mark=request.mark,
     )
     video = _render_video(talk, audio, audio_track, context)
     result = _build_result(

@@ -6,6 +6,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.marking import MARK_FIELD, MarkChoice
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
@@ -170,6 +171,7 @@ class SpeechJob(VoiceOptions, SpeechText):
         description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
     fallback: bool = FALLBACK_FIELD
+    imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 
 

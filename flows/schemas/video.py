@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
+from flows.schemas.marking import MARK_FIELD, MarkChoice
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
 from tasks.refs import Artefact, MediaUri, ObjectRef
@@ -130,6 +131,7 @@ class LipSyncJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
+    imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 
 
@@ -186,6 +188,7 @@ class PortraitJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
+    imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 
     @model_validator(mode="after")

@@ -4,7 +4,8 @@ The statistical decision whether media carries a mark.
 A score is z = sum(w * s) / sqrt(sum(w ** 2) * v), where w comes from the media and s from the key:
 independent random signs (v = 1) or cosines of independent random angles (v = 1/2). If the media is
 independent of the key, the sum is sub-Gaussian (Hoeffding's lemma): the probability of a score of at least z
-is at most exp(-z ** 2 / 2), whatever the media contains. A search over M positions multiplies it by at most M.
+is at most exp(-z ** 2 / 2), whatever the media contains. A search over M positions multiplies it by up to
+M.
 """
 
 import math

@@ -9,18 +9,14 @@ links.
 import base64
 import hashlib
 import hmac
-import os
-import secrets
-import tempfile
 import time
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from tasks.errors import LinkExpired, LinkInvalid
 from tasks.settings import get_settings
+from tasks.storage.secret_file import SecretFileDamaged, read_secret_file
 
-_KEY_BYTES: Final = 32
 _CONTEXT: Final = "musetalk download 1"
 """First line of every signed text: signatures for another purpose are not valid here."""
 
@@ -77,32 +73,9 @@ def _signature(key: bytes, job: UUID, name: str, expires: int) -> str:
 def _keys() -> list[bytes]:
     """Return the keys in use; the first one signs."""
     configured = [secret.get_secret_value().encode() for secret in get_settings().api.link_secrets]
-    return configured or [_read_home_key(get_settings().link_key_file)]
-
-
-def _read_home_key(path: Path) -> bytes:
-    """Read the key file, and create it with mode 0600 if it is missing. Concurrent processes get one key."""
-    for _ in range(2):
-        try:
-            key = path.read_bytes()
-        except FileNotFoundError:
-            _create_key(path)
-        else:
-            if len(key) >= _KEY_BYTES:
-                return key
-            break
-    raise LinkInvalid(f"The key file {path.name} is damaged. Delete it to create a new one.")
-
-
-def _create_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
+    if configured:
+        return configured
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-        try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            return  # another process was faster: its key is used
-    finally:
-        Path(draft).unlink(missing_ok=True)
+        return [read_secret_file(get_settings().link_key_file)]
+    except SecretFileDamaged as error:
+        raise LinkInvalid(str(error)) from error

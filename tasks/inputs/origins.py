@@ -148,6 +148,7 @@ def _private_folders() -> Iterator[Path]:
     yield from (settings.cache_folder, settings.prefect_home, settings.logs)
     yield settings.api.keys_file or settings.home / "keys.json"
     yield settings.link_key_file
+    yield settings.mark_key_file
 
 
 class _StoreOrigin:

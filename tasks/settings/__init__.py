@@ -25,6 +25,7 @@ from tasks.settings.field_types import (
     Strings,
 )
 from tasks.settings.legacy_names import LegacyNamesSource
+from tasks.settings.mark import MarkSettings
 from tasks.settings.redis import RedisSettings
 from tasks.settings.retention import RetentionSettings
 
@@ -316,6 +317,7 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
     redis: RedisSettings = RedisSettings()
+    mark: MarkSettings = MarkSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @property
@@ -342,6 +344,11 @@ class Settings(BaseSettings):
     def link_key_file(self) -> Path:
         """Return the file of the key that signs download links, if the settings contain no secret for it."""
         return self.home / "link-key"
+
+    @property
+    def mark_key_file(self) -> Path:
+        """Return the file of the key of the imperceptible mark, if the settings contain no secret for it."""
+        return self.home / "provenance" / "mark-key"
 
     @property
     def logs(self) -> Path:

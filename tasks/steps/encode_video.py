@@ -1,5 +1,6 @@
 """Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
+from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
 from functools import lru_cache
@@ -11,12 +12,15 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.errors import EncodeError
 from musetalk_core.formats.chunk_crops import CropReader
+from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
+from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
 from musetalk_core.media.output.mux import join_chunks as join_files
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.rendering.compose import compose
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
+from tasks.catalog.mark_keys import mark_key
 from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.refs import Artefact, SourceFile
@@ -40,6 +44,7 @@ def clip_key(crops: str, render_job: RenderJob) -> str:
         crf=render_job.crf,
         preset=render_job.preset,
         idle=render_job.idle_seed,
+        mark=render_job.mark,
     )
 
 
@@ -85,6 +90,7 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         _mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
     )
     manifest = scene.avatar.manifest
+    mark = _picture_marker(render_job.mark, manifest.width, manifest.height)
     with (
         VideoEncoder(
             target,
@@ -98,7 +104,13 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         closing(pictures),
     ):
         for picture in pictures:
-            encoder.write(picture)
+            encoder.write(mark(picture))
+
+
+def _picture_marker(key_id: str | None, width: int, height: int) -> Callable[[Picture], Picture]:
+    if key_id is None:
+        return lambda picture: picture
+    return PictureMarker(mark_key(key_id), width, height)
 
 
 @lru_cache(maxsize=2)

@@ -42,6 +42,8 @@ class RenderJob(BaseModel):
     idle_seed: int | None = None
     crf: int
     preset: str
+    mark: str | None = None
+    """Id of the key with which the pictures are marked; None = no mark."""
 
     def open_scene(self) -> Scene:
         """Open the avatar and the source, for rendering."""

@@ -9,6 +9,7 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
+from musetalk_core.imperceptible_mark.sound_marker import mark_wav
 from musetalk_core.media.audio.decode import write_wav
 from musetalk_core.media.output.convert_audio import AudioFormat, convert_wav
 from musetalk_core.speech.audio.loudness import normalize_loudness
@@ -18,6 +19,7 @@ from musetalk_core.speech.tts.starter_voice import synthesize
 from musetalk_core.types import VOICE_RATE_HZ
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
+from tasks.catalog.mark_keys import mark_key
 from tasks.models.voices import VoiceSpec
 from tasks.refs import Artefact
 from tasks.run.reports import Report, phase
@@ -122,15 +124,21 @@ def _speak_with_starter(text: str, spec: VoiceSpec, folder: Path) -> dict[str, A
     return {"tries": 1, "doubt": ""}
 
 
-def text_key(sentences: Sequence[Artefact], pause_ms: int) -> str:
-    """Return the cache key of a synthesized text: its sentences and the pause."""
+def text_key(sentences: Sequence[Artefact], pause_ms: int, mark: str | None = None) -> str:
+    """Return the cache key of a synthesized text: its sentences, the pause and the key of the mark."""
     return content_key(
-        kind=SPEECH_KIND, core=CORE_VERSION, sentences=[made.key for made in sentences], pause_ms=pause_ms
+        kind=SPEECH_KIND,
+        core=CORE_VERSION,
+        sentences=[made.key for made in sentences],
+        pause_ms=pause_ms,
+        mark=mark,
     )
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
-def join_sentences(key: str, sentences: list[Artefact], words: list[str], pause_ms: int) -> SpokenText:
+def join_sentences(
+    key: str, sentences: list[Artefact], words: list[str], pause_ms: int, mark: str | None = None
+) -> SpokenText:
     """
     Concatenate sentences into one cache entry: audio, text, and timed phonemes if all sentences have them.
 
@@ -139,12 +147,15 @@ def join_sentences(key: str, sentences: list[Artefact], words: list[str], pause_
         sentences: cache entries of the sentences, in order.
         words:     the text of each sentence.
         pause_ms:  silence between two sentences in milliseconds.
+        mark:      id of the key with which the speech is marked; None = no mark.
     """
     with phase("join"):
 
         def make(folder: Path) -> None:
             files = (_sentence_files(artefact) for artefact in sentences)
             spans = concatenate_sentences(files, pause_ms / 1000, folder / WAV_FILE, folder / PHONES_FILE)
+            if mark is not None:
+                mark_wav(folder / WAV_FILE, folder / WAV_FILE, mark_key(mark))
             (folder / TEXT_FILE).write_text(" ".join(words))
             (folder / _FACTS).write_text(json.dumps(spans))
 

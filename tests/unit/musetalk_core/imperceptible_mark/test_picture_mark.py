@@ -83,6 +83,15 @@ def test_the_same_picture_and_key_give_the_same_bytes(luma, marked):
     np.testing.assert_array_equal(again, marked)
 
 
+def test_a_cut_gets_a_strength_of_its_own_and_a_run_of_pictures_the_same_bytes(luma, marked):
+    marker, flat = PictureMarker(KEY, luma.shape[1], luma.shape[0]), np.full_like(luma, 128)
+
+    outs = [marker.mark_luma(one) for one in (flat, luma, flat, flat)]
+
+    np.testing.assert_array_equal(outs[1], marked)
+    np.testing.assert_array_equal(outs[3], outs[0])
+
+
 def test_it_does_not_flicker(luma):
     """Noise of the camera changes the marks of two frames only by rounding, except in clipped samples."""
     luma = np.clip(luma, 16, 235)

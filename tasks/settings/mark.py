@@ -1,0 +1,22 @@
+"""Settings of the imperceptible mark and of labels of synthetic media."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.settings.field_types import LinkSecrets, SettingsGroup
+
+
+class MarkSettings(SettingsGroup, frozen=True):
+    """Imperceptible mark of synthetic picture and sound. See docs/how-to/provenance.md."""
+
+    imperceptible: Literal["on", "off"] = Field(
+        default="on",
+        description="Imperceptible mark of jobs that do not set imperceptible_mark. on: in rendered pictures"
+        " and in synthetic speech.",
+    )
+    secrets: LinkSecrets = Field(
+        default=(),
+        description="Keys of the imperceptible mark, at least 32 characters each: the first one marks, all of"
+        " them are searched for. All workers need the same. Empty: a random key in MUSETALK_HOME/provenance.",
+    )

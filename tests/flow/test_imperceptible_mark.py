@@ -1,0 +1,119 @@
+"""The imperceptible mark of jobs: default, off, cache keys, keys and determinism."""
+
+import numpy as np
+import pytest
+
+from flows.lip_sync import lip_sync
+from flows.portrait import portrait
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import LipSyncJob, PortraitJob
+from flows.speech import speech
+from musetalk_core.errors import InputError
+from musetalk_core.imperceptible_mark.file_detection import detect_mark
+from musetalk_core.imperceptible_mark.picture_marker import MAX_CHANGE
+from musetalk_core.media.output.video_encoder import VideoEncoder
+from tasks.catalog.mark_keys import mark_key, mark_keys
+from tasks.settings import get_settings
+from tasks.storage.home_store import home_store
+
+TEXT = "My mother bought five big blue balloons, and we carried them home along the river."
+
+
+def fetched(reference, folder):
+    key = reference.uri.split("/outputs/", 1)[1]
+    target = folder / key.rsplit("/", 1)[-1]
+    home_store().download(f"outputs/{key}", reference.version, target)
+    return target
+
+
+def test_a_rendered_video_is_marked_unless_the_job_says_off(home, clip_file, speech_file):
+    job = LipSyncJob(video=f"file://{clip_file}", audio=f"file://{speech_file}")
+    marked = lip_sync(job)
+    plain = lip_sync(job.model_copy(update={"imperceptible_mark": "off"}))
+
+    assert detect_mark(fetched(marked.video, home), mark_keys()).picture.found
+    assert not detect_mark(fetched(plain.video, home), mark_keys()).found
+    assert "prepare" in plain.cached and "join" not in plain.cached, "the mark is part of the cache key"
+    assert lip_sync(job).video.sha256 == marked.video.sha256
+
+
+def test_the_engine_for_tests_marks_only_on_request(home, short_clip, speech_file):
+    job = LipSyncJob(video=f"file://{short_clip}", audio=f"file://{speech_file}", engine="fake")
+
+    assert not detect_mark(fetched(lip_sync(job).video, home), mark_keys()).found
+    marked = lip_sync(job.model_copy(update={"imperceptible_mark": "on"}))
+    assert detect_mark(fetched(marked.video, home), mark_keys()).found
+
+
+def test_the_mark_is_the_only_difference_between_on_and_off(home, short_clip, speech_file, monkeypatch):
+    """Pictures on their way to the encoder."""
+    job = LipSyncJob(video=f"file://{short_clip}", audio=f"file://{speech_file}", engine="fake")
+    written = {"off": [], "on": []}
+    write = VideoEncoder.write
+    for choice, pictures in written.items():
+
+        def record(encoder, picture, pictures=pictures):
+            pictures.append(picture)
+            write(encoder, picture)
+
+        monkeypatch.setattr(VideoEncoder, "write", record)
+        lip_sync(job.model_copy(update={"imperceptible_mark": choice}))
+
+    assert len(written["on"]) == len(written["off"]) > 0
+    for marked, plain in zip(*written.values(), strict=True):
+        changes = np.abs(marked.i420.astype(int) - plain.i420)
+        assert 0 < changes[: plain.height].max() <= MAX_CHANGE
+        assert changes[plain.height :].max() == 0
+
+
+@pytest.mark.parametrize("kind", ["mp3", "wav"])
+def test_synthetic_speech_is_marked_unless_the_job_says_off(home, kind):
+    job = SpeechJob(text=TEXT, format=kind)
+    marked, plain = speech(job), speech(job.model_copy(update={"imperceptible_mark": "off"}))
+
+    assert detect_mark(fetched(marked.audio, home), mark_keys()).sound.found
+    assert not detect_mark(fetched(plain.audio, home), mark_keys()).found
+    assert plain.spoken == 0, "the sentences are the same"
+    assert plain.duration_s == marked.duration_s
+
+
+def test_a_portrait_that_speaks_a_text_is_marked_in_picture_and_sound(home, portrait_file):
+    result = portrait(
+        PortraitJob(image=f"file://{portrait_file}", text=TEXT, engine="fake", imperceptible_mark="on")
+    )
+
+    report = detect_mark(fetched(result.video, home), mark_keys())
+    assert report.picture.found and report.sound.found
+
+
+def test_the_setting_is_the_default_of_jobs(home, monkeypatch):
+    monkeypatch.setenv("MUSETALK_MARK__IMPERCEPTIBLE", "off")
+    get_settings.cache_clear()
+
+    result = speech(SpeechJob(text=TEXT, format="wav"))
+
+    assert not get_settings().mark_key_file.exists()
+    assert not detect_mark(fetched(result.audio, home), mark_keys()).found
+
+
+def test_keys_come_from_the_settings_or_a_private_file(home, monkeypatch):
+    (own,) = mark_keys()
+    assert get_settings().mark_key_file.stat().st_mode & 0o777 == 0o600
+    assert mark_key(own.id) == own
+    monkeypatch.setenv("MUSETALK_MARK__SECRETS", f"{'n' * 32},{'o' * 32}")
+    get_settings.cache_clear()
+
+    newer, older = mark_keys()
+
+    assert len({newer.id, older.id, own.id}) == 3
+    assert "nnnn" not in repr(get_settings().mark)
+    with pytest.raises(InputError, match="MUSETALK_MARK__SECRETS"):
+        mark_key(own.id)
+
+
+def test_a_damaged_key_file_is_an_error_with_a_next_step(home):
+    get_settings().mark_key_file.parent.mkdir(parents=True)
+    get_settings().mark_key_file.write_bytes(b"short")
+
+    with pytest.raises(InputError, match="Delete it"):
+        mark_keys()
