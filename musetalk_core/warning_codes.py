@@ -62,7 +62,7 @@ class WarningCode(StrEnum):
     )
     VIDEO_REENCODED = (
         "video_reencoded",
-        "An mp4 file cannot hold the video; it was encoded as H.264.",
+        "An mp4 file cannot hold the video or its cropping; it was encoded as H.264.",
     )
     AVATAR_NOT_LISTED = "avatar_not_listed", "The avatar could not be added to the list of avatars."
     MODEL_SUBSTITUTED = (

@@ -21,6 +21,7 @@ from musetalk_core.media.source.container import (
     translate_media_errors,
     video_stream,
 )
+from musetalk_core.media.source.cropping import read_crop
 from musetalk_core.media.source.info import AudioInfo, MediaInfo, MediaKind, VideoInfo
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import FileType, sniff
@@ -110,7 +111,7 @@ def _probe_streams(
     for stream in (video_track, audio_track):
         if stream is not None:
             check_complete_index(path, stream, file_type)
-    video = _video_info(container, video_track, file_type, limits) if video_track else None
+    video = _video_info(path, container, video_track, file_type, limits) if video_track else None
     duration = stream_duration_s(container, video_track) if video_track else audio and audio.duration_s
     return MediaInfo("video" if video_track else "audio", file_type.name, duration, video, audio)
 
@@ -150,7 +151,7 @@ def _accepted_codec(stream: VideoStream | AudioStream, what: str) -> str:
 
 
 def _video_info(
-    container: InputContainer, stream: VideoStream, file_type: FileType, limits: MediaLimits
+    path: Path, container: InputContainer, stream: VideoStream, file_type: FileType, limits: MediaLimits
 ) -> VideoInfo:
     codec = _accepted_codec(stream, "picture")
     _check_limit("pixels in a frame", stream.width * stream.height, limits.video_pixels)
@@ -166,13 +167,22 @@ def _video_info(
     frame = _first_frame(container, stream, file_type)
     check_supported(frame)
     turn = frame_orientation(frame)
-    width, height = even_size(
-        *turn.oriented_size(*square_pixel_size(frame.width, frame.height, stream.sample_aspect_ratio))
-    )
+    crop = read_crop(path, container, stream)
+    stored = crop.size(frame.width, frame.height) if crop else (frame.width, frame.height)
+    width, height = even_size(*turn.oriented_size(*square_pixel_size(*stored, stream.sample_aspect_ratio)))
     rendered = render_rate(rate, limits.rate_hz)
     warnings = (*_rate_warnings(average or rate, rate, rendered), *_colour_warnings(frame))
     return VideoInfo(
-        width, height, turn.clockwise_degrees, rate, codec, frame.format.name, frames, rendered, warnings
+        width,
+        height,
+        turn.clockwise_degrees,
+        rate,
+        codec,
+        frame.format.name,
+        frames,
+        rendered,
+        warnings,
+        is_cropped=crop is not None,
     )
 
 

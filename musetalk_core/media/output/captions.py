@@ -161,7 +161,9 @@ def add_caption_track(
     ffmpeg: Path | None = None,
 ) -> tuple[str, ...]:
     """
-    Add captions to a video as a subtitle track (mov_text). The video track is copied if an mp4 can hold it.
+    Add captions to a video as a subtitle track (mov_text).
+
+    The video track is copied if an mp4 can hold it. A cropped one is encoded: few players crop mp4 files.
 
     Args:
         video:    a video file.
@@ -184,12 +186,14 @@ def add_caption_track(
         lines = stack.enter_context(temporary_sibling(target, ".vtt"))
         lines.write_text(_to_vtt(captions), encoding="utf-8")
         source, warnings = video, tuple[str, ...]()
-        if picture.codec not in _MP4_CODECS:
+        if picture.codec not in _MP4_CODECS or picture.is_cropped:
             source = stack.enter_context(temporary_sibling(target, ".mp4"))
             reencode(video, source, limits=limits, ffmpeg=ffmpeg)
             warnings = (
                 WarningCode.VIDEO_REENCODED(
-                    f"an mp4 cannot hold {picture.codec} video, so it was encoded as H.264"
+                    "the container crops the picture, so the video was encoded again"
+                    if picture.is_cropped
+                    else f"an mp4 cannot hold {picture.codec} video, so it was encoded as H.264"
                 ),
             )
         sound = _encode_sound(stack, video, info, target, limits, ffmpeg)

@@ -21,6 +21,7 @@ class VideoInfo:
         frames:        number of frames according to the container; None if unknown.
         render_rate:   frames per second to render at.
         warnings:      about rendering the file, each `code: sentence`.
+        is_cropped:    the container states a crop, which width and height take into account.
     """
 
     width: int
@@ -32,6 +33,7 @@ class VideoInfo:
     frames: int | None
     render_rate: Fraction
     warnings: tuple[str, ...] = ()
+    is_cropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

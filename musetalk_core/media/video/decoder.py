@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from musetalk_core.errors import MediaUnreadable
 from musetalk_core.media.source.container import MICROSECOND, open_container, video_stream
+from musetalk_core.media.source.cropping import Crop, read_crop
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.source.sniff import FileType, sniff
+from musetalk_core.media.video.cropper import Cropper
 from musetalk_core.media.video.deinterlace import Deinterlacer
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ class FrameDecoder:
         skip_before:     frames before this timestamp may be skipped; None = decode all.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, threads: int = 0) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, threads: int = 0, crop: Crop | None = None
+    ) -> None:
         """
         Wrap an open stream.
 
@@ -44,11 +48,13 @@ class FrameDecoder:
             container: must stay open as long as the decoder is used.
             stream:    one of its streams.
             threads:   decoder threads; 0 = one per core.
+            crop:      cropping that the container states.
         """
         self.stream, self.damaged_packets = stream, 0
         self.key_timestamps = set[int]()
         self.skip_before: int | None = None
         self._container, self._deinterlacer = container, Deinterlacer()
+        self._cropper = Cropper(crop)
         self._can_skip = stream.codec_context.name in _SKIPPABLE_CODECS
         # AUTO allows frame threading, twice as fast as slice threading, which needs streams with several
         # slices.
@@ -68,12 +74,16 @@ class FrameDecoder:
         """
         Yield frames from the current position to the end; close the generator if not read to the end.
 
-        Interlaced frames are deinterlaced.
+        Interlaced frames are deinterlaced. After that, for an odd number of lines would swap the fields, the
+        cropping of the container is applied.
+
+        Raises:
+            MediaUnreadable: the cropping leaves nothing.
         """
-        deinterlacer = self._deinterlacer
+        deinterlacer, crop = self._deinterlacer, self._cropper.apply
         for frame in self._decoded_frames():
-            yield from deinterlacer.push(frame)
-        yield from deinterlacer.flush()
+            yield from map(crop, deinterlacer.push(frame))
+        yield from map(crop, deinterlacer.flush())
 
     def _decoded_frames(self) -> Generator[VideoFrame]:
         from av.error import FFmpegError
@@ -131,13 +141,13 @@ def open_decoder(path: Path, limits: MediaLimits, threads: int = 0) -> Generator
     file_type = sniff(path)
     with (
         open_container(path, file_type, limits) as container,
-        closing(_create_decoder(container, file_type, threads)) as decoder,
+        closing(_create_decoder(path, container, file_type, threads)) as decoder,
     ):
         yield decoder
 
 
-def _create_decoder(container: InputContainer, file_type: FileType, threads: int) -> FrameDecoder:
+def _create_decoder(path: Path, container: InputContainer, file_type: FileType, threads: int) -> FrameDecoder:
     stream = video_stream(container)
     if stream is None:
         raise MediaUnreadable(f"The {file_type.name} file has no picture; send a video or an image.")
-    return FrameDecoder(container, stream, threads)
+    return FrameDecoder(container, stream, threads, read_crop(path, container, stream))
