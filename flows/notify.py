@@ -35,6 +35,7 @@ from flows.webhooks.deliveries import (
     webhook_of,
 )
 from flows.webhooks.payload import build_payload
+from tasks.catalog.download_links import has_link_key
 from tasks.errors import DeliveryFailed
 from tasks.outbound.webhook_post import AttemptResult, post_webhook
 from tasks.settings import get_settings
@@ -104,7 +105,14 @@ def _identity_fields(job: NotifyJob) -> dict[str, Any]:
 
 def _deliver(client: "SyncPrefectClient", job: NotifyJob, run: FlowRun) -> NotifyResult:
     settings, webhook = get_settings(), webhook_of(run)
-    body = build_payload(job.event, read_job_snapshot(client, run), settings.api.public_url)
+    signed_links = webhook is not None and webhook.signed_links
+    if signed_links and not has_link_key():
+        get_run_logger().warning(
+            "result_url is not signed: set MUSETALK_API__LINK_SECRETS for the API and this worker."
+        )
+        signed_links = False
+    snapshot = read_job_snapshot(client, run)
+    body = build_payload(job.event, snapshot, settings.api.public_url, signed_links=signed_links)
     now = datetime.now(UTC)
     headers = _headers(job, now, body)
     url = webhook.url if webhook else ""

@@ -166,10 +166,11 @@ def parse_notify_url(url: str) -> Notify | None:
         url: value of the field.
 
     Returns:
-        The webhook; None if webhooks may not be sent to this address.
+        The webhook, with links that need no API key, as the older service sent them; None if webhooks may
+        not be sent to this address.
     """
     try:
-        notify = Notify(url=url)
+        notify = Notify(url=url, signed_links=True)
     except ValidationError:
         return None
     return notify if _is_allowed_address(notify) else None

@@ -13,7 +13,7 @@ from api.jobs.model import FINAL_STATUSES, Job, Status
 from api.jobs.outputs import OutputFile, main_output_file
 from flows.schemas.control import Notify, Priority
 from flows.storage.output_uris import public_result
-from tasks.catalog.download_links import expiry_of_new_link, sign_link
+from tasks.catalog.download_links import link_expiry, sign_link
 
 __all__ = ["FINAL_STATUSES"]
 
@@ -193,7 +193,7 @@ def output_file_url(request: Request, job: Job, file: OutputFile) -> str:
 def signed_file_url(request: Request, job: Job, file: OutputFile) -> str:
     """Return a URL of one of a job's output files that needs no API key and expires."""
     url = request.url_for("read_signed_file", job_id=job.id, name=quote(file.name, safe=""))
-    expires = expiry_of_new_link()
+    expires = link_expiry(datetime.now(UTC))
     return str(url.include_query_params(expires=expires, signature=sign_link(job.id, file.name, expires)))
 
 

@@ -75,6 +75,12 @@ class Notify(BaseModel):
         description="started, progress, completed, failed, canceled. Default: the last three.",
         examples=[["started", "completed", "failed", "canceled"]],
     )
+    signed_links: bool = Field(
+        default=False,
+        title="Signed links",
+        description="Make result_url a link that needs no API key and expires. Every reader of the message"
+        " can download the output.",
+    )
 
 
 class Control(BaseModel):

@@ -1,8 +1,8 @@
 """
 Payload of a webhook: the Standard Webhooks envelope, and the fields of the older service beside it.
 
-The payload is thin: it links to the API, which requires an API key, and contains no presigned links, no input
-addresses and no internal details.
+The payload is thin: it links to the API, which requires an API key, and contains no input addresses and no
+internal details. `result_url` is a signed link if the job's webhook requests it.
 """
 
 import json
@@ -26,6 +26,7 @@ from flows.prefect_state.status import (
 )
 from flows.schemas.batch import ROW_COUNTS
 from flows.schemas.control import Event
+from tasks.catalog.download_links import link_expiry, sign_link
 
 MAX_BODY_BYTES: Final = 20_000
 """Maximum size of a payload in bytes."""
@@ -64,16 +65,19 @@ _NON_FINAL_EVENTS: Final = frozenset[Event]({"started", "progress"})
 _MAX_WARNINGS = 20
 
 
-def build_payload(event: Event, job: JobSnapshot, base_url: str | None = None) -> bytes:
+def build_payload(
+    event: Event, job: JobSnapshot, base_url: str | None = None, *, signed_links: bool = False
+) -> bytes:
     """
     Return the payload. Equal jobs give equal bytes, so that all attempts of a webhook agree.
 
     The timestamp of a progress event is the current time; such an event is sent once.
 
     Args:
-        event:    webhook event.
-        job:      state of the job.
-        base_url: public URL of the API; None makes the links relative.
+        event:        webhook event.
+        job:          state of the job.
+        base_url:     public URL of the API; None makes the links relative.
+        signed_links: make `result_url` a signed link; it expires `api.link_days` after the end of the job.
 
     Returns:
         JSON in UTF-8, under 20 kB.
@@ -81,13 +85,14 @@ def build_payload(event: Event, job: JobSnapshot, base_url: str | None = None) -
     occurred_at = (
         datetime.now(UTC) if event == "progress" else job.started if event == "started" else job.ended
     )
-    job_url = f"{base_url or ''}/v1/jobs/{job.id}"
+    api_url = base_url or ""
+    job_url = f"{api_url}/v1/jobs/{job.id}"
     envelope = {
         "type": f"job.{event}",
         "timestamp": _to_timestamp(occurred_at or job.created),
         "data": _build_data(event, job, job_url),
     }
-    legacy = _legacy_fields(event, job, job_url)
+    legacy = _legacy_fields(event, job, api_url, signed_links=signed_links)
     body = _to_json(envelope | legacy)
     if len(body) < MAX_BODY_BYTES or "text" not in legacy:
         return body
@@ -130,7 +135,7 @@ def _warnings(event: Event, job: JobSnapshot) -> dict[str, list[str]]:
     return {"warnings": [_without_urls(str(text)) for text in found[:_MAX_WARNINGS]]} if found else {}
 
 
-def _legacy_fields(event: Event, job: JobSnapshot, job_url: str) -> dict[str, Any]:
+def _legacy_fields(event: Event, job: JobSnapshot, api_url: str, *, signed_links: bool) -> dict[str, Any]:
     """Return the top-level fields that receivers of the older service read."""
     if event in _NON_FINAL_EVENTS:
         return {"id": str(job.id), "status": "running"}
@@ -142,13 +147,22 @@ def _legacy_fields(event: Event, job: JobSnapshot, job_url: str) -> dict[str, An
         case "completed" if job.type in TEXT_JOBS:
             return fields | {"text": str((job.result or {}).get("text", ""))}
         case "completed" if output_file_of(job.result or {}) is not None:
-            name = quote(str((job.result or {})["name"]), safe="")
-            return fields | {"result_url": f"{job_url}/files/{name}"}
+            return fields | {"result_url": _file_url(job, api_url, signed=signed_links)}
         case "completed":
             return fields
         case _:
             text = _without_urls(job.error.message) if job.error else f"Job marked as {status} by client"
             return fields | {"error": text}
+
+
+def _file_url(job: JobSnapshot, api_url: str, *, signed: bool) -> str:
+    name = str((job.result or {})["name"])
+    path = quote(name, safe="")
+    if not signed or job.ended is None:
+        return f"{api_url}/v1/jobs/{job.id}/files/{path}"
+    expires = link_expiry(job.ended)  # of the end, not of now: all attempts send equal bytes
+    signature = sign_link(job.id, name, expires)
+    return f"{api_url}/v1/downloads/{job.id}/{path}?expires={expires}&signature={signature}"
 
 
 def _has_output_file(job: JobSnapshot) -> bool:

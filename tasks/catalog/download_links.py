@@ -10,20 +10,32 @@ import base64
 import hashlib
 import hmac
 import time
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from tasks.errors import LinkExpired, LinkInvalid
 from tasks.settings import get_settings
+from tasks.storage.home_store import store_is_remote
 from tasks.storage.secret_file import SecretFileDamaged, read_secret_file
 
 _CONTEXT: Final = "musetalk download 1"
 """First line of every signed text: signatures for another purpose are not valid here."""
 
 
-def expiry_of_new_link() -> int:
-    """Return when a link that is created now expires, as Unix time in seconds."""
-    return int(time.time() + get_settings().api.link_days * 86_400)
+def link_expiry(created: datetime) -> int:
+    """Return when a link that is created at a time (with a time zone) expires, as Unix time in seconds."""
+    return int(created.timestamp() + get_settings().api.link_days * 86_400)
+
+
+def has_link_key() -> bool:
+    """
+    Return whether links that this process signs are valid at the API.
+
+    With a secret in the settings they are. Without one the key is in MUSETALK_HOME, which is shared on one
+    machine only.
+    """
+    return bool(get_settings().api.link_secrets) or not store_is_remote()
 
 
 def sign_link(job: UUID, name: str, expires: int) -> str:

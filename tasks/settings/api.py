@@ -84,7 +84,7 @@ class ApiSettings(SettingsGroup, frozen=True):
     link_secrets: LinkSecrets = Field(
         default=(),
         description="Secrets that sign download links, at least 32 characters each; two during a rotation."
-        " All API processes need the same. Empty: a random key in MUSETALK_HOME.",
+        " API and workers of all machines need the same. Empty: a random key in MUSETALK_HOME.",
     )
     download_redirects: bool = Field(
         default=False,

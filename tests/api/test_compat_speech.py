@@ -2,6 +2,8 @@
 
 import pytest
 
+from flows.schemas.control import Notify
+
 CLONE = {
     "text": "Hello.",
     "voice": "clone",
@@ -62,6 +64,7 @@ def test_a_portrait_is_queued(client, runs):
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
     assert (job_type.name, job.image, job.audio) == ("portrait", *PORTRAIT.values())
     assert answer.json()["warnings"] == ["unknown_field: style"]
+    assert runs.controls[-1].notify == Notify(url="https://example.org/hook", signed_links=True)
 
 
 @pytest.mark.parametrize(("route", "body"), [("/csm", {"text": "Hello."}), ("/portrait", PORTRAIT)])

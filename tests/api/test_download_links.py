@@ -6,6 +6,7 @@ import stat
 import time
 import urllib.request
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
@@ -16,6 +17,7 @@ from compat_documents import BODY, INFERENCE_QUERY
 
 from flows.prefect_state.status import JobError
 from flows.schemas.control import Control
+from flows.webhooks.payload import JobSnapshot, build_payload
 from tasks.catalog import download_links
 from tasks.settings import get_settings
 
@@ -70,6 +72,20 @@ def test_a_result_is_opened_without_a_header(keyed, server, runs, finished, name
     assert (answer.status_code, answer.content) == (200, CONTENT)
     assert answer.headers["content-type"] == "video/mp4"
     assert int(answer.headers["content-length"]) == 10 and answer.headers["accept-ranges"] == "bytes"
+
+
+@pytest.mark.parametrize("name", ["anna_hello.mp4", "你好 1+2 (a)&#?.mp4"])
+def test_the_link_in_a_webhook_is_opened_without_a_header(keyed, server, runs, finished, name):
+    run = owned(runs, finished(name=name))
+    job = JobSnapshot(run.id, "portrait", "succeeded", ended=datetime.now(UTC), result=run.result)
+
+    body = json.loads(build_payload("completed", job, server, signed_links=True))
+
+    with urllib.request.urlopen(body["result_url"]) as plain:
+        assert (plain.status, plain.read()) == (200, CONTENT)
+    assert body == json.loads(build_payload("completed", job, server, signed_links=True))
+    plain_link = json.loads(build_payload("completed", job, server))["result_url"]
+    assert shy(server).get(plain_link).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from prefect_settings import prefect_settings
 from receiver import receiving
 
 from deployments.provisioning.apply import parameters_schema
+from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import Control, Notify, tags_for
 from flows.schemas.webhook import NotifyJob
 from tasks.models.engines import build_engine
@@ -119,7 +120,7 @@ def webhook_server(home, receiver, monkeypatch):
     with get_client(sync_client=True) as client:
         client.create_deployment(
             flow_id=client.create_flow_from_name("notify"),
-            name="light",
+            name=INTERNAL_FLOWS["notify"].title,
             parameter_openapi_schema=parameters_schema(NotifyJob),
             enforce_parameter_schema=True,
         )
@@ -134,8 +135,8 @@ def job(webhook_server, receiver):
 
     server, made = webhook_server, []
 
-    def make(state=None, events=None, **control):
-        notify = Notify(url=receiver.url, **({"events": events} if events else {}))
+    def make(state=None, events=None, signed_links=False, **control):
+        notify = Notify(url=receiver.url, signed_links=signed_links, **({"events": events} if events else {}))
         control = Control(notify=notify, **control)
         parameters = {"control": control.model_dump(mode="json", exclude_defaults=True)}
         run = server.create_flow_run(

@@ -22,6 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
 
+from flows.registry import JOB_TYPES
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
 
 TOP = (
@@ -120,7 +121,7 @@ def server(prefect_server):
         with contextlib.suppress(Exception):
             client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))
         flow = client.create_flow_from_name("lip_sync")
-        made = client.create_deployment(flow_id=flow, name="gpu", work_pool_name="gpu")
+        made = client.create_deployment(flow_id=flow, name=JOB_TYPES["lip_sync"].title, work_pool_name="gpu")
         yield PREFECT_API_URL.value()
         client.delete_deployment(made)
 
@@ -168,6 +169,7 @@ from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
 from api.errors import Problem
 from api.compat.inference_request import SeedInference, to_job
+from flows.registry import JOB_TYPES
 from flows.lip_sync import lip_sync
 from musetalk_core.errors import RenderError
 

@@ -1,6 +1,7 @@
 """Webhooks on a real Prefect server, into a real receiver on loopback; workers are played by the tests."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from prefect.artifacts import Artifact
@@ -21,6 +22,7 @@ from flows.janitor import janitor
 from flows.notify import notify
 from flows.schemas.maintenance import JanitorJob
 from flows.schemas.webhook import DEAD_LETTER, AnnounceJob, NotifyJob, webhook_id
+from tasks.catalog.download_links import verify_link
 from tasks.errors import DeliveryFailed
 from tasks.settings import get_settings
 
@@ -65,8 +67,29 @@ def test_however_many_see_the_end_there_is_one_delivery(server, job, receiver):
     assert len(attempts(server, run)) == len(receiver.got) == 1
 
 
-def test_a_result_is_linked_and_never_presigned(server, job, receiver):
-    run = job(Running())
+@pytest.mark.parametrize("store", ["folder", "bucket", "bucket and secret"])
+def test_a_signed_link_is_sent_on_request_if_the_api_can_verify_it(server, job, receiver, store, monkeypatch):
+    if store != "folder":
+        monkeypatch.setenv("MUSETALK_STORE__URL", "s3://a-bucket")
+    if store == "bucket and secret":
+        monkeypatch.setenv("MUSETALK_API__LINK_SECRETS", "a secret of thirty-two characters")
+    get_settings.cache_clear()
+    run = job(Running(), signed_links=True)
+
+    end_with_video(server, run)
+    told(server, run)
+
+    (got,) = receiver.got
+    link = urlsplit(got.json["result_url"])
+    if store == "bucket":
+        assert (link.path, link.query) == (f"/v1/jobs/{run}/files/anna%20hello.mp4", "")
+    else:
+        assert link.path == f"/v1/downloads/{run}/anna%20hello.mp4"
+        query = dict(parse_qsl(link.query))
+        verify_link(run, "anna hello.mp4", int(query["expires"]), query["signature"])
+
+
+def end_with_video(server, run):
     data = {"video": {"uri": "s3://secret/x.mp4", "version": "v", "size": 3}, "name": "anna hello.mp4"}
     artifact = Artifact(type="json", key="result", data=data).format()
     server._client.post(
@@ -74,6 +97,11 @@ def test_a_result_is_linked_and_never_presigned(server, job, receiver):
     ).raise_for_status()
     server.set_flow_run_state(run, Completed(), force=True)
 
+
+def test_a_result_is_linked_and_never_presigned(server, job, receiver):
+    run = job(Running())
+
+    end_with_video(server, run)
     told(server, run)
 
     (got,) = receiver.got

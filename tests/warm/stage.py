@@ -343,9 +343,9 @@ def deploy_jobs(server):
         client.create_work_pool(WorkPoolCreate(name="gpu", type="warm-process"))
         for queue in ("high", "normal", "low"):
             client.create_work_queue(name=queue, work_pool_name="gpu")
-        for name in JOB_TYPES:
-            flow = client.create_flow_from_name(name)
-            client.create_deployment(flow_id=flow, name="gpu", work_pool_name="gpu")
+        for job_type in JOB_TYPES.values():
+            flow = client.create_flow_from_name(job_type.name)
+            client.create_deployment(flow_id=flow, name=job_type.title, work_pool_name="gpu")
 
 
 class Shim:
