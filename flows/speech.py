@@ -11,7 +11,7 @@ from flows.schemas.speech import AudioFormat, SpeechJob, SpeechResult
 from flows.storage.output_names import speech_file_name
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import PublishedFile, upload
-from tasks.steps.speak import encode_speech, speech_file_key
+from tasks.steps.speak import encode_speech, speech_file_key, speech_tags
 from tasks.steps.speech_features import WAV_FILE
 
 
@@ -53,7 +53,7 @@ def _store(
     audio = spoken.audio.artefact
     if audio_format == "wav":
         return upload(audio, WAV_FILE, name, job.output)
-    encoded = context.wait_for(
-        "encode", encode_speech.submit(speech_file_key(audio, audio_format), audio, audio_format)
-    )
+    engine = spoken.spec.engine
+    key = speech_file_key(audio, audio_format, speech_tags(engine))
+    encoded = context.wait_for("encode", encode_speech.submit(key, audio, audio_format, engine))
     return upload(encoded, f"speech.{audio_format}", name, job.output)

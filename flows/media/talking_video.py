@@ -33,6 +33,7 @@ from tasks.steps.encode_video import (
     join,
     sound_key,
     video_key,
+    video_tags,
 )
 from tasks.steps.fetch import FetchedInput, fetch
 from tasks.steps.prepare_avatar import (
@@ -187,7 +188,7 @@ def _render_video(
     chunks = chunking.plan_chunks(talk.features.samples, rate, get_settings().render.chunk_seconds).chunks
     crops = [crops_key(talk, chunk) for chunk in chunks]
     clips = [clip_key(key, talk) for key in crops]
-    key = video_key(clips, audio.source)
+    key = video_key(clips, audio.source, video_tags(talk.engine.name))
     is_cached = artefact_cache().has(VIDEO_KIND, key)
     encoded_chunks = [] if is_cached else _render_chunks(talk, chunks, crops, clips, context)
     return context.wait_for("join", join.submit(key, talk, encoded_chunks, audio_track))

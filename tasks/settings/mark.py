@@ -1,4 +1,4 @@
-"""Settings of the imperceptible mark and of labels of synthetic media."""
+"""Settings of the imperceptible mark and of the tags of synthetic media."""
 
 from typing import Literal
 
@@ -8,12 +8,17 @@ from tasks.settings.field_types import LinkSecrets, SettingsGroup
 
 
 class MarkSettings(SettingsGroup, frozen=True):
-    """Imperceptible mark of synthetic picture and sound. See docs/how-to/provenance.md."""
+    """Imperceptible mark and tags of synthetic picture and sound. See docs/how-to/provenance.md."""
 
     imperceptible: Literal["on", "off"] = Field(
         default="on",
         description="Imperceptible mark of jobs that do not set imperceptible_mark. on: in rendered pictures"
         " and in synthetic speech.",
+    )
+    tags: bool = Field(
+        default=True,
+        description="Title and comment (Synthetic media: …) in the MP4, MP3, FLAC and Ogg files of rendered"
+        " videos and synthetic speech.",
     )
     secrets: LinkSecrets = Field(
         default=(),

@@ -16,6 +16,7 @@ from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
 from musetalk_core.media.output.mux import join_chunks as join_files
+from musetalk_core.media.output.tags import MediaTags, synthetic_video_tags
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.rendering.compose import compose
 from tasks.cache.artefacts import artefact_cache
@@ -44,13 +45,19 @@ def clip_key(crops: str, render_job: RenderJob) -> str:
         crf=render_job.crf,
         preset=render_job.preset,
         idle=render_job.idle_seed,
-        mark=render_job.mark,
+        **({} if render_job.mark is None else {"mark": render_job.mark}),
     )
 
 
-def video_key(clips: list[str], audio: SourceFile) -> str:
-    """Return the cache key of a finished video: its encoded chunks and its audio."""
-    return content_key(kind=VIDEO_KIND, core=CORE_VERSION, clips=clips, audio=audio.sha256)
+def video_key(clips: list[str], audio: SourceFile, tags: MediaTags | None = None) -> str:
+    """Return the cache key of a finished video: its encoded chunks, its audio and its tags."""
+    tag_parts = {} if tags is None else {"tags": tags.to_metadata()}
+    return content_key(kind=VIDEO_KIND, core=CORE_VERSION, clips=clips, audio=audio.sha256, **tag_parts)
+
+
+def video_tags(engine: str) -> MediaTags | None:
+    """Return the tags of a video that an engine renders; None if tags are off."""
+    return synthetic_video_tags(engine) if get_settings().mark.tags else None
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
@@ -163,6 +170,13 @@ def join(key: str, talk: RenderJob, clips: list[Artefact], sound: Artefact) -> A
         def make(folder: Path) -> None:
             files = [artefact_cache().file(clip, CLIP_FILE) for clip in clips]
             track = artefact_cache().file(sound, SOUND_FILE)
-            join_files(files, track, folder / VIDEO_FILE, rate=Fraction(talk.rate), limits=media_limits())
+            join_files(
+                files,
+                track,
+                folder / VIDEO_FILE,
+                rate=Fraction(talk.rate),
+                limits=media_limits(),
+                tags=video_tags(talk.engine.name),
+            )
 
         return artefact_cache().get_or_create(VIDEO_KIND, key, make)

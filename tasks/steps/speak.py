@@ -12,6 +12,7 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.imperceptible_mark.sound_marker import mark_wav
 from musetalk_core.media.audio.decode import write_wav
 from musetalk_core.media.output.convert_audio import AudioFormat, convert_wav
+from musetalk_core.media.output.tags import MediaTags, synthetic_speech_tags
 from musetalk_core.speech.audio.loudness import normalize_loudness
 from musetalk_core.speech.phones import save_phones
 from musetalk_core.speech.tts.concatenate import SentenceFiles, concatenate_sentences
@@ -131,7 +132,7 @@ def text_key(sentences: Sequence[Artefact], pause_ms: int, mark: str | None = No
         core=CORE_VERSION,
         sentences=[made.key for made in sentences],
         pause_ms=pause_ms,
-        mark=mark,
+        **({} if mark is None else {"mark": mark}),
     )
 
 
@@ -169,25 +170,38 @@ def _sentence_files(artefact: Artefact) -> SentenceFiles:
     return SentenceFiles(folder / WAV_FILE, folder / PHONES_FILE if PHONES_FILE in artefact.files else None)
 
 
-def speech_file_key(spoken: Artefact, kind: AudioFormat) -> str:
-    """Return the cache key of an audio file: the spoken text and the format."""
-    return content_key(kind=SOUND_FILE_KIND, core=CORE_VERSION, speech=spoken.key, format=kind)
+def speech_file_key(spoken: Artefact, kind: AudioFormat, tags: MediaTags | None = None) -> str:
+    """Return the cache key of an audio file: the spoken text, the format and the tags."""
+    tag_parts = {} if tags is None else {"tags": tags.to_metadata()}
+    return content_key(kind=SOUND_FILE_KIND, core=CORE_VERSION, speech=spoken.key, format=kind, **tag_parts)
+
+
+def speech_tags(voice_engine: str) -> MediaTags | None:
+    """Return the tags of speech that an engine synthesizes; None if tags are off."""
+    return synthetic_speech_tags(voice_engine) if get_settings().mark.tags else None
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
-def encode_speech(key: str, spoken: Artefact, kind: AudioFormat) -> Artefact:
+def encode_speech(key: str, spoken: Artefact, kind: AudioFormat, voice_engine: str) -> Artefact:
     """
     Encode a spoken text as an audio file, named `speech.` and the format.
 
     Args:
-        key:    `speech_file_key` of the other arguments.
-        spoken: cache entry of the spoken text.
-        kind:   the audio format, such as mp3.
+        key:          `speech_file_key` of the other arguments.
+        spoken:       cache entry of the spoken text.
+        kind:         the audio format, such as mp3.
+        voice_engine: name of the engine that spoke it, for the tags.
     """
     with phase("encode"):
 
         def make(folder: Path) -> None:
             source = artefact_cache().path(spoken) / WAV_FILE
-            convert_wav(source, folder / f"speech.{kind}", kind, ffmpeg=get_settings().media.ffmpeg)
+            convert_wav(
+                source,
+                folder / f"speech.{kind}",
+                kind,
+                ffmpeg=get_settings().media.ffmpeg,
+                tags=speech_tags(voice_engine),
+            )
 
         return artefact_cache().get_or_create(SOUND_FILE_KIND, key, make)

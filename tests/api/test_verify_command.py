@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 from typer.testing import CliRunner
 
@@ -10,6 +11,9 @@ from deployments.cli.main import app
 from musetalk_core.content_credentials.certificates import issue_signer, make_authority
 from musetalk_core.content_credentials.claims import Claim
 from musetalk_core.content_credentials.signing import Signer, sign_file
+from musetalk_core.imperceptible_mark.key import MarkKey
+from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
+from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 CLAIM = Claim(
@@ -20,6 +24,15 @@ CLAIM = Claim(
     program="another-program",
     version="4",
 )
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home of its own: without a key for the imperceptible mark."""
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +100,27 @@ def test_a_missing_file_is_a_wrong_use(tmp_path):
     status, text = verify(tmp_path / "none.mp4")
     assert status == 2
     assert "none.mp4" in text
+
+
+def test_the_imperceptible_mark_of_this_system_is_searched_for(tmp_path, monkeypatch):
+    luma = cv2.imread(str(ASSETS / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
+    monkeypatch.setenv("MUSETALK_MARK__SECRETS", "k" * 32)
+    get_settings.cache_clear()
+    cv2.imwrite(str(tmp_path / "marked.png"), PictureMarker(MarkKey(b"k" * 32), 512, 512).mark_luma(luma))
+
+    status, text = verify(tmp_path / "marked.png")
+    found = json.loads(verify(tmp_path / "marked.png", "--json")[1])["mark"]
+
+    assert status == 1
+    assert text.endswith("found in the picture. The file was made here.\n")
+    assert (found["found"], found["sound"]) == (True, None)
+    assert "not found" in verify(ASSETS / "astronaut.jpg")[1]
+    assert "mark" not in verify(ASSETS / "astronaut.jpg", "--no-mark")[1]
+
+
+def test_without_a_key_nothing_is_searched_and_no_key_is_created(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+
+    assert json.loads(verify(ASSETS / "astronaut.jpg", "--json")[1])["mark"] is None
+    assert not (tmp_path / "home").exists()

@@ -18,6 +18,7 @@ from musetalk_core.media.output.caption_parser import Caption, parse_captions
 from musetalk_core.media.output.caption_text import decode_caption_text
 from musetalk_core.media.output.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
 from musetalk_core.media.output.reencode import reencode
+from musetalk_core.media.output.tags import MediaTags, inherited_tags, metadata_options
 from musetalk_core.media.source.container import open_container, video_stream
 from musetalk_core.media.source.info import MediaInfo, VideoInfo
 from musetalk_core.media.source.limits import MediaLimits
@@ -122,6 +123,7 @@ def burn_captions(
             sound=_encode_sound(stack, video, info, target, limits, ffmpeg),
             filters=(("ass", {"filename": str(script), "fontsdir": str(FONTS_FOLDER)}),),
             crf=style.crf,
+            tags=_tags_of(video),
             limits=limits,
             ffmpeg=ffmpeg,
         )
@@ -136,6 +138,11 @@ def _encode_sound(
     path = stack.enter_context(temporary_sibling(target, ".m4a"))
     encode_audio_track(video, path, limits=limits, ffmpeg=ffmpeg)
     return path
+
+
+def _tags_of(video: Path) -> MediaTags | None:
+    with open_container(video, sniff(video), MediaLimits()) as container:
+        return inherited_tags(container.metadata)
 
 
 def _glyph_warnings(messages: Sequence[str]) -> tuple[str, ...]:
@@ -215,6 +222,7 @@ def _track_command(binary: Path, video: Path, sound: Path | None, lines: Path, t
     with open_container(video, file_type, MediaLimits()) as container:
         stream = video_stream(container)
         number = "v:0" if stream is None else str(stream.index)
+        tags = inherited_tags(container.metadata)
     demuxer = file_type.demuxer
     source: Any = graph.input(
         file_url(video), format=demuxer, format_whitelist=demuxer, protocol_whitelist="file"
@@ -225,6 +233,7 @@ def _track_command(binary: Path, video: Path, sound: Path | None, lines: Path, t
     streams.append(graph.input(file_url(lines), format="webvtt", protocol_whitelist="file")["s:0"])
     options = {"c:v": "copy", "c:a": "copy", "c:s": "mov_text", "format": "mp4"}
     options |= {"movflags": "+faststart", "map_metadata": -1, "map_chapters": -1}
+    options |= metadata_options(tags)
     return build_command(binary, graph.output(*streams, file_url(target), **options))
 
 

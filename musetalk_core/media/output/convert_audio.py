@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from musetalk_core.formats.atomic_files import replace_atomically
 from musetalk_core.media.output.ffmpeg import build_command, file_url, find_ffmpeg, run_ffmpeg
+from musetalk_core.media.output.tags import MediaTags, metadata_options
 
 AudioFormat = Literal["mp3", "wav", "flac", "ogg"]
 
@@ -16,7 +17,14 @@ _OPTIONS: Final[dict[AudioFormat, dict[str, Any]]] = {
 }
 
 
-def convert_wav(source: Path, target: Path, kind: AudioFormat, *, ffmpeg: Path | None = None) -> None:
+def convert_wav(
+    source: Path,
+    target: Path,
+    kind: AudioFormat,
+    *,
+    ffmpeg: Path | None = None,
+    tags: MediaTags | None = None,
+) -> None:
     """
     Convert a WAV file that this program wrote to another format, at the same sample rate.
 
@@ -27,6 +35,7 @@ def convert_wav(source: Path, target: Path, kind: AudioFormat, *, ffmpeg: Path |
         target: the file to write; written atomically.
         kind:   output format. Lossy formats start with the encoder's delay, which players skip.
         ffmpeg: the ffmpeg program; None = search for it.
+        tags:   title and comment of the file; None = none.
 
     Raises:
         EncodeError: ffmpeg failed.
@@ -37,5 +46,7 @@ def convert_wav(source: Path, target: Path, kind: AudioFormat, *, ffmpeg: Path |
     reproducible_options = {"map_metadata": -1, "fflags": "+bitexact", "flags:a": "+bitexact"}
     with replace_atomically(target) as temporary:
         wav_input: Any = graph.input(file_url(source), format="wav", protocol_whitelist="file")
-        stream: Any = graph.output(wav_input, file_url(temporary), **_OPTIONS[kind], **reproducible_options)
+        stream: Any = graph.output(
+            wav_input, file_url(temporary), **_OPTIONS[kind], **reproducible_options, **metadata_options(tags)
+        )
         run_ffmpeg(build_command(find_ffmpeg(ffmpeg), stream))

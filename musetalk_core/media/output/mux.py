@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from musetalk_core.errors import EncodeError, LengthMismatch
 from musetalk_core.formats.atomic_files import replace_atomically, temporary_sibling
 from musetalk_core.media.output.audio_track import can_copy_audio, encode_audio_track
+from musetalk_core.media.output.tags import MediaTags
 from musetalk_core.media.output.video_encoder import timescale
 from musetalk_core.media.source.container import open_container, require_audio_stream
 from musetalk_core.media.source.limits import MediaLimits
@@ -36,6 +37,7 @@ def join_chunks(
     audio_bitrate: str = "192k",
     limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     ffmpeg: Path | None = None,
+    tags: MediaTags | None = None,
 ) -> int:
     """
     Concatenate chunks without encoding them again, and add the audio.
@@ -48,6 +50,7 @@ def join_chunks(
         audio_bitrate: of the AAC track, if the audio has to be encoded.
         limits:        limits on the audio.
         ffmpeg:        the ffmpeg program; None = search for it.
+        tags:          title and comment of the video; None = none.
 
     Returns:
         Number of frames of the video.
@@ -67,10 +70,12 @@ def join_chunks(
                 speech, encoded_path, audio_bitrate=audio_bitrate, limits=limits, ffmpeg=ffmpeg
             )
             audio_path = encoded_path
-        return _mux(chunks, audio_path, temporary, rate)
+        return _mux(chunks, audio_path, temporary, rate, tags)
 
 
-def _mux(chunks: Sequence[Path], audio_path: Path | None, target: Path, rate: Fraction) -> int:
+def _mux(
+    chunks: Sequence[Path], audio_path: Path | None, target: Path, rate: Fraction, tags: MediaTags | None
+) -> int:
     import av
 
     scale = str(timescale(rate))
@@ -82,6 +87,8 @@ def _mux(chunks: Sequence[Path], audio_path: Path | None, target: Path, rate: Fr
     }
     with ExitStack() as stack:
         output = stack.enter_context(av.open(str(target), "w", format="mp4", container_options=options))
+        if tags is not None:
+            output.metadata.update(tags.to_metadata())
         video_packets = _VideoPackets(chunks, output, rate)
         audio_packets = iter(()) if audio_path is None else _add_audio_stream(stack, audio_path, output)
         for _, packet in merge(video_packets, audio_packets, key=itemgetter(0)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from musetalk_core.media.output.ffmpeg import FfmpegProcess, build_command, file_url, find_ffmpeg
+from musetalk_core.media.output.tags import MediaTags, metadata_options
 from musetalk_core.media.output.video_encoder import BT709
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.video.scan import Scan, open_scan
@@ -29,6 +30,7 @@ def reencode(
     crf: int = 18,
     limits: MediaLimits = MediaLimits(),  # noqa: B008  frozen
     ffmpeg: Path | None = None,
+    tags: MediaTags | None = None,
 ) -> list[str]:
     """
     Encode a video as an mp4 with the pictures that engines see: upright, deinterlaced, 8-bit BT.709.
@@ -41,6 +43,7 @@ def reencode(
         crf:     x264 quality, 0 (lossless) to 51.
         limits:  checked against the headers and the decoded frames.
         ffmpeg:  the ffmpeg program; None = search for it.
+        tags:    title and comment of the video; None = none.
 
     Returns:
         ffmpeg's messages, warnings included.
@@ -50,7 +53,7 @@ def reencode(
         EncodeError, DiskFull: the video could not be written.
     """
     with open_scan(video, limits) as scan:
-        command = _command(find_ffmpeg(ffmpeg), sound, target, filters, crf)
+        command = _command(find_ffmpeg(ffmpeg), sound, target, filters, crf, tags)
         with FfmpegProcess(command, has_stdin=True) as process:
             _send_pictures(scan, process)
             process.finish(_TIMEOUT_S)
@@ -63,12 +66,13 @@ def _command(
     target: Path,
     filters: tuple[tuple[str, dict[str, str]], ...],
     crf: int,
+    tags: MediaTags | None,
 ) -> list[str]:
     import ffmpeg as graph
 
     picture: Any = graph.input("pipe:0", format="nut")["v:0"]
-    tags = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "range": "tv"}
-    for name, options in (("setparams", tags), *filters):
+    colors = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "range": "tv"}
+    for name, options in (("setparams", colors), *filters):
         picture = picture.filter(name, **options)
     streams = [picture]
     if sound is not None:
@@ -84,6 +88,7 @@ def _command(
         "fps_mode": "passthrough",
         "movflags": "+faststart",
         "map_metadata": -1,
+        **metadata_options(tags),
     }
     command = build_command(binary, graph.output(*streams, file_url(target), **options))
     return [command[0], *command[1:-1], "-loglevel", "warning", command[-1]]
