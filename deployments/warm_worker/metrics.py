@@ -21,7 +21,7 @@ def describe_child(slot: "Slot") -> dict[str, Any]:
     """Return the status of a child process as a JSON-compatible dictionary."""
     return {
         "child": slot.number,
-        "card": slot.gpu or "cpu",
+        "gpu": slot.gpu or "cpu",
         "process": slot.pid,
         "state": slot.state,
         "flow_run": slot.run_id,

@@ -7,8 +7,8 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-from measured import process_tree_mb
 from media import long_speech, talking_head
+from peak_memory import process_tree_mb
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 

@@ -4,8 +4,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measured import run_measured
 from media import long_speech, talking_head
+from peak_memory import run_measured
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -24,9 +24,11 @@ def main(seconds=SECONDS, plain_frames=BASELINE_FRAMES):
         audio = long_speech(folder / "speech.wav", seconds)
         frames = seconds * 25
         arguments = folder / "models", video, audio
-        run_measured("our_way.py", "prepare", *arguments, folder / "ours", frames)
-        ours = run_measured("our_way.py", "render", *arguments, folder / "ours", frames)
-        baseline = run_measured("plain_way.py", *arguments, folder / "plain", plain_frames, find_ffmpeg())
+        run_measured("pipeline_this_project.py", "prepare", *arguments, folder / "ours", frames)
+        ours = run_measured("pipeline_this_project.py", "render", *arguments, folder / "ours", frames)
+        baseline = run_measured(
+            "pipeline_baseline.py", *arguments, folder / "plain", plain_frames, find_ffmpeg()
+        )
         per_frame = [1000 * made["seconds"] / made["frames"] for made in (baseline, ours)]
         print(f"baseline: {per_frame[0]:.0f} ms per frame, {baseline['tree_mb']:.0f} MB in its process tree")
         print(f"ours:     {per_frame[1]:.0f} ms per frame, {ours['tree_mb']:.0f} MB")

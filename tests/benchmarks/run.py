@@ -11,7 +11,7 @@ NAMES = (
     "repeat",
     "pipeline",
     "real_size",
-    "card",
+    "gpu",
     "warm",
     "transcribe",
     "transcribe_memory",

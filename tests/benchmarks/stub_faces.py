@@ -18,5 +18,5 @@ def stub_face(number):
 
 
 def load_boxes(video, frames):
-    """Return the boxes (x1, y1, x2, y2) of all frames, which `our_way.py prepare` wrote next to the clip."""
+    """Return the boxes (x1, y1, x2, y2) of all frames that `pipeline_this_project.py prepare` wrote."""
     return json.loads(video.with_suffix(".boxes.json").read_text())[:frames]

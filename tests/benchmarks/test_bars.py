@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
-import hour
 import long_audio
+import one_hour
 import pipeline
 import status
-from measured import run_measured
 from media import long_speech, talking_head
+from peak_memory import run_measured
 from speed import run_job, transcode
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_five_minutes_of_720p_take_no_more_memory_than_thirty_seconds(tmp_path):
     minute = talking_head(tmp_path / "minute.mp4", 60)
-    long = hour.loop_clip(minute, 5, tmp_path / "long.mp4")
+    long = one_hour.loop_clip(minute, 5, tmp_path / "long.mp4")
     short = talking_head(tmp_path / "short.mp4", 30)
 
     peaks = [
@@ -32,8 +32,8 @@ def test_five_minutes_of_720p_take_no_more_memory_than_thirty_seconds(tmp_path):
 
 
 def test_an_hour_is_rendered_in_flat_memory_and_little_disk(tmp_path):
-    minute, _, _ = hour.measure(tmp_path, 1)
-    peak, per_frame, _ = hour.measure(tmp_path, 60)
+    minute, _, _ = one_hour.measure(tmp_path, 1)
+    peak, per_frame, _ = one_hour.measure(tmp_path, 60)
 
     assert peak - minute < 150
     assert per_frame < 20_000

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measured import run_measured
+from peak_memory import run_measured
 from transcribe import MAX_RECORDING_S, prepare_job, write_speech
 
 

@@ -54,8 +54,8 @@ def test_each_run_has_its_own_variables_and_its_own_scratch(shared, shared_pool,
     path = tmp_path / "seen"
     run = shared_pool.submit("surroundings", variables={"env": {"MARK": "mine"}}, path=str(path))
     assert shared_pool.wait(run).type.value == "COMPLETED"
-    mark, folder, cards = path.read_text().split(" ")
-    assert mark == "mine" and folder.endswith(str(run)) and cards == ""
+    mark, folder, gpus = path.read_text().split(" ")
+    assert mark == "mine" and folder.endswith(str(run)) and gpus == ""
     shared_pool.wait(shared_pool.submit("surroundings", path=str(path)))
     assert path.read_text().startswith(" ")
     eventually(lambda: not scratch_of(shared), 5)

@@ -17,7 +17,7 @@ def find_gpus() -> list[str]:
     """Return the ids of this machine's NVIDIA GPUs, in the format of CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251  CUDA's own variable
     if visible is not None:
-        return [card.strip() for card in visible.split(",") if card.strip() and card.strip() != "-1"]
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip() and gpu.strip() != "-1"]
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -48,11 +48,11 @@ def child_environments(settings: "WorkerSettings", limit: int | None) -> list[di
     return [
         {
             **base,
-            "CUDA_VISIBLE_DEVICES": card,
-            **_memory_share(base, children_per_gpu[card]),
+            "CUDA_VISIBLE_DEVICES": gpu,
+            **_memory_share(base, children_per_gpu[gpu]),
             **_child_overrides(base),
         }
-        for card in gpus[: limit or len(gpus)]
+        for gpu in gpus[: limit or len(gpus)]
     ]
 
 

@@ -1,4 +1,4 @@
-"""Parts of the warm worker that need no server: messages, order, placement, limits, cards, marks."""
+"""Parts of the warm worker that need no server: messages, order, placement, limits, GPUs, marks."""
 
 import os
 import subprocess

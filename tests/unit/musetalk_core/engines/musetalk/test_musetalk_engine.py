@@ -199,7 +199,7 @@ def test_crops_do_not_depend_on_chunks(made, clip, reading, tmp_path):
 
 def test_an_error_while_rendering_reaches_the_caller(made, clip, reading, tmp_path, monkeypatch):
     engine, prepared = made
-    monkeypatch.setattr(engine, "render", lambda *_: (_ for _ in ()).throw(EngineError("the card fell out")))
+    monkeypatch.setattr(engine, "render", lambda *_: (_ for _ in ()).throw(EngineError("the GPU is lost")))
 
     with pytest.raises(EngineError, match="fell out"):
         render_chunk(Scene(prepared, clip, RATE), engine, heard_by(engine, reading), Chunk(0, 0, 9), tmp_path)

@@ -1,7 +1,7 @@
 """
 Rendering and encoding by this project with a stub for the networks.
 
-`our_way.py VERB MODELS VIDEO AUDIO FOLDER FRAMES` prints JSON.
+`pipeline_this_project.py VERB MODELS VIDEO AUDIO FOLDER FRAMES` prints JSON.
 """
 
 import json

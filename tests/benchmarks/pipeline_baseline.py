@@ -4,7 +4,7 @@ Baseline: blend rendered faces into a clip as the original program does, by its 
 All frames are extracted to PNG files and read into one list. For each output frame the source frame is
 copied, the face scaled, its surroundings parsed by the face parsing network, masked, blended, and written as
 PNG. The PNG files are then encoded, and encoded again with the sound.
-`plain_way.py MODELS VIDEO AUDIO FOLDER FRAMES FFMPEG` prints JSON.
+`pipeline_baseline.py MODELS VIDEO AUDIO FOLDER FRAMES FFMPEG` prints JSON.
 """
 
 import copy

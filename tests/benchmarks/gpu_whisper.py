@@ -6,7 +6,7 @@ Random weights never emit the end token, so every attempt takes all 224 tokens; 
 
 import time
 
-import card_speed
+import gpu_networks
 import torch
 from media import SPEECH
 from whisper.model import ModelDimensions, Whisper
@@ -70,7 +70,7 @@ def _measure_window(device, loaded, window):
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     made["very_first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0, 224))[1]
-    made["encoder_ms"] = 1000 * card_speed.seconds_per_call(
+    made["encoder_ms"] = 1000 * gpu_networks.seconds_per_call(
         lambda: loaded.net.embed_audio(window[None]), device
     )
     result, made["first_try_s"] = _run_timed(device, lambda: decoder._decode_at(window, [], 0.0, 224))
@@ -98,13 +98,13 @@ def _measure_window(device, loaded, window):
 
 
 def _run_timed(device, work):
-    card_speed.synchronize(device)
+    gpu_networks.synchronize(device)
     began = time.perf_counter()
     made = work()
-    card_speed.synchronize(device)
+    gpu_networks.synchronize(device)
     return made, round(time.perf_counter() - began, 3)
 
 
 def _allocated_bytes(device):
-    card_speed.synchronize(device)
+    gpu_networks.synchronize(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0

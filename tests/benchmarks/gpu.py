@@ -1,5 +1,5 @@
 """
-Benchmarks of the neural models on a GPU: `./run bench card`, or `card.py [--json FILE] [--only SECTION ...]`.
+Benchmarks of the neural models on a GPU: `./run bench gpu`, or `gpu.py [--json FILE] [--only SECTION ...]`.
 
     golden        difference from the original's golden vectors, and the error of half precision
     copies        tensors copied from the device to the host
@@ -37,10 +37,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.append(str(Path(__file__).resolve().parent))
-import card_hearing
-import card_speed
-import card_stages
-import card_voice
+import gpu_csm
+import gpu_networks
+import gpu_profile
+import gpu_whisper
 import real_weights
 from golden_chain import FRAMES, expected_frames, run_chain
 from golden_data import COMMITTED, load, weights
@@ -99,7 +99,7 @@ class BenchContext:
         return Networks(resolve_options(MuseTalkEngineOptions()), self.machine(**more))
 
     def stop(self):
-        card_speed.synchronize(self.device)
+        gpu_networks.synchronize(self.device)
 
     def allocated(self):
         self.stop()
@@ -179,20 +179,20 @@ def encoder_state_error(context, precision):
 
 def speed(context):
     if context.is_small:
-        return card_speed.measure_output_paths(context.device, 2)
+        return gpu_networks.measure_output_paths(context.device, 2)
     rows = []
     for precision in ("fp16", "bf16"):
-        for name, options in card_speed.VARIANTS.items():
-            rows += card_speed.measure(context.device, precision, name, options, (4, 8, 16, 32, 64))
+        for name, options in gpu_networks.VARIANTS.items():
+            rows += gpu_networks.measure(context.device, precision, name, options, (4, 8, 16, 32, 64))
             torch.cuda.empty_cache()
-    rows += card_speed.measure(context.device, "fp32", "lean", {}, (8, 32))
+    rows += gpu_networks.measure(context.device, "fp32", "lean", {}, (8, 32))
     torch.backends.cudnn.benchmark = True
     for name in ("lean", "lean, channels last"):
         title = f"{name}, cudnn.benchmark"
-        rows += card_speed.measure(context.device, "fp16", title, card_speed.VARIANTS[name], (8, 32))
+        rows += gpu_networks.measure(context.device, "fp16", title, gpu_networks.VARIANTS[name], (8, 32))
         torch.cuda.empty_cache()
     torch.backends.cudnn.benchmark = False
-    paths = {size: card_speed.measure_output_paths(context.device, size) for size in (8, 32)}
+    paths = {size: gpu_networks.measure_output_paths(context.device, size) for size in (8, 32)}
     print("to BGR bytes, ms per frame:", paths, flush=True)
     return {"rows": rows, "output_ms": paths}
 
@@ -200,8 +200,8 @@ def speed(context):
 def compiled(context):
     rows = []
     if not context.is_small:
-        for name, options in card_speed.COMPILED_VARIANTS.items():
-            rows += card_speed.measure(context.device, "fp16", name, options, (32,))
+        for name, options in gpu_networks.COMPILED_VARIANTS.items():
+            rows += gpu_networks.measure(context.device, "fp16", name, options, (32,))
             torch.compiler.reset()
     return rows
 
@@ -422,26 +422,26 @@ def profile_render(context, scene, engine, audio_features, frames, folder):
     made = {}
     for name, count in (("stages", frames), ("other length", frames - 5), ("that again", frames - 5)):
         began = time.perf_counter()
-        with card_stages.profile_stages() as (took, batches):
+        with gpu_profile.profile_stages() as (took, batches):
             again(count)
         seconds = {stage: round(value, 3) for stage, value in took.items()}
         whole = round(time.perf_counter() - began, 3)
         made[name] = {"whole": whole, "seconds": seconds, "frames, ms a frame": batches}
     if not context.is_small:
-        made["computing"] = card_stages.profile_kernels(lambda: again(frames))
+        made["computing"] = gpu_profile.profile_kernels(lambda: again(frames))
     return made
 
 
 def voice(context):
-    return card_voice.measure(context.device, context.folder / "voice")
+    return gpu_csm.measure(context.device, context.folder / "voice")
 
 
 def voice_static(context):
-    return card_voice.measure_static_caches(context.device, context.folder / "voice")
+    return gpu_csm.measure_static_caches(context.device, context.folder / "voice")
 
 
 def hearing(context):
-    return card_hearing.measure(context.device, context.folder)
+    return gpu_whisper.measure(context.device, context.folder)
 
 
 def faces(context):
@@ -468,12 +468,12 @@ def faces(context):
             for size in (4, 16):
                 made[f"encoder of {size}, channels last {channels_last}"] = (
                     1000
-                    * card_speed.seconds_per_call(
+                    * gpu_networks.seconds_per_call(
                         lambda encoder=encoder, size=size: encoder.encode([crop] * size), context.device
                     )
                 )
     for name, call in calls.items():
-        made[name] = 1000 * card_speed.seconds_per_call(call, context.device)
+        made[name] = 1000 * gpu_networks.seconds_per_call(call, context.device)
     made = {name: round(value, 2) for name, value in made.items()}
     print("ms per call", made, flush=True)
     return made

@@ -2,8 +2,8 @@
 
 import time
 
-import card_speed
-import card_stages
+import gpu_networks
+import gpu_profile
 import numpy as np
 import torch
 from tiny_csm import publish, reader_of, write_csm
@@ -48,7 +48,7 @@ def _measure_precision(device, folder, precision):
     machine = RuntimeConfig(LocalModels(folder, folder / "hashes.json"), device=device, precision=precision)
     before, began = _allocated_bytes(device), time.perf_counter()
     voice = load_csm(machine)
-    card_speed.synchronize(device)
+    gpu_networks.synchronize(device)
     made = {"load_s": time.perf_counter() - began, "name": voice._device.name}
     made["weights_mb"] = (_allocated_bytes(device) - before) / 1e6
     made["parameters_millions"] = sum(p.numel() for p in voice.model.parameters()) / 1e6
@@ -60,7 +60,7 @@ def _measure_precision(device, folder, precision):
         print("voice", precision, name, made[name], flush=True)
     made["stopped"] = _measure_cancellation(voice, frames, device)
     if device == "cuda" and precision == "auto":
-        made["computing, 25 frames"] = card_stages.profile_kernels(
+        made["computing, 25 frames"] = gpu_profile.profile_kernels(
             lambda: voice.generate(TEXT, [], 25, Sampling(), 1)
         )
     print("voice", precision, made, flush=True)
@@ -121,7 +121,7 @@ def _measure_cancellation(voice, frames, device):
 
 
 def _allocated_bytes(device):
-    card_speed.synchronize(device)
+    gpu_networks.synchronize(device)
     return torch.cuda.memory_allocated() if device == "cuda" else 0
 
 
