@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -16,6 +16,9 @@ from deployments.cli.errors import (
 )
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console, show_waiting
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
 
 HomeOption = Annotated[
     Path | None,
@@ -42,10 +45,20 @@ def up(
     from deployments.stack.supervisor import run_until_signal
 
     with user_errors():
-        settings = read_settings(home, port)
+        settings = _one_server_settings(home, port)
         require_keys_when_public(settings.api)
         require_writable_home(settings)
         run_until_signal(StackPlan(settings, prefect_port, jobs), output_console())
+
+
+def _one_server_settings(home: Path | None, port: int | None) -> "Settings":
+    """Return the settings of a stack with one server, and print what it ignores."""
+    from deployments.stack.redis import without_absent_legacy_redis
+
+    settings, warning = without_absent_legacy_redis(read_settings(home, port))
+    if warning:
+        error_console().print(f"musetalk: {warning}", markup=False)
+    return settings
 
 
 def api() -> None:
@@ -170,12 +183,18 @@ def _replace_process(command: list[str], env: dict[str, str]) -> NoReturn:
 
 def doctor(
     home: HomeOption = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Run `musetalk setup` first, which downloads nothing unasked.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation and the services, and print how to fix each problem."""
+    from deployments.cli.setup import guided_setup
     from deployments.stack.doctor import run_checks
 
     with user_errors():
+        if fix:
+            guided_setup(read_settings(home), error_console() if as_json else output_console())
         findings = run_checks(read_settings(home))
     if as_json:
         print_json([finding.as_dict() for finding in findings])
@@ -203,7 +222,7 @@ def demo(  # noqa: PLR0913  one option each
 
     with user_errors():
         report = run_demo(
-            StackPlan(read_settings(home, port), prefect_port, jobs=2),
+            StackPlan(_one_server_settings(home, port), prefect_port, jobs=2),
             DemoOptions(video, audio, text, out, keep),
             error_console() if as_json else output_console(),
         )

@@ -42,18 +42,9 @@ def setup(
 
     Asks before it downloads anything. Without a terminal it downloads nothing unless --neural is given.
     """
-    from deployments.cli.weights import pull_models
-
     out = error_console() if as_json else output_console()
-    report: dict[str, Any] = {}
     with user_errors():
-        settings = read_settings(home)
-        report["checks"] = _run_checks(settings, out)
-        report["offer"] = _describe_model(model, out)
-        report["speed"] = _measure_speed(settings, out) if probe else None
-        if report["offer"]["missing_bytes"] and _is_wanted(neural, out):
-            report["pulled"] = pull_models([model], None, out)
-        report["verified"] = _verify(model, out)
+        report = guided_setup(read_settings(home), out, neural=neural, model=model, probe=probe)
     if as_json:
         print_json(report)
     else:
@@ -61,6 +52,37 @@ def setup(
     fatal = any(check["state"] == "missing" for check in report["checks"])
     if fatal or (neural and not report["verified"]["complete"]) or report["verified"]["bad"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def guided_setup(
+    settings: "Settings",
+    out: rich.console.Console,
+    *,
+    neural: bool | None = None,
+    model: str = "musetalk",
+    probe: bool = True,
+) -> dict[str, Any]:
+    """
+    Check this computer, offer a model, download it if it is wanted, and verify it.
+
+    Args:
+        settings: current settings.
+        out:      console for the report and the question.
+        neural:   whether the model is wanted; None: ask on a terminal, else no.
+        model:    model or group.
+        probe:    measure the speed of this computer.
+
+    Returns:
+        The findings by step, compatible with JSON.
+    """
+    from deployments.cli.weights import pull_models
+
+    report: dict[str, Any] = {"checks": _run_checks(settings, out), "offer": _describe_model(model, out)}
+    report["speed"] = _measure_speed(settings, out) if probe else None
+    if report["offer"]["missing_bytes"] and _is_wanted(neural, out):
+        report["pulled"] = pull_models([model], None, out)
+    report["verified"] = _verify(model, out)
+    return report
 
 
 def _run_checks(settings: "Settings", out: rich.console.Console) -> list[dict[str, Any]]:

@@ -55,8 +55,11 @@ def stack_environment(plan: StackPlan, marker: str) -> dict[str, str]:
         marker: value of RENDER_STACK_ID, by which leftover processes of this stack are found.
     """
     inherited: Mapping[str, str] = os.environ  # noqa: TID251  processes inherit the shell's variables
+    # a stack that dropped the Redis of an older service's file drops it for its processes as well
+    without_redis = {"REDIS_HOST": ""} if plan.settings.redis.host is None else {}
     return {
         **{name: value for name, value in inherited.items() if name != "PREFECT_PROFILE"},
+        **without_redis,
         MARKER_VARIABLE: marker,
         "MUSETALK_HOME": str(plan.home),
         "MUSETALK_API__PORT": str(plan.settings.api.port),

@@ -197,8 +197,11 @@ def _check_disk(settings: Settings) -> str:
 
 
 def _check_redis(settings: Settings) -> str:
-    from deployments.stack.redis import RedisUnusable, require_redis
+    from deployments.stack.redis import RedisUnusable, require_redis, without_absent_legacy_redis
 
+    settings, warning = without_absent_legacy_redis(settings)
+    if warning:
+        raise _CheckFailed(warning, "unset REDIS_HOST", "note")
     try:
         require_redis(settings.redis)
     except RedisUnusable as error:

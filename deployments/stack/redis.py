@@ -5,11 +5,16 @@ Without Redis, a Prefect server keeps its event queue in memory, which is suffic
 Several servers on one database need a shared Redis.
 """
 
+import socket
 from importlib.util import find_spec
+from typing import Final
 
+from tasks.settings import Settings
+from tasks.settings.legacy_names import is_set_by_legacy_name
 from tasks.settings.redis import RedisSettings
 
 REDIS_PACKAGE = "prefect_redis"
+_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1"})
 REDIS_TIMEOUT_S = 5.0
 
 
@@ -96,6 +101,30 @@ def require_redis(redis: RedisSettings) -> None:
         ) from None
     finally:
         client.close()
+
+
+def without_absent_legacy_redis(settings: Settings) -> tuple[Settings, str | None]:
+    """
+    Drop a Redis on this computer that only `REDIS_HOST` names and that is not there.
+
+    The environment files of the C3 service end with `REDIS_HOST=localhost`. A stack of one server needs no
+    Redis; in a container there is none at that address.
+
+    Returns:
+        The settings, and a warning if Redis was dropped.
+    """
+    redis = settings.redis
+    if redis.host not in _LOOPBACK_HOSTS or not is_set_by_legacy_name("redis", "host"):
+        return settings, None
+    with socket.socket() as probe:
+        probe.settimeout(REDIS_TIMEOUT_S)
+        if probe.connect_ex(("127.0.0.1", redis.port)) == 0:
+            return settings, None
+    warning = (
+        f"REDIS_HOST={redis.host} is ignored: nothing listens on port {redis.port},"
+        " and one server needs no Redis"
+    )
+    return settings.model_copy(update={"redis": redis.model_copy(update={"host": None})}), warning
 
 
 def _require_package() -> None:

@@ -1,5 +1,6 @@
 """Legacy variable names: settings under the names that the two older services used."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,20 @@ LEGACY_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("redis", "db"): ("REDIS_DB",),
 }
 """(group, field) -> legacy names; the first one that is set is used."""
+
+
+def is_set_by_legacy_name(group: str, field: str, environment: Mapping[str, str] | None = None) -> bool:
+    """
+    Return whether a setting has its value from a legacy name, and not from its own variable.
+
+    Args:
+        group:       group of the setting.
+        field:       name in the group.
+        environment: the environment variables; None: those of this process.
+    """
+    variables = os.environ if environment is None else environment  # noqa: TID251  read by settings only
+    own_name = f"MUSETALK_{group}__{field}".upper()
+    return not variables.get(own_name) and any(variables.get(name) for name in LEGACY_NAMES[group, field])
 
 
 class LegacyNamesSource(PydanticBaseSettingsSource):

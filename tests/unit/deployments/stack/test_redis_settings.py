@@ -1,14 +1,22 @@
 """Effect of REDIS_* on a Prefect server, and the errors if it cannot be applied."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from deployments.stack import redis
+from deployments.stack.commands import StackPlan, stack_environment
 from deployments.stack.environment import server_environment
-from deployments.stack.redis import RedisNotInstalled, RedisUnusable, messaging_environment, require_redis
+from deployments.stack.redis import (
+    RedisNotInstalled,
+    RedisUnusable,
+    messaging_environment,
+    require_redis,
+    without_absent_legacy_redis,
+)
 from tasks.settings import Settings
 from tasks.settings.redis import RedisSettings
 
@@ -70,13 +78,51 @@ def test_a_redis_that_is_not_there_is_told_without_its_password(installed):
 
 
 def test_a_server_that_cannot_use_redis_says_so_in_one_line(tmp_path):
-    env = os.environ | {"MUSETALK_HOME": str(tmp_path), "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"}
-    for command in ("server", "up"):
+    env = os.environ | {"MUSETALK_HOME": str(tmp_path), "REDIS_PORT": "1"}
+    for command, name in (("server", "REDIS_HOST"), ("up", "MUSETALK_REDIS__HOST")):
         words = [sys.executable, "-m", "deployments.cli", command]
         done = subprocess.run(
-            words, env=env | {"REDIS_PASSWORD": PASSWORD}, capture_output=True, text=True, timeout=60
+            words,
+            env=env | {name: "127.0.0.1", "REDIS_PASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
         assert done.returncode == 1
         assert "Traceback" not in done.stderr and "REDIS_HOST" in done.stderr
         assert PASSWORD not in done.stdout + done.stderr
+
+
+def closed_port():
+    """A port of this computer on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_environment_file_of_the_older_service_needs_no_redis(monkeypatch, tmp_path):
+    """Its file ends with REDIS_HOST=localhost; in one container there is no Redis at that address."""
+    for name, value in {"REDIS_HOST": "localhost", "REDIS_PORT": closed_port(), "REDIS_DB": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    settings, warning = without_absent_legacy_redis(Settings(home=tmp_path))
+
+    assert settings.redis.host is None and "REDIS_HOST=localhost is ignored" in warning
+    for name, value in stack_environment(StackPlan(settings), "marker").items():
+        monkeypatch.setenv(name, value)
+    assert Settings().redis.host is None, "its processes know of none either"
+
+
+@pytest.mark.parametrize("variable", ["MUSETALK_REDIS__HOST", "REDIS_HOST"])
+def test_a_redis_that_is_meant_is_not_ignored(monkeypatch, tmp_path, variable):
+    """One that was named for this system, one on another computer, and one that is there."""
+    monkeypatch.setenv(variable, "localhost" if variable.startswith("MUSETALK") else "redis.internal")
+    monkeypatch.setenv("REDIS_PORT", str(closed_port()))
+    given = Settings(home=tmp_path)
+    assert without_absent_legacy_redis(given) == (given, None)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("REDIS_HOST", "localhost")
+        monkeypatch.setenv("REDIS_PORT", str(server.getsockname()[1]))
+        given = Settings(home=tmp_path)
+        assert without_absent_legacy_redis(given) == (given, None)

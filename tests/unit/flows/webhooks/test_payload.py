@@ -107,6 +107,23 @@ def test_a_start_says_nothing_of_what_came_after():
     assert body["data"]["links"] == {"self": OWN}
 
 
+def test_the_first_warnings_of_a_result_are_in_the_data_without_addresses():
+    warnings = [f"no_speech: number {number} of s3://secret-bucket/a.wav?token=x" for number in range(200)]
+    body = told(result=VIDEO | {"warnings": warnings})
+
+    seen = body["data"]["warnings"]
+    assert 5 <= len(seen) < 200 and all(text.startswith("no_speech: number") for text in seen)
+    assert "secret-bucket" not in str(body["data"]["warnings"]) and "token" not in str(seen)
+
+
+@pytest.mark.parametrize("event", ["started", "failed", "canceled"])
+def test_only_a_completed_job_tells_warnings(event):
+    error = JobError("no_face", "No frame shows a face.", retryable=False)
+    body = told(event, status=event, result=VIDEO | {"warnings": ["no_speech: none"]}, error=error)
+    assert "warnings" not in body["data"]
+    assert "warnings" not in told(result=VIDEO | {"warnings": []})["data"]
+
+
 def test_nothing_leaks():
     error = JobError("input_unreachable", "https://host/a.mp4?token=x could not be fetched.", retryable=False)
     body = build_payload("failed", JobSnapshot(JOB, "lip_sync", "failed", error=error), None)

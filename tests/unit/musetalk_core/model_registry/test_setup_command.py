@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from deployments.cli import setup as setup_command
 from deployments.cli.main import app
 from deployments.stack import neural_probe
 from tasks.models.install import open_local_models
@@ -73,3 +74,23 @@ def test_the_speed_is_measured_and_says_how(monkeypatch):
     assert estimate.seconds > 0 and estimate.device.startswith(("cpu", "cuda", "mps"))
     assert "estimated from" in estimate.describe() and "were not measured" in estimate.describe()
     assert replace(estimate, seconds=125.0).describe().startswith("about 125 s per second of video on ")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_doctor_runs_the_guided_setup_first_on_request(hub, monkeypatch, words):
+    """Setup offers the neural engine and downloads nothing unasked; the doctor's own report comes last."""
+    monkeypatch.setattr(setup_command, "_measure_speed", lambda *_: None)
+    done = CliRunner().invoke(app, ["doctor", "--fix", *words])
+
+    said = done.stderr if words else done.stdout
+    assert "musetalk: " in said and "to download" in said and "setup --neural" in said
+    assert not hub.asked
+    if words:
+        assert {"name", "state", "detail", "mend"} == set(json.loads(done.stdout)[0])
+    else:
+        assert "prefect and worker" in said.rpartition("to download")[2]
+
+
+def test_doctor_alone_offers_nothing(hub):
+    done = CliRunner().invoke(app, ["doctor"])
+    assert "to download" not in done.stdout and "OK" in done.stdout
