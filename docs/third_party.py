@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deployments.cli.errors import PACKAGES_WITHOUT_THEIR_NEEDS as WITHOUT_THEIR_NEEDS
+from musetalk_core.installation import PACKAGES_WITHOUT_THEIR_NEEDS as WITHOUT_THEIR_NEEDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "THIRD_PARTY.md"

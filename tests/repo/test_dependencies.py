@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -48,6 +49,34 @@ def test_what_is_imported_is_declared(third_party):
         for module, path in foreign.items()
         if not known & {canonicalize_name(name) for name in owners.get(module, ())}
     } == set()
+
+
+def is_dated(need):
+    """Whether the versions of a package are dates, which have no next major version."""
+    return any(len(one.version.split(".")[0]) >= 8 for one in need.specifier)
+
+
+def test_every_dependency_has_an_upper_bound_above_the_tested_version(third_party):
+    tested = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    tested = {canonicalize_name(name): version for name, version in tested.items()}
+    for need in third_party.declared():
+        bounds = {one.operator for one in need.specifier}
+        assert bounds & {"<", "==", "~="} or is_dated(need), f"{need}: the newest version is not tested"
+        if version := tested.get(canonicalize_name(need.name)):
+            assert need.specifier.contains(version, prereleases=True), f"{need}: tested with {version}"
+
+
+def test_pip_misses_nothing_but_what_is_left_out_on_purpose(third_party):
+    """Three packages are installed without their needs; docs/how-to/docker.md says why."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, timeout=300, check=False
+    )
+    complaints = [line for line in done.stdout.splitlines() if " requires " in line or " has " in line]
+    assert done.returncode == 0 or complaints, done.stderr
+    names = {canonicalize_name(line.split()[0]) for line in complaints}
+    assert names <= set(third_party.WITHOUT_THEIR_NEEDS), done.stdout
 
 
 def test_every_installed_part_is_listed_with_its_licence(third_party):

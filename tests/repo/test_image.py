@@ -66,6 +66,17 @@ def test_an_image_holds_every_package_and_runs_as_nobody_special(name):
     assert IMAGES[name].all("HEALTHCHECK")
 
 
+def test_every_image_that_is_not_built_here_can_be_pinned_by_digest():
+    """Digests are not committed: each belongs to the copy of one registry at one time."""
+    digest = "registry.example/copy@sha256:" + "0" * 64
+    services = compose(**SECRETS, POSTGRES_IMAGE=digest, S3_IMAGE=digest)["services"]
+
+    foreign = {name: one["image"] for name, one in services.items() if "build" not in one}
+    assert set(foreign) == {"postgres", "bucket", "s3"} and set(foreign.values()) == {digest}
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(bases) == {"python:${PYTHON}", "base", "worker"}, "TAG@DIGEST is a tag to the builder"
+
+
 def test_secrets_beside_the_compose_file_get_into_no_image_and_no_commit():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
 
