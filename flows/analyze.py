@@ -5,6 +5,7 @@ from prefect import flow
 from flows.media.context import JobContext, job_context
 from flows.media.image_analysis import ImageAnalysis, overlay_boxes, table_rows
 from flows.media.model_selection import select_analysis_models
+from flows.media.statements import ANNOTATED_IMAGE
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.analyze import AnalyzeJob, AnalyzeResult, Feature, FoundTag, FoundText, FoundThing
 from flows.schemas.control import DEFAULT_CONTROL, Control
@@ -12,7 +13,6 @@ from flows.storage.output_names import annotated_image_name
 from musetalk_core.vision.model_choice import ModelAssignment
 from tasks.artifact_pages.analysis import show_analysis
 from tasks.catalog.output_locations import check_output_location
-from tasks.catalog.outputs import upload
 from tasks.refs import SourceFile
 from tasks.steps.analyze_image import ANNOTATED_FILE, annotations_key, draw, draw_preview, fetch_picture
 
@@ -56,9 +56,9 @@ def _build_result(job: AnalyzeJob, analysis: ImageAnalysis, context: JobContext,
     annotated = context.wait_for(
         "draw", draw.submit(annotations_key(analysis.picture, marks), analysis.picture, marks)
     )
-    stored = upload(annotated, ANNOTATED_FILE, name, job.output)
     context.record_models(*analysis.used_models.values())
     context.record_choice(writer=analysis.text_model, made_by=analysis.made_by)
+    [stored] = context.publish(annotated, {ANNOTATED_FILE: name}, job.output, ANNOTATED_IMAGE)
     return AnalyzeResult(
         text=text,
         model=analysis.text_model,
@@ -73,9 +73,10 @@ def _build_result(job: AnalyzeJob, analysis: ImageAnalysis, context: JobContext,
         width=image_info.width,
         height=image_info.height,
         format=image_info.format,
-        picture=context.record_output(stored),
+        picture=stored.ref,
         name=stored.name,
         cached=context.cached,
+        provenance=context.provenance,
         timings_s=context.timings(),
-        warnings=analysis.warnings(),
+        warnings=[*analysis.warnings(), *context.warnings],
     )

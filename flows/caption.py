@@ -3,12 +3,12 @@
 from prefect import flow
 
 from flows.media.context import job_context
+from flows.media.statements import captioned_video
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.caption import CaptionJob, CaptionResult
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.storage.output_names import captioned_name
 from tasks.catalog.output_locations import check_output_location
-from tasks.catalog.outputs import upload
 from tasks.steps.captions import (
     CAPTIONED_FILE,
     CaptionStyle,
@@ -34,14 +34,15 @@ def caption(job: CaptionJob, control: Control = DEFAULT_CONTROL) -> CaptionResul
         captioned = context.wait_for("encode", put_captions.submit(key, video.source, captions.source, style))
         facts = captioned_facts(captioned)
         context.warn(*captions.warnings, *facts.warnings)
-        stored = upload(captioned, CAPTIONED_FILE, name, job.output)
+        [stored] = context.publish(captioned, {CAPTIONED_FILE: name}, job.output, captioned_video(job.how))
         result = CaptionResult(
-            video=context.record_output(stored),
+            video=stored.ref,
             name=stored.name,
             how=job.how,
             lines=captions.lines,
             duration_s=round(facts.duration_s, 6),
             cached=context.cached,
+            provenance=context.provenance,
             timings_s=context.timings(),
             warnings=context.warnings,
         )

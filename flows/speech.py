@@ -5,12 +5,13 @@ from prefect import flow
 from flows.media.context import JobContext, job_context
 from flows.media.imperceptible_mark import mark_key_id
 from flows.media.speech_synthesis import SynthesizedSpeech, synthesize_text
+from flows.media.statements import SPEECH
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.schemas.speech import AudioFormat, SpeechJob, SpeechResult
 from flows.storage.output_names import speech_file_name
 from tasks.catalog.output_locations import check_output_location
-from tasks.catalog.outputs import PublishedFile, upload
+from tasks.catalog.outputs import PublishedFile
 from tasks.steps.speak import encode_speech, speech_file_key, speech_tags
 from tasks.steps.speech_features import WAV_FILE
 
@@ -30,7 +31,7 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
         )
         stored = _store(spoken, name, audio_format, job, context)
         result = SpeechResult(
-            audio=context.record_output(stored),
+            audio=stored.ref,
             name=stored.name,
             text=" ".join(job.parts),
             engine=spoken.spec.engine,
@@ -40,6 +41,7 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
             spoken=spoken.synthesized_count,
             speech=spoken.audio.artefact,
             cached=context.cached,
+            provenance=context.provenance,
             timings_s=context.timings(),
             warnings=[*context.warnings, *spoken.warnings],
         )
@@ -52,8 +54,8 @@ def _store(
 ) -> PublishedFile:
     audio = spoken.audio.artefact
     if audio_format == "wav":
-        return upload(audio, WAV_FILE, name, job.output)
+        return context.publish(audio, {WAV_FILE: name}, job.output, SPEECH)[0]
     engine = spoken.spec.engine
     key = speech_file_key(audio, audio_format, speech_tags(engine))
     encoded = context.wait_for("encode", encode_speech.submit(key, audio, audio_format, engine))
-    return upload(encoded, f"speech.{audio_format}", name, job.output)
+    return context.publish(encoded, {f"speech.{audio_format}": name}, job.output, SPEECH)[0]

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.media.context import JobContext, job_context
 from flows.media.model_selection import resolve_transcription_model
+from flows.media.statements import TRANSCRIPT
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.schemas.transcribe import TranscribeJob, TranscribeResult
@@ -13,7 +14,6 @@ from flows.storage.output_names import TRANSCRIPT_FORMATS, transcript_stem
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.warning_codes import WarningCode
 from tasks.catalog.output_locations import check_output_location
-from tasks.catalog.outputs import PublishedFile, upload_set
 from tasks.models.whisper import language_code
 from tasks.refs import Artefact, SourceFile
 from tasks.steps.fetch import fetch
@@ -50,13 +50,15 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
         transcript = read_transcript(transcript_artifact)
         context.warn(*level_warnings(audio), *_warnings(job, choice, transcript))
         stem = transcript_stem(job.output, audio.name)
-        stored = _upload(transcript_artifact, stem, job)
+        names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
+        stored = context.publish(transcript_artifact, names, job.output, TRANSCRIPT)
         result = TranscribeResult(
             **transcript,
             speech_s=round(sum(span["end"] - span["start"] for span in transcript["speech"]), 3),
             name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
-            files={one.name: context.record_output(one) for one in stored},
+            files={one.name: one.ref for one in stored},
             cached=context.cached,
+            provenance=context.provenance,
             timings_s=context.timings(),
             warnings=context.warnings,
         )
@@ -68,11 +70,6 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
 def _transcribe(audio: SourceFile, request: TranscriptionRequest, context: JobContext) -> Artefact:
     context.record_models(*request.weights)
     return context.wait_for("hear", hear.submit(transcript_key(audio, request), audio, request))
-
-
-def _upload(transcript_artifact: Artefact, stem: str, job: TranscribeJob) -> list[PublishedFile]:
-    names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
-    return upload_set(transcript_artifact, names, job.output)
 
 
 def _warnings(job: TranscribeJob, choice: ModelChoice, transcript: dict[str, Any]) -> list[str]:

@@ -64,6 +64,7 @@ class WarningCode(StrEnum):
         "video_reencoded",
         "An mp4 file cannot hold the video or its cropping; it was encoded as H.264.",
     )
+    NOT_SIGNED = "not_signed", "The output could not be signed and is stored without a C2PA manifest."
     AVATAR_NOT_LISTED = "avatar_not_listed", "The avatar could not be added to the list of avatars."
     MODEL_SUBSTITUTED = (
         "model_substituted",

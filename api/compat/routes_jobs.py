@@ -20,7 +20,11 @@ from flows.prefect_state.status import TEXT_JOBS, ClientMark
 
 router = APIRouter(tags=["compatibility routes"])
 
-_INTERNAL_RESULT_FIELDS = frozenset({"video", "audio", "picture", "name", "files", "cached", "timings_s"})
+_INTERNAL_RESULT_FIELDS = frozenset(
+    {"video", "audio", "picture", "name", "files", "cached", "timings_s", "provenance"}
+)
+_SIDECAR_ENDING = ".c2pa"
+"""End of the names of C2PA manifests, which the older services did not have."""
 _STOP_TIMEOUT_S = 15.0
 """Maximum wait for a canceled job to stop before its data is removed."""
 _MAX_MESSAGE_CHARS = 1000
@@ -71,7 +75,11 @@ def _result_fields(request: Request, job: Job) -> dict[str, Any]:
         for name, value in result.items()
         if name not in _INTERNAL_RESULT_FIELDS and value is not None
     }
-    links = {one.name: job_views.signed_file_url(request, job, one) for one in output_files(job)}
+    links = {
+        one.name: job_views.signed_file_url(request, job, one)
+        for one in output_files(job)
+        if not one.name.endswith(_SIDECAR_ENDING)
+    }
     return (
         {"text": result.get("text", "")} | figures | link | ({"files": links} if links and not media else {})
     )

@@ -37,6 +37,7 @@ def output_files(job: Job) -> list[OutputFile]:
     result = job.result or {}
     main_name = str(result.get("name", ""))
     stored: dict[str, Any] = dict(result.get("files") or {})
+    stored |= (result.get("provenance") or {}).get("sidecars") or {}
     media = media_of(job)
     if media is not None:
         stored[main_name] = media

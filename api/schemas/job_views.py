@@ -67,7 +67,8 @@ class JobView(BaseModel):
     type: str
     status: Status
     phase: str | None = Field(
-        description="Current phase: fetch, speak, prepare, features, render, encode, join, upload or steps."
+        description="Current phase: fetch, speak, prepare, features, render, encode, join, sign, upload or"
+        " steps."
     )
     progress: ProgressView
     created_at: datetime | None

@@ -24,6 +24,10 @@ def to_markdown(manifest: Lineage) -> str:
             ("output", "location", "bytes", "SHA-256"),
             [(file.name, file.uri, f"{file.size:,}", file.sha256[:16]) for file in manifest.outputs],
         ),
+        _table(
+            ("signed output", "manifest", "signer"),
+            [(file.name, file.manifest, file.signer or "") for file in manifest.outputs if file.manifest],
+        ),
         _table(("model", "digest"), [(model.name, (model.digest or "")[:16]) for model in manifest.models]),
         _table(
             ("parent job", "relation", "file"),

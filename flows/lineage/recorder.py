@@ -10,6 +10,7 @@ from flows.lineage.markdown import to_markdown
 from flows.lineage.run_facts import describe_run, parent_jobs
 from flows.schemas.base import JobParameters
 from flows.schemas.lineage import LINEAGE_KEY, InputFile, Lineage, OutputFile, ParentJob, UsedModel
+from flows.schemas.provenance import Provenance
 from flows.storage.output_uris import public_uri
 from musetalk_core.model_registry.pins import PinnedModel
 from tasks.catalog.outputs import LINEAGE_SUFFIX, PublishedFile, publish_note
@@ -34,6 +35,7 @@ class ProvenanceFacts:
         outputs: stored output files.
         models:  models used, by their name in the model table, pinned by content.
         choices: values chosen for what the request left open, such as engine and voice.
+        credentials: how the outputs are signed.
     """
 
     job: JobParameters
@@ -42,6 +44,7 @@ class ProvenanceFacts:
     outputs: list[PublishedFile] = field(default_factory=list[PublishedFile])
     models: dict[str, PinnedModel] = field(default_factory=dict[str, PinnedModel])
     choices: dict[str, Any] = field(default_factory=dict[str, Any])
+    credentials: Provenance = field(default_factory=Provenance)
 
     def record_input(self, reference: str, file: SourceFile) -> None:
         """Record an input file by its reference in the request."""
@@ -76,7 +79,7 @@ def _build_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) -
     return Lineage(
         **run,
         inputs=tuple(_input_file(given, file, request) for given, file in facts.inputs.items()),
-        outputs=tuple(_output_file(output, run["job"]) for output in facts.outputs),
+        outputs=tuple(_output_file(output, run["job"], facts.credentials) for output in facts.outputs),
         parents=(*_input_jobs(facts), *parent_jobs()),
         settled=redact_secrets(facts.choices),
         models=tuple(_used_model(facts.models[name]) for name in sorted(facts.models)),
@@ -88,7 +91,7 @@ def _build_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) -
 
 def _input_file(reference: str, file: SourceFile, request: dict[str, Any]) -> InputFile:
     return InputFile(
-        fields=tuple(_fields_holding(request, reference)),
+        fields=tuple(fields_holding(request, reference)),
         given=redact_secrets(reference),
         resolved=redact_secrets(file.uri),
         version=file.version,
@@ -98,34 +101,44 @@ def _input_file(reference: str, file: SourceFile, request: dict[str, Any]) -> In
     )
 
 
-def _fields_holding(request: dict[str, Any], reference: str, prefix: str = "") -> list[str]:
+def fields_holding(request: dict[str, Any], reference: str, prefix: str = "") -> list[str]:
     """Return the dotted names of the fields that hold a reference."""
     field_names: list[str] = []
     for name, value in request.items():
         if value == reference:
             field_names.append(f"{prefix}{name}")
         elif isinstance(value, dict):
-            field_names += _fields_holding(cast(dict[str, Any], value), reference, f"{prefix}{name}.")
+            field_names += fields_holding(cast(dict[str, Any], value), reference, f"{prefix}{name}.")
     return field_names
 
 
-def _output_file(output: PublishedFile, job_id: UUID) -> OutputFile:
+def _output_file(output: PublishedFile, job_id: UUID, credentials: Provenance) -> OutputFile:
+    sidecar = output.sidecar
     return OutputFile(
         name=output.name,
         uri=public_uri(output.ref.uri, job_id, output.name),
         version=output.ref.version,
         sha256=output.sha256,
         size=output.ref.size,
+        manifest=credentials.manifest,
+        sidecar=public_uri(sidecar[1].uri, job_id, sidecar[0]) if sidecar else None,
+        signer=credentials.signer,
+        unsigned_sha256=output.unsigned_sha256,
     )
 
 
 def _input_jobs(facts: ProvenanceFacts) -> Iterator[ParentJob]:
     for reference in facts.inputs:
-        if reference.startswith(_JOB_SCHEME):
-            job_path = reference.removeprefix(_JOB_SCHEME)
-            yield ParentJob(
-                job=UUID(job_path.partition("/")[0]), how="input", file=job_file_name(job_path) or None
-            )
+        if (parent := parent_job(reference)) is not None:
+            yield parent
+
+
+def parent_job(reference: str) -> ParentJob | None:
+    """Return the job whose output a `job://` reference names; None for other references."""
+    if not reference.startswith(_JOB_SCHEME):
+        return None
+    job_path = reference.removeprefix(_JOB_SCHEME)
+    return ParentJob(job=UUID(job_path.partition("/")[0]), how="input", file=job_file_name(job_path) or None)
 
 
 def _used_model(model: PinnedModel) -> UsedModel:

@@ -17,7 +17,8 @@ from musetalk_core import CORE_VERSION
 from tasks.settings import get_settings
 from tasks.storage.redaction import redact_secrets
 
-_PACKAGE_NAME: Final = "musetalk-flows"
+PROGRAM_NAME: Final = "musetalk-flows"
+"""Name of this program in manifests."""
 
 
 def describe_run(request: Mapping[str, Any], tenant: str | None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def describe_run(request: Mapping[str, Any], tenant: str | None) -> dict[str, An
         "created": run.created if run else None,
         "started": run.start_time if run else None,
         "finished": datetime.now(UTC),
-        "program": Program(name=_PACKAGE_NAME, version=_package_version(), core=CORE_VERSION),
+        "program": Program(name=PROGRAM_NAME, version=program_version(), core=CORE_VERSION),
         "parameters": redact_secrets(dict(request)),
         "links": _run_links(run_id),
     }
@@ -52,9 +53,10 @@ def parent_jobs() -> Iterator[ParentJob]:
                 yield ParentJob(job=UUID(tag.removeprefix(PARENT_TAG)), how="part-of")
 
 
-def _package_version() -> str:
+def program_version() -> str:
+    """Return the version of this program."""
     try:
-        return version(_PACKAGE_NAME)
+        return version(PROGRAM_NAME)
     except PackageNotFoundError:  # run from a source folder, not installed
         return "unknown"
 

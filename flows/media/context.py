@@ -1,7 +1,7 @@
 """Context of a media job: waits for tasks, tracks cache hits, and records provenance and timings."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -11,15 +11,18 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from flows.lineage.recorder import ProvenanceFacts, write_manifest
-from flows.schemas.base import JobParameters
+from flows.media.publication import publish
+from flows.media.statements import OutputKind
+from flows.schemas.base import JobParameters, Output
 from flows.schemas.control import read_control
+from flows.schemas.provenance import Provenance
 from flows.storage.job_access import check_access
 from musetalk_core.errors import ModelChanged
 from musetalk_core.model_registry.pins import PinnedModel
 from tasks.artifact_pages.warnings import show_warnings
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.outputs import PublishedFile
-from tasks.refs import ObjectRef, SourceFile
+from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.run.reports import Report, finish_report, open_report
 from tasks.run.tenancy import on_behalf_of
 from tasks.steps.fetch import FetchedInput
@@ -75,6 +78,17 @@ class JobContext:
         """Record an output file and return its location."""
         self.facts.outputs.append(output)
         return output.ref
+
+    def publish(
+        self, made: Artefact, files: Mapping[str, str], output: Output, kind: OutputKind
+    ) -> list[PublishedFile]:
+        """Sign and store files of a cache entry, and record them; see `flows.media.publication.publish`."""
+        return publish(self, made, files, output, kind)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Return how the published outputs are signed, for the job's result."""
+        return self.facts.credentials
 
     def record_models(self, *models: PinnedModel) -> None:
         """Record the models used, pinned by content."""

@@ -102,6 +102,7 @@ def to_markdown(
     sections = [
         _image("frames of the video", "jpeg", picture),
         _lip_sync_sentence(followed),
+        _signature_sentence(result),
         f"The face was detected in {faces.with_face:,} of {faces.frames:,} source frames.",
         *(f"**Warning:** {text}" for text in result.warnings),
         "### Timings",
@@ -138,6 +139,13 @@ def _lip_sync_sentence(followed: LipSyncScore | None) -> str:
         " compares the lips with the requested mouth movement;"
         " not comparable with published lip-sync scores)."
     )
+
+
+def _signature_sentence(result: VideoResult) -> str:
+    credentials = result.provenance
+    if credentials.manifest is None:
+        return "The video is not signed."
+    return f"Content Credentials: {credentials.manifest} manifest, signed by `{credentials.signer}`."
 
 
 def _link_section(result: VideoResult, run: UUID) -> list[str]:

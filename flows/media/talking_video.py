@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture
 
 from flows.media.context import JobContext
 from flows.media.preview import PreviewData, write_preview
+from flows.media.statements import talking_video
 from flows.schemas.base import Output
 from flows.schemas.video import FaceChoice, FaceCoverage, NoFacePolicy, VideoOptions, VideoResult
 from musetalk_core.errors import InputError
@@ -16,7 +17,7 @@ from musetalk_core.rendering import chunking
 from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.output_locations import check_output_location
-from tasks.catalog.outputs import PublishedFile, upload
+from tasks.catalog.outputs import PublishedFile
 from tasks.file_names import output_name
 from tasks.inputs.internal_files import InternalFile
 from tasks.models.engines import EngineSpec, describe_engine, pin_engine
@@ -122,9 +123,9 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
         mark=request.mark,
     )
     video = _render_video(talk, audio, audio_track, context)
-    result = _build_result(
-        talk, request, upload(video, VIDEO_FILE, name, request.output), context, avatar_note
-    )
+    kind = talking_video(request.engine.name, has_synthetic_speech=audio.phones_of is not None)
+    [stored] = context.publish(video, {VIDEO_FILE: name}, request.output, kind)
+    result = _build_result(talk, request, stored, context, avatar_note)
     phones = partial(load_cached_phones, audio.source, known, features.phones)
     preview_data = PreviewData(video, result, request.face, phones, context.timings)
     context.finalizers.append(partial(write_preview, preview_data))
@@ -227,7 +228,7 @@ def _build_result(
     context.warn(*_avatar_note_warnings(avatar_note))
     return VideoResult.model_validate(
         {
-            "video": context.record_output(stored),
+            "video": stored.ref,
             "name": stored.name,
             "engine": talk.engine.name,
             "version": talk.engine.options.version if talk.engine.name == "musetalk" else None,
@@ -244,6 +245,7 @@ def _build_result(
                 frames=prepared.frames, with_face=prepared.with_face, gaps=list(prepared.gaps)
             ),
             "cached": context.cached,
+            "provenance": context.provenance,
             "timings_s": context.timings(),
             "speech": request.speech,
             "warnings": context.warnings,

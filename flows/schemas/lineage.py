@@ -42,6 +42,14 @@ class OutputFile(_ManifestPart):
     version: str
     sha256: str
     size: int = Field(description="Size in bytes.")
+    manifest: Literal["embedded", "sidecar"] | None = Field(
+        default=None, description="Where the signed C2PA manifest is; null if the file is not signed."
+    )
+    sidecar: str | None = Field(default=None, description="Reference to the manifest beside the file.")
+    signer: str | None = Field(default=None, description="Common name of the signing certificate.")
+    unsigned_sha256: str | None = Field(
+        default=None, description="SHA-256 of the file before the manifest was embedded."
+    )
 
 
 class UsedModel(_ManifestPart):

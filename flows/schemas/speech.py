@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.marking import MARK_FIELD, MarkChoice
+from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
 VoiceName = Literal["random", "conversational_a", "conversational_b", "clone"]
@@ -189,4 +190,5 @@ class SpeechResult(BaseModel):
     speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]
+    provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []

@@ -10,6 +10,7 @@ from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Outp
 from flows.schemas.framing import FRAMING_FIELD, Framing
 from flows.schemas.marking import MARK_FIELD, MarkChoice
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
+from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
@@ -241,6 +242,7 @@ class VideoResult(BaseModel):
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     speech: Artefact | None = Field(default=None, description="Synthesized speech, if the job spoke a text.")
+    provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []
 
 

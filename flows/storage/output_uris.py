@@ -39,6 +39,9 @@ def public_result(result: Mapping[str, Any], job: object) -> dict[str, Any]:
             public[field] = _with_public_uri(public[field], job, str(public.get("name", "")))
     if isinstance(public.get("files"), Mapping):
         public["files"] = _with_public_uris(public["files"], job)
+    credentials = public.get("provenance")
+    if isinstance(credentials, Mapping) and isinstance(credentials.get("sidecars"), Mapping):
+        public["provenance"] = {**credentials, "sidecars": _with_public_uris(credentials["sidecars"], job)}
     if isinstance(public.get("steps"), Mapping):  # pipeline: each step is a child job
         public["steps"] = {name: _with_step_public_uris(step) for name, step in public["steps"].items()}
     return public

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from musetalk_core.content_credentials.signing import Algorithm
-from musetalk_core.errors import SigningKeyInvalid
+from musetalk_core.errors import SigningFailed, SigningKeyInvalid
 
 ORGANIZATION: Final = "musetalk-flows"
 _AUTHORITY_YEARS, _SIGNER_YEARS = 20, 5
@@ -27,6 +28,11 @@ _ALLOWED_USAGES: Final = {
     _CLAIM_SIGNING,
 }
 _ECDSA: Final[dict[str, Algorithm]] = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -167,6 +173,33 @@ def check_pair(pair: KeyPair) -> None:
     key, certificate = _load_key(pair.private_key), _first_certificate(pair.chain)
     if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key()):
         raise SigningKeyInvalid("The private key does not belong to the signing certificate.")
+
+
+def check_signature(chain: str, data: bytes, signature: bytes) -> None:
+    """
+    Check a signature that was made outside of this process.
+
+    Args:
+        chain:     certificates in PEM, the signing certificate first.
+        data:      the signed bytes.
+        signature: DER for ECDSA; PSS with SHA-256 and a salt of 32 bytes for RSA; 64 bytes for Ed25519.
+
+    Raises:
+        SigningFailed: the signature is not one of this certificate's key.
+    """
+    key = _first_certificate(chain).public_key()
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, ec.ECDSA(_HASHES[key.curve.name]))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, data)
+    except (InvalidSignature, ValueError) as error:
+        raise SigningFailed(
+            "The external signer returned a signature that does not match the signing certificate."
+            " ECDSA signatures must be in DER, RSA signatures must use PSS with SHA-256."
+        ) from error
 
 
 def last_certificate(chain: str) -> str:

@@ -47,6 +47,7 @@ class IngredientFile:
         path:         the file, whose own manifest store is kept with the ingredient.
         name:         file name to publish; None for none.
         job:          id of the job that made the file; None if no job did.
+        sidecar:      manifest store from beside the file, if its type cannot hold one.
     """
 
     role: str
@@ -56,6 +57,7 @@ class IngredientFile:
     path: Path
     name: str | None = None
     job: str | None = None
+    sidecar: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from musetalk_core.content_credentials.claims import (
-    Claim,
-    IngredientFile,
-    ingredient_definition,
-    manifest_definition,
-)
+from musetalk_core.content_credentials.claims import Claim, manifest_definition
+from musetalk_core.content_credentials.ingredients import add_ingredient
 from musetalk_core.errors import RenderError, SigningFailed
 
 if TYPE_CHECKING:
@@ -39,6 +35,8 @@ EMBEDDABLE: Final = frozenset(
     }
 )
 """Media types that hold an embedded manifest. Ogg, WebM and text files have no home for one."""
+MAX_MANIFEST_BYTES: Final = 4 << 20
+"""Limit of a manifest store. Above it, the manifests of input files are left out; their hashes are kept."""
 Algorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 OFFLINE: Final[dict[str, Any]] = {
@@ -109,6 +107,26 @@ def sign_file(source: Path, target: Path, media_type: str, claim: Claim, signer:
 
 
 def _sign(read: Any, write: Any, media_type: str, claim: Claim, signer: Signer, *, embed: bool) -> bytes:
+    """Write a signed copy and return the manifest store."""
+    store = _sign_once(read, write, media_type, claim, signer, embed=embed, with_manifests=True)
+    if len(store) <= MAX_MANIFEST_BYTES or not claim.ingredients:
+        return store
+    for stream in (read, write):
+        stream.seek(0)
+    write.truncate()
+    return _sign_once(read, write, media_type, claim, signer, embed=embed, with_manifests=False)
+
+
+def _sign_once(
+    read: Any,
+    write: Any,
+    media_type: str,
+    claim: Claim,
+    signer: Signer,
+    *,
+    embed: bool,
+    with_manifests: bool,
+) -> bytes:
     import c2pa  # local: loads a library of 16 MB
 
     with ExitStack() as stack:
@@ -117,11 +135,18 @@ def _sign(read: Any, write: Any, media_type: str, claim: Claim, signer: Signer, 
         if not embed:
             builder.set_no_embed()
         for ingredient in claim.ingredients:
-            _add_ingredient(builder, ingredient)
-        return builder.sign(stack.enter_context(_native_signer(signer)), media_type, read, write)
+            add_ingredient(builder, context, ingredient, with_manifest=with_manifests)
+        failures: list[RenderError] = []
+        native = stack.enter_context(_native_signer(signer, failures))
+        try:
+            return builder.sign(native, media_type, read, write)
+        except c2pa.C2paError as error:
+            if failures:  # the library replaces errors of a signing function by one of its own
+                raise failures[0] from error
+            raise
 
 
-def _native_signer(signer: Signer) -> "c2pa.Signer":
+def _native_signer(signer: Signer, failures: list[RenderError]) -> "c2pa.Signer":
     import c2pa
 
     if isinstance(signer.key, str):
@@ -129,23 +154,13 @@ def _native_signer(signer: Signer) -> "c2pa.Signer":
         info = c2pa.C2paSignerInfo(signer.algorithm.encode(), signer.chain.encode(), signer.key.encode(), url)
         return c2pa.Signer.from_info(info)
     algorithm = c2pa.C2paSigningAlg[signer.algorithm.upper()]
-    return c2pa.Signer.from_callback(signer.key, algorithm, signer.chain, signer.time_stamp_url)
+    make_signature = signer.key
 
-
-def _add_ingredient(builder: "c2pa.Builder", ingredient: IngredientFile) -> None:
-    """
-    Add an input file with its own manifest store, if it has one.
-
-    A file whose manifest store cannot be parsed is added without it, and the definition says so.
-    """
-    import c2pa
-
-    definition = ingredient_definition(ingredient)
-    media_type = ingredient.media_type.partition(";")[0]
-    with ingredient.path.open("rb") as stream:
+    def sign(data: bytes) -> bytes:
         try:
-            builder.add_ingredient(definition, media_type, stream)
-        except c2pa.C2paError:
-            stream.seek(0)
-            unreadable = {**definition, "description": "Its manifest store cannot be read."}
-            builder.add_ingredient(unreadable, "application/octet-stream", stream)
+            return make_signature(data)
+        except RenderError as error:
+            failures.append(error)
+            raise
+
+    return c2pa.Signer.from_callback(sign, algorithm, signer.chain, signer.time_stamp_url)

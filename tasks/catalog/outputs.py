@@ -7,8 +7,8 @@ files of the job. An object with the same cache key and the same bytes is shared
 retention delete finished results in clients' buckets.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from prefect import task
 from prefect.runtime import flow_run
 
+from musetalk_core.content_credentials.signing import SIDECAR_SUFFIX
 from musetalk_core.model_registry.hash_cache import sha256_of
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
@@ -35,6 +36,7 @@ from tasks.storage.object_store import ObjectInfo, ObjectStore
 LINEAGE_SUFFIX: Final = ".lineage.json"
 """Suffix of the lineage note beside a file."""
 _JSON: Final = "application/json"
+_SIDECAR_TYPE: Final = "application/c2pa"
 _SUFFIX_DIGITS: Final = (0, 8, 16, 32)
 """Digits of the job's id to try as a suffix, in this order."""
 
@@ -51,6 +53,8 @@ class PublishedFile:
         job:      id of the job that published the file.
         ref:      reference to the stored object.
         sha256:   SHA-256 of its bytes.
+        sidecar:  name and reference of the C2PA manifest beside it; None if there is none.
+        unsigned_sha256: SHA-256 of the file before a manifest was embedded; None if none was.
     """
 
     key: str
@@ -59,6 +63,8 @@ class PublishedFile:
     job: UUID
     ref: ObjectRef
     sha256: str
+    sidecar: tuple[str, ObjectRef] | None = None
+    unsigned_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,15 @@ class _LocalFile:
     size: int
     is_private: bool = False
     """Whether the key belongs to one job alone, so that a restarted job replaces its earlier file."""
+    sidecar: Path | None = None
+    """C2PA manifest to store beside the file."""
+
+    def note_suffixes(self) -> Iterator[str]:
+        """Yield the suffixes of the notes that are stored beside this file."""
+        if get_settings().store.lineage_files:
+            yield LINEAGE_SUFFIX
+        if self.sidecar is not None:
+            yield SIDECAR_SUFFIX
 
     def has_same_content(self, stored: ObjectInfo) -> bool:
         """Return whether an object has the content of this file, whichever job stored it."""
@@ -91,15 +106,18 @@ class _LocalFile:
 
 
 @task(**NOT_CACHED, **RETRY_IO)
-def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> PublishedFile:
+def upload(
+    made: Artefact, file: str, name: str, where: OutputLocation, sidecars: Artefact | None = None
+) -> PublishedFile:
     """
     Store one file of a cache entry under its public name, with a suffix if the name is taken.
 
     Args:
-        made:  the cache entry.
-        file:  name of the file in the entry.
-        name:  the public name, with extension.
-        where: bucket and prefix, or the system's own store; and whether to overwrite.
+        made:     the cache entry.
+        file:     name of the file in the entry.
+        name:     the public name, with extension.
+        where:    bucket and prefix, or the system's own store; and whether to overwrite.
+        sidecars: cache entry with the manifest `FILE.c2pa` to store beside it; None for none.
 
     Returns:
         The published file, whether this call stored it or it was stored before.
@@ -108,18 +126,21 @@ def upload(made: Artefact, file: str, name: str, where: OutputLocation) -> Publi
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage.s3_store`.
     """
     with phase("upload"):
-        return _publish_files([_to_local_file(made, file, name)], where)[0]
+        return _publish_files([_to_local_file(made, file, name, sidecars)], where)[0]
 
 
 @task(**NOT_CACHED, **RETRY_IO)
-def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) -> list[PublishedFile]:
+def upload_set(
+    made: Artefact, files: Mapping[str, str], where: OutputLocation, sidecars: Artefact | None = None
+) -> list[PublishedFile]:
     """
     Store several files of a cache entry that belong together; all get the same suffix.
 
     Args:
-        made:  the cache entry.
-        files: public name, with extension, by file name in the entry.
-        where: the output location, as for `upload`.
+        made:     the cache entry.
+        files:    public name, with extension, by file name in the entry.
+        where:    the output location, as for `upload`.
+        sidecars: cache entry with a manifest `FILE.c2pa` for each file that is not empty; None for none.
 
     Returns:
         The published files in the order of `files`.
@@ -128,7 +149,8 @@ def upload_set(made: Artefact, files: Mapping[str, str], where: OutputLocation) 
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage.s3_store`.
     """
     with phase("upload"):
-        return _publish_files([_to_local_file(made, file, name) for file, name in files.items()], where)
+        local = [_to_local_file(made, file, name, sidecars) for file, name in files.items()]
+        return _publish_files(local, where)
 
 
 def publish_table(path: Path, name: str, location: OutputLocation) -> PublishedFile:
@@ -160,25 +182,46 @@ def publish_note(output: PublishedFile, note_suffix: str, content: str) -> None:
     Raises:
         BucketNotAllowed, UploadFailed, StorageError: see `tasks.storage.s3_store`.
     """
+    identity = {CONTENT_KEY_FIELD: output.key}
+    _store_beside(output, note_suffix, content.encode(), _JSON, identity)
+
+
+def _with_sidecar(output: PublishedFile, sidecar: Path) -> PublishedFile:
+    """Store the C2PA manifest of a published file, unless there is one for the same bytes."""
+    identity = {CONTENT_KEY_FIELD: output.key, SHA256_FIELD: output.sha256}
+    stored = _store_beside(output, SIDECAR_SUFFIX, sidecar.read_bytes(), _SIDECAR_TYPE, identity)
+    if stored is None:
+        raise OutputExists(f"All names for the C2PA manifest of {output.name} are taken.")
+    ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size)
+    return replace(output, sidecar=(stored.key.rpartition("/")[2], ref))
+
+
+def _store_beside(
+    output: PublishedFile, suffix: str, content: bytes, content_type: str, identity: Mapping[str, str]
+) -> ObjectInfo | None:
+    """Store a note beside a file; return a note with the same identity unchanged. None: no name is free."""
     objects, key_of, max_name_bytes = _resolve_location(output.location, output.job)
     may_replace = not output.location.bucket or output.location.overwrite
-    metadata = {CONTENT_KEY_FIELD: output.key, JOB_FIELD: str(output.job)}
-    for suffix in _candidate_suffixes(output.job):
-        key = key_of(fit_name(output.name, f"{f'_{suffix}' if suffix else ''}{note_suffix}", max_name_bytes))
+    metadata = {**identity, JOB_FIELD: str(output.job)}
+    for job_suffix in _candidate_suffixes(output.job):
+        tail = f"{f'_{job_suffix}' if job_suffix else ''}{suffix}"
+        key = key_of(fit_name(output.name, tail, max_name_bytes))
         existing = objects.find(key)
-        if existing is not None and existing.metadata.get(CONTENT_KEY_FIELD) == output.key:
-            return
+        if existing is not None and identity.items() <= existing.metadata.items():
+            return existing
         if existing is None or may_replace:
             try:
-                objects.put_bytes(key, content.encode(), _JSON, metadata, overwrite=may_replace)
+                return objects.put_bytes(key, content, content_type, metadata, overwrite=may_replace)
             except OutputExists:
                 continue
-            return
+    return None
 
 
-def _to_local_file(artefact: Artefact, file: str, name: str) -> _LocalFile:
+def _to_local_file(artefact: Artefact, file: str, name: str, sidecars: Artefact | None) -> _LocalFile:
     path = artefact_cache().path(artefact) / file
-    return _LocalFile(path, name, artefact.key, sha256_of(path), path.stat().st_size)
+    manifest = f"{file}{SIDECAR_SUFFIX}"
+    sidecar = artefact_cache().file(sidecars, manifest) if sidecars and manifest in sidecars.files else None
+    return _LocalFile(path, name, artefact.key, sha256_of(path), path.stat().st_size, sidecar=sidecar)
 
 
 def current_job() -> UUID:
@@ -213,14 +256,12 @@ def _publish_files(files: Sequence[_LocalFile], location: OutputLocation) -> lis
             _store_file(objects, key, file, job, overwrite=True)
             for key, file in zip(keys, files, strict=True)
         ]
-        return [_to_published_file(one, file, location, job) for one, file in zip(stored, files, strict=True)]
+        return _to_published_files(stored, files, location, job)
     for suffix in _candidate_suffixes(job):
         keys = [key_of(name) for name in with_suffix(names, suffix, max_name_bytes)]
         stored = _store_all_or_none(objects, keys, files, job)
         if stored is not None:
-            return [
-                _to_published_file(one, file, location, job) for one, file in zip(stored, files, strict=True)
-            ]
+            return _to_published_files(stored, files, location, job)
     raise OutputExists(f"{objects.uri(key_of(names[0]))} and all names with a suffix of job {job} are taken.")
 
 
@@ -245,13 +286,14 @@ def _store_all_or_none(
 
 
 def _has_foreign_note(objects: ObjectStore, key: str, file: _LocalFile) -> bool:
-    """Return whether the note beside a file would belong to another file."""
-    if not get_settings().store.lineage_files:
-        return False
+    """Return whether a note beside a file would belong to another file."""
     folder, slash, name = key.rpartition("/")
     _, max_name_bytes = key_prefix_and_name_limit(folder)
-    note = objects.find(f"{folder}{slash}{fit_name(name, LINEAGE_SUFFIX, max_name_bytes)}")
-    return note is not None and note.metadata.get(CONTENT_KEY_FIELD) != file.key
+    for suffix in file.note_suffixes():
+        note = objects.find(f"{folder}{slash}{fit_name(name, suffix, max_name_bytes)}")
+        if note is not None and note.metadata.get(CONTENT_KEY_FIELD) != file.key:
+            return True
+    return False
 
 
 def _remove_own_files(
@@ -286,8 +328,13 @@ def _store_file(
         return existing  # a repeated request, or another job with the same file
 
 
-def _to_published_file(
-    stored: ObjectInfo, file: _LocalFile, location: OutputLocation, job: UUID
-) -> PublishedFile:
-    ref = ObjectRef(uri=stored.uri, version=stored.version, size=stored.size, sha256=file.sha256)
-    return PublishedFile(file.key, stored.key.rpartition("/")[2], location, job, ref, file.sha256)
+def _to_published_files(
+    stored: Sequence[ObjectInfo], files: Sequence[_LocalFile], location: OutputLocation, job: UUID
+) -> list[PublishedFile]:
+    """Describe the stored files, and store the C2PA manifests beside them."""
+    published: list[PublishedFile] = []
+    for info, file in zip(stored, files, strict=True):
+        ref = ObjectRef(uri=info.uri, version=info.version, size=info.size, sha256=file.sha256)
+        output = PublishedFile(file.key, info.key.rpartition("/")[2], location, job, ref, file.sha256)
+        published.append(_with_sidecar(output, file.sidecar) if file.sidecar else output)
+    return published

@@ -149,6 +149,7 @@ def _private_folders() -> Iterator[Path]:
     yield settings.api.keys_file or settings.home / "keys.json"
     yield settings.link_key_file
     yield settings.mark_key_file
+    yield from filter(None, (settings.provenance_folder, settings.provenance.private_key))
 
 
 class _StoreOrigin:

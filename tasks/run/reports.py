@@ -36,7 +36,7 @@ from tasks.run.progress_event import emit_progress
 from tasks.run.retry import retry_while_unavailable
 from tasks.settings import get_settings
 
-Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "upload"]
+Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "sign", "upload"]
 
 _PHASE_SHARES: dict[str, tuple[float, float]] = {
     # start and end of each phase in percent; render and encode overlap and share one range
@@ -46,7 +46,8 @@ _PHASE_SHARES: dict[str, tuple[float, float]] = {
     "prepare": (5, 40),
     "render": (40, 92),
     "encode": (40, 92),
-    "join": (92, 96),
+    "join": (92, 95),
+    "sign": (95, 96),
     "upload": (96, 99),
 }
 _PROGRESS_INTERVAL_S = 1.0

@@ -26,6 +26,7 @@ from tasks.settings.field_types import (
 )
 from tasks.settings.legacy_names import LegacyNamesSource
 from tasks.settings.mark import MarkSettings
+from tasks.settings.provenance import ProvenanceSettings
 from tasks.settings.redis import RedisSettings
 from tasks.settings.retention import RetentionSettings
 
@@ -318,6 +319,7 @@ class Settings(BaseSettings):
     compat: CompatSettings = CompatSettings()
     redis: RedisSettings = RedisSettings()
     mark: MarkSettings = MarkSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @property
@@ -349,6 +351,11 @@ class Settings(BaseSettings):
     def mark_key_file(self) -> Path:
         """Return the file of the key of the imperceptible mark, if the settings contain no secret for it."""
         return self.home / "provenance" / "mark-key"
+
+    @property
+    def provenance_folder(self) -> Path:
+        """Return the folder of the local certificate authority and its keys."""
+        return self.home / "provenance"
 
     @property
     def logs(self) -> Path:

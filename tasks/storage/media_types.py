@@ -14,6 +14,7 @@ _TYPES: Final = {
     ".jsonl": "application/x-ndjson",
     ".srt": "application/x-subrip",
     ".vtt": "text/vtt; charset=utf-8",
+    ".c2pa": "application/c2pa",
     ".tsv": "text/tab-separated-values; charset=utf-8",
 }
 

@@ -148,4 +148,4 @@ def test_a_second_prefect_home_on_the_same_bucket_finds_everything_cached(client
         body = infer(other).json()
         cached = result_of(other, body["id"])["cached"]
 
-    assert cached == ["prepare", "features", "sound", "join"]
+    assert cached == ["prepare", "features", "sound", "join"], "another home has other signing keys"

@@ -74,7 +74,7 @@ def test_a_picture_is_described_read_and_its_faces_found_and_again_from_the_cach
     assert [row["kind"] for row in rows[:3]] == ["face", "text 1", "text 2"]
 
     again = analyze(job)
-    assert set(again.cached) == {"size", "tags", "faces", "ocr", "draw"}
+    assert set(again.cached) == {"size", "tags", "faces", "ocr", "draw", "sign"}
     assert again.text == result.text
 
 

@@ -49,7 +49,7 @@ def test_the_same_job_again_comes_from_the_cache(home, clip_file, speech_file):
     second = lip_sync(job)
 
     assert first.cached == []
-    assert second.cached == ["prepare", "features", "sound", "join"]
+    assert second.cached == ["prepare", "features", "sound", "join", "sign"]
     assert second.video.uri != first.video.uri, "each job has its own file, to keep or to delete"
     assert (second.video.sha256, second.name) == (first.video.sha256, first.name)
 
@@ -62,7 +62,7 @@ def test_a_deleted_output_is_uploaded_again_and_nothing_is_rendered(home, clip_f
 
     second = lip_sync(job)
 
-    assert second.cached == ["prepare", "features", "sound", "join"]
+    assert second.cached == ["prepare", "features", "sound", "join", "sign"]
     again = "outputs/" + second.video.uri.split("/outputs/", 1)[1]
     assert home_store().head(again).size == first.video.size
 

@@ -102,7 +102,7 @@ def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, 
     wider = lip_sync(job.model_copy(update={"musetalk": MuseTalkOptions(left_cheek_width=60)}))
     other = lip_sync(job.model_copy(update={"musetalk": MuseTalkOptions(extra_margin=0)}))
 
-    assert again.cached == ["prepare", "features", "sound", "join"]
+    assert again.cached == ["prepare", "features", "sound", "join", "sign"]
     assert again.rendering is None
     assert wider.cached == ["prepare", "features", "sound", "render"], "the crops are in the cache"
     assert "prepare" not in other.cached

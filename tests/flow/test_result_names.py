@@ -163,7 +163,7 @@ def test_an_equal_job_shares_the_object(bucket):
     assert bucket.listed() == ["hello.mp3", "hello.mp3.lineage.json"]
 
 
-@pytest.mark.parametrize("taken", ["talk.vtt", "talk.txt", "talk.json.lineage.json"])
+@pytest.mark.parametrize("taken", ["talk.vtt", "talk.txt", "talk.json.lineage.json", "talk.srt.c2pa"])
 def test_all_files_of_a_transcript_get_the_same_suffix(bucket, speech_file, taken):
     bucket.put(taken)
     output = Output(bucket=bucket.name, name="talk")
@@ -172,7 +172,7 @@ def test_all_files_of_a_transcript_get_the_same_suffix(bucket, speech_file, take
     stem = f"talk_{job.hex[:8]}"
     assert set(result.files) == {f"{stem}.{ending}" for ending in ("txt", "json", "srt", "vtt", "tsv")}
     assert result.name == f"{stem}.txt"
-    notes = {f"{name}.lineage.json" for name in result.files}
+    notes = {f"{name}.{ending}" for name in result.files for ending in ("lineage.json", "c2pa")}
     assert set(bucket.listed()) == {taken, *result.files, *notes}
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from musetalk_core.content_credentials import signing
 from musetalk_core.content_credentials.certificates import (
     KeyPair,
     check_pair,
@@ -187,6 +188,42 @@ def test_an_ingredient_whose_manifest_is_damaged_does_not_stop_signing(media, tm
     report = verify_file(output, "audio/wav").manifest
     assert report is not None
     assert (report.ingredients[0].title, report.ingredients[0].manifest) == ("audio", None)
+
+
+def test_an_ingredient_keeps_the_manifest_beside_it(media, tmp_path, signer):
+    captions, sidecar = signed(media, tmp_path, "srt", signer)
+    changed = tmp_path / "changed.srt"
+    changed.write_bytes(captions.read_bytes().replace(b"Hello", b"World"))
+    for file, problems in ((captions, ()), (changed, ("assertion.dataHash.mismatch",))):
+        ingredient = IngredientFile(
+            "captions", "application/x-subrip", sha256(file), "componentOf", file, sidecar=sidecar
+        )
+        output = sign_file(
+            media / "a.wav",
+            tmp_path / "o.wav",
+            "audio/wav",
+            replace(CLAIM, ingredients=(ingredient,)),
+            signer,
+        )
+        verification = verify_file(output, "audio/wav")
+        assert verification.state == "unknown_signer"
+        assert verification.manifest is not None
+        kept = verification.manifest.ingredients[0]
+        assert (kept.title, kept.problems) == ("captions", problems)
+        assert kept.manifest is not None and kept.manifest.facts["job"] == "6f0c"
+
+
+def test_manifests_of_inputs_are_left_out_above_the_limit(media, tmp_path, signer, monkeypatch):
+    source, _ = signed(media, tmp_path, "mp3", signer)
+    monkeypatch.setattr(signing, "MAX_MANIFEST_BYTES", 5000)
+    audio = IngredientFile("audio", "audio/mpeg", sha256(source), "inputTo", source)
+    for ending in ("wav", "ogg"):
+        claim = replace(CLAIM, ingredients=(audio,))
+        file, sidecar = signed(media, tmp_path, ending, signer, claim)
+        verification = verify_file(file, KINDS[ending], sidecar=sidecar)
+        assert verification.state == "unknown_signer" and verification.manifest is not None
+        kept = verification.manifest.ingredients[0]
+        assert (kept.sha256, kept.manifest) == (sha256(source), None)
 
 
 def test_nothing_private_is_in_a_manifest(media, tmp_path, signer):

@@ -1,0 +1,1 @@
+"""Signing keys of outputs: local ones, PEM files, and external signers."""
