@@ -27,6 +27,7 @@ from api.routes import (
     lineage,
     pipelines,
     schemas,
+    verify,
     webhook_deliveries,
 )
 from tasks.settings import Settings, get_settings
@@ -87,6 +88,7 @@ def app_with_routes() -> FastAPI:
         lineage,
         schemas,
         assets,
+        verify,
         avatars,
         batches,
         pipelines,

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 
 from api.errors import Problem
-from api.http.request_middleware import UPLOAD_PATH
+from api.http.request_middleware import UPLOAD_PATHS
 
 N = TypeVar("N", int, float)
 
@@ -56,17 +56,18 @@ async def require_storable_json(request: Request) -> None:
         Problem: `malformed_request` for NUL, lone surrogates, numbers beyond 64 bits, deep nesting, and more
             values or members than any request needs.
     """
-    if request.scope["path"] == UPLOAD_PATH:
+    if request.scope["path"] in UPLOAD_PATHS:
         return
     body = await request.body()
     max_values = _MAX_VALUES if request.scope["path"] in _BATCH_PATHS else _MAX_VALUES_OF_OTHERS
     if len(body) > _SMALL_BYTES:
-        await to_thread(_check_body, body, max_values)
+        await to_thread(check_body, body, max_values)
     else:
-        _check_body(body, max_values)
+        check_body(body, max_values)
 
 
-def _check_body(body: bytes, max_values: int) -> None:
+def check_body(body: bytes, max_values: int = _MAX_VALUES_OF_OTHERS) -> None:
+    """Raise the errors of `require_storable_json` for a body that was read."""
     if body.count(b",") > max_values:
         raise Problem("malformed_request", f"The body has more than {max_values} values.")
     is_suspicious = any(

@@ -17,7 +17,8 @@ from api.logging import LOGGER_NAME, escaped
 from tasks.settings import ApiSettings
 
 MAX_JSON_BYTES = 1_000_000
-UPLOAD_PATH = "/v1/assets"
+UPLOAD_PATHS = frozenset({"/v1/assets", "/v1/verify"})
+"""Paths of requests whose body may be a file."""
 _UNLOGGED_PATHS = frozenset({"/healthz", "/startupz", "/metrics"})
 """Polled every few seconds by monitoring: counted in the metrics, not logged."""
 _SECURITY_HEADERS = {
@@ -78,7 +79,7 @@ class RequestMiddleware:
                 self._log_response(scope, message["status"], time.perf_counter() - started_at)
             await send(message)
 
-        is_upload = scope["path"] == UPLOAD_PATH
+        is_upload = scope["path"] in UPLOAD_PATHS
         limits = self._upload_limits if is_upload else self._other_limits
         problem = _reject(headers, scope["path"], limits.bytes, wants_json=not is_upload)
         if problem is not None:

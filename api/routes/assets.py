@@ -19,7 +19,7 @@ from tasks.file_names import plain_name
 router = APIRouter(tags=["assets"])
 
 _BLOCK_BYTES = 1 << 18
-_UPLOAD_BODY = {
+UPLOAD_BODY = {
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -42,9 +42,7 @@ class Asset(BaseModel):
     name: str
 
 
-@router.post(
-    "/v1/assets", status_code=201, openapi_extra={"requestBody": _UPLOAD_BODY}, dependencies=[SUBMIT]
-)
+@router.post("/v1/assets", status_code=201, openapi_extra={"requestBody": UPLOAD_BODY}, dependencies=[SUBMIT])
 async def upload_asset(
     request: Request,
     name: Annotated[
@@ -52,18 +50,33 @@ async def upload_asset(
     ] = None,
 ) -> Asset:
     """Upload a video, image or audio file as the form field `file` or as the raw request body."""
+    return await save_upload(request, name)
+
+
+async def save_upload(request: Request, name: str | None = None) -> Asset:
+    """
+    Save the file in a request's body as an asset of the caller.
+
+    Args:
+        request: with the form field `file`, or the file as its body.
+        name:    file name; None for the one in the request.
+
+    Raises:
+        Problem: `malformed_request` without a file, `concurrency_limited` for too many uploads at once.
+        MediaUnreadable, MediaTooLarge, DiskFull, StorageError: see `tasks.catalog.assets.save_asset`.
+    """
     limiter: UploadLimiter = request.app.state.uploads
     with limiter.admit(request.state.caller):
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return await _save_upload(limiter, request.stream(), name or _header_name(request))
+            return await _write_upload(limiter, request.stream(), name or _header_name(request))
         async with request.form(max_files=1, max_fields=4, max_part_size=65_536) as form:
             part = form.get("file")
             if not isinstance(part, UploadFile):
                 raise Problem("malformed_request", "Send the file as the form field `file`.")
-            return await _save_upload(limiter, _blocks_of(part), name or part.filename)
+            return await _write_upload(limiter, _blocks_of(part), name or part.filename)
 
 
-async def _save_upload(limiter: UploadLimiter, blocks: AsyncIterator[bytes], name: str | None) -> Asset:
+async def _write_upload(limiter: UploadLimiter, blocks: AsyncIterator[bytes], name: str | None) -> Asset:
     """Save an upload; a thread is used for each write only, not while the client is awaited."""
     writer = await to_thread.run_sync(AssetWriter, limiter=limiter.write_threads)
     try:

@@ -67,8 +67,8 @@ class JobView(BaseModel):
     type: str
     status: Status
     phase: str | None = Field(
-        description="Current phase: fetch, speak, prepare, features, render, encode, join, sign, upload or"
-        " steps."
+        description="Current phase: fetch, speak, prepare, features, render, encode, join, sign, upload,"
+        " verify or steps."
     )
     progress: ProgressView
     created_at: datetime | None

@@ -24,7 +24,7 @@ EXIT_UNREACHABLE: Final = 3
 
 _COMMAND = re.compile(
     r"(?<![\w./-])musetalk"
-    r" (?=(?:up|deploy|server|api|worker|watch|result|submit|weights|doctor|setup|keys|jobs)\b)"
+    r" (?=(?:up|deploy|server|api|worker|watch|result|submit|weights|doctor|setup|keys|jobs|provenance)\b)"
 )
 
 

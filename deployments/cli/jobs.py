@@ -58,7 +58,7 @@ def submit(  # noqa: PLR0913  one option each
         str,
         typer.Argument(
             metavar="TYPE",
-            help="lip_sync, portrait, speech, transcribe, analyze, caption or prepare_avatar.",
+            help="lip_sync, portrait, speech, transcribe, analyze, caption, verify or prepare_avatar.",
         ),
     ],
     video: Annotated[str | None, typer.Option(help="Local file or media reference.")] = None,

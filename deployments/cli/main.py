@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployments.cli import batches, jobs, keys, services, setup, verify, weights
+from deployments.cli import batches, jobs, keys, provenance, services, setup, verify, weights
 from deployments.cli.errors import program
 
 EXIT_STATUSES: Final = {
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(weights.app, name="weights")
 app.add_typer(keys.app, name="keys")
+app.add_typer(provenance.app, name="provenance")
 for _command in (services.up, services.demo, setup.setup, services.doctor):
     app.command()(_command)
 app.command(cls=jobs.SubmitCommand)(jobs.submit)

@@ -34,7 +34,11 @@ def verify(
     ] = None,
     trust: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="PEM file with root certificates of trusted signers."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="PEM file with root certificates to trust besides those of this computer.",
+        ),
     ] = None,
     search_mark: Annotated[
         bool,
@@ -53,11 +57,12 @@ def verify(
     from musetalk_core.content_credentials.reading import verify_file
     from musetalk_core.content_credentials.signing import SIDECAR_SUFFIX
     from tasks.catalog.mark_detection import find_mark
+    from tasks.content_credentials.signing_keys import trust_anchors
 
     with user_errors():
         beside = sidecar or file.with_name(file.name + SIDECAR_SUFFIX)
         manifest = beside.read_bytes() if beside.is_file() else None
-        anchors = trust.read_text() if trust else ""
+        anchors = trust_anchors() + (trust.read_text() if trust else "")
         result = verify_file(file, detect_media_type(file), anchors=anchors, sidecar=manifest)
         mark = find_mark(file) if search_mark else None
     if as_json:

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from tasks.settings import Settings, unknown_variables
 
 CheckState = Literal["ok", "note", "missing"]
 BYTES_PER_GB = 10**9
+_SOON_DAYS = 30
+"""Days before the end of a certificate from which on it is reported."""
 TESTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
 
@@ -68,6 +71,7 @@ def run_checks(settings: Settings) -> list[CheckResult]:
         "weights": _check_models,
         "store": _check_store,
         "disk": _check_disk,
+        "signing": _check_signing,
         "redis": _check_redis,
         "api keys": _check_api_keys,
         "prefect and worker": _check_stack,
@@ -194,6 +198,30 @@ def _check_disk(settings: Settings) -> str:
             "free disk space, or move MUSETALK_HOME",
         )
     return f"{free_bytes / BYTES_PER_GB:.1f} GB free"
+
+
+def _check_signing(settings: Settings) -> str:
+    from musetalk_core.content_credentials.certificates import describe_chain
+    from musetalk_core.errors import SigningFailed
+    from tasks.content_credentials.local_authority import has_keys
+    from tasks.content_credentials.signing_keys import open_signer
+
+    signing = settings.provenance
+    if not signing.sign:
+        return "off: outputs carry no Content Credentials"
+    if signing.certificate_chain is None and not has_keys():
+        return "the first job makes a certificate authority and a signing certificate"
+    is_local = signing.certificate_chain is None
+    remedy = "musetalk provenance keys rotate" if is_local else "replace the certificate and its key"
+    try:
+        info = describe_chain(open_signer().chain)
+    except SigningFailed as error:
+        state: CheckState = "missing" if signing.if_signing_fails == "fail" else "note"
+        raise _CheckFailed(str(error), remedy, state) from error
+    days = (info.not_after - datetime.now(UTC)).days
+    if days < _SOON_DAYS:
+        raise _CheckFailed(f"the certificate of {info.subject} expires in {days} days", remedy, "note")
+    return f"{info.subject}, valid until {info.not_after:%Y-%m-%d}"
 
 
 def _check_redis(settings: Settings) -> str:

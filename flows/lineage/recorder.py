@@ -13,6 +13,7 @@ from flows.schemas.lineage import LINEAGE_KEY, InputFile, Lineage, OutputFile, P
 from flows.schemas.provenance import Provenance
 from flows.storage.output_uris import public_uri
 from musetalk_core.model_registry.pins import PinnedModel
+from tasks.catalog.output_index import IndexedOutput, index_output
 from tasks.catalog.outputs import LINEAGE_SUFFIX, PublishedFile, publish_note
 from tasks.refs import SourceFile, job_file_name
 from tasks.run.reports import Report, write_artifact
@@ -53,7 +54,7 @@ class ProvenanceFacts:
 
 def write_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) -> None:
     """
-    Write the provenance manifest of a run: as an artifact, and as a file beside each output.
+    Write the provenance manifest of a run: an artifact, a file beside each output, and entries of the index.
 
     An error while writing is logged and does not fail the job, because its outputs are already stored.
 
@@ -65,6 +66,9 @@ def write_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) ->
     try:
         manifest = _build_manifest(facts, report, cached)
         write_artifact(LINEAGE_KEY, manifest.model_dump(mode="json"), to_markdown(manifest))
+        for output in facts.outputs:
+            hashes = [output.sha256, *([output.unsigned_sha256] if output.unsigned_sha256 else [])]
+            index_output(hashes, IndexedOutput(job=manifest.job, name=output.name, tenant=facts.tenant))
         if get_settings().store.lineage_files:
             content = manifest.model_dump_json(indent=1)
             for output in facts.outputs:

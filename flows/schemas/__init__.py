@@ -8,6 +8,7 @@ from flows.schemas.maintenance import EndPartsJob, EndPartsResult, JanitorJob, J
 from flows.schemas.pipeline import PersonaSyncJob, PipelineJob, PipelineResult
 from flows.schemas.speech import SpeechJob, SpeechResult, VoiceOptions
 from flows.schemas.transcribe import TranscribeJob, TranscribeResult, WhisperSize
+from flows.schemas.verify import VerifyJob, VerifyResult
 from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob, PrepareAvatarResult, VideoResult
 from flows.schemas.webhook import AnnounceJob, AnnounceResult, NotifyJob, NotifyResult
 
@@ -40,6 +41,8 @@ __all__ = [
     "SpeechResult",
     "TranscribeJob",
     "TranscribeResult",
+    "VerifyJob",
+    "VerifyResult",
     "VideoResult",
     "VoiceOptions",
     "WhisperSize",

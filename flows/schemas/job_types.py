@@ -1,5 +1,5 @@
 """
-Registry of the media job types, which read media files and write one.
+Registry of the media job types, which read media files; most of them write one.
 
 To add a job type, write its schemas and its flow file, and add a line here.
 """
@@ -15,6 +15,7 @@ from flows.schemas.base import JobParameters
 from flows.schemas.caption import CaptionJob, CaptionResult
 from flows.schemas.speech import SpeechJob, SpeechResult
 from flows.schemas.transcribe import TranscribeJob, TranscribeResult
+from flows.schemas.verify import VerifyJob, VerifyResult
 from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob, PrepareAvatarResult, VideoResult
 
 
@@ -110,6 +111,7 @@ MEDIA_JOB_TYPES: Final = {
             model_check=f"{_MODEL_CHECKS}.check_analysis",
         ),
         JobType("caption", "Captions", CaptionJob, CaptionResult),
+        JobType("verify", "Verification", VerifyJob, VerifyResult, "light"),
     )
 }
 """Media job types by name."""

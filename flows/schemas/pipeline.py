@@ -18,7 +18,9 @@ from flows.schemas.video import FACE_HELP, Engine, FaceChoice, VideoOptions
 from tasks.refs import MediaUri, ObjectRef
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-StepType = Literal["lip_sync", "portrait", "prepare_avatar", "speech", "transcribe", "analyze", "caption"]
+StepType = Literal[
+    "lip_sync", "portrait", "prepare_avatar", "speech", "transcribe", "analyze", "caption", "verify"
+]
 
 MAX_STEPS: Final = 50
 """Maximum number of steps of a pipeline."""

@@ -21,8 +21,12 @@ Result of a verification:
 """
 MAX_REPORT_CHARS: Final = 16_000_000
 """Limit of a manifest store's JSON form. A store above it is reported as unreadable."""
-_MAX_MANIFESTS: Final = 200
-_MAX_DEPTH: Final = 32
+_MAX_MANIFESTS: Final = 50
+_MAX_DEPTH: Final = 16
+_MAX_ITEMS: Final = 20
+"""Actions, ingredients and problems per manifest that are reported."""
+_MAX_CHARS: Final = 300
+_MAX_FACTS_CHARS: Final = 5000
 _NO_MANIFEST_ERRORS: Final = ("ManifestNotFound", "NotSupported")
 """Ends of the names of c2pa-rs' errors for a file without a manifest, or of a type that cannot hold one."""
 _SIGNER_CODES: Final = ("signingCredential.", "timeStamp.", "timeOfSigning.")
@@ -66,7 +70,8 @@ class ManifestReport:
         actions:      what was done, as `action (source type)`.
         description:  sentence for people about the main action.
         source_types: IPTC terms for how the file was made, without their URL.
-        facts:        facts from this program: job, engine, models; empty for other programs.
+        facts:        facts from this program: job, engine, models; empty for other programs, and above 5000
+            characters.
         ingredients:  input files.
     """
 
@@ -147,7 +152,7 @@ def _to_verification(store: Mapping[str, Any], *, embedded: bool) -> Verificatio
     label = str(store.get("active_manifest") or "")
     if label not in manifests:
         return Verification("no_manifest", (), None, embedded=False)
-    problems = tuple(_failure_codes(store.get("validation_status")))
+    problems = tuple(dict.fromkeys(_failure_codes(store.get("validation_status"))))[:_MAX_ITEMS]
     report = _Reports(manifests).report(label, 0)
     if any(not code.startswith(_SIGNER_CODES) for code in problems):
         return Verification("altered", problems, report, embedded)
@@ -159,11 +164,11 @@ def _failure_codes(statuses: Any) -> Iterator[str]:
     for status in statuses if isinstance(statuses, list) else ():
         code = status.get("code") if isinstance(status, dict) else None
         if code:
-            yield str(code)
+            yield str(code)[:_MAX_CHARS]
 
 
 class _Reports:
-    """Reports of a store's manifests, bounded in number and depth."""
+    """Reports of a store's manifests, bounded in number, depth and length."""
 
     def __init__(self, manifests: Mapping[str, Mapping[str, Any]]) -> None:
         self._manifests, self._left = manifests, _MAX_MANIFESTS
@@ -176,8 +181,10 @@ class _Reports:
         self._left -= 1
         signature = _mapping(manifest.get("signature_info"))
         generator = _mapping(next(iter(_list(manifest.get("claim_generator_info"))), {}))
-        actions = [_mapping(one) for one in _actions(manifest)]
+        actions = [_mapping(one) for one in _actions(manifest)[:_MAX_ITEMS]]
         facts = _assertion(manifest, JOB_ASSERTION)
+        if len(json.dumps(facts)) > _MAX_FACTS_CHARS:
+            facts = {}
         return ManifestReport(
             label=label,
             title=_text(manifest.get("title")),
@@ -186,7 +193,7 @@ class _Reports:
             signer=_text(signature.get("common_name")),
             issuer=_text(signature.get("issuer")),
             signed_at=_text(signature.get("time")),
-            actions=tuple(str(one.get("action", "")) for one in actions),
+            actions=tuple(str(one.get("action", ""))[:_MAX_CHARS] for one in actions),
             description=next((text for one in actions if (text := _text(one.get("description")))), None),
             source_types=tuple(_source_types(actions)),
             facts=facts,
@@ -194,17 +201,19 @@ class _Reports:
         )
 
     def _ingredients(self, manifest: Mapping[str, Any], depth: int) -> Iterator[IngredientReport]:
-        for given in _list(manifest.get("ingredients")):
+        for given in _list(manifest.get("ingredients"))[:_MAX_ITEMS]:
             ingredient = _mapping(given)
             results = _mapping(ingredient.get("validation_results"))
             failures = _mapping(results.get("activeManifest")).get("failure")
             codes = [*_failure_codes(failures), *_failure_codes(ingredient.get("validation_status"))]
             yield IngredientReport(
-                title=str(ingredient.get("title") or ""),
-                relationship=str(ingredient.get("relationship") or ""),
+                title=str(ingredient.get("title") or "")[:_MAX_CHARS],
+                relationship=str(ingredient.get("relationship") or "")[:_MAX_CHARS],
                 media_type=_text(ingredient.get("format")),
                 sha256=_text(_mapping(ingredient.get("metadata")).get(f"{JOB_ASSERTION}.sha256")),
-                problems=tuple(dict.fromkeys(c for c in codes if not c.startswith(_SIGNER_CODES))),
+                problems=tuple(dict.fromkeys(c for c in codes if not c.startswith(_SIGNER_CODES)))[
+                    :_MAX_ITEMS
+                ],
                 manifest=self.report(str(ingredient.get("active_manifest") or ""), depth + 1),
             )
 
@@ -240,4 +249,4 @@ def _list(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int) else None
+    return str(value)[:_MAX_CHARS] if isinstance(value, str | int) else None

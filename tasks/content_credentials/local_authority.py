@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -61,8 +62,7 @@ def rotate_keys() -> None:
     Replace authority and signing certificate, and keep trusting the former authority's certificate.
 
     Raises:
-        OSError:       the files cannot be written.
-        SigningFailed: the present files are damaged.
+        OSError: the files cannot be written.
     """
     _make(replace=True)
 
@@ -73,7 +73,9 @@ def authority_certificates() -> Iterator[str]:
     paths = [folder / _SIGNER_FILE, *sorted((folder / _FORMER_FOLDER).glob("*.pem"))]
     for path in paths:
         if path.is_file():
-            yield last_certificate("".join(_blocks(path, "CERTIFICATE")))
+            chain = "".join(_blocks(path, "CERTIFICATE"))
+            if chain:
+                yield last_certificate(chain)
 
 
 def _make(*, replace: bool) -> bool:
@@ -82,10 +84,9 @@ def _make(*, replace: bool) -> bool:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with exclusive_lock(folder / ".lock"):
         path = folder / _SIGNER_FILE
-        if path.exists():
-            if not replace:
-                return False
-            _keep_former(folder, _read_pair(path))
+        if path.exists() and not replace:
+            return False
+        _keep_former(folder)
         name = f"musetalk-flows at {socket.gethostname()[:40]}"
         authority = make_authority(name)
         _write_private(folder / _AUTHORITY_FILE, authority)
@@ -93,8 +94,15 @@ def _make(*, replace: bool) -> bool:
     return True
 
 
-def _keep_former(folder: Path, pair: KeyPair) -> None:
-    certificate = last_certificate(pair.chain)
+def _keep_former(folder: Path) -> None:
+    """Keep the certificate of the present authority, unless both files are missing or damaged."""
+    certificate = None
+    for name in (_SIGNER_FILE, _AUTHORITY_FILE):
+        with suppress(FileNotFoundError, SigningKeyInvalid):
+            certificate = last_certificate(_read_pair(folder / name).chain)
+            break
+    if certificate is None:
+        return
     (folder / _FORMER_FOLDER).mkdir(exist_ok=True)
     target = folder / _FORMER_FOLDER / f"{describe_chain(certificate).fingerprint[:32]}.pem"
     _replace(target, certificate)

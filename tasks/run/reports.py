@@ -36,7 +36,9 @@ from tasks.run.progress_event import emit_progress
 from tasks.run.retry import retry_while_unavailable
 from tasks.settings import get_settings
 
-Phase = Literal["fetch", "speak", "prepare", "features", "render", "encode", "join", "sign", "upload"]
+Phase = Literal[
+    "fetch", "speak", "prepare", "features", "render", "encode", "join", "sign", "upload", "verify"
+]
 
 _PHASE_SHARES: dict[str, tuple[float, float]] = {
     # start and end of each phase in percent; render and encode overlap and share one range
@@ -49,6 +51,7 @@ _PHASE_SHARES: dict[str, tuple[float, float]] = {
     "join": (92, 95),
     "sign": (95, 96),
     "upload": (96, 99),
+    "verify": (5, 99),
 }
 _PROGRESS_INTERVAL_S = 1.0
 _QUIET_S = 1.5

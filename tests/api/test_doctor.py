@@ -1,10 +1,16 @@
 """`musetalk doctor` names what really mends a fault."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 from other_ffmpeg import write_ffmpeg
 
+from deployments.stack import doctor
 from deployments.stack.doctor import run_checks
+from musetalk_core.content_credentials import certificates
 from musetalk_core.media.output.ffmpeg import require_ffmpeg
-from tasks.settings import Settings
+from tasks.content_credentials import local_authority
+from tasks.settings import Settings, get_settings
 
 
 def finding(settings, name):
@@ -48,3 +54,32 @@ def test_a_home_that_cannot_be_written_is_found_even_when_the_store_is_elsewhere
     found = finding(Settings(), "home")
 
     assert found.is_fatal and str(tmp_path / "file") in found.detail and "MUSETALK_HOME" in found.mend
+
+
+def signing_finding():
+    """The check of signing alone: the others take seconds."""
+    get_settings.cache_clear()
+    return doctor._run_check("signing", doctor._check_signing, Settings())
+
+
+def test_the_end_of_the_signing_certificate_is_told(environment, tmp_path, monkeypatch):
+    environment.setenv("MUSETALK_HOME", str(tmp_path / "home"))
+    before = signing_finding()
+    assert (before.state, before.detail.startswith("the first job makes")) == ("ok", True)
+    assert not (tmp_path / "home" / "provenance").exists()
+    local_authority.make_keys()
+    assert (signing_finding().state, "valid until 203" in signing_finding().detail) == ("ok", True)
+
+    really = certificates.describe_chain
+    soon = datetime.now(UTC) + timedelta(days=10, hours=1)
+    monkeypatch.setattr(certificates, "describe_chain", lambda chain: replace(really(chain), not_after=soon))
+    found = signing_finding()
+    assert (found.state, found.mend) == ("note", "musetalk provenance keys rotate")
+    assert "expires in 10 days" in found.detail
+    soon = datetime.now(UTC) - timedelta(days=1)
+    found = signing_finding()
+    assert found.is_fatal and "expired on" in found.detail
+    environment.setenv("MUSETALK_PROVENANCE__IF_SIGNING_FAILS", "publish")
+    assert signing_finding().state == "note"
+    environment.setenv("MUSETALK_PROVENANCE__SIGN", "false")
+    assert signing_finding().detail.startswith("off")

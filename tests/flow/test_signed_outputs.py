@@ -1,4 +1,4 @@
-"""Every stored output is signed: what its manifest says, that a change is found, and what happens on failure."""
+"""Every stored output is signed: its manifest, changes that are found, and failures to sign."""
 
 import hashlib
 import json
