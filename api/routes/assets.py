@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from email.message import Message
 from email.utils import collapse_rfc2231_value
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query, Request
@@ -19,7 +19,7 @@ from tasks.file_names import plain_name
 router = APIRouter(tags=["assets"])
 
 _BLOCK_BYTES = 1 << 18
-UPLOAD_BODY = {
+UPLOAD_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
         "multipart/form-data": {

@@ -46,6 +46,9 @@ PLAIN_WORDS = set(
     [
         "result",
         "artefact",
+        "checked",
+        "ingredient",
+        "verified",
         "face",
         "coverage",
         "found",
@@ -126,6 +129,7 @@ PLAIN_WORDS = set(
         "new",
         "speech",
         "transcribe",
+        "verify",
         "video",
         "voice",
     ]

@@ -103,9 +103,9 @@ def test_add_a_job_type(checkout):
     )
     checkout.append(3, "prefect.yaml", recipe_files.DUB_ENTRY)
 
-    checkout.replace(4, "flows/schemas/pipeline.py", '"caption"]', '"caption", "dub"]')
+    checkout.replace(4, "flows/schemas/pipeline.py", '"verify"\n]', '"verify", "dub"\n]')
     checkout.insert(4, "pyproject.toml", '"flows.end_parts"', '"flows.dub", ')
-    checkout.replace(4, "deployments/cli/jobs.py", "analyze, caption or", "analyze, caption, dub or")
+    checkout.replace(4, "deployments/cli/jobs.py", "caption, verify or", "caption, verify, dub or")
 
     checkout.write(5, "tests/flow/test_dub.py", recipe_files.DUB_TEST)
     checkout.follow(5, REFERENCE, OPENAPI)
