@@ -21,9 +21,8 @@ def verify(job: VerifyJob, control: Control = DEFAULT_CONTROL) -> VerifyResult:
             manifest=CheckedManifest.model_validate(checked.manifest) if checked.manifest else None,
             sha256=file.source.sha256,
             media_type=file.media_type,
-            found=[
-                FoundOutput(job=one.job, name=one.name, how="file", confidence=1.0) for one in checked.found
-            ],
+            found=[FoundOutput.model_validate(one.model_dump()) for one in checked.found],
+            mark=checked.mark,
             cached=context.cached,
             timings_s=context.timings(),
             warnings=context.warnings,

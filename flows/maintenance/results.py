@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Final
 
 from flows.maintenance.context import MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.catalog.fingerprint_index import FINGERPRINTS_PREFIX
 from tasks.catalog.output_index import INDEX_PREFIX
 from tasks.catalog.stored_results import OUTPUTS_PREFIX
 from tasks.storage.home_store import home_store
@@ -23,7 +24,7 @@ OLD_RESULT: Final = "Result past its retention"
 """Kind of action: a result was deleted."""
 _RESULT_KEY = re.compile(
     rf"{re.escape(OUTPUTS_PREFIX)}[0-9a-f]{{32}}/[^/]+|{re.escape(BATCHES_PREFIX)}[0-9a-f-]{{36}}\.jsonl"
-    rf"|{re.escape(INDEX_PREFIX)}[^/]+/[^/]+/[^/]+"
+    rf"|{re.escape(INDEX_PREFIX)}[^/]+/[^/]+/[^/]+|{re.escape(FINGERPRINTS_PREFIX)}[^/]+"
 )
 
 
@@ -45,7 +46,12 @@ def delete_expired_results(context: SweepContext) -> Iterator[SweepAction]:
     if cutoff is None:
         return
     store = home_store()
-    stored = chain(store.list(OUTPUTS_PREFIX), store.list(BATCHES_PREFIX), store.list(INDEX_PREFIX))
+    stored = chain(
+        store.list(OUTPUTS_PREFIX),
+        store.list(BATCHES_PREFIX),
+        store.list(INDEX_PREFIX),
+        store.list(FINGERPRINTS_PREFIX),
+    )
     for result in list(islice(expired_results(stored, cutoff), MAX_ITEMS_PER_RUN)):
         if not context.dry_run:
             store.delete(result.key)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -14,10 +15,12 @@ from musetalk_core.errors import SigningFailed
 from musetalk_core.model_registry.hash_cache import sha256_of
 from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
+from tasks.catalog.output_index import IndexedOutput
 from tasks.catalog.outputs import PublishedFile, current_job, upload, upload_set
 from tasks.content_credentials.signing_keys import signing_certificate
 from tasks.refs import Artefact
 from tasks.settings import get_settings
+from tasks.steps.fingerprint import record_fingerprint
 from tasks.steps.sign_outputs import Ingredient, carries_manifest, sign_outputs, signed_key
 
 if TYPE_CHECKING:
@@ -67,9 +70,13 @@ def publish(
         ]
     else:
         published = _store(made, files, output, signed.artefact)
-    context.facts.credentials = _provenance(published, signed)
+    mark = context.facts.choices.get("imperceptible_mark")
+    context.facts.credentials = _provenance(published, signed).model_copy(update={"mark": mark})
     for one in published:
         context.record_output(one)
+    if get_settings().provenance.fingerprints and len(published) == 1:
+        made_here = IndexedOutput(job=published[0].job, name=published[0].name, tenant=context.facts.tenant)
+        context.finalizers.append(partial(record_fingerprint, made, next(iter(files)), made_here))
     return published
 
 

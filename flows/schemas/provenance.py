@@ -17,7 +17,9 @@ class Provenance(BaseModel):
         description="embedded: in the output file; sidecar: in a file beside it, NAME.c2pa; null: none.",
     )
     signer: str | None = Field(default=None, description="Common name of the signing certificate.")
-    mark: str | None = Field(default=None, description="Imperceptible mark in picture or sound; null: none.")
+    mark: str | None = Field(
+        default=None, description="Id of the key of the imperceptible mark in picture or sound; null: none."
+    )
     sidecars: dict[str, ObjectRef] = Field(
         default={}, description="Manifests beside the output files, by file name."
     )

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.schemas.base import JobParameters, Warnings
+from tasks.catalog.mark_detection import MarkFinding
 from tasks.refs import MediaUri
 
 VerificationState = Literal["valid", "unknown_signer", "altered", "no_manifest"]
@@ -61,8 +62,20 @@ class FoundOutput(BaseModel):
 
     job: UUID
     name: str
-    how: Literal["file"] = Field(description="file: the same bytes, with or without the manifest.")
-    confidence: float = Field(description="0 to 1; 1 for equal bytes.")
+    how: Literal["file", "fingerprint"] = Field(
+        description="file: the same bytes, with or without the manifest; fingerprint: similar picture or"
+        " sound."
+    )
+    confidence: float = Field(
+        description="1 for equal bytes. Fingerprints: 1 - 2 * (share of bits that differ); 0 is chance. The"
+        " mean of picture and sound; half of the picture's if both files have sound and only pictures match."
+    )
+    picture: float | None = Field(
+        description="Confidence by the pictures alone; null: no match, or none compared."
+    )
+    sound: float | None = Field(
+        description="Confidence by the sound alone; null: no match, or none compared."
+    )
 
 
 class VerifyResult(BaseModel):
@@ -78,8 +91,13 @@ class VerifyResult(BaseModel):
     sha256: str = Field(description="SHA-256 of the file.")
     media_type: str = Field(description="Media type, from the first bytes of the file.")
     found: list[FoundOutput] = Field(
-        description="Outputs of this installation that the file equals, best first; searched if the file has"
-        " no intact manifest."
+        description="Outputs of this installation that the file equals or resembles, best first; searched if"
+        " the file has no intact manifest."
+    )
+    mark: MarkFinding | None = Field(
+        default=None,
+        description="Imperceptible mark of this system; searched if the file has no intact manifest. Null: not"
+        " searched, or the file is no media.",
     )
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")

@@ -48,6 +48,11 @@ class ProvenanceSettings(SettingsGroup, frozen=True):
         default=None,
         description="PEM file with root certificates that verification trusts besides the own ones.",
     )
+    fingerprints: bool = Field(
+        default=True,
+        description="Store fingerprints of pictures and sound, so that verification finds outputs that were"
+        " encoded anew and lost their manifest.",
+    )
     source_names: bool = Field(
         default=False, description="Publish the file names of inputs in manifests. Off: their roles only."
     )

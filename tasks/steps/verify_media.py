@@ -3,7 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Literal
+from uuid import UUID
 
 from prefect import task
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from musetalk_core.content_credentials.file_type import UNKNOWN, detect_media_type
 from musetalk_core.content_credentials.isolated import verify_isolated
 from musetalk_core.content_credentials.signing import SIDECAR_SUFFIX, is_embeddable
-from tasks.catalog.output_index import IndexedOutput, find_outputs
+from musetalk_core.errors import InputError
+from tasks.catalog.fingerprint_index import find_similar
+from tasks.catalog.mark_detection import MarkFinding, find_mark
+from tasks.catalog.output_index import find_outputs
 from tasks.catalog.sidecars import MAX_SIDECAR_BYTES, read_sidecar
 from tasks.content_credentials.signing_keys import trust_anchors
 from tasks.errors import StorageError
@@ -20,6 +24,7 @@ from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import SourceFile
 from tasks.run.reports import phase
 from tasks.run.task_policies import NOT_CACHED, RETRY_IO
+from tasks.steps.fingerprint import fingerprint_of
 from tasks.storage.media_types import media_type as type_of_name
 
 _LIMIT_S: Final = 120.0
@@ -36,8 +41,21 @@ class FileToCheck(BaseModel):
     sidecar: SourceFile | None = None
 
 
+class FoundFile(BaseModel):
+    """An output that a file equals or resembles, with the confidences of `musetalk_core.fingerprints`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: UUID
+    name: str
+    how: Literal["file", "fingerprint"]
+    confidence: float
+    picture: float | None = None
+    sound: float | None = None
+
+
 class CheckedFile(BaseModel):
-    """The verification of a file: the fields of the core's `Verification`, and outputs with equal bytes."""
+    """The verification of a file: fields of the core's `Verification`, and outputs that it resembles."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +63,8 @@ class CheckedFile(BaseModel):
     problems: list[str]
     embedded: bool
     manifest: dict[str, Any] | None
-    found: list[IndexedOutput] = []
+    found: list[FoundFile] = []
+    mark: MarkFinding | None = None
 
 
 @task(**NOT_CACHED, **RETRY_IO)
@@ -77,7 +96,7 @@ def fetch_file(uri: str, sidecar: str | None) -> FileToCheck:
 @task(**NOT_CACHED, **RETRY_IO)
 def check_credentials(file: FileToCheck) -> CheckedFile:
     """
-    Check the manifest of a fetched file; without an intact one, look for an output with the same bytes.
+    Check the manifest of a fetched file; without an intact one, look for the output that it was made from.
 
     Damaged and hostile files give a result, never an error. Nothing that a manifest refers to is fetched.
 
@@ -97,7 +116,33 @@ def check_credentials(file: FileToCheck) -> CheckedFile:
             limit_s=_LIMIT_S,
         )
         is_intact = found["state"] in ("valid", "unknown_signer")
-        return CheckedFile(**found, found=[] if is_intact else find_outputs(file.source.sha256))
+        if is_intact:
+            return CheckedFile(**found)
+        return CheckedFile(**found, found=_find_outputs(file.source), mark=_find_mark(file.source))
+
+
+def _find_mark(source: SourceFile) -> MarkFinding | None:
+    with suppress(InputError):  # damaged media carry no mark that could be read
+        return find_mark(source_path(source))
+    return None
+
+
+def _find_outputs(source: SourceFile) -> list[FoundFile]:
+    """Return outputs with the same bytes; if there are none, those with similar pictures or sound."""
+    equal = find_outputs(source.sha256)
+    if equal:
+        return [FoundFile(job=one.job, name=one.name, how="file", confidence=1.0) for one in equal]
+    return [
+        FoundFile(
+            job=output.job,
+            name=output.name,
+            how="fingerprint",
+            confidence=match.confidence,
+            picture=match.picture,
+            sound=match.sound,
+        )
+        for output, match in find_similar(fingerprint_of(source_path(source)))
+    ]
 
 
 def _sidecar_path(file: FileToCheck, folder: Path) -> Path | None:

@@ -14,7 +14,16 @@ RESULT = {
     "manifest": None,
     "sha256": "a" * 64,
     "media_type": "audio/wav",
-    "found": [{"job": str(uuid4()), "name": "a.wav", "how": "file", "confidence": 1.0}],
+    "found": [
+        {
+            "job": str(uuid4()),
+            "name": "a.wav",
+            "how": "file",
+            "confidence": 1.0,
+            "picture": None,
+            "sound": None,
+        }
+    ],
     "cached": [],
     "timings_s": {"verify": 0.1},
     "warnings": [],

@@ -1,6 +1,7 @@
 """The verify flow: states of stored files, outputs that are found without a manifest, hostile files."""
 
 import http.server
+import subprocess
 import threading
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from musetalk_core.content_credentials import isolated, signing
 from musetalk_core.content_credentials.certificates import issue_signer, make_authority
 from musetalk_core.content_credentials.claims import Claim
 from musetalk_core.content_credentials.signing import Signer, sign_file
+from musetalk_core.media.output.ffmpeg import find_ffmpeg
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.assets import save_asset
 from tasks.catalog.stored_results import find_pinned
@@ -65,6 +67,21 @@ def test_an_output_is_valid_also_after_a_rotation_and_found_without_its_manifest
         assert (found.state, found.manifest, len(found.found)) == ("no_manifest", None, count)
     found = checked(stripped.as_uri(), tenant="acme").found[0]
     assert (found.job, found.name, found.how, found.confidence) == (job, result.name, "file", 1.0)
+
+
+def test_an_output_that_was_encoded_anew_is_found_by_its_sound(home):
+    text = "My mother bought five big blue balloons, and they flew away in the wind."
+    state = speech(SpeechJob(text=text), control=Control(tenant="acme"), return_state=True)
+    job, result = state.state_details.flow_run_id, state.result()
+    copy = home / "copy.ogg"
+    source = find_pinned(result.audio).path
+    subprocess.run(
+        [find_ffmpeg(), "-v", "error", "-i", source, "-ss", "0.4", "-b:a", "48k", copy], check=True
+    )
+    [found] = checked(copy.as_uri(), tenant="acme").found
+    assert (found.job, found.how, found.picture) == (job, "fingerprint", None)
+    assert 0.6 < found.confidence == found.sound < 1
+    assert checked(copy.as_uri(), tenant="other").found == []
 
 
 def test_uploads_sidecars_and_unknown_signers(home, stranger, speech_file):

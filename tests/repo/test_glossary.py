@@ -47,6 +47,8 @@ PLAIN_WORDS = set(
         "result",
         "artefact",
         "checked",
+        "evidence",
+        "finding",
         "ingredient",
         "verified",
         "face",
