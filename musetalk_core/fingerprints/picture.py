@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from musetalk_core.media.image.photo import read_photo
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.video.decoder import open_decoder
 
@@ -25,10 +26,10 @@ _NO_TIMES_STEP_S: Final = 1.0
 
 def picture_hashes(path: Path, limits: MediaLimits) -> Hashes:
     """
-    Return the hashes of a video or image.
+    Return the hashes of a video.
 
     Args:
-        path:   a video or image file.
+        path:   a video file.
         limits: bound the memory of the decoder.
 
     Returns:
@@ -52,6 +53,28 @@ def picture_hashes(path: Path, limits: MediaLimits) -> Hashes:
             if len(hashes) >= MAX_SECONDS:
                 break
     return np.array(hashes, np.uint64)
+
+
+def image_hash(path: Path, limits: MediaLimits) -> Hashes:
+    """
+    Return the hash of a still image.
+
+    Args:
+        path:   an image file.
+        limits: checked against the header.
+
+    Returns:
+        (1,) uint64; 0 for a flat image.
+
+    Raises:
+        MediaUnreadable: the image is damaged or of another type.
+        MediaTooLarge:   the image exceeds a limit.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(read_photo(path, limits).bgr, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return np.array([_hash(np.asarray(small, np.uint8))], np.uint64)
 
 
 def _hash(luma: npt.NDArray[np.uint8]) -> int:

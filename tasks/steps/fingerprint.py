@@ -9,7 +9,7 @@ import numpy as np
 
 from musetalk_core.errors import InputError
 from musetalk_core.fingerprints.matching import Fingerprint
-from musetalk_core.fingerprints.picture import Hashes, picture_hashes
+from musetalk_core.fingerprints.picture import Hashes, image_hash, picture_hashes
 from musetalk_core.fingerprints.sound import Words, sound_words
 from musetalk_core.media.probe import probe
 from tasks.cache.artefacts import artefact_cache
@@ -33,9 +33,11 @@ def fingerprint_of(path: Path) -> Fingerprint:
         info = probe(path, media_limits())
         if info.video is not None:
             with suppress(InputError):
-                picture = picture_hashes(path, media_limits())
-        with suppress(InputError):
-            sound = sound_words(path, media_limits())
+                read = picture_hashes if info.kind == "video" else image_hash
+                picture = read(path, media_limits())
+        if info.audio is not None:
+            with suppress(InputError):
+                sound = sound_words(path, media_limits())
     return Fingerprint(picture, sound)
 
 

@@ -25,6 +25,7 @@ from musetalk_core.content_credentials.reading import verify_file
 from musetalk_core.content_credentials.signing import Signer, sign_file
 from musetalk_core.errors import SigningFailed, SigningKeyInvalid
 from tasks.catalog.stored_results import find_pinned
+from tasks.content_credentials import local_authority
 from tasks.content_credentials.signing_keys import trust_anchors
 from tasks.settings import get_settings
 from tasks.steps import sign_outputs
@@ -225,5 +226,5 @@ def test_signing_can_be_switched_off(home, configure):
     configure(sign="false")
     _, result, _ = ran(speech, SpeechJob(text=TEXT))
     assert result.provenance.manifest is None and result.warnings == []
-    assert not get_settings().provenance_folder.exists()
+    assert not local_authority.has_keys()
     assert verified(result.audio, result.name, result).state == "no_manifest"

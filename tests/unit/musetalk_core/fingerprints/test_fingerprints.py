@@ -9,7 +9,7 @@ import pytest
 from musetalk_core.errors import MediaUnreadable, NoAudioFound
 from musetalk_core.fingerprints import sound as sound_module
 from musetalk_core.fingerprints.matching import MIN_SOUND_WORDS, Fingerprint, match
-from musetalk_core.fingerprints.picture import picture_hashes
+from musetalk_core.fingerprints.picture import image_hash, picture_hashes
 from musetalk_core.fingerprints.sound import sound_words
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
 from musetalk_core.media.source.limits import MediaLimits
@@ -101,6 +101,15 @@ def test_silence_flat_pictures_and_short_sounds_match_nothing(tmp_path):
     assert len(brief.sound) > 0 and match(brief, brief) is None
     with pytest.raises(NoAudioFound):
         sound_words(grey, LIMITS)
+
+
+def test_an_image_that_was_encoded_anew_is_found(tmp_path):
+    image, small = ASSETS / "astronaut.jpg", tmp_path / "small.png"
+    ffmpeg("-i", image, "-vf", "scale=150:-1", small)
+    found = match(
+        Fingerprint(image_hash(small, LIMITS), NONE[1]), Fingerprint(image_hash(image, LIMITS), NONE[1])
+    )
+    assert found is not None and found.confidence > 0.8
 
 
 def test_long_media_is_read_up_to_the_limit(monkeypatch):
