@@ -15,6 +15,7 @@ from flows.storage.job_access import check_access
 VIDEO_STEP, TRANSCRIPT_STEP, CAPTIONED_STEP = "lip_sync", "transcript", "captioned"
 _LIP_SYNC_FIELDS = {
     *("video", "audio", "text", "engine", "fallback", "version", "musetalk", "face", "encode"),
+    "label",
     "imperceptible_mark",
 }
 

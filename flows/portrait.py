@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.media.context import JobContext, job_context
 from flows.media.imperceptible_mark import mark_key_id
+from flows.media.labels import corner_label, spoken_notice
 from flows.media.model_selection import resolve_engine
 from flows.media.speech_synthesis import synthesize_text
 from flows.media.talking_video import RenderRequest, render_talking_video
@@ -41,12 +42,13 @@ def portrait(job: PortraitJob, control: Control = DEFAULT_CONTROL) -> VideoResul
             output=output,
             refresh=job.refresh,
             tenant=control.tenant,
+            label=corner_label(job.label, control.tenant),
             mark=mark_key_id(job.imperceptible_mark, engine.name),
             warnings=tuple(warnings),
             idle_seed=job.seed if job.idle_motion else None,
         )
         result = render_talking_video(
-            _with_speech(job, _with_framing(job, request, context), context), context
+            _with_speech(job, _with_framing(job, request, context), context, control.tenant), context
         )
         context.finish(result)
     return result
@@ -67,12 +69,14 @@ def _with_framing(job: PortraitJob, request: RenderRequest, context: JobContext)
     return replace(request, picture=artefact_file(framed, FRAMED_FILE), source_name=source.name, face=face)
 
 
-def _with_speech(job: PortraitJob, request: RenderRequest, context: JobContext) -> RenderRequest:
+def _with_speech(
+    job: PortraitJob, request: RenderRequest, context: JobContext, tenant: str | None
+) -> RenderRequest:
     """Synthesize the text if there is no audio; the video gets the uncompressed speech."""
     if job.audio is not None:
         return request
     spoken = synthesize_text(
-        [job.text or ""],
+        [*spoken_notice(job.label, tenant, has_picture=True), job.text or ""],
         job.voice,
         context,
         fallback=job.fallback,

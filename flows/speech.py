@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.media.context import JobContext, job_context
 from flows.media.imperceptible_mark import mark_key_id
+from flows.media.labels import spoken_notice
 from flows.media.speech_synthesis import SynthesizedSpeech, synthesize_text
 from flows.media.statements import SPEECH
 from flows.prefect_state.flow_options import FLOW_OPTIONS
@@ -22,8 +23,9 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
     with job_context(job, speak=(5, 92)) as context:
         name, audio_format = speech_file_name(job.output.name, job.format)
         check_output_location(name, job.output)
+        texts = [*spoken_notice(job.label, control.tenant), *job.parts]
         spoken = synthesize_text(
-            job.parts,
+            texts,
             job,
             context,
             fallback=job.fallback,
@@ -33,7 +35,7 @@ def speech(job: SpeechJob, control: Control = DEFAULT_CONTROL) -> SpeechResult:
         result = SpeechResult(
             audio=stored.ref,
             name=stored.name,
-            text=" ".join(job.parts),
+            text=" ".join(texts),
             engine=spoken.spec.engine,
             voice=spoken.spec.display_name,
             duration_s=round(spoken.audio.duration_s, 6),

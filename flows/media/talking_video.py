@@ -13,6 +13,7 @@ from flows.media.statements import talking_video
 from flows.schemas.base import Output
 from flows.schemas.video import FaceChoice, FaceCoverage, NoFacePolicy, VideoOptions, VideoResult
 from musetalk_core.errors import InputError
+from musetalk_core.media.image.corner_label import CornerLabel
 from musetalk_core.rendering import chunking
 from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
@@ -86,6 +87,8 @@ class RenderRequest:
     """Tenant of the job."""
     mark: str | None = None
     """Id of the key with which the pictures are marked; None = no mark."""
+    label: CornerLabel | None = None
+    """Text in a corner of the pictures; None = none."""
 
 
 def render_talking_video(request: RenderRequest, context: JobContext) -> VideoResult:
@@ -120,6 +123,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
         idle_seed=request.idle_seed if prepared.is_still else None,
         crf=request.encode.crf,
         preset=request.encode.preset,
+        label=request.label,
         mark=request.mark,
     )
     video = _render_video(talk, audio, audio_track, context)

@@ -6,6 +6,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.label import LABEL_FIELD, Label, refuse
 from flows.schemas.marking import MARK_FIELD, MarkChoice
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import Artefact, MediaUri, ObjectRef
@@ -172,8 +173,14 @@ class SpeechJob(VoiceOptions, SpeechText):
         description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
     fallback: bool = FALLBACK_FIELD
+    label: Label = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
+
+    @model_validator(mode="after")
+    def _check_label(self) -> Self:
+        refuse(self.label, "corner", "speech has no picture: use show spoken")
+        return self
 
 
 class SpeechResult(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
+from flows.schemas.label import LABEL_FIELD, Label, refuse
 from flows.schemas.marking import MARK_FIELD, MarkChoice
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
@@ -132,8 +133,14 @@ class LipSyncJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
+    label: Label = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
+
+    @model_validator(mode="after")
+    def _check_label(self) -> Self:
+        refuse(self.label, "spoken", "the speech of a lip_sync job is given: use show corner")
+        return self
 
 
 class PortraitJob(JobParameters):
@@ -189,8 +196,15 @@ class PortraitJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
+    label: Label = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
+
+    @model_validator(mode="after")
+    def _check_label(self) -> Self:
+        if self.audio is not None:
+            refuse(self.label, "spoken", "the speech is given, not synthesized: use show corner")
+        return self
 
     @model_validator(mode="after")
     def _require_audio_or_text(self) -> Self:

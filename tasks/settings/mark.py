@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.settings.field_types import LinkSecrets, SettingsGroup
+from tasks.settings.field_types import LinkSecrets, SettingsGroup, Strings
 
 
 class MarkSettings(SettingsGroup, frozen=True):
-    """Imperceptible mark and tags of synthetic picture and sound. See docs/how-to/provenance.md."""
+    """Imperceptible mark and tags of synthetic picture and sound. See docs/how-to/imperceptible-mark.md."""
 
     imperceptible: Literal["on", "off"] = Field(
         default="on",
@@ -19,6 +19,11 @@ class MarkSettings(SettingsGroup, frozen=True):
         default=True,
         description="Title and comment (Synthetic media: …) in the MP4, MP3, FLAC and Ogg files of rendered"
         " videos and synthetic speech.",
+    )
+    label_tenants: Strings = Field(
+        default=(),
+        description="Tenants whose jobs get a label that people see or hear, also if the job does not ask for"
+        " one: a text in a corner of videos, a notice at the start of speech. *: all jobs.",
     )
     secrets: LinkSecrets = Field(
         default=(),

@@ -1,10 +1,11 @@
 """Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
-from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 
@@ -13,6 +14,7 @@ from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.errors import EncodeError
 from musetalk_core.formats.chunk_crops import CropReader
 from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
+from musetalk_core.media.image.corner_label import Labeler
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
 from musetalk_core.media.output.mux import join_chunks as join_files
@@ -45,8 +47,14 @@ def clip_key(crops: str, render_job: RenderJob) -> str:
         crf=render_job.crf,
         preset=render_job.preset,
         idle=render_job.idle_seed,
-        **({} if render_job.mark is None else {"mark": render_job.mark}),
+        **_picture_changes(render_job),
     )
+
+
+def _picture_changes(render_job: RenderJob) -> dict[str, Any]:
+    """Return the parts of a key for what is added to pictures; jobs without it keep their keys."""
+    label = {} if render_job.label is None else {"label": asdict(render_job.label)}
+    return label if render_job.mark is None else {**label, "mark": render_job.mark}
 
 
 def video_key(clips: list[str], audio: SourceFile, tags: MediaTags | None = None) -> str:
@@ -97,7 +105,9 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         _mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
     )
     manifest = scene.avatar.manifest
-    mark = _picture_marker(render_job.mark, manifest.width, manifest.height)
+    size = manifest.width, manifest.height
+    label = Labeler(render_job.label, *size) if render_job.label else _unchanged
+    mark = PictureMarker(mark_key(render_job.mark), *size) if render_job.mark else _unchanged
     with (
         VideoEncoder(
             target,
@@ -111,13 +121,11 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         closing(pictures),
     ):
         for picture in pictures:
-            encoder.write(mark(picture))
+            encoder.write(mark(label(picture)))
 
 
-def _picture_marker(key_id: str | None, width: int, height: int) -> Callable[[Picture], Picture]:
-    if key_id is None:
-        return lambda picture: picture
-    return PictureMarker(mark_key(key_id), width, height)
+def _unchanged(picture: Picture) -> Picture:
+    return picture
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,5 @@
 """
-The imperceptible mark: cost, quality, robustness and false alarms; the table of docs/how-to/provenance.md.
+The imperceptible mark: cost, quality, robustness and false alarms; the tables of docs/how-to/imperceptible-mark.md.
 
 `mark.py [cost|picture|sound|alarms] [FOLDER]`: without a name all parts. FOLDER may hold more clips and
 recordings.
@@ -32,7 +32,7 @@ from musetalk_core.media.video.scan import open_scan
 KEY = MarkKey(b"benchmark" * 4)
 RATE = Fraction(25)
 PIECE_S = 5
-X264 = ["-c:v", "libx264", "-preset", "fast", "-an"]
+X264 = ["-c:v", "libx264", "-preset", "veryfast", "-an"]
 PICTURE_CHANGES = {
     "remux": ["-c", "copy", "-an"],
     "CRF 18": [*X264, "-crf", "18"],
@@ -101,7 +101,7 @@ def pieces(path):
 
 
 def write(path, pictures):
-    with VideoEncoder(path, pictures[0].width, pictures[0].height, RATE) as encoder:
+    with VideoEncoder(path, pictures[0].width, pictures[0].height, RATE, preset="veryfast") as encoder:
         for picture in pictures:
             encoder.write(picture)
 

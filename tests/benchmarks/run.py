@@ -17,6 +17,7 @@ NAMES = (
     "transcribe_memory",
     "status",
     "load",
+    "mark",
 )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
+from flows.schemas.control import Control
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob, PortraitJob
 from flows.speech import speech
@@ -12,6 +13,7 @@ from musetalk_core.errors import InputError
 from musetalk_core.imperceptible_mark.file_detection import detect_mark
 from musetalk_core.imperceptible_mark.picture_marker import MAX_CHANGE
 from musetalk_core.media.output.video_encoder import VideoEncoder
+from musetalk_core.media.video.scan import open_scan
 from tasks.catalog.mark_keys import mark_key, mark_keys
 from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
@@ -117,3 +119,30 @@ def test_a_damaged_key_file_is_an_error_with_a_next_step(home):
 
     with pytest.raises(InputError, match="Delete it"):
         mark_keys()
+
+
+def test_a_label_is_drawn_for_a_tenant_that_needs_one_and_is_part_of_the_cache_key(
+    home, short_clip, speech_file, monkeypatch
+):
+    job = LipSyncJob(video=f"file://{short_clip}", audio=f"file://{speech_file}", engine="fake")
+    plain = lip_sync(job)
+    monkeypatch.setenv("MUSETALK_MARK__LABEL_TENANTS", "acme")
+    get_settings.cache_clear()
+
+    labeled = lip_sync(job, control=Control(tenant="acme"))
+
+    assert labeled.video.sha256 != plain.video.sha256
+    with open_scan(fetched(labeled.video, home)) as scan:
+        picture = next(iter(scan))
+    corner = picture.y[-60:, -160:]
+    assert corner.min() < 40 and corner.max() > 220
+    assert lip_sync(job).video.sha256 == plain.video.sha256
+
+
+def test_a_notice_is_spoken_first(home):
+    plain = speech(SpeechJob(text=TEXT, format="wav"))
+    result = speech(SpeechJob(text=TEXT, format="wav", label={"show": "spoken"}))
+
+    assert result.text == f"The following voice is computer generated. {TEXT}"
+    assert result.sentences == plain.sentences + 1
+    assert result.duration_s > plain.duration_s + 1

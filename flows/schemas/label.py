@@ -1,0 +1,73 @@
+"""Option of jobs that make synthetic media: a label that people see or hear. Pure pydantic."""
+
+import unicodedata
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+LabelLanguage = Literal["en", "de", "es", "fr", "it", "nl", "pl", "pt"]
+_RIGHT_TO_LEFT = {"R", "AL"}
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("a label is one line of printable characters")
+    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text):
+        raise ValueError("a label is written from left to right")
+    return text
+
+
+LabelText = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_check_line)]
+
+
+class Label(BaseModel):
+    """A label that people see or hear: a text in a corner of the picture, or a spoken notice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    show: Literal["none", "corner", "spoken"] = Field(
+        default="none",
+        title="Label",
+        description="corner: a text in a corner of the picture; spoken: a notice at the start of synthesized"
+        " speech, in the same voice; none: no label, unless MUSETALK_MARK__LABEL_TENANTS requires one.",
+    )
+    language: LabelLanguage = Field(
+        default="en",
+        title="Language",
+        description="Language of the text, if no text is given. Spoken notices are English.",
+        examples=["de"],
+    )
+    text: LabelText | None = Field(
+        default=None,
+        title="Text",
+        description="Text of the label. Empty: `AI-generated` in the language, or a spoken sentence.",
+        examples=["AI-generated"],
+    )
+    corner: Literal["top_left", "top_right", "bottom_left", "bottom_right"] = Field(
+        default="bottom_right", title="Corner", description="Corner of the picture."
+    )
+    size: float = Field(
+        default=4.0,
+        ge=2,
+        le=10,
+        title="Size",
+        description="Size of the text in percent of the picture's height; a wide text is smaller.",
+        examples=[4.0],
+    )
+
+    @model_validator(mode="after")
+    def _check_language(self) -> Self:
+        if self.show == "spoken" and self.language != "en":
+            raise ValueError("spoken notices are English: use language en, or show corner")
+        return self
+
+
+LABEL_FIELD: Any = Field(
+    default=Label(), title="Label", description="Label that people see or hear: the media is synthetic."
+)
+
+
+def refuse(label: Label, show: Literal["corner", "spoken"], reason: str) -> None:
+    """Raise a ValueError with the reason if a job asks for a label that its output cannot have."""
+    if label.show == show:
+        raise ValueError(reason)

@@ -1,0 +1,69 @@
+"""The option `label`: bounds, and jobs that cannot have it."""
+
+import pytest
+from pydantic import ValidationError
+
+from flows.media.labels import corner_label, spoken_notice
+from flows.schemas.label import Label
+from flows.schemas.speech import SpeechJob
+from flows.schemas.video import LipSyncJob, PortraitJob
+from tasks.settings import get_settings
+
+VIDEO = {"video": "s3://media/a.mp4", "audio": "s3://media/a.wav"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings():
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a\nb", "a\x00b", "\x1b[31mred", "a" * 81, "\u202eevil", "\u05d0", "\u0627", "\ud800"]
+)
+def test_hostile_texts_are_refused(text):
+    with pytest.raises(ValidationError):
+        Label(show="corner", text=text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (LipSyncJob, {**VIDEO, "label": {"show": "spoken"}}),
+        (PortraitJob, {"image": "s3://m/a.png", "audio": "s3://m/a.wav", "label": {"show": "spoken"}}),
+        (SpeechJob, {"text": "Hello.", "label": {"show": "corner"}}),
+        (SpeechJob, {"text": "Hello.", "label": {"show": "spoken", "language": "de"}}),
+        (LipSyncJob, {**VIDEO, "label": {"show": "corner", "size": 1.0}}),
+        (LipSyncJob, {**VIDEO, "label": {"show": "corner", "color": "red"}}),
+    ],
+)
+def test_a_label_that_an_output_cannot_have_is_refused(kind, fields):
+    with pytest.raises(ValidationError):
+        kind(**fields)
+
+
+def test_there_is_no_label_by_default():
+    job = LipSyncJob(**VIDEO)
+
+    assert corner_label(job.label, None) is None
+    assert spoken_notice(SpeechJob(text="Hello.").label, None) == []
+
+
+def test_text_and_language_are_the_client_s():
+    assert corner_label(Label(show="corner", language="de"), None).text == "KI-generiert"
+    assert corner_label(Label(show="corner", text="Clone"), None).text == "Clone"
+    assert spoken_notice(Label(show="spoken", text="A clone."), None) == ["A clone."]
+
+
+@pytest.mark.parametrize(
+    ("listed", "tenant", "required"),
+    [("acme", "acme", True), ("acme", "b", False), ("acme", None, False), ("*", None, True)],
+)
+def test_a_setting_requires_a_label_for_a_tenant(monkeypatch, listed, tenant, required):
+    monkeypatch.setenv("MUSETALK_MARK__LABEL_TENANTS", listed)
+    get_settings.cache_clear()
+
+    assert (corner_label(Label(), tenant) is not None) == required
+    assert bool(spoken_notice(Label(), tenant)) == required
+    assert spoken_notice(Label(), tenant, has_picture=True) == []
