@@ -96,8 +96,8 @@ class VerifyResult(BaseModel):
     )
     mark: MarkFinding | None = Field(
         default=None,
-        description="Imperceptible mark of this system; searched if the file has no intact manifest. Null: not"
-        " searched, or the file is no media.",
+        description="Imperceptible mark of this system; searched if the file has no intact manifest. Null:"
+        " not searched, or the file is no media.",
     )
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
