@@ -1,7 +1,8 @@
 """Fingerprints of files: of outputs, stored after the result, and of files to verify."""
 
 import logging
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,16 +30,25 @@ def fingerprint_of(path: Path) -> Fingerprint:
     """Return the fingerprint of a file; parts that it does not have or that cannot be read are empty."""
     picture: Hashes = np.zeros(0, np.uint64)
     sound: Words = np.zeros(0, np.uint32)
-    with suppress(InputError):
+    with ignore_damage():
         info = probe(path, media_limits())
         if info.video is not None:
-            with suppress(InputError):
+            with ignore_damage():
                 read = picture_hashes if info.kind == "video" else image_hash
                 picture = read(path, media_limits())
         if info.audio is not None:
-            with suppress(InputError):
+            with ignore_damage():
                 sound = sound_words(path, media_limits())
     return Fingerprint(picture, sound)
+
+
+@contextmanager
+def ignore_damage() -> Generator[None]:
+    """Ignore the errors of damaged media in the `with` block, those that FFmpeg reports itself included."""
+    from av.error import FFmpegError
+
+    with suppress(InputError, FFmpegError, ArithmeticError, ValueError):
+        yield
 
 
 def record_fingerprint(made: Artefact, file: str, output: IndexedOutput) -> None:

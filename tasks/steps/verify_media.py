@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from musetalk_core.content_credentials.file_type import UNKNOWN, detect_media_type
 from musetalk_core.content_credentials.isolated import verify_isolated
 from musetalk_core.content_credentials.signing import SIDECAR_SUFFIX, is_embeddable
-from musetalk_core.errors import InputError
 from tasks.catalog.fingerprint_index import find_similar
 from tasks.catalog.mark_detection import MarkFinding, find_mark
 from tasks.catalog.output_index import find_outputs
@@ -24,7 +23,7 @@ from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import SourceFile
 from tasks.run.reports import phase
 from tasks.run.task_policies import NOT_CACHED, RETRY_IO
-from tasks.steps.fingerprint import fingerprint_of
+from tasks.steps.fingerprint import fingerprint_of, ignore_damage
 from tasks.storage.media_types import media_type as type_of_name
 
 _LIMIT_S: Final = 120.0
@@ -122,7 +121,7 @@ def check_credentials(file: FileToCheck) -> CheckedFile:
 
 
 def _find_mark(source: SourceFile) -> MarkFinding | None:
-    with suppress(InputError):  # damaged media carry no mark that could be read
+    with ignore_damage():
         return find_mark(source_path(source))
     return None
 
