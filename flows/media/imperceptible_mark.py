@@ -1,6 +1,6 @@
 """The key with which a job marks its outputs."""
 
-from flows.schemas.marking import MarkChoice
+from flows.schemas.label import MarkChoice
 from tasks.catalog.mark_keys import mark_keys
 from tasks.settings import get_settings
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flows.schemas.label import Label, LabelLanguage
+from flows.schemas.label import LabelLanguage, MediaLabel
 from musetalk_core.media.image.corner_label import CornerLabel
 from tasks.settings import get_settings
 
@@ -26,7 +26,7 @@ def is_required(tenant: str | None) -> bool:
     return _ALL_TENANTS in required or (tenant is not None and tenant in required)
 
 
-def corner_label(label: Label, tenant: str | None) -> CornerLabel | None:
+def corner_label(label: MediaLabel, tenant: str | None) -> CornerLabel | None:
     """Return the label of a job's pictures; None = none."""
     if label.show != "corner" and not is_required(tenant):
         return None
@@ -34,7 +34,7 @@ def corner_label(label: Label, tenant: str | None) -> CornerLabel | None:
     return CornerLabel(text or _TEXTS[label.language], label.corner, label.size)
 
 
-def spoken_notice(label: Label, tenant: str | None, *, has_picture: bool = False) -> list[str]:
+def spoken_notice(label: MediaLabel, tenant: str | None, *, has_picture: bool = False) -> list[str]:
     """
     Return the texts to speak before a job's texts: one or none.
 

@@ -1,4 +1,4 @@
-"""Option of jobs that make synthetic media: a label that people see or hear. Pure pydantic."""
+"""Options of jobs that make synthetic media: label and imperceptible mark. Pure pydantic."""
 
 import unicodedata
 from typing import Annotated, Any, Literal, Self
@@ -20,7 +20,7 @@ def _check_line(text: str) -> str:
 LabelText = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_check_line)]
 
 
-class Label(BaseModel):
+class MediaLabel(BaseModel):
     """A label that people see or hear: a text in a corner of the picture, or a spoken notice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,11 +63,23 @@ class Label(BaseModel):
 
 
 LABEL_FIELD: Any = Field(
-    default=Label(), title="Label", description="Label that people see or hear: the media is synthetic."
+    default=MediaLabel(), title="Label", description="Label that people see or hear: the media is synthetic."
 )
 
 
-def refuse(label: Label, show: Literal["corner", "spoken"], reason: str) -> None:
+def refuse(label: MediaLabel, show: Literal["corner", "spoken"], reason: str) -> None:
     """Raise a ValueError with the reason if a job asks for a label that its output cannot have."""
     if label.show == show:
         raise ValueError(reason)
+
+
+MarkChoice = Literal["on", "off"]
+
+MARK_FIELD: Any = Field(
+    default=None,
+    title="Imperceptible mark",
+    description="Keyed mark in the rendered picture and in synthetic speech, by which `verify` recognizes"
+    " outputs of this system. off: pixels outside the face equal the source. Empty: the setting"
+    " MUSETALK_MARK__IMPERCEPTIBLE.",
+    examples=["on", "off"],
+)

@@ -11,8 +11,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.job_types import MEDIA_JOB_TYPES
-from flows.schemas.label import LABEL_FIELD, Label
-from flows.schemas.marking import MARK_FIELD, MarkChoice
+from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.transcribe import WhisperSize
 from flows.schemas.video import FACE_HELP, Engine, FaceChoice, VideoOptions
@@ -183,7 +182,7 @@ class PersonaSyncJob(JobParameters):
     encode: VideoOptions = Field(
         default=VideoOptions(), title="Encoding", description="Quality and size of the output video."
     )
-    label: Label = LABEL_FIELD
+    label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 

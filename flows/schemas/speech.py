@@ -6,8 +6,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
-from flows.schemas.label import LABEL_FIELD, Label, refuse
-from flows.schemas.marking import MARK_FIELD, MarkChoice
+from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel, refuse
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import Artefact, MediaUri, ObjectRef
 
@@ -173,7 +172,7 @@ class SpeechJob(VoiceOptions, SpeechText):
         description="Format of the audio file. Empty: from the extension of its name, otherwise mp3.",
     )
     fallback: bool = FALLBACK_FIELD
-    label: Label = LABEL_FIELD
+    label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 

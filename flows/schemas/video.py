@@ -8,8 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
-from flows.schemas.label import LABEL_FIELD, Label, refuse
-from flows.schemas.marking import MARK_FIELD, MarkChoice
+from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel, refuse
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
@@ -133,7 +132,7 @@ class LipSyncJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
-    label: Label = LABEL_FIELD
+    label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 
@@ -196,7 +195,7 @@ class PortraitJob(JobParameters):
         default=False, title="Prepare again", description="Prepare the avatar again even if it is cached."
     )
     encode: VideoOptions = _ENCODE_FIELD
-    label: Label = LABEL_FIELD
+    label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.media.labels import corner_label, spoken_notice
-from flows.schemas.label import Label
+from flows.schemas.label import MediaLabel
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob, PortraitJob
 from tasks.settings import get_settings
@@ -24,7 +24,7 @@ def fresh_settings():
 )
 def test_hostile_texts_are_refused(text):
     with pytest.raises(ValidationError):
-        Label(show="corner", text=text)
+        MediaLabel(show="corner", text=text)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_there_is_no_label_by_default():
 
 
 def test_text_and_language_are_the_client_s():
-    assert corner_label(Label(show="corner", language="de"), None).text == "KI-generiert"
-    assert corner_label(Label(show="corner", text="Clone"), None).text == "Clone"
-    assert spoken_notice(Label(show="spoken", text="A clone."), None) == ["A clone."]
+    assert corner_label(MediaLabel(show="corner", language="de"), None).text == "KI-generiert"
+    assert corner_label(MediaLabel(show="corner", text="Clone"), None).text == "Clone"
+    assert spoken_notice(MediaLabel(show="spoken", text="A clone."), None) == ["A clone."]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_a_setting_requires_a_label_for_a_tenant(monkeypatch, listed, tenant, re
     monkeypatch.setenv("MUSETALK_MARK__LABEL_TENANTS", listed)
     get_settings.cache_clear()
 
-    assert (corner_label(Label(), tenant) is not None) == required
-    assert bool(spoken_notice(Label(), tenant)) == required
-    assert spoken_notice(Label(), tenant, has_picture=True) == []
+    assert (corner_label(MediaLabel(), tenant) is not None) == required
+    assert bool(spoken_notice(MediaLabel(), tenant)) == required
+    assert spoken_notice(MediaLabel(), tenant, has_picture=True) == []
