@@ -12,7 +12,7 @@ from deployments.console import output_console
 
 if TYPE_CHECKING:
     from musetalk_core.content_credentials.reading import ManifestReport
-    from tasks.catalog.mark_detection import MarkFinding
+    from tasks.catalog.mark_finding import MarkFinding
 
 _SENTENCES = {
     "valid": "Valid: unchanged since a trusted signer signed it.",

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.schemas.base import JobParameters, Warnings
-from tasks.catalog.mark_detection import MarkFinding
+from tasks.catalog.mark_finding import MarkFinding
 from tasks.refs import MediaUri
 
 VerificationState = Literal["valid", "unknown_signer", "altered", "no_manifest"]

@@ -13,7 +13,8 @@ from musetalk_core.content_credentials.file_type import UNKNOWN, detect_media_ty
 from musetalk_core.content_credentials.isolated import verify_isolated
 from musetalk_core.content_credentials.signing import SIDECAR_SUFFIX, is_embeddable
 from tasks.catalog.fingerprint_index import find_similar
-from tasks.catalog.mark_detection import MarkFinding, find_mark
+from tasks.catalog.mark_detection import find_mark
+from tasks.catalog.mark_finding import MarkFinding
 from tasks.catalog.output_index import find_outputs
 from tasks.catalog.sidecars import MAX_SIDECAR_BYTES, read_sidecar
 from tasks.content_credentials.signing_keys import trust_anchors

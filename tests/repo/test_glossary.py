@@ -47,6 +47,7 @@ PLAIN_WORDS = set(
         "result",
         "artefact",
         "checked",
+        "label",
         "evidence",
         "finding",
         "ingredient",
