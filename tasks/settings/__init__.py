@@ -29,6 +29,7 @@ from tasks.settings.mark import MarkSettings
 from tasks.settings.provenance import ProvenanceSettings
 from tasks.settings.redis import RedisSettings
 from tasks.settings.retention import RetentionSettings
+from tasks.settings.start import StartSettings
 
 PREFIX = "MUSETALK_"
 
@@ -179,19 +180,6 @@ class ModelSettings(SettingsGroup, frozen=True):
     )
     channels_last: bool = Field(default=False, description="channels_last memory format. Measure before use.")
     compile: bool = Field(default=False, description="Use torch.compile: slow start, faster rendering.")
-
-
-class StartSettings(SettingsGroup, frozen=True):
-    """Timeouts for the start of servers, workers and worker processes."""
-
-    limit_s: float = Field(
-        default=1800.0, gt=0, description="Timeout for a start in seconds, whatever its progress."
-    )
-    stall_s: float = Field(
-        default=180.0,
-        gt=0,
-        description="Timeout for a start without progress in seconds: no CPU time, no reads, no log lines.",
-    )
 
 
 class WorkerSettings(SettingsGroup, frozen=True):
