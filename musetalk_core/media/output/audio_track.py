@@ -113,6 +113,8 @@ def _write_sound(process: FfmpegProcess, sound: SoundTrack) -> None:
     if process.stdin is None:
         raise EncodeError("ffmpeg was started without an input")
     for block in sound.blocks:
+        if not block.size:  # a decoder may give an empty block, which a memoryview cannot cast
+            continue
         data = np.ascontiguousarray(block.T, "<f4").data.cast("B")
         try:
             while data:
