@@ -25,6 +25,7 @@ LEAST = {
         "job_type": "lip_sync",
         "places": {"video": "s3://b1c/a.mp4", "audio": "s3://b1c/new/"},
     },
+    "verify": {"media": "s3://b1c/a.mp4"},
 }
 
 
@@ -51,7 +52,7 @@ def test_every_field_has_a_place_a_title_and_what_is_required_comes_first(name):
 
 def test_what_matters_comes_before_groups_and_large_groups_last():
     fields = places(form("lip_sync")["definitions"]["LipSyncJob"]["properties"])
-    assert fields[:2] == ["video", "audio"] and fields[-3:] == ["encode", "output", "musetalk"]
+    assert fields[:2] == ["video", "audio"] and fields[-4:] == ["encode", "output", "label", "musetalk"]
 
 
 def test_examples_are_said_and_the_model_is_left_alone():

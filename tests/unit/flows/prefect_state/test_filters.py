@@ -20,6 +20,7 @@ FIXED = {
         "api/orchestrator/job_list.py",
         "sorted(job_filter.types or JOB_TYPES)",
     ): "a set of names of that table",
+    ("deployments/provisioning/former_deployments.py", "unfinished"): "types of states: nine",
     ("api/orchestrator/job_list.py", "all_tags"): "ListQuery.tag has at most 50, plus two internal tags",
     (
         "api/orchestrator/queue_estimates.py",
