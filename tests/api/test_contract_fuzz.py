@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
+from verify_results import RESULT as VERIFIED
 
 from api.dependencies import get_bucket_watches, get_job_store, get_job_suspender
 from api.main import create_app
@@ -21,7 +22,8 @@ def described(environment, runs, holding, finish):
     ended = finish(runs.add())
 
     def end(run):
-        return replace(run, status="succeeded", result=ended.result, progress=Progress(100.0, "upload", 1, 1))
+        result = VERIFIED if run.type == "verify" else ended.result
+        return replace(run, status="succeeded", result=result, progress=Progress(100.0, "upload", 1, 1))
 
     runs.on_create = end
     app = create_app()

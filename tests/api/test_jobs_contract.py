@@ -285,7 +285,7 @@ def test_every_type_has_a_schema_that_takes_its_requests(client):
 
 
 def test_who_is_to_be_told_stands_in_the_control(client, runs):
-    notify = {"url": "https://example.org/hook", "events": ["completed"]}
+    notify = {"url": "https://example.org/hook", "events": ["completed"], "signed_links": False}
     body = submit(client, LIP_SYNC | {"control": {"notify": notify}}).json()
 
     assert body["control"]["notify"] == notify and runs.controls[0].notify.url == notify["url"]

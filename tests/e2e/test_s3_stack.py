@@ -42,6 +42,7 @@ def running_stack(home, endpoint):
     port = free_port()
     env = {**os.environ, **KEYS, "MUSETALK_HOME": str(home), "MUSETALK_S3__ENDPOINT_URL": endpoint}
     env |= {"MUSETALK_STORE__URL": "s3://store/main", "MUSETALK_STORE__MIN_FREE_BYTES": "0"}
+    env |= {"MUSETALK_MARK__SECRETS": "one secret for all homes of the tests"}
     for name in [name for name in env if name.startswith("PREFECT_")]:
         del env[name]
     command = [sys.executable, "-m", "deployments.cli", "up", "--port", str(port)]
