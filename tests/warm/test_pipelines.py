@@ -217,7 +217,7 @@ def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     job = stage.submit("pipeline", body)
     ended = stage.wait(job, 60)
     assert ended["status"] != "succeeded" and ended["error"]["code"] == "deadline_exceeded", ended
-    eventually(lambda: not unfinished(stage, job), 15, 0.2)
+    eventually(lambda: not unfinished(stage, job), 60, 0.2)
     assert "canceled" in {part["status"] for part in stage.parts(job)}
 
 
