@@ -7,6 +7,7 @@ import typer
 from deployments.cli.errors import UsageError, read_settings, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import output_console
+from musetalk_core.installation import command
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Signed provenance (Content Credentials) of outputs.", no_args_is_help=True)
 keys = typer.Typer(help="Keys that sign outputs: show, make, rotate.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-
-_NO_KEYS = "There are no signing keys yet. The first job makes them, or: musetalk provenance keys make"
 
 
 @keys.command()
@@ -73,7 +72,10 @@ def _show(*, as_json: bool) -> None:
         if as_json:
             print_json({"keys": None})
         else:
-            output_console().print(_NO_KEYS, markup=False)
+            make = command("provenance keys make")
+            output_console().print(
+                f"There are no signing keys yet. The first job makes them, or: {make}", markup=False
+            )
         return
     facts = _facts(settings)
     if as_json:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from musetalk_core.content_credentials.signing import Algorithm
 from musetalk_core.errors import SigningFailed, SigningKeyInvalid
+from musetalk_core.installation import command
 
 ORGANIZATION: Final = "musetalk-flows"
 _AUTHORITY_YEARS, _SIGNER_YEARS = 20, 5
@@ -144,7 +145,7 @@ def check_usable(chain: str, now: datetime | None = None) -> CertificateInfo:
     if now >= info.not_after:
         raise SigningKeyInvalid(
             f"The signing certificate of {info.subject} expired on {info.not_after:%Y-%m-%d}."
-            " Install a new one, or run: musetalk provenance keys rotate"
+            f" Install a new one, or run: {command('provenance keys rotate')}"
         )
     if now < info.not_before:
         raise SigningKeyInvalid(

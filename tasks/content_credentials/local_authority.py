@@ -23,6 +23,7 @@ from musetalk_core.content_credentials.certificates import (
     make_authority,
 )
 from musetalk_core.errors import SigningFailed, SigningKeyInvalid
+from musetalk_core.installation import command
 from tasks.cache.file_locks import exclusive_lock
 from tasks.settings import get_settings
 
@@ -130,7 +131,7 @@ def _read_pair(path: Path) -> KeyPair:
     chain, keys = _blocks(path, "CERTIFICATE"), _blocks(path, "PRIVATE KEY")
     if not chain or len(keys) != 1:
         raise SigningKeyInvalid(
-            f"{path.name} in MUSETALK_HOME/provenance is damaged. Run: musetalk provenance keys rotate"
+            f"{path.name} in MUSETALK_HOME/provenance is damaged. Run: {command('provenance keys rotate')}"
         )
     return KeyPair("".join(chain), keys[0])
 

@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import pickle
 import re
+import subprocess
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_no_file_is_longer_than_400_lines():
     long = {str(p.relative_to(ROOT)): n for p in files if (n := len(p.read_text().splitlines())) > 400}
 
     assert long == {}
+
+
+def test_media_files_lie_in_their_folders():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    endings = (
+        ".wav",
+        ".mp3",
+        ".m4a",
+        ".ogg",
+        ".flac",
+        ".mp4",
+        ".mov",
+        ".webm",
+        ".mkv",
+        ".png",
+        ".jpg",
+        ".webp",
+    )
+    folders = ("tests/assets/", "deployments/assets/", "docs/images/", "musetalk_core/")
+    files = [name for name in listed.stdout.split("\0") if name.endswith(endings)]
+
+    assert files and [name for name in files if not name.startswith(folders)] == []
 
 
 def test_the_tests_that_the_page_on_parity_names_exist():
