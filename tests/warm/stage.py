@@ -95,6 +95,8 @@ class Server:
             "PREFECT_API_URL": self.url,
             "PREFECT_LOGGING_COLORS": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
+            # as in the stack: a killed server finds the leases of its jobs again
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
         }
         self.process = self._client = None
@@ -181,12 +183,12 @@ class Pool:
             parameter_openapi_schema=schema,
         )
 
-    def deploy(self, name, entrypoint, schema=None):
-        """Deploy a flow by its entrypoint alone, without importing it here."""
+    def deploy(self, name, entrypoint, schema=None, title=None):
+        """Deploy a flow by its entrypoint alone, without importing it here; the API finds a job type by its title."""
         with self.server.client() as client:
             self.deployments[name] = client.create_deployment(
                 flow_id=client.create_flow_from_name(name),
-                name=self.name,
+                name=title or self.name,
                 entrypoint=entrypoint,
                 work_pool_name=self.name,
                 work_queue_name="normal",

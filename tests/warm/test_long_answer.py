@@ -9,6 +9,8 @@ import pytest
 from compat_documents import BODY, INFERENCE_QUERY
 from stage import Shim, serving
 
+from flows.registry import JOB_TYPES
+
 pytestmark = pytest.mark.stack
 DOCUMENTED = ["avatar_id", "audio_id", "output_path", "s3_output_path", "message"]
 
@@ -33,7 +35,7 @@ def worker(server, tmp_path_factory):
     from stage import Worker
 
     pool = server.pool("gpu")
-    pool.deploy("lip_sync", "warm_flows.lip_sync_in_time")
+    pool.deploy("lip_sync", "warm_flows.lip_sync_in_time", title=JOB_TYPES["lip_sync"].title)
     worker = Worker(pool, tmp_path_factory.mktemp("worker")).start()
     yield worker
     worker.stop()

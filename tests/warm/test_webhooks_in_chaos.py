@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 from test_chaos import chaos, once
 from webhook_stage import SECRET, janitor
 
+from flows.registry import JOB_TYPES
 from flows.schemas.control import Control, Notify, tags_for
 from flows.schemas.webhook import webhook_id
 
@@ -53,7 +54,7 @@ def test_the_api_and_the_server_die_between_end_and_delivery(
     own_server, light_worker, workers, receiver, tmp_path
 ):
     gpu = own_server.pool("gpu")
-    gpu.deploy("lip_sync", "warm_flows.lip_sync_in_time")
+    gpu.deploy("lip_sync", "warm_flows.lip_sync_in_time", title=JOB_TYPES["lip_sync"].title)
     workers(gpu, tmp_path)
     shim = Shim(own_server, tmp_path, **allowed(receiver)).wait_ready()
     body = {
