@@ -16,6 +16,7 @@ from api.http.json_body import require_storable_json
 from api.http.metrics import Metrics
 from api.http.request_middleware import RequestMiddleware
 from api.routes import (
+    asset_files,
     assets,
     avatars,
     batches,
@@ -23,6 +24,7 @@ from api.routes import (
     downloads,
     events,
     health,
+    job_requests,
     jobs,
     lineage,
     pipelines,
@@ -30,6 +32,7 @@ from api.routes import (
     verify,
     webhook_deliveries,
 )
+from api.studio import routes as studio
 from tasks.settings import Settings, get_settings
 
 
@@ -86,8 +89,10 @@ def app_with_routes() -> FastAPI:
         events,
         webhook_deliveries,
         lineage,
+        job_requests,
         schemas,
         assets,
+        asset_files,
         verify,
         avatars,
         batches,
@@ -97,6 +102,7 @@ def app_with_routes() -> FastAPI:
     ):
         app.include_router(module.router)
     app.include_router(root.router)
+    app.include_router(studio.router)
     schema.install(app)
     page.install(app)
     require_scopes_on_routes(app.routes)

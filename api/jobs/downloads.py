@@ -14,7 +14,8 @@ from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 
 from api.errors import Problem
 from api.jobs.outputs import OutputFile
-from tasks.catalog.stored_results import StoredOutput, find_pinned
+from tasks.catalog.assets import asset_name
+from tasks.catalog.stored_results import StoredOutput, find_asset, find_pinned
 from tasks.errors import ObjectMissing, RenderError, ResultReplaced
 from tasks.file_names import content_disposition
 from tasks.settings import get_settings
@@ -44,11 +45,34 @@ async def file_response(request: Request, file: OutputFile, *, may_redirect: boo
     return await to_thread.run_sync(_file_response, request, file, may_redirect)
 
 
+async def asset_response(request: Request, asset: str) -> Response:
+    """
+    Return the HTTP response for an upload, as `file_response` does for an output file; it never redirects.
+
+    Args:
+        request: the request, for its method and its Range and If-Range headers.
+        asset:   id of the asset.
+
+    Raises:
+        ObjectMissing: the asset does not exist, is not uploaded yet, or belongs to another tenant.
+        InputError:    the id is malformed.
+    """
+
+    def respond() -> Response:
+        name, stored = asset_name(asset), find_asset(asset)
+        return _stored_response(request, name, stored, may_redirect=False)
+
+    return await to_thread.run_sync(respond)
+
+
 def _file_response(request: Request, file: OutputFile, may_redirect: bool) -> Response:
-    stored = _find_stored(file)
-    headers = {"Content-Disposition": content_disposition(file.name), "X-Content-Type-Options": "nosniff"}
+    return _stored_response(request, file.name, _find_stored(file), may_redirect=may_redirect)
+
+
+def _stored_response(request: Request, name: str, stored: StoredOutput, *, may_redirect: bool) -> Response:
+    headers = {"Content-Disposition": content_disposition(name), "X-Content-Type-Options": "nosniff"}
     if stored.path is not None:
-        return FileResponse(stored.path, media_type=media_type(file.name), headers=headers)
+        return FileResponse(stored.path, media_type=media_type(name), headers=headers)
     if may_redirect and get_settings().api.download_redirects:
         link = stored.objects.presigned_url(
             stored.key, LINK_LIFETIME_S, stored.info.version, headers["Content-Disposition"]
@@ -56,7 +80,7 @@ def _file_response(request: Request, file: OutputFile, may_redirect: bool) -> Re
         if link is None:
             raise Problem("storage_unavailable", "This store cannot create presigned links.")
         return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
-    return _object_response(request, stored, headers | {"Content-Type": media_type(file.name)})
+    return _object_response(request, stored, headers | {"Content-Type": media_type(name)})
 
 
 def _object_response(request: Request, stored: StoredOutput, headers: dict[str, str]) -> Response:

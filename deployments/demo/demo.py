@@ -223,7 +223,9 @@ def _make_keep_running(
 
     def keep_running() -> None:
         if keep:
-            out.print(f"still running: {plan.api_url}/docs and {plan.prefect_url}; Ctrl-C stops everything")
+            out.print(f"studio:  {plan.api_url}/studio")
+            out.print(f"prefect: {plan.prefect_url}")
+            out.print("Ctrl-C stops everything.")
             supervisor.watch()
 
     return keep_running

@@ -352,7 +352,8 @@ def run_until_signal(plan: StackPlan, out: "Console") -> None:
     with stop_on_signals(supervisor):
         try:
             with supervisor:
-                out.print(f"jobs:    {plan.api_url}/docs")
+                out.print(f"studio:  {plan.api_url}/studio")
+                out.print(f"API:     {plan.api_url}/docs")
                 out.print(f"prefect: {plan.prefect_url}")
                 out.print(f"logs:    {plan.settings.logs}")
                 out.print("Ctrl-C stops everything.")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from tasks.catalog.assets import asset_key
 from tasks.errors import ObjectMissing, ResultReplaced
 from tasks.refs import ObjectRef
 from tasks.storage.folder_store import FolderStore
@@ -61,6 +62,22 @@ def find_pinned(ref: ObjectRef) -> StoredOutput:
     if not is_same and not _is_copy(objects, key, info, ref):
         raise _replaced_error(ref, info)
     return StoredOutput(objects, key, info)
+
+
+def find_asset(asset: str) -> StoredOutput:
+    """
+    Find the bytes of an upload. The caller has checked that the tenant may use it.
+
+    Args:
+        asset: id of the asset.
+
+    Raises:
+        ObjectMissing: the bytes were deleted, or a direct upload has not ended.
+        InputError:    the id is malformed.
+        StorageError:  the store did not respond.
+    """
+    store, key = home_store(), asset_key(asset)
+    return StoredOutput(store, key, store.head(key))
 
 
 def home_store_key(uri: str) -> str | None:

@@ -43,16 +43,28 @@ class Tab:
 
 
 @contextmanager
-def browsing(folder, width=1400, height=1000):
-    """A tab of a fresh browser."""
+def running_browser():
+    """A browser, which several tests may share; each has pages of its own."""
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM.is_file():
         pytest.skip("no chromium on this computer")
-    kept = Path(os.environ.get(SHOTS) or folder)
-    kept.mkdir(parents=True, exist_ok=True)
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
         try:
-            yield Tab(browser.new_page(viewport={"width": width, "height": height}), kept)
+            yield browser
         finally:
             browser.close()
+
+
+def kept_folder(folder):
+    """The folder for screenshots: a test's own, unless the environment names one."""
+    kept = Path(os.environ.get(SHOTS) or folder)
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept
+
+
+@contextmanager
+def browsing(folder, width=1400, height=1000):
+    """A tab of a fresh browser."""
+    with running_browser() as browser:
+        yield Tab(browser.new_page(viewport={"width": width, "height": height}), kept_folder(folder))

@@ -1,0 +1,129 @@
+// The result of a job in place: video beside its source, sound, picture, text, and the list of files.
+
+import { html, useEffect, useState } from "../lib/preact.js";
+import { download, filePath, mediaUrl, request, send } from "../lib/api.js";
+import { rememberedFile } from "../lib/uploads.js";
+import { bytes, capitalized, duration, words } from "../lib/format.js";
+import { ActionButton, CopyButton, UserText } from "./basics.js";
+import { Comparison } from "./comparison.js";
+
+const KINDS = [
+  ["video", /\.(mp4|mov|webm|mkv|m4v)$/i],
+  ["audio", /\.(mp3|wav|flac|ogg|m4a|opus)$/i],
+  ["image", /\.(png|jpe?g|webp|gif|avif|bmp)$/i],
+  ["text", /\.(txt|srt|vtt|tsv|json|csv|jsonl)$/i],
+];
+const FILE_FIELDS = ["video", "audio", "image"];
+const MAX_TEXT = 20_000;
+
+export const kindOf = (name) => (KINDS.find(([, pattern]) => pattern.test(name)) || ["other"])[0];
+
+// Names of the output files, the main file first.
+export function outputNames(job) {
+  const result = job.result || {};
+  const hasMain = FILE_FIELDS.some((field) => result[field]?.uri);
+  const others = Object.keys(result.files || {}).concat(Object.keys(result.provenance?.sidecars || {}));
+  return [...new Set([...(hasMain && result.name ? [result.name] : []), ...others])];
+}
+
+const storedOf = (job, name) => job.result.files?.[name] || job.result.provenance?.sidecars?.[name]
+  || (job.result.name === name && FILE_FIELDS.map((field) => job.result[field]).find((one) => one?.uri)) || {};
+
+// Address of a media file that <video> and <img> can read; revoked when the file changes.
+export function useMediaUrl(path) {
+  const [url, setUrl] = useState("");
+  const [problem, setProblem] = useState(null);
+  useEffect(() => {
+    if (!path) return undefined;
+    const controller = new AbortController();
+    let made = "";
+    mediaUrl(path, controller.signal).then((found) => {
+      made = found;
+      setUrl(found);
+    }, (error) => error.name !== "AbortError" && setProblem(error));
+    return () => {
+      controller.abort();
+      if (made.startsWith("blob:")) URL.revokeObjectURL(made);
+    };
+  }, [path]);
+  return [url, problem];
+}
+
+export function ResultView({ job, body }) {
+  const names = outputNames(job);
+  const [shown, setShown] = useState(names[0]);
+  const name = names.includes(shown) ? shown : names[0];
+  const warnings = job.result.warnings || [];
+  return html`<section class="result" aria-label="Result">
+    ${name ? html`<${FileView} key=${name} job=${job} name=${name} body=${body} />` : html`<${TextResult} job=${job} />`}
+    ${name && kindOf(name) !== "text" && html`<${TextResult} job=${job} />`}
+    <div class="result-facts">
+      <${Quality} job=${job} />
+      ${warnings.length > 0 && html`<div class="notice notice-warning"><h2>Warnings</h2><ul class="plain">${warnings.map((one) => html`<li>
+        <code><${UserText} text=${one.code || ""} limit=${80} /></code> <${UserText} text=${one.message || one.detail || (typeof one === "string" ? one : "")} limit=${800} /></li>`)}</ul></div>`}
+      ${names.length > 0 && html`<h2>Files</h2><ul class="files">${names.map((one) => html`<li>
+        <button type="button" class="link" aria-pressed=${one === name ? "true" : "false"} onClick=${() => setShown(one)}><${UserText} text=${one} /></button>
+        <span class="quiet">${storedOf(job, one).size ? bytes(storedOf(job, one).size) : ""}</span>
+        <${CopyButton} text=${storedOf(job, one).uri || ""} what="the address of the file" />
+        <${ActionButton} kind="small" action=${() => download(filePath(job.id, one), one)}>Download<//></li>`)}</ul>`}
+    </div>
+  </section>`;
+}
+
+function FileView({ job, name, body }) {
+  const kind = kindOf(name);
+  const [url, problem] = useMediaUrl(["video", "audio", "image"].includes(kind) ? filePath(job.id, name) : "");
+  const [lost, setLost] = useState(false);
+  if (problem || lost) return html`<p class="notice notice-error" role="alert">${problem ? problem.message : "The file cannot be shown: it was deleted, replaced, or this browser does not play it."}</p>`;
+  if (kind === "text") return html`<${TextFile} path=${filePath(job.id, name)} />`;
+  if (kind === "other") return html`<p class="notice">This file is not shown here. Download it.</p>`;
+  if (!url) return html`<p class="loading" role="status">Loading the result…</p>`;
+  const onError = () => setLost(true);
+  if (kind === "image") return html`<img class="result-image" src=${url} alt="Result" onError=${onError} />`;
+  if (kind === "audio") return html`<audio class="result-audio" src=${url} controls aria-label="Result" onError=${onError}></audio>`;
+  return html`<${Comparison} resultUrl=${url} source=${sourceOf(body)} fps=${job.result.fps} onError=${onError} />`;
+}
+
+// The picture source of a job: a file of this page, or a file of another job.
+function sourceOf(body) {
+  const reference = body?.video || body?.image;
+  if (typeof reference !== "string") return null;
+  const file = rememberedFile(reference);
+  if (file) return { file };
+  const asset = reference.match(/^asset:\/\/([0-9a-f]{32})$/);
+  if (asset) return { path: `/v1/assets/${asset[1]}` };
+  const job = reference.match(/^job:\/\/([0-9a-f-]{36})$/);
+  return job ? { path: `/v1/jobs/${job[1]}/result` } : null;
+}
+
+function TextFile({ path }) {
+  const [text, setText] = useState("");
+  useEffect(() => {
+    const controller = new AbortController();
+    send(path, { signal: controller.signal, headers: { Accept: "*/*", Range: `bytes=0-${MAX_TEXT}` } })
+      .then((response) => response.text()).then(setText, () => {});
+    return () => controller.abort();
+  }, [path]);
+  return html`<pre class="text-result" tabindex="0" role="region" aria-label="Text of the file" dir="auto">${text}</pre>`;
+}
+
+function TextResult({ job }) {
+  const { text, answer } = job.result || {};
+  const shown = answer || text;
+  return typeof shown === "string" && shown ? html`<blockquote class="text-result" dir="auto">${shown.slice(0, MAX_TEXT)}</blockquote>` : null;
+}
+
+const FACTS = ["engine", "version", "model", "voice", "language", "width", "height", "fps", "frames", "duration_s", "speech_s", "phones", "total", "succeeded", "failed"];
+
+function Quality({ job }) {
+  const { result } = job;
+  const facts = FACTS.filter((name) => ["string", "number"].includes(typeof result[name]));
+  const score = result.rendering?.lip_sync || result.lip_sync;
+  return html`<dl class="facts facts-grid">
+    ${facts.map((name) => html`<div><dt>${capitalized(words(name).replace(/ s$/, ""))}</dt><dd><${UserText} text=${name.endsWith("_s") ? duration(result[name]) : result[name]} limit=${80} /></dd></div>`)}
+    ${result.faces && html`<div><dt>Frames with a face</dt><dd>${result.faces.with_face ?? "?"}${result.faces.frames ? ` of ${result.faces.frames}` : ""}</dd></div>`}
+    ${typeof score === "number" && html`<div><dt>Lip-sync score</dt><dd>${score.toFixed(2)}</dd></div>`}
+    ${(result.cached || []).length > 0 && html`<div><dt>From the cache</dt><dd>${result.cached.length} steps</dd></div>`}
+    <div><dt>Signed</dt><dd>${result.provenance?.manifest ? html`${result.provenance.manifest}${result.provenance.signer ? html`, <${UserText} text=${result.provenance.signer} limit=${80} />` : ""}` : "no"}</dd></div>
+  </dl>`;
+}

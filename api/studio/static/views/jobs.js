@@ -1,0 +1,114 @@
+// Job list: filters in the address, pages, and a refresh while the list is open.
+
+import { html, useEffect, useState } from "../lib/preact.js";
+import { request } from "../lib/api.js";
+import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js";
+import { FINAL } from "../lib/job_events.js";
+import { Link, navigate } from "../lib/router.js";
+import { Empty, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
+import { outputNames } from "../components/result_view.js";
+
+const PAGE_SIZE = 50;
+const REFRESH_MS = 4000;
+const FILTERS = ["status", "type", "tag", "created_after", "cursor"];
+const JOB_ID = /^(job:\/\/)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function Jobs({ query }) {
+  const [page, setPage] = useState(null);
+  const [types, setTypes] = useState([]);
+  const [problem, setProblem] = useState(null);
+  const place = query.toString();
+  useEffect(() => {
+    request("/v1/schemas").then((found) => setTypes(found.types), () => {});
+  }, []);
+  useEffect(() => {
+    const controller = new AbortController();
+    let timer = 0;
+    const read = async () => {
+      if (!document.hidden) {
+        try {
+          setPage(await request(`/v1/jobs?${apiQuery(query)}`, { signal: controller.signal }));
+          setProblem(null);
+        } catch (error) {
+          if (error.name === "AbortError") return;
+          setProblem(error);
+        }
+      }
+      timer = setTimeout(read, REFRESH_MS);
+    };
+    read();
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+    };
+  }, [place]);
+  const filtered = FILTERS.slice(0, 4).some((name) => query.get(name));
+  return html`<section class="list-view">
+    <h1 tabindex="-1">Jobs</h1>
+    <${Filters} query=${query} types=${types} />
+    <${ProblemBox} problem=${problem} />
+    ${!page && !problem && html`<${Loading} what="Loading jobs" />`}
+    ${page && (page.jobs.length ? html`<${Table} jobs=${page.jobs} />` : filtered || query.get("cursor")
+      ? html`<${Empty} title="No job fits these filters"><${Link} class="button" to="/studio/jobs">Show all jobs<//><//>`
+      : html`<${Empty} title="No jobs yet"><p>A job makes a video, a voice or a text from your files.</p><${Link} class="button primary" to="/studio/new">New job<//><//>`)}
+    ${page && html`<nav class="actions" aria-label="Pages of the list">
+      ${query.get("cursor") && html`<${Link} class="button" to=${address(query, { cursor: null })}>Newest<//>`}
+      ${page.next_cursor && html`<${Link} class="button" to=${address(query, { cursor: page.next_cursor })}>Older<//>`}</nav>`}
+  </section>`;
+}
+
+function apiQuery(query) {
+  const sent = new URLSearchParams({ limit: PAGE_SIZE });
+  for (const name of FILTERS) {
+    if (!query.get(name)) continue;
+    const value = query.get(name);
+    sent.set(name, name === "created_after" ? new Date(`${value}T00:00:00`).toISOString() : value);
+  }
+  return sent;
+}
+
+function address(query, changes) {
+  const next = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) next.set(name, value);
+    else next.delete(name);
+  }
+  const text = next.toString();
+  return `/studio/jobs${text ? `?${text}` : ""}`;
+}
+
+function Filters({ query, types }) {
+  const set = (name) => (event) => navigate(address(query, { [name]: event.target.value, cursor: null }));
+  const search = (event) => {
+    const text = event.target.value.trim();
+    if (JOB_ID.test(text)) navigate(`/studio/jobs/${text.replace("job://", "").toLowerCase()}`);
+    else navigate(address(query, { tag: text, cursor: null }));
+  };
+  return html`<div class="filters" role="search">
+    <div class="field"><label class="label" for="filter-status">Status</label><select id="filter-status" class="input" onChange=${set("status")}>
+      <option value="">any</option>${Object.entries(STATUS_TEXT).map(([name, text]) => html`<option value=${name} selected=${query.get("status") === name}>${text}</option>`)}</select></div>
+    <div class="field"><label class="label" for="filter-type">Type</label><select id="filter-type" class="input" onChange=${set("type")}>
+      <option value="">any</option>${types.map((name) => html`<option value=${name} selected=${query.get("type") === name}>${typeName(name)}</option>`)}</select></div>
+    <div class="field"><label class="label" for="filter-tag">Tag or job id</label><input id="filter-tag" class="input" type="search" dir="auto" value=${query.get("tag") || ""} onChange=${search} /></div>
+    <div class="field"><label class="label" for="filter-day">Created since</label><input id="filter-day" class="input" type="date" value=${query.get("created_after") || ""} onChange=${set("created_after")} /></div>
+  </div>`;
+}
+
+function Table({ jobs }) {
+  return html`<div class="table-scroll" tabindex="0" role="region" aria-label="Jobs"><table class="table jobs-table">
+    <thead><tr><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Result</th><th scope="col">Created</th><th scope="col">Time</th><th scope="col">Tags</th></tr></thead>
+    <tbody>${jobs.map((job) => html`<${Row} key=${job.id} job=${job} />`)}</tbody></table></div>`;
+}
+
+function Row({ job }) {
+  const [name] = outputNames(job);
+  const running = job.status === "running";
+  return html`<tr>
+    <th scope="row"><${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <code class="quiet">${job.id.slice(0, 8)}</code></th>
+    <td><${Status} status=${job.status} />${running ? html` <span class="quiet">${Math.floor(job.progress.percent)} %</span>` : ""}${job.queue_position ? html` <span class="quiet">position ${job.queue_position}</span>` : ""}</td>
+    <td class="wide"><${UserText} text=${name || job.error?.message || ""} limit=${160} /></td>
+    <td><time datetime=${job.created_at} title=${dateTime(job.created_at)}>${ago(job.created_at)}</time></td>
+    <td>${FINAL.has(job.status) && job.started_at && job.ended_at ? duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : ""}</td>
+    <td class="tags">${job.tags.slice(0, 4).map((tag) => html`<span class="tag"><${UserText} text=${tag} limit=${64} /></span>`)}</td>
+  </tr>`;
+}

@@ -1,0 +1,268 @@
+"""The studio in a real browser on the made-up job system: new job, check, run, watch, play, cancel."""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from browser import Tab, kept_folder, running_browser
+from small_media import write_video
+
+from api.jobs.eta import DurationStats, Eta
+from flows.prefect_state.status import JobError, Progress
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PHOTO, SPEECH = ASSETS / "astronaut.jpg", next(ASSETS.glob("sense*0870.wav"))
+CENTRE = """video => {
+  const canvas = document.createElement("canvas"); canvas.width = canvas.height = 64;
+  const context = canvas.getContext("2d"); context.drawImage(video, 0, 0, 64, 64);
+  return Array.from(context.getImageData(0, 0, 64, 64).data).join();
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser, tmp_path):
+    """A tab with storage of its own, which notes requests to other hosts and blocked by the policy."""
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        tab, violations = Tab(context.new_page(), kept_folder(tmp_path)), []
+        context.expose_function("noteViolation", lambda text: violations.append(text))
+        context.add_init_script(
+            "document.addEventListener('securitypolicyviolation',"
+            " event => noteViolation(`${event.violatedDirective} ${event.blockedURI}`))"
+        )
+        context.set_default_timeout(10_000)
+        yield tab
+        assert tab.errors == [] and violations == [] and tab.elsewhere() == []
+
+
+@pytest.fixture
+def progress(runs):
+    """Move a job on, as the job system would."""
+
+    def move(run, **changes):
+        runs.jobs[run.id] = replace(runs.jobs[run.id], **changes)
+
+    return move
+
+
+def until(page, expression, seconds=10):
+    """Wait for a JavaScript expression; Playwright's own wait needs eval, which the policy forbids."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(20)
+
+
+def only_job(runs):
+    [run] = runs.jobs.values()
+    return run
+
+
+def fill_lip_sync(page):
+    page.locator("#field-video").set_input_files(PHOTO)
+    page.locator("#field-audio").set_input_files(SPEECH)
+    page.get_by_text("· uploaded").nth(1).wait_for()
+
+
+def test_from_two_files_to_a_playing_video(server, runs, tab, finish, tmp_path, progress):
+    page, runs.took = tab.page, DurationStats(30.0, 40.0, 3)
+    page.goto(server)
+    fill_lip_sync(page)
+    assert page.locator("img.thumbnail").evaluate("one => one.naturalWidth") == 512
+    page.get_by_role("img", name="Waveform of 7.1 s of sound").wait_for()
+
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text("This job can run").wait_for()
+    assert page.get_by_text(PHOTO.name).count() == 2 and page.locator(".facts").inner_text().startswith(
+        "Place"
+    )
+    assert runs.jobs == {}
+
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url("**/studio/jobs/*")
+    run = only_job(runs)
+    assert run.type == "lip_sync" and set(run.parameters) == {"video", "audio"}
+    page.get_by_text("Queued").first.wait_for()
+    started = datetime.now(UTC)
+    progress(
+        run, status="running", started=started, progress=Progress(40.0, "render", 30, 100), eta=Eta(9.0, 20.0)
+    )
+    page.get_by_text("30 of 100 frames").wait_for()
+    assert page.locator("[aria-current=step]").inner_text() == "render"
+    assert "left" in page.locator(".progress-text").inner_text()
+
+    page.reload()
+    page.get_by_text("30 of 100 frames").wait_for()
+    video = write_video(tmp_path / "video.mp4").read_bytes()
+    runs.jobs[run.id] = replace(
+        finish(
+            runs.jobs[run.id],
+            content=video,
+            fps="25",
+            engine="viseme",
+            timings_s={"render": 3.0, "fetch": 0.2},
+        ),
+        ended=started + timedelta(seconds=5),
+    )
+    page.locator(".status-succeeded").wait_for()
+    player = page.locator("video[aria-label=Result]")
+    player.evaluate("one => one.readyState >= 2 || new Promise(done => one.onloadeddata = done)")
+    before = player.evaluate(CENTRE)
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.querySelector('video[aria-label=Result]').currentTime > 0.8")
+    assert player.evaluate(CENTRE) != before
+    # after the reload the source comes from the server
+    assert page.locator("img[alt=Source]").evaluate("one => one.naturalWidth") == 512
+
+    with page.expect_download() as download:
+        page.locator(".job-head").get_by_role("button", name="Download").click()
+    assert Path(download.value.path()).read_bytes() == video
+    tab.shot("studio-job")
+
+
+def test_a_frame_step_moves_both_videos_by_one_frame(server, runs, tab, finish, tmp_path):
+    source = write_video(tmp_path / "source.mp4", seconds=1.0, tint=60)
+    page = tab.page
+    page.goto(f"{server}/studio/new?type=lip_sync")
+    page.locator("#field-video").set_input_files(source)
+    page.locator("#field-audio").set_input_files(SPEECH)
+    page.get_by_text("· uploaded").nth(1).wait_for()
+    runs.on_create = lambda run: finish(
+        run, content=write_video(tmp_path / "made.mp4").read_bytes(), fps="25"
+    )
+    page.get_by_role("button", name="Run").click()
+    page.locator("video[aria-label=Source]").wait_for()
+    times = "name => document.querySelector(`video[aria-label=${name}]`).currentTime"
+    until(page, "document.querySelector('video[aria-label=Source]').readyState >= 2")
+
+    for _ in range(3):
+        page.get_by_role("button", name="One frame forward").click()
+    until(page, "Math.abs(document.querySelector('video[aria-label=Source]').currentTime - 0.14) < 0.001")
+    assert page.evaluate(times, "Result") == pytest.approx(0.14, abs=0.001)
+
+    page.get_by_label("Position in seconds").fill("1.5")  # the source of 1 s plays backwards by then
+    until(page, "Math.abs(document.querySelector('video[aria-label=Source]').currentTime - 0.5) < 0.05")
+    page.get_by_label("View side by side").select_option("slider")
+    assert (
+        page.locator(".stage-slider .stage-result").evaluate("one => getComputedStyle(one).clipPath")
+        != "none"
+    )
+
+
+def test_a_text_and_a_photo_become_a_portrait_job(server, runs, tab):
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    page.get_by_label("Portrait").check()
+    page.locator("#field-image").set_input_files(PHOTO)
+    page.get_by_label("Text text").fill("Good morning.")
+    page.get_by_text("Voice", exact=True).click()
+    page.get_by_label("Speed speed").fill("1.2")
+    page.get_by_text("· uploaded").wait_for()
+    page.get_by_role("tab", name="JSON").click()
+    shown = json.loads(page.locator(".code-block").inner_text())
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url("**/studio/jobs/*")
+
+    assert only_job(runs).parameters == shown
+    assert shown["text"] == "Good morning." and shown["voice"] == {"speed": 1.2}
+
+
+def test_faults_are_shown_at_their_fields(server, runs, tab):
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    page.get_by_role("button", name="Run").click()
+    for name in ("video", "audio"):
+        assert page.locator(f"[data-pointer='#/{name}'] .fault").inner_text() == "This field is required."
+    assert page.evaluate("document.activeElement.id") == "field-video"
+
+    fill_lip_sync(page)
+    page.get_by_text("Encoding", exact=True).click()
+    page.get_by_label("Quality (CRF)").fill("99")
+    assert page.locator("[data-pointer='#/encode/crf'] .fault").inner_text() == "At most 40."
+    page.get_by_label("Quality (CRF)").fill("20")
+    page.get_by_role("button", name="Remove Speech").click()
+    speech = page.locator("[data-pointer='#/audio']")
+    speech.get_by_text("Use a reference instead").click()
+    speech.get_by_label("Speech: media reference").fill(f"asset://{'0' * 32}")
+    page.get_by_role("button", name="Check").click()  # leaves the field, and sends the request
+    page.locator(".side .notice-error").wait_for()
+    assert "There is no asset 000" in speech.locator(".fault").inner_text()
+    assert runs.jobs == {}
+
+
+def test_an_empty_file_shows_the_reason_at_its_place(server, tab, tmp_path):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    tab.page.goto(f"{server}/studio/new")
+    tab.page.locator("#field-video").set_input_files(tmp_path / "empty.mp4")
+
+    assert "empty" in tab.page.locator("[data-pointer='#/video'] .fault").inner_text()
+
+
+def test_a_job_is_canceled_and_two_tabs_agree(server, runs, tab):
+    run = runs.running()
+    tab.page.goto(f"{server}/studio/jobs/{run.id}")
+    other = tab.page.context.new_page()
+    other.goto(f"{server}/studio/jobs/{run.id}")
+    other.get_by_text("Running").wait_for()
+    tab.page.get_by_role("button", name="Cancel").click()
+
+    for page in (tab.page, other):
+        page.locator(".status-canceled").wait_for()
+        assert page.get_by_role("button", name="Retry").is_visible()
+
+
+def test_a_failed_job_says_why_and_is_submitted_again_with_changes(server, runs, tab):
+    parameters = {"text": "Good morning.", "speed": 1.4}
+    run = runs.add(
+        type="speech",
+        status="failed",
+        error=JobError("no_face", "No frame shows a face.", False),
+        parameters=parameters,
+        tags=("campaign:spring",),
+    )
+    page = tab.page
+    page.goto(f"{server}/studio/jobs/{run.id}")
+    assert "No frame shows a face." in page.locator(".notice-error").inner_text()
+    page.get_by_role("link", name="Again with changes").click()
+    page.get_by_label("Text text").fill("Good evening.")
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url(lambda address: "/jobs/" in address and str(run.id) not in address)
+
+    again = next(one for one in runs.jobs.values() if one.id != run.id)
+    assert again.parameters == {"text": "Good evening.", "speed": 1.4} and again.tags == run.tags
+
+
+def test_back_leads_to_the_view_before_and_unknown_addresses_say_so(server, runs, tab):
+    run, page = runs.running(), tab.page
+    page.goto(f"{server}/studio/jobs")
+    page.get_by_role("link", name="Lip-sync").click()
+    page.wait_for_url(f"**/studio/jobs/{run.id}")
+    page.go_back()
+    page.get_by_role("heading", name="Jobs").wait_for()
+    page.goto(f"{server}/studio/nothing")
+    page.get_by_role("heading", name="Not found").wait_for()
+
+
+def test_a_key_is_asked_for_and_stays_in_the_tab(issue, app_of_server, server, runs, finished, tab, tmp_path):
+    key = issue("tester")["Authorization"].removeprefix("Bearer ")
+    run = finished(content=write_video(tmp_path / "made.mp4").read_bytes(), fps="25")
+    page = tab.page
+    page.goto(f"{server}/studio/jobs/{run.id}")
+    page.get_by_role("link", name="Enter an API key").click()
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Save and test").click()
+    page.get_by_text("The server accepts this key.").wait_for()
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+    page.go_back()
+    until(page, "document.querySelector('video[aria-label=Result]')?.readyState >= 2")
+    assert page.locator("video[aria-label=Result]").get_attribute("src").startswith("blob:")
+    assert key not in " ".join(tab.asked)
