@@ -55,6 +55,12 @@ CODES: Mapping[str, ProblemCode] = {
     "not_retryable": ProblemCode(409, "The job cannot be retried"),
     "in_use": ProblemCode(409, "In use by a job", retryable=True),
     "direct_not_offered": ProblemCode(409, "The store does not support direct uploads"),
+    "offset_mismatch": ProblemCode(409, "The offset is not the offset of the upload"),
+    "upload_locked": ProblemCode(
+        423, "Another request is writing to the upload", retryable=True, retry_after_s=1
+    ),
+    "checksum_mismatch": ProblemCode(460, "The bytes received do not match their checksum", retryable=True),
+    "tus_version_unsupported": ProblemCode(412, "The version of the tus protocol is not supported"),
     "not_ready": ProblemCode(409, "Not ready yet", retryable=True),
     "avatar_not_prepared": ProblemCode(409, "The avatar is not prepared"),
     "idempotency_mismatch": ProblemCode(422, "The idempotency key was used for another request"),

@@ -15,6 +15,7 @@ from api.http.cors import allow_origins, require_same_origin
 from api.http.json_body import require_storable_json
 from api.http.metrics import Metrics
 from api.http.request_middleware import RequestMiddleware
+from api.http.upload_locks import UploadLocks
 from api.routes import (
     asset_files,
     assets,
@@ -29,10 +30,12 @@ from api.routes import (
     lineage,
     pipelines,
     schemas,
+    uploads,
     verify,
     webhook_deliveries,
 )
 from api.studio import routes as studio
+from tasks.catalog.resumable_uploads import RunningHashes
 from tasks.settings import Settings, get_settings
 
 
@@ -93,6 +96,7 @@ def app_with_routes() -> FastAPI:
         schemas,
         assets,
         asset_files,
+        uploads,
         verify,
         avatars,
         batches,
@@ -113,6 +117,7 @@ def configure(app: FastAPI, settings: Settings) -> None:
     """Give an app the state and the middleware that depend on the settings."""
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api, settings.redis)
     app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
+    app.state.upload_locks, app.state.upload_hashes = UploadLocks(), RunningHashes()
     app.add_middleware(
         RequestMiddleware,
         settings=settings.api,

@@ -25,6 +25,11 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - BucketNotAllowed      bucket_not_allowed   no
     - UploadFailed          upload_failed        yes
     - DirectUploadUnavailable  direct_not_offered  no
+  + UploadMissing           not_found            no    (resumable uploads)
+  + UploadExpired           expired              no    (resumable uploads)
+  + UploadLimitReached      concurrency_limited  yes   (resumable uploads)
+  + OffsetMismatch          offset_mismatch      no    (resumable uploads)
+  + UploadLocked            upload_locked        yes   (resumable uploads)
   + LinkInvalid             link_invalid         no    (download links)
   + LinkExpired             expired              no    (download links)
   + InputUnreachable        input_unreachable    no

@@ -119,6 +119,38 @@ class DirectUploadUnavailable(StorageError):
     retryable = False
 
 
+class UploadMissing(RenderError):
+    """A resumable upload does not exist, was deleted, or belongs to another tenant."""
+
+    code = "not_found"
+
+
+class UploadExpired(RenderError):
+    """A resumable upload was not completed in time."""
+
+    code = "expired"
+
+
+class UploadLimitReached(RenderError):
+    """The tenant has too many unfinished uploads."""
+
+    code = "concurrency_limited"
+    retryable = True
+
+
+class OffsetMismatch(RenderError):
+    """The bytes sent do not begin where the stored part of an upload ends."""
+
+    code = "offset_mismatch"
+
+
+class UploadLocked(RenderError):
+    """Another request is writing to the same upload."""
+
+    code = "upload_locked"
+    retryable = True
+
+
 class DeadlineExceeded(RenderError):
     """The deadline of a job that waits for child jobs passed."""
 

@@ -152,7 +152,7 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
             continue
         # FastAPI adds the route of /openapi.json itself, as a plain Starlette route
         is_public = not isinstance(route, APIRoute) or PUBLIC in route.dependencies
-        if not is_public or not (route.methods or set[str]()) <= {"GET", "HEAD"}:
+        if not is_public or not (route.methods or set[str]()) <= {"GET", "HEAD", "OPTIONS"}:
             raise UndeclaredRoute(
                 f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT"
                 " or CANCEL to its dependencies."

@@ -17,6 +17,7 @@ TAGS: Final = [
     {"name": "batches", "description": "Many jobs of one type, run as one job."},
     {"name": "bucket watches", "description": "Bucket notifications that start the jobs watching a bucket."},
     {"name": "assets", "description": "Uploaded files, used by jobs as `asset://ID`."},
+    {"name": "resumable uploads", "description": "Resumable uploads (tus 1.0.0) that become assets."},
     {"name": "verification", "description": "Checks of Content Credentials (C2PA)."},
     {"name": "avatars", "description": "Prepared faces."},
     {"name": "webhook deliveries", "description": "Webhook deliveries of jobs, and their replay."},

@@ -11,7 +11,7 @@ from api.errors import Problem
 from tasks.settings import ApiSettings, get_settings
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_ALLOWED_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+_ALLOWED_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _ALLOWED_HEADERS: Final = (
     "Authorization",
     "Cancel-After",
@@ -21,7 +21,13 @@ _ALLOWED_HEADERS: Final = (
     "Last-Event-ID",
     "Prefer",
     "Range",
+    "Tus-Resumable",
+    "Upload-Checksum",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
     "X-C3-RENDER-KEY",
+    "X-HTTP-Method-Override",
     "X-Request-ID",
 )
 _EXPOSED_HEADERS: Final = (
@@ -33,6 +39,16 @@ _EXPOSED_HEADERS: Final = (
     "Location",
     "Preference-Applied",
     "Retry-After",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Asset",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",

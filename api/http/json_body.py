@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 
 from api.errors import Problem
-from api.http.request_middleware import UPLOAD_PATHS
+from api.http.request_middleware import takes_file
 
 N = TypeVar("N", int, float)
 
@@ -56,7 +56,7 @@ async def require_storable_json(request: Request) -> None:
         Problem: `malformed_request` for NUL, lone surrogates, numbers beyond 64 bits, deep nesting, and more
             values or members than any request needs.
     """
-    if request.scope["path"] in UPLOAD_PATHS:
+    if takes_file(request.scope["path"]):
         return
     body = await request.body()
     max_values = _MAX_VALUES if request.scope["path"] in _BATCH_PATHS else _MAX_VALUES_OF_OTHERS

@@ -1,10 +1,13 @@
 """Prometheus metrics of the API. Jobs, keys and tenants are not labels: their cardinality is unbounded."""
 
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+UploadEvent = Literal["created", "interrupted", "completed", "deleted"]
+"""Events of a resumable upload that are counted."""
 
 
 class Metrics:
@@ -29,6 +32,15 @@ class Metrics:
         self._jobs = Counter(
             "musetalk_jobs_submitted_total", "Jobs accepted, without replays.", ["type"], registry=registry
         )
+        self._uploads = Counter(
+            "musetalk_resumable_uploads_total",
+            "Resumable uploads by what happened to them.",
+            ["event"],
+            registry=registry,
+        )
+        self._upload_bytes = Counter(
+            "musetalk_resumable_upload_bytes_total", "Bytes of resumable uploads stored.", registry=registry
+        )
         self._ready = Gauge(
             "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=registry
         )
@@ -41,6 +53,14 @@ class Metrics:
     def count_job(self, job_type: str) -> None:
         """Count a submitted job."""
         self._jobs.labels(job_type).inc()
+
+    def count_upload(self, event: UploadEvent) -> None:
+        """Count an event of a resumable upload."""
+        self._uploads.labels(event).inc()
+
+    def count_upload_bytes(self, count: int) -> None:
+        """Count bytes of a resumable upload that were stored."""
+        self._upload_bytes.inc(count)
 
     def set_ready(self, part: str, *, ready: bool) -> None:
         """Set the readiness of a part of the system."""

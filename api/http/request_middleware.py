@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, problem_response
+from api.http import tus
 from api.http.body_guard import BodyGuard, BodyLimits, too_large
 from api.http.metrics import Metrics
 from api.logging import LOGGER_NAME, escaped
 from tasks.settings import ApiSettings
 
 MAX_JSON_BYTES = 1_000_000
-UPLOAD_PATHS = frozenset({"/v1/assets", "/v1/verify"})
-"""Paths of requests whose body may be a file."""
+_UPLOAD_PATHS = frozenset({"/v1/assets", "/v1/verify"})
+"""Paths of requests whose body may be a file, beside those of resumable uploads."""
 _UNLOGGED_PATHS = frozenset({"/healthz", "/startupz", "/metrics"})
 """Polled every few seconds by monitoring: counted in the metrics, not logged."""
 _SECURITY_HEADERS = {
@@ -75,11 +76,14 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _add_security_headers(MutableHeaders(scope=message), request_id)
+                response_headers = MutableHeaders(scope=message)
+                _add_security_headers(response_headers, request_id)
+                if tus.is_upload_path(scope["path"]):
+                    response_headers.setdefault("Tus-Resumable", tus.VERSION)
                 self._log_response(scope, message["status"], time.perf_counter() - started_at)
             await send(message)
 
-        is_upload = scope["path"] in UPLOAD_PATHS
+        is_upload = takes_file(scope["path"])
         limits = self._upload_limits if is_upload else self._other_limits
         problem = _reject(headers, scope["path"], limits.bytes, wants_json=not is_upload)
         if problem is not None:
@@ -106,6 +110,11 @@ class RequestMiddleware:
         if caller := state.get("caller"):
             log_fields["caller"] = caller.name
         _log.info("%s %s %d", scope["method"], path, status, extra=log_fields)
+
+
+def takes_file(path: str) -> bool:
+    """Return whether the body of a request to a path may be a file, or a part of one."""
+    return path in _UPLOAD_PATHS or tus.is_upload_path(path)
 
 
 def _add_security_headers(headers: MutableHeaders, request_id: str) -> None:

@@ -1,7 +1,8 @@
 """
 Maintenance task: abort uploads to the system's own store that were interrupted.
 
-They are multipart uploads in a bucket, or partial files in a folder.
+They are multipart uploads in a bucket, or partial files in a folder. Those of resumable uploads are left to
+`flows.maintenance.resumable_uploads`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from flows.maintenance.context import ABANDONED_AFTER, MAX_ITEMS_PER_RUN, SweepAction, SweepContext
+from tasks.catalog.resumable_uploads import list_uploads
 from tasks.storage.home_store import home_store
 from tasks.storage.object_store import PendingUpload
 
@@ -31,7 +33,10 @@ def abandoned_uploads(uploads: Iterable[PendingUpload], now: datetime) -> Iterat
 def abort_abandoned_uploads(context: SweepContext) -> Iterator[SweepAction]:
     """Abort the uploads and yield one action per upload."""
     store = home_store()
-    for upload in list(islice(abandoned_uploads(store.pending_uploads(), context.now), MAX_ITEMS_PER_RUN)):
+    resumable = {upload.token for upload in list_uploads() if not upload.is_complete}
+    abandoned = abandoned_uploads(store.pending_uploads(), context.now)
+    others = (upload for upload in abandoned if upload.upload not in resumable)
+    for upload in list(islice(others, MAX_ITEMS_PER_RUN)):
         size = store.pending_size(upload)
         if not context.dry_run:
             store.abort(upload)

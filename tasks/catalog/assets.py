@@ -128,6 +128,24 @@ def create_direct_upload(name: str, size: int, content_type: str) -> DirectUploa
     return DirectUpload(asset, url, _UPLOAD_URL_LIFETIME_S)
 
 
+def describe_asset(asset: str, name: str, size: int, sha256: str | None) -> None:
+    """
+    Write the note of an asset of the current tenant whose bytes are stored.
+
+    Args:
+        asset:  id of the asset.
+        name:   the client's file name.
+        size:   size in bytes.
+        sha256: SHA-256 of the bytes; None if it is not known.
+    """
+    _write_note(asset, {"name": plain_name(name), "size": size, "sha256": sha256})
+
+
+def asset_is_described(asset: str) -> bool:
+    """Return whether an asset has a note, which is written after its bytes."""
+    return home_store().find(_note_key(asset)) is not None
+
+
 def asset_name(asset: str) -> str:
     """
     Return the client's file name of an asset.

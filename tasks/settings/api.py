@@ -50,6 +50,15 @@ class ApiSettings(SettingsGroup, frozen=True):
     max_open_uploads: int = Field(
         default=32, ge=0, description="Maximum uploads at a time per tenant. 0: no limit."
     )
+    max_pending_uploads: int = Field(
+        default=100, ge=0, description="Maximum unfinished resumable uploads per tenant. 0: no limit."
+    )
+    upload_lifetime_s: int = Field(
+        default=86_400,
+        ge=60,
+        le=604_800,
+        description="Time after which a resumable upload that is not complete is deleted.",
+    )
     upload_timeout_s: float = Field(
         default=3600.0, gt=0, description="Time that a client may take to send an upload."
     )

@@ -162,7 +162,7 @@ class FolderStore:
                 stat = incoming.stat()  # a rename does not change the version
                 metadata_note = {"version": _version_of(stat), "metadata": dict(metadata or {})}
                 note.write_text(json.dumps(metadata_note))
-                _place(incoming, target, overwrite=overwrite)
+                place_file(incoming, target, overwrite=overwrite)
                 if metadata:
                     note.replace(self._metadata_path(key))
         except FileExistsError as error:
@@ -291,7 +291,7 @@ def _make_folder(folder: Path) -> None:
             raise
 
 
-def _place(incoming: Path, target: Path, *, overwrite: bool) -> None:
+def place_file(incoming: Path, target: Path, *, overwrite: bool) -> None:
     """Give a complete file its name, in a folder that `delete` of another process may remove meanwhile."""
     for tries_left in reversed(range(_MAX_PLACE_TRIES)):
         try:

@@ -348,6 +348,18 @@ class S3Store:
             return str(self._client().generate_presigned_url("put_object", params, ExpiresIn=seconds))
 
     @contextmanager
+    def requests(self, key: str, mode: AccessMode) -> Generator[tuple[Any, dict[str, str]]]:
+        """
+        Yield the boto3 client, and the arguments Bucket and Key, for requests that have no method here.
+
+        Args:
+            key:  key of the object.
+            mode: what the requests do, for the translation of errors.
+        """
+        with self._translate_errors(key, mode):
+            yield self._client(), self._object_arguments(key)
+
+    @contextmanager
     def _translate_errors(self, key: str, mode: AccessMode) -> Generator[None]:
         """Translate errors of boto3 to `tasks.errors`."""
         from boto3.exceptions import Boto3Error

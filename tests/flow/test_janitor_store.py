@@ -18,6 +18,7 @@ from flows.maintenance.avatar_notes import STALE_NOTE, delete_stale_notes
 from flows.maintenance.context import SweepContext
 from flows.maintenance.log_files import OLD_LOG, delete_old_logs
 from flows.maintenance.results import OLD_RESULT, delete_expired_results
+from flows.maintenance.resumable_uploads import EXPIRED_UPLOAD, delete_expired_uploads
 from flows.maintenance.unfinished_uploads import INTERRUPTED_UPLOAD, abort_abandoned_uploads
 from flows.schemas.base import Output
 from flows.schemas.maintenance import JanitorJob
@@ -25,6 +26,7 @@ from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.assets import asset_name, create_direct_upload, save_asset
 from tasks.catalog.avatar_notes import list_notes, save_note
 from tasks.catalog.outputs import upload
+from tasks.catalog.resumable_uploads import delete_upload, finish_upload, start_upload
 from tasks.catalog.stored_results import find_pinned
 from tasks.errors import BucketNotAllowed, ObjectMissing
 from tasks.settings import get_settings
@@ -266,3 +268,33 @@ def test_a_store_that_does_not_answer_keeps_nothing_else_from_going(client, s3, 
 
     assert state.is_failed() and "does not respond" in state.message
     assert not log.exists()
+
+
+def send(record, offset, data):
+    session = record.target.open(offset)
+    session.write(data)
+    session.sync()
+    session.close()
+
+
+def test_resumable_uploads_that_expired_go_and_what_became_of_complete_ones_stays(client, store):
+    cut, whole, live = (start_upload("a.mp4", 5) for _ in range(3))
+    send(cut, 0, b"123")
+    send(whole, 0, b"12345")
+    send(live, 0, b"1")
+    finish_upload(whole)
+
+    assert list(delete_expired_uploads(look_in(client, hours=23))) == []
+    (would,) = (
+        action
+        for action in delete_expired_uploads(look_in(client, hours=25, dry_run=True))
+        if action.item == cut.id
+    )
+    assert (would.kind, would.freed_bytes) == (EXPIRED_UPLOAD, 3)
+    delete_upload(live)
+    delete_upload(live)  # two janitors at once
+    # the sweep of other interrupted uploads leaves resumable ones alone, however old
+    assert list(abort_abandoned_uploads(look_in(client, days=9))) == []
+    assert list(delete_expired_uploads(look_in(client, hours=25))) == [would]
+    assert keys(store) == {f"assets/{whole.id}/data", f"assets/{whole.id}/asset.json"}
+    assert list(store.pending_uploads()) == []

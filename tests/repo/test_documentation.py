@@ -482,7 +482,13 @@ def test_every_route_is_documented():
             assert any(form in page for form in forms), path
 
 
-PARAMETERS = {"{job_id}": "{id}", "{batch_id}": "{id}", "{pipeline_id}": "{id}", "{job_type}": "{type}"}
+PARAMETERS = {
+    "{job_id}": "{id}",
+    "{batch_id}": "{id}",
+    "{pipeline_id}": "{id}",
+    "{upload_id}": "{id}",
+    "{job_type}": "{type}",
+}
 """Names of parameters in the description of the API -> in the page."""
 
 

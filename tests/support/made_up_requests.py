@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jsonschema
+import schemathesis
 from compat_documents import C3, INFERENCE
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
@@ -62,6 +63,8 @@ def event_conformance(ctx: Any, response: Any, case: Any) -> None:
         if line.startswith("data: "):
             validator.validate(json.loads(line.removeprefix("data: ")))
 
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
 _ALWAYS = [status_code_conformance, content_type_conformance, response_headers_conformance]
 PUBLIC = frozenset({"/", "/healthz", "/readyz", "/startupz", "/version", "/metrics"})
