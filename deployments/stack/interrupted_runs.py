@@ -12,7 +12,8 @@ def requeue_interrupted() -> list[str]:
     Requeue, crash or cancel every run that the server still records as Pending, Running or Cancelling.
 
     A run is requeued under its own id, unless its attempts are used up (`flows.prefect_state.attempts`,
-    MUSETALK_WORKER__MAX_STARTS) or it was being cancelled. Finished steps come from the cache.
+    MUSETALK_WORKER__MAX_STARTS) or it was being cancelled. Finished steps come from the cache. The slots of
+    their tenants are released.
 
     Returns:
         One line per run.
@@ -22,6 +23,7 @@ def requeue_interrupted() -> list[str]:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled
 
+    from deployments.warm_worker.ownership import lease_of
     from flows.prefect_state.attempts import state_after_loss
     from flows.webhooks.deliveries import read_all_runs
     from tasks.settings import get_settings
@@ -38,5 +40,7 @@ def requeue_interrupted() -> list[str]:
                 history = client.read_flow_run_states(run.id)
                 state = state_after_loss(history, "the stack or the machine went down", max_starts)
             client.set_flow_run_state(run.id, state, force=True)
+            if lease := lease_of(run):
+                client.release_concurrency_slots_with_lease(lease)
             lines.append(f"job {run.id} was interrupted: {state.name}")
     return lines

@@ -1,5 +1,5 @@
 """
-The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with three changes.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with four changes.
 
 SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
 writes fails at once if another one has committed in between, the request is answered with 503, and the client
@@ -11,6 +11,11 @@ of them: on PostgreSQL, one of two concurrent updates is lost without the lock.
 
 The queue of the background services is polled once a second. Prefect polls this in-memory queue four times a
 second, although no service runs more often than every few seconds.
+
+An event whose predecessor is unknown waits 15 seconds for it. Prefect waits 15 minutes. After a restart, the
+predecessors of the events of all queued and running jobs are unknown to the new process: their automations,
+which enqueue webhooks and cancel child jobs, would be that late. Events of one process arrive in order, so
+that a longer wait finds none. With Redis, known events are stored there, and nothing is changed.
 """
 
 import signal
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 SERVICE_POLL_INTERVAL: Final = timedelta(seconds=1)
 """Poll interval of the background services' queue."""
+PRECEDING_EVENT_WAIT: Final = timedelta(seconds=15)
+"""How long an event waits for the event that it follows."""
 
 
 def main() -> None:
@@ -63,6 +70,7 @@ def create_app() -> "FastAPI":
     use_immediate_transactions()
     lock_label_updates()
     slow_service_polling()
+    shorten_event_wait()
     return prefect_app()
 
 
@@ -106,6 +114,13 @@ def slow_service_polling() -> None:
     background_workers.Worker = partial(  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]  on purpose
         Worker, minimum_check_interval=SERVICE_POLL_INTERVAL, scheduling_resolution=SERVICE_POLL_INTERVAL
     )
+
+
+def shorten_event_wait() -> None:
+    """Evaluate the triggers of an event after PRECEDING_EVENT_WAIT if its predecessor has not arrived."""
+    from prefect.server.events.ordering import memory
+
+    memory.PRECEDING_EVENT_LOOKBACK = PRECEDING_EVENT_WAIT  # pyright: ignore[reportPrivateImportUsage]
 
 
 if __name__ == "__main__":

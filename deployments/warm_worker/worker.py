@@ -205,7 +205,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         """Claim a run, execute it, and make sure that its final state is on the server."""
         log = self.get_flow_run_logger(run)
         try:
-            if not await claim_run(self.client, run.id, self.name, self.type):
+            lease = self._tenant_limits.lease_of(run.id) if self._tenant_limits else None
+            if not await claim_run(self.client, run.id, self.name, self.type, lease):
                 return
             configuration = await self._resolve_configuration(run)
             if configuration is None:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelling, Pending, Running, Scheduled, Submitting
@@ -20,7 +21,13 @@ from deployments.provisioning.apply import _apply_deployment, _apply_queues
 from deployments.provisioning.lost_run_automation import LOST_RUN_AUTOMATION_NAME, apply_lost_run_automation
 from deployments.stack.interrupted_runs import requeue_interrupted
 from deployments.warm_worker.child.process_identity import process_token
-from deployments.warm_worker.ownership import PROCESS_LABEL, WORKER_NAME_LABEL, RunOwner, claim_message
+from deployments.warm_worker.ownership import (
+    LEASE_LABEL,
+    PROCESS_LABEL,
+    WORKER_NAME_LABEL,
+    RunOwner,
+    claim_message,
+)
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.maintenance.context import SweepContext
@@ -132,8 +139,8 @@ def ended_process():
     return token
 
 
-def claimed_by(worker, process):
-    return Pending(message=claim_message(RunOwner(worker, process), "a1"))
+def claimed_by(worker, process, lease=None):
+    return Pending(message=claim_message(RunOwner(worker, process), "a1", lease))
 
 
 def test_a_claim_is_judged_by_its_own_process_before_it_is_labelled(client, run):
@@ -144,6 +151,35 @@ def test_a_claim_is_judged_by_its_own_process_before_it_is_labelled(client, run)
     assert reaped(run.pool) == [dead]
     assert client.read_flow_run(alive).state.is_pending()
     assert client.read_flow_run(dead).state_name == "AwaitingRetry"
+
+
+@pytest.fixture
+def leased(client, run):
+    """Two runs of a dead worker with a lease each on a slot of their tenant: one claimed, one running."""
+    name = "tenant:lost"
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
+    answers = [
+        client.increment_concurrency_slots_with_lease([name], 1, "concurrency", lease_duration=60)
+        for _ in range(2)
+    ]
+    leases = [UUID(answer.json()["lease_id"]) for answer in answers]
+    claimed, running = (run(claimed_by("gone", ended_process(), lease)) for lease in leases)
+    client.update_flow_run_labels(claimed, {LEASE_LABEL: str(UUID(int=1))})  # of an earlier attempt
+    client.set_flow_run_state(running, Running(), force=True)
+    labels = {WORKER_NAME_LABEL: "gone", PROCESS_LABEL: ended_process(), LEASE_LABEL: str(leases[1])}
+    client.update_flow_run_labels(running, labels)
+    assert client.read_global_concurrency_limit_by_name(name).active_slots == 2
+    yield name
+    client.delete_global_concurrency_limit_by_name(name)
+
+
+@pytest.mark.parametrize("by", ["a reaper", "the start of a stack"])
+def test_whoever_finds_a_lost_run_frees_its_tenant_s_slot(client, run, leased, by):
+    if by == "a reaper":
+        assert len(reaped(run.pool)) == 2
+    else:
+        assert len(requeue_interrupted()) >= 2
+    assert client.read_global_concurrency_limit_by_name(leased).active_slots == 0
 
 
 @pytest.mark.parametrize("judged", [Running(), Cancelling()], ids=["running", "cancelling"])

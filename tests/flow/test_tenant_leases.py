@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
@@ -44,5 +45,35 @@ def test_a_lease_is_renewed_while_its_job_runs(limited_pool, monkeypatch):
             assert await limits.acquire("run", "leased") and not await limits.acquire("other", "leased")
             await asyncio.wait_for(renewed.wait(), 20)
             await limits.release("run")
+
+    asyncio.run(story())
+
+
+def test_a_slot_that_could_not_be_released_in_an_outage_is_released_later(limited_pool, monkeypatch):
+    monkeypatch.setattr(tenant_limits, "_RENEW_INTERVAL_S", 0.05)
+
+    async def story():
+        async with get_client() as client:
+            limits = tenant_limits.TenantLimits(client)
+            assert await limits.acquire("run", "leased")
+            release = client.release_concurrency_slots_with_lease
+            outages = iter([httpx.ConnectError("away"), httpx.ConnectError("away")])
+
+            async def release_after_outages(lease):
+                for error in outages:
+                    raise error
+                return await release(lease)
+
+            monkeypatch.setattr(client, "release_concurrency_slots_with_lease", release_after_outages)
+            await limits.release("run")
+            assert not await limits.acquire("other", "leased")
+            renewing = asyncio.create_task(limits.renew_leases())
+            for _ in range(100):
+                if await limits.acquire("other", "leased"):
+                    break
+                await asyncio.sleep(0.05)
+            renewing.cancel()
+            assert limits.lease_of("other")
+            await limits.release("other")
 
     asyncio.run(story())

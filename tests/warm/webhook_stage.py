@@ -33,10 +33,10 @@ class Light:
                     client.delete_deployment_schedule(kept.id, schedule.id)
 
 
-def submit(jobs, url, flow="empty", events=("completed", "failed", "canceled"), **parameters):
+def submit(jobs, url, flow="empty", events=("completed", "failed", "canceled"), tags=(), **parameters):
     control = Control(notify=Notify(url=url, events=events))
     told = control.model_dump(mode="json", exclude_defaults=True)
-    return jobs.submit(flow, tags=tags_for(control), control=told, **parameters)
+    return jobs.submit(flow, tags=[*tags_for(control), *tags], control=told, **parameters)
 
 
 def attempts(server, job):

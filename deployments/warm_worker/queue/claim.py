@@ -13,6 +13,7 @@ from prefect.utilities.engine import propose_state
 
 from deployments.warm_worker.child.process_identity import process_token
 from deployments.warm_worker.ownership import (
+    LEASE_LABEL,
     PROCESS_LABEL,
     WORKER_NAME_LABEL,
     WORKER_TYPE_LABEL,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 
-async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_type: str) -> bool:
+async def claim_run(
+    client: "PrefectClient", run_id: UUID, worker: str, worker_type: str, lease: UUID | None
+) -> bool:
     """
     Claim a Scheduled run: set it to Pending, label it with the worker, and set it to Submitting.
 
@@ -34,6 +37,8 @@ async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_t
         run_id:      id of the run.
         worker:      name of the worker.
         worker_type: type of the worker.
+        lease:       lease on a slot of the run's tenant, which is released if the worker is lost; None if
+                     the tenant has no limit.
 
     Returns:
         False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
@@ -43,9 +48,10 @@ async def claim_run(client: "PrefectClient", run_id: UUID, worker: str, worker_t
         WORKER_NAME_LABEL: owner.worker,
         WORKER_TYPE_LABEL: worker_type,
         PROCESS_LABEL: owner.process,
+        LEASE_LABEL: str(lease or ""),
     }
     try:
-        if not await _propose_pending(client, run_id, claim_message(owner, uuid4().hex[:8])):
+        if not await _propose_pending(client, run_id, claim_message(owner, uuid4().hex[:8], lease)):
             return False
         await retry_while_unavailable_async(partial(client.update_flow_run_labels, run_id, labels), 60)
         with contextlib.suppress(Abort):

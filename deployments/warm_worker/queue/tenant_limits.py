@@ -1,11 +1,14 @@
 """
 Limits of concurrent jobs per tenant, by Prefect's global concurrency limits named `tenant:NAME`.
 
-A worker renews a lease for each concurrency slot; the lease of a dead worker expires within `LEASE_S`. If a
-lease expires because the server is unavailable, the job continues, and a new lease is acquired later.
+A worker renews a lease for each concurrency slot and labels the run with it. A reaper that requeues a run of
+a dead worker releases its lease; other leases of dead workers expire after `LEASE_S`, and Prefect's
+repossessor frees their slots within its interval. If a lease expires because the server is unavailable, the
+job continues, and a new lease is acquired later.
 """
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -13,11 +16,13 @@ from uuid import UUID
 import httpx
 from prefect.exceptions import ObjectNotFound
 
+from deployments.warm_worker.ownership import LEASE_LABEL, lease_of
 from tasks.run.retry import is_outage
 from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 LEASE_S: Final = 60.0
 _RENEW_INTERVAL_S: Final = LEASE_S / 4
@@ -31,6 +36,8 @@ class TenantLimits:
         self._client = client
         self._limit_cache: dict[str, tuple[float, bool]] = {}
         self._leases: dict[UUID, tuple[str, UUID]] = {}
+        self._unreleased: list[UUID] = []
+        """Leases of ended runs that could not be released because the server was unavailable."""
 
     async def acquire(self, run_id: UUID, tenant: str | None) -> bool:
         """
@@ -68,20 +75,31 @@ class TenantLimits:
             self._limit_cache[name] = cached
         return cached[1]
 
+    def lease_of(self, run_id: UUID) -> UUID | None:
+        """Return the lease of a run of this worker; None if its tenant has no limit."""
+        lease = self._leases.get(run_id)
+        return lease[1] if lease else None
+
     async def release(self, run_id: UUID) -> None:
-        """Release a run's concurrency slot; if the server is unavailable, the lease expires."""
+        """Release a run's concurrency slot; if the server is unavailable, `renew_leases` does it later."""
         lease = self._leases.pop(run_id, None)
         if lease is None:
             return
-        try:
-            await self._client.release_concurrency_slots_with_lease(lease[1])
-        except (httpx.HTTPError, OSError):
-            return
+        self._unreleased.append(lease[1])
+        await self._release_ended()
+
+    async def _release_ended(self) -> None:
+        """Release the leases of ended runs; those that fail are tried again later."""
+        with contextlib.suppress(httpx.HTTPError, OSError):
+            for lease in list(self._unreleased):
+                await self._client.release_concurrency_slots_with_lease(lease)
+                self._unreleased.remove(lease)
 
     async def renew_leases(self) -> None:
-        """Renew all leases, until cancelled; replace one that expired during an outage if a slot is free."""
+        """Renew all leases, until cancelled. One that expired in an outage is replaced if a slot is free."""
         while True:
             await asyncio.sleep(_RENEW_INTERVAL_S)
+            await self._release_ended()
             for run_id, (name, lease) in list(self._leases.items()):
                 try:
                     await self._client.renew_concurrency_lease(lease, LEASE_S)
@@ -92,6 +110,25 @@ class TenantLimits:
 
     async def _reacquire(self, run_id: UUID, name: str) -> None:
         try:
-            await self.acquire(run_id, name.removeprefix(TENANT_TAG))
-        except (httpx.HTTPError, OSError):
+            if await self.acquire(run_id, name.removeprefix(TENANT_TAG)):
+                lease = self.lease_of(run_id)
+                await self._client.update_flow_run_labels(run_id, {LEASE_LABEL: str(lease or "")})
+        except (httpx.HTTPError, OSError, ObjectNotFound):
             return
+
+
+async def release_lost_lease(client: "PrefectClient", run: "FlowRun") -> None:
+    """
+    Release the lease of a run whose worker has died; without effect if it has expired or was released.
+
+    Args:
+        client: client of the server. If the server is unavailable, the lease expires.
+        run:    the run as it was when its worker was found dead.
+    """
+    lease = lease_of(run)
+    if lease is None:
+        return
+    try:
+        await client.release_concurrency_slots_with_lease(lease)
+    except (httpx.HTTPError, OSError):
+        return

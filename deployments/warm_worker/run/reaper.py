@@ -26,6 +26,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.warm_worker.child.process_identity import has_process_ended
 from deployments.warm_worker.ownership import owner_of
+from deployments.warm_worker.queue.tenant_limits import release_lost_lease
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.prefect_state.queries import due_since, read_by_key_async
 
@@ -143,4 +144,5 @@ class Reaper:
         else:
             state = await self._state_writer.requeue_or_crash(run, "its worker ended", self._max_starts)
         if state is not None:
+            await release_lost_lease(self._client, run)
             self._log(f"run {run.id} had lost its worker: {state.name}. {state.message}")

@@ -2,12 +2,18 @@
 
 import asyncio
 import inspect
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from deployments.stack.prefect_server import slow_service_polling, use_immediate_transactions
+from deployments.stack.prefect_server import (
+    PRECEDING_EVENT_WAIT,
+    shorten_event_wait,
+    slow_service_polling,
+    use_immediate_transactions,
+)
 
 
 @pytest.fixture
@@ -69,3 +75,33 @@ def test_the_servers_services_are_looked_for_once_a_second(monkeypatch):
     worker = background_workers.Worker(Docket(url="memory://"))
     assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(seconds=1)
     assert "Worker(docket)" in inspect.getsource(background_workers.background_worker)
+
+
+def test_an_event_whose_predecessor_an_earlier_process_saw_waits_seconds(monkeypatch):
+    from prefect.server.events.ordering import EventArrivedEarly, memory
+    from prefect.server.events.schemas.events import ReceivedEvent
+
+    monkeypatch.setattr(memory, "PRECEDING_EVENT_LOOKBACK", memory.PRECEDING_EVENT_LOOKBACK)
+    shorten_event_wait()
+
+    def event(age):
+        return ReceivedEvent(
+            occurred=datetime.now(UTC) - age,
+            received=datetime.now(UTC) - age,
+            event="prefect.flow-run.Completed",
+            resource={"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+            id=uuid4(),
+            follows=uuid4(),
+        )
+
+    async def story():
+        ordering = memory.CausalOrdering(scope=f"test-{uuid4()}")
+        early, late = event(PRECEDING_EVENT_WAIT / 2), event(PRECEDING_EVENT_WAIT)
+        with pytest.raises(EventArrivedEarly):
+            await ordering.wait_for_leader(early)
+        await ordering.wait_for_leader(late)
+        assert await ordering.get_lost_followers() == []
+        await ordering.record_follower(late)
+        assert await ordering.get_lost_followers() == [late]
+
+    asyncio.run(story())
