@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.console
 import typer
 
-from deployments.cli.errors import EXIT_FAILED, read_settings, user_errors
+from deployments.cli.errors import EXIT_FAILED, program, read_settings, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console
 from musetalk_core.installation import setup_command
@@ -110,7 +110,7 @@ def verify(names: NamesArgument = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
     if has_bad_files:
-        out.print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
+        out.print(f"Delete the wrong files, then run: {program()} weights pull NAME", markup=False)
         raise typer.Exit(EXIT_FAILED)
 
 
