@@ -1,14 +1,14 @@
 """The studio in a real browser on the made-up job system: new job, check, run, watch, play, cancel."""
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from browser import Tab, kept_folder, running_browser
+from browser import running_browser
 from small_media import write_video
+from studio_tab import studio_tab, until
 
 from api.jobs.eta import DurationStats, Eta
 from flows.prefect_state.status import JobError, Progress
@@ -30,17 +30,8 @@ def browser():
 
 @pytest.fixture
 def tab(browser, tmp_path):
-    """A tab with storage of its own, which notes requests to other hosts and blocked by the policy."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
-        tab, violations = Tab(context.new_page(), kept_folder(tmp_path)), []
-        context.expose_function("noteViolation", lambda text: violations.append(text))
-        context.add_init_script(
-            "document.addEventListener('securitypolicyviolation',"
-            " event => noteViolation(`${event.violatedDirective} ${event.blockedURI}`))"
-        )
-        context.set_default_timeout(10_000)
+    with studio_tab(browser, tmp_path) as tab:
         yield tab
-        assert tab.errors == [] and violations == [] and tab.elsewhere() == []
 
 
 @pytest.fixture
@@ -51,14 +42,6 @@ def progress(runs):
         runs.jobs[run.id] = replace(runs.jobs[run.id], **changes)
 
     return move
-
-
-def until(page, expression, seconds=10):
-    """Wait for a JavaScript expression; Playwright's own wait needs eval, which the policy forbids."""
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, expression
-        page.wait_for_timeout(20)
 
 
 def only_job(runs):
@@ -144,7 +127,7 @@ def test_a_frame_step_moves_both_videos_by_one_frame(server, runs, tab, finish, 
     until(page, "document.querySelector('video[aria-label=Source]').readyState >= 2")
 
     for _ in range(3):
-        page.get_by_role("button", name="One frame forward").click()
+        page.get_by_role("button", name="+1 frame").click()
     until(page, "Math.abs(document.querySelector('video[aria-label=Source]').currentTime - 0.14) < 0.001")
     assert page.evaluate(times, "Result") == pytest.approx(0.14, abs=0.001)
 
@@ -243,7 +226,7 @@ def test_a_failed_job_says_why_and_is_submitted_again_with_changes(server, runs,
 def test_back_leads_to_the_view_before_and_unknown_addresses_say_so(server, runs, tab):
     run, page = runs.running(), tab.page
     page.goto(f"{server}/studio/jobs")
-    page.get_by_role("link", name="Lip-sync").click()
+    page.locator("th").get_by_role("link", name="Lip-sync").click()
     page.wait_for_url(f"**/studio/jobs/{run.id}")
     page.go_back()
     page.get_by_role("heading", name="Jobs").wait_for()

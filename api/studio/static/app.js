@@ -4,7 +4,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./l
 import { Link, useRoute } from "./lib/router.js";
 import { applyTheme } from "./lib/theme.js";
 import { NewJob } from "./views/new_job.js";
-import { Loading } from "./components/basics.js";
+import { Loading, announce } from "./components/basics.js";
 
 applyTheme();
 
@@ -28,7 +28,8 @@ function App() {
     document.title = `${TITLES[route.view]} – musetalk-flows studio`;
     if (!first.current) {
       window.scrollTo(0, 0);
-      main.current?.querySelector("h1")?.focus();
+      main.current?.focus();
+      announce(TITLES[route.view]);
     }
     first.current = false;
   }, [place]);
@@ -49,16 +50,16 @@ function CurrentView({ route }) {
     VIEWS[route.view]?.().then((view) => setView(() => view), () => setFailed(true));
   }, []);
   if (route.view === "new") return html`<${NewJob} query=${route.query} />`;
-  if (route.view === "missing") return html`<h1 tabindex="-1">Not found</h1><p>The studio has no view at this address.</p><p><${Link} to="/studio/new">New job<//></p>`;
-  if (failed) return html`<h1 tabindex="-1">${TITLES[route.view]}</h1><p class="notice notice-error" role="alert">This view could not be loaded. Check the connection and reload the page.</p>`;
-  return View ? html`<${View} id=${route.id} query=${route.query} />` : html`<h1 tabindex="-1">${TITLES[route.view]}</h1><${Loading} />`;
+  if (route.view === "missing") return html`<h1>Not found</h1><p>The studio has no view at this address.</p><p><${Link} to="/studio/new">New job<//></p>`;
+  if (failed) return html`<h1>${TITLES[route.view]}</h1><p class="notice notice-error" role="alert">This view could not be loaded. Check the connection and reload the page.</p>`;
+  return View ? html`<${View} id=${route.id} query=${route.query} />` : html`<h1>${TITLES[route.view]}</h1><${Loading} />`;
 }
 
 // Shows an error of the page itself instead of an empty screen.
 function Guarded({ children }) {
   const [error] = useErrorBoundary((found) => console.error(found));
   if (!error) return children;
-  return html`<h1 tabindex="-1">The page failed</h1><p class="notice notice-error" role="alert">${String(error.message || error)}</p>
+  return html`<h1>The page failed</h1><p class="notice notice-error" role="alert">${String(error.message || error)}</p>
     <p><a href=${location.href}>Reload the page</a></p>`;
 }
 

@@ -52,7 +52,7 @@ export function ActionButton({ action, children, kind = "", disabled = false, ti
     aria-busy=${busy} title=${title}>${children}</button>`;
 }
 
-export function CopyButton({ text, what }) {
+export function CopyButton({ text, what, label = "Copy" }) {
   const [state, setState] = useState("");
   const copy = async () => {
     try {
@@ -63,8 +63,8 @@ export function CopyButton({ text, what }) {
     }
     setTimeout(() => setState(""), 2000);
   };
-  return html`<button type="button" class="button small" onClick=${copy} aria-label="Copy ${what}"
-    aria-live="polite">${state || "Copy"}</button>`;
+  return html`<button type="button" class="button small" onClick=${copy} title="Copy ${what}"
+    aria-live="polite">${state || label}</button>`;
 }
 
 // Announces a message to screen readers without showing it.

@@ -14,6 +14,7 @@ export function Comparison({ resultUrl, source, fps, onError }) {
   const [layout, setLayout] = useState("side");
   const [split, setSplit] = useState(50);
   const [zoom, setZoom] = useState(1);
+  const [origin, setOrigin] = useState("50% 45%");
   const [time, setTime] = useState(0);
   const [length, setLength] = useState(0);
   const [playing, setPlaying] = useState(false);
@@ -55,14 +56,21 @@ export function Comparison({ resultUrl, source, fps, onError }) {
     event.preventDefault();
     action();
   };
+  // with a zoom, a click moves that point of the picture to where it was clicked
+  const aim = (event) => {
+    if (zoom === 1 || !event.target.closest("video, img")) return;
+    const part = event.target.closest(".stage-part").getBoundingClientRect();
+    const share = (at, start, length) => `${Math.round(((at - start) / length) * 100)}%`;
+    setOrigin(`${share(event.clientX, part.left, part.width)} ${share(event.clientY, part.top, part.height)}`);
+  };
   const hasSource = Boolean(sourceUrl) && sourceKind !== "none";
   const lost = () => setSourceKind((kind) => (kind === "video" ? "image" : "none"));
   const Source = hasSource && html`<figure class="stage-part stage-source">
     ${sourceKind === "image" ? html`<img src=${sourceUrl} alt="Source" onError=${lost} />`
       : html`<video ref=${original} src=${sourceUrl} muted playsinline preload="auto" aria-label="Source" onError=${lost}></video>`}
     <figcaption>Source</figcaption></figure>`;
-  return html`<div class="player" onKeyDown=${keys} style=${{ "--split": `${split}%`, "--zoom": zoom }}>
-    <div class="stage stage-${hasSource ? layout : "single"}" tabindex="0" role="group" aria-label="Result and source. Space plays, comma and full stop step by frame.">
+  return html`<div class="player" onKeyDown=${keys} style=${{ "--split": `${split}%`, "--zoom": zoom, "--origin": origin }}>
+    <div class="stage stage-${hasSource ? layout : "single"}" tabindex="0" onClick=${aim} role="group" aria-label="Result and source. Space plays, comma and full stop step by frame.">
       ${Source}
       <figure class="stage-part stage-result">
         <video ref=${result} src=${resultUrl} playsinline preload="auto" aria-label="Result" onError=${onError}
@@ -74,11 +82,12 @@ export function Comparison({ resultUrl, source, fps, onError }) {
             original.current?.pause();
           }} onSeeked=${() => align(original.current, result.current, true)} onEnded=${() => setPlaying(false)}></video>
         <figcaption>Result</figcaption></figure>
+      ${hasSource && layout === "slider" && html`<span class="split-line" aria-hidden="true"></span>`}
     </div>
     <div class="controls">
       <button type="button" class="button primary" onClick=${toggle}>${playing ? "Pause" : "Play"}</button>
-      <button type="button" class="button small" onClick=${() => step(-1)} aria-label="One frame back">−1</button>
-      <button type="button" class="button small" onClick=${() => step(1)} aria-label="One frame forward">+1</button>
+      <button type="button" class="button small" onClick=${() => step(-1)}>−1 frame</button>
+      <button type="button" class="button small" onClick=${() => step(1)}>+1 frame</button>
       <input type="range" class="seek" min="0" max=${length || 1} step="0.01" value=${time} aria-label="Position in seconds"
         aria-valuetext=${`${clock(time)} of ${clock(length)}`} onInput=${(event) => seek(event.target.valueAsNumber)} />
       <span class="time">${clock(time)} / ${clock(length)}</span>
@@ -86,7 +95,7 @@ export function Comparison({ resultUrl, source, fps, onError }) {
         <option value="side">side by side</option><option value="slider">slider</option><option value="only">result only</option></select></label>`}
       ${hasSource && layout === "slider" && html`<input type="range" class="split" min="0" max="100" value=${split} aria-label="Share of the source in percent" onInput=${(event) => setSplit(event.target.valueAsNumber)} />`}
       <label class="inline">Zoom <select class="input small" value=${zoom} onChange=${(event) => setZoom(Number(event.target.value))}>
-        <option value="1">whole picture</option><option value="2">2 × centre</option><option value="4">4 × centre</option></select></label>
+        <option value="1">whole picture</option><option value="2">2 ×</option><option value="4">4 ×</option></select></label>
     </div>
   </div>`;
 }

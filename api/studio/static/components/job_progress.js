@@ -14,7 +14,7 @@ const PHASES = {
   speech: ["fetch", "speak", "encode", "sign", "upload"],
   prepare_avatar: ["fetch", "prepare"],
 };
-const UNITS = { render: "frames", encode: "frames", prepare: "frames", steps: "jobs", speak: "sentences" };
+const UNITS = { render: "frames", encode: "frames", steps: "jobs", speak: "sentences" };
 
 export function JobProgress({ job }) {
   const { percent, done, total } = job.progress;

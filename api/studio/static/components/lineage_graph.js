@@ -5,6 +5,7 @@ import { plain, typeName } from "../lib/format.js";
 import { Link } from "../lib/router.js";
 import { UserText } from "./basics.js";
 
+const shortValue = (value) => (typeof value === "object" && value !== null ? value.name || JSON.stringify(value) : String(value));
 const jobOf = (reference) => (String(reference).match(/^job:\/\/([0-9a-f-]{36})/) || [])[1];
 
 export function LineageGraph({ view }) {
@@ -19,7 +20,7 @@ export function LineageGraph({ view }) {
       <code class="quiet">${file.sha256.slice(0, 12)}…</code></li>`)}
       ${!lineage.inputs.length && html`<li class="node"><span class="node-kind">request</span>text</li>`}</ul>
     <ul class="lineage-column" aria-label="Job"><li class="node node-job"><span class="node-kind">job</span>${typeName(lineage.type)}
-      ${Object.entries(lineage.settled).slice(0, 4).map(([name, value]) => html`<span class="quiet">${name} <${UserText} text=${typeof value === "string" ? value : JSON.stringify(value)} limit=${60} /></span>`)}</li></ul>
+      ${Object.entries(lineage.settled).slice(0, 4).map(([name, value]) => html`<span class="quiet">${name} <${UserText} text=${shortValue(value)} limit=${60} /></span>`)}</li></ul>
     <ul class="lineage-column" aria-label="Outputs">${lineage.outputs.map((file) => html`<li class="node"><span class="node-kind">output</span><${UserText} text=${file.name} limit=${80} />
       <code class="quiet">${file.sha256.slice(0, 12)}…</code></li>`)}</ul>
   </div>`;

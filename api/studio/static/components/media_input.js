@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { bytes } from "../lib/format.js";
-import { rememberFile, rememberedFile, upload } from "../lib/uploads.js";
+import { rememberedFile, upload } from "../lib/uploads.js";
 import { UserText, announce } from "./basics.js";
 import { Waveform } from "./waveform.js";
 
@@ -14,6 +14,7 @@ const ACCEPTED = {
   captions: ".srt,.vtt,text/plain,text/vtt",
   manifest: ".csv,.jsonl,.json,text/csv",
 };
+const UPLOAD_WORDS = { sending: "uploading", waiting: "waiting for the server, uploaded", paused: "paused at" };
 const HINTS = {
   video: "a video or a photo of the person",
   image: "a photo of the person",
@@ -35,16 +36,15 @@ export function MediaInput({ field, value, onChange, onBusy, describedBy, invali
     transfer.current?.abort();
     setFile(chosen);
     setProblem(null);
-    setProgress(0);
+    setProgress({ phase: "sending", done: 0 });
     onChange(undefined);
     onBusy(field.pointer, true);
-    const started = upload(chosen, (done, total) => setProgress(total ? done / total : 1));
+    const started = upload(chosen, (state) => transfer.current === started && setProgress(state));
     transfer.current = started;
     try {
-      const asset = await started.done;
+      const reference = await started.done;
       if (transfer.current !== started) return;
-      rememberFile(asset.uri, chosen);
-      onChange(asset.uri);
+      onChange(reference);
       announce(`${chosen.name} is uploaded`);
     } catch (error) {
       if (transfer.current !== started) return;
@@ -68,7 +68,12 @@ export function MediaInput({ field, value, onChange, onBusy, describedBy, invali
     setOver(false);
     take(event.dataTransfer.files[0]);
   };
-  useEffect(() => () => transfer.current?.abort(), []);
+  // leaving the view pauses the upload: choosing the file again continues it
+  useEffect(() => () => {
+    const last = transfer.current;
+    transfer.current = null;
+    last?.pause();
+  }, []);
 
   const zone = html`<label class="drop ${over ? "drop-over" : ""} ${invalid ? "drop-invalid" : ""}"
       onDragOver=${(event) => {
@@ -94,13 +99,15 @@ export function MediaInput({ field, value, onChange, onBusy, describedBy, invali
     <div class="media-facts">
       <p class="media-name"><${UserText} text=${file ? file.name : value} /></p>
       <p class="quiet">${file ? bytes(file.size) : "reference"}${
-        progress !== null ? ` · uploading ${Math.floor(progress * 100)} %` : file && value ? " · uploaded" : ""}</p>
-      ${progress !== null && html`<progress max="1" value=${progress} aria-label="Upload of ${field.title}"></progress>`}
+        progress !== null ? ` · ${UPLOAD_WORDS[progress.phase]} ${Math.floor((progress.done / file.size) * 100) || 0} %` : file && value ? " · uploaded" : ""}</p>
+      ${progress !== null && html`<progress max=${file.size || 1} value=${progress.done} aria-label="Upload of ${field.title}"></progress>`}
       ${problem && html`<p class="fault" role="alert"><${UserText} text=${problem.message} /></p>
         <button type="button" class="button small" onClick=${() => take(file)}>Upload again</button>`}
+      <span class="actions">${progress !== null && html`<button type="button" class="button small" aria-label="${progress.phase === "paused" ? "Resume" : "Pause"} the upload of ${field.title}"
+        onClick=${() => (progress.phase === "paused" ? transfer.current.resume() : transfer.current.pause())}>${progress.phase === "paused" ? "Resume" : "Pause"}</button>`}
+      <button type="button" class="button small" onClick=${clear} aria-label="${progress !== null ? "Stop" : "Remove"} ${field.title}">${
+        progress !== null ? "Stop" : "Remove"}</button></span>
     </div>
-    <button type="button" class="button small" onClick=${clear} aria-label="Remove ${field.title}">${
-      progress !== null ? "Stop" : "Remove"}</button>
   </div>`;
 }
 

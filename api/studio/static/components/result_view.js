@@ -60,11 +60,11 @@ export function ResultView({ job, body }) {
     <div class="result-facts">
       <${Quality} job=${job} />
       ${warnings.length > 0 && html`<div class="notice notice-warning"><h2>Warnings</h2><ul class="plain">${warnings.map((one) => html`<li>
-        <code><${UserText} text=${one.code || ""} limit=${80} /></code> <${UserText} text=${one.message || one.detail || (typeof one === "string" ? one : "")} limit=${800} /></li>`)}</ul></div>`}
+        <${UserText} text=${one} limit=${800} /></li>`)}</ul></div>`}
       ${names.length > 0 && html`<h2>Files</h2><ul class="files">${names.map((one) => html`<li>
         <button type="button" class="link" aria-pressed=${one === name ? "true" : "false"} onClick=${() => setShown(one)}><${UserText} text=${one} /></button>
         <span class="quiet">${storedOf(job, one).size ? bytes(storedOf(job, one).size) : ""}</span>
-        <${CopyButton} text=${storedOf(job, one).uri || ""} what="the address of the file" />
+        <${CopyButton} text=${storedOf(job, one).uri || ""} what="the address of the file" label="Copy address" />
         <${ActionButton} kind="small" action=${() => download(filePath(job.id, one), one)}>Download<//></li>`)}</ul>`}
     </div>
   </section>`;
@@ -86,7 +86,8 @@ function FileView({ job, name, body }) {
 
 // The picture source of a job: a file of this page, or a file of another job.
 function sourceOf(body) {
-  const reference = body?.video || body?.image;
+  const talk = (body?.steps || []).findLast?.((step) => step.job?.video || step.job?.image)?.job || body;
+  const reference = talk?.video || talk?.image;
   if (typeof reference !== "string") return null;
   const file = rememberedFile(reference);
   if (file) return { file };
@@ -113,16 +114,15 @@ function TextResult({ job }) {
   return typeof shown === "string" && shown ? html`<blockquote class="text-result" dir="auto">${shown.slice(0, MAX_TEXT)}</blockquote>` : null;
 }
 
+const NAMES = { phones: "Phonemes", fps: "Frame rate", speech_s: "Speech", duration_s: "Duration" };
 const FACTS = ["engine", "version", "model", "voice", "language", "width", "height", "fps", "frames", "duration_s", "speech_s", "phones", "total", "succeeded", "failed"];
 
 function Quality({ job }) {
   const { result } = job;
   const facts = FACTS.filter((name) => ["string", "number"].includes(typeof result[name]));
-  const score = result.rendering?.lip_sync || result.lip_sync;
   return html`<dl class="facts facts-grid">
-    ${facts.map((name) => html`<div><dt>${capitalized(words(name).replace(/ s$/, ""))}</dt><dd><${UserText} text=${name.endsWith("_s") ? duration(result[name]) : result[name]} limit=${80} /></dd></div>`)}
+    ${facts.map((name) => html`<div><dt>${NAMES[name] || capitalized(words(name))}</dt><dd><${UserText} text=${name.endsWith("_s") ? duration(result[name]) : result[name]} limit=${80} /></dd></div>`)}
     ${result.faces && html`<div><dt>Frames with a face</dt><dd>${result.faces.with_face ?? "?"}${result.faces.frames ? ` of ${result.faces.frames}` : ""}</dd></div>`}
-    ${typeof score === "number" && html`<div><dt>Lip-sync score</dt><dd>${score.toFixed(2)}</dd></div>`}
     ${(result.cached || []).length > 0 && html`<div><dt>From the cache</dt><dd>${result.cached.length} steps</dd></div>`}
     <div><dt>Signed</dt><dd>${result.provenance?.manifest ? html`${result.provenance.manifest}${result.provenance.signer ? html`, <${UserText} text=${result.provenance.signer} limit=${80} />` : ""}` : "no"}</dd></div>
   </dl>`;

@@ -5,8 +5,8 @@ const LONG_TEXT = 1000;
 const BASIC_NAMES = new Set(["text", "question", "features", "engine", "face", "format", "how", "captions"]);
 
 // Returns the fields of a request schema in the schema's order; groups have fields of their own.
-export function fieldsOf(schema) {
-  return objectFields(schema, schema.$defs || {}, []);
+export function fieldsOf(schema, path = []) {
+  return objectFields(schema, schema.$defs || {}, path);
 }
 
 function objectFields(schema, definitions, path) {
@@ -101,7 +101,7 @@ export function valueAt(values, path) {
 // Returns values with one changed; undefined removes it, and groups that become empty.
 export function withValue(values, [first, ...rest], value) {
   const inner = rest.length ? withValue(values?.[first] || {}, rest, value) : value;
-  const isEmpty = inner === undefined || (rest.length && !Object.keys(inner).length);
+  const isEmpty = inner === undefined || (rest.length > 0 && typeof first === "string" && !first.startsWith("@") && !Object.keys(inner).length);
   const copy = { ...values };
   if (isEmpty) delete copy[first];
   else copy[first] = inner;

@@ -37,7 +37,7 @@ export function Avatars() {
     }
   };
   return html`<section class="list-view">
-    <div class="section-head"><h1 tabindex="-1">Avatars</h1><${Link} class="button" to="/studio/new?type=prepare_avatar">Prepare an avatar<//></div>
+    <div class="section-head"><h1>Avatars</h1><${Link} class="button" to="/studio/new?type=prepare_avatar">Prepare an avatar<//></div>
     <p class="quiet">An avatar is a face that was prepared once. Later jobs on the same file start without that step.</p>
     <${ProblemBox} problem=${problem} />
     ${!avatars && !problem && html`<${Loading} what="Loading avatars" />`}

@@ -6,6 +6,7 @@ import { FINAL, watchJob } from "../lib/job_events.js";
 import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js";
 import { Link, navigate } from "../lib/router.js";
 import { ActionButton, CopyButton, Loading, ProblemBox, Status, UserText, announce } from "../components/basics.js";
+import { valuesOf } from "../lib/spoken_text.js";
 import { JobProgress } from "../components/job_progress.js";
 import { ResultView, outputNames } from "../components/result_view.js";
 import { JobRecords } from "../components/job_records.js";
@@ -33,9 +34,9 @@ export function JobView({ id }) {
     return () => controller.abort();
   }, [id]);
 
-  if (!job) return html`<h1 tabindex="-1">Job</h1><${ProblemBox} problem=${problem} />${!problem && html`<${Loading} what="Loading the job" />`}`;
+  if (!job) return html`<h1>Job</h1><${ProblemBox} problem=${problem} />${!problem && html`<${Loading} what="Loading the job" />`}`;
   return html`<article class="job">
-    <${JobHead} job=${job} onProblem=${setProblem} />
+    <${JobHead} job=${job} body=${body} onProblem=${setProblem} />
     <${ProblemBox} problem=${problem} />
     ${connection === "retrying" && html`<p class="notice" role="status">The connection broke. The page connects again by itself.</p>`}
     ${!FINAL.has(job.status) && html`<${JobProgress} job=${job} />`}
@@ -47,7 +48,7 @@ export function JobView({ id }) {
   </article>`;
 }
 
-function JobHead({ job, onProblem }) {
+function JobHead({ job, body, onProblem }) {
   const attempt = (action) => async () => {
     onProblem(null);
     try {
@@ -61,13 +62,18 @@ function JobHead({ job, onProblem }) {
     const next = await request(`${jobPath(job.id)}/retry`, { method: "POST" });
     navigate(`/studio/jobs/${next.id}`);
   });
+  const retryBatch = attempt(async () => {
+    const next = await request(`/v1/batches/${job.id}/retry`, { method: "POST" });
+    navigate(`/studio/jobs/${next.id}`);
+  });
+  const incompleteBatch = job.status === "succeeded" && (job.result?.failed > 0 || job.result?.canceled > 0);
   const [name] = outputNames(job);
   const ended = FINAL.has(job.status);
   const canRetry = ["failed", "canceled", "aborted"].includes(job.status);
   return html`<header class="job-head">
-    <div class="job-title"><h1 tabindex="-1">${typeName(job.type)}</h1><${Status} status=${job.status} />
+    <div class="job-title"><h1>${typeName(job.type)}</h1><${Status} status=${job.status} />
       ${job.cancel_requested && !ended && html`<span class="quiet">is being canceled</span>`}</div>
-    <p class="job-facts"><code>${job.id}</code> <${CopyButton} text=${`job://${job.id}`} what="the job's reference" />
+    <p class="job-facts"><code>${job.id}</code> <${CopyButton} text=${`job://${job.id}`} what="job://ID, by which other jobs use the result" label="Copy reference" />
       ${job.created_at && html`<span title=${dateTime(job.created_at)}>created ${ago(job.created_at)}</span>`}
       ${job.started_at && job.ended_at && html`<span>ran ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}</span>`}
       ${job.retry_of && html`<span>retry of <${Link} to="/studio/jobs/${job.retry_of}">${job.retry_of.slice(0, 8)}<//></span>`}
@@ -79,7 +85,9 @@ function JobHead({ job, onProblem }) {
       ${!ended && html`<${ActionButton} kind="danger" action=${cancel} disabled=${job.cancel_requested}>Cancel<//>`}
       ${name && html`<${ActionButton} kind="primary" action=${attempt(() => download(filePath(job.id, name), name))}>Download<//>`}
       ${canRetry && html`<${ActionButton} kind="primary" action=${retry}>Retry<//>`}
-      <${Link} class="button" to="/studio/new?type=${job.type}&from=${job.id}">Again with changes<//>
+      ${incompleteBatch && html`<${ActionButton} action=${retryBatch}>Retry failed rows<//>`}
+      <${Link} class="button" to="/studio/new?type=${valuesOf(job.type, body) ? "lip_sync" : job.type}&from=${job.id}">Again with changes<//>
+      ${job.status === "succeeded" && name && html`<${Link} class="button" to="/studio/new?type=verify&media=job://${job.id}">Verify<//>`}
     </div>
   </header>`;
 }

@@ -11,6 +11,7 @@ import { outputNames } from "../components/result_view.js";
 const PAGE_SIZE = 50;
 const REFRESH_MS = 4000;
 const FILTERS = ["status", "type", "tag", "created_after", "cursor"];
+const PRESETS = [["All", ""], ["Lip-sync", "lip_sync"], ["Portraits", "portrait"], ["Speech", "speech"], ["Batches", "batch"], ["Pipelines", "pipeline"]];
 const JOB_ID = /^(job:\/\/)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function Jobs({ query }) {
@@ -44,7 +45,9 @@ export function Jobs({ query }) {
   }, [place]);
   const filtered = FILTERS.slice(0, 4).some((name) => query.get(name));
   return html`<section class="list-view">
-    <h1 tabindex="-1">Jobs</h1>
+    <h1>Jobs</h1>
+    <ul class="presets" aria-label="Kinds of jobs">${PRESETS.map(([title, type]) => html`<li><${Link} to=${`/studio/jobs${type ? `?type=${type}` : ""}`}
+      aria-current=${(query.get("type") || "") === type ? "page" : undefined}>${title}<//></li>`)}</ul>
     <${Filters} query=${query} types=${types} />
     <${ProblemBox} problem=${problem} />
     ${!page && !problem && html`<${Loading} what="Loading jobs" />`}

@@ -3,12 +3,15 @@
 import { html, useEffect, useMemo, useRef, useState } from "../lib/preact.js";
 import { jobPath, request } from "../lib/api.js";
 import { fieldsOf, faultsOf, sections, withValue } from "../lib/schema.js";
+import { interruptedUploads } from "../lib/uploads.js";
+import { SPOKEN, formPointer, requestOf, valuesOf } from "../lib/spoken_text.js";
 import { typeName } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
-import { ActionButton, Loading, ProblemBox, announce } from "../components/basics.js";
+import { ActionButton, Loading, ProblemBox, UserText, announce } from "../components/basics.js";
 import { Field } from "../components/form_fields.js";
 import { Estimate } from "../components/estimate.js";
 import { RequestText } from "../components/request_panel.js";
+import { SpeechChoice } from "../components/speech_choice.js";
 
 const FIRST_TYPES = ["lip_sync", "portrait", "speech", "transcribe"];
 const SUMMARIES = {
@@ -34,11 +37,20 @@ export function NewJob({ query }) {
     request("/v1/schemas").then((found) => setTypes(found.types), setProblem);
   }, []);
   return html`<section class="new-job">
-    <h1 tabindex="-1">New job</h1>
+    <h1>New job</h1>
     <${ProblemBox} problem=${problem} />
+    <${Interrupted} />
     ${types && html`<${TypePicker} types=${types} selected=${type} />`}
-    ${types ? html`<${JobForm} key=${`${type} ${query.get("from") || ""}`} type=${type} from=${query.get("from")} />` : !problem && html`<${Loading} />`}
+    ${types ? html`<${JobForm} key=${query.toString()} type=${type} from=${query.get("from")} given=${givenValues(query)} />` : !problem && html`<${Loading} />`}
   </section>`;
+}
+
+// An upload that a reload stopped continues when the same file is chosen again.
+function Interrupted() {
+  const [names] = useState(interruptedUploads);
+  if (!names.length) return null;
+  return html`<p class="notice">Unfinished ${names.length === 1 ? "upload" : "uploads"}: ${names.slice(0, 3).map((name) => html`<${UserText} text=${name} limit=${80} /> `)}
+    Choose the file again to continue.</p>`;
 }
 
 function TypePicker({ types, selected }) {
@@ -55,7 +67,7 @@ function TypePicker({ types, selected }) {
   </fieldset>`;
 }
 
-function JobForm({ type, from }) {
+function JobForm({ type, from, given }) {
   const [schema, setSchema] = useState(null);
   const [values, setValues] = useState({});
   const [touched, setTouched] = useState({});
@@ -63,6 +75,7 @@ function JobForm({ type, from }) {
   const [problem, setProblem] = useState(null);
   const [estimate, setEstimate] = useState(null);
   const [uploads, setUploads] = useState({});
+  const [voiceFields, setVoiceFields] = useState([]);
   const form = useRef(null);
 
   useEffect(() => {
@@ -72,7 +85,7 @@ function JobForm({ type, from }) {
       from ? request(`${jobPath(from)}/request`) : null,
     ]).then(([found, earlier]) => {
       if (!current) return;
-      if (earlier) setValues(earlier.body);
+      setValues(earlier ? valuesOf(earlier.type, earlier.body) || earlier.body : given);
       setSchema(found.request);
     }, (error) => current && setProblem(error));
     return () => {
@@ -81,7 +94,10 @@ function JobForm({ type, from }) {
   }, []);
 
   const fields = useMemo(() => (schema ? fieldsOf(schema) : []), [schema]);
-  const faults = useMemo(() => faultsOf(fields, values), [fields, values]);
+  const spoken = values[SPOKEN];
+  const faults = useMemo(() => (spoken
+    ? faultsOf([...fields.filter((field) => field.name !== "audio"), ...voiceFields], values)
+    : faultsOf(fields, values)), [fields, voiceFields, values]);
   const shownFaults = { ...Object.fromEntries(Object.entries(faults).filter(([pointer]) => touched.all || touched[pointer])), ...serverFaults };
   const change = (path, value) => {
     const pointer = `#/${path.join("/")}`;
@@ -104,14 +120,15 @@ function JobForm({ type, from }) {
       return;
     }
     try {
-      const answer = await request(`${jobPath(type)}${dryRun ? "?dry_run=true" : ""}`, { method: "POST", json: values });
+      const sent = requestOf(type, values);
+      const answer = await request(`${jobPath(sent.type)}${dryRun ? "?dry_run=true" : ""}`, { method: "POST", json: sent.body });
       if (dryRun) {
         setEstimate(answer);
         announce("The job can run");
       } else navigate(`/studio/jobs/${answer.id}`);
     } catch (error) {
       setEstimate(null);
-      const found = Object.fromEntries(error.errors.map((one) => [one.pointer, one.detail]));
+      const found = Object.fromEntries(error.errors.map((one) => [formPointer(one.pointer, spoken), one.detail]));
       setServerFaults(found);
       setProblem(error);
       focusField(form.current, Object.keys(found)[0]);
@@ -123,8 +140,10 @@ function JobForm({ type, from }) {
   const parts = sections(fields);
   return html`<div class="new-columns"><form class="job-form" ref=${form} noValidate
       onSubmit=${(event) => event.preventDefault()} aria-label="${typeName(type)} job">
-      <div class="media-fields">${parts.basic.filter(isMedia).map((field) => html`<${Field} key=${field.pointer} field=${field} form=${context} />`)}</div>
-      ${parts.basic.filter((field) => !isMedia(field)).map((field) => html`<${Field} key=${field.pointer} field=${field} form=${context} />`)}
+      <div class="media-fields">${parts.basic.filter(isMedia).map((field) => (type === "lip_sync" && field.name === "audio"
+        ? html`<${SpeechChoice} key=${field.pointer} field=${field} form=${context} onFields=${setVoiceFields} />`
+        : html`<${Field} key=${field.pointer} field=${field} form=${context} />`))}</div>
+      ${parts.basic.filter((field) => !isMedia(field) && !(spoken && field.name === "text")).map((field) => html`<${Field} key=${field.pointer} field=${field} form=${context} />`)}
       ${parts.more.length > 0 && html`<${Group} title="More options" fields=${parts.more} form=${context} />`}
       ${parts.groups.map((group) => html`<${Group} key=${group.pointer} title=${group.title} help=${group.description} fields=${group.fields} form=${context} />`)}
     </form>
@@ -136,7 +155,7 @@ function JobForm({ type, from }) {
       <p class="quiet">Check reads the inputs and estimates the time. It queues nothing.</p>
       <${ProblemBox} problem=${problem} />
       ${estimate && html`<${Estimate} estimate=${estimate} />`}
-      <${RequestText} type=${type} body=${values} />
+      <${RequestText} ...${requestOf(type, values)} />
     </aside></div>`;
 }
 
@@ -152,6 +171,11 @@ function Group({ title, help, fields, form }) {
           ${field.fields.map((inner) => html`<${Field} key=${inner.pointer} field=${inner} form=${form} />`)}</fieldset>`
       : html`<${Field} key=${field.pointer} field=${field} form=${form} />`))}
   </details>`;
+}
+
+// Values in the address, such as ?type=verify&media=job://ID, which other views link to.
+function givenValues(query) {
+  return Object.fromEntries([...query].filter(([name]) => name !== "type" && name !== "from"));
 }
 
 const isMedia = (field) => field.kind === "media";

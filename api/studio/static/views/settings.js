@@ -27,7 +27,7 @@ export function Settings() {
     setColours(event.target.value);
   };
   return html`<section class="settings">
-    <h1 tabindex="-1">Settings</h1>
+    <h1>Settings</h1>
     <form class="card" onSubmit=${save}>
       <h2>API key</h2>
       <div class="field"><label class="label" for="api-key">Key</label>

@@ -39,7 +39,7 @@ export function System() {
     };
   }, []);
   return html`<section class="system">
-    <h1 tabindex="-1">System</h1>
+    <h1>System</h1>
     <${ProblemBox} problem=${problem} />
     ${!state && !problem && html`<${Loading} what="Reading the state" />`}
     ${state && html`<div class="card"><h2>${state.readiness.ready ? "Ready for jobs" : "Not ready"}</h2>

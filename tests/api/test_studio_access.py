@@ -1,0 +1,197 @@
+"""The studio for everybody: accessibility rules, keyboard alone, narrow screens, hostile text, few scopes."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from browser import running_browser
+from lineages import lineage_of
+from small_media import write_video
+from studio_tab import studio_tab, until
+
+from api.dependencies import get_lineage_store
+from api.jobs.model import LogLine
+from flows.prefect_state.status import JobError, Progress
+from tasks.catalog.avatar_notes import AvatarNote, save_note
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+AXE = (ASSETS / "axe" / "axe.min.js").read_text()
+RUN_AXE = """async rules => (await axe.run(document, rules)).violations.map(one =>
+  `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(" | ")}`)"""
+OVERFLOW = """document.documentElement.scrollWidth <= innerWidth ? []
+  : [...document.querySelectorAll("body *")].filter(one => one.getBoundingClientRect().right > innerWidth)
+    .map(one => `${one.tagName}.${one.className}`).slice(0, 20)"""
+TAKEN = "document.title='taken'"
+HOSTILE = f'"><img src=x onerror="{TAKEN}"><script>{TAKEN}</script>\'\u202egnp.exe\u2066 🎭 &amp;'
+LONG = HOSTILE + "A" * 10_000
+PARTS = [("speak", "speech"), ("talk", "lip_sync"), ("captions", "transcribe")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with running_browser() as browser:
+        yield browser
+
+
+class Lineages:
+    """The lineage of one job, whose input has a hostile name."""
+
+    def __init__(self, job):
+        self.job = job
+
+    async def read_many(self, jobs):
+        lineage = lineage_of(self.job, uuid4())
+        hostile = lineage.inputs[0].model_copy(update={"name": LONG, "given": HOSTILE})
+        return {self.job: lineage.model_copy(update={"inputs": (hostile,)})} if self.job in jobs else {}
+
+
+@pytest.fixture
+def population(runs, finished, app_of_server, tmp_path):
+    """Jobs of every kind with text that others chose; gives the addresses of all views."""
+    video = write_video(tmp_path / "made.mp4").read_bytes()
+    known = {"metadata": {"order": LONG[:500]}, "tags": ("campaign:spring",), "created": datetime.now(UTC)}
+    done = finished(
+        content=video,
+        fps="25",
+        engine=HOSTILE,
+        warnings=[f"several_faces: {LONG}"],
+        timings_s={"render": 2.0},
+    )
+    runs.jobs[done.id] = replace(done, **known, parameters={"video": "asset://" + "0" * 32, "audio": HOSTILE})
+    app_of_server.dependency_overrides[get_lineage_store] = lambda: Lineages(done.id)
+    failed = runs.add(status="failed", error=JobError(HOSTILE[:60], LONG, True), **known)
+    running = runs.running()
+    runs.jobs[running.id] = replace(running, **known)
+    runs.lines[running.id] = [LogLine(UUID(int=1), datetime.now(UTC), 30, LONG)]
+    batch = runs.add(type="batch", status="running", progress=Progress(10.0, "steps", 1, 9), **known)
+    runs.add(part_of=batch.id, part=LONG[:250], status="failed", error=JobError("no_face", LONG, False))
+    steps = [{"name": name, "type": kind, "job": {}} for name, kind in PARTS]
+    steps[1]["job"] = {"audio": "job://speak", "video": HOSTILE}
+    pipeline = runs.add(type="pipeline", status="running", parameters={"steps": steps}, **known)
+    runs.add(part_of=pipeline.id, part="speak", type="speech", status="running")
+    note = {
+        "engine": "viseme",
+        "sha256": "0" * 64,
+        "width": 9,
+        "height": 9,
+        "fps": "25",
+        "frames": 9,
+        "with_face": 9,
+    }
+    save_note(AvatarNote(avatar="a" * 64, source=LONG, is_still=False, **note), None)
+    jobs = [done, failed, running, batch, pipeline]
+    return [
+        *("/studio/new", "/studio/new?type=portrait", "/studio/new?type=analyze", "/studio/new?type=batch"),
+        *("/studio/jobs", f"/studio/new?type=lip_sync&from={done.id}"),
+        *(f"/studio/jobs/{job.id}" for job in jobs),
+        *("/studio/avatars", "/studio/system", "/studio/settings", "/studio/nothing"),
+    ]
+
+
+def visit(page, address):
+    """Open a view with all its folded parts, and wait until nothing loads."""
+    page.goto(address)
+    page.locator("h1").wait_for()
+    until(page, "document.querySelectorAll('.loading').length === 0")
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.wait_for_timeout(50)
+    until(page, "document.querySelectorAll('.loading').length === 0")
+
+
+CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+
+
+@pytest.mark.parametrize(("colours", "rules"), [("light", {}), ("dark", CONTRAST)], ids=["light", "dark"])
+def test_no_view_breaks_an_accessibility_rule(server, browser, population, tmp_path, colours, rules):
+    found = []
+    with studio_tab(browser, tmp_path, color_scheme=colours) as tab:
+        for address in population:
+            visit(tab.page, server + address)
+            tab.page.evaluate(AXE)
+            found += [f"{address}: {one}" for one in tab.page.evaluate(RUN_AXE, rules)]
+            assert tab.page.evaluate("document.documentElement.dataset.theme") == colours
+
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_text_of_others_is_text_in_every_view(server, browser, population, tmp_path, width):
+    shown = []
+    with studio_tab(browser, tmp_path, width=width, height=844) as tab:
+        page = tab.page
+        page.on("dialog", lambda dialog: shown.append(dialog.message))
+        for address in population:
+            visit(page, server + address)
+            assert "taken" not in page.title()
+            assert page.locator("main script, img[src=x], main [onerror]").count() == 0
+            assert page.evaluate(OVERFLOW) == [], address
+            shown += [address] if f"<script>{TAKEN}" in page.locator("main").inner_text() else []
+            tab.shot(f"hostile-{width}-{address.strip('/').replace('/', '-').replace('?', '-')[:40]}")
+
+    assert len(shown) >= 6, shown  # jobs, avatars, and the jobs that failed, run and ended
+
+
+def test_a_job_is_submitted_by_keyboard_alone(server, browser, runs, tmp_path):
+    with studio_tab(browser, tmp_path) as tab:
+        page = tab.page
+        page.goto(f"{server}/studio/new")
+        page.locator("#field-video").wait_for(state="attached")
+
+        def tab_to(selector):
+            for _ in range(60):
+                page.keyboard.press("Tab")
+                if page.evaluate("chosen => document.activeElement.matches(chosen)", selector):
+                    return
+            raise AssertionError(f"{selector} is not reached")
+
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+        page.keyboard.press("Enter")
+        tab_to("input[name=job-type]")
+        for _ in range(2):  # lip-sync, portrait, speech
+            page.keyboard.press("ArrowDown")
+            page.wait_for_timeout(300)
+            tab_to("input[name=job-type]") if page.evaluate(
+                "document.activeElement === document.body"
+            ) else None
+        page.locator("#field-text").wait_for()
+        tab_to("#field-text")
+        page.keyboard.type("Good morning.")
+        tab_to(".side .button.primary")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/studio/jobs/*")
+        until(page, "document.activeElement.tagName === 'MAIN'")
+
+    [run] = runs.jobs.values()
+    assert run.type == "speech" and run.parameters == {"text": "Good morning."}
+
+
+def test_a_key_without_the_scope_sees_why_an_action_is_refused(
+    issue, app_of_server, server, browser, runs, tmp_path
+):
+    key = issue("reader", scopes=frozenset({"read"}))["Authorization"].removeprefix("Bearer ")
+    run = runs.running()
+    with studio_tab(browser, tmp_path) as tab:
+        tab.page.goto(f"{server}/studio/settings")
+        tab.page.get_by_label("Key").fill(key)
+        tab.page.get_by_role("button", name="Save and test").click()
+        tab.page.get_by_text("accepts this key").wait_for()
+        tab.page.goto(f"{server}/studio/jobs/{run.id}")
+        tab.page.get_by_role("button", name="Cancel").click()
+        text = tab.page.locator(".notice-error").inner_text()
+
+    assert "does not have the scope cancel" in text and runs.jobs[run.id].status == "running"
+
+
+def test_motion_is_reduced_where_the_system_asks_for_it(server, browser, tmp_path):
+    with studio_tab(browser, tmp_path, reduced_motion="reduce") as tab:
+        tab.page.goto(f"{server}/studio/new")
+        tab.page.locator(".button").first.wait_for()
+        durations = tab.page.evaluate(
+            "[...document.querySelectorAll('*')].map(one => getComputedStyle(one))"
+            ".filter(one => parseFloat(one.transitionDuration) || parseFloat(one.animationDuration)).length"
+        )
+
+    assert durations == 0

@@ -1,0 +1,86 @@
+"""Uploads of the studio: broken connections, pause, reload, and files that the server refuses."""
+
+import hashlib
+import os
+
+import httpx
+import pytest
+from browser import running_browser
+from cutting_proxy import CuttingProxy
+from studio_tab import studio_tab
+
+CUTS = 5
+SIZE = 12_000_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser, tmp_path):
+    with studio_tab(browser, tmp_path) as tab:
+        yield tab
+
+
+@pytest.fixture
+def big_file(tmp_path):
+    path = tmp_path / "Größe & <b>.mp4"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def asset_of(page, server):
+    """The uploaded file as the request beside the form names it."""
+    page.get_by_role("tab", name="JSON").click()
+    page.get_by_text("· uploaded").wait_for(timeout=30_000)
+    asset = page.locator(".code-block").inner_text().partition("asset://")[2][:32]
+    return httpx.get(f"{server}/v1/assets/{asset}")
+
+
+def test_an_upload_cut_five_times_arrives_once_and_whole(server, tab, big_file):
+    proxy = CuttingProxy(server, CUTS, after_bytes=1_500_000)
+    tab.page.goto(f"{proxy.url}/studio/new")
+    tab.page.locator("#field-video").set_input_files(big_file)
+    answer = asset_of(tab.page, server)
+    created = [url for url in tab.asked if url.endswith("/v1/uploads")]
+
+    assert proxy.left < 0 and len(created) == 1
+    assert hashlib.sha256(answer.content).digest() == hashlib.sha256(big_file.read_bytes()).digest()
+    assert "Gr%C3%B6%C3%9Fe" in answer.headers["content-disposition"]
+    assert tab.page.evaluate("Object.keys(localStorage)") == []
+    proxy.close()
+
+
+def test_an_upload_is_paused_and_continues_after_a_reload(server, tab, big_file):
+    page, patches = tab.page, []
+    page.on("request", lambda one: patches.append(one) if one.method == "PATCH" else None)
+    # the first request for bytes is held back until the upload is paused
+    page.route("**/v1/uploads/*", lambda route: route.fallback() if len(patches) > 1 else None)
+    page.goto(f"{server}/studio/new")
+    page.locator("#field-video").set_input_files(big_file)
+    page.get_by_role("button", name="Pause the upload of Video").click()
+    page.get_by_text("paused at").wait_for()
+    page.reload()
+    assert big_file.name in page.locator(".notice").inner_text()
+
+    page.unroute("**/v1/uploads/*")
+    page.locator("#field-video").set_input_files(big_file)
+    assert asset_of(page, server).content == big_file.read_bytes()
+    assert len([url for url in tab.asked if url.endswith("/v1/uploads")]) == 1
+
+
+def test_an_upload_is_stopped_and_leaves_nothing(server, tab, big_file):
+    page = tab.page
+    page.route("**/v1/uploads/*", lambda route: route.fallback() if route.request.method != "PATCH" else None)
+    page.goto(f"{server}/studio/new")
+    page.locator("#field-video").set_input_files(big_file)
+    page.get_by_role("button", name="Pause the upload of Video").wait_for()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        page.get_by_role("button", name="Stop Video").click()
+
+    assert deleted.value.status == 204
+    assert httpx.head(deleted.value.url, headers={"Tus-Resumable": "1.0.0"}).status_code == 404
+    page.get_by_text("Drop a video").wait_for()
