@@ -44,6 +44,24 @@ def home(tmp_path, monkeypatch, prefect_server):
     fresh_settings()
 
 
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    return tmp_path_factory.mktemp("rendered")
+
+
+@pytest.fixture
+def shared_cache(home, rendered, monkeypatch):
+    """
+    A cache that tests share, for tests of what follows rendering: equal inputs are rendered once.
+
+    Marked pictures depend on the key of the mark, which is a home's own unless the settings name one.
+    """
+    monkeypatch.setenv("MUSETALK_STORE__CACHE_FOLDER", str(rendered))
+    monkeypatch.setenv("MUSETALK_MARK__SECRETS", "m" * 32)
+    fresh_settings()
+    return rendered
+
+
 def fresh_settings():
     get_settings.cache_clear()
     build_engine.cache_clear()
@@ -82,8 +100,8 @@ def clip_file(home):
 
 @pytest.fixture
 def short_clip(home):
-    """Ten frames, for engines that take their time over every one."""
-    return swaying_clip(home / "anna.mp4", seconds=0.4, rate=25)
+    """Five frames, for engines that take their time over every one."""
+    return swaying_clip(home / "anna.mp4", seconds=0.2, rate=25)
 
 
 def swaying_clip(path, seconds, rate, size=(320, 320)):

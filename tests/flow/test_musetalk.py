@@ -23,13 +23,18 @@ from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 
 
+FRAMES = 10
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
 def uri(path):
     return f"file://{path}"
 
 
 @pytest.fixture
 def short_speech(speech_file):
-    return cut(speech_file, 0.6)
+    return cut(speech_file, FRAMES / 25)
 
 
 def cut(path, seconds):
@@ -56,14 +61,14 @@ def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
     monkeypatch.setattr(prepare, "prepare_avatar", lambda *a, **k: prepared.append(1) or real(*a, **k))
     with av.open(str(short_clip)) as container:
         forwards = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
-    source = np.stack([*forwards, *reversed(forwards)])[:15]
+    source = np.stack([*forwards, *reversed(forwards)])[:FRAMES]
 
     changed = {}
     for version, mode in product(("v15", "v1"), ("raw", "neck", "jaw")):
         options = MuseTalkOptions(mask_mode=mode)
         job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech), version=version, musetalk=options)
         result = lip_sync(job)
-        assert (result.engine, result.version, result.frames) == ("musetalk", version, 15)
+        assert (result.engine, result.version, result.frames) == ("musetalk", version, FRAMES)
         assert (result.rendering is None) == ("render" in result.cached) == (mode != "raw")
         assert result.rendering is None or result.rendering.device == "cpu:float32"
         assert result.rendering is None or result.rendering.batch_size == 4
@@ -92,7 +97,7 @@ def test_networks_are_loaded_once_for_many_jobs(home, musetalk, short_clip, spee
 def test_a_still_blinks_with_a_neural_mouth(home, musetalk, portrait_file, short_speech):
     result = portrait(PortraitJob(image=uri(portrait_file), audio=uri(short_speech)))
 
-    assert (result.engine, result.frames) == ("musetalk", 15)
+    assert (result.engine, result.frames) == ("musetalk", FRAMES)
 
 
 def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, short_clip, short_speech):

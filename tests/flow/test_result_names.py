@@ -44,6 +44,8 @@ from tasks.storage.home_store import _open_store, home_store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 
 class Bucket:
     def __init__(self, client, name, versioned):
@@ -214,7 +216,8 @@ def test_sets_of_files_at_once_stay_together(bucket, monkeypatch):
             for name in ("a.txt", "a.srt", "a.json"):
                 (folder / name).write_bytes(content + name.encode())
 
-        return artefact_cache().get_or_create("join", hashlib.sha256(content).hexdigest(), fill)
+        key = hashlib.sha256(b"set " + content).hexdigest()
+        return artefact_cache().get_or_create("join", key, fill)
 
     sets = [write(bytes([65 + number])) for number in range(4)]
     artefact_cache().release()

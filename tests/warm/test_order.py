@@ -8,8 +8,8 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def saturated(pool, workers, tmp_path):
-    """Two children, both busy with the first of 200 low jobs of one tenant."""
-    runs = pool.submit_many("nap", 201, queue="low", tags=["tenant:heavy"], seconds=2.0)
+    """Two children, both busy with the first of 80 low jobs of one tenant."""
+    runs = pool.submit_many("nap", 81, queue="low", tags=["tenant:heavy"], seconds=2.0)
     workers(pool, tmp_path, limit=2)
     eventually(lambda: pool.count("RUNNING") == 2, 60)
     return runs
@@ -24,7 +24,7 @@ def test_urgent_jobs_and_light_tenants_pass_a_long_queue(pool, saturated):
         assert pool.wait(run, 30).type.value == "COMPLETED"
     # at most one job's time per child: each child ends what it has, and takes the light one next
     assert pool.count("COMPLETED") - done <= 2 + 2 + 2
-    assert pool.count("SCHEDULED") > 150
+    assert pool.count("SCHEDULED") > 40
 
 
 def test_a_tenant_s_limit_holds_and_its_slots_come_back(pool, workers, tmp_path, server):
