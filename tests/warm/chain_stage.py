@@ -74,7 +74,7 @@ class Stage:
     def job(self, job_id):
         return self.http.get(f"/v1/jobs/{job_id}").json()
 
-    def wait(self, job_id, limit_s=120.0, until=("succeeded", "failed", "canceled", "aborted")):
+    def wait(self, job_id, limit_s=300.0, until=("succeeded", "failed", "canceled", "aborted")):
         def look():
             job = self.job(job_id)
             return job if job["status"] in until else None

@@ -43,7 +43,7 @@ def test_a_tenant_s_limit_holds_and_its_slots_come_back(pool, workers, tmp_path,
         seen.append(sum(state in ("PENDING", "RUNNING") for state in states))
         return states == ["COMPLETED"] * 3
 
-    eventually(look, 60, 0.1)
+    eventually(look, 60)
     assert max(seen) == 1
     with server.client() as client:
         eventually(lambda: client.read_global_concurrency_limit_by_name(tenant).active_slots == 0, 10)

@@ -158,20 +158,20 @@ def test_who_waits_leaves_the_place_to_others_and_goes_on_or_is_cancelled_in_its
     ]
     with stage.server.client() as client:
         run = tidy(client)
-        eventually(lambda: client.read_flow_run(run).state.is_completed(), 30, 0.2)
+        eventually(lambda: client.read_flow_run(run).state.is_completed(), 90)
     seen = {stage.job(job)["status"] for job in jobs}
     assert seen == {"running"}, seen
     assert {
         job["id"] for job in stage.http.get("/v1/jobs", params={"status": "running"}).json()["jobs"]
     } >= set(jobs)
     left, long = jobs
-    eventually(lambda: [part for part in unfinished(stage, long) if part["part"] == "talk"], 90, 0.2)
+    eventually(lambda: [part for part in unfinished(stage, long) if part["part"] == "talk"], 180)
     with stage.server.client() as client:
         tidy(client)  # the other pipeline may have ended by now, and no other run is waiting for the slot
-        eventually(lambda: client.read_flow_run(long).state.name == "Waiting")
+        eventually(lambda: client.read_flow_run(long).state.name == "Waiting", 90)
         client.set_flow_run_state(long, Cancelling())  # as Prefect's page does
     assert stage.wait(long, 30)["status"] == "canceled"
-    eventually(lambda: not unfinished(stage, long), 30, 0.2)
+    eventually(lambda: not unfinished(stage, long), 90)
     assert {part["part"]: part["status"] for part in stage.parts(long)}["talk"] == "canceled"
     assert stage.wait(left)["status"] == "succeeded"
 
@@ -181,11 +181,11 @@ def test_stopping_a_pipeline_stops_its_steps(stage):
         "talk", "lip_sync", video=f"file://{stage.folder}/anna.jpg", audio="job://speak", engine="viseme"
     )
     job = stage.submit("pipeline", {"steps": [step("speak", "speech", text="Stop me soon. " * 60), slow]})
-    eventually(lambda: [part for part in stage.parts(job) if part["status"] == "running"], 60, 0.1)
+    eventually(lambda: [part for part in stage.parts(job) if part["status"] == "running"], 180)
     assert stage.http.delete(f"/v1/jobs/{job}").status_code == 200
     ended = stage.wait(job, 15)
     assert ended["status"] == "canceled"
-    eventually(lambda: {part["status"] for part in stage.parts(job)} <= {"canceled", "succeeded"}, 10, 0.1)
+    eventually(lambda: {part["status"] for part in stage.parts(job)} <= {"canceled", "succeeded"}, 10)
     assert "canceled" in {part["status"] for part in stage.parts(job)}
 
 
@@ -203,7 +203,7 @@ def test_retry_on_prefects_page_tries_what_failed_again(stage):
     late.write_text("1\n00:00:00,000 --> 00:00:01,000\nLater\n")
     with stage.server.client() as client:
         client.set_flow_run_state(job, AwaitingRetry(), force=True)
-    eventually(lambda: stage.job(job)["status"] == "succeeded", 60, 0.2)
+    eventually(lambda: stage.job(job)["status"] == "succeeded", 180)
     tried = [part["status"] for part in stage.parts(job) if part["part"] == "shown"]
     assert sorted(tried) == ["failed", "succeeded"]
 
@@ -217,7 +217,7 @@ def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     job = stage.submit("pipeline", body)
     ended = stage.wait(job, 60)
     assert ended["status"] != "succeeded" and ended["error"]["code"] == "deadline_exceeded", ended
-    eventually(lambda: not unfinished(stage, job), 60, 0.2)
+    eventually(lambda: not unfinished(stage, job), 180)
     assert "canceled" in {part["status"] for part in stage.parts(job)}
 
 

@@ -136,7 +136,7 @@ def test_an_event_of_another_process_starts_a_lip_sync_within_two_seconds(stage,
         jobs = stage.http.get("/v1/jobs", params={"type": "lip_sync"}).json()["jobs"]
         return next((job for job in jobs if job["part_of"] is None), None)
 
-    job = eventually(chained, 10, 0.1)
+    job = eventually(chained, 30)
     with stage.server.client() as client:
         (event,) = client.read_events(
             EventFilter(event=EventNameFilter(name=["media.ready"])), limit=5

@@ -65,7 +65,7 @@ def test_rows_before_a_swap_have_the_old_weights_and_rows_after_it_the_new(stage
     def first_row():
         return [part for part in stage.parts(batch) if part["status"] == "succeeded"]
 
-    eventually(first_row, 600, 0.2)
+    eventually(first_row, 600)
     new.replace(folder / UNET)
     digests[new_sha] = here.digest(MODEL, "sd-vae")
     done = stage.wait(batch, 900)
