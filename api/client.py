@@ -19,6 +19,7 @@ import httpx
 
 from api.local_files import find_local_file, local_file_name, map_media_fields
 from flows.registry import JOB_TYPES
+from musetalk_core.installation import command
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
 _BLOCK_BYTES = 1 << 20
@@ -326,7 +327,7 @@ def _translate_transport_errors(server: str) -> Generator[None]:
         yield
     except httpx.TransportError as error:
         raise ApiUnreachable(
-            f"Cannot reach the API at {server} ({type(error).__name__}). Start it with `musetalk up`, or"
+            f"Cannot reach the API at {server} ({type(error).__name__}). Start it with `{command('up')}`, or"
             " name another server with --server."
         ) from error
 
@@ -353,7 +354,8 @@ def _missing_file_message(job: Mapping[str, Any]) -> str:
         return f"Job {job['id']} failed: {job['error']['message']} [{job['error']['code']}]"
     if job["status"] in FINAL_STATUSES:
         return f"Job {job['id']} is {job['status']} and has no output file."
-    return f"Job {job['id']} is still {job['status']}. Wait for it with `musetalk watch {job['id']}`."
+    watch = command(f"watch {job['id']}")
+    return f"Job {job['id']} is still {job['status']}. Wait for it with `{watch}`."
 
 
 Api = MusetalkClient

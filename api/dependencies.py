@@ -17,6 +17,7 @@ from api.orchestrator.job_store import PrefectJobStore
 from api.orchestrator.lineage import PrefectLineageStore
 from api.orchestrator.suspension import JobSuspender, PrefectJobSuspender
 from api.orchestrator.webhooks import DeliveryStore, PrefectDeliveryStore
+from api.orchestrator.workers import PrefectWorkerStore, WorkerStore
 
 
 async def get_job_store(request: Request) -> JobStore:
@@ -44,6 +45,11 @@ async def get_lineage_store(request: Request) -> LineageStore:
     return PrefectLineageStore(_prefect_job_store(request).connection)
 
 
+async def get_worker_store(request: Request) -> WorkerStore:
+    """Return the workers, read over the job store's connection."""
+    return PrefectWorkerStore(_prefect_job_store(request).connection)
+
+
 def _prefect_job_store(request: Request) -> PrefectJobStore:
     state = request.app.state
     if not hasattr(state, "runs"):
@@ -68,3 +74,4 @@ SuspenderDep = Annotated[JobSuspender, Depends(get_job_suspender)]
 BucketWatchesDep = Annotated[BucketWatchStore, Depends(get_bucket_watches)]
 DeliveriesDep = Annotated[DeliveryStore, Depends(get_delivery_store)]
 LineagesDep = Annotated[LineageStore, Depends(get_lineage_store)]
+WorkersDep = Annotated[WorkerStore, Depends(get_worker_store)]

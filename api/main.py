@@ -24,16 +24,16 @@ from api.routes import (
     bucket_events,
     downloads,
     events,
-    health,
     job_requests,
     jobs,
     lineage,
     pipelines,
     schemas,
-    uploads,
     verify,
     webhook_deliveries,
 )
+from api.routes.installation import health, models, workers
+from api.routes.resumable_uploads import routes as uploads
 from api.studio import routes as studio
 from tasks.catalog.resumable_uploads import RunningHashes
 from tasks.settings import Settings, get_settings
@@ -102,6 +102,8 @@ def app_with_routes() -> FastAPI:
         batches,
         pipelines,
         bucket_events,
+        models,
+        workers,
         health,
     ):
         app.include_router(module.router)

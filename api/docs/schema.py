@@ -22,6 +22,8 @@ TAGS: Final = [
     {"name": "avatars", "description": "Prepared faces."},
     {"name": "webhook deliveries", "description": "Webhook deliveries of jobs, and their replay."},
     {"name": "job types", "description": "JSON Schemas of job parameters and results."},
+    {"name": "models", "description": "Models and rendering engines of the installation."},
+    {"name": "workers", "description": "Workers, their processes and what they do."},
     {"name": "health", "description": "Liveness, readiness, version and metrics."},
     {"name": "compatibility routes", "description": "Routes for clients of two older services."},
 ]

@@ -15,6 +15,7 @@ from flows.prefect_state.run_names import job_run_name
 from flows.registry import JOB_TYPES
 from flows.schemas.batch import RenderNewJob
 from flows.schemas.control import Control, read_control, tags_for
+from musetalk_core.installation import command
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -72,7 +73,7 @@ class PrefectBucketWatchStore:
         except ObjectNotFound:
             raise Problem(
                 "orchestrator_unavailable",
-                f"Deployment {name} is not on the Prefect server: run `musetalk deploy`.",
+                f"Deployment {name} is not on the Prefect server: run `{command('deploy')}`.",
             ) from None
 
     async def trigger(self, watch: BucketWatch) -> UUID:

@@ -17,6 +17,7 @@ from flows.registry import FLOWS, JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import ENDED_AS_LABEL, MARK_MESSAGE_LABEL, MARKED_AS_LABEL, tags_for
 from flows.storage.job_access import ASSET_SCHEME
+from musetalk_core.installation import command
 from tasks.catalog.assets import find_asset_name
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ class PrefectJobStore(PrefectJobReader):
             except ObjectNotFound:
                 raise Problem(
                     "orchestrator_unavailable",
-                    f"Deployment {job_type.deployment} is not on the Prefect server: run `musetalk deploy`.",
+                    f"Deployment {job_type.deployment} is not on the Prefect server:"
+                    f" run `{command('deploy')}`.",
                 ) from None
             self._deployment_ids[job_type.name] = deployment.id
         return self._deployment_ids[job_type.name]
@@ -177,6 +179,6 @@ class PrefectJobStore(PrefectJobReader):
         try:
             workers = await self.connection.read(lambda client: client.read_workers_for_work_pool(pool))
         except ObjectNotFound:
-            return f"work pool {pool} does not exist: run `musetalk deploy`"
+            return f"work pool {pool} does not exist: run `{command('deploy')}`"
         is_online = any(worker.status == "ONLINE" for worker in workers)
         return None if is_online else f"no worker of work pool {pool} is online"

@@ -23,7 +23,7 @@ EXIT_UNREACHABLE: Final = 3
 """Exit status: the API cannot be reached or is not ready."""
 
 _COMMAND = re.compile(
-    r"(?<![\w./-])musetalk"
+    r"(?<![\w./-])(?<!\./run )musetalk"
     r" (?=(?:up|deploy|server|api|worker|watch|result|submit|weights|doctor|setup|keys|jobs|provenance)\b)"
 )
 
@@ -40,7 +40,7 @@ def program() -> str:
 def with_program(text: str) -> str:
     """Return a text in which commands and parameters are written as they can be typed here."""
     text = text.replace("set `fallback: true`", "add --set fallback=true")
-    return _COMMAND.sub(f"{program()} ", text.replace("./run musetalk ", "musetalk "))
+    return _COMMAND.sub(f"{program()} ", text).replace("./run musetalk ", f"{program()} ")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from deployments.cli.errors import UsageError, read_settings, user_errors
+from deployments.cli.errors import UsageError, program, read_settings, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import output_console
 
@@ -98,7 +98,7 @@ def list_(as_json: JsonOption = False) -> None:
         return
     if not keys:
         output_console().print(
-            "There are no keys. Create one with `musetalk keys create NAME`.", markup=False
+            f"There are no keys. Create one with `{program()} keys create NAME`.", markup=False
         )
     for key in keys:
         expiry = key.expires.strftime("%Y-%m-%d") if key.expires else "never"
@@ -120,7 +120,9 @@ def revoke(name: NameArgument, as_json: JsonOption = False) -> None:
         remaining_keys = [key for key in keys if key.name != name]
         if len(remaining_keys) == len(keys):
             hint = did_you_mean(name, [key.name for key in keys])
-            names = ", ".join(key.name for key in keys) or "none; create one with `musetalk keys create NAME`"
+            names = (
+                ", ".join(key.name for key in keys) or f"none; create one with `{program()} keys create NAME`"
+            )
             raise UsageError(f"There is no key named {name}.{hint} Keys: {names}.")
         write_keys(_keys_path(), remaining_keys)
     if as_json:

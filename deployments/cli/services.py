@@ -184,7 +184,7 @@ def _replace_process(command: list[str], env: dict[str, str]) -> NoReturn:
 def doctor(
     home: HomeOption = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Run `musetalk setup` first, which downloads nothing unasked.")
+        bool, typer.Option("--fix", help="Run the guided setup first, which downloads nothing unasked.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

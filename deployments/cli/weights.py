@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.console
 import typer
 
-from deployments.cli.errors import EXIT_FAILED, read_settings, user_errors
+from deployments.cli.errors import EXIT_FAILED, program, read_settings, user_errors
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console
 from musetalk_core.installation import setup_command
@@ -21,7 +21,7 @@ from musetalk_core.installation import setup_command
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from musetalk_core.model_registry.local_models import LocalModels, ModelStatus
+    from musetalk_core.model_registry.local_models import LocalModels
     from musetalk_core.model_registry.schema import Model
     from tasks.models.atomic_install import ProgressListener
 
@@ -85,6 +85,7 @@ def verify(names: NamesArgument = None, as_json: JsonOption = False) -> None:
     """
     from musetalk_core.model_registry.registry import resolve_models
     from musetalk_core.model_registry.verify import verify_model as verified
+    from tasks.catalog.installed_models import total_bytes
     from tasks.models.content_checks import check_content
 
     has_bad_files = False
@@ -97,7 +98,7 @@ def verify(names: NamesArgument = None, as_json: JsonOption = False) -> None:
         )
         for name in model_names:
             with show_downloads(out) as progress:
-                progress.begin(name, _total_bytes(local_models.status(name)))
+                progress.begin(name, total_bytes(local_models.status(name)))
                 file_checks = verified(local_models, name, check_content, on_bytes=progress.advance)
             for file_check in file_checks:
                 rows.append({"name": name, **asdict(file_check)})
@@ -110,7 +111,7 @@ def verify(names: NamesArgument = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
     if has_bad_files:
-        out.print("Delete the wrong files, then run: musetalk weights pull NAME", markup=False)
+        out.print(f"Delete the wrong files, then run: {program()} weights pull NAME", markup=False)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -215,6 +216,8 @@ def _installed_model_names(local_models: "LocalModels") -> list[str]:
 
 
 def _table_row(local_models: "LocalModels", name: str) -> dict[str, Any]:
+    from tasks.catalog.installed_models import total_bytes
+
     model_state = local_models.status(name)
     model, problem = model_state.model, local_models.known_problem(model_state)
     return {
@@ -222,17 +225,11 @@ def _table_row(local_models: "LocalModels", name: str) -> dict[str, Any]:
         "title": model.title,
         "state": "damaged" if problem else model_state.state,
         "problem": problem,
-        "bytes": _total_bytes(model_state),
+        "bytes": total_bytes(model_state),
         "source": _source_label(model),
         "licence": model.licence,
         "needs": list(model.needs),
     }
-
-
-def _total_bytes(model_state: "ModelStatus") -> int:
-    """Return the size of a model's own files in bytes; the registry's size is used for missing files."""
-    installed_bytes = sum(file.stat().st_size for file in model_state.paths.values())
-    return installed_bytes + sum(file.approx_bytes for file in model_state.missing)
 
 
 def _format_size(count: int) -> str:

@@ -16,6 +16,7 @@ from deployments.demo import report
 from deployments.stack.commands import StackPlan
 from deployments.stack.home_lock import find_running_stack
 from deployments.stack.supervisor import StackStopRequested, Supervisor, stop_on_signals
+from musetalk_core.installation import command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +126,7 @@ def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> list[dict
                 f"measuring {video.title}", partial(report.report_lines, video)
             ):
                 out.print(line, markup=False)
-        availability_note = "" if options.keep else " (available while `./run musetalk up` runs)"
+        availability_note = "" if options.keep else f" (available while `{command('up')}` runs)"
         out.print(f"runs, tasks and logs: {prefect_url}/runs{availability_note}", markup=False)
         out.print(f"finished after {time.monotonic() - started_at:.0f} s", markup=False)
         for line in report.next_steps(plan.api_url, is_running=options.keep):

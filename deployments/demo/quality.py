@@ -69,7 +69,7 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
         MediaUnreadable: the file is not a readable video.
     """
     from musetalk_core.media.probe import probe, require_audio, require_picture
-    from musetalk_core.rendering import lip_sync_score
+    from musetalk_core.quality import lip_sync_score
     from musetalk_core.speech.mouth_curves import mouth_curves
     from musetalk_core.speech.visemes import BILABIALS, to_arpabet
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from deployments.console import job_summary
 from deployments.demo.quality import measure_quality
+from musetalk_core.installation import command
 from musetalk_core.speech.phones import Phone, load_phones
 
 
@@ -41,12 +42,12 @@ def next_steps(api_url: str, *, is_running: bool) -> list[str]:
         api_url:    address of the API.
         is_running: whether the services run after the demo.
     """
-    start = "" if is_running else "./run musetalk up, then "
+    start = "" if is_running else f"{command('up')}, then "
     return [
         "Next steps:",
         f"  1. Open the page: {start}{api_url}/docs",
-        "  2. Use your own files: ./run musetalk submit lip_sync --video FILE --audio FILE -o talking.mp4",
-        "  3. Get the neural engine: ./run musetalk setup",
+        f"  2. Use your own files: {command('submit lip_sync --video FILE --audio FILE -o talking.mp4')}",
+        f"  3. Get the neural engine: {command('setup')}",
     ]
 
 

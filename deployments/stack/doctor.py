@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from musetalk_core.installation import setup_command
+from musetalk_core.installation import command, setup_command
 from tasks.settings import Settings, unknown_variables
 
 CheckState = Literal["ok", "note", "missing"]
@@ -212,7 +212,7 @@ def _check_signing(settings: Settings) -> str:
     if signing.certificate_chain is None and not has_keys():
         return "the first job makes a certificate authority and a signing certificate"
     is_local = signing.certificate_chain is None
-    remedy = "musetalk provenance keys rotate" if is_local else "replace the certificate and its key"
+    remedy = command("provenance keys rotate") if is_local else "replace the certificate and its key"
     try:
         info = describe_chain(open_signer().chain)
     except SigningFailed as error:
@@ -261,7 +261,7 @@ def _check_stack(settings: Settings) -> str:
     try:
         checks: dict[str, str] = MusetalkClient(server).ready()["checks"]
     except (ApiError, ValueError, KeyError) as error:
-        raise _CheckFailed(f"no API responds at {server}", "musetalk up", "note") from error
+        raise _CheckFailed(f"no API responds at {server}", command("up"), "note") from error
     failed_checks = [f"{name}: {text}" for name, text in checks.items() if text != "ok"]
     if failed_checks:
         raise _CheckFailed("; ".join(failed_checks), f"see the logs in {settings.logs}")

@@ -18,6 +18,7 @@ from deployments.stack.commands import StackPlan
 from deployments.stack.environment import temp_folder
 from deployments.stack.home_lock import HomeLock, find_running_stack
 from deployments.stack.redis import require_redis
+from musetalk_core.installation import command
 from musetalk_core.media.output.ffmpeg import require_ffmpeg
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def _exit_error(process: ManagedProcess) -> StackError:
 def _start_error(failure: str, pending: list[ManagedProcess], reasons: str) -> StackError:
     names = " and ".join(f"{child.name} (process {child.pid})" for child in pending) or "The API"
     logs = [f"Last lines of {child.log_path}:\n{child.log_tail() or '(empty)'}" for child in pending]
-    next_step = "Run `musetalk doctor`, fix the reported problems, and start again."
+    next_step = f"Run `{command('doctor')}`, fix the reported problems, and start again."
     return StackError("\n".join(part for part in (f"{names} {failure}.", reasons, *logs, next_step) if part))
 
 

@@ -24,7 +24,7 @@ from deployments.warm_worker.child.temp_dirs import TempFolders
 from deployments.warm_worker.job_configuration import WarmJobConfiguration, WarmResult, WarmVariables
 from deployments.warm_worker.poller import ClaimedRun, RunPoller
 from deployments.warm_worker.prefect_internals import emit_heartbeat
-from deployments.warm_worker.queue.claim import claim_run
+from deployments.warm_worker.queue.claim import claim_run, this_worker
 from deployments.warm_worker.queue.placement import affinity_keys, affinity_score, choose_slot, has_affinity
 from deployments.warm_worker.queue.run_queue import RunQueue
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
@@ -151,7 +151,12 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
         self._poller.connect(run_queue, self._tenant_limits)
         watch = ServerWatch(
-            self.client, pool_id, lambda: list(self._claimed_runs), self._poller.on_run_queued, self._stop_run
+            self.client,
+            pool_id,
+            this_worker(self.name),
+            in_flight=lambda: list(self._claimed_runs),
+            on_queued=self._poller.on_run_queued,
+            on_stop=self._stop_run,
         )
         reaper = Reaper(
             self.client,

@@ -30,7 +30,7 @@ _CLEAR_MARGIN, _WEAK_MARGIN = 0.4, 0.2
 """
 Minimum correlation above that with reversed phonemes, for the grades "clearly" and "weakly".
 
-See `musetalk_core.rendering.lip_sync_score`.
+See `musetalk_core.quality.lip_sync_score`.
 """
 _WIDTH, _ROW_HEIGHT, _LEFT_MARGIN, _RIGHT_MARGIN = 640, 26, 90, 80
 _BAR_COLOR, _TEXT_COLOR = "#4c8dff", "#8a8f98"

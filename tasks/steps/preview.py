@@ -15,7 +15,7 @@ from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.video.contact_sheet import contact_sheet
 from musetalk_core.media.video.decoder import open_decoder
-from musetalk_core.rendering import lip_sync_score
+from musetalk_core.quality import lip_sync_score
 from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
 from musetalk_core.vision.draw_boxes import encode_jpeg

@@ -74,7 +74,7 @@ def test_the_end_of_the_signing_certificate_is_told(environment, tmp_path, monke
     soon = datetime.now(UTC) + timedelta(days=10, hours=1)
     monkeypatch.setattr(certificates, "describe_chain", lambda chain: replace(really(chain), not_after=soon))
     found = signing_finding()
-    assert (found.state, found.mend) == ("note", "musetalk provenance keys rotate")
+    assert (found.state, found.mend) == ("note", "./run musetalk provenance keys rotate")
     assert "expires in 10 days" in found.detail
     soon = datetime.now(UTC) - timedelta(days=1)
     found = signing_finding()

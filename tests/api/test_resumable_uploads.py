@@ -128,7 +128,8 @@ def test_an_upload_whose_process_ended_at_the_last_byte_is_completed_by_the_next
     url = create(any_client, 3)
     with monkeypatch.context() as patched:
         patched.setattr(
-            "api.routes.uploads.finish_upload", lambda *_: (_ for _ in ()).throw(OSError("the process ended"))
+            "api.routes.resumable_uploads.routes.finish_upload",
+            lambda *_: (_ for _ in ()).throw(OSError("the process ended")),
         )
         with pytest.raises(OSError, match="the process ended"):
             patch(any_client, url, 0, b"abc")

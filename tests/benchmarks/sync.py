@@ -17,7 +17,7 @@ from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech, write_wav
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.media.video.scan import open_scan
-from musetalk_core.rendering import lip_sync_score
+from musetalk_core.quality import lip_sync_score
 from musetalk_core.rendering.chunking import plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk

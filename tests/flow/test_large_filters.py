@@ -22,6 +22,7 @@ from api.orchestrator.job_store import PrefectJobStore
 from api.orchestrator.lineage import PrefectLineageStore
 from api.orchestrator.webhooks import PrefectDeliveryStore
 from api.schemas.pagination import Cursor
+from deployments.warm_worker.ownership import RunOwner
 from deployments.warm_worker.run import server_watch
 from flows.janitor import janitor
 from flows.maintenance import finished_runs, orphaned_jobs
@@ -230,7 +231,9 @@ def test_a_worker_with_many_runs_looks_at_all_of_them(client, made, monkeypatch)
                 if len(asked_to_stop) == MANY:
                     all_stopped.set()
 
-            looking = server_watch.ServerWatch(connection, uuid4(), lambda: own, lambda _: None, stop)
+            looking = server_watch.ServerWatch(
+                connection, uuid4(), RunOwner("w", ""), lambda: own, lambda _: None, stop
+            )
             task = asyncio.create_task(looking.poll_states())
             try:
                 await asyncio.wait_for(all_stopped.wait(), 60)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -28,6 +28,8 @@ from deployments.warm_worker.ownership import (
     RunOwner,
     claim_message,
 )
+from deployments.warm_worker.queue.claim import this_worker
+from deployments.warm_worker.run import server_watch
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.maintenance.context import SweepContext
@@ -151,6 +153,55 @@ def test_a_claim_is_judged_by_its_own_process_before_it_is_labelled(client, run)
     assert reaped(run.pool) == [dead]
     assert client.read_flow_run(alive).state.is_pending()
     assert client.read_flow_run(dead).state_name == "AwaitingRetry"
+
+
+def test_a_claim_that_its_worker_does_not_know_is_requeued(client, run):
+    """The labels could not be written in an outage: the worker gave the run up, and its process lives."""
+    known, forgotten = (run(claimed_by("w", process_token(os.getpid()))) for _ in range(2))
+
+    async def look():
+        async with get_client() as connection:
+            return await Reaper(
+                connection, run.pool, "w", 5, own_runs=lambda: {known}, log=str
+            ).requeue_lost_runs()
+
+    assert asyncio.run(look()) == [forgotten]
+    assert client.read_flow_run(forgotten).state_name == "AwaitingRetry"
+    assert client.read_flow_run(known).state.is_pending()
+
+
+def test_a_worker_stops_a_run_that_another_has_claimed(client, run, monkeypatch):
+    monkeypatch.setattr(server_watch, "POLL_INTERVAL_S", 0.05)
+    monkeypatch.setattr(server_watch, "_REASSIGNED_AFTER_S", 0.3)
+    here = this_worker("w")
+    own, claimed, lost = (run(claimed_by("w", here.process), Running()) for _ in range(3))
+    for found in (own, claimed, lost):
+        client.update_flow_run_labels(found, {WORKER_NAME_LABEL: "w", PROCESS_LABEL: here.process})
+    for state in (AwaitingRetry(), claimed_by("w", "elsewhere/1/1")):
+        client.set_flow_run_state(claimed, state, force=True)
+    client.set_flow_run_state(lost, AwaitingRetry(), force=True)
+    stopped = {}
+
+    async def watch():
+        async with get_client() as connection:
+            watching = server_watch.ServerWatch(
+                connection,
+                uuid4(),
+                here,
+                in_flight=lambda: [own, claimed, lost],
+                on_queued=lambda _: None,
+                on_stop=stopped.__setitem__,
+            )
+            task = asyncio.create_task(watching.poll_states())
+            for _ in range(200):
+                if len(stopped) >= 2:
+                    break
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            task.cancel()
+
+    asyncio.run(watch())
+    assert stopped == {claimed: "taken_away", lost: "taken_away"}
 
 
 @pytest.fixture

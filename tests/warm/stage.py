@@ -190,7 +190,7 @@ class Pool:
         )
 
     def deploy(self, name, entrypoint, schema=None, title=None):
-        """Deploy a flow by its entrypoint alone, without importing it here; the API finds a job type by its title."""
+        """Deploy a flow by its entrypoint, without importing it; the API finds a job type by its title."""
         with self.server.client() as client:
             self.deployments[name] = client.create_deployment(
                 flow_id=client.create_flow_from_name(name),

@@ -31,6 +31,10 @@ NEVER = {
     ("GET", "/v1/avatars/{avatar}"),
     ("DELETE", "/v1/avatars/{avatar}"),
     ("POST", "/v1/assets/direct"),  # the store is a folder
+    ("GET", "/v1/uploads/{upload_id}"),  # ids of uploads are not made up
+    ("HEAD", "/v1/uploads/{upload_id}"),
+    ("PATCH", "/v1/uploads/{upload_id}"),
+    ("DELETE", "/v1/uploads/{upload_id}"),
 }
 """Routes that cannot succeed while no job has run."""
 FILE = "hello.mp3"

@@ -1,12 +1,17 @@
 """Children that hang, swell and leak; flows that poison; workers and servers that vanish."""
 
+import asyncio
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from prefect_settings import prefect_settings
 from stage import eventually, is_alive
+
+from api.orchestrator.connection import PrefectConnection
+from api.orchestrator.workers import PrefectWorkerStore
 
 pytestmark = pytest.mark.stack
 
@@ -77,6 +82,15 @@ def test_a_server_that_is_away_for_a_while_costs_no_run(server, pool, workers, t
     assert worker.process.poll() is None
 
 
+async def process_of(worker, pool):
+    """Return the process of a worker as the API reads it; None before its first report."""
+    (state,) = [
+        one for one in await PrefectWorkerStore(PrefectConnection()).list_pool(pool) if one.name == worker
+    ]
+    assert state.online and state.heartbeat_at
+    return next(iter(state.processes), None)
+
+
 def test_metrics_and_metadata_show_the_children(pool, workers, tmp_path):
     from stage import HTTP, free_port
 
@@ -84,6 +98,10 @@ def test_metrics_and_metadata_show_the_children(pool, workers, tmp_path):
     options = {"PREFECT_CLIENT_METRICS_ENABLED": "true", "PREFECT_CLIENT_METRICS_PORT": str(port)}
     worker = workers(pool, tmp_path, PREFECT_WORKER_HEARTBEAT_SECONDS="2", **options)
     run = pool.submit("nap", seconds=15.0)
+    with prefect_settings(api={"url": pool.server.url}):
+        eventually(lambda: (read := asyncio.run(process_of(worker.name, pool.name))) and read.job == run, 10)
+        process = asyncio.run(process_of(worker.name, pool.name))
+    assert (process.number, process.gpu, process.state) == (0, "cpu", "busy") and process.rss_bytes > 1e7
     assert pool.wait_running(run).type.value == "RUNNING"
     text = HTTP.get(f"http://127.0.0.1:{port}/metrics").text
     assert f'musetalk_child_state{{child="0",state="busy",worker="{worker.name}"}} 1.0' in text

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 
+def this_worker(name: str) -> RunOwner:
+    """Return this process as the owner of the runs that it claims under the name of a worker."""
+    return RunOwner(name, process_token(os.getpid()) or "")
+
+
 async def claim_run(
     client: "PrefectClient", run_id: UUID, worker: str, worker_type: str, lease: UUID | None
 ) -> bool:
@@ -43,7 +48,7 @@ async def claim_run(
     Returns:
         False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
     """
-    owner = RunOwner(worker, process_token(os.getpid()) or "")
+    owner = this_worker(worker)
     labels: dict[str, Any] = {
         WORKER_NAME_LABEL: owner.worker,
         WORKER_TYPE_LABEL: worker_type,

@@ -1,8 +1,9 @@
 """
 Reaper: requeues runs whose worker has ended. Every worker of a pool runs one.
 
-A run is lost if its worker's process has ended, where that can be checked on this machine; otherwise if the
-worker has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for
+A run is lost if its worker's process has ended, where that can be checked on this machine, or if this worker
+has claimed it and does not execute it: an outage may end a claim half-way. Otherwise it is lost if the worker
+has sent no heartbeat for `LOST_AFTER_S`. After an outage of the server no run is considered lost for
 that long, because all heartbeats are old then.
 """
 
@@ -26,6 +27,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.warm_worker.child.process_identity import has_process_ended
 from deployments.warm_worker.ownership import owner_of
+from deployments.warm_worker.queue.claim import this_worker
 from deployments.warm_worker.queue.tenant_limits import release_lost_lease
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.prefect_state.queries import due_since, read_by_key_async
@@ -66,6 +68,7 @@ class Reaper:
             log:        called with each log line.
         """
         self._client, self._pool, self._name = client, pool, name
+        self._owner = this_worker(name)
         self._max_starts, self._own_runs, self._log = max_starts, own_runs, log
         self._state_writer = RunStateWriter(client)
         self._server_up_since = time.monotonic() - _ASSUMED_SERVER_UPTIME_S
@@ -126,6 +129,8 @@ class Reaper:
 
     def _is_lost(self, run: "FlowRun", heartbeat_ages: dict[str, float]) -> bool:
         owner = owner_of(run)
+        if owner == self._owner:
+            return True
         has_ended = has_process_ended(owner.process)
         if has_ended is not None:
             return has_ended

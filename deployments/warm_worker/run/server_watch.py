@@ -1,4 +1,4 @@
-"""Watch of the server for a worker: events of queued and cancelled runs, and polling of its runs' states."""
+"""Watch of the server for a worker: events of queued and cancelled runs, state and owner of its runs."""
 
 import asyncio
 import time
@@ -13,6 +13,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
 from deployments.warm_worker.child.protocol import StopReason
+from deployments.warm_worker.ownership import RunOwner, owner_of
 from flows.prefect_state.attempts import RESCHEDULED_STATE, RETRY_STATE
 from flows.prefect_state.labels import WAITING_STATE
 from flows.prefect_state.queries import read_any_of_async
@@ -31,6 +32,7 @@ _QUEUED_EVENTS: Final = tuple(
     for name in ("Scheduled", RETRY_STATE, RESCHEDULED_STATE, WAITING_STATE, "Resuming")
 )
 """Events of runs that were queued, for now or a later time."""
+_EXECUTING: Final = (StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 _CANCELLING_EVENT: Final = "prefect.flow-run.Cancelling"
 
 
@@ -41,6 +43,7 @@ class ServerWatch:
         self,
         client: "PrefectClient",
         pool_id: UUID,
+        owner: RunOwner,
         in_flight: Callable[[], Iterable[UUID]],
         on_queued: Callable[[list[str]], None],
         on_stop: Callable[[UUID, StopReason], None],
@@ -51,11 +54,12 @@ class ServerWatch:
         Args:
             client:    client of the server.
             pool_id:   id of the work pool.
+            owner:     this worker, as its claims name it.
             in_flight: returns the ids of the worker's current runs.
             on_queued: called with the tags of a run that was queued.
             on_stop:   called, possibly repeatedly, for a run of the worker that should stop.
         """
-        self._client, self._pool_id = client, pool_id
+        self._client, self._pool_id, self._owner = client, pool_id, owner
         self._in_flight, self._on_queued, self._on_stop = in_flight, on_queued, on_stop
         self._unexpected_since: dict[UUID, float] = {}
         self.is_listening = False
@@ -94,7 +98,7 @@ class ServerWatch:
         )
 
     async def poll_states(self) -> None:
-        """Poll the states of the worker's runs every POLL_INTERVAL_S, until cancelled."""
+        """Poll the worker's runs every POLL_INTERVAL_S, until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             ids = list(self._in_flight())
@@ -105,9 +109,9 @@ class ServerWatch:
                 runs = await read_any_of_async(ids, self._read_runs)
             except (httpx.HTTPError, OSError):
                 continue
-            states = {run.id: run.state_type for run in runs}
+            found = {run.id: run for run in runs}
             for run_id in ids:
-                self._check_state(run_id, states.get(run_id))
+                self._check_run(run_id, found.get(run_id))
             self._unexpected_since = {
                 run: since for run, since in self._unexpected_since.items() if run in set(ids)
             }
@@ -116,12 +120,13 @@ class ServerWatch:
         run_filter = FlowRunFilter(id=FlowRunFilterId(any_=chunk))
         return await self._client.read_flow_runs(flow_run_filter=run_filter, limit=limit, offset=offset)
 
-    def _check_state(self, run_id: UUID, state: StateType | None) -> None:
+    def _check_run(self, run_id: UUID, run: "FlowRun | None") -> None:
+        state = run.state_type if run else None
         if state == StateType.CANCELLING:
             self._on_stop(run_id, "cancel")
-        elif state in (StateType.PENDING, StateType.RUNNING, StateType.PAUSED):
+        elif run and state in _EXECUTING and owner_of(run).process in ("", self._owner.process):
             self._unexpected_since.pop(run_id, None)
-        else:  # the run was deleted, ended or requeued elsewhere
+        else:  # the run was deleted, ended or requeued elsewhere, or another worker has claimed it
             since = self._unexpected_since.setdefault(run_id, time.monotonic())
             if time.monotonic() - since > _REASSIGNED_AFTER_S:
                 self._on_stop(run_id, "taken_away")

@@ -1,10 +1,12 @@
 """Advice in errors fits the installation, whichever process writes the error."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from api.client import ApiUnreachable, MusetalkClient
 from musetalk_core import installation
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.model_registry.registry import install_command
@@ -43,21 +45,50 @@ def test_an_engine_without_its_packages_says_so_in_these_words(as_packages, monk
     assert "Run: pip install" in str(error) and OF_A_CHECKOUT not in str(error)
 
 
+COMMAND = re.compile(
+    r"(?<![\w./-])musetalk (api|batch|cancel|demo|deploy|doctor|jobs|keys|lineage|pipeline|provenance|result"
+    r"|server|setup|submit|up|verify|watch|weights|worker)\b"
+)
+"""A command as people type it where the program was installed with pip."""
+DESCRIPTIONS = {"description", "help"}
+"""Arguments with texts of the reference, which name commands and advise none."""
+
+
 def texts(path):
-    """The text of a module without its docstrings."""
+    """The texts of a module that a user may read: strings without docstrings and descriptions of fields."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    described = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
+    described = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            described.add(id(node.value))
+        if isinstance(node, ast.keyword) and node.arg in DESCRIPTIONS:
+            described.update(id(part) for part in ast.walk(node.value))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
             yield node.value
 
 
-def test_no_text_outside_the_command_line_assumes_a_checkout():
-    for package in ("api", "flows", "tasks", "musetalk_core"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if path.name != "installation.py":
-                assert not [text for text in texts(path) if OF_A_CHECKOUT in text], path
+@pytest.mark.parametrize("package", ["api", "flows", "tasks", "musetalk_core", "deployments"])
+def test_every_advice_takes_the_command_from_the_installation(package):
+    writers = {ROOT / "musetalk_core" / "installation.py", ROOT / "deployments" / "cli" / "errors.py"}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if path not in writers:
+            assert not [text for text in texts(path) if OF_A_CHECKOUT in text or COMMAND.search(text)], path
+
+
+def test_the_search_for_such_texts_finds_them(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""Docstring of `musetalk up`."""\n'
+        'raise ValueError(f"work pool {pool}: run `musetalk deploy`")\n'
+        'field(description="`musetalk up` sets this.")\n'
+    )
+    assert [text for text in texts(module) if COMMAND.search(text)] == [": run `musetalk deploy`"]
+
+
+def test_the_api_advises_the_command_of_this_installation(as_packages, monkeypatch):
+    with pytest.raises(ApiUnreachable, match="Start it with `musetalk up`"):
+        MusetalkClient("http://127.0.0.1:9").ready()
+    monkeypatch.undo()
+    with pytest.raises(ApiUnreachable, match=r"Start it with `\./run musetalk up`"):
+        MusetalkClient("http://127.0.0.1:9").ready()

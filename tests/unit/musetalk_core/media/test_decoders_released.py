@@ -48,7 +48,7 @@ def assert_no_more_than(before):
     """
     Wait until this process has no more threads and files than `before`.
 
-    The system may count a joined thread for a moment more; a thread that had nothing to do with the test may end.
+    The system may count a joined thread for a moment more; a thread without relation to the test may end.
     """
     until = time.monotonic() + 5
     while not is_within(before) and time.monotonic() < until:

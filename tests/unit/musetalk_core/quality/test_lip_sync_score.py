@@ -7,7 +7,7 @@ import pytest
 
 from musetalk_core.errors import InputError
 from musetalk_core.media.image.yuv_picture import Picture
-from musetalk_core.rendering.lip_sync_score import (
+from musetalk_core.quality.lip_sync_score import (
     closed_share,
     lip_aperture,
     lip_apertures,

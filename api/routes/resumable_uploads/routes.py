@@ -16,7 +16,7 @@ from api.http.body_guard import too_large
 from api.http.metrics import Metrics
 from api.http.upload_locks import UploadLocks
 from api.routes.assets import Asset
-from api.routes.upload_transfer import Transfer
+from api.routes.resumable_uploads.transfer import Transfer
 from tasks.catalog.resumable_uploads import (
     ResumableUpload,
     delete_upload,

@@ -1,0 +1,105 @@
+"""Models and rendering engines of this computer: state, size, licence, and the command that installs each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.model_registry.local_models import LocalModels, ModelStatus
+from musetalk_core.model_registry.registry import GROUPS, MODELS, install_command
+from tasks.models.engine_choice import choose_engine_name
+from tasks.models.install import open_local_models
+
+ModelState = Literal["installed", "partial", "missing", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """
+    A model of the registry and its state on this computer.
+
+    Attributes:
+        name:     name in jobs, settings and commands.
+        title:    description for people.
+        licence:  of the weights.
+        homepage: repository or project.
+        state:    whether its files are complete.
+        problem:  what is wrong with its files; None if nothing is known.
+        bytes:    size of its files; an estimate for missing ones.
+        needs:    models that are installed with it.
+        groups:   names that stand for it and other models.
+        bundled:  whether it is part of the installation.
+        command:  command that installs it.
+    """
+
+    name: str
+    title: str
+    licence: str
+    homepage: str
+    state: ModelState
+    problem: str | None
+    bytes: int
+    needs: tuple[str, ...]
+    groups: tuple[str, ...]
+    bundled: bool
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """A rendering engine: whether it can run on this computer, and the reason if it cannot."""
+
+    name: str
+    installed: bool
+    problem: str | None
+    default: bool
+    """Whether jobs with engine `auto` use it."""
+
+
+def list_models() -> Iterator[ModelRecord]:
+    """Yield all models of the registry; reads the sizes and headers of installed files."""
+    local_models = open_local_models()
+    for name in MODELS:
+        yield _record(local_models, local_models.status(name))
+
+
+def list_engines() -> Iterator[EngineRecord]:
+    """Yield the rendering engines, the neural one first."""
+    default, _ = choose_engine_name("auto", "v15")
+    for name in ("musetalk", "viseme"):
+        try:
+            choose_engine_name(name, "v15")
+            problem = None
+        except ModelNotInstalled as error:
+            problem = str(error).replace(f"{open_local_models().folder}/", "")
+        yield EngineRecord(name, problem is None, problem, name == default)
+
+
+def total_bytes(status: ModelStatus) -> int:
+    """Return the size of a model's own files in bytes; the registry's size is used for missing files."""
+    installed_bytes = sum(path.stat().st_size for path in status.paths.values())
+    return installed_bytes + sum(file.approx_bytes for file in status.missing)
+
+
+def _record(local_models: LocalModels, status: ModelStatus) -> ModelRecord:
+    model, problem = status.model, local_models.known_problem(status)
+    return ModelRecord(
+        name=model.name,
+        title=model.title,
+        licence=model.licence,
+        homepage=model.homepage,
+        state="damaged" if problem else status.state,
+        problem=problem and _without_folders(problem, status),
+        bytes=total_bytes(status),
+        needs=model.needs,
+        groups=tuple(group for group, members in GROUPS.items() if model.name in members),
+        bundled=model.is_starter,
+        command=install_command(model.name),
+    )
+
+
+def _without_folders(problem: str, status: ModelStatus) -> str:
+    """Replace paths in a message by file names: clients of the API learn nothing about this computer."""
+    for path in status.paths.values():
+        problem = problem.replace(str(path), path.name)
+    return problem
