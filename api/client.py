@@ -18,6 +18,7 @@ from uuid import uuid4
 import httpx
 
 from api.local_files import find_local_file, local_file_name, map_media_fields
+from api.resumable_client import MIN_BYTES, ResumableUpload
 from flows.registry import JOB_TYPES
 from musetalk_core.installation import command
 
@@ -154,13 +155,20 @@ class MusetalkClient:
         """
         Upload the rest of an open file and return its asset:// reference.
 
+        A file of 8 MiB or more is sent resumably: after a broken connection the rest is sent.
+
         Args:
             file: open file.
             name: name of the asset.
             size: number of bytes.
         """
+        if size >= MIN_BYTES and file.seekable():
+            with _translate_transport_errors(self.server):
+                asset = ResumableUpload(self._http, file, name, size, _raise_for_problem).run()
+            if asset is not None:
+                return asset
         blocks: Iterator[bytes] = iter(lambda: file.read(_BLOCK_BYTES), b"")
-        asset = self._request_json(
+        uploaded = self._request_json(
             "POST",
             "/v1/assets",
             params={"name": name},
@@ -168,7 +176,7 @@ class MusetalkClient:
             headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
             timeout=600.0,
         )
-        return str(asset["uri"])
+        return str(uploaded["uri"])
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job."""
