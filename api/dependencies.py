@@ -16,6 +16,7 @@ from api.orchestrator.bucket_watches import BucketWatchStore, PrefectBucketWatch
 from api.orchestrator.job_store import PrefectJobStore
 from api.orchestrator.lineage import PrefectLineageStore
 from api.orchestrator.suspension import JobSuspender, PrefectJobSuspender
+from api.orchestrator.thumbnails import PrefectThumbnailStore, ThumbnailStore
 from api.orchestrator.webhooks import DeliveryStore, PrefectDeliveryStore
 from api.orchestrator.workers import PrefectWorkerStore, WorkerStore
 
@@ -43,6 +44,11 @@ async def get_bucket_watches(request: Request) -> BucketWatchStore:
 async def get_lineage_store(request: Request) -> LineageStore:
     """Return the provenance manifests, read over the job store's connection."""
     return PrefectLineageStore(_prefect_job_store(request).connection)
+
+
+async def get_thumbnail_store(request: Request) -> ThumbnailStore:
+    """Return the pictures of jobs, read over the job store's connection."""
+    return PrefectThumbnailStore(_prefect_job_store(request).connection)
 
 
 async def get_worker_store(request: Request) -> WorkerStore:
@@ -74,4 +80,5 @@ SuspenderDep = Annotated[JobSuspender, Depends(get_job_suspender)]
 BucketWatchesDep = Annotated[BucketWatchStore, Depends(get_bucket_watches)]
 DeliveriesDep = Annotated[DeliveryStore, Depends(get_delivery_store)]
 LineagesDep = Annotated[LineageStore, Depends(get_lineage_store)]
+ThumbnailsDep = Annotated[ThumbnailStore, Depends(get_thumbnail_store)]
 WorkersDep = Annotated[WorkerStore, Depends(get_worker_store)]

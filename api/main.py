@@ -29,6 +29,7 @@ from api.routes import (
     lineage,
     pipelines,
     schemas,
+    thumbnails,
     verify,
     webhook_deliveries,
 )
@@ -93,6 +94,7 @@ def app_with_routes() -> FastAPI:
         webhook_deliveries,
         lineage,
         job_requests,
+        thumbnails,
         schemas,
         assets,
         asset_files,

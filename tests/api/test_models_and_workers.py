@@ -1,4 +1,4 @@
-"""What is installed, and what the workers do."""
+"""Models and engines that are installed, and the state of workers."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
