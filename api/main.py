@@ -34,6 +34,7 @@ from api.routes import (
     webhook_deliveries,
 )
 from api.routes.installation import health, models, workers
+from api.routes.resumable_uploads import direct as direct_uploads
 from api.routes.resumable_uploads import routes as uploads
 from api.studio import routes as studio
 from tasks.catalog.resumable_uploads import RunningHashes
@@ -99,6 +100,7 @@ def app_with_routes() -> FastAPI:
         assets,
         asset_files,
         uploads,
+        direct_uploads,
         verify,
         avatars,
         batches,

@@ -19,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from musetalk_core.errors import MediaTooLarge, MediaUnreadable
 from tasks.catalog.assets import asset_is_described, asset_key, describe_asset
-from tasks.errors import ObjectMissing, UploadExpired, UploadLimitReached, UploadMissing
+from tasks.errors import (
+    DirectUploadUnavailable,
+    ObjectMissing,
+    UploadExpired,
+    UploadLimitReached,
+    UploadMissing,
+)
 from tasks.file_names import plain_name
 from tasks.run.tenancy import current_tenant, on_behalf_of
 from tasks.settings import get_settings
@@ -27,6 +33,7 @@ from tasks.storage.append_target import AppendTarget, append_target
 from tasks.storage.folder_store import FolderStore
 from tasks.storage.home_store import home_store
 from tasks.storage.object_store import read_small
+from tasks.storage.s3_appends import PartLink, S3Append
 
 UPLOADS_PREFIX: Final = "uploads/"
 """Key prefix of unfinished uploads in the system's own store."""
@@ -36,6 +43,8 @@ _UNFINISHED, _COMPLETE = "upload.json", "complete.json"
 """Names of the record. They differ so that listing the keys is enough to count the unfinished ones."""
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_HASHES: Final = 256
+PART_LINK_LIFETIME_S: Final = 3600
+"""Lifetime of a link for a part of a direct upload."""
 
 
 class ResumableUpload(BaseModel):
@@ -53,6 +62,8 @@ class ResumableUpload(BaseModel):
     expires_at: datetime
     token: str
     """Token of the unfinished object in the store; see `AppendTarget.begin`."""
+    is_direct: bool = False
+    """Whether its parts go to the bucket with presigned links."""
     is_complete: bool = False
     """Whether the upload has become an asset."""
 
@@ -67,16 +78,18 @@ class ResumableUpload(BaseModel):
         return _target(self.tenant, self.id, self.size, self.token)
 
 
-def start_upload(name: str, size: int, metadata: str = "") -> ResumableUpload:
+def start_upload(name: str, size: int, metadata: str = "", *, is_direct: bool = False) -> ResumableUpload:
     """
     Create an upload of the current tenant.
 
     Args:
-        name:     the client's file name.
-        size:     size of the file in bytes.
-        metadata: text that `find_upload` returns unchanged.
+        name:      the client's file name.
+        size:      size of the file in bytes.
+        metadata:  text that `find_upload` returns unchanged.
+        is_direct: the client sends the parts to the bucket; see `missing_parts`.
 
     Raises:
+        DirectUploadUnavailable: `is_direct`, and the store is a folder.
         MediaUnreadable:    the file is empty.
         MediaTooLarge:      the size exceeds the limit of the settings.
         UploadLimitReached: the tenant has too many unfinished uploads.
@@ -93,6 +106,9 @@ def start_upload(name: str, size: int, metadata: str = "") -> ResumableUpload:
             f"{api.max_pending_uploads} uploads are unfinished, which is the limit. Complete or delete one."
         )
     upload, now = uuid4().hex, datetime.now(UTC)
+    target = _target(tenant, upload, size)
+    if is_direct and not isinstance(target, S3Append):
+        raise DirectUploadUnavailable("This store accepts no direct uploads. Use POST /v1/uploads.")
     record = ResumableUpload(
         id=upload,
         name=plain_name(name),
@@ -101,7 +117,8 @@ def start_upload(name: str, size: int, metadata: str = "") -> ResumableUpload:
         tenant=tenant,
         created_at=now,
         expires_at=now + timedelta(seconds=api.upload_lifetime_s),
-        token=_target(tenant, upload, size).begin(),
+        token=target.begin(is_direct=is_direct) if isinstance(target, S3Append) else target.begin(),
+        is_direct=is_direct,
     )
     _write_record(record)
     return record
@@ -141,6 +158,23 @@ def stored_bytes(upload: ResumableUpload) -> int:
         return upload.target.offset()
     except ObjectMissing as error:
         raise UploadMissing("The data of the upload was deleted.") from error
+
+
+def missing_parts(upload: ResumableUpload, limit: int) -> list[PartLink]:
+    """
+    Return the first parts of a direct upload that are not stored, with presigned links.
+
+    Args:
+        upload: the upload.
+        limit:  maximum number of parts.
+
+    Raises:
+        DirectUploadUnavailable: the upload is not a direct one.
+    """
+    target = upload.target
+    if not upload.is_direct or not isinstance(target, S3Append):
+        raise DirectUploadUnavailable("The bytes of this upload are sent by PATCH.")
+    return [] if upload.is_complete else target.missing_parts(limit, PART_LINK_LIFETIME_S)
 
 
 def finish_upload(upload: ResumableUpload, sha256: str | None = None) -> ResumableUpload:

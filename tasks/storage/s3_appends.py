@@ -8,6 +8,8 @@ a tail of another position is out of date. One part is held in memory.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from tasks.errors import OffsetMismatch
@@ -25,6 +27,16 @@ _GONE_CODES: Final = frozenset({"NoSuchUpload", "404"})
 def part_size(size: int) -> int:
     """Return the size of the parts of an object: 8 MiB, or more if S3's 10,000 parts would not suffice."""
     return max(_PART_BYTES, -(-size // _MAX_PARTS))
+
+
+@dataclass(frozen=True, slots=True)
+class PartLink:
+    """A part that is not stored yet, and a presigned URL for the PUT of exactly its bytes."""
+
+    number: int
+    offset: int
+    size: int
+    url: str
 
 
 class S3Append:
@@ -46,10 +58,17 @@ class S3Append:
         self.part_bytes = part_size(size)
         """Size of all parts but the last, in bytes."""
 
-    def begin(self) -> str:
-        """Create the multipart upload and return its id."""
+    def begin(self, *, is_direct: bool = False) -> str:
+        """
+        Create the multipart upload and return its id.
+
+        Args:
+            is_direct: the parts come from clients with presigned URLs, which send no checksums of parts. S3
+                refuses parts without checksums in an upload that was created with them, and the reverse.
+        """
         with self._store.requests(self._key, "write") as (client, target):
-            arguments = target | {"ContentType": "application/octet-stream"} | _checksums(client)
+            checksums = {} if is_direct else _checksums(client)
+            arguments = target | {"ContentType": "application/octet-stream"} | checksums
             self._token = str(client.create_multipart_upload(**arguments)["UploadId"])
         return self._token
 
@@ -92,6 +111,29 @@ class S3Append:
             )
         self._store.delete(self._tail_key)
 
+    def missing_parts(self, limit: int, seconds: int) -> list[PartLink]:
+        """
+        Return the first parts that are not stored; none if the object is complete.
+
+        Args:
+            limit:   maximum number of parts.
+            seconds: lifetime of their URLs.
+        """
+        stored = self._stored_parts()
+        if stored is None:
+            self._completed_size()
+            return []
+        count = -(-self._size // self.part_bytes)
+        missing = (number for number in range(1, count + 1) if number not in stored)
+        return [self._link(number, seconds) for number in islice(missing, limit)]
+
+    def _link(self, number: int, seconds: int) -> PartLink:
+        size = self._expected_size(number)
+        signed = {"UploadId": self._token, "PartNumber": number, "ContentLength": size}
+        with self._store.requests(self._key, "write") as (client, target):
+            url = str(client.generate_presigned_url("upload_part", target | signed, ExpiresIn=seconds))
+        return PartLink(number, (number - 1) * self.part_bytes, size, url)
+
     def abort(self) -> None:
         """Abort the multipart upload, and delete the tail."""
         with self._store.requests(self._key, "write") as (client, target):
@@ -130,6 +172,16 @@ class S3Append:
 
     def _parts(self) -> list[Mapping[str, Any]] | None:
         """Return the parts without a gap from the first on; None if the upload was completed or aborted."""
+        stored = self._stored_parts()
+        if stored is None:
+            return None
+        parts: list[Mapping[str, Any]] = []
+        while len(parts) + 1 in stored:
+            parts.append(stored[len(parts) + 1])
+        return parts
+
+    def _stored_parts(self) -> Mapping[int, Mapping[str, Any]] | None:
+        """Return the parts that have their size, by number; None if the upload was completed or aborted."""
         with self._store.requests(self._key, "read") as (client, target):
             pages = client.get_paginator("list_parts").paginate(**target, UploadId=self._token)
             try:
@@ -139,10 +191,14 @@ class S3Append:
                     return None
                 raise
         by_number = {int(part["PartNumber"]): part for part in listed}
-        parts: list[Mapping[str, Any]] = []
-        while len(parts) + 1 in by_number:
-            parts.append(by_number[len(parts) + 1])
-        return parts
+        return {
+            number: part
+            for number, part in by_number.items()
+            if int(part["Size"]) == self._expected_size(number)
+        }
+
+    def _expected_size(self, number: int) -> int:
+        return min(self.part_bytes, self._size - (number - 1) * self.part_bytes)
 
     def _tail_at(self, start: int) -> bytes:
         info = self._store.find(self._tail_key)

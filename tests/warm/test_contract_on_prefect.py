@@ -31,6 +31,9 @@ NEVER = {
     ("GET", "/v1/avatars/{avatar}"),
     ("DELETE", "/v1/avatars/{avatar}"),
     ("POST", "/v1/assets/direct"),  # the store is a folder
+    ("POST", "/v1/assets/direct/multipart"),
+    ("GET", "/v1/uploads/{upload_id}/parts"),
+    ("GET", "/v1/jobs/{job_id}/thumbnail"),
     ("GET", "/v1/uploads/{upload_id}"),  # ids of uploads are not made up
     ("HEAD", "/v1/uploads/{upload_id}"),
     ("PATCH", "/v1/uploads/{upload_id}"),

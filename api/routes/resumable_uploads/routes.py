@@ -159,6 +159,8 @@ async def append_bytes(
     with limiter.admit(request.state.caller):
         async with locks.hold(upload_id) as lock:
             upload = await _in_store_thread(request, lambda: find_upload(upload_id))
+            if upload.is_direct:
+                raise Problem("malformed_request", "The parts of this upload go to the bucket.", status=409)
             if upload.is_complete:
                 if offset != upload.size:
                     raise Problem(
