@@ -12,6 +12,14 @@ const POLL_MS = 3000;
 const PARENTS = new Set(["batch", "render_new", "pipeline", "persona_sync"]);
 const isBatch = (job) => job.type === "batch" || job.type === "render_new";
 
+// Rows of an ended batch that did not succeed, those without a job included: invalid ones.
+function FailedRows({ rows }) {
+  if (!rows?.length) return null;
+  return html`<details class="group" open><summary>${rows.length} ${rows.length === 1 ? "row" : "rows"} did not succeed</summary>
+    <ul class="plain">${rows.map((row) => html`<li>Row ${row.row} ${row.job ? html`<${Link} to="/studio/jobs/${row.job}"><${UserText} text=${row.id} limit=${80} /><//>` : html`<${UserText} text=${row.id} limit=${80} />`}
+      <span class="status status-${row.status}">${row.status}</span> <${UserText} text=${[row.message, ...row.faults.map((fault) => `${fault.pointer}: ${fault.detail}`)].filter(Boolean).join("; ")} limit=${600} /></li>`)}</ul></details>`;
+}
+
 export function ChildJobs({ job, body }) {
   const [children, setChildren] = useState(null);
   const [next, setNext] = useState(null);
@@ -65,6 +73,7 @@ export function ChildJobs({ job, body }) {
         <td>${typeName(child.type)}</td><td><${Status} status=${child.status} /></td><td>${Math.floor(child.progress.percent)} %</td>
         <td><${UserText} text=${child.error?.message || ""} limit=${160} /></td></tr>`)}</tbody></table></div>`}
     ${children && !children.length && html`<p class="quiet">${status ? `No row is ${status}.` : "No child job has started."}</p>`}
+    <${FailedRows} rows=${job.result?.problems} />
     ${next && html`<p class="quiet">The newest 200 are shown. Filter by status, or read the table of results.</p>`}
   </section>`;
 }

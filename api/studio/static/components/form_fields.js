@@ -4,6 +4,7 @@ import { html, useState } from "../lib/preact.js";
 import { valueAt } from "../lib/schema.js";
 import { words } from "../lib/format.js";
 import { UserText } from "./basics.js";
+import { EngineNote } from "./engine_note.js";
 import { MediaInput } from "./media_input.js";
 
 // Shows a field; `form` holds values, faults, and the functions that change them.
@@ -19,10 +20,13 @@ export function Field({ field, form }) {
   return html`<div class="field field-${field.kind} ${fault ? "field-invalid" : ""}" data-pointer=${field.pointer}>
     ${!inline && html`<${Label} field=${field} id=${id} />`}
     <${Control} ...${props} />
+    ${isEngine(field) && html`<${EngineNote} name=${value ?? field.default} />`}
     ${field.description && html`<p class="help" id="${id}-help">${field.description}</p>`}
     ${fault && html`<p class="fault" id="${id}-fault" role="alert"><${UserText} text=${fault} limit=${600} /></p>`}
   </div>`;
 }
+
+const isEngine = (field) => field.name === "engine" && field.options?.includes("viseme");
 
 function Label({ field, id }) {
   const text = html`${field.title} <code class="field-name">${field.name}</code>${

@@ -61,13 +61,21 @@ export function ResultView({ job, body }) {
       <${Quality} job=${job} />
       ${warnings.length > 0 && html`<div class="notice notice-warning"><h2>Warnings</h2><ul class="plain">${warnings.map((one) => html`<li>
         <${UserText} text=${one} limit=${800} /></li>`)}</ul></div>`}
-      ${names.length > 0 && html`<h2>Files</h2><ul class="files">${names.map((one) => html`<li>
-        <button type="button" class="link" aria-pressed=${one === name ? "true" : "false"} onClick=${() => setShown(one)}><${UserText} text=${one} /></button>
-        <span class="quiet">${storedOf(job, one).size ? bytes(storedOf(job, one).size) : ""}</span>
-        <${CopyButton} text=${storedOf(job, one).uri || ""} what="the address of the file" label="Copy address" />
-        <${ActionButton} kind="small" action=${() => download(filePath(job.id, one), one)}>Download<//></li>`)}</ul>`}
+      ${names.length > 0 && html`<h2>Files</h2><${FileList} job=${job} names=${names.filter((one) => !isManifest(one))} shown=${name} onShow=${setShown} />`}
+      ${names.some(isManifest) && html`<details class="reference"><summary>Provenance manifests</summary>
+        <${FileList} job=${job} names=${names.filter(isManifest)} shown=${name} onShow=${setShown} /></details>`}
     </div>
   </section>`;
+}
+
+const isManifest = (name) => name.endsWith(".c2pa");
+
+function FileList({ job, names, shown, onShow }) {
+  return html`<ul class="files">${names.map((name) => html`<li>
+    <button type="button" class="link" aria-pressed=${name === shown ? "true" : "false"} onClick=${() => onShow(name)}><${UserText} text=${name} /></button>
+    <span class="quiet">${storedOf(job, name).size ? bytes(storedOf(job, name).size) : ""}</span>
+    <${CopyButton} text=${storedOf(job, name).uri || ""} what="the address of the file" label="Copy address" />
+    <${ActionButton} kind="small" action=${() => download(filePath(job.id, name), name)}>Download<//></li>`)}</ul>`;
 }
 
 function FileView({ job, name, body }) {
@@ -115,15 +123,16 @@ function TextResult({ job }) {
 }
 
 const NAMES = { phones: "Phonemes", fps: "Frame rate", speech_s: "Speech", duration_s: "Duration" };
-const FACTS = ["engine", "version", "model", "voice", "language", "width", "height", "fps", "frames", "duration_s", "speech_s", "phones", "total", "succeeded", "failed"];
+const FACTS = ["engine", "version", "model", "voice", "language", "width", "height", "fps", "frames", "duration_s", "speech_s", "phones", "total", "succeeded", "failed", "canceled", "invalid"];
 
 function Quality({ job }) {
   const { result } = job;
   const facts = FACTS.filter((name) => ["string", "number"].includes(typeof result[name]));
+  if (!facts.length && !result.provenance) return null;
   return html`<dl class="facts facts-grid">
     ${facts.map((name) => html`<div><dt>${NAMES[name] || capitalized(words(name))}</dt><dd><${UserText} text=${name.endsWith("_s") ? duration(result[name]) : result[name]} limit=${80} /></dd></div>`)}
     ${result.faces && html`<div><dt>Frames with a face</dt><dd>${result.faces.with_face ?? "?"}${result.faces.frames ? ` of ${result.faces.frames}` : ""}</dd></div>`}
     ${(result.cached || []).length > 0 && html`<div><dt>From the cache</dt><dd>${result.cached.length} steps</dd></div>`}
-    <div><dt>Signed</dt><dd>${result.provenance?.manifest ? html`${result.provenance.manifest}${result.provenance.signer ? html`, <${UserText} text=${result.provenance.signer} limit=${80} />` : ""}` : "no"}</dd></div>
+    ${result.provenance && html`<div><dt>Signed</dt><dd>${result.provenance.manifest ? html`${result.provenance.manifest}${result.provenance.signer ? html`, <${UserText} text=${result.provenance.signer} limit=${80} />` : ""}` : "no"}</dd></div>`}
   </dl>`;
 }

@@ -8,7 +8,7 @@ import { Link, navigate } from "../lib/router.js";
 import { ActionButton, CopyButton, Loading, ProblemBox, Status, UserText, announce } from "../components/basics.js";
 import { valuesOf } from "../lib/spoken_text.js";
 import { JobProgress } from "../components/job_progress.js";
-import { ResultView, outputNames } from "../components/result_view.js";
+import { ResultView, kindOf, outputNames } from "../components/result_view.js";
 import { JobRecords } from "../components/job_records.js";
 import { ChildJobs } from "../components/child_jobs.js";
 
@@ -87,7 +87,7 @@ function JobHead({ job, body, onProblem }) {
       ${canRetry && html`<${ActionButton} kind="primary" action=${retry}>Retry<//>`}
       ${incompleteBatch && html`<${ActionButton} action=${retryBatch}>Retry failed rows<//>`}
       <${Link} class="button" to="/studio/new?type=${valuesOf(job.type, body) ? "lip_sync" : job.type}&from=${job.id}">Again with changes<//>
-      ${job.status === "succeeded" && name && html`<${Link} class="button" to="/studio/new?type=verify&media=job://${job.id}">Verify<//>`}
+      ${name && ["video", "audio", "image"].includes(kindOf(name)) && html`<${Link} class="button" to="/studio/new?type=verify&media=job://${job.id}">Verify<//>`}
     </div>
   </header>`;
 }

@@ -1,34 +1,33 @@
-// State of the installation: version, readiness of its parts, and what runs and waits.
+// State of the installation: readiness, what runs and waits, workers, engines and models.
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
-import { capitalized, typeName, words } from "../lib/format.js";
+import { ago, bytes, capitalized, dateTime, typeName, words } from "../lib/format.js";
 import { Link } from "../lib/router.js";
-import { Loading, ProblemBox, Status, UserText } from "../components/basics.js";
+import { CopyButton, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
 
 const REFRESH_MS = 5000;
 
-async function readState(signal) {
-  const readiness = await fetch("/readyz", { signal }).then((response) => response.json());
-  const version = await request("/version", { signal });
-  return { readiness, version };
+// Reads the parts of the view; a part that fails keeps its problem, and the others are shown.
+async function readParts(signal) {
+  const readiness = fetch("/readyz", { signal }).then((response) => response.json());
+  const parts = { readiness, version: request("/version", { signal }), workers: request("/v1/workers", { signal }),
+    active: request("/v1/jobs?status=running&status=queued&limit=50", { signal }) };
+  const settled = await Promise.allSettled(Object.values(parts));
+  return Object.fromEntries(Object.keys(parts).map((name, index) =>
+    [name, settled[index].status === "fulfilled" ? { value: settled[index].value } : { problem: settled[index].reason }]));
 }
 
 export function System() {
-  const [state, setState] = useState(null);
-  const [active, setActive] = useState(null);
-  const [problem, setProblem] = useState(null);
+  const [parts, setParts] = useState(null);
   useEffect(() => {
     const controller = new AbortController();
     let timer = 0;
     const read = async () => {
-      try {
-        setState(await readState(controller.signal));
-        setActive((await request("/v1/jobs?status=running&status=queued&limit=50", { signal: controller.signal })).jobs);
-        setProblem(null);
-      } catch (error) {
-        if (error.name === "AbortError") return;
-        setProblem(error);
+      if (!document.hidden) {
+        const found = await readParts(controller.signal);
+        if (controller.signal.aborted) return;
+        setParts(found);
       }
       timer = setTimeout(read, REFRESH_MS);
     };
@@ -40,16 +39,79 @@ export function System() {
   }, []);
   return html`<section class="system">
     <h1>System</h1>
-    <${ProblemBox} problem=${problem} />
-    ${!state && !problem && html`<${Loading} what="Reading the state" />`}
-    ${state && html`<div class="card"><h2>${state.readiness.ready ? "Ready for jobs" : "Not ready"}</h2>
-      <ul class="checks">${Object.entries(state.readiness.checks).map(([part, text]) => html`<li>
-        <span class="status ${text === "ok" ? "status-succeeded" : "status-failed"}">${text === "ok" ? "OK" : "Problem"}</span>
-        <strong>${capitalized(words(part))}</strong>${text === "ok" ? "" : html`<${UserText} text=${text} limit=${600} />`}</li>`)}</ul>
-      <p class="quiet">musetalk-flows ${state.version.version}, API ${state.version.api}</p></div>`}
-    ${active && html`<div class="card"><h2>Running and waiting</h2>
-      ${active.length ? html`<ul class="checks">${active.map((job) => html`<li key=${job.id}><${Status} status=${job.status} />
-        <${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <span class="quiet">${job.status === "running" ? `${words(job.phase || "")} ${Math.floor(job.progress.percent)} %` : job.queue_position ? `position ${job.queue_position}` : ""}</span></li>`)}</ul>`
-        : html`<p class="quiet">No job runs or waits.</p>`}</div>`}
+    ${!parts && html`<${Loading} what="Reading the state" />`}
+    ${parts && html`<${Part} part=${parts.readiness}>${(value) => html`<${Readiness} readiness=${value} version=${parts.version.value} />`}<//>
+      <${Part} part=${parts.active}>${(value) => html`<${Active} jobs=${value.jobs} />`}<//>
+      <${Part} part=${parts.workers}>${(value) => html`<${Workers} workers=${value.workers} />`}<//>
+      <${Models} />`}
   </section>`;
+}
+
+const Part = ({ part, children }) => (part.problem ? html`<${ProblemBox} problem=${part.problem} />` : [children].flat()[0](part.value));
+
+function Readiness({ readiness, version }) {
+  return html`<div class="card"><h2>${readiness.ready ? "Ready for jobs" : "Not ready"}</h2>
+    <ul class="checks">${Object.entries(readiness.checks).map(([part, text]) => html`<li>
+      <span class="status ${text === "ok" ? "status-succeeded" : "status-failed"}">${text === "ok" ? "OK" : "Problem"}</span>
+      <strong>${capitalized(words(part))}</strong>${text === "ok" ? "" : html` <${UserText} text=${text} limit=${600} />`}</li>`)}</ul>
+    ${version && html`<p class="quiet">musetalk-flows ${version.version}, API ${version.api}</p>`}</div>`;
+}
+
+function Active({ jobs }) {
+  return html`<div class="card"><h2>Running and waiting</h2>
+    ${jobs.length ? html`<ul class="checks">${jobs.map((job) => html`<li key=${job.id}><${Status} status=${job.status} />
+      <${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <span class="quiet">${job.status === "running" ? `${words(job.phase || "")} ${Math.floor(job.progress.percent)} %` : job.queue_position ? `position ${job.queue_position}` : ""}</span></li>`)}</ul>`
+      : html`<p class="quiet">No job runs or waits.</p>`}</div>`;
+}
+
+function Workers({ workers }) {
+  const offline = workers.filter((worker) => !worker.online);
+  return html`<div class="card"><h2>Workers</h2>
+    ${offline.length === workers.length && html`<p class="quiet">No worker is online. Jobs wait until one starts.</p>`}
+    ${workers.filter((worker) => worker.online).map((worker) => html`<section class="worker" key=${worker.name}>
+      <h3><${UserText} text=${worker.name} limit=${80} /> <span class="status ${worker.online ? "status-succeeded" : "status-failed"}">${worker.online ? "Online" : "Offline"}</span></h3>
+      <p class="quiet">work pool ${worker.pool}${worker.heartbeat_at ? html`, heartbeat <time datetime=${worker.heartbeat_at} title=${dateTime(worker.heartbeat_at)}>${ago(worker.heartbeat_at)}</time>` : ""}</p>
+      ${worker.processes.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Processes of ${worker.name}"><table class="table">
+        <thead><tr><th scope="col">Process</th><th scope="col">State</th><th scope="col">Device</th><th scope="col">Memory</th><th scope="col">Loaded models</th><th scope="col">Runs</th></tr></thead>
+        <tbody>${worker.processes.map((one) => html`<tr><th scope="row">${one.number}</th>
+          <td>${one.job ? html`<${Link} to="/studio/jobs/${one.job}">${one.state}<//>` : one.state}</td><td>${one.gpu}</td>
+          <td>${bytes(one.rss_bytes)}${one.device_bytes ? `, GPU ${bytes(one.device_bytes)}` : ""}</td>
+          <td><${UserText} text=${one.models.join(", ") || "none"} limit=${200} /></td><td>${one.runs}${one.restarts ? `, ${one.restarts} restarts` : ""}</td></tr>`)}</tbody></table></div>`}
+    </section>`)}
+    ${offline.length > 0 && html`<details class="reference"><summary>${offline.length} offline</summary><ul class="plain">${offline.map((worker) => html`<li>
+      <${UserText} text=${worker.name} limit=${80} />${worker.heartbeat_at ? `, last heartbeat ${ago(worker.heartbeat_at)}` : ""}</li>`)}</ul></details>`}</div>`;
+}
+
+const STATES = { installed: "status-succeeded", partial: "status-canceled", missing: "", damaged: "status-failed" };
+
+// Engines and models change rarely: they are read once.
+function Models() {
+  const [found, setFound] = useState(null);
+  const [problem, setProblem] = useState(null);
+  useEffect(() => {
+    request("/v1/models").then(setFound, setProblem);
+  }, []);
+  if (!found) return html`<${ProblemBox} problem=${problem} />`;
+  return html`<div class="card"><h2>Engines and models</h2>
+    ${!found.models_here && html`<p class="quiet">The workers use models of other computers: their state is not known here.</p>`}
+    <ul class="checks">${found.engines.map((engine) => html`<li>
+      ${engine.installed !== null && html`<span class="status ${engine.installed ? "status-succeeded" : ""}">${engine.installed ? "Installed" : "Not installed"}</span>`}
+      <strong>${engine.name}</strong> ${engine.default && html`<span class="quiet">used for auto</span>`}
+      ${engine.problem && html`<span class="quiet"><${UserText} text=${engine.problem} limit=${600} /></span>`}</li>`)}</ul>
+    <${ModelTable} label="Installed models" models=${found.models.filter(isInstalled)} />
+    <details class="reference"><summary>${found.models.length - found.models.filter(isInstalled).length} other models that can be installed</summary>
+      <${ModelTable} label="Other models" models=${found.models.filter((model) => !isInstalled(model))} /></details></div>`;
+}
+
+const isInstalled = (model) => model.state === "installed" || (model.state === null && model.bundled);
+
+function ModelTable({ label, models }) {
+  if (!models.length) return null;
+  return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${label}><table class="table">
+      <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Size</th><th scope="col">Licence</th><th scope="col">Installing command</th></tr></thead>
+      <tbody>${models.map((model) => html`<tr key=${model.name}><th scope="row"><strong>${model.name}</strong><br /><span class="quiet">${model.title}</span></th>
+        <td><span class="status ${STATES[model.state] || ""}">${model.state || "unknown"}</span>${model.problem && html`<br /><span class="quiet"><${UserText} text=${model.problem} limit=${300} /></span>`}</td>
+        <td>${bytes(model.bytes)}</td><td><${UserText} text=${model.licence} limit=${120} /></td>
+        <td>${model.state === "installed" || model.bundled ? html`<span class="quiet">${model.bundled ? "part of the installation" : ""}</span>`
+          : html`<code>${model.command}</code> <${CopyButton} text=${model.command} what="the command" />`}</td></tr>`)}</tbody></table></div>`;
 }
