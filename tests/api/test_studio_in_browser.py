@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from browser import running_browser
 from small_media import write_video
-from studio_tab import studio_tab, until
+from studio_tab import made_up_records, studio_tab, until
 
 from api.jobs.eta import DurationStats, Eta
+from api.orchestrator.thumbnails import Thumbnail
+from api.orchestrator.workers import WorkerProcess, WorkerState
 from flows.prefect_state.status import JobError, Progress
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -20,6 +22,13 @@ CENTRE = """video => {
   const context = canvas.getContext("2d"); context.drawImage(video, 0, 0, 64, 64);
   return Array.from(context.getImageData(0, 0, 64, 64).data).join();
 }"""
+
+
+@pytest.fixture(autouse=True)
+def records(request):
+    if "issue" in request.fixturenames:
+        request.getfixturevalue("issue")  # the app reads the setting of the key file when it is made
+    return made_up_records(request.getfixturevalue("app_of_server"))
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,75 @@ def test_a_text_and_a_photo_become_a_portrait_job(server, runs, tab):
     assert shown["text"] == "Good morning." and shown["voice"] == {"speed": 1.2}
 
 
+def test_a_text_is_spoken_onto_a_video_by_a_pipeline(server, runs, tab):
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    page.get_by_label("Text", exact=True).check()
+    page.get_by_role("button", name="Check").click()
+    assert page.locator("[data-pointer='#/@spoken/text'] .fault").inner_text() == "This field is required."
+    page.locator("#field-video").set_input_files(PHOTO)
+    page.get_by_label("Text to speak").fill("Good morning.")
+    page.get_by_text("· uploaded").wait_for()
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url("**/studio/jobs/*")
+
+    speak, talk = only_job(runs).parameters["steps"]
+    assert speak == {"name": "speak", "type": "speech", "job": {"text": "Good morning."}}
+    assert talk["type"] == "lip_sync" and talk["job"]["audio"] == "job://speak"
+    page.locator(".node").get_by_text("talk", exact=True).wait_for()
+    page.get_by_role("link", name="Again with changes").click()
+    assert page.get_by_label("Text to speak").input_value() == "Good morning."
+
+
+def test_the_system_shows_workers_models_and_commands(server, runs, records, tab):
+    run = runs.running()
+    process = WorkerProcess(0, "cpu", "busy", run.id, ("whisper-tiny.en",), 1_300_000_000, 0, 3, 0)
+    records.workers = [WorkerState("gpu-7", "gpu", True, datetime.now(UTC), datetime.now(UTC), (process,))]
+    tab.page.goto(f"{server}/studio/system")
+    row = tab.page.locator("tr", has_text="whisper-tiny.en").first
+    row.get_by_role("link", name="busy").wait_for()
+    assert "1.3 GB" in row.inner_text()
+    tab.page.get_by_text("other models that can be installed").click()
+    command = tab.page.locator("tr", has_text="MuseTalk 1.5").locator("code").inner_text()
+    assert command.endswith("musetalk weights pull musetalk")
+
+
+def test_the_list_shows_pages_pictures_and_filters(server, runs, records, finished, tab):
+    made = [runs.failed() for _ in range(120)]
+    done = finished()
+    runs.jobs[done.id] = replace(done, tags=("campaign:spring",))
+    records.pictures[done.id] = Thumbnail(PHOTO.read_bytes(), "image/jpeg", "1")
+    page = tab.page
+    page.goto(f"{server}/studio/jobs")
+    until(page, "document.querySelector('.thumb img')?.naturalWidth === 512")
+    assert page.locator("tbody tr").count() == 50
+    page.get_by_role("link", name="Older").click()
+    page.get_by_role("link", name="Newest").wait_for()
+    page.get_by_role("link", name="Older").click()
+    page.locator(f"a[href='/studio/jobs/{made[0].id}']").wait_for()
+    assert page.locator("tbody tr").count() == 21
+    page.get_by_label("Status").select_option("succeeded")
+    until(page, "document.querySelectorAll('tbody tr').length === 1")
+    page.get_by_label("Tag or job id").fill("campaign:autumn")
+    page.keyboard.press("Enter")
+    page.get_by_text("No job fits these filters").wait_for()
+    page.get_by_label("Tag or job id").fill(str(made[3].id))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studio/jobs/{made[3].id}")
+
+
+def test_without_a_server_the_page_says_so_and_recovers(server, runs, tab):
+    run, page = runs.running(), tab.page
+    page.goto(f"{server}/studio/jobs/{run.id}")
+    page.get_by_text("30 of 100 frames").wait_for()
+    page.goto(f"{server}/studio/jobs")
+    page.locator("tbody tr").wait_for()
+    page.route("**/v1/**", lambda route: route.abort())
+    page.get_by_text("The server does not answer").first.wait_for()
+    page.unroute("**/v1/**")
+    until(page, "!document.body.innerText.includes('The server does not answer')")
+
+
 def test_faults_are_shown_at_their_fields(server, runs, tab):
     page = tab.page
     page.goto(f"{server}/studio/new")
@@ -234,7 +312,7 @@ def test_back_leads_to_the_view_before_and_unknown_addresses_say_so(server, runs
     page.get_by_role("heading", name="Not found").wait_for()
 
 
-def test_a_key_is_asked_for_and_stays_in_the_tab(issue, app_of_server, server, runs, finished, tab, tmp_path):
+def test_a_key_is_asked_for_and_stays_in_the_tab(issue, server, runs, finished, tab, tmp_path):
     key = issue("tester")["Authorization"].removeprefix("Bearer ")
     run = finished(content=write_video(tmp_path / "made.mp4").read_bytes(), fps="25")
     page = tab.page

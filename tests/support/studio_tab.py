@@ -5,10 +5,36 @@ from contextlib import contextmanager
 
 from browser import Tab, kept_folder
 
+from api.dependencies import get_lineage_store, get_thumbnail_store, get_worker_store
+
 NOTE_VIOLATIONS = (
     "document.addEventListener('securitypolicyviolation',"
     " event => noteViolation(`${event.violatedDirective} ${event.blockedURI}`))"
 )
+
+
+class MadeUpRecords:
+    """What the job system would tell beside jobs: lineages and pictures by job, and workers."""
+
+    def __init__(self):
+        self.lineages, self.pictures, self.workers = {}, {}, []
+
+    async def read_many(self, jobs):
+        return {job: self.lineages[job] for job in jobs if job in self.lineages}
+
+    async def read(self, job):
+        return self.pictures.get(job)
+
+    async def list_workers(self):
+        return self.workers
+
+
+def made_up_records(app):
+    """Give an app records that a test fills; without them its routes would ask a Prefect server."""
+    records = MadeUpRecords()
+    for dependency in (get_lineage_store, get_thumbnail_store, get_worker_store):
+        app.dependency_overrides[dependency] = lambda: records
+    return records
 
 
 @contextmanager

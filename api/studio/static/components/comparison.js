@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { clock } from "../lib/format.js";
-import { useMediaUrl } from "./result_view.js";
+import { useMediaUrl } from "../lib/media_url.js";
 
 const MAX_DRIFT_S = 0.08;
 

@@ -1,7 +1,8 @@
 // The result of a job in place: video beside its source, sound, picture, text, and the list of files.
 
 import { html, useEffect, useState } from "../lib/preact.js";
-import { download, filePath, mediaUrl, request, send } from "../lib/api.js";
+import { download, filePath, send } from "../lib/api.js";
+import { useMediaUrl } from "../lib/media_url.js";
 import { rememberedFile } from "../lib/uploads.js";
 import { bytes, capitalized, duration, words } from "../lib/format.js";
 import { ActionButton, CopyButton, UserText } from "./basics.js";
@@ -28,26 +29,6 @@ export function outputNames(job) {
 
 const storedOf = (job, name) => job.result.files?.[name] || job.result.provenance?.sidecars?.[name]
   || (job.result.name === name && FILE_FIELDS.map((field) => job.result[field]).find((one) => one?.uri)) || {};
-
-// Address of a media file that <video> and <img> can read; revoked when the file changes.
-export function useMediaUrl(path) {
-  const [url, setUrl] = useState("");
-  const [problem, setProblem] = useState(null);
-  useEffect(() => {
-    if (!path) return undefined;
-    const controller = new AbortController();
-    let made = "";
-    mediaUrl(path, controller.signal).then((found) => {
-      made = found;
-      setUrl(found);
-    }, (error) => error.name !== "AbortError" && setProblem(error));
-    return () => {
-      controller.abort();
-      if (made.startsWith("blob:")) URL.revokeObjectURL(made);
-    };
-  }, [path]);
-  return [url, problem];
-}
 
 export function ResultView({ job, body }) {
   const names = outputNames(job);

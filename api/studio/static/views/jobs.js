@@ -6,6 +6,7 @@ import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js
 import { FINAL } from "../lib/job_events.js";
 import { Link, navigate } from "../lib/router.js";
 import { Empty, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
+import { Thumbnail } from "../components/thumbnail.js";
 import { outputNames } from "../components/result_view.js";
 
 const PAGE_SIZE = 50;
@@ -99,7 +100,7 @@ function Filters({ query, types }) {
 
 function Table({ jobs }) {
   return html`<div class="table-scroll" tabindex="0" role="region" aria-label="Jobs"><table class="table jobs-table">
-    <thead><tr><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Result</th><th scope="col">Created</th><th scope="col">Time</th><th scope="col">Tags</th></tr></thead>
+    <thead><tr><td></td><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Result</th><th scope="col">Created</th><th scope="col">Time</th><th scope="col">Tags</th></tr></thead>
     <tbody>${jobs.map((job) => html`<${Row} key=${job.id} job=${job} />`)}</tbody></table></div>`;
 }
 
@@ -107,6 +108,7 @@ function Row({ job }) {
   const [name] = outputNames(job);
   const running = job.status === "running";
   return html`<tr>
+    <td class="picture"><${Thumbnail} job=${job} /></td>
     <th scope="row"><${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <code class="quiet">${job.id.slice(0, 8)}</code></th>
     <td><${Status} status=${job.status} />${running ? html` <span class="quiet">${Math.floor(job.progress.percent)} %</span>` : ""}${job.queue_position ? html` <span class="quiet">position ${job.queue_position}</span>` : ""}</td>
     <td class="wide"><${UserText} text=${name || job.error?.message || ""} limit=${160} /></td>
