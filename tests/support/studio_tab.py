@@ -14,7 +14,7 @@ NOTE_VIOLATIONS = (
 
 
 class MadeUpRecords:
-    """What the job system would tell beside jobs: lineages and pictures by job, and workers."""
+    """Records that the job system keeps beside jobs: lineages and pictures by job, and workers."""
 
     def __init__(self):
         self.lineages, self.pictures, self.workers = {}, {}, []
