@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows.media.context import job_context
 from flows.media.imperceptible_mark import mark_key_id
-from flows.media.labels import corner_label
+from flows.media.labels import corner_label, opening_card
 from flows.media.model_selection import resolve_engine
 from flows.media.talking_video import RenderRequest, render_talking_video
 from flows.prefect_state.flow_options import FLOW_OPTIONS
@@ -32,6 +32,7 @@ def lip_sync(job: LipSyncJob, control: Control = DEFAULT_CONTROL) -> VideoResult
                 refresh=job.refresh,
                 tenant=control.tenant,
                 label=corner_label(job.label, control.tenant),
+                card=opening_card(job.label),
                 mark=mark_key_id(job.imperceptible_mark, engine.name),
                 warnings=tuple(warnings),
             ),

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.media.context import JobContext, job_context
 from flows.media.imperceptible_mark import mark_key_id
-from flows.media.labels import corner_label, spoken_notice
+from flows.media.labels import corner_label, opening_card, spoken_notice
 from flows.media.model_selection import resolve_engine
 from flows.media.speech_synthesis import synthesize_text
 from flows.media.talking_video import RenderRequest, render_talking_video
@@ -43,6 +43,7 @@ def portrait(job: PortraitJob, control: Control = DEFAULT_CONTROL) -> VideoResul
             refresh=job.refresh,
             tenant=control.tenant,
             label=corner_label(job.label, control.tenant),
+            card=opening_card(job.label),
             mark=mark_key_id(job.imperceptible_mark, engine.name),
             warnings=tuple(warnings),
             idle_seed=job.seed if job.idle_motion else None,

@@ -4,6 +4,7 @@ from typing import Final
 
 from flows.schemas.label import LabelLanguage, MediaLabel
 from musetalk_core.media.image.corner_label import CornerLabel
+from musetalk_core.media.image.opening_card import OpeningCard
 from tasks.settings import get_settings
 
 _TEXTS: Final[dict[LabelLanguage, str]] = {
@@ -18,6 +19,8 @@ _TEXTS: Final[dict[LabelLanguage, str]] = {
 }
 _NOTICE: Final = "The following voice is computer generated."
 _ALL_TENANTS: Final = "*"
+_CARD_SIZE_FACTOR: Final = 2
+"""Size of the text of an opening card, in sizes of the option."""
 
 
 def is_required(tenant: str | None) -> bool:
@@ -28,10 +31,18 @@ def is_required(tenant: str | None) -> bool:
 
 def corner_label(label: MediaLabel, tenant: str | None) -> CornerLabel | None:
     """Return the label of a job's pictures; None = none."""
-    if label.show != "corner" and not is_required(tenant):
+    if label.show != "corner" and (label.show == "opening" or not is_required(tenant)):
         return None
     text = label.text if label.show == "corner" else None
     return CornerLabel(text or _TEXTS[label.language], label.corner, label.size)
+
+
+def opening_card(label: MediaLabel) -> OpeningCard | None:
+    """Return the card over the first seconds of a job's video; None = none."""
+    if label.show != "opening":
+        return None
+    text = label.text or _TEXTS[label.language]
+    return OpeningCard(text, label.seconds, _CARD_SIZE_FACTOR * label.size)
 
 
 def spoken_notice(label: MediaLabel, tenant: str | None, *, has_picture: bool = False) -> list[str]:

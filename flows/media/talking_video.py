@@ -14,6 +14,7 @@ from flows.schemas.base import Output
 from flows.schemas.video import FaceChoice, FaceCoverage, NoFacePolicy, VideoOptions, VideoResult
 from musetalk_core.errors import InputError
 from musetalk_core.media.image.corner_label import CornerLabel
+from musetalk_core.media.image.opening_card import OpeningCard
 from musetalk_core.rendering import chunking
 from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
@@ -89,6 +90,8 @@ class RenderRequest:
     """Id of the key with which the pictures are marked; None = no mark."""
     label: CornerLabel | None = None
     """Text in a corner of the pictures; None = none."""
+    card: OpeningCard | None = None
+    """Card over the first seconds; None = none."""
 
 
 def render_talking_video(request: RenderRequest, context: JobContext) -> VideoResult:
@@ -101,7 +104,9 @@ def render_talking_video(request: RenderRequest, context: JobContext) -> VideoRe
 def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     picture, audio = _fetch_inputs(request, context)
     context.record_models(*request.engine.weights)
-    context.record_choice(engine=describe_engine(request.engine), imperceptible_mark=request.mark)
+    context.record_choice(engine=describe_engine(request.engine))
+    if request.mark is not None:  # else the mark of synthesized speech, if any, is the mark of the video
+        context.record_choice(imperceptible_mark=request.mark)
     name = _output_name(request, picture, audio)
     check_output_location(name, request.output)
     rate = request.fps or picture.rate or DEFAULT_STILL_FPS
@@ -124,6 +129,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
         crf=request.encode.crf,
         preset=request.encode.preset,
         label=request.label,
+        card=request.card,
         mark=request.mark,
     )
     video = _render_video(talk, audio, audio_track, context)

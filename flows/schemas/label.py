@@ -21,15 +21,16 @@ LabelText = Annotated[str, StringConstraints(min_length=1, max_length=80), After
 
 
 class MediaLabel(BaseModel):
-    """A label that people see or hear: a text in a corner of the picture, or a spoken notice."""
+    """A label that people see or hear: a text in the picture, or a spoken notice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    show: Literal["none", "corner", "spoken"] = Field(
+    show: Literal["none", "corner", "opening", "spoken"] = Field(
         default="none",
         title="Label",
-        description="corner: a text in a corner of the picture; spoken: a notice at the start of synthesized"
-        " speech, in the same voice; none: no label, unless MUSETALK_MARK__LABEL_TENANTS requires one.",
+        description="corner: a text in a corner of the picture; opening: a text over the dimmed picture in"
+        " the first seconds; spoken: a notice at the start of synthesized speech, in the same voice; none:"
+        " no label, unless MUSETALK_MARK__LABEL_TENANTS requires one.",
     )
     language: LabelLanguage = Field(
         default="en",
@@ -51,8 +52,17 @@ class MediaLabel(BaseModel):
         ge=2,
         le=10,
         title="Size",
-        description="Size of the text in percent of the picture's height; a wide text is smaller.",
+        description="Size of the text in percent of the picture's height; a wide text is smaller. The text of"
+        " opening is twice as large.",
         examples=[4.0],
+    )
+    seconds: float = Field(
+        default=3.0,
+        ge=1,
+        le=30,
+        title="Duration",
+        description="Seconds for which opening is shown from the start of the video.",
+        examples=[3.0],
     )
 
     @model_validator(mode="after")
@@ -67,7 +77,7 @@ LABEL_FIELD: Any = Field(
 )
 
 
-def refuse(label: MediaLabel, show: Literal["corner", "spoken"], reason: str) -> None:
+def refuse(label: MediaLabel, show: Literal["corner", "opening", "spoken"], reason: str) -> None:
     """Raise a ValueError with the reason if a job asks for a label that its output cannot have."""
     if label.show == show:
         raise ValueError(reason)

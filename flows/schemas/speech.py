@@ -179,6 +179,7 @@ class SpeechJob(VoiceOptions, SpeechText):
     @model_validator(mode="after")
     def _check_label(self) -> Self:
         refuse(self.label, "corner", "speech has no picture: use show spoken")
+        refuse(self.label, "opening", "speech has no picture: use show spoken")
         return self
 
 

@@ -7,6 +7,7 @@ files of the job. An object with the same cache key and the same bytes is shared
 retention delete finished results in clients' buckets.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.catalog.output_locations import OutputLocation, output_folder
 from tasks.catalog.stored_results import CONTENT_KEY_FIELD, JOB_FIELD, OUTPUTS_PREFIX, SHA256_FIELD
-from tasks.errors import OutputExists
+from tasks.errors import OutputExists, StorageError
 from tasks.file_names import MAX_NAME_BYTES, fit_name, key_prefix_and_name_limit, with_suffix
 from tasks.refs import Artefact, ObjectRef
 from tasks.run.reports import phase
@@ -35,6 +36,7 @@ from tasks.storage.object_store import ObjectInfo, ObjectStore
 
 LINEAGE_SUFFIX: Final = ".lineage.json"
 """Suffix of the lineage note beside a file."""
+_log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _SIDECAR_TYPE: Final = "application/c2pa"
 _SUFFIX_DIGITS: Final = (0, 8, 16, 32)
@@ -317,6 +319,8 @@ def _store_file(
     existing = objects.find(key)
     if existing is not None and file.has_same_content(existing):
         return existing
+    if existing is not None and overwrite:
+        _remove_former_notes(objects, key, file)
     should_overwrite = overwrite or (existing is not None and file.replaces(existing, job))
     metadata = {CONTENT_KEY_FIELD: file.key, SHA256_FIELD: file.sha256, JOB_FIELD: str(job)}
     try:
@@ -326,6 +330,21 @@ def _store_file(
         if existing is None or not file.has_same_content(existing):
             raise
         return existing  # a repeated request, or another job with the same file
+
+
+def _remove_former_notes(objects: ObjectStore, key: str, file: _LocalFile) -> None:
+    """Remove the notes of a file that is replaced, where the new file has none: they describe other bytes."""
+    folder, slash, name = key.rpartition("/")
+    _, max_name_bytes = key_prefix_and_name_limit(folder)
+    for suffix in {LINEAGE_SUFFIX, SIDECAR_SUFFIX} - set(file.note_suffixes()):
+        note_key = f"{folder}{slash}{fit_name(name, suffix, max_name_bytes)}"
+        note = objects.find(note_key)
+        if note is None or note.metadata.get(CONTENT_KEY_FIELD) in (None, file.key):
+            continue
+        try:
+            objects.delete(note_key)
+        except StorageError as error:  # a bucket may allow to write and not to delete
+            _log.warning("the note %s of the replaced file cannot be deleted: %s", note_key, error)
 
 
 def _to_published_files(

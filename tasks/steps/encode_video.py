@@ -15,6 +15,7 @@ from musetalk_core.errors import EncodeError
 from musetalk_core.formats.chunk_crops import CropReader
 from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
 from musetalk_core.media.image.corner_label import Labeler
+from musetalk_core.media.image.opening_card import CardPainter
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
 from musetalk_core.media.output.mux import join_chunks as join_files
@@ -53,8 +54,9 @@ def clip_key(crops: str, render_job: RenderJob) -> str:
 
 def _picture_changes(render_job: RenderJob) -> dict[str, Any]:
     """Return the parts of a key for what is added to pictures; jobs without it keep their keys."""
-    label = {} if render_job.label is None else {"label": asdict(render_job.label)}
-    return label if render_job.mark is None else {**label, "mark": render_job.mark}
+    added = {"label": render_job.label, "card": render_job.card}
+    parts: dict[str, Any] = {name: asdict(one) for name, one in added.items() if one is not None}
+    return parts if render_job.mark is None else {**parts, "mark": render_job.mark}
 
 
 def video_key(clips: list[str], audio: SourceFile, tags: MediaTags | None = None) -> str:
@@ -107,6 +109,7 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
     manifest = scene.avatar.manifest
     size = manifest.width, manifest.height
     label = Labeler(render_job.label, *size) if render_job.label else _unchanged
+    card = CardPainter(render_job.card, *size, scene.rate) if render_job.card else None
     mark = PictureMarker(mark_key(render_job.mark), *size) if render_job.mark else _unchanged
     with (
         VideoEncoder(
@@ -120,8 +123,8 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         ) as encoder,
         closing(pictures),
     ):
-        for picture in pictures:
-            encoder.write(mark(label(picture)))
+        for frame, picture in enumerate(pictures, chunk.start):
+            encoder.write(mark(label(card.draw(picture, frame) if card else picture)))
 
 
 def _unchanged(picture: Picture) -> Picture:

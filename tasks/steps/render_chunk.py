@@ -12,6 +12,7 @@ from musetalk_core import CORE_VERSION
 from musetalk_core.avatar import archive
 from musetalk_core.formats.float_rows import Float32RowFile
 from musetalk_core.media.image.corner_label import CornerLabel
+from musetalk_core.media.image.opening_card import OpeningCard
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.render_chunk import NoFacePolicy, Scene
 from musetalk_core.rendering.render_chunk import render_chunk as render
@@ -45,6 +46,8 @@ class RenderJob(BaseModel):
     preset: str
     label: CornerLabel | None = None
     """Text in a corner of the pictures; None = none."""
+    card: OpeningCard | None = None
+    """Card over the first seconds; None = none."""
     mark: str | None = None
     """Id of the key with which the pictures are marked; None = no mark."""
 

@@ -1,5 +1,7 @@
 """The imperceptible mark of jobs: default, off, cache keys, keys and determinism."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,22 @@ def test_a_label_is_drawn_for_a_tenant_that_needs_one_and_is_part_of_the_cache_k
     corner = picture.y[-60:, -160:]
     assert corner.min() < 40 and corner.max() > 220
     assert lip_sync(job).video.sha256 == plain.video.sha256
+
+
+def test_a_card_covers_the_first_seconds_and_the_rest_is_unchanged(home, short_clip, speech_file):
+    fields = {"video": f"file://{short_clip}", "audio": f"file://{speech_file}", "engine": "fake"}
+    plain = lip_sync(LipSyncJob(**fields))
+    carded = lip_sync(LipSyncJob(**fields, label={"show": "opening", "seconds": 1}))
+
+    assert carded.frames == plain.frames and carded.duration_s == plain.duration_s
+    with open_scan(fetched(carded.video, home)) as scan:
+        after = [picture.y.copy() for picture in scan]
+    with open_scan(fetched(plain.video, home)) as scan:
+        before = [picture.y.copy() for picture in scan]
+    dimmed = [now.mean() < 0.6 * then.mean() for now, then in zip(after, before, strict=True)]
+    covered = sum(dimmed)
+    assert dimmed == [True] * covered + [False] * (len(after) - covered)
+    assert covered == round(float(Fraction(plain.fps)))
 
 
 def test_a_notice_is_spoken_first(home):

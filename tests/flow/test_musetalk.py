@@ -14,9 +14,12 @@ from flows.portrait import portrait
 from flows.schemas.musetalk import MuseTalkOptions
 from flows.schemas.video import LipSyncJob, PortraitJob
 from musetalk_core.avatar import prepare
+from musetalk_core.content_credentials.reading import verify_file
 from musetalk_core.errors import InputError, ModelNotInstalled
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
 from musetalk_core.runtime.model_cache import model_cache
+from tasks.catalog.stored_results import find_pinned
+from tasks.content_credentials.signing_keys import trust_anchors
 from tasks.models.engines import runtime_config
 from tasks.models.install import pin
 from tasks.settings import get_settings
@@ -98,6 +101,25 @@ def test_a_still_blinks_with_a_neural_mouth(home, musetalk, portrait_file, short
     result = portrait(PortraitJob(image=uri(portrait_file), audio=uri(short_speech)))
 
     assert (result.engine, result.frames) == ("musetalk", FRAMES)
+
+
+def test_its_output_is_signed_and_names_its_models(home, musetalk, short_clip, short_speech):
+    result = lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(short_speech)))
+    path = find_pinned(result.video).path
+    found = verify_file(path, "video/mp4", anchors=trust_anchors())
+
+    assert (found.state, result.provenance.manifest) == ("valid", "embedded"), found.problems
+    assert found.manifest.source_types == ("compositeWithTrainedAlgorithmicMedia",)
+    models = {model["name"]: model["digest"] for model in found.manifest.facts["models"]}
+    assert {"musetalk-v15", "sd-vae", "whisper-tiny", "face-parse"} <= set(models)
+    assert all(models.values()) and found.manifest.facts["engine"] == "musetalk"
+    assert result.provenance.mark is not None
+
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    changed = home / "changed.mp4"
+    changed.write_bytes(content)
+    assert verify_file(changed, "video/mp4", anchors=trust_anchors()).state == "altered"
 
 
 def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, short_clip, short_speech):

@@ -56,6 +56,16 @@ def test_a_text_is_spoken_and_the_sound_track_is_that_speech(home, portrait_file
     assert {"speak", "join", "prepare", "features", "sound"} <= set(again.cached)
 
 
+def test_the_mark_of_the_speech_is_the_mark_of_the_video(home, portrait_file):
+    spoken = speech(SpeechJob(text=TEXT))
+    marked, plain = (
+        portrait(PortraitJob(image=uri(portrait_file), text=TEXT, engine="fake", imperceptible_mark=choice))
+        for choice in (None, "off")
+    )
+    assert marked.provenance.mark == spoken.provenance.mark is not None
+    assert plain.provenance.mark is None
+
+
 def test_it_speaks_what_a_speech_job_speaks(home, portrait_file):
     spoken = speech(SpeechJob(text=TEXT, seed=3, pause_duration=300))
     voice = {"seed": 3, "pause_duration": 300}

@@ -392,6 +392,22 @@ def test_a_wanted_overwrite_leaves_the_older_result_an_error(bucket, clip_file, 
         assert (error["code"], error["retryable"]) == ("result_replaced", False)
 
 
+def test_an_overwritten_output_keeps_no_manifest_of_the_former_one(bucket, monkeypatch):
+    place = Output(bucket=bucket.name, prefix="out", name="said", overwrite=True)
+    ran(speech, SpeechJob(text="One.", format="ogg", output=place))
+    assert sorted(bucket.listed()) == ["out/said.ogg", "out/said.ogg.c2pa", "out/said.ogg.lineage.json"]
+
+    monkeypatch.setenv("MUSETALK_PROVENANCE__SIGN", "false")
+    monkeypatch.setenv("MUSETALK_STORE__LINEAGE_FILES", "false")
+    get_settings.cache_clear()
+    ran(speech, SpeechJob(text="Two.", format="ogg", output=place))
+    assert bucket.listed() == ["out/said.ogg"]
+    for suffix in (".c2pa", ".lineage.json"):
+        bucket.put(f"out/said.ogg{suffix}")
+    ran(speech, SpeechJob(text="Three.", format="ogg", output=place))
+    assert len(bucket.listed()) == 3, "notes of other programs stay"
+
+
 def captions(beside):
     path = beside.with_name("lines.srt")
     path.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")

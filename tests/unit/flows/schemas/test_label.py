@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from flows.media.labels import corner_label, spoken_notice
+from flows.media.labels import corner_label, opening_card, spoken_notice
 from flows.schemas.label import MediaLabel
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob, PortraitJob
@@ -33,6 +33,8 @@ def test_hostile_texts_are_refused(text):
         (LipSyncJob, {**VIDEO, "label": {"show": "spoken"}}),
         (PortraitJob, {"image": "s3://m/a.png", "audio": "s3://m/a.wav", "label": {"show": "spoken"}}),
         (SpeechJob, {"text": "Hello.", "label": {"show": "corner"}}),
+        (SpeechJob, {"text": "Hello.", "label": {"show": "opening"}}),
+        (LipSyncJob, {**VIDEO, "label": {"show": "opening", "seconds": 0.5}}),
         (SpeechJob, {"text": "Hello.", "label": {"show": "spoken", "language": "de"}}),
         (LipSyncJob, {**VIDEO, "label": {"show": "corner", "size": 1.0}}),
         (LipSyncJob, {**VIDEO, "label": {"show": "corner", "color": "red"}}),
@@ -46,7 +48,7 @@ def test_a_label_that_an_output_cannot_have_is_refused(kind, fields):
 def test_there_is_no_label_by_default():
     job = LipSyncJob(**VIDEO)
 
-    assert corner_label(job.label, None) is None
+    assert corner_label(job.label, None) is None and opening_card(job.label) is None
     assert spoken_notice(SpeechJob(text="Hello.").label, None) == []
 
 
@@ -54,6 +56,8 @@ def test_text_and_language_are_the_client_s():
     assert corner_label(MediaLabel(show="corner", language="de"), None).text == "KI-generiert"
     assert corner_label(MediaLabel(show="corner", text="Clone"), None).text == "Clone"
     assert spoken_notice(MediaLabel(show="spoken", text="A clone."), None) == ["A clone."]
+    card = opening_card(MediaLabel(show="opening", language="fr", size=5, seconds=2))
+    assert (card.text, card.size_percent, card.seconds) == ("Généré par IA", 10, 2)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,4 @@ def test_a_setting_requires_a_label_for_a_tenant(monkeypatch, listed, tenant, re
     assert (corner_label(MediaLabel(), tenant) is not None) == required
     assert bool(spoken_notice(MediaLabel(), tenant)) == required
     assert spoken_notice(MediaLabel(), tenant, has_picture=True) == []
+    assert corner_label(MediaLabel(show="opening"), tenant) is None, "the card is the label"
