@@ -97,11 +97,8 @@ def grafter() -> Callable[[Any], None]:
     def graft(case: Any) -> None:
         turn, good = next(turns), _GOOD.get(case.path)
         if case.path == "/v1/uploads" and turn % 2:
-            case.headers |= {
-                "Tus-Resumable": "1.0.0",
-                "Upload-Length": "3",
-                "Upload-Metadata": "filename YQ==",
-            }
+            said = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Upload-Metadata": "filename YQ=="}
+            case.headers.update(said)
         if turn % 4 == 1:
             case.headers["Prefer"] = "respond-async"
         if good is None or not isinstance(case.body, dict) or turn % 3 == 0:

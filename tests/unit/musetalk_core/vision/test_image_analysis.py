@@ -8,7 +8,9 @@ import pictures
 import pytest
 from PIL import Image
 
+from musetalk_core.faces.mesh_tracker import track_face
 from musetalk_core.media.image.photo import read_photo
+from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.types import Box
 from musetalk_core.vision.face_search import find_all_faces
@@ -122,6 +124,16 @@ def test_small_faces_are_found_beside_large_ones(tmp_path):
         assert sum(f.box.x1 < x < f.box.x2 and f.box.y1 < y < f.box.y2 for f in faces) == 1
     areas = [face.box.size[0] * face.box.size[1] for face in faces]
     assert areas == sorted(areas, reverse=True)
+
+
+def test_the_position_of_a_face_in_the_list_is_its_number_in_a_job(tmp_path):
+    photo = decoded(pictures.group()[0], tmp_path)
+    picture = Picture.from_bgr(photo.bgr)
+
+    for number, face in enumerate(find_all_faces(photo.bgr)):
+        [tracked] = track_face([picture], number)
+        x, y = tracked.landmarks[:, :2].mean(0)
+        assert face.box.x1 < x < face.box.x2 and face.box.y1 < y < face.box.y2, number
 
 
 @pytest.mark.parametrize("name", ["president", "cat", "espresso", "rocket", "galaxies"])
