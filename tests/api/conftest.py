@@ -16,11 +16,18 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from installation_fakes import FakeWorkers, NoThumbnails
 from starlette.datastructures import State
 
 from api.auth.api_keys import require_keys_when_public
 from api.auth.key_file import ApiKey, generate_key, hash_key, read_keys, write_keys
-from api.dependencies import get_bucket_watches, get_job_store, get_job_suspender
+from api.dependencies import (
+    get_bucket_watches,
+    get_job_store,
+    get_job_suspender,
+    get_thumbnail_store,
+    get_worker_store,
+)
 from api.errors import Problem
 from api.jobs.eta import DurationStats, Eta
 from api.jobs.model import (
@@ -232,15 +239,26 @@ def new_app(environment: pytest.MonkeyPatch) -> Callable[[], FastAPI]:
 
 
 @pytest.fixture
+def stores(runs: FakeRuns, holding: FakeHolding) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Dependencies for an app without a Prefect server."""
+    return {
+        get_job_store: lambda: runs,
+        get_job_suspender: lambda: holding,
+        get_bucket_watches: lambda: holding,
+        get_worker_store: lambda: FakeWorkers(),
+        get_thumbnail_store: lambda: NoThumbnails(),
+    }
+
+
+@pytest.fixture
 def connect(
-    runs: FakeRuns, holding: FakeHolding, new_app: Callable[[], FastAPI]
+    stores: dict[Callable[..., Any], Callable[..., Any]], new_app: Callable[[], FastAPI]
 ) -> Callable[..., TestClient]:
     """Make a client for an app with the settings as they are now."""
 
     def make(**options: Any) -> TestClient:
         app = new_app()
-        app.dependency_overrides[get_job_store] = lambda: runs
-        app.dependency_overrides |= {get_job_suspender: lambda: holding, get_bucket_watches: lambda: holding}
+        app.dependency_overrides |= stores
         return TestClient(app, **options)
 
     return make

@@ -7,30 +7,13 @@ import schemathesis
 from made_up_requests import checks, grafter, shut_out, tried
 from verify_results import RESULT as VERIFIED
 
-from api.dependencies import (
-    get_bucket_watches,
-    get_job_store,
-    get_job_suspender,
-    get_thumbnail_store,
-    get_worker_store,
-)
 from api.main import create_app
 from flows.prefect_state.status import Progress
 from tasks.settings import get_settings
 
 
-class Nothing:
-    """No worker, and no picture of any job."""
-
-    async def list_workers(self):
-        return []
-
-    async def read(self, job_id):
-        return None
-
-
 @pytest.fixture
-def described(environment, runs, holding, finish):
+def described(environment, runs, stores, finish):
     """The app on jobs that end at once: nothing waits."""
     environment.setenv("MUSETALK_API__KEYS", "key-of-the-tests")
     environment.setenv("MUSETALK_API__MAX_WAIT_S", "0")
@@ -43,13 +26,7 @@ def described(environment, runs, holding, finish):
 
     runs.on_create = end
     app = create_app()
-    app.dependency_overrides |= {
-        get_job_store: lambda: runs,
-        get_job_suspender: lambda: holding,
-        get_bucket_watches: lambda: holding,
-        get_thumbnail_store: Nothing,
-        get_worker_store: Nothing,
-    }
+    app.dependency_overrides |= stores
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from installation_fakes import FakeWorkers
 
 from api.dependencies import get_worker_store
 from api.orchestrator.workers import WorkerProcess, WorkerState, with_report
@@ -49,14 +50,6 @@ def test_models_of_other_computers_are_not_known(client):
     assert {model["state"] for model in said["models"]} == {None}
     assert {engine["installed"] for engine in said["engines"]} == {None}
     assert all(model["command"] and model["licence"] for model in said["models"])
-
-
-class FakeWorkers:
-    def __init__(self, *states):
-        self.states = list(states)
-
-    async def list_workers(self):
-        return self.states
 
 
 def busy(job, models=("whisper-tiny",)):
