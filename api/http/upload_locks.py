@@ -44,6 +44,10 @@ class UploadLocks:
     def __init__(self) -> None:
         self._held: dict[str, UploadLock] = {}
 
+    def is_held(self, upload: str) -> bool:
+        """Return whether a request is writing to an upload."""
+        return upload in self._held
+
     @asynccontextmanager
     async def hold(self, upload: str) -> AsyncGenerator[UploadLock]:
         """

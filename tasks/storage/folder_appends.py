@@ -7,7 +7,9 @@ smaller than a client last saw, except that bytes are durable (fsync) when `sync
 
 import fcntl
 import os
+import shutil
 
+from musetalk_core.errors import DiskFull
 from tasks.errors import ObjectMissing, OffsetMismatch, UploadLocked
 from tasks.storage.folder_store import FolderStore, place_file
 from tasks.storage.resumable_file import translate_disk_errors
@@ -30,9 +32,14 @@ class FolderAppend:
         self._draft, self._final = store.path(draft_key), store.path(key)
 
     def begin(self) -> str:
-        """Create the empty file. Its key is its token, so the token is empty."""
+        """Create the empty file; raise DiskFull if the disk has too little space. The token is empty."""
         with translate_disk_errors():
             self._draft.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(self._draft.parent).free < self._size:
+                self._draft.parent.rmdir()
+                raise DiskFull(
+                    "The disk of the store has too little space for the file. Free some and retry."
+                )
             self._draft.touch()
         return ""
 

@@ -5,13 +5,14 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 
 import pytest
 
 from tasks.catalog import resumable_uploads
 from tasks.catalog.assets import asset_key
 from tasks.inputs.sources import fetch_source, source_path
-from tasks.storage import s3_appends
+from tasks.storage import folder_appends, s3_appends
 from tasks.storage.home_store import home_store, store_is_remote
 from tasks.storage.object_store import read_small
 
@@ -156,6 +157,13 @@ def test_more_bytes_than_announced_are_refused(any_client):
     # a repetition of the last request, whose answer was lost
     assert refused(patch(any_client, url, offset, b"1234"[offset:]), 409, "offset_mismatch")
     assert patch(any_client, url, 4, b"").headers["upload-asset"]
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_refused_before_it_is_sent(client, monkeypatch):
+    monkeypatch.setattr(folder_appends.shutil, "disk_usage", lambda _: SimpleNamespace(free=99))
+    answer = client.post("/v1/uploads", headers=TUS | {"Upload-Length": "100"})
+    assert refused(answer, 507, "disk_full") and list(home_store().list("uploads/")) == []
+    assert create(client, 99)
 
 
 def test_what_the_server_can_do(client, connect, request):

@@ -209,8 +209,9 @@ async def _read(request: Request, upload_id: str) -> tuple[ResumableUpload, int]
     """Return an upload and its offset; complete it if the process ended between the last byte and that."""
     upload = await _in_store_thread(request, lambda: find_upload(upload_id))
     offset = await _in_store_thread(request, lambda: stored_bytes(upload))
-    if offset == upload.size and not upload.is_complete:
-        async with _locks(request).hold(upload_id):
+    locks = _locks(request)
+    if offset == upload.size and not upload.is_complete and not locks.is_held(upload_id):
+        async with locks.hold(upload_id):
             upload = await _complete(request, upload)
     return upload, offset
 
