@@ -8,7 +8,6 @@ import httpx
 import numpy as np
 import pytest
 from browser import browsing
-from whole_stack import running_stack
 
 from api.client import MusetalkClient
 from flows.registry import JOB_TYPES
@@ -19,9 +18,8 @@ SCROLLED = "document.querySelector('.app-router-view').scrollTop"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with running_stack(tmp_path_factory.mktemp("tour")) as stack:
-        yield stack
+def stack(browsed_stack):
+    return browsed_stack
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import { UserText } from "./basics.js";
 import { EngineNote } from "./engine_note.js";
 import { MediaInput } from "./media_input.js";
 
-// Shows a field; `form` holds values, faults, and the functions that change them.
-export function Field({ field, form }) {
+// Shows a field; `form` holds values, faults, and the functions that change them; `extra` is shown below the label.
+export function Field({ field, form, extra }) {
   const value = valueAt(form.values, field.path);
   const fault = form.faults[field.pointer];
   const id = `field-${field.path.join("-")}`;
@@ -19,6 +19,7 @@ export function Field({ field, form }) {
   const inline = field.kind === "boolean";
   return html`<div class="field field-${field.kind} ${fault ? "field-invalid" : ""}" data-pointer=${field.pointer}>
     ${!inline && html`<${Label} field=${field} id=${id} />`}
+    ${extra}
     <${Control} ...${props} />
     ${isEngine(field) && html`<${EngineNote} name=${value ?? field.default} />`}
     ${field.description && html`<p class="help" id="${id}-help">${field.description}</p>`}

@@ -6,6 +6,7 @@ import { useMediaUrl } from "../lib/media_url.js";
 import { rememberedFile } from "../lib/uploads.js";
 import { bytes, capitalized, duration, words } from "../lib/format.js";
 import { ActionButton, CopyButton, UserText } from "./basics.js";
+import { Verification } from "./verification.js";
 import { Comparison } from "./comparison.js";
 
 const KINDS = [
@@ -36,6 +37,7 @@ export function ResultView({ job, body }) {
   const name = names.includes(shown) ? shown : names[0];
   const warnings = job.result.warnings || [];
   return html`<section class="result" aria-label="Result">
+    ${job.type === "verify" && html`<${Verification} result=${job.result} />`}
     ${name ? html`<${FileView} key=${name} job=${job} name=${name} body=${body} />` : html`<${TextResult} job=${job} />`}
     ${name && kindOf(name) !== "text" && html`<${TextResult} job=${job} />`}
     <div class="result-facts">

@@ -22,14 +22,14 @@ export function SpeechChoice({ field, form, onFields }) {
     if (event.target.value === "text") form.change([SPOKEN], {});
     else form.change([SPOKEN], undefined);
   };
-  return html`<div class="speech-choice">
-    <fieldset class="segments"><legend class="hidden-text">Where the speech comes from</legend>
+  const source = html`<fieldset class="segments"><legend class="hidden-text">Where the speech comes from</legend>
       ${[["recording", "Recording"], ["text", "Text"]].map(([name, title]) => html`<label class="segment">
-        <input type="radio" name="speech-source" value=${name} checked=${spoken === (name === "text")} onChange=${choose} /><span>${title}</span></label>`)}</fieldset>
-    ${!spoken && html`<${Field} field=${field} form=${form} />`}
+        <input type="radio" name="speech-source" value=${name} checked=${spoken === (name === "text")} onChange=${choose} /><span>${title}</span></label>`)}</fieldset>`;
+  return html`<div class="speech-choice">
+    ${!spoken && html`<${Field} field=${field} form=${form} extra=${source} />`}
     ${spoken && html`<${ProblemBox} problem=${problem} />`}
     ${spoken && !fields && !problem && html`<${Loading} what="Loading the voices" />`}
-    ${spoken && fields && fields.map((one) => html`<${Field} key=${one.pointer} field=${one} form=${form} />`)}
+    ${spoken && fields && fields.map((one) => html`<${Field} key=${one.pointer} field=${one} form=${form} extra=${one.name === "text" && source} />`)}
     ${spoken && html`<p class="help">The request is then a pipeline of two jobs: speech, and lip-sync with its result.</p>`}
   </div>`;
 }
