@@ -34,6 +34,7 @@ from api.routes import (
     webhook_deliveries,
 )
 from api.routes.installation import health, models, workers
+from api.routes.installation.model_pulls import ModelPulls
 from api.routes.resumable_uploads import direct as direct_uploads
 from api.routes.resumable_uploads import routes as uploads
 from api.studio import routes as studio
@@ -44,6 +45,7 @@ from tasks.settings import Settings, get_settings
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     yield
+    await app.state.model_pulls.stop()
     await app.state.gate.aclose()
     if hasattr(app.state, "runs"):
         await app.state.runs.close()
@@ -123,6 +125,7 @@ def configure(app: FastAPI, settings: Settings) -> None:
     """Give an app the state and the middleware that depend on the settings."""
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api, settings.redis)
     app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
+    app.state.model_pulls = ModelPulls()
     app.state.upload_locks, app.state.upload_hashes = UploadLocks(), RunningHashes()
     app.add_middleware(
         RequestMiddleware,

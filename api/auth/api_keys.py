@@ -79,8 +79,8 @@ async def require_key(
     Authenticate a request and check the scopes of its key; without configured keys every request passes.
 
     The key is read from `Authorization: Bearer` or `X-C3-RENDER-KEY`. Each route declares the scope that it
-    requires: `dependencies=[READ]`, `[SUBMIT]` or `[CANCEL]`. Sets `request.state.caller` and the tenant of
-    the request.
+    requires: `dependencies=[READ]`, `[SUBMIT]`, `[CANCEL]` or `[ADMIN]`. Sets `request.state.caller` and the
+    tenant of the request.
 
     Raises:
         Problem: `unauthorized`, `forbidden`.
@@ -123,6 +123,8 @@ SUBMIT: Final = Security(require_key, scopes=["submit"])
 """For routes that create jobs, uploads or webhook deliveries, or resume jobs."""
 CANCEL: Final = Security(require_key, scopes=["cancel"])
 """For routes that stop jobs or delete data."""
+ADMIN: Final = Security(require_key, scopes=["admin"])
+"""For routes that change the installation."""
 
 
 async def _allow_all() -> None:
@@ -154,8 +156,8 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
         is_public = not isinstance(route, APIRoute) or PUBLIC in route.dependencies
         if not is_public or not (route.methods or set[str]()) <= {"GET", "HEAD", "OPTIONS"}:
             raise UndeclaredRoute(
-                f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT"
-                " or CANCEL to its dependencies."
+                f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT,"
+                " CANCEL or ADMIN to its dependencies."
             )
 
 

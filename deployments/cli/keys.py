@@ -53,7 +53,7 @@ def create(
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(get_args(Scope))}; repeatable. No route requires admin yet."),
+        typer.Option(help=f"{', '.join(get_args(Scope))}; repeatable. admin: installing models."),
     ] = None,
     days: Annotated[
         int | None, typer.Option(min=1, help="Days until the key expires; default: never.")

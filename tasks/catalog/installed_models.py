@@ -63,6 +63,11 @@ def list_models() -> Iterator[ModelRecord]:
         yield _record(local_models, local_models.status(name))
 
 
+def is_model_name(name: str) -> bool:
+    """Return whether a model or a group of models has this name."""
+    return name in MODELS or name in GROUPS
+
+
 def list_engines() -> Iterator[EngineRecord]:
     """Yield the rendering engines, the neural one first."""
     default, _ = choose_engine_name("auto", "v15")

@@ -55,6 +55,7 @@ PLAIN_WORDS = set(
         "face",
         "coverage",
         "found",
+        "pull",
         "tag",
         "text",
         "thing",

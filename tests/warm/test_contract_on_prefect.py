@@ -34,6 +34,8 @@ NEVER = {
     ("POST", "/v1/assets/direct/multipart"),
     ("GET", "/v1/uploads/{upload_id}/parts"),
     ("GET", "/v1/jobs/{job_id}/thumbnail"),
+    ("POST", "/v1/models/{name}/pull"),  # needs the scope admin
+    ("DELETE", "/v1/models/{name}/pull"),
     ("GET", "/v1/uploads/{upload_id}"),  # ids of uploads are not made up
     ("HEAD", "/v1/uploads/{upload_id}"),
     ("PATCH", "/v1/uploads/{upload_id}"),

@@ -1,13 +1,15 @@
-"""Route for the models and engines of the installation."""
+"""Routes for the models and engines of the installation."""
 
 from asyncio import to_thread
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth.api_keys import READ
-from tasks.catalog.installed_models import list_engines, list_models
+from api.auth.api_keys import ADMIN, READ
+from api.errors import Problem
+from api.routes.installation.model_pulls import ModelPull, ModelPulls
+from tasks.catalog.installed_models import is_model_name, list_engines, list_models
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["models"])
@@ -44,6 +46,18 @@ class EngineView(BaseModel):
     default: bool | None = Field(description="Whether jobs with engine `auto` use it.")
 
 
+class ModelPullView(BaseModel):
+    """The download of a model."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="Model or group.")
+    state: Literal["running", "succeeded", "failed", "stopped"]
+    file: str | None = Field(description="File that is being downloaded, or the last one.")
+    percent: int = Field(description="How much of that file has arrived, in steps of 10 for large files.")
+    detail: str = Field(description="Last lines of the output of `musetalk weights pull`, after its end.")
+
+
 class ModelsView(BaseModel):
     """Models and rendering engines."""
 
@@ -52,15 +66,45 @@ class ModelsView(BaseModel):
     )
     engines: list[EngineView]
     models: list[ModelView]
+    pull: ModelPullView | None = Field(
+        description="The download that this API process runs, or its last one."
+    )
 
 
 @router.get("/v1/models", dependencies=[READ])
-async def read_models() -> ModelsView:
+async def read_models(request: Request) -> ModelsView:
     """Return which models and engines are installed, with size, licence and installing command."""
-    return await to_thread(_read)
+    return await to_thread(_read, _pulls(request).current)
 
 
-def _read() -> ModelsView:
+@router.post("/v1/models/{name}/pull", status_code=202, dependencies=[ADMIN])
+async def pull_model(request: Request, name: str) -> ModelPullView:
+    """Download a model or group, and the models that it needs; `GET /v1/models` shows the progress."""
+    if not is_model_name(name):
+        raise Problem("not_found", "There is no model or group of this name.")
+    if not get_settings().api.models_here:
+        raise Problem(
+            "pull_not_offered",
+            "The workers use models of other computers. Run the command of the model there.",
+        )
+    return ModelPullView.model_validate(await _pulls(request).start(name))
+
+
+@router.delete("/v1/models/{name}/pull", dependencies=[ADMIN])
+async def stop_pull(request: Request, name: str) -> ModelPullView:
+    """Stop the download of a model; a later one continues it."""
+    pulls = _pulls(request)
+    if pulls.current is None or pulls.current.name != name:
+        raise Problem("not_found", "This API process has not started a download of this name.")
+    await pulls.stop()
+    return ModelPullView.model_validate(pulls.current)
+
+
+def _pulls(request: Request) -> ModelPulls:
+    return request.app.state.model_pulls
+
+
+def _read(pull: ModelPull | None) -> ModelsView:
     here = get_settings().api.models_here
     models = [ModelView.model_validate(record) for record in list_models()]
     engines = [EngineView.model_validate(record) for record in list_engines()]
@@ -68,4 +112,5 @@ def _read() -> ModelsView:
         models = [model.model_copy(update={"state": None, "problem": None}) for model in models]
         unknown = {"installed": None, "problem": None, "default": None}
         engines = [engine.model_copy(update=unknown) for engine in engines]
-    return ModelsView(models_here=here, engines=engines, models=models)
+    current = ModelPullView.model_validate(pull) if pull is not None else None
+    return ModelsView(models_here=here, engines=engines, models=models, pull=current)
