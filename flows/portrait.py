@@ -8,6 +8,7 @@ from flows.media.context import JobContext, job_context
 from flows.media.imperceptible_mark import mark_key_id
 from flows.media.labels import corner_label, opening_card, spoken_notice
 from flows.media.model_selection import resolve_engine
+from flows.media.notice_before_recording import with_notice
 from flows.media.speech_synthesis import synthesize_text
 from flows.media.talking_video import RenderRequest, render_talking_video
 from flows.prefect_state.flow_options import FLOW_OPTIONS
@@ -73,15 +74,16 @@ def _with_framing(job: PortraitJob, request: RenderRequest, context: JobContext)
 def _with_speech(
     job: PortraitJob, request: RenderRequest, context: JobContext, tenant: str | None
 ) -> RenderRequest:
-    """Synthesize the text if there is no audio; the video gets the uncompressed speech."""
+    """Synthesize the text, or the notice before a given recording; the video gets the uncompressed speech."""
+    notice, mark = spoken_notice(job.label, tenant, has_picture=True), mark_key_id(job.imperceptible_mark)
     if job.audio is not None:
-        return request
+        return with_notice(request, notice, mark, context)
     spoken = synthesize_text(
-        [*spoken_notice(job.label, tenant, has_picture=True), job.text or ""],
+        [*notice, job.text or ""],
         job.voice,
         context,
         fallback=job.fallback,
-        mark=mark_key_id(job.imperceptible_mark),
+        mark=mark,
     )
     speech = spoken.audio.artefact
     return replace(

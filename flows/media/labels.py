@@ -47,7 +47,7 @@ def opening_card(label: MediaLabel) -> OpeningCard | None:
 
 def spoken_notice(label: MediaLabel, tenant: str | None, *, has_picture: bool = False) -> list[str]:
     """
-    Return the texts to speak before a job's texts: one or none.
+    Return the texts to speak before a job's texts or recording: one or none.
 
     Args:
         label:       option of the job.

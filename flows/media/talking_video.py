@@ -81,6 +81,8 @@ class RenderRequest:
     idle_seed: int | None = None
     source_name: str | None = None
     """Name of the image for output names, if the image was produced by an earlier step."""
+    audio_name: str | None = None
+    """Name of the recording for output names, if an earlier step put a notice before it."""
     speech: Artefact | None = None
     """Synthesized speech, if the job spoke a text."""
     warnings: tuple[str, ...] = ()
@@ -150,7 +152,11 @@ def _fetch_inputs(request: RenderRequest, context: JobContext) -> tuple[FetchedI
 def _output_name(request: RenderRequest, picture: FetchedInput, audio: FetchedInput) -> str:
     """Return the output name. It is computed before any work, so that an invalid name fails at once."""
     try:
-        return output_name(request.source_name or picture.source.name, audio.source.name, request.output.name)
+        return output_name(
+            request.source_name or picture.source.name,
+            request.audio_name or audio.source.name,
+            request.output.name,
+        )
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -29,8 +29,9 @@ class MediaLabel(BaseModel):
         default="none",
         title="Label",
         description="corner: a text in a corner of the picture; opening: a text over the dimmed picture in"
-        " the first seconds; spoken: a notice at the start of synthesized speech, in the same voice; none:"
-        " no label, unless MUSETALK_MARK__LABEL_TENANTS requires one.",
+        " the first seconds; spoken: a notice at the start of the sound, in the voice of synthesized speech,"
+        " or in the starter voice before a given recording; none: no label, unless"
+        " MUSETALK_MARK__LABEL_TENANTS requires one.",
     )
     language: LabelLanguage = Field(
         default="en",
@@ -77,7 +78,7 @@ LABEL_FIELD: Any = Field(
 )
 
 
-def refuse(label: MediaLabel, show: Literal["corner", "opening", "spoken"], reason: str) -> None:
+def refuse(label: MediaLabel, show: Literal["corner", "opening"], reason: str) -> None:
     """Raise a ValueError with the reason if a job asks for a label that its output cannot have."""
     if label.show == show:
         raise ValueError(reason)

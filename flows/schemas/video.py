@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
-from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel, refuse
+from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from flows.schemas.speech import VOICE_FIELD, VoiceOptions
@@ -136,11 +136,6 @@ class LipSyncJob(JobParameters):
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
 
-    @model_validator(mode="after")
-    def _check_label(self) -> Self:
-        refuse(self.label, "spoken", "the speech of a lip_sync job is given: use show corner")
-        return self
-
 
 class PortraitJob(JobParameters):
     """Animate a portrait photo so that the person speaks the given speech, with subtle head motion."""
@@ -198,12 +193,6 @@ class PortraitJob(JobParameters):
     label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
     output: Output = OUTPUT_FIELD
-
-    @model_validator(mode="after")
-    def _check_label(self) -> Self:
-        if self.audio is not None:
-            refuse(self.label, "spoken", "the speech is given, not synthesized: use show corner")
-        return self
 
     @model_validator(mode="after")
     def _require_audio_or_text(self) -> Self:

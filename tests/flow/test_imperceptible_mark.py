@@ -8,12 +8,15 @@ import pytest
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
 from flows.schemas.control import Control
+from flows.schemas.label import MediaLabel
 from flows.schemas.speech import SpeechJob
 from flows.schemas.video import LipSyncJob, PortraitJob
 from flows.speech import speech
 from musetalk_core.errors import InputError
 from musetalk_core.imperceptible_mark.file_detection import detect_mark
 from musetalk_core.imperceptible_mark.picture_marker import MAX_CHANGE
+from musetalk_core.media.audio.decode import decode_speech
+from musetalk_core.media.audio.prepend import PAUSE_S
 from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.media.video.scan import open_scan
 from tasks.catalog.mark_keys import mark_key, mark_keys
@@ -164,3 +167,36 @@ def test_a_notice_is_spoken_first(home):
     assert result.text == f"The following voice is computer generated. {TEXT}"
     assert result.sentences == plain.sentences + 1
     assert result.duration_s > plain.duration_s + 1
+
+
+def test_a_notice_is_spoken_before_a_given_recording(home, short_clip, speech_file):
+    fields = {"video": f"file://{short_clip}", "audio": f"file://{speech_file}", "engine": "fake"}
+    plain = lip_sync(LipSyncJob(**fields))
+    noticed = lip_sync(LipSyncJob(**fields, label={"show": "spoken", "text": "This is a synthetic video."}))
+    notice = speech(SpeechJob(text="This is a synthetic video.", format="wav", engine="starter"))
+
+    assert noticed.name == plain.name, "named after the recording"
+    longer_s = noticed.speech_s - plain.speech_s
+    assert longer_s == pytest.approx(notice.duration_s + PAUSE_S, abs=0.01)
+    assert (plain.provenance.mark, noticed.provenance.mark) == (None, notice.provenance.mark)
+    target = {}
+    for name, result in (("plain", plain), ("noticed", noticed)):
+        decode_speech(fetched(result.video, home), home / name)
+        target[name] = np.fromfile(home / name, "<f4")
+    lag = round(longer_s * 16_000)
+    length = min(len(target["plain"]), len(target["noticed"]) - lag)
+    parts = target["plain"][:length], target["noticed"][lag : lag + length]
+    assert np.corrcoef(*parts)[0, 1] > 0.99, "the recording follows"
+    again = lip_sync(LipSyncJob(**fields, label={"show": "spoken", "text": "This is a synthetic video."}))
+    assert {"speak", "join"} <= set(again.cached) and again.video.sha256 == noticed.video.sha256
+
+
+def test_phonemes_of_notice_and_of_synthesized_speech_are_both_used(home, portrait_file):
+    said = speech(SpeechJob(text="Hello there.", format="wav", engine="starter"), return_state=True)
+    audio = f"job://{said.state_details.flow_run_id}"
+    job = PortraitJob(image=f"file://{portrait_file}", audio=audio, engine="viseme", fps="10")
+
+    result = portrait(job.model_copy(update={"label": MediaLabel(show="spoken", text="Synthetic.")}))
+
+    assert (result.phones, result.engine) == ("given", "viseme")
+    assert result.speech_s > said.result().duration_s + PAUSE_S

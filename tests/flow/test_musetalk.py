@@ -25,7 +25,6 @@ from tasks.models.install import pin
 from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 
-
 FRAMES = 10
 
 pytestmark = pytest.mark.usefixtures("shared_cache")

@@ -30,8 +30,8 @@ def test_hostile_texts_are_refused(text):
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (LipSyncJob, {**VIDEO, "label": {"show": "spoken"}}),
-        (PortraitJob, {"image": "s3://m/a.png", "audio": "s3://m/a.wav", "label": {"show": "spoken"}}),
+        (LipSyncJob, {**VIDEO, "label": {"show": "spoken", "language": "de"}}),
+        (PortraitJob, {"image": "s3://m/a.png", "text": "Hi.", "label": {"show": "spoken", "text": ""}}),
         (SpeechJob, {"text": "Hello.", "label": {"show": "corner"}}),
         (SpeechJob, {"text": "Hello.", "label": {"show": "opening"}}),
         (LipSyncJob, {**VIDEO, "label": {"show": "opening", "seconds": 0.5}}),
