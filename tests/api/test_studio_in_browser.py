@@ -236,6 +236,36 @@ def test_without_a_server_the_page_says_so_and_recovers(server, runs, tab):
     until(page, "!document.body.innerText.includes('The server does not answer')")
 
 
+@pytest.mark.parametrize("kind", ["photo", "video"])
+def test_the_face_that_speaks_is_chosen_in_the_picture(server, runs, tab, tmp_path, kind):
+    source = PHOTO if kind == "photo" else write_video(tmp_path / "two.mp4")
+    faces = [
+        {"label": "face", "box": [10, 20, 60, 70], "score": 0.9},
+        {"label": "face", "box": [80, 20, 110, 60]},
+    ]
+    found = {"faces": faces, "width": 160, "height": 160}
+    runs.on_create = lambda run: (
+        replace(run, status="succeeded", result=found) if run.type == "analyze" else run
+    )
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    page.locator("#field-video").set_input_files(source)
+    page.get_by_text("· uploaded").wait_for()
+    page.get_by_role("button", name="Choose the face in the picture").click()
+    page.get_by_role("button", name="Face 1").click()
+    page.get_by_role("tab", name="JSON").click()
+    _, right = page.evaluate("[...document.querySelectorAll('.face')].map(one => one.offsetLeft)")
+    width = page.locator(".face-picture").evaluate("one => one.offsetWidth")
+
+    assert json.loads(page.locator(".code-block").inner_text())["face"] == 1
+    assert page.locator(".face[aria-pressed=true]").count() == 1 and right / width == pytest.approx(
+        0.5, abs=0.02
+    )
+    assert page.locator("#field-face").input_value() == "#"
+    asked = only_job(runs).parameters
+    assert asked["features"] == ["faces"] and asked["image"].startswith("asset://")
+
+
 def test_faults_are_shown_at_their_fields(server, runs, tab):
     page = tab.page
     page.goto(f"{server}/studio/new")

@@ -15,7 +15,7 @@ const KINDS = [
   ["image", /\.(png|jpe?g|webp|gif|avif|bmp)$/i],
   ["text", /\.(txt|srt|vtt|tsv|json|csv|jsonl)$/i],
 ];
-const FILE_FIELDS = ["video", "audio", "image"];
+const FILE_FIELDS = ["video", "audio", "image", "picture"];
 const MAX_TEXT = 20_000;
 
 export const kindOf = (name) => (KINDS.find(([, pattern]) => pattern.test(name)) || ["other"])[0];
