@@ -45,6 +45,7 @@ CODES: Mapping[str, ProblemCode] = {
     "unauthorized": ProblemCode(401, "A valid API key is required"),
     "forbidden": ProblemCode(403, "The API key lacks the required scope"),
     "manifest_invalid": ProblemCode(422, "Invalid batch manifest"),
+    "quality_below_threshold": ProblemCode(422, "The quality of the video is below the limit of the job"),
     "step_failed": ProblemCode(409, "A step of the pipeline failed"),
     "request_timeout": ProblemCode(408, "The body of the request arrived too slowly", retryable=True),
     "link_invalid": ProblemCode(403, "The download link is not valid"),

@@ -206,6 +206,9 @@ def job_summary(job: Job) -> list[str]:
         lines += str(result.get("text", "")).splitlines()
     if job["type"] == "analyze":
         lines += [result["text"], f"model: {result['model']}"]
+    if card := result.get("quality"):
+        score = "no face was visible" if card["score"] is None else f"score {card['score']:.2f}"
+        lines.append(f"quality: {score}, {len(card['defects'])} defects in {card['frames']} frames")
     lines.append("cached: " + (", ".join(result.get("cached", [])) or "nothing"))
     lines.append(
         "seconds: " + ", ".join(f"{name} {s:.2f}" for name, s in result.get("timings_s", {}).items())

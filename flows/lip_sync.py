@@ -7,6 +7,7 @@ from flows.media.imperceptible_mark import mark_key_id
 from flows.media.labels import corner_label, opening_card, spoken_notice
 from flows.media.model_selection import resolve_engine
 from flows.media.notice_before_recording import with_notice
+from flows.media.quality import quality_request
 from flows.media.talking_video import RenderRequest, render_talking_video
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
@@ -34,6 +35,7 @@ def lip_sync(job: LipSyncJob, control: Control = DEFAULT_CONTROL) -> VideoResult
             label=corner_label(job.label, control.tenant),
             card=opening_card(job.label),
             mark=mark_key_id(job.imperceptible_mark, engine.name),
+            quality=quality_request(job.quality, job.fail_below, engine.name),
             warnings=tuple(warnings),
         )
         notice = spoken_notice(job.label, control.tenant, has_picture=True)

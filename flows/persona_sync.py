@@ -17,6 +17,8 @@ _LIP_SYNC_FIELDS = {
     *("video", "audio", "text", "engine", "fallback", "version", "musetalk", "face", "encode"),
     "label",
     "imperceptible_mark",
+    "quality",
+    "fail_below",
 }
 
 

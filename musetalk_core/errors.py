@@ -35,6 +35,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
   + InputUnreachable        input_unreachable    no
   + LocalPathDisabled       local_path_disabled  no
   + AvatarNotPrepared       avatar_not_prepared  no
+  + QualityBelowThreshold   quality_below_threshold  no
   + StepFailed              step_failed          no    (pipelines)
   + PartFailed              part_failed          no    (a child job failed)
   + DeadlineExceeded        deadline_exceeded    no    (jobs that wait for child jobs; other jobs are stopped)

@@ -64,6 +64,15 @@ class WarningCode(StrEnum):
         "video_reencoded",
         "An mp4 file cannot hold the video or its cropping; it was encoded as H.264.",
     )
+    WEAK_LIP_MOVEMENT = (
+        "weak_lip_movement",
+        "Figures of lip movement are beyond their limits; see [Quality figures](../reference/quality.md).",
+    )
+    PICTURE_DEFECTS = (
+        "picture_defects",
+        "Figures of the picture are beyond their limits; see [Quality figures](../reference/quality.md).",
+    )
+    QUALITY_NOT_MEASURED = "quality_not_measured", "The quality card could not be made."
     NOT_SIGNED = "not_signed", "The output could not be signed and is stored without a C2PA manifest."
     AVATAR_NOT_LISTED = "avatar_not_listed", "The avatar could not be added to the list of avatars."
     MODEL_SUBSTITUTED = (

@@ -157,6 +157,12 @@ class DeadlineExceeded(RenderError):
     code = "deadline_exceeded"
 
 
+class QualityBelowThreshold(RenderError):
+    """The quality score of a rendered video is below the limit that the job sets."""
+
+    code = "quality_below_threshold"
+
+
 class StepFailed(RenderError):
     """A step of a pipeline failed; the outputs of the other steps are kept."""
 

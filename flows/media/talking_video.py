@@ -9,9 +9,17 @@ from prefect.futures import PrefectFuture
 
 from flows.media.context import JobContext
 from flows.media.preview import PreviewData, write_preview
+from flows.media.quality import NOT_MEASURED, QualityRequest, finish_card
 from flows.media.statements import talking_video
 from flows.schemas.base import Output
-from flows.schemas.video import FaceChoice, FaceCoverage, NoFacePolicy, VideoOptions, VideoResult
+from flows.schemas.video import (
+    FaceChoice,
+    FaceCoverage,
+    NoFacePolicy,
+    QualityCard,
+    VideoOptions,
+    VideoResult,
+)
 from musetalk_core.errors import InputError
 from musetalk_core.media.image.corner_label import CornerLabel
 from musetalk_core.media.image.opening_card import OpeningCard
@@ -39,6 +47,7 @@ from tasks.steps.encode_video import (
     video_tags,
 )
 from tasks.steps.fetch import FetchedInput, fetch
+from tasks.steps.measure_quality import measure_quality, quality_key
 from tasks.steps.prepare_avatar import (
     PreparedAvatar,
     avatar_key,
@@ -94,6 +103,8 @@ class RenderRequest:
     """Text in a corner of the pictures; None = none."""
     card: OpeningCard | None = None
     """Card over the first seconds; None = none."""
+    quality: QualityRequest = NOT_MEASURED
+    """Whether the finished video is measured, and the gate."""
 
 
 def render_talking_video(request: RenderRequest, context: JobContext) -> VideoResult:
@@ -135,9 +146,14 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
         mark=request.mark,
     )
     video = _render_video(talk, audio, audio_track, context)
+    measuring = _start_measuring(request, talk, video, audio, known)
+    is_gated = request.quality.choice == "gate"  # nothing is published that does not pass
+    card = finish_card(context, request.quality, measuring) if measuring and is_gated else None
     kind = talking_video(request.engine.name, has_synthetic_speech=audio.phones_of is not None)
     [stored] = context.publish(video, {VIDEO_FILE: name}, request.output, kind)
-    result = _build_result(talk, request, stored, context, avatar_note)
+    if measuring and not is_gated:
+        card = finish_card(context, request.quality, measuring)
+    result = _build_result(talk, request, stored, context, avatar_note, card)
     phones = partial(load_cached_phones, audio.source, known, features.phones)
     preview_data = PreviewData(video, result, request.face, phones, context.timings)
     context.finalizers.append(partial(write_preview, preview_data))
@@ -233,12 +249,22 @@ def _render_chunks(
     return encoded_chunks
 
 
+def _start_measuring(
+    request: RenderRequest, talk: RenderJob, video: Artefact, audio: FetchedInput, known: KnownSpeech
+) -> PrefectFuture[Artefact] | None:
+    """Measure the video while it is signed and published; None if the job wants no quality card."""
+    if request.quality.choice == "off":
+        return None
+    return measure_quality.submit(quality_key(video, talk), video, talk, audio.source, known)
+
+
 def _build_result(
     talk: RenderJob,
     request: RenderRequest,
     stored: PublishedFile,
     context: JobContext,
     avatar_note: PrefectFuture[None],
+    card: QualityCard | None,
 ) -> VideoResult:
     prepared, features = talk.avatar, talk.features
     context.warn(*_avatar_note_warnings(avatar_note))
@@ -262,6 +288,7 @@ def _build_result(
             ),
             "cached": context.cached,
             "provenance": context.provenance,
+            "quality": card,
             "timings_s": context.timings(),
             "speech": request.speech,
             "warnings": context.warnings,

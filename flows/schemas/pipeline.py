@@ -14,7 +14,15 @@ from flows.schemas.job_types import MEDIA_JOB_TYPES
 from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
 from flows.schemas.transcribe import WhisperSize
-from flows.schemas.video import FACE_HELP, Engine, FaceChoice, VideoOptions
+from flows.schemas.video import (
+    FACE_HELP,
+    FAIL_BELOW_FIELD,
+    QUALITY_FIELD,
+    Engine,
+    FaceChoice,
+    QualityChoice,
+    VideoOptions,
+)
 from tasks.refs import MediaUri, ObjectRef
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -184,6 +192,8 @@ class PersonaSyncJob(JobParameters):
     )
     label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
+    quality: QualityChoice | None = QUALITY_FIELD
+    fail_below: float = FAIL_BELOW_FIELD
     output: Output = OUTPUT_FIELD
 
 

@@ -77,6 +77,65 @@ _ENCODE_FIELD: Any = Field(
 )
 
 
+QualityChoice = Literal["off", "card", "gate"]
+
+QUALITY_FIELD: Any = Field(
+    default=None,
+    title="Quality card",
+    description="Measure mouth and lip movement in the finished video, at most 3 s of it. card: show the"
+    " figures in the result; gate: fail the job with quality_below_threshold before anything is stored if the"
+    " score is below fail_below; off: measure nothing. Empty: the setting MUSETALK_RENDER__QUALITY.",
+    examples=["card", "gate"],
+)
+FAIL_BELOW_FIELD: Any = Field(
+    default=0.5,
+    ge=0,
+    le=1,
+    title="Least score",
+    description="With quality gate: lowest score of an accepted video. The score is the lowest grade of all"
+    " figures; 0.5 is the limit of each.",
+    examples=[0.5, 0.3],
+)
+
+
+class QualityFigure(BaseModel):
+    """One measured figure."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float = Field(description="Value in the unit.")
+    unit: str = Field(description="Unit; H is the face height.")
+    limit: float | None = Field(description="Value beyond which it is a defect; null: not judged.")
+    grade: float | None = Field(
+        description="1: as on good material, 0.5: at the limit, 0: far beyond it; null: not judged."
+    )
+
+
+class QualityCard(BaseModel):
+    """Figures of the rendered mouth, its movement and its surroundings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float | None = Field(
+        description="The lowest grade, 0 to 1; null if no face was visible in the measured frames."
+    )
+    defects: list[str] = Field(description="Names of the figures beyond their limits.")
+    figures: dict[str, QualityFigure] = Field(
+        description="Figures by name, see [Quality figures](../reference/quality.md). A figure that the"
+        " measured frames do not show is left out."
+    )
+    frames: int = Field(description="Number of measured frames.")
+    with_face: int = Field(description="Number of those that show the face.")
+    speech: Literal["phonemes", "loudness", "silence"] = Field(
+        description="Source of the expected mouth movement. loudness: without rounding and p, b, m."
+    )
+
+
+QUALITY_RESULT_FIELD: Any = Field(
+    default=None, description="Quality card; null if it was off or could not be measured."
+)
+
+
 class LipSyncJob(JobParameters):
     """Lip-sync the person in a video to the given speech."""
 
@@ -134,6 +193,8 @@ class LipSyncJob(JobParameters):
     encode: VideoOptions = _ENCODE_FIELD
     label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
+    quality: QualityChoice | None = QUALITY_FIELD
+    fail_below: float = FAIL_BELOW_FIELD
     output: Output = OUTPUT_FIELD
 
 
@@ -192,6 +253,8 @@ class PortraitJob(JobParameters):
     encode: VideoOptions = _ENCODE_FIELD
     label: MediaLabel = LABEL_FIELD
     imperceptible_mark: MarkChoice | None = MARK_FIELD
+    quality: QualityChoice | None = QUALITY_FIELD
+    fail_below: float = FAIL_BELOW_FIELD
     output: Output = OUTPUT_FIELD
 
     @model_validator(mode="after")
@@ -245,6 +308,7 @@ class VideoResult(BaseModel):
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
     speech: Artefact | None = Field(default=None, description="Synthesized speech, if the job spoke a text.")
     provenance: Provenance = PROVENANCE_FIELD
+    quality: QualityCard | None = QUALITY_RESULT_FIELD
     warnings: Warnings = []
 
 

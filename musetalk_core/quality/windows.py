@@ -27,7 +27,7 @@ class Window(NamedTuple):
     stop: int
 
 
-def plan_windows(curves: Float, rate: Fraction, seconds: float = MEASURED_S) -> list[Window]:
+def plan_windows(curves: Float, rate: Fraction, seconds: float = MEASURED_S, first: int = 0) -> list[Window]:
     """
     Return the windows to measure, in order and without overlap.
 
@@ -35,10 +35,16 @@ def plan_windows(curves: Float, rate: Fraction, seconds: float = MEASURED_S) -> 
         curves:  (T, 3) float32, the mouth curves of the video.
         rate:    frames per second.
         seconds: upper limit of their total duration.
+        first:   first frame that may be measured.
 
     Returns:
         The whole video if it is not longer than `seconds`.
     """
+    windows = _plan_windows(curves[first:], rate, seconds)
+    return [Window(first + window.start, first + window.stop) for window in windows]
+
+
+def _plan_windows(curves: Float, rate: Fraction, seconds: float) -> list[Window]:
     total, budget = len(curves), max(3, int(seconds * rate))
     if total <= budget:
         return [Window(0, total)] if total else []

@@ -68,7 +68,7 @@ class FacePaster:
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
         """Return a copy of `picture` (source frame `source`) with the crop, uint8 BGR, blended in."""
         box = self._avatar.box(source)
-        positioned_mask = self._masks.get(source, lambda: self._compute_mask(source, box))
+        positioned_mask = self.positioned_mask(source)
         if positioned_mask is None:
             return picture.with_crop(crop, picture.bgr(box), box)
         mask, area = positioned_mask
@@ -83,9 +83,14 @@ class FacePaster:
             blend_area,
         )
 
-    def _compute_mask(self, source: int, box: Box) -> PositionedMask:
+    def positioned_mask(self, source: int) -> PositionedMask:
+        """Return the blend mask of a source frame and its position; None if crops are pasted as they are."""
+        return self._masks.get(source, lambda: self._compute_mask(source))
+
+    def _compute_mask(self, source: int) -> PositionedMask:
         avatar = self._avatar
-        face = FaceFrame(source, int(avatar.shots[source]), box, _NO_PIXELS, avatar.landmarks(source))
+        box, shot = avatar.box(source), int(avatar.shots[source])
+        face = FaceFrame(source, shot, box, _NO_PIXELS, avatar.landmarks(source))
         return self._engine.mask(face, avatar.conditioning)
 
 

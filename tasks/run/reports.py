@@ -37,7 +37,7 @@ from tasks.run.retry import retry_while_unavailable
 from tasks.settings import get_settings
 
 Phase = Literal[
-    "fetch", "speak", "prepare", "features", "render", "encode", "join", "sign", "upload", "verify"
+    "fetch", "speak", "prepare", "features", "render", "encode", "join", "quality", "sign", "upload", "verify"
 ]
 
 _PHASE_SHARES: dict[str, tuple[float, float]] = {
@@ -48,7 +48,8 @@ _PHASE_SHARES: dict[str, tuple[float, float]] = {
     "prepare": (5, 40),
     "render": (40, 92),
     "encode": (40, 92),
-    "join": (92, 95),
+    "join": (92, 94),
+    "quality": (94, 95),
     "sign": (95, 96),
     "upload": (96, 99),
     "verify": (5, 99),

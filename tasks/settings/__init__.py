@@ -145,6 +145,9 @@ class RenderSettings(SettingsGroup, frozen=True):
         description="Show a contact sheet, a lip-sync score and timings in Prefect's pages. Takes up to 3 s"
         " after the result.",
     )
+    quality: Literal["off", "card"] = Field(
+        default="off", description="Quality card of videos of jobs that do not set quality; 1 to 3 s of CPU."
+    )
     threads: int = Field(
         default=0, ge=0, description="Threads that render a chunk. 0: half of the cores, 1 to 4."
     )

@@ -1,5 +1,6 @@
 """Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from fractions import Fraction
@@ -104,13 +105,12 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         CropReader.open(crops),
         chunk.to_chunk(),
         render_job.idle_seed,
-        _mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
+        mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, render_job.engine),
     )
     manifest = scene.avatar.manifest
     size = manifest.width, manifest.height
-    label = Labeler(render_job.label, *size) if render_job.label else _unchanged
+    label, mark = picture_changes(render_job, *size)
     card = CardPainter(render_job.card, *size, scene.rate) if render_job.card else None
-    mark = PictureMarker(mark_key(render_job.mark), *size) if render_job.mark else _unchanged
     with (
         VideoEncoder(
             target,
@@ -127,12 +127,21 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
             encoder.write(mark(label(card.draw(picture, frame) if card else picture)))
 
 
+def picture_changes(
+    render_job: RenderJob, width: int, height: int
+) -> tuple[Callable[[Picture], Picture], Callable[[Picture], Picture]]:
+    """Return what is added to every picture of a video, in this order: the label, the imperceptible mark."""
+    label = Labeler(render_job.label, width, height) if render_job.label else _unchanged
+    mark = PictureMarker(mark_key(render_job.mark), width, height) if render_job.mark else _unchanged
+    return label, mark
+
+
 def _unchanged(picture: Picture) -> Picture:
     return picture
 
 
 @lru_cache(maxsize=2)
-def _mask_cache(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
+def mask_cache(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
     """Return the mask cache of an avatar, shared by all its chunks. The inode detects a replaced folder."""
     del avatar, inode, spec
     return MaskCache()

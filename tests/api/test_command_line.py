@@ -257,13 +257,15 @@ def test_a_summary_names_the_engine():
         "type": "portrait",
         "status": "succeeded",
         "error": None,
-        "result": result | {"warnings": ["dark"]},
+        "result": result
+        | {"warnings": ["dark"], "quality": {"score": 0.4567, "defects": ["seam"], "frames": 75}},
     }
 
     lines = job_summary(job)
 
     assert lines[0] == "portrait succeeded: a.mp4 (2.00 s, 64x48 at 25 frames per second, engine viseme)"
     assert "warning: dark" in lines
+    assert "quality: score 0.46, 1 defects in 75 frames" in lines
 
 
 def test_the_command_starts_without_loading_what_it_does_not_need():

@@ -120,6 +120,7 @@ PLAIN_WORDS = set(
         "notify",
         "note",
         "mark",
+        "figure",
         "inference",
         "analyze",
         "caption",

@@ -47,5 +47,12 @@ def test_speech_of_both_halves_and_the_longest_pause_are_measured():
     assert pause.stop - pause.start == 15
 
 
+def test_frames_below_an_opening_card_are_left_out():
+    windows = plan_windows(curves_of(400, [(0, 400)]), RATE, first=75)
+
+    assert windows[0].start >= 75 and measured(windows) > 60
+    assert plan_windows(curves_of(60), RATE, first=75) == []
+
+
 def test_the_budget_is_a_parameter():
     assert measured(plan_windows(curves_of(1000, [(0, 1000)]), RATE, seconds=1)) <= 25
