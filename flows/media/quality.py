@@ -95,7 +95,7 @@ def finish_card(
 def _below_threshold(card: QualityCard, fail_below: float) -> QualityBelowThreshold:
     if card.score is None:
         return QualityBelowThreshold(
-            "the quality of the video could not be judged: no face is visible in the frames that were measured",
+            "the quality of the video could not be judged: no measured frame shows the face",
             score=None,
             fail_below=fail_below,
         )
