@@ -1,6 +1,7 @@
 """The studio in a real browser on the made-up job system: new job, check, run, watch, play, cancel."""
 
 import json
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ from studio_tab import made_up_records, studio_tab, until
 from api.jobs.eta import DurationStats, Eta
 from api.orchestrator.thumbnails import Thumbnail
 from api.orchestrator.workers import WorkerProcess, WorkerState
+from api.routes.installation.model_pulls import ModelPulls
 from flows.prefect_state.status import JobError, Progress
+from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PHOTO, SPEECH = ASSETS / "astronaut.jpg", next(ASSETS.glob("sense*0870.wav"))
@@ -198,6 +201,34 @@ def test_the_system_shows_workers_models_and_commands(server, runs, records, tab
     tab.page.get_by_text("other models that can be installed").click()
     command = tab.page.locator("tr", has_text="MuseTalk 1.5").locator("code").inner_text()
     assert command.endswith("musetalk weights pull musetalk")
+
+
+PULL = """
+import pathlib, sys, time
+print("unet.pth: 40 % of 3400 MB", flush=True)
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.05)
+print("unet.pth: pulled", flush=True)
+"""
+
+
+def test_a_model_is_downloaded_after_its_licence_is_accepted(
+    server, app_of_server, environment, tab, tmp_path
+):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    get_settings.cache_clear()
+    app_of_server.state.model_pulls = ModelPulls([sys.executable, "-c", PULL, str(tmp_path / "end")])
+    page = tab.page
+    page.goto(f"{server}/studio/system")
+    page.get_by_text("other models that can be installed").click()
+    page.get_by_role("button", name="Download csm-1b").click()
+    row = page.locator("tr", has_text="csm-1b").first
+    assert "Licence: Apache-2.0" in row.inner_text() and app_of_server.state.model_pulls.current is None
+    row.get_by_role("button", name="Accept and download").click()
+    page.get_by_text("unet.pth").wait_for()
+    assert page.get_by_label("Download of csm-1b").get_attribute("value") == "40"
+    (tmp_path / "end").touch()
+    page.get_by_text("Download of csm-1b: succeeded").wait_for()
 
 
 def test_the_list_shows_pages_pictures_and_filters(server, runs, records, finished, tab):

@@ -1,10 +1,11 @@
-// State of the installation: readiness, what runs and waits, workers, engines and models.
+// State of the installation: readiness, what runs and waits, workers, and its engines and models.
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
 import { ago, bytes, capitalized, dateTime, typeName, words } from "../lib/format.js";
 import { Link } from "../lib/router.js";
-import { CopyButton, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
+import { Loading, ProblemBox, Status, UserText } from "../components/basics.js";
+import { Models } from "../components/models.js";
 
 const REFRESH_MS = 5000;
 
@@ -80,38 +81,4 @@ function Workers({ workers }) {
     </section>`)}
     ${offline.length > 0 && html`<details class="reference"><summary>${offline.length} offline</summary><ul class="plain">${offline.map((worker) => html`<li>
       <${UserText} text=${worker.name} limit=${80} />${worker.heartbeat_at ? `, last heartbeat ${ago(worker.heartbeat_at)}` : ""}</li>`)}</ul></details>`}</div>`;
-}
-
-const STATES = { installed: "status-succeeded", partial: "status-canceled", missing: "", damaged: "status-failed" };
-
-// Engines and models change rarely: they are read once.
-function Models() {
-  const [found, setFound] = useState(null);
-  const [problem, setProblem] = useState(null);
-  useEffect(() => {
-    request("/v1/models").then(setFound, setProblem);
-  }, []);
-  if (!found) return html`<${ProblemBox} problem=${problem} />`;
-  return html`<div class="card"><h2>Engines and models</h2>
-    ${!found.models_here && html`<p class="quiet">The workers use models of other computers: their state is not known here.</p>`}
-    <ul class="checks">${found.engines.map((engine) => html`<li>
-      ${engine.installed !== null && html`<span class="status ${engine.installed ? "status-succeeded" : ""}">${engine.installed ? "Installed" : "Not installed"}</span>`}
-      <strong>${engine.name}</strong> ${engine.default && html`<span class="quiet">used for auto</span>`}
-      ${engine.problem && html`<span class="quiet"><${UserText} text=${engine.problem} limit=${600} /></span>`}</li>`)}</ul>
-    <${ModelTable} label="Installed models" models=${found.models.filter(isInstalled)} />
-    <details class="reference"><summary>${found.models.length - found.models.filter(isInstalled).length} other models that can be installed</summary>
-      <${ModelTable} label="Other models" models=${found.models.filter((model) => !isInstalled(model))} /></details></div>`;
-}
-
-const isInstalled = (model) => model.state === "installed" || (model.state === null && model.bundled);
-
-function ModelTable({ label, models }) {
-  if (!models.length) return null;
-  return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${label}><table class="table">
-      <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Size</th><th scope="col">Licence</th><th scope="col">Installing command</th></tr></thead>
-      <tbody>${models.map((model) => html`<tr key=${model.name}><th scope="row"><strong>${model.name}</strong><br /><span class="quiet">${model.title}</span></th>
-        <td><span class="status ${STATES[model.state] || ""}">${model.state || "unknown"}</span>${model.problem && html`<br /><span class="quiet"><${UserText} text=${model.problem} limit=${300} /></span>`}</td>
-        <td>${bytes(model.bytes)}</td><td><${UserText} text=${model.licence} limit=${120} /></td>
-        <td>${model.state === "installed" || model.bundled ? html`<span class="quiet">${model.bundled ? "part of the installation" : ""}</span>`
-          : html`<code>${model.command}</code> <${CopyButton} text=${model.command} what="the command" />`}</td></tr>`)}</tbody></table></div>`;
 }
