@@ -157,6 +157,7 @@ def test_more_bytes_than_announced_are_refused(any_client):
     # a repetition of the last request, whose answer was lost
     assert refused(patch(any_client, url, offset, b"1234"[offset:]), 409, "offset_mismatch")
     assert patch(any_client, url, 4, b"").headers["upload-asset"]
+    assert refused(patch(any_client, url, 4, b"5"), 413, "input_too_large")
 
 
 def test_a_file_that_does_not_fit_on_the_disk_is_refused_before_it_is_sent(client, monkeypatch):
@@ -367,6 +368,10 @@ def test_browsers_of_allowed_origins(connect, environment):
 
 def test_uploads_are_counted(client):
     url = create(client, 3)
+    patch(client, url, 2, b"c")  # refused: not interrupted
+    assert 'event="interrupted"' not in client.get("/metrics").text
+    patch(client, url, 0, b"abcd")
+    assert 'event="interrupted"} 1.0' in client.get("/metrics").text
     patch(client, url, 0, b"abc")
     client.delete(url, headers=TUS)
     text = client.get("/metrics").text

@@ -166,13 +166,15 @@ async def append_bytes(
                     raise Problem(
                         "offset_mismatch", f"The upload is complete: {upload.size} bytes are stored."
                     )
+                if request.headers.get("content-length", "0") != "0":
+                    raise too_large(upload.size)
             else:
                 transfer = Transfer(upload, checksum, limiter, request.app.state.upload_hashes, lock)
                 try:
                     offset = await transfer.receive(request, offset)
                 finally:
                     _metrics(request).count_upload_bytes(transfer.stored)
-                    if not transfer.is_whole:
+                    if transfer.is_started and not transfer.is_whole:
                         _metrics(request).count_upload("interrupted")
                 if offset == upload.size:
                     upload = await _complete(request, upload)

@@ -50,8 +50,8 @@ class Transfer:
         self._pending = bytearray()
         self.stored = 0
         """Number of bytes of the body that were stored."""
-        self.is_whole = False
-        """Whether the whole body has arrived and its checksum was correct."""
+        self.is_started = self.is_whole = False
+        """Whether the body has its place, and whether all of it has arrived and its checksum was correct."""
 
     async def receive(self, request: Request, offset: int) -> int:
         """
@@ -67,6 +67,7 @@ class Transfer:
                 `request_timeout` if another request continued the upload.
         """
         session = await self._run(lambda: self._open(offset))
+        self.is_started = True
         try:
             with self._lock.scope:
                 await self._receive_blocks(request, session)
