@@ -20,6 +20,7 @@ from flows.maintenance.missed_webhooks import MISSED_WEBHOOK, enqueue_missed_web
 from flows.maintenance.orphaned_jobs import cancel_orphans
 from flows.maintenance.results import delete_expired_results
 from flows.maintenance.resumable_uploads import delete_expired_uploads
+from flows.maintenance.tenant_slots import free_unused_slots
 from flows.maintenance.unfinished_uploads import abort_abandoned_uploads
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, EXPIRED_MESSAGE, Control
@@ -33,6 +34,7 @@ SWEEPS: Final[Mapping[str, SweepFunction]] = {
     "webhooks": enqueue_missed_webhooks,
     "orphans": cancel_orphans,
     "zombies": end_lost_runs,
+    "slots": free_unused_slots,
     "cache": evict_cache_entries,
     "resumable": delete_expired_uploads,
     "uploads": abort_abandoned_uploads,

@@ -18,6 +18,7 @@ NAMES = (
     "status",
     "load",
     "mark",
+    "mark_rate",
 )
 
 
@@ -26,7 +27,9 @@ def main():
     sys.path.insert(0, str(here))
     for name in sys.argv[1:] or NAMES:
         print(f"== {name}", flush=True)
-        runpy.run_path(str(here / f"{name}.py"), run_name="__main__")
+        path = str(here / f"{name}.py")
+        sys.argv = [path]  # the names are not arguments of the benchmark
+        runpy.run_path(path, run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,11 @@ import contextlib
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolCreate,
+)
 from prefect.exceptions import ObjectAlreadyExists
 
 from deployments.warm_worker import worker as worker_module
@@ -45,6 +49,22 @@ def test_a_lease_is_renewed_while_its_job_runs(limited_pool, monkeypatch):
             assert await limits.acquire("run", "leased") and not await limits.acquire("other", "leased")
             await asyncio.wait_for(renewed.wait(), 20)
             await limits.release("run")
+
+    asyncio.run(story())
+
+
+def test_runs_that_end_at_the_same_time_release_their_slots(limited_pool):
+    async def story():
+        async with get_client() as client:
+            await client.update_global_concurrency_limit(
+                "tenant:leased", GlobalConcurrencyLimitUpdate(limit=5)
+            )
+            limits = tenant_limits.TenantLimits(client)
+            for number in range(5):
+                assert await limits.acquire(number, "leased")
+            await asyncio.gather(*map(limits.release, range(5)))
+            current = await client.read_global_concurrency_limit_by_name("tenant:leased")
+            assert current.active_slots == 0
 
     asyncio.run(story())
 

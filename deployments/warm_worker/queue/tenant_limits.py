@@ -8,7 +8,6 @@ job continues, and a new lease is acquired later.
 """
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -85,21 +84,22 @@ class TenantLimits:
         lease = self._leases.pop(run_id, None)
         if lease is None:
             return
-        self._unreleased.append(lease[1])
-        await self._release_ended()
+        await self._release_lease(lease[1])
 
-    async def _release_ended(self) -> None:
-        """Release the leases of ended runs; those that fail are tried again later."""
-        with contextlib.suppress(httpx.HTTPError, OSError):
-            for lease in list(self._unreleased):
-                await self._client.release_concurrency_slots_with_lease(lease)
-                self._unreleased.remove(lease)
+    async def _release_lease(self, lease: UUID) -> None:
+        """Release the lease of an ended run; if the server is unavailable, keep it for `renew_leases`."""
+        try:
+            await self._client.release_concurrency_slots_with_lease(lease)
+        except (httpx.HTTPError, OSError):
+            self._unreleased.append(lease)
 
     async def renew_leases(self) -> None:
         """Renew all leases, until cancelled. One that expired in an outage is replaced if a slot is free."""
         while True:
             await asyncio.sleep(_RENEW_INTERVAL_S)
-            await self._release_ended()
+            unreleased, self._unreleased = self._unreleased, []
+            for lease in unreleased:
+                await self._release_lease(lease)
             for run_id, (name, lease) in list(self._leases.items()):
                 try:
                     await self._client.renew_concurrency_lease(lease, LEASE_S)
