@@ -45,7 +45,7 @@ def next_steps(api_url: str, *, is_running: bool) -> list[str]:
     start = "" if is_running else f"{command('up')}, then "
     return [
         "Next steps:",
-        f"  1. Open the page: {start}{api_url}/docs",
+        f"  1. Open the studio in a browser: {start}{api_url}/studio",
         f"  2. Use your own files: {command('submit lip_sync --video FILE --audio FILE -o talking.mp4')}",
         f"  3. Get the neural engine: {command('setup')}",
     ]

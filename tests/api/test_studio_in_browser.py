@@ -155,8 +155,9 @@ def test_a_frame_step_moves_both_videos_by_one_frame(server, runs, tab, finish, 
 def test_a_text_and_a_photo_become_a_portrait_job(server, runs, tab):
     page = tab.page
     page.goto(f"{server}/studio/new")
-    page.get_by_label("Portrait").check()
-    page.locator("#field-image").set_input_files(PHOTO)
+    page.locator("#field-video").set_input_files(PHOTO)
+    page.get_by_text("· uploaded").wait_for()
+    page.get_by_label("Portrait").check()  # the photo stays chosen
     page.get_by_label("Text text").fill("Good morning.")
     page.get_by_text("Voice", exact=True).click()
     page.get_by_label("Speed speed").fill("1.2")

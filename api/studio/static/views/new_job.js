@@ -4,6 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../lib/preact.js";
 import { jobPath, request } from "../lib/api.js";
 import { fieldsOf, faultsOf, sections, withValue } from "../lib/schema.js";
 import { interruptedUploads } from "../lib/uploads.js";
+import { carriedValues, carryMedia, forgetMedia } from "../lib/carried_media.js";
 import { SPOKEN, formPointer, requestOf, valuesOf } from "../lib/spoken_text.js";
 import { typeName } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
@@ -85,7 +86,7 @@ function JobForm({ type, from, given }) {
       from ? request(`${jobPath(from)}/request`) : null,
     ]).then(([found, earlier]) => {
       if (!current) return;
-      setValues(earlier ? valuesOf(earlier.type, earlier.body) || earlier.body : given);
+      setValues(earlier ? valuesOf(earlier.type, earlier.body) || earlier.body : { ...carriedValues(fieldsOf(found.request)), ...given });
       setSchema(found.request);
     }, (error) => current && setProblem(error));
     return () => {
@@ -101,6 +102,7 @@ function JobForm({ type, from, given }) {
   const shownFaults = { ...Object.fromEntries(Object.entries(faults).filter(([pointer]) => touched.all || touched[pointer])), ...serverFaults };
   const change = (path, value) => {
     const pointer = `#/${path.join("/")}`;
+    if (path.length === 1) carryMedia(path[0], value);
     setValues((now) => withValue(now, path, value));
     setTouched((now) => ({ ...now, [pointer]: value !== undefined }));
     setServerFaults((now) => without(now, pointer));
@@ -125,7 +127,10 @@ function JobForm({ type, from, given }) {
       if (dryRun) {
         setEstimate(answer);
         announce("The job can run");
-      } else navigate(`/studio/jobs/${answer.id}`);
+      } else {
+        forgetMedia();
+        navigate(`/studio/jobs/${answer.id}`);
+      }
     } catch (error) {
       setEstimate(null);
       const found = Object.fromEntries(error.errors.map((one) => [formPointer(one.pointer, spoken), one.detail]));
