@@ -54,6 +54,10 @@ def population(runs, finished, records, tmp_path):
         warnings=[f"several_faces: {LONG}"],
         timings_s={"render": 2.0},
     )
+    figure = {"value": 0.4, "unit": "H", "limit": 0.6, "grade": 0.3}
+    figures = {"amplitude": figure, HOSTILE: figure, "aperture": figure | {"limit": None, "grade": None}}
+    card = {"score": 0.3, "defects": ["amplitude"], "figures": figures, "frames": 75, "with_face": 75}
+    done.result["quality"] = card | {"speech": "phonemes"}
     runs.jobs[done.id] = replace(done, **known, parameters={"video": "asset://" + "0" * 32, "audio": HOSTILE})
     lineage = lineage_of(done.id, uuid4())
     hostile = lineage.inputs[0].model_copy(update={"name": LONG, "given": HOSTILE})

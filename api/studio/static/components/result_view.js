@@ -6,6 +6,7 @@ import { useMediaUrl } from "../lib/media_url.js";
 import { rememberedFile } from "../lib/uploads.js";
 import { bytes, capitalized, duration, words } from "../lib/format.js";
 import { ActionButton, CopyButton, UserText } from "./basics.js";
+import { QualityCard } from "./quality_card.js";
 import { Verification } from "./verification.js";
 import { Comparison } from "./comparison.js";
 
@@ -41,7 +42,8 @@ export function ResultView({ job, body }) {
     ${name ? html`<${FileView} key=${name} job=${job} name=${name} body=${body} />` : html`<${TextResult} job=${job} />`}
     ${name && kindOf(name) !== "text" && html`<${TextResult} job=${job} />`}
     <div class="result-facts">
-      <${Quality} job=${job} />
+      <${Facts} job=${job} />
+      ${job.result.quality && html`<${QualityCard} card=${job.result.quality} />`}
       ${warnings.length > 0 && html`<div class="notice notice-warning"><h2>Warnings</h2><ul class="plain">${warnings.map((one) => html`<li>
         <${UserText} text=${one} limit=${800} /></li>`)}</ul></div>`}
       ${names.length > 0 && html`<h2>Files</h2><${FileList} job=${job} names=${names.filter((one) => !isManifest(one))} shown=${name} onShow=${setShown} />`}
@@ -108,7 +110,7 @@ function TextResult({ job }) {
 const NAMES = { phones: "Phonemes", fps: "Frame rate", speech_s: "Speech", duration_s: "Duration" };
 const FACTS = ["engine", "version", "model", "voice", "language", "width", "height", "fps", "frames", "duration_s", "speech_s", "phones", "total", "succeeded", "failed", "canceled", "invalid"];
 
-function Quality({ job }) {
+function Facts({ job }) {
   const { result } = job;
   const facts = FACTS.filter((name) => ["string", "number"].includes(typeof result[name]));
   if (!facts.length && !result.provenance) return null;
