@@ -127,7 +127,8 @@ class QualityCard(BaseModel):
     frames: int = Field(description="Number of measured frames.")
     with_face: int = Field(description="Number of those that show the face.")
     speech: Literal["phonemes", "loudness", "silence"] = Field(
-        description="Source of the expected mouth movement. loudness: without rounding and p, b, m."
+        description="Source of the expected mouth movement. loudness: without rounding"
+        " and p, b, m; correlation and lag are not judged."
     )
 
 

@@ -1,6 +1,6 @@
 """The quality card of a video: figures, their grades, and a score."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from musetalk_core.quality.figures import FIGURES, FigureName, Subject
@@ -52,12 +52,14 @@ class QualityCard:
         frames: int,
         with_face: int,
         strip: Image | None = None,
+        not_judged: Collection[FigureName] = (),
     ) -> "QualityCard":
-        """Grade measured values; figures that are missing in `values` have none."""
+        """Grade measured values except those `not_judged`; figures missing in `values` have none."""
         readings: list[Reading] = []
         for name, figure in FIGURES.items():
             value = values.get(name)
-            readings.append(Reading(name, value, None if value is None else figure.grade(value)))
+            grade = None if value is None or name in not_judged else figure.grade(value)
+            readings.append(Reading(name, value, grade))
         return cls(tuple(readings), frames, with_face, strip)
 
     @property

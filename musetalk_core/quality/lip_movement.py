@@ -42,12 +42,13 @@ class SpeechReference:
     Attributes:
         curves:     (T, 3) float32, `mouth_curves` of the whole video.
         phones:     its phones; empty if unknown. Without them, pauses are where the curves are closed.
-        has_widths: the curves say how wide the mouth is; False if they follow the loudness.
+        follows_loudness: the curves follow the loudness, not phonemes. A good mouth correlates with them by
+            0.45 only, so that correlation and lag are not judged; they tell nothing about the width.
     """
 
     curves: Float
     phones: Sequence[Phone] = ()
-    has_widths: bool = True
+    follows_loudness: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def measure_movement(lips: Float, speech: SpeechReference | None, rate: Fraction
     return LipMovement(
         aperture,
         _range(lips[is_valid, 0]) / (asked * FULL_OPENING_H),
-        _rounding(lips[:, 1], curves[:, 1], score.lag_frames) if speech.has_widths else None,
+        _rounding(lips[:, 1], curves[:, 1], score.lag_frames) if not speech.follows_loudness else None,
         score.correlation,
         score.lag_frames / float(rate),
         bilabials,

@@ -11,6 +11,7 @@ from musetalk_core.faces.face_mesh import MIN_MESH_SCORE, fit_mesh, region_of_me
 from musetalk_core.faces.mesh_topology import face_height
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.quality.card import QualityCard
+from musetalk_core.quality.figures import FigureName
 from musetalk_core.quality.frame_pair import FramePair
 from musetalk_core.quality.lip_movement import SpeechReference, measure_movement
 from musetalk_core.quality.lip_sync_score import lip_aperture, lip_width
@@ -30,6 +31,8 @@ from musetalk_core.types import Float
 _PICTURE_INTERVAL: Final = 3
 """Figures of single pictures are measured in every third frame; movement in every one."""
 _MIN_TEETH_APERTURE_H, _MIN_TEETH_FACE_PX = 0.03, 140
+
+_NOT_JUDGED_BY_LOUDNESS: Final[tuple[FigureName, ...]] = ("correlation", "lag")
 
 
 class QualityMeter:
@@ -162,6 +165,7 @@ class QualityMeter:
             frames=self._count,
             with_face=self._with_face,
             strip=self._strip.picture(),
+            not_judged=_NOT_JUDGED_BY_LOUDNESS if speech is not None and speech.follows_loudness else (),
         )
 
     def _corner_darkness(self) -> float | None:

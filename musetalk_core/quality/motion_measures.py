@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.quality.mouth_patch import PATCH_PX, PX_PER_H, MouthPatch, dilate, fill
+from musetalk_core.quality.mouth_patch import PATCH_PX, PX_PER_H, MouthPatch, fill, ring
 from musetalk_core.types import Float
 
 _CELLS: Final = 16
@@ -96,10 +96,9 @@ def skin_shift(patch: MouthPatch) -> Float | None:
         (2,) float32 in face heights; None if the skin has too little texture.
     """
     lips = fill(patch.source_marks.lips) | fill(patch.output_marks.lips)
-    ring = dilate(lips, _FAR_H * PX_PER_H) & ~dilate(lips, _NEAR_H * PX_PER_H)
+    mask = ring(lips, _NEAR_H * PX_PER_H, _FAR_H * PX_PER_H)
     # the lower face follows the jaw, so that only the part above the corners of the mouth can be compared
-    ring[round(float(patch.source_marks.corners[:, 1].mean())) :] = 0
-    mask = ring > 0
+    mask[max(0, round(float(patch.source_marks.corners[:, 1].mean()))) :] = False
     source, output = (
         np.asarray(cv2.GaussianBlur(luma, (0, 0), _MATCH_SIGMA_PX), np.float32)
         for luma in (patch.source_luma, patch.output_luma)

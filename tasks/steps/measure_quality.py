@@ -100,10 +100,10 @@ def _speech_reference(
     origin = "silence" if is_silent else "phonemes" if phones else "loudness"
     if talk.engine.name == _ENGINE_WITH_CURVES:
         rows = Float32RowFile.open(artefact_cache().path(features.artefact)).read(0, features.frames)
-        return SpeechReference(rows, phones, has_widths=bool(phones)), origin
+        return SpeechReference(rows, phones, follows_loudness=origin == "loudness"), origin
     samples: Samples = PcmSilence(features.samples) if is_silent else decode_audio(audio)
     curves = mouth_curves(samples, phones, features.frames, rate)
-    return SpeechReference(curves, phones, has_widths=bool(phones)), origin
+    return SpeechReference(curves, phones, follows_loudness=origin == "loudness"), origin
 
 
 def _to_json(card: QualityCard, speech: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _to_json(card: QualityCard, speech: str) -> dict[str, Any]:
             reading.name: {
                 "value": rounded(reading.value),
                 "unit": FIGURES[reading.name].unit,
-                "limit": FIGURES[reading.name].limit,
+                "limit": None if reading.grade is None else FIGURES[reading.name].limit,
                 "grade": rounded(reading.grade),
             }
             for reading in card.readings

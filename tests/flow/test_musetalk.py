@@ -102,6 +102,14 @@ def test_a_still_blinks_with_a_neural_mouth(home, musetalk, portrait_file, short
     assert (result.engine, result.frames) == ("musetalk", FRAMES)
 
 
+def test_a_neural_mouth_is_measured_at_the_border_of_its_mask(home, musetalk, short_clip, short_speech):
+    result = lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(short_speech), quality="card"))
+    card = result.quality
+
+    assert (card.speech, card.frames) == ("silence", FRAMES), "0.4 s are too short to be speech"
+    assert {"seam", "colour", "outside"} <= set(card.figures) and "rounding" not in card.figures
+
+
 def test_its_output_is_signed_and_names_its_models(home, musetalk, short_clip, short_speech):
     result = lip_sync(LipSyncJob(video=uri(short_clip), audio=uri(short_speech)))
     path = find_pinned(result.video).path

@@ -1,5 +1,7 @@
 """Deliberate defects: each lowers its own figure below the limit; good material and its source pass."""
 
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
@@ -7,11 +9,15 @@ from talking_clip import RATE, encoded_again, make_talking_clip
 
 from musetalk_core.faces.mesh_topology import LOWER_LIP_INNER, UPPER_LIP_INNER, face_height
 from musetalk_core.media.image.yuv_picture import Picture
+from musetalk_core.media.video.scan import open_scan
 from musetalk_core.quality.figures import FIGURES
+from musetalk_core.quality.frame_pair import ChangedRegion, FramePair
 from musetalk_core.quality.lip_movement import SpeechReference
 from musetalk_core.quality.meter import QualityMeter
 from musetalk_core.speech.alignment.align import find_phones
+from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
+from musetalk_core.types import Box
 
 KNOWN_WEAKNESSES = {"rounding"}
 """Figures beyond their limits in the clip: a smile hardly gets rounder."""
@@ -165,6 +171,16 @@ def test_wrong_speech(clip, good, good_meter):
     assert_defect("correlation", good_meter.card(wrong), good)
 
 
+def test_correlation_with_loudness_is_shown_and_not_judged(clip, good_meter, reading):
+    curves = mouth_curves(reading, None, len(clip.curves), RATE)
+    card = good_meter.card(SpeechReference(curves, follows_loudness=True))
+
+    assert 0.3 < card["correlation"].value < 0.6
+    assert card["correlation"].grade is card["lag"].grade is None
+    assert card["rounding"].value is card["bilabials"].value is None
+    assert not card.defects("movement")
+
+
 def test_a_mouth_that_opens_on_noise(clip, good, good_meter):
     noise = [Phone(0.0, float(len(clip.curves) / RATE), "SIL")]
     card = good_meter.card(SpeechReference(np.zeros_like(clip.curves), noise))
@@ -233,3 +249,20 @@ def test_a_video_without_a_face_has_no_score(clip):
     card = meter.card(SpeechReference(clip.curves, clip.phones))
 
     assert card.score is None and card.with_face == 0 and card.frames == 6 and card.strip is None
+
+
+def test_a_real_clip_passes_as_its_own_output(samples, tmp_path):
+    """Every figure of the picture, of a moving head with a face of 134 pixels."""
+    with open_scan(samples / "sun.mp4") as scan:
+        pictures = list(islice(scan, 30))
+    box = Box(208, 216, 344, 352)
+    region = ChangedRegion.from_box(box, pictures[0].width, pictures[0].height)
+    for outputs in (pictures, encoded_again(pictures, tmp_path)):
+        meter = QualityMeter(len(pictures), RATE)
+        meter.add_all(
+            FramePair(number, source, output, region)
+            for number, (source, output) in enumerate(zip(pictures, outputs, strict=True))
+        )
+        card = meter.card()
+
+        assert card.with_face == 30 and not card.defects()
