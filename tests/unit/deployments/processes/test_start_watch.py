@@ -57,7 +57,7 @@ def test_one_that_does_nothing_is_not(process, code):
 
 
 def test_whatever_it_does_there_is_an_end(process):
-    assert watched(process(BURNS), 30, limit_s=2).startswith("was not ready within ")
+    assert watched(process(BURNS), 30, stall_s=20, limit_s=2).startswith("was not ready within ")
 
 
 def test_the_work_of_descendants_counts(process):
