@@ -74,6 +74,8 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
     fields.nth(1).wait_for()
     tab.shot("3-form")
     titles = [text.strip() for text in page.locator("label").all_inner_texts() if text.strip()]
+    missing = [one for one in FORM if not any(title.startswith(one) for title in titles)]
+    assert missing == [], titles
     order = [next(n for n, title in enumerate(titles) if title.startswith(one)) for one in FORM]
     assert order == sorted(order), titles
     fields.nth(0).fill(video)
@@ -111,7 +113,17 @@ def test_a_run_is_started_from_its_form_with_two_addresses_and_shows_what_it_mad
     assert tab.elsewhere() == [], "nothing is asked of anybody else"
 
 
-FORM = ["Video", "Speech", "Transcript", "Engine", "Encoding", "Result", "MuseTalk (", "Tenant", "Priority"]
+FORM = [
+    "Video",
+    "Speech",
+    "Transcript",
+    "Engine",
+    "Encoding",
+    "Output location",
+    "MuseTalk options",
+    "Tenant",
+    "Priority",
+]
 """The most important fields come first; the control options come last."""
 
 
