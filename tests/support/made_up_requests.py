@@ -30,6 +30,7 @@ _GOOD: dict[str, dict[str, Any]] = {
     "/v1/jobs/speech": _SPEECH,
     "/v1/jobs/transcribe": {"audio": "asset://anna"},
     "/v1/jobs/analyze": {"image": "asset://anna"},
+    "/v1/jobs/verify": {"media": "asset://anna"},
     "/v1/jobs/caption": {"video": "asset://anna", "captions": "asset://words"},
     "/v1/jobs/pipeline": _STEPS,
     "/v1/jobs/persona_sync": _LIP_SYNC,
