@@ -18,7 +18,7 @@ os.environ.update(
     PREFECT_SERVER_SERVICES_FOREMAN_ENABLED="false",
     PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
-    # The servers speak plain HTTP; otherwise each of some thousand clients reads all root certificates, 20 ms.
+    # The servers speak plain HTTP; else each of some thousand clients reads all root certificates, 20 ms.
     PREFECT_API_TLS_INSECURE_SKIP_VERIFY="true",
 )
 # Read when torch and numpy are imported. The networks of the tests are small, and several processes run at

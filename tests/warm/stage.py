@@ -41,7 +41,7 @@ def eventually(look, limit_s=30.0, longest_pause_s=0.3):
     """
     The first true value that `look` gives; fails when there is none in time.
 
-    Pauses grow: twenty questions a second to a Prefect server take half a core, which the test's own processes need.
+    Pauses grow: twenty requests a second to a Prefect server take half a core, which the test needs.
     """
     deadline, pause_s = time.monotonic() + limit_s, 0.05
     while True:
