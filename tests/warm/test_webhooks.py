@@ -130,4 +130,5 @@ def test_progress_is_told_now_and_then_and_only_where_it_is_asked_for(
     assert webhook_id(loud, "progress", 1) in ids
     Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
     tagged = [run.tags for run in attempts(own_server, loud)]
-    assert sum("event:progress" in tags for tags in tagged) == len(told), "the API lists them"
+    listed = sum("event:progress" in tags for tags in tagged)
+    assert len(told) <= listed <= len(told) + 1, "the last attempt sends nothing if the job has ended meanwhile"
