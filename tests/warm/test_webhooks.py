@@ -131,4 +131,6 @@ def test_progress_is_told_now_and_then_and_only_where_it_is_asked_for(
     Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
     tagged = [run.tags for run in attempts(own_server, loud)]
     listed = sum("event:progress" in tags for tags in tagged)
-    assert len(told) <= listed <= len(told) + 1, "the last attempt sends nothing if the job has ended meanwhile"
+    assert len(told) <= listed <= len(told) + 1, (
+        "the last attempt sends nothing if the job has ended meanwhile"
+    )
