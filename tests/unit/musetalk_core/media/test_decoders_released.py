@@ -266,18 +266,20 @@ def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
     assert len(CropReader.open(tmp_path / "crops").sources) == 25
 
     class Talk:
-        """Attributes of a job that `_encode` reads."""
+        """A render job with all options off."""
 
-        engine, idle_seed, crf, preset, label, mark = None, None, 30, "ultrafast", None, None
+        crf, preset = 30, "ultrafast"
 
-        @staticmethod
-        def open_scene():
+        def open_scene(self):
             return scene
+
+        def __getattr__(self, name):
+            return None
 
     def fail():
         with pytest.raises(ZeroDivisionError) as error:
             encode_video._encode_frames(
-                Talk, ChunkRef(number=0, start=0, stop=25), tmp_path / "crops", tmp_path / "v.mp4"
+                Talk(), ChunkRef(number=0, start=0, stop=25), tmp_path / "crops", tmp_path / "v.mp4"
             )
         held.append(error)
 
