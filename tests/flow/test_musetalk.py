@@ -129,7 +129,11 @@ def test_its_output_is_signed_and_names_its_models(home, musetalk, short_clip, s
     assert verify_file(changed, "video/mp4", anchors=trust_anchors()).state == "altered"
 
 
-def test_the_same_job_again_is_cached_and_other_options_are_not(home, musetalk, short_clip, short_speech):
+def test_the_same_job_again_is_cached_and_other_options_are_not(
+    home, musetalk, short_clip, short_speech, monkeypatch
+):
+    monkeypatch.delenv("MUSETALK_STORE__CACHE_FOLDER")  # an empty cache, not the shared one
+    get_settings.cache_clear()
     job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech))
     lip_sync(job)
     again = lip_sync(job)
