@@ -69,7 +69,10 @@ def test_a_spoken_text_comes_out_and_is_cached_the_second_time(stack, tmp_path):
     second = api.wait(api.submit("speech", {"text": "Hello."})["id"])
 
     assert first["status"] == second["status"] == "succeeded"
-    assert (first["result"]["cached"], second["result"]["cached"]) == ([], ["speak", "join", "encode", "sign"])
+    assert (first["result"]["cached"], second["result"]["cached"]) == (
+        [],
+        ["speak", "join", "encode", "sign"],
+    )
     assert second["progress"]["percent"] == 100
     assert api.download(first["id"], tmp_path).read_bytes()[:3] == b"ID3"
 
