@@ -26,7 +26,7 @@ from musetalk_core.rendering.render_chunk import Scene
 from musetalk_core.types import Float
 
 _SEEK_LEAD_S = 0.25
-"""Seeking goes by decoding time, which may be later than the time at which a frame is shown."""
+"""Seconds to seek before a frame: seeking uses decoding times, which can be later than presentation times."""
 
 OnFrame = Callable[[int, int], None]
 """Progress callback: measured frames, and frames to measure. It may raise to cancel."""

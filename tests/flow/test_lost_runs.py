@@ -225,7 +225,7 @@ def leased(client, run):
 
 
 @pytest.mark.parametrize("by", ["a reaper", "the start of a stack"])
-def test_whoever_finds_a_lost_run_frees_its_tenant_s_slot(client, run, leased, by):
+def test_a_lost_run_releases_the_slot_of_its_tenant(client, run, leased, by):
     if by == "a reaper":
         assert len(reaped(run.pool)) == 2
     else:

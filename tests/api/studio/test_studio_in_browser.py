@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from browser import running_browser
 from small_media import write_video
-from studio_tab import made_up_records, studio_tab, until
+from studio_tab import until
 
 from api.jobs.eta import DurationStats, Eta
 from api.orchestrator.thumbnails import Thumbnail
@@ -18,32 +17,13 @@ from api.routes.installation.model_pulls import ModelPulls
 from flows.prefect_state.status import JobError, Progress
 from tasks.settings import get_settings
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 PHOTO, SPEECH = ASSETS / "astronaut.jpg", next(ASSETS.glob("sense*0870.wav"))
 CENTRE = """video => {
   const canvas = document.createElement("canvas"); canvas.width = canvas.height = 64;
   const context = canvas.getContext("2d"); context.drawImage(video, 0, 0, 64, 64);
   return Array.from(context.getImageData(0, 0, 64, 64).data).join();
 }"""
-
-
-@pytest.fixture(autouse=True)
-def records(request):
-    if "issue" in request.fixturenames:
-        request.getfixturevalue("issue")  # the app reads the setting of the key file when it is made
-    return made_up_records(request.getfixturevalue("app_of_server"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def tab(browser, tmp_path):
-    with studio_tab(browser, tmp_path) as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -5,31 +5,10 @@ import os
 
 import httpx
 import pytest
-from browser import running_browser
 from cutting_proxy import CuttingProxy
-from studio_tab import made_up_records, studio_tab
 
 CUTS = 5
 SIZE = 12_000_000
-
-
-@pytest.fixture(autouse=True)
-def records(request):
-    if "issue" in request.fixturenames:
-        request.getfixturevalue("issue")  # the app reads the setting of the key file when it is made
-    return made_up_records(request.getfixturevalue("app_of_server"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def tab(browser, tmp_path):
-    with studio_tab(browser, tmp_path) as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -6,17 +6,16 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from browser import running_browser
 from lineages import lineage_of
 from small_media import write_video
-from studio_tab import made_up_records, studio_tab, until
+from studio_tab import studio_tab, until
 
 from api.jobs.model import LogLine
 from api.orchestrator.workers import WorkerProcess, WorkerState
 from flows.prefect_state.status import JobError, Progress
 from tasks.catalog.avatar_notes import AvatarNote, save_note
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 AXE = (ASSETS / "axe" / "axe.min.js").read_text()
 RUN_AXE = """async rules => (await axe.run(document, rules)).violations.map(one =>
   `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(" | ")}`)"""
@@ -27,19 +26,6 @@ TAKEN = "document.title='taken'"
 HOSTILE = f'"><img src=x onerror="{TAKEN}"><script>{TAKEN}</script>\'\u202egnp.exe\u2066 🎭 &amp;'
 LONG = HOSTILE + "A" * 10_000
 PARTS = [("speak", "speech"), ("talk", "lip_sync"), ("captions", "transcribe")]
-
-
-@pytest.fixture(autouse=True)
-def records(request):
-    if "issue" in request.fixturenames:
-        request.getfixturevalue("issue")  # the app reads the setting of the key file when it is made
-    return made_up_records(request.getfixturevalue("app_of_server"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture
