@@ -48,6 +48,7 @@ class IngredientFile:
         name:         file name to publish; None for none.
         job:          id of the job that made the file; None if no job did.
         sidecar:      manifest store from beside the file, if its type cannot hold one.
+        is_readable:  False if its embedded manifest store must not be parsed; it is then left out.
     """
 
     role: str
@@ -58,6 +59,7 @@ class IngredientFile:
     name: str | None = None
     job: str | None = None
     sidecar: bytes | None = field(default=None, repr=False)
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

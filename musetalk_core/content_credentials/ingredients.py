@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _OPAQUE: Final = "application/octet-stream"
 """Media type under which a file is added without its manifest."""
+_UNREADABLE: Final = "Its manifest store cannot be read."
 
 
 def add_ingredient(
@@ -19,7 +20,7 @@ def add_ingredient(
     """
     Add an input file with its own manifest store, if it has one.
 
-    A file whose manifest store cannot be parsed is added without it, and the definition says so.
+    A file whose manifest store cannot or must not be parsed is added without it, and the definition says so.
 
     Args:
         builder:       of the manifest to which the file is added.
@@ -31,7 +32,12 @@ def add_ingredient(
 
     definition, media_type = ingredient_definition(ingredient), ingredient.media_type.partition(";")[0]
     if not with_manifest:
-        _add_opaque(builder, definition, ingredient, "Its manifest store is too large to be kept.")
+        _add_opaque(
+            builder, definition, ingredient, "Its manifest store has too many manifests or bytes to be kept."
+        )
+        return
+    if not ingredient.is_readable:
+        _add_opaque(builder, definition, ingredient, _UNREADABLE)
         return
     try:
         if ingredient.sidecar is None:
@@ -41,7 +47,7 @@ def add_ingredient(
             _add_with_sidecar(builder, context, definition, ingredient, media_type)
     except (c2pa.C2paError, ValueError, KeyError) as error:
         has_type = not type(error).__name__.endswith("NotSupported")
-        _add_opaque(builder, definition, ingredient, "Its manifest store cannot be read." if has_type else "")
+        _add_opaque(builder, definition, ingredient, _UNREADABLE if has_type else "")
 
 
 def _add_with_sidecar(

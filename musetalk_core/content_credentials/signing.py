@@ -37,6 +37,10 @@ EMBEDDABLE: Final = frozenset(
 """Media types that hold an embedded manifest. Ogg, WebM and text files have no home for one."""
 MAX_MANIFEST_BYTES: Final = 4 << 20
 """Limit of a manifest store. Above it, the manifests of input files are left out; their hashes are kept."""
+MAX_MANIFESTS: Final = 100
+"""Limit of manifests in a store, with the same effect: c2pa-rs cannot read a chain of more than 200."""
+_CLAIM_LABEL: Final = b"c2pa.claim"
+"""Label of the box with the claim, one in each manifest."""
 Algorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 OFFLINE: Final[dict[str, Any]] = {
@@ -109,7 +113,8 @@ def sign_file(source: Path, target: Path, media_type: str, claim: Claim, signer:
 def _sign(read: Any, write: Any, media_type: str, claim: Claim, signer: Signer, *, embed: bool) -> bytes:
     """Write a signed copy and return the manifest store."""
     store = _sign_once(read, write, media_type, claim, signer, embed=embed, with_manifests=True)
-    if len(store) <= MAX_MANIFEST_BYTES or not claim.ingredients:
+    is_small = len(store) <= MAX_MANIFEST_BYTES and store.count(_CLAIM_LABEL) <= MAX_MANIFESTS
+    if is_small or not claim.ingredients:
         return store
     for stream in (read, write):
         stream.seek(0)

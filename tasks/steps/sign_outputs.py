@@ -16,6 +16,7 @@ from musetalk_core.content_credentials.claims import (
     SourceType,
 )
 from musetalk_core.content_credentials.file_type import UNKNOWN, detect_media_type
+from musetalk_core.content_credentials.isolated import is_manifest_readable
 from musetalk_core.content_credentials.signing import is_embeddable, sign_file
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
@@ -173,6 +174,7 @@ def _ingredient_file(ingredient: Ingredient) -> IngredientFile:
         name=ingredient.name,
         job=str(ingredient.job) if ingredient.job else None,
         sidecar=sidecar,
+        is_readable=stored is not None or is_manifest_readable(path, kind),
     )
 
 

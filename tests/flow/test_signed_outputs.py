@@ -19,7 +19,7 @@ from flows.schemas.transcribe import TranscribeJob
 from flows.schemas.video import LipSyncJob, PortraitJob
 from flows.speech import speech
 from flows.transcribe import transcribe
-from musetalk_core.content_credentials import certificates
+from musetalk_core.content_credentials import certificates, isolated
 from musetalk_core.content_credentials.claims import Claim
 from musetalk_core.content_credentials.reading import verify_file
 from musetalk_core.content_credentials.signing import Signer, sign_file
@@ -160,6 +160,17 @@ def test_the_manifest_of_a_source_is_kept_with_its_validity(home, signed_portrai
         parent = next(one for one in found.manifest.ingredients if one.relationship == "parentOf")
         assert (parent.title, parent.manifest.program) == ("image", "camera 1")
         assert parent.problems == (("assertion.dataHash.mismatch",) if is_altered else ())
+
+
+def test_a_source_whose_manifest_cannot_be_read_safely_is_listed_without_it(
+    home, signed_portrait, monkeypatch
+):
+    monkeypatch.setattr(isolated, "_INPUT_MEMORY_BYTES", 1 << 20)  # the process that reads it fails
+    _, drawn, _ = ran(analyze, AnalyzeJob(image=f"file://{signed_portrait}", features=("faces",)))
+    found = verified(drawn.picture, drawn.name, drawn)
+    parent = next(one for one in found.manifest.ingredients if one.relationship == "parentOf")
+    assert (found.state, parent.manifest) == ("valid", None)
+    assert parent.sha256 == hashlib.sha256(signed_portrait.read_bytes()).hexdigest()
 
 
 def test_an_equal_job_is_not_signed_again(home, monkeypatch):

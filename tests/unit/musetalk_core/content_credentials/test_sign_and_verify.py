@@ -1,13 +1,14 @@
 """Signing and verification of every output type, with real certificates and the real library."""
 
 import hashlib
+import struct
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from musetalk_core.content_credentials import signing
+from musetalk_core.content_credentials import isolated, signing
 from musetalk_core.content_credentials.certificates import (
     KeyPair,
     check_pair,
@@ -188,6 +189,66 @@ def test_an_ingredient_whose_manifest_is_damaged_does_not_stop_signing(media, tm
     report = verify_file(output, "audio/wav").manifest
     assert report is not None
     assert (report.ingredients[0].title, report.ingredients[0].manifest) == ("audio", None)
+
+
+def test_a_manifest_that_needs_too_much_memory_or_crashes_its_reader_is_unreadable(
+    media, tmp_path, signer, monkeypatch
+):
+    good, _ = signed(media, tmp_path, "mp4", signer)
+    assert isolated.is_manifest_readable(good, "video/mp4")
+    altered = tmp_path / "altered.mp4"
+    altered.write_bytes(good.read_bytes()[:-1] + b"?")
+    assert isolated.is_manifest_readable(altered, "video/mp4"), "it can be read, and kept with its problem"
+
+    huge = tmp_path / "huge.mp4"
+    with huge.open("wb") as file:  # a manifest store of 1.5 GiB, nearly all of it a hole in the file
+        file.write((media / "a.mp4").read_bytes())
+        file.write(manifest_box(3 << 29))
+        file.truncate(file.tell() + (3 << 29))
+    assert not isolated.is_manifest_readable(huge, "video/mp4")
+
+    monkeypatch.setattr(isolated, "_MODULE", "no_such_module")
+    assert not isolated.is_manifest_readable(good, "video/mp4"), "the reader ended abnormally"
+    assert isolated.is_manifest_readable(media / "a.mp4", "video/mp4"), "no manifest, no process"
+
+
+def manifest_box(content_bytes):
+    """The beginning of an MP4 file's `uuid` box with a manifest store whose content box has so many bytes."""
+    name = bytes.fromhex("6332706100110010800000AA00389B71") + b"\x03c2pa\0"
+    content = struct.pack(">I4s", 8 + content_bytes, b"json")
+    described = struct.pack(">I4s", 8 + len(name), b"jumd") + name
+    store = struct.pack(">I4s", 16 + len(name) + 8 + content_bytes, b"jumb") + described + content
+    head = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + bytes(4) + b"manifest\0" + bytes(8)
+    return struct.pack(">I4s", 8 + len(head) + len(store) + content_bytes, b"uuid") + head + store
+
+
+def test_an_ingredient_that_must_not_be_parsed_is_listed_without_its_manifest(media, tmp_path, signer):
+    source, _ = signed(media, tmp_path, "mp3", signer)
+    audio = IngredientFile("audio", "audio/mpeg", sha256(source), "inputTo", source, is_readable=False)
+
+    output, _ = signed(media, tmp_path, "wav", signer, replace(CLAIM, ingredients=(audio,)))
+
+    report = verify_file(output, "audio/wav").manifest
+    assert report is not None
+    assert (report.ingredients[0].sha256, report.ingredients[0].manifest) == (sha256(source), None)
+
+
+def test_a_chain_of_manifests_ends_before_it_is_too_long_to_be_read(media, tmp_path, signer, monkeypatch):
+    monkeypatch.setattr(signing, "MAX_MANIFESTS", 5)
+    link, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    link.write_bytes((media / "a.jpg").read_bytes())
+    depths = []
+    for _ in range(8):
+        source = IngredientFile("image", "image/jpeg", sha256(link), "parentOf", link)
+        sign_file(link, out, "image/jpeg", replace(CLAIM, ingredients=(source,)), signer).replace(link)
+        report = verify_file(link, "image/jpeg").manifest
+        depths.append(depth(report))
+        assert report.ingredients[0].sha256 == source.sha256
+    assert depths == [1, 2, 3, 4, 5, 1, 2, 3]
+
+
+def depth(report):
+    return 1 + max((depth(one.manifest) for one in report.ingredients if one.manifest), default=0)
 
 
 def test_an_ingredient_keeps_the_manifest_beside_it(media, tmp_path, signer):
