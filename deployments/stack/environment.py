@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deployments.provisioning.result_storage import results_block_name
-from deployments.stack.redis import messaging_environment
+from deployments.stack.redis import lease_storage_environment, messaging_environment
 from tasks.settings import Settings
 
 WORKER_HEARTBEAT_S = 10
@@ -57,7 +57,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         # the janitor deletes runs by the retention settings; Prefect only vacuums events and orphaned records
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        **lease_storage_environment(settings.redis),
         **messaging_environment(settings.redis),
     }
 
@@ -93,6 +93,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),
         # not /tmp, where files of several users of a computer conflict
         "TMPDIR": str(temp_folder(settings)),
+        **lease_storage_environment(settings.redis),
         **({"PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": block} if block else {}),
     }
 

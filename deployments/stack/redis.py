@@ -9,11 +9,13 @@ import socket
 from importlib.util import find_spec
 from typing import Final
 
+from musetalk_core.installation import extras_command
 from tasks.settings import Settings
 from tasks.settings.legacy_names import is_set_by_legacy_name
 from tasks.settings.redis import RedisSettings
 
 REDIS_PACKAGE = "prefect_redis"
+_LEASE_FILES: Final = "prefect.server.concurrency.lease_storage.filesystem"
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1"})
 REDIS_TIMEOUT_S = 5.0
 
@@ -39,6 +41,25 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
     if redis.host is None:
         return {}
     _require_package()
+    return {
+        "PREFECT_MESSAGING_BROKER": f"{REDIS_PACKAGE}.messaging",
+        "PREFECT_MESSAGING_CACHE": f"{REDIS_PACKAGE}.messaging",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": f"{REDIS_PACKAGE}.ordering",
+        **lease_storage_environment(redis),
+    }
+
+
+def lease_storage_environment(redis: RedisSettings) -> dict[str, str]:
+    """
+    Return the environment variables that name the storage of concurrency leases, for servers and workers.
+
+    A worker finds there the leases of killed workers, if it shares Redis or the computer with the server.
+
+    Args:
+        redis: Redis settings; without a host, or without prefect-redis, leases are files in PREFECT_HOME.
+    """
+    if redis.host is None or find_spec(REDIS_PACKAGE) is None:
+        return {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASE_FILES}
     password = redis.password.get_secret_value() if redis.password else ""
     connection = {
         "HOST": redis.host,
@@ -50,9 +71,6 @@ def messaging_environment(redis: RedisSettings) -> dict[str, str]:
         "PUBLISHER_PUBLISH_EVERY": "1",  # seconds; the default of 10 would delay workers' events
     }
     return {
-        "PREFECT_MESSAGING_BROKER": f"{REDIS_PACKAGE}.messaging",
-        "PREFECT_MESSAGING_CACHE": f"{REDIS_PACKAGE}.messaging",
-        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": f"{REDIS_PACKAGE}.ordering",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{REDIS_PACKAGE}.lease_storage",
         **{f"PREFECT_REDIS_MESSAGING_{name}": value for name, value in connection.items()},
     }
@@ -130,6 +148,6 @@ def without_absent_legacy_redis(settings: Settings) -> tuple[Settings, str | Non
 def _require_package() -> None:
     if find_spec(REDIS_PACKAGE) is None:
         raise RedisNotInstalled(
-            "REDIS_HOST is set, but prefect-redis is not installed: pip install 'musetalk-flows[redis]', or"
-            " unset REDIS_HOST to run without Redis."
+            f"REDIS_HOST is set, but prefect-redis is not installed. Run: {extras_command('redis')}. Or unset"
+            " REDIS_HOST to run without Redis."
         )

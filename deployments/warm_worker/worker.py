@@ -13,6 +13,7 @@ import httpx
 from prefect.client.schemas.objects import WorkerMetadata
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
+from prefect.server.concurrency.lease_storage import get_concurrency_lease_storage
 from prefect.workers.base import BaseWorker
 
 from deployments.warm_worker import metrics
@@ -27,6 +28,7 @@ from deployments.warm_worker.prefect_internals import emit_heartbeat
 from deployments.warm_worker.queue.claim import claim_run, this_worker
 from deployments.warm_worker.queue.placement import affinity_keys, affinity_score, choose_slot, has_affinity
 from deployments.warm_worker.queue.run_queue import RunQueue
+from deployments.warm_worker.queue.stray_leases import StrayLeases
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.reaper import Reaper
@@ -173,6 +175,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             reaper.run_forever,
             self._send_heartbeats,
             self._tenant_limits.renew_leases,
+            StrayLeases(self.client, get_concurrency_lease_storage(), self._logger.info).run_forever,
             partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)

@@ -1,7 +1,8 @@
-"""Leases of tenants' concurrency slots: a worker renews them from its first synchronization on."""
+"""Leases of tenants' concurrency slots: renewed by their worker, released when it is killed."""
 
 import asyncio
 import contextlib
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from deployments.warm_worker.queue import tenant_limits
 from deployments.warm_worker.worker import WarmWorker
 
 POOL = "tenant-leases"
+RUN, OTHER = uuid4(), uuid4()
 
 
 @pytest.fixture
@@ -46,9 +48,9 @@ def test_a_lease_is_renewed_while_its_job_runs(limited_pool, monkeypatch):
                 renewed.set()
 
             monkeypatch.setattr(worker.client, "renew_concurrency_lease", renew_and_tell)
-            assert await limits.acquire("run", "leased") and not await limits.acquire("other", "leased")
+            assert await limits.acquire(RUN, "leased") and not await limits.acquire(OTHER, "leased")
             await asyncio.wait_for(renewed.wait(), 20)
-            await limits.release("run")
+            await limits.release(RUN)
 
     asyncio.run(story())
 
@@ -60,9 +62,10 @@ def test_runs_that_end_at_the_same_time_release_their_slots(limited_pool):
                 "tenant:leased", GlobalConcurrencyLimitUpdate(limit=5)
             )
             limits = tenant_limits.TenantLimits(client)
-            for number in range(5):
-                assert await limits.acquire(number, "leased")
-            await asyncio.gather(*map(limits.release, range(5)))
+            runs = [uuid4() for _ in range(5)]
+            for run in runs:
+                assert await limits.acquire(run, "leased")
+            await asyncio.gather(*map(limits.release, runs))
             current = await client.read_global_concurrency_limit_by_name("tenant:leased")
             assert current.active_slots == 0
 
@@ -75,7 +78,7 @@ def test_a_slot_that_could_not_be_released_in_an_outage_is_released_later(limite
     async def story():
         async with get_client() as client:
             limits = tenant_limits.TenantLimits(client)
-            assert await limits.acquire("run", "leased")
+            assert await limits.acquire(RUN, "leased")
             release = client.release_concurrency_slots_with_lease
             outages = iter([httpx.ConnectError("away"), httpx.ConnectError("away")])
 
@@ -85,15 +88,15 @@ def test_a_slot_that_could_not_be_released_in_an_outage_is_released_later(limite
                 return await release(lease)
 
             monkeypatch.setattr(client, "release_concurrency_slots_with_lease", release_after_outages)
-            await limits.release("run")
-            assert not await limits.acquire("other", "leased")
+            await limits.release(RUN)
+            assert not await limits.acquire(OTHER, "leased")
             renewing = asyncio.create_task(limits.renew_leases())
             for _ in range(100):
-                if await limits.acquire("other", "leased"):
+                if await limits.acquire(OTHER, "leased"):
                     break
                 await asyncio.sleep(0.05)
             renewing.cancel()
-            assert limits.lease_of("other")
-            await limits.release("other")
+            assert limits.lease_of(OTHER)
+            await limits.release(OTHER)
 
     asyncio.run(story())

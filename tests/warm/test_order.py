@@ -1,7 +1,9 @@
 """Job order: urgent jobs first, tenants in turn, within limits."""
 
 import pytest
-from stage import eventually
+from stage import Worker, eventually
+
+from deployments.warm_worker.queue.tenant_limits import LEASE_S
 
 pytestmark = pytest.mark.stack
 
@@ -45,6 +47,38 @@ def test_a_tenant_s_limit_holds_and_its_slots_come_back(pool, workers, tmp_path,
 
     eventually(look, 60)
     assert max(seen) == 1
+    with server.client() as client:
+        eventually(lambda: client.read_global_concurrency_limit_by_name(tenant).active_slots == 0, 10)
+
+
+DIES_BEFORE_ITS_CLAIM = """
+import os, signal, sys
+from prefect.cli import app
+from deployments.warm_worker import worker
+
+async def die(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+worker.claim_run = die
+sys.argv[0] = "prefect"
+app()
+"""
+
+
+def test_the_slot_of_a_worker_that_is_killed_before_its_claim_comes_back(pool, workers, tmp_path, server):
+    tenant = f"tenant:{pool.name}"
+    with server.client() as client:
+        client._client.post("/v2/concurrency_limits/", json={"name": tenant, "limit": 1}).raise_for_status()
+    run = pool.submit("empty", tags=[tenant])
+    killed = Worker(pool, tmp_path)
+    killed.command[1:3] = ["-c", DIES_BEFORE_ITS_CLAIM]
+    killed.start(wait=False).process.wait(120)
+    with server.client() as client:
+        assert client.read_global_concurrency_limit_by_name(tenant).active_slots == 1
+    assert pool.state(run).type.value == "SCHEDULED"
+
+    workers(pool, tmp_path)  # starts within seconds, and the slot is free before the lease would expire
+    assert pool.wait(run, LEASE_S - 15).type.value == "COMPLETED"
     with server.client() as client:
         eventually(lambda: client.read_global_concurrency_limit_by_name(tenant).active_slots == 0, 10)
 

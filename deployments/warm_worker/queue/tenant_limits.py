@@ -2,8 +2,9 @@
 Limits of concurrent jobs per tenant, by Prefect's global concurrency limits named `tenant:NAME`.
 
 A worker renews a lease for each concurrency slot and labels the run with it. A reaper that requeues a run of
-a dead worker releases its lease; other leases of dead workers expire after `LEASE_S`, and Prefect's
-repossessor frees their slots within its interval. If a lease expires because the server is unavailable, the
+a dead worker releases its lease, and `StrayLeases` those of workers that died before they claimed a run.
+Other leases of dead workers expire after `LEASE_S`, and Prefect's repossessor frees their slots within its
+interval. If a lease expires because the server is unavailable, the
 job continues, and a new lease is acquired later.
 """
 
@@ -21,7 +22,7 @@ from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun
 
 LEASE_S: Final = 60.0
 _RENEW_INTERVAL_S: Final = LEASE_S / 4
@@ -53,7 +54,7 @@ class TenantLimits:
             return True
         try:
             response = await self._client.increment_concurrency_slots_with_lease(
-                [name], slots=1, mode="concurrency", lease_duration=LEASE_S
+                [name], slots=1, mode="concurrency", lease_duration=LEASE_S, holder=_holder(run_id)
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == 423:
@@ -115,6 +116,13 @@ class TenantLimits:
                 await self._client.update_flow_run_labels(run_id, {LEASE_LABEL: str(lease or "")})
         except (httpx.HTTPError, OSError, ObjectNotFound):
             return
+
+
+def _holder(run_id: UUID) -> "ConcurrencyLeaseHolder":
+    """Return the holder with which a lease names its run in the server's lease storage."""
+    from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+
+    return ConcurrencyLeaseHolder(type="flow_run", id=run_id)
 
 
 async def release_lost_lease(client: "PrefectClient", run: "FlowRun") -> None:

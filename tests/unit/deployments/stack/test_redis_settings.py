@@ -9,7 +9,7 @@ import pytest
 
 from deployments.stack import redis
 from deployments.stack.commands import StackPlan, stack_environment
-from deployments.stack.environment import server_environment
+from deployments.stack.environment import server_environment, worker_environment
 from deployments.stack.redis import (
     RedisNotInstalled,
     RedisUnusable,
@@ -64,9 +64,18 @@ print(RedisMessagingPublisherSettings().publish_every.total_seconds())
     assert said.stdout.split("\n")[:2] == [f"redis.internal 6380 3 default {PASSWORD} True", "1.0"]
 
 
+def test_workers_find_leases_where_the_server_keeps_them(installed, tmp_path):
+    name = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    for settings in (Settings(home=tmp_path), Settings(home=tmp_path, redis=REDIS)):
+        served, worked = server_environment(settings), worker_environment(settings)
+        assert worked[name] == served[name]
+        for shared in (key for key in served if key.startswith("PREFECT_REDIS_")):
+            assert worked[shared] == served[shared]
+
+
 def test_what_is_missing_is_named_with_its_cure(missing):
     for tried in (messaging_environment, require_redis):
-        with pytest.raises(RedisNotInstalled, match=r"pip install 'musetalk-flows\[redis\]'"):
+        with pytest.raises(RedisNotInstalled, match=r"Run: \./run setup\."):
             tried(REDIS)
 
 
