@@ -14,6 +14,7 @@ from flows.storage.output_names import TRANSCRIPT_FORMATS, transcript_stem
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.warning_codes import WarningCode
 from tasks.catalog.output_locations import check_output_location
+from tasks.catalog.spoken_languages import note_spoken_language
 from tasks.models.whisper import language_code
 from tasks.refs import Artefact, SourceFile
 from tasks.steps.fetch import fetch
@@ -49,6 +50,10 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
         )
         transcript = read_transcript(transcript_artifact)
         context.warn(*level_warnings(audio), *_warnings(job, choice, transcript))
+        if not request.language and transcript["segments"] and transcript["language_probability"]:
+            note_spoken_language(
+                audio, transcript["model"], transcript["language"], transcript["language_probability"]
+            )
         stem = transcript_stem(job.output, audio.name)
         names = {f"transcript.{ending}": f"{stem}.{ending}" for ending in TRANSCRIPT_FORMATS}
         stored = context.publish(transcript_artifact, names, job.output, TRANSCRIPT)

@@ -33,7 +33,8 @@ class WarningCode(StrEnum):
     )
     LANGUAGE_NOT_SUPPORTED = (
         "language_not_supported",
-        "The lips know the sounds of English only; they follow the nearest ones or the loudness.",
+        "The lips of engine `viseme` know the sounds of English only; they follow the nearest ones or the"
+        " loudness. The language is known from the text, or from a transcription of the same sound.",
     )
     SEVERAL_FACES = (
         "several_faces",

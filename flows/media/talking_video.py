@@ -10,6 +10,7 @@ from prefect.futures import PrefectFuture
 from flows.media.context import JobContext
 from flows.media.preview import PreviewData, write_preview
 from flows.media.quality import NOT_MEASURED, QualityRequest, finish_card
+from flows.media.spoken_language import language_warnings
 from flows.media.statements import talking_video
 from flows.schemas.base import Output
 from flows.schemas.video import (
@@ -127,6 +128,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     prepared, features, audio_track = _prepare(request, context, picture, audio, known, rate)
     context.record_models(*pin_where_installed(*phone_models(features.phones)))
     context.warn(*request.warnings, *prepared.warnings, *features.warnings)
+    context.warn(*language_warnings(audio.source, features))
     context.record_choice(fps=rate, phones=features.phones)
     avatar_note = note_avatar.submit(
         prepared, picture.source, request.engine, request.tenant, request.source_name

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
+from flows.media.spoken_language import pipeline_language_warnings
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildSpec
 from flows.orchestration.dag import StepGraph
 from flows.orchestration.dispatcher import Dispatcher
@@ -132,6 +133,7 @@ class _PipelineState:
         steps = self.graph.steps
         views = {step.name: self._step_view(step.name) for step in steps}
         last, result = views[steps[-1].name], self.results[steps[-1].name].result
+        languages = pipeline_language_warnings(steps, {name: self.results[name].result for name in views})
         file_by_field = {name: result[name] for name in FILE_FIELDS if result.get(name)}
         visual = file_by_field.get("video") or file_by_field.get("picture")
         return PipelineResult(
@@ -142,7 +144,12 @@ class _PipelineState:
             files=last.files,
             timings_s={name: self.results[name].ran_s for name in views},
             warnings=[
-                f"{name}: {text}" for name in views for text in self.results[name].result.get("warnings", [])
+                f"{name}: {text}"
+                for name in views
+                for text in (
+                    *self.results[name].result.get("warnings", []),
+                    *([languages[name]] if name in languages else []),
+                )
             ],
         )
 

@@ -152,7 +152,7 @@ def _text_warnings(text: str | None, origin: PhonesFrom) -> tuple[str, ...]:
     if text and origin in ("recognised", "energy"):
         return (
             WarningCode.TEXT_NOT_ALIGNED(
-                "the text does not fit the sound, so the lips follow the sound; check the text"
+                "the text does not fit the sound, or the speech is not English; the lips follow the sound"
             ),
         )
     if origin == "energy":
