@@ -1,11 +1,14 @@
 """How this program was installed, for the advice in errors: a checkout with `./run`, or packages of pip."""
 
+import json
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
 PACKAGES_WITHOUT_THEIR_NEEDS: Final = ("ai-edge-litert", "rapidocr-onnxruntime", "silero-vad")
 """Installed with --no-deps: they require a backport that rejects Python 3.11, a second OpenCV, or torch."""
 
+_DISTRIBUTION: Final = "musetalk-flows"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
@@ -19,7 +22,32 @@ def setup_command() -> str:
     if is_checkout():
         return "./run setup"
     unmet = " ".join(PACKAGES_WITHOUT_THEIR_NEEDS)
-    return f"pip install 'musetalk-flows[neural,redis]' && pip install --no-deps {unmet}"
+    return f"{extras_command('neural', 'redis')} && pip install --no-deps {unmet}"
+
+
+def extras_command(*extras: str) -> str:
+    """
+    Return the command that adds optional dependencies: `./run setup` in a checkout, else pip.
+
+    The project is on no public index. Installed from a wheel or a folder, pip finds it there again.
+
+    Args:
+        extras: names in `pyproject.toml`.
+    """
+    if is_checkout():
+        return "./run setup"
+    url = _installed_from()
+    origin = f" @ {url}" if url else ""
+    return f"pip install '{_DISTRIBUTION}[{','.join(extras)}]{origin}'"
+
+
+def _installed_from() -> str | None:
+    """Return the URL of the wheel or folder that pip installed; None if it came from an index."""
+    try:
+        origin = distribution(_DISTRIBUTION).read_text("direct_url.json")
+        return json.loads(origin)["url"] if origin else None
+    except (PackageNotFoundError, ValueError, KeyError):
+        return None
 
 
 def command(arguments: str) -> str:

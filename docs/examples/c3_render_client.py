@@ -4,9 +4,10 @@ A client of the C3 Render API, as it has always been: only the address is new.
     python c3_render_client.py http://127.0.0.1:8080 "Hello there." [KEY]
 """
 
+import argparse
 import json
-import sys
 import time
+import urllib.error
 import urllib.request
 
 
@@ -29,5 +30,20 @@ def speak(server: str, text: str, key: str | None = None) -> str:
     return str(call(server, f"/result/{job['id']}", key)["result_url"])
 
 
+def main() -> None:
+    """Speak the text of the command line; an error is one line."""
+    parser = argparse.ArgumentParser(description="Speak a text with the C3 Render API.")
+    parser.add_argument("server", help="address of the API, such as http://127.0.0.1:8080")
+    parser.add_argument("text", help="the text to speak")
+    parser.add_argument("key", nargs="?", help="API key, if the server requires one")
+    arguments = parser.parse_args()
+    try:
+        print(speak(arguments.server, arguments.text, arguments.key))
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{error.url} answered {error.code}: {error.read(1000).decode()}") from None
+    except (OSError, ValueError) as error:  # not reachable, not an address, or another program's answer
+        raise SystemExit(f"{arguments.server} cannot be used: {error}") from None
+
+
 if __name__ == "__main__":
-    print(speak(*sys.argv[1:]))
+    main()

@@ -5,6 +5,7 @@ A hash shorter than 64 digits is the beginning of a SHA-256, taken from the file
 """
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from musetalk_core.errors import InputError
@@ -203,6 +204,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "starter": tuple(model.name for model in _TABLE if model.is_starter),
 }
 """Names that stand for several models."""
+_ALIASES: Final = {"whisper-large": "whisper-large-v3"}
+"""Other names of models: the size `large` of a job is large-v3."""
 
 
 def get_model(name: str) -> Model:
@@ -210,13 +213,17 @@ def get_model(name: str) -> Model:
     Return a model by name.
 
     Raises:
-        InputError: the name is unknown; the message lists all names.
+        InputError: the name is unknown; the message lists all names, the most similar one first.
     """
     try:
-        return MODELS[name]
+        return MODELS[_ALIASES.get(name, name)]
     except KeyError:
-        known_names = ", ".join([*GROUPS, *MODELS])
-        raise InputError(f"There is no model {name}; there are {known_names}.", model=name) from None
+        known_names = [*GROUPS, *MODELS]
+        similar = get_close_matches(name, known_names, n=1)
+        hint = f" Did you mean {similar[0]}?" if similar else ""
+        raise InputError(
+            f"There is no model {name}.{hint} There are {', '.join(known_names)}.", model=name
+        ) from None
 
 
 def resolve_models(names: Iterable[str]) -> list[Model]:

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,12 +32,27 @@ def test_a_checkout_is_told_to_use_its_script():
 
 def test_packages_are_told_to_use_pip_and_the_command(as_packages):
     said = installation.setup_command()
-    assert (
-        said.startswith("pip install 'musetalk-flows[neural,redis]'") and "--no-deps ai-edge-litert" in said
-    )
+    assert said.startswith("pip install 'musetalk-flows[neural,redis]") and "--no-deps ai-edge-litert" in said
     assert install_command("csm") == "musetalk weights pull csm"
     with pytest.raises(ModelNotInstalled, match="Run: musetalk weights pull whisper-medium"):
         choose("medium", "transcribe", "en", frozenset(), fallback=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement"),
+    [
+        (None, "'musetalk-flows[redis]'"),
+        (
+            '{"url": "file:///tmp/musetalk_flows-1.whl"}',
+            "'musetalk-flows[redis] @ file:///tmp/musetalk_flows-1.whl'",
+        ),
+        ("{}", "'musetalk-flows[redis]'"),
+    ],
+)
+def test_what_was_installed_from_a_file_is_completed_from_it(as_packages, monkeypatch, origin, requirement):
+    found = SimpleNamespace(read_text=lambda _: origin)
+    monkeypatch.setattr(installation, "distribution", lambda _: found)
+    assert installation.extras_command("redis") == f"pip install {requirement}"
 
 
 def test_an_engine_without_its_packages_says_so_in_these_words(as_packages, monkeypatch):

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,9 +18,10 @@ from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.faces.tflite import DETECTOR, MESH
 from musetalk_core.model_registry import file_checks
 from musetalk_core.model_registry.local_models import LocalModels
-from musetalk_core.model_registry.registry import GROUPS, MODELS, install_command, resolve_models
+from musetalk_core.model_registry.registry import GROUPS, MODELS, get_model, install_command, resolve_models
 from musetalk_core.model_registry.schema import Bundled, File, Hub, Wheel
 from musetalk_core.model_registry.verify import verify_model
+from musetalk_core.transcription.model_choice import WhisperSize, model_name
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -145,6 +147,19 @@ def test_a_pointer_is_not_a_file(here):
 def test_an_unknown_model_is_told(here):
     with pytest.raises(InputError, match="There is no model gpt"):
         here.find("gpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "similar"), [("whisper-bases", "whisper-base"), ("musetalk-v16", "musetalk-v15")]
+)
+def test_a_misspelt_model_suggests_the_right_one(here, name, similar):
+    with pytest.raises(InputError, match=f"There is no model {name}. Did you mean {similar}?"):
+        here.find(name)
+
+
+def test_every_whisper_size_of_a_job_has_a_model_of_its_name():
+    for size in get_args(WhisperSize):
+        assert get_model(f"whisper-{size}").name == model_name(size)
 
 
 def test_what_came_with_the_installation_is_found_and_whole(here):

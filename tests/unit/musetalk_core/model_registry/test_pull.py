@@ -358,7 +358,7 @@ def test_offline_mode_of_the_library_is_told(hub, net, watch, monkeypatch):
 
 
 def test_an_unknown_name_lists_what_there_is(hub, watch):
-    with pytest.raises(InputError, match=r"There is no model gpt; there are musetalk, .*dwpose"):
+    with pytest.raises(InputError, match=r"There is no model gpt. There are musetalk, .*dwpose"):
         pull(["gpt"], watch)
 
 
