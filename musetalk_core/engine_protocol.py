@@ -10,6 +10,7 @@ from musetalk_core.formats.float_rows import Float32RowReader
 from musetalk_core.formats.frame_blobs import NO_BLOBS, FrameBlobs
 from musetalk_core.formats.pcm import Samples
 from musetalk_core.media.image.yuv_picture import Picture
+from musetalk_core.restoration.restorer_protocol import FaceRestorer
 from musetalk_core.speech.phones import Phone
 from musetalk_core.types import Box, Float, Image, Mask
 
@@ -251,4 +252,8 @@ class Engine(Protocol):
             the frame. None if rendered crops already equal the source at their borders and their boxes have
             even coordinates.
         """
+        ...
+
+    def open_restorer(self) -> FaceRestorer | None:
+        """Return a new restorer for the faces of consecutive frames; None if faces stay as rendered."""
         ...

@@ -9,6 +9,7 @@ from musetalk_core.engines.musetalk.options import (
     FaceRule,
     LatentMode,
     MaskMode,
+    RestoreMode,
     SilenceMode,
     Version,
 )
@@ -118,6 +119,12 @@ class MuseTalkOptions(BaseModel):
         title="Silence",
         description="closed: mutes pauses first, so that noise does not move the mouth; as_heard:"
         " leaves pauses unchanged.",
+    )
+    restore: RestoreMode = Field(
+        default="none",
+        title="Restore",
+        description="How the rendered face, which has 256 pixels, is sharpened. none: not at all; detail:"
+        " fine detail of skin and beard comes from the source.",
     )
 
 

@@ -107,6 +107,9 @@ class FakeEngine:
         del conditioning
         return oval_mask(face.landmarks, face.box)
 
+    def open_restorer(self) -> None:
+        """Return None: faces stay as rendered."""
+
 
 def grey_level(feature: float) -> int:
     """Return the grey level 0..255 that `FakeEngine` paints for a feature; clamped to 0..1."""

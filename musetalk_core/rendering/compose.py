@@ -16,6 +16,7 @@ from musetalk_core.media.video.frame_reader import FrameReader
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.idle_motion import IdleMotion
 from musetalk_core.rendering.render_chunk import Scene
+from musetalk_core.restoration.restorer_protocol import RenderedFace
 from musetalk_core.types import Box, Float, Image
 
 _CHROMA_MARGIN_PX = 2
@@ -64,6 +65,7 @@ class FacePaster:
 
     def __init__(self, scene: Scene, engine: Engine, masks: MaskCache) -> None:
         self._avatar, self._engine, self._masks = scene.avatar, engine, masks
+        self._restorer = engine.open_restorer()
 
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
         """Return a copy of `picture` (source frame `source`) with the crop, uint8 BGR, blended in."""
@@ -77,11 +79,18 @@ class FacePaster:
         if area.is_empty or blend_area.is_empty:
             return picture
         background = picture.bgr(blend_area)
+        face = self._restored(picture, source, resize_to_box(crop, box), area)
         return picture.with_crop(
-            composite(background, blend_area, resize_to_box(crop, box), box, mask, area),
-            background,
-            blend_area,
+            composite(background, blend_area, face, box, mask, area), background, blend_area
         )
+
+    def _restored(self, picture: Picture, source: int, face: Image, mask_area: Box) -> Image:
+        if self._restorer is None:
+            return face
+        box = self._avatar.box(source)
+        visible = mask_area.intersection(box).clip(picture.width, picture.height)
+        landmarks = self._avatar.landmarks(source)
+        return self._restorer.restore(RenderedFace(face, box, visible, source, picture, landmarks))
 
     def positioned_mask(self, source: int) -> PositionedMask:
         """Return the blend mask of a source frame and its position; None if crops are pasted as they are."""

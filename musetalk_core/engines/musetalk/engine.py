@@ -39,6 +39,8 @@ from musetalk_core.formats.float_rows import Float32RowReader
 from musetalk_core.formats.pcm import Samples
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.model_registry.pins import PinnedModel
+from musetalk_core.restoration.detail_transfer import DETAIL_VERSION, DetailTransfer
+from musetalk_core.restoration.restorer_protocol import FaceRestorer
 from musetalk_core.runtime.config import RuntimeConfig
 from musetalk_core.speech.audio.noise_gate import NoiseGate
 from musetalk_core.speech.phones import Phone
@@ -144,7 +146,13 @@ class MuseTalkEngine:
                     "mask": style.mode,
                     "cheeks": [style.left_cheek, style.right_cheek],
                     "blur": style.blur_share,
+                    **self._restore_entry(),
                 }
+
+    def _restore_entry(self) -> Mapping[str, object]:
+        """Return the entry of the restorer; faces that stay as rendered keep the key they had before."""
+        mode = self._resolved.options.restore
+        return {} if mode == "none" else {"restore": [mode, DETAIL_VERSION]}
 
     def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Track DWPose landmarks if DWPose and S3FD are installed, else the bundled face mesh."""
@@ -262,6 +270,10 @@ class MuseTalkEngine:
             CLASS_MAP_SIZE_PX, CLASS_MAP_SIZE_PX
         )
         return mask_from_classes(classes, face.box, self._mask_style)
+
+    def open_restorer(self) -> FaceRestorer | None:
+        """Return a new restorer as the option `restore` says; see `Engine`."""
+        return DetailTransfer() if self._resolved.options.restore == "detail" else None
 
 
 class _EncoderStates:

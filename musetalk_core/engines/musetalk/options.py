@@ -11,6 +11,13 @@ LatentMode = Literal["mode", "sample"]
 AudioWindow = Literal["exact", "upstream"]
 FaceRule = Literal["tracked", "upstream"]
 SilenceMode = Literal["closed", "as_heard"]
+RestoreMode = Literal["none", "detail"]
+"""
+How the rendered face, 256 pixels wide, is sharpened:
+
+* none: not at all.
+* detail: fine detail of skin and beard comes from the source frame; needs no model.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class MuseTalkEngineOptions:
                        smooth.
         silence:       `closed` mutes non-speech before the audio encoder, so that noise does not move the
                        mouth; `as_heard` leaves the audio unchanged.
+        restore:       how the rendered face, 256 pixels, is sharpened; see `RestoreMode`.
     """
 
     version: Version = "v15"
@@ -56,6 +64,7 @@ class MuseTalkEngineOptions:
     seed: int = 0
     face_rule: FaceRule = "tracked"
     silence: SilenceMode = "closed"
+    restore: RestoreMode = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,7 @@ _ALLOWED_VALUES: Final = {
     "latents": get_args(LatentMode),
     "face_rule": get_args(FaceRule),
     "silence": get_args(SilenceMode),
+    "restore": get_args(RestoreMode),
 }
 
 

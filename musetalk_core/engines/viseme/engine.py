@@ -174,6 +174,9 @@ class VisemeEngine:
     def mask(self, face: FaceFrame, conditioning: Conditioning) -> None:
         """Return None: pixels that do not move keep the source's bytes, so no blending is needed."""
 
+    def open_restorer(self) -> None:
+        """Return None: the pixels come from the source and are as sharp."""
+
 
 def _render_face(face: FaceFrame, conditioning: Conditioning, row: list[float]) -> Image:
     crop = face.crop

@@ -305,3 +305,32 @@ def test_a_device_is_worked_with_in_one_thread_from_chunk_to_chunk(swaying, tmp_
     assert set(engine.threads) == {engine.threads[0]}
     assert threading.get_ident() not in engine.threads
     assert len(engine.threads) == after + 3, "what was stopped is over"
+
+
+class Restoring(FakeEngine):
+    """A restorer that paints faces white and remembers what it was given."""
+
+    def __init__(self):
+        self.given = []
+
+    def open_restorer(self):
+        return self
+
+    def restore(self, rendered):
+        self.given.append(rendered)
+        return np.full_like(rendered.face, 255)
+
+
+def test_a_restorer_gets_each_face_with_its_source_and_its_result_is_blended(swaying, tmp_path, reading):
+    engine = Restoring()
+    scene = Scene(prepared(swaying, engine, tmp_path / "avatar"), swaying, RATE)
+    frames = rendered(scene, engine, tmp_path / "crops", reading, frames=12)
+
+    with_face = [(source, before, after) for source, before, after in frames if source not in (5, 6)]
+    assert [one.frame for one in engine.given] == [source for source, _, _ in with_face]
+    for given, (source, before, after) in zip(engine.given, with_face, strict=True):
+        assert np.array_equal(given.picture.i420, before.i420)
+        assert given.face.shape[1::-1] == given.box.size and given.box == scene.avatar.box(source)
+        assert given.box.contains(given.visible) and not given.visible.is_empty
+        x, y = scene.avatar.landmarks(source)[0].astype(int)  # on a lip: the mask shows only the new face
+        assert after.y[y, x] == 235 > before.y[y, x]

@@ -237,6 +237,8 @@ def test_a_key_names_what_decides_a_stage_and_nothing_else(machine):
     assert changed(mask_mode="raw") == {"blend"}
     assert changed(left_cheek_width=70) == {"blend"}
     assert changed(blur_share=0.1) == {"blend"}
+    assert changed(restore="detail") == {"blend"}
+    assert "restore" not in keys()["blend"], "videos without restoration keep the keys that they had"
     assert changed(version="v1", extra_margin=None) == {"avatar", "crops", "blend"}
 
 

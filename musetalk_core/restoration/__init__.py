@@ -1,0 +1,1 @@
+"""Restoration of rendered faces: detail from the source, or a restoration network."""
