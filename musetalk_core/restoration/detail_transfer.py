@@ -99,7 +99,7 @@ class DetailTransfer:
 @dataclass(frozen=True, slots=True, eq=False)
 class _SourceDetail:
     """
-    What a source frame contributes.
+    The fine band of a source frame, and what places it.
 
     Attributes:
         key:         identifies frame and place.

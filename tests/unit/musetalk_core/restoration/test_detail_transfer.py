@@ -43,7 +43,7 @@ def with_open_mouth(picture):
 
 
 def rendered_by_a_network(picture):
-    """What an engine with 256 pixels gives of the box, enlarged to it."""
+    """Return the box as an engine with 256 pixels gives it, enlarged to its size."""
     small = cv2.resize(picture[BOX.slices()], (256, 256), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.8), BOX.size, interpolation=cv2.INTER_LINEAR)
 
