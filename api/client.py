@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import httpx
 
-from api.local_files import find_local_file, local_file_name, map_media_fields
+from api.local_files import find_local_file, local_file_name, map_media_fields, missing_file_message
 from api.resumable_client import MIN_BYTES, ResumableUpload
 from flows.registry import JOB_TYPES
 from musetalk_core.installation import command
@@ -143,7 +143,7 @@ class MusetalkClient:
     def upload(self, path: Path) -> str:
         """Upload a file and return its asset:// reference; equal content is uploaded once per client."""
         if not path.is_file():
-            raise LocalFileMissing(f"File not found: {path}.")
+            raise LocalFileMissing(missing_file_message(path))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             if digest not in self._uploaded:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +40,18 @@ def find_local_file(value: str, folder: Path | None) -> Path:
     """
     inside = folder / value if folder is not None else None
     return inside if inside is not None and (inside.is_file() or not Path(value).is_file()) else Path(value)
+
+
+def missing_file_message(path: Path) -> str:
+    """Return the sentence for a file that does not exist, with the most similar file of its folder."""
+    if path.is_dir():
+        return f"{path} is a folder; name a file."
+    try:
+        names = [one.name for one in path.parent.iterdir() if one.is_file()]
+    except OSError:
+        return f"File not found: {path}. The folder {path.parent} does not exist."
+    similar = get_close_matches(path.name, names, n=1)
+    return f"File not found: {path}." + (f" Did you mean {path.with_name(similar[0])}?" if similar else "")
 
 
 def map_media_fields(

@@ -17,6 +17,7 @@ from deployments.cli.options import (
     client_for,
     finish_job,
     print_json,
+    require_output_folder,
 )
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only validate it and estimate its duration.")]
@@ -48,10 +49,12 @@ def batch(  # noqa: PLR0913  one option each
 
     Local files that the manifest names are uploaded first, relative to its folder.
     """
+    from deployments.cli.field_errors import described_rejection
     from deployments.cli.local_manifests import upload_manifest
     from deployments.cli.parameters import collect_job_parameters
 
-    with user_errors():
+    with user_errors(), described_rejection():
+        require_output_folder(output)
         client = client_for(server, key)
         defaults = collect_job_parameters(job_type, {}, more or [], partial=True)
         body = {
@@ -88,16 +91,20 @@ def pipeline(
 
     Local files that its steps name are uploaded first, relative to the file's folder.
     """
+    from deployments.cli.field_errors import described_rejection
     from deployments.cli.local_manifests import upload_pipeline_files
 
     with user_errors():
+        require_output_folder(output)
         client = client_for(server, key)
         folder = Path() if str(file) == "-" else file.parent
         body = upload_pipeline_files(client, _read_pipeline(file), folder)
+        with described_rejection(body):
+            job = client.estimate("pipeline", body) if dry_run else client.submit("pipeline", body)
         if dry_run:
-            print_json(client.estimate("pipeline", body))
+            print_json(job)
         else:
-            finish_job(client, client.submit("pipeline", body), wait=wait, output=output, as_json=as_json)
+            finish_job(client, job, wait=wait, output=output, as_json=as_json)
 
 
 def _read_pipeline(file: Path) -> dict[str, Any]:

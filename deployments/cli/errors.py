@@ -13,6 +13,8 @@ import typer
 from deployments.console import error_console
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from tasks.settings import Settings
 
 EXIT_FAILED: Final = 1
@@ -80,16 +82,24 @@ def _user_messages(error: Exception) -> tuple[list[str], int]:
         case ApiError() | StackError() | RedisUnusable() | RenderError() | TimeoutError():
             return [str(error)], EXIT_FAILED
         case ValidationError():
-            setting_names = ["__".join(map(str, fault["loc"])).upper() for fault in error.errors()]
-            problems = [fault["msg"] for fault in error.errors()]
-            lines = [
-                f"MUSETALK_{place}: {fault}" for place, fault in zip(setting_names, problems, strict=True)
-            ]
-            return lines, EXIT_USAGE
+            return [_setting_message(fault) for fault in error.errors()], EXIT_USAGE
         case OSError() if error.filename is not None:  # for example no write permission, or a full disk
             return [f"{error.filename} cannot be used: {error.strerror}."], EXIT_FAILED
         case _:
             return [], EXIT_FAILED
+
+
+def _setting_message(fault: "ErrorDetails") -> str:
+    """Return the sentence for a setting that cannot be used; a misspelled one with the most similar name."""
+    from difflib import get_close_matches
+
+    from tasks.settings.env_example import setting_names
+
+    name = f"MUSETALK_{'__'.join(map(str, fault['loc']))}".upper()
+    if fault["type"] == "extra_forbidden":
+        similar = get_close_matches(name, setting_names(), n=1)
+        return f"There is no setting {name}." + (f" Did you mean {similar[0]}?" if similar else "")
+    return f"{name}: {fault['msg'].replace('Input should be', 'expected a value')}"
 
 
 def require_writable_home(settings: "Settings") -> None:

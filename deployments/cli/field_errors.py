@@ -1,12 +1,14 @@
 """Validation errors of job parameters in the words of the command line: the option, and what it expects."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from deployments.cli.errors import UsageError
 from deployments.cli.suggestions import did_you_mean, join_words, nested_schema, parameter_paths
 
 OPTIONS: Final[Mapping[str, str]] = {
@@ -49,16 +51,47 @@ def describe_errors(job_type: str, schema: type[BaseModel], errors: Sequence[Any
     return list(sentences)[:_MAX_PROBLEMS]
 
 
-def describe_pointers(errors: Sequence[Mapping[str, str]]) -> list[str]:
-    """Describe the errors of a problem document, whose `pointer` names the field."""
-    return [_describe_pointer(error) for error in errors][:_MAX_PROBLEMS]
+@contextmanager
+def described_rejection(pipeline: Mapping[str, Any] | None = None) -> Generator[None]:
+    """
+    Describe the fields of a request that the API rejects by their options.
+
+    Args:
+        pipeline: body of the request if it is a pipeline; its fields are described by step and parameter.
+
+    Raises:
+        UsageError: the request was rejected; one line per field, at most ten.
+    """
+    from api.client import RequestRejected
+
+    try:
+        yield
+    except RequestRejected as error:
+        if not error.errors:
+            raise
+        lines = [_describe_pointer(one, pipeline) for one in error.errors][:_MAX_PROBLEMS]
+        raise UsageError("\n".join(f"{line} [{error.code}]" for line in lines)) from error
 
 
-def _describe_pointer(error: Mapping[str, str]) -> str:
-    pointer = str(error.get("pointer", ""))
-    location = pointer.removeprefix("#/").split("/") if pointer.startswith("#/") else []
+def _describe_pointer(error: Mapping[str, str], pipeline: Mapping[str, Any] | None) -> str:
+    location = [part for part in str(error.get("pointer", "")).removeprefix("#").split("/") if part]
     detail = error.get("detail", "").removeprefix("Input should be ")
-    return f"{option_name(location)}: {detail}" if location and location != [""] else detail
+    if not location:
+        return detail
+    place = option_name(location) if pipeline is None else _place_in_pipeline(location, pipeline)
+    return f"{place}: {detail}"
+
+
+def _place_in_pipeline(location: Sequence[str], pipeline: Mapping[str, Any]) -> str:
+    """Return `step b, image` for the pointer #/steps/1/job/image; steps without a name have their number."""
+    if location[0] != "steps" or len(location) == 1:
+        return ".".join(location)
+    number = int(location[1])
+    step = pipeline["steps"][number]
+    name = (step.get("name") if isinstance(step, dict) else None) or f"number {number + 1}"
+    rest = list(location[2:])
+    field = ".".join(rest[1:] if rest[:1] == ["job"] else rest)
+    return f"step {name}, {field}" if field else f"step {name}"
 
 
 def _describe(job_type: str, schema: type[BaseModel], error: Mapping[str, Any]) -> str:

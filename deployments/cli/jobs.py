@@ -19,6 +19,7 @@ from deployments.cli.options import (
     finish_job,
     job_suggestions,
     print_json,
+    require_output_folder,
     watch_job,
 )
 from deployments.cli.suggestions import require_choice
@@ -84,13 +85,12 @@ def submit(  # noqa: PLR0913  one option each
     key: KeyOption = None,
 ) -> None:
     """Submit a job and print its id. Local files are uploaded first."""
-    from api.client import RequestRejected
-    from deployments.cli.errors import UsageError
-    from deployments.cli.field_errors import describe_pointers
+    from deployments.cli.field_errors import described_rejection
     from deployments.cli.parameters import collect_job_parameters
     from flows.schemas.control import PRIORITIES
 
     with user_errors():
+        require_output_folder(output)
         if priority is not None:
             require_choice("--priority", priority, PRIORITIES)
         option_values = {"video": video, "audio": audio, "image": image, "text": text}
@@ -99,13 +99,8 @@ def submit(  # noqa: PLR0913  one option each
         client = client_for(server, key)
         control_options = {"priority": priority, "tags": tag, "notify": {"url": notify} if notify else None}
         control = {name: value for name, value in control_options.items() if value is not None}
-        try:
+        with described_rejection():
             job = client.submit(job_type, parameters, control)
-        except RequestRejected as error:
-            if not error.errors:
-                raise
-            lines = [f"{line} [{error.code}]" for line in describe_pointers(error.errors)]
-            raise UsageError("\n".join(lines)) from error
         finish_job(client, job, wait=wait, output=output, as_json=as_json)
 
 
@@ -118,6 +113,7 @@ def watch(
 ) -> None:
     """Show the progress of a job until it ends; of a batch also its failed rows."""
     with user_errors():
+        require_output_folder(output)
         client = client_for(server, key)
         watch_job(client, find_job_id(client, job_id), output=output, as_json=as_json)
 
@@ -215,6 +211,8 @@ def cancel(
     job_id: JobArgument, as_json: JsonOption = False, server: ServerOption = None, key: KeyOption = None
 ) -> None:
     """Request the cancellation of a job."""
+    from flows.prefect_state.status import FINAL_STATUSES
+
     with user_errors():
         client = client_for(server, key)
         found_id = find_job_id(client, job_id)
@@ -223,7 +221,12 @@ def cancel(
     if as_json:
         print_json(job)
         return
-    typer.echo(f"{job['id']} is {job['status']}" + (", stopping" if job["cancel_requested"] else ""))
+    if job["cancel_requested"]:
+        typer.echo(f"{job['id']} is {job['status']}, stopping")
+    elif job["status"] in FINAL_STATUSES - {"canceled"}:
+        typer.echo(f"{job['id']} had ended before: it is {job['status']}. Nothing was canceled.")
+    else:
+        typer.echo(f"{job['id']} is {job['status']}")
 
 
 def result(
@@ -235,6 +238,7 @@ def result(
 ) -> None:
     """Download the output file of a job."""
     with user_errors():
+        require_output_folder(output)
         client = client_for(server, key)
         found_id = find_job_id(client, job_id)
         with job_suggestions(client, found_id):

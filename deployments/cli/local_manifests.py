@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from api.local_files import find_local_file, map_media_fields
+from api.local_files import find_local_file, map_media_fields, missing_file_message
 from deployments.cli.errors import UsageError
 from deployments.cli.parameters import require_job_type
+from deployments.cli.suggestions import did_you_mean, parameter_paths
+from flows.batches.manifest import ID_FIELD
 from flows.registry import JOB_TYPES
 from tasks.refs import media_fields
 
@@ -38,12 +40,14 @@ def upload_manifest(client: "MusetalkClient", manifest: str, job_type: str) -> s
         return manifest
     path = Path(manifest)
     if not path.is_file():
-        raise UsageError(f"File not found: {path}.")
+        raise UsageError(missing_file_message(path))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text in UTF-8.") from error
     is_csv = path.suffix.lower() == ".csv" or not text.lstrip().startswith("{")
+    if is_csv:
+        _require_known_columns(text, job_type, path)
     _require_files(text, is_csv, job_type, path)
     lines = _csv_lines if is_csv else _json_lines
 
@@ -80,6 +84,21 @@ def _with_uploads(client: "MusetalkClient", step: Any, folder: Path) -> Any:
     if not isinstance(job_type, str) or not isinstance(job, dict):
         return fields
     return fields | {"job": client.upload_inputs(job_type, cast(dict[str, Any], job), folder)}
+
+
+def _require_known_columns(text: str, job_type: str, manifest: Path) -> None:
+    """Check the heading of a CSV file: an unknown column would make every row invalid."""
+    schema = JOB_TYPES[job_type].job
+    rows = csv.reader(io.StringIO(text, newline=""))
+    heading = next((cells for cells in rows if any(cell.strip() for cell in cells)), [])
+    for cell in heading:
+        name, known = cell.strip(), {ID_FIELD, *schema.model_fields}
+        if name and name.split(".")[0] not in known:
+            columns = [ID_FIELD, *parameter_paths(schema)]
+            nested = next((f" Did you mean {one}?" for one in columns if one.endswith(f".{name}")), "")
+            listed = f" Columns: {', '.join([ID_FIELD, *schema.model_fields])}."
+            hint = nested or did_you_mean(name, columns) or listed
+            raise UsageError(f"{manifest}: {job_type} has no parameter {name}, so no row can be used.{hint}")
 
 
 def _require_files(text: str, is_csv: bool, job_type: str, manifest: Path) -> None:

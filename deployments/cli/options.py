@@ -56,6 +56,17 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
+def require_output_folder(output: Path | None) -> None:
+    """
+    Check that a file can be written at the path of `--output`, before a job is sent for it.
+
+    Raises:
+        UsageError: its folder does not exist.
+    """
+    if output is not None and not output.is_dir() and not output.parent.is_dir():
+        raise UsageError(f"--output {output}: the folder {output.parent} does not exist.")
+
+
 def find_job_id(client: "MusetalkClient", text: str) -> str:
     """
     Return the id of a job from its id, `job://ID` or the first characters of an id.

@@ -25,10 +25,14 @@ HomeOption = Annotated[
     typer.Option(help="Folder of all stored data; default: MUSETALK_HOME.", show_default=False),
 ]
 
+ApiPortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port of the API; default: MUSETALK_API__PORT.")
+]
+
 
 def up(
     home: HomeOption = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; default: MUSETALK_API__PORT.")] = None,
+    port: ApiPortOption = None,
     prefect_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the Prefect server, on 127.0.0.1 only.")
     ] = 4200,
@@ -212,7 +216,7 @@ def demo(  # noqa: PLR0913  one option each
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     keep: Annotated[bool, typer.Option("--keep", help="Keep the services running until Ctrl-C.")] = False,
     home: HomeOption = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; default: MUSETALK_API__PORT.")] = None,
+    port: ApiPortOption = None,
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server.")] = 4200,
     as_json: JsonOption = False,
 ) -> None:

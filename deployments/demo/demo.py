@@ -11,6 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from api.client import ApiError, LocalFileMissing, MusetalkClient
+from api.local_files import missing_file_message
 from deployments.console import show_activity, show_progress, show_waiting
 from deployments.demo import report
 from deployments.stack.commands import StackPlan
@@ -113,7 +114,7 @@ def run_demo(plan: StackPlan, options: DemoOptions, out: "Console") -> list[dict
     started_at = time.monotonic()
     for input_path in (options.video, options.audio):
         if input_path is not None and not input_path.is_file():
-            raise LocalFileMissing(f"File not found: {input_path}.")
+            raise LocalFileMissing(missing_file_message(input_path))
     options.out.mkdir(parents=True, exist_ok=True)
     with _running_stack_session(plan, options.keep, out) as (session, prefect_url, keep_running):
         videos = (

@@ -22,7 +22,7 @@ ManifestFormat = Literal["jsonl", "csv"]
 MAX_LINE_CHARS: Final = 200_000
 """Maximum line length in characters; a job text has at most 100,000."""
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ID_FIELD: Final = "id"
+ID_FIELD: Final = "id"
 _TOO_LONG_MARK: Final = "\0"
 """Replaces a line that is too long; the CSV parser passes it through as a single cell."""
 
@@ -98,7 +98,7 @@ def validate_rows(
         row = _validate_row(number, record, job_type, schema, defaults or {})
         if row.id in seen_ids:
             row = Row(
-                number, row.id, None, (FieldFault(f"#/{_ID_FIELD}", f"another row has the id {row.id}"),)
+                number, row.id, None, (FieldFault(f"#/{ID_FIELD}", f"another row has the id {row.id}"),)
             )
         seen_ids.add(row.id)
         yield row
@@ -114,12 +114,12 @@ def _validate_row(
     row_id = f"row-{number}"
     if isinstance(record, FieldFault):
         return Row(number, row_id, None, (record,))
-    requested_id = record.get(_ID_FIELD)
-    fields = {field: value for field, value in record.items() if field != _ID_FIELD}
+    requested_id = record.get(ID_FIELD)
+    fields = {field: value for field, value in record.items() if field != ID_FIELD}
     if requested_id is not None:
         if not _ID_PATTERN.fullmatch(str(requested_id)):
             detail = "expected an id of up to 64 letters, digits, dots, hyphens and underscores"
-            return Row(number, row_id, None, (FieldFault(f"#/{_ID_FIELD}", detail),))
+            return Row(number, row_id, None, (FieldFault(f"#/{ID_FIELD}", detail),))
         row_id = str(requested_id)
     try:
         job = schema.model_validate(_merge_defaults(defaults, fields))

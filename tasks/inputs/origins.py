@@ -18,6 +18,7 @@ from tasks.catalog.stored_results import StoredOutput, find_pinned
 from tasks.errors import LocalPathDisabled, ObjectMissing, ResultReplaced
 from tasks.file_names import plain_name
 from tasks.inputs.internal_files import ArtefactFile, InternalFile, StoredFile
+from tasks.outbound.address_rules import validate_url
 from tasks.outbound.downloads import WebFile, web_downloader
 from tasks.refs import ObjectRef
 from tasks.settings import get_settings
@@ -59,12 +60,13 @@ def check_reference(uri: str) -> None:
     """
     Raise the access errors of `fetch_source` that follow from the spelling alone. Sends nothing.
 
-    Assets, jobs and web addresses are checked when they are fetched.
+    Assets, jobs and the addresses of host names are checked when they are fetched.
 
     Args:
         uri: a media reference, or a folder.
 
     Raises:
+        InputBlocked:      a web address that the settings forbid, such as a private IP address.
         BucketNotAllowed:  the grants do not allow reading it, or it is part of the system's own store.
         LocalPathDisabled: it is outside the folders that the operator allowed, or part of the system's own
             store.
@@ -75,6 +77,8 @@ def check_reference(uri: str) -> None:
             locate(uri, "read")
         case "file":
             _resolve_local_file(unquote(rest))
+        case "https" | "http":
+            validate_url(uri, get_settings().egress)
         case _:
             return
 

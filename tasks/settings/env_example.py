@@ -32,6 +32,18 @@ def env_example() -> str:
     return "".join(parts)
 
 
+def setting_names() -> list[str]:
+    """Return the environment variables of all settings."""
+    names: list[str] = []
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            names += [f"{PREFIX}{name}__{inner}".upper() for inner in group.model_fields]
+        else:
+            names.append(f"{PREFIX}{name}".upper())
+    return names
+
+
 def _variable_lines(name: str, field: FieldInfo, aliases: tuple[str, ...]) -> str:
     description_line = f"# {field.description}\n" if field.description else ""
     legacy_line = f"# Older names: {', '.join(aliases)}\n" if aliases and not field.description else ""

@@ -9,6 +9,25 @@ from deployments.cli.main import EXIT_STATUSES, app
 from tasks.settings import get_settings
 
 INPUTS = ("--video", "a.mp4", "--audio", "a.wav")
+SPEECH = {"name": "a", "type": "speech", "job": {"text": "Hello."}}
+FILES = {
+    "bad.csv": "vidoe,audio\na.mp4,a.wav\n",
+    "nested.csv": "video,audio,crf\na.mp4,a.wav,20\n",
+    "local.csv": "id,video,audio,encode.crf\n1,no.mp4,a.wav,20\n",
+    "good.csv": "id,video,audio\n1,a.mp4,a.wav\n",
+    "crf.json": [
+        SPEECH,
+        {
+            "name": "b",
+            "type": "lip_sync",
+            "job": {"video": "a.mp4", "audio": "job://a", "encode": {"crf": 99}},
+        },
+    ],
+    "unknown.json": [
+        SPEECH,
+        {"name": "b", "type": "lip_sync", "job": {"video": "a.mp4", "audio": "job://c"}},
+    ],
+}
 
 
 @pytest.fixture
@@ -19,6 +38,8 @@ def musetalk(environment, tmp_path, server):
     get_settings.cache_clear()
     (tmp_path / "a.mp4").write_bytes(b"moving picture")
     (tmp_path / "a.wav").write_bytes(b"sound")
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
 
     def run(*words, at=server):
         done = CliRunner().invoke(app, [*map(str, words), *(["--server", at] if at else [])])
@@ -61,6 +82,15 @@ def musetalk(environment, tmp_path, server):
         (("submit", "lip_sync", *INPUTS, "--set", "fps=fast"), "--set fps: expected a frame rate"),
         (("submit", "lip_sync", "--video", "a.mp4"), "lip_sync requires --audio FILE."),
         (("submit", "lip_sync", "--video", "b.mp4", "--audio", "a.wav"), "File not found: b.mp4."),
+        (("submit", "lip_sync", "--video", "aa.mp4", "--audio", "a.wav"), "Did you mean a.mp4?"),
+        (("submit", "lip_sync", "--video", "no/a.mp4", "--audio", "a.wav"), "The folder no does not exist."),
+        (("submit", "lip_sync", "--video", ".", "--audio", "a.wav"), ". is a folder; name a file."),
+        (
+            ("submit", "lip_sync", *INPUTS, "-o", "no/a.mp4"),
+            "--output no/a.mp4: the folder no does not exist.",
+        ),
+        (("result", "1234", "-o", "no/a.mp4"), "--output no/a.mp4: the folder no does not exist."),
+        (("submit", "lip_sync", "--video", "https://10.0.0.1/a.mp4", "--audio", "a.wav"), "--video: "),
         (("submit", "lip_sync", *INPUTS, "--set", "fps"), "expected NAME=VALUE"),
         (("submit", "lip_sync", *INPUTS, "--text", "@none.txt"), "--text: the file none.txt cannot be read"),
         (("submit", "lip_sync", *INPUTS, "--image", "a.mp4"), "does not take --image. Its inputs: --video"),
@@ -75,6 +105,15 @@ def musetalk(environment, tmp_path, server):
         (("jobs", "--type", "speach"), "Did you mean speech?"),
         (("batch", "none.csv"), "File not found: none.csv."),
         (("pipeline", "none.json"), "none.json cannot be read as JSON (no such file)."),
+        (
+            ("batch", "bad.csv"),
+            "bad.csv: lip_sync has no parameter vidoe, so no row can be used. Did you mean video?",
+        ),
+        (("batch", "nested.csv"), "Did you mean encode.crf?"),
+        (("batch", "local.csv"), "local.csv names files that do not exist: no.mp4."),
+        (("batch", "--set", "encode.crf=99", "good.csv"), "--set encode.crf: "),
+        (("pipeline", "crf.json"), "step b, encode.crf: "),
+        (("pipeline", "unknown.json"), "step b refers to job://c, but no step has that name"),
     ],
 )
 def test_a_mistake_is_explained_with_the_next_step(musetalk, runs, words, message):
@@ -141,6 +180,32 @@ def test_keys_before_the_first_key(environment, tmp_path):
     assert revoked.exit_code == 2 and "There is no key named ci." in revoked.stderr
     assert "keys create NAME" in revoked.stderr
     assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MUSETALK_API__PROT", "There is no setting MUSETALK_API__PROT. Did you mean MUSETALK_API__PORT?"),
+        ("MUSETALK_API__XYZZY", "There is no setting MUSETALK_API__XYZZY."),
+        ("MUSETALK_API__MAX_JOBS", "MUSETALK_API__MAX_JOBS: expected a value"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(environment, name, message):
+    environment.setenv(name, "-7")
+    get_settings.cache_clear()
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 2 and message in done.stderr
+
+
+def test_a_port_that_is_none_is_told_by_its_option():
+    done = CliRunner().invoke(app, ["up", "--port", "99999"])
+    assert done.exit_code == 2 and "--port" in done.stderr and "MUSETALK" not in done.stderr
+
+
+def test_a_job_that_has_ended_is_not_canceled(musetalk, finished):
+    job_id = str(finished(content=b"x").id)
+    status, out, _ = musetalk("cancel", job_id)
+    assert (status, out) == (0, f"{job_id} had ended before: it is succeeded. Nothing was canceled.\n")
 
 
 def test_exit_statuses_are_those_of_the_documentation(musetalk, runs, finished):

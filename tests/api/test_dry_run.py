@@ -68,6 +68,27 @@ def test_all_faults_come_at_once(client):
     }
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://10.0.0.1/a.mp4",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/a.mp4",
+        "https://[::ffff:10.0.0.1]/a.mp4",
+        "https://2130706433/a.mp4",
+        "http://example.org/a.mp4",
+        "https://example.org:22/a.mp4",
+        "https://xn--1-/a.mp4",
+    ],
+)
+def test_an_address_that_no_job_may_fetch_is_refused_when_it_is_submitted(client, runs, asset, address):
+    job = {"video": address, "audio": asset(b"12345", "hello.wav")}
+    for answer in (client.post("/v1/jobs/lip_sync", json=job), dry(client, "lip_sync", **job)):
+        assert (answer.status_code, answer.json()["code"]) == (422, "input_unreachable")
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == ["#/video"]
+    assert runs.created == []
+
+
 def test_an_input_over_its_limit(connect, environment):
     environment.setenv("MUSETALK_MEDIA__AUDIO_BYTES", "10")
     client = connect()
