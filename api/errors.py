@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.logging import LOGGER_NAME
+from flows.schemas.base import error_detail
 from tasks.errors import RenderError
 
 
@@ -91,6 +93,8 @@ MAX_ERRORS = 50
 """Maximum number of errors in one response."""
 MAX_TEXT_CHARS = 500
 """Maximum length of a pointer or a detail in `errors`, which can contain text of the request."""
+NO_SCHEMAS: Mapping[str, type[BaseModel]] = {}
+"""Schemas of a body that is not known: no similar field is suggested."""
 _INVALID_INPUT_STATUS = 422
 
 
@@ -200,19 +204,41 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     errors = error.errors() if isinstance(error, RequestValidationError) else ()
-    return problem_response(validation_problem(errors), request)
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return problem_response(
+        validation_problem(errors, _schemas(body and body.field_info.annotation)), request
+    )
 
 
-def validation_problem(pydantic_errors: Sequence[Any]) -> Problem:
+def _schemas(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Return the schema of a body by an empty name, or those of a union by the values of their `type`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {"": annotation}
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _schemas(parts[0])
+    members = [one for one in parts if isinstance(one, type) and issubclass(one, BaseModel)]
+    return {
+        str(name): one
+        for one in members
+        if "type" in one.model_fields
+        for name in get_args(one.model_fields["type"].annotation)
+    }
+
+
+def validation_problem(
+    pydantic_errors: Sequence[Any], schemas: Mapping[str, type[BaseModel]] = NO_SCHEMAS
+) -> Problem:
     """
     Convert pydantic's validation errors to a problem.
 
     Args:
         pydantic_errors: pydantic's error list; each `loc` starts with `body`, `query` or `path`.
+        schemas:         schemas of the body by the name with which a `loc` begins; '' if it has one schema.
     """
     if any(fault["type"] == "json_invalid" for fault in pydantic_errors):
         return Problem("malformed_request", "The body is not valid JSON.")
-    errors = [_to_error(fault) for fault in pydantic_errors[:MAX_ERRORS]]
+    errors = [_to_error(fault, schemas) for fault in pydantic_errors[:MAX_ERRORS]]
     if not any(fault["loc"][0] != "path" for fault in pydantic_errors):
         return Problem("malformed_request", errors[0]["detail"], errors=errors)
     first = errors[0]
@@ -223,11 +249,14 @@ def validation_problem(pydantic_errors: Sequence[Any]) -> Problem:
     return Problem(first["code"], f"{first['pointer']}: {first['detail']}{more}", errors=errors)
 
 
-def _to_error(fault: Mapping[str, Any]) -> dict[str, str]:
+def _to_error(fault: Mapping[str, Any], schemas: Mapping[str, type[BaseModel]]) -> dict[str, str]:
     location = [str(part) for part in fault["loc"]]
-    pointer = "#/" + "/".join(location[1:]) if location[0] == "body" else f"{location[0]} {location[-1]}"
+    inside = location[1:]
+    if inside and inside[0] in schemas:  # the name of a union's member, which is not in the body
+        schemas, inside = {"": schemas[inside[0]]}, inside[1:]
+    pointer = "#/" + "/".join(inside) if location[0] == "body" else f"{location[0]} {location[-1]}"
     code = fault["type"] if fault["type"] in CODES else "invalid_input"
-    detail = fault["msg"].removeprefix("Value error, ")
+    detail = error_detail(fault, schemas.values(), inside)
     return {"pointer": pointer[:MAX_TEXT_CHARS], "code": code, "detail": detail[:MAX_TEXT_CHARS]}
 
 

@@ -217,6 +217,12 @@ def job_summary(job: Job) -> list[str]:
     return lines
 
 
+def fault_text(fault: Mapping[str, str]) -> str:
+    """Return an error of a row with its column: `encode.crf: …`; of the whole row only the sentence."""
+    column = fault["pointer"].removeprefix("#").strip("/").replace("/", ".")
+    return f"{column}: {fault['detail']}" if column else fault["detail"]
+
+
 def _batch_summary(job_type: str, result: Mapping[str, Any]) -> list[str]:
     """Summarize a finished batch: counts, and the rows that did not succeed with their reasons."""
     counts = [f"{result[name]} {name}" for name in ("failed", "canceled", "invalid") if result.get(name)]
@@ -224,7 +230,7 @@ def _batch_summary(job_type: str, result: Mapping[str, Any]) -> list[str]:
     counted = ", ".join([f"{result['succeeded']} of {result['total']} rows succeeded", *counts, *known])
     lines = [f"{job_type} finished: {counted}"]
     for row in result.get("problems", ()):
-        faults = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in row.get("faults", ()))
+        faults = "; ".join(fault_text(fault) for fault in row.get("faults", ()))
         reason = row.get("message") or faults or "no reason is recorded"
         code = f" [{row['code']}]" if row.get("code") else ""
         lines.append(f"row {row['row']} ({row['id']}) {row['status']}: {reason}{code}")

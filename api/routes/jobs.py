@@ -1,5 +1,6 @@
 """Routes for jobs: submit (one route per job type), list, read, cancel, retry and download."""
 
+from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from time import monotonic
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from api.auth.api_keys import CANCEL, READ, SUBMIT
 from api.dependencies import JobsDep
+from api.errors import Problem
 from api.http.headers import IdempotencyKeyHeader, Preference, PreferHeader
 from api.jobs import downloads
 from api.jobs.model import Job, JobStore
@@ -50,6 +52,16 @@ add_submit_route(
     "submit_job",
     "Queue a job of any type",
 )
+
+
+@router.post("/{job_type}", include_in_schema=False, dependencies=[SUBMIT])
+async def submit_unknown_type(job_type: str) -> None:
+    """Refuse a job of an unknown type with the names that exist."""
+    similar = get_close_matches(job_type.lower(), JOB_TYPES, n=1)
+    hint = f" Did you mean {similar[0]}?" if similar else ""
+    raise Problem(
+        "not_found", f"There is no job type {job_type[:80]}.{hint} There are {', '.join(JOB_TYPES)}."
+    )
 
 
 @router.get("", name="list_jobs", dependencies=[READ])

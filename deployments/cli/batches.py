@@ -132,12 +132,12 @@ def _reason(error: Exception) -> str:
 
 
 def _print_estimate(estimate: dict[str, Any]) -> None:
-    from deployments.console import warning_text
+    from deployments.console import fault_text, warning_text
 
     typer.echo(f"{estimate['jobs']} jobs from {estimate['total']} rows")
     for row in estimate["bad_rows"]:
         for problem in row["faults"]:
-            typer.echo(f"row {row['row']} ({row['id']}) {problem['pointer']}: {problem['detail']}")
+            typer.echo(f"row {row['row']} ({row['id']}) {fault_text(problem)}")
     for warning in estimate["warnings"]:
         typer.echo(f"warning: {warning_text(warning)}")
     if estimate["eta"]:

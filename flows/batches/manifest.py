@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import ValidationError
 
-from flows.schemas.base import JobParameters
+from flows.schemas.base import JobParameters, error_detail
 from tasks.cache.content_keys import content_key
 
 ManifestFormat = Literal["jsonl", "csv"]
@@ -125,14 +125,17 @@ def _validate_row(
         job = schema.model_validate(_merge_defaults(defaults, fields))
     except ValidationError as error:
         return Row(
-            number, row_id, None, tuple(_to_field_fault(one) for one in error.errors(include_url=False))
+            number,
+            row_id,
+            None,
+            tuple(_to_field_fault(one, schema) for one in error.errors(include_url=False)),
         )
     return Row(number, row_id, job, key=work_key(job_type, job))
 
 
-def _to_field_fault(error: Any) -> FieldFault:
+def _to_field_fault(error: Any, schema: type[JobParameters]) -> FieldFault:
     pointer = "/".join(str(part) for part in error["loc"])
-    return FieldFault(f"#/{pointer}" if pointer else "#", str(error["msg"]).removeprefix("Value error, "))
+    return FieldFault(f"#/{pointer}" if pointer else "#", error_detail(error, [schema], error["loc"]))
 
 
 def work_key(job_type: str, job: JobParameters) -> str:

@@ -1,11 +1,16 @@
-"""Base schema of all job requests, and the output location. Pure pydantic."""
+"""Base schema of all job requests, the output location, and validation errors in words. Pure pydantic."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.file_names import MAX_NAME_BYTES, validate_name
 from tasks.refs import BucketName
+
+_ID_EXAMPLE: Final = "0b7c6f0e-4c1d-4a55-9d0e-6f1d2c3b4a59"
+_MAX_NAMES: Final = 25
 
 OutputName = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_NAME_BYTES), AfterValidator(validate_name)
@@ -67,3 +72,50 @@ FALLBACK_FIELD: Any = Field(
     description="If an engine, voice or model that the job names is not installed. Off: the job is rejected"
     " with model_not_installed; on: the best installed one is used, with the warning model_substituted.",
 )
+
+
+def error_detail(
+    error: Mapping[str, Any], schemas: Iterable[type[BaseModel]], location: Sequence[Any]
+) -> str:
+    """
+    Return the sentence of a validation error.
+
+    Args:
+        error:    an error as pydantic lists it.
+        schemas:  schemas that the document may have.
+        location: place of the error in the document.
+    """
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown field{_similar(str(location[-1]), _siblings(schemas, location))}"
+        case "uuid_parsing" | "uuid_type":
+            return f"expected an id such as {_ID_EXAMPLE}"
+        case "union_tag_invalid":
+            context = error["ctx"]
+            names = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
+            field = str(context["discriminator"]).strip("'")
+            return f"unknown {field}{_similar(str(context['tag']), names)}"
+        case _:
+            return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _similar(name: str, known: Sequence[str]) -> str:
+    """Return ` NAME. Did you mean …?`, or the known names; only the name if none are known."""
+    shown = f" {name[:80]}"
+    if matches := get_close_matches(name.lower(), known, n=1):
+        return f"{shown}. Did you mean {matches[0]}?"
+    return f"{shown}; known are {', '.join(known)}" if 0 < len(known) <= _MAX_NAMES else shown
+
+
+def _siblings(schemas: Iterable[type[BaseModel]], location: Sequence[Any]) -> list[str]:
+    """Return the names of the fields beside an unknown field."""
+    names: list[str] = []
+    for schema in schemas:
+        owner: type[BaseModel] | None = schema
+        for part in location[:-1]:
+            field = owner.model_fields.get(str(part)) if owner is not None else None
+            kind = field.annotation if field is not None else None
+            owner = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        if owner is not None:
+            names += owner.model_fields
+    return list(dict.fromkeys(names))

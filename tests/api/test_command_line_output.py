@@ -180,7 +180,7 @@ def test_a_batch_ends_with_counts_and_the_reasons_of_its_rows(server, runs):
     assert status == 1
     assert "batch finished: 1 of 3 rows succeeded, 1 failed, 1 invalid" in out
     assert "row 2 (bea) failed: No frame shows a face. [no_face]" in out
-    assert "row 3 (row-3) invalid: #/audio: Field required" in out
+    assert "row 3 (row-3) invalid: audio: Field required" in out
     assert "table of results: results.csv" in out
 
 

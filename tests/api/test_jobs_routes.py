@@ -167,3 +167,39 @@ def test_a_file_that_was_removed_is_expired(client, finished):
     answer = client.get(f"/v1/jobs/{run.id}/files/anna_hello.mp4")
 
     assert answer.status_code == 410 and answer.json()["code"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "detail"),
+    [
+        ("speech", {"txt": "Hi."}, "#/txt", "unknown field txt. Did you mean text?"),
+        ("speech", {"text": "Hi.", "output": {"nmae": "a"}}, "#/output/nmae", "Did you mean name?"),
+        (
+            "speech",
+            {"text": "Hi.", "control": {"prioritty": "high"}},
+            "#/control/prioritty",
+            "Did you mean priority?",
+        ),
+        ("lip_sync", {"xyzzy": 1}, "#/xyzzy", "unknown field xyzzy; known are video, audio, text"),
+        ("", {"type": "speech", "txt": "Hi."}, "#/txt", "unknown field txt. Did you mean text?"),
+        ("", {"type": "speach", "text": "Hi."}, "#/", "unknown type speach. Did you mean speech?"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_right_one(client, runs, path, body, pointer, detail):
+    answer = client.post(f"/v1/jobs/{path}".rstrip("/"), json=body)
+    told = {fault["pointer"]: fault["detail"] for fault in answer.json()["errors"]}
+    assert answer.status_code == 422 and detail in told[pointer]
+    assert not runs.created
+
+
+def test_an_unknown_type_in_the_address_is_told_with_the_right_one(client, runs):
+    answer = client.post("/v1/jobs/speach", json={"text": "Hi."})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["detail"].startswith("There is no job type speach. Did you mean speech? There are ")
+    assert "Did you mean" not in client.post("/v1/jobs/xyzzy", json={}).json()["detail"]
+
+
+def test_an_id_that_is_none_is_told_with_an_example(client):
+    for path in ("/v1/jobs/nope", "/v1/jobs/68346680-0501/files/a.mp4"):
+        answer = client.get(path)
+        assert answer.status_code == 400 and "expected an id such as 0b7c6f0e-" in answer.json()["detail"]
