@@ -24,8 +24,8 @@ def read_tensors(path: Path) -> Tensors:
 
     Args:
         path: `.safetensors`, or a file of `torch.save` (`.bin`, `.pth`, `.pt`) with the state dict at the top
-            or under `state_dict` or `model_state_dict`. Only tensors and plain containers are read; a file
-            that would execute code is rejected.
+            or under `state_dict`, `model_state_dict` or `params_ema`. Only tensors and plain containers are
+            read; a file that would execute code is rejected.
 
     Returns:
         Key -> tensor on the CPU, with the stored dtype.
@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> Tensors:
             or (str(error) if isinstance(error, _NotAStateDict) else "is damaged and cannot be read")
         )
         raise WeightsInvalid(f"the weight file {path} {found}", file=path.name) from error
-    for wrapper in ("state_dict", "model_state_dict"):
+    for wrapper in ("state_dict", "model_state_dict", "params_ema"):
         content = content.get(wrapper, content)
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:

@@ -21,11 +21,11 @@ def load_net(build_net: Callable[[], Net], path: Path, device: Device) -> Net:
     Args:
         build_net: the module class; built on the meta device, then given the file's tensors.
         path:      the weight file.
-        device:    where to run. Its precision is ignored: these networks are small and their results are
-            decisions (argmax, thresholds), so they run in float32.
+        device:    where to run. Its precision is ignored: the networks' results are decisions (argmax,
+            thresholds), or they are not published for half precision, so they run in float32.
 
     Returns:
-        The network in eval mode, with folded BatchNorm, in channels-last format, on the device.
+        The network in eval mode, on the device; BatchNorm folded, convolutions in channels-last format.
 
     Raises:
         ModelNotInstalled: the file is missing.
@@ -36,7 +36,11 @@ def load_net(build_net: Callable[[], Net], path: Path, device: Device) -> Net:
     assign_weights(net, read_tensors(path), path)
     net.eval().requires_grad_(requires_grad=False).float()
     fold_batch_norm(net)
-    return net.to(device.torch_device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
+    net.to(device.torch_device)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
+    return net
 
 
 def fold_batch_norm(net: nn.Module) -> None:

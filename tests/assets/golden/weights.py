@@ -41,6 +41,8 @@ NETS = {
     "resnet18": ("keys-resnet18.json", "face-parse-bisent/resnet18-5c106cde.pth"),
     "s3fd": ("keys-s3fd.json", "s3fd/s3fd-619a316812.pth"),
     "dwpose": ("keys-dwpose.json", "dwpose/dw-ll_ucoco_384.pth"),
+    "gfpgan-small": ("keys-gfpgan-small.json", "gfpgan/GFPGANv1.4.pth"),
+    "codeformer-small": ("keys-codeformer-small.json", "codeformer/codeformer.pth"),
 }
 # config file in this folder -> path(s) below models/, written together with the net that needs it
 CONFIGS = {
@@ -52,6 +54,7 @@ CONFIGS = {
         ("preprocessor-whisper.json", "whisper/preprocessor_config.json"),
     ],
 }
+WRAPPERS = {"dwpose": "state_dict", "gfpgan-small": "params_ema", "codeformer-small": "params_ema"}
 CENTRED = ("bisenet", "resnet18", "s3fd")
 UNIT = 37837.22  # standard deviation of the sum of four 16-bit fields
 
@@ -83,6 +86,16 @@ def _gain(net: str, key: str) -> float:
         return {"conf": 3.0, "loc": 2.0}.get(key.split(".")[0].rsplit("_", 1)[-1], math.sqrt(2.0))
     if net == "dwpose":
         return {"head.gau.o.weight": 0.5}.get(key, 1.6 if key.startswith("backbone") else 1.5)
+    if net.startswith("gfpgan"):
+        if key.startswith("condition_"):
+            return 0.5
+        if ".modulation." in key or "to_rgb" in key:
+            return 0.3
+        return 0.7 if ".skip." in key else 1.2
+    if net.startswith("codeformer"):
+        if key.startswith("fuse_convs_dict") and "encode_enc" not in key:
+            return 0.3
+        return {"idx_pred_layer.1.weight": 3.0}.get(key, 1.6 if "in_proj" in key else 1.2)
     raise KeyError(net)
 
 
@@ -106,10 +119,25 @@ def rule(net: str, key: str, shape: tuple) -> tuple:
         return m, 0.1 * m
     if net == "s3fd" and key.endswith("_conf.bias"):  # background entries +2, face entry (the last) -2
         return np.array([2.0] * (shape[0] - 1) + [-2.0]), 0.02
+    if net.startswith(("gfpgan", "codeformer")) and (exact := _restoration_rule(key, shape)):
+        return exact
     if len(shape) == 1:
-        return (0.0, 0.02) if last == "bias" else (1.0, 0.1)
-    fan_in = int(np.prod(shape[1:]))
+        return (0.0, 0.02) if last in ("bias", "in_proj_bias") else (1.0, 0.1)
+    fan_in = int(np.prod(shape[2:] if len(shape) == 5 else shape[1:]))
     return 0.0, _gain(net, key) / math.sqrt(fan_in)
+
+
+def _restoration_rule(key: str, shape: tuple) -> tuple | None:
+    """(offset, scale) of tensors of the restoration networks that are no matrices; None for others."""
+    if ".noises." in key or key.endswith("constant_input.weight"):
+        return 0.0, 1.0
+    if ".modulation.bias" in key or (key.startswith("condition_scale") and key.endswith(".2.bias")):
+        return 1.0, 0.1
+    if key.startswith("stylegan_decoder") and shape == (1,):  # how much noise a convolution adds
+        return 0.2, 0.05
+    if len(shape) == 4 and key.endswith(".bias"):
+        return 0.0, 0.1
+    return {"position_emb": (0.0, 0.5), "quantize.embedding.weight": (0.0, 1.0)}.get(key)
 
 
 def tensor(set_name: str, net: str, key: str, shape: tuple) -> np.ndarray:
@@ -155,7 +183,7 @@ def write_models(root: Path, which: list[str] | None = None, set_name: str = DEF
     done: list[Path] = []
     for net in which or list(NETS):
         state = {k: torch.from_numpy(v.copy()) for k, v in tensors(net, set_name).items()}
-        obj = {"meta": {}, "state_dict": state} if net == "dwpose" else state
+        obj = {"meta": {}, WRAPPERS[net]: state} if net in WRAPPERS else state
         path = root / NETS[net][1]
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(obj, path)

@@ -23,7 +23,10 @@ def assert_read(path):
     assert torch.equal(found["weight"], STATE["weight"])
 
 
-@pytest.mark.parametrize("wrapped", [STATE, {"state_dict": STATE, "meta": {"epoch": 3}}, OrderedDict(STATE)])
+@pytest.mark.parametrize(
+    "wrapped",
+    [STATE, {"state_dict": STATE, "meta": {"epoch": 3}}, {"params_ema": STATE}, OrderedDict(STATE)],
+)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_torch_files_of_both_formats(tmp_path, wrapped, zipped):
     torch.save(wrapped, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)

@@ -8,14 +8,31 @@ from golden_data import COMMITTED
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 from musetalk_core.networks.bisenet import BiSeNet, load_parser
+from musetalk_core.networks.codeformer import CodeFormer, load_codeformer
 from musetalk_core.networks.dwpose import RTMPose, load_pose
+from musetalk_core.networks.gfpgan import GFPGAN, load_gfpgan
 from musetalk_core.networks.s3fd import S3FD, load_detector
 from musetalk_core.runtime.device import choose_device
 
-LOADERS = {load_parser: BiSeNet, load_detector: S3FD, load_pose: RTMPose}
+LOADERS = {
+    load_parser: BiSeNet,
+    load_detector: S3FD,
+    load_pose: RTMPose,
+    load_gfpgan: GFPGAN,
+    load_codeformer: CodeFormer,
+}
 
 
-@pytest.mark.parametrize(("name", "make"), [("bisenet", BiSeNet), ("s3fd", S3FD), ("dwpose", RTMPose)])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("bisenet", BiSeNet),
+        ("s3fd", S3FD),
+        ("dwpose", RTMPose),
+        ("gfpgan", GFPGAN),
+        ("codeformer", CodeFormer),
+    ],
+)
 def test_keys_and_shapes_are_the_official_ones(name, make):
     official = json.loads((COMMITTED / f"keys-{name}.json").read_text())
     with torch.device("meta"):
