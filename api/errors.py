@@ -59,6 +59,7 @@ CODES: Mapping[str, ProblemCode] = {
     "in_use": ProblemCode(409, "In use by a job", retryable=True),
     "direct_not_offered": ProblemCode(409, "The store does not support direct uploads"),
     "pull_not_offered": ProblemCode(409, "Models cannot be installed from here"),
+    "licence_not_accepted": ProblemCode(422, "The licence of the model was not accepted"),
     "offset_mismatch": ProblemCode(409, "The offset is not the offset of the upload"),
     "upload_locked": ProblemCode(
         423, "Another request is writing to the upload", retryable=True, retry_after_s=1

@@ -10,6 +10,7 @@ Error classes of musetalk_core and the layers above: code and retryability of ev
     - ManifestInvalid       manifest_invalid     no    (tasks.errors)
     - ModelNotInstalled     model_not_installed  no    (also raised while pulling: tasks.errors)
     - WeightsInvalid        model_invalid        no
+    - LicenceNotAccepted    licence_not_accepted no    (installing models: tasks.errors)
   + ModelChanged            model_changed        yes   flows retry it a few times
   + EngineError             engine_failed        yes   another attempt may succeed
     - EngineOutOfMemory     gpu_oom              yes

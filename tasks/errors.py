@@ -90,6 +90,12 @@ class PullFailed(ModelNotInstalled):
     """Model files could not be downloaded; the message states the reason and the next step."""
 
 
+class LicenceNotAccepted(InputError):
+    """The licence of a model forbids commercial use and was not accepted; the message quotes it."""
+
+    code = "licence_not_accepted"
+
+
 class NotAvailable(PullFailed):
     """The source has no such file, or denies access to it; another source may have it."""
 

@@ -80,7 +80,8 @@ def guided_setup(
     report: dict[str, Any] = {"checks": _run_checks(settings, out), "offer": _describe_model(model, out)}
     report["speed"] = _measure_speed(settings, out) if probe else None
     if report["offer"]["missing_bytes"] and _is_wanted(neural, out):
-        report["pulled"] = pull_models([model], None, out)
+        # an answer on the terminal follows the licence printed above it; --neural accepts none unseen
+        report["pulled"] = pull_models([model], None, out, accept_licences=neural is None)
     report["verified"] = _verify(model, out)
     return report
 

@@ -127,9 +127,16 @@ def pull(
             "--from", help="Copy the files from this folder instead of downloading them.", show_default=False
         ),
     ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept licences that forbid commercial use.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Download models and the models they require. Existing files are kept, interrupted downloads resumed."""
+    """
+    Download models and the models they require. Existing files are kept, interrupted downloads resumed.
+
+    A model whose licence forbids commercial use is downloaded only with --accept-licence.
+    """
     if not names and not starter:
         raise typer.BadParameter("name at least one model or group, for example musetalk, or use --starter")
     with user_errors():
@@ -137,12 +144,14 @@ def pull(
         out = error_console() if as_json else output_console()
         if starter:
             _verify_starter_models(out)
-        report = pull_models(names, folder, out) if names else {}
+        report = pull_models(names, folder, out, accept_licences=accept_licence) if names else {}
         if as_json:
             print_json(report)
 
 
-def pull_models(names: list[str], folder: Path | None, out: rich.console.Console) -> dict[str, Any]:
+def pull_models(
+    names: list[str], folder: Path | None, out: rich.console.Console, *, accept_licences: bool = False
+) -> dict[str, Any]:
     """
     Download or copy models and those that they require, and report what was added.
 
@@ -150,6 +159,7 @@ def pull_models(names: list[str], folder: Path | None, out: rich.console.Console
         names:  models or groups.
         folder: copy the files from this folder; None: download them.
         out:    console for progress and the result.
+        accept_licences: whether licences that forbid commercial use are accepted.
 
     Returns:
         `added`: the new files; `models`: names of the models; `folder`: the models folder.
@@ -165,9 +175,9 @@ def pull_models(names: list[str], folder: Path | None, out: rich.console.Console
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     with show_downloads(out) as progress:
         pulled_files = (
-            pull(names, progress)
+            pull(names, progress, accept_licences=accept_licences)
             if folder is None
-            else install_from_folder(names, folder.absolute(), progress)
+            else install_from_folder(names, folder.absolute(), progress, accept_licences=accept_licences)
         )
     result_text = f"{len(pulled_files)} files added" if pulled_files else "No file was missing"
     models_folder = open_local_models().folder
@@ -228,6 +238,7 @@ def _table_row(local_models: "LocalModels", name: str) -> dict[str, Any]:
         "bytes": total_bytes(model_state),
         "source": _source_label(model),
         "licence": model.licence,
+        "non_commercial": model.non_commercial,
         "needs": list(model.needs),
     }
 

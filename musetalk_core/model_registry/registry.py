@@ -10,6 +10,7 @@ from typing import Final
 
 from musetalk_core.errors import InputError
 from musetalk_core.installation import command, setup_command
+from musetalk_core.model_registry.entries_restoration import RESTORATION
 from musetalk_core.model_registry.entries_vision import VISION
 from musetalk_core.model_registry.entries_voices import VOICES
 from musetalk_core.model_registry.entries_whisper import WHISPER, openai_checkpoint
@@ -129,6 +130,7 @@ _TABLE: Final = (
             ),
         ),
     ),
+    *RESTORATION,
     *VOICES,
     Model(
         "face-mesh",

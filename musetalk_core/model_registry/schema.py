@@ -86,6 +86,7 @@ class Model:
         alternatives: sets of files of which one is required as well; the first complete set is used, and the
                       first available set is downloaded.
         needs:        models that are downloaded with it.
+        non_commercial: the licence forbids commercial use: it has to be accepted before a download.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Model:
     files: tuple[File, ...] = ()
     alternatives: tuple[tuple[File, ...], ...] = ()
     needs: tuple[str, ...] = ()
+    non_commercial: bool = False
 
     @property
     def file_sets(self) -> tuple[tuple[File, ...], ...]:

@@ -7,8 +7,9 @@ from typing import Literal
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.model_registry.local_models import LocalModels, ModelStatus
 from musetalk_core.model_registry.registry import GROUPS, MODELS, install_command
+from tasks.errors import LicenceNotAccepted
 from tasks.models.engine_choice import choose_engine_name
-from tasks.models.install import open_local_models
+from tasks.models.install import open_local_models, require_accepted_licences
 
 ModelState = Literal["installed", "partial", "missing", "damaged"]
 
@@ -22,6 +23,7 @@ class ModelRecord:
         name:     name in jobs, settings and commands.
         title:    description for people.
         licence:  of the weights.
+        non_commercial: whether the licence forbids commercial use.
         homepage: repository or project.
         state:    whether its files are complete.
         problem:  what is wrong with its files; None if nothing is known.
@@ -35,6 +37,7 @@ class ModelRecord:
     name: str
     title: str
     licence: str
+    non_commercial: bool
     homepage: str
     state: ModelState
     problem: str | None
@@ -68,6 +71,15 @@ def is_model_name(name: str) -> bool:
     return name in MODELS or name in GROUPS
 
 
+def licence_to_accept(name: str) -> str | None:
+    """Return the licence to accept before a model or group is downloaded; None: nothing to accept."""
+    try:
+        require_accepted_licences([name])
+    except LicenceNotAccepted as error:
+        return str(error.details["licence"])
+    return None
+
+
 def list_engines() -> Iterator[EngineRecord]:
     """Yield the rendering engines, the neural one first."""
     default, _ = choose_engine_name("auto", "v15")
@@ -92,6 +104,7 @@ def _record(local_models: LocalModels, status: ModelStatus) -> ModelRecord:
         name=model.name,
         title=model.title,
         licence=model.licence,
+        non_commercial=model.non_commercial,
         homepage=model.homepage,
         state="damaged" if problem else status.state,
         problem=problem and _without_folders(problem, status),

@@ -65,6 +65,14 @@ def _load(name: str, files: Mapping[str, Path]) -> "nn.Module | None":
             from musetalk_core.networks.s3fd import S3FD
 
             return load_net(S3FD, weights, device)
+        case "gfpgan-1.4":
+            from musetalk_core.networks.gfpgan import GFPGAN
+
+            return load_net(GFPGAN, weights, device)
+        case "codeformer":
+            from musetalk_core.networks.codeformer import load_codeformer
+
+            return load_codeformer(weights, device)
         case _ if name.startswith("whisper-"):
             from musetalk_core.transcription.whisper_model import load_whisper_model
 

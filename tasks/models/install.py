@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from musetalk_core.errors import DiskFull, RenderError, WeightsInvalid
+from musetalk_core.installation import command
 from musetalk_core.model_registry.hash_cache import DownloadOrigin, sha256_of
 from musetalk_core.model_registry.local_models import LocalModels
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.model_registry.registry import resolve_models
 from musetalk_core.model_registry.schema import File, Model
-from tasks.errors import NotAvailable, PullFailed
+from tasks.errors import LicenceNotAccepted, NotAvailable, PullFailed
 from tasks.models.atomic_install import ProgressListener, install_atomically, install_lock, validation_problem
 from tasks.settings import get_settings, torch_hub_folder, whisper_folder
 from tasks.storage.resumable_file import PartialFile, translate_disk_errors
@@ -57,23 +58,50 @@ def pin_where_installed(*names: str) -> tuple[PinnedModel, ...]:
     return tuple(pinned)
 
 
-def pull(names: Iterable[str], listener: ProgressListener) -> list[Path]:
+def require_accepted_licences(names: Iterable[str]) -> None:
+    """
+    Refuse models whose licence forbids commercial use, unless they are installed.
+
+    Args:
+        names: names of models and groups; models that they need are checked as well.
+
+    Raises:
+        InputError: there is no model or group of a name.
+        LicenceNotAccepted: a licence has to be accepted first.
+    """
+    installed_models = open_local_models()
+    for model in resolve_models(names):
+        if model.non_commercial and installed_models.status(model.name).missing:
+            raise LicenceNotAccepted(
+                f"{model.title}: {model.licence} ({model.homepage}). To accept this licence, run:"
+                f" {command(f'weights pull {model.name} --accept-licence')}",
+                model=model.name,
+                licence=model.licence,
+            )
+
+
+def pull(names: Iterable[str], listener: ProgressListener, *, accept_licences: bool = False) -> list[Path]:
     """
     Download the missing files of models, and of the models that they need.
 
     Args:
-        names:    names of models and groups.
-        listener: receives the progress of each file.
+        names:           names of models and groups.
+        listener:        receives the progress of each file.
+        accept_licences: whether non-commercial licences are accepted.
 
     Returns:
         Paths of the files that this call installed, without those that were installed before.
 
     Raises:
         InputError: there is no model or group of a name.
+        LicenceNotAccepted: see `require_accepted_licences`; nothing was downloaded.
         PullFailed: a source does not respond or refuses a file; the files of other sources were installed.
         WeightsInvalid: a file is not the expected one; it was removed.
         DiskFull: the disk has too little space for all files; nothing was downloaded.
     """
+    names = list(names)
+    if not accept_licences:
+        require_accepted_licences(names)
     installed_models = open_local_models()
     plan, refused = _plan_downloads(resolve_models(names), installed_models)
     _require_room(
@@ -157,7 +185,9 @@ def _download_and_install(remote_file: "RemoteFile", target: Path, listener: Pro
     return sha256
 
 
-def install_from_folder(names: Iterable[str], folder: Path, listener: ProgressListener) -> list[Path]:
+def install_from_folder(
+    names: Iterable[str], folder: Path, listener: ProgressListener, *, accept_licences: bool = False
+) -> list[Path]:
     """
     Install the missing files of models from a local folder: by hard link where possible, else by copying.
 
@@ -166,15 +196,20 @@ def install_from_folder(names: Iterable[str], folder: Path, listener: ProgressLi
         folder:   a folder with the layout of the original MuseTalk's `models/`, or with the files side by
             side as far as their names are unique.
         listener: receives the progress of each file.
+        accept_licences: whether non-commercial licences are accepted.
 
     Returns:
         Paths of the files that this call installed.
 
     Raises:
         InputError: there is no model or group of a name.
+        LicenceNotAccepted: see `require_accepted_licences`; nothing was installed.
         WeightsInvalid: a file is not the expected one; it was not installed.
         PullFailed: the folder lacks files; the files that it has were installed.
     """
+    names = list(names)
+    if not accept_licences:
+        require_accepted_licences(names)
     requested, installed_models = resolve_models(names), open_local_models()
     unique = _unique_names(requested)
     installed: list[Path] = []

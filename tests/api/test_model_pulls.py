@@ -101,6 +101,26 @@ def test_over_http(environment, request):
         assert client.delete("/v1/models/musetalk/pull").json()["state"] == "succeeded"
 
 
+def test_a_non_commercial_licence_is_accepted_first(environment, request):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    app, server = (request.getfixturevalue(name) for name in ("app_of_server", "server"))
+    app.state.model_pulls = pulls("print(' '.join(sys.argv[1:]), flush=True)")
+    with httpx.Client(base_url=server, trust_env=False, timeout=30) as client:
+        marked = {m["name"] for m in client.get("/v1/models").json()["models"] if m["non_commercial"]}
+        assert marked == {"codeformer"}
+        refused = client.post("/v1/models/codeformer/pull")
+        assert (refused.status_code, refused.json()["code"]) == (422, "licence_not_accepted")
+        assert "S-Lab License 1.0: non-commercial use only" in refused.json()["detail"]
+        assert app.state.model_pulls.current is None
+        accepted = client.post("/v1/models/codeformer/pull", params={"accept_licence": True})
+        assert accepted.status_code == 202
+        end = time.monotonic() + 20
+        while (pull := client.get("/v1/models").json()["pull"])["state"] == "running":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert "codeformer --accept-licence" in pull["detail"]
+
+
 def test_the_scope_and_the_place_of_the_models(connect, issue):
     operator, user = issue("a", scopes=["admin"]), issue("b", tenant="acme")
     client = connect()

@@ -56,12 +56,13 @@ class ModelPulls:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def start(self, name: str) -> ModelPull:
+    async def start(self, name: str, *, accept_licence: bool = False) -> ModelPull:
         """
         Start a download; a repeated request for the same name returns the running one.
 
         Args:
-            name: a model or group of the registry.
+            name:           a model or group of the registry.
+            accept_licence: whether a licence that forbids commercial use is accepted.
 
         Raises:
             Problem: `in_use`: another model is being downloaded.
@@ -75,6 +76,7 @@ class ModelPulls:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 name,
+                *(("--accept-licence",) if accept_licence else ()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

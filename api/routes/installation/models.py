@@ -1,15 +1,15 @@
 """Routes for the models and engines of the installation."""
 
 from asyncio import to_thread
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth.api_keys import ADMIN, READ
 from api.errors import Problem
 from api.routes.installation.model_pulls import ModelPull, ModelPulls
-from tasks.catalog.installed_models import is_model_name, list_engines, list_models
+from tasks.catalog.installed_models import is_model_name, licence_to_accept, list_engines, list_models
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["models"])
@@ -23,6 +23,9 @@ class ModelView(BaseModel):
     name: str = Field(description="Name in jobs, settings and commands.")
     title: str
     licence: str = Field(description="Licence of the weights.")
+    non_commercial: bool = Field(
+        description="Whether the licence forbids commercial use. A download needs `accept_licence=true`."
+    )
     homepage: str = Field(description="Repository or project, without a host.")
     state: Literal["installed", "partial", "missing", "damaged"] | None = Field(
         description="State of its files; null if the workers use models of other computers."
@@ -78,7 +81,13 @@ async def read_models(request: Request) -> ModelsView:
 
 
 @router.post("/v1/models/{name}/pull", status_code=202, dependencies=[ADMIN])
-async def pull_model(request: Request, name: str) -> ModelPullView:
+async def pull_model(
+    request: Request,
+    name: str,
+    accept_licence: Annotated[
+        bool, Query(description="Accept the licence of a model whose `non_commercial` is true.")
+    ] = False,
+) -> ModelPullView:
     """Download a model or group, and the models that it needs; `GET /v1/models` shows the progress."""
     if not is_model_name(name):
         raise Problem("not_found", "There is no model or group of this name.")
@@ -87,7 +96,9 @@ async def pull_model(request: Request, name: str) -> ModelPullView:
             "pull_not_offered",
             "The workers use models of other computers. Run the command of the model there.",
         )
-    return ModelPullView.model_validate(await _pulls(request).start(name))
+    if not accept_licence and (licence := await to_thread(licence_to_accept, name)):
+        raise Problem("licence_not_accepted", f"{licence}. Accept it with accept_licence=true.")
+    return ModelPullView.model_validate(await _pulls(request).start(name, accept_licence=accept_licence))
 
 
 @router.delete("/v1/models/{name}/pull", dependencies=[ADMIN])

@@ -212,6 +212,27 @@ def test_a_model_is_downloaded_after_its_licence_is_accepted(
     page.get_by_text("Download of csm-1b: succeeded").wait_for()
 
 
+def test_a_non_commercial_licence_is_told_before_the_download(
+    server, app_of_server, environment, tab, tmp_path
+):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    get_settings.cache_clear()
+    app_of_server.state.model_pulls = ModelPulls([sys.executable, "-c", PULL, str(tmp_path / "end")])
+    page = tab.page
+    page.goto(f"{server}/studio/system")
+    page.get_by_text("other models that can be installed").click()
+    row = page.locator("tr", has_text="CodeFormer").first
+    assert "No commercial use" in row.inner_text()
+    assert "No commercial use" not in page.locator("tr", has_text="GFPGAN").first.inner_text()
+    page.get_by_role("button", name="Download codeformer").click()
+    assert "This licence forbids commercial use." in row.inner_text()
+    assert app_of_server.state.model_pulls.current is None
+    row.get_by_role("button", name="Accept and download").click()
+    page.get_by_label("Download of codeformer").wait_for()
+    (tmp_path / "end").touch()
+    page.get_by_text("Download of codeformer: succeeded").wait_for()
+
+
 def test_the_list_shows_pages_pictures_and_filters(server, runs, records, finished, tab):
     made = [runs.failed() for _ in range(120)]
     done = finished()

@@ -23,10 +23,10 @@ export function Models() {
     const timer = setInterval(read, PULL_POLL_MS);
     return () => clearInterval(timer);
   }, [running]);
-  const act = (method) => async (name) => {
+  const act = (method, query = "") => async (name) => {
     setProblem(null);
     try {
-      await request(pullPath(name), { method });
+      await request(pullPath(name) + query, { method });
       await read();
     } catch (error) {
       setProblem(error);
@@ -35,7 +35,7 @@ export function Models() {
   if (!found) return html`<${ProblemBox} problem=${problem} />`;
   const installed = found.models.filter(isInstalled);
   const others = found.models.filter((model) => !isInstalled(model));
-  const start = found.models_here && !running ? act("POST") : null;
+  const start = found.models_here && !running ? act("POST", "?accept_licence=true") : null;
   return html`<div class="card"><h2>Engines and models</h2>
     ${!found.models_here && html`<p class="quiet">The workers use models of other computers: their state is not known here.</p>`}
     <${ProblemBox} problem=${problem} />
@@ -67,7 +67,7 @@ function ModelTable({ label, models, onPull }) {
     <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Size</th><th scope="col">Licence</th><th scope="col">Installation</th></tr></thead>
     <tbody>${models.map((model) => html`<tr key=${model.name}><th scope="row"><strong>${model.name}</strong><br /><span class="quiet">${model.title}</span></th>
       <td><span class="status ${STATES[model.state] || ""}">${model.state || "unknown"}</span>${model.problem && html`<br /><span class="quiet"><${UserText} text=${model.problem} limit=${300} /></span>`}</td>
-      <td>${bytes(model.bytes)}</td><td><${UserText} text=${model.licence} limit=${200} /></td>
+      <td>${bytes(model.bytes)}</td><td>${model.non_commercial && html`<strong>No commercial use</strong><br />`}<${UserText} text=${model.licence} limit=${200} /></td>
       <td>${isInstalled(model) ? html`<span class="quiet">${model.bundled ? "part of the installation" : "downloaded"}</span>` : html`<${Installation} model=${model} onPull=${onPull} />`}</td></tr>`)}</tbody></table></div>`;
 }
 
@@ -76,7 +76,7 @@ function Installation({ model, onPull }) {
   const [asked, setAsked] = useState(false);
   return html`<p><code>${model.command}</code> <${CopyButton} text=${model.command} what="the command" /></p>
     ${onPull && !asked && html`<button type="button" class="button small" onClick=${() => setAsked(true)} aria-label="Download ${model.name}">Download</button>`}
-    ${onPull && asked && html`<p class="quiet">${bytes(model.bytes)}${model.needs.length ? ` and ${model.needs.join(", ")}` : ""}. Licence: <${UserText} text=${model.licence} limit=${300} /></p>
+    ${onPull && asked && html`<p class="quiet">${bytes(model.bytes)}${model.needs.length ? ` and ${model.needs.join(", ")}` : ""}. Licence: <${UserText} text=${model.licence} limit=${300} />${model.non_commercial && html`<br /><strong>This licence forbids commercial use.</strong>`}</p>
       <span class="actions"><${ActionButton} kind="primary small" action=${() => onPull(model.name)}>Accept and download<//>
       <button type="button" class="button small" onClick=${() => setAsked(false)}>Cancel</button></span>`}`;
 }
