@@ -23,7 +23,12 @@ def computing_environment(*distributions: str) -> dict[str, Any]:
 
     runtime = runtime_config()
     device = choose_device(runtime.device, runtime.precision)
-    return {"device": device.name, "libraries": {name: _version(name) for name in distributions}}
+    return {"device": device.name, "libraries": library_versions(*distributions)}
+
+
+def library_versions(*distributions: str) -> dict[str, str | None]:
+    """Return the versions of Python packages, whose models are part of them; None: not installed."""
+    return {name: _version(name) for name in distributions}
 
 
 @cache

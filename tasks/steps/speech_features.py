@@ -21,6 +21,7 @@ from musetalk_core.warning_codes import WarningCode
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.models.engines import EngineSpec, get_engine
+from tasks.models.environment import library_versions
 from tasks.models.voices import STARTER
 from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
@@ -31,6 +32,8 @@ from tasks.steps.sound import NO_SPEECH, decode_audio, has_speech, level_warning
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
 
 _PHONE_RECOGNIZER = "pocketsphinx"
+_RECOGNIZER_PACKAGES = ("pocketsphinx", "hibari-tts")
+"""Packages that find phonemes: the recognizer, and the voice whose pronunciations are aligned."""
 SPEECH_KIND, PHONES_KIND, FEATURES_KIND = "speech", "phones", "features"
 WAV_FILE, TEXT_FILE, PHONES_FILE = "speech.wav", "text.txt", "phones.json"
 """Files in the cache entry of a spoken text; phonemes only if its voice reports their times."""
@@ -84,7 +87,7 @@ def resolve_speech(text: str | None, spoken: str | None, spec: EngineSpec) -> Kn
 
 
 def features_key(audio: SourceFile, known: KnownSpeech, spec: EngineSpec, rate: str) -> str:
-    """Return the cache key of audio features: audio, origin of the phonemes, engine and frame rate."""
+    """Return the cache key of audio features: audio, origin of the phonemes, engine, rate and recognizer."""
     return content_key(
         kind=FEATURES_KIND,
         core=CORE_VERSION,
@@ -93,7 +96,14 @@ def features_key(audio: SourceFile, known: KnownSpeech, spec: EngineSpec, rate: 
         spoken=known.timed and known.timed.key,
         made_by=get_engine(spec).cache_fingerprint("features"),
         rate=rate,
+        **(
+            {"recognizer": library_versions(*_RECOGNIZER_PACKAGES)} if _needs_recognition(known, spec) else {}
+        ),
     )
+
+
+def _needs_recognition(known: KnownSpeech, spec: EngineSpec) -> bool:
+    return spec.name == "viseme" and known.timed is None
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
@@ -202,7 +212,13 @@ def load_cached_phones(audio: SourceFile, known: KnownSpeech, origin: PhonesFrom
 
 
 def _phones_key(audio: SourceFile, text: str | None) -> str:
-    return content_key(kind=PHONES_KIND, core=CORE_VERSION, audio=audio.sha256, text=text)
+    return content_key(
+        kind=PHONES_KIND,
+        core=CORE_VERSION,
+        audio=audio.sha256,
+        text=text,
+        recognizer=library_versions(*_RECOGNIZER_PACKAGES),
+    )
 
 
 def _find_phones(

@@ -25,6 +25,7 @@ from tasks.models.engines import EngineSpec
 from tasks.models.voices import VoiceSpec
 from tasks.refs import Artefact, SourceFile
 from tasks.steps import analyze_image, transcribe
+from tasks.steps import speech_features as speech_features_step
 from tasks.steps.analyze_image import AnalysisStep, Annotation, analysis_step_key, annotations_key
 from tasks.steps.captions import CaptionStyle as CaptionLook
 from tasks.steps.captions import captioned_key
@@ -42,7 +43,7 @@ KEYS = {
     "crops": "ec4e1a80dc52611d18296c07c1db4348fc00badcc08caaec771bf920c4e50c4f",
     "clip": "dc2477e9aad8e4d749c79b99d1ef19c93c756c34eb23bad3b9d61ce703198b9e",
     "video": "be657d35790b1ed9648f56e869087e77ab3810c82dad445d8e0e9e38f6f0b4e7",
-    "features": "82eaf2d828d5de03f394633810fbd11888e483755d313156ba7543880b1bf41a",
+    "features": "ebee6f4a005ffd094fa75ca60977aa566c7f2b335ff3be1a63092d21a223e734",
     "framed": "73886e2035c280cc7a31f8e6fcadfcb874ebd498ce8abb98cde8ed775935d6aa",
     "captioned": "917e9360d87b20056505069f96841bf332d1c482607b6fcd7844fc4b80fc7f65",
     "sentence": "5e18e4c04cc51a5b7b94e8476e32cd0b743ed33653d4cfd4ceb2544d525e8069",
@@ -138,6 +139,7 @@ def keys():
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_key_is_what_it_was(kind, monkeypatch):
     monkeypatch.setattr(transcribe, "computing_environment", lambda *names: list(names))
+    monkeypatch.setattr(speech_features_step, "library_versions", lambda *names: list(names))
     assert keys()[kind] == KEYS[kind]
 
 
@@ -163,6 +165,24 @@ def test_looks_of_a_model_depend_on_device_precision_and_libraries(changed, monk
 
     assert analysis_step_key(source("1"), look) != before
     assert analysis_step_key(source("1"), size) == size_before, "a size needs no model"
+
+
+@pytest.mark.parametrize("changed", ["pocketsphinx", "hibari-tts"])
+def test_recognized_phonemes_depend_on_the_packages_that_find_them(changed, monkeypatch):
+    def keys_of(known):
+        return features_key(source("2"), known, VISEME, "25"), speech_features_step._phones_key(
+            source("2"), None
+        )
+
+    heard, timed = (
+        KnownSpeech(text="words"),
+        KnownSpeech.model_construct(timed=artefact("speech", "f"), text=None),
+    )
+    before, timed_before = keys_of(heard), keys_of(timed)[0]
+    change_environment(changed, monkeypatch)
+
+    assert all(new != old for new, old in zip(keys_of(heard), before, strict=True))
+    assert keys_of(timed)[0] == timed_before, "phonemes that the voice reports are not recognized"
 
 
 def test_each_starter_model_names_the_libraries_that_run_it():
