@@ -78,9 +78,11 @@ def prepare_avatar(
     """
     tracked = _track_faces(request, engine, folder, on_frames)
     if not (tracked.shots >= 0).any():
+        frames = len(tracked.shots)
+        place = "in the picture" if frames == 1 else f"in any of the {frames} frames"
         raise NoFaceFound(
-            f"no face was found in any of the {len(tracked.shots)} frames; the face should look at the camera"
-            " and be at least about 60 pixels high"
+            f"no face was found {place}; the face should look at the camera and be at least about 60 pixels"
+            " high"
         )
     times_s = tracked.index.pts.astype(np.float64) * float(tracked.index.time_base)
     sigma_s = SIGMA_S if engine.capabilities.smooth_landmarks else 0.0

@@ -121,7 +121,7 @@ def test_a_picture_without_a_face_is_an_error(home, speech_file):
     wall = home / "wall.png"
     cv2.imwrite(str(wall), np.full((240, 320, 3), 120, np.uint8))
 
-    with pytest.raises(NoFaceFound):
+    with pytest.raises(NoFaceFound, match="found in the picture"):
         portrait(PortraitJob(image=uri(wall), audio=uri(speech_file)))
 
 
