@@ -22,12 +22,13 @@ from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.registry import install_command
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_models
-from tasks.models.engine_choice import choose_engine_name
+from tasks.models.engine_choice import choose_engine_name, choose_restoration
 from tasks.models.install import open_local_models
 from tasks.models.voices import VoiceSpec, choose_voice
 from tasks.models.whisper import choose_whisper
 
 if TYPE_CHECKING:
+    from musetalk_core.engine_registry import EngineName
     from tasks.models.engines import EngineSpec
 
 
@@ -66,14 +67,18 @@ def resolve_engine(job: EngineRequest) -> "tuple[EngineSpec, list[str]]":
     # local: the engines import OpenCV, and the API imports this module for its other functions
     from tasks.models.engines import engine_spec
 
-    name, warnings = choose_engine_name(job.engine, job.version, fallback=job.fallback)
-    return engine_spec(name, _engine_options(job)), warnings
+    name, options, warnings = _choose_engine(job)
+    return engine_spec(name, options), warnings
 
 
-def _engine_options(job: EngineRequest) -> MuseTalkEngineOptions:
+def _choose_engine(job: EngineRequest) -> "tuple[EngineName, MuseTalkEngineOptions, list[str]]":
     options = MuseTalkEngineOptions(version=job.version, **job.musetalk.model_dump())
     resolve_options(options)
-    return options
+    name, warnings = choose_engine_name(job.engine, job.version, fallback=job.fallback)
+    if name == "musetalk":
+        restore, more = choose_restoration(options.restore, fallback=job.fallback)
+        options, warnings = replace(options, restore=restore), [*warnings, *more]
+    return name, options, warnings
 
 
 def resolve_voice(voice: VoiceOptions, *, fallback: bool) -> tuple[VoiceSpec, list[str]]:
@@ -150,9 +155,8 @@ def select_analysis_models(job: AnalyzeJob) -> ModelAssignment:
 
 
 def check_engine(job: EngineRequest) -> list[str]:
-    """Return the warning of a substituted engine; raises if the job cannot run. Imports no engine."""
-    _engine_options(job)
-    return choose_engine_name(job.engine, job.version, fallback=job.fallback)[1]
+    """Return the warnings of a substituted engine; raises if the job cannot run. Imports no engine."""
+    return _choose_engine(job)[2]
 
 
 def check_voice(job: SpeechJob) -> list[str]:

@@ -124,7 +124,16 @@ class MuseTalkOptions(BaseModel):
         default="none",
         title="Restore",
         description="How the rendered face, which has 256 pixels, is sharpened. none: not at all; detail:"
-        " fine detail of skin and beard comes from the source.",
+        " fine detail of skin and beard comes from the source; gfpgan, codeformer: a network draws it.",
+    )
+    fidelity: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        title="Fidelity",
+        description="Restore codeformer only: 0 draws the most detail and changes the person most, 1 stays"
+        " closest to the rendered face.",
+        examples=[0.5],
     )
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +21,7 @@ from musetalk_core.formats.float_rows import Float32RowReader
 from musetalk_core.media.video.frame_reader import FrameReader
 from musetalk_core.media.video.timeline import source_frames_between
 from musetalk_core.rendering.chunking import Chunk
+from musetalk_core.runtime.device_thread import device_thread
 from musetalk_core.types import Image, Ints
 
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
@@ -101,17 +101,6 @@ def render_chunk(
             progress.advance(done + 1)
 
 
-@cache
-def _device_thread() -> ThreadPoolExecutor:
-    """
-    Return the executor of the one thread of this process that uses the device, shared by all chunks.
-
-    PyTorch caches cuDNN's choice of algorithm per convolution and per thread. In a new thread every choice is
-    made again, which takes longer than rendering a chunk (docs/LOG.md).
-    """
-    return ThreadPoolExecutor(1, thread_name_prefix="device")
-
-
 class _Progress:
     """Reports the number of finished frames from any thread; it never decreases."""
 
@@ -159,9 +148,7 @@ class _ChunkRenderer:
         worker_count = threads if self.engine.capabilities.thread_safe else 1
         pending: deque[Future[RenderedFrames]] = deque()
         uses_device_thread = not self.engine.capabilities.thread_safe
-        with (
-            nullcontext(_device_thread()) if uses_device_thread else ThreadPoolExecutor(worker_count) as pool
-        ):
+        with nullcontext(device_thread()) if uses_device_thread else ThreadPoolExecutor(worker_count) as pool:
             try:
                 for batch in self._batches():
                     pending.append(pool.submit(self._render_batch, batch))

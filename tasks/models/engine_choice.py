@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from musetalk_core.engines.musetalk.options import Version
-from musetalk_core.engines.musetalk.required_models import required_models
+from musetalk_core.engines.musetalk.options import RestoreMode, Version
+from musetalk_core.engines.musetalk.required_models import RESTORATION_MODELS, required_models
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.installation import setup_command
 from musetalk_core.warning_codes import WarningCode
@@ -48,6 +48,35 @@ def choose_engine_name(
     return "viseme", [
         WarningCode.MODEL_SUBSTITUTED(f"the engine musetalk is not installed; viseme was used. {error}")
     ]
+
+
+def choose_restoration(requested: RestoreMode, *, fallback: bool = False) -> tuple[RestoreMode, list[str]]:
+    """
+    Choose how the faces of a job with the engine `musetalk` are restored.
+
+    Args:
+        requested: the restoration that the job names.
+        fallback:  use `detail`, with a warning, if the requested one is not installed.
+
+    Returns:
+        The restoration, and a warning if it is a substitute.
+
+    Raises:
+        ModelNotInstalled: the requested restoration is not installed and `fallback` is off.
+    """
+    model = RESTORATION_MODELS.get(requested)
+    if model is None:
+        return requested, []
+    try:
+        open_local_models().find(model)
+    except ModelNotInstalled as error:
+        if not fallback:
+            raise ModelNotInstalled(
+                f"{error}. Or set `fallback: true` to use the restoration detail.", **error.details
+            ) from error
+        text = f"the restoration {requested} is not installed; detail was used. {error}"
+        return "detail", [WarningCode.MODEL_SUBSTITUTED(text)]
+    return requested, []
 
 
 def _musetalk_error(version: Version) -> ModelNotInstalled | None:

@@ -29,6 +29,7 @@ from tasks.catalog.mark_keys import mark_key
 from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.refs import Artefact, SourceFile
+from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
@@ -124,6 +125,7 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
         closing(pictures),
     ):
         for frame, picture in enumerate(pictures, chunk.start):
+            raise_if_cancelled()  # a restoration network takes a second per frame on a CPU
             encoder.write(mark(label(card.draw(picture, frame) if card else picture)))
 
 

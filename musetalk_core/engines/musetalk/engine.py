@@ -39,7 +39,8 @@ from musetalk_core.formats.float_rows import Float32RowReader
 from musetalk_core.formats.pcm import Samples
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.model_registry.pins import PinnedModel
-from musetalk_core.restoration.detail_transfer import DETAIL_VERSION, DetailTransfer
+from musetalk_core.restoration.detail_transfer import DETAIL_VERSION
+from musetalk_core.restoration.network_restorer import RESTORATION_VERSION
 from musetalk_core.restoration.restorer_protocol import FaceRestorer
 from musetalk_core.runtime.config import RuntimeConfig
 from musetalk_core.speech.audio.noise_gate import NoiseGate
@@ -151,8 +152,17 @@ class MuseTalkEngine:
 
     def _restore_entry(self) -> Mapping[str, object]:
         """Return the entry of the restorer; faces that stay as rendered keep the key they had before."""
-        mode = self._resolved.options.restore
-        return {} if mode == "none" else {"restore": [mode, DETAIL_VERSION]}
+        options, nets = self._resolved.options, self._networks
+        match options.restore:
+            case "none":
+                return {}
+            case "detail":
+                return {"restore": ["detail", DETAIL_VERSION]}
+            case "gfpgan":
+                return {"restore": ["gfpgan", RESTORATION_VERSION, nets.device.name, nets.digest("blend")]}
+            case "codeformer":
+                model = [RESTORATION_VERSION, nets.device.name, nets.digest("blend")]
+                return {"restore": ["codeformer", *model, options.fidelity]}
 
     def create_face_tracker(self, choice: FaceChoice) -> FaceTracker:
         """Track DWPose landmarks if DWPose and S3FD are installed, else the bundled face mesh."""
@@ -273,7 +283,7 @@ class MuseTalkEngine:
 
     def open_restorer(self) -> FaceRestorer | None:
         """Return a new restorer as the option `restore` says; see `Engine`."""
-        return DetailTransfer() if self._resolved.options.restore == "detail" else None
+        return self._networks.open_restorer()
 
 
 class _EncoderStates:

@@ -6,13 +6,29 @@ from pathlib import Path
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from musetalk_core.networks.bisenet import FaceParser, load_parser
+from musetalk_core.networks.codeformer import CodeFormer, load_codeformer
 from musetalk_core.networks.dwpose import WholeBodyPose, load_pose
 from musetalk_core.networks.fast_unet import FoldedUNet
+from musetalk_core.networks.gfpgan import GFPGAN, load_gfpgan
 from musetalk_core.networks.optimizations import OptimizationConfig, apply_optimizations
 from musetalk_core.networks.s3fd import FaceDetector, load_detector
 from musetalk_core.networks.sd_loaders import load_unet, load_vae
 from musetalk_core.networks.whisper_encoder import WhisperEncoder, load_whisper_encoder
+from musetalk_core.restoration.restoration_networks import codeformer_function, gfpgan_function
 from musetalk_core.runtime.device import Device
+
+__all__ = [
+    "codeformer",
+    "codeformer_function",
+    "detector",
+    "gfpgan",
+    "gfpgan_function",
+    "parser",
+    "pose",
+    "unet",
+    "vae",
+    "whisper_encoder",
+]
 
 ModelFiles = Mapping[str, Path]
 """Role -> path, as `LocalModels.find` returns them."""
@@ -51,3 +67,13 @@ def detector(files: ModelFiles, device: Device, longest_side: int | None) -> Fac
 def pose(files: ModelFiles, device: Device) -> WholeBodyPose:
     """Load the DWPose whole-body pose network."""
     return load_pose(files["weights"], device)
+
+
+def gfpgan(files: ModelFiles, device: Device) -> GFPGAN:
+    """Load the face restoration GFPGAN."""
+    return load_gfpgan(files["weights"], device)
+
+
+def codeformer(files: ModelFiles, device: Device) -> CodeFormer:
+    """Load the face restoration CodeFormer."""
+    return load_codeformer(files["weights"], device)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from musetalk_core.engine_protocol import OnFace, RenderStats, ignore_face
+from musetalk_core.engine_protocol import OnFace, RenderStats, Stage, ignore_face
 from musetalk_core.engines.musetalk.batch_size import shared_batch_size
 from musetalk_core.engines.musetalk.generator import CPU_BATCH_SIZE, Generator
 from musetalk_core.engines.musetalk.options import ResolvedOptions
@@ -15,6 +15,7 @@ from musetalk_core.engines.musetalk.required_models import (
     FACE_DETECTOR,
     PARSER,
     POSE,
+    RESTORATION_MODELS,
     VAE,
     WHISPER,
     required_models,
@@ -25,6 +26,9 @@ from musetalk_core.faces.tflite import DETECTOR, FACE_MESH, MESH
 from musetalk_core.faces.tracker_protocol import FaceChoice, FaceTracker
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
 from musetalk_core.networks.optimizations import optimizations_for
+from musetalk_core.restoration.detail_transfer import DetailTransfer
+from musetalk_core.restoration.network_restorer import NetworkRestorer
+from musetalk_core.restoration.restorer_protocol import FaceRestorer
 from musetalk_core.runtime.config import LandmarkModel, RuntimeConfig
 from musetalk_core.runtime.device import choose_device
 from musetalk_core.runtime.model_cache import get_loaded_model
@@ -73,15 +77,19 @@ class Networks:
         self._has_parser = PARSER in installed
         for name in required_models(resolved.options.version, runtime.landmarks, installed):
             self._local_models.find(name)
+        self._restoration_model = RESTORATION_MODELS.get(resolved.options.restore)
+        if self._restoration_model:
+            self._local_models.find(self._restoration_model)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Return the names of all models in use, as in the model registry."""
         faces = (POSE, FACE_DETECTOR) if self.landmark_model == "dwpose" else (FACE_MESH,)
         parser = (PARSER,) if self._has_parser else ()
-        return (self._resolved.preset.model, VAE, WHISPER, *faces, *parser)
+        restoration = (self._restoration_model,) if self._restoration_model else ()
+        return (self._resolved.preset.model, VAE, WHISPER, *faces, *parser, *restoration)
 
-    def digest(self, stage: Literal["avatar", "features", "crops"]) -> str:
+    def digest(self, stage: Stage) -> str:
         """Return a hash of the weights that determine a stage's results, for cache keys."""
         match stage:
             case "avatar":
@@ -93,6 +101,8 @@ class Networks:
                 return self._digest(WHISPER)
             case "crops":
                 return self._digest(self._resolved.preset.model, VAE)
+            case "blend":
+                return self._digest(*([self._restoration_model] if self._restoration_model else []))
 
     def _digest(self, *names: str) -> str:
         return digest_of(self._pin(name) for name in names)
@@ -143,6 +153,23 @@ class Networks:
         from musetalk_core.engines.musetalk import model_loaders
 
         return self._load(POSE, lambda files: model_loaders.pose(files, self.device))
+
+    def open_restorer(self) -> FaceRestorer | None:
+        """Return a new restorer for consecutive frames, as the option `restore` says; None for none."""
+        options = self._resolved.options
+        if options.restore == "none":
+            return None
+        if options.restore == "detail":
+            return DetailTransfer()
+        from musetalk_core.engines.musetalk import model_loaders
+
+        model = RESTORATION_MODELS[options.restore]
+        if options.restore == "gfpgan":
+            gfpgan = self._load(model, lambda files: model_loaders.gfpgan(files, self.device))
+            return NetworkRestorer(model_loaders.gfpgan_function(gfpgan, self.device))
+        codeformer = self._load(model, lambda files: model_loaders.codeformer(files, self.device))
+        function = model_loaders.codeformer_function(codeformer, self.device, options.fidelity)
+        return NetworkRestorer(function)
 
     def _unet(self) -> FoldedUNet:
         from musetalk_core.engines.musetalk import model_loaders

@@ -11,12 +11,14 @@ LatentMode = Literal["mode", "sample"]
 AudioWindow = Literal["exact", "upstream"]
 FaceRule = Literal["tracked", "upstream"]
 SilenceMode = Literal["closed", "as_heard"]
-RestoreMode = Literal["none", "detail"]
+RestoreMode = Literal["none", "detail", "gfpgan", "codeformer"]
 """
 How the rendered face, 256 pixels wide, is sharpened:
 
 * none: not at all.
 * detail: fine detail of skin and beard comes from the source frame; needs no model.
+* gfpgan: a network draws fine detail.
+* codeformer: the same; its weights may not be used commercially.
 """
 
 
@@ -47,6 +49,8 @@ class MuseTalkEngineOptions:
         silence:       `closed` mutes non-speech before the audio encoder, so that noise does not move the
                        mouth; `as_heard` leaves the audio unchanged.
         restore:       how the rendered face, 256 pixels, is sharpened; see `RestoreMode`.
+        fidelity:      `codeformer` only: 0 draws the most detail and changes the person most, 1 stays
+                       closest to the rendered face.
     """
 
     version: Version = "v15"
@@ -65,6 +69,7 @@ class MuseTalkEngineOptions:
     face_rule: FaceRule = "tracked"
     silence: SilenceMode = "closed"
     restore: RestoreMode = "none"
+    fidelity: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ _RANGES: Final = {
     "audio_padding_left": (0, 10),
     "audio_padding_right": (0, 10),
     "audio_overlap_s": (0.0, 15.0),
+    "fidelity": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
 }
 _ALLOWED_VALUES: Final = {

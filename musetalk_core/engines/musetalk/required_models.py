@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from typing import Final, Literal
 
-from musetalk_core.engines.musetalk.options import PRESETS, Version
+from musetalk_core.engines.musetalk.options import PRESETS, RestoreMode, Version
 
 VAE, WHISPER, PARSER, POSE, FACE_DETECTOR = "sd-vae", "whisper-tiny", "face-parse", "dwpose", "s3fd"
 _POSE_MODELS: Final = (POSE, FACE_DETECTOR)
+RESTORATION_MODELS: Final[dict[RestoreMode, str]] = {"gfpgan": "gfpgan-1.4", "codeformer": "codeformer"}
+"""The model of each restoration that needs one."""
 
 
 def resolve_landmark_model(
