@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flows.lip_sync import lip_sync
+from flows.media import model_selection
 from flows.portrait import portrait
 from flows.schemas.musetalk import MuseTalkOptions
 from flows.schemas.video import LipSyncJob, PortraitJob
@@ -144,6 +145,21 @@ def test_the_same_job_again_is_cached_and_other_options_are_not(
     assert again.rendering is None
     assert wider.cached == ["prepare", "features", "sound", "render"], "the crops are in the cache"
     assert "prepare" not in other.cached
+
+
+def test_a_missing_restoration_is_refused_or_replaced_and_crops_are_reused(
+    home, musetalk, short_clip, short_speech
+):
+    job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech))
+    lip_sync(job)
+    wanted = job.model_copy(update={"musetalk": MuseTalkOptions(restore="gfpgan")})
+    with pytest.raises(ModelNotInstalled, match="weights pull gfpgan"):
+        lip_sync(wanted)
+    with pytest.raises(ModelNotInstalled, match="fallback: true"):
+        model_selection.check_engine(wanted)
+    substituted = lip_sync(wanted.model_copy(update={"fallback": True}))
+    assert (substituted.engine, "render" in substituted.cached) == ("musetalk", True)
+    assert "detail was used" in substituted.warnings[0] and "model_substituted" in substituted.warnings[0]
 
 
 def test_without_weights_auto_is_viseme_and_a_named_engine_says_how_to_get_them(
