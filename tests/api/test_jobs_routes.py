@@ -173,7 +173,7 @@ def test_a_file_that_was_removed_is_expired(client, finished):
     ("path", "body", "pointer", "detail"),
     [
         ("speech", {"txt": "Hi."}, "#/txt", "unknown field txt. Did you mean text?"),
-        ("speech", {"text": "Hi.", "output": {"nmae": "a"}}, "#/output/nmae", "Did you mean name?"),
+        ("speech", {"text": "Hi.", "output": {"names": "a"}}, "#/output/names", "Did you mean name?"),
         (
             "speech",
             {"text": "Hi.", "control": {"prioritty": "high"}},
