@@ -53,6 +53,7 @@ CODES: Mapping[str, ProblemCode] = {
     "link_invalid": ProblemCode(403, "The download link is not valid"),
     "origin_not_allowed": ProblemCode(403, "Pages of this origin may not use the API"),
     "not_found": ProblemCode(404, "Not found"),
+    "no_preview": ProblemCode(404, "The job has no preview frame", retryable=True),
     "expired": ProblemCode(410, "No longer available"),
     "result_replaced": ProblemCode(410, "The result was replaced by another object"),
     "not_retryable": ProblemCode(409, "The job cannot be retried"),
@@ -184,6 +185,7 @@ def problem_response(problem: Problem, request: Request) -> JSONResponse:
     """Return the JSON response for a problem."""
     request_id: str = getattr(request.state, "request_id", "")
     status, body = problem_document(problem, request.url.path, request_id)
+    body["type"] = request.scope.get("root_path", "") + body["type"]
     return JSONResponse(body, status, dict(problem.headers or {}), "application/problem+json")
 
 

@@ -14,6 +14,7 @@ from api.docs import page, root, schema
 from api.http.cors import allow_origins, require_same_origin
 from api.http.json_body import require_storable_json
 from api.http.metrics import Metrics
+from api.http.path_prefix import PathPrefix
 from api.http.request_middleware import RequestMiddleware
 from api.http.upload_locks import UploadLocks
 from api.routes import (
@@ -27,6 +28,7 @@ from api.routes import (
     job_requests,
     jobs,
     lineage,
+    media_links,
     pipelines,
     schemas,
     thumbnails,
@@ -38,6 +40,7 @@ from api.routes.installation.model_pulls import ModelPulls
 from api.routes.resumable_uploads import direct as direct_uploads
 from api.routes.resumable_uploads import routes as uploads
 from api.studio import routes as studio
+from api.studio.policy_reports import PolicyReports
 from tasks.catalog.resumable_uploads import RunningHashes
 from tasks.settings import Settings, get_settings
 
@@ -93,6 +96,7 @@ def app_with_routes() -> FastAPI:
         routes_jobs,
         jobs,
         downloads,
+        media_links,
         events,
         webhook_deliveries,
         lineage,
@@ -126,6 +130,7 @@ def configure(app: FastAPI, settings: Settings) -> None:
     app.state.metrics, app.state.gate = Metrics(), RateLimiter(settings.api, settings.redis)
     app.state.uploads = UploadLimiter(settings.api.max_open_uploads)
     app.state.model_pulls = ModelPulls()
+    app.state.policy_reports = PolicyReports(app.state.metrics.count_policy_report)
     app.state.upload_locks, app.state.upload_hashes = UploadLocks(), RunningHashes()
     app.add_middleware(
         RequestMiddleware,
@@ -134,3 +139,5 @@ def configure(app: FastAPI, settings: Settings) -> None:
         check_access=check_access_before_body,
     )
     allow_origins(app, settings.api.allowed_origins)
+    if settings.api.root_path:
+        app.add_middleware(PathPrefix, prefix=settings.api.root_path)

@@ -57,7 +57,7 @@ class ResumableUpload:
         if created.status_code in _NO_SUCH_ROUTE:
             return None
         self._check(created)
-        self._url, failures = created.headers["location"], 0
+        self._url, failures = str(created.request.url.join(created.headers["location"])), 0
         while True:
             offset = self._offset
             try:

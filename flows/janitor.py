@@ -18,6 +18,7 @@ from flows.maintenance.log_files import delete_old_logs
 from flows.maintenance.lost_runs import end_lost_runs
 from flows.maintenance.missed_webhooks import MISSED_WEBHOOK, enqueue_missed_webhooks
 from flows.maintenance.orphaned_jobs import cancel_orphans
+from flows.maintenance.preview_frames import delete_abandoned_previews
 from flows.maintenance.results import delete_expired_results
 from flows.maintenance.resumable_uploads import delete_expired_uploads
 from flows.maintenance.tenant_slots import free_unused_slots
@@ -38,6 +39,7 @@ SWEEPS: Final[Mapping[str, SweepFunction]] = {
     "cache": evict_cache_entries,
     "resumable": delete_expired_uploads,
     "uploads": abort_abandoned_uploads,
+    "previews": delete_abandoned_previews,
     "assets": delete_assets,
     "results": delete_expired_results,
     "avatars": delete_stale_notes,

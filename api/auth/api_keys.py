@@ -135,6 +135,14 @@ PUBLIC: Final = Depends(_allow_all)
 """For read-only routes that require no key."""
 
 
+async def _allow_reports() -> None:
+    """Do nothing; marks the route to which browsers report, see `PUBLIC_REPORT`."""
+
+
+PUBLIC_REPORT: Final = Depends(_allow_reports)
+"""For routes to which browsers send reports without a key: nothing but a log line may come of a request."""
+
+
 class UndeclaredRoute(Exception):
     """A route declares neither a scope nor `PUBLIC`."""
 
@@ -154,6 +162,8 @@ def require_scopes_on_routes(routes: Iterable[BaseRoute]) -> None:
             continue
         # FastAPI adds the route of /openapi.json itself, as a plain Starlette route
         is_public = not isinstance(route, APIRoute) or PUBLIC in route.dependencies
+        if isinstance(route, APIRoute) and PUBLIC_REPORT in route.dependencies:
+            continue
         if not is_public or not (route.methods or set[str]()) <= {"GET", "HEAD", "OPTIONS"}:
             raise UndeclaredRoute(
                 f"{', '.join(sorted(route.methods or ()))} {route.path} declares no scope: add READ, SUBMIT,"

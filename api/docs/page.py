@@ -4,12 +4,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
 from api.auth.api_keys import PUBLIC
 from api.errors import CODES, Problem
+from api.http.path_prefix import path_prefix
 
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
@@ -63,13 +64,14 @@ def read_problems() -> HTMLResponse:
 def install(app: FastAPI) -> None:
     """Add /docs to an app that was created with `docs_url=None`."""
 
-    def read_docs() -> HTMLResponse:
+    def read_docs(request: Request) -> HTMLResponse:
+        prefix = path_prefix(request.scope)
         return get_swagger_ui_html(
-            openapi_url=app.openapi_url or "/openapi.json",
+            openapi_url=prefix + (app.openapi_url or "/openapi.json"),
             title=app.title,
-            swagger_js_url="/docs/files/swagger-ui-bundle.js",
-            swagger_css_url="/docs/files/swagger-ui.css",
-            swagger_favicon_url="/docs/files/favicon.png",
+            swagger_js_url=f"{prefix}/docs/files/swagger-ui-bundle.js",
+            swagger_css_url=f"{prefix}/docs/files/swagger-ui.css",
+            swagger_favicon_url=f"{prefix}/docs/files/favicon.png",
         )
 
     app.include_router(router)

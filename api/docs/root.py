@@ -22,7 +22,7 @@ _RESPONSES: Final[Any] = {
 async def read_root(request: Request) -> Response:
     """Report that the service runs, as the C3 Render API did; browsers get the studio's page."""
     if _prefers_html(request.headers.get("accept", "")):
-        return page_response(request, vary="Accept")
+        return await page_response(request, vary="Accept")
     status = {"status": "C3 Render API is running", "timestamp": legacy_timestamp()}
     return JSONResponse(status, headers={"Vary": "Accept"})
 

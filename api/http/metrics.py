@@ -41,6 +41,11 @@ class Metrics:
         self._upload_bytes = Counter(
             "musetalk_resumable_upload_bytes_total", "Bytes of resumable uploads stored.", registry=registry
         )
+        self._policy_reports = Counter(
+            "musetalk_studio_policy_reports_total",
+            "Violations of the studio's Content-Security-Policy that browsers reported.",
+            registry=registry,
+        )
         self._ready = Gauge(
             "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=registry
         )
@@ -61,6 +66,10 @@ class Metrics:
     def count_upload_bytes(self, count: int) -> None:
         """Count bytes of a resumable upload that were stored."""
         self._upload_bytes.inc(count)
+
+    def count_policy_report(self) -> None:
+        """Count a report of a violation of the studio's policy."""
+        self._policy_reports.inc()
 
     def set_ready(self, part: str, *, ready: bool) -> None:
         """Set the readiness of a part of the system."""

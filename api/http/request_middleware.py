@@ -33,6 +33,9 @@ _HTML_CSP = (  # Swagger UI's page has an inline script and inline styles
 )
 _BUCKET_EVENTS_PATH, _TEXT_TYPE = "/v1/events/s3", "text/plain"
 """Amazon SNS sends JSON as text/plain to this path."""
+_REPORT_PATH, _REPORT_TYPE = "/studio/csp-report", "application/csp-report"
+"""Browsers report violations of the studio's policy to this path, without a key."""
+_MAX_REPORT_BYTES = 16_000
 _LENGTH_PATTERN = re.compile(r"[0-9]{1,18}")
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -60,6 +63,7 @@ class RequestMiddleware:
             settings.max_upload_bytes, settings.upload_timeout_s, settings.upload_min_bytes_per_s
         )
         self._other_limits = BodyLimits(MAX_JSON_BYTES, settings.body_timeout_s)
+        self._report_limits = BodyLimits(_MAX_REPORT_BYTES, settings.body_timeout_s)
         self._metrics = metrics
         self._check_access = check_access
 
@@ -85,6 +89,8 @@ class RequestMiddleware:
 
         is_upload = takes_file(scope["path"])
         limits = self._upload_limits if is_upload else self._other_limits
+        if scope["path"] == _REPORT_PATH:
+            limits = self._report_limits
         problem = _reject(headers, scope["path"], limits.bytes, wants_json=not is_upload)
         if problem is not None:
             await problem_response(problem, Request(scope))(scope, receive, send_with_headers)
@@ -136,6 +142,8 @@ def _reject(headers: Headers, path: str, limit: int, wants_json: bool) -> Proble
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
     # text/plain needs no CORS preflight, but a page of another origin cannot send Authorization without one
     if media_type == _TEXT_TYPE and "authorization" in headers and path == _BUCKET_EVENTS_PATH:
+        return None
+    if media_type == _REPORT_TYPE and path == _REPORT_PATH:
         return None
     if has_body and wants_json and media_type != "application/json" and not media_type.endswith("+json"):
         return Problem("malformed_request", "Send JSON, with Content-Type: application/json.", status=415)

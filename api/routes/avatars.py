@@ -1,9 +1,10 @@
 """Routes for avatars: faces prepared ahead of time, so that jobs with them need no preparation."""
 
+import hashlib
 from asyncio import to_thread
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from api.auth.api_keys import CANCEL, READ, caller_tenant
@@ -19,6 +20,13 @@ router = APIRouter(prefix="/v1/avatars", tags=["avatars"])
 
 Avatar = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Key of the avatar.")]
 
+_PICTURE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The picture.",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "The picture is the one of `If-None-Match`."},
+}
 _PREPARE = JOB_TYPES["prepare_avatar"]
 
 
@@ -59,7 +67,8 @@ async def list_avatars(
     """List prepared avatars, in no particular order."""
     avatars, next_cursor = await to_thread(avatar_notes.list_notes, caller_tenant(request), cursor, limit)
     if next_cursor:
-        link = request.url.include_query_params(cursor=next_cursor)
+        link = request.url_for("list_avatars").replace(query=request.url.query)
+        link = link.include_query_params(cursor=next_cursor)
         response.headers["Link"] = f'<{link}>; rel="next"'
     return AvatarPage(avatars=avatars, next_cursor=next_cursor)
 
@@ -76,6 +85,31 @@ async def read_avatar(request: Request, avatar: Avatar) -> AvatarView:
         return await to_thread(read_view)
     except ObjectMissing as error:
         raise Problem("not_found", str(error)) from error
+
+
+@router.get(
+    "/{avatar}/picture",
+    name="read_avatar_picture",
+    response_class=Response,
+    response_model=None,
+    responses=_PICTURE,
+    dependencies=[READ],
+)
+async def read_avatar_picture(
+    request: Request,
+    avatar: Avatar,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> Response:
+    """Return a picture of the avatar's face: a JPEG of at most 240 pixels width and height."""
+    try:
+        content = await to_thread(avatar_notes.read_picture, avatar, caller_tenant(request))
+    except ObjectMissing as error:
+        raise Problem("not_found", str(error)) from error
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=86400"}
+    if if_none_match == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 @router.delete("/{avatar}", status_code=204, name="delete_avatar", dependencies=[CANCEL])

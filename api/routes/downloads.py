@@ -1,4 +1,4 @@
-"""Route of signed download links, which need no API key."""
+"""Routes of signed download links, which need no API key."""
 
 from typing import Annotated
 from uuid import UUID
@@ -10,11 +10,26 @@ from api.dependencies import AllJobsDep
 from api.jobs import downloads
 from api.jobs.outputs import output_files
 from api.routes.file_responses import FILE_RESPONSES, missing_file_problem
-from tasks.catalog.download_links import verify_link
+from tasks.catalog.download_links import verify_asset_link, verify_link
 from tasks.run.tenancy import set_current_tenant
 
 # public: the signature in the query replaces the API key
 router = APIRouter(prefix="/v1/downloads", tags=["jobs"], dependencies=[PUBLIC])
+
+
+Expires = Annotated[int, Query(ge=0, le=2**53, description="Unix time after which the link is refused.")]
+Signature = Annotated[str, Query(max_length=100)]
+
+
+@router.head("/assets/{asset}", include_in_schema=False, response_model=None, name="head_signed_asset")
+@router.get("/assets/{asset}", response_model=None, response_class=Response, responses=FILE_RESPONSES)
+async def read_signed_asset(request: Request, asset: str, expires: Expires, signature: Signature) -> Response:
+    """Download an upload with a signed link. Requires no key and supports Range requests."""
+    verify_asset_link(asset, expires, signature)
+    set_current_tenant(None)  # the link was given to a caller that may use the upload
+    response = await downloads.asset_response(request, asset)
+    response.headers["Cache-Control"] = "private"
+    return response
 
 
 @router.head("/{job_id}/{name}", include_in_schema=False, response_model=None, name="head_signed_file")
@@ -24,11 +39,11 @@ async def read_signed_file(
     jobs: AllJobsDep,
     job_id: UUID,
     name: str,
-    expires: Annotated[int, Query(ge=0, le=2**53, description="Unix time after which the link is refused.")],
-    signature: Annotated[str, Query(max_length=100)],
+    expires: Expires,
+    signature: Signature,
 ) -> Response:
     """
-    Download an output file with a signed link, as compatibility routes return it.
+    Download an output file with a signed link, as /v1/jobs/{id}/links and compatibility routes return it.
 
     Requires no key and never redirects; supports Range requests. Deleting the job revokes the link.
     """

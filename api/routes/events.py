@@ -27,7 +27,7 @@ from api.schemas import job_views
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _STAGE_STARTED: Final = 1
 _STAGE_ENDED: Final = 2
-_EVENT_ID: Final = re.compile(r"([0-9])-([0-9]{1,6})")
+_EVENT_ID: Final = re.compile(r"([0-9])-([0-9]{1,6})(?:-([0-9]{1,9}))?")
 _MAX_CHANGE_WAIT_S = 5.0
 _RECONNECT_DELAY_MS = 2000
 _OUTAGE_POLL_S: Final = 1.0
@@ -45,10 +45,12 @@ class EventPosition:
     """0 queued, 1 started, 2 ended; -1 before the first event."""
     permille: int = 0
     """Progress in thousandths, 0 to 999."""
+    preview: int = 0
+    """Number of the newest preview frame; 0 for none."""
 
     def __str__(self) -> str:
-        """Return the event id: stage and progress, joined by a hyphen."""
-        return f"{self.stage}-{self.permille}"
+        """Return the event id: stage, progress and, if there is one, preview frame, joined by hyphens."""
+        return f"{self.stage}-{self.permille}" + (f"-{self.preview}" if self.preview else "")
 
     @classmethod
     def parse(cls, text: str | None) -> "EventPosition":
@@ -63,7 +65,7 @@ class EventPosition:
         match = _EVENT_ID.fullmatch(text)
         if match is None:
             raise Problem("malformed_request", "Last-Event-ID is not an event id of this stream.")
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
 
 
 BEFORE_FIRST_EVENT: Final = EventPosition(-1)
@@ -94,7 +96,7 @@ def events_after(job: Job, last_seen: EventPosition) -> list[JobEvent]:
         events.append(JobEvent(EventPosition(_STAGE_STARTED), "started"))
     if job.status == "running" and job.progress.percent > 0:
         permille = min(999, int(job.progress.percent * 10))
-        events.append(JobEvent(EventPosition(_STAGE_STARTED, permille), "progress"))
+        events.append(JobEvent(EventPosition(_STAGE_STARTED, permille, job.progress.preview), "progress"))
     if job.status in FINAL_STATUSES:
         events.append(JobEvent(EventPosition(_STAGE_ENDED), job.status))
     return [event for event in events if event.position > last_seen]
@@ -118,6 +120,8 @@ async def watch_job(
 ) -> AsyncGenerator[ServerSentEvent]:
     """
     Stream a job's events (SSE): `queued`, `started`, `progress` and its final status. The data is the job.
+
+    `progress` is also sent for each new preview frame, whose number is `progress.preview`.
 
     The stream ends with the job, or when the job is deleted. A client that reconnects with `Last-Event-ID`
     receives the missed events. An outage of the job system delays events.

@@ -71,7 +71,8 @@ async def list_jobs(
     """List jobs: those that are due later first, then the newest."""
     page = await jobs.find(query.to_filter())
     if page.next:
-        next_url = request.url.include_query_params(cursor=page.next)
+        next_url = request.url_for("list_jobs").replace(query=request.url.query)
+        next_url = next_url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{next_url}>; rel="next"'
     return JobPage(jobs=[job_views.job_view(request, run) for run in page.jobs], next_cursor=page.next)
 

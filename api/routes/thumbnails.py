@@ -1,14 +1,17 @@
-"""Route for small pictures of jobs."""
+"""Routes for small pictures of jobs: of finished ones, and the newest frame of a running one."""
 
+import hashlib
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 
 from api.auth.api_keys import READ
 from api.dependencies import JobsDep, ThumbnailsDep
 from api.errors import Problem
 from api.routes.jobs import missing_file_problem
+from tasks.catalog.preview_frames import read_preview_frame
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -20,6 +23,14 @@ _PICTURES: Final[dict[int | str, dict[str, Any]]] = {
         },
     },
     304: {"description": "The picture is the one of `If-None-Match`."},
+}
+_PREVIEWS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The picture.",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "The picture is the one of `If-None-Match`."},
+    404: {"description": "`no_preview`: the job does not run, or has rendered no frame yet."},
 }
 
 
@@ -52,3 +63,33 @@ async def read_thumbnail(
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+@router.get(
+    "/{job_id}/preview",
+    response_class=Response,
+    response_model=None,
+    responses=_PREVIEWS,
+    dependencies=[READ],
+)
+async def read_preview(
+    jobs: JobsDep,
+    job_id: UUID,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> Response:
+    """
+    Return the newest preview frame of a running video job: a JPEG of at most 320 pixels width and height.
+
+    `progress.preview` of the job is its number, and the event stream reports each new one.
+    """
+    job = await jobs.read(job_id)
+    content = await to_thread.run_sync(read_preview_frame, job_id) if job.status == "running" else None
+    if content is None:
+        raise Problem("no_preview", f"The job is {job.status} and has no preview frame.")
+    headers = {
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+    }
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)

@@ -26,6 +26,10 @@ class ProgressView(BaseModel):
     percent: float = Field(description="0 to 100; 100 only when the job has succeeded.")
     done: int = Field(description="Completed units of the current phase, for example rendered frames.")
     total: int
+    preview: int = Field(
+        description="Number of the newest preview frame, which GET /v1/jobs/{id}/preview returns; 0"
+        " without one."
+    )
 
 
 class ErrorView(BaseModel):
@@ -125,6 +129,7 @@ def job_view(request: Request, job: Job) -> JobView:
             percent=100.0 if has_succeeded else min(progress.percent, 99.0),
             done=progress.done,
             total=progress.total,
+            preview=progress.preview if job.status == "running" else 0,
         ),
         created_at=job.created,
         started_at=job.started,
@@ -191,10 +196,18 @@ def output_file_url(request: Request, job: Job, file: OutputFile) -> str:
     return str(request.url_for("read_file", job_id=job.id, name=quote(file.name, safe="")))
 
 
-def signed_file_url(request: Request, job: Job, file: OutputFile) -> str:
-    """Return a URL of one of a job's output files that needs no API key and expires."""
+def signed_file_url(request: Request, job: Job, file: OutputFile, expires: int | None = None) -> str:
+    """
+    Return a URL of one of a job's output files that needs no API key and expires.
+
+    Args:
+        request: the request, for the address of the server.
+        job:     the job.
+        file:    the file.
+        expires: Unix time; None for the lifetime of the settings.
+    """
     url = request.url_for("read_signed_file", job_id=job.id, name=quote(file.name, safe=""))
-    expires = link_expiry(datetime.now(UTC))
+    expires = link_expiry(datetime.now(UTC)) if expires is None else expires
     return str(url.include_query_params(expires=expires, signature=sign_link(job.id, file.name, expires)))
 
 

@@ -5,39 +5,28 @@ import hashlib
 from functools import lru_cache
 from typing import Final
 
+from anyio import to_thread
 from fastapi import Request, Response
 
+from api.http.path_prefix import path_prefix
+from api.studio.policy import bucket_source, content_security_policy
 from api.studio.static_files import StaticFile, content_response, digest, static_files
 
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob: data:",
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    ]
-)
-"""No inline script or style, no eval, nothing from other hosts, and no HTML made from text."""
-_PLACEHOLDER: Final = b"@static@"
+_ROOT: Final = b"@root@"
+_STATIC: Final = b"@static@"
+_UPLOADS: Final = b"@uploads@"
 
 
-@lru_cache(maxsize=1)
-def _page() -> StaticFile:
+@lru_cache(maxsize=4)
+def _page(prefix: str, uploads: str) -> StaticFile:
     template = static_files()["index.html"]
-    content = template.content.replace(_PLACEHOLDER, f"/studio/static/{digest()}".encode())
+    content = template.content.replace(_STATIC, f"{prefix}/studio/static/{digest()}".encode())
+    content = content.replace(_ROOT, prefix.encode()).replace(_UPLOADS, uploads.encode())
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     return StaticFile(content, gzip.compress(content, mtime=0), template.media_type, etag)
 
 
-def page_response(request: Request, vary: str | None = None) -> Response:
+async def page_response(request: Request, vary: str | None = None) -> Response:
     """
     Return the response with the page.
 
@@ -45,5 +34,9 @@ def page_response(request: Request, vary: str | None = None) -> Response:
         request: the request, for Accept-Encoding and If-None-Match.
         vary:    request header on which the caller decided to send the page.
     """
-    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
-    return content_response(request, _page(), headers | ({"Vary": vary} if vary else {}))
+    prefix = path_prefix(request.scope)
+    # in a thread: the first call opens the store
+    policy = await to_thread.run_sync(content_security_policy, prefix)
+    uploads = "api" if bucket_source() is None else "bucket"
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
+    return content_response(request, _page(prefix, uploads), headers | ({"Vary": vary} if vary else {}))

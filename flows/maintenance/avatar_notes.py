@@ -9,7 +9,7 @@ from typing import Final
 from flows.maintenance.context import MAX_ITEMS_PER_RUN, SweepAction, SweepContext
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.remote_mirror import list_complete_keys
-from tasks.catalog.avatar_notes import AVATAR_KIND, NOTES_PREFIX
+from tasks.catalog.avatar_notes import AVATAR_KIND, NOTES_PREFIX, delete_note
 from tasks.storage.home_store import home_store, store_is_remote
 from tasks.storage.object_store import ObjectInfo
 
@@ -48,5 +48,5 @@ def delete_stale_notes(context: SweepContext) -> Iterator[SweepAction]:
         islice(stale_notes(store.list(NOTES_PREFIX), stored_avatars, cutoff), MAX_ITEMS_PER_RUN)
     ):
         if not context.dry_run:
-            store.delete(note.key)
+            delete_note(note.key)
         yield SweepAction(STALE_NOTE, note.key, note.size)

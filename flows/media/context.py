@@ -26,6 +26,7 @@ from tasks.refs import Artefact, ObjectRef, SourceFile
 from tasks.run.reports import Report, finish_report, open_report
 from tasks.run.tenancy import on_behalf_of
 from tasks.steps.fetch import FetchedInput
+from tasks.steps.preview_frames import remove_preview_frame
 
 T = TypeVar("T")
 
@@ -143,6 +144,9 @@ def job_context(job: JobParameters, **shares: tuple[float, float]) -> Generator[
         tenant = read_control(flow_run.parameters or {}).tenant
         with on_behalf_of(tenant), open_report(**shares) as report:
             check_access(job)
-            yield JobContext(report, ProvenanceFacts(job, tenant))
+            try:
+                yield JobContext(report, ProvenanceFacts(job, tenant))
+            finally:
+                remove_preview_frame(report)
     finally:
         artefact_cache().release()

@@ -55,12 +55,13 @@ STATUS_BY_STATE_TYPE: Final[Mapping[str, Status]] = {
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a job: percent, phase, and completed items of the total."""
+    """The progress of a job: percent, phase, completed items of the total, number of the preview frame."""
 
     percent: float = 0.0
     phase: str | None = None
     done: int = 0
     total: int = 0
+    preview: int = 0
 
 
 NO_PROGRESS: Final = Progress()
@@ -140,7 +141,8 @@ def read_progress(artifact: Any) -> Progress:
     Parse the `progress` artifact of a run.
 
     Args:
-        artifact: artifact with percent as data and JSON `{phase, done, total}` as description, or None.
+        artifact: artifact with percent as data and JSON `{phase, done, total, preview}` as description; None
+            if there is none.
     """
     if artifact is None:
         return Progress()
@@ -151,6 +153,7 @@ def read_progress(artifact: Any) -> Progress:
             phase=detail.get("phase"),
             done=int(detail.get("done", 0)),
             total=int(detail.get("total", 0)),
+            preview=int(detail.get("preview", 0)),
         )
     except (ValueError, TypeError, AttributeError):  # an artifact of another program under the same key
         return Progress()

@@ -44,20 +44,40 @@ def compose(
             moves.
         masks:     mask cache of this avatar under this engine, to share between chunks; None = a new one.
     """
-    avatar = scene.avatar
-    paster = FacePaster(scene, engine, MaskCache() if masks is None else masks)
-    is_animated = idle_seed is not None and avatar.manifest.is_still
-    animated_still = AnimatedStill(scene, paster, idle_seed or 0) if is_animated else None
+    composer = FrameComposer(scene, engine, idle_seed, masks)
     source_frames = crops.sources.tolist()
-    with FrameReader(avatar.source_path(scene.source), avatar.index) as reader:
+    with FrameReader(scene.avatar.source_path(scene.source), scene.avatar.index) as reader:
         for number, (source, picture) in enumerate(
             zip(source_frames, reader.read(source_frames), strict=True)
         ):
-            crop = crops.crop(number)
-            if animated_still is not None:
-                yield animated_still.picture_at(picture, crop, float((chunk.start + number) / scene.rate))
-            else:
-                yield picture if crop is None else paster(picture, source, crop)
+            yield composer(picture, source, crops.crop(number), chunk.start + number)
+
+
+class FrameComposer:
+    """Makes finished frames of one avatar from source frames and rendered crops, in any order."""
+
+    def __init__(
+        self, scene: Scene, engine: Engine, idle_seed: int | None = None, masks: MaskCache | None = None
+    ) -> None:
+        """Prepare for a scene; see `compose` for the arguments."""
+        self._rate = scene.rate
+        self._paster = FacePaster(scene, engine, MaskCache() if masks is None else masks)
+        is_animated = idle_seed is not None and scene.avatar.manifest.is_still
+        self._still = AnimatedStill(scene, self._paster, idle_seed or 0) if is_animated else None
+
+    def __call__(self, picture: Picture, source: int, crop: Image | None, frame: int) -> Picture:
+        """
+        Return the finished frame.
+
+        Args:
+            picture: the source frame.
+            source:  its number.
+            crop:    the rendered crop, uint8 BGR; None if the frame shows no face.
+            frame:   number of the output frame.
+        """
+        if self._still is not None:
+            return self._still.picture_at(picture, crop, float(frame / self._rate))
+        return picture if crop is None else self._paster(picture, source, crop)
 
 
 class FacePaster:

@@ -27,6 +27,8 @@ from musetalk_core.types import Image, Ints
 NoFacePolicy = Literal["passthrough", "hold", "fail"]
 OnFrames = Callable[[int], None]
 """Progress callback with the number of finished frames of the chunk. It may raise to cancel."""
+OnCrop = Callable[[int, int, Image | None], None]
+"""Callback with each crop in order: number of the frame in the chunk, source frame, crop (None: no face)."""
 
 _NO_PIXELS: Final = np.zeros((0, 0, 3), np.uint8)
 
@@ -77,6 +79,7 @@ def render_chunk(
     folder: Path,
     threads: int = 1,
     on_frames: OnFrames = lambda _: None,
+    on_crop: OnCrop | None = None,
 ) -> None:
     """
     Render the crops of one chunk and write them into a folder (see `CropWriter`).
@@ -89,6 +92,7 @@ def render_chunk(
         folder:        existing and empty.
         threads:       number of rendering threads of a thread-safe engine.
         on_frames:     progress callback.
+        on_crop:       called in the calling thread after each crop is written.
 
     Raises:
         InputError: the speech is too short for the chunk.
@@ -99,6 +103,8 @@ def render_chunk(
         for done, (source, crop) in enumerate(rendered_frames):
             writer.write(source, crop)
             progress.advance(done + 1)
+            if on_crop is not None:
+                on_crop(done, source, crop)
 
 
 class _Progress:

@@ -1,5 +1,5 @@
 """
-Catalog of prepared avatars: one JSON note per avatar and tenant in the system's own store.
+Catalog of prepared avatars: a JSON note and a small picture per avatar and tenant in the system's own store.
 
 Notes are for people; jobs find an avatar by its cache key and need no note. Imports no torch: the REST API
 uses this module.
@@ -21,6 +21,9 @@ from tasks.storage.object_store import read_small
 AVATAR_KIND = "avatar"
 NOTES_PREFIX: Final = "avatars/"
 """Key prefix of the notes in the system's own store."""
+PICTURES_PREFIX: Final = "avatar-pictures/"
+"""Key prefix of the pictures in the system's own store."""
+MAX_PICTURE_BYTES: Final = 100_000
 _NO_TENANT_FOLDER = "_"
 """Folder of the notes without a tenant. It is not a valid tenant name."""
 
@@ -40,24 +43,37 @@ class AvatarNote(BaseModel):
     frames: int
     with_face: int = Field(description="Frames in which the face was found.")
     is_still: bool
+    bytes: int | None = Field(
+        default=None, description="Size in the cache; null for avatars of earlier versions."
+    )
+    has_picture: bool = Field(
+        default=False, description="Whether GET /v1/avatars/{avatar}/picture returns a picture of the face."
+    )
     prepared_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
-def save_note(note: AvatarNote, tenant: str | None) -> None:
+def save_note(note: AvatarNote, tenant: str | None, picture: bytes | None = None) -> None:
     """
-    Store the note of an avatar, unless there is one for this tenant.
+    Store the note of an avatar, unless there is one for this tenant that says as much.
 
     Args:
-        note:   the note.
-        tenant: owner of the note; None for no tenant.
+        note:    the note.
+        tenant:  owner of the note; None for no tenant.
+        picture: small JPEG of the face; None for none.
 
     Raises:
         StorageError, DiskFull: the note could not be written.
     """
     key = _note_key(note.avatar, tenant)
-    if home_store().find(key) is not None:
+    known = _load_note(key)
+    if known is not None and (known.has_picture or picture is None):
         return
-    home_store().put_bytes(key, note.model_dump_json().encode(), "application/json")
+    if picture is not None:
+        home_store().put_bytes(_picture_key(note.avatar, tenant), picture, "image/jpeg")
+    changes = {"has_picture": picture is not None} | ({"prepared_at": known.prepared_at} if known else {})
+    home_store().put_bytes(
+        key, note.model_copy(update=changes).model_dump_json().encode(), "application/json"
+    )
 
 
 def read_note(avatar: str, tenant: str | None) -> AvatarNote:
@@ -76,6 +92,31 @@ def read_note(avatar: str, tenant: str | None) -> AvatarNote:
         if note is not None:
             return note
     raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
+
+
+def needs_picture(avatar: str, tenant: str | None) -> bool:
+    """Return whether an avatar has no note for a tenant, or one without a picture."""
+    known = _load_note(_note_key(avatar, tenant))
+    return known is None or not known.has_picture
+
+
+def read_picture(avatar: str, tenant: str | None) -> bytes:
+    """
+    Return the picture of an avatar as JPEG.
+
+    Args:
+        avatar: cache key of the avatar.
+        tenant: the tenant whose avatars are searched; None for all.
+
+    Raises:
+        ObjectMissing: there is none that the tenant may see.
+    """
+    for key in _note_keys(avatar, tenant):
+        try:
+            return read_small(home_store(), _picture_key_of(key), MAX_PICTURE_BYTES)
+        except ObjectMissing:
+            continue
+    raise ObjectMissing(f"There is no picture of an avatar {avatar[:12]}….")
 
 
 def has_note(avatar: str, tenant: str | None) -> bool:
@@ -134,8 +175,14 @@ def delete_avatar(avatar: str, tenant: str | None) -> bool:
     if not other_keys and not artefact_cache().delete(AVATAR_KIND, avatar):
         return False
     for key in own_keys:
-        home_store().delete(key)
+        delete_note(key)
     return True
+
+
+def delete_note(key: str) -> None:
+    """Delete a note, by its key in the store, and its picture."""
+    home_store().delete(_picture_key_of(key))
+    home_store().delete(key)
 
 
 def _note_keys(avatar: str, tenant: str | None) -> list[str]:
@@ -151,6 +198,14 @@ def _note_keys_of_all_tenants(avatar: str) -> Iterator[str]:
 
 def _note_key(avatar: str, tenant: str | None) -> str:
     return f"{NOTES_PREFIX}{tenant or _NO_TENANT_FOLDER}/{avatar}.json"
+
+
+def _picture_key(avatar: str, tenant: str | None) -> str:
+    return _picture_key_of(_note_key(avatar, tenant))
+
+
+def _picture_key_of(note_key: str) -> str:
+    return f"{PICTURES_PREFIX}{note_key.removeprefix(NOTES_PREFIX).removesuffix('.json')}.jpg"
 
 
 def _load_note(key: str) -> AvatarNote | None:

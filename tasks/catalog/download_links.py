@@ -1,9 +1,9 @@
 """
-Signatures of download links. A link gives access to one file of one job, without an API key, for some days.
+Signatures of download links, which need no API key: of one file of one job, or of one upload.
 
-HMAC-SHA256 over job, file name and expiry. The key is the setting `api.link_secrets`, else a random key that
-is created in the home folder at first use. Replacing the key revokes all links; deleting a job revokes its
-links.
+HMAC-SHA256 over job, file name and expiry, or over upload and expiry. The key is the setting
+`api.link_secrets`, else a random key that is created in the home folder at first use. Replacing the key
+revokes all links; deleting a job or an upload revokes its links.
 """
 
 import base64
@@ -20,7 +20,8 @@ from tasks.storage.home_store import store_is_remote
 from tasks.storage.secret_file import SecretFileDamaged, read_secret_file
 
 _CONTEXT: Final = "musetalk download 1"
-"""First line of every signed text: signatures for another purpose are not valid here."""
+_ASSET_CONTEXT: Final = "musetalk asset download 1"
+"""First lines of signed texts: signatures for another purpose are not valid here."""
 
 
 def link_expiry(created: datetime) -> int:
@@ -50,7 +51,12 @@ def sign_link(job: UUID, name: str, expires: int) -> str:
     Returns:
         43 characters of URL-safe base64.
     """
-    return _signature(_keys()[0], job, name, expires)
+    return _signature(_keys()[0], _file_text(job, name, expires))
+
+
+def sign_asset_link(asset: str, expires: int) -> str:
+    """Return the signature of a link to an upload; see `sign_link`."""
+    return _signature(_keys()[0], _asset_text(asset, expires))
 
 
 def verify_link(job: UUID, name: str, expires: int, signature: str) -> None:
@@ -67,17 +73,32 @@ def verify_link(job: UUID, name: str, expires: int, signature: str) -> None:
         LinkInvalid: no key gives this signature for this job, name and expiry.
         LinkExpired: the link was valid and has expired.
     """
+    _verify(_file_text(job, name, expires), expires, signature, "Request the job's result for a new link.")
+
+
+def verify_asset_link(asset: str, expires: int, signature: str) -> None:
+    """Check the signature of a link to an upload, and its expiry; see `verify_link`."""
+    _verify(_asset_text(asset, expires), expires, signature, "Request a new link.")
+
+
+def _verify(text: str, expires: int, signature: str, advice: str) -> None:
     received = signature.encode()
-    expected = [_signature(key, job, name, expires).encode() for key in _keys()]
-    matches = [hmac.compare_digest(one, received) for one in expected]
+    matches = [hmac.compare_digest(_signature(key, text).encode(), received) for key in _keys()]
     if not any(matches):
-        raise LinkInvalid("The signature of this link is not valid. Request the job's result for a new link.")
+        raise LinkInvalid(f"The signature of this link is not valid. {advice}")
     if expires <= time.time():
-        raise LinkExpired("This link has expired. Request the job's result for a new link.")
+        raise LinkExpired(f"This link has expired. {advice}")
 
 
-def _signature(key: bytes, job: UUID, name: str, expires: int) -> str:
-    text = f"{_CONTEXT}\n{job}\n{expires}\n{name}"
+def _file_text(job: UUID, name: str, expires: int) -> str:
+    return f"{_CONTEXT}\n{job}\n{expires}\n{name}"
+
+
+def _asset_text(asset: str, expires: int) -> str:
+    return f"{_ASSET_CONTEXT}\n{asset}\n{expires}"
+
+
+def _signature(key: bytes, text: str) -> str:
     digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

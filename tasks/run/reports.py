@@ -4,9 +4,9 @@ Reports of a flow run as Prefect artifacts: progress, timings, result and error.
 The result and the error are part of the job and must be written. Progress and timings are for people: a
 failed write is logged and never decides how the job ends.
 
-Keys: `progress` (its description is JSON: phase, done, total), `timings` (a table), `result` (JSON, the
-return value of the flow) or `error` (JSON: code, message, retryable, details). The REST API reads these and
-nothing else.
+Keys: `progress` (its description is JSON: phase, done, total, preview), `timings` (a table), `result` (JSON,
+the return value of the flow) or `error` (JSON: code, message, retryable, details). The REST API reads these
+and nothing else.
 """
 
 import json
@@ -61,6 +61,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
+class PreviewState:
+    """The newest preview frame of a run."""
+
+    number: int = 0
+    """Number of preview frames so far."""
+    frame: int = 0
+    """Number of the output frame that it shows."""
+    due_at: float = 0.0
+    """Monotonic time of the next one."""
+
+
+@dataclass(slots=True)
 class Report:
     """Progress, timings and render statistics of one flow run in this process."""
 
@@ -68,6 +80,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     percent: float = 0.0
     rendering: RenderStats | None = None
+    preview: PreviewState = field(default_factory=PreviewState)
     shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _PHASE_SHARES)
     is_closed: bool = False
     """The run has ended: a step that still works in another thread should stop."""
@@ -77,6 +90,8 @@ class Report:
     _notified_at: float = field(default_factory=time.monotonic)
     _updated_at: float = 0.0
     _updated_phase: Phase | None = None
+    _shown: tuple[Phase, int, int] = ("fetch", 0, 1)
+    """Phase, completed items and total that the artifact shows."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_time(self, phase: Phase, seconds: float) -> None:
@@ -122,13 +137,33 @@ class Report:
             force = force or phase != self._updated_phase  # show a new phase at once: it may take long
             if self.artifact is None or (not force and now - self._updated_at < _PROGRESS_INTERVAL_S):
                 return
-            self._updated_at, self._updated_phase = now, phase
-            percent, artifact = self.percent, self.artifact
+            self._updated_at, self._updated_phase, self._shown = now, phase, (phase, done, total)
+            percent, artifact, text = self.percent, self.artifact, self._describe()
             notification = self._next_notification(now)
-        text = json.dumps({"phase": phase, "done": done, "total": total})
         _update_progress(artifact, percent, text)
         if notification:
             emit_progress(notification)
+
+    def show_preview(self) -> None:
+        """
+        Count a new preview frame.
+
+        The next update of the progress shows the number. If there was none for a while, one is sent: such a
+        request takes ten times the CPU time of the frame.
+        """
+        with self._lock:
+            self.preview.number += 1
+            now = time.monotonic()
+            if self.artifact is None or self.is_closed or now - self._updated_at < _QUIET_S:
+                return
+            self._updated_at = now
+            percent, artifact, text = self.percent, self.artifact, self._describe()
+        _update_progress(artifact, percent, text)
+
+    def _describe(self) -> str:
+        """Return the description of the progress artifact; the caller holds the lock."""
+        phase, done, total = self._shown
+        return json.dumps({"phase": phase, "done": done, "total": total, "preview": self.preview.number})
 
     def _next_notification(self, now: float) -> int:
         """Return the number of the progress event that is due, 0 if none is; the caller holds the lock."""

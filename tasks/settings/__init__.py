@@ -145,6 +145,12 @@ class RenderSettings(SettingsGroup, frozen=True):
         description="Show a contact sheet, a lip-sync score and timings in Prefect's pages. Takes up to 3 s"
         " after the result.",
     )
+    preview_every_s: float = Field(
+        default=2.0,
+        ge=0,
+        description="Minimum time in seconds between two preview frames of a running job, small pictures that"
+        " clients may show meanwhile. 0: none.",
+    )
     quality: Literal["off", "card"] = Field(
         default="off", description="Quality card of videos of jobs that do not set quality; 1 to 3 s of CPU."
     )

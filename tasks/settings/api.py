@@ -110,6 +110,13 @@ class ApiSettings(SettingsGroup, frozen=True):
         description="Origins of web pages that may call the API from a browser (CORS), such as"
         " https://studio.example.com. Empty: none.",
     )
+    root_path: str = Field(
+        default="",
+        max_length=200,
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path below which a proxy serves the API, such as /render. The proxy may remove it from"
+        " requests or not. Empty: none.",
+    )
     public_url: BaseUrl | None = Field(
         default=None, description="Public URL of the API, for links in webhooks. Empty: links are paths."
     )

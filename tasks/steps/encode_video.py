@@ -1,21 +1,17 @@
 """Prefect tasks that encode video: each chunk, the audio, then a join without re-encoding."""
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from fractions import Fraction
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 
 from musetalk_core import CORE_VERSION
-from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.errors import EncodeError
 from musetalk_core.formats.chunk_crops import CropReader
-from musetalk_core.imperceptible_mark.picture_marker import PictureMarker
-from musetalk_core.media.image.corner_label import Labeler
 from musetalk_core.media.image.opening_card import CardPainter
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.output.audio_track import encode_audio_track as write_sound
@@ -25,15 +21,16 @@ from musetalk_core.media.output.video_encoder import VideoEncoder
 from musetalk_core.rendering.compose import compose
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
-from tasks.catalog.mark_keys import mark_key
 from tasks.inputs.sources import source_path
-from tasks.models.engines import EngineSpec, get_engine
+from tasks.models.engines import get_engine
 from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
 from tasks.settings import get_settings
+from tasks.steps.picture_changes import mask_cache, picture_changes
+from tasks.steps.preview_frames import preview_frames
 from tasks.steps.render_chunk import ChunkRef, RenderJob
 
 CLIP_KIND, SOUND_KIND, VIDEO_KIND = "clip", "sound", "video"
@@ -123,30 +120,18 @@ def _encode_frames(render_job: RenderJob, chunk: ChunkRef, crops: Path, target: 
             ffmpeg=settings.media.ffmpeg,
         ) as encoder,
         closing(pictures),
+        preview_frames() as sampler,
     ):
         for frame, picture in enumerate(pictures, chunk.start):
             raise_if_cancelled()  # a restoration network takes a second per frame on a CPU
-            encoder.write(mark(label(card.draw(picture, frame) if card else picture)))
+            finished = mark(label(card.draw(picture, frame) if card else picture))
+            encoder.write(finished)
+            if sampler is not None:
+                sampler.offer(frame, partial(_same, finished))
 
 
-def picture_changes(
-    render_job: RenderJob, width: int, height: int
-) -> tuple[Callable[[Picture], Picture], Callable[[Picture], Picture]]:
-    """Return what is added to every picture of a video, in this order: the label, the imperceptible mark."""
-    label = Labeler(render_job.label, width, height) if render_job.label else _unchanged
-    mark = PictureMarker(mark_key(render_job.mark), width, height) if render_job.mark else _unchanged
-    return label, mark
-
-
-def _unchanged(picture: Picture) -> Picture:
+def _same(picture: Picture) -> Picture:
     return picture
-
-
-@lru_cache(maxsize=2)
-def mask_cache(avatar: Path, inode: int, spec: EngineSpec) -> MaskCache:
-    """Return the mask cache of an avatar, shared by all its chunks. The inode detects a replaced folder."""
-    del avatar, inode, spec
-    return MaskCache()
 
 
 def sound_key(audio: SourceFile) -> str:

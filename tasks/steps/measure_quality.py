@@ -23,7 +23,8 @@ from tasks.models.engines import get_engine
 from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
-from tasks.steps.encode_video import VIDEO_FILE, mask_cache, picture_changes
+from tasks.steps.encode_video import VIDEO_FILE
+from tasks.steps.picture_changes import mask_cache, picture_changes
 from tasks.steps.render_chunk import RenderJob
 from tasks.steps.sound import NO_SPEECH, decode_audio
 from tasks.steps.speech_features import KnownSpeech, load_cached_phones

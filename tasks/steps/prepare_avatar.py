@@ -1,5 +1,6 @@
 """Prefect tasks of avatar preparation: find and encode the face in every frame, once per video and engine."""
 
+import logging
 from pathlib import Path
 
 from prefect import task
@@ -7,10 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.face_picture import face_picture
+from musetalk_core.errors import RenderError
 from musetalk_core.faces.tracker_protocol import FaceChoice
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
-from tasks.catalog.avatar_notes import AVATAR_KIND, AvatarNote, has_note, save_note
+from tasks.catalog.avatar_notes import AVATAR_KIND, AvatarNote, has_note, needs_picture, save_note
 from tasks.errors import AvatarNotPrepared
 from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
@@ -19,6 +22,8 @@ from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
 from tasks.run.tenancy import current_tenant
+
+_log = logging.getLogger(__name__)
 
 
 class PreparedAvatar(BaseModel):
@@ -148,6 +153,7 @@ def note_avatar(
     Raises:
         StorageError, DiskFull: all attempts to write the note failed.
     """
+    folder = artefact_cache().path(made.artefact)
     note = AvatarNote(
         avatar=made.artefact.key,
         engine=spec.name,
@@ -159,5 +165,15 @@ def note_avatar(
         frames=made.frames,
         with_face=made.with_face,
         is_still=made.is_still,
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
     )
-    save_note(note, tenant)
+    save_note(note, tenant, _face_picture(folder, source) if needs_picture(note.avatar, tenant) else None)
+
+
+def _face_picture(folder: Path, source: SourceFile) -> bytes | None:
+    """Return a picture of the face; None if it cannot be made, which no job depends on."""
+    try:
+        return face_picture(archive.load_avatar(folder), source_path(source))
+    except RenderError as error:
+        _log.warning("the picture of the avatar was not made: %s", error)
+        return None

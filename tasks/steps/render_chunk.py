@@ -25,6 +25,7 @@ from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
 from tasks.settings import get_settings
 from tasks.steps.prepare_avatar import PreparedAvatar
+from tasks.steps.preview_frames import previewed_crops
 from tasks.steps.speech_features import SpeechFeatures
 
 CROPS_KIND = "crops"
@@ -113,17 +114,19 @@ def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
     with phase("render", total) as report:
 
         def make(folder: Path) -> None:
-            renderer = get_engine(talk.engine)
+            renderer, scene = get_engine(talk.engine), talk.open_scene()
             counts_before = renderer.render_stats
-            render(
-                talk.open_scene(),
-                renderer,
-                Float32RowFile.open(artefact_cache().path(talk.features.artefact)),
-                chunk.to_chunk(),
-                folder,
-                threads=get_settings().render.threads or _default_threads(),
-                on_frames=lambda done: report.advance("render", chunk.start + done, total),
-            )
+            with previewed_crops(talk, scene, chunk.start) as on_crop:
+                render(
+                    scene,
+                    renderer,
+                    Float32RowFile.open(artefact_cache().path(talk.features.artefact)),
+                    chunk.to_chunk(),
+                    folder,
+                    threads=get_settings().render.threads or _default_threads(),
+                    on_frames=lambda done: report.advance("render", chunk.start + done, total),
+                    on_crop=on_crop,
+                )
             report.add_render_stats(renderer.render_stats.since(counts_before))
 
         return artefact_cache().get_or_create(CROPS_KIND, key, make, shared=False)

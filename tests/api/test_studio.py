@@ -42,7 +42,8 @@ def test_the_policy_allows_the_server_s_own_files_only(client):
     assert policy["frame-ancestors"] == policy["form-action"] == ["'none'"]
     assert policy["require-trusted-types-for"] == ["'script'"] and policy["trusted-types"] == ["'none'"]
     sources = {value for values in policy.values() for value in values}
-    assert sources <= {"'none'", "'self'", "'script'", "blob:", "data:"}
+    assert sources <= {"'none'", "'self'", "'script'", "blob:", "data:", "/studio/csp-report"}
+    assert policy["report-uri"] == ["/studio/csp-report"]
 
 
 def test_the_page_has_no_inline_script_or_style(client):

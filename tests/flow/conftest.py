@@ -104,6 +104,12 @@ def short_clip(home):
     return swaying_clip(home / "anna.mp4", seconds=0.2, rate=25)
 
 
+@pytest.fixture
+def wide_clip(home):
+    """Three seconds of 720p."""
+    return swaying_clip(home / "wide.mp4", seconds=3, rate=25, size=(1280, 720))
+
+
 def swaying_clip(path, seconds, rate, size=(320, 320)):
     image = cv2.resize(cv2.imdecode(np.fromfile(ASSETS / "astronaut.jpg", np.uint8), cv2.IMREAD_COLOR), size)
     buffer = io.BytesIO()

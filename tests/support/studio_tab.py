@@ -13,6 +13,11 @@ NOTE_VIOLATIONS = (
 )
 
 
+def policy_reports(app):
+    """Number of violations of the studio's policy that browsers have reported to an app."""
+    return app.state.metrics.registry.get_sample_value("musetalk_studio_policy_reports_total")
+
+
 class MadeUpRecords:
     """Records that the job system keeps beside jobs: lineages and pictures by job, and workers."""
 

@@ -11,6 +11,7 @@ from api.auth.api_keys import SUBMIT
 from api.http import tus
 from api.http.body_guard import too_large
 from api.http.metrics import Metrics
+from api.http.path_prefix import path_prefix
 from api.routes.assets import Asset, DirectUpload
 from api.routes.resumable_uploads.routes import UploadId
 from tasks.catalog.resumable_uploads import (
@@ -72,7 +73,7 @@ async def create_direct_upload(request: Request, file: AnnouncedFile) -> DirectP
     upload = await to_thread.run_sync(lambda: start_upload(file.name, file.size, is_direct=True))
     metrics: Metrics = request.app.state.metrics
     metrics.count_upload("created")
-    return _view(upload)
+    return _view(upload, path_prefix(request.scope))
 
 
 @router.get(f"{tus.PREFIX}/{{upload_id}}/parts", dependencies=[SUBMIT])
@@ -88,8 +89,8 @@ async def read_missing_parts(
     return UploadParts(parts=[_part(link) for link in await to_thread.run_sync(read)])
 
 
-def _view(upload: ResumableUpload) -> DirectPartsUpload:
-    url, part_bytes = f"{tus.PREFIX}/{upload.id}", part_size(upload.size)
+def _view(upload: ResumableUpload, prefix: str) -> DirectPartsUpload:
+    url, part_bytes = f"{prefix}{tus.PREFIX}/{upload.id}", part_size(upload.size)
     return DirectPartsUpload(
         id=upload.id,
         uri=f"asset://{upload.id}",

@@ -2,6 +2,7 @@
 
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./lib/preact.js";
 import { Link, useRoute } from "./lib/router.js";
+import { rooted } from "./lib/root.js";
 import { applyTheme } from "./lib/theme.js";
 import { NewJob } from "./views/new_job.js";
 import { Loading, announce } from "./components/basics.js";
@@ -17,6 +18,7 @@ const VIEWS = {
   settings: () => import("./views/settings.js").then((module) => module.Settings),
 };
 const TITLES = { new: "New job", jobs: "Jobs", job: "Job", avatars: "Avatars", system: "System", settings: "Settings", missing: "Not found" };
+const FOOT = [["API", "/docs"], ["Problem codes", "/docs/problems"], ["OpenAPI", "/openapi.json"], ["Readiness", "/readyz"], ["Metrics", "/metrics"]];
 const NAVIGATION = [["new", "/studio/new"], ["jobs", "/studio/jobs"], ["avatars", "/studio/avatars"], ["system", "/studio/system"], ["settings", "/studio/settings"]];
 
 function App() {
@@ -39,7 +41,7 @@ function App() {
         aria-current=${route.view === view || (view === "jobs" && route.view === "job") ? "page" : undefined}>${TITLES[view]}<//></li>`)}</ul></nav></header>
     <${ConnectionNotice} />
     <main id="main" ref=${main} tabindex="-1"><${Guarded} key=${place}><${CurrentView} route=${route} /><//></main>
-    <footer class="foot"><a href="/docs">API</a> <a href="/docs/problems">Problem codes</a> <a href="/openapi.json">OpenAPI</a> <a href="/readyz">Readiness</a> <a href="/metrics">Metrics</a></footer>
+    <footer class="foot">${FOOT.map(([title, path]) => html`<a href=${rooted(path)}>${title}</a> `)}</footer>
     <div id="announcements" class="hidden-text" role="status" aria-live="polite"></div>`;
 }
 

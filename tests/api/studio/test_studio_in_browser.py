@@ -373,20 +373,3 @@ def test_back_leads_to_the_view_before_and_unknown_addresses_say_so(server, runs
     page.get_by_role("heading", name="Jobs").wait_for()
     page.goto(f"{server}/studio/nothing")
     page.get_by_role("heading", name="Not found").wait_for()
-
-
-def test_a_key_is_asked_for_and_stays_in_the_tab(issue, server, runs, finished, tab, tmp_path):
-    key = issue("tester")["Authorization"].removeprefix("Bearer ")
-    run = finished(content=write_video(tmp_path / "made.mp4").read_bytes(), fps="25")
-    page = tab.page
-    page.goto(f"{server}/studio/jobs/{run.id}")
-    page.get_by_role("link", name="Enter an API key").click()
-    page.get_by_label("Key").fill(key)
-    page.get_by_role("button", name="Save and test").click()
-    page.get_by_text("The server accepts this key.").wait_for()
-    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
-
-    page.go_back()
-    until(page, "document.querySelector('video[aria-label=Result]')?.readyState >= 2")
-    assert page.locator("video[aria-label=Result]").get_attribute("src").startswith("blob:")
-    assert key not in " ".join(tab.asked)

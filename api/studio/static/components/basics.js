@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { STATUS_TEXT, plain } from "../lib/format.js";
+import { rooted } from "../lib/root.js";
 import { Link } from "../lib/router.js";
 
 // Text that somebody else wrote. <bdi> keeps its direction from affecting the text around it.
@@ -24,7 +25,7 @@ function headline(problem) {
   if (problem.code === "offline") return "No connection.";
   if (problem.code === "unauthorized") return "This server requires an API key.";
   if (problem.code === "forbidden") return "This API key does not allow it.";
-  return html`<a href="/docs/problems#${problem.code}"><code>${plain(problem.code, 60)}</code></a>`;
+  return html`<a href=${rooted(`/docs/problems#${problem.code}`)}><code>${plain(problem.code, 60)}</code></a>`;
 }
 
 export const Loading = ({ what = "Loading" }) => html`<p class="loading" role="status">${what}…</p>`;

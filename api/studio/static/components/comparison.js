@@ -3,10 +3,12 @@
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { clock } from "../lib/format.js";
 import { useMediaUrl } from "../lib/media_url.js";
+import { CaptionChoice, CaptionTrack, useCaptions } from "./caption_track.js";
 
 const MAX_DRIFT_S = 0.08;
 
-export function Comparison({ resultUrl, source, fps, onError }) {
+export function Comparison({ job, body, resultUrl, source, fps, onError }) {
+  const captions = useCaptions(job, body);
   const [fetched] = useMediaUrl(source?.path || "");
   const local = useFileUrl(source?.file);
   const sourceUrl = local || fetched;
@@ -80,7 +82,7 @@ export function Comparison({ resultUrl, source, fps, onError }) {
           }} onPause=${() => {
             setPlaying(false);
             original.current?.pause();
-          }} onSeeked=${() => align(original.current, result.current, true)} onEnded=${() => setPlaying(false)}></video>
+          }} onSeeked=${() => align(original.current, result.current, true)} onEnded=${() => setPlaying(false)}><${CaptionTrack} captions=${captions} /></video>
         <figcaption>Result</figcaption></figure>
       ${hasSource && layout === "slider" && html`<span class="split-line" aria-hidden="true"></span>`}
     </div>
@@ -95,7 +97,8 @@ export function Comparison({ resultUrl, source, fps, onError }) {
         <option value="side">side by side</option><option value="slider">slider</option><option value="only">result only</option></select></label>`}
       ${hasSource && layout === "slider" && html`<input type="range" class="split" min="0" max="100" value=${split} aria-label="Share of the source in percent" onInput=${(event) => setSplit(event.target.valueAsNumber)} />`}
       <label class="inline">Zoom <select class="input small" value=${zoom} onChange=${(event) => setZoom(Number(event.target.value))}>
-        <option value="1">whole picture</option><option value="2">2 ×</option><option value="4">4 ×</option></select></label>
+        <option value="1">off</option><option value="2">2 ×</option><option value="4">4 ×</option></select></label>
+      <${CaptionChoice} captions=${captions} />
     </div>
   </div>`;
 }

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { capitalized, duration, words } from "../lib/format.js";
+import { PreviewFrame } from "./preview_frame.js";
 
 const VIDEO_PHASES = ["fetch", "speak", "prepare", "features", "render", "encode", "join", "sign", "upload"];
 const PHASES = {
@@ -22,7 +23,8 @@ export function JobProgress({ job }) {
   const known = PHASES[job.type] || [];
   const phases = job.phase && !known.includes(job.phase) ? [...known, job.phase] : known;
   const current = phases.indexOf(job.phase);
-  return html`<section class="progress" aria-label="Progress">
+  return html`<section class="progress ${job.progress.preview ? "progress-preview" : ""}" aria-label="Progress">
+    <${PreviewFrame} job=${job} />
     <div class="progress-line">
       <progress max="100" value=${running ? percent : 0} aria-label="Progress of the job"></progress>
       <span class="progress-percent">${Math.floor(percent)} %</span>

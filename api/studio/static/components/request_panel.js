@@ -2,6 +2,7 @@
 
 import { html, useState } from "../lib/preact.js";
 import { apiKey } from "../lib/api.js";
+import { ROOT } from "../lib/root.js";
 import { curlText, jsonText, pythonText } from "../lib/request_text.js";
 import { CopyButton, Tabs } from "./basics.js";
 
@@ -9,8 +10,8 @@ export function RequestText({ type, body }) {
   const [form, setForm] = useState("curl");
   const text = {
     json: () => jsonText(body),
-    curl: () => curlText(location.origin, type, body, Boolean(apiKey())),
-    python: () => pythonText(location.origin, type, body, Boolean(apiKey())),
+    curl: () => curlText(location.origin + ROOT, type, body, Boolean(apiKey())),
+    python: () => pythonText(location.origin + ROOT, type, body, Boolean(apiKey())),
   }[form]();
   return html`<section class="request" aria-label="The same request for programs">
     <div class="request-head">

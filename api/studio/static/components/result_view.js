@@ -74,7 +74,7 @@ function FileView({ job, name, body }) {
   const onError = () => setLost(true);
   if (kind === "image") return html`<img class="result-image" src=${url} alt="Result" onError=${onError} />`;
   if (kind === "audio") return html`<audio class="result-audio" src=${url} controls aria-label="Result" onError=${onError}></audio>`;
-  return html`<${Comparison} resultUrl=${url} source=${sourceOf(body)} fps=${job.result.fps} onError=${onError} />`;
+  return html`<${Comparison} job=${job} body=${body} resultUrl=${url} source=${sourceOf(body)} fps=${job.result.fps} onError=${onError} />`;
 }
 
 // The picture source of a job: a file of this page, or a file of another job.

@@ -1,5 +1,7 @@
 // Requests to the /v1 API: JSON with problem documents, files, and the API key of this browser tab.
 
+import { rooted, unrooted } from "./root.js";
+
 const KEY_NAME = "musetalk.api_key";
 
 export class Problem extends Error {
@@ -32,7 +34,7 @@ export async function send(path, { method = "GET", json, headers = {}, signal } 
   }
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(rooted(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     window.dispatchEvent(new CustomEvent("studio:connection", { detail: false }));
@@ -60,17 +62,30 @@ export async function problemOf(response) {
   return problem;
 }
 
-// Media elements cannot send a key. Without one they read the address; with one the file is fetched first.
+export const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
+export const filePath = (id, name) => `${jobPath(id)}/files/${encodeURIComponent(name)}`;
+
+const LINK_LIFETIME_S = 43_200;
+const JOB_FILE = /^\/v1\/jobs\/([^/]+)\/(?:files\/([^/]+)|result)$/;
+const ASSET = /^(\/v1\/assets\/[0-9a-f]{32})$/;
+
+// Media elements cannot send a key. Without one they read the path; with one they read a signed link, which
+// expires, so that they still request the ranges that they play. Small pictures are fetched whole.
 export async function mediaUrl(path, signal) {
-  if (!apiKey()) return path;
+  if (!apiKey()) return rooted(path);
+  const [, job, name] = path.match(JOB_FILE) || [];
+  if (job) {
+    const { files } = await request(`${jobPath(job)}/links?lifetime_s=${LINK_LIFETIME_S}`, { signal });
+    const link = name ? files.find((one) => one.name === decodeURIComponent(name)) : files[0];
+    if (!link) throw new Problem({ code: "not_found", status: 404, detail: "The job has no such file." });
+    return rooted(unrooted(link.url));
+  }
+  if (ASSET.test(path)) return rooted(unrooted((await request(`${path}/link?lifetime_s=${LINK_LIFETIME_S}`, { signal })).url));
   const response = await send(path, { signal, headers: { Accept: "*/*" } });
   return URL.createObjectURL(await response.blob());
 }
 
-export const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
-export const filePath = (id, name) => `${jobPath(id)}/files/${encodeURIComponent(name)}`;
-
-// Saves a file under its name; a link suffices without a key.
+// Saves a file under its name.
 export async function download(path, name) {
   const url = await mediaUrl(path);
   const link = document.createElement("a");
@@ -79,5 +94,4 @@ export async function download(path, name) {
   document.body.append(link);
   link.click();
   link.remove();
-  if (url.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -1,6 +1,7 @@
 // The event stream of a job, read with fetch: an EventSource cannot send an API key.
 
 import { Problem, jobPath, keyHeaders, problemOf } from "./api.js";
+import { rooted } from "./root.js";
 
 export const FINAL = new Set(["succeeded", "failed", "canceled", "aborted"]);
 const RECONNECT_MS = 2000;
@@ -18,7 +19,7 @@ async function run(id, handlers, signal) {
     try {
       const headers = { Accept: "text/event-stream", ...keyHeaders() };
       if (lastId) headers["Last-Event-ID"] = lastId;
-      const response = await fetch(`${jobPath(id)}/events`, { headers, signal });
+      const response = await fetch(rooted(`${jobPath(id)}/events`), { headers, signal });
       if (!response.ok) throw await problemOf(response);
       handlers.onState("live");
       for await (const event of eventsOf(response.body)) {

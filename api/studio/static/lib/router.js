@@ -1,6 +1,7 @@
 // Addresses of views below /studio, with the browser's history.
 
 import { html, useEffect, useState } from "./preact.js";
+import { ROOT, rooted, unrooted } from "./root.js";
 
 const ROUTES = [
   [/^\/?$/, () => ({ view: "new" })],
@@ -14,16 +15,17 @@ const ROUTES = [
 ];
 
 export function currentRoute() {
+  const path = location.pathname === ROOT ? "/" : unrooted(location.pathname);
   for (const [pattern, make] of ROUTES) {
-    const match = location.pathname.match(pattern);
+    const match = path.match(pattern);
     if (match) return { ...make(...match.slice(1).map(decodeURIComponent)), query: new URLSearchParams(location.search) };
   }
   return { view: "missing", query: new URLSearchParams() };
 }
 
 export function navigate(address, { replace = false } = {}) {
-  if (replace) history.replaceState(null, "", address);
-  else history.pushState(null, "", address);
+  if (replace) history.replaceState(null, "", rooted(address));
+  else history.pushState(null, "", rooted(address));
   window.dispatchEvent(new CustomEvent("studio:navigate", { detail: { replace } }));
 }
 
@@ -48,5 +50,5 @@ export function Link({ to, children, ...rest }) {
     event.preventDefault();
     navigate(to);
   };
-  return html`<a href=${to} onClick=${follow} ...${rest}>${children}</a>`;
+  return html`<a href=${rooted(to)} onClick=${follow} ...${rest}>${children}</a>`;
 }

@@ -2,7 +2,8 @@
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
-import { ago, dateTime } from "../lib/format.js";
+import { ago, bytes, dateTime } from "../lib/format.js";
+import { useMediaUrl } from "../lib/media_url.js";
 import { Link } from "../lib/router.js";
 import { ActionButton, Empty, Loading, ProblemBox, UserText, announce } from "../components/basics.js";
 
@@ -47,14 +48,23 @@ export function Avatars() {
   </section>`;
 }
 
+// The face; jobs of earlier versions left no picture.
+function Face({ avatar }) {
+  const [url] = useMediaUrl(avatar.has_picture ? `/v1/avatars/${avatar.avatar}/picture` : "");
+  const [lost, setLost] = useState(false);
+  if (!url || lost) return html`<span class="face-thumb" aria-hidden="true"></span>`;
+  return html`<img class="face-thumb" src=${url} alt="" loading="lazy" onError=${() => setLost(true)} />`;
+}
+
 function AvatarCard({ avatar, ready, onDelete }) {
   const [asked, setAsked] = useState(false);
-  return html`<li class="card">
-    <h2><${UserText} text=${avatar.source} limit=${120} /></h2>
+  return html`<li class="card avatar">
+    <div class="avatar-head"><${Face} avatar=${avatar} /><h2><${UserText} text=${avatar.source} limit=${120} /></h2></div>
     <dl class="facts">
       <dt>Engine</dt><dd>${avatar.engine}</dd>
       <dt>Picture</dt><dd>${avatar.width} × ${avatar.height}${avatar.is_still ? ", still" : `, ${avatar.fps} fps`}</dd>
       <dt>Frames with a face</dt><dd>${avatar.with_face} of ${avatar.frames}</dd>
+      <dt>Size</dt><dd>${avatar.bytes === null ? "unknown" : bytes(avatar.bytes)}</dd>
       <dt>Prepared</dt><dd title=${dateTime(avatar.prepared_at)}>${ago(avatar.prepared_at)}</dd>
       <dt>Cached</dt><dd>${ready === undefined ? "…" : ready ? "yes" : "no: the next job prepares it again"}</dd>
     </dl>

@@ -4,6 +4,7 @@ import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { download, filePath, jobPath, request } from "../lib/api.js";
 import { FINAL, watchJob } from "../lib/job_events.js";
 import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js";
+import { rooted } from "../lib/root.js";
 import { Link, navigate } from "../lib/router.js";
 import { ActionButton, CopyButton, Loading, ProblemBox, Status, UserText, announce } from "../components/basics.js";
 import { valuesOf } from "../lib/spoken_text.js";
@@ -94,7 +95,7 @@ function JobHead({ job, body, onProblem }) {
 
 function JobError({ job }) {
   return html`<div class="notice notice-error" role="alert">
-    <p><a href="/docs/problems#${job.error.code}"><code><${UserText} text=${job.error.code} limit=${80} /></code></a> <${UserText} text=${job.error.message} limit=${2000} /></p>
+    <p><a href=${rooted(`/docs/problems#${job.error.code}`)}><code><${UserText} text=${job.error.code} limit=${80} /></code></a> <${UserText} text=${job.error.message} limit=${2000} /></p>
     <p class="quiet">${job.error.retryable ? "A retry may succeed." : "A retry gives the same error unless the cause is removed."}</p>
   </div>`;
 }

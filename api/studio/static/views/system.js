@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
 import { ago, bytes, capitalized, dateTime, typeName, words } from "../lib/format.js";
+import { rooted } from "../lib/root.js";
 import { Link } from "../lib/router.js";
 import { Loading, ProblemBox, Status, UserText } from "../components/basics.js";
 import { Models } from "../components/models.js";
@@ -11,7 +12,7 @@ const REFRESH_MS = 5000;
 
 // Reads the parts of the view; a part that fails keeps its problem, and the others are shown.
 async function readParts(signal) {
-  const readiness = fetch("/readyz", { signal }).then((response) => response.json());
+  const readiness = fetch(rooted("/readyz"), { signal }).then((response) => response.json());
   const parts = { readiness, version: request("/version", { signal }), workers: request("/v1/workers", { signal }),
     active: request("/v1/jobs?status=running&status=queued&limit=50", { signal }) };
   const settled = await Promise.allSettled(Object.values(parts));
