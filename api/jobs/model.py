@@ -77,6 +77,8 @@ class Job:
     """Queue position from 1; None if it is not queued."""
     eta: Eta | None = None
     """Estimated time until it finishes; None if unknown or ended."""
+    run_url: str | None = None
+    """Page of its flow run in Prefect's UI; None if the UI's address is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Mapping of Prefect flow runs, states, tags and labels to jobs of the API."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from flows.prefect_state.status import (
     status_of,
 )
 from flows.schemas.control import read_control
+from tasks.storage.redaction import redact_secrets
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -28,6 +30,8 @@ METADATA_LABEL_PREFIX: Final = "musetalk.metadata."
 """Prefix of the labels that hold the caller's metadata."""
 REMOVED_LABEL: Final = "musetalk.removed"
 """Label of a deleted job."""
+
+_ANY_RUN: Final = UUID(int=0)
 
 
 def state_types(statuses: frozenset[Status]) -> list[str]:
@@ -103,7 +107,22 @@ def to_job(
         parameters=dict(flow_run.parameters.get("job") or {}),
         part_of=_parent_id(flow_run),
         part=str(labels[CHILD_NAME_LABEL]) if CHILD_NAME_LABEL in labels else None,
+        run_url=_run_url(flow_run.id),
     )
+
+
+def _run_url(run_id: UUID) -> str | None:
+    address = _run_address()
+    return address.replace(str(_ANY_RUN), str(run_id)) if address else None
+
+
+@lru_cache(maxsize=1)
+def _run_address() -> str | None:
+    """Return the address of a run's page in Prefect's UI, with the id `_ANY_RUN`."""
+    from prefect.utilities.urls import url_for
+
+    url = url_for("flow-run", obj_id=str(_ANY_RUN))
+    return redact_secrets(url) if url else None
 
 
 def _parent_id(flow_run: "FlowRun") -> UUID | None:

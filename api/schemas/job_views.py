@@ -93,6 +93,9 @@ class JobView(BaseModel):
     status_url: str
     result_url: str | None
     cancel_url: str | None
+    prefect_url: str | None = Field(
+        default=None, description="Page of the job's flow run in Prefect; null if its address is not known."
+    )
     links: LinksView
 
 
@@ -156,6 +159,7 @@ def job_view(request: Request, job: Job) -> JobView:
         status_url=links.self,
         result_url=links.result,
         cancel_url=links.cancel,
+        prefect_url=job.run_url,
         links=links,
     )
 

@@ -70,6 +70,10 @@ class PreviewState:
     """Number of the output frame that it shows."""
     due_at: float = 0.0
     """Monotonic time of the next one."""
+    cpu_s: float = 0.0
+    """CPU time in seconds that preview frames have used."""
+    started_at_cpu_s: float = field(default_factory=time.process_time)
+    """CPU time of the process when the run began."""
 
 
 @dataclass(slots=True)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 LONGEST_PX: Final = 320
 """Maximum width and height of a preview frame in pixels."""
-MAX_SHARE: Final = 0.005
-"""Maximum share of a thread's time that making the frames takes; expensive frames are made less often."""
+MAX_SHARE: Final = 0.02
+"""Maximum share of the CPU time of this process; the encoder, which uses more, is another process."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,8 +43,8 @@ class FrameSampler:
     """
     Makes a preview frame of some of the pictures that it is offered, and stores it in another thread.
 
-    At most one frame is made per interval, and none while the previous one is being stored: a slow store
-    delays no rendering. One sampler may be used by one thread at a time.
+    At most one frame is made per interval, none beyond a share of the CPU time, and none while the previous one
+    is being stored: a slow store delays no rendering. One sampler may be used by one thread at a time.
     """
 
     def __init__(self, job: UUID, report: Report, interval_s: float) -> None:
@@ -75,14 +75,14 @@ class FrameSampler:
         if frame < state.frame or not self.is_due():
             return
         state.frame = frame
-        started = time.monotonic()
+        state.due_at = time.monotonic() + self._interval_s
+        started = time.thread_time()
         try:
             jpeg = small_jpeg(make(), LONGEST_PX)
             self._pending = self._writer.submit(self._store, jpeg)
         except Exception as error:
             self._fail(error)
-        cost_s = time.monotonic() - started
-        state.due_at = started + max(self._interval_s, cost_s / MAX_SHARE)
+        state.cpu_s += time.thread_time() - started
 
     def is_due(self, *, is_overdue: bool = False) -> bool:
         """
@@ -91,21 +91,25 @@ class FrameSampler:
         Args:
             is_overdue: ask whether one has been due for a whole interval, because nothing was offered.
         """
-        is_storing = self._pending is not None and not self._pending.done()
+        state, is_storing = self._report.preview, self._pending is not None and not self._pending.done()
         if self._has_failed or is_storing:
             return False
-        return time.monotonic() >= self._report.preview.due_at + (self._interval_s if is_overdue else 0.0)
+        if time.monotonic() < state.due_at + (self._interval_s if is_overdue else 0.0):
+            return False
+        return state.cpu_s <= MAX_SHARE * (time.process_time() - state.started_at_cpu_s)
 
     def close(self) -> None:
         """Wait until the newest frame is stored."""
         self._writer.shutdown(wait=True)
 
     def _store(self, jpeg: bytes) -> None:
+        started = time.thread_time()
         try:
             if write_preview_frame(self._job, jpeg):
                 self._report.show_preview()
         except Exception as error:
             self._fail(error)
+        self._report.preview.cpu_s += time.thread_time() - started
 
     def _fail(self, error: Exception) -> None:
         self._has_failed = True

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from avatar_examples import avatar_note
 from lineages import lineage_of
 from small_media import write_video
 from studio_tab import policy_reports, studio_tab, until
@@ -14,6 +15,7 @@ from api.jobs.model import LogLine
 from api.orchestrator.workers import WorkerProcess, WorkerState
 from flows.prefect_state.status import JobError, Progress
 from tasks.catalog.avatar_notes import AvatarNote, save_note
+from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 AXE = (ASSETS / "axe" / "axe.min.js").read_text()
@@ -158,19 +160,58 @@ def test_a_job_is_submitted_by_keyboard_alone(server, browser, runs, tmp_path):
     assert run.type == "speech" and run.parameters == {"text": "Good morning."}
 
 
-def test_a_key_without_the_scope_sees_why_an_action_is_refused(issue, server, browser, runs, tmp_path):
+@pytest.fixture
+def reader(issue):
+    """Enter a key that may only read."""
     key = issue("reader", scopes=frozenset({"read"}))["Authorization"].removeprefix("Bearer ")
-    run = runs.running()
+    return f"sessionStorage.setItem('musetalk.api_key', '{key}')"
+
+
+def test_a_key_without_the_scope_sees_why_an_action_is_not_offered(
+    issue, reader, server, browser, runs, finished, environment, tmp_path
+):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    get_settings.cache_clear()
+    running, failed = runs.running(), runs.failed()
+    done = finished()
+    runs.jobs[done.id] = replace(done, type="batch", result=done.result | {"failed": 1, "problems": []})
+    save_note(avatar_note("a" * 64), None)
+    offered = {
+        f"/studio/jobs/{running.id}": [("Cancel", "cancel")],
+        f"/studio/jobs/{failed.id}": [("Retry", "submit")],
+        f"/studio/jobs/{done.id}": [("Retry failed rows", "submit")],
+        "/studio/new": [("Check", "submit"), ("Run", "submit")],
+        "/studio/avatars": [("Delete", "cancel")],
+        "/studio/system": [("Download csm-1b", "admin")],
+    }
+    with studio_tab(browser, tmp_path) as tab:
+        tab.page.add_init_script(reader)
+        for address, actions in offered.items():
+            tab.page.goto(server + address)
+            if address == "/studio/system":
+                tab.page.get_by_text("other models that can be installed").click()
+            for name, scope in actions:
+                withheld = tab.page.locator(".withheld", has=tab.page.get_by_role("button", name=name))
+                withheld.first.wait_for()
+                assert withheld.first.locator("button").is_disabled(), name
+                assert withheld.first.locator("code").inner_text() == scope
+        posted = [one for one in tab.asked if "cancel" in one or "retry" in one]
+
+    assert posted == []
+
+
+def test_settings_say_what_a_key_may_do(issue, server, browser, tmp_path):
+    key = issue("reader", scopes=frozenset({"read"}), tenant="acme")["Authorization"].removeprefix("Bearer ")
     with studio_tab(browser, tmp_path) as tab:
         tab.page.goto(f"{server}/studio/settings")
         tab.page.get_by_label("Key").fill(key)
         tab.page.get_by_role("button", name="Save and test").click()
         tab.page.get_by_text("accepts this key").wait_for()
-        tab.page.goto(f"{server}/studio/jobs/{run.id}")
-        tab.page.get_by_role("button", name="Cancel").click()
-        text = tab.page.locator(".notice-error").inner_text()
-
-    assert "does not have the scope cancel" in text and runs.jobs[run.id].status == "running"
+        text = tab.page.locator(".notice-good").inner_text()
+        assert "acme" in text and "read" in text and "submit" not in text and "never" in text
+        tab.page.get_by_label("Key").fill("mk_wrong")
+        tab.page.get_by_role("button", name="Save and test").click()
+        tab.page.locator(".notice-error").wait_for()
 
 
 def test_motion_is_reduced_where_the_system_asks_for_it(server, browser, tmp_path):

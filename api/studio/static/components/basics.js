@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { STATUS_TEXT, plain } from "../lib/format.js";
+import { useMissingScope } from "../lib/scopes.js";
 import { rooted } from "../lib/root.js";
 import { Link } from "../lib/router.js";
 
@@ -33,9 +34,11 @@ export const Loading = ({ what = "Loading" }) => html`<p class="loading" role="s
 export const Empty = ({ title, children }) =>
   html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
-// A button that shows that its action runs, and refuses a second press meanwhile.
-export function ActionButton({ action, children, kind = "", disabled = false, title }) {
+// A button that shows that its action runs, and refuses a second press meanwhile. Without the scope that the
+// action needs it cannot be pressed, and says why.
+export function ActionButton({ action, children, kind = "", disabled = false, title, scope, label }) {
   const [busy, setBusy] = useState(false);
+  const missing = useMissingScope(scope);
   const mounted = useRef(true);
   useEffect(() => () => {
     mounted.current = false;
@@ -49,8 +52,9 @@ export function ActionButton({ action, children, kind = "", disabled = false, ti
       if (mounted.current) setBusy(false);
     }
   };
-  return html`<button type="button" class="button ${kind}" onClick=${press} disabled=${disabled}
-    aria-busy=${busy} title=${title}>${children}</button>`;
+  const button = html`<button type="button" class="button ${kind}" onClick=${press} disabled=${disabled || Boolean(missing)}
+    aria-busy=${busy} title=${title} aria-label=${label}>${children}</button>`;
+  return missing ? html`<span class="withheld">${button}<span class="quiet">needs a key with the scope <code>${missing}</code></span></span>` : button;
 }
 
 export function CopyButton({ text, what, label = "Copy" }) {

@@ -1,10 +1,11 @@
 // The child jobs of a batch or pipeline: one row per step or row, with its state and result.
 
 import { html, useEffect, useState } from "../lib/preact.js";
-import { request } from "../lib/api.js";
+import { download, filePath, request } from "../lib/api.js";
 import { FINAL } from "../lib/job_events.js";
 import { Link } from "../lib/router.js";
 import { typeName } from "../lib/format.js";
+import { outputNames } from "../lib/outputs.js";
 import { ActionButton, ProblemBox, Status, UserText } from "./basics.js";
 import { PipelineGraph } from "./pipeline_graph.js";
 
@@ -18,6 +19,15 @@ function FailedRows({ rows }) {
   return html`<details class="group" open><summary>${rows.length} ${rows.length === 1 ? "row" : "rows"} did not succeed</summary>
     <ul class="plain">${rows.map((row) => html`<li>Row ${row.row} ${row.job ? html`<${Link} to="/studio/jobs/${row.job}"><${UserText} text=${row.id} limit=${80} /><//>` : html`<${UserText} text=${row.id} limit=${80} />`}
       <span class="status status-${row.status}">${row.status}</span> <${UserText} text=${[row.message, ...row.faults.map((fault) => `${fault.pointer}: ${fault.detail}`)].filter(Boolean).join("; ")} limit=${600} /></li>`)}</ul></details>`;
+}
+
+// The main file of a child job, to be downloaded, or the reason why there is none.
+function Outcome({ job }) {
+  const [problem, setProblem] = useState(null);
+  const [name] = job.status === "succeeded" ? outputNames(job) : [];
+  if (!name) return html`<${UserText} text=${job.error?.message || ""} limit=${160} />`;
+  return html`<${ActionButton} kind="small" action=${() => download(filePath(job.id, name), name).catch(setProblem)}>Download<//>
+    <${UserText} text=${name} limit=${80} />${problem && html` <span class="fault" role="alert">${problem.message}</span>`}`;
 }
 
 export function ChildJobs({ job, body }) {
@@ -61,17 +71,17 @@ export function ChildJobs({ job, body }) {
   };
   return html`<section class="children" aria-label="Child jobs">
     <div class="section-head"><h2>${isBatch(job) ? "Rows" : "Steps"}</h2>
-      ${isBatch(job) && !ended && (job.paused ? html`<${ActionButton} action=${act("resume")}>Resume<//>` : html`<${ActionButton} action=${act("pause")}>Pause<//>`)}
+      ${isBatch(job) && !ended && (job.paused ? html`<${ActionButton} scope="submit" action=${act("resume")}>Resume<//>` : html`<${ActionButton} scope="submit" action=${act("pause")}>Pause<//>`)}
       ${isBatch(job) && html`<label class="inline">Show <select class="input small" value=${status} onChange=${(event) => setStatus(event.target.value)}>
         <option value="">all</option>${["failed", "running", "queued", "succeeded", "canceled"].map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}
     </div>
     <${ProblemBox} problem=${problem} />
     ${!isBatch(job) && html`<${PipelineGraph} steps=${body?.steps} children=${children || []} />`}
     ${children && children.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Table of child jobs"><table class="table">
-      <thead><tr><th scope="col">${isBatch(job) ? "Row" : "Step"}</th><th scope="col">Type</th><th scope="col">Status</th><th scope="col">Progress</th><th scope="col">Error</th></tr></thead>
+      <thead><tr><th scope="col">${isBatch(job) ? "Row" : "Step"}</th><th scope="col">Type</th><th scope="col">Status</th><th scope="col">Progress</th><th scope="col">Result</th></tr></thead>
       <tbody>${children.map((child) => html`<tr key=${child.id}><th scope="row"><${Link} to="/studio/jobs/${child.id}"><${UserText} text=${child.part || child.id.slice(0, 8)} limit=${80} /><//></th>
         <td>${typeName(child.type)}</td><td><${Status} status=${child.status} /></td><td>${Math.floor(child.progress.percent)} %</td>
-        <td><${UserText} text=${child.error?.message || ""} limit=${160} /></td></tr>`)}</tbody></table></div>`}
+        <td><${Outcome} job=${child} /></td></tr>`)}</tbody></table></div>`}
     ${children && !children.length && html`<p class="quiet">${status ? `No row is ${status}.` : "No child job has started."}</p>`}
     <${FailedRows} rows=${job.result?.problems} />
     ${next && html`<p class="quiet">The newest 200 are shown. Filter by status, or read the table of results.</p>`}

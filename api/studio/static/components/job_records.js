@@ -120,6 +120,6 @@ function Deliveries({ id }) {
   if (!found.length) return html`<${Empty} title="Nothing was sent yet" />`;
   return html`<${ProblemBox} problem=${problem} /><ul class="plain">${found.map((one) => html`<li class="delivery">
     <strong>${one.event}</strong> <span>${one.delivered ? "delivered" : one.dead ? "dead letter" : "not delivered yet"}</span>
-    <${ActionButton} kind="small" action=${() => replay(one.webhook_id)}>Send again<//>
+    <${ActionButton} kind="small" scope="submit" action=${() => replay(one.webhook_id)}>Send again<//>
     <ul>${one.attempts.map((attempt) => html`<li>attempt ${attempt.attempt}: ${attempt.outcome}${attempt.status_code ? ` ${attempt.status_code}` : ""} ${attempt.sent_at ? dateTime(attempt.sent_at) : ""} <${UserText} text=${attempt.reason || ""} /></li>`)}</ul></li>`)}</ul>`;
 }

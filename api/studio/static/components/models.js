@@ -54,7 +54,7 @@ function Pull({ pull, onStop }) {
   if (pull.state === "running") {
     return html`<div class="notice" role="status"><p>Downloading <strong>${pull.name}</strong> ${pull.file && html`<code>${pull.file}</code> ${pull.percent} %`}</p>
       <progress max="100" value=${pull.percent} aria-label="Download of ${pull.name}"></progress>
-      <div><${ActionButton} kind="small" action=${() => onStop(pull.name)}>Stop<//></div></div>`;
+      <div><${ActionButton} kind="small" scope="admin" action=${() => onStop(pull.name)}>Stop<//></div></div>`;
   }
   const failed = pull.state === "failed";
   return html`<div class="notice ${failed ? "notice-error" : "notice-good"}"><p>Download of <strong>${pull.name}</strong>: ${pull.state}</p>
@@ -75,7 +75,7 @@ function ModelTable({ label, models, onPull }) {
 function Installation({ model, onPull }) {
   const [asked, setAsked] = useState(false);
   return html`<p><code>${model.command}</code> <${CopyButton} text=${model.command} what="the command" /></p>
-    ${onPull && !asked && html`<button type="button" class="button small" onClick=${() => setAsked(true)} aria-label="Download ${model.name}">Download</button>`}
+    ${onPull && !asked && html`<${ActionButton} kind="small" scope="admin" label="Download ${model.name}" action=${() => setAsked(true)}>Download<//>`}
     ${onPull && asked && html`<p class="quiet">${bytes(model.bytes)}${model.needs.length ? ` and ${model.needs.join(", ")}` : ""}. Licence: <${UserText} text=${model.licence} limit=${300} />${model.non_commercial && html`<br /><strong>This licence forbids commercial use.</strong>`}</p>
       <span class="actions"><${ActionButton} kind="primary small" action=${() => onPull(model.name)}>Accept and download<//>
       <button type="button" class="button small" onClick=${() => setAsked(false)}>Cancel</button></span>`}`;

@@ -4,33 +4,14 @@ import { html, useEffect, useState } from "../lib/preact.js";
 import { download, filePath, send } from "../lib/api.js";
 import { useMediaUrl } from "../lib/media_url.js";
 import { rememberedFile } from "../lib/uploads.js";
+import { kindOf, outputNames, storedOf } from "../lib/outputs.js";
 import { bytes, capitalized, duration, words } from "../lib/format.js";
 import { ActionButton, CopyButton, UserText } from "./basics.js";
 import { QualityCard } from "./quality_card.js";
 import { Verification } from "./verification.js";
 import { Comparison } from "./comparison.js";
 
-const KINDS = [
-  ["video", /\.(mp4|mov|webm|mkv|m4v)$/i],
-  ["audio", /\.(mp3|wav|flac|ogg|m4a|opus)$/i],
-  ["image", /\.(png|jpe?g|webp|gif|avif|bmp)$/i],
-  ["text", /\.(txt|srt|vtt|tsv|json|csv|jsonl)$/i],
-];
-const FILE_FIELDS = ["video", "audio", "image", "picture"];
 const MAX_TEXT = 20_000;
-
-export const kindOf = (name) => (KINDS.find(([, pattern]) => pattern.test(name)) || ["other"])[0];
-
-// Names of the output files, the main file first.
-export function outputNames(job) {
-  const result = job.result || {};
-  const hasMain = FILE_FIELDS.some((field) => result[field]?.uri);
-  const others = Object.keys(result.files || {}).concat(Object.keys(result.provenance?.sidecars || {}));
-  return [...new Set([...(hasMain && result.name ? [result.name] : []), ...others])];
-}
-
-const storedOf = (job, name) => job.result.files?.[name] || job.result.provenance?.sidecars?.[name]
-  || (job.result.name === name && FILE_FIELDS.map((field) => job.result[field]).find((one) => one?.uri)) || {};
 
 export function ResultView({ job, body }) {
   const names = outputNames(job);
@@ -59,7 +40,7 @@ function FileList({ job, names, shown, onShow }) {
   return html`<ul class="files">${names.map((name) => html`<li>
     <button type="button" class="link" aria-pressed=${name === shown ? "true" : "false"} onClick=${() => onShow(name)}><${UserText} text=${name} /></button>
     <span class="quiet">${storedOf(job, name).size ? bytes(storedOf(job, name).size) : ""}</span>
-    <${CopyButton} text=${storedOf(job, name).uri || ""} what="the address of the file" label="Copy address" />
+    <${CopyButton} text=${storedOf(job, name).uri || ""} what="the address of the file" label=${String(storedOf(job, name).uri).startsWith("s3://") ? "Copy S3 path" : "Copy address"} />
     <${ActionButton} kind="small" action=${() => download(filePath(job.id, name), name)}>Download<//></li>`)}</ul>`;
 }
 

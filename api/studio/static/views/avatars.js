@@ -69,7 +69,7 @@ function AvatarCard({ avatar, ready, onDelete }) {
       <dt>Cached</dt><dd>${ready === undefined ? "…" : ready ? "yes" : "no: the next job prepares it again"}</dd>
     </dl>
     <div class="actions">${asked
-      ? html`<${ActionButton} kind="danger small" action=${onDelete}>Delete now<//><button type="button" class="button small" onClick=${() => setAsked(false)}>Keep</button>`
-      : html`<button type="button" class="button small" onClick=${() => setAsked(true)}>Delete</button>`}</div>
+      ? html`<${ActionButton} kind="danger small" scope="cancel" action=${onDelete}>Delete now<//><button type="button" class="button small" onClick=${() => setAsked(false)}>Keep</button>`
+      : html`<${ActionButton} kind="small" scope="cancel" action=${() => setAsked(true)}>Delete<//>`}</div>
   </li>`;
 }

@@ -9,7 +9,8 @@ import { Link, navigate } from "../lib/router.js";
 import { ActionButton, CopyButton, Loading, ProblemBox, Status, UserText, announce } from "../components/basics.js";
 import { valuesOf } from "../lib/spoken_text.js";
 import { JobProgress } from "../components/job_progress.js";
-import { ResultView, kindOf, outputNames } from "../components/result_view.js";
+import { kindOf, outputNames } from "../lib/outputs.js";
+import { ResultView } from "../components/result_view.js";
 import { JobRecords } from "../components/job_records.js";
 import { ChildJobs } from "../components/child_jobs.js";
 
@@ -77,16 +78,17 @@ function JobHead({ job, body, onProblem }) {
     <p class="job-facts"><code>${job.id}</code> <${CopyButton} text=${`job://${job.id}`} what="job://ID, by which other jobs use the result" label="Copy reference" />
       ${job.created_at && html`<span title=${dateTime(job.created_at)}>created ${ago(job.created_at)}</span>`}
       ${job.started_at && job.ended_at && html`<span>ran ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}</span>`}
+      ${/^https?:\/\//.test(job.prefect_url || "") && html`<a href=${job.prefect_url} rel="noreferrer">Prefect run</a>`}
       ${job.retry_of && html`<span>retry of <${Link} to="/studio/jobs/${job.retry_of}">${job.retry_of.slice(0, 8)}<//></span>`}
       ${job.part_of && html`<span>part <${UserText} text=${job.part} limit=${60} /> of <${Link} to="/studio/jobs/${job.part_of}">${job.part_of.slice(0, 8)}<//></span>`}</p>
     ${(job.tags.length > 0 || Object.keys(job.metadata).length > 0) && html`<p class="tags">
       ${job.tags.map((tag) => html`<span class="tag"><${UserText} text=${tag} /></span>`)}
       ${Object.entries(job.metadata).map(([key, value]) => html`<span class="tag"><${UserText} text=${key} />: <${UserText} text=${value} limit=${120} /></span>`)}</p>`}
     <div class="actions">
-      ${!ended && html`<${ActionButton} kind="danger" action=${cancel} disabled=${job.cancel_requested}>Cancel<//>`}
+      ${!ended && html`<${ActionButton} kind="danger" scope="cancel" action=${cancel} disabled=${job.cancel_requested}>Cancel<//>`}
       ${name && html`<${ActionButton} kind="primary" action=${attempt(() => download(filePath(job.id, name), name))}>Download<//>`}
-      ${canRetry && html`<${ActionButton} kind="primary" action=${retry}>Retry<//>`}
-      ${incompleteBatch && html`<${ActionButton} action=${retryBatch}>Retry failed rows<//>`}
+      ${canRetry && html`<${ActionButton} kind="primary" scope="submit" action=${retry}>Retry<//>`}
+      ${incompleteBatch && html`<${ActionButton} scope="submit" action=${retryBatch}>Retry failed rows<//>`}
       <${Link} class="button" to="/studio/new?type=${valuesOf(job.type, body) ? "lip_sync" : job.type}&from=${job.id}">Again with changes<//>
       ${name && ["video", "audio", "image"].includes(kindOf(name)) && html`<${Link} class="button" to="/studio/new?type=verify&media=job://${job.id}">Verify<//>`}
     </div>

@@ -7,7 +7,7 @@ import { FINAL } from "../lib/job_events.js";
 import { Link, navigate } from "../lib/router.js";
 import { Empty, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
 import { Thumbnail } from "../components/thumbnail.js";
-import { outputNames } from "../components/result_view.js";
+import { outputNames } from "../lib/outputs.js";
 
 const PAGE_SIZE = 50;
 const REFRESH_MS = 4000;

@@ -154,8 +154,8 @@ function JobForm({ type, from, given }) {
     </form>
     <aside class="side" aria-label="Check and run">
       <div class="actions">
-        <${ActionButton} action=${() => submit(true)} disabled=${uploading}>Check<//>
-        <${ActionButton} kind="primary" action=${() => submit(false)} disabled=${uploading}>${uploading ? "Uploading" : "Run"}<//>
+        <${ActionButton} scope="submit" action=${() => submit(true)} disabled=${uploading}>Check<//>
+        <${ActionButton} kind="primary" scope="submit" action=${() => submit(false)} disabled=${uploading}>${uploading ? "Uploading" : "Run"}<//>
       </div>
       <p class="quiet">Check reads the inputs and estimates the time. It queues nothing.</p>
       <${ProblemBox} problem=${problem} />

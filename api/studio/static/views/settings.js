@@ -2,22 +2,28 @@
 
 import { html, useState } from "../lib/preact.js";
 import { apiKey, request, setApiKey } from "../lib/api.js";
+import { dateTime } from "../lib/format.js";
 import { ProblemBox } from "../components/basics.js";
 import { setTheme, theme } from "../lib/theme.js";
 
+function Caller({ caller }) {
+  return html`<div class="notice notice-good" role="status"><p>${caller.hasKey ? "The server accepts this key." : "This server requires no key."}</p>
+    ${caller.hasKey && html`<dl class="facts"><dt>Name</dt><dd>${caller.name}</dd><dt>Tenant</dt><dd>${caller.tenant || "none: jobs of all tenants"}</dd>
+      <dt>Scopes</dt><dd>${caller.scopes.join(", ")}</dd><dt>Expires</dt><dd>${caller.expires_at ? dateTime(caller.expires_at) : "never"}</dd></dl>`}</div>`;
+}
+
 export function Settings() {
   const [key, setKey] = useState(apiKey());
-  const [saved, setSaved] = useState("");
+  const [saved, setSaved] = useState(null);
   const [problem, setProblem] = useState(null);
   const [colours, setColours] = useState(theme());
   const save = async (event) => {
     event.preventDefault();
     setApiKey(key.trim());
     setProblem(null);
-    setSaved("");
+    setSaved(null);
     try {
-      await request("/v1/jobs?limit=1");
-      setSaved(key.trim() ? "The server accepts this key." : "This server requires no key.");
+      setSaved({ ...await request("/v1/caller"), hasKey: Boolean(key.trim()) });
     } catch (error) {
       setProblem(error);
     }
@@ -36,7 +42,7 @@ export function Settings() {
         <p class="help" id="api-key-help">The key stays in this tab until it is closed. Leave it empty if the server requires none.
           <code>musetalk keys add NAME</code> creates one.</p></div>
       <div class="actions"><button class="button primary" type="submit">Save and test</button></div>
-      ${saved && html`<p class="notice notice-good" role="status">${saved}</p>`}
+      ${saved && html`<${Caller} caller=${saved} />`}
       <${ProblemBox} problem=${problem} />
     </form>
     <div class="card">

@@ -27,6 +27,13 @@ def picture(width=1280, height=720, level=0):
     return Picture.from_bgr(np.ascontiguousarray(bgr))
 
 
+def long_report():
+    """The report of a job that has used so much CPU time that its preview frames do not count."""
+    report = Report()
+    report.preview.started_at_cpu_s = -1000.0
+    return report
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSETALK_HOME", str(tmp_path))
@@ -54,7 +61,7 @@ def test_the_least_compressible_frame_fits_the_limit():
 
 
 def test_the_newest_frame_is_stored_at_most_once_per_interval(home):
-    sampler = FrameSampler(JOB, report := Report(), 30.0)
+    sampler = FrameSampler(JOB, report := long_report(), 30.0)
     for level in range(20):
         sampler.offer(level, partial(picture, 320, 180, level))
     sampler.close()
@@ -75,7 +82,7 @@ def test_the_newest_frame_is_stored_at_most_once_per_interval(home):
 
 
 def test_earlier_frames_never_replace_later_ones(home):
-    sampler = FrameSampler(JOB, report := Report(), 0.0)
+    sampler = FrameSampler(JOB, report := long_report(), 0.0)
     sampler.offer(10, lambda: picture(64, 64, 10))
     sampler._writer.submit(lambda: None).result()
     report.preview.due_at = 0.0
@@ -86,7 +93,7 @@ def test_earlier_frames_never_replace_later_ones(home):
 
 
 def test_crops_are_used_when_the_encoder_has_offered_nothing_for_an_interval(home):
-    sampler = FrameSampler(JOB, report := Report(), 5.0)
+    sampler = FrameSampler(JOB, report := long_report(), 5.0)
     report.preview.due_at = time.monotonic() - 1.0
     assert sampler.is_due() and not sampler.is_due(is_overdue=True)
     report.preview.due_at = time.monotonic() - 5.5
@@ -94,21 +101,28 @@ def test_crops_are_used_when_the_encoder_has_offered_nothing_for_an_interval(hom
     sampler.close()
 
 
-def test_expensive_frames_are_made_less_often(home, monkeypatch):
-    monkeypatch.setattr(preview_frames, "small_jpeg", lambda *_: time.sleep(0.05) or b"jpeg")
-    report = Report()
-    sampler = FrameSampler(JOB, report, 0.01)
-    started = time.monotonic()
-    sampler.offer(1, lambda: picture(64, 64))
-    sampler.close()
+def test_frames_take_a_share_of_the_cpu_time_only(home):
+    def burn():
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+        return picture(64, 64)
 
-    assert report.preview.due_at - started >= 0.05 / preview_frames.MAX_SHARE
+    sampler = FrameSampler(JOB, report := Report(), 0.0)
+    sampler.offer(1, burn)
+    sampler.close()
+    cost, used = report.preview.cpu_s, time.process_time() - report.preview.started_at_cpu_s
+    assert report.preview.number == 1 and 0.05 <= cost <= used
+
+    assert not sampler.is_due(), "the first frame has used more than the share of this process"
+    report.preview.started_at_cpu_s -= cost / preview_frames.MAX_SHARE
+    assert sampler.is_due(), "after more work of the job another one is allowed"
 
 
 def test_a_slow_store_delays_no_rendering(home, monkeypatch):
     stored = threading.Event()
     monkeypatch.setattr(preview_frames, "write_preview_frame", lambda *_: stored.wait(10))
-    sampler = FrameSampler(JOB, report := Report(), 0.0)
+    sampler = FrameSampler(JOB, report := long_report(), 0.0)
     started = time.monotonic()
     for _ in range(50):
         sampler.offer(1, lambda: picture(64, 64))
@@ -125,7 +139,7 @@ def test_a_store_that_fails_ends_the_previews_and_not_the_job(home, monkeypatch,
         raise StorageError("the store does not answer")
 
     monkeypatch.setattr(preview_frames, "write_preview_frame", fail)
-    sampler = FrameSampler(JOB, report := Report(), 0.0)
+    sampler = FrameSampler(JOB, report := long_report(), 0.0)
     sampler.offer(1, lambda: picture(64, 64))
     sampler._writer.submit(lambda: None).result()
     report.preview.due_at = 0.0
