@@ -43,7 +43,7 @@ class FrameSampler:
     """
     Makes a preview frame of some of the pictures that it is offered, and stores it in another thread.
 
-    At most one frame is made per interval, none beyond a share of the CPU time, and none while the previous one
+    At most one frame is made per interval, none beyond a share of the CPU time, none while the previous one
     is being stored: a slow store delays no rendering. One sampler may be used by one thread at a time.
     """
 

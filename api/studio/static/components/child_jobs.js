@@ -26,11 +26,12 @@ function Outcome({ job }) {
   const [problem, setProblem] = useState(null);
   const [name] = job.status === "succeeded" ? outputNames(job) : [];
   if (!name) return html`<${UserText} text=${job.error?.message || ""} limit=${160} />`;
-  return html`<${ActionButton} kind="small" action=${() => download(filePath(job.id, name), name).catch(setProblem)}>Download<//>
-    <${UserText} text=${name} limit=${80} />${problem && html` <span class="fault" role="alert">${problem.message}</span>`}`;
+  return html`<span class="outcome"><${UserText} text=${name} limit=${80} />
+    <${ActionButton} kind="small" action=${() => download(filePath(job.id, name), name).catch(setProblem)}>Download<//>
+    ${problem && html`<span class="fault" role="alert">${problem.message}</span>`}</span>`;
 }
 
-export function ChildJobs({ job, body }) {
+export function ChildJobs({ job, body, onJob }) {
   const [children, setChildren] = useState(null);
   const [next, setNext] = useState(null);
   const [status, setStatus] = useState("");
@@ -63,7 +64,7 @@ export function ChildJobs({ job, body }) {
   if (!isParent) return null;
   const act = (action) => async () => {
     try {
-      await request(`/v1/batches/${job.id}/${action}`, { method: "POST" });
+      onJob(await request(`/v1/batches/${job.id}/${action}`, { method: "POST" }));
       setProblem(null);
     } catch (error) {
       setProblem(error);
@@ -77,11 +78,11 @@ export function ChildJobs({ job, body }) {
     </div>
     <${ProblemBox} problem=${problem} />
     ${!isBatch(job) && html`<${PipelineGraph} steps=${body?.steps} children=${children || []} />`}
-    ${children && children.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Table of child jobs"><table class="table">
+    ${children && children.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Table of child jobs"><table class="table table-stack">
       <thead><tr><th scope="col">${isBatch(job) ? "Row" : "Step"}</th><th scope="col">Type</th><th scope="col">Status</th><th scope="col">Progress</th><th scope="col">Result</th></tr></thead>
       <tbody>${children.map((child) => html`<tr key=${child.id}><th scope="row"><${Link} to="/studio/jobs/${child.id}"><${UserText} text=${child.part || child.id.slice(0, 8)} limit=${80} /><//></th>
         <td>${typeName(child.type)}</td><td><${Status} status=${child.status} /></td><td>${Math.floor(child.progress.percent)} %</td>
-        <td><${Outcome} job=${child} /></td></tr>`)}</tbody></table></div>`}
+        <td class="whole"><${Outcome} job=${child} /></td></tr>`)}</tbody></table></div>`}
     ${children && !children.length && html`<p class="quiet">${status ? `No row is ${status}.` : "No child job has started."}</p>`}
     <${FailedRows} rows=${job.result?.problems} />
     ${next && html`<p class="quiet">The newest 200 are shown. Filter by status, or read the table of results.</p>`}

@@ -66,7 +66,7 @@ function Log({ job }) {
   }, [job.id, ended]);
   if (problem) return html`<${ProblemBox} problem=${problem} />`;
   if (!lines) return html`<${Loading} what="Loading the log" />`;
-  if (!lines.length) return html`<${Empty} title="No log lines yet" />`;
+  if (!lines.length) return html`<${Empty} title=${ended ? "No log lines" : "No log lines yet"} />`;
   return html`<div class="log" tabindex="0" role="region" aria-label="Log lines"><ol class="plain">${lines.map((line) => html`<li class="log-${line.level}">
     <time datetime=${line.time}>${new Date(line.time).toLocaleTimeString()}</time> <span class="log-level">${line.level}</span>
     <${UserText} text=${line.message} limit=${4000} /></li>`)}</ol></div>`;

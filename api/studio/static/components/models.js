@@ -42,7 +42,7 @@ export function Models() {
     <${Pull} pull=${found.pull} onStop=${act("DELETE")} />
     <ul class="checks">${found.engines.map((engine) => html`<li>
       ${engine.installed !== null && html`<span class="status ${engine.installed ? "status-succeeded" : ""}">${engine.installed ? "Installed" : "Not installed"}</span>`}
-      <strong>${engine.name}</strong> ${engine.default && html`<span class="quiet">used for auto</span>`}
+      <strong>${engine.name}</strong> ${engine.installed === null && html`<span class="quiet">state unknown</span>`} ${engine.default && html`<span class="quiet">used for auto</span>`}
       ${engine.problem && html`<span class="quiet"><${UserText} text=${engine.problem} limit=${600} /></span>`}</li>`)}</ul>
     <${ModelTable} label="Installed models" models=${installed} />
     ${others.length > 0 && html`<details class="reference"><summary>${others.length} other models that can be installed</summary>
@@ -63,12 +63,12 @@ function Pull({ pull, onStop }) {
 
 function ModelTable({ label, models, onPull }) {
   if (!models.length) return null;
-  return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${label}><table class="table">
+  return html`<div class="table-scroll" tabindex="0" role="region" aria-label=${label}><table class="table table-stack">
     <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Size</th><th scope="col">Licence</th><th scope="col">Installation</th></tr></thead>
     <tbody>${models.map((model) => html`<tr key=${model.name}><th scope="row"><strong>${model.name}</strong><br /><span class="quiet">${model.title}</span></th>
       <td><span class="status ${STATES[model.state] || ""}">${model.state || "unknown"}</span>${model.problem && html`<br /><span class="quiet"><${UserText} text=${model.problem} limit=${300} /></span>`}</td>
       <td>${bytes(model.bytes)}</td><td>${model.non_commercial && html`<strong>No commercial use</strong><br />`}<${UserText} text=${model.licence} limit=${200} /></td>
-      <td>${isInstalled(model) ? html`<span class="quiet">${model.bundled ? "part of the installation" : "downloaded"}</span>` : html`<${Installation} model=${model} onPull=${onPull} />`}</td></tr>`)}</tbody></table></div>`;
+      <td class="whole">${isInstalled(model) ? html`<span class="quiet">${model.bundled ? "part of the installation" : "downloaded"}</span>` : html`<${Installation} model=${model} onPull=${onPull} />`}</td></tr>`)}</tbody></table></div>`;
 }
 
 // A download starts with a second press, beside the licence that the user accepts with it.

@@ -33,7 +33,7 @@ export const dateTime = (text) => (text ? DATE.format(new Date(text)) : "");
 export function ago(text) {
   if (!text) return "";
   const seconds = (Date.now() - new Date(text).getTime()) / 1000;
-  return seconds < 5 ? "now" : `${duration(Math.round(seconds)).replace(/\.0 s$/, " s")} ago`;
+  return seconds < 5 ? "now" : `${duration(Math.round(seconds)).replace(".0 ", " ")} ago`;
 }
 
 export const words = (name) => String(name).replace(/_/g, " ");

@@ -66,7 +66,7 @@ function AvatarCard({ avatar, ready, onDelete }) {
       <dt>Frames with a face</dt><dd>${avatar.with_face} of ${avatar.frames}</dd>
       <dt>Size</dt><dd>${avatar.bytes === null ? "unknown" : bytes(avatar.bytes)}</dd>
       <dt>Prepared</dt><dd title=${dateTime(avatar.prepared_at)}>${ago(avatar.prepared_at)}</dd>
-      <dt>Cached</dt><dd>${ready === undefined ? "…" : ready ? "yes" : "no: the next job prepares it again"}</dd>
+      <dt>Cached</dt><dd>${ready === undefined ? "…" : ready ? "yes" : "no, the next job prepares it"}</dd>
     </dl>
     <div class="actions">${asked
       ? html`<${ActionButton} kind="danger small" scope="cancel" action=${onDelete}>Delete now<//><button type="button" class="button small" onClick=${() => setAsked(false)}>Keep</button>`

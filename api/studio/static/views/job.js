@@ -36,21 +36,21 @@ export function JobView({ id }) {
     return () => controller.abort();
   }, [id]);
 
-  if (!job) return html`<h1>Job</h1><${ProblemBox} problem=${problem} />${!problem && html`<${Loading} what="Loading the job" />`}`;
+  if (!job) return html`<h1>Job</h1><${ProblemBox} problem=${problem}><p><${Link} to="/studio/jobs">Show all jobs<//></p><//>${!problem && html`<${Loading} what="Loading the job" />`}`;
   return html`<article class="job">
-    <${JobHead} job=${job} body=${body} onProblem=${setProblem} />
+    <${JobHead} job=${job} body=${body} onJob=${setJob} onProblem=${setProblem} />
     <${ProblemBox} problem=${problem} />
     ${connection === "retrying" && html`<p class="notice" role="status">The connection broke. The page connects again by itself.</p>`}
     ${!FINAL.has(job.status) && html`<${JobProgress} job=${job} />`}
     ${job.error && html`<${JobError} job=${job} />`}
     ${job.status === "canceled" && html`<p class="notice">The job was canceled. Its finished steps stay in the cache: running it again is faster.</p>`}
     ${job.status === "succeeded" && html`<${ResultView} job=${job} body=${body} />`}
-    <${ChildJobs} job=${job} body=${body} />
+    <${ChildJobs} job=${job} body=${body} onJob=${setJob} />
     <${JobRecords} job=${job} body=${body} />
   </article>`;
 }
 
-function JobHead({ job, body, onProblem }) {
+function JobHead({ job, body, onJob, onProblem }) {
   const attempt = (action) => async () => {
     onProblem(null);
     try {
@@ -59,7 +59,8 @@ function JobHead({ job, body, onProblem }) {
       onProblem(error);
     }
   };
-  const cancel = attempt(() => request(`${jobPath(job.id)}/cancel`, { method: "POST" }));
+  // the answer is shown at once: the stream sends no event for a pause or a request to cancel
+  const cancel = attempt(async () => onJob(await request(`${jobPath(job.id)}/cancel`, { method: "POST" })));
   const retry = attempt(async () => {
     const next = await request(`${jobPath(job.id)}/retry`, { method: "POST" });
     navigate(`/studio/jobs/${next.id}`);
@@ -71,6 +72,7 @@ function JobHead({ job, body, onProblem }) {
   const incompleteBatch = job.status === "succeeded" && (job.result?.failed > 0 || job.result?.canceled > 0);
   const [name] = outputNames(job);
   const ended = FINAL.has(job.status);
+  const mayHelp = !job.error || job.error.retryable;
   const canRetry = ["failed", "canceled", "aborted"].includes(job.status);
   return html`<header class="job-head">
     <div class="job-title"><h1>${typeName(job.type)}</h1><${Status} status=${job.status} />
@@ -87,9 +89,9 @@ function JobHead({ job, body, onProblem }) {
     <div class="actions">
       ${!ended && html`<${ActionButton} kind="danger" scope="cancel" action=${cancel} disabled=${job.cancel_requested}>Cancel<//>`}
       ${name && html`<${ActionButton} kind="primary" action=${attempt(() => download(filePath(job.id, name), name))}>Download<//>`}
-      ${canRetry && html`<${ActionButton} kind="primary" scope="submit" action=${retry}>Retry<//>`}
+      ${canRetry && html`<${ActionButton} kind=${mayHelp ? "primary" : ""} scope="submit" action=${retry}>Retry<//>`}
       ${incompleteBatch && html`<${ActionButton} scope="submit" action=${retryBatch}>Retry failed rows<//>`}
-      <${Link} class="button" to="/studio/new?type=${valuesOf(job.type, body) ? "lip_sync" : job.type}&from=${job.id}">Again with changes<//>
+      <${Link} class="button ${canRetry && !mayHelp ? "primary" : ""}" to="/studio/new?type=${valuesOf(job.type, body) ? "lip_sync" : job.type}&from=${job.id}">Again with changes<//>
       ${name && ["video", "audio", "image"].includes(kindOf(name)) && html`<${Link} class="button" to="/studio/new?type=verify&media=job://${job.id}">Verify<//>`}
     </div>
   </header>`;

@@ -111,7 +111,7 @@ function Row({ job }) {
     <td class="picture"><${Thumbnail} job=${job} /></td>
     <th scope="row"><${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <code class="quiet">${job.id.slice(0, 8)}</code></th>
     <td><${Status} status=${job.status} />${running ? html` <span class="quiet">${Math.floor(job.progress.percent)} %</span>` : ""}${job.queue_position ? html` <span class="quiet">position ${job.queue_position}</span>` : ""}</td>
-    <td class="wide"><${UserText} text=${name || job.error?.message || ""} limit=${160} /></td>
+    <td class="wide"><${UserText} text=${name || job.error?.message || ""} limit=${160} />${job.part_of && html` <span class="quiet">part <${UserText} text=${job.part} limit=${60} /> of <${Link} to="/studio/jobs/${job.part_of}">${job.part_of.slice(0, 8)}<//></span>`}</td>
     <td><time datetime=${job.created_at} title=${dateTime(job.created_at)}>${ago(job.created_at)}</time></td>
     <td>${FINAL.has(job.status) && job.started_at && job.ended_at ? duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : ""}</td>
     <td class="tags">${job.tags.slice(0, 4).map((tag) => html`<span class="tag"><${UserText} text=${tag} limit=${64} /></span>`)}</td>

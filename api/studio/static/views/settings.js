@@ -39,7 +39,7 @@ export function Settings() {
       <div class="field"><label class="label" for="api-key">Key</label>
         <input id="api-key" class="input" type="password" autocomplete="off" spellcheck="false" value=${key}
           aria-describedby="api-key-help" onInput=${(event) => setKey(event.target.value)} />
-        <p class="help" id="api-key-help">The key stays in this tab until it is closed. Leave it empty if the server requires none.
+        <p class="help" id="api-key-help">The key stays in this tab until it is closed. Leave it empty if the server requires none.${" "}
           <code>musetalk keys add NAME</code> creates one.</p></div>
       <div class="actions"><button class="button primary" type="submit">Save and test</button></div>
       ${saved && html`<${Caller} caller=${saved} />`}

@@ -73,7 +73,7 @@ function Workers({ workers }) {
     ${workers.filter((worker) => worker.online).map((worker) => html`<section class="worker" key=${worker.name}>
       <h3><${UserText} text=${worker.name} limit=${80} /> <span class="status ${worker.online ? "status-succeeded" : "status-failed"}">${worker.online ? "Online" : "Offline"}</span></h3>
       <p class="quiet">work pool ${worker.pool}${worker.heartbeat_at ? html`, heartbeat <time datetime=${worker.heartbeat_at} title=${dateTime(worker.heartbeat_at)}>${ago(worker.heartbeat_at)}</time>` : ""}</p>
-      ${worker.processes.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Processes of ${worker.name}"><table class="table">
+      ${worker.processes.length > 0 && html`<div class="table-scroll" tabindex="0" role="region" aria-label="Processes of ${worker.name}"><table class="table table-stack">
         <thead><tr><th scope="col">Process</th><th scope="col">State</th><th scope="col">Device</th><th scope="col">Memory</th><th scope="col">Loaded models</th><th scope="col">Runs</th></tr></thead>
         <tbody>${worker.processes.map((one) => html`<tr><th scope="row">${one.number}</th>
           <td>${one.job ? html`<${Link} to="/studio/jobs/${one.job}">${one.state}<//>` : one.state}</td><td>${one.gpu}</td>
