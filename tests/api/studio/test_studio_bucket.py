@@ -145,6 +145,18 @@ def test_a_stopped_upload_leaves_nothing_in_the_bucket(server, s3_store, s3_endp
     assert client.list_multipart_uploads(Bucket=s3_store).get("Uploads", []) == []
 
 
+def test_an_upload_that_is_stopped_while_it_is_created_is_deleted(server, tab, big_file):
+    page, held = tab.page, []
+    page.route("**/v1/assets/direct/multipart", held.append)
+    page.goto(f"{server}/studio/new")
+    page.locator("#field-video").set_input_files(big_file)
+    page.get_by_role("button", name="Stop Video").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        held[0].continue_()
+    assert deleted.value.status == 204
+    until(page, "Object.keys(localStorage).length === 0")
+
+
 def test_a_result_in_the_bucket_plays(server, tab, finished, tmp_path):
     run = finished(content=write_video(tmp_path / "made.mp4").read_bytes(), fps="25")
     tab.page.goto(f"{server}/studio/jobs/{run.id}")

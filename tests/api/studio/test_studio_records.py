@@ -58,7 +58,9 @@ def test_rows_of_a_batch_have_state_result_and_reason(server, runs, finish, hold
     from api.dependencies import get_job_suspender
 
     app_of_server.dependency_overrides[get_job_suspender] = lambda: holding
-    batch = runs.add(type="batch", status="running")
+    row = {"video": "s3://media/a.mp4", "audio": "s3://media/b.wav"}
+    parameters = {"job_type": "lip_sync", "rows": [row]}
+    batch = runs.add(type="batch", status="running", parameters=parameters)
     for name, status in (("row-ok", "succeeded"), ("row-bad", "failed"), ("row-waits", "queued")):
         row = runs.add(part_of=batch.id, part=name, status=status)
         row = finish(row, content=b"video of row-ok") if status == "succeeded" else row

@@ -30,6 +30,7 @@ export class Transfer {
           if (!known) await this.continueUpload();
           known = true;
           if (!this.url) await this.begin();
+          if (this.aborted) continue;
           if (this.offset > reached) failures = 0;
           reached = this.offset;
           this.report({ phase: "sending", done: this.offset });
@@ -48,7 +49,12 @@ export class Transfer {
   }
 
   async begin() {
-    this.url = await this.create();
+    const url = await this.create();
+    if (this.aborted) { // stopped before it was there
+      remove(url);
+      return;
+    }
+    this.url = url;
     this.offset = 0;
     this.notes.write(this.url);
   }
@@ -117,8 +123,13 @@ export class Transfer {
     this.wake();
     const { url } = this;
     this.forget();
-    if (url) fetch(rooted(url), { method: "DELETE", headers: { "Tus-Resumable": "1.0.0", ...keyHeaders() } }).catch(() => {});
+    if (url) remove(url);
   }
+}
+
+// Deletes an upload; the server deletes it later if this fails.
+function remove(url) {
+  fetch(rooted(url), { method: "DELETE", headers: { "Tus-Resumable": "1.0.0", ...keyHeaders() } }).catch(() => {});
 }
 
 function problemOf(request) {
