@@ -147,7 +147,7 @@ def test_a_stopped_upload_leaves_nothing_in_the_bucket(server, s3_store, s3_endp
 
 def test_an_upload_that_is_stopped_while_it_is_created_is_deleted(server, tab, big_file):
     page, held = tab.page, []
-    page.route("**/v1/assets/direct/multipart", held.append)
+    page.route("**/v1/assets/direct/multipart", lambda route: held.append(route))
     page.goto(f"{server}/studio/new")
     page.locator("#field-video").set_input_files(big_file)
     page.get_by_role("button", name="Stop Video").click()

@@ -115,7 +115,7 @@ def views(runs, records, finish, server, app_of_server, tmp_path):
         LogLine(uuid4(), NOW, 30, "low_resolution: The face is 96 pixels wide."),
     ]
     queued = runs.add(type="portrait", status="queued", position=2, eta=Eta(40.0, 60.0), created=NOW)
-    text = "No frame shows a face. Use a picture in which the face looks at the camera."
+    text = "No frame shows a face. Use a picture of a face from the front."
     error = JobError("no_face", text, False)
     failed = made(runs, runs.add(type="lip_sync", status="failed"), error=error, ago_s=4000)
     canceled = made(runs, runs.add(type="speech", status="canceled"), ago_s=90_000)

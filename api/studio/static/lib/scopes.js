@@ -14,7 +14,7 @@ export function useMissingScope(scope) {
   const [scopes, setScopes] = useState(null);
   useEffect(() => {
     let current = true;
-    known ||= request("/v1/caller").then((caller) => caller.scopes, () => null);
+    known ||= request("/v1/key").then((caller) => caller.scopes, () => null);
     known.then((found) => current && setScopes(found));
     return () => {
       current = false;

@@ -23,7 +23,7 @@ export function Settings() {
     setProblem(null);
     setSaved(null);
     try {
-      setSaved({ ...await request("/v1/caller"), hasKey: Boolean(key.trim()) });
+      setSaved({ ...await request("/v1/key"), hasKey: Boolean(key.trim()) });
     } catch (error) {
       setProblem(error);
     }

@@ -11,7 +11,7 @@ from api.auth.key_file import ApiKey, Scope
 router = APIRouter(tags=["API keys"])
 
 
-class CallerView(BaseModel):
+class KeyView(BaseModel):
     """The API key of the request, or everybody if the server requires none."""
 
     name: str
@@ -20,10 +20,10 @@ class CallerView(BaseModel):
     expires_at: datetime | None
 
 
-@router.get("/v1/caller", name="read_caller", dependencies=[READ])
-async def read_caller(request: Request) -> CallerView:
+@router.get("/v1/key", name="read_key", dependencies=[READ])
+async def read_key(request: Request) -> KeyView:
     """Return name, tenant, scopes and expiry of the API key that the request sends."""
     caller: ApiKey = request.state.caller
-    return CallerView(
+    return KeyView(
         name=caller.name, tenant=caller.tenant, scopes=sorted(caller.scopes), expires_at=caller.expires
     )
