@@ -54,14 +54,25 @@ def compose(
 
 
 class FrameComposer:
-    """Makes finished frames of one avatar from source frames and rendered crops, in any order."""
+    """Makes finished frames of one avatar from source frames and rendered crops."""
 
     def __init__(
-        self, scene: Scene, engine: Engine, idle_seed: int | None = None, masks: MaskCache | None = None
+        self,
+        scene: Scene,
+        engine: Engine,
+        idle_seed: int | None = None,
+        masks: MaskCache | None = None,
+        *,
+        restores: bool = True,
     ) -> None:
-        """Prepare for a scene; see `compose` for the arguments."""
+        """
+        Prepare for a scene; see `compose` for the other arguments.
+
+        Args:
+            restores: restore faces as the engine's options say. False if the frames are not consecutive.
+        """
         self._rate = scene.rate
-        self._paster = FacePaster(scene, engine, MaskCache() if masks is None else masks)
+        self._paster = FacePaster(scene, engine, MaskCache() if masks is None else masks, restores=restores)
         is_animated = idle_seed is not None and scene.avatar.manifest.is_still
         self._still = AnimatedStill(scene, self._paster, idle_seed or 0) if is_animated else None
 
@@ -83,9 +94,9 @@ class FrameComposer:
 class FacePaster:
     """Pastes rendered crops into the frames of one avatar, with the engine's blend masks."""
 
-    def __init__(self, scene: Scene, engine: Engine, masks: MaskCache) -> None:
+    def __init__(self, scene: Scene, engine: Engine, masks: MaskCache, *, restores: bool = True) -> None:
         self._avatar, self._engine, self._masks = scene.avatar, engine, masks
-        self._restorer = engine.open_restorer()
+        self._restorer = engine.open_restorer() if restores else None
 
     def __call__(self, picture: Picture, source: int, crop: Image) -> Picture:
         """Return a copy of `picture` (source frame `source`) with the crop, uint8 BGR, blended in."""

@@ -165,7 +165,9 @@ class CropPreview:
                 FrameReader(path, avatar.index, budget_bytes=1, threads=1)
             )
             masks = mask_cache(avatar.folder, avatar.folder.stat().st_ino, job.engine)
-            self._compose = FrameComposer(scene, get_engine(job.engine), job.idle_seed, masks)
+            # restoration takes longer than rendering, and needs consecutive frames
+            engine = get_engine(job.engine)
+            self._compose = FrameComposer(scene, engine, job.idle_seed, masks, restores=False)
             size = avatar.manifest.width, avatar.manifest.height
             self._label, self._mark = picture_changes(job, *size)
             self._card = CardPainter(job.card, *size, scene.rate) if job.card else None
