@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tasks.errors import RenderError
-from tasks.settings import get_settings
+from tasks.settings import S3Settings, get_settings
 from tasks.storage.home_store import home_store
 
 REPORT_PATH: Final = "/studio/csp-report"
@@ -42,12 +42,13 @@ def content_security_policy(prefix: str) -> str:
 
 def bucket_source() -> str | None:
     """Return the source of the bucket to which browsers upload parts; None if the store is a folder."""
-    return _source(get_settings().store_url)
+    settings = get_settings()
+    return _source(settings.store_url, settings.s3)
 
 
 @lru_cache(maxsize=4)
-def _source(store_url: str) -> str | None:
-    del store_url  # the store of the settings, which the cache distinguishes by it
+def _source(store_url: str, s3: S3Settings) -> str | None:
+    del store_url, s3  # the store of the settings, which the cache distinguishes by them
     store = home_store()
     try:
         link = store.presigned_url("policy", _LINK_LIFETIME_S, "", "inline")  # sends nothing

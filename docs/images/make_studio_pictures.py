@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("studio-new", "studio-running", "studio-result", "studio-jobs")
+NAMES = ("studio-new", "studio-check", "studio-running", "studio-result", "studio-jobs", "studio-avatars")
 WIDTH = 960
 QUALITY = 78
 

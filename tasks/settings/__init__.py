@@ -74,6 +74,11 @@ class S3Settings(SettingsGroup, frozen=True):
     """Access to s3:// references. Without a credentials block: the AWS default credential chain."""
 
     endpoint_url: str | None = Field(default=None, description="URL of MinIO or another store. Empty: AWS.")
+    public_endpoint_url: str | None = Field(
+        default=None,
+        description="URL of the same store for clients of the API, in presigned links, if endpoint_url is"
+        " internal. Empty: endpoint_url. Not used with a credentials block that names an endpoint.",
+    )
     region: str | None = Field(default=None, description="Region. Empty: from the credential chain.")
     credentials_block: str | None = Field(
         default=None, description="A prefect-aws block: aws-credentials/NAME or minio-credentials/NAME."

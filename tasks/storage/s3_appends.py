@@ -129,9 +129,7 @@ class S3Append:
 
     def _link(self, number: int, seconds: int) -> PartLink:
         size = self._expected_size(number)
-        signed = {"UploadId": self._token, "PartNumber": number, "ContentLength": size}
-        with self._store.requests(self._key, "write") as (client, target):
-            url = str(client.generate_presigned_url("upload_part", target | signed, ExpiresIn=seconds))
+        url = self._store.presigned_part(self._key, self._token, number, size, seconds)
         return PartLink(number, (number - 1) * self.part_bytes, size, url)
 
     def abort(self) -> None:

@@ -68,6 +68,15 @@ class S3Store:
             return s3_clients.client(get_settings().s3, only_new, os.getpid())
         return s3_clients.block_client(get_settings().s3, self._credentials, only_new, os.getpid())
 
+    def _link_client(self) -> Any:
+        """Return a client that signs links for clients of the API; it sends nothing."""
+        s3 = get_settings().s3
+        if s3.public_endpoint_url:
+            s3 = s3.model_copy(update={"endpoint_url": s3.public_endpoint_url})
+        if self._credentials is None:
+            return s3_clients.client(s3, False, os.getpid())
+        return s3_clients.block_client(s3, self._credentials, False, os.getpid())
+
     def _object_arguments(self, key: str) -> dict[str, str]:
         if self._check:
             self._check(self.prefix + key)
@@ -334,7 +343,7 @@ class S3Store:
         if disposition:
             arguments["ResponseContentDisposition"] = disposition
         with self._translate_errors(key, "read"):
-            return str(self._client().generate_presigned_url("get_object", arguments, ExpiresIn=seconds))
+            return str(self._link_client().generate_presigned_url("get_object", arguments, ExpiresIn=seconds))
 
     def presigned_put(self, key: str, size: int, content_type: str, seconds: int) -> str:
         """
@@ -345,7 +354,14 @@ class S3Store:
         signed_headers = {"ContentLength": size, "ContentType": content_type}
         with self._translate_errors(key, "write"):
             params = self._object_arguments(key) | signed_headers
-            return str(self._client().generate_presigned_url("put_object", params, ExpiresIn=seconds))
+            return str(self._link_client().generate_presigned_url("put_object", params, ExpiresIn=seconds))
+
+    def presigned_part(self, key: str, upload: str, number: int, size: int, seconds: int) -> str:
+        """Return a presigned URL for a PUT of one part, of exactly this size, of a multipart upload."""
+        signed = {"UploadId": upload, "PartNumber": number, "ContentLength": size}
+        with self._translate_errors(key, "write"):
+            params = self._object_arguments(key) | signed
+            return str(self._link_client().generate_presigned_url("upload_part", params, ExpiresIn=seconds))
 
     @contextmanager
     def requests(self, key: str, mode: AccessMode) -> Generator[tuple[Any, dict[str, str]]]:

@@ -161,3 +161,20 @@ def test_five_gigabytes_in_parts(s3_store, connect, environment):
     assert announce(client, 200_000_000_000)["part_count"] == 10_000
     answer = client.post("/v1/assets/direct/multipart", json={"name": "a", "size": 200_000_000_001})
     assert (answer.status_code, answer.json()["code"]) == (413, "input_too_large")
+
+
+def test_links_name_the_public_endpoint(s3_store, s3_endpoint, small_parts, connect, environment):
+    public = s3_endpoint.replace("127.0.0.1", "localhost")  # the same server by another name
+    environment.setenv("MUSETALK_S3__PUBLIC_ENDPOINT_URL", public)
+    client = connect()
+    made = client.post("/v1/assets/direct", json=FILE).json()["upload"]
+    assert made["url"].startswith(f"{public}/{s3_store}/")
+    assert httpx.put(made["url"], content=b"0123456789", headers=made["headers"]).status_code == 200
+
+    upload = announce(client, 10)
+    [part] = client.get(upload["parts_url"]).json()["parts"]
+    assert part["upload"]["url"].startswith(f"{public}/{s3_store}/")
+    sent = httpx.put(part["upload"]["url"], content=b"0123456789", headers=part["upload"]["headers"])
+    assert sent.status_code == 200 and client.get(upload["url"]).json()["asset"]["id"] == upload["id"]
+    policy = client.get("/studio").headers["content-security-policy"]
+    assert f"connect-src 'self' {public}/{s3_store}/" in policy and s3_endpoint not in policy
