@@ -175,7 +175,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             reaper.run_forever,
             self._send_heartbeats,
             self._tenant_limits.renew_leases,
-            StrayLeases(self.client, get_concurrency_lease_storage(), self._logger.info).run_forever,
+            StrayLeases(self.client, get_concurrency_lease_storage, self._logger.info).run_forever,
             partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)

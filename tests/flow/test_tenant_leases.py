@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
@@ -13,9 +14,14 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
 )
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.server.concurrency.lease_storage import ConcurrencyLeaseHolder, ConcurrencyLimitLeaseMetadata
+from prefect.server.utilities.leasing import ResourceLease
+from prefect.states import Pending
 
 from deployments.warm_worker import worker as worker_module
-from deployments.warm_worker.queue import tenant_limits
+from deployments.warm_worker.ownership import RunOwner, claim_message
+from deployments.warm_worker.queue import stray_leases, tenant_limits
+from deployments.warm_worker.queue.stray_leases import StrayLeases
 from deployments.warm_worker.worker import WarmWorker
 
 POOL = "tenant-leases"
@@ -98,5 +104,74 @@ def test_a_slot_that_could_not_be_released_in_an_outage_is_released_later(limite
             renewing.cancel()
             assert limits.lease_of(OTHER)
             await limits.release(OTHER)
+
+    asyncio.run(story())
+
+
+def test_a_lease_storage_that_cannot_be_opened_is_logged_once_and_tried_again(monkeypatch):
+    monkeypatch.setattr(stray_leases, "POLL_INTERVAL_S", 0.01)
+    opened, lines = [], []
+
+    def open_storage():
+        opened.append(1)
+        raise ModuleNotFoundError("No module named 'prefect_redis'")
+
+    async def story():
+        searching = asyncio.create_task(StrayLeases(None, open_storage, lines.append).run_forever())
+        while len(opened) < 3:
+            await asyncio.sleep(0.01)
+        assert not searching.done()
+        searching.cancel()
+
+    asyncio.run(story())
+    assert len(lines) == 1 and "prefect_redis" in lines[0]
+
+
+class Leases:
+    """A storage of leases, made so many seconds ago for runs: (run, age)."""
+
+    def __init__(self, limit, *held):
+        self.held = {
+            uuid4(): ResourceLease(
+                resource_ids=[limit],
+                metadata=ConcurrencyLimitLeaseMetadata(
+                    slots=1, holder=run and ConcurrencyLeaseHolder(type="flow_run", id=run)
+                ),
+                expiration=datetime.now(UTC) + timedelta(seconds=60),
+                created_at=datetime.now(UTC) - timedelta(seconds=age),
+            )
+            for run, age in held
+        }
+
+    async def read_active_lease_ids(self, limit, offset):
+        return list(self.held)[offset : offset + limit]
+
+    async def read_lease(self, lease):
+        return self.held.get(lease)
+
+
+def test_only_leases_that_no_claim_names_are_released(limited_pool):
+    with get_client(sync_client=True) as client:
+        tenant = client.read_global_concurrency_limit_by_name("tenant:leased").id
+        flow = client.create_flow_from_name("leased")
+        deployment = client.create_deployment(flow_id=flow, name="leased", work_pool_name=limited_pool)
+        waiting, claimed = (client.create_flow_run_from_deployment(deployment).id for _ in range(2))
+        storage = Leases(tenant, (waiting, 30), (claimed, 30), (waiting, 1), (None, 30), (uuid4(), 30))
+        stray, named, _, _, gone = storage.held
+        owner = RunOwner("worker", "process")
+        client.set_flow_run_state(claimed, Pending(message=claim_message(owner, "0a", named)), force=True)
+    released = []
+
+    async def story():
+        async with get_client() as client:
+
+            async def release(lease):
+                released.append(lease)
+
+            client.release_concurrency_slots_with_lease = release
+            await StrayLeases(client, lambda: storage, lambda _: None).release()
+            assert released == [stray, gone]
+            foreign = Leases(uuid4(), (waiting, 30))  # a limit of somebody else
+            assert await StrayLeases(client, lambda: foreign, lambda _: None).release() == []
 
     asyncio.run(story())

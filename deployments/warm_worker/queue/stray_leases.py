@@ -37,27 +37,33 @@ class StrayLeases:
     def __init__(
         self,
         client: "PrefectClient",
-        storage: "ConcurrencyLeaseStorage",
+        open_storage: "Callable[[], ConcurrencyLeaseStorage]",
         log: Callable[[str], None],
     ) -> None:
         """
         Configure the search; `run_forever` starts it.
 
         Args:
-            client:  client of the server.
-            storage: the server's lease storage.
-            log:     called with each log line.
+            client:       client of the server.
+            open_storage: opens the server's lease storage.
+            log:          called with each log line.
         """
-        self._client, self._storage, self._log = client, storage, log
+        self._client, self._open_storage, self._log = client, open_storage, log
 
     async def run_forever(self) -> None:
-        """Release stray leases every POLL_INTERVAL_S, until cancelled."""
+        """Release stray leases every POLL_INTERVAL_S, until cancelled; an error is logged once."""
+        last_error = ""
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             try:
                 await self.release()
             except Exception as error:  # of the server, of Redis or of a file: no lease is worth a worker
-                self._log(f"leases without a run could not be read: {type(error).__name__}: {error}")
+                text = f"{type(error).__name__}: {error}"
+                if text != last_error:
+                    self._log(f"leases of killed workers could not be read: {text}")
+                last_error = text
+            else:
+                last_error = ""
 
     async def release(self) -> list[UUID]:
         """
@@ -69,7 +75,7 @@ class StrayLeases:
         Returns:
             The ids of the released leases.
         """
-        holders = await self._read_holders()
+        holders = await self._read_holders(self._open_storage())
         if not holders:
             return []
         runs = {run.id: run for run in await self._read_runs(set(holders.values()))}
@@ -79,10 +85,10 @@ class StrayLeases:
             self._log(f"released the slot of run {holders[lease]}, which no worker has claimed with it")
         return stray
 
-    async def _read_holders(self) -> dict[UUID, UUID]:
+    async def _read_holders(self, storage: "ConcurrencyLeaseStorage") -> dict[UUID, UUID]:
         """Return the runs for which slots of tenants were taken at least `CLAIM_TAKES` ago, by lease."""
         leases: list[UUID] = []
-        while page := await self._storage.read_active_lease_ids(limit=_PAGE, offset=len(leases)):
+        while page := await storage.read_active_lease_ids(limit=_PAGE, offset=len(leases)):
             leases += page
         if not leases:
             return {}
@@ -90,7 +96,7 @@ class StrayLeases:
         latest = datetime.now(UTC) - CLAIM_TAKES
         holders: dict[UUID, UUID] = {}
         for lease_id in leases:
-            lease = await self._storage.read_lease(lease_id)
+            lease = await storage.read_lease(lease_id)
             holder = lease.metadata.holder if lease and lease.metadata else None
             if lease is None or holder is None or holder.type != "flow_run" or lease.created_at > latest:
                 continue
