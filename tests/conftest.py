@@ -17,6 +17,8 @@ os.environ.update(
     PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false",
     PREFECT_SERVER_SERVICES_FOREMAN_ENABLED="false",
     PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
+    # takes more than half of the time of a server for a flow run; in tests of flows nothing reads task runs
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
     # The servers speak plain HTTP; else each of some thousand clients reads all root certificates, 20 ms.
     PREFECT_API_TLS_INSECURE_SKIP_VERIFY="true",

@@ -17,7 +17,7 @@ import pytest
 from compat_documents import BODY
 from moto_s3 import KEYS, moto_s3
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 

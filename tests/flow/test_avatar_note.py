@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from at_once import run_at_once
+from fork_server import popen
 from prefect.settings import PREFECT_API_URL
 
 from flows.lip_sync import lip_sync
@@ -97,6 +98,6 @@ def test_jobs_that_share_an_avatar_all_succeed_at_once(job, home):
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_LEVEL": "ERROR",
     }
-    answers = run_at_once(JOB, [(job.video, job.audio)] * 3, environment, 300)
+    answers = run_at_once(JOB, [(job.video, job.audio)] * 3, environment, 300, popen)
 
     assert answers == [list_notes(None, None, 10)[0][0].avatar] * 3

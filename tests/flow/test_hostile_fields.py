@@ -148,17 +148,18 @@ def api(watch, server):
         process.wait(20)
 
 
-def test_the_api_does_nothing_with_hostile_values(watch, api):
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_the_api_does_nothing_with_hostile_values(watch, api, step):
     told = {}
-    for place in PLACES:
-        for value in values(watch.folder / "marks"):
+    for number, place in enumerate(PLACES):
+        for value in values(watch.folder / "marks")[number % step :: step]:
             query, body = request(place, value)
             with contextlib.suppress(UnicodeEncodeError):  # no address can be written with half a character
                 answer = api.post("/inference", params=query, content=json.dumps(body), headers=HEADERS)
                 told.setdefault(answer.status_code, []).append((place, value[:80], answer.text[:300]))
 
     assert set(told) <= {202, 400, 403}, {status: told[status][:3] for status in told}
-    assert len(told[202]) > 50 and len(told[400]) > 500
+    assert len(told[202]) > 50 // step and len(told[400]) > 500 // step
     assert watch.faults() == []
     assert any(kind == "reach" for _, kind, *_ in watch.events())
 

@@ -135,7 +135,10 @@ def expected(folder, job, new_unet, tmp_path, monkeypatch):
     assert np.abs(EXPECTED["old"] - EXPECTED["new"]).mean() > 1
 
 
-@pytest.mark.parametrize("way", ["moved", "overwritten", "same size and times"])
+@pytest.mark.parametrize(
+    "way",
+    ["same size and times", *(pytest.param(way, marks=pytest.mark.slow) for way in ("moved", "overwritten"))],
+)
 def test_the_same_job_after_its_weights_were_replaced(expected, folder, job, new_unet, way):
     pixels, named = rendered(job)
     assert is_like(pixels, "old") and named == sha256_of(folder / UNET)
@@ -178,7 +181,7 @@ def replacing(real, path, new, when):
     return load
 
 
-@pytest.mark.parametrize("when", ["before", "during"])
+@pytest.mark.parametrize("when", ["during", pytest.param("before", marks=pytest.mark.slow)])
 def test_a_swap_before_or_while_the_network_is_loaded_begins_the_job_anew(
     folder, job, new_unet, expected, monkeypatch, when
 ):

@@ -165,7 +165,16 @@ def test_an_equal_job_shares_the_object(bucket):
     assert bucket.listed() == ["hello.mp3", "hello.mp3.lineage.json"]
 
 
-@pytest.mark.parametrize("taken", ["talk.vtt", "talk.txt", "talk.json.lineage.json", "talk.srt.c2pa"])
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "talk.srt.c2pa",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("talk.vtt", "talk.txt", "talk.json.lineage.json")
+        ),
+    ],
+)
 def test_all_files_of_a_transcript_get_the_same_suffix(bucket, speech_file, taken):
     bucket.put(taken)
     output = Output(bucket=bucket.name, name="talk")

@@ -251,7 +251,7 @@ def suite(tmp_path, python):
     return run
 
 
-@pytest.mark.parametrize("bad", [(), ("tests/flow",), ("tests/warm", "tests/repo"), ("pyright",)])
+@pytest.mark.parametrize("bad", [(), ("tests/api",), ("tests/e2e", "tests/repo"), ("pyright",)])
 def test_every_part_of_the_suite_runs_and_what_failed_is_named_last(suite, bad):
     done, asked = suite(bad=bad)
 
@@ -266,9 +266,9 @@ def test_the_parts_of_the_suite_are_all_tests_each_once(suite):
     _, asked = suite()
 
     parts = [line.removeprefix("-m pytest -m not slow ").split() for line in asked if "pytest" in line]
-    folders = [RUN.parent / folder for part in parts for folder in part]
+    named = [RUN.parent / name for part in parts for name in part]
     tests = {path for path in RUN.parent.glob("tests/**/test_*.py")}
-    found = [path for folder in folders for path in folder.glob("**/test_*.py")]
+    found = [path for one in named for path in ([one] if one.is_file() else one.glob("**/test_*.py"))]
     assert len(found) == len(set(found)) and set(found) == tests
     assert asked.count("-m pyright") == 1
 

@@ -52,8 +52,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def python(folder):
-    """The python of an environment that has what the image `api` has, and nothing of the checkout."""
+def builder(folder):
+    """The python of an environment that has built our wheel as the image does, and nothing else."""
     python = folder / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     newest = [python, "-m", "pip", "install", "--quiet", "-U", "pip"]
@@ -71,9 +71,15 @@ def python(folder):
     (build,) = installation("wheel")
     run(build, folder, python, cwd=source)
     shutil.rmtree(source)
-    for line in installation("api"):
-        run(line, folder, python, cwd=folder)
     return python
+
+
+@pytest.fixture(scope="module")
+def python(builder, folder):
+    """The python of an environment that has what the image `api` has, and nothing of the checkout."""
+    for line in installation("api"):
+        run(line, folder, builder, cwd=folder)
+    return builder
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +101,7 @@ def musetalk(python, folder):
     return musetalk
 
 
-def test_the_wheel_holds_what_the_packages_hold(python, folder):
+def test_the_wheel_holds_what_the_packages_hold(builder, folder):
     (wheel,) = (folder / "wheels").glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
@@ -107,6 +113,7 @@ def test_the_wheel_holds_what_the_packages_hold(python, folder):
     assert any(name.startswith("deployments/assets/") for name in inside)
 
 
+@pytest.mark.slow
 def test_the_api_s_environment_is_whole_and_has_no_torch(python):
     ask = (
         "import importlib.util as u; print(*[n for n in ('torch','ai_edge_litert','cv2') if u.find_spec(n)])"
@@ -129,6 +136,7 @@ def commands(found=None, words=()):
         yield from commands(inner, (*words, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_explains_itself(musetalk, words):
     done = musetalk(*words, "--help")
@@ -137,6 +145,7 @@ def test_every_command_explains_itself(musetalk, words):
     assert "Usage: " in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_deployed_is_read_from_the_wheel(python, folder):
     ask = (
         "from deployments.manifest import *; print(deployments_file(), *{d.pool for d in load_deployments()})"
@@ -148,6 +157,7 @@ def test_what_is_deployed_is_read_from_the_wheel(python, folder):
     assert set(pools) == {"gpu", "light"}
 
 
+@pytest.mark.slow
 def test_prefect_finds_the_worker_type_of_the_wheel(python, folder):
     ask = (
         "from prefect.plugins import load_prefect_collections; load_prefect_collections();"
@@ -193,6 +203,7 @@ def serving(python, folder, port, **variables):
             process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MUSETALK_API__PORT", "API_PORT", "PORT"])
 def test_the_api_serves_on_the_port_it_is_given_and_leaves_when_asked(python, folder, name):
     port = free_port()
@@ -208,6 +219,7 @@ def scheduled(url):
     return httpx.post(f"{url}/flow_runs/count", json=wanted, trust_env=False).json()
 
 
+@pytest.mark.slow
 def test_a_server_plans_what_runs_by_the_clock(python, musetalk, folder):
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"

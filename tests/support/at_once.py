@@ -2,19 +2,24 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def run_at_once(
-    program: str, arguments: Sequence[Sequence[str]], environment: Mapping[str, str], limit_s: float
+    program: str,
+    arguments: Sequence[Sequence[str]],
+    environment: Mapping[str, str],
+    limit_s: float,
+    start: Callable[..., subprocess.Popen] = subprocess.Popen,
 ) -> list[str]:
     """
     Run a program several times at once and return what each run printed at its end.
 
     The program prints `ready` when it has imported what it needs, then waits for a line on standard input.
+    `start` may be `fork_server.popen`, for programs that import flows.
     """
     processes = [
-        subprocess.Popen(
+        start(
             [sys.executable, "-c", program, *words],
             env=environment,
             stdin=subprocess.PIPE,

@@ -39,14 +39,19 @@ FULL = TESTS.parents[1] / "shared" / "golden"
 
 def golden_sets() -> list:
     """The folders there are, the committed one first."""
-    return [pytest.param(folder, id=name) for name, folder in _sets().items()]
+    return [pytest.param(folder, id=name, marks=_marks(folder)) for name, folder in _sets().items()]
+
+
+def _marks(folder: Path) -> list:
+    """Tests of the full set, which may lie beside a checkout, are slow."""
+    return [] if folder == COMMITTED else [pytest.mark.slow]
 
 
 def golden_cases(name: str, pattern: str) -> list:
     """(folder, case) for every array of `name` that fits a pattern with one `*`, the case."""
     form = re.compile(re.escape(pattern).replace(r"\*", "(.+)"))
     return [
-        pytest.param(folder, found[1], id=f"{label}-{found[1]}")
+        pytest.param(folder, found[1], id=f"{label}-{found[1]}", marks=_marks(folder))
         for label, folder in _sets().items()
         for key in load(folder, name)
         if (found := form.fullmatch(key))

@@ -79,7 +79,7 @@ class Stage:
             job = self.job(job_id)
             return job if job["status"] in until else None
 
-        return eventually(look, limit_s, 0.2)
+        return eventually(look, limit_s, 1.0)  # a job takes seconds; each look costs three requests
 
     def parts(self, job_id, **more):
         return self.http.get("/v1/jobs", params={"part_of": job_id, "limit": 100, **more}).json()["jobs"]

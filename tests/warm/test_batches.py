@@ -62,9 +62,8 @@ def avatars(stage):
     return {path: path.stat().st_ino for path in (stage.folder / "home").glob("**/avatar/*") if path.is_dir()}
 
 
-@pytest.mark.parametrize(
-    ("good", "deaths"), [(5, 1), pytest.param(27, 2, marks=pytest.mark.slow)], ids=["few", "thirty"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("good", "deaths"), [(5, 1), (27, 2)], ids=["few", "thirty"])
 def test_every_good_row_has_one_output_though_workers_and_the_server_die(stage, good, deaths):
     speeches(stage.folder, good)
     (stage.folder / "broken.wav").write_bytes(b"RIFF, it says, and nothing more")

@@ -221,7 +221,7 @@ def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     assert "canceled" in {part["status"] for part in stage.parts(job)}
 
 
-@pytest.mark.parametrize("captions", ["sidecar", "burned"])
+@pytest.mark.parametrize("captions", ["burned", pytest.param("sidecar", marks=pytest.mark.slow)])
 def test_a_persona_is_named_after_its_clips_and_so_are_its_captions(stage, captions):
     body = {
         "video": f"file://{stage.folder}/anna.jpg",

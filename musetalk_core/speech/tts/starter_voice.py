@@ -156,6 +156,8 @@ def _load_voice() -> _Voice:
     )
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 2, 1, 3
+    # a thread that waits for the other one sleeps: spinning takes as much CPU time as the synthesis itself
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session: Any = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -1,11 +1,14 @@
 """The starter model, converted and loaded once, and real speech."""
 
+import copy
+from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from musetalk_core.formats.pcm import PcmArray
 from musetalk_core.runtime.device import choose_device
@@ -39,6 +42,17 @@ def checkpoint(packed, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_en(checkpoint):
     return load_whisper_model(checkpoint, "tiny.en", choose_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def one_layer(tiny_en):
+    """The starter model without its upper layers, for tests that ask what is computed and not which words."""
+    net = copy.deepcopy(tiny_en.net)
+    net.encoder.blocks, net.decoder.blocks = net.encoder.blocks[:1], net.decoder.blocks[:1]
+    net.dims = replace(net.dims, n_audio_layer=1, n_text_layer=1)
+    heads = torch.ones(1, net.dims.n_text_head, dtype=torch.bool)
+    net.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
+    return replace(tiny_en, net=net)
 
 
 @pytest.fixture(scope="session")

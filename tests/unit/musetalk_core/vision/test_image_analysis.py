@@ -54,7 +54,13 @@ def is_inside(box, photo):
     return Box(0, 0, *photo.size).contains(box) and not box.is_empty
 
 
-@pytest.mark.parametrize("name", MADE)
+SLOW = {"scan", "sideways", "on its other side"}
+ANGLES = [0, 90, *(pytest.param(angle, marks=pytest.mark.slow) for angle in (180, 270))]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MADE]
+)
 def test_words_are_read_and_lie_inside(name, reader, tmp_path):
     make, words = MADE[name]
     photo = decoded(make(), tmp_path)
@@ -79,7 +85,7 @@ def test_lines_lie_where_they_were_written(reader, tmp_path):
         assert over.corners[0][0] > over.corners[1][0]  # its own top left lies on the right
 
 
-@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+@pytest.mark.parametrize("angle", ANGLES)
 def test_lines_are_read_in_order_whichever_way_the_page_lies(reader, tmp_path, angle):
     photo = decoded(pictures.page().rotate(angle, expand=True), tmp_path)
 
@@ -93,7 +99,7 @@ def test_lines_are_read_in_order_whichever_way_the_page_lies(reader, tmp_path, a
         assert (x3 - x2) * -run[1] + (y3 - y2) * run[0] > 15  # then down, as it is read
 
 
-@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+@pytest.mark.parametrize("angle", ANGLES)
 def test_what_stands_in_a_row_is_read_as_a_row(reader, tmp_path, angle):
     photo = decoded(pictures.chart().rotate(angle, expand=True), tmp_path)
 

@@ -108,13 +108,13 @@ def test_nothing_outside_the_mask_changes_and_a_mask_is_made_once_per_source_fra
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(30000, 1001), Fraction(60)])
 def test_any_rate_gives_exactly_its_frames(made, clip, reading, tmp_path, rate):
     engine, prepared = made
-    samples = PcmArray(reading.read(0, 8000))
+    samples = PcmArray(reading.read(0, 3200))
     frames = plan_chunks(samples.count, rate, 10).frames
     render_chunk(
         Scene(prepared, clip, rate), engine, heard_by(engine, samples), Chunk(0, 0, frames), tmp_path
     )
 
-    assert len(CropReader.open(tmp_path).sources) == int(Fraction(8000, 16000) * rate)
+    assert len(CropReader.open(tmp_path).sources) == int(Fraction(3200, 16000) * rate)
 
 
 def test_speech_shorter_than_the_window_is_rendered(made, reading):
@@ -126,22 +126,21 @@ def test_speech_shorter_than_the_window_is_rendered(made, reading):
     assert tokens.shape == (1, 50, 384)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 64])
 def test_a_cpu_renders_the_same_bytes_whatever_the_batch_size_of_the_settings(
-    made, machine, clip, reading, tmp_path, batch
+    made, machine, clip, reading, tmp_path
 ):
     _, prepared = made
-    written = []
-    for limit in (32, batch):
+    written = set()
+    for limit in (32, 1, 3, 64):
         engine = MuseTalkEngine(MuseTalkEngineOptions(), replace(machine, batch=limit))
         folder = tmp_path / str(limit)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir()
         scene = Scene(prepared, clip, RATE)
-        render_chunk(scene, engine, heard_by(engine, reading), Chunk(0, 0, 11), folder)
-        written.append(CropReader.open(folder).path.read_bytes())
+        render_chunk(scene, engine, heard_by(engine, reading), Chunk(0, 0, 7), folder)  # five faces
+        written.add(CropReader.open(folder).path.read_bytes())
         assert engine.render_stats.batch_size == 4
 
-    assert written[0] == written[1]
+    assert len(written) == 1
 
 
 def test_a_cpu_renders_batches_of_one_size_and_reports_every_face(made, clip, reading, tmp_path, monkeypatch):
