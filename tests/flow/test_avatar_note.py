@@ -15,6 +15,7 @@ from tasks.catalog.avatar_notes import list_notes, save_note
 from tasks.errors import BucketNotAllowed, StorageError
 from tasks.steps import prepare_avatar as avatar
 
+SPEECH_S = 3
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

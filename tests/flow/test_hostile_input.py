@@ -23,6 +23,8 @@ from flows.speech import speech
 from musetalk_core.errors import RenderError
 from tasks.settings import get_settings
 
+SPEECH_S = 3
+
 
 def silent_clip(seconds=1):
     path = Path(tempfile.mkdtemp()) / "noise.mp4"

@@ -30,6 +30,7 @@ from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 from tasks.storage.redaction import redact_secrets
 
+SPEECH_S = 3
 SECRET = "hunter2"
 
 

@@ -42,6 +42,7 @@ from tasks.inputs.sources import fetch_source, source_path
 from tasks.settings import get_settings
 from tasks.storage.home_store import _open_store, home_store
 
+SPEECH_S = 3
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
