@@ -1,4 +1,4 @@
-"""A forked process is what `subprocess` would have started: parent, words, environment, files, exit status."""
+"""A forked process is what `subprocess` would have started: parent, words, environment, files and status."""
 
 import json
 import os
