@@ -120,6 +120,7 @@ def test_what_was_left_open_is_settled(home, clip_file, speech_file):
     assert voice.settled["voice"]["engine"] == "starter"
 
 
+@pytest.mark.slow
 def test_a_neural_engine_names_all_its_networks(home, musetalk, short_clip, speech_file):
     job = PrepareAvatarJob(video=f"file://{short_clip}", engine="musetalk")
     _, found, _ = ran(prepare_avatar, job)

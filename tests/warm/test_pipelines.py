@@ -189,6 +189,7 @@ def test_stopping_a_pipeline_stops_its_steps(stage):
     assert "canceled" in {part["status"] for part in stage.parts(job)}
 
 
+@pytest.mark.slow
 def test_retry_on_prefects_page_tries_what_failed_again(stage):
     from prefect.states import AwaitingRetry
 
@@ -208,6 +209,7 @@ def test_retry_on_prefects_page_tries_what_failed_again(stage):
     assert sorted(tried) == ["failed", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_has_had_its_time_is_stopped_with_its_steps(stage):
     slow = talk(stage, "talk", "job://speak", engine="viseme")
     body = {

@@ -58,6 +58,7 @@ def tomorrow():
     return Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
 
 
+@pytest.mark.slow
 def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, light_worker, receiver):
     jobs = own_server.pool("jobs")
     seen, unseen = submit(jobs, receiver.url), submit(jobs, receiver.url)
@@ -89,6 +90,7 @@ def test_a_server_killed_between_end_and_delivery_loses_nothing(own_server, ligh
     assert [len(attempts(own_server, job)) for job in (seen, unseen)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_receiver_that_was_down_is_told_later_under_the_same_id(own_server, light_worker, receiver):
     jobs = own_server.pool("jobs")
     light_worker()
