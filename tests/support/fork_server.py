@@ -42,7 +42,7 @@ IMPORTS = (
     "flows.pipeline",
 )
 MODULES = {"prefect", "uvicorn", "deployments.cli", "deployments.processes.launch"}
-"""What is run with `python -m` from a fork; all else gets an interpreter of its own."""
+"""Modules that are run from a fork; others, and other programs, get a process of their own."""
 _ARGUMENTS = 4096
 """Bytes of the fork server's command line, which becomes that of each forked process."""
 _SUBREAPER = 36
