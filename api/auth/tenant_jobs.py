@@ -11,6 +11,7 @@ from uuid import UUID
 from api.auth.key_file import ApiKey
 from api.auth.rate_limits import RateLimiter
 from api.errors import Problem
+from api.http.metrics import PoolQueue
 from api.jobs.model import (
     DEFAULT_SUBMIT_OPTIONS,
     UNFINISHED_STATUSES,
@@ -89,6 +90,10 @@ class TenantJobStore:
         if self.caller.tenant is not None:
             control = control.model_copy(update={"tenant": self.caller.tenant})
         return await self.store.estimate(job_type, control)
+
+    async def queues(self) -> tuple[PoolQueue, ...]:
+        """Return the state of the queues, which name no tenant."""
+        return await self.store.queues()
 
     async def require_inputs(self, job: JobParameters) -> None:
         """

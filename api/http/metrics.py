@@ -1,5 +1,7 @@
 """Prometheus metrics of the API. Jobs, keys and tenants are not labels: their cardinality is unbounded."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,6 +10,24 @@ _DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 
 
 UploadEvent = Literal["created", "interrupted", "completed", "deleted"]
 """Events of a resumable upload that are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolQueue:
+    """
+    The queue of a work pool, jobs and the system's own runs together.
+
+    Attributes:
+        pool:             name of the work pool.
+        waiting:          runs that are due and that no worker has claimed, by priority.
+        running:          runs that a worker has claimed or is running.
+        oldest_waiting_s: how long the oldest waiting run has been due, in seconds; 0 if none waits.
+    """
+
+    pool: str
+    waiting: Mapping[str, int]
+    running: int
+    oldest_waiting_s: float
 
 
 class Metrics:
@@ -50,6 +70,31 @@ class Metrics:
             "musetalk_ready", "1 if the part was ready at the last /readyz.", ["part"], registry=registry
         )
 
+        self._waiting = Gauge(
+            "musetalk_queue_waiting_runs",
+            "Runs that are due and that no worker has claimed.",
+            ["pool", "priority"],
+            registry=registry,
+        )
+        self._running = Gauge(
+            "musetalk_queue_running_runs",
+            "Runs that a worker has claimed or is running.",
+            ["pool"],
+            registry=registry,
+        )
+        self._unfinished = Gauge(
+            "musetalk_queue_unfinished_runs",
+            "Waiting and running runs: the work that needs workers.",
+            ["pool"],
+            registry=registry,
+        )
+        self._oldest = Gauge(
+            "musetalk_queue_oldest_waiting_seconds",
+            "How long the oldest waiting run has been due.",
+            ["pool"],
+            registry=registry,
+        )
+
     def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response and its duration; `route` is the path template, never the path itself."""
         self._requests.labels(method, route, str(status)).inc()
@@ -70,6 +115,17 @@ class Metrics:
     def count_policy_report(self) -> None:
         """Count a report of a violation of the studio's policy."""
         self._policy_reports.inc()
+
+    def set_queues(self, queues: Sequence[PoolQueue]) -> None:
+        """Set the state of the queues; queues that are not listed, or all if it is unknown, are left out."""
+        for gauge in (self._waiting, self._running, self._unfinished, self._oldest):
+            gauge.clear()
+        for queue in queues:
+            for priority, count in queue.waiting.items():
+                self._waiting.labels(queue.pool, priority).set(count)
+            self._running.labels(queue.pool).set(queue.running)
+            self._unfinished.labels(queue.pool).set(queue.running + sum(queue.waiting.values()))
+            self._oldest.labels(queue.pool).set(queue.oldest_waiting_s)
 
     def set_ready(self, part: str, *, ready: bool) -> None:
         """Set the readiness of a part of the system."""

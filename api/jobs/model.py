@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from api.errors import Problem
+from api.http.metrics import PoolQueue
 from api.jobs.eta import DurationStats, Eta
 from flows.prefect_state.status import FINAL_STATUSES, ClientMark, JobError, Progress, Status
 from flows.registry import JobType
@@ -180,6 +181,10 @@ class JobStore(Protocol):
 
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate queue position, run time and ETA of a job submitted now."""
+        ...
+
+    async def queues(self) -> tuple[PoolQueue, ...]:
+        """Return the state of the queue of each work pool."""
         ...
 
     async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from api.errors import Problem
+from api.http.metrics import PoolQueue
 from api.jobs.model import UNFINISHED_STATUSES, Job, JobFilter, LogLine, LogPage, Page, QueueEstimate
 from api.orchestrator.batch_loader import BatchLoader
 from api.orchestrator.connection import PrefectConnection
@@ -138,6 +139,10 @@ class PrefectJobReader:
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         """Estimate queue position and ETA of a job submitted now."""
         return await self._estimator.estimate(job_type, control)
+
+    async def queues(self) -> tuple[PoolQueue, ...]:
+        """Return the state of the queue of each work pool, at most a second old."""
+        return await self._estimator.queues()
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:
         """Return a page of a job's log."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from uuid import UUID
 
+from api.http.metrics import PoolQueue
 from api.jobs.eta import MAX_HISTORY_JOBS, DurationStats, duration_stats, eta_for_queued, eta_for_running
 from api.jobs.model import Job, QueueEstimate
 from api.orchestrator.connection import PrefectConnection
@@ -141,19 +142,26 @@ class QueueEstimator:
         eta = eta_for_queued(history, [stats_by_type[kind] for kind in types_ahead], len(queue.running))
         return QueueEstimate(len(waiting), history, eta)
 
+    async def queues(self) -> tuple[PoolQueue, ...]:
+        """Return the state of each pool's queue, of its first thousand runs."""
+        now, queues = datetime.now(UTC), list[PoolQueue]()
+        for pool, cached in sorted(self._queues.items()):
+            queue = await cached.get()
+            by_rank = Counter(item.rank for item in queue.waiting)
+            waiting = {priority: by_rank[rank] for rank, priority in enumerate(PRIORITIES)}
+            oldest = max(((now - item.due).total_seconds() for item in queue.waiting), default=0.0)
+            running = sum(queue.running_by_tenant.values())
+            queues.append(PoolQueue(pool, waiting, running, max(0.0, oldest)))
+        return tuple(queues)
+
     async def _read_queue(self, pool: str) -> QueueSnapshot:
         from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
         pool_filter = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
-        waiting: list[FlowRun] = []
-        for page_number in range(_MAX_PAGES):
-            page = await self._read_runs(pool_filter, ["SCHEDULED", "PENDING"], page_number)
-            waiting += page
-            if len(page) < _PAGE_SIZE:
-                break
+        waiting = await self._read_pages(pool_filter, ["SCHEDULED", "PENDING"])
         now = datetime.now(UTC)
         due_runs = [run for run in waiting if run.next_scheduled_start_time is None or due_time(run) <= now]
-        active = await self._read_runs(pool_filter, ["RUNNING", "CANCELLING"], 0)
+        active = await self._read_pages(pool_filter, ["RUNNING", "CANCELLING"])
         claimed = [run for run in due_runs if run.state_type == "PENDING"]
         served = sorted((run for run in [*active, *claimed]), key=lambda run: run.start_time or now)
         snapshot = QueueSnapshot(
@@ -180,6 +188,15 @@ class QueueEstimator:
         order = tuple(snapshot.jobs_in_order())
         positions = {job.id: place for place, job in enumerate(order, start=1) if job.id is not None}
         return replace(snapshot, order=order, positions=positions)
+
+    async def _read_pages(self, pool_filter: object, state_names: list[str]) -> "list[FlowRun]":
+        runs: list[FlowRun] = []
+        for page_number in range(_MAX_PAGES):
+            page = await self._read_runs(pool_filter, state_names, page_number)
+            runs += page
+            if len(page) < _PAGE_SIZE:
+                break
+        return runs
 
     async def _read_runs(self, pool_filter: object, state_names: list[str], page: int) -> "list[FlowRun]":
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType

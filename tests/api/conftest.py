@@ -29,6 +29,7 @@ from api.dependencies import (
     get_worker_store,
 )
 from api.errors import Problem
+from api.http.metrics import PoolQueue
 from api.jobs.eta import DurationStats, Eta
 from api.jobs.model import (
     DEFAULT_SUBMIT_OPTIONS,
@@ -147,6 +148,13 @@ class FakeRuns:
     async def estimate(self, job_type: JobType, control: Control) -> QueueEstimate:
         waiting = await self.count_unfinished(None)
         return QueueEstimate(waiting, self.took, Eta(1.0 + waiting, 2.0 + waiting) if self.took else None)
+
+    async def queues(self) -> tuple[PoolQueue, ...]:
+        if self.fault:
+            raise Problem("orchestrator_unavailable", self.fault)
+        waiting = [run for run in self.jobs.values() if run.status == "queued"]
+        running = sum(run.status == "running" for run in self.jobs.values())
+        return (PoolQueue("gpu", {"normal": len(waiting)}, running, 7.5 if waiting else 0.0),)
 
     async def wait_for_change(self, job_id: UUID, limit_s: float) -> None:
         await asyncio.sleep(min(limit_s, 0.02))

@@ -341,9 +341,13 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
             await asyncio.to_thread(move, deployed, old, Cancelled())
         normal = [await runs.create(SPEECH, speech()) for _ in range(9)]
         first = await runs.create(SPEECH, speech(), SubmitOptions(control=Control(priority="high")))
-        return [await runs.read(run.id) for run in (first, *normal)]
+        read = [await runs.read(run.id) for run in (first, *normal)]
+        return read, {queue.pool: queue for queue in await runs.queues()}
 
-    read = on_prefect(story)
+    read, queues = on_prefect(story)
+    queue = queues[SPEECH.pool]
+    assert queue.waiting == {"high": 1, "normal": 9, "low": 0} and queue.running == 0
+    assert 0 < queue.oldest_waiting_s < 600
     assert [run.position for run in read] == list(range(1, 11))
     times = [run.eta.p50 for run in read]
     assert times == sorted(times) and times[0] < times[-1]

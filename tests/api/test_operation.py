@@ -39,6 +39,25 @@ def test_answers_are_counted_by_route_never_by_job(client, runs):
     assert found[seconds] == 3
 
 
+def test_queues_are_gauges_and_are_left_out_while_prefect_is_away(client, runs):
+    for _ in range(3):
+        runs.add(status="queued")
+    runs.running()
+    found, gpu = samples(client), ("pool", "gpu")
+    assert found["musetalk_queue_waiting_runs", gpu, ("priority", "normal")] == 3
+    assert found["musetalk_queue_running_runs", gpu] == 1
+    assert found["musetalk_queue_unfinished_runs", gpu] == 4
+    assert found["musetalk_queue_oldest_waiting_seconds", gpu] == 7.5
+
+    runs.fault = "away"
+    found = samples(client)
+    assert not [name for name, *_ in found if name.startswith("musetalk_queue_")]
+    assert (
+        found["musetalk_http_requests_total", ("method", "GET"), ("route", "/metrics"), ("status", "200")]
+        == 1
+    )
+
+
 def test_what_is_ready_is_a_gauge(client, runs):
     runs.fault = "away"
     client.get("/readyz")

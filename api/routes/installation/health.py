@@ -1,6 +1,7 @@
 """Routes for liveness, startup, readiness, version and Prometheus metrics."""
 
-from asyncio import to_thread
+from asyncio import to_thread, wait_for
+from contextlib import suppress
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
@@ -9,9 +10,13 @@ from pydantic import BaseModel
 
 from api.auth.api_keys import PUBLIC
 from api.dependencies import AllJobsDep
-from api.http.metrics import Metrics
+from api.errors import Problem
+from api.http.metrics import Metrics, PoolQueue
 from tasks.settings import get_settings
 from tasks.storage.store_check import find_store_problem
+
+_QUEUES_LIMIT_S = 5.0
+"""Time after which metrics are answered without those of the queues; Prometheus waits ten seconds."""
 
 router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
@@ -46,9 +51,13 @@ async def read_version() -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def read_metrics(request: Request) -> Response:
-    """Return the metrics in Prometheus' text format."""
+async def read_metrics(request: Request, jobs: AllJobsDep) -> Response:
+    """Return the metrics in Prometheus' text format; those of the queues only if Prefect responds in time."""
     metrics: Metrics = request.app.state.metrics
+    queues: tuple[PoolQueue, ...] = ()
+    with suppress(Problem, TimeoutError):
+        queues = await wait_for(jobs.queues(), _QUEUES_LIMIT_S)
+    metrics.set_queues(queues)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
