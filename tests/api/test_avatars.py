@@ -4,7 +4,8 @@ import pytest
 from avatar_examples import avatar_note
 
 from tasks.cache.artefacts import artefact_cache
-from tasks.catalog.avatar_notes import save_note
+from tasks.catalog.avatar_notes import read_note, save_note
+from tasks.storage.home_store import home_store
 
 KEY = "{:064x}".format
 
@@ -120,3 +121,37 @@ def test_one_that_a_job_works_with_stays(client, prepared):
 def test_what_is_no_avatar(client):
     for name in ("x", "..%2f..%2fetc", KEY(1).upper() + "A", "_"):
         assert client.get(f"/v1/avatars/{name}").status_code in {400, 404}
+
+
+JPEG = b"\xff\xd8\xff face"
+
+
+def test_the_picture_of_a_face_is_its_tenants(connect, prepared, issue):
+    client, acme, other = connect(), issue("a", tenant="acme"), issue("b", tenant="other")
+    key = prepared(1, "acme")
+    path = f"/v1/avatars/{key}/picture"
+    assert client.get(path, headers=acme).json()["code"] == "not_found", "there is none yet"
+    save_note(avatar_note(key, bytes=1234), "acme", JPEG)
+    [listed_note] = client.get("/v1/avatars", headers=acme).json()["avatars"]
+    assert listed_note["has_picture"] is True and listed_note["bytes"] == 1234
+
+    answer = client.get(path, headers=acme)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, JPEG, "image/jpeg")
+    known = acme | {"If-None-Match": answer.headers["etag"]}
+    assert client.get(path, headers=known).status_code == 304
+    assert client.get(path, headers=other).json()["code"] == "not_found"
+    assert client.delete(f"/v1/avatars/{key}", headers=acme).status_code == 204
+    assert client.get(path, headers=acme).status_code == 404
+    assert list(home_store().list("avatar-pictures/")) == []
+
+
+def test_a_note_of_an_earlier_version_gets_its_picture_and_keeps_its_date(prepared):
+    key = prepared(1)
+    before = read_note(key, None)
+    save_note(avatar_note(key, bytes=1), None)
+    assert read_note(key, None) == before, "a note without a picture changes nothing"
+    save_note(avatar_note(key, bytes=2), None, JPEG)
+    after = read_note(key, None)
+    assert after.has_picture and after.bytes == 2 and after.prepared_at == before.prepared_at
+    save_note(avatar_note(key, bytes=3), None, JPEG)
+    assert read_note(key, None).bytes == 2

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from at_once import run_at_once
 from fork_server import popen
@@ -11,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.lip_sync import lip_sync
 from flows.prepare_avatar import prepare_avatar
 from flows.schemas.video import LipSyncJob, PrepareAvatarJob
-from tasks.catalog.avatar_notes import list_notes, save_note
+from tasks.catalog.avatar_notes import list_notes, read_note, read_picture, save_note
 from tasks.errors import BucketNotAllowed, StorageError
 from tasks.steps import prepare_avatar as avatar
 
@@ -62,6 +64,19 @@ def test_preparing_an_avatar_still_says_that_it_could_not_be_listed(home, clip_f
 
     with pytest.raises(BucketNotAllowed):
         prepare_avatar(PrepareAvatarJob(video=f"file://{clip_file}", engine="fake"))
+
+
+def test_the_note_has_the_size_and_a_picture_of_the_face(home, clip_file):
+    prepared = prepare_avatar(PrepareAvatarJob(video=f"file://{clip_file}", engine="viseme"))
+    note = read_note(prepared.avatar, None)
+    picture = cv2.imdecode(np.frombuffer(read_picture(prepared.avatar, None), np.uint8), cv2.IMREAD_COLOR)
+
+    assert note.has_picture and 1000 < note.bytes < 1_000_000
+    assert max(picture.shape[:2]) <= 240 and min(picture.shape[:2]) > 60
+    source = cv2.imread(str(Path(__file__).parents[1] / "assets" / "astronaut.jpg"))
+    face = cv2.resize(picture, (60, 60))
+    fits = cv2.matchTemplate(cv2.resize(source, (190, 190)), face, cv2.TM_CCOEFF_NORMED)
+    assert picture.std() > 30 and fits.max() > 0.3, "the picture is a part of the photo"
 
 
 # notes take half a second to store, so that the jobs, which have waited for one avatar, write them together

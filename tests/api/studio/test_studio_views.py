@@ -192,3 +192,33 @@ def test_no_view_overflows_or_has_tiny_targets(server, browser, views, tmp_path,
             tab.page.screenshot(path=tab.folder / f"view-{name}-{width}-{scheme}.png", full_page=True)
 
     assert found == []
+
+
+REACHABLE = """[...document.querySelectorAll(
+    'a[href], button, select, input, textarea, summary, [tabindex="0"]')]
+  .filter(one => one.checkVisibility() && !one.disabled && one.tabIndex >= 0)
+  .filter(one => one.type !== 'radio' || one.checked)
+  .map((one, number) => { one.dataset.reach = number; return one.outerHTML.slice(0, 120); })"""
+FOCUSED = """(() => { const one = document.activeElement, style = getComputedStyle(one);
+  const parent = ['file', 'radio'].includes(one.type) || one.matches('main');
+  const shown = style.outlineStyle !== 'none' || parent;
+  return [one.dataset.reach || null, shown, one.outerHTML.slice(0, 120)]; })()"""
+
+
+def test_everything_is_reached_and_shown_by_keyboard_alone(server, browser, views, tmp_path):
+    """Tab walks over every link, button and field of every view, and each shows that it has the focus."""
+    lost, unseen = [], []
+    with studio_tab(browser, tmp_path) as tab:
+        page = tab.page
+        for name, address in views.items():
+            open_view(page, server + address)
+            wanted = page.evaluate(REACHABLE)
+            reached = set()
+            for _ in range(len(wanted) + 5):
+                page.keyboard.press("Tab")
+                number, shown, text = page.evaluate(FOCUSED)
+                reached |= {int(number)} if number else set()
+                unseen += [] if shown or text.startswith("<body") else [(name, text)]
+            lost += [(name, wanted[one]) for one in range(len(wanted)) if one not in reached]
+
+    assert lost == [] and unseen == []
