@@ -8,6 +8,7 @@ NAMES = (
     "speed",
     "memory",
     "sync",
+    "picture",
     "repeat",
     "pipeline",
     "real_size",
