@@ -32,7 +32,7 @@ def frame_of(names, phones, curves, rate):
             continue
         first, last = int(phone.start_s * rate), max(int(phone.start_s * rate) + 1, int(phone.end_s * rate))
         for number in range(first, min(last, len(curves))):
-            opening, width, closure = curves[number]
+            opening, width, closure = curves[number, :3]
             worth = closure if name in ("P", "B", "M") else opening + 2 * abs(width)
             worth += 1 - names.index(name) / len(names)
             if worth > best:

@@ -67,7 +67,8 @@ class TalkingClip:
 def _render(scene, curves, start, frames, folder):
     engine, chunk = load_engine("viseme"), Chunk(0, start, start + frames)
     folder.mkdir()
-    render_chunk(scene, engine, Float32RowArray.from_blocks([curves]), chunk, folder)
+    features = np.column_stack([curves, np.zeros(len(curves), np.float32)])  # the tongue rests
+    render_chunk(scene, engine, Float32RowArray.from_blocks([features]), chunk, folder)
     return list(compose(scene, engine, CropReader.open(folder), chunk, SEED))
 
 

@@ -18,6 +18,7 @@ from musetalk_core.engine_protocol import (
     ignore_face,
 )
 from musetalk_core.engines.viseme import frame_record, record_smoothing
+from musetalk_core.engines.viseme.closed_source import close_source, replace_opening
 from musetalk_core.engines.viseme.face_pose import estimate_pose
 from musetalk_core.engines.viseme.lip_seam import smooth_seam
 from musetalk_core.engines.viseme.motion_field import compute_motion, copy_levels, remap_levels
@@ -40,13 +41,15 @@ _CENTRE_OFFSET_DOWN: Final = 0.10
 _CROP_SIDE: Final = 1.0
 _CHIN_MARGIN: Final = 0.23
 _MIN_CROP_PX: Final = 16
+_FEATURES: Final = 4
+"""Columns of the speech features: opening, width, closure, tongue."""
 
 
 class VisemeEngine:
     """An `Engine` that needs no weights except the bundled face mesh."""
 
     name = "viseme"
-    version = "2"
+    version = "3"
     capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=frame_record.SIZE)
 
     batch_size = 8
@@ -90,7 +93,7 @@ class VisemeEngine:
         return box.align_even().clip(width, height)
 
     def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
-        """Yield the (33,) float32 features of each face, in order; see `FrameRecord`."""
+        """Yield the (34,) float32 features of each face, in order; see `FrameRecord`."""
         for face in faces:
             yield EncodedFace(frame_record.measure_frame(face).to_row())
 
@@ -99,12 +102,12 @@ class VisemeEngine:
         Smooth frame features within each shot.
 
         Args:
-            frame_features: (T, 33) float32; rows of frames without a face are NaN.
+            frame_features: (T, 34) float32; rows of frames without a face are NaN.
             shots:          shot number per frame, -1 where there is no face.
             rate:           average source frames per second.
 
         Returns:
-            (T, 33) float32; zeros where there is no face.
+            (T, 34) float32; zeros where there is no face.
         """
         return record_smoothing.smooth_records(frame_features, shots, rate)
 
@@ -125,17 +128,19 @@ class VisemeEngine:
             phones:  the phones of the speech; None: they are recognized.
 
         Yields:
-            (T, 3) float32, once: opening 0..1, width -1 round .. +1 spread, closure 0..1.
+            (T, 4) float32, once: opening 0..1, width -1 round .. +1 spread, closure 0..1, tongue 0..1.
         """
         # Imported here: loading the phone recognizer takes long, and only this method needs it.
         from musetalk_core.speech.alignment.align import find_phones
         from musetalk_core.speech.mouth_curves import mouth_curves
+        from musetalk_core.speech.tongue_curve import tongue_curve
 
         known_phones = find_phones(samples)[0] if phones is None else phones
-        yield mouth_curves(samples, known_phones, frames, rate)
+        curves = mouth_curves(samples, known_phones, frames, rate)
+        yield np.column_stack([curves, tongue_curve(known_phones, frames, rate)])
 
     def audio_features(self, encoded_audio: Float32RowReader, start: int, stop: int, rate: Fraction) -> Float:
-        """Return rows start..stop, (stop - start, 3) float32: one row is one output frame."""
+        """Return rows start..stop, (stop - start, 4) float32: one row is one output frame."""
         del rate
         return encoded_audio.read(start, stop)
 
@@ -152,7 +157,7 @@ class VisemeEngine:
         Args:
             faces:          B source faces.
             conditioning:   of the whole clip; row `face.index` belongs to a face.
-            audio_features: (B, 3) float32, rows of `encode_audio`.
+            audio_features: (B, 4) float32, rows of `encode_audio`.
             on_face:        not called: a call takes less than a second.
 
         Returns:
@@ -162,9 +167,10 @@ class VisemeEngine:
             EngineError: the inputs differ in number, or a crop and its box in size.
         """
         del on_face
-        if audio_features.shape != (len(faces), 3):
+        if audio_features.shape != (len(faces), _FEATURES):
             raise EngineError(
-                f"{len(faces)} faces need features of shape ({len(faces)}, 3), not {audio_features.shape}"
+                f"{len(faces)} faces need features of shape ({len(faces)}, {_FEATURES}),"
+                f" not {audio_features.shape}"
             )
         return [
             _render_face(face, conditioning, row)
@@ -193,6 +199,9 @@ def _render_face(face: FaceFrame, conditioning: Conditioning, row: list[float]) 
     if not motion.area.is_empty:
         # move the pixels, antialias the seam, then draw the mouth interior into the opening
         source = copy_levels(crop, motion.area)
+        closed = close_source(face, conditioning.frame_features[face.index].tobytes())
+        if closed is not None:
+            replace_opening(source, motion.area, closed, warp)
         picture = remap_levels(source, motion.displacement)
         smooth_seam(picture, source, motion.area, warp, opening_area)
         offset = opening_area.y1 - motion.area.y1, opening_area.x1 - motion.area.x1

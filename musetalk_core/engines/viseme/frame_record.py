@@ -8,18 +8,20 @@ import numpy as np
 
 from musetalk_core.engine_protocol import FaceFrame
 from musetalk_core.engines.viseme.face_pose import FacePose, estimate_pose
+from musetalk_core.engines.viseme.grain import measure_grain
 from musetalk_core.engines.viseme.lip_edges import LipEdges, lip_edges
 from musetalk_core.faces.head_yaw import estimate_yaw_deg
 from musetalk_core.faces.mesh_topology import NOSE_BASE, face_height
 from musetalk_core.types import Float, Image
 
-SIZE: Final = 33
+SIZE: Final = 34
 HEIGHT, GAP, SHARPNESS, YAW, TEETH = range(5)
-SKIN, LIP, SEAM = slice(5, 8), slice(8, 11), slice(11, 33)
-"""Columns of a row: H in pixels; the rest in face units, degrees, 0..1 and BGR levels."""
+SKIN, LIP, SEAM, GRAIN = slice(5, 8), slice(8, 11), slice(11, 33), 33
+"""Columns of a row: H in pixels; the rest in face units, degrees, 0..1 and levels."""
 
 _SKIN_POINTS = (50, 280, 205, 425, 117, 346)
 _LIP_POINTS = (0, 17, 37, 267, 84, 314)
+_GRAIN_RADIUS = 0.03
 _SHARPNESS_WIDTH_PX = 64
 """Width in pixels to which a mouth is scaled before its sharpness is measured."""
 
@@ -36,17 +38,18 @@ class FrameRecord:
     skin: Float
     lip: Float
     seam: Float
+    grain: float = 0.0
 
     def to_row(self) -> Float:
-        """Return the features as a (33,) float32 row."""
+        """Return the features as a (34,) float32 row."""
         head = [self.height, self.gap, self.sharpness, self.yaw, self.teeth]
-        return np.concatenate([head, self.skin, self.lip, self.seam.ravel()]).astype(np.float32)
+        return np.concatenate([head, self.skin, self.lip, self.seam.ravel(), [self.grain]]).astype(np.float32)
 
 
 def record_from_row(row: Float) -> FrameRecord:
-    """Read features from a (33,) float32 row."""
+    """Read features from a (34,) float32 row."""
     head = (float(v) for v in row[:5])
-    return FrameRecord(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2))
+    return FrameRecord(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2), grain=float(row[GRAIN]))
 
 
 def measure_frame(face: FaceFrame) -> FrameRecord:
@@ -71,6 +74,7 @@ def measure_frame(face: FaceFrame) -> FrameRecord:
         skin=skin,
         lip=_median_colour(face.crop, mesh, _LIP_POINTS),
         seam=edges.seam - points[NOSE_BASE],
+        grain=measure_grain(face.crop, mesh[list(_SKIN_POINTS)], max(3, round(_GRAIN_RADIUS * height))),
     )
 
 

@@ -14,10 +14,14 @@ from musetalk_core.engines.viseme.lip_edges import LipEdges, lip_edges
 from musetalk_core.engines.viseme.numeric import smoothstep_scalar
 from musetalk_core.faces.mesh_topology import (
     CHIN,
+    LEFT_EYE_OUTER,
+    LEFT_MOUTH_CORNER,
     LOWER_LIP_INNER,
     LOWER_LIP_OUTER,
     MESH_POINTS,
     NOSE_BASE,
+    RIGHT_EYE_OUTER,
+    RIGHT_MOUTH_CORNER,
     UPPER_LIP_INNER,
     UPPER_LIP_OUTER,
 )
@@ -45,8 +49,31 @@ _FIXED_MESH_POINTS: Final = (
     361,
     205,
     425,
+    216,
+    436,
+    212,
+    432,
 )
-"""Mesh points at the nose base and the cheeks, which do not move with speech."""
+"""Mesh points at the nose base and the cheeks, which hardly move with speech."""
+
+
+def _fixed_rows(left: int, right: int) -> tuple[int, int]:
+    start = numeric.FIXED.start
+    return start + _FIXED_MESH_POINTS.index(left), start + _FIXED_MESH_POINTS.index(right)
+
+
+CHEEK_SHARES: Final = (
+    (_fixed_rows(216, 436), 0.75),
+    (_fixed_rows(212, 432), 0.70),
+    (_fixed_rows(205, 425), 0.45),
+    (_fixed_rows(50, 280), 0.15),
+    (_fixed_rows(132, 361), 0.10),
+)
+"""
+Control points of the left and the right cheek, and the share of a mouth corner's motion that they follow.
+
+Skin between a moving corner and a fixed cheek would be folded.
+"""
 _CHIN_MOTION_DEPTH: Final = 0.20
 """How far below the chin the chin's motion ends, in face units."""
 _FRAME_POINTS: Final = np.array(
@@ -67,6 +94,8 @@ _MESH_INDICES: Final = np.array(
     ]
 )
 """Mesh point index of each control point; 0 for the plane and the fixed frame."""
+_NEUTRAL_WIDTH_OF_EYES: Final = 0.60
+"""Width of a relaxed mouth over the distance of the outer eye corners: 0.56 to 0.63 on faces that do not smile."""
 _FULL_MOTION_YAW_DEG, _MAX_YAW_DEG = 25.0, 45.0
 
 
@@ -78,10 +107,11 @@ class Mouth:
     Attributes:
         pose:           of the face in the crop.
         edges:          inner lip edges.
-        control_points: (108, 2) float32, laid out as in module `numeric`.
+        control_points: (112, 2) float32, laid out as in module `numeric`.
         nose:           (2,) float32, the nose base.
         seam:           (11, 2) float32, where the lips meet when they close.
         smile:          height of the corners above the middle; negative where an open mouth arches the lip.
+        neutral_width:  width of the relaxed mouth over the source's, 0.75..1: smiles widen a mouth.
         motion_share:   1 frontal .. 0 turned away: share of all motion that is shown.
         chin_clearance: 0..1, share of the chin's motion that fits into the crop.
         record:         the frame's smoothed features.
@@ -93,6 +123,7 @@ class Mouth:
     nose: Float
     seam: Float
     smile: float
+    neutral_width: float
     motion_share: float
     chin_clearance: float
     record: FrameRecord
@@ -106,6 +137,11 @@ class Mouth:
     def lower_outer(self) -> Float:
         """Return (11, 2) float32: lower edge of the lower lip."""
         return self.control_points[numeric.LOWER_OUTER]
+
+    @property
+    def smile_strength(self) -> float:
+        """Return 0 for a straight mouth .. 1 for a smile."""
+        return smoothstep_scalar((self.smile - 0.012) / 0.025)
 
     @property
     def middle(self) -> float:
@@ -124,7 +160,7 @@ def measure_mouth(face: FaceFrame, row: Float) -> Mouth:
 
     Args:
         face: the source frame.
-        row:  (33,) float32, its smoothed features.
+        row:  (34,) float32, its smoothed features.
     """
     return _measure_cached(
         face.landmarks.astype(np.float32).tobytes(), row.astype(np.float32).tobytes(), face.box
@@ -148,6 +184,7 @@ def _measure_cached(landmarks: bytes, row: bytes, box: Box) -> Mouth:
         nose=points[NOSE_BASE],
         seam=seam,
         smile=float(seam[5, 1] - (seam[0, 1] + seam[10, 1]) / 2),
+        neutral_width=_neutral_width(points),
         motion_share=1
         - smoothstep_scalar((abs(record.yaw) - _FULL_MOTION_YAW_DEG) / (_MAX_YAW_DEG - _FULL_MOTION_YAW_DEG)),
         chin_clearance=_chin_clearance(mesh[CHIN], pose.height, box),
@@ -162,6 +199,12 @@ def _place_control_points(points: Float, edges: LipEdges) -> Float:
     out[_FRAME_SLICE] = _FRAME_POINTS
     out[_CHIN_RELATIVE_SLICE, 1] += points[CHIN, 1]
     return out
+
+
+def _neutral_width(points: Float) -> float:
+    eyes = float(points[RIGHT_EYE_OUTER, 0] - points[LEFT_EYE_OUTER, 0])
+    lips = float(points[RIGHT_MOUTH_CORNER, 0] - points[LEFT_MOUTH_CORNER, 0])
+    return min(max(_NEUTRAL_WIDTH_OF_EYES * eyes / max(lips, 1e-3), 0.75), 1.0)
 
 
 def _chin_clearance(chin: Float, height: float, box: Box) -> float:

@@ -1,7 +1,8 @@
-"""Drawing the mouth interior: cavity, tongue, teeth and shadow, composed from front to back."""
+"""Drawing the mouth interior: teeth, tongue, cavity and shadow, composed from front to back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -10,11 +11,21 @@ from musetalk_core.engines.viseme.numeric import scratch_buffer, smoothstep, smo
 from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
 from musetalk_core.engines.viseme.soft_masks import blur_mask
 from musetalk_core.engines.viseme.target_shape import TargetShape
-from musetalk_core.engines.viseme.teeth import AlignedTeeth, detail_level
+from musetalk_core.engines.viseme.teeth import UPPER_EDGE, AlignedTeeth, detail_level
+from musetalk_core.engines.viseme.tooth_rows import LOWER, UPPER, place_row
 from musetalk_core.types import Float
 
 _CAVITY, _TONGUE, _LOWER_TEETH, _UPPER_TEETH, _REFERENCE_TEETH, _LINE, _ALPHA = 0, 1, 2, 3, slice(4, 7), 7, 8
 _PLANE_COUNT = 9
+_BEHIND_REFERENCE: Final = 0.75
+"""Brightness of the teeth that are drawn where the reference shows none, at the sides."""
+_LOWER_EDGE: Final = 0.006
+"""The same for the lower teeth while the jaw is shut."""
+_LOWER_TEETH_LIGHT: Final = np.array([0.50, 0.56, 0.66], np.float32)
+"""Light on the lower teeth, BGR: what comes from lips and tongue is reddish."""
+_MIN_LOWER_TEETH_GAP, _FULL_LOWER_TEETH_GAP = 0.035, 0.10
+_ROUND_SHADE: Final = np.array([0.62, 0.57, 0.46], np.float32)
+"""Share of the light on the teeth that rounded lips, which protrude, take away; BGR."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +34,7 @@ class Palette:
     The colors of one mouth, three BGR levels 0..255 each.
 
     Attributes:
-        teeth:  upper teeth; lower ones are drawn darker.
+        teeth:  upper teeth: their own tone if the clip shows any, else one that suits the skin.
         cavity: behind everything; not black, because a black area is the most visible artifact.
         tongue: a darker lip color.
         lip:    lip color; the line between closed lips is a darker version.
@@ -35,15 +46,16 @@ class Palette:
     lip: Sequence[float]
 
 
-def palette_for(mouth: Mouth) -> Palette:
-    """Derive the colors of the mouth interior from the skin and lip colors of the source frame."""
+def palette_for(mouth: Mouth, teeth: AlignedTeeth | None = None) -> Palette:
+    """Derive the colors of the mouth interior from skin, lips and teeth of the source frame."""
     skin = [max(v, 10.0) for v in mouth.record.skin.tolist()]
     lip, skin_level = mouth.record.lip.tolist(), sum(skin) / 3
-    cavity_share = 0.24 + 0.06 * (1 - detail_level(mouth))
+    cavity_share = 0.20 + 0.06 * (1 - detail_level(mouth))
+    drawn_tone = [min(skin_level * 1.18 * (v / skin_level) ** 0.6, 235.0) for v in skin]
     return Palette(
-        teeth=[min(skin_level * 1.06 * (v / skin_level) ** 0.45, 235.0) for v in skin],
-        cavity=[cavity_share * v * share + 4 for v, share in zip(lip, (0.7, 0.7, 1.0), strict=True)],
-        tongue=[v * share for v, share in zip(lip, (0.52, 0.52, 0.70), strict=True)],
+        teeth=drawn_tone if teeth is None else teeth.tone.tolist(),
+        cavity=[cavity_share * v * share + 4 for v, share in zip(lip, (0.66, 0.62, 1.0), strict=True)],
+        tongue=[v * share for v, share in zip(lip, (0.58, 0.54, 0.74), strict=True)],
         lip=lip,
     )
 
@@ -97,18 +109,21 @@ def draw_mouth_interior(
         if opening.teeth is not None:
             gain, strength = opening.teeth.gain, opening.teeth.strength
     mixed = planes.reshape(_PLANE_COUNT, -1).T @ _plane_colours(
-        palette_for(mouth), gain * np.float32(strength)
+        palette_for(mouth, None if opening is None else opening.teeth),
+        gain * np.float32(strength),
+        1 - _ROUND_SHADE * np.float32(shape.roundness),
     )
     return mixed.reshape(grid.rows, grid.columns, 4)
 
 
-def _plane_colours(palette: Palette, gain: Float) -> Float:
+def _plane_colours(palette: Palette, gain: Float, light: Float) -> Float:
     """Return (9, 4) float32: what each plane adds to blue, green, red and alpha."""
     out = np.zeros((_PLANE_COUNT, 4), np.float32)
-    out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER_TEETH, :3] = palette.cavity, palette.tongue, palette.teeth
-    out[_LOWER_TEETH, :3] = [0.85 * v for v in palette.teeth]
+    teeth = np.array(palette.teeth, np.float32) * light
+    out[_CAVITY, :3], out[_TONGUE, :3], out[_UPPER_TEETH, :3] = palette.cavity, palette.tongue, teeth
+    out[_LOWER_TEETH, :3] = teeth * _LOWER_TEETH_LIGHT
     out[_LINE, :3] = [0.42 * v for v in palette.lip]
-    out[_REFERENCE_TEETH, :3] = np.diag(gain)
+    out[_REFERENCE_TEETH, :3] = np.diag(gain * light)
     out[_ALPHA, 3] = 1
     return out
 
@@ -129,29 +144,44 @@ def _fill_planes(
     distance = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
     squared = np.square(distance)
     top, bottom = float(shape.upper[5, 1]), float(shape.lower[5, 1])
+    detail = detail_level(mouth)
     remaining_light = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
+    edge = float(mouth.seam[5, 1]) + UPPER_EDGE
+    tongue = _tongue_weight(distance, squared, y, bottom, shape.gap)
+    if shape.tongue > 0:
+        # the tip of the tongue, before the lower teeth and below the upper ones
+        tip = _tongue_tip_weight(x, y, edge, bottom) * np.float32(shape.tongue)
+        planes[_TONGUE] = remaining_light * tip
+        remaining_light = remaining_light - planes[_TONGUE]
+    else:
+        planes[_TONGUE] = 0
+    light, share = 1.0, detail * smoothstep_scalar(shape.gap / 0.02)
     if opening.teeth is None:
         planes[_REFERENCE_TEETH] = 0
     else:
         for plane, reference_plane in zip(planes[_REFERENCE_TEETH], opening.teeth.planes, strict=False):
             np.multiply(reference_plane, remaining_light, out=plane)
-        remaining_light -= remaining_light * opening.teeth.planes[3] * np.float32(opening.teeth.strength)
-    edge = float(mouth.seam[5, 1]) + 0.009
-    remaining_light -= np.multiply(
-        remaining_light, _upper_teeth_weight(distance, squared, y, edge, shape.gap), out=planes[_UPPER_TEETH]
-    )
-    planes[_UPPER_TEETH] *= _tooth_brightness(x, squared)
+        remaining_light = remaining_light * (1 - opening.teeth.planes[3] * np.float32(opening.teeth.strength))
+        edge, light = opening.teeth.edge, _BEHIND_REFERENCE
+    brightness, alpha = place_row(grid, mouth, UPPER, edge)
+    np.multiply(brightness, remaining_light * np.float32(light * share), out=planes[_UPPER_TEETH])
+    behind_teeth = remaining_light * (1 - alpha * np.float32(share))
+    # teeth in the shade take on the color of the cavity; grey ones would look dead
+    planes[_CAVITY] = remaining_light - behind_teeth - planes[_UPPER_TEETH]
+    remaining_light = behind_teeth
     planes[_LOWER_TEETH] = 0
-    if shape.gap > 0.05:
-        remaining_light -= np.multiply(
-            remaining_light,
-            _lower_teeth_weight(distance, squared, y, bottom, shape.gap),
-            out=planes[_LOWER_TEETH],
-        )
-    remaining_light -= np.multiply(
-        remaining_light, _tongue_weight(distance, squared, y, bottom, shape.gap), out=planes[_TONGUE]
+    lower_share = 0.7 * detail * smoothstep_scalar(
+        (shape.gap - _MIN_LOWER_TEETH_GAP) / (_FULL_LOWER_TEETH_GAP - _MIN_LOWER_TEETH_GAP)
     )
-    planes[_CAVITY] = remaining_light
+    if lower_share > 0:
+        lower_edge = float(mouth.seam[5, 1]) + _LOWER_EDGE + shape.jaw_drop
+        brightness, alpha = place_row(grid, mouth, LOWER, lower_edge)
+        share = np.float32(lower_share)
+        np.multiply(brightness, remaining_light * share, out=planes[_LOWER_TEETH])
+        remaining_light = remaining_light * (1 - alpha * share)
+    tongue *= remaining_light
+    planes[_TONGUE] += tongue
+    planes[_CAVITY] += remaining_light - tongue
 
 
 def _shading(mouth: Mouth, gap: float, grid: SamplingGrid, mask: Float, y: Float, top: float) -> Float:
@@ -174,33 +204,18 @@ def _shading(mouth: Mouth, gap: float, grid: SamplingGrid, mask: Float, y: Float
 
 
 def _tongue_weight(distance: Float, squared: Float, y: Float, bottom: float, gap: float) -> Float:
-    dome = squared * np.float32(-0.50 * gap / 0.85**2) + np.float32(0.50 * gap - bottom)
+    dome = squared * np.float32(-0.55 * gap / 0.85**2) + np.float32(0.55 * gap - bottom)
     dome += y
-    weight = smoothstep(dome * np.float32(1 / 0.03))
+    weight = smoothstep(dome * np.float32(1 / 0.035))
     weight *= smoothstep(distance * np.float32(-1 / 0.25) + np.float32(0.85 / 0.25))
     return weight * np.float32(0.85)
 
 
-def _lower_teeth_weight(distance: Float, squared: Float, y: Float, bottom: float, gap: float) -> Float:
-    above = y - np.float32(bottom - 0.022)
-    above -= squared * np.float32(0.010)
-    weight = smoothstep(above * np.float32(1 / 0.008))
-    weight *= smoothstep(distance * np.float32(-1 / 0.2) + np.float32(0.62 / 0.2))
-    return weight * np.float32(0.42 * smoothstep_scalar((gap - 0.05) / 0.05))
-
-
-def _upper_teeth_weight(distance: Float, squared: Float, y: Float, edge: float, gap: float) -> Float:
-    """Return the weight of the upper teeth, fixed to the skull: the lip slides over them."""
-    below = squared * np.float32(-0.020 / 0.009) + np.float32(edge / 0.009 + 0.5)
-    below -= y * np.float32(1 / 0.009)
-    weight = smoothstep(below)
-    weight *= smoothstep(distance * np.float32(-1 / 0.3) + np.float32(0.85 / 0.3))
-    return weight * np.float32(0.35 + 0.65 * smoothstep_scalar(gap / 0.05))
-
-
-def _tooth_brightness(x: Float, squared: Float) -> Float:
-    """Return the brightness of the upper teeth: darker to the sides and between teeth."""
-    phase = x * np.float32(1 / 0.026)
-    phase -= np.rint(phase)
-    lines = np.exp(np.square(phase) * np.float32(-1 / 0.004))
-    return (1 - np.float32(0.55) * squared) * (1 - np.float32(0.10) * lines)
+def _tongue_tip_weight(x: Float, y: Float, edge: float, bottom: float) -> Float:
+    """Return the weight of a tongue whose tip touches the upper teeth, as in th, l and d."""
+    width = np.float32(0.065)
+    top = np.square(x / width) * np.float32(0.03) + np.float32(edge - 0.004)
+    weight = smoothstep((y - top) * np.float32(1 / 0.010))
+    weight *= smoothstep((width - np.abs(x)) * np.float32(1 / 0.02))
+    weight *= np.float32(1 if bottom > edge else 0)
+    return weight * np.float32(0.8)

@@ -17,7 +17,8 @@ _SEAM_SIGMA_S, _SEAM_MEDIAN_WINDOW_S = 0.12, 2.0
 _SEAM_SMOOTHING_SHARE: Final = 0.6
 """How far each frame's seam is moved towards the smoothed one; a larger share loses the expression."""
 _MEDIAN_BLOCK_ROWS: Final = 512
-_MAX_YAW_DEG, _MIN_GAP, _MIN_TEETH_SHARE, _MIN_RELATIVE_SHARPNESS = 20.0, 0.018, 0.12, 0.6
+_FRONTAL_PREFERENCE: Final = 6
+_MAX_YAW_DEG, _MIN_GAP, _MIN_TEETH_SHARE, _MIN_RELATIVE_SHARPNESS = 35.0, 0.018, 0.12, 0.6
 
 
 def smooth_records(frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:
@@ -25,12 +26,12 @@ def smooth_records(frame_features: Float, shots: Sequence[int], rate: Fraction) 
     Smooth all features that should not jitter; never across a cut.
 
     Args:
-        frame_features: (T, 33) float32; NaN where there is no face.
+        frame_features: (T, 34) float32; NaN where there is no face.
         shots:          shot number per frame, -1 where there is no face.
         rate:           source frames per second.
 
     Returns:
-        (T, 33) float32; zeros where there is no face.
+        (T, 34) float32; zeros where there is no face.
     """
     out = np.zeros_like(frame_features, np.float32)
     for rows in _rows_by_shot(shots).values():
@@ -47,7 +48,7 @@ def _smooth_shot(rows: Float, rate: float) -> Float:
     out = rows.copy()
     out[:, frame_record.HEIGHT] = _gaussian_smooth(rows[:, [frame_record.HEIGHT]], _HEAD_SIGMA_S * rate)[:, 0]
     out[:, frame_record.YAW] = _gaussian_smooth(rows[:, [frame_record.YAW]], _YAW_SIGMA_S * rate)[:, 0]
-    for columns in (frame_record.SKIN, frame_record.LIP):
+    for columns in (frame_record.SKIN, frame_record.LIP, [frame_record.GRAIN]):
         out[:, columns] = _gaussian_smooth(rows[:, columns], _HEAD_SIGMA_S * rate)
     # The seam is in units of each frame's own H: rescale it to the smoothed H, so that its pixels stay.
     height_ratio = rows[:, [frame_record.HEIGHT]] / np.maximum(out[:, [frame_record.HEIGHT]], 1e-6)
@@ -86,7 +87,7 @@ def choose_teeth_references(frame_features: Float, shots: Sequence[int]) -> dict
     Choose the frame of each shot that shows most teeth, sharp and frontal.
 
     Args:
-        frame_features: (T, 33) float32, smoothed.
+        frame_features: (T, 34) float32, smoothed.
         shots:          shot number per frame, -1 where there is no face.
 
     Returns:
@@ -107,6 +108,6 @@ def _best_teeth_row(rows: Float) -> int | None:
         return None
     sharp = rows[:, frame_record.SHARPNESS]
     usable &= sharp >= _MIN_RELATIVE_SHARPNESS * sharp[usable].max()
-    return int(
-        np.argmax(np.where(usable, rows[:, frame_record.GAP] * rows[:, frame_record.TEETH] * sharp, -1.0))
-    )
+    frontal = np.cos(np.radians(rows[:, frame_record.YAW])) ** _FRONTAL_PREFERENCE
+    worth = rows[:, frame_record.GAP] * rows[:, frame_record.TEETH] * sharp * frontal
+    return int(np.argmax(np.where(usable, worth, -1.0)))

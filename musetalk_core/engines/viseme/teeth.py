@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import cos, radians
 from typing import Final
 
 import cv2
 import numpy as np
 
 from musetalk_core.engine_protocol import FaceFrame
+from musetalk_core.engines.viseme.lip_colours import extend_colours, tooth_weight
 from musetalk_core.engines.viseme.mouth import Mouth, measure_mouth
 from musetalk_core.engines.viseme.numeric import smoothstep, smoothstep_scalar
 from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
@@ -17,17 +19,23 @@ from musetalk_core.types import Box, Float
 
 _MIN_MOUTH_WIDTH_PX, _FULL_DETAIL_WIDTH_PX = 14.0, 24.0
 """Mouth widths: below the first, teeth and shadow are not drawn; above the second, fully."""
-_SAFE_LIP_DISTANCE: Final = 1.5
-"""Minimum distance of reference pixels from the lips, as a multiple of the width trimmed from the lips."""
-_EXTENDED_LIP_DISTANCE: Final = 0.3
-"""Below the upper lip the reference colors are extended up to this distance, to avoid a dark rim."""
-_COLOUR_SPREAD_SIGMA: Final = 0.012
-"""How far colors are extended (sigma, in H)."""
-_MARGIN: Final = 0.03
+_UPPER_LIP_DISTANCE, _LOWER_LIP_DISTANCE = 0.3, 1.5
+"""Distance of reference pixels from the lips, as multiples of the width trimmed from them."""
 _LIP_PROFILE: Final = np.stack([np.zeros(11), np.sin(np.linspace(0, np.pi, 11)) ** 0.5], axis=1).astype(
     np.float32
 )
-
+_COLOUR_SPREAD_SIGMA: Final = 0.012
+"""How far colors of the teeth are extended over pixels beside them, in H."""
+_CLOSING_SIGMA: Final = 0.006
+"""Gaps between teeth up to about this width belong to the row, in H."""
+_RELIABLE_TONE_SHARE: Final = 0.5
+_UNDER_LIP: Final = 0.025
+_FRONT_TEETH: Final = 0.06
+UPPER_EDGE: Final = 0.013
+"""How far drawn upper teeth reach below the seam of closed lips, in H: 2 mm."""
+_MIN_TEETH_CELLS: Final = 20.0
+_MAX_YAW_DEG: Final = 40.0
+_MARGIN: Final = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TeethReference:
@@ -38,11 +46,15 @@ class TeethReference:
         mouth:              of the reference frame.
         grid:               over the reference frame's crop.
         premultiplied_bgra: (rows, columns, 4) float32: BGR levels times alpha, and alpha 0..1.
+        tone:               (3,) float32, mean BGR levels of the brighter teeth.
+        edge:               lower edge of the front teeth, in face units below the nose base.
     """
 
     mouth: Mouth
     grid: SamplingGrid
     premultiplied_bgra: Float
+    tone: Float
+    edge: float
 
 
 def detail_level(mouth: Mouth) -> float:
@@ -58,10 +70,10 @@ def cut_out_teeth(face: FaceFrame, row: bytes) -> TeethReference | None:
 
     Args:
         face: the reference frame.
-        row:  (33,) float32 as bytes, its smoothed features.
+        row:  (34,) float32 as bytes, its smoothed features.
 
     Returns:
-        None if its mouth is outside the crop.
+        None if its mouth is outside the crop, or shows no teeth.
     """
     mouth = measure_mouth(face, np.frombuffer(row, np.float32))
     corners = mouth.pose.to_pixels(np.vstack([mouth.edges.upper, mouth.edges.lower]))
@@ -75,13 +87,25 @@ def cut_out_teeth(face: FaceFrame, row: bytes) -> TeethReference | None:
     crop = face.crop[area.slices()]
     picture = cv2.resize(crop, (grid.columns, grid.rows), interpolation=cv2.INTER_LINEAR)
     picture = np.asarray(picture, np.float32)
-    safe_weight = _fill_between_lips(grid, mouth, _SAFE_LIP_DISTANCE) * _not_lip_weight(picture, mouth)
-    safe_weight = blur_mask(safe_weight, grid, mouth.pose, 0.004)
-    extended_weight = blur_mask(
-        _fill_between_lips(grid, mouth, _EXTENDED_LIP_DISTANCE), grid, mouth.pose, 0.003
-    )[..., None]
-    colours = _extend_colours(picture, safe_weight, grid, mouth) * extended_weight
-    return TeethReference(mouth, grid, np.concatenate([colours, extended_weight], axis=2))
+    zone = _fill_between_lips(grid, mouth)
+    teeth = tooth_weight(picture, mouth) * zone
+    if float(teeth.sum()) < _MIN_TEETH_CELLS:
+        return None
+    cells_per_h = mouth.pose.height * grid.columns / grid.area.size[0]
+    row = smoothstep((blur_mask(teeth, grid, mouth.pose, _CLOSING_SIGMA) - 0.25) / np.float32(0.3))
+    row = blur_mask(_extend_upwards(row * zone, cells_per_h), grid, mouth.pose, 0.003)[..., None]
+    # gaps between teeth keep their pixels; lips beside them do not
+    known = smoothstep((blur_mask(teeth, grid, mouth.pose, _CLOSING_SIGMA) - 0.45) / np.float32(0.2))
+    colours = extend_colours(picture, np.maximum(teeth, known), _COLOUR_SPREAD_SIGMA * cells_per_h) * row
+    bright = teeth * (picture.mean(axis=2) >= np.percentile(picture[teeth > _RELIABLE_TONE_SHARE], 50))
+    tone = (picture * bright[..., None]).sum(axis=(0, 1)) / max(float(bright.sum()), 1e-3)
+    return TeethReference(
+        mouth,
+        grid,
+        np.concatenate([colours, row], axis=2).astype(np.float32),
+        tone.astype(np.float32),
+        _lower_edge(grid, mouth, teeth),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,11 +116,15 @@ class AlignedTeeth:
     Attributes:
         planes:   blue, green, red (levels times alpha) and alpha, (rows, columns) float32 each.
         gain:     (3,) float32, factors of the BGR levels that match the target frame's skin.
+        tone:     (3,) float32, BGR levels of the person's teeth in this frame.
+        edge:     lower edge of the front teeth in face units.
         strength: 0..1, how much of them is visible.
     """
 
     planes: Sequence[Float]
     gain: Float
+    tone: Float
+    edge: float
     strength: float
 
 
@@ -124,14 +152,23 @@ def align_teeth(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference | None) 
     )
     gain = np.clip(mouth.record.skin / np.maximum(teeth.mouth.record.skin, 10), 0.8, 1.25)
     planes = [np.asarray(plane, np.float32) for plane in cv2.split(aligned)]
-    return AlignedTeeth(planes, gain.astype(np.float32), strength)
+    return AlignedTeeth(
+        planes,
+        gain.astype(np.float32),
+        (teeth.tone * gain).astype(np.float32),
+        float(mouth.nose[1]) + teeth.edge,
+        strength,
+    )
 
 
 def _alignment_matrix(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference) -> Float:
     """Return the (2, 3) float32 affine matrix from target grid cells to reference grid cells."""
     target_pose, reference_pose = mouth.pose, teeth.mouth.pose
+    # a head that turns away shows its teeth foreshortened
+    foreshortening = _cosine(mouth) / _cosine(teeth.mouth)
+    along, down = np.diag([1 / foreshortening, 1.0]).astype(np.float32), target_pose.axes
     rotation = (
-        reference_pose.axes.T @ target_pose.axes * np.float32(reference_pose.height / target_pose.height)
+        reference_pose.axes.T @ along @ down * np.float32(reference_pose.height / target_pose.height)
     )
     offset = reference_pose.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(reference_pose.height)
     size, start = grid.cell_size, grid.first_sample
@@ -140,38 +177,28 @@ def _alignment_matrix(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference) -
     return np.column_stack([rotation * size, origin]).astype(np.float32) / other_size[:, None]
 
 
-def _fill_between_lips(grid: SamplingGrid, mouth: Mouth, distance: float) -> Float:
-    """Fill the open mouth of the reference frame; (rows, columns) float32 0..1."""
+def _lower_edge(grid: SamplingGrid, mouth: Mouth, teeth: Float) -> float:
+    x, y = grid.face_coordinates(mouth.pose)
+    front = y[(teeth > _RELIABLE_TONE_SHARE) & (np.abs(x - np.float32(mouth.middle)) < _FRONT_TEETH)]
+    drawn = float(mouth.seam[5, 1]) + UPPER_EDGE
+    return (float(np.percentile(front, 95)) if len(front) else drawn) - float(mouth.nose[1])
+
+
+def _extend_upwards(row: Float, cells_per_h: float) -> Float:
+    """Extend a row of teeth under the upper lip, which may be higher in other frames."""
+    reach = max(1, round(_UNDER_LIP * cells_per_h))
+    # the anchor at the kernel's upper end: each cell takes the largest weight of those below it
+    kernel = np.ones((reach + 1, 1), np.uint8)
+    return np.asarray(cv2.dilate(row, kernel, anchor=(0, 0)), np.float32)
+
+
+def _cosine(mouth: Mouth) -> float:
+    return cos(radians(min(abs(mouth.record.yaw), _MAX_YAW_DEG)))
+
+
+def _fill_between_lips(grid: SamplingGrid, mouth: Mouth) -> Float:
+    """Fill the open mouth of the reference frame, away from the lips; (rows, columns) float32 0..1."""
     upper_trim, lower_trim = mouth.edges.trims
-    upper = mouth.edges.upper + distance * upper_trim * _LIP_PROFILE
-    lower = mouth.edges.lower - _SAFE_LIP_DISTANCE * lower_trim * _LIP_PROFILE
+    upper = mouth.edges.upper + _UPPER_LIP_DISTANCE * upper_trim * _LIP_PROFILE
+    lower = mouth.edges.lower - _LOWER_LIP_DISTANCE * lower_trim * _LIP_PROFILE
     return fill_between_curves(grid, mouth.pose, upper.astype(np.float32), lower.astype(np.float32))
-
-
-def _not_lip_weight(picture: Float, mouth: Mouth) -> Float:
-    """Return (rows, columns) float32: 0 for skin and lip colors .. 1 for teeth and dark areas."""
-    brightest, darkest = picture.max(axis=2), picture.min(axis=2)
-    skin, lip = _saturation(mouth.record.skin), _saturation(mouth.record.lip)
-    min_saturation = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
-    # saturated and not dark: skin or lip
-    lip_weight = smoothstep(((brightest - darkest) / np.maximum(brightest, 1) - min_saturation) / 0.08)
-    return 1 - lip_weight * smoothstep((brightest - 0.45 * float(mouth.record.skin.max())) / 40)
-
-
-def _saturation(colour: Float) -> float:
-    return float(colour.max() - colour.min()) / max(float(colour.max()), 1.0)
-
-
-def _extend_colours(picture: Float, safe_weight: Float, grid: SamplingGrid, mouth: Mouth) -> Float:
-    """Replace pixels that are not certainly teeth by the blurred colors of the teeth beside them."""
-    alpha = safe_weight[..., None]
-    premultiplied = np.concatenate([picture * alpha, alpha], axis=2)
-    spread_cells = max(2.0, mouth.pose.height * grid.columns / grid.area.size[0] * _COLOUR_SPREAD_SIGMA)
-    size = max(1, round(grid.columns / spread_cells)), max(1, round(grid.rows / spread_cells))
-    small = cv2.GaussianBlur(cv2.resize(premultiplied, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
-    spread_colours = cv2.resize(small, (grid.columns, grid.rows), interpolation=cv2.INTER_LINEAR)
-    # blurred colors divided by blurred weights: a normalized average of known pixels
-    return (
-        premultiplied[..., :3]
-        + spread_colours[..., :3] / np.maximum(spread_colours[..., 3:], 1e-4) * (1 - alpha)
-    ).astype(np.float32)

@@ -27,6 +27,8 @@ _RIM_SHARE: Final = 0.035
 """Outer share of the crop that never moves."""
 _NOSE_MARGIN: Final = 0.02
 """Distance below the nose base where motion begins, in face units."""
+_CHEEK_RISE, _NOSE_HALF_WIDTH, _CHEEK_TRANSITION = 0.15, 0.07, 0.10
+"""Beside the nose motion begins higher: cheeks follow the corners of the mouth, and folds are not torn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +40,9 @@ class WarpField:
         mouth: the source mouth.
         shape: the target shape.
         size:  (w, h) of the crop in pixels.
-        terms: (4, 108) float32, `distance_terms` of the displaced control points, in face units.
-        above: (61, 2) float32 weights of the upper field; the field is in crop pixels.
-        below: (86, 2) float32 weights of the lower field.
+        terms: (4, 112) float32, `distance_terms` of the displaced control points, in face units.
+        above: (65, 2) float32 weights of the upper field; the field is in crop pixels.
+        below: (90, 2) float32 weights of the lower field.
         line:  two (1201,) float32 tables over x: height of the lip line, and steepness of the transition.
     """
 
@@ -67,7 +69,7 @@ class WarpField:
         coarse_grid = grid.with_cells(min(columns, grid.columns), min(rows, grid.rows))
         x, y = coarse_grid.face_coordinates(self.mouth.pose)
         basis_values = thin_plate_spline.evaluate_basis(x.ravel(), y.ravel(), self.terms)
-        fade = self._fade_mask(coarse_grid, y).reshape(-1, 1)
+        fade = self._fade_mask(coarse_grid, x, y).reshape(-1, 1)
         size = grid.columns, grid.rows
         upper, lower = (
             cv2.resize((part @ weights * fade).reshape(*x.shape, 2), size, interpolation=cv2.INTER_CUBIC)
@@ -88,18 +90,26 @@ class WarpField:
         return rim > _RIM_SHARE + 0.03 and highest > float(self.mouth.nose[1]) + _NOSE_MARGIN + 0.015
 
     def change_mask(self, grid: SamplingGrid) -> Float:
-        """Return (rows, columns) float32: 1 where pixels may change, 0 at the rim and above the nose base."""
-        y = grid.face_y(self.mouth.pose)
+        """Return (rows, columns) float32: 1 where pixels may change, 0 at the rim and from the nose upwards."""
+        x, y = grid.face_coordinates(self.mouth.pose)
         y -= self.mouth.nose[1] + np.float32(_NOSE_MARGIN)
+        y += np.float32(_CHEEK_RISE) * self._beside_nose(x)
         y *= np.float32(1 / 0.015)
         return smoothstep(y) * _rim_mask(grid, self.size, 0.03)
 
-    def _fade_mask(self, grid: SamplingGrid, y: Float) -> Float:
+    def _beside_nose(self, x: Float) -> Float:
+        """Return 0 at the nose .. 1 on the cheeks, of the shape of `x` in face units."""
+        return smoothstep(
+            (np.abs(x - self.mouth.nose[0]) - np.float32(_NOSE_HALF_WIDTH)) * np.float32(1 / _CHEEK_TRANSITION)
+        )
+
+    def _fade_mask(self, grid: SamplingGrid, x: Float, y: Float) -> Float:
         """Return the share of the fields to use: fades out towards the rim and the nose base."""
         upper_lip_height = float(self.mouth.upper_outer[5, 1] - self.mouth.nose[1])
+        rise = np.float32(_CHEEK_RISE) * self._beside_nose(x)
         nose = smoothstep(
-            (y - (self.mouth.nose[1] + np.float32(_NOSE_MARGIN)))
-            * np.float32(1 / max(0.03, 0.6 * upper_lip_height))
+            (y - (self.mouth.nose[1] + np.float32(_NOSE_MARGIN)) + rise)
+            / (np.float32(max(0.03, 0.6 * upper_lip_height)) + rise)
         )
         return nose * _rim_mask(grid, self.size, 0.10)
 
